@@ -1,0 +1,24 @@
+//! What is it? The nouns of the OCI specifications, each with one spelling.
+//!
+//! A digest, a repository name, a tag, a media type or a manifest exists only as a value of a type
+//! of this crate, made by its parser. Code that holds one need not ask again whether it is valid,
+//! and paths and queries are built from these types alone. Nothing here does I/O, waits, or knows
+//! HTTP.
+
+pub mod descriptor;
+pub mod digest;
+pub mod error_code;
+pub mod manifest;
+pub mod media_type;
+pub mod name;
+pub mod reference;
+pub mod tag;
+
+pub use descriptor::Descriptor;
+pub use digest::{Algorithm, Digest, Digester};
+pub use error_code::ErrorCode;
+pub use manifest::{Kind, Manifest, ManifestError};
+pub use media_type::MediaType;
+pub use name::RepositoryName;
+pub use reference::{Reference, TagOrDigest};
+pub use tag::Tag;

@@ -1,0 +1,110 @@
+//! Repository names, such as `official/ubuntu`.
+//!
+//! distribution-spec, "Pulling manifests": the regular expression of `<name>`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest repository name, in bytes: what docker's own reference parser allows for the whole
+/// of host and name, so nothing longer could be pulled by name.
+pub const MAX_LEN: usize = 255;
+
+/// The name of a repository: path components of lower-case letters and digits, joined inside by
+/// `.`, `_`, `__` or any number of `-`, and separated by `/`. Cloning it is cheap.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepositoryName(Arc<str>);
+
+/// Why a string is not a repository name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing there.
+    #[error("a repository name cannot be empty")]
+    Empty,
+    /// Longer than [`MAX_LEN`] bytes.
+    #[error("a repository name has at most {MAX_LEN} characters")]
+    TooLong,
+    /// A character or an order of characters that the specification does not allow.
+    #[error(
+        "a repository name has components of a-z and 0-9, joined by `.`, `_`, `__` or `-`, \
+         and separated by `/`, such as team/app-server"
+    )]
+    Malformed,
+}
+
+impl RepositoryName {
+    /// The name as it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The components between the slashes, in order; at least one.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+}
+
+impl FromStr for RepositoryName {
+    type Err = NameError;
+
+    fn from_str(s: &str) -> Result<Self, NameError> {
+        if s.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if s.len() > MAX_LEN {
+            return Err(NameError::TooLong);
+        }
+        if s.split('/').all(is_component) { Ok(Self(s.into())) } else { Err(NameError::Malformed) }
+    }
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(component: &str) -> bool {
+    let is_alnum = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
+    let mut rest = component.as_bytes();
+    loop {
+        let word = rest.iter().take_while(|byte| is_alnum(byte)).count();
+        if word == 0 {
+            return false;
+        }
+        rest = &rest[word..];
+        if rest.is_empty() {
+            return true;
+        }
+        let separator = rest.iter().take_while(|byte| !is_alnum(byte)).count();
+        match &rest[..separator] {
+            b"." | b"_" | b"__" => {}
+            dashes if dashes.iter().all(|byte| *byte == b'-') => {}
+            _ => return false,
+        }
+        rest = &rest[separator..];
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for RepositoryName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RepositoryName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
