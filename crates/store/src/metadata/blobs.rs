@@ -1,0 +1,194 @@
+//! Blobs: which repository holds which config or layer.
+
+use oci::{Digest, RepositoryName};
+use rusqlite::params;
+use uuid::Uuid;
+
+use super::repositories::{find, find_or_make, remove_if_empty, touch};
+use super::sql::Sql;
+use super::view_changes::note;
+use super::writer::Durability;
+use super::{Metadata, ViewItem, columns, uploads};
+use crate::StoreError;
+
+impl Metadata {
+    /// The size of a blob, if this repository holds it as a config or layer. Another repository's
+    /// blob is not here, and neither is a manifest.
+    pub async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<u64>, StoreError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.read(move |sql| linked(sql, &repository, &digest)).await
+    }
+
+    /// A repository that holds this blob, and the blob's size: from where it could be mounted when
+    /// the client does not say. With several, the first in the order of their making.
+    pub async fn blob_source(&self, digest: &Digest) -> Result<Option<(RepositoryName, u64)>, StoreError> {
+        let digest = *digest;
+        self.read(move |sql| {
+            sql.first(
+                "SELECT r.name, COALESCE(b.size, 0) FROM blobs b
+                 JOIN blob_links l ON l.blob = b.id JOIN repositories r ON r.id = l.repository
+                 WHERE b.digest = ?1 ORDER BY l.repository LIMIT 1",
+                params![columns::key(&digest)],
+                |row| Ok((columns::text(row, 0)?, columns::count(row, 1)?)),
+            )
+        })
+        .await
+    }
+
+    /// Puts a blob into a repository, which is made if it is not there. The blob's bytes are in
+    /// the blob store already, durably.
+    pub async fn link_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<(), StoreError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.write(Durability::Disk, move |sql| link(sql, &repository, &digest, size)).await
+    }
+
+    /// Puts a blob into a repository and forgets the upload as which it came, in one step.
+    pub async fn link_uploaded_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        size: u64,
+        upload: Uuid,
+    ) -> Result<(), StoreError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.write(Durability::Disk, move |sql| {
+            uploads::forget(sql, &repository, upload)?;
+            link(sql, &repository, &digest, size)
+        })
+        .await
+    }
+
+    /// Puts a blob that `from` holds into `repository` as well (with `None`: that any repository
+    /// holds). Returns its size, or `None`, and nothing was changed, if it is not there.
+    pub async fn mount_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        from: Option<&RepositoryName>,
+    ) -> Result<Option<u64>, StoreError> {
+        let (repository, digest, from) = (repository.clone(), *digest, from.cloned());
+        self.write(Durability::Disk, move |sql| {
+            let size = match &from {
+                Some(from) => linked(sql, from, &digest)?,
+                None => sql.first(
+                    "SELECT COALESCE(b.size, 0) FROM blobs b
+                     JOIN blob_links l ON l.blob = b.id WHERE b.digest = ?1 LIMIT 1",
+                    params![columns::key(&digest)],
+                    |row| columns::count(row, 0),
+                )?,
+            };
+            if let Some(size) = size {
+                link(sql, &repository, &digest, size)?;
+            }
+            Ok(size)
+        })
+        .await
+    }
+
+    /// Takes a blob out of a repository; others keep theirs. `false` if it was not in it.
+    pub async fn unlink_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, StoreError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.write(Durability::Disk, move |sql| {
+            let Some(id) = find(sql, &repository)? else { return Ok(false) };
+            let unlinked = sql.run(
+                "DELETE FROM blob_links
+                 WHERE repository = ?1 AND blob = (SELECT id FROM blobs WHERE digest = ?2)",
+                params![id, columns::key(&digest)],
+            )?;
+            if unlinked > 0 {
+                note(sql, &repository, &ViewItem::Layer(digest))?;
+                remove_if_empty(sql, &repository, id)?;
+            }
+            Ok(unlinked > 0)
+        })
+        .await
+    }
+}
+
+fn linked(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, StoreError> {
+    sql.first(
+        "SELECT COALESCE(b.size, 0) FROM repositories r JOIN blobs b ON b.digest = ?2
+         JOIN blob_links l ON l.repository = r.id AND l.blob = b.id
+         WHERE r.name = ?1",
+        params![repository.as_str(), columns::key(digest)],
+        |row| columns::count(row, 0),
+    )
+}
+
+fn link(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest, size: u64) -> Result<(), StoreError> {
+    let id = find_or_make(sql, repository)?;
+    if link_in(sql, id, digest, size)? {
+        touch(sql, id)?;
+        note(sql, repository, &ViewItem::Layer(*digest))?;
+    }
+    Ok(())
+}
+
+/// Links a blob in the repository with this id; `false` if it was linked already.
+pub(super) fn link_in(sql: Sql<'_>, repository: i64, digest: &Digest, size: u64) -> Result<bool, StoreError> {
+    let blob = intern_stored(sql, digest, size)?;
+    let linked = sql.run(
+        "INSERT INTO blob_links (repository, blob) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        params![repository, blob],
+    )?;
+    Ok(linked > 0)
+}
+
+/// The id of content that is in the blob store, with its size.
+pub(super) fn intern_stored(sql: Sql<'_>, digest: &Digest, size: u64) -> Result<i64, StoreError> {
+    let size = columns::count_in(size)?;
+    let known: Option<(i64, Option<i64>)> =
+        sql.first("SELECT id, size FROM blobs WHERE digest = ?1", params![columns::key(digest)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    match known {
+        Some((id, Some(known))) if known == size => return Ok(id),
+        Some((id, _)) => {
+            sql.run("UPDATE blobs SET size = ?2 WHERE id = ?1", params![id, size])?;
+            return Ok(id);
+        }
+        None => {}
+    }
+    inserted(
+        sql.first(
+            "INSERT INTO blobs (digest, size) VALUES (?1, ?2) RETURNING id",
+            params![columns::key(digest), size],
+            |row| row.get(0),
+        )?,
+        digest,
+    )
+}
+
+/// The id of content that a manifest names, whether it is in the blob store or not.
+pub(super) fn intern_named(sql: Sql<'_>, digest: &Digest) -> Result<i64, StoreError> {
+    let known =
+        sql.first("SELECT id FROM blobs WHERE digest = ?1", params![columns::key(digest)], |row| row.get(0))?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    inserted(
+        sql.first(
+            "INSERT INTO blobs (digest) VALUES (?1) RETURNING id",
+            params![columns::key(digest)],
+            |row| row.get(0),
+        )?,
+        digest,
+    )
+}
+
+fn inserted(id: Option<i64>, digest: &Digest) -> Result<i64, StoreError> {
+    id.ok_or_else(|| StoreError::Damaged(format!("{digest} could not be noted")))
+}

@@ -1,0 +1,139 @@
+//! How the nouns of `oci` are kept in columns, and how they come out again.
+//!
+//! What comes out is parsed like anything else that comes from outside: a damaged row is an error,
+//! never a value that could not exist.
+
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use oci::descriptor::Annotations;
+use oci::{Algorithm, Digest, MediaType};
+use rusqlite::types::{FromSqlError, ToSqlOutput, Type, ValueRef};
+use rusqlite::{Error, Row, ToSql};
+
+use super::ManifestRecord;
+use crate::StoreError;
+
+/// A digest as a key: one byte for the algorithm, then the hash. Half the size of its spelling,
+/// and in the same order.
+pub(super) struct DigestKey {
+    bytes: [u8; 65],
+    len: usize,
+}
+
+/// The key of `digest`.
+pub(super) fn key(digest: &Digest) -> DigestKey {
+    let mut bytes = [0; 65];
+    bytes[0] = match digest.algorithm() {
+        Algorithm::Sha256 => 1,
+        Algorithm::Sha512 => 2,
+    };
+    let hash = digest.hash();
+    bytes[1..=hash.len()].copy_from_slice(hash);
+    DigestKey { bytes, len: hash.len() + 1 }
+}
+
+impl ToSql for DigestKey {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(&self.bytes[..self.len])))
+    }
+}
+
+/// The digest whose key is in column `index`.
+pub(super) fn digest(row: &Row<'_>, index: usize) -> rusqlite::Result<Digest> {
+    let bytes = row.get_ref(index)?.as_blob().map_err(|error| damaged(index, Type::Blob, error))?;
+    let digest = match bytes.split_first() {
+        Some((1, hash)) => Digest::from_hash(Algorithm::Sha256, hash),
+        Some((2, hash)) => Digest::from_hash(Algorithm::Sha512, hash),
+        _ => None,
+    };
+    digest.ok_or_else(|| damaged(index, Type::Blob, FromSqlError::InvalidType))
+}
+
+/// What is spelt in column `index`: a name, a tag, a media type, an algorithm, a UUID.
+pub(super) fn text<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text = row.get_ref(index)?.as_str().map_err(|error| damaged(index, Type::Text, error))?;
+    text.parse().map_err(|error| damaged(index, Type::Text, error))
+}
+
+/// A size or a number, which SQL keeps signed.
+pub(super) fn count_in(count: u64) -> Result<i64, StoreError> {
+    i64::try_from(count).map_err(|_| StoreError::Damaged(format!("{count} bytes are more than can be kept")))
+}
+
+/// The size or number in column `index`.
+pub(super) fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(index)?;
+    u64::try_from(value).map_err(|_| Error::IntegralValueOutOfRange(index, value))
+}
+
+/// A limit as SQL takes it.
+pub(super) fn limit_in(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A moment, as milliseconds since 1970. Earlier ones, which only a wrong clock gives, become 0.
+pub(super) fn time_in(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Now, as milliseconds since 1970.
+pub(super) fn now() -> i64 {
+    time_in(SystemTime::now())
+}
+
+/// The moment in column `index`.
+pub(super) fn time(row: &Row<'_>, index: usize) -> rusqlite::Result<SystemTime> {
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(count(row, index)?))
+}
+
+/// Annotations as a JSON object.
+pub(super) fn annotations_in(annotations: Option<&Annotations>) -> Result<Option<String>, StoreError> {
+    annotations
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(|error| StoreError::Damaged(format!("annotations: {error}")))
+}
+
+/// The annotations in column `index`.
+pub(super) fn annotations(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Annotations>> {
+    let text = row.get_ref(index)?.as_str_or_null().map_err(|error| damaged(index, Type::Text, error))?;
+    text.map(serde_json::from_str).transpose().map_err(|error| damaged(index, Type::Text, error))
+}
+
+/// The manifest whose digest, media type and size are in three columns from `index` on.
+pub(super) fn manifest(row: &Row<'_>, index: usize) -> rusqlite::Result<ManifestRecord> {
+    let media_type: MediaType = text(row, index + 1)?;
+    Ok(ManifestRecord { digest: digest(row, index)?, media_type, size: count(row, index + 2)? })
+}
+
+fn damaged(index: usize, kind: Type, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::FromSqlConversionFailure(index, kind, Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_ordered_like_digests() {
+        let mut digests: Vec<Digest> = (0_u8..50).map(|n| Algorithm::Sha256.digest(&[n])).collect();
+        digests.extend((0_u8..50).map(|n| Algorithm::Sha512.digest(&[n])));
+        let mut by_key = digests.clone();
+        by_key.sort_by_key(|digest| {
+            let key = key(digest);
+            key.bytes[..key.len].to_vec()
+        });
+        digests.sort_by_key(ToString::to_string);
+        assert_eq!(by_key, digests);
+    }
+
+    #[test]
+    fn a_time_before_1970_is_kept_as_1970() {
+        assert_eq!(time_in(SystemTime::UNIX_EPOCH - Duration::from_secs(5)), 0);
+    }
+}

@@ -1,0 +1,114 @@
+//! Metadata: the truth about repositories, tags, links between manifests and blobs, and uploads.
+//!
+//! A struct, no trait: one method is one operation is one transaction. What a method returns was
+//! decided inside the transaction that it names.
+//!
+//! Every method fails with [`StoreError::Full`] or another error for which
+//! [`StoreError::is_full`] holds where the disk has no room, with [`StoreError::Closed`] after
+//! [`Metadata::close`], and with [`StoreError::Database`] where the database refuses.
+
+mod blobs;
+mod columns;
+mod import;
+mod manifests;
+mod readers;
+mod referrers;
+mod repositories;
+mod schema;
+mod search;
+mod sql;
+mod tags;
+mod types;
+mod uploads;
+mod usage;
+mod view_changes;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use import::Import;
+pub use types::*;
+
+use crate::StoreError;
+use readers::Readers;
+use sql::Sql;
+use writer::{Durability, Writer};
+
+/// Prepared statements kept by the writer; more than there are kinds of statements.
+const STATEMENTS: usize = 128;
+
+/// The metadata of a registry. Cheap to clone: all clones are the same database.
+#[derive(Clone)]
+pub struct Metadata {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    readers: Arc<Readers>,
+    writer: Writer,
+    boot: String,
+}
+
+impl Metadata {
+    /// Opens the database at `path`; makes it if it is not there, and brings it up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file is no database of ours, or one of a newer version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection =
+            Connection::open_with_flags(path, flags).map_err(|error| schema::unreadable(error, path))?;
+        connection
+            .execute_batch(
+                "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                 PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024; \
+                 PRAGMA mmap_size = 2147418112; PRAGMA wal_autocheckpoint = 0; \
+                 PRAGMA journal_size_limit = 67108864",
+            )
+            .map_err(|error| schema::unreadable(error, path))?;
+        schema::migrate(&mut connection, path)?;
+        let boot = uploads::this_boot();
+        let forgotten = uploads::forget_other_boots(&connection, &boot)?;
+        if forgotten > 0 {
+            tracing::info!(uploads = forgotten, "forgot uploads from before the machine was started");
+        }
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        let inner =
+            Inner { readers: Readers::new(path.to_owned()), writer: Writer::start(connection)?, boot };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Ends: waits for what was begun, refuses what comes later, and writes the log back into the
+    /// database, so that its file is all there is.
+    pub async fn close(&self) {
+        self.inner.readers.close().await;
+        let inner = Arc::clone(&self.inner);
+        if tokio::task::spawn_blocking(move || inner.writer.close()).await.is_err() {
+            tracing::error!("the metadata could not be closed");
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.readers.read(operation).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.writer.write(durability, operation).await
+    }
+
+    fn boot(&self) -> String {
+        self.inner.boot.clone()
+    }
+}

@@ -1,0 +1,95 @@
+//! The readers: a few read-only connections, used off the async runtime.
+//!
+//! A connection is opened when all others are busy, up to a limit, and the one used last is used
+//! next: a server with little to do has one. Each read sees one state of the database, with every
+//! commit that was answered before the read began.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use super::schema::unreadable;
+use super::sql::Sql;
+use super::writer::lock;
+use crate::StoreError;
+
+/// How many reads run at once. They are short and mostly in memory: more would only wait for a core.
+const CONNECTIONS: u32 = 4;
+
+/// Prepared statements kept by a connection; more than there are kinds of reads.
+const STATEMENTS: usize = 64;
+
+/// The pool.
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf) -> Arc<Self> {
+        Arc::new(Self {
+            path,
+            idle: Mutex::default(),
+            permits: Arc::new(Semaphore::new(CONNECTIONS as usize)),
+        })
+    }
+
+    /// Runs `operation` on one state of the database.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        // The permit goes along, so that a read whose caller has gone counts until it is over.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let readers = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let result = readers.read_blocking(operation);
+            drop(permit);
+            result
+        });
+        // A panic loses that connection; the next read opens another.
+        reading.await.map_err(|_| StoreError::Closed)?
+    }
+
+    fn read_blocking<T>(
+        &self,
+        operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let idle = lock(&self.idle).pop();
+        let connection = idle.map_or_else(|| self.open(), Ok)?;
+        connection.prepare_cached("BEGIN")?.execute(())?;
+        let result = operation(Sql::inside_transaction(&connection));
+        // Nothing was written; this only lets go of the state that was read.
+        let ended = connection.prepare_cached("COMMIT")?.execute(());
+        if ended.is_ok() {
+            lock(&self.idle).push(connection);
+        }
+        result
+    }
+
+    fn open(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(&self.path, flags).map_err(|error| unreadable(error, &self.path))?;
+        // Pages are read where the kernel has them, mapped, so a cache of one's own may be tiny.
+        connection.execute_batch(
+            "PRAGMA mmap_size = 2147418112; PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY; \
+             PRAGMA busy_timeout = 5000",
+        )?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(connection)
+    }
+
+    /// Waits for the reads that run, refuses others, and closes the connections.
+    pub(super) async fn close(&self) {
+        // An error means that they are closed already.
+        if let Ok(all) = self.permits.acquire_many(CONNECTIONS).await {
+            self.permits.close();
+            all.forget();
+        }
+        lock(&self.idle).clear();
+    }
+}

@@ -1,0 +1,192 @@
+//! The tables, and how a database of an older version gets them.
+//!
+//! A migration, once released, is never changed: the next one is added below it.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use super::columns::now;
+use crate::StoreError;
+
+/// The statements of one step from one version of the schema to the next.
+struct Migration {
+    /// Counts from 1, without gaps.
+    version: u32,
+    /// What it is for.
+    name: &'static str,
+    /// What it does.
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "repositories, manifests, tags, uploads, search", sql: FIRST }];
+
+/// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
+const APPLICATION_ID: i32 = 0x5768_7266;
+
+/// Text is compared by its bytes: SQLite's default, and `COLLATE "C"` in PostgreSQL.
+/// Digests are kept as one byte for the algorithm (1 sha256, 2 sha512) and the hash.
+/// Moments are milliseconds since 1970.
+const FIRST: &str = "
+-- A repository: made by the first blob or manifest that comes in, gone with the last.
+-- manifests counts those that it holds, so that lists can pass over the empty ones by an index.
+CREATE TABLE repositories (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT NOT NULL UNIQUE,
+    description TEXT NOT NULL DEFAULT '',
+    manifests   INTEGER NOT NULL DEFAULT 0,
+    updated_at  INTEGER NOT NULL
+);
+CREATE INDEX repositories_listed ON repositories (name) WHERE manifests > 0;
+
+-- Content that is known by its digest; a short id stands for it everywhere else.
+-- size is NULL where a manifest names content that never came in, such as a foreign layer.
+CREATE TABLE blobs (
+    id     INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    size   INTEGER
+);
+
+-- Which repository holds which config or layer.
+CREATE TABLE blob_links (
+    repository INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+    blob       INTEGER NOT NULL REFERENCES blobs (id),
+    PRIMARY KEY (repository, blob)
+) WITHOUT ROWID;
+CREATE INDEX blob_links_by_blob ON blob_links (blob, repository);
+
+-- Which repository holds which manifest, and what is listed of it.
+CREATE TABLE manifests (
+    repository    INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+    blob          INTEGER NOT NULL REFERENCES blobs (id),
+    media_type    TEXT NOT NULL,
+    artifact_type TEXT,
+    annotations   TEXT,
+    is_index      INTEGER NOT NULL,
+    pushed_at     INTEGER NOT NULL,
+    PRIMARY KEY (repository, blob)
+) WITHOUT ROWID;
+CREATE INDEX manifests_by_blob ON manifests (blob, repository);
+
+-- What a manifest is made of, in its own order. It follows from the manifest's content, so it is
+-- kept once for all repositories that hold the manifest, and goes with the last of them.
+CREATE TABLE manifest_parts (
+    manifest    INTEGER NOT NULL REFERENCES blobs (id) ON DELETE CASCADE,
+    position    INTEGER NOT NULL,
+    blob        INTEGER NOT NULL REFERENCES blobs (id),
+    size        INTEGER NOT NULL,
+    is_manifest INTEGER NOT NULL,
+    required    INTEGER NOT NULL,
+    PRIMARY KEY (manifest, position)
+) WITHOUT ROWID;
+CREATE INDEX manifest_parts_by_blob ON manifest_parts (blob, manifest);
+
+-- Which manifest refers to which subject. The subject need not exist, so it is a digest here; the
+-- order of the keys is the order in which referrers are listed, with a filter and without.
+CREATE TABLE referrers (
+    repository    INTEGER NOT NULL,
+    subject       BLOB NOT NULL,
+    digest        BLOB NOT NULL,
+    artifact_type TEXT,
+    blob          INTEGER NOT NULL,
+    PRIMARY KEY (repository, subject, digest),
+    FOREIGN KEY (repository, blob) REFERENCES manifests (repository, blob) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX referrers_by_type ON referrers (repository, subject, artifact_type, digest);
+CREATE INDEX referrers_by_blob ON referrers (repository, blob);
+
+-- Tags. hidden marks the fallback tags of clients without the referrers API, which are pulled
+-- like any other but not listed.
+CREATE TABLE tags (
+    repository INTEGER NOT NULL,
+    name       TEXT NOT NULL,
+    blob       INTEGER NOT NULL,
+    hidden     INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (repository, name),
+    FOREIGN KEY (repository, blob) REFERENCES manifests (repository, blob) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX tags_listed ON tags (repository, name) WHERE hidden = 0;
+CREATE INDEX tags_by_blob ON tags (repository, blob);
+
+-- Uploads on their way. They name their repository rather than point to it: an upload alone makes
+-- no repository. boot is the boot of the machine under which the row was written.
+CREATE TABLE uploads (
+    id         TEXT PRIMARY KEY,
+    repository TEXT NOT NULL,
+    received   INTEGER NOT NULL,
+    algorithm  TEXT NOT NULL,
+    hash_state BLOB NOT NULL,
+    boot       TEXT NOT NULL,
+    updated_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX uploads_by_age ON uploads (updated_at);
+
+-- What of the repositories/ view is still to be written. AUTOINCREMENT, because the number of a
+-- note must never be used again: it is how a writer says which ones it has dealt with.
+CREATE TABLE view_changes (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    repository TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    item       TEXT NOT NULL
+);
+";
+
+/// Brings the database at `path`, which `connection` has opened, to the newest version.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let id: i32 = connection
+        .query_row("PRAGMA application_id", (), |row| row.get(0))
+        .map_err(|error| unreadable(error, path))?;
+    let is_new = !connection.prepare("SELECT 1 FROM sqlite_schema LIMIT 1")?.exists(())?;
+    if id != APPLICATION_ID && !is_new {
+        return Err(StoreError::Directory(format!("{} is a database of another program", path.display())));
+    }
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    if is_new {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+            version    INTEGER PRIMARY KEY,
+            name       TEXT NOT NULL,
+            applied_at INTEGER NOT NULL
+        )",
+    )?;
+    let current: u32 = transaction
+        .query_row("SELECT version FROM schema_migrations ORDER BY version DESC LIMIT 1", (), |row| {
+            row.get(0)
+        })
+        .optional()?
+        .unwrap_or(0);
+    let newest = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    if current > newest {
+        return Err(StoreError::Directory(format!(
+            "{} was written by a newer version (its schema is {current}, this version knows up to {newest}); \
+             use that version, or a newer one",
+            path.display()
+        )));
+    }
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > current) {
+        transaction.execute_batch(migration.sql)?;
+        transaction.execute(
+            "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?1, ?2, ?3)",
+            params![migration.version, migration.name, now()],
+        )?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// What to tell of a file that cannot be read as a database.
+pub(super) fn unreadable(error: rusqlite::Error, path: &Path) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            StoreError::Directory(format!("{} is not a database", path.display()))
+        }
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged(format!("the database {}", path.display())),
+        Some(ErrorCode::CannotOpen) => {
+            StoreError::Directory(format!("{} cannot be opened: {error}", path.display()))
+        }
+        _ => error.into(),
+    }
+}

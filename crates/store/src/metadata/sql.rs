@@ -1,0 +1,51 @@
+//! Running statements: the narrow way through which all SQL of the metadata goes.
+//!
+//! The statements themselves are written in what SQLite and PostgreSQL share: parameters numbered
+//! `?1`, `?2` …, `ON CONFLICT`, `RETURNING`. Every one is prepared once and kept by its connection.
+
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+use crate::StoreError;
+
+/// A connection inside a transaction.
+#[derive(Clone, Copy)]
+pub(super) struct Sql<'a>(&'a Connection);
+
+impl<'a> Sql<'a> {
+    /// The caller has begun the transaction, and ends it.
+    pub(super) fn inside_transaction(connection: &'a Connection) -> Self {
+        Self(connection)
+    }
+
+    /// Runs a statement that returns no rows; how many rows it changed.
+    pub(super) fn run(self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        Ok(self.0.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// The first row, if there is one.
+    pub(super) fn first<T>(
+        self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self.0.prepare_cached(sql)?.query_row(params, read).optional()?)
+    }
+
+    /// All rows.
+    pub(super) fn all<T>(
+        self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Whether there is a row.
+    pub(super) fn exists(self, sql: &str, params: impl Params) -> Result<bool, StoreError> {
+        Ok(self.0.prepare_cached(sql)?.exists(params)?)
+    }
+}

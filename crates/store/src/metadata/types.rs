@@ -1,0 +1,181 @@
+//! What goes into the metadata and comes out of it.
+
+use std::time::SystemTime;
+
+use oci::descriptor::Annotations;
+use oci::{Digest, MediaType, RepositoryName, Tag};
+
+use crate::blobs::UploadState;
+
+/// A manifest of a repository, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestRecord {
+    /// Its digest.
+    pub digest: Digest,
+    /// The media type with which it was pushed.
+    pub media_type: MediaType,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// A manifest that refers to another, as the list of referrers shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferrerRecord {
+    /// The referring manifest.
+    pub manifest: ManifestRecord,
+    /// Its artifact type.
+    pub artifact_type: Option<String>,
+    /// Its annotations.
+    pub annotations: Option<Annotations>,
+}
+
+/// A manifest that is to be put into a repository.
+#[derive(Clone, Debug)]
+pub struct PutManifest {
+    /// The repository; made if it is not there.
+    pub repository: RepositoryName,
+    /// The manifest; its bytes are in the blob store already, durably.
+    pub manifest: ManifestRecord,
+    /// Its artifact type, as referrers list it.
+    pub artifact_type: Option<String>,
+    /// Its annotations.
+    pub annotations: Option<Annotations>,
+    /// The digest of its subject.
+    pub subject: Option<Digest>,
+    /// Whether it is an index.
+    pub is_index: bool,
+    /// Everything that it refers to (config, layers, manifests; not the subject).
+    pub parts: Vec<Part>,
+    /// Tags that are to point to it, perhaps none.
+    pub tags: Vec<Tag>,
+    /// The description of the repository that comes with it: `None` leaves the one that is there.
+    pub description: Option<String>,
+}
+
+/// One thing that a manifest refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes, as the manifest claims.
+    pub size: u64,
+    /// Whether it is a manifest of the repository, or a blob.
+    pub is_manifest: bool,
+    /// Whether the manifest is refused if it is not there.
+    pub required: bool,
+}
+
+/// What came of putting a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// It is there, and the tags point to it.
+    Stored,
+    /// Required parts are not in the repository, in the manifest's order; nothing was changed.
+    Missing(Vec<Digest>),
+}
+
+/// A tag and what it points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagRecord {
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest that it points to.
+    pub manifest: ManifestRecord,
+    /// When it was last pointed somewhere.
+    pub updated_at: SystemTime,
+}
+
+/// A repository, as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryRecord {
+    /// Its name.
+    pub name: RepositoryName,
+    /// Its description, perhaps empty.
+    pub description: String,
+    /// Number of tags, without referrers fallback tags.
+    pub tags: u64,
+    /// Number of manifests.
+    pub manifests: u64,
+    /// Bytes of all distinct blobs and manifests that it holds.
+    pub bytes: u64,
+    /// When something was last pushed to it.
+    pub updated_at: SystemTime,
+}
+
+/// What was found in a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The repository.
+    pub name: RepositoryName,
+    /// Its description, perhaps empty.
+    pub description: String,
+}
+
+/// One page of a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchPage {
+    /// How many repositories match, at most [`SEARCH_WINDOW`].
+    pub total: u64,
+    /// Those of the page, best first.
+    pub hits: Vec<Hit>,
+}
+
+/// A search counts and pages through this many matches and no more, so that its cost has a bound.
+pub const SEARCH_WINDOW: usize = 10_000;
+
+/// Space used by the whole registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Number of repositories that hold a manifest.
+    pub repositories: u64,
+    /// Number of distinct blobs and manifests known.
+    pub blobs: u64,
+    /// Their bytes, each counted once.
+    pub bytes: u64,
+    /// The part of `bytes` that no repository holds any more.
+    pub unreferenced_bytes: u64,
+}
+
+/// Space used by one repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryUsage {
+    /// Its name.
+    pub name: RepositoryName,
+    /// Bytes of all distinct blobs and manifests that it holds.
+    pub bytes: u64,
+    /// The part of `bytes` that no other repository holds: what its deletion would make free.
+    pub own_bytes: u64,
+}
+
+/// An upload of a repository, as it was last written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadRecord {
+    /// The repository to which it belongs.
+    pub repository: RepositoryName,
+    /// The upload.
+    pub state: UploadState,
+}
+
+/// Something of the `repositories/` view that may no longer be as the metadata has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewChange {
+    /// In which order it was noted; names the note.
+    pub id: i64,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// What in it.
+    pub item: ViewItem,
+}
+
+/// An item of the view. What it should be is asked of the metadata when it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewItem {
+    /// The link of a blob below `_layers/`.
+    Layer(Digest),
+    /// The link of a manifest below `_manifests/revisions/`.
+    Revision(Digest),
+    /// The links of a tag below `_manifests/tags/`.
+    Tag(Tag),
+    /// The repository's directory as a whole.
+    Repository,
+}
