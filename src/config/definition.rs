@@ -1,0 +1,224 @@
+//! The definition of every setting. Everything else that knows settings is made from it: the [`Config`] struct,
+//! what the file and the environment may say, the template that `wharfinger config example` prints, and the
+//! listing of `wharfinger config check`.
+//!
+//! A setting is one entry: its description, then `key: type = default, how it is spelled;`. Adding one here, and
+//! running `wharfinger config example > wharfinger.toml`, is all there is to do.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::spelling::{
+    BaseUrl, Given, Literal, LogFormat, Refused, Spelling, address, base_url, choice, count, duration,
+    log_filter, path, size, size_or_unlimited, switch,
+};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const MIB_IN_MEMORY: usize = 1 << 20;
+
+/// One setting, as the code that reads, lists and describes settings sees it.
+pub struct Setting {
+    /// The section that it stands in; `None` for those above the first section.
+    pub section: Option<&'static str>,
+    /// Its key in that section.
+    pub key: &'static str,
+    /// Section and key, as messages name it: `limits.manifest_bytes`.
+    pub path: &'static str,
+    /// What it is for, in lines as they were written.
+    pub description: &'static str,
+    /// Takes what was given for it.
+    pub(super) read: fn(&mut Config, &Given<'_>) -> Result<(), Refused>,
+    /// What it is, as the file would say it.
+    pub(super) write: fn(&Config) -> Literal,
+    /// What it takes, for a message about something that it does not take.
+    pub(super) expects: fn() -> String,
+}
+
+/// Settings that stand together, under one heading in the file.
+pub struct Section {
+    /// Its name; `None` for the settings above the first heading.
+    pub name: Option<&'static str>,
+    /// What its settings are about, in lines as they were written.
+    pub description: &'static str,
+    /// Its settings, in the order of the template.
+    pub settings: &'static [Setting],
+}
+
+/// Makes the structs, their defaults and [`SECTIONS`] from the list below.
+macro_rules! settings {
+    (
+        $(#[doc = $root_doc:literal])+
+        Config {
+            $( $(#[doc = $doc:literal])+ $key:ident : $type:ty = $default:expr, $spelling:expr; )+
+        }
+        $(
+            $(#[doc = $section_doc:literal])+
+            $section:ident: $Section:ident {
+                $( $(#[doc = $sdoc:literal])+ $skey:ident : $stype:ty = $sdefault:expr, $sspelling:expr; )+
+            }
+        )+
+    ) => {
+        $(#[doc = $root_doc])+
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $( $(#[doc = $doc])+ pub $key: $type, )+
+            $( $(#[doc = $section_doc])+ pub $section: $Section, )+
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $( $key: $default, )+ $( $section: $Section::default(), )+ }
+            }
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Clone, Debug, PartialEq)]
+            pub struct $Section {
+                $( $(#[doc = $sdoc])+ pub $skey: $stype, )+
+            }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $( $skey: $sdefault, )+ }
+                }
+            }
+        )+
+
+        /// Every setting there is, in the order of the template.
+        pub static SECTIONS: &[Section] = &[
+            Section {
+                name: None,
+                description: concat!($($root_doc, "\n"),+),
+                settings: &[$(
+                    Setting {
+                        section: None,
+                        key: stringify!($key),
+                        path: stringify!($key),
+                        description: concat!($($doc, "\n"),+),
+                        read: |config, given| {
+                            config.$key = $spelling.read(given)?;
+                            Ok(())
+                        },
+                        write: |config| $spelling.write(&config.$key),
+                        expects: || Spelling::<$type>::expects(&$spelling),
+                    },
+                )+],
+            },
+            $(
+                Section {
+                    name: Some(stringify!($section)),
+                    description: concat!($($section_doc, "\n"),+),
+                    settings: &[$(
+                        Setting {
+                            section: Some(stringify!($section)),
+                            key: stringify!($skey),
+                            path: concat!(stringify!($section), ".", stringify!($skey)),
+                            description: concat!($($sdoc, "\n"),+),
+                            read: |config, given| {
+                                config.$section.$skey = $sspelling.read(given)?;
+                                Ok(())
+                            },
+                            write: |config| $sspelling.write(&config.$section.$skey),
+                            expects: || Spelling::<$stype>::expects(&$sspelling),
+                        },
+                    )+],
+                },
+            )+
+        ];
+    };
+}
+
+settings! {
+    /// What the operator decides.
+    Config {
+        /// The address and port to listen on. `":5000"` is every IPv4 address of this machine, `"[::]:5000"`
+        /// every address. Beyond this machine it is refused unless `open` is set, because there are no accounts.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)), address();
+
+        /// The directory that keeps everything: images, tags and the database. Made if it is not there; a path
+        /// that does not begin with `/` starts at the directory in which `wharfinger` is run.
+        data: PathBuf = PathBuf::from("data"), path();
+
+        /// Listen beyond this machine although there are no accounts: whoever reaches the port may then pull,
+        /// push, overwrite and delete. For networks where everyone may.
+        open: bool = false, switch();
+
+        /// The address by which clients reach the registry, such as `"https://registry.example.com"`. Empty:
+        /// redirects and upload addresses are relative, which is right behind every proxy that keeps paths as
+        /// they are; set it only for a client that does not understand relative ones.
+        external_url: Option<BaseUrl> = None, base_url();
+    }
+
+    /// What is logged, on standard error.
+    log: Log {
+        /// How a line looks: `"text"` for people, `"json"` for machines (one object a line).
+        format: LogFormat = LogFormat::Text, choice::<LogFormat>();
+
+        /// How much: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"` or `"off"`; parts of the program can
+        /// differ, as in `"info,wharfinger::http=debug"`.
+        level: String = "info".to_owned(), log_filter();
+    }
+
+    /// Bounds for what clients send, and how long they are waited for.
+    limits: Limits {
+        /// The largest manifest that can be pushed. Clients may count on 4 MiB.
+        manifest_bytes: usize = 8 * MIB_IN_MEMORY, size().at_least(4 * MIB);
+
+        /// The largest blob (layer) that can be pushed, or `"unlimited"`.
+        blob_bytes: Option<u64> = None, size_or_unlimited();
+
+        /// How long a client may take to send the head of a request.
+        header_timeout: Duration = Duration::from_secs(15), duration();
+
+        /// How long to wait for the next byte of a request's body.
+        body_timeout: Duration = Duration::from_secs(60), duration();
+
+        /// How long to wait for a client to take the next byte of an answer.
+        write_timeout: Duration = Duration::from_secs(60), duration();
+
+        /// How long a connection is kept open between requests.
+        idle_timeout: Duration = Duration::from_secs(75), duration();
+
+        /// When the server is told to stop (SIGTERM, Ctrl-C): how long transfers may take to end.
+        shutdown_timeout: Duration = Duration::from_secs(30), duration().or_none();
+
+        /// How many connections may be open at once; further ones wait.
+        connections: usize = 10_000, count().at_least(1);
+
+        /// How many bytes the head of a request may have.
+        header_bytes: usize = 64 << 10, size().at_least(8 * KIB);
+
+        /// How many header fields a request may have.
+        headers: usize = 100, count().at_least(16);
+
+        /// How many entries one page of the catalog, a tag list or a search has at most.
+        page_entries: usize = 1000, count().at_least(1);
+    }
+
+    /// What the registry accepts and keeps.
+    registry: Registry {
+        /// Accept an image index that names images which are not here: mirrors that copy some platforms only
+        /// need it.
+        sparse_indexes: bool = false, switch();
+
+        /// Whether images, tags and blobs can be deleted at all.
+        delete: bool = true, switch();
+
+        /// How long an upload that was begun and not finished is kept, counted from its last byte.
+        upload_expiry: Duration = Duration::from_secs(24 * 60 * 60), duration().at_least(Duration::from_secs(60));
+    }
+
+    /// What is kept in memory to answer faster.
+    cache: Cache {
+        /// How much memory manifests that were asked for before may take; 0 keeps none.
+        manifest_bytes: u64 = 8 * MIB, size();
+    }
+}
+
+/// Every setting, in the order of the template.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    SECTIONS.iter().flat_map(|section| section.settings)
+}

@@ -1,0 +1,20 @@
+//! The configuration: what the operator decides, and where it is said. [`definition`] lists the settings; the
+//! other files read them, refuse what is not one of them, and write them back.
+
+mod definition;
+mod spelling;
+
+pub use definition::{Cache, Config, Limits, Log, Registry, SECTIONS, Section, Setting, settings};
+pub use spelling::{BaseUrl, Literal, LogFormat};
+
+/// The known name that someone most probably meant, if one is near enough.
+fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase().replace('-', "_");
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&name, &known.to_lowercase()), known))
+        // A third of a name may be wrong; more, and any short name would be near any other.
+        .filter(|(distance, known)| distance * 3 <= known.len().max(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}

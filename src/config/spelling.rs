@@ -1,0 +1,494 @@
+//! How the values of settings are spelled: what people write, what it becomes, and how it is written back.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::ValueEnum;
+use hyper::http::Uri;
+use serde::Serialize;
+
+/// What someone wrote for a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Given<'a> {
+    /// A variable of the environment or a flag, where nothing tells text from numbers.
+    Text(&'a str),
+    /// A quoted string of the file.
+    String(&'a str),
+    /// An integer of the file.
+    Integer(i128),
+    /// `true` or `false` in the file.
+    Boolean(bool),
+    /// Anything else that a file can hold: a float, a date, a list, a table. No setting takes those.
+    Other,
+}
+
+impl<'a> Given<'a> {
+    /// The text, where there is text.
+    fn text(&self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) | Self::String(text) => Some(text.trim()),
+            _ => None,
+        }
+    }
+
+    /// The whole number that was meant. A quoted one in a file is none: the quotes are a mistake to point out.
+    fn number(&self) -> Option<i128> {
+        match self {
+            Self::Text(text) => text.trim().parse().ok(),
+            Self::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+/// A value was not understood; with what to do about it where more can be said than what was expected.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Refused {
+    pub(super) hint: Option<String>,
+}
+
+impl Refused {
+    fn because(hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()) }
+    }
+}
+
+/// A value as the configuration file spells it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Literal {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number.
+    Integer(u64),
+    /// Text, in quotes.
+    String(String),
+}
+
+impl fmt::Display for Literal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => write!(formatter, "{value}"),
+            Self::Integer(value) => write!(formatter, "{value}"),
+            Self::String(text) => write!(formatter, "{}", toml::Value::from(text.as_str())),
+        }
+    }
+}
+
+/// One way of spelling values of type `T`.
+pub(super) trait Spelling<T> {
+    /// What was given as a value, if it is one.
+    fn read(&self, given: &Given<'_>) -> Result<T, Refused>;
+    /// A value as it would be given.
+    fn write(&self, value: &T) -> Literal;
+    /// What is taken, with an example: the end of the sentence "expected …".
+    fn expects(&self) -> String;
+}
+
+/// `true` or `false`.
+pub(super) fn switch() -> Switch {
+    Switch
+}
+
+pub(super) struct Switch;
+
+impl Spelling<bool> for Switch {
+    fn read(&self, given: &Given<'_>) -> Result<bool, Refused> {
+        match given {
+            Given::Boolean(value) => Ok(*value),
+            Given::Text(text) => text.trim().parse().map_err(|_| Refused::default()),
+            Given::String("true" | "false") => Err(Refused::because("leave the quotes out")),
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn write(&self, value: &bool) -> Literal {
+        Literal::Boolean(*value)
+    }
+
+    fn expects(&self) -> String {
+        "true or false".to_owned()
+    }
+}
+
+/// A whole number of things.
+pub(super) fn count() -> Count {
+    Count { least: 0 }
+}
+
+pub(super) struct Count {
+    least: usize,
+}
+
+impl Count {
+    /// Refuses smaller numbers.
+    pub(super) fn at_least(self, least: usize) -> Self {
+        Self { least }
+    }
+}
+
+impl Spelling<usize> for Count {
+    fn read(&self, given: &Given<'_>) -> Result<usize, Refused> {
+        let number = given.number().ok_or_else(|| match given {
+            Given::String(text) if text.parse::<u64>().is_ok() => Refused::because("leave the quotes out"),
+            _ => Refused::default(),
+        })?;
+        usize::try_from(number).ok().filter(|number| *number >= self.least).ok_or_else(Refused::default)
+    }
+
+    fn write(&self, value: &usize) -> Literal {
+        Literal::Integer(*value as u64)
+    }
+
+    fn expects(&self) -> String {
+        format!("a whole number of at least {}, such as {}", self.least, self.least.max(100))
+    }
+}
+
+/// A number of bytes: `8388608`, `"8MiB"`, `"10GB"`.
+pub(super) fn size() -> Size {
+    Size { least: 0 }
+}
+
+pub(super) struct Size {
+    least: u64,
+}
+
+impl Size {
+    /// Refuses smaller sizes.
+    pub(super) fn at_least(self, least: u64) -> Self {
+        Self { least }
+    }
+}
+
+impl<T> Spelling<T> for Size
+where
+    T: Copy + TryFrom<u64> + TryInto<u64>,
+{
+    fn read(&self, given: &Given<'_>) -> Result<T, Refused> {
+        let bytes = match (given.number(), given.text()) {
+            (Some(number), _) => u64::try_from(number).ok(),
+            // The crate takes numbers that are too large for the largest one.
+            (None, Some(text)) => {
+                text.parse::<ByteSize>().ok().map(|size| size.as_u64()).filter(|bytes| *bytes < u64::MAX)
+            }
+            (None, None) => None,
+        };
+        let bytes = bytes.filter(|bytes| *bytes >= self.least).ok_or_else(Refused::default)?;
+        T::try_from(bytes).map_err(|_| Refused::because("that is more than this machine can address"))
+    }
+
+    fn write(&self, value: &T) -> Literal {
+        let bytes = (*value).try_into().unwrap_or(u64::MAX);
+        if bytes == 0 {
+            return Literal::Integer(0);
+        }
+        const UNITS: [(u64, &str); 8] = [
+            (1 << 40, "TiB"),
+            (1 << 30, "GiB"),
+            (1 << 20, "MiB"),
+            (1 << 10, "KiB"),
+            (1_000_000_000_000, "TB"),
+            (1_000_000_000, "GB"),
+            (1_000_000, "MB"),
+            (1_000, "kB"),
+        ];
+        match UNITS.iter().find(|(unit, _)| bytes.is_multiple_of(*unit)) {
+            Some((unit, name)) => Literal::String(format!("{}{name}", bytes / unit)),
+            None => Literal::Integer(bytes),
+        }
+    }
+
+    fn expects(&self) -> String {
+        match self.least {
+            0 => r#"a size such as "8MiB", "512KiB" or "10GB""#.to_owned(),
+            least => {
+                let least: Literal = Spelling::<u64>::write(&Size { least }, &least);
+                format!(r#"a size of at least {least}, such as "8MiB", "64KiB" or "10GB""#)
+            }
+        }
+    }
+}
+
+/// A size, or `"unlimited"`, for which 0 can be written too.
+pub(super) fn size_or_unlimited() -> SizeOrUnlimited {
+    SizeOrUnlimited
+}
+
+pub(super) struct SizeOrUnlimited;
+
+impl Spelling<Option<u64>> for SizeOrUnlimited {
+    fn read(&self, given: &Given<'_>) -> Result<Option<u64>, Refused> {
+        if given.text() == Some("unlimited") {
+            return Ok(None);
+        }
+        let bytes: u64 = size().read(given)?;
+        Ok(Some(bytes).filter(|bytes| *bytes > 0))
+    }
+
+    fn write(&self, value: &Option<u64>) -> Literal {
+        match value {
+            Some(bytes) => size().write(bytes),
+            None => Literal::String("unlimited".to_owned()),
+        }
+    }
+
+    fn expects(&self) -> String {
+        r#"a size such as "10GB" or "512MiB", or "unlimited""#.to_owned()
+    }
+}
+
+/// A length of time with its unit: `"30s"`, `"5m"`, `"24h"`, `"1h 30m"`.
+pub(super) fn duration() -> DurationSpelling {
+    DurationSpelling { least: Duration::from_millis(1) }
+}
+
+pub(super) struct DurationSpelling {
+    least: Duration,
+}
+
+impl DurationSpelling {
+    /// Refuses shorter times.
+    pub(super) fn at_least(self, least: Duration) -> Self {
+        Self { least }
+    }
+
+    /// Takes no time at all, too.
+    pub(super) fn or_none(self) -> Self {
+        Self { least: Duration::ZERO }
+    }
+}
+
+impl Spelling<Duration> for DurationSpelling {
+    fn read(&self, given: &Given<'_>) -> Result<Duration, Refused> {
+        if let Some(number) = given.number().filter(|number| *number > 0) {
+            return Err(Refused::because(format!(
+                r#"a number alone does not say its unit; for seconds write "{number}s""#
+            )));
+        }
+        let time = match given.number() {
+            Some(0) => Ok(Duration::ZERO),
+            _ => humantime::parse_duration(given.text().unwrap_or_default()).map_err(|_| Refused::default()),
+        }?;
+        Some(time).filter(|time| *time >= self.least).ok_or_else(Refused::default)
+    }
+
+    fn write(&self, value: &Duration) -> Literal {
+        const UNITS: [(u64, &str); 3] = [(60 * 60, "h"), (60, "m"), (1, "s")];
+        let seconds = value.as_secs();
+        let whole = value.subsec_nanos() == 0;
+        let unit = UNITS.iter().find(|(unit, _)| whole && seconds > 0 && seconds.is_multiple_of(*unit));
+        Literal::String(match unit {
+            Some((unit, name)) => format!("{}{name}", seconds / unit),
+            None => humantime::format_duration(*value).to_string(),
+        })
+    }
+
+    fn expects(&self) -> String {
+        if self.least > Duration::from_millis(1) {
+            let least = self.write(&self.least);
+            format!(r#"a time of at least {least}, such as "30m" or "24h""#)
+        } else {
+            r#"a time such as "30s", "5m" or "24h""#.to_owned()
+        }
+    }
+}
+
+/// A path of this machine.
+pub(super) fn path() -> Path {
+    Path
+}
+
+pub(super) struct Path;
+
+impl Spelling<PathBuf> for Path {
+    fn read(&self, given: &Given<'_>) -> Result<PathBuf, Refused> {
+        match given {
+            Given::Text(text) | Given::String(text) if !text.trim().is_empty() => Ok(PathBuf::from(*text)),
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn write(&self, value: &PathBuf) -> Literal {
+        Literal::String(value.display().to_string())
+    }
+
+    fn expects(&self) -> String {
+        r#"a path such as "/var/lib/wharfinger""#.to_owned()
+    }
+}
+
+/// An address of this machine with a port.
+pub(super) fn address() -> Address {
+    Address
+}
+
+pub(super) struct Address;
+
+impl Spelling<SocketAddr> for Address {
+    fn read(&self, given: &Given<'_>) -> Result<SocketAddr, Refused> {
+        let port_alone = |port: &dyn fmt::Display| {
+            Refused::because(format!(
+                r#"for this machine only write "127.0.0.1:{port}", for others too ":{port}""#
+            ))
+        };
+        if let Some(number) = given.number() {
+            return Err(port_alone(&number));
+        }
+        let text = given.text().ok_or_else(Refused::default)?;
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        if text.parse::<u16>().is_ok() {
+            return Err(port_alone(&text));
+        }
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Err(Refused::because(format!(r#"add the port: "{}""#, SocketAddr::new(ip, 5000))));
+        }
+        if text.contains("://") {
+            return Err(Refused::because("leave out everything before the address and after the port"));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(Refused::default)?;
+        let port: u16 = port.parse().map_err(|_| Refused::because("a port is a number up to 65535"))?;
+        match host {
+            "" | "*" => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            "localhost" => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            _ if host.parse::<IpAddr>().is_ok() => {
+                Err(Refused::because(format!(r#"an IPv6 address stands in brackets: "[{host}]:{port}""#)))
+            }
+            _ => Err(Refused::because("names are not looked up; write an address of this machine")),
+        }
+    }
+
+    fn write(&self, value: &SocketAddr) -> Literal {
+        Literal::String(value.to_string())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address with a port, such as "127.0.0.1:5000", ":5000" or "[::1]:5000""#.to_owned()
+    }
+}
+
+/// The way a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// For machines: one JSON object a line
+    Json,
+}
+
+/// One of the names of an enum.
+pub(super) fn choice<T: ValueEnum>() -> Choice {
+    let names = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    Choice { names: names.map(|value| value.get_name().to_owned()).collect() }
+}
+
+pub(super) struct Choice {
+    names: Vec<String>,
+}
+
+impl<T: ValueEnum> Spelling<T> for Choice {
+    fn read(&self, given: &Given<'_>) -> Result<T, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        T::from_str(text, false).map_err(|_| match super::nearest(text, self.names.iter().map(String::as_str)) {
+            Some(name) => Refused::because(format!(r#"did you mean "{name}"?"#)),
+            None => Refused::default(),
+        })
+    }
+
+    fn write(&self, value: &T) -> Literal {
+        let name = value.to_possible_value().map(|value| value.get_name().to_owned());
+        Literal::String(name.unwrap_or_default())
+    }
+
+    fn expects(&self) -> String {
+        let names: Vec<String> = self.names.iter().map(|name| format!(r#""{name}""#)).collect();
+        names.join(" or ")
+    }
+}
+
+/// A level, or levels for parts of the program, in the syntax of [`tracing_subscriber::EnvFilter`].
+pub(super) fn log_filter() -> LogFilter {
+    LogFilter
+}
+
+pub(super) struct LogFilter;
+
+const LOG_LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+impl Spelling<String> for LogFilter {
+    fn read(&self, given: &Given<'_>) -> Result<String, Refused> {
+        let text = given.text().filter(|text| !text.is_empty()).ok_or_else(Refused::default)?;
+        for directive in text.split(',') {
+            // A filter takes a lone word that is no level for the name of a module, of which it then logs
+            // everything: `level = "inof"` would log next to nothing, and nobody would be told.
+            let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
+            if !LOG_LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+                return Err(match super::nearest(level, LOG_LEVELS) {
+                    Some(known) => Refused::because(format!(r#"did you mean "{known}"?"#)),
+                    None => Refused::default(),
+                });
+            }
+        }
+        tracing_subscriber::EnvFilter::try_new(text).map_err(|error| Refused::because(error.to_string()))?;
+        Ok(text.to_owned())
+    }
+
+    fn write(&self, value: &String) -> Literal {
+        Literal::String(value.clone())
+    }
+
+    fn expects(&self) -> String {
+        r#"a level ("error", "warn", "info", "debug", "trace" or "off"), or one for each part of the program, such as "info,wharfinger::http=debug""#
+            .to_owned()
+    }
+}
+
+/// The beginning of every address under which the registry is reached: scheme, host, port and perhaps a path,
+/// without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// The address, to which a path that begins with a slash can be added.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A [`BaseUrl`], or nothing.
+pub(super) fn base_url() -> BaseUrlSpelling {
+    BaseUrlSpelling
+}
+
+pub(super) struct BaseUrlSpelling;
+
+impl Spelling<Option<BaseUrl>> for BaseUrlSpelling {
+    fn read(&self, given: &Given<'_>) -> Result<Option<BaseUrl>, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let url: Uri = text.parse().map_err(|_| Refused::default())?;
+        let authority = url.authority().ok_or_else(Refused::default)?;
+        if !matches!(url.scheme_str(), Some("http" | "https")) {
+            return Err(Refused::because("it begins with https:// or http://"));
+        }
+        if authority.as_str().contains('@') || url.query().is_some() || text.contains('#') {
+            return Err(Refused::because("leave out everything but scheme, host, port and path"));
+        }
+        Ok(Some(BaseUrl(text.trim_end_matches('/').to_owned())))
+    }
+
+    fn write(&self, value: &Option<BaseUrl>) -> Literal {
+        Literal::String(value.as_ref().map(|url| url.0.clone()).unwrap_or_default())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address such as "https://registry.example.com", or "" for none"#.to_owned()
+    }
+}

@@ -1,0 +1,6 @@
+//! Wharfinger, a private container registry: how it is said. The command line, the configuration and HTTP;
+//! what is allowed and where it is kept are the crates `registry` and `store`.
+//!
+//! This is a library so that tests can run the server in their own process; `src/main.rs` is all of the program.
+
+pub mod config;
