@@ -1,0 +1,1 @@
+//! The way back: from a `repositories/` directory to the metadata.

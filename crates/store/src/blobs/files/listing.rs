@@ -1,0 +1,85 @@
+//! Walking over all blobs, a few at a time.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use oci::Digest;
+use tokio::sync::mpsc;
+
+use super::absent;
+use crate::StoreError;
+
+type Item = Result<(Digest, u64), StoreError>;
+
+/// All blobs below a directory. A thread for blocking work walks, as far ahead as the channel
+/// holds, and ends when nobody listens any more.
+pub(super) struct Listing {
+    items: mpsc::Receiver<Item>,
+    started: Option<(mpsc::Sender<Item>, PathBuf)>,
+}
+
+impl Listing {
+    pub(super) fn start(root: PathBuf) -> Self {
+        let (sender, items) = mpsc::channel(256);
+        Self { items, started: Some((sender, root)) }
+    }
+}
+
+impl Stream for Listing {
+    type Item = Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        // When it is first asked, since only then there is a runtime for certain.
+        if let Some((sender, root)) = self.started.take() {
+            tokio::task::spawn_blocking(move || {
+                let send = |item| sender.blocking_send(item).is_ok();
+                if let Err(error) = walk(&root, &send) {
+                    send(Err(error));
+                }
+            });
+        }
+        self.items.poll_recv(cx)
+    }
+}
+
+fn walk(root: &Path, send: &dyn Fn(Item) -> bool) -> Result<(), StoreError> {
+    for algorithm in ["sha256", "sha512"] {
+        for shard in entries(&root.join(algorithm))? {
+            for directory in entries(&shard)? {
+                // What does not have a digest's name is not ours, and not a blob.
+                let hex = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let Ok(digest) = format!("{algorithm}:{hex}").parse::<Digest>() else { continue };
+                if !shard.ends_with(&hex[..2]) {
+                    continue;
+                }
+                let path = directory.join("data");
+                let item = match fs::metadata(&path) {
+                    Ok(found) if found.is_file() => Ok((digest, found.len())),
+                    Ok(_) => continue,
+                    Err(error) => match absent::<()>(error) {
+                        Ok(_) => continue,
+                        Err(error) => Err(StoreError::io("look at", path, error)),
+                    },
+                };
+                if !send(item) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The paths in a directory; none if it is not there, or no directory.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())
+        .map(Some)
+        .or_else(absent)
+        .map(Option::unwrap_or_default)
+        .map_err(|error| StoreError::io("list", directory, error))
+}

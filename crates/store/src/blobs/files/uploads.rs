@@ -1,0 +1,296 @@
+//! Uploads as files: content on its way in, one file each until it is a blob.
+//!
+//! Who has an upload in hand writes to its file at the place where the upload stands, so that what
+//! a torn attempt left there is overwritten. For that, no two may write at a time, and one that
+//! was overtaken must not write at all: a client whose connection broke comes back with a new
+//! request while the server may still be at work on the old one. So each upload has a turn that is
+//! taken for every step, and whoever takes up an upload shuts out all who had it before.
+//!
+//! What an upload took in is synced at its end only. It outlives the process, but not a failure of
+//! power: the metadata forgets the uploads that were written down before the machine was started.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use bytes::Bytes;
+use oci::{Digest, Digester};
+use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
+
+use super::installing::Installer;
+use crate::StoreError;
+use crate::blobs::Upload;
+
+/// After each stretch of this size the system is told to begin writing it out, so that the sync at
+/// the end finds little left to do.
+const STRETCH: u64 = 8 << 20;
+
+type Sessions = Arc<Mutex<HashMap<Uuid, Weak<Session>>>>;
+type Turn = OwnedMutexGuard<()>;
+
+/// The directory of the uploads, and those that are in someone's hands.
+pub(super) struct Uploads {
+    directory: PathBuf,
+    sessions: Sessions,
+}
+
+/// An upload in someone's hands: its file, kept open from one piece to the next.
+pub(crate) struct Session {
+    id: Uuid,
+    path: PathBuf,
+    file: OnceLock<File>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    overtaken: AtomicBool,
+    sessions: Sessions,
+}
+
+impl Uploads {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory, sessions: Sessions::default() }
+    }
+
+    pub(super) fn remove_stale(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for name in names(&self.directory)? {
+            let id = name.to_str().and_then(|name| name.parse::<Uuid>().ok());
+            if !id.is_some_and(|id| known.contains(&id)) {
+                remove(&self.directory.join(name))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Waits until whoever is at work on the upload has ended its step, and keeps others out until
+    /// the turn is dropped.
+    pub(super) async fn turn(&self, mut upload: Upload) -> Result<(Upload, Turn), StoreError> {
+        let session = upload.session.get_or_insert_with(|| self.take_up(upload.id));
+        let turn = session.turn.clone().lock_owned().await;
+        if session.overtaken.load(Ordering::Acquire) {
+            let source = io::Error::new(io::ErrorKind::ResourceBusy, "another request goes on with this upload");
+            return Err(StoreError::io("write", &session.path, source));
+        }
+        Ok((upload, turn))
+    }
+
+    /// A turn after which nobody who has the upload in hand gets another.
+    pub(super) async fn last_turn(&self, id: Uuid) -> Turn {
+        self.take_up(id).turn.clone().lock_owned().await
+    }
+
+    fn take_up(&self, id: Uuid) -> Arc<Session> {
+        let mut sessions = lock(&self.sessions);
+        let before = sessions.get(&id).and_then(Weak::upgrade);
+        if let Some(before) = &before {
+            before.overtaken.store(true, Ordering::Release);
+        }
+        let session = Arc::new(Session {
+            id,
+            path: self.path(id),
+            file: OnceLock::new(),
+            turn: before.as_ref().map(|before| before.turn.clone()).unwrap_or_default(),
+            overtaken: AtomicBool::new(false),
+            sessions: self.sessions.clone(),
+        });
+        sessions.insert(id, Arc::downgrade(&session));
+        // Ahead of `before`: if that is the last of its kind, dropping it takes the lock.
+        drop(sessions);
+        session
+    }
+
+    fn path(&self, id: Uuid) -> PathBuf {
+        self.directory.join(id.as_hyphenated().to_string())
+    }
+
+    pub(super) fn abort(&self, id: Uuid) -> Result<(), StoreError> {
+        remove(&self.path(id))
+    }
+
+    pub(super) fn commit(
+        &self,
+        upload: Upload,
+        installer: &Installer,
+        digest: &Digest,
+    ) -> Result<u64, StoreError> {
+        let Upload { offset: size, digester, session, .. } = upload;
+        let session = session.ok_or(StoreError::Closed)?;
+        let file = session.file(size)?;
+        let path = &session.path;
+        let actual = if digester.algorithm() == digest.algorithm() {
+            digester.finish()
+        } else {
+            // The only second pass over content: the client began with one algorithm and names a
+            // digest of another.
+            hash_again(file, size, Digester::new(digest.algorithm()))
+                .map_err(|error| StoreError::io("read", path, error))?
+        };
+        if actual != *digest {
+            remove(path)?;
+            return Err(StoreError::DigestMismatch { expected: *digest, actual });
+        }
+        if installer.is_there(digest, size)? {
+            remove(path)?;
+            return Ok(size);
+        }
+        // Beyond the end may be what a torn attempt left.
+        file.metadata()
+            .and_then(|found| if found.len() == size { Ok(()) } else { file.set_len(size) })
+            .and_then(|()| file.sync_data())
+            .map_err(|error| StoreError::io("sync", path, error))?;
+        installer.install(path, digest)?;
+        Ok(size)
+    }
+
+    /// Stores content that is all there, in one go.
+    pub(super) fn put(&self, installer: &Installer, digest: &Digest, content: &[u8]) -> Result<(), StoreError> {
+        let actual = digest.algorithm().digest(content);
+        if actual != *digest {
+            return Err(StoreError::DigestMismatch { expected: *digest, actual });
+        }
+        if installer.is_there(digest, content.len() as u64)? {
+            return Ok(());
+        }
+        // A name that is no upload's, so that nobody can go on with it.
+        let path = self.directory.join(format!("put-{}", Uuid::new_v4()));
+        let stored = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .and_then(|mut file| {
+                file.write_all(content)?;
+                file.sync_data()
+            })
+            .map_err(|error| StoreError::io("write", &path, error))
+            .and_then(|()| installer.install(&path, digest));
+        if stored.is_err() {
+            // The first error is the one that tells.
+            let _ = fs::remove_file(&path);
+        }
+        stored
+    }
+}
+
+impl Session {
+    /// The file of an upload that stands at `offset`.
+    fn file(&self, offset: u64) -> Result<&File, StoreError> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let opened = OpenOptions::new().read(true).write(true).create(offset == 0).open(&self.path);
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.lost(offset, 0)),
+            opened => opened.map_err(|error| StoreError::io("open", &self.path, error)),
+        }?;
+        let length = file.metadata().map_err(|error| StoreError::io("look at", &self.path, error))?.len();
+        // A file that is too short would get a hole where content should be.
+        if length < offset {
+            return Err(self.lost(offset, length));
+        }
+        Ok(self.file.get_or_init(|| file))
+    }
+
+    fn lost(&self, offset: u64, length: u64) -> StoreError {
+        StoreError::Damaged(format!("upload {} took in {offset} bytes, but {length} are left", self.id))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut sessions = lock(&self.sessions);
+        if sessions.get(&self.id).is_some_and(|current| std::ptr::eq(current.as_ptr(), self)) {
+            sessions.remove(&self.id);
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Writes and hashes the next bytes of an upload.
+pub(super) fn append(mut upload: Upload, piece: &[Bytes]) -> Result<Upload, StoreError> {
+    let Some(session) = upload.session.clone() else { return Err(StoreError::Closed) };
+    let file = session.file(upload.offset)?;
+    let begin = upload.offset;
+    let end = begin + piece.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+    if let Err(error) = write_at(file, piece, begin) {
+        // On a full disk, what does not count should not take up room.
+        let _ = file.set_len(begin);
+        return Err(StoreError::io("write", &session.path, error));
+    }
+    for bytes in piece {
+        upload.digester.update(bytes);
+    }
+    let (first, last) = (begin / STRETCH * STRETCH, end / STRETCH * STRETCH);
+    if last > first {
+        write_out(file, first, last - first);
+    }
+    upload.offset = end;
+    Ok(upload)
+}
+
+fn write_at(file: &File, piece: &[Bytes], mut offset: u64) -> io::Result<()> {
+    // The system takes 1024 at once at most.
+    for some in piece.chunks(1024) {
+        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|bytes| IoSlice::new(bytes)).collect();
+        let mut rest = &mut slices[..];
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match rustix::io::pwritev(file, rest, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut rest, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has the system begin to write that part of the file, without waiting. A hint: errors show at
+/// the sync.
+fn write_out(file: &File, offset: u64, length: u64) {
+    let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
+    // SAFETY: the call takes a descriptor, which is open, and numbers.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+fn hash_again(file: &File, size: u64, mut digester: Digester) -> io::Result<Digest> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut offset = 0;
+    while offset < size {
+        let wanted = usize::try_from(size - offset).unwrap_or(usize::MAX).min(buffer.len());
+        file.read_exact_at(&mut buffer[..wanted], offset)?;
+        digester.update(&buffer[..wanted]);
+        offset += wanted as u64;
+    }
+    Ok(digester.finish())
+}
+
+fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
+    fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+        .map_err(|error| StoreError::io("list", directory, error))
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn lock(sessions: &Sessions) -> MutexGuard<'_, HashMap<Uuid, Weak<Session>>> {
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,140 @@
+//! Blobs: content by digest. The contract, which every backend keeps, and what passes through it.
+//!
+//! A blob store knows digests and bytes. It does not know repositories, and it does not judge
+//! whether content may be had: that is asked of the metadata before a blob is opened.
+
+pub mod files;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use oci::{Algorithm, Digest, Digester};
+use uuid::Uuid;
+
+use crate::StoreError;
+
+/// A blob that was opened: its size, and a way to its bytes that stays good even if the blob is
+/// deleted meanwhile.
+pub struct Blob {
+    /// Size in bytes.
+    pub size: u64,
+    pub(crate) content: files::OpenFile,
+}
+
+impl Blob {
+    /// The bytes of `range` (which must lie within `0..size`) in order, in pieces that are cheap
+    /// to hand on: no copy is made of a large blob. Reading what is not in memory yet never blocks
+    /// the runtime.
+    pub fn read(self, range: Range<u64>) -> files::Pieces {
+        self.content.read(range)
+    }
+}
+
+/// An upload: content on its way in. All there is to know about it can be written down
+/// ([`Upload::save`]) and taken up again later ([`Upload::resume`]), by another process too.
+#[derive(Debug)]
+pub struct Upload {
+    /// Names the upload; unguessable.
+    pub id: Uuid,
+    /// How many bytes were taken in.
+    pub offset: u64,
+    /// The hash of those bytes so far.
+    pub digester: Digester,
+    /// What the backend keeps open from one piece to the next. It is not written down.
+    pub(crate) session: Option<Arc<files::Session>>,
+}
+
+/// An upload as it is written down in the metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadState {
+    /// Names the upload.
+    pub id: Uuid,
+    /// How many bytes were taken in.
+    pub offset: u64,
+    /// The algorithm of the digest.
+    pub algorithm: Algorithm,
+    /// [`Digester::save`].
+    pub hash_state: Vec<u8>,
+}
+
+impl Upload {
+    /// An upload that has taken in nothing.
+    #[must_use]
+    pub fn new(algorithm: Algorithm) -> Self {
+        Self { id: Uuid::new_v4(), offset: 0, digester: Digester::new(algorithm), session: None }
+    }
+
+    /// What to write down, so that the upload can go on after a restart.
+    #[must_use]
+    pub fn save(&self) -> UploadState {
+        UploadState {
+            id: self.id,
+            offset: self.offset,
+            algorithm: self.digester.algorithm(),
+            hash_state: self.digester.save(),
+        }
+    }
+
+    /// The upload that was written down.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if the state is no state of that algorithm.
+    pub fn resume(state: &UploadState) -> Result<Self, StoreError> {
+        let digester = Digester::resume(state.algorithm, &state.hash_state)
+            .ok_or_else(|| StoreError::Damaged(format!("hash state of upload {}", state.id)))?;
+        Ok(Self { id: state.id, offset: state.offset, digester, session: None })
+    }
+}
+
+/// Where content is kept.
+///
+/// The contract, for every backend:
+/// - Nobody observes a blob that is not complete: before [`commit`](Self::commit) or
+///   [`put`](Self::put) there is nothing, afterwards all of it, and so it is after a crash at any
+///   moment.
+/// - When `commit` or `put` return `Ok`, the blob is durable: written, synced, and its name synced.
+/// - Content whose hash is not the digest is never stored under it.
+/// - Storing what is there already succeeds and changes nothing. Many may store the same content
+///   at once.
+/// - A future that is dropped leaves the store consistent.
+/// - Lack of room is [`StoreError::Full`], and leaves nothing half-kept behind under a digest.
+#[async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// The size of a blob, or `None` if it is not here.
+    async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError>;
+
+    /// Opens a blob for reading, or `None` if it is not here.
+    async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError>;
+
+    /// A whole small blob in memory, such as a manifest or a config; `None` if it is not here.
+    async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError>;
+
+    /// Stores `content`, whose digest the caller has computed, durably.
+    async fn put(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError>;
+
+    /// Makes room for an upload. Nothing is durable yet.
+    async fn begin(&self, algorithm: Algorithm) -> Result<Upload, StoreError>;
+
+    /// Takes in the next bytes of an upload, in the order of `piece`, hashing them on the way. The
+    /// upload that comes back has them; if an error comes back, the upload is as it was before and
+    /// can be resumed from the state last saved.
+    async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError>;
+
+    /// Ends an upload: its content becomes the blob `digest`, durably. Returns its size.
+    ///
+    /// # Errors
+    /// [`StoreError::DigestMismatch`], after which the upload is gone.
+    async fn commit(&self, upload: Upload, digest: &Digest) -> Result<u64, StoreError>;
+
+    /// Forgets an upload and what it took in. An upload that is not here is no error.
+    async fn abort(&self, id: Uuid) -> Result<(), StoreError>;
+
+    /// Deletes a blob for good. `false` if it was not here. Those who have it open read on.
+    async fn delete(&self, digest: &Digest) -> Result<bool, StoreError>;
+
+    /// All blobs with their sizes, in no particular order, without holding them all in memory.
+    fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>>;
+}

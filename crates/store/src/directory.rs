@@ -1,0 +1,324 @@
+//! The data directory: which path is which, and the lock that keeps a second server out.
+//!
+//! ```text
+//! <data>/docker/registry/v2/blobs/          content, in distribution's layout
+//! <data>/docker/registry/v2/repositories/   the derived view, in distribution's layout
+//! <data>/wharfinger/metadata.db             the truth about repositories
+//! <data>/wharfinger/uploads/                content on its way in
+//! <data>/wharfinger/lock                    held by the one process that works here
+//! <data>/wharfinger/control.sock            where a running server takes commands
+//! ```
+//!
+//! Operators who ran distribution with a volume mounted at its `v2` directory have a directory
+//! that holds `blobs/` and `repositories/` itself. Given that, it is used as it is, and our own
+//! files lie in a third directory beside these two.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use crate::StoreError;
+
+/// A data directory that is there, with all of its parts, and can be written.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: PathBuf,
+    blobs: PathBuf,
+    repositories: PathBuf,
+    own: PathBuf,
+}
+
+/// The right to work in a data directory. No other process has it until this is dropped, or until
+/// the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Directory {
+    /// Opens a data directory, and makes it, or what is missing of it.
+    ///
+    /// What could fail later is tried now: that files can be made, and renamed from the uploads to
+    /// the blobs.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`], whose text tells the operator what to do.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let given = path.as_ref();
+        make(given)?;
+        let directory = Self::at(given)?;
+        for part in [&directory.blobs, &directory.repositories, &directory.uploads()] {
+            make(part)?;
+        }
+        directory.try_rename()?;
+        Ok(directory)
+    }
+
+    /// Opens a data directory that must be there already: for commands that look at one, where
+    /// making an empty one would hide a mistyped path.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`], whose text tells the operator what to do.
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let given = path.as_ref();
+        let directory = match fs::metadata(given) {
+            Ok(found) if !found.is_dir() => return Err(not_a_directory(given)),
+            Ok(_) => Self::at(given)?,
+            Err(error) => return Err(refused("open", given, &error)),
+        };
+        if directory.blobs.is_dir() || directory.own.is_dir() {
+            return Self::open(given);
+        }
+        Err(StoreError::Directory(format!(
+            "{} is no data directory: it holds neither docker/registry/v2/blobs nor blobs nor wharfinger",
+            given.display()
+        )))
+    }
+
+    fn at(given: &Path) -> Result<Self, StoreError> {
+        // An absolute path, so that a change of the working directory does not matter, and so that
+        // messages name what was meant.
+        let root = given.canonicalize().map_err(|error| refused("open", given, &error))?;
+        let v2 = if ["blobs", "repositories"].iter().any(|part| root.join(part).is_dir()) {
+            root.clone()
+        } else {
+            for inner in ["registry/v2", "v2"] {
+                if root.join(inner).join("blobs").is_dir() {
+                    return Err(StoreError::Directory(format!(
+                        "{0} holds {inner}/blobs; give {0}/{inner} as the data directory, \
+                         or the directory that holds docker/registry/v2",
+                        root.display()
+                    )));
+                }
+            }
+            root.join("docker/registry/v2")
+        };
+        Ok(Self {
+            blobs: v2.join("blobs"),
+            repositories: v2.join("repositories"),
+            own: root.join("wharfinger"),
+            root,
+        })
+    }
+
+    /// The directory as a whole, as an absolute path.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Content, in distribution's layout.
+    #[must_use]
+    pub fn blobs(&self) -> &Path {
+        &self.blobs
+    }
+
+    /// The derived view, in distribution's layout.
+    #[must_use]
+    pub fn repositories(&self) -> &Path {
+        &self.repositories
+    }
+
+    /// The database file of the metadata.
+    #[must_use]
+    pub fn metadata(&self) -> PathBuf {
+        self.own.join("metadata.db")
+    }
+
+    /// Where uploads lie until they are blobs.
+    #[must_use]
+    pub fn uploads(&self) -> PathBuf {
+        self.own.join("uploads")
+    }
+
+    /// Where a running server takes commands.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.own.join("control.sock")
+    }
+
+    /// Where our own files are: database, lock and uploads.
+    #[must_use]
+    pub fn own(&self) -> &Path {
+        &self.own
+    }
+
+    /// Takes the right to work in the directory.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] that names the process which has it.
+    pub fn lock(&self) -> Result<Lock, StoreError> {
+        match self.try_lock()? {
+            Some(lock) => Ok(lock),
+            None => Err(StoreError::Directory(format!(
+                "{} is in use by {}; stop it first, or give this one a data directory of its own",
+                self.root.display(),
+                self.lock_holder().map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")),
+            ))),
+        }
+    }
+
+    /// Takes the right to work in the directory, or tells that another process has it (`None`).
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the lock file cannot be made.
+    pub fn try_lock(&self) -> Result<Option<Lock>, StoreError> {
+        let path = self.own.join("lock");
+        let failed = |error: io::Error| StoreError::io("lock", &path, error);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        // The system frees such a lock when the process is gone, so that none is ever left over.
+        // What the file holds is for people only.
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        }
+        file.set_len(0).map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(Some(Lock { _file: file }))
+    }
+
+    /// The process that holds the lock, as far as the lock file tells.
+    #[must_use]
+    pub fn lock_holder(&self) -> Option<u32> {
+        let mut text = String::new();
+        File::open(self.own.join("lock")).ok()?.take(32).read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// Renames a file from the uploads to the blobs, as each push does. Comparing device numbers
+    /// would not do: a rename between two mounts of one file system is refused as well.
+    fn try_rename(&self) -> Result<(), StoreError> {
+        let name = format!(".probe-{}", uuid::Uuid::new_v4());
+        let (from, to) = (self.uploads().join(&name), self.blobs.join(&name));
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&from)
+            .map_err(|error| refused("write to", &self.uploads(), &error))?;
+        let renamed = fs::rename(&from, &to);
+        // Only one of the two is there; which one does not matter.
+        let _ = fs::remove_file(&from);
+        let _ = fs::remove_file(&to);
+        renamed.map_err(|error| match error.kind() {
+            io::ErrorKind::CrossesDevices => StoreError::Directory(format!(
+                "{} and {} are on different file systems or mounts; uploads become blobs by renaming, \
+                 so mount the whole of {} as one",
+                self.uploads().display(),
+                self.blobs.display(),
+                self.root.display(),
+            )),
+            _ => refused("write to", &self.blobs, &error),
+        })
+    }
+}
+
+/// Makes a directory and those above it. One that is there already is no error.
+fn make(path: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(path).map_err(|error| {
+        // The part of the path that is there, but as a file, is what the operator must see.
+        let file = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir());
+        file.map_or_else(|| refused("make", path, &error), not_a_directory)
+    })
+}
+
+fn not_a_directory(path: &Path) -> StoreError {
+    StoreError::Directory(format!("{} is a file; the data directory must be a directory", path.display()))
+}
+
+fn refused(action: &str, path: &Path, error: &io::Error) -> StoreError {
+    let path = path.display();
+    StoreError::Directory(match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "may not {action} {path}: permission denied for user {}; give it to that user, \
+             or choose another data directory",
+            rustix::process::geteuid().as_raw()
+        ),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            format!("cannot {action} {path}: the file system is mounted read-only; mount it writable")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("cannot {action} {path}: no space left; free some and start again")
+        }
+        io::ErrorKind::NotFound => format!("cannot {action} {path}: there is no such directory"),
+        _ => format!("cannot {action} {path}: {error}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(result: Result<impl std::fmt::Debug, StoreError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_fresh_directory_has_distributions_layout() {
+        let data = tempfile::tempdir().unwrap();
+        let directory = Directory::open(data.path().join("new/data")).unwrap();
+        let root = data.path().canonicalize().unwrap().join("new/data");
+        assert_eq!(directory.root(), root);
+        assert_eq!(directory.blobs(), root.join("docker/registry/v2/blobs"));
+        assert_eq!(directory.repositories(), root.join("docker/registry/v2/repositories"));
+        assert!(directory.uploads().is_dir());
+        assert!(fs::read_dir(directory.blobs()).unwrap().next().is_none(), "the probe is gone");
+        assert!(fs::read_dir(directory.uploads()).unwrap().next().is_none(), "the probe is gone");
+    }
+
+    #[test]
+    fn a_mounted_v2_directory_is_used_as_it_is() {
+        let data = tempfile::tempdir().unwrap();
+        fs::create_dir(data.path().join("repositories")).unwrap();
+        let directory = Directory::open(data.path()).unwrap();
+        assert_eq!(directory.blobs(), directory.root().join("blobs"));
+        assert!(!directory.root().join("docker").exists());
+    }
+
+    #[test]
+    fn a_directory_between_the_two_is_refused_with_the_right_one() {
+        let data = tempfile::tempdir().unwrap();
+        fs::create_dir_all(data.path().join("registry/v2/blobs")).unwrap();
+        assert!(message(Directory::open(data.path())).contains("registry/v2 as the data directory"));
+    }
+
+    #[test]
+    fn a_file_is_no_data_directory() {
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join("file");
+        fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let said = message(Directory::open(path));
+            assert!(said.contains("file is a file"), "{said}");
+        }
+        assert!(message(Directory::open_existing(&file)).contains("is a file"));
+    }
+
+    #[test]
+    fn a_mistyped_path_is_not_made() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(message(Directory::open_existing(data.path().join("dta"))).contains("no such directory"));
+        assert!(!data.path().join("dta").exists());
+        assert!(message(Directory::open_existing(data.path())).contains("no data directory"));
+        Directory::open(data.path()).unwrap();
+        Directory::open_existing(data.path()).unwrap();
+    }
+
+    #[test]
+    fn a_second_server_is_kept_out_and_told_who_is_there() {
+        let data = tempfile::tempdir().unwrap();
+        let directory = Directory::open(data.path()).unwrap();
+        let lock = directory.lock().unwrap();
+        let second = Directory::open(data.path()).unwrap();
+        assert!(second.try_lock().unwrap().is_none());
+        let said = message(second.lock());
+        assert!(said.contains(&format!("in use by process {};", std::process::id())), "{said}");
+        drop(lock);
+        second.lock().unwrap();
+    }
+}

@@ -1,0 +1,1 @@
+//! The `repositories/` view in distribution's layout, derived from the metadata.
