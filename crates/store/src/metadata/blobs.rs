@@ -23,6 +23,28 @@ impl Metadata {
         self.read(move |sql| linked(sql, &repository, &digest)).await
     }
 
+    /// The configs and layers that a repository holds, in the order of their digests, from the one
+    /// after `after`.
+    pub async fn repository_blobs(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<Digest>, StoreError> {
+        let (repository, after) = (repository.clone(), after.copied());
+        self.read(move |sql| {
+            sql.all(
+                "SELECT b.digest FROM repositories r
+                 JOIN blob_links l ON l.repository = r.id
+                 JOIN blobs b ON b.id = l.blob
+                 WHERE r.name = ?1 AND (?2 IS NULL OR b.digest > ?2) ORDER BY b.digest LIMIT ?3",
+                params![repository.as_str(), after.as_ref().map(columns::key), columns::limit_in(limit)],
+                |row| columns::digest(row, 0),
+            )
+        })
+        .await
+    }
+
     /// A repository that holds this blob, and the blob's size: from where it could be mounted when
     /// the client does not say. With several, the first in the order of their making.
     pub async fn blob_source(&self, digest: &Digest) -> Result<Option<(RepositoryName, u64)>, StoreError> {

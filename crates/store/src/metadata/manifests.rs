@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use oci::{Digest, RepositoryName, TagOrDigest};
 use rusqlite::params;
 
-use super::repositories::{count_manifest, describe, find_or_make, remove_if_empty, touch};
+use super::repositories::{add_manifest, describe, find_or_make, remove_if_empty, remove_manifest, touch};
 use super::sql::Sql;
 use super::view_changes::note;
 use super::writer::Durability;
@@ -137,7 +137,7 @@ impl Metadata {
                 params![blob],
             )?;
             note(sql, &repository, &ViewItem::Revision(digest))?;
-            count_manifest(sql, id, -1)?;
+            remove_manifest(sql, id)?;
             remove_if_empty(sql, &repository, id)?;
             Ok(true)
         })
@@ -243,7 +243,7 @@ pub(super) fn store(sql: Sql<'_>, put: &PutManifest) -> Result<Stored, StoreErro
     touch(sql, repository)?;
     if is_new {
         // After the description, so that the search index is written once.
-        count_manifest(sql, repository, 1)?;
+        add_manifest(sql, repository)?;
     }
     Ok(Stored { is_new, moved })
 }

@@ -11,6 +11,8 @@ mod blobs;
 mod columns;
 mod import;
 mod manifests;
+#[cfg(test)]
+mod measure;
 mod readers;
 mod referrers;
 mod repositories;

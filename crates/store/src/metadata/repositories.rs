@@ -159,22 +159,48 @@ pub(super) fn touch(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
 
 /// Changes the description, unless it is what it was.
 pub(super) fn describe(sql: Sql<'_>, id: i64, description: &str) -> Result<(), StoreError> {
-    let changed = sql.run(
-        "UPDATE repositories SET description = ?2 WHERE id = ?1 AND description <> ?2",
-        params![id, description],
-    )?;
-    if changed > 0 { search::update(sql, id) } else { Ok(()) }
+    let Some(before) = Indexed::read(sql, id)? else { return Ok(()) };
+    if before.description == description {
+        return Ok(());
+    }
+    sql.run("UPDATE repositories SET description = ?2 WHERE id = ?1", params![id, description])?;
+    if before.manifests > 0 {
+        search::redescribe(sql, id, &before.name, &before.description, description)?;
+    }
+    Ok(())
 }
 
-/// Counts a manifest that came (1) or went (-1); the first and the last change what is found.
-pub(super) fn count_manifest(sql: Sql<'_>, id: i64, difference: i64) -> Result<(), StoreError> {
-    let count: Option<i64> = sql.first(
-        "UPDATE repositories SET manifests = manifests + ?2 WHERE id = ?1 RETURNING manifests",
-        params![id, difference],
-        |row| row.get(0),
-    )?;
-    let is_edge = matches!((count, difference), (Some(1), 1) | (Some(0), _));
-    if is_edge { search::update(sql, id) } else { Ok(()) }
+/// Counts a manifest that came in. The first one makes the repository be found.
+pub(super) fn add_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
+    sql.run("UPDATE repositories SET manifests = manifests + 1 WHERE id = ?1", params![id])?;
+    match Indexed::read(sql, id)? {
+        Some(now) if now.manifests == 1 => search::add(sql, id, &now.name, &now.description),
+        _ => Ok(()),
+    }
+}
+
+/// Counts a manifest that went. After the last one the repository is found no more.
+pub(super) fn remove_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
+    sql.run("UPDATE repositories SET manifests = manifests - 1 WHERE id = ?1", params![id])?;
+    match Indexed::read(sql, id)? {
+        Some(now) if now.manifests == 0 => search::remove(sql, id, &now.name, &now.description),
+        _ => Ok(()),
+    }
+}
+
+/// By what a repository is found in a search, which it is while it holds manifests.
+struct Indexed {
+    name: String,
+    description: String,
+    manifests: i64,
+}
+
+impl Indexed {
+    fn read(sql: Sql<'_>, id: i64) -> Result<Option<Self>, StoreError> {
+        sql.first("SELECT name, description, manifests FROM repositories WHERE id = ?1", params![id], |row| {
+            Ok(Self { name: row.get(0)?, description: row.get(1)?, manifests: row.get(2)? })
+        })
+    }
 }
 
 /// Removes a repository that holds nothing any more. An empty name in lists helps nobody.
@@ -188,7 +214,11 @@ pub(super) fn remove_if_empty(sql: Sql<'_>, repository: &RepositoryName, id: i64
 }
 
 fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), StoreError> {
-    search::remove(sql, id)?;
+    if let Some(before) = Indexed::read(sql, id)?
+        && before.manifests > 0
+    {
+        search::remove(sql, id, &before.name, &before.description)?;
+    }
     sql.run("DELETE FROM repositories WHERE id = ?1", params![id])?;
     note(sql, repository, &ViewItem::Repository)
 }

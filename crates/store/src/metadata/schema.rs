@@ -131,6 +131,31 @@ CREATE TABLE view_changes (
     kind       TEXT NOT NULL,
     item       TEXT NOT NULL
 );
+
+-- The search index; search.rs tells how it is used. Each distinct word of a field
+-- (0 name, 1 description, 2 last component of the name) …
+CREATE TABLE search_words (
+    id    INTEGER PRIMARY KEY,
+    field INTEGER NOT NULL,
+    word  TEXT NOT NULL,
+    UNIQUE (field, word)
+);
+
+-- … every ending of it …
+CREATE TABLE search_suffixes (
+    field  INTEGER NOT NULL,
+    suffix TEXT NOT NULL,
+    word   INTEGER NOT NULL,
+    PRIMARY KEY (field, suffix, word)
+) WITHOUT ROWID;
+
+-- … and the repositories that it leads to, with the length of their names, by which they are ordered.
+CREATE TABLE search_postings (
+    word       INTEGER NOT NULL,
+    length     INTEGER NOT NULL,
+    repository INTEGER NOT NULL,
+    PRIMARY KEY (word, length, repository)
+) WITHOUT ROWID;
 ";
 
 /// Brings the database at `path`, which `connection` has opened, to the newest version.

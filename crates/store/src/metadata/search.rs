@@ -1,23 +1,388 @@
 //! Search: repositories by words and parts of words of their name and description.
+//!
+//! The index is plain tables, the same for every database, and every lookup is a range of keys:
+//!
+//! - `search_words` has each distinct word once for each [`Field`] in which it occurs;
+//! - `search_suffixes` has every ending of every word, so that the repositories with `bunt` in
+//!   `ubuntu` are found at the endings that begin with `bunt`;
+//! - `search_postings` has the repositories of a word, those with short names first.
+//!
+//! A search takes matches from the best tier downwards until it has [`SEARCH_WINDOW`] of them. So
+//! a word that is in every name costs no more than one that is in some, and no text of a query is
+//! ever part of a statement or of a pattern.
+
+use std::collections::HashSet;
+
+use rusqlite::params;
 
 use super::sql::Sql;
-use super::{Metadata, SearchPage};
+use super::{Hit, Metadata, SEARCH_WINDOW, SearchPage, columns};
 use crate::StoreError;
 
-impl Metadata {
-    /// Repositories that hold a manifest and match `query`, best first, from the one at `offset`.
-    pub async fn search(&self, query: &str, offset: usize, limit: usize) -> Result<SearchPage, StoreError> {
-        let _ = (query, offset, limit);
-        self.read(|_| Ok(SearchPage { total: 0, hits: Vec::new() })).await
+/// A query of several words looks at no more repositories than this to see whether the other
+/// words match too. It matters only where each of its words is in more repositories than this.
+const CANDIDATES: usize = 2_000;
+
+/// Letters of a word that are indexed; what follows is compared, but does not find.
+const WORD: usize = 64;
+
+/// Words of a description that are indexed.
+const DESCRIPTION_WORDS: usize = 256;
+
+/// Words of a query that are tried for the one that is in the fewest repositories.
+const TRIED: usize = 6;
+
+/// Where a word occurs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Field {
+    /// Between the separators `/`, `.`, `_` and `-` of the name.
+    Name,
+    /// In the description.
+    Description,
+    /// The whole last component of the name, kept as one word and without endings.
+    LastComponent,
+}
+
+impl Field {
+    const fn number(self) -> i64 {
+        match self {
+            Self::Name => 0,
+            Self::Description => 1,
+            Self::LastComponent => 2,
+        }
     }
 }
 
-/// Makes what is found of a repository what the repository now is.
-pub(super) fn update(_sql: Sql<'_>, _id: i64) -> Result<(), StoreError> {
+impl Metadata {
+    /// Repositories that hold a manifest and match `query`, best first, from the one at `offset`.
+    ///
+    /// A repository matches if every word of the query is in its name or description, as a word or
+    /// a part of one, in whatever case. In order: the name itself, the last component of the name,
+    /// a word of the name, the beginning of a word of the name, anywhere in the name, anywhere in
+    /// the description. Among equals the shorter name comes first, then the older repository.
+    /// Without any word in it, an empty query finds every repository, in the order of their names.
+    pub async fn search(&self, query: &str, offset: usize, limit: usize) -> Result<SearchPage, StoreError> {
+        if query.trim().is_empty() {
+            return self.read(move |sql| everything(sql, offset, limit)).await;
+        }
+        let Some(query) = Query::parse(query) else {
+            return Ok(SearchPage { total: 0, hits: Vec::new() });
+        };
+        self.read(move |sql| {
+            let mut found = Found::default();
+            if query.is_one_word() {
+                one_word(sql, &query.text, &mut found)?;
+            } else {
+                several_words(sql, &query, &mut found)?;
+            }
+            let hits = found.ids.iter().skip(offset).take(limit);
+            let hits = hits.map(|id| hit(sql, *id)).collect::<Result<Vec<_>, _>>()?;
+            Ok(SearchPage { total: found.ids.len() as u64, hits: hits.into_iter().flatten().collect() })
+        })
+        .await
+    }
+}
+
+/// A query as it is compared.
+struct Query {
+    /// In lower case, without what is no letter or digit at both ends.
+    text: String,
+    /// Its distinct words, the longest first: most likely the rarest.
+    words: Vec<String>,
+}
+
+impl Query {
+    /// `None` if there is no word in it.
+    fn parse(query: &str) -> Option<Self> {
+        let text = query.to_lowercase();
+        let text = text.trim_matches(|letter: char| !letter.is_alphanumeric()).to_owned();
+        let mut words: Vec<String> = words(&text).map(str::to_owned).collect();
+        words.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        words.dedup();
+        if words.is_empty() { None } else { Some(Self { text, words }) }
+    }
+
+    /// Whether the index alone answers it.
+    fn is_one_word(&self) -> bool {
+        self.words.len() == 1 && self.words[0] == self.text && indexed(&self.text) == self.text
+    }
+
+    /// How well a repository matches, 0 best; `None` if it does not.
+    fn tier(&self, name: &str, description: &str) -> Option<u8> {
+        let in_name = self.words.iter().all(|word| name.contains(word.as_str()));
+        if !in_name {
+            let description = description.to_lowercase();
+            let matches = self
+                .words
+                .iter()
+                .all(|word| name.contains(word.as_str()) || description.contains(word.as_str()));
+            return matches.then_some(4);
+        }
+        let begins_word = |at: usize| !name[..at].ends_with(|letter: char| letter.is_ascii_alphanumeric());
+        Some(if name == self.text {
+            0
+        } else if name.rsplit('/').next() == Some(self.text.as_str()) {
+            1
+        } else if name.match_indices(&self.text).any(|(at, _)| begins_word(at)) {
+            2
+        } else {
+            3
+        })
+    }
+}
+
+/// The words of a text in lower case.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+/// As much of a word as is indexed.
+fn indexed(word: &str) -> &str {
+    word.char_indices().nth(WORD).map_or(word, |(end, _)| &word[..end])
+}
+
+/// The ids of repositories in the order in which they are shown, each once.
+#[derive(Default)]
+struct Found {
+    ids: Vec<i64>,
+    seen: HashSet<i64>,
+}
+
+impl Found {
+    /// Takes in the next tier; whether there is room for another.
+    fn take(&mut self, mut tier: Vec<Candidate>) -> bool {
+        tier.sort_unstable();
+        for candidate in tier {
+            if self.ids.len() == SEARCH_WINDOW {
+                break;
+            }
+            if self.seen.insert(candidate.repository) {
+                self.ids.push(candidate.repository);
+            }
+        }
+        self.ids.len() < SEARCH_WINDOW
+    }
+}
+
+/// A repository that was found, with what it is ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    /// Length of the name.
+    length: i64,
+    /// The repository's id.
+    repository: i64,
+}
+
+fn one_word(sql: Sql<'_>, word: &str, found: &mut Found) -> Result<(), StoreError> {
+    let _ = found.take(named(sql, word)?)
+        && found.take(exactly(sql, Field::LastComponent, word)?)
+        && found.take(exactly(sql, Field::Name, word)?)
+        && found.take(beginning(sql, word)?)
+        && found.take(containing(sql, Field::Name, word, 2 * SEARCH_WINDOW)?)
+        && found.take(containing(sql, Field::Description, word, 2 * SEARCH_WINDOW)?);
     Ok(())
 }
 
-/// Makes a repository that is about to be deleted be found no more.
-pub(super) fn remove(_sql: Sql<'_>, _id: i64) -> Result<(), StoreError> {
+fn several_words(sql: Sql<'_>, query: &Query, found: &mut Found) -> Result<(), StoreError> {
+    found.take(named(sql, &query.text)?);
+    found.take(exactly(sql, Field::LastComponent, &query.text)?);
+    let mut rarest: Option<Vec<Candidate>> = None;
+    for word in query.words.iter().take(TRIED) {
+        let mut candidates = containing(sql, Field::Name, indexed(word), CANDIDATES)?;
+        let room = CANDIDATES.saturating_sub(candidates.len());
+        candidates.extend(containing(sql, Field::Description, indexed(word), room)?);
+        if rarest.as_ref().is_none_or(|rarest| candidates.len() < rarest.len()) {
+            rarest = Some(candidates);
+        }
+    }
+    let mut tiers: [Vec<Candidate>; 5] = Default::default();
+    let mut seen = HashSet::new();
+    for candidate in rarest.unwrap_or_default() {
+        if seen.insert(candidate.repository)
+            && let Some(hit) = hit(sql, candidate.repository)?
+            && let Some(tier) = query.tier(hit.name.as_str(), &hit.description)
+        {
+            tiers[usize::from(tier)].push(candidate);
+        }
+    }
+    for tier in tiers {
+        found.take(tier);
+    }
+    Ok(())
+}
+
+/// The repository of this name, if it holds a manifest.
+fn named(sql: Sql<'_>, name: &str) -> Result<Vec<Candidate>, StoreError> {
+    sql.all(
+        "SELECT LENGTH(name), id FROM repositories WHERE name = ?1 AND manifests > 0",
+        params![name],
+        candidate,
+    )
+}
+
+/// Those with exactly this word in a field.
+fn exactly(sql: Sql<'_>, field: Field, word: &str) -> Result<Vec<Candidate>, StoreError> {
+    sql.all(
+        "SELECT p.length, p.repository FROM search_words w JOIN search_postings p ON p.word = w.id
+         WHERE w.field = ?1 AND w.word = ?2 ORDER BY p.length, p.repository LIMIT ?3",
+        params![field.number(), word, columns::limit_in(SEARCH_WINDOW)],
+        candidate,
+    )
+}
+
+/// Those with a word in their name that begins with `beginning`.
+fn beginning(sql: Sql<'_>, beginning: &str) -> Result<Vec<Candidate>, StoreError> {
+    sql.all(
+        "SELECT p.length, p.repository FROM search_words w JOIN search_postings p ON p.word = w.id
+         WHERE w.field = ?1 AND w.word > ?2 AND w.word < ?3 ORDER BY w.word, p.length, p.repository LIMIT ?4",
+        params![Field::Name.number(), beginning, end(beginning), columns::limit_in(2 * SEARCH_WINDOW)],
+        candidate,
+    )
+}
+
+/// Those with a word in a field that contains `part`.
+fn containing(sql: Sql<'_>, field: Field, part: &str, limit: usize) -> Result<Vec<Candidate>, StoreError> {
+    sql.all(
+        "SELECT p.length, p.repository FROM search_suffixes s JOIN search_postings p ON p.word = s.word
+         WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3
+         ORDER BY s.suffix, s.word, p.length, p.repository LIMIT ?4",
+        params![field.number(), part, end(part), columns::limit_in(limit)],
+        candidate,
+    )
+}
+
+fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate { length: row.get(0)?, repository: row.get(1)? })
+}
+
+/// What comes after every word that begins with `beginning`: this last character is in no word.
+fn end(beginning: &str) -> String {
+    format!("{beginning}{}", char::MAX)
+}
+
+fn hit(sql: Sql<'_>, id: i64) -> Result<Option<Hit>, StoreError> {
+    sql.first("SELECT name, description FROM repositories WHERE id = ?1", params![id], |row| {
+        Ok(Hit { name: columns::text(row, 0)?, description: row.get(1)? })
+    })
+}
+
+fn everything(sql: Sql<'_>, offset: usize, limit: usize) -> Result<SearchPage, StoreError> {
+    let total = sql.first(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM repositories WHERE manifests > 0 LIMIT ?1) AS w",
+        params![columns::limit_in(SEARCH_WINDOW)],
+        |row| columns::count(row, 0),
+    )?;
+    let limit = limit.min(SEARCH_WINDOW.saturating_sub(offset));
+    let hits = sql.all(
+        "SELECT name, description FROM repositories WHERE manifests > 0 ORDER BY name LIMIT ?1 OFFSET ?2",
+        params![columns::limit_in(limit), columns::limit_in(offset)],
+        |row| Ok(Hit { name: columns::text(row, 0)?, description: row.get(1)? }),
+    )?;
+    Ok(SearchPage { total: total.unwrap_or(0), hits })
+}
+
+/// Makes a repository that has come to hold a manifest be found.
+pub(super) fn add(sql: Sql<'_>, id: i64, name: &str, description: &str) -> Result<(), StoreError> {
+    for (field, word) in index_of_name(name) {
+        post(sql, id, name, field, word)?;
+    }
+    redescribe(sql, id, name, "", description)
+}
+
+/// Makes a repository be found no more. `description` is what it was found by.
+pub(super) fn remove(sql: Sql<'_>, id: i64, name: &str, description: &str) -> Result<(), StoreError> {
+    for (field, word) in index_of_name(name) {
+        unpost(sql, id, name, field, word)?;
+    }
+    redescribe(sql, id, name, description, "")
+}
+
+/// Makes a repository be found by a description, and no more by the one that it had.
+pub(super) fn redescribe(
+    sql: Sql<'_>,
+    id: i64,
+    name: &str,
+    before: &str,
+    after: &str,
+) -> Result<(), StoreError> {
+    let (before, after) = (before.to_lowercase(), after.to_lowercase());
+    let (before, after) = (index_of_description(&before), index_of_description(&after));
+    for word in before.difference(&after) {
+        unpost(sql, id, name, Field::Description, word)?;
+    }
+    for word in after.difference(&before) {
+        post(sql, id, name, Field::Description, word)?;
+    }
+    Ok(())
+}
+
+fn index_of_name(name: &str) -> HashSet<(Field, &str)> {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let words = words(name).map(|word| (Field::Name, indexed(word)));
+    words.chain([(Field::LastComponent, last)]).collect()
+}
+
+fn index_of_description(description: &str) -> HashSet<&str> {
+    words(description).take(DESCRIPTION_WORDS).map(indexed).collect()
+}
+
+fn word_id(sql: Sql<'_>, field: Field, word: &str) -> Result<Option<i64>, StoreError> {
+    sql.first(
+        "SELECT id FROM search_words WHERE field = ?1 AND word = ?2",
+        params![field.number(), word],
+        |row| row.get(0),
+    )
+}
+
+fn post(sql: Sql<'_>, repository: i64, name: &str, field: Field, word: &str) -> Result<(), StoreError> {
+    let id = match word_id(sql, field, word)? {
+        Some(id) => id,
+        None => new_word(sql, field, word)?,
+    };
+    sql.run(
+        "INSERT INTO search_postings (word, length, repository) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![id, columns::limit_in(name.len()), repository],
+    )?;
+    Ok(())
+}
+
+fn new_word(sql: Sql<'_>, field: Field, word: &str) -> Result<i64, StoreError> {
+    let id = sql.first(
+        "INSERT INTO search_words (field, word) VALUES (?1, ?2) RETURNING id",
+        params![field.number(), word],
+        |row| row.get(0),
+    )?;
+    let id = id.ok_or_else(|| StoreError::Damaged(format!("the word {word:?} could not be noted")))?;
+    if field != Field::LastComponent {
+        for (begin, _) in word.char_indices() {
+            sql.run(
+                "INSERT INTO search_suffixes (field, suffix, word) VALUES (?1, ?2, ?3)",
+                params![field.number(), &word[begin..], id],
+            )?;
+        }
+    }
+    Ok(id)
+}
+
+fn unpost(sql: Sql<'_>, repository: i64, name: &str, field: Field, word: &str) -> Result<(), StoreError> {
+    let Some(id) = word_id(sql, field, word)? else { return Ok(()) };
+    sql.run(
+        "DELETE FROM search_postings WHERE word = ?1 AND length = ?2 AND repository = ?3",
+        params![id, columns::limit_in(name.len()), repository],
+    )?;
+    // Every word in the index leads to a repository, so that a range of words is never a walk
+    // past words that are used no more.
+    if sql.exists("SELECT 1 FROM search_postings WHERE word = ?1 LIMIT 1", params![id])? {
+        return Ok(());
+    }
+    if field != Field::LastComponent {
+        for (begin, _) in word.char_indices() {
+            sql.run(
+                "DELETE FROM search_suffixes WHERE field = ?1 AND suffix = ?2 AND word = ?3",
+                params![field.number(), &word[begin..], id],
+            )?;
+        }
+    }
+    sql.run("DELETE FROM search_words WHERE id = ?1", params![id])?;
     Ok(())
 }

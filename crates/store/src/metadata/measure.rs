@@ -1,0 +1,261 @@
+//! Measurements with 100,000 repositories. Not run with the tests, as no test asserts a time:
+//! `cargo test --release -p store measure -- --ignored --nocapture --test-threads=1`.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
+
+use super::{Import, ManifestRecord, Metadata, Part, PutManifest};
+
+const REPOSITORIES: u64 = 100_000;
+
+/// A sequence of numbers without a pattern that matters, the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    /// One of `variety` words, made of syllables; the lower ones are the more frequent.
+    fn word(&mut self, variety: u64) -> String {
+        let mut number = self.below(variety).min(self.below(variety)) + 7;
+        let mut word = String::new();
+        while number > 0 {
+            word.push(char::from(b"bcdfghklmnprstvw"[(number % 16) as usize]));
+            word.push(char::from(b"aeiou"[(number / 16 % 5) as usize]));
+            number /= 80;
+        }
+        word
+    }
+}
+
+fn digest(n: u64) -> Digest {
+    Algorithm::Sha256.digest(&n.to_le_bytes())
+}
+
+fn image(repository: &str, n: u64, description: Option<String>) -> PutManifest {
+    let part = |n| Part { digest: digest(n), size: 1_000 + n % 1_000, is_manifest: false, required: true };
+    PutManifest {
+        repository: repository.parse().unwrap(),
+        manifest: ManifestRecord {
+            digest: digest(n),
+            media_type: oci::media_type::OCI_MANIFEST.parse().unwrap(),
+            size: 500,
+        },
+        artifact_type: None,
+        annotations: None,
+        subject: None,
+        is_index: false,
+        // A config of its own, a layer of its own, and two that it shares with others.
+        parts: vec![part(n + 1), part(n + 2), part(n % 50), part(n % 7)],
+        tags: vec![Tag::latest()],
+        description,
+    }
+}
+
+fn blobs_of(put: &PutManifest) -> impl Iterator<Item = Import> {
+    put.parts.iter().map(|part| Import::Blob {
+        repository: put.repository.clone(),
+        digest: part.digest,
+        size: part.size,
+    })
+}
+
+async fn fill(metadata: &Metadata) {
+    let mut numbers = Numbers(1);
+    let mut batch = Vec::new();
+    for n in 0..REPOSITORIES {
+        let name = format!("{}/registry-{}-{n}", numbers.word(300), numbers.word(2_000));
+        let words: Vec<String> = (0..10).map(|_| numbers.word(5_000)).collect();
+        let put = image(&name, 1_000 + n * 10, Some(format!("An image of {}, build {n}", words.join(" "))));
+        batch.extend(blobs_of(&put));
+        batch.push(Import::Manifest(Box::new(put)));
+        if batch.len() >= 5_000 {
+            metadata.import(std::mem::take(&mut batch)).await.unwrap();
+        }
+    }
+    metadata.import(batch).await.unwrap();
+}
+
+/// `clients` at once do `work` for a while; says how long one takes.
+async fn load<F, W>(label: &str, clients: u64, work: W)
+where
+    F: Future<Output = ()> + Send,
+    W: Fn(u64) -> F + Send + Sync + Clone + 'static,
+{
+    let span = Duration::from_millis(1_500);
+    let begin = Instant::now();
+    let tasks: Vec<_> = (0..clients)
+        .map(|client| {
+            let work = work.clone();
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                let mut numbers = Numbers(client + 1);
+                while begin.elapsed() < span {
+                    let start = Instant::now();
+                    work(numbers.below(1 << 31)).await;
+                    times.push(start.elapsed());
+                }
+                times
+            })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.unwrap());
+    }
+    times.sort();
+    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    println!(
+        "{label:<44} {clients:>2} clients  {:>9.0}/s  p50 {:>9.3?}  p99 {:>9.3?}  max {:>9.3?}",
+        times.len() as f64 / begin.elapsed().as_secs_f64(),
+        at(50),
+        at(99),
+        at(100)
+    );
+}
+
+/// Anonymous memory of the process.
+fn anonymous_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().find(|line| line.starts_with("RssAnon")).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn searches_and_lists_among_many() {
+    // A database that is named is kept, so that making it need not be waited for again.
+    let directory = tempfile::tempdir().unwrap();
+    let path = std::env::var_os("MEASURE_DATABASE")
+        .map_or_else(|| directory.path().join("metadata.db"), std::path::PathBuf::from);
+    let start = Instant::now();
+    let metadata = Metadata::open(&path).unwrap();
+    if metadata.is_empty().await.unwrap() {
+        fill(&metadata).await;
+        println!("filled in {:?}", start.elapsed());
+        metadata.close().await;
+    }
+    println!("{} MiB", std::fs::metadata(&path).unwrap().len() >> 20);
+    println!("before: {}", anonymous_memory());
+    let start = Instant::now();
+    let metadata = Metadata::open(&path).unwrap();
+    let is_there = metadata.search("registry", 0, 1).await.unwrap().total;
+    println!("opened and found {is_there} in {:?}; {}", start.elapsed(), anonymous_memory());
+
+    for clients in [1, 16] {
+        let store = metadata.clone();
+        load("manifest by tag", clients, move |n| {
+            let store = store.clone();
+            async move {
+                let mut numbers = Numbers(n);
+                let name: RepositoryName = format!("{}/x", numbers.word(300)).parse().unwrap();
+                store.manifest(&name, &TagOrDigest::Tag(Tag::latest())).await.unwrap();
+            }
+        })
+        .await;
+        let names = metadata.catalog(None, 1_000_000).await.unwrap();
+        let names = std::sync::Arc::new(names);
+        let store = metadata.clone();
+        let list = std::sync::Arc::clone(&names);
+        load("manifest by tag, any repository", clients, move |n| {
+            let (store, list) = (store.clone(), std::sync::Arc::clone(&list));
+            async move {
+                let name = &list[n as usize % list.len()];
+                let found = store.manifest(name, &TagOrDigest::Tag(Tag::latest())).await.unwrap();
+                assert!(found.is_some());
+            }
+        })
+        .await;
+        let store = metadata.clone();
+        let list = std::sync::Arc::clone(&names);
+        load("catalog, a page of 100 anywhere", clients, move |n| {
+            let (store, list) = (store.clone(), std::sync::Arc::clone(&list));
+            async move {
+                store.catalog(Some(list[n as usize % list.len()].as_str()), 100).await.unwrap();
+            }
+        })
+        .await;
+        for (label, make) in [
+            ("search: a word in every name", (|_| "registry".to_owned()) as fn(u64) -> String),
+            ("search: a part of that word", |_| "egistr".to_owned()),
+            ("search: a word in every description", |_| "image".to_owned()),
+            ("search: a word of a name", |n| Numbers(n).word(2_000)),
+            ("search: a word of a description", |n| Numbers(n).word(5_000)),
+            ("search: a number", |n| (n % REPOSITORIES).to_string()),
+            ("search: two digits", |n| (10 + n % 90).to_string()),
+            ("search: one letter", |n| char::from(b'a' + (n % 26) as u8).to_string()),
+            ("search: two letters", |n| Numbers(n).word(80)[..2].to_owned()),
+            ("search: nothing of the kind", |n| format!("zq{n}")),
+            ("search: two words, one in every name", |n| format!("registry {}", Numbers(n).word(2_000))),
+            ("search: two frequent words", |_| "registry image".to_owned()),
+            ("search: a whole name", |n| {
+                let mut numbers = Numbers(n);
+                format!("{}/registry-{}", numbers.word(300), numbers.word(2_000))
+            }),
+            ("search: words that never meet", |n| format!("registry build {}", n % 100)),
+            ("search: everything", |_| String::new()),
+        ] {
+            let store = metadata.clone();
+            load(label, clients, move |n| {
+                let store = store.clone();
+                async move {
+                    store.search(&make(n), 0, 25).await.unwrap();
+                }
+            })
+            .await;
+        }
+        println!("{}", anonymous_memory());
+    }
+    let start = Instant::now();
+    println!("{:?} in {:?}", metadata.usage().await.unwrap(), start.elapsed());
+    metadata.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn pushes_alone_and_together() {
+    let directory = tempfile::tempdir_in(std::env::var("MEASURE_DIRECTORY").unwrap_or(".".into())).unwrap();
+    let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+    for clients in [1, 16, 64] {
+        let store = metadata.clone();
+        load("link a blob", clients, move |n| {
+            let store = store.clone();
+            async move {
+                let name = format!("team/app{}", n % 500).parse().unwrap();
+                store.link_blob(&name, &digest(n), 1_000).await.unwrap();
+            }
+        })
+        .await;
+        let store = metadata.clone();
+        load("put a manifest", clients, move |n| {
+            let store = store.clone();
+            async move {
+                let mut put = image(&format!("team/app{}", n % 500), n, None);
+                put.parts.iter_mut().for_each(|part| part.required = false);
+                store.put_manifest(put).await.unwrap();
+            }
+        })
+        .await;
+        let store = metadata.clone();
+        load("save an upload", clients, move |n| {
+            let store = store.clone();
+            async move {
+                let name = "team/app".parse().unwrap();
+                let state = crate::blobs::UploadState {
+                    id: uuid::Uuid::from_u128(n.into()),
+                    offset: n,
+                    algorithm: Algorithm::Sha256,
+                    hash_state: vec![0; 108],
+                };
+                if !store.save_upload(&name, &state).await.unwrap() {
+                    store.create_upload(&name, &state).await.unwrap();
+                }
+            }
+        })
+        .await;
+    }
+    metadata.close().await;
+}
