@@ -3,4 +3,6 @@
 //!
 //! This is a library so that tests can run the server in their own process; `src/main.rs` is all of the program.
 
+pub mod cli;
 pub mod config;
+pub mod logging;

@@ -29,7 +29,7 @@ pub struct Setting {
     /// What it is for, in lines as they were written.
     pub description: &'static str,
     /// Takes what was given for it.
-    pub(super) read: fn(&mut Config, &Given<'_>) -> Result<(), Refused>,
+    pub(super) read: fn(&mut Config, &Given) -> Result<(), Refused>,
     /// What it is, as the file would say it.
     pub(super) write: fn(&Config) -> Literal,
     /// What it takes, for a message about something that it does not take.

@@ -2,10 +2,20 @@
 //! other files read them, refuse what is not one of them, and write them back.
 
 mod definition;
+mod environment;
+mod exposure;
+mod file;
+mod load;
+mod mistake;
 mod spelling;
+mod template;
 
 pub use definition::{Cache, Config, Limits, Log, Registry, SECTIONS, Section, Setting, settings};
+pub use environment::CONFIG_VARIABLE;
+pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
+pub use mistake::{Excerpt, Mistake, Mistakes};
 pub use spelling::{BaseUrl, Literal, LogFormat};
+pub use template::template;
 
 /// The known name that someone most probably meant, if one is near enough.
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -12,11 +12,11 @@ use serde::Serialize;
 
 /// What someone wrote for a setting.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Given<'a> {
+pub(super) enum Given {
     /// A variable of the environment or a flag, where nothing tells text from numbers.
-    Text(&'a str),
+    Text(String),
     /// A quoted string of the file.
-    String(&'a str),
+    String(String),
     /// An integer of the file.
     Integer(i128),
     /// `true` or `false` in the file.
@@ -25,9 +25,9 @@ pub(super) enum Given<'a> {
     Other,
 }
 
-impl<'a> Given<'a> {
+impl Given {
     /// The text, where there is text.
-    fn text(&self) -> Option<&'a str> {
+    fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::String(text) => Some(text.trim()),
             _ => None,
@@ -40,6 +40,17 @@ impl<'a> Given<'a> {
             Self::Text(text) => text.trim().parse().ok(),
             Self::Integer(number) => Some(*number),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) | Self::String(text) => Literal::String(text.clone()).fmt(formatter),
+            Self::Integer(number) => number.fmt(formatter),
+            Self::Boolean(value) => value.fmt(formatter),
+            Self::Other => formatter.write_str("of another kind"),
         }
     }
 }
@@ -81,7 +92,7 @@ impl fmt::Display for Literal {
 /// One way of spelling values of type `T`.
 pub(super) trait Spelling<T> {
     /// What was given as a value, if it is one.
-    fn read(&self, given: &Given<'_>) -> Result<T, Refused>;
+    fn read(&self, given: &Given) -> Result<T, Refused>;
     /// A value as it would be given.
     fn write(&self, value: &T) -> Literal;
     /// What is taken, with an example: the end of the sentence "expected …".
@@ -96,11 +107,13 @@ pub(super) fn switch() -> Switch {
 pub(super) struct Switch;
 
 impl Spelling<bool> for Switch {
-    fn read(&self, given: &Given<'_>) -> Result<bool, Refused> {
+    fn read(&self, given: &Given) -> Result<bool, Refused> {
         match given {
             Given::Boolean(value) => Ok(*value),
             Given::Text(text) => text.trim().parse().map_err(|_| Refused::default()),
-            Given::String("true" | "false") => Err(Refused::because("leave the quotes out")),
+            Given::String(text) if text == "true" || text == "false" => {
+                Err(Refused::because("leave the quotes out"))
+            }
             _ => Err(Refused::default()),
         }
     }
@@ -131,7 +144,7 @@ impl Count {
 }
 
 impl Spelling<usize> for Count {
-    fn read(&self, given: &Given<'_>) -> Result<usize, Refused> {
+    fn read(&self, given: &Given) -> Result<usize, Refused> {
         let number = given.number().ok_or_else(|| match given {
             Given::String(text) if text.parse::<u64>().is_ok() => Refused::because("leave the quotes out"),
             _ => Refused::default(),
@@ -168,7 +181,7 @@ impl<T> Spelling<T> for Size
 where
     T: Copy + TryFrom<u64> + TryInto<u64>,
 {
-    fn read(&self, given: &Given<'_>) -> Result<T, Refused> {
+    fn read(&self, given: &Given) -> Result<T, Refused> {
         let bytes = match (given.number(), given.text()) {
             (Some(number), _) => u64::try_from(number).ok(),
             // The crate takes numbers that are too large for the largest one.
@@ -207,7 +220,7 @@ where
             0 => r#"a size such as "8MiB", "512KiB" or "10GB""#.to_owned(),
             least => {
                 let least: Literal = Spelling::<u64>::write(&Size { least }, &least);
-                format!(r#"a size of at least {least}, such as "8MiB", "64KiB" or "10GB""#)
+                format!(r#"a size of at least {least}, such as "8MiB", "64MiB" or "10GB""#)
             }
         }
     }
@@ -221,7 +234,7 @@ pub(super) fn size_or_unlimited() -> SizeOrUnlimited {
 pub(super) struct SizeOrUnlimited;
 
 impl Spelling<Option<u64>> for SizeOrUnlimited {
-    fn read(&self, given: &Given<'_>) -> Result<Option<u64>, Refused> {
+    fn read(&self, given: &Given) -> Result<Option<u64>, Refused> {
         if given.text() == Some("unlimited") {
             return Ok(None);
         }
@@ -263,7 +276,7 @@ impl DurationSpelling {
 }
 
 impl Spelling<Duration> for DurationSpelling {
-    fn read(&self, given: &Given<'_>) -> Result<Duration, Refused> {
+    fn read(&self, given: &Given) -> Result<Duration, Refused> {
         if let Some(number) = given.number().filter(|number| *number > 0) {
             return Err(Refused::because(format!(
                 r#"a number alone does not say its unit; for seconds write "{number}s""#
@@ -305,9 +318,9 @@ pub(super) fn path() -> Path {
 pub(super) struct Path;
 
 impl Spelling<PathBuf> for Path {
-    fn read(&self, given: &Given<'_>) -> Result<PathBuf, Refused> {
+    fn read(&self, given: &Given) -> Result<PathBuf, Refused> {
         match given {
-            Given::Text(text) | Given::String(text) if !text.trim().is_empty() => Ok(PathBuf::from(*text)),
+            Given::Text(text) | Given::String(text) if !text.trim().is_empty() => Ok(PathBuf::from(text)),
             _ => Err(Refused::default()),
         }
     }
@@ -329,7 +342,7 @@ pub(super) fn address() -> Address {
 pub(super) struct Address;
 
 impl Spelling<SocketAddr> for Address {
-    fn read(&self, given: &Given<'_>) -> Result<SocketAddr, Refused> {
+    fn read(&self, given: &Given) -> Result<SocketAddr, Refused> {
         let port_alone = |port: &dyn fmt::Display| {
             Refused::because(format!(
                 r#"for this machine only write "127.0.0.1:{port}", for others too ":{port}""#
@@ -392,11 +405,13 @@ pub(super) struct Choice {
 }
 
 impl<T: ValueEnum> Spelling<T> for Choice {
-    fn read(&self, given: &Given<'_>) -> Result<T, Refused> {
+    fn read(&self, given: &Given) -> Result<T, Refused> {
         let text = given.text().ok_or_else(Refused::default)?;
-        T::from_str(text, false).map_err(|_| match super::nearest(text, self.names.iter().map(String::as_str)) {
-            Some(name) => Refused::because(format!(r#"did you mean "{name}"?"#)),
-            None => Refused::default(),
+        T::from_str(text, false).map_err(|_| {
+            match super::nearest(text, self.names.iter().map(String::as_str)) {
+                Some(name) => Refused::because(format!(r#"did you mean "{name}"?"#)),
+                None => Refused::default(),
+            }
         })
     }
 
@@ -421,7 +436,7 @@ pub(super) struct LogFilter;
 const LOG_LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 impl Spelling<String> for LogFilter {
-    fn read(&self, given: &Given<'_>) -> Result<String, Refused> {
+    fn read(&self, given: &Given) -> Result<String, Refused> {
         let text = given.text().filter(|text| !text.is_empty()).ok_or_else(Refused::default)?;
         for directive in text.split(',') {
             // A filter takes a lone word that is no level for the name of a module, of which it then logs
@@ -468,7 +483,7 @@ pub(super) fn base_url() -> BaseUrlSpelling {
 pub(super) struct BaseUrlSpelling;
 
 impl Spelling<Option<BaseUrl>> for BaseUrlSpelling {
-    fn read(&self, given: &Given<'_>) -> Result<Option<BaseUrl>, Refused> {
+    fn read(&self, given: &Given) -> Result<Option<BaseUrl>, Refused> {
         let text = given.text().ok_or_else(Refused::default)?;
         if text.is_empty() {
             return Ok(None);
@@ -490,5 +505,183 @@ impl Spelling<Option<BaseUrl>> for BaseUrlSpelling {
 
     fn expects(&self) -> String {
         r#"an address such as "https://registry.example.com", or "" for none"#.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Given {
+        Given::Text(text.to_owned())
+    }
+
+    fn string(text: &str) -> Given {
+        Given::String(text.to_owned())
+    }
+
+    fn hint<T: fmt::Debug>(result: Result<T, Refused>) -> String {
+        result.unwrap_err().hint.unwrap_or_default()
+    }
+
+    #[test]
+    fn addresses_in_every_way_people_write_them() {
+        let read = |given: &str| address().read(&string(given)).unwrap().to_string();
+        assert_eq!(read("127.0.0.1:5000"), "127.0.0.1:5000");
+        assert_eq!(read(":5000"), "0.0.0.0:5000");
+        assert_eq!(read("*:5000"), "0.0.0.0:5000");
+        assert_eq!(read("localhost:5000"), "127.0.0.1:5000");
+        assert_eq!(read("[::1]:5000"), "[::1]:5000");
+        assert_eq!(read("[::]:0"), "[::]:0");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_told_what_to_write() {
+        let hinted = |given: Given| hint(address().read(&given));
+        let port = r#"for this machine only write "127.0.0.1:5000", for others too ":5000""#;
+        assert_eq!(hinted(Given::Integer(5000)), port);
+        assert_eq!(hinted(string("5000")), port);
+        assert_eq!(hinted(text("5000")), port);
+        assert_eq!(hinted(string("10.0.0.1")), r#"add the port: "10.0.0.1:5000""#);
+        assert_eq!(hinted(string("::1")), r#"add the port: "[::1]:5000""#);
+        assert_eq!(hinted(string("fe80::1:99999")), "a port is a number up to 65535");
+        assert!(hinted(string("http://127.0.0.1:5000")).contains("leave out"));
+        assert!(hinted(string("registry.example.com:5000")).contains("names are not looked up"));
+        assert_eq!(hinted(string("127.0.0.1:99999")), "a port is a number up to 65535");
+        assert!(address().read(&Given::Boolean(true)).is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        let read = |given: Given| -> Result<u64, Refused> { size().read(&given) };
+        for (given, bytes) in [
+            ("4MiB", 4 << 20),
+            ("512KiB", 512 << 10),
+            ("512 KiB", 512 << 10),
+            ("10GB", 10_000_000_000),
+            ("1.5GiB", 3 << 29),
+            ("1024", 1024),
+            ("0", 0),
+        ] {
+            assert_eq!(read(text(given)), Ok(bytes), "{given}");
+            assert_eq!(read(string(given)), Ok(bytes), "{given}");
+        }
+        assert_eq!(read(Given::Integer(8_388_608)), Ok(8 << 20));
+        for given in ["", "-1", "-4MiB", "8 megs", "many", "MiB", "1e400", "99999999999999999999TB"] {
+            assert!(read(text(given)).is_err(), "{given}");
+        }
+        assert!(read(Given::Integer(-1)).is_err());
+        assert!(read(Given::Integer(i128::MAX)).is_err());
+        let at_least: Result<u64, _> = size().at_least(1024).read(&text("1023"));
+        assert!(at_least.is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for bytes in [0, 1, 1000, 1024, 1_000_000, 10_000_000_000, 4 << 20, 5_000_001, 3 << 40, u64::MAX - 1]
+        {
+            let written = match size().write(&bytes) {
+                Literal::String(written) => text(&written),
+                Literal::Integer(number) => Given::Integer(number.into()),
+                Literal::Boolean(_) => unreachable!(),
+            };
+            assert_eq!(size().read(&written), Ok(bytes), "{written}");
+        }
+        for time in [0, 1, 999, 1000, 1500, 60_000, 90_000, 3_600_000, 86_400_000, 31_557_600_000] {
+            let time = Duration::from_millis(time);
+            let Literal::String(written) = duration().write(&time) else { unreachable!() };
+            assert_eq!(duration().or_none().read(&text(&written)), Ok(time), "{written}");
+        }
+        let Literal::String(day) = duration().write(&Duration::from_secs(86_400)) else { unreachable!() };
+        assert_eq!(day, "24h");
+    }
+
+    #[test]
+    fn times() {
+        let read = |given: &str| duration().read(&string(given));
+        assert_eq!(read("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(read("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(read("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(read("250ms"), Ok(Duration::from_millis(250)));
+        for given in ["", "s", "soon", "-5s", "0s", "0"] {
+            assert!(read(given).is_err(), "{given}");
+        }
+        assert_eq!(
+            hint(duration().read(&Given::Integer(15))),
+            r#"a number alone does not say its unit; for seconds write "15s""#
+        );
+        assert_eq!(duration().or_none().read(&Given::Integer(0)), Ok(Duration::ZERO));
+        assert_eq!(duration().or_none().read(&text("0s")), Ok(Duration::ZERO));
+        assert!(duration().at_least(Duration::from_secs(60)).read(&text("59s")).is_err());
+    }
+
+    #[test]
+    fn a_size_can_be_unlimited() {
+        let read = |given: Given| size_or_unlimited().read(&given);
+        assert_eq!(read(string("unlimited")), Ok(None));
+        assert_eq!(read(Given::Integer(0)), Ok(None));
+        assert_eq!(read(text("0")), Ok(None));
+        assert_eq!(read(text("10GB")), Ok(Some(10_000_000_000)));
+        assert!(read(string("none at all")).is_err());
+    }
+
+    #[test]
+    fn numbers_and_switches_of_a_file_have_no_quotes() {
+        assert_eq!(count().read(&Given::Integer(7)), Ok(7));
+        assert_eq!(count().read(&text("7")), Ok(7));
+        assert_eq!(hint(count().read(&string("7"))), "leave the quotes out");
+        assert!(count().at_least(1).read(&Given::Integer(0)).is_err());
+        assert_eq!(switch().read(&Given::Boolean(true)), Ok(true));
+        assert_eq!(switch().read(&text("false")), Ok(false));
+        assert_eq!(hint(switch().read(&string("true"))), "leave the quotes out");
+        assert!(switch().read(&text("yes")).is_err());
+    }
+
+    #[test]
+    fn a_choice_names_the_nearest() {
+        let read = |given: &str| -> Result<LogFormat, Refused> { choice::<LogFormat>().read(&string(given)) };
+        assert_eq!(read("json"), Ok(LogFormat::Json));
+        assert_eq!(hint(read("jsn")), r#"did you mean "json"?"#);
+        assert_eq!(hint(read("xml")), "");
+    }
+
+    #[test]
+    fn a_level_with_a_slip_is_refused() {
+        let read = |given: &str| log_filter().read(&string(given));
+        for given in ["info", "WARN", "off", "info,wharfinger::http=debug", "hyper=trace, info"] {
+            assert_eq!(read(given), Ok(given.to_owned()), "{given}");
+        }
+        assert_eq!(hint(read("inof")), r#"did you mean "info"?"#);
+        assert_eq!(hint(read("info,hyper=debgu")), r#"did you mean "debug"?"#);
+        for given in ["", "hyper", "info,", "loud"] {
+            assert!(read(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn base_urls() {
+        let read = |given: &str| base_url().read(&string(given));
+        let url = |given: &str| read(given).unwrap().unwrap().as_str().to_owned();
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(url("https://registry.example.com/"), "https://registry.example.com");
+        assert_eq!(url("http://localhost:5000/registry/"), "http://localhost:5000/registry");
+        for given in [
+            "registry.example.com",
+            "//x",
+            "ftp://x",
+            "https://a:b@x",
+            "https://x/?q",
+            "https://x/#f",
+            "https://",
+        ] {
+            assert!(read(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn paths() {
+        assert_eq!(path().read(&string("/var/lib/x y")), Ok(PathBuf::from("/var/lib/x y")));
+        assert!(path().read(&string(" ")).is_err());
+        assert!(path().read(&Given::Integer(1)).is_err());
     }
 }

@@ -1,0 +1,97 @@
+//! The command line: a file for each subcommand. To add one, write its file with a struct of its arguments that
+//! derives [`clap::Args`] and has `run`, and give it a line in [`Command`] and one in [`Command::run`].
+
+pub mod output;
+pub mod settings;
+
+mod completions;
+mod config;
+mod manual;
+mod serve;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::Failure;
+
+/// A private container registry: push, pull, search and keep images, from one binary.
+#[derive(Debug, Parser)]
+#[command(name = "wharfinger", version, propagate_version = true)]
+#[command(arg_required_else_help = true, subcommand_required = true, disable_help_subcommand = true)]
+#[command(max_term_width = 110, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  wharfinger serve                              a registry on 127.0.0.1:5000 that keeps its data in ./data
+  docker push localhost:5000/team/app:1.0       push to it
+  wharfinger config example > wharfinger.toml   a file with every setting, to change what is to change
+  wharfinger config check                       is it right, and what is in force?
+
+Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Config(config::Config),
+    Completions(completions::Completions),
+    Manual(manual::Manual),
+    Version(version::Version),
+}
+
+impl Command {
+    async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Serve(command) => command.run().await,
+            Self::Config(command) => command.run(),
+            Self::Completions(command) => command.run(),
+            Self::Manual(command) => command.run(),
+            Self::Version(command) => command.run(),
+        }
+    }
+}
+
+/// The program: does what its arguments ask for, and says how that ended.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::new("cannot start the threads that do the work").because(&error).report();
+        }
+    };
+    match runtime.block_on(cli.command.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_argument_says_what_it_is_for() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no description", command.get_name());
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                let (command, argument, help) = (command.get_name(), argument.get_id(), argument.get_help());
+                assert!(help.is_some(), "{command} {argument} has no help");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

@@ -1,0 +1,318 @@
+//! What commands print. Lists go to standard output, as an aligned table for people or as JSON for machines;
+//! what went wrong goes to standard error.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use bytesize::ByteSize;
+use clap::Args;
+use serde::Serialize;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::config::Mistakes;
+
+/// How a command says how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It tried and could not: 1.
+    Failed = 1,
+    /// The command line or the configuration is wrong, and nothing was tried: 2, which is clap's as well.
+    Usage = 2,
+}
+
+/// Why a command ended without having done what it was asked for.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    /// What happened, and the lines below it: where, why, what to do.
+    reports: Vec<(String, Vec<String>)>,
+}
+
+impl Failure {
+    /// Something could not be done: "cannot read the data directory".
+    pub fn new(what: impl fmt::Display) -> Self {
+        Self { exit: Exit::Failed, reports: vec![(what.to_string(), Vec::new())] }
+    }
+
+    /// The command line or the configuration is wrong.
+    pub fn usage(what: impl fmt::Display) -> Self {
+        Self { exit: Exit::Usage, ..Self::new(what) }
+    }
+
+    /// Nothing to add: everything was said already.
+    pub(super) fn told(exit: Exit) -> Self {
+        Self { exit, reports: Vec::new() }
+    }
+
+    /// Ends with another code.
+    pub(super) fn exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// Adds a line: where it happened, or what to do.
+    #[must_use]
+    pub fn help(mut self, line: impl fmt::Display) -> Self {
+        if let Some((_, lines)) = self.reports.last_mut() {
+            lines.extend(line.to_string().lines().map(str::to_owned));
+        }
+        self
+    }
+
+    /// Adds the reason, and the reasons for that.
+    #[must_use]
+    pub fn because(mut self, error: &dyn Error) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            self = self.help(error);
+            cause = error.source();
+        }
+        self
+    }
+
+    /// Prints what happened, and gives the code to end with.
+    pub fn report(&self) -> ExitCode {
+        // Where standard error is closed there is nobody to tell.
+        let _ = io::stderr().write_all(self.to_string().as_bytes());
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, lines) in &self.reports {
+            writeln!(formatter, "error: {what}")?;
+            for line in lines {
+                writeln!(formatter, "  {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<Mistakes> for Failure {
+    fn from(Mistakes(mistakes): Mistakes) -> Self {
+        let reports = mistakes.into_iter().map(|mistake| {
+            let lines = mistake.details().lines().map(str::to_owned).collect();
+            (mistake.message, lines)
+        });
+        Self { exit: Exit::Usage, reports: reports.collect() }
+    }
+}
+
+/// The flag of commands that can print for machines.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Format {
+    /// Print JSON, for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints text to standard output. Whoever closes that early, as `head` does, has seen enough: no failure.
+pub fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    match write!(output, "{text}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("cannot write to standard output").because(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints one thing for machines.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(format_args!("{}\n", serde_json::to_string_pretty(value).map_err(not_json)?))
+}
+
+/// Prints a list: a table with a line for each thing, or a JSON array.
+pub fn print_list<T: Row + Serialize>(format: Format, rows: &[T]) -> Result<(), Failure> {
+    if format.json { print(json_list(rows).map_err(not_json)?) } else { print(table(rows)) }
+}
+
+fn not_json(error: serde_json::Error) -> Failure {
+    Failure::new("cannot write this as JSON").because(&error)
+}
+
+/// Something that a list has a line for.
+pub trait Row {
+    /// The columns of the list.
+    const COLUMNS: &'static [Column];
+
+    /// What stands in each of them.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    heading: &'static str,
+    right: bool,
+}
+
+impl Column {
+    /// A column of names and other text, under a heading in capitals.
+    pub const fn text(heading: &'static str) -> Self {
+        Self { heading, right: false }
+    }
+
+    /// A column of numbers, which end one below the other.
+    pub const fn number(heading: &'static str) -> Self {
+        Self { heading, right: true }
+    }
+}
+
+/// One line for the headings and one for each row, in columns two spaces apart.
+fn table<T: Row>(rows: &[T]) -> String {
+    let headings = T::COLUMNS.iter().map(|column| column.heading.to_owned()).collect();
+    let mut lines: Vec<Vec<String>> = vec![headings];
+    lines.extend(rows.iter().map(|row| row.cells().iter().map(|cell| harmless(cell)).collect()));
+    let width = |index: usize| lines.iter().filter_map(|line| line.get(index)).map(|cell| cell.width()).max();
+    let widths: Vec<usize> = (0..T::COLUMNS.len()).map(|index| width(index).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let mut written = String::new();
+        for ((cell, column), width) in line.iter().zip(T::COLUMNS).zip(&widths) {
+            let padding = " ".repeat(width - cell.width());
+            let (before, after) = if column.right { (padding.as_str(), "") } else { ("", padding.as_str()) };
+            written.extend([before, cell, after, "  "]);
+        }
+        text.push_str(written.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// An array with one line for each element, so that line tools can read it too.
+fn json_list<T: Serialize>(rows: &[T]) -> serde_json::Result<String> {
+    let lines: serde_json::Result<Vec<String>> = rows.iter().map(serde_json::to_string).collect();
+    let lines = lines?;
+    Ok(if lines.is_empty() { "[]\n".to_owned() } else { format!("[\n{}\n]\n", lines.join(",\n")) })
+}
+
+/// Text without what a terminal would obey: descriptions come from whoever pushed the image.
+pub fn harmless(text: &str) -> String {
+    let harmless = |char: char| match char {
+        '\n' | '\r' | '\t' => ' ',
+        // The second and third ranges turn the direction of writing, so that a name reads as another.
+        _ if char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+            '\u{fffd}'
+        }
+        _ => char,
+    };
+    text.chars().map(harmless).collect()
+}
+
+/// Text cut to a width, with a mark where it was.
+pub fn shorten(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut left = width.saturating_sub(1);
+    let kept = text.chars().take_while(|char| {
+        let width = char.width().unwrap_or(0);
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
+    });
+    kept.chain(['…']).collect()
+}
+
+/// A number of bytes for people: `4.0 MiB`.
+pub fn human_size(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// How long ago something was, for people: `3 weeks ago`.
+pub fn human_age(then: SystemTime) -> String {
+    // A clock that was set back makes times of the future.
+    age_of(SystemTime::now().duration_since(then).unwrap_or_default().as_secs())
+}
+
+fn age_of(seconds: u64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    // Two of the smaller unit say more than one of the larger: 100 minutes are "100 minutes", not "1 hour".
+    const UNITS: [(u64, &str); 6] = [
+        (365 * DAY, "years"),
+        (30 * DAY, "months"),
+        (7 * DAY, "weeks"),
+        (DAY, "days"),
+        (HOUR, "hours"),
+        (MINUTE, "minutes"),
+    ];
+    match UNITS.iter().find(|(unit, _)| seconds >= 2 * unit) {
+        Some((unit, name)) => format!("{} {name} ago", seconds / unit),
+        None if seconds < 2 => "just now".to_owned(),
+        None => format!("{seconds} seconds ago"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Image {
+        name: &'static str,
+        bytes: u64,
+    }
+
+    impl Row for Image {
+        const COLUMNS: &'static [Column] =
+            &[Column::text("NAME"), Column::number("SIZE"), Column::text("NOTE")];
+
+        fn cells(&self) -> Vec<String> {
+            vec![self.name.to_owned(), self.bytes.to_string(), String::new()]
+        }
+    }
+
+    const IMAGES: [Image; 2] = [Image { name: "größe", bytes: 12345 }, Image { name: "日本", bytes: 7 }];
+
+    #[test]
+    fn a_table_is_aligned_and_has_no_spaces_at_the_ends() {
+        assert_eq!(table(&IMAGES), "NAME    SIZE  NOTE\ngröße  12345\n日本       7\n");
+        assert_eq!(table::<Image>(&[]), "NAME  SIZE  NOTE\n");
+    }
+
+    #[test]
+    fn a_json_list_has_a_line_for_each() {
+        let text = json_list(&IMAGES).unwrap();
+        assert_eq!(text.lines().count(), 4);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()[1]["bytes"], 7);
+        assert_eq!(json_list::<Image>(&[]).unwrap(), "[]\n");
+    }
+
+    #[test]
+    fn a_cell_cannot_talk_to_the_terminal() {
+        assert_eq!(harmless("a\x1b[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb c\u{fffd}d");
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        assert_eq!(shorten("short", 5), "short");
+        assert_eq!(shorten("longer", 5), "long…");
+        assert_eq!(shorten("日本語", 4), "日…");
+    }
+
+    #[test]
+    fn sizes_and_ages_for_people() {
+        assert_eq!(human_size(4 << 20), "4.0 MiB");
+        assert_eq!(human_size(12), "12 B");
+        assert_eq!(age_of(0), "just now");
+        assert_eq!(age_of(59), "59 seconds ago");
+        assert_eq!(age_of(6000), "100 minutes ago");
+        assert_eq!(age_of(3 * 86_400), "3 days ago");
+        assert_eq!(age_of(800 * 86_400), "2 years ago");
+    }
+
+    #[test]
+    fn a_failure_says_what_happened_and_below_it_where_and_what_to_do() {
+        let error = io::Error::other("disk on fire");
+        let failure = Failure::new("cannot read data").because(&error).help("call someone");
+        assert_eq!(failure.to_string(), "error: cannot read data\n  disk on fire\n  call someone\n");
+        assert_eq!(failure.exit, Exit::Failed);
+    }
+}

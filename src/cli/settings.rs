@@ -1,0 +1,112 @@
+//! The flags that give settings, for every command that needs some. They are one way of several to say a
+//! setting: what is in force is decided in [`crate::config`].
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Config, Flag, Loaded, LogFormat, Mistakes, Sources};
+
+/// The flags of a command that works on the data directory.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Place {
+    /// The configuration file [default: $WHARFINGER_CONFIG, ./wharfinger.toml or
+    /// /etc/wharfinger/wharfinger.toml, whichever is there first]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The directory that keeps everything [default: data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+}
+
+impl Place {
+    /// The configuration in force.
+    pub fn load(&self) -> Result<Loaded, Mistakes> {
+        self.load_with(Vec::new())
+    }
+
+    fn load_with(&self, mut flags: Vec<Flag>) -> Result<Loaded, Mistakes> {
+        flags.extend(flag("--data", "data", self.data.clone()));
+        Config::load(&Sources {
+            file: self.config.clone(),
+            environment: std::env::vars_os().collect(),
+            flags,
+        })
+    }
+}
+
+/// The flags of the server.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Settings {
+    #[command(flatten)]
+    place: Place,
+
+    /// The address and port to listen on; ":5000" is every IPv4 address [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+
+    /// Listen beyond this machine although there are no accounts: whoever reaches the port may do everything
+    #[arg(long)]
+    open: bool,
+
+    /// How a line of the log looks [default: text]
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    #[arg(help = "How a line of the log looks: text or json [default: text]")]
+    log_format: Option<LogFormat>,
+
+    /// What is logged: error, warn, info, debug, trace, off, or a list as in "info,hyper=debug" [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl Settings {
+    /// The configuration in force.
+    pub fn load(&self) -> Result<Loaded, Mistakes> {
+        use clap::ValueEnum as _;
+        let format = self.log_format.and_then(|format| format.to_possible_value());
+        let flags = [
+            flag("--listen", "listen", self.listen.clone()),
+            flag("--open", "open", self.open.then(|| "true".to_owned())),
+            flag("--log-format", "log.format", format.map(|value| value.get_name().to_owned())),
+            flag("--log-level", "log.level", self.log_level.clone()),
+        ];
+        self.place.load_with(flags.into_iter().flatten().collect())
+    }
+
+    /// These flags with the configuration file that an argument names, if one does.
+    pub(super) fn or_file(mut self, file: Option<PathBuf>) -> Self {
+        self.place.config = file.or(self.place.config);
+        self
+    }
+}
+
+fn flag(name: &'static str, setting: &'static str, value: Option<String>) -> Option<Flag> {
+    value.map(|value| Flag { name, setting, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Origin, settings};
+
+    #[test]
+    fn every_flag_gives_its_setting() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("empty.toml");
+        std::fs::write(&config, "").unwrap();
+        let flags = Settings {
+            place: Place { config: Some(config), data: Some("d".to_owned()) },
+            listen: Some(":1".to_owned()),
+            open: true,
+            log_format: Some(LogFormat::Json),
+            log_level: Some("warn".to_owned()),
+        };
+        let loaded = flags.load().unwrap();
+        for path in ["listen", "data", "open", "log.format", "log.level"] {
+            assert!(settings().any(|setting| setting.path == path));
+            assert!(matches!(loaded.origin(path), Origin::Flag { .. }), "{path}");
+        }
+        assert_eq!(loaded.config.log.format, LogFormat::Json);
+    }
+}

@@ -1,0 +1,154 @@
+//! Reads settings from variables of the environment: `WHARFINGER_LIMITS_HEADERS` is `headers` in `[limits]`.
+
+use std::ffi::OsString;
+
+use super::definition::{Setting, settings};
+use super::mistake::Mistake;
+use super::nearest;
+
+const PREFIX: &str = "WHARFINGER_";
+
+/// Names the configuration file. It is no setting, for the file cannot name itself.
+pub const CONFIG_VARIABLE: &str = "WHARFINGER_CONFIG";
+
+impl Setting {
+    /// The variable that gives this setting.
+    pub fn variable(&self) -> String {
+        PREFIX.to_owned() + &self.path.replace('.', "_").to_uppercase()
+    }
+}
+
+/// A setting that the environment gives.
+pub(super) struct Entry {
+    pub(super) setting: &'static Setting,
+    pub(super) variable: String,
+    pub(super) value: String,
+}
+
+/// What the environment gives and what is wrong with it, in the order of the names. An empty variable counts as
+/// none: that is what `NAME=${NAME}` in a compose file makes of one that is not set.
+pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<Mistake>) {
+    let (mut entries, mut mistakes) = (Vec::new(), Vec::new());
+    let known: Vec<(String, &'static Setting)> =
+        settings().map(|setting| (setting.variable(), setting)).collect();
+    for (name, value) in variables {
+        let name = name.to_string_lossy();
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        if value.is_empty() || name == CONFIG_VARIABLE || set_by_a_platform(rest) {
+            continue;
+        }
+        let Some((variable, setting)) = known.iter().find(|(variable, _)| *variable == name) else {
+            mistakes.push(unknown(&name, known.iter().map(|(variable, _)| variable.as_str())));
+            continue;
+        };
+        match value.to_str() {
+            Some(value) => {
+                entries.push(Entry { setting, variable: variable.clone(), value: value.to_owned() });
+            }
+            None => mistakes.push(Mistake::new(format!("{name} in the environment is not UTF-8"))),
+        }
+    }
+    entries.sort_by(|a, b| a.variable.cmp(&b.variable));
+    mistakes.sort_by(|a, b| a.message.cmp(&b.message));
+    (entries, mistakes)
+}
+
+fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Mistake {
+    // The beginning is always right and would make any two names near.
+    let rest = name.strip_prefix(PREFIX).unwrap_or(name);
+    let message = format!("unknown variable {name} in the environment");
+    match nearest(rest, known.chain([CONFIG_VARIABLE]).filter_map(|known| known.strip_prefix(PREFIX))) {
+        Some(known) => Mistake::new(format!("{message}; did you mean {PREFIX}{known}?")),
+        None => Mistake::new(message).help(
+            "a setting's variable is WHARFINGER_, its section if it has one, _ and its key, in capitals",
+        ),
+    }
+}
+
+/// Whether Kubernetes or a Docker link sets this variable for a service called `wharfinger`: nobody meant a
+/// setting by it, and refusing it would keep the server from starting there.
+fn set_by_a_platform(rest: &str) -> bool {
+    let port = rest.strip_prefix("PORT").or_else(|| rest.split_once("_PORT").map(|(_, port)| port));
+    let of_a_port = port.is_some_and(|port| {
+        port.is_empty()
+            || port.strip_prefix('_').and_then(|port| port.split_once('_')).is_some_and(|(number, rest)| {
+                number.parse::<u16>().is_ok()
+                    && ["TCP", "UDP", "SCTP"].iter().any(|kind| rest.starts_with(kind))
+            })
+    });
+    let service =
+        rest.strip_prefix("SERVICE_").or_else(|| rest.split_once("_SERVICE_").map(|(_, rest)| rest));
+    let of_a_service =
+        service.is_some_and(|rest| rest == "HOST" || rest == "PORT" || rest.starts_with("PORT_"));
+    of_a_port || of_a_service || rest == "NAME" || rest.starts_with("ENV_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn every_setting_has_a_variable_of_its_own() {
+        let mut names: Vec<String> = settings().map(Setting::variable).collect();
+        assert!(names.contains(&"WHARFINGER_LISTEN".to_owned()));
+        assert!(names.contains(&"WHARFINGER_LIMITS_MANIFEST_BYTES".to_owned()));
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn no_setting_is_taken_for_a_variable_of_a_platform() {
+        for setting in settings() {
+            let variable = setting.variable();
+            assert!(!set_by_a_platform(variable.strip_prefix(PREFIX).unwrap()), "{variable}");
+        }
+    }
+
+    #[test]
+    fn variables_of_a_platform_are_passed_over() {
+        let (entries, mistakes) = read(&variables(&[
+            ("WHARFINGER_SERVICE_HOST", "10.0.0.1"),
+            ("WHARFINGER_SERVICE_PORT", "5000"),
+            ("WHARFINGER_SERVICE_PORT_HTTP", "5000"),
+            ("WHARFINGER_PORT", "tcp://10.0.0.1:5000"),
+            ("WHARFINGER_PORT_5000_TCP", "tcp://10.0.0.1:5000"),
+            ("WHARFINGER_PORT_5000_TCP_ADDR", "10.0.0.1"),
+            ("WHARFINGER_METRICS_SERVICE_HOST", "10.0.0.1"),
+            ("WHARFINGER_METRICS_PORT_80_TCP_PROTO", "tcp"),
+        ]));
+        assert!(entries.is_empty());
+        assert_eq!(mistakes, []);
+    }
+
+    #[test]
+    fn an_unknown_variable_names_the_nearest_known_one() {
+        let (_, mistakes) = read(&variables(&[("WHARFINGER_LISEN", "x"), ("WHARFINGER_XYZZY", "x")]));
+        let messages: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "unknown variable WHARFINGER_LISEN in the environment; did you mean WHARFINGER_LISTEN?",
+                "unknown variable WHARFINGER_XYZZY in the environment"
+            ]
+        );
+    }
+
+    #[test]
+    fn others_and_empty_ones_are_none_of_ours() {
+        let (entries, mistakes) = read(&variables(&[
+            ("PATH", "/bin"),
+            ("WHARFINGER_CONFIG", "x.toml"),
+            ("WHARFINGER_DATA", ""),
+            ("WHARFINGER_OPEN", "true"),
+        ]));
+        assert_eq!(mistakes, []);
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].setting.path, "open");
+    }
+}

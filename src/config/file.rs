@@ -1,0 +1,297 @@
+//! Reads the configuration file: TOML whose keys are settings and nothing else.
+
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::definition::{SECTIONS, Section, Setting, settings};
+use super::mistake::{Excerpt, Mistake};
+use super::nearest;
+use super::spelling::Given;
+
+/// A setting that the file gives.
+pub(super) struct Entry {
+    pub(super) setting: &'static Setting,
+    pub(super) given: Given,
+    /// Where its value stands.
+    pub(super) place: Excerpt,
+}
+
+/// What the file gives and what is wrong with it, each in the order of its lines.
+pub(super) fn read(file: &Path, text: &str) -> (Vec<Entry>, Vec<Mistake>) {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader { file, text, entries: Vec::new(), mistakes: Vec::new() };
+    for error in errors {
+        reader.not_toml(&error);
+    }
+    // What the parser made of a line that is not TOML is a guess, and says nothing about what was meant.
+    let broken: Vec<usize> = reader.lines_with_mistakes().collect();
+    reader.root(root.get_ref());
+    let Reader { mut entries, mut mistakes, .. } = reader;
+    let syntax = broken.len();
+    let mut index = 0;
+    mistakes.retain(|mistake| {
+        index += 1;
+        index <= syntax || mistake.excerpt.as_ref().is_none_or(|place| !broken.contains(&place.line))
+    });
+    entries.retain(|entry| !broken.contains(&entry.place.line));
+    mistakes.sort_by_key(|mistake| mistake.excerpt.as_ref().map(|place| (place.line, place.column)));
+    entries.sort_by_key(|entry| entry.place.line);
+    (entries, mistakes)
+}
+
+struct Reader<'a> {
+    file: &'a Path,
+    text: &'a str,
+    entries: Vec<Entry>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn place(&self, offset: usize) -> Excerpt {
+        Excerpt::new(self.file, self.text, offset)
+    }
+
+    fn lines_with_mistakes(&self) -> impl Iterator<Item = usize> {
+        self.mistakes.iter().filter_map(|mistake| mistake.excerpt.as_ref()).map(|place| place.line)
+    }
+
+    fn not_toml(&mut self, error: &toml::de::Error) {
+        let place = self.place(error.span().map_or(0, |span| span.start));
+        // One slip makes the parser stumble several times over the same line; the first says it best.
+        if self.lines_with_mistakes().any(|line| line == place.line) {
+            return;
+        }
+        let mistake = if let Some((key, value, column)) = text_without_quotes(&place.text) {
+            // The parser takes it for a number or a date that went wrong, which helps nobody.
+            Mistake::new(format!("{place}, column {column}: text without quotes"))
+                .help(format!(r#"write {key} = "{value}""#))
+                .at(Excerpt { column, ..place.clone() })
+        } else {
+            let what = error.message().replace('\n', ", ");
+            Mistake::new(format!("{place}, column {}: {what}", place.column)).at(place)
+        };
+        self.mistakes.push(mistake);
+    }
+
+    fn root(&mut self, table: &DeTable<'_>) {
+        for (key, value) in table.iter() {
+            let name = key.get_ref().as_ref();
+            if let Some(section) = SECTIONS.iter().find(|section| section.name == Some(name)) {
+                self.section(section, name, key, value);
+            } else if let Some(setting) = SECTIONS[0].settings.iter().find(|setting| setting.key == name) {
+                self.setting(setting, value);
+            } else if matches!(value.get_ref(), DeValue::Table(_)) {
+                self.unknown_section(name, key);
+            } else {
+                self.unknown_key(None, name, key);
+            }
+        }
+    }
+
+    fn section(
+        &mut self,
+        section: &'static Section,
+        name: &str,
+        key: &Spanned<impl Sized>,
+        value: &Spanned<DeValue<'_>>,
+    ) {
+        let DeValue::Table(table) = value.get_ref() else {
+            let place = self.place(key.span().start);
+            let example = section.settings.first().map_or("", |setting| setting.key);
+            self.mistakes.push(
+                Mistake::new(format!("`{name}` in {place} is a section, not a key"))
+                    .help(format!("write [{name}], and below it its keys, such as `{example} = …`"))
+                    .at(place),
+            );
+            return;
+        };
+        for (key, value) in table.iter() {
+            match section.settings.iter().find(|setting| setting.key == key.get_ref().as_ref()) {
+                Some(setting) => self.setting(setting, value),
+                None => self.unknown_key(section.name, key.get_ref(), key),
+            }
+        }
+    }
+
+    fn setting(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>) {
+        let given = match value.get_ref() {
+            DeValue::String(text) => Given::String(text.to_string()),
+            DeValue::Boolean(value) => Given::Boolean(*value),
+            DeValue::Integer(number) => {
+                i128::from_str_radix(number.as_str(), number.radix()).map_or(Given::Other, Given::Integer)
+            }
+            _ => Given::Other,
+        };
+        let place = self.place(value.span().start);
+        self.entries.push(Entry { setting, given, place });
+    }
+
+    fn unknown_section(&mut self, name: &str, key: &Spanned<impl Sized>) {
+        let place = self.place(key.span().start);
+        let known: Vec<&str> = SECTIONS.iter().filter_map(|section| section.name).collect();
+        let mut message = format!("unknown section [{name}] in {place}");
+        let mut mistake = match nearest(name, known.iter().copied()) {
+            Some(section) => {
+                message += &format!("; did you mean [{section}]?");
+                Mistake::new(message)
+            }
+            None => Mistake::new(message).help(format!("the sections are [{}]", known.join("], ["))),
+        };
+        mistake = mistake.at(place);
+        self.mistakes.push(mistake);
+    }
+
+    fn unknown_key(&mut self, section: Option<&'static str>, key: &str, span: &Spanned<impl Sized>) {
+        let place = self.place(span.span().start);
+        let path = section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}"));
+        let message = format!("unknown key `{path}` in {place}");
+        let mistake = match suggestion(section, key) {
+            Some(meant) => {
+                let mistake = Mistake::new(format!("{message}; did you mean `{}`?", meant.path));
+                match (section, meant.section) {
+                    (Some(_), None) => {
+                        mistake.help(format!("`{}` stands above the first section", meant.key))
+                    }
+                    (None | Some(_), Some(other)) if section != Some(other) => {
+                        mistake.help(format!("`{}` stands in the section [{other}]", meant.key))
+                    }
+                    _ => mistake,
+                }
+            }
+            None => Mistake::new(message).help("`wharfinger config example` shows every key"),
+        };
+        self.mistakes.push(mistake.at(place));
+    }
+}
+
+/// Key, value and the column of the value, in a line such as `level = info` that lacks its quotes.
+fn text_without_quotes(line: &str) -> Option<(&str, &str, usize)> {
+    let (key, rest) = line.split_once('=')?;
+    let value = rest.split(" #").next()?.trim();
+    let bare = |char: char| char.is_alphanumeric() || matches!(char, '/' | ':' | '*');
+    if !value.starts_with(bare) || value.contains('"') {
+        return None;
+    }
+    let column = line.chars().count() - rest.trim_start().chars().count() + 1;
+    Some((key.trim(), value, column))
+}
+
+/// The setting that was most probably meant by a key in a section: one of the same section if any is near, else
+/// the same key elsewhere, else a near one elsewhere.
+fn suggestion(section: Option<&str>, key: &str) -> Option<&'static Setting> {
+    let here = || settings().filter(|setting| setting.section == section);
+    let near = nearest(key, here().map(|setting| setting.key));
+    here()
+        .find(|setting| Some(setting.key) == near)
+        .or_else(|| settings().find(|setting| setting.key == key))
+        .or_else(|| {
+            let near = nearest(key, settings().map(|setting| setting.key))?;
+            settings().find(|setting| setting.key == near)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        let (_, mistakes) = read(Path::new("wharfinger.toml"), text);
+        mistakes.into_iter().map(|mistake| mistake.message).collect()
+    }
+
+    fn help(text: &str) -> String {
+        let (_, mistakes) = read(Path::new("wharfinger.toml"), text);
+        mistakes[0].help.clone().unwrap_or_default()
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        assert_eq!(
+            mistakes("\n\nlisen = \"127.0.0.1:5000\""),
+            ["unknown key `lisen` in wharfinger.toml line 3; did you mean `listen`?"]
+        );
+        assert_eq!(
+            mistakes("[limits]\nmanifest-byte = 1"),
+            [
+                "unknown key `limits.manifest-byte` in wharfinger.toml line 2; did you mean `limits.manifest_bytes`?"
+            ]
+        );
+        assert_eq!(mistakes("colour = 1"), ["unknown key `colour` in wharfinger.toml line 1"]);
+        assert!(help("colour = 1").contains("config example"));
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_place_is_told_its_place() {
+        let below = "[log]\nlevel = \"info\"\ndata = \"x\"";
+        assert_eq!(
+            mistakes(below),
+            ["unknown key `log.data` in wharfinger.toml line 3; did you mean `data`?"]
+        );
+        assert_eq!(help(below), "`data` stands above the first section");
+        assert_eq!(help("connections = 5"), "`connections` stands in the section [limits]");
+    }
+
+    #[test]
+    fn an_unknown_section_is_named_once() {
+        assert_eq!(
+            mistakes("[limit]\nmanifest_bytes = 1\nfoo = 2"),
+            ["unknown section [limit] in wharfinger.toml line 1; did you mean [limits]?"]
+        );
+        assert!(help("[http]\nport = 1").contains("[log], [limits]"));
+    }
+
+    #[test]
+    fn a_section_is_no_key() {
+        assert_eq!(mistakes("log = \"debug\""), ["`log` in wharfinger.toml line 1 is a section, not a key"]);
+        assert_eq!(mistakes("[[log]]"), ["`log` in wharfinger.toml line 1 is a section, not a key"]);
+    }
+
+    #[test]
+    fn keys_with_dots_and_tables_in_a_line_are_sections_too() {
+        let (entries, mistakes) = read(
+            Path::new("a"),
+            "log.level = \"warn\"\nlimits = { headers = 20, connections = 5 }\n\"listen\" = 'x'",
+        );
+        assert_eq!(mistakes, []);
+        let paths: Vec<_> = entries.iter().map(|entry| (entry.setting.path, entry.place.line)).collect();
+        assert!(paths.contains(&("log.level", 1)));
+        assert!(paths.contains(&("limits.connections", 2)));
+        assert!(paths.contains(&("listen", 3)));
+    }
+
+    #[test]
+    fn what_is_not_toml_is_told_with_line_and_column_and_the_rest_is_still_read() {
+        let text = "listen = 127.0.0.1:5000\ndata = \"x\"\nfoo = 1\n[limits]\nheaders = 20";
+        let (entries, mistakes) = read(Path::new("wharfinger.toml"), text);
+        let messages: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        assert!(messages[0].starts_with("wharfinger.toml line 1, column 10: "), "{messages:?}");
+        assert!(messages[1].starts_with("unknown key `foo`"), "{messages:?}");
+        let paths: Vec<_> = entries.iter().map(|entry| entry.setting.path).collect();
+        assert_eq!(paths, ["data", "limits.headers"]);
+    }
+
+    #[test]
+    fn text_without_quotes_is_told_to_have_them() {
+        assert_eq!(
+            mistakes("\nlisten = 127.0.0.1:5000"),
+            ["wharfinger.toml line 2, column 10: text without quotes"]
+        );
+        for (line, quoted) in [
+            ("level = info", r#"level = "info""#),
+            ("blob_bytes = 8MiB # much", r#"blob_bytes = "8MiB""#),
+            ("data = /var/lib", r#"data = "/var/lib""#),
+            ("listen=:5000", r#"listen = ":5000""#),
+        ] {
+            assert_eq!(help(line), format!("write {quoted}"));
+        }
+        assert!(mistakes("data = \"x").concat().starts_with("wharfinger.toml line 1, column "));
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused() {
+        assert_eq!(mistakes("open = true\nopen = false").len(), 1);
+    }
+}

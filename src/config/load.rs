@@ -1,0 +1,329 @@
+//! Puts the configuration together: flags over the environment, that over the file, that over the defaults.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::definition::{Config, Setting, settings};
+use super::environment::CONFIG_VARIABLE;
+use super::mistake::{Excerpt, Mistake, Mistakes};
+use super::spelling::{Given, Literal};
+use super::{environment, file};
+
+/// Where a file is looked for when none is named; the first that is there counts.
+pub const USUAL_FILES: [&str; 2] = ["wharfinger.toml", "/etc/wharfinger/wharfinger.toml"];
+
+/// Where settings may come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file that `--config` names.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Flags that give settings.
+    pub flags: Vec<Flag>,
+}
+
+/// A flag of the command line that gives a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flag {
+    /// The flag, as people type it: `--listen`.
+    pub name: &'static str,
+    /// The path of the setting that it gives: `listen`.
+    pub setting: &'static str,
+    /// What was typed after it.
+    pub value: String,
+}
+
+/// Where the value of a setting comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "source", rename_all = "lowercase")]
+pub enum Origin {
+    /// Nobody said anything.
+    Default,
+    /// The configuration file.
+    File {
+        /// Its path.
+        file: PathBuf,
+        /// The line.
+        line: usize,
+    },
+    /// A variable of the environment.
+    Environment {
+        /// Its name.
+        variable: String,
+    },
+    /// A flag of the command line.
+    Flag {
+        /// Its name.
+        flag: &'static str,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => write!(formatter, "default"),
+            Self::File { file, line } => write!(formatter, "{} line {line}", file.display()),
+            Self::Environment { variable } => write!(formatter, "{variable}"),
+            Self::Flag { flag } => write!(formatter, "{flag}"),
+        }
+    }
+}
+
+/// A configuration in which nothing is wrong.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings in force.
+    pub config: Config,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+/// One setting in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct Effective {
+    /// Its section and key.
+    pub key: &'static str,
+    /// Its value, spelled as in the file.
+    pub value: Literal,
+    /// Where the value comes from.
+    #[serde(flatten)]
+    pub origin: Origin,
+}
+
+impl Loaded {
+    /// Every setting with its value and where that comes from, in the order of the template.
+    pub fn effective(&self) -> Vec<Effective> {
+        let effective = |setting: &'static Setting| Effective {
+            key: setting.path,
+            value: (setting.write)(&self.config),
+            origin: self.origin(setting.path),
+        };
+        settings().map(effective).collect()
+    }
+
+    /// Where the value of a setting comes from.
+    pub fn origin(&self, path: &str) -> Origin {
+        self.origins.get(path).cloned().unwrap_or(Origin::Default)
+    }
+}
+
+impl Config {
+    /// Puts the configuration together, or says everything that is wrong with it.
+    pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
+        let mut loading = Loading::default();
+        let file = choose_file(sources);
+        if let Some(chosen) = &file {
+            loading.file(chosen);
+        }
+        loading.environment(&sources.environment);
+        for flag in &sources.flags {
+            loading.flag(flag);
+        }
+        if loading.mistakes.is_empty() {
+            Ok(Loaded { config: loading.config, file: file.map(|file| file.path), origins: loading.origins })
+        } else {
+            Err(Mistakes(loading.mistakes))
+        }
+    }
+}
+
+struct ChosenFile {
+    path: PathBuf,
+    /// Who named it, for the message that it cannot be read.
+    by: &'static str,
+}
+
+fn choose_file(sources: &Sources) -> Option<ChosenFile> {
+    if let Some(path) = &sources.file {
+        return Some(ChosenFile { path: path.clone(), by: "which was asked for" });
+    }
+    let variable =
+        sources.environment.iter().find(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
+    if let Some((_, path)) = variable {
+        return Some(ChosenFile { path: path.into(), by: "which WHARFINGER_CONFIG names" });
+    }
+    let usual = USUAL_FILES.iter().map(PathBuf::from);
+    // One that is there and cannot be looked at is read all the same, so that the reason is told.
+    let mut usual = usual.filter(|path| path.try_exists().unwrap_or(true));
+    usual.next().map(|path| ChosenFile { path, by: "which is there" })
+}
+
+#[derive(Default)]
+struct Loading {
+    config: Config,
+    origins: BTreeMap<&'static str, Origin>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Loading {
+    fn file(&mut self, chosen: &ChosenFile) {
+        let path: &Path = &chosen.path;
+        let text = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let message = format!("cannot read {}, {}: {error}", path.display(), chosen.by);
+                self.mistakes.push(Mistake::new(message));
+                return;
+            }
+        };
+        let text = match String::from_utf8(text) {
+            Ok(text) => text,
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(error.as_bytes());
+                let place = Excerpt::new(path, &text, valid);
+                self.mistakes.push(Mistake::new(format!("{place} is not UTF-8")).at(place));
+                return;
+            }
+        };
+        let (entries, mistakes) = file::read(path, &text);
+        self.mistakes.extend(mistakes);
+        for file::Entry { setting, given, place } in entries {
+            let origin = Origin::File { file: place.file.clone(), line: place.line };
+            self.take(setting, &given, origin, Some(place));
+        }
+        // Mistakes in what was said come after those in how; an operator goes through the file once.
+        self.mistakes.sort_by_key(|mistake| mistake.excerpt.as_ref().map(|place| place.line));
+    }
+
+    fn environment(&mut self, variables: &[(OsString, OsString)]) {
+        let (entries, mistakes) = environment::read(variables);
+        self.mistakes.extend(mistakes);
+        for environment::Entry { setting, variable, value } in entries {
+            self.take(setting, &Given::Text(value), Origin::Environment { variable }, None);
+        }
+    }
+
+    fn flag(&mut self, flag: &Flag) {
+        match settings().find(|setting| setting.path == flag.setting) {
+            Some(setting) => {
+                self.take(setting, &Given::Text(flag.value.clone()), Origin::Flag { flag: flag.name }, None);
+            }
+            // Only a mistake in the program leads here; it is not worth a crash.
+            None => self.mistakes.push(Mistake::new(format!(
+                "{} stands for the setting `{}`, which there is not",
+                flag.name, flag.setting
+            ))),
+        }
+    }
+
+    fn take(&mut self, setting: &'static Setting, given: &Given, origin: Origin, place: Option<Excerpt>) {
+        match (setting.read)(&mut self.config, given) {
+            Ok(()) => {
+                self.origins.insert(setting.path, origin);
+            }
+            Err(refused) => {
+                let what = match &origin {
+                    Origin::Default => format!("`{}`", setting.path),
+                    Origin::File { .. } => format!("`{}` in {origin}", setting.path),
+                    Origin::Environment { variable } => format!("{variable} in the environment"),
+                    Origin::Flag { flag } => (*flag).to_owned(),
+                };
+                let message = format!("{what} is {given}; expected {}", (setting.expects)());
+                self.mistakes.push(Mistake { message, excerpt: place, help: refused.hint });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(
+        file: &str,
+        environment: &[(&str, &str)],
+        flags: &[(&'static str, &str)],
+    ) -> Result<Loaded, Vec<String>> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("wharfinger.toml");
+        std::fs::write(&path, file).unwrap();
+        let sources = Sources {
+            file: Some(path),
+            environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            flags: flags
+                .iter()
+                .map(|(setting, value)| Flag { name: "--flag", setting, value: (*value).to_owned() })
+                .collect(),
+        };
+        let root = format!("{}/", directory.path().display());
+        Config::load(&sources).map_err(|mistakes| {
+            mistakes.0.into_iter().map(|mistake| mistake.message.replace(&root, "")).collect()
+        })
+    }
+
+    #[test]
+    fn nothing_said_is_the_default() {
+        let loaded = load("", &[], &[]).unwrap();
+        assert_eq!(loaded.config, Config::default());
+        assert!(loaded.effective().iter().all(|setting| setting.origin == Origin::Default));
+    }
+
+    #[test]
+    fn what_the_template_says_is_the_default() {
+        let uncommented: String = super::super::template()
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => format!("{setting}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let loaded = load(&uncommented, &[], &[]).unwrap();
+        assert_eq!(loaded.config, Config::default());
+        assert!(loaded.effective().iter().all(|setting| setting.origin != Origin::Default));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() {
+        let file = "data = \"file\"\nopen = true\n[log]\nlevel = \"warn\"";
+        let environment = [("WHARFINGER_DATA", "environment"), ("WHARFINGER_LOG_LEVEL", "debug")];
+        let loaded = load(file, &environment, &[("data", "flag")]).unwrap();
+        assert_eq!(loaded.config.data, PathBuf::from("flag"));
+        assert_eq!(loaded.origin("data"), Origin::Flag { flag: "--flag" });
+        assert_eq!(loaded.config.log.level, "debug");
+        assert_eq!(
+            loaded.origin("log.level"),
+            Origin::Environment { variable: "WHARFINGER_LOG_LEVEL".to_owned() }
+        );
+        assert!(loaded.config.open);
+        assert!(matches!(loaded.origin("open"), Origin::File { line: 2, .. }));
+    }
+
+    #[test]
+    fn a_wrong_value_says_what_was_expected_where_and_an_example() {
+        let file =
+            "listen = 5000\n[limits]\nheader_timeout = 15\nmanifest_bytes = \"8 megs\"\nconnections = \"5\"";
+        assert_eq!(
+            load(file, &[("WHARFINGER_OPEN", "yes")], &[("log.format", "jsn")]).unwrap_err(),
+            [
+                r#"`listen` in wharfinger.toml line 1 is 5000; expected an address with a port, such as "127.0.0.1:5000", ":5000" or "[::1]:5000""#,
+                r#"`limits.header_timeout` in wharfinger.toml line 3 is 15; expected a time such as "30s", "5m" or "24h""#,
+                r#"`limits.manifest_bytes` in wharfinger.toml line 4 is "8 megs"; expected a size of at least "4MiB", such as "8MiB", "64MiB" or "10GB""#,
+                r#"`limits.connections` in wharfinger.toml line 5 is "5"; expected a whole number of at least 1, such as 100"#,
+                r#"WHARFINGER_OPEN in the environment is "yes"; expected true or false"#,
+                r#"--flag is "jsn"; expected "text" or "json""#,
+            ]
+        );
+    }
+
+    #[test]
+    fn mistakes_in_a_value_that_another_overrides_are_told_too() {
+        assert_eq!(load("open = 1", &[], &[("open", "true")]).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn a_named_file_that_is_not_there_is_a_mistake() {
+        let sources = Sources { file: Some("/nowhere/w.toml".into()), ..Sources::default() };
+        let Mistakes(mistakes) = Config::load(&sources).unwrap_err();
+        assert!(mistakes[0].message.starts_with("cannot read /nowhere/w.toml, which was asked for: "));
+        let environment = vec![(CONFIG_VARIABLE.into(), "/nowhere/v.toml".into())];
+        let Mistakes(mistakes) = Config::load(&Sources { environment, ..Sources::default() }).unwrap_err();
+        assert!(mistakes[0].message.contains("/nowhere/v.toml, which WHARFINGER_CONFIG names"));
+    }
+}

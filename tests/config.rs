@@ -1,0 +1,225 @@
+//! The configuration as an operator meets it: the built program, its files, variables, flags and messages.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A working directory of its own, with a configuration file if one is wanted.
+struct Desk(TempDir);
+
+impl Desk {
+    fn empty() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with(file: &str) -> Self {
+        let desk = Self::empty();
+        std::fs::write(desk.path().join("wharfinger.toml"), file).unwrap();
+        desk
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let output = Command::new(env!("CARGO_BIN_EXE_wharfinger"))
+            .current_dir(self.path())
+            .args(arguments)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        Ran::from(output)
+    }
+
+    /// What `config check` says is in force for a setting: its value and where that comes from.
+    fn in_force(&self, setting: &str, variables: &[(&str, &str)], flags: &[&str]) -> (String, String) {
+        let ran = self.run(&[&["config", "check"], flags].concat(), variables);
+        assert_eq!(ran.code, 0, "{}", ran.errors);
+        let line = ran.printed.lines().find(|line| line.starts_with(&format!("{setting} "))).unwrap();
+        let mut columns = line.split("  ").map(str::trim).filter(|column| !column.is_empty()).skip(1);
+        (columns.next().unwrap().to_owned(), columns.next().unwrap().to_owned())
+    }
+}
+
+struct Ran {
+    code: i32,
+    printed: String,
+    errors: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            printed: String::from_utf8(output.stdout).unwrap(),
+            errors: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    let desk = Desk::with("# comment\n\nlisen = \"127.0.0.1:5000\"\n");
+    let ran = desk.run(&["serve"], &[]);
+    assert_eq!(ran.code, 2);
+    assert_eq!(
+        ran.errors,
+        "error: unknown key `lisen` in wharfinger.toml line 3; did you mean `listen`?\n  \
+         3 | lisen = \"127.0.0.1:5000\"\n    | ^\n"
+    );
+    assert_eq!(desk.run(&["config", "check"], &[]).code, 1);
+}
+
+#[test]
+fn the_example_is_the_file_in_the_repository_and_nothing_is_wrong_with_it() {
+    let ran = Desk::empty().run(&["config", "example"], &[]);
+    assert_eq!(ran.code, 0);
+    assert!(
+        ran.printed == include_str!("../wharfinger.toml"),
+        "run `wharfinger config example > wharfinger.toml`"
+    );
+    let checked = Desk::with(&ran.printed).run(&["config", "check"], &[]);
+    assert_eq!(checked.code, 0, "{}", checked.errors);
+    assert!(checked.printed.starts_with("Read wharfinger.toml; nothing is wrong with it.\n"));
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
+    let desk = Desk::with("[log]\nlevel = \"warn\"\n");
+    let variables = [("WHARFINGER_LOG_LEVEL", "debug")];
+    let flags = ["--log-level", "trace"];
+    let expect = |value: &str, from: &str| (format!("{value:?}"), from.to_owned());
+    assert_eq!(Desk::empty().in_force("log.level", &[], &[]), expect("info", "default"));
+    assert_eq!(desk.in_force("log.level", &[], &[]), expect("warn", "wharfinger.toml line 2"));
+    assert_eq!(desk.in_force("log.level", &variables, &[]), expect("debug", "WHARFINGER_LOG_LEVEL"));
+    assert_eq!(desk.in_force("log.level", &variables, &flags), expect("trace", "--log-level"));
+}
+
+#[test]
+fn several_mistakes_are_told_at_once() {
+    let desk = Desk::with("listen = 5000\nopen = \"true\"\n[limit]\n[log]\nformat = \"xml\"\ndata = \"x\"\n");
+    let variables = [("WHARFINGER_LIMITS_HEADER_TIMEOUT", "15"), ("WHARFINGER_DATE", "x")];
+    let ran = desk.run(&["serve", "--log-level", "inof"], &variables);
+    assert_eq!(ran.code, 2);
+    let errors: Vec<&str> = ran.errors.lines().filter(|line| line.starts_with("error: ")).collect();
+    let begins = [
+        "error: `listen` in wharfinger.toml line 1 is 5000; expected an address with a port",
+        "error: `open` in wharfinger.toml line 2 is \"true\"; expected true or false",
+        "error: unknown section [limit] in wharfinger.toml line 3; did you mean [limits]?",
+        "error: `log.format` in wharfinger.toml line 5 is \"xml\"; expected \"text\" or \"json\"",
+        "error: unknown key `log.data` in wharfinger.toml line 6; did you mean `data`?",
+        "error: unknown variable WHARFINGER_DATE in the environment; did you mean WHARFINGER_DATA?",
+        "error: WHARFINGER_LIMITS_HEADER_TIMEOUT in the environment is \"15\"; expected a time",
+        "error: --log-level is \"inof\"; expected a level",
+    ];
+    assert_eq!(errors.len(), begins.len(), "{}", ran.errors);
+    for (error, begin) in errors.iter().zip(begins) {
+        assert!(error.starts_with(begin), "{error}\n{begin}");
+    }
+    assert!(ran.errors.contains("  for seconds write \"15s\"") || ran.errors.contains("write \"15s\""));
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_line_and_column() {
+    let ran = Desk::with("data = \"x\"\n[log\nlevel = \"info\"\n").run(&["serve"], &[]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.errors.starts_with("error: wharfinger.toml line 2, column 5: "), "{}", ran.errors);
+    assert!(ran.errors.contains("  2 | [log\n    |     ^\n"), "{}", ran.errors);
+    let ran = Desk::with("listen = 127.0.0.1:5000\n").run(&["serve"], &[]);
+    assert!(ran.errors.starts_with("error: wharfinger.toml line 1, column 10: text without quotes\n"));
+    assert!(ran.errors.ends_with("  write listen = \"127.0.0.1:5000\"\n"), "{}", ran.errors);
+}
+
+#[test]
+fn it_does_not_listen_beyond_this_machine_unless_told_so() {
+    let desk = Desk::empty();
+    for arguments in [["serve", "--listen", ":5000"], ["serve", "--listen", "[::]:5000"]] {
+        let ran = desk.run(&arguments, &[]);
+        assert_eq!(ran.code, 2);
+        assert!(ran.errors.starts_with("error: refusing to listen on "), "{}", ran.errors);
+        assert!(ran.errors.contains("push, overwrite and delete every image"), "{}", ran.errors);
+        assert!(ran.errors.contains("--open"), "{}", ran.errors);
+    }
+    assert!(!desk.path().join("data").exists(), "nothing is made before the configuration is right");
+    assert_eq!(desk.run(&["config", "check", "--listen", ":5000"], &[]).code, 1);
+    assert_eq!(desk.run(&["config", "check", "--listen", ":5000", "--open"], &[]).code, 0);
+    assert_eq!(desk.run(&["config", "check", "--listen", ":5000"], &[("WHARFINGER_OPEN", "true")]).code, 0);
+}
+
+#[test]
+fn the_file_is_the_one_named_or_the_one_that_is_there() {
+    let desk = Desk::with("data = \"usual\"");
+    std::fs::write(desk.path().join("other.toml"), "data = \"other\"").unwrap();
+    let data = |variables: &[(&str, &str)], flags: &[&str]| desk.in_force("data", variables, flags).1;
+    assert_eq!(data(&[], &[]), "wharfinger.toml line 1");
+    assert_eq!(data(&[("WHARFINGER_CONFIG", "other.toml")], &[]), "other.toml line 1");
+    assert_eq!(
+        data(&[("WHARFINGER_CONFIG", "other.toml")], &["--config", "wharfinger.toml"]),
+        "wharfinger.toml line 1"
+    );
+    assert_eq!(data(&[], &["other.toml"]), "other.toml line 1");
+
+    let ran = desk.run(&["serve", "--config", "missing.toml"], &[]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.errors.starts_with("error: cannot read missing.toml, which was asked for: "),
+        "{}",
+        ran.errors
+    );
+}
+
+#[test]
+fn machines_can_read_what_is_in_force_and_what_is_wrong() {
+    let desk = Desk::with("[limits]\nheaders = 50\n");
+    let ran = desk.run(&["config", "check", "--json"], &[("WHARFINGER_DATA", "/srv")]);
+    let report: serde_json::Value = serde_json::from_str(&ran.printed).unwrap();
+    assert_eq!(report["file"], "wharfinger.toml");
+    let setting = |key: &str| {
+        let settings = report["settings"].as_array().unwrap();
+        settings.iter().find(|setting| setting["key"] == key).unwrap().clone()
+    };
+    assert_eq!(setting("limits.headers")["value"], 50);
+    assert_eq!(setting("limits.headers")["source"], "file");
+    assert_eq!(setting("limits.headers")["line"], 2);
+    assert_eq!(setting("data")["variable"], "WHARFINGER_DATA");
+    assert_eq!(setting("open")["value"], false);
+    assert_eq!(setting("open")["source"], "default");
+
+    let ran = Desk::with("lisen = 1").run(&["config", "check", "--json"], &[]);
+    assert_eq!((ran.code, ran.errors.as_str()), (1, ""));
+    let report: serde_json::Value = serde_json::from_str(&ran.printed).unwrap();
+    assert_eq!(report["mistakes"][0]["excerpt"]["line"], 1);
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_help_says_the_codes() {
+    let desk = Desk::empty();
+    assert_eq!(desk.run(&["serve", "--lisen", "x"], &[]).code, 2);
+    assert_eq!(desk.run(&[], &[]).code, 2);
+    for arguments in [&["--help"][..], &["serve", "--help"], &["config", "check", "--help"]] {
+        let ran = desk.run(arguments, &[]);
+        assert_eq!(ran.code, 0);
+        assert!(ran.printed.contains("Exit codes: 0"), "{}", ran.printed);
+        assert!(ran.printed.contains("Examples:"), "{}", ran.printed);
+    }
+}
+
+#[test]
+fn version_completions_and_manual() {
+    let desk = Desk::empty();
+    let version = concat!("wharfinger ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(desk.run(&["--version"], &[]).printed, version);
+    assert_eq!(desk.run(&["version"], &[]).printed, version);
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(desk.run(&["completions", shell], &[]).printed.contains("serve"), "{shell}");
+    }
+    assert!(desk.run(&["manual"], &[]).printed.contains(".TH wharfinger"));
+    let pages = desk.path().join("man");
+    assert_eq!(desk.run(&["manual", "--output", pages.to_str().unwrap()], &[]).code, 0);
+    assert!(pages.join("wharfinger-serve.1").exists());
+}
