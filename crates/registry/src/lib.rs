@@ -1,0 +1,71 @@
+//! What is allowed, and what does it mean? The registry itself: push, pull, delete, tags,
+//! referrers, search. Knows no HTTP.
+//!
+//! - [`manifests`], [`blobs`], [`uploads`]: the content of a repository, in and out.
+//! - [`listing`]: tags, catalog, referrers, search, usage.
+//! - `cache`: manifests and links that were asked for before, exact at every moment.
+//! - `description`: what an image says of itself.
+//! - `upkeep`: opening, adoption, what runs beside the requests, closing.
+
+pub mod blobs;
+mod cache;
+mod description;
+pub mod error;
+pub mod listing;
+pub mod manifests;
+mod upkeep;
+pub mod uploads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{BlobStore, Directory, Metadata};
+
+pub use error::{Error, ReceiveError};
+pub use upkeep::Opened;
+
+/// What the operator allows, and how much.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Whether tags, manifests and blobs may be deleted.
+    pub delete: bool,
+    /// Whether an index is taken although manifests that it lists are not here.
+    pub sparse_indexes: bool,
+    /// The largest manifest, in bytes.
+    pub manifest_bytes: usize,
+    /// The largest blob, in bytes; `None` for no limit.
+    pub blob_bytes: Option<u64>,
+    /// An upload that took in nothing for this long is forgotten.
+    pub upload_expiry: Duration,
+    /// Memory for manifests that are answered without asking the store, in bytes.
+    pub cache_bytes: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            delete: true,
+            sparse_indexes: false,
+            manifest_bytes: 8 * 1024 * 1024,
+            blob_bytes: None,
+            upload_expiry: Duration::from_secs(24 * 60 * 60),
+            cache_bytes: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// A registry over one data directory. Cheap to clone: all clones are the same registry.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    directory: Directory,
+    blobs: Arc<dyn BlobStore>,
+    metadata: Metadata,
+    policy: Policy,
+    cache: cache::Cache,
+    sessions: uploads::Sessions,
+    tasks: upkeep::Tasks,
+}

@@ -1,0 +1,19 @@
+//! Where is it kept? Content in a blob store, everything about it in the metadata.
+//!
+//! - [`blobs`]: content by digest; knows no repositories. On disk in distribution's layout.
+//! - [`metadata`]: the truth about repositories, tags, links and uploads.
+//! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
+//! - [`adopt`]: the way back, from such a directory to the metadata.
+//! - [`directory`]: which path is which, and the lock that keeps a second server out.
+
+pub mod adopt;
+pub mod blobs;
+pub mod directory;
+pub mod error;
+pub mod metadata;
+pub mod view;
+
+pub use blobs::{Blob, BlobStore, Upload};
+pub use directory::Directory;
+pub use error::StoreError;
+pub use metadata::Metadata;

@@ -1,0 +1,250 @@
+//! What was asked for before, in memory, exact at every moment.
+//!
+//! A reader that misses asks the store and then puts the answer here; a writer changes the store
+//! and then removes what it changed. Left alone, a reader could put an old answer here after the
+//! writer has removed it, and it would stay for ever. Therefore each repository has a counter of
+//! changes: the reader takes a [`Ticket`] before it asks, and its answer is kept only if no change
+//! was made since, which is compared and done under one lock.
+//!
+//! quick_cache rather than moka: removal is done when the call returns (moka defers some of its
+//! work), and it can remove by predicate.
+
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use oci::{Digest, RepositoryName, Tag};
+use quick_cache::sync::Cache as QuickCache;
+use quick_cache::{Equivalent, Weighter};
+use store::metadata::ManifestRecord;
+
+/// A manifest with its bytes, as it is handed out.
+#[derive(Debug)]
+pub struct CachedManifest {
+    /// Digest, media type and size.
+    pub record: ManifestRecord,
+    /// The exact bytes that were pushed.
+    pub content: Bytes,
+}
+
+/// Tags and blob links are small; this many of each are kept.
+const LINKS: usize = 8192;
+/// Counters of changes; repositories share them by hash.
+const SHARDS: usize = 64;
+
+pub(crate) struct Cache {
+    tags: QuickCache<(RepositoryName, Tag), Digest>,
+    manifests: QuickCache<(RepositoryName, Digest), Arc<CachedManifest>, ByContent>,
+    blobs: QuickCache<(RepositoryName, Digest), u64>,
+    changes: [Mutex<u64>; SHARDS],
+    hasher: RandomState,
+}
+
+/// The number of changes to a repository before the store was asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket(u64);
+
+#[derive(Clone)]
+struct ByContent;
+
+impl Weighter<(RepositoryName, Digest), Arc<CachedManifest>> for ByContent {
+    fn weight(&self, _: &(RepositoryName, Digest), manifest: &Arc<CachedManifest>) -> u64 {
+        // The entry's own size, roughly, so that many tiny manifests stay in bounds as well.
+        manifest.content.len() as u64 + 400
+    }
+}
+
+/// A key by reference, so that a look-up clones nothing.
+#[derive(Hash)]
+struct Key<'a, T>(&'a RepositoryName, &'a T);
+
+impl<T: Eq + Hash> Equivalent<(RepositoryName, T)> for Key<'_, T> {
+    fn equivalent(&self, key: &(RepositoryName, T)) -> bool {
+        *self.0 == key.0 && *self.1 == key.1
+    }
+}
+
+impl Cache {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let expected = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).clamp(64, 65_536);
+        Self {
+            tags: QuickCache::new(LINKS),
+            manifests: QuickCache::with_weighter(expected, bytes, ByContent),
+            blobs: QuickCache::new(LINKS),
+            changes: std::array::from_fn(|_| Mutex::new(0)),
+            hasher: RandomState::new(),
+        }
+    }
+
+    pub(crate) fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<Digest> {
+        self.tags.get(&Key(repository, tag))
+    }
+
+    pub(crate) fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Option<Arc<CachedManifest>> {
+        self.manifests.get(&Key(repository, digest))
+    }
+
+    /// The size of a blob that the repository is known to hold.
+    pub(crate) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<u64> {
+        self.blobs.get(&Key(repository, digest))
+    }
+
+    /// To be taken before the store is asked for what is not here.
+    pub(crate) fn ticket(&self, repository: &RepositoryName) -> Ticket {
+        Ticket(*self.changes(repository))
+    }
+
+    pub(crate) fn keep_tag(&self, ticket: Ticket, repository: &RepositoryName, tag: &Tag, digest: Digest) {
+        let changes = self.changes(repository);
+        if *changes == ticket.0 {
+            self.tags.insert((repository.clone(), tag.clone()), digest);
+        }
+    }
+
+    pub(crate) fn keep_manifest(
+        &self,
+        ticket: Ticket,
+        repository: &RepositoryName,
+        manifest: &Arc<CachedManifest>,
+    ) {
+        let changes = self.changes(repository);
+        if *changes == ticket.0 {
+            self.manifests.insert((repository.clone(), manifest.record.digest), manifest.clone());
+        }
+    }
+
+    pub(crate) fn keep_blob(&self, ticket: Ticket, repository: &RepositoryName, digest: Digest, size: u64) {
+        let changes = self.changes(repository);
+        if *changes == ticket.0 {
+            self.blobs.insert((repository.clone(), digest), size);
+        }
+    }
+
+    /// A manifest was put, and these tags point to it now.
+    pub(crate) fn manifest_put(&self, repository: &RepositoryName, manifest: &Arc<CachedManifest>, tags: &[Tag]) {
+        let mut changes = self.changes(repository);
+        *changes += 1;
+        // Removed and not set: of two pushes to one tag, the one that was committed first may
+        // arrive here last.
+        for tag in tags {
+            self.tags.remove(&Key(repository, tag));
+        }
+        self.manifests.remove(&Key(repository, &manifest.record.digest));
+    }
+
+    /// A tag was removed.
+    pub(crate) fn tag_deleted(&self, repository: &RepositoryName, tag: &Tag) {
+        let mut changes = self.changes(repository);
+        *changes += 1;
+        self.tags.remove(&Key(repository, tag));
+    }
+
+    /// A manifest was removed, and with it every tag that pointed to it.
+    pub(crate) fn manifest_deleted(&self, repository: &RepositoryName, digest: &Digest) {
+        let mut changes = self.changes(repository);
+        *changes += 1;
+        self.manifests.remove(&Key(repository, digest));
+        self.tags.retain(|(name, _), target| name != repository || target != digest);
+    }
+
+    /// A blob was removed from the repository.
+    pub(crate) fn blob_deleted(&self, repository: &RepositoryName, digest: &Digest) {
+        let mut changes = self.changes(repository);
+        *changes += 1;
+        self.blobs.remove(&Key(repository, digest));
+    }
+
+    /// The repository was removed with all that it held.
+    pub(crate) fn repository_deleted(&self, repository: &RepositoryName) {
+        let mut changes = self.changes(repository);
+        *changes += 1;
+        self.tags.retain(|(name, _), _| name != repository);
+        self.manifests.retain(|(name, _), _| name != repository);
+        self.blobs.retain(|(name, _), _| name != repository);
+    }
+
+    fn changes(&self, repository: &RepositoryName) -> MutexGuard<'_, u64> {
+        let mut hasher = self.hasher.build_hasher();
+        repository.hash(&mut hasher);
+        let shard = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0);
+        // A counter cannot be left half-changed by a panic.
+        self.changes[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(content: &'static [u8]) -> Arc<CachedManifest> {
+        let digest = oci::Algorithm::Sha256.digest(content);
+        let media_type = oci::media_type::OCI_MANIFEST.parse().unwrap();
+        let record = ManifestRecord { digest, media_type, size: content.len() as u64 };
+        Arc::new(CachedManifest { record, content: Bytes::from_static(content) })
+    }
+
+    fn fixture() -> (Cache, RepositoryName, Tag, Arc<CachedManifest>) {
+        (Cache::new(1 << 20), "team/app".parse().unwrap(), Tag::latest(), manifest(b"one"))
+    }
+
+    #[test]
+    fn what_was_asked_for_is_found_again_until_it_changes() {
+        let (cache, name, tag, one) = fixture();
+        let ticket = cache.ticket(&name);
+        cache.keep_manifest(ticket, &name, &one);
+        cache.keep_tag(ticket, &name, &tag, one.record.digest);
+        assert_eq!(cache.tag(&name, &tag), Some(one.record.digest));
+        assert!(cache.manifest(&name, &one.record.digest).is_some());
+        assert!(cache.manifest(&"team".parse().unwrap(), &one.record.digest).is_none());
+
+        cache.manifest_put(&name, &manifest(b"two"), std::slice::from_ref(&tag));
+        assert_eq!(cache.tag(&name, &tag), None);
+        assert!(cache.manifest(&name, &one.record.digest).is_some());
+    }
+
+    #[test]
+    fn an_answer_from_before_a_change_is_not_kept() {
+        let (cache, name, tag, one) = fixture();
+        let before = cache.ticket(&name);
+        // While the reader waits for the store, the tag is deleted and the blob removed.
+        cache.tag_deleted(&name, &tag);
+        cache.keep_tag(before, &name, &tag, one.record.digest);
+        cache.keep_manifest(before, &name, &one);
+        cache.keep_blob(before, &name, one.record.digest, 3);
+        assert_eq!(cache.tag(&name, &tag), None);
+        assert!(cache.manifest(&name, &one.record.digest).is_none());
+        assert_eq!(cache.blob(&name, &one.record.digest), None);
+    }
+
+    #[test]
+    fn a_deleted_manifest_takes_its_tags_along_and_no_others() {
+        let (cache, name, tag, one) = fixture();
+        let two = manifest(b"two");
+        let other: Tag = "other".parse().unwrap();
+        let ticket = cache.ticket(&name);
+        cache.keep_tag(ticket, &name, &tag, one.record.digest);
+        cache.keep_tag(ticket, &name, &other, two.record.digest);
+        cache.manifest_deleted(&name, &one.record.digest);
+        assert_eq!(cache.tag(&name, &tag), None);
+        assert_eq!(cache.tag(&name, &other), Some(two.record.digest));
+    }
+
+    #[test]
+    fn a_deleted_repository_leaves_nothing_and_its_neighbours_everything() {
+        let (cache, name, tag, one) = fixture();
+        let neighbour: RepositoryName = "team/app-x".parse().unwrap();
+        for name in [&name, &neighbour] {
+            let ticket = cache.ticket(name);
+            cache.keep_tag(ticket, name, &tag, one.record.digest);
+            cache.keep_manifest(ticket, name, &one);
+            cache.keep_blob(ticket, name, one.record.digest, 3);
+        }
+        cache.repository_deleted(&name);
+        assert_eq!(cache.tag(&name, &tag), None);
+        assert!(cache.manifest(&name, &one.record.digest).is_none());
+        assert_eq!(cache.blob(&name, &one.record.digest), None);
+        assert!(cache.tag(&neighbour, &tag).is_some());
+        assert!(cache.manifest(&neighbour, &one.record.digest).is_some());
+        assert_eq!(cache.blob(&neighbour, &one.record.digest), Some(3));
+    }
+}

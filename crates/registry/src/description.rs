@@ -1,0 +1,85 @@
+//! What an image says of itself: the text that people see in a search.
+
+use oci::Manifest;
+use oci::media_type::{DOCKER_CONFIG, OCI_CONFIG};
+use serde::Deserialize;
+use store::{BlobStore, StoreError};
+
+/// image-spec v1.1, annotations.md: the key, which Docker images carry as a label.
+const KEY: &str = "org.opencontainers.image.description";
+/// Longer descriptions are cut, at a character's end. Docker shows 45 characters, the page a few lines.
+const MAX_LEN: usize = 1024;
+/// A config larger than this is not read for its label.
+const MAX_CONFIG: u64 = 1024 * 1024;
+
+#[derive(Deserialize)]
+struct ImageConfig {
+    #[serde(default)]
+    config: Option<ContainerConfig>,
+}
+
+#[derive(Deserialize)]
+struct ContainerConfig {
+    #[serde(default, rename = "Labels")]
+    labels: Option<oci::descriptor::Annotations>,
+}
+
+/// The description of an image: the manifest's annotation, or else the label in its config.
+/// A config that is not there or not readable has none.
+pub(crate) async fn of(manifest: &Manifest, blobs: &dyn BlobStore) -> Result<Option<String>, StoreError> {
+    if let Some(annotation) = manifest.annotation(KEY) {
+        return Ok(Some(shorten(annotation)));
+    }
+    let Some(config) = &manifest.config else { return Ok(None) };
+    if ![OCI_CONFIG, DOCKER_CONFIG].contains(&config.media_type.as_str()) || config.size > MAX_CONFIG {
+        return Ok(None);
+    }
+    Ok(blobs.get(&config.digest).await?.and_then(|content| label(&content)))
+}
+
+/// The label in an image's config.
+fn label(config: &[u8]) -> Option<String> {
+    let config: ImageConfig = serde_json::from_slice(config).ok()?;
+    config.config?.labels?.get(KEY).map(|label| shorten(label))
+}
+
+/// One line, without control characters (they would reach terminals), of bounded length.
+fn shorten(text: &str) -> String {
+    let mut line = text.split(|c: char| c.is_control() || c.is_whitespace()).fold(
+        String::with_capacity(text.len().min(MAX_LEN)),
+        |mut line, word| {
+            if !word.is_empty() && line.len() <= MAX_LEN {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(word);
+            }
+            line
+        },
+    );
+    if line.len() > MAX_LEN {
+        line.truncate(line.floor_char_boundary(MAX_LEN));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_label_of_a_config_is_found_and_made_one_line() {
+        let config = format!(r#"{{"architecture":"amd64","config":{{"Labels":{{"{KEY}":" Two\n lines\u001b[31m "}}}}}}"#);
+        assert_eq!(label(config.as_bytes()).as_deref(), Some("Two lines [31m"));
+        assert_eq!(label(b"{}"), None);
+        assert_eq!(label(br#"{"config":{"Labels":null}}"#), None);
+        assert_eq!(label(b"not json"), None);
+    }
+
+    #[test]
+    fn a_long_description_is_cut_between_characters() {
+        let long = "é".repeat(MAX_LEN);
+        let short = shorten(&long);
+        assert!(short.len() <= MAX_LEN && long.starts_with(&short));
+    }
+}

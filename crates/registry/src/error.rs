@@ -1,0 +1,119 @@
+//! What the registry refuses, and why.
+
+use oci::{Digest, ManifestError, RepositoryName, TagOrDigest};
+use store::StoreError;
+use uuid::Uuid;
+
+/// Why a request was not carried out. The text is meant for the person who made it, except for
+/// [`Error::Store`], which is for the operator alone.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such repository.
+    #[error("there is no repository {0}")]
+    NameUnknown(RepositoryName),
+    /// No such manifest in the repository.
+    #[error("there is no {target} in {repository}")]
+    ManifestUnknown {
+        /// The repository asked.
+        repository: RepositoryName,
+        /// What was asked for.
+        target: TagOrDigest,
+    },
+    /// No such blob in the repository.
+    #[error("there is no blob {digest} in {repository}")]
+    BlobUnknown {
+        /// The repository asked.
+        repository: RepositoryName,
+        /// The blob asked for.
+        digest: Digest,
+    },
+    /// No such upload in the repository: never begun, ended, cancelled, expired, or of another one.
+    #[error("there is no upload {0} here; it may have ended or expired")]
+    UploadUnknown(Uuid),
+    /// The upload is being written to by another request.
+    #[error("another request is writing to upload {0}; ask for its status, then go on from there")]
+    UploadBusy(Uuid),
+    /// The manifest is not one.
+    #[error(transparent)]
+    ManifestInvalid(#[from] ManifestError),
+    /// Content to which the manifest refers is not in the repository.
+    #[error("the manifest refers to content that is not in {repository}: push it first")]
+    PartsMissing {
+        /// The repository pushed to.
+        repository: RepositoryName,
+        /// Everything that is missing, in the manifest's order.
+        missing: Vec<Digest>,
+    },
+    /// The manifest is larger than the limit.
+    #[error("the manifest is larger than {limit} bytes")]
+    ManifestTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The blob is larger than the limit.
+    #[error("the blob is larger than {limit} bytes")]
+    BlobTooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The content has another digest than was claimed.
+    #[error("the content has the digest {actual}, not {expected}")]
+    DigestMismatch {
+        /// The claim.
+        expected: Digest,
+        /// What was received.
+        actual: Digest,
+    },
+    /// A chunk does not begin where the upload ends.
+    #[error("the upload has {offset} bytes, and the chunk begins elsewhere")]
+    OutOfOrder {
+        /// The upload.
+        id: Uuid,
+        /// How many bytes the upload has.
+        offset: u64,
+    },
+    /// A chunk is not as long as its range says.
+    #[error("the chunk has {actual} bytes, its Content-Range says {expected}")]
+    ChunkLength {
+        /// What the range says.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// The body of a request did not arrive whole.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// The operator does not allow deletion.
+    #[error("deletion is switched off in this registry")]
+    DeleteDisabled,
+    /// No room left.
+    #[error("the registry has no space left; nothing was stored")]
+    Full,
+    /// Something broke that the client has no part in.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            full if full.is_full() => {
+                tracing::warn!(error = %full, "no space left");
+                Self::Full
+            }
+            StoreError::DigestMismatch { expected, actual } => Self::DigestMismatch { expected, actual },
+            error => Self::Store(error),
+        }
+    }
+}
+
+/// Why the body of a request did not arrive whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiveError {
+    /// The connection broke, or the body was not framed as HTTP wants it.
+    #[error("the request's body ended early: {0}")]
+    Torn(String),
+    /// Nothing came for too long.
+    #[error("no byte of the request's body came for {0} seconds")]
+    Idle(u64),
+}

@@ -1,0 +1,146 @@
+//! Lists: tags, catalog, referrers, search, usage. Every list is a page of bounded size.
+
+use oci::{Digest, RepositoryName, Tag};
+use store::metadata::{ReferrerRecord, RepositoryRecord, SearchPage, TagRecord, Usage};
+
+use crate::{Error, Registry};
+
+/// One page of a list, and whether more follow after its last item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// Whether the list goes on.
+    pub more: bool,
+}
+
+impl<T> Page<T> {
+    /// A page of `limit` items, made from up to one more.
+    fn cut(mut items: Vec<T>, limit: usize) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, more }
+    }
+}
+
+impl Registry {
+    /// Tags of a repository in the order of their bytes, those after `after`. Fallback tags of
+    /// clients without the referrers API are left out.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`].
+    pub async fn tags(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Tag>, Error> {
+        let tags = self.inner.metadata.tags(repository, after, limit + 1).await?;
+        Ok(Page::cut(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?, limit))
+    }
+
+    /// Tags of a repository with what they point to; with fallback tags if `all`.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`].
+    pub async fn tag_records(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&str>,
+        limit: usize,
+        all: bool,
+    ) -> Result<Page<TagRecord>, Error> {
+        let tags = self.inner.metadata.tag_records(repository, after, limit + 1, all).await?;
+        Ok(Page::cut(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?, limit))
+    }
+
+    /// Names of repositories that hold a manifest, in the order of their bytes, those after `after`.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn catalog(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>, Error> {
+        Ok(Page::cut(self.inner.metadata.catalog(after, limit + 1).await?, limit))
+    }
+
+    /// Repositories that hold a manifest, in the order of their names, those after `after`.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn repositories(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RepositoryRecord>, Error> {
+        Ok(Page::cut(self.inner.metadata.repositories(after, limit + 1).await?, limit))
+    }
+
+    /// One repository.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`].
+    pub async fn repository(&self, repository: &RepositoryName) -> Result<RepositoryRecord, Error> {
+        let record = self.inner.metadata.repository(repository).await?;
+        record.ok_or_else(|| Error::NameUnknown(repository.clone()))
+    }
+
+    /// The manifests whose subject is `subject`, in the order of their digests, those after
+    /// `after`. None is an empty page, also in a repository that does not exist.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<ReferrerRecord>, Error> {
+        let referrers = &self.inner.metadata;
+        let referrers = referrers.referrers(repository, subject, artifact_type, after, limit + 1).await?;
+        Ok(Page::cut(referrers, limit))
+    }
+
+    /// Repositories whose name or description has every word of the query, best first.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn search(&self, query: &str, offset: usize, limit: usize) -> Result<SearchPage, Error> {
+        Ok(self.inner.metadata.search(query, offset, limit).await?)
+    }
+
+    /// Space used by all repositories together.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        Ok(self.inner.metadata.usage().await?)
+    }
+
+    /// Deletes a repository with its tags, its manifests and its hold on blobs.
+    ///
+    /// # Errors
+    /// [`Error::DeleteDisabled`], [`Error::NameUnknown`].
+    pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<(), Error> {
+        let inner = &self.inner;
+        if !inner.policy.delete {
+            return Err(Error::DeleteDisabled);
+        }
+        let was_there = inner.metadata.delete_repository(repository).await?;
+        inner.cache.repository_deleted(repository);
+        if !was_there {
+            return Err(Error::NameUnknown(repository.clone()));
+        }
+        inner.tasks.wake_view();
+        Ok(())
+    }
+
+    /// Whether the store answers: for a readiness check.
+    ///
+    /// # Errors
+    /// Whatever keeps the metadata from answering.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.inner.metadata.catalog(None, 1).await?;
+        Ok(())
+    }
+}

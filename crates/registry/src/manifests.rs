@@ -1,0 +1,204 @@
+//! Manifests: got, put and deleted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oci::{Digest, Kind, Manifest, MediaType, RepositoryName, Tag, TagOrDigest};
+use store::StoreError;
+use store::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
+
+pub use crate::cache::CachedManifest as StoredManifest;
+use crate::{Error, Registry, description};
+
+/// A manifest as it is pushed.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// The repository; made if it is not there.
+    pub repository: RepositoryName,
+    /// What the URL names: a tag, or the digest that the content must have.
+    pub target: TagOrDigest,
+    /// What the pusher says that it is.
+    pub content_type: Option<MediaType>,
+    /// The exact bytes.
+    pub content: Bytes,
+    /// More tags that are to point to it.
+    pub tags: Vec<Tag>,
+}
+
+/// A manifest that was pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its digest.
+    pub digest: Digest,
+    /// The digest of its subject, if it has one: the registry keeps the list of its referrers.
+    pub subject: Option<Digest>,
+}
+
+impl Registry {
+    /// A manifest with its bytes.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`] or [`Error::NameUnknown`] if there is none.
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<Arc<StoredManifest>, Error> {
+        match self.manifest_in_memory(repository, target) {
+            Some(manifest) => Ok(manifest),
+            None => self.manifest_from_store(repository, target).await,
+        }
+    }
+
+    /// The manifest, if it can be had without waiting.
+    #[must_use]
+    pub fn manifest_in_memory(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Option<Arc<StoredManifest>> {
+        let cache = &self.inner.cache;
+        let digest = match target {
+            TagOrDigest::Tag(tag) => cache.tag(repository, tag)?,
+            TagOrDigest::Digest(digest) => *digest,
+        };
+        cache.manifest(repository, &digest)
+    }
+
+    async fn manifest_from_store(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<Arc<StoredManifest>, Error> {
+        let inner = &self.inner;
+        let ticket = inner.cache.ticket(repository);
+        let Some(record) = inner.metadata.manifest(repository, target).await? else {
+            return Err(if inner.metadata.repository_exists(repository).await? {
+                Error::ManifestUnknown { repository: repository.clone(), target: target.clone() }
+            } else {
+                Error::NameUnknown(repository.clone())
+            });
+        };
+        let manifest = match inner.cache.manifest(repository, &record.digest) {
+            Some(manifest) => manifest,
+            None => {
+                let content = inner.blobs.get(&record.digest).await?.ok_or_else(|| {
+                    StoreError::Damaged(format!("manifest {} of {repository} has no content", record.digest))
+                })?;
+                let manifest = Arc::new(StoredManifest { record, content });
+                inner.cache.keep_manifest(ticket, repository, &manifest);
+                manifest
+            }
+        };
+        if let TagOrDigest::Tag(tag) = target {
+            inner.cache.keep_tag(ticket, repository, tag, manifest.record.digest);
+        }
+        Ok(manifest)
+    }
+
+    /// Puts a manifest: stored durably, its tags pointing to it, or refused and nothing changed.
+    ///
+    /// # Errors
+    /// [`Error::ManifestInvalid`], [`Error::ManifestTooLarge`], [`Error::DigestMismatch`],
+    /// [`Error::PartsMissing`], [`Error::Full`].
+    pub async fn put_manifest(&self, push: Push) -> Result<Pushed, Error> {
+        // On a task of its own: a client that hangs up must not leave a push between its steps.
+        let registry = self.clone();
+        let task = tokio::spawn(async move { registry.put_manifest_steps(push).await });
+        task.await.unwrap_or_else(|_| Err(Error::Store(StoreError::Closed)))
+    }
+
+    async fn put_manifest_steps(&self, push: Push) -> Result<Pushed, Error> {
+        let inner = &self.inner;
+        let Push { repository, target, content_type, content, mut tags } = push;
+        let limit = inner.policy.manifest_bytes;
+        if content.len() > limit {
+            return Err(Error::ManifestTooLarge { limit });
+        }
+        let digest = match target {
+            TagOrDigest::Tag(tag) => {
+                tags.push(tag);
+                oci::Algorithm::Sha256.digest(&content)
+            }
+            TagOrDigest::Digest(expected) => {
+                let actual = expected.algorithm().digest(&content);
+                if actual != expected {
+                    return Err(Error::DigestMismatch { expected, actual });
+                }
+                actual
+            }
+        };
+        let manifest = Manifest::parse(&content, content_type.as_ref())?;
+        let description = description::of(&manifest, &*inner.blobs).await?;
+        inner.blobs.put(&digest, content.clone()).await?;
+        let subject = manifest.subject.as_ref().map(|subject| subject.digest);
+        let record =
+            ManifestRecord { digest, media_type: manifest.media_type.clone(), size: content.len() as u64 };
+        let outcome = inner
+            .metadata
+            .put_manifest(PutManifest {
+                repository: repository.clone(),
+                manifest: record.clone(),
+                parts: parts(&manifest, inner.policy.sparse_indexes),
+                artifact_type: manifest.artifact_type,
+                annotations: manifest.annotations,
+                subject,
+                is_index: manifest.kind == Kind::Index,
+                tags: tags.clone(),
+                description,
+            })
+            .await?;
+        match outcome {
+            PutOutcome::Missing(missing) => Err(Error::PartsMissing { repository, missing }),
+            PutOutcome::Stored => {
+                inner.cache.manifest_put(&repository, &Arc::new(StoredManifest { record, content }), &tags);
+                inner.tasks.wake_view();
+                Ok(Pushed { digest, subject })
+            }
+        }
+    }
+
+    /// Deletes a manifest with the tags that point to it, or a tag alone.
+    ///
+    /// # Errors
+    /// [`Error::DeleteDisabled`], [`Error::ManifestUnknown`], [`Error::NameUnknown`].
+    pub async fn delete_manifest(&self, repository: &RepositoryName, target: &TagOrDigest) -> Result<(), Error> {
+        let inner = &self.inner;
+        if !inner.policy.delete {
+            return Err(Error::DeleteDisabled);
+        }
+        let was_there = match target {
+            TagOrDigest::Tag(tag) => {
+                let was_there = inner.metadata.delete_tag(repository, tag).await?;
+                inner.cache.tag_deleted(repository, tag);
+                was_there
+            }
+            TagOrDigest::Digest(digest) => {
+                let was_there = inner.metadata.delete_manifest(repository, digest).await?;
+                inner.cache.manifest_deleted(repository, digest);
+                was_there
+            }
+        };
+        if was_there {
+            inner.tasks.wake_view();
+            return Ok(());
+        }
+        Err(if inner.metadata.repository_exists(repository).await? {
+            Error::ManifestUnknown { repository: repository.clone(), target: target.clone() }
+        } else {
+            Error::NameUnknown(repository.clone())
+        })
+    }
+}
+
+/// What a manifest refers to, and what of it must be there.
+fn parts(manifest: &Manifest, sparse_indexes: bool) -> Vec<Part> {
+    let layers = manifest.layers.iter().map(|layer| (layer, false, !layer.may_be_elsewhere()));
+    let config = manifest.config.iter().map(|config| (config, false, true));
+    let manifests = manifest.manifests.iter().map(|child| (child, true, !sparse_indexes));
+    config
+        .chain(layers)
+        .chain(manifests)
+        .map(|(part, is_manifest, required)| Part { digest: part.digest, size: part.size, is_manifest, required })
+        .collect()
+}

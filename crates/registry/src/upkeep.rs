@@ -1,0 +1,178 @@
+//! Opening and closing a registry, and what runs beside the requests.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use store::adopt::{self, Report};
+use store::blobs::files::FileBlobs;
+use store::directory::Lock;
+use store::view::View;
+use store::{Directory, Metadata, StoreError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::uploads::Sessions;
+use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
+
+/// How often uploads that nobody goes on with are looked for.
+const SWEEP: Duration = Duration::from_secs(10 * 60);
+
+/// Tasks that run beside the requests until the registry is closed.
+pub(crate) struct Tasks {
+    view: View,
+    stop: watch::Sender<bool>,
+    running: Mutex<Vec<JoinHandle<()>>>,
+    /// Given back last of all.
+    lock: Mutex<Option<Lock>>,
+}
+
+/// What came of opening a directory.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// What was found, if the directory was another registry's or had lost its database.
+    pub adopted: Option<Report>,
+}
+
+impl Registry {
+    /// Opens the registry of a data directory. A directory of `registry:2`, or one whose database
+    /// was lost, is adopted first: its `repositories/` are read, and not a byte of content is
+    /// copied; `progress` hears how many were read so far.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the directory is in use or something of it cannot be opened.
+    pub async fn open(
+        directory: Directory,
+        policy: Policy,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<(Self, Opened), Error> {
+        let lock = directory.lock()?;
+        let blobs = Arc::new(FileBlobs::open(&directory));
+        let path = directory.metadata();
+        let mut opened = Opened::default();
+        if !path.exists() {
+            opened.adopted = adopt_into(&path, &directory, &blobs, progress).await?;
+        }
+        let metadata = Metadata::open(&path)?;
+        let known = metadata.list_uploads().await?.into_iter().collect();
+        let stale = blobs.remove_stale_uploads(&known).await?;
+        if stale > 0 {
+            tracing::info!(uploads = stale, "removed what unfinished uploads had left");
+        }
+        let (stop, stopped) = watch::channel(false);
+        let view = View::new(&directory, metadata.clone());
+        let tasks = Tasks { view, stop, running: Mutex::default(), lock: Mutex::new(Some(lock)) };
+        let registry = Self {
+            inner: Arc::new(Inner {
+                cache: Cache::new(policy.cache_bytes),
+                directory,
+                blobs,
+                metadata,
+                policy,
+                sessions: Sessions::default(),
+                tasks,
+            }),
+        };
+        registry.start_tasks(stopped);
+        Ok((registry, opened))
+    }
+
+    /// Ends what runs beside the requests, brings the `repositories/` view up to date, and closes
+    /// the metadata. Requests that come later fail.
+    pub async fn close(&self) {
+        let tasks = &self.inner.tasks;
+        tasks.stop.send_replace(true);
+        let running = std::mem::take(&mut *tasks.running.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in running {
+            if task.await.is_err() {
+                tracing::error!("a task beside the requests had panicked");
+            }
+        }
+        self.inner.metadata.close().await;
+        tasks.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.inner.directory
+    }
+
+    /// What the operator allows.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.inner.policy
+    }
+
+    fn start_tasks(&self, stopped: watch::Receiver<bool>) {
+        let view = {
+            let view = self.inner.tasks.view.clone();
+            let mut stopped = stopped.clone();
+            tokio::spawn(async move {
+                // An error means that the sender is gone, which is the end as well.
+                view.run(async move { _ = stopped.wait_for(|stop| *stop).await }).await;
+            })
+        };
+        let sweep = {
+            let registry = self.clone();
+            let mut stopped = stopped;
+            tokio::spawn(async move {
+                let mut every = tokio::time::interval(SWEEP);
+                loop {
+                    tokio::select! {
+                        // A block of its own: what `wait_for` gives must not be held across a wait.
+                        () = async { _ = stopped.wait_for(|stop| *stop).await } => return,
+                        _ = every.tick() => match registry.expire_uploads().await {
+                            Ok(0) => {}
+                            Ok(expired) => tracing::info!(expired, "forgot uploads that nobody went on with"),
+                            Err(error) => tracing::warn!(%error, "unfinished uploads could not be removed"),
+                        },
+                    }
+                }
+            })
+        };
+        let mut running = self.inner.tasks.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.extend([view, sweep]);
+    }
+}
+
+impl Tasks {
+    /// Tells the view that the metadata has changed.
+    pub(crate) fn wake_view(&self) {
+        self.view.wake();
+    }
+}
+
+/// Makes the database of a directory that has none from what its view says. It is made under
+/// another name and renamed when it is whole: a database that is there is complete.
+async fn adopt_into(
+    path: &Path,
+    directory: &Directory,
+    blobs: &Arc<FileBlobs>,
+    progress: impl Fn(u64) + Send + Sync,
+) -> Result<Option<Report>, Error> {
+    let unfinished = path.with_extension("unfinished");
+    for suffix in ["", "-wal", "-shm"] {
+        let mut leftover = unfinished.clone().into_os_string();
+        leftover.push(suffix);
+        match std::fs::remove_file(&leftover) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", leftover, error).into());
+            }
+            _ => {}
+        }
+    }
+    let metadata = Metadata::open(&unfinished)?;
+    let describe = |manifest: oci::Manifest| {
+        let blobs = blobs.clone();
+        async move { description::of(&manifest, &*blobs).await }
+    };
+    let report = adopt::adopt(directory, &**blobs, &metadata, describe, progress).await?;
+    metadata.close().await;
+    std::fs::rename(&unfinished, path).map_err(|error| StoreError::io("rename to", path, error))?;
+    let parent = directory.own();
+    std::fs::File::open(parent)
+        .and_then(|parent| parent.sync_all())
+        .map_err(|error| StoreError::io("sync", parent, error))?;
+    Ok((report.repositories > 0 || !report.problems.is_empty()).then_some(report))
+}

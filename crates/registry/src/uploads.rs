@@ -1,0 +1,372 @@
+//! Uploads: blobs on their way in.
+//!
+//! An upload belongs to one repository. Between requests it is written down in the metadata (how
+//! far it came, and the state of its hash), so that it goes on after a restart; the copy in memory
+//! only saves looking it up. While a request writes to it, others wait for their turn.
+//!
+//! Receiving, and hashing and writing, overlap: while one piece is written on another thread, the
+//! next is received. A thread is held only while there is something to write.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt;
+use oci::{Algorithm, Digest, RepositoryName};
+use store::{StoreError, Upload};
+use tokio::sync::{Mutex as TurnMutex, OwnedMutexGuard};
+use uuid::Uuid;
+
+use crate::{Error, ReceiveError, Registry};
+
+/// So many bytes are gathered before they are hashed and written: large enough that handing them
+/// to another thread costs little beside the hash, small enough that 32 uploads, each with a piece
+/// being gathered and one being written, stay within a few MiB.
+const PIECE: usize = 128 * 1024;
+/// How long a request waits for another that writes to the same upload, which is most often the
+/// rest of a torn connection.
+const TURN: Duration = Duration::from_secs(5);
+/// Uploads kept in memory between requests. Those beyond are read from the metadata.
+const LIVE: usize = 1024;
+
+/// How far an upload came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadStatus {
+    /// Names the upload.
+    pub id: Uuid,
+    /// How many bytes were taken in.
+    pub offset: u64,
+}
+
+/// Where a chunk belongs, as a Content-Range says: both ends inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkRange {
+    /// Offset of the first byte.
+    pub first: u64,
+    /// Offset of the last byte; not less than `first`.
+    pub last: u64,
+}
+
+/// The body of a request, piece by piece.
+pub trait Body: Stream<Item = Result<Bytes, ReceiveError>> + Send + Unpin + 'static {}
+impl<S: Stream<Item = Result<Bytes, ReceiveError>> + Send + Unpin + 'static> Body for S {}
+
+/// The uploads that are in memory.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    live: Mutex<HashMap<Uuid, Arc<Session>>>,
+}
+
+struct Session {
+    repository: RepositoryName,
+    /// The upload, while nobody has it; `None` if it must be read from the metadata.
+    upload: Arc<TurnMutex<Option<Upload>>>,
+}
+
+/// The right to write to an upload.
+struct Turn {
+    upload: Upload,
+    slot: OwnedMutexGuard<Option<Upload>>,
+}
+
+impl Sessions {
+    fn live(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Session>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session of an upload, made if it is not in memory.
+    fn enter(&self, repository: &RepositoryName, id: Uuid, upload: Option<Upload>) -> Arc<Session> {
+        let mut live = self.live();
+        if live.len() >= LIVE {
+            // Those that somebody has are held by more than this map.
+            live.retain(|_, session| Arc::strong_count(session) > 1 || Arc::strong_count(&session.upload) > 1);
+        }
+        let session = || Session { repository: repository.clone(), upload: Arc::new(TurnMutex::new(upload)) };
+        live.entry(id).or_insert_with(|| Arc::new(session())).clone()
+    }
+
+    fn leave(&self, id: Uuid) {
+        self.live().remove(&id);
+    }
+}
+
+impl Registry {
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// [`Error::Full`], or those of the store.
+    pub async fn begin_upload(&self, repository: &RepositoryName, algorithm: Algorithm) -> Result<UploadStatus, Error> {
+        let upload = self.inner.blobs.begin(algorithm).await?;
+        let status = UploadStatus { id: upload.id, offset: 0 };
+        self.inner.metadata.create_upload(repository, &upload.save()).await?;
+        self.inner.sessions.enter(repository, status.id, Some(upload));
+        Ok(status)
+    }
+
+    /// How far an upload came.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`], also for an upload of another repository.
+    pub async fn upload_status(&self, repository: &RepositoryName, id: Uuid) -> Result<UploadStatus, Error> {
+        let record = self.inner.metadata.upload(repository, id).await?.ok_or(Error::UploadUnknown(id))?;
+        Ok(UploadStatus { id, offset: record.state.offset })
+    }
+
+    /// Takes in a chunk, or with no range whatever comes. What arrived before a connection broke is kept.
+    ///
+    /// # Errors
+    /// [`Error::OutOfOrder`] if the range does not begin where the upload ends,
+    /// [`Error::ChunkLength`] if the chunk is not as long as its range, [`Error::BlobTooLarge`],
+    /// [`Error::Receive`], [`Error::UploadUnknown`], [`Error::Full`].
+    pub async fn append_upload(
+        &self,
+        repository: &RepositoryName,
+        id: Uuid,
+        range: Option<ChunkRange>,
+        body: impl Body,
+    ) -> Result<UploadStatus, Error> {
+        let (registry, repository) = (self.clone(), repository.clone());
+        apart(async move {
+            let turn = registry.take_turn(&repository, id).await?;
+            let (turn, received) = registry.receive(turn, range, body).await?;
+            registry.inner.metadata.save_upload(&repository, &turn.upload.save()).await?;
+            let status = UploadStatus { id, offset: turn.upload.offset };
+            turn.pass_on();
+            received.map(|()| status)
+        })
+        .await
+    }
+
+    /// Takes in the last bytes, if any, and makes the blob: durable and part of the repository.
+    /// Returns its size in bytes.
+    ///
+    /// # Errors
+    /// Those of [`Registry::append_upload`], and [`Error::DigestMismatch`], which ends the upload.
+    pub async fn finish_upload(
+        &self,
+        repository: &RepositoryName,
+        id: Uuid,
+        range: Option<ChunkRange>,
+        digest: Digest,
+        body: impl Body,
+    ) -> Result<u64, Error> {
+        let (registry, repository) = (self.clone(), repository.clone());
+        apart(async move {
+            let turn = registry.take_turn(&repository, id).await?;
+            let (turn, received) = registry.receive(turn, range, body).await?;
+            if let Err(error) = received {
+                registry.inner.metadata.save_upload(&repository, &turn.upload.save()).await?;
+                turn.pass_on();
+                return Err(error);
+            }
+            let Turn { upload, slot } = turn;
+            let inner = &registry.inner;
+            let committed = inner.blobs.commit(upload, &digest).await;
+            let size = match committed {
+                Ok(size) => size,
+                Err(mismatch @ StoreError::DigestMismatch { .. }) => {
+                    inner.metadata.delete_upload(&repository, id).await?;
+                    inner.sessions.leave(id);
+                    return Err(mismatch.into());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            inner.metadata.link_uploaded_blob(&repository, &digest, size, id).await?;
+            inner.sessions.leave(id);
+            drop(slot);
+            inner.tasks.wake_view();
+            Ok(size)
+        })
+        .await
+    }
+
+    /// Takes in a whole blob in one request. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// Those of [`Registry::finish_upload`].
+    pub async fn upload_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: Digest,
+        body: impl Body,
+    ) -> Result<u64, Error> {
+        let (registry, repository) = (self.clone(), repository.clone());
+        apart(async move {
+            let inner = &registry.inner;
+            // Nobody else knows this upload, so it is not written down: if the process dies, its
+            // file is swept away at the next start.
+            let upload = inner.blobs.begin(digest.algorithm()).await?;
+            let id = upload.id;
+            let slot = Arc::new(TurnMutex::new(None)).lock_owned().await;
+            let stored = async {
+                let (turn, received) = registry.receive(Turn { upload, slot }, None, body).await?;
+                received?;
+                Ok(inner.blobs.commit(turn.upload, &digest).await?)
+            };
+            match stored.await {
+                Ok(size) => {
+                    inner.metadata.link_blob(&repository, &digest, size).await?;
+                    inner.tasks.wake_view();
+                    Ok(size)
+                }
+                Err(error) => {
+                    inner.blobs.abort(id).await?;
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Forgets an upload and what it took in.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`], [`Error::UploadBusy`].
+    pub async fn cancel_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<(), Error> {
+        let turn = self.take_turn(repository, id).await?;
+        self.inner.metadata.delete_upload(repository, id).await?;
+        self.inner.sessions.leave(id);
+        drop(turn);
+        Ok(self.inner.blobs.abort(id).await?)
+    }
+
+    /// Forgets the uploads that took in nothing for the time that the policy allows. Returns how many.
+    pub(crate) async fn expire_uploads(&self) -> Result<usize, Error> {
+        let Some(limit) = std::time::SystemTime::now().checked_sub(self.inner.policy.upload_expiry) else {
+            return Ok(0);
+        };
+        let mut expired = 0;
+        loop {
+            let batch = self.inner.metadata.expired_uploads(limit, 100).await?;
+            let mut gone = 0;
+            for record in &batch {
+                match self.cancel_upload(&record.repository, record.state.id).await {
+                    Ok(()) => gone += 1,
+                    Err(Error::UploadUnknown(_) | Error::UploadBusy(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            expired += gone;
+            if gone == 0 {
+                return Ok(expired);
+            }
+        }
+    }
+
+    async fn take_turn(&self, repository: &RepositoryName, id: Uuid) -> Result<Turn, Error> {
+        let session = self.inner.sessions.live().get(&id).cloned();
+        let session = match session {
+            Some(session) if session.repository == *repository => session,
+            Some(_) => return Err(Error::UploadUnknown(id)),
+            None => {
+                // Asked before a session is made, so that made-up ids leave nothing behind.
+                self.upload_status(repository, id).await?;
+                self.inner.sessions.enter(repository, id, None)
+            }
+        };
+        let slot = tokio::time::timeout(TURN, session.upload.clone().lock_owned());
+        let mut slot = slot.await.map_err(|_| Error::UploadBusy(id))?;
+        let upload = match slot.take() {
+            Some(upload) => upload,
+            None => {
+                // Also where somebody ended the upload while this request waited for its turn.
+                let record = self.inner.metadata.upload(repository, id).await?;
+                let Some(record) = record else {
+                    self.inner.sessions.leave(id);
+                    return Err(Error::UploadUnknown(id));
+                };
+                Upload::resume(&record.state)?
+            }
+        };
+        Ok(Turn { upload, slot })
+    }
+
+    /// Receives a body into an upload. Comes back with the upload as far as it came, and what went
+    /// wrong with the body; an outer error means that the store failed, and the upload is as it
+    /// was last written down.
+    async fn receive(
+        &self,
+        turn: Turn,
+        range: Option<ChunkRange>,
+        mut body: impl Body,
+    ) -> Result<(Turn, Result<(), Error>), Error> {
+        type Writing<'a> = Pin<Box<dyn Future<Output = Result<Upload, StoreError>> + Send + 'a>>;
+        let Turn { upload, slot } = turn;
+        let start = upload.offset;
+        if let Some(range) = range
+            && range.first != start
+        {
+            let error = Error::OutOfOrder { id: upload.id, offset: start };
+            return Ok((Turn { upload, slot }, Err(error)));
+        }
+        let expected = range.map(|range| range.last - range.first + 1);
+        let blobs = &*self.inner.blobs;
+        let mut gathered: Vec<Bytes> = Vec::new();
+        let mut gathered_bytes = 0;
+        let mut received: u64 = 0;
+        let mut ended: Option<Result<(), Error>> = None;
+        let mut idle = Some(upload);
+        let mut writing: Option<Writing<'_>> = None;
+        loop {
+            if let Some(upload) = idle.take() {
+                if gathered_bytes >= PIECE || (ended.is_some() && gathered_bytes > 0) {
+                    gathered_bytes = 0;
+                    writing = Some(blobs.append(upload, std::mem::take(&mut gathered)));
+                } else if let Some(outcome) = ended.take() {
+                    return Ok((Turn { upload, slot }, outcome));
+                } else {
+                    idle = Some(upload);
+                }
+            }
+            tokio::select! {
+                written = async { match &mut writing { Some(writing) => writing.await, None => std::future::pending().await } } => {
+                    writing = None;
+                    idle = Some(written?);
+                }
+                piece = body.next(), if ended.is_none() && gathered_bytes < PIECE => match piece {
+                    None => ended = Some(match expected {
+                        Some(expected) if expected != received => {
+                            Err(Error::ChunkLength { expected, actual: received })
+                        }
+                        _ => Ok(()),
+                    }),
+                    Some(Err(error)) => ended = Some(Err(error.into())),
+                    Some(Ok(piece)) => {
+                        received += piece.len() as u64;
+                        if let Some(limit) = self.inner.policy.blob_bytes
+                            && start + received > limit
+                        {
+                            ended = Some(Err(Error::BlobTooLarge { limit }));
+                        } else if let Some(expected) = expected
+                            && received > expected
+                        {
+                            ended = Some(Err(Error::ChunkLength { expected, actual: received }));
+                        } else {
+                            gathered_bytes += piece.len();
+                            gathered.push(piece);
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Turn {
+    /// Leaves the upload for the next request.
+    fn pass_on(mut self) {
+        *self.slot = Some(self.upload);
+    }
+}
+
+/// Runs the steps on a task of their own, so that a client that hangs up cannot leave them half
+/// done: the body then ends in an error, and the steps come to their end.
+async fn apart<T: Send + 'static>(
+    steps: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(steps).await.unwrap_or_else(|_| Err(Error::Store(StoreError::Closed)))
+}

@@ -1,0 +1,72 @@
+//! What can go wrong in a store.
+
+use std::io;
+use std::path::PathBuf;
+
+use oci::Digest;
+
+/// Why a store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no room left: the file system, a quota or the database is full.
+    #[error("no space left for {what}")]
+    Full {
+        /// What was being written.
+        what: String,
+    },
+    /// The content does not have the digest that was claimed for it.
+    #[error("the content has the digest {actual}, not {expected}")]
+    DigestMismatch {
+        /// What the client claimed.
+        expected: Digest,
+        /// What was received.
+        actual: Digest,
+    },
+    /// The file system refused something.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was tried: "read", "write", "sync" …
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database refused something.
+    #[error("metadata: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// Something kept does not have the form that it must have.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// The directory is in use by another process, or is not what it should be.
+    #[error("{0}")]
+    Directory(String),
+    /// The store is closing, or a task of it died.
+    #[error("the store is shut down")]
+    Closed,
+}
+
+impl StoreError {
+    /// An I/O error with its action and path; a full disk becomes [`StoreError::Full`].
+    pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { what: path.display().to_string() }
+            }
+            _ => Self::Io { action, path, source },
+        }
+    }
+
+    /// Whether the reason is lack of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Database(rusqlite::Error::SqliteFailure(error, _)) => {
+                error.code == rusqlite::ErrorCode::DiskFull
+            }
+            _ => false,
+        }
+    }
+}
