@@ -1,0 +1,180 @@
+//! Links: small files that hold a digest, and where distribution looks for them.
+//!
+//! ```text
+//! <name>/_layers/<alg>/<hex>/link                        the repository holds this config or layer
+//! <name>/_manifests/revisions/<alg>/<hex>/link           the repository holds this manifest
+//! <name>/_manifests/tags/<tag>/current/link              the tag points to this manifest
+//! <name>/_manifests/tags/<tag>/index/<alg>/<hex>/link    … and did so before to these
+//! ```
+//!
+//! distribution serves a config or layer if its `_layers` link is there, a manifest if its
+//! `revisions` link is, and a tag by its `current` link; and a repository is in its catalog if it
+//! has the directory `_layers`. As it does itself, what a tag pointed to before stays in its index.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci::{Digest, RepositoryName};
+
+use crate::StoreError;
+use crate::metadata::ViewItem;
+
+/// Name of the directory of the configs and layers.
+pub(crate) const LAYERS: &str = "_layers";
+/// Name of the directory of the manifests and tags.
+pub(crate) const MANIFESTS: &str = "_manifests";
+
+/// The directory `repositories/`.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    root: PathBuf,
+}
+
+/// One thing to do to the view. Doing it twice does no harm.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Make this a file with that content.
+    Write(PathBuf, Digest),
+    /// Make this directory, if it is not there.
+    Make(PathBuf),
+    /// Remove this directory, with all in it.
+    Remove(PathBuf),
+    /// Remove what a repository has in its directory, and the directory if nothing else is in it;
+    /// other repositories may lie below.
+    RemoveRepository(PathBuf),
+}
+
+impl Links {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn repository(&self, repository: &RepositoryName) -> PathBuf {
+        self.root.join(repository.as_str())
+    }
+
+    /// The directory that is this item, no other's.
+    pub(super) fn directory(&self, repository: &RepositoryName, item: &ViewItem) -> PathBuf {
+        let repository = self.repository(repository);
+        match item {
+            ViewItem::Layer(digest) => by_digest(repository.join(LAYERS), digest),
+            ViewItem::Revision(digest) => by_digest(repository.join(MANIFESTS).join("revisions"), digest),
+            ViewItem::Tag(tag) => repository.join(MANIFESTS).join("tags").join(tag.as_str()),
+            ViewItem::Repository => repository,
+        }
+    }
+
+    /// What makes the item a link to `target`, or nothing.
+    pub(super) fn steps(&self, repository: &RepositoryName, item: &ViewItem, target: Option<Digest>) -> Vec<Step> {
+        let directory = self.directory(repository, item);
+        match (item, target) {
+            (ViewItem::Repository, Some(_)) => vec![],
+            (ViewItem::Repository, None) => vec![Step::RemoveRepository(directory)],
+            (_, None) => vec![Step::Remove(directory)],
+            (ViewItem::Layer(_), Some(target)) => vec![Step::Write(directory.join("link"), target)],
+            (ViewItem::Revision(_), Some(target)) => vec![
+                // An index has no layers, and would not be in distribution's catalog.
+                Step::Make(self.repository(repository).join(LAYERS)),
+                Step::Write(directory.join("link"), target),
+            ],
+            (ViewItem::Tag(_), Some(target)) => vec![
+                Step::Write(by_digest(directory.join("index"), &target).join("link"), target),
+                Step::Write(directory.join("current/link"), target),
+            ],
+        }
+    }
+
+    /// Does the steps in their order. Whether anything was not so already.
+    pub(super) fn apply(&self, steps: &[Step]) -> Result<bool, StoreError> {
+        let mut changed = false;
+        for step in steps {
+            changed |= match step {
+                Step::Write(link, target) => write(link, target)?,
+                Step::Make(directory) => make(directory)?,
+                Step::Remove(directory) => remove(directory)?,
+                Step::RemoveRepository(directory) => self.remove_repository(directory)?,
+            };
+        }
+        Ok(changed)
+    }
+
+    fn remove_repository(&self, directory: &Path) -> Result<bool, StoreError> {
+        let mut changed = false;
+        // `_uploads` is what distribution leaves.
+        for part in [LAYERS, MANIFESTS, "_uploads"] {
+            changed |= remove(&directory.join(part))?;
+        }
+        // The directory and those above it, as far as nothing else is in them.
+        for empty in directory.ancestors().take_while(|above| *above != self.root) {
+            if fs::remove_dir(empty).is_err() {
+                break;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Makes all that was written durable.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let synced = fs::File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
+        synced.map_err(|error| StoreError::io("sync", &self.root, error))
+    }
+}
+
+/// The digest in a link. `None` if the link is not there, or does not hold a digest.
+pub(crate) fn read_link(link: &Path) -> Result<Option<Digest>, StoreError> {
+    match fs::read(link) {
+        Ok(content) => Ok(std::str::from_utf8(&content).ok().and_then(|text| text.trim().parse().ok())),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(StoreError::io("read", link, error)),
+    }
+}
+
+fn by_digest(directory: PathBuf, digest: &Digest) -> PathBuf {
+    directory.join(digest.algorithm().as_str()).join(digest.hex())
+}
+
+fn write(link: &Path, target: &Digest) -> Result<bool, StoreError> {
+    // Also when the disk is full: what is right needs no room.
+    let text = target.to_string();
+    if fs::read(link).is_ok_and(|content| content == text.as_bytes()) {
+        return Ok(false);
+    }
+    // Always the same name, since nobody else writes here: what a crash leaves is used again.
+    let unfinished = link.with_extension("unfinished");
+    let written = match fs::write(&unfinished, &text) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            link.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&unfinished, &text))
+        }
+        written => written,
+    };
+    if let Err(error) = written.and_then(|()| fs::rename(&unfinished, link)) {
+        let _ = fs::remove_file(&unfinished);
+        return Err(StoreError::io("write", link, error));
+    }
+    Ok(true)
+}
+
+fn make(directory: &Path) -> Result<bool, StoreError> {
+    if directory.is_dir() {
+        return Ok(false);
+    }
+    fs::create_dir_all(directory).map_err(|error| StoreError::io("make", directory, error))?;
+    Ok(true)
+}
+
+fn remove(directory: &Path) -> Result<bool, StoreError> {
+    match fs::remove_dir_all(directory) {
+        Ok(()) => Ok(true),
+        Err(error) if is_absence(&error) => Ok(false),
+        Err(error) => Err(StoreError::io("remove", directory, error)),
+    }
+}
+
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
