@@ -40,7 +40,7 @@ struct Check {
 }
 
 const CHECK_HELP: &str = "\
-It reads what `wharfinger serve` would read: the file, the variables WHARFINGER_… of the environment, and the
+It reads what `wharfinger serve` would read: the file, the variables WHARFINGER_… of the environment, and the \
 same flags.
 
 Examples:

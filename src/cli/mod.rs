@@ -1,5 +1,5 @@
 //! The command line: a file for each subcommand. To add one, write its file with a struct of its arguments that
-//! derives [`clap::Args`] and has `run`, and give it a line in [`Command`] and one in [`Command::run`].
+//! derives [`clap::Args`] and has `run`, and give it a line in `Command` and one in `Command::run`.
 
 pub mod output;
 pub mod settings;
@@ -28,10 +28,14 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  wharfinger serve                              a registry on 127.0.0.1:5000 that keeps its data in ./data
-  docker push localhost:5000/team/app:1.0       push to it
-  wharfinger config example > wharfinger.toml   a file with every setting, to change what is to change
-  wharfinger config check                       is it right, and what is in force?
+  wharfinger serve
+      a registry on 127.0.0.1:5000 that keeps its data in ./data
+  docker push localhost:5000/team/app:1.0
+      push an image to it
+  wharfinger config example > wharfinger.toml
+      a file with every setting, to change what is to change
+  wharfinger config check
+      is it right, and what is in force?
 
 Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
 

@@ -24,10 +24,11 @@ Examples:
   wharfinger serve --config /etc/wharfinger/wharfinger.toml --log-format json
       as a service
 
-Every setting can be given in the configuration file or as a variable of the environment (WHARFINGER_LISTEN,
-WHARFINGER_LIMITS_BLOB_BYTES); `wharfinger config example` lists them. A flag wins over a variable, that over the file.
+Every setting can be given in the configuration file or as a variable of the environment, such as \
+WHARFINGER_LISTEN or WHARFINGER_LIMITS_BLOB_BYTES; `wharfinger config example` lists them. A flag wins over a \
+variable, and that over the file.
 
-It stops on SIGTERM and Ctrl-C, once the transfers under way have ended or 30 seconds have gone by.
+It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`).
 
 Exit codes: 0 stopped as asked; 1 could not go on; 2 the command line or the configuration is wrong.";
 

@@ -50,9 +50,8 @@ pub struct Settings {
     #[arg(long)]
     open: bool,
 
-    /// How a line of the log looks [default: text]
+    /// How a line of the log looks: text or json [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
-    #[arg(help = "How a line of the log looks: text or json [default: text]")]
     log_format: Option<LogFormat>,
 
     /// What is logged: error, warn, info, debug, trace, off, or a list as in "info,hyper=debug" [default: info]

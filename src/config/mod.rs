@@ -1,4 +1,4 @@
-//! The configuration: what the operator decides, and where it is said. [`definition`] lists the settings; the
+//! The configuration: what the operator decides, and where it is said. `definition.rs` lists the settings; the
 //! other files read them, refuse what is not one of them, and write them back.
 
 mod definition;
