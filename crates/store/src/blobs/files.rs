@@ -7,6 +7,8 @@
 mod installing;
 mod listing;
 mod reading;
+#[cfg(test)]
+mod tests;
 mod uploads;
 
 use std::collections::HashSet;

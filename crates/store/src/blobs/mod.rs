@@ -3,6 +3,8 @@
 //! A blob store knows digests and bytes. It does not know repositories, and it does not judge
 //! whether content may be had: that is asked of the metadata before a blob is opened.
 
+#[cfg(test)]
+mod contract;
 pub mod files;
 
 use std::ops::Range;

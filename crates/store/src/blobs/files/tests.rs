@@ -1,0 +1,229 @@
+//! What holds for files beyond the contract of every backend.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use oci::Algorithm;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::FileBlobs;
+use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
+use crate::{BlobStore, Directory, StoreError, Upload};
+
+struct Files {
+    directory: Directory,
+    _data: tempfile::TempDir,
+}
+
+impl Backend for Files {
+    fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        Self { directory: Directory::open(data.path()).unwrap(), _data: data }
+    }
+
+    fn store(&self) -> Arc<dyn BlobStore> {
+        Arc::new(FileBlobs::open(&self.directory))
+    }
+}
+
+contract_tests!(Files);
+
+impl Files {
+    fn data(&self, content: &[u8]) -> PathBuf {
+        let hex = sha256(content).hex();
+        self.directory.blobs().join("sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
+    fn uploads(&self) -> usize {
+        fs::read_dir(self.directory.uploads()).unwrap().count()
+    }
+}
+
+#[tokio::test]
+async fn a_blob_lies_where_distribution_looks_for_it() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    store.put(&sha256(b"abc"), Bytes::from_static(b"abc")).await.unwrap();
+    let path = files.directory.blobs().join(
+        "sha256/ba/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad/data",
+    );
+    assert_eq!(fs::read(path).unwrap(), b"abc");
+}
+
+#[tokio::test]
+async fn no_file_is_left_of_what_ended() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(100_000, 1);
+    for _ in 0..2 {
+        let right = upload(&store, &content, &[40_000]).await;
+        store.commit(right, &sha256(&content)).await.unwrap();
+        store.put(&sha256(&content), content.clone()).await.unwrap();
+        let wrong = upload(&store, &content, &[40_000]).await;
+        store.commit(wrong, &sha256(b"other")).await.unwrap_err();
+        let aborted = upload(&store, &content, &[40_000]).await;
+        store.abort(aborted.id).await.unwrap();
+    }
+    assert_eq!(files.uploads(), 0);
+    assert!(store.delete(&sha256(&content)).await.unwrap());
+    assert!(!files.data(&content).parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_knows_are_swept_away() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(1000, 2);
+    let known = upload(&store, &content, &[1000]).await;
+    let unknown = upload(&store, &content, &[1000]).await.id;
+    fs::write(files.directory.uploads().join(format!("put-{unknown}")), "torn").unwrap();
+    let store = FileBlobs::open(&files.directory);
+    assert_eq!(store.remove_stale_uploads(&[known.id, Uuid::new_v4()].into()).await.unwrap(), 2);
+    let resumed = Upload::resume(&known.save()).unwrap();
+    store.commit(resumed, &sha256(&content)).await.unwrap();
+    assert_eq!(files.uploads(), 0);
+}
+
+#[tokio::test]
+async fn a_blob_that_a_crash_of_another_registry_emptied_is_mended_by_the_next_push() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(10_000, 3);
+    for put in [true, false] {
+        fs::create_dir_all(files.data(&content).parent().unwrap()).unwrap();
+        fs::write(files.data(&content), "").unwrap();
+        if put {
+            store.put(&sha256(&content), content.clone()).await.unwrap();
+        } else {
+            let upload = upload(&store, &content, &[6000]).await;
+            store.commit(upload, &sha256(&content)).await.unwrap();
+        }
+        assert_eq!(store.get(&sha256(&content)).await.unwrap().unwrap(), content);
+        fs::remove_file(files.data(&content)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_file_was_cut_short_does_not_get_a_hole() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(10_000, 4);
+    let upload = upload(&store, &content.slice(..6000), &[6000]).await;
+    let state = upload.save();
+    drop(upload);
+    let file = files.directory.uploads().join(state.id.to_string());
+    fs::File::options().write(true).open(&file).unwrap().set_len(5000).unwrap();
+    for _ in 0..2 {
+        let resumed = Upload::resume(&state).unwrap();
+        let refused = store.append(resumed, vec![content.slice(6000..)]).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Damaged(_)), "{refused}");
+        let resumed = Upload::resume(&state).unwrap();
+        let refused = store.commit(resumed, &sha256(&content)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Damaged(_)), "{refused}");
+        let _ = fs::remove_file(&file);
+    }
+}
+
+#[tokio::test]
+async fn strange_things_among_the_blobs_are_passed_over() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(100, 5);
+    store.put(&sha256(&content), content.clone()).await.unwrap();
+    let blobs = files.directory.blobs();
+    let hex = sha256(b"elsewhere").hex();
+    fs::create_dir_all(blobs.join("sha256/zz/not-hex")).unwrap();
+    fs::create_dir_all(blobs.join("md5/aa/aaaa")).unwrap();
+    fs::write(blobs.join("sha256/README"), "").unwrap();
+    // A directory without content, and content in the wrong place.
+    fs::create_dir_all(blobs.join("sha256").join(&hex[..2]).join(&hex)).unwrap();
+    fs::create_dir_all(blobs.join("sha256/zz").join(&hex)).unwrap();
+    fs::write(blobs.join("sha256/zz").join(&hex).join("data"), "elsewhere").unwrap();
+    let listed: Vec<_> = store.list().try_collect().await.unwrap();
+    assert_eq!(listed, [(sha256(&content), 100)]);
+    assert_eq!(store.stat(&sha256(b"elsewhere")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_directory_in_the_place_of_content_is_no_blob() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    fs::create_dir_all(files.data(b"x")).unwrap();
+    assert_eq!(store.stat(&sha256(b"x")).await.unwrap(), None);
+    assert!(store.open(&sha256(b"x")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn blobs_may_lie_behind_a_symbolic_link() {
+    let (files, elsewhere) = (Files::new(), tempfile::tempdir().unwrap());
+    symlink(elsewhere.path(), files.directory.blobs().join("sha256")).unwrap();
+    let store = FileBlobs::open(&files.directory);
+    store.put(&sha256(b"abc"), Bytes::from_static(b"abc")).await.unwrap();
+    assert_eq!(store.get(&sha256(b"abc")).await.unwrap().unwrap(), "abc");
+}
+
+#[tokio::test]
+async fn what_is_not_in_memory_is_brought_in() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content((5 << 20) + 11, 6);
+    let digest = sha256(&content);
+    store.put(&digest, content.clone()).await.unwrap();
+    for range in [0..content.len() as u64, (1 << 20) + 5000..(4 << 20) + 1] {
+        let file = fs::File::open(files.data(&content)).unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let blob = store.open(&digest).await.unwrap().unwrap();
+        let (begin, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+        assert!(read(blob, range).await == content[begin..end]);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_is_dropped_lets_go_of_the_file() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(5 << 20, 7);
+    store.put(&sha256(&content), content.clone()).await.unwrap();
+    let path = files.data(&content).canonicalize().unwrap();
+    let mapped = || fs::read_to_string("/proc/self/maps").unwrap().contains(path.to_str().unwrap());
+    let blob = store.open(&sha256(&content)).await.unwrap().unwrap();
+    assert!(mapped());
+    let mut pieces = blob.read(0..5 << 20);
+    let piece = pieces.next().await.unwrap().unwrap();
+    drop(pieces);
+    assert!(mapped(), "a piece is good for as long as someone has it");
+    drop(piece);
+    assert!(!mapped());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// However content is cut into pieces, wherever it is taken up again, it is the same blob.
+    #[test]
+    fn however_it_arrives_it_is_the_same(
+        size in 0_usize..200_000,
+        lengths in proptest::collection::vec(1_usize..70_000, 1..6),
+        cut in 0_usize..200_000,
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let files = Files::new();
+            let store = files.store();
+            let content = content(size, 8);
+            let cut = cut.min(size);
+            let first = upload(&*store, &content.slice(..cut), &lengths).await;
+            let mut second = Upload::resume(&first.save()).unwrap();
+            for piece in content[cut..].chunks(lengths[0]) {
+                second = store.append(second, vec![Bytes::copy_from_slice(piece)]).await.unwrap();
+            }
+            store.commit(second, &Algorithm::Sha256.digest(&content)).await.unwrap();
+            assert_eq!(store.get(&sha256(&content)).await.unwrap().unwrap(), content);
+        });
+    }
+}
