@@ -7,7 +7,9 @@
 
 pub mod descriptor;
 pub mod digest;
+mod document;
 pub mod error_code;
+mod json;
 pub mod manifest;
 pub mod media_type;
 pub mod name;

@@ -4,10 +4,8 @@
 //! manifest is read once, to learn what it refers to; what is kept and handed out are the bytes
 //! that were pushed.
 
-use serde::Deserialize;
-
 use crate::descriptor::Annotations;
-use crate::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST};
+use crate::document::Document;
 use crate::{Descriptor, MediaType};
 
 /// What kind of document a manifest is.
@@ -44,11 +42,11 @@ pub struct Manifest {
 }
 
 /// Why bytes are not a manifest that this registry takes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// Not JSON, or JSON of another shape.
+    /// Not JSON, or JSON of another shape. Says in which field, where there is one.
     #[error("the manifest is not well formed: {0}")]
-    Malformed(#[from] serde_json::Error),
+    Malformed(String),
     /// `schemaVersion` is 1: the format that was given up in 2017.
     #[error("Docker's schema 1 is not supported; push the image again with a client of this decade")]
     SchemaOne,
@@ -69,6 +67,14 @@ pub enum ManifestError {
     /// Fields of an image and of an index in one document (CVE-2021-41190).
     #[error("the manifest has both `{0}` and `{1}`; it can be an image or an index, not both")]
     TwoDocuments(&'static str, &'static str),
+    /// A field that belongs to another kind of manifest.
+    #[error("the manifest is {media_type}, which has no `{field}`")]
+    StrayField {
+        /// What the document is.
+        media_type: MediaType,
+        /// What it should not have.
+        field: &'static str,
+    },
     /// A field that this kind of manifest must have.
     #[error("the manifest is {media_type}, but has no `{field}`")]
     MissingField {
@@ -82,20 +88,6 @@ pub enum ManifestError {
     UnknownKind,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    schema_version: Option<i64>,
-    media_type: Option<MediaType>,
-    artifact_type: Option<String>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    blobs: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
-    subject: Option<Descriptor>,
-    annotations: Option<Annotations>,
-}
-
 impl Manifest {
     /// Reads a manifest. `content_type` is what the pusher said that it is; without it the
     /// document's `mediaType` tells, or else its shape (as in directories of other registries).
@@ -103,96 +95,96 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`], whose text is meant for the person who pushed it.
     pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, ManifestError> {
-        let document: Document = serde_json::from_slice(bytes)?;
-        match document.schema_version {
-            Some(2) => {}
-            Some(1) => return Err(ManifestError::SchemaOne),
-            // The artifact manifest is the one that has no schemaVersion.
-            None if document.media_type.as_ref().is_some_and(|t| t.as_str() == OCI_ARTIFACT) => {}
-            _ => return Err(ManifestError::SchemaVersion),
-        }
-        let media_type = match (content_type, &document.media_type) {
-            (Some(said), Some(own)) if said != own => {
-                return Err(ManifestError::MediaTypeMismatch {
-                    content_type: said.clone(),
-                    media_type: own.clone(),
-                });
-            }
-            (Some(known), _) | (None, Some(known)) => known.clone(),
-            (None, None) => {
-                let shape = if document.manifests.is_some() {
-                    OCI_INDEX
-                } else if document.config.is_some() {
-                    OCI_MANIFEST
-                } else {
-                    return Err(ManifestError::UnknownKind);
-                };
-                shape.parse().map_err(|_| ManifestError::UnknownKind)?
-            }
-        };
-        let kind = match media_type.as_str() {
-            OCI_MANIFEST | DOCKER_MANIFEST => Kind::Image,
-            OCI_INDEX | DOCKER_LIST => Kind::Index,
-            OCI_ARTIFACT => Kind::Artifact,
-            _ => return Err(ManifestError::UnsupportedMediaType(media_type)),
-        };
-        document.into_manifest(media_type, kind)
+        Document::read(bytes)?.into_manifest(content_type)
     }
 
     /// The descriptors of all content that must be in the repository before this manifest may be
     /// pushed: config, layers and manifests, without the subject and without what may be kept
     /// elsewhere. The flag tells whether a manifest is meant (`true`) or a blob.
+    ///
+    /// What an index names by a type that is no manifest's is a blob: buildkit keeps its cache as an
+    /// index of layers. No content of such a type could have been pushed as a manifest.
     pub fn parts(&self) -> impl Iterator<Item = (&Descriptor, bool)> {
         let blobs = self.config.iter().chain(self.layers.iter().filter(|layer| !layer.may_be_elsewhere()));
-        blobs.map(|blob| (blob, false)).chain(self.manifests.iter().map(|manifest| (manifest, true)))
+        let children = self.manifests.iter().map(|child| (child, child.media_type.is_manifest()));
+        blobs.map(|blob| (blob, false)).chain(children)
     }
 
-    /// The description that people see in a search: the annotation of that name, if there.
+    /// The annotation with this key, if it has one.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(key).map(String::as_str)
     }
 }
 
-impl Document {
-    fn into_manifest(self, media_type: MediaType, kind: Kind) -> Result<Manifest, ManifestError> {
-        let exclusive = |theirs: &[(&'static str, bool)], ours: &'static str| {
-            match theirs.iter().find(|(_, present)| *present) {
-                Some((field, _)) => Err(ManifestError::TwoDocuments(ours, field)),
-                None => Ok(()),
-            }
-        };
-        let missing = |field| ManifestError::MissingField { media_type: media_type.clone(), field };
-        let (config, layers, manifests) = match kind {
-            Kind::Image => {
-                exclusive(&[("manifests", self.manifests.is_some()), ("blobs", self.blobs.is_some())], "layers")?;
-                let config = self.config.ok_or_else(|| missing("config"))?;
-                (Some(config), self.layers.ok_or_else(|| missing("layers"))?, Vec::new())
-            }
-            Kind::Index => {
-                let image = [("layers", self.layers.is_some()), ("config", self.config.is_some())];
-                exclusive(&image, "manifests")?;
-                (None, Vec::new(), self.manifests.ok_or_else(|| missing("manifests"))?)
-            }
-            Kind::Artifact => {
-                let others = [("layers", self.layers.is_some()), ("manifests", self.manifests.is_some())];
-                exclusive(&others, "blobs")?;
-                (None, self.blobs.unwrap_or_default(), Vec::new())
-            }
-        };
-        let artifact_type = self
-            .artifact_type
-            .filter(|own| !own.is_empty())
-            .or_else(|| config.as_ref().map(|config| config.media_type.as_str().to_owned()));
-        Ok(Manifest {
-            media_type,
-            kind,
-            config,
-            layers,
-            manifests,
-            subject: self.subject,
-            artifact_type,
-            annotations: self.annotations,
-        })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Algorithm;
+    use crate::media_type::{OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST};
+
+    /// The parts of a manifest as they are named by `descriptor`, and whether each is a manifest.
+    fn parts(text: &str) -> Vec<(String, bool)> {
+        let manifest = Manifest::parse(text.as_bytes(), None).unwrap();
+        manifest.parts().map(|(part, is_manifest)| (name(part), is_manifest)).collect()
+    }
+
+    fn name(descriptor: &Descriptor) -> String {
+        let names = ["config", "first", "second", "third", "subject"];
+        let is = |name: &&&str| Algorithm::Sha256.digest(name.as_bytes()) == descriptor.digest;
+        names.iter().find(is).unwrap().to_string()
+    }
+
+    fn descriptor(media_type: &str, name: &str, more: &str) -> String {
+        let digest = Algorithm::Sha256.digest(name.as_bytes());
+        format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":1{more}}}"#)
+    }
+
+    #[test]
+    fn an_image_needs_its_config_and_the_layers_that_are_kept_here() {
+        let config = descriptor("application/vnd.oci.image.config.v1+json", "config", "");
+        let subject = descriptor(OCI_MANIFEST, "subject", "");
+        let layers = [
+            descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "first", ""),
+            descriptor("application/vnd.oci.image.layer.v1.tar", "second", ""),
+            descriptor(
+                "application/vnd.oci.image.layer.v1.tar",
+                "third",
+                r#","urls":["https://example.com/"]"#,
+            ),
+        ]
+        .join(",");
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{config},"layers":[{layers}],"subject":{subject}}}"#
+        );
+        assert_eq!(parts(&text), [("config".into(), false), ("second".into(), false)]);
+    }
+
+    #[test]
+    fn a_config_is_needed_wherever_else_it_may_be_had() {
+        let config = descriptor("text/plain", "config", r#","urls":["https://example.com/"]"#);
+        let text =
+            format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{config},"layers":[]}}"#);
+        assert_eq!(parts(&text), [("config".into(), false)]);
+    }
+
+    #[test]
+    fn an_index_needs_manifests_and_buildkits_cache_needs_blobs() {
+        let children = [
+            descriptor(OCI_INDEX, "first", r#","urls":["https://example.com/"]"#),
+            descriptor("application/vnd.oci.image.layer.v1.tar+zstd", "second", ""),
+            descriptor("application/vnd.buildkit.cacheconfig.v0", "third", ""),
+        ]
+        .join(",");
+        let text = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{children}]}}"#);
+        assert_eq!(parts(&text), [("first".into(), true), ("second".into(), false), ("third".into(), false)]);
+    }
+
+    #[test]
+    fn an_artifact_manifest_needs_its_blobs() {
+        let (blob, subject) =
+            (descriptor("text/plain", "first", ""), descriptor(OCI_MANIFEST, "subject", ""));
+        let text = format!(r#"{{"mediaType":"{OCI_ARTIFACT}","blobs":[{blob}],"subject":{subject}}}"#);
+        assert_eq!(parts(&text), [("first".into(), false)]);
     }
 }

@@ -1,0 +1,171 @@
+//! How this crate reads JSON: more strictly than serde by itself, so that two readers of one
+//! document cannot come to different conclusions.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+
+/// The most characters of a value that an error repeats; a sha512 digest has 135. Errors travel in
+/// answers and logs.
+const MAX_QUOTED: usize = 150;
+/// The most characters of an error: what serde says of a value that has the wrong type repeats it whole.
+const MAX_REASON: usize = 400;
+
+/// A JSON object that is filled field by field.
+///
+/// Other than a derived `Deserialize`, this takes no array in place of the object, and no field in
+/// another case: Go, in which most clients are written, reads `Layers` as `layers`.
+pub(crate) trait Object: Default {
+    /// What the object is, for errors: "a descriptor".
+    const WHAT: &'static str;
+    /// Every field that the specification knows, also those that are skipped. At most 32.
+    const FIELDS: &'static [&'static str];
+
+    /// Takes the value of `field` from `values`, by one call of `next_value`.
+    fn take<'de, M: MapAccess<'de>>(&mut self, field: &'static str, values: &mut M) -> Result<(), M::Error>;
+}
+
+/// Reads an object.
+pub(crate) fn object<'de, T: Object, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_map(ObjectVisitor(PhantomData))
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Object> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::WHAT)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<T, M::Error> {
+        let mut object = T::default();
+        let mut seen = 0_u32;
+        while let Some(known) = map.next_key_seed(Key(T::FIELDS))? {
+            let Some(index) = known else {
+                map.next_value::<serde::de::IgnoredAny>()?;
+                continue;
+            };
+            let field = T::FIELDS[index];
+            if seen & 1 << index != 0 {
+                return Err(Error::duplicate_field(field));
+            }
+            seen |= 1 << index;
+            object.take(field, &mut map)?;
+        }
+        Ok(object)
+    }
+}
+
+/// Reads a key: its place among the known fields, or `None` for any other.
+struct Key(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Option<usize>, E> {
+        if let Some(index) = self.0.iter().position(|field| *field == key) {
+            return Ok(Some(index));
+        }
+        match self.0.iter().find(|field| is_same_to_go(key, field)) {
+            Some(field) => Err(E::custom(format!(
+                "`{key}` is no field, but some clients would read it as `{field}`; write it so, or leave it out"
+            ))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Whether Go's `encoding/json` takes `key` for `field`: it ignores case, by Unicode's simple
+/// folding, in which two letters outside ASCII are equal to `s` and `k`.
+fn is_same_to_go(key: &str, field: &str) -> bool {
+    let fold = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    key.chars().map(fold).eq(field.chars().map(fold))
+}
+
+/// Reads a string that is parsed at once, without a copy. `what` names it in errors.
+pub(crate) fn parsed<'de, T, D>(deserializer: D, what: &'static str) -> Result<T, D::Error>
+where
+    T: FromStr<Err: fmt::Display>,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_str(ParsedVisitor { what, parsed: PhantomData })
+}
+
+struct ParsedVisitor<T> {
+    what: &'static str,
+    parsed: PhantomData<T>,
+}
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for ParsedVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {}", self.what)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse()
+            .map_err(|error| E::custom(format!("{} {:?}: {error}", self.what, shortened(text, MAX_QUOTED))))
+    }
+}
+
+/// `text` itself, or its beginning if it has more than `most` characters.
+fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// Reads JSON from memory.
+///
+/// # Errors
+/// What is wrong with it, and in which field: for people, of bounded length and without control
+/// characters.
+pub(crate) fn read<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
+    if bytes.trim_ascii().is_empty() {
+        return Err("it is empty".into());
+    }
+    // serde_json does not look into the strings that it skips.
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| format!("it is not UTF-8 text, from byte {} on", error.valid_up_to()))?;
+    serde_json::from_str(text).or_else(|_| with_place(text))
+}
+
+/// Reads again what could not be read, slower, to learn in which field the fault is.
+fn with_place<'de, T: serde::Deserialize<'de>>(text: &'de str) -> Result<T, String> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let place = error.path().to_string();
+        let reason = error.inner().to_string();
+        let reason = shortened(&reason, MAX_REASON);
+        let whole = match place.as_str() {
+            "." => reason.into_owned(),
+            place => format!("{}: {reason}", shortened(place, MAX_QUOTED)),
+        };
+        whole.replace(char::is_control, "\u{fffd}")
+    })?;
+    deserializer.end().map_err(|error| error.to_string())?;
+    Ok(value)
+}
