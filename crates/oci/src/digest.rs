@@ -76,6 +76,12 @@ pub struct Digest {
     hash: [u8; 64],
 }
 
+/// The length of the longest digest, in bytes: `sha512:` and 128 digits.
+const MAX_LEN: usize = 7 + 128;
+
+/// The most blocks that a saved state may have seen: an exbibyte at least, more than anyone uploads.
+const MAX_BLOCKS: u128 = 1 << 54;
+
 /// Why a string is not a digest that this registry can keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
@@ -109,7 +115,8 @@ impl Digest {
     /// The hash in hexadecimal digits: the part after the colon.
     #[must_use]
     pub fn hex(&self) -> String {
-        self.to_string().split_off(self.algorithm.as_str().len() + 1)
+        let mut text = [0; MAX_LEN];
+        self.write(&mut text)[self.algorithm.as_str().len() + 1..].to_owned()
     }
 
     /// The digest with this hash; `None` if the hash has not the algorithm's length.
@@ -127,9 +134,23 @@ impl Digest {
     /// (distribution-spec, "Referrers Tag Schema").
     #[must_use]
     pub fn referrers_tag(&self) -> String {
-        let mut tag = self.to_string().replacen(':', "-", 1);
-        tag.truncate(self.algorithm.as_str().len() + 1 + 64);
-        tag
+        format!("{}-{}", self.algorithm, &self.hex()[..64])
+    }
+
+    /// The spelling, written into `text`.
+    fn write<'a>(&self, text: &'a mut [u8; MAX_LEN]) -> &'a str {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let name = self.algorithm.as_str().as_bytes();
+        text[..name.len()].copy_from_slice(name);
+        text[name.len()] = b':';
+        let mut end = name.len() + 1;
+        for byte in self.hash() {
+            text[end] = DIGITS[usize::from(byte >> 4)];
+            text[end + 1] = DIGITS[usize::from(byte & 15)];
+            end += 2;
+        }
+        // Only ASCII was written, so that the alternative is never taken.
+        std::str::from_utf8(&text[..end]).unwrap_or_default()
     }
 }
 
@@ -161,18 +182,7 @@ fn nibble(digit: u8) -> Result<u8, DigestError> {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 7 + 128];
-        let name = self.algorithm.as_str().as_bytes();
-        text[..name.len()].copy_from_slice(name);
-        text[name.len()] = b':';
-        let mut end = name.len() + 1;
-        for byte in self.hash() {
-            text[end] = DIGITS[usize::from(byte >> 4)];
-            text[end + 1] = DIGITS[usize::from(byte & 15)];
-            end += 2;
-        }
-        f.write_str(std::str::from_utf8(&text[..end]).map_err(|_| fmt::Error)?)
+        f.write_str(self.write(&mut [0; MAX_LEN]))
     }
 }
 
@@ -190,8 +200,7 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(|error| serde::de::Error::custom(format!("digest {text:?}: {error}")))
+        crate::json::parsed(deserializer, "digest")
     }
 }
 
@@ -263,9 +272,217 @@ impl Digester {
     /// The digester whose state was saved; `None` if these bytes are no state of that algorithm.
     #[must_use]
     pub fn resume(algorithm: Algorithm, state: &[u8]) -> Option<Self> {
+        // After the words of the hash stands the number of blocks, in which sha2 would overflow.
+        let blocks = match algorithm {
+            Algorithm::Sha256 => u128::from(u64::from_le_bytes(*state.get(32..)?.first_chunk()?)),
+            Algorithm::Sha512 => u128::from_le_bytes(*state.get(64..)?.first_chunk()?),
+        };
+        if blocks > MAX_BLOCKS {
+            return None;
+        }
         Some(Self(match algorithm {
             Algorithm::Sha256 => Inner::Sha256(Sha256::deserialize(state.try_into().ok()?).ok()?),
             Algorithm::Sha512 => Inner::Sha512(Sha512::deserialize(state.try_into().ok()?).ok()?),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    const EMPTY_256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    const EMPTY_512: &str = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
+                             47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+
+    #[test]
+    fn the_digest_of_nothing_is_the_one_that_everybody_knows() {
+        assert_eq!(Algorithm::Sha256.digest(b"").to_string(), EMPTY_256);
+        assert_eq!(Algorithm::Sha512.digest(b"").to_string(), EMPTY_512);
+        assert_eq!(Algorithm::default(), Algorithm::Sha256);
+    }
+
+    #[test]
+    fn a_digest_is_spelt_as_it_was_parsed() {
+        for text in [EMPTY_256, EMPTY_512] {
+            let digest: Digest = text.parse().unwrap();
+            assert_eq!(digest.to_string(), text);
+            assert_eq!(format!("{digest:?}"), text);
+            assert_eq!(format!("{}:{}", digest.algorithm(), digest.hex()), text);
+            assert_eq!(digest.hash().len(), digest.algorithm().hash_len());
+            assert_eq!(Digest::from_hash(digest.algorithm(), digest.hash()), Some(digest));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_reason() {
+        use DigestError::{Malformed, NotLowerHex, UnsupportedAlgorithm, WrongLength};
+        let hex = "a".repeat(64);
+        for (text, error) in [
+            (String::new(), Malformed),
+            ("sha256".into(), Malformed),
+            (hex.clone(), Malformed),
+            (":".into(), UnsupportedAlgorithm),
+            (format!(":{hex}"), UnsupportedAlgorithm),
+            (format!("SHA256:{hex}"), UnsupportedAlgorithm),
+            (format!(" sha256:{hex}"), UnsupportedAlgorithm),
+            (format!("sha-256:{hex}"), UnsupportedAlgorithm),
+            (format!("sha384:{}", "a".repeat(96)), UnsupportedAlgorithm),
+            (format!("blake3:{hex}"), UnsupportedAlgorithm),
+            (format!("md5:{}", "a".repeat(32)), UnsupportedAlgorithm),
+            ("sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564".into(), UnsupportedAlgorithm),
+            (format!("../sha256:{hex}"), UnsupportedAlgorithm),
+            ("sha256:".into(), WrongLength),
+            ("sha256:abc".into(), WrongLength),
+            (format!("sha256:{hex}a"), WrongLength),
+            (format!("sha256:{hex}\n"), WrongLength),
+            (format!("sha256:{hex}{hex}"), WrongLength),
+            (format!("sha512:{hex}"), WrongLength),
+            ("sha256:../../../etc/passwd".into(), WrongLength),
+            (format!("sha256:{}", "A".repeat(64)), NotLowerHex),
+            (format!("sha256:{}g", "a".repeat(63)), NotLowerHex),
+            (format!("sha256:{}:", "a".repeat(63)), NotLowerHex),
+            (format!("sha256:../{}", "a".repeat(61)), NotLowerHex),
+            (format!("sha256:{}\0", "a".repeat(63)), NotLowerHex),
+            (format!("sha256:{}", "é".repeat(32)), NotLowerHex),
+        ] {
+            assert_eq!(text.parse::<Digest>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_has_the_length_of_its_algorithm() {
+        assert_eq!(Digest::from_hash(Algorithm::Sha256, &[0; 31]), None);
+        assert_eq!(Digest::from_hash(Algorithm::Sha256, &[0; 64]), None);
+        assert_eq!(Digest::from_hash(Algorithm::Sha512, &[0; 32]), None);
+        assert_eq!(Digest::from_hash(Algorithm::Sha512, &[]), None);
+    }
+
+    #[test]
+    fn digests_of_two_algorithms_are_never_equal() {
+        let short = Digest::from_hash(Algorithm::Sha256, &[7; 32]).unwrap();
+        let mut padded = [0; 64];
+        padded[..32].fill(7);
+        let long = Digest::from_hash(Algorithm::Sha512, &padded).unwrap();
+        assert_ne!(short, long);
+    }
+
+    #[test]
+    fn referrers_are_tagged_as_the_specification_shows() {
+        let a64 = "a".repeat(64);
+        let short: Digest = format!("sha256:{a64}").parse().unwrap();
+        let long: Digest = format!("sha512:{a64}{a64}").parse().unwrap();
+        assert_eq!(short.referrers_tag(), format!("sha256-{a64}"));
+        assert_eq!(long.referrers_tag(), format!("sha512-{a64}"));
+    }
+
+    #[test]
+    fn an_error_in_json_names_the_digest_and_its_algorithm() {
+        let text = format!("\"blake3:{}\"", "a".repeat(64));
+        let error = serde_json::from_str::<Digest>(&text).unwrap_err().to_string();
+        assert!(error.contains("digest \"blake3:aaaa"), "{error}");
+        assert!(error.contains("unsupported digest algorithm"), "{error}");
+        assert_eq!(
+            serde_json::to_string(&EMPTY_256.parse::<Digest>().unwrap()).unwrap(),
+            format!("{EMPTY_256:?}")
+        );
+    }
+
+    #[test]
+    fn states_that_were_saved_by_earlier_versions_are_taken_up() {
+        // A state lies in the storage while the program is updated: its form must not change.
+        // The words of the hash, then how many blocks went into it, then the bytes that wait for a
+        // whole block: how many, and zeros after them.
+        let golden = [
+            (
+                Algorithm::Sha256,
+                32 + 8 + 1 + 63,
+                "67e6096a85ae67bb72f36e3c3af54fa57f520e518c68059babd9831f19cde05b\
+                 0000000000000000 03 616263",
+            ),
+            (
+                Algorithm::Sha512,
+                64 + 16 + 1 + 127,
+                "08c9bcf367e6096a3ba7ca8485ae67bb2bf894fe72f36e3cf1361d5f3af54fa5\
+                 d182e6ad7f520e511f6c3e2b8c68059b6bbd41fbabd9831f79217e1319cde05b\
+                 00000000000000000000000000000000 03 616263",
+            ),
+        ];
+        for (algorithm, len, hex) in golden {
+            let hex = hex.replace(' ', "");
+            let mut state: Vec<u8> = (0..hex.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+                .collect();
+            state.resize(len, 0);
+            let mut digester = Digester::new(algorithm);
+            digester.update(b"abc");
+            assert_eq!(digester.save(), state);
+            let mut resumed = Digester::resume(algorithm, &state).unwrap();
+            resumed.update(b"def");
+            assert_eq!(resumed.finish(), algorithm.digest(b"abcdef"));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_state_are_refused() {
+        let saved = Digester::new(Algorithm::Sha256).save();
+        assert!(Digester::resume(Algorithm::Sha512, &saved).is_none());
+        assert!(Digester::resume(Algorithm::Sha256, &saved[1..]).is_none());
+        assert!(Digester::resume(Algorithm::Sha256, &[]).is_none());
+        // More bytes waiting than a block has.
+        let mut damaged = saved;
+        damaged[40] = 64;
+        assert!(Digester::resume(Algorithm::Sha256, &damaged).is_none());
+    }
+
+    #[test]
+    fn a_state_that_claims_more_content_than_there_can_be_is_refused() {
+        let mut damaged = Digester::new(Algorithm::Sha256).save();
+        damaged[32..40].fill(0xff);
+        assert!(Digester::resume(Algorithm::Sha256, &damaged).is_none());
+        let mut damaged = Digester::new(Algorithm::Sha512).save();
+        damaged[64..80].fill(0xff);
+        assert!(Digester::resume(Algorithm::Sha512, &damaged).is_none());
+    }
+
+    fn algorithms() -> impl Strategy<Value = Algorithm> {
+        select(vec![Algorithm::Sha256, Algorithm::Sha512])
+    }
+
+    proptest! {
+        #[test]
+        fn every_string_that_parses_is_its_own_spelling(text in "(sha(256|512)|[a-z0-9]{1,6}):[0-9a-fA-F]{60,130}") {
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(digest.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn every_hash_is_spelt_and_parsed(algorithm in algorithms(), hash in proptest::array::uniform(any::<u8>())) {
+            let hash: [u8; 64] = hash;
+            let digest = Digest::from_hash(algorithm, &hash[..algorithm.hash_len()]).unwrap();
+            prop_assert_eq!(digest.to_string().parse(), Ok(digest));
+            prop_assert!(digest.referrers_tag().parse::<crate::Tag>().unwrap().is_referrers_tag());
+        }
+
+        #[test]
+        fn content_in_any_pieces_with_any_interruptions_has_one_digest(
+            algorithm in algorithms(),
+            pieces in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..300), any::<bool>()), 0..8),
+        ) {
+            let whole: Vec<u8> = pieces.iter().flat_map(|(piece, _)| piece.clone()).collect();
+            let mut digester = Digester::new(algorithm);
+            for (piece, interrupted) in &pieces {
+                digester.update(piece);
+                if *interrupted {
+                    digester = Digester::resume(algorithm, &digester.save()).unwrap();
+                }
+            }
+            prop_assert_eq!(digester.finish(), algorithm.digest(&whole));
+        }
     }
 }
