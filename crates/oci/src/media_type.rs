@@ -23,11 +23,16 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// The config of a Docker image.
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
-/// The longest media type kept, in bytes. RFC 6838, section 4.2 limits type and subtype to 127 each.
+/// The longest media type kept, in bytes, with its parameters.
 pub const MAX_LEN: usize = 255;
+/// The longest type or subtype, in bytes (RFC 6838, section 4.2).
+const MAX_NAME_LEN: usize = 127;
 
-/// A media type without parameters: `type/subtype`, as RFC 6838, section 4.2 restricts names.
-/// Cloning it is cheap.
+/// A media type: `type/subtype`, as RFC 6838, section 4.2 restricts names.
+///
+/// Descriptors in the field carry parameters too, such as those of sigstore's
+/// `application/vnd.dev.sigstore.bundle+json;version=0.2`. They are taken as they are written, in
+/// printable ASCII. Two media types are equal exactly when their spellings are. Cloning one is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaType(Arc<str>);
 
@@ -44,12 +49,13 @@ impl MediaType {
     }
 
     /// The media type of a `Content-Type` header, its parameters ignored, as the
-    /// distribution-spec asks ("Pushing Manifests").
+    /// distribution-spec asks ("Pushing Manifests"), and in lower case, since HTTP does not tell
+    /// case apart there (RFC 9110, section 8.3.1).
     ///
     /// # Errors
     /// [`MediaTypeError`] if what stands before the parameters is no media type.
     pub fn from_content_type(header: &str) -> Result<Self, MediaTypeError> {
-        header.split(';').next().unwrap_or_default().trim().parse()
+        header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().parse()
     }
 
     /// Whether layers of this type may be kept elsewhere and need not be pushed
@@ -71,19 +77,19 @@ impl FromStr for MediaType {
     type Err = MediaTypeError;
 
     fn from_str(s: &str) -> Result<Self, MediaTypeError> {
-        fn is_restricted_name(name: &str) -> bool {
-            name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
-        }
-        match s.split_once('/') {
-            Some((kind, subtype))
-                if s.len() <= MAX_LEN && is_restricted_name(kind) && is_restricted_name(subtype) =>
-            {
-                Ok(Self(s.into()))
-            }
-            _ => Err(MediaTypeError),
-        }
+        let (essence, parameters) = s.split_once(';').unwrap_or((s, ""));
+        let valid = s.len() <= MAX_LEN
+            && essence.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
+            && parameters.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if valid { Ok(Self(s.into())) } else { Err(MediaTypeError) }
     }
+}
+
+/// `[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}`
+fn is_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_LEN
+        && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
 }
 
 impl fmt::Display for MediaType {
@@ -106,7 +112,130 @@ impl Serialize for MediaType {
 
 impl<'de> Deserialize<'de> for MediaType {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(|error| serde::de::Error::custom(format!("media type {text:?}: {error}")))
+        crate::json::parsed(deserializer, "media type")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex::Regex;
+
+    use super::*;
+
+    /// The pattern of the image-spec's JSON schema, as it stands there.
+    fn specification() -> Regex {
+        Regex::new(r"\A(?:[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})\z")
+            .unwrap()
+    }
+
+    #[test]
+    fn media_types_of_the_field_are_taken() {
+        let longest = format!("{}/{}", "a".repeat(127), "b".repeat(127));
+        for text in [
+            OCI_MANIFEST,
+            OCI_INDEX,
+            OCI_ARTIFACT,
+            DOCKER_MANIFEST,
+            DOCKER_LIST,
+            OCI_CONFIG,
+            DOCKER_CONFIG,
+            "application/vnd.oci.empty.v1+json",
+            "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+            "application/vnd.buildkit.cacheconfig.v0",
+            "application/vnd.dev.sigstore.bundle+json;version=0.2",
+            "text/plain; charset=\"utf-8\"",
+            "text/plain",
+            "application/vnd.Example.Type",
+            &longest,
+        ] {
+            assert_eq!(text.parse::<MediaType>().unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let long_type = format!("{}/a", "a".repeat(128));
+        let long_subtype = format!("a/{}", "a".repeat(128));
+        let long_parameters = format!("a/b;{}", "a".repeat(MAX_LEN));
+        for text in [
+            "",
+            "/",
+            "text",
+            "text/",
+            "/plain",
+            "text/plain/x",
+            "text plain",
+            " text/plain",
+            "text/plain ",
+            "text/*",
+            "*/*",
+            "text/-plain",
+            "te,xt/plain",
+            ";version=1",
+            "text;a/b",
+            "text/plain;a\r\nSet-Cookie: b",
+            "text/plain;é",
+            &long_type,
+            &long_subtype,
+            &long_parameters,
+        ] {
+            assert_eq!(text.parse::<MediaType>(), Err(MediaTypeError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_without_parameters_and_without_regard_to_case() {
+        for header in [
+            OCI_INDEX,
+            &format!("{OCI_INDEX}; charset=utf-8"),
+            &format!(" {OCI_INDEX} ;q"),
+            &OCI_INDEX.to_uppercase(),
+        ] {
+            assert_eq!(MediaType::from_content_type(header).unwrap().as_str(), OCI_INDEX);
+        }
+        assert_eq!(MediaType::from_content_type(""), Err(MediaTypeError));
+        assert_eq!(MediaType::from_content_type("; charset=utf-8"), Err(MediaTypeError));
+    }
+
+    #[test]
+    fn manifests_and_layers_kept_elsewhere_are_told_by_their_types() {
+        let is = |text: &str, what: fn(&MediaType) -> bool| what(&text.parse().unwrap());
+        for manifest in [OCI_MANIFEST, OCI_INDEX, OCI_ARTIFACT, DOCKER_MANIFEST, DOCKER_LIST] {
+            assert!(is(manifest, MediaType::is_manifest));
+        }
+        for other in [OCI_CONFIG, DOCKER_CONFIG, &format!("{OCI_MANIFEST};a=b")] {
+            assert!(!is(other, MediaType::is_manifest));
+        }
+        for elsewhere in [
+            "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+            "application/vnd.docker.image.rootfs.foreign.diff.tar",
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        ] {
+            assert!(is(elsewhere, MediaType::is_nondistributable));
+        }
+        for here in
+            ["application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar.gzip"]
+        {
+            assert!(!is(here, MediaType::is_nondistributable));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_parser_agrees_with_the_specification_where_there_are_no_parameters(
+            text in prop_oneof!["[a-zA-Z0-9!#$&^_.+/ é-]{0,12}", "[a-z0-9.+-]{0,4}/[a-zA-Z0-9!#$&^_.+,*-]{0,6}", "[^;]*"]
+        ) {
+            prop_assert_eq!(text.parse::<MediaType>().is_ok(), specification().is_match(&text), "{:?}", text);
+        }
+
+        #[test]
+        fn every_string_that_parses_is_its_own_spelling(text in "[a-z]{1,3}/[a-z.+-]{1,3}(;[ -~é]{0,9})?") {
+            if let Ok(parsed) = text.parse::<MediaType>() {
+                prop_assert_eq!(parsed.to_string(), text);
+            }
+        }
     }
 }
