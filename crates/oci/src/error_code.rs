@@ -6,7 +6,7 @@ use std::fmt;
 
 /// A code of the distribution-spec's table of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the specification's own names; `message` is their description")]
+#[allow(missing_docs, reason = "the specification's own names")]
 pub enum ErrorCode {
     BlobUnknown,
     BlobUploadInvalid,
@@ -50,5 +50,34 @@ impl ErrorCode {
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_those_of_the_specification() {
+        use ErrorCode::*;
+        let table = [
+            (BlobUnknown, "BLOB_UNKNOWN"),
+            (BlobUploadInvalid, "BLOB_UPLOAD_INVALID"),
+            (BlobUploadUnknown, "BLOB_UPLOAD_UNKNOWN"),
+            (DigestInvalid, "DIGEST_INVALID"),
+            (ManifestBlobUnknown, "MANIFEST_BLOB_UNKNOWN"),
+            (ManifestInvalid, "MANIFEST_INVALID"),
+            (ManifestUnknown, "MANIFEST_UNKNOWN"),
+            (NameInvalid, "NAME_INVALID"),
+            (NameUnknown, "NAME_UNKNOWN"),
+            (SizeInvalid, "SIZE_INVALID"),
+            (Unauthorized, "UNAUTHORIZED"),
+            (Denied, "DENIED"),
+            (Unsupported, "UNSUPPORTED"),
+            (TooManyRequests, "TOOMANYREQUESTS"),
+        ];
+        for (code, text) in table {
+            assert_eq!(code.to_string(), text);
+        }
     }
 }

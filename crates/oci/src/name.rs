@@ -104,7 +104,103 @@ impl Serialize for RepositoryName {
 
 impl<'de> Deserialize<'de> for RepositoryName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        crate::json::parsed(deserializer, "repository name")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex::Regex;
+
+    use super::*;
+
+    /// The regular expression of the distribution-spec, as it stands there.
+    fn specification() -> Regex {
+        Regex::new(r"\A(?:[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*)\z")
+            .unwrap()
+    }
+
+    #[test]
+    fn names_of_all_shapes_are_taken() {
+        let longest = "a".repeat(MAX_LEN);
+        for name in ["ubuntu", "official/ubuntu", "a/b/c/d/e", "a.b_c__d-e---f", "0", "7z/2-3", &longest] {
+            assert_eq!(name.parse::<RepositoryName>().unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_reason() {
+        assert_eq!("".parse::<RepositoryName>(), Err(NameError::Empty));
+        assert_eq!("a".repeat(MAX_LEN + 1).parse::<RepositoryName>(), Err(NameError::TooLong));
+        for name in [
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            "..",
+            ".",
+            "../a",
+            "a/../b",
+            "a/./b",
+            "a..b",
+            "a._b",
+            "a___b",
+            "a-",
+            "-a",
+            "_a",
+            "a_",
+            "a.",
+            "a.-b",
+            "Ubuntu",
+            "a b",
+            "a\n",
+            "a\0",
+            "a:b",
+            "a@b",
+            "a%2fb",
+            "a\\b",
+            "é",
+            "a/_manifests",
+            "a/-/b",
+        ] {
+            assert_eq!(name.parse::<RepositoryName>(), Err(NameError::Malformed), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_components_are_those_between_the_slashes() {
+        let name: RepositoryName = "team/app/server".parse().unwrap();
+        assert_eq!(name.components().collect::<Vec<_>>(), ["team", "app", "server"]);
+        assert_eq!(name.components().next_back(), Some("server"));
+    }
+
+    #[test]
+    fn a_name_in_json_is_checked_as_well() {
+        assert_eq!(serde_json::from_str::<RepositoryName>("\"a/b\"").unwrap().as_str(), "a/b");
+        let error = serde_json::from_str::<RepositoryName>("\"../b\"").unwrap_err().to_string();
+        assert!(error.contains("\"../b\""), "{error}");
+        assert!(serde_json::from_str::<RepositoryName>("null").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_parser_agrees_with_the_specification(
+            text in prop_oneof![
+                "[a-z0-9._/-]{0,12}",
+                "[a-c]([._/-]{0,3}[a-c0-1]){0,6}",
+                "[a-zA-Z0-9._/:@ é-]{0,8}",
+                any::<String>(),
+            ]
+        ) {
+            prop_assert_eq!(text.parse::<RepositoryName>().is_ok(), specification().is_match(&text), "{:?}", text);
+        }
+
+        #[test]
+        fn every_name_of_the_specification_is_taken_and_spelt_the_same(
+            text in r"[a-z0-9]{1,4}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}(/[a-z0-9]{1,4}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}){0,3}"
+        ) {
+            prop_assert_eq!(text.parse::<RepositoryName>().unwrap().to_string(), text);
+        }
     }
 }

@@ -20,7 +20,7 @@ pub enum TagOrDigest {
 /// Why a string is neither a tag nor a digest, or not a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// It has a `:` or `@`, as a digest has, but is none.
+    /// It has a `:`, or stands behind an `@`, as a digest does, but is none.
     #[error(transparent)]
     Digest(#[from] DigestError),
     /// It is no tag.
@@ -29,6 +29,9 @@ pub enum ReferenceError {
     /// The part before tag or digest is no repository name.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// It begins with the host and port of a registry.
+    #[error("an image is named without the registry's host and port here, such as official/ubuntu:14.04")]
+    Host,
 }
 
 impl FromStr for TagOrDigest {
@@ -69,6 +72,7 @@ impl FromStr for Reference {
             None => (s, None),
         };
         let (repository, tag) = match named.split_once(':') {
+            Some((_, port)) if port.contains('/') => return Err(ReferenceError::Host),
             Some((repository, tag)) => (repository, Some(tag.parse::<Tag>()?)),
             None => (named, None),
         };
@@ -83,6 +87,88 @@ impl fmt::Display for Reference {
             None => self.repository.fmt(f),
             Some(TagOrDigest::Tag(tag)) => write!(f, "{}:{tag}", self.repository),
             Some(TagOrDigest::Digest(digest)) => write!(f, "{}@{digest}", self.repository),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn reference(text: &str) -> Result<(String, Option<String>), ReferenceError> {
+        let Reference { repository, target } = text.parse()?;
+        Ok((repository.to_string(), target.map(|target| target.to_string())))
+    }
+
+    #[test]
+    fn an_image_is_named_by_repository_tag_and_digest() {
+        let named = |target: Option<&str>| Ok(("team/app".to_owned(), target.map(str::to_owned)));
+        assert_eq!(reference("team/app"), named(None));
+        assert_eq!(reference("team/app:1.0"), named(Some("1.0")));
+        assert_eq!(reference(&format!("team/app@{DIGEST}")), named(Some(DIGEST)));
+    }
+
+    #[test]
+    fn a_digest_decides_over_the_tag_which_must_be_one_all_the_same() {
+        let both: Reference = format!("app:1.0@{DIGEST}").parse().unwrap();
+        assert_eq!(both.target, Some(TagOrDigest::Digest(DIGEST.parse().unwrap())));
+        assert_eq!(both.to_string(), format!("app@{DIGEST}"));
+        assert_eq!(reference(&format!("app:-@{DIGEST}")), Err(TagError.into()));
+    }
+
+    #[test]
+    fn a_registry_is_no_part_of_a_reference() {
+        assert_eq!(reference("localhost:5000/ubuntu"), Err(ReferenceError::Host));
+        assert_eq!(reference("localhost:5000/ubuntu:14.04"), Err(ReferenceError::Host));
+        assert_eq!(reference(&format!("localhost:5000/ubuntu@{DIGEST}")), Err(ReferenceError::Host));
+        // Where there is no port, nothing tells a host from a component.
+        assert_eq!(reference("registry.example.org/ubuntu").unwrap().0, "registry.example.org/ubuntu");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert_eq!(reference(""), Err(NameError::Empty.into()));
+        assert_eq!(reference(":1.0"), Err(NameError::Empty.into()));
+        assert_eq!(reference("App"), Err(NameError::Malformed.into()));
+        assert_eq!(reference("app:"), Err(TagError.into()));
+        assert_eq!(reference("app:a:b"), Err(TagError.into()));
+        assert_eq!(reference("app@"), Err(DigestError::Malformed.into()));
+        assert_eq!(reference("app@latest"), Err(DigestError::Malformed.into()));
+        assert_eq!(reference(&format!("app@{DIGEST}@{DIGEST}")), Err(DigestError::WrongLength.into()));
+        assert_eq!(reference(&format!("app@{DIGEST}:1.0")), Err(DigestError::WrongLength.into()));
+    }
+
+    #[test]
+    fn the_end_of_a_url_is_a_tag_or_a_digest() {
+        assert_eq!("1.0".parse(), Ok(TagOrDigest::Tag("1.0".parse().unwrap())));
+        assert_eq!(DIGEST.parse(), Ok(TagOrDigest::Digest(DIGEST.parse().unwrap())));
+        assert_eq!("".parse::<TagOrDigest>(), Err(TagError.into()));
+        assert_eq!("sha256:abc".parse::<TagOrDigest>(), Err(DigestError::WrongLength.into()));
+        assert_eq!("blake3:abc".parse::<TagOrDigest>(), Err(DigestError::UnsupportedAlgorithm.into()));
+        // Without its colon it is a tag like any other.
+        let undivided = DIGEST.replace(':', "-");
+        assert_eq!(undivided.parse(), Ok(TagOrDigest::Tag(undivided.parse().unwrap())));
+    }
+
+    proptest! {
+        #[test]
+        fn every_reference_is_parsed_from_its_own_spelling(
+            text in prop_oneof![
+                "[a-c/._-]{1,6}(:[a-c._-]{1,4})?".boxed(),
+                "[a-c/]{1,6}(:[a-c]{1,4})?".prop_map(|named| format!("{named}@{DIGEST}")).boxed(),
+                any::<String>().boxed(),
+            ]
+        ) {
+            if let Ok(reference) = text.parse::<Reference>() {
+                prop_assert_eq!(reference.to_string().parse(), Ok(reference));
+            }
+            if let Ok(target) = text.parse::<TagOrDigest>() {
+                prop_assert_eq!(target.to_string(), text);
+            }
         }
     }
 }

@@ -18,7 +18,9 @@ pub struct Tag(Arc<str>);
 
 /// Why a string is not a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a tag has 1 to 128 of the characters a-z, A-Z, 0-9, `_`, `.` and `-`, and does not begin with `.` or `-`")]
+#[error(
+    "a tag has 1 to 128 of the characters a-z, A-Z, 0-9, `_`, `.` and `-`, and does not begin with `.` or `-`"
+)]
 pub struct TagError;
 
 impl Tag {
@@ -79,7 +81,85 @@ impl Serialize for Tag {
 
 impl<'de> Deserialize<'de> for Tag {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        crate::json::parsed(deserializer, "tag")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex::Regex;
+
+    use super::*;
+
+    /// The regular expression of the distribution-spec, as it stands there.
+    fn specification() -> Regex {
+        Regex::new(r"\A(?:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})\z").unwrap()
+    }
+
+    #[test]
+    fn tags_of_all_shapes_are_taken() {
+        let longest = "a".repeat(MAX_LEN);
+        for tag in ["latest", "14.04", "_", "_.-", "V1.0-RC_2", "a..b", &longest] {
+            assert_eq!(tag.parse::<Tag>().unwrap().as_str(), tag);
+        }
+        assert_eq!("latest".parse(), Ok(Tag::latest()));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let too_long = "a".repeat(MAX_LEN + 1);
+        for tag in [
+            "", ".", "..", ".a", "-a", "a/b", "../a", "a:b", "a@b", "a+b", "a b", "a\n", "a\0", "é",
+            &too_long,
+        ] {
+            assert_eq!(tag.parse::<Tag>(), Err(TagError), "{tag:?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_ordered_by_their_bytes() {
+        let mut tags: Vec<Tag> =
+            ["b", "a", "B", "_", "1", "a-x", "a.x", "ab"].map(|tag| tag.parse().unwrap()).into();
+        tags.sort();
+        assert_eq!(
+            tags.iter().map(Tag::as_str).collect::<Vec<_>>(),
+            ["1", "B", "_", "a", "a-x", "a.x", "ab", "b"]
+        );
+    }
+
+    #[test]
+    fn tags_of_referrers_are_told_from_others() {
+        let hex = "0123456789abcdef".repeat(4);
+        let is_referrers_tag = |text: String| text.parse::<Tag>().unwrap().is_referrers_tag();
+        assert!(is_referrers_tag(format!("sha256-{hex}")));
+        assert!(is_referrers_tag(format!("sha512-{hex}")));
+        // cosign's own, which hold a signature rather than a list of referrers
+        assert!(!is_referrers_tag(format!("sha256-{hex}.sig")));
+        assert!(!is_referrers_tag(format!("sha256-{}", hex.to_uppercase())));
+        assert!(!is_referrers_tag(format!("sha256-{}", &hex[1..])));
+        assert!(!is_referrers_tag(format!("sha256_{hex}")));
+        assert!(!is_referrers_tag(hex));
+    }
+
+    #[test]
+    fn a_tag_in_json_is_checked_as_well() {
+        assert_eq!(serde_json::from_str::<Tag>("\"v1\"").unwrap().as_str(), "v1");
+        assert!(serde_json::from_str::<Tag>("\"../v1\"").is_err());
+        assert!(serde_json::from_str::<Tag>("14").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_parser_agrees_with_the_specification(
+            text in prop_oneof!["[a-zA-Z0-9._-]{0,12}", "[a-zA-Z0-9_.:/ é-]{0,8}", "[a-z._-]{120,140}", any::<String>()]
+        ) {
+            prop_assert_eq!(text.parse::<Tag>().is_ok(), specification().is_match(&text), "{:?}", text);
+        }
+
+        #[test]
+        fn every_tag_of_the_specification_is_taken_and_spelt_the_same(text in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}") {
+            prop_assert_eq!(text.parse::<Tag>().unwrap().to_string(), text);
+        }
     }
 }
