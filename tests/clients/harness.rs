@@ -1,0 +1,16 @@
+//! What every test of this suite stands on: servers and an engine that are stopped whatever happens,
+//! a terminal to type into, and images to send.
+
+mod daemon;
+mod distribution;
+mod engine;
+mod image;
+mod server;
+mod terminal;
+
+pub(crate) use daemon::Daemon;
+pub(crate) use distribution::Distribution;
+pub(crate) use engine::Engine;
+pub(crate) use image::{Image, Index};
+pub(crate) use server::Server;
+pub(crate) use terminal::Terminal;

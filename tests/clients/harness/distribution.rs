@@ -1,0 +1,53 @@
+//! Distribution's own registry, which a data directory is handed to and taken over from.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::{Daemon, Terminal};
+
+/// A running `docker-registry` (Debian's 2.8) or `registry` (3.x).
+pub(crate) struct Distribution {
+    daemon: Daemon,
+    address: String,
+    _scratch: TempDir,
+}
+
+impl Distribution {
+    /// Debian's `docker-registry` on the directory that holds `docker/`.
+    pub(crate) fn version_2_on(data: &Path) -> Distribution {
+        Distribution::start("docker-registry", data)
+    }
+
+    /// The current `registry` on the directory that holds `docker/`.
+    pub(crate) fn version_3_on(data: &Path) -> Distribution {
+        Distribution::start("registry", data)
+    }
+
+    fn start(program: &str, data: &Path) -> Distribution {
+        let scratch = TempDir::new().expect("a temporary directory");
+        let config = scratch.path().join("config.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
+             storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n",
+            data.display()
+        );
+        fs::write(&config, text).expect("a configuration file can be written");
+        let program = Terminal::which(program);
+        let arguments = [Path::new("serve"), &config];
+        let daemon = Daemon::start(&program, &arguments, &scratch.path().join("log"));
+        let address = daemon.address();
+        Distribution { daemon, address, _scratch: scratch }
+    }
+
+    /// A name on this registry, as clients spell it.
+    pub(crate) fn at(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// Stops it and waits until it is gone.
+    pub(crate) fn stop(mut self) {
+        self.daemon.stop();
+    }
+}

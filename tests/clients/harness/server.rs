@@ -1,0 +1,79 @@
+//! The registry under test: the built binary, started as an operator would start it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::Daemon;
+
+/// `wharfinger serve`, on a port of its own and with a data directory of its own.
+pub(crate) struct Server {
+    daemon: Daemon,
+    address: String,
+    data: PathBuf,
+    scratch: TempDir,
+}
+
+impl Server {
+    /// Starts on an empty directory.
+    pub(crate) fn start() -> Server {
+        let scratch = TempDir::new().expect("a temporary directory");
+        let data = scratch.path().join("data");
+        Server::start_with(data, scratch, "")
+    }
+
+    /// Starts on an empty directory with these settings, written as in `wharfinger.toml`.
+    pub(crate) fn configured(settings: &str) -> Server {
+        let scratch = TempDir::new().expect("a temporary directory");
+        let data = scratch.path().join("data");
+        Server::start_with(data, scratch, settings)
+    }
+
+    /// Starts on a directory that exists already.
+    pub(crate) fn start_on(data: &Path) -> Server {
+        Server::start_with(data.to_owned(), TempDir::new().expect("a temporary directory"), "")
+    }
+
+    fn start_with(data: PathBuf, scratch: TempDir, settings: &str) -> Server {
+        // Always a file of its own, so that one of this machine's is not looked for.
+        let config = scratch.path().join("wharfinger.toml");
+        fs::write(&config, settings).expect("a settings file can be written");
+        let daemon = Daemon::start(
+            env!("CARGO_BIN_EXE_wharfinger"),
+            &[
+                "serve".as_ref(),
+                "--listen".as_ref(),
+                "127.0.0.1:0".as_ref(),
+                "--data".as_ref(),
+                data.as_os_str(),
+                "--config".as_ref(),
+                config.as_os_str(),
+            ],
+            &scratch.path().join("log"),
+        );
+        let address = daemon.address();
+        Server { daemon, address, data, scratch }
+    }
+
+    /// `127.0.0.1:port`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A name on this registry, as clients spell it: `127.0.0.1:port/ubuntu:14.04`.
+    pub(crate) fn at(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// Where the registry keeps its data.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Stops the registry; its data stays until the answer is dropped.
+    pub(crate) fn stop(mut self) -> TempDir {
+        self.daemon.stop();
+        self.scratch
+    }
+}

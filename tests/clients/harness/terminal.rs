@@ -1,0 +1,172 @@
+//! A terminal: a directory, an empty home, and commands typed as a user types them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+/// The longest that one command may take, in seconds.
+const LIMIT: &str = "120";
+
+/// A working directory of its own, which is also the home directory, so that no client finds the settings or the
+/// credentials of whoever runs the tests.
+pub(crate) struct Terminal {
+    directory: TempDir,
+    environment: Vec<(&'static str, String)>,
+    logs: Vec<PathBuf>,
+}
+
+impl Terminal {
+    /// Opens one in an empty directory.
+    pub(crate) fn open() -> Terminal {
+        let directory = TempDir::new().expect("a temporary directory");
+        let home = directory.path().to_owned();
+        let at = |name: &str| home.join(name).display().to_string();
+        // Podman and buildah keep their images in here as well; plain copies need no mounts that could be left over.
+        let storage = format!(
+            "[storage]\ndriver = \"vfs\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
+            at("containers/storage"),
+            at("containers/run")
+        );
+        fs::write(home.join("storage.conf"), storage).expect("a settings file can be written");
+        let containers = format!(
+            "[engine]\nevents_logger = \"none\"\ncgroup_manager = \"cgroupfs\"\ntmp_dir = \"{}\"\n",
+            at("containers/tmp")
+        );
+        fs::write(home.join("containers.conf"), containers).expect("a settings file can be written");
+        let environment = vec![
+            ("PATH", path().to_owned()),
+            ("HOME", home.display().to_string()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("CONTAINERS_STORAGE_CONF", at("storage.conf")),
+            ("CONTAINERS_CONF", at("containers.conf")),
+        ];
+        Terminal { directory, environment, logs: Vec::new() }
+    }
+
+    /// Sets an environment variable for the commands to come.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.push((name, value.into()));
+    }
+
+    /// A log whose end is worth seeing when a command fails.
+    pub(crate) fn shows_when_failing(&mut self, log: PathBuf) {
+        self.logs.push(log);
+    }
+
+    /// A file or directory of this terminal.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The content of a file of this terminal.
+    pub(crate) fn reads(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Types a line and returns what it printed, without the last line break; fails the test if the command fails.
+    #[track_caller]
+    pub(crate) fn run(&self, line: &str) -> String {
+        let answer = self.types(line);
+        assert!(answer.status == Some(0), "{}", self.told(line, &answer));
+        answer.stdout.trim_end().to_owned()
+    }
+
+    /// Types a line that must fail, and returns what it complained of.
+    #[track_caller]
+    pub(crate) fn fails(&self, line: &str) -> String {
+        let answer = self.types(line);
+        assert!(matches!(answer.status, Some(1..=123)), "should have failed: {}", self.told(line, &answer));
+        answer.stderr
+    }
+
+    /// Types a line that prints JSON, and returns it.
+    #[track_caller]
+    pub(crate) fn json(&self, line: &str) -> serde_json::Value {
+        let answer = self.run(line);
+        serde_json::from_str(&answer)
+            .unwrap_or_else(|error| panic!("$ {line}\n{answer}\nis not JSON: {error}"))
+    }
+
+    fn types(&self, line: &str) -> Answer {
+        let output = Command::new("/usr/bin/timeout")
+            .args(["--kill-after=5", LIMIT, "/bin/sh", "-euc", line])
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("/usr/bin/timeout starts");
+        let answer = Answer {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        // 127 is the shell's own word for a command that it cannot find.
+        assert!(
+            answer.status != Some(127),
+            "{}a tool is missing: run scripts/test, which installs it",
+            answer.stderr
+        );
+        answer
+    }
+
+    fn told(&self, line: &str, answer: &Answer) -> String {
+        let how = match answer.status {
+            Some(124 | 137) => format!("took longer than {LIMIT} seconds"),
+            Some(status) => format!("ended with status {status}"),
+            None => "was killed".to_owned(),
+        };
+        let mut told = format!("$ {line}\n{}{}\n{how}\n", answer.stdout, answer.stderr);
+        for log in &self.logs {
+            let text = fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            told.push_str(&format!("--- the last lines of {}:\n", log.display()));
+            told.push_str(&lines[lines.len().saturating_sub(15)..].join("\n"));
+        }
+        told
+    }
+
+    /// Where a program is; fails the test with its name if it is nowhere.
+    pub(crate) fn which(program: &str) -> String {
+        path()
+            .split(':')
+            .map(|directory| Path::new(directory).join(program))
+            .find(|candidate| candidate.is_file())
+            .unwrap_or_else(|| panic!("{program} is missing: run scripts/test, which installs it"))
+            .display()
+            .to_string()
+    }
+}
+
+struct Answer {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Where commands are looked for: the pinned tools in exactly their versions, then Debian's own programs, and what
+/// else the caller has only after them, so that a newer `docker` in a local directory does not stand in for Debian's.
+fn path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let cache = variable("XDG_CACHE_HOME")
+            .or_else(|| variable("HOME").map(|home| format!("{home}/.cache")))
+            .unwrap_or_else(|| "/root/.cache".to_owned());
+        let pinned = include_str!("../../../scripts/tools.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                Some(format!("{cache}/wharfinger/tools/{}-{}", words.next()?, words.next()?))
+            });
+        pinned
+            .chain(["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(str::to_owned))
+            .chain(variable("PATH"))
+            .collect::<Vec<_>>()
+            .join(":")
+    })
+}

@@ -1,0 +1,18 @@
+//! The clients that people use, each run for real against the built binary.
+//!
+//! A client that is missing fails its tests by name: `scripts/test` installs them all. README.md beside this file
+//! lists the clients, their versions and what is done with each.
+
+mod buildah;
+mod buildx;
+mod containerd;
+mod cosign;
+mod crane;
+mod docker;
+mod docker_registry;
+mod harness;
+mod helm;
+mod oras;
+mod podman;
+mod regctl;
+mod skopeo;
