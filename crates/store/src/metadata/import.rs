@@ -28,7 +28,9 @@ impl Metadata {
     /// whose parts are not there, and leaves no notes for the `repositories/` view, which is where
     /// all this comes from.
     pub async fn import(&self, found: Vec<Import>) -> Result<(), StoreError> {
-        self.write(Durability::Disk, move |sql| {
+        self.write(Durability::Bulk, move |sql| {
+            // Digests are scattered, so that each manifest changes pages all over the database.
+            sql.expect_many_changes()?;
             for found in &found {
                 match found {
                     Import::Blob { repository, digest, size } => {

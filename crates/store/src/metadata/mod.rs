@@ -36,7 +36,7 @@ pub use types::*;
 
 use crate::StoreError;
 use readers::Readers;
-use sql::Sql;
+use sql::{LITTLE_CACHE, Sql};
 use writer::{Durability, Writer};
 
 /// Prepared statements kept by the writer; more than there are kinds of statements.
@@ -68,11 +68,12 @@ impl Metadata {
         connection
             .execute_batch(
                 "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024; \
+                 PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
                  PRAGMA mmap_size = 2147418112; PRAGMA wal_autocheckpoint = 0; \
                  PRAGMA journal_size_limit = 67108864",
             )
             .map_err(|error| schema::unreadable(error, path))?;
+        connection.execute_batch(LITTLE_CACHE)?;
         schema::migrate(&mut connection, path)?;
         let boot = uploads::this_boot();
         let forgotten = uploads::forget_other_boots(&connection, &boot)?;

@@ -21,7 +21,7 @@ use crate::StoreError;
 
 /// A query of several words looks at no more repositories than this to see whether the other
 /// words match too. It matters only where each of its words is in more repositories than this.
-const CANDIDATES: usize = 2_000;
+const CANDIDATES: usize = 1_000;
 
 /// Letters of a word that are indexed; what follows is compared, but does not find.
 const WORD: usize = 64;

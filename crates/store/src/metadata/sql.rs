@@ -48,4 +48,14 @@ impl<'a> Sql<'a> {
     pub(super) fn exists(self, sql: &str, params: impl Params) -> Result<bool, StoreError> {
         Ok(self.0.prepare_cached(sql)?.exists(params)?)
     }
+
+    /// Gives the writer more memory for pages, for an operation that changes very many of them.
+    /// It gives it back when it next has nothing to do.
+    pub(super) fn expect_many_changes(self) -> Result<(), StoreError> {
+        Ok(self.0.execute_batch(MUCH_CACHE)?)
+    }
 }
+
+/// How much memory the writer has for pages: little, as the kernel has them too.
+pub(super) const LITTLE_CACHE: &str = "PRAGMA cache_size = -1024";
+const MUCH_CACHE: &str = "PRAGMA cache_size = -32768";

@@ -121,7 +121,7 @@ pub struct SearchPage {
 }
 
 /// A search counts and pages through this many matches and no more, so that its cost has a bound.
-pub const SEARCH_WINDOW: usize = 10_000;
+pub const SEARCH_WINDOW: usize = 1_000;
 
 /// Space used by the whole registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::sql::Sql;
+use super::sql::{LITTLE_CACHE, Sql};
 use crate::StoreError;
 
 /// How many operations share a commit at most: a bound on how long the first of them waits.
@@ -35,6 +35,8 @@ pub(super) enum Durability {
     Process,
     /// A power failure.
     Disk,
+    /// A power failure; and there is so much of it that it gets a commit of its own.
+    Bulk,
 }
 
 /// The sending end, and the thread.
@@ -168,6 +170,7 @@ impl Thread {
                     Ok(job) => self.waiting.push_back(job),
                     Err(RecvTimeoutError::Timeout) => {
                         self.checkpoint();
+                        self.give_memory_back();
                         // Nothing changed since: wait without waking up every second.
                         match self.jobs.recv() {
                             Ok(job) => self.waiting.push_back(job),
@@ -192,41 +195,66 @@ impl Thread {
 
     /// Runs what is waiting in one transaction, and answers it.
     fn batch(&mut self) {
-        let mut ran = Vec::with_capacity(self.waiting.len());
-        let lost = self.run_waiting(&mut ran).err();
+        let mut batch = self.next_batch();
+        let mut ran = Vec::with_capacity(batch.len());
+        let lost = self.transaction(&mut batch, &mut ran).err();
         if lost.is_some() && !self.connection.is_autocommit() {
             self.or_log("ROLLBACK");
-        }
-        if let Some(error) = &lost {
-            tracing::error!(%error, operations = ran.len(), "a commit of the metadata failed");
         }
         for job in ran {
             job.answer(lost.as_ref().map(copy));
         }
+        // What did not run, because the transaction had failed before, gets another one.
+        batch.append(&mut self.waiting);
+        self.waiting = batch;
     }
 
-    fn run_waiting(&mut self, ran: &mut Vec<Box<dyn Job>>) -> Result<(), StoreError> {
-        let durability = self.waiting.iter().map(|job| job.durability()).max().unwrap_or(Durability::Disk);
-        let begun = self.begin(durability);
-        if begun.is_err() {
-            ran.extend(self.waiting.drain(..));
+    /// Runs a batch in one transaction. What ran, or will never, is moved over to `ran`; an error
+    /// means that none of that is kept.
+    fn transaction(
+        &mut self,
+        batch: &mut VecDeque<Box<dyn Job>>,
+        ran: &mut Vec<Box<dyn Job>>,
+    ) -> Result<(), StoreError> {
+        let durability = batch.iter().map(|job| job.durability()).max().unwrap_or(Durability::Disk);
+        if let Err(error) = self.begin(durability) {
+            ran.extend(batch.drain(..));
+            return Err(error);
         }
-        begun?;
-        while let Some(job) = self.waiting.pop_front() {
+        // What is alone needs no savepoint. That matters for bulk: inside a savepoint SQLite's
+        // bookkeeping for each statement grows with the pages that were changed before it.
+        let is_alone = batch.len() == 1;
+        while let Some(mut job) = batch.pop_front() {
+            let done = if is_alone { self.run_job(&mut *job) } else { self.run_in_savepoint(&mut *job) };
             ran.push(job);
-            self.statement("SAVEPOINT operation")?;
-            let Some(job) = ran.last_mut() else { break };
-            if let Err(error) = job.run(Sql::inside_transaction(&self.connection)) {
-                if self.connection.is_autocommit() {
-                    // A full disk or the like has made SQLite give up the whole transaction, and
-                    // with it what ran before. What still waits gets a transaction of its own.
-                    return Err(error);
-                }
-                self.statement("ROLLBACK TO operation")?;
-            }
-            self.statement("RELEASE operation")?;
+            done?;
         }
         self.statement("COMMIT")
+    }
+
+    fn run_job(&self, job: &mut dyn Job) -> Result<(), StoreError> {
+        job.run(Sql::inside_transaction(&self.connection))
+    }
+
+    /// An error means that the whole transaction is lost; if only the job failed, that is none.
+    fn run_in_savepoint(&self, job: &mut dyn Job) -> Result<(), StoreError> {
+        self.statement("SAVEPOINT operation")?;
+        if let Err(error) = self.run_job(job) {
+            if self.connection.is_autocommit() {
+                // A full disk or the like has made SQLite give up the transaction.
+                return Err(error);
+            }
+            self.statement("ROLLBACK TO operation")?;
+        }
+        self.statement("RELEASE operation")
+    }
+
+    /// What is waiting, up to where something wants a commit of its own; or that alone.
+    fn next_batch(&mut self) -> VecDeque<Box<dyn Job>> {
+        let is_bulk = |job: &Box<dyn Job>| job.durability() == Durability::Bulk;
+        let end = self.waiting.iter().position(is_bulk).unwrap_or(self.waiting.len()).max(1);
+        let rest = self.waiting.split_off(end);
+        std::mem::replace(&mut self.waiting, rest)
     }
 
     fn begin(&mut self, durability: Durability) -> Result<(), StoreError> {
@@ -234,7 +262,7 @@ impl Thread {
             // With the log, NORMAL means that a commit is written but not synced; it is synced
             // along with the next one that is.
             self.statement(match durability {
-                Durability::Disk => "PRAGMA synchronous = FULL",
+                Durability::Disk | Durability::Bulk => "PRAGMA synchronous = FULL",
                 Durability::Process => "PRAGMA synchronous = NORMAL",
             })?;
             self.durability = durability;
@@ -250,6 +278,12 @@ impl Thread {
     fn or_log(&self, sql: &str) {
         if let Err(error) = self.statement(sql) {
             tracing::error!(%error, sql, "the metadata's writer");
+        }
+    }
+
+    fn give_memory_back(&self) {
+        if let Err(error) = self.connection.execute_batch(LITTLE_CACHE) {
+            tracing::warn!(%error, "the metadata's writer keeps more memory than it needs");
         }
     }
 
