@@ -5,7 +5,7 @@ use clap::Args;
 use super::output::Failure;
 use super::settings::Settings;
 use crate::config::Mistakes;
-use crate::logging;
+use crate::{logging, serve};
 
 /// Run the registry
 #[derive(Args, Debug)]
@@ -39,6 +39,6 @@ impl Serve {
             return Err(Mistakes(vec![exposed]).into());
         }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        Err(Failure::new("this build has no server yet"))
+        serve::serve(config).await.map_err(|error| Failure::new("cannot serve").because(&error))
     }
 }

@@ -15,6 +15,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,36 @@ pub struct Directory {
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+}
+
+/// The path of a Unix socket, short enough for the system.
+#[derive(Debug)]
+pub struct Socket {
+    path: PathBuf,
+    /// What a path through `/proc/self/fd` stands on.
+    _directory: Option<File>,
+}
+
+impl Socket {
+    /// The longest path that the system takes for a socket: `sun_path` has 108 bytes, the last of
+    /// them zero (unix(7)).
+    const MAX_LEN: usize = 107;
+
+    fn in_directory(directory: &Path, name: &str) -> Result<Self, StoreError> {
+        let path = directory.join(name);
+        if path.as_os_str().len() <= Self::MAX_LEN {
+            return Ok(Self { path, _directory: None });
+        }
+        let opened = File::open(directory).map_err(|error| StoreError::io("open", directory, error))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd())).join(name);
+        Ok(Self { path, _directory: Some(opened) })
+    }
+
+    /// The path to bind or to connect to, while this value lives.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Directory {
@@ -135,9 +166,19 @@ impl Directory {
     }
 
     /// Where a running server takes commands.
-    #[must_use]
-    pub fn control_socket(&self) -> PathBuf {
-        self.own.join("control.sock")
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the directory cannot be opened.
+    pub fn control_socket(&self) -> Result<Socket, StoreError> {
+        Socket::in_directory(&self.own, "control.sock")
+    }
+
+    /// Where a command that has the directory to itself talks to its own server.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the directory cannot be opened.
+    pub fn command_socket(&self) -> Result<Socket, StoreError> {
+        Socket::in_directory(&self.own, &format!("command-{}.sock", std::process::id()))
     }
 
     /// Where our own files are: database, lock and uploads.

@@ -1,0 +1,103 @@
+//! One line in the log for each request, when all of its answer was sent or never will be.
+//!
+//! Neither the query nor any header is logged: they may hold secrets.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode, Uri};
+use tracing::Level;
+
+use super::connection::Connection;
+
+/// A request that is being answered, until the answer's body is dropped.
+pub(crate) struct Exchange {
+    connection: Arc<Connection>,
+    /// There is none while nobody wants to read it: then nothing is copied, and no clock is read.
+    line: Option<Box<Line>>,
+}
+
+struct Line {
+    method: Method,
+    uri: Uri,
+    endpoint: &'static str,
+    id: HeaderValue,
+    begun: Instant,
+    status: Option<StatusCode>,
+    sent: u64,
+    expected: u64,
+}
+
+impl Exchange {
+    pub(crate) fn begin(connection: Arc<Connection>, method: &Method, uri: &Uri, id: &HeaderValue) -> Self {
+        connection.begin_exchange();
+        let line = tracing::enabled!(Level::INFO).then(|| {
+            Box::new(Line {
+                method: method.clone(),
+                uri: uri.clone(),
+                endpoint: "none",
+                id: id.clone(),
+                begun: Instant::now(),
+                status: None,
+                sent: 0,
+                expected: 0,
+            })
+        });
+        Self { connection, line }
+    }
+
+    /// What was asked for.
+    pub(crate) fn asked_for(&mut self, endpoint: &'static str) {
+        if let Some(line) = &mut self.line {
+            line.endpoint = endpoint;
+        }
+    }
+
+    /// What it is answered with.
+    pub(crate) fn answered(&mut self, status: StatusCode, length: u64) {
+        if let Some(line) = &mut self.line {
+            line.status = Some(status);
+            line.expected = if line.method == Method::HEAD { 0 } else { length };
+        }
+    }
+
+    /// So many more bytes of the answer were given to the connection.
+    pub(crate) fn sent(&mut self, bytes: u64) {
+        if let Some(line) = &mut self.line {
+            line.sent += bytes;
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.connection.end_exchange();
+        if let Some(line) = &self.line {
+            line.write(&self.connection);
+        }
+    }
+}
+
+impl Line {
+    fn write(&self, connection: &Connection) {
+        let milliseconds = self.begun.elapsed().as_micros() as f64 / 1000.0;
+        let id = self.id.to_str().unwrap_or_default();
+        let message = match self.status {
+            None => "the client left before there was an answer",
+            Some(_) if self.sent < self.expected => "the answer was cut off",
+            Some(_) => "answered",
+        };
+        tracing::info!(
+            method = %self.method,
+            path = self.uri.path(),
+            endpoint = self.endpoint,
+            status = self.status.map_or(0, |status| status.as_u16()),
+            bytes = self.sent,
+            milliseconds,
+            id,
+            remote = %connection.peer(),
+            "{message}",
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! `/api/v1/`: what our own command line asks and `/v2/` cannot say.
+
+pub(super) mod repositories;
+pub(super) mod tags;
+pub mod types;
+pub(super) mod usage;

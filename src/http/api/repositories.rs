@@ -1,0 +1,32 @@
+//! `/api/v1/repositories` and `/api/v1/repositories/<name>`: repositories, listed, looked at and deleted.
+
+use hyper::StatusCode;
+use oci::RepositoryName;
+
+use super::types::{Repositories, Repository};
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::page::PageRequest;
+use crate::http::request::Request;
+use crate::http::response::{self, Response};
+
+pub(crate) async fn list(app: &App, request: &Request) -> Result<Response, Error> {
+    let page = PageRequest::read(request.query(), app.limits.page_entries)?;
+    let found = app.registry.repositories(page.last.as_deref(), page.limit).await?;
+    let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
+    let repositories = found.items.into_iter().map(Repository::from).collect();
+    let mut response = response::json(&Repositories { repositories, more: found.more });
+    let last = last.as_ref().map(RepositoryName::as_str);
+    page.link_next(&mut response, &app.links, "/api/v1/repositories", &[], last);
+    Ok(response)
+}
+
+pub(crate) async fn get(app: &App, repository: &RepositoryName) -> Result<Response, Error> {
+    Ok(response::json(&Repository::from(app.registry.repository(repository).await?)))
+}
+
+/// Deletes a repository with all that it holds.
+pub(crate) async fn delete(app: &App, repository: &RepositoryName) -> Result<Response, Error> {
+    app.registry.delete_repository(repository).await?;
+    Ok(response::status(StatusCode::ACCEPTED))
+}

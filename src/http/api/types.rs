@@ -1,0 +1,114 @@
+//! The JSON of `/api/v1/`, written by the server and read by the command line.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use oci::{Digest, MediaType, RepositoryName, Tag};
+use serde::{Deserialize, Serialize};
+use store::metadata::{RepositoryRecord, TagRecord, Usage as UsageRecord};
+
+/// A page of repositories: `GET /api/v1/repositories?n=&last=`. If there are more, the answer has a `Link`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repositories {
+    /// In the order of their names.
+    pub repositories: Vec<Repository>,
+    /// Whether there are more after these.
+    pub more: bool,
+}
+
+/// A repository: `GET /api/v1/repositories/<name>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repository {
+    /// Its name.
+    pub name: RepositoryName,
+    /// What its images say of themselves, perhaps nothing.
+    pub description: String,
+    /// Number of tags.
+    pub tags: u64,
+    /// Number of manifests.
+    pub manifests: u64,
+    /// Bytes of all distinct blobs and manifests that it holds.
+    pub bytes: u64,
+    /// When something was last pushed to it, in seconds since 1970.
+    pub updated_at: u64,
+}
+
+/// A page of tags: `GET /api/v1/repositories/<name>/_tags?n=&last=&all=true`. If there are more, the answer has a
+/// `Link`. Fallback tags of clients without the referrers API are among them only with `all`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tags {
+    /// The repository.
+    pub name: RepositoryName,
+    /// In the order of their bytes.
+    pub tags: Vec<TagEntry>,
+    /// Whether there are more after these.
+    pub more: bool,
+}
+
+/// A tag and what it points to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagEntry {
+    /// The tag.
+    pub tag: Tag,
+    /// The digest of the manifest that it points to.
+    pub digest: Digest,
+    /// The media type of that manifest.
+    pub media_type: MediaType,
+    /// The size of that manifest alone, in bytes.
+    pub size: u64,
+    /// When it was last pointed somewhere, in seconds since 1970.
+    pub updated_at: u64,
+}
+
+/// Space used by the whole registry: `GET /api/v1/usage`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Number of repositories that hold a manifest.
+    pub repositories: u64,
+    /// Number of distinct blobs and manifests.
+    pub blobs: u64,
+    /// Their bytes, each counted once.
+    pub bytes: u64,
+    /// The part of `bytes` that no repository holds any more.
+    pub unreferenced_bytes: u64,
+}
+
+impl From<RepositoryRecord> for Repository {
+    fn from(record: RepositoryRecord) -> Self {
+        Self {
+            name: record.name,
+            description: record.description,
+            tags: record.tags,
+            manifests: record.manifests,
+            bytes: record.bytes,
+            updated_at: seconds(record.updated_at),
+        }
+    }
+}
+
+impl From<TagRecord> for TagEntry {
+    fn from(record: TagRecord) -> Self {
+        Self {
+            tag: record.tag,
+            digest: record.manifest.digest,
+            media_type: record.manifest.media_type,
+            size: record.manifest.size,
+            updated_at: seconds(record.updated_at),
+        }
+    }
+}
+
+impl From<UsageRecord> for Usage {
+    fn from(record: UsageRecord) -> Self {
+        Self {
+            repositories: record.repositories,
+            blobs: record.blobs,
+            bytes: record.bytes,
+            unreferenced_bytes: record.unreferenced_bytes,
+        }
+    }
+}
+
+/// Seconds since 1970; a clock that was set before that counts as 0.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}

@@ -1,0 +1,106 @@
+//! Validators: the `ETag` of content that has a digest, and requests that depend on it.
+
+use std::fmt::Write;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE};
+use oci::Digest;
+
+use super::response::DOCKER_CONTENT_DIGEST;
+
+/// Content that is named by its digest never changes. Neither `public` nor `private` is said: without, a shared
+/// cache keeps what was asked for without credentials, and nothing else (RFC 9111, section 3.5), which is right.
+pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
+/// What a tag points to may be kept, but must be asked for again each time.
+pub(crate) const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// What answers about content with a digest have in common, also those that do not send it: the digest, the entity
+/// tag made from it, and how long both are good.
+pub(crate) struct Validators {
+    etag: HeaderValue,
+    digest: HeaderValue,
+    cache_control: HeaderValue,
+}
+
+impl Validators {
+    pub(crate) fn new(digest: &Digest, cache_control: HeaderValue) -> Self {
+        // Written once; the digest is a part of the entity tag.
+        let mut quoted = BytesMut::with_capacity(2 + 7 + 128);
+        quoted.put_u8(b'"');
+        // Writing into memory does not fail.
+        let _ = write!(quoted, "{digest}");
+        quoted.put_u8(b'"');
+        let quoted = quoted.freeze();
+        let inner = quoted.slice(1..quoted.len() - 1);
+        let value = |bytes: Bytes| HeaderValue::from_maybe_shared(bytes).expect("a digest is visible ASCII");
+        Self { etag: value(quoted), digest: value(inner), cache_control }
+    }
+
+    /// Whether the client has this content already, as its `If-None-Match` says (RFC 9110, section 13.1.2).
+    pub(crate) fn are_known(&self, request: &HeaderMap) -> bool {
+        request.get_all(IF_NONE_MATCH).iter().any(|known| {
+            let known = known.as_bytes();
+            known == b"*"
+                || known.split(|byte| *byte == b',').any(|tag| {
+                    let tag = tag.trim_ascii();
+                    // The comparison is the weak one.
+                    tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes()
+                })
+        })
+    }
+
+    /// Whether a range that the client asks for is one of this content: it has no `If-Range`, or one that names this
+    /// content. A date names nothing here, since no answer has a `Last-Modified`.
+    pub(crate) fn allow_range(&self, request: &HeaderMap) -> bool {
+        // The comparison is the strong one.
+        request.get(IF_RANGE).is_none_or(|tag| *tag == self.etag)
+    }
+
+    pub(crate) fn write(self, headers: &mut HeaderMap) {
+        headers.insert(DOCKER_CONTENT_DIGEST, self.digest);
+        headers.insert(ETAG, self.etag);
+        headers.insert(CACHE_CONTROL, self.cache_control);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderName;
+    use oci::Algorithm;
+
+    use super::*;
+
+    fn validators() -> Validators {
+        Validators::new(&Algorithm::Sha256.digest(b"x"), IMMUTABLE)
+    }
+
+    fn request(name: HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_client_knows_what_it_names() {
+        let digest = Algorithm::Sha256.digest(b"x");
+        for known in [
+            format!("\"{digest}\""),
+            format!("W/\"{digest}\""),
+            "*".to_owned(),
+            format!("\"other\", W/\"weak\" ,\"{digest}\""),
+        ] {
+            assert!(validators().are_known(&request(IF_NONE_MATCH, &known)), "{known}");
+        }
+        for unknown in [format!("{digest}"), "\"other\"".to_owned(), String::new(), "\"*\"".to_owned()] {
+            assert!(!validators().are_known(&request(IF_NONE_MATCH, &unknown)), "{unknown}");
+        }
+        assert!(!validators().are_known(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_range_needs_the_very_same_content() {
+        let digest = Algorithm::Sha256.digest(b"x");
+        assert!(validators().allow_range(&HeaderMap::new()));
+        assert!(validators().allow_range(&request(IF_RANGE, &format!("\"{digest}\""))));
+        assert!(!validators().allow_range(&request(IF_RANGE, &format!("W/\"{digest}\""))));
+        assert!(!validators().allow_range(&request(IF_RANGE, "Wed, 21 Oct 2015 07:28:00 GMT")));
+    }
+}

@@ -1,0 +1,334 @@
+//! A connection: what is known of it, and the time limits on the bytes that pass through it.
+//!
+//! Three waits are bounded here, because only here can be seen which of them it is:
+//! - between two requests, `idle_timeout`;
+//! - from the first byte of a request to the end of its head, `header_timeout`, however slowly bytes drip in;
+//! - for the client to take the next byte of an answer, `write_timeout`.
+//!
+//! (The wait for the next byte of a request's body is bounded where bodies are received, since it can be answered.)
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::patience::Patience;
+use crate::config::Limits;
+
+/// A client that is still sending when it was answered gets so long to read the answer.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Peer {
+    /// A client over TCP.
+    Tcp(SocketAddr),
+    /// A command on this machine, over the control socket.
+    Control,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Control => f.write_str("control"),
+        }
+    }
+}
+
+/// What the parts that serve a connection tell each other.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    peer: Peer,
+    /// How many requests have begun.
+    exchanges: AtomicU64,
+    /// Whether a request is being answered.
+    answering: AtomicBool,
+    /// Whether the last request has a body that was not received to its end.
+    receiving: AtomicBool,
+}
+
+impl Connection {
+    pub(crate) fn new(peer: Peer) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            exchanges: AtomicU64::new(0),
+            answering: AtomicBool::new(false),
+            receiving: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    pub(crate) fn begin_exchange(&self) {
+        self.answering.store(true, Ordering::Relaxed);
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_exchange(&self) {
+        self.answering.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes whether there is a body that is not received to its end.
+    pub(crate) fn set_receiving(&self, receiving: bool) {
+        self.receiving.store(receiving, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.receiving.load(Ordering::Relaxed)
+    }
+}
+
+/// The bytes of a connection, under the time limits.
+pub(crate) struct Watched<S> {
+    stream: S,
+    connection: Arc<Connection>,
+    idle: Patience,
+    head: Patience,
+    write: Patience,
+    /// Which request the wait for a head is for: the number of those before it, and whether it has begun.
+    waiting_for: Option<(u64, bool)>,
+    writing: bool,
+    closing: Option<Patience>,
+}
+
+impl<S> Watched<S> {
+    pub(crate) fn new(stream: S, connection: Arc<Connection>, limits: &Limits) -> Self {
+        Self {
+            stream,
+            connection,
+            idle: Patience::new(limits.idle_timeout),
+            head: Patience::new(limits.header_timeout),
+            write: Patience::new(limits.write_timeout),
+            waiting_for: None,
+            writing: false,
+            closing: None,
+        }
+    }
+
+    /// Whether a wait to read is one for the head of a request, and then whether that has begun to arrive.
+    fn waiting_for_head(&mut self) -> Option<bool> {
+        if self.connection.answering.load(Ordering::Relaxed) {
+            self.waiting_for = None;
+            return None;
+        }
+        let exchanges = self.connection.exchanges.load(Ordering::Relaxed);
+        match self.waiting_for {
+            Some((before, begun)) if before == exchanges => Some(begun),
+            _ => {
+                self.waiting_for = Some((exchanges, false));
+                self.idle.progress();
+                self.head.progress();
+                Some(false)
+            }
+        }
+    }
+
+    /// The outcome of a write, under its time limit.
+    fn written<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            if self.writing {
+                self.writing = false;
+                // The end of a long answer may still be on its way when the next request is waited for.
+                self.idle.progress();
+            }
+            self.write.progress();
+            return outcome;
+        }
+        self.writing = true;
+        ready!(self.write.poll_exhausted(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let Some(begun) = this.waiting_for_head() else { return read };
+        if read.is_ready() {
+            if buf.filled().len() > before
+                && let Some((_, begun)) = &mut this.waiting_for
+            {
+                *begun = true;
+            }
+            return read;
+        }
+        if begun {
+            ready!(this.head.poll_exhausted(cx));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the head of a request does not come",
+            )));
+        }
+        if this.writing {
+            return Poll::Pending;
+        }
+        ready!(this.idle.poll_exhausted(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request comes")))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.written(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.written(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    /// Ends our side, and then, if the client was not done sending, lets it finish for a while. Closing at once
+    /// would reset the connection, and a reset takes the answer from a client that has not read it yet: it would
+    /// see a broken connection where there was an error with a reason.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.closing.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            let exchanges = this.connection.exchanges.load(Ordering::Relaxed);
+            let mid_head = this.waiting_for == Some((exchanges, true));
+            if !mid_head && !this.connection.is_receiving() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let patience = this.closing.get_or_insert_with(|| Patience::new(LINGER));
+        // The limit is on the whole of it: whatever comes is thrown away and is no progress.
+        if patience.poll_exhausted(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut discarded = [std::mem::MaybeUninit::uninit(); 8192];
+        loop {
+            let mut buf = ReadBuf::uninit(&mut discarded);
+            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            idle_timeout: Duration::from_secs(75),
+            header_timeout: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(60),
+            ..Limits::default()
+        }
+    }
+
+    fn watched() -> (Watched<DuplexStream>, Arc<Connection>, DuplexStream) {
+        let (ours, theirs) = duplex(64);
+        let connection = Connection::new(Peer::Control);
+        (Watched::new(ours, connection.clone(), &limits()), connection, theirs)
+    }
+
+    async fn seconds_until_refused(stream: &mut Watched<DuplexStream>) -> u64 {
+        let start = Instant::now();
+        while stream.read_u8().await.is_ok() {}
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_requests_ends_after_the_idle_time() {
+        let (mut stream, connection, mut client) = watched();
+        assert_eq!(seconds_until_refused(&mut stream).await, 75);
+        // The same after a request.
+        client.write_all(b"x").await.unwrap();
+        stream.read_u8().await.unwrap();
+        connection.begin_exchange();
+        connection.end_exchange();
+        assert_eq!(seconds_until_refused(&mut stream).await, 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_in_ends_after_the_head_time() {
+        let (mut stream, _connection, mut client) = watched();
+        let drip = tokio::spawn(async move {
+            while client.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let seconds = seconds_until_refused(&mut stream).await;
+        assert!((15..=16).contains(&seconds), "{seconds}");
+        drip.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_a_request_is_answered_reading_has_no_limit() {
+        let (mut stream, connection, _client) = watched();
+        connection.begin_exchange();
+        let waited = tokio::time::timeout(Duration::from_secs(3600), stream.read_u8()).await;
+        assert!(waited.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_left() {
+        let (mut stream, connection, mut client) = watched();
+        connection.begin_exchange();
+        let start = Instant::now();
+        let reader = tokio::spawn(async move {
+            let mut buffer = [0; 64];
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(50)).await;
+                client.read_exact(&mut buffer).await.unwrap();
+            }
+            client
+        });
+        let error = stream.write_all(&[0; 1024]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed().as_secs(), 150 + 60);
+        drop(reader.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_waits_for_a_client_that_still_sends() {
+        let (mut stream, connection, mut client) = watched();
+        connection.begin_exchange();
+        connection.set_receiving(true);
+        connection.end_exchange();
+        let sender = tokio::spawn(async move {
+            client.write_all(&[0; 1024]).await.unwrap();
+            client
+        });
+        let start = Instant::now();
+        stream.shutdown().await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), LINGER.as_secs(), "it does not wait for ever either");
+        drop(sender.await.unwrap());
+        let (mut stream, _connection, _client) = watched();
+        let start = Instant::now();
+        stream.shutdown().await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 0);
+    }
+}

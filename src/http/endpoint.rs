@@ -1,0 +1,380 @@
+//! Endpoints: what the path of a request asks for, parsed once.
+//!
+//! A repository name may have any number of components, and some of them may be spelt like the words of the
+//! protocol (`a/manifests/b`, `blobs/uploads`). Below `/v2/` the words stand behind the name, so a path is read
+//! from its right-hand end, where no name can be. Everything that follows (handler, methods, log label) is asked
+//! of the [`Endpoint`], never of the path again.
+
+use std::borrow::Cow;
+
+use hyper::Method;
+use oci::digest::DigestError;
+use oci::name::NameError;
+use oci::reference::ReferenceError;
+use oci::tag::TagError;
+use oci::{Digest, RepositoryName, TagOrDigest};
+use percent_encoding::percent_decode_str;
+use uuid::Uuid;
+
+/// What a path asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `/`: what this is, for people.
+    Root,
+    /// `/healthz`: whether the process answers.
+    Health,
+    /// `/readyz`: whether the store behind it answers.
+    Ready,
+    /// `/v1/_ping` and `/_ping`: what engines ask before they search.
+    Ping,
+    /// `/v1/search`.
+    Search,
+    /// `/v2/`: whether this is a registry.
+    Base,
+    /// `/v2/_catalog`: all repositories.
+    Catalog,
+    /// `/v2/<name>/tags/list`.
+    Tags(RepositoryName),
+    /// `/v2/<name>/manifests/<tag-or-digest>`.
+    Manifest(RepositoryName, TagOrDigest),
+    /// `/v2/<name>/blobs/<digest>`.
+    Blob(RepositoryName, Digest),
+    /// `/v2/<name>/blobs/uploads/`: where uploads begin.
+    Uploads(RepositoryName),
+    /// `/v2/<name>/blobs/uploads/<uuid>`: one upload.
+    Upload(RepositoryName, Uuid),
+    /// `/v2/<name>/referrers/<digest>`.
+    Referrers(RepositoryName, Digest),
+    /// `/api/v1/repositories`.
+    ApiRepositories,
+    /// `/api/v1/repositories/<name>`.
+    ApiRepository(RepositoryName),
+    /// `/api/v1/repositories/<name>/_tags`. No component of a name begins with an underscore.
+    ApiTags(RepositoryName),
+    /// `/api/v1/usage`.
+    ApiUsage,
+}
+
+/// Why a path asks for nothing that there could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Misread {
+    /// No endpoint has such a path.
+    #[error("there is nothing at this path")]
+    NoSuchPath,
+    /// The percent-encoding does not stand for text.
+    #[error("the path is not UTF-8")]
+    Encoding,
+    /// What stands where the repository's name should is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// What stands where a digest should is none.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// What stands where a tag or a digest should is neither.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// What stands where the name of an upload should was never made by this registry.
+    #[error("there is no such upload")]
+    Upload,
+}
+
+impl From<ReferenceError> for Misread {
+    fn from(error: ReferenceError) -> Self {
+        match error {
+            ReferenceError::Digest(error) => Self::Digest(error),
+            ReferenceError::Tag(error) => Self::Tag(error),
+            // No other comes of reading a tag or a digest.
+            _ => Self::NoSuchPath,
+        }
+    }
+}
+
+impl Endpoint {
+    /// Reads a path as it stands in the request line. Percent-encoding is decoded here, once, and what comes out is
+    /// judged as it is, so that no spelling gets around the rules for names.
+    pub(crate) fn parse(path: &str) -> Result<Self, Misread> {
+        if !path.contains('%') {
+            return Self::parse_decoded(path);
+        }
+        let decoded: Cow<'_, str> = percent_decode_str(path).decode_utf8().map_err(|_| Misread::Encoding)?;
+        Self::parse_decoded(&decoded)
+    }
+
+    fn parse_decoded(path: &str) -> Result<Self, Misread> {
+        if let Some(rest) = path.strip_prefix("/v2/") {
+            return Self::parse_v2(rest);
+        }
+        if let Some(rest) = path.strip_prefix("/api/v1/") {
+            return Self::parse_api(rest);
+        }
+        match path {
+            "/" => Ok(Self::Root),
+            "/v2" => Ok(Self::Base),
+            "/v1/_ping" | "/_ping" => Ok(Self::Ping),
+            "/v1/search" => Ok(Self::Search),
+            "/healthz" => Ok(Self::Health),
+            "/readyz" => Ok(Self::Ready),
+            _ => Err(Misread::NoSuchPath),
+        }
+    }
+
+    fn parse_v2(rest: &str) -> Result<Self, Misread> {
+        match rest {
+            "" => return Ok(Self::Base),
+            "_catalog" => return Ok(Self::Catalog),
+            _ => {}
+        }
+        if let Some(name) = rest.strip_suffix("/tags/list") {
+            return Ok(Self::Tags(name.parse()?));
+        }
+        if let Some(name) = rest.strip_suffix('/').unwrap_or(rest).strip_suffix("/blobs/uploads") {
+            return Ok(Self::Uploads(name.parse()?));
+        }
+        let (before, last) = rest.rsplit_once('/').ok_or(Misread::NoSuchPath)?;
+        if let Some(name) = before.strip_suffix("/manifests") {
+            return Ok(Self::Manifest(name.parse()?, last.parse()?));
+        }
+        if let Some(name) = before.strip_suffix("/blobs/uploads") {
+            return Ok(Self::Upload(name.parse()?, parse_upload(last)?));
+        }
+        if let Some(name) = before.strip_suffix("/blobs") {
+            return Ok(Self::Blob(name.parse()?, last.parse()?));
+        }
+        if let Some(name) = before.strip_suffix("/referrers") {
+            return Ok(Self::Referrers(name.parse()?, last.parse()?));
+        }
+        Err(Misread::NoSuchPath)
+    }
+
+    fn parse_api(rest: &str) -> Result<Self, Misread> {
+        match rest {
+            "repositories" => return Ok(Self::ApiRepositories),
+            "usage" => return Ok(Self::ApiUsage),
+            _ => {}
+        }
+        let name = rest.strip_prefix("repositories/").ok_or(Misread::NoSuchPath)?;
+        match name.strip_suffix("/_tags") {
+            Some(name) => Ok(Self::ApiTags(name.parse()?)),
+            None => Ok(Self::ApiRepository(name.parse()?)),
+        }
+    }
+
+    /// What logs call it: one word, whatever the repository.
+    pub(crate) const fn label(&self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Health => "health",
+            Self::Ready => "ready",
+            Self::Ping => "ping",
+            Self::Search => "search",
+            Self::Base => "base",
+            Self::Catalog => "catalog",
+            Self::Tags(..) => "tags",
+            Self::Manifest(..) => "manifest",
+            Self::Blob(..) => "blob",
+            Self::Uploads(..) => "uploads",
+            Self::Upload(..) => "upload",
+            Self::Referrers(..) => "referrers",
+            Self::ApiRepositories => "api_repositories",
+            Self::ApiRepository(..) => "api_repository",
+            Self::ApiTags(..) => "api_tags",
+            Self::ApiUsage => "api_usage",
+        }
+    }
+
+    /// The methods that it takes: what the `Allow` header of a 405 says.
+    pub(crate) const fn methods(&self) -> &'static [Method] {
+        const READ: &[Method] = &[Method::GET, Method::HEAD];
+        match self {
+            Self::Root
+            | Self::Health
+            | Self::Ready
+            | Self::Ping
+            | Self::Search
+            | Self::Base
+            | Self::Catalog
+            | Self::Tags(..)
+            | Self::Referrers(..)
+            | Self::ApiRepositories
+            | Self::ApiTags(..)
+            | Self::ApiUsage => READ,
+            Self::Manifest(..) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
+            Self::Blob(..) | Self::ApiRepository(..) => &[Method::GET, Method::HEAD, Method::DELETE],
+            Self::Uploads(..) => &[Method::POST],
+            Self::Upload(..) => &[Method::GET, Method::HEAD, Method::PATCH, Method::PUT, Method::DELETE],
+        }
+    }
+}
+
+/// The name of an upload in the one spelling that this registry gives out.
+fn parse_upload(text: &str) -> Result<Uuid, Misread> {
+    let id: Uuid = text.parse().map_err(|_| Misread::Upload)?;
+    let canonical = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
+    if canonical { Ok(id) } else { Err(Misread::Upload) }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::Algorithm;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(text: &str) -> RepositoryName {
+        text.parse().unwrap()
+    }
+
+    fn digest() -> Digest {
+        Algorithm::Sha256.digest(b"content")
+    }
+
+    #[test]
+    fn every_endpoint_has_its_path() {
+        let id = Uuid::new_v4();
+        let tag = TagOrDigest::Tag("14.04".parse().unwrap());
+        let (ubuntu, digest) = (name("official/ubuntu"), digest());
+        for (path, endpoint) in [
+            ("/".to_owned(), Endpoint::Root),
+            ("/healthz".to_owned(), Endpoint::Health),
+            ("/readyz".to_owned(), Endpoint::Ready),
+            ("/_ping".to_owned(), Endpoint::Ping),
+            ("/v1/_ping".to_owned(), Endpoint::Ping),
+            ("/v1/search".to_owned(), Endpoint::Search),
+            ("/v2".to_owned(), Endpoint::Base),
+            ("/v2/".to_owned(), Endpoint::Base),
+            ("/v2/_catalog".to_owned(), Endpoint::Catalog),
+            ("/v2/official/ubuntu/tags/list".to_owned(), Endpoint::Tags(ubuntu.clone())),
+            ("/v2/official/ubuntu/manifests/14.04".to_owned(), Endpoint::Manifest(ubuntu.clone(), tag)),
+            (
+                format!("/v2/official/ubuntu/manifests/{digest}"),
+                Endpoint::Manifest(ubuntu.clone(), TagOrDigest::Digest(digest)),
+            ),
+            (format!("/v2/official/ubuntu/blobs/{digest}"), Endpoint::Blob(ubuntu.clone(), digest)),
+            ("/v2/official/ubuntu/blobs/uploads/".to_owned(), Endpoint::Uploads(ubuntu.clone())),
+            ("/v2/official/ubuntu/blobs/uploads".to_owned(), Endpoint::Uploads(ubuntu.clone())),
+            (format!("/v2/official/ubuntu/blobs/uploads/{id}"), Endpoint::Upload(ubuntu.clone(), id)),
+            (format!("/v2/official/ubuntu/referrers/{digest}"), Endpoint::Referrers(ubuntu.clone(), digest)),
+            ("/api/v1/repositories".to_owned(), Endpoint::ApiRepositories),
+            ("/api/v1/repositories/official/ubuntu".to_owned(), Endpoint::ApiRepository(ubuntu.clone())),
+            ("/api/v1/repositories/official/ubuntu/_tags".to_owned(), Endpoint::ApiTags(ubuntu)),
+            ("/api/v1/usage".to_owned(), Endpoint::ApiUsage),
+        ] {
+            assert_eq!(Endpoint::parse(&path), Ok(endpoint), "{path}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_protocol_may_stand_in_a_name() {
+        for repository in [
+            "manifests",
+            "blobs",
+            "uploads",
+            "tags",
+            "list",
+            "referrers",
+            "a/manifests/b",
+            "blobs/uploads",
+            "a/blobs/uploads",
+            "tags/list",
+            "a/tags/list",
+            "referrers/manifests",
+            "v2",
+            "manifests/manifests",
+        ] {
+            let id = Uuid::new_v4();
+            let digest = digest();
+            let named = name(repository);
+            let parse = |rest: &str| Endpoint::parse(&format!("/v2/{repository}/{rest}"));
+            assert_eq!(parse("tags/list"), Ok(Endpoint::Tags(named.clone())));
+            let latest = TagOrDigest::Tag(oci::Tag::latest());
+            assert_eq!(parse("manifests/latest"), Ok(Endpoint::Manifest(named.clone(), latest)));
+            let list = TagOrDigest::Tag("list".parse().unwrap());
+            assert_eq!(parse("manifests/list"), Ok(Endpoint::Manifest(named.clone(), list)));
+            assert_eq!(parse(&format!("blobs/{digest}")), Ok(Endpoint::Blob(named.clone(), digest)));
+            assert_eq!(parse("blobs/uploads/"), Ok(Endpoint::Uploads(named.clone())));
+            assert_eq!(parse(&format!("blobs/uploads/{id}")), Ok(Endpoint::Upload(named.clone(), id)));
+            assert_eq!(parse(&format!("referrers/{digest}")), Ok(Endpoint::Referrers(named, digest)));
+        }
+    }
+
+    #[test]
+    fn percent_encoding_is_decoded_once() {
+        let ubuntu = name("official/ubuntu");
+        let parse = Endpoint::parse;
+        assert_eq!(parse("/v2/official%2Fubuntu/tags/list"), Ok(Endpoint::Tags(ubuntu)));
+        let encoded = digest().to_string().replace(':', "%3A");
+        assert_eq!(parse(&format!("/v2/a/blobs/{encoded}")), Ok(Endpoint::Blob(name("a"), digest())));
+        assert_eq!(parse("/v2/a%252Fb/tags/list"), Err(Misread::Name(NameError::Malformed)));
+        assert_eq!(parse("/v2/%ff%fe/tags/list"), Err(Misread::Encoding));
+        assert_eq!(parse("/v2/a%00/tags/list"), Err(Misread::Name(NameError::Malformed)));
+        assert_eq!(parse("/v2/a%zz/tags/list"), Err(Misread::Name(NameError::Malformed)));
+    }
+
+    #[test]
+    fn what_is_no_name_digest_tag_or_upload_is_refused_as_such() {
+        let malformed = Err(Misread::Name(NameError::Malformed));
+        for name in
+            ["..", "../..", "a/..", ".", "A", "a//b", "/a", "a/", "-a", "a_", "a b", "a%2e%2e%2fb", "%2e%2e"]
+        {
+            assert_eq!(Endpoint::parse(&format!("/v2/{name}/manifests/latest")), malformed, "{name}");
+        }
+        assert_eq!(Endpoint::parse("/v2//tags/list"), Err(Misread::Name(NameError::Empty)));
+        let long = "a".repeat(256);
+        assert_eq!(Endpoint::parse(&format!("/v2/{long}/tags/list")), Err(Misread::Name(NameError::TooLong)));
+        let blob = |digest: &str| Endpoint::parse(&format!("/v2/a/blobs/{digest}"));
+        assert_eq!(blob("sha256:abc"), Err(Misread::Digest(DigestError::WrongLength)));
+        assert_eq!(blob("md5:abc"), Err(Misread::Digest(DigestError::UnsupportedAlgorithm)));
+        assert_eq!(blob(".."), Err(Misread::Digest(DigestError::Malformed)));
+        let upper = digest().to_string().to_uppercase().replace("SHA", "sha");
+        assert_eq!(blob(&upper), Err(Misread::Digest(DigestError::NotLowerHex)));
+        assert_eq!(Endpoint::parse("/v2/a/manifests/.x"), Err(Misread::Tag(TagError)));
+        let id = Uuid::new_v4();
+        for text in
+            [id.simple().to_string(), id.to_string().to_uppercase(), id.urn().to_string(), "1".to_owned()]
+        {
+            if text != id.to_string() {
+                assert_eq!(
+                    Endpoint::parse(&format!("/v2/a/blobs/uploads/{text}")),
+                    Err(Misread::Upload),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn other_paths_are_nothing() {
+        for path in [
+            "",
+            "*",
+            "//",
+            "/v2/a",
+            "/v2/tags/list",
+            "/v2/manifests/latest",
+            "/v1/",
+            "/v3/",
+            "/v2x",
+            "/api/v1/",
+            "/api/v2/usage",
+            "/api/v1/repositoriesx",
+            "/v2/a/manifest/b",
+            "/healthz/",
+            "/v2/_catalog/",
+        ] {
+            assert_eq!(Endpoint::parse(path), Err(Misread::NoSuchPath), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_read_or_refused(path in ".{0,80}") {
+            let _ = Endpoint::parse(&path);
+        }
+
+        #[test]
+        fn a_name_comes_out_as_it_went_in(repository in "[a-z0-9]{1,8}(/(blobs|uploads|manifests|tags|list|[a-z0-9]{1,4})){0,4}") {
+            let parsed = Endpoint::parse(&format!("/v2/{repository}/tags/list"));
+            prop_assert_eq!(parsed, Ok(Endpoint::Tags(repository.parse().unwrap())));
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Errors: which status, code and JSON each of them becomes. This is the one place that decides so.
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, CONNECTION, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION, RANGE};
+use oci::digest::DigestError;
+use oci::tag::TagError;
+use oci::{ErrorCode, ManifestError};
+use registry::ReceiveError;
+use serde::Serialize;
+use serde_json::{Value, json};
+use store::StoreError;
+
+use super::endpoint::{Endpoint, Misread};
+use super::links::Links;
+use super::response::{self, DOCKER_UPLOAD_UUID, Response};
+use super::v2::uploads::upload_range;
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The registry refused it, or could not do it.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// The path asks for nothing that there could be.
+    #[error(transparent)]
+    Path(#[from] Misread),
+    /// The endpoint does not take this method.
+    #[error("this method means nothing here")]
+    Method,
+    /// A parameter of the query is malformed.
+    #[error("the parameter `{parameter}` must be {expected}")]
+    BadParameter {
+        /// Its name.
+        parameter: &'static str,
+        /// What it should have been.
+        expected: &'static str,
+    },
+    /// A parameter of the query should be a digest, or an algorithm of one.
+    #[error("the parameter `{parameter}` is no digest that can be used here: {error}")]
+    BadDigest {
+        /// Its name.
+        parameter: &'static str,
+        /// What is wrong with it.
+        error: DigestError,
+    },
+    /// A `tag` parameter is no tag.
+    #[error("the parameter `tag`: {0}")]
+    BadTag(TagError),
+    /// An upload was to be finished without saying which digest it has.
+    #[error("the parameter `digest` is missing: the digest of the whole blob")]
+    DigestMissing,
+    /// The `Content-Range` of a chunk is malformed.
+    #[error("the Content-Range of a chunk is written <first>-<last>, such as 0-1023")]
+    BadContentRange,
+    /// The `Content-Type` of a manifest is none.
+    #[error("the Content-Type is not the media type of a manifest")]
+    BadContentType,
+    /// The store does not answer.
+    #[error("the store does not answer")]
+    NotReady(#[source] registry::Error),
+    /// No part of the content is within the range that was asked for.
+    #[error("the content has {size} bytes, and none of them lies in the range")]
+    RangeNotSatisfiable {
+        /// The size of the content.
+        size: u64,
+    },
+}
+
+/// The codes of the protocol are for what clients do wrong. These are for the rest.
+const INTERNAL: &str = "UNKNOWN";
+const UNAVAILABLE: &str = "UNAVAILABLE";
+const FULL: &str = "INSUFFICIENT_STORAGE";
+
+#[derive(Serialize)]
+struct Errors {
+    errors: Vec<Item>,
+}
+
+#[derive(Serialize)]
+struct Item {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Value>,
+}
+
+impl Error {
+    /// The status and the code.
+    fn classify(&self) -> (StatusCode, &'static str) {
+        let (status, code) = match self {
+            Self::Registry(error) => return classify_registry(error),
+            Self::Path(misread) => match misread {
+                Misread::NoSuchPath => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
+                Misread::Encoding | Misread::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
+                Misread::Digest(_) => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
+                Misread::Tag(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+                Misread::Upload => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
+            },
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
+            Self::BadParameter { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
+            Self::BadDigest { .. } | Self::DigestMissing => {
+                (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid)
+            }
+            Self::BadTag(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+            Self::NotReady(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+            Self::BadContentRange => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
+            Self::BadContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid),
+            Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::Unsupported),
+        };
+        (status, code.as_str())
+    }
+
+    /// The answer. `endpoint` is what was asked for, if it could be read; `id` names the request in the log.
+    pub(crate) fn into_response(
+        self,
+        endpoint: Option<&Endpoint>,
+        links: &Links,
+        id: &HeaderValue,
+    ) -> Response {
+        let (status, code) = self.classify();
+        let message =
+            if status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::SERVICE_UNAVAILABLE {
+                let id = id.to_str().unwrap_or_default();
+                tracing::error!(id, error = %self, causes = %causes(&self), "a request failed");
+                // What broke is the operator's to know: it may name paths and queries.
+                format!("the registry could not do this; its log has the reason under the request id {id}")
+            } else {
+                self.to_string()
+            };
+        let errors = match &self {
+            Self::Registry(registry::Error::PartsMissing { repository, missing }) => missing
+                .iter()
+                .map(|digest| Item {
+                    code,
+                    message: format!(
+                        "the manifest refers to {digest}, which is not in {repository}: push it first"
+                    ),
+                    detail: Some(json!({ "digest": digest })),
+                })
+                .collect(),
+            _ => vec![Item { code, message, detail: self.detail() }],
+        };
+        let mut response = response::json(&Errors { errors });
+        *response.status_mut() = status;
+        for (name, value) in self.headers(endpoint, links) {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    /// What a program can read of the reason.
+    fn detail(&self) -> Option<Value> {
+        use registry::Error as E;
+        let Self::Registry(error) = self else { return None };
+        match error {
+            E::NameUnknown(name) => Some(json!({ "name": name })),
+            E::ManifestUnknown { repository, target } => {
+                Some(json!({ "name": repository, "reference": target.to_string() }))
+            }
+            E::BlobUnknown { repository, digest } => Some(json!({ "name": repository, "digest": digest })),
+            E::DigestMismatch { expected, actual } => Some(json!({ "expected": expected, "actual": actual })),
+            E::ManifestTooLarge { limit } => Some(json!({ "limit": limit })),
+            E::BlobTooLarge { limit } => Some(json!({ "limit": limit })),
+            E::ChunkLength { expected, actual } => Some(json!({ "expected": expected, "actual": actual })),
+            E::OutOfOrder { offset, .. } => Some(json!({ "offset": offset })),
+            _ => None,
+        }
+    }
+
+    /// Headers with which a client can do better.
+    fn headers(&self, endpoint: Option<&Endpoint>, links: &Links) -> Vec<(HeaderName, HeaderValue)> {
+        match (self, endpoint) {
+            (Self::Method, Some(endpoint)) => vec![(ALLOW, allow(endpoint, false))],
+            (Self::Registry(registry::Error::DeleteDisabled), Some(endpoint)) => {
+                vec![(ALLOW, allow(endpoint, true))]
+            }
+            (Self::RangeNotSatisfiable { size }, _) => {
+                vec![(CONTENT_RANGE, value(format!("bytes */{size}")))]
+            }
+            // Where the upload ends and where it goes on, so that the client need not ask.
+            (
+                Self::Registry(registry::Error::OutOfOrder { id, offset }),
+                Some(Endpoint::Upload(repository, _)),
+            ) => vec![
+                (LOCATION, links.upload(repository, *id)),
+                (RANGE, upload_range(*offset)),
+                (DOCKER_UPLOAD_UUID, value(id.to_string())),
+            ],
+            (Self::Registry(registry::Error::Receive(_)), _) => {
+                vec![(CONNECTION, HeaderValue::from_static("close"))]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The status and the code of what the registry refused.
+fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
+    use registry::Error as E;
+    let (status, code) = match error {
+        E::NameUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
+        E::ManifestUnknown { .. } => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
+        E::BlobUnknown { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
+        E::UploadUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
+        E::UploadBusy(_) => (StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
+        E::ManifestInvalid(ManifestError::UnsupportedMediaType(_)) => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid)
+        }
+        E::ManifestInvalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+        E::PartsMissing { .. } => (StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown),
+        E::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ManifestInvalid),
+        E::BlobTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BlobUploadInvalid),
+        E::DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
+        E::OutOfOrder { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
+        E::ChunkLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
+        // Whatever was announced, this is not as long.
+        E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
+        E::Receive(ReceiveError::Idle(_)) => (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid),
+        E::DeleteDisabled => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
+        E::Full => return (StatusCode::INSUFFICIENT_STORAGE, FULL),
+        E::Store(StoreError::Closed) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+        E::Store(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
+    };
+    (status, code.as_str())
+}
+
+/// The `Allow` header of an endpoint; without DELETE where the operator switched that off.
+fn allow(endpoint: &Endpoint, no_delete: bool) -> HeaderValue {
+    let methods: Vec<&str> = endpoint
+        .methods()
+        .iter()
+        .filter(|method| !(no_delete && **method == hyper::Method::DELETE))
+        .map(hyper::Method::as_str)
+        .collect();
+    value(methods.join(", "))
+}
+
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("methods, numbers and UUIDs are visible ASCII")
+}
+
+/// The causes of an error below its own text, outermost first.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut causes = String::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if !causes.is_empty() {
+            causes.push_str(": ");
+        }
+        causes.push_str(&error.to_string());
+        cause = error.source();
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use oci::{Algorithm, RepositoryName};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn name() -> RepositoryName {
+        "team/app".parse().unwrap()
+    }
+
+    async fn answer(error: impl Into<Error>, endpoint: Option<&Endpoint>) -> (u16, Value, hyper::HeaderMap) {
+        let response =
+            error.into().into_response(endpoint, &Links::new(""), &HeaderValue::from_static("id7"));
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (head.status.as_u16(), serde_json::from_slice(&bytes).unwrap(), head.headers)
+    }
+
+    #[tokio::test]
+    async fn every_missing_part_is_an_error_of_its_own() {
+        let missing = vec![Algorithm::Sha256.digest(b"a"), Algorithm::Sha512.digest(b"b")];
+        let error = registry::Error::PartsMissing { repository: name(), missing: missing.clone() };
+        let (status, body, _) = answer(error, None).await;
+        assert_eq!(status, 400);
+        let errors = body["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), 2);
+        for (error, digest) in errors.iter().zip(missing) {
+            assert_eq!(error["code"], "MANIFEST_BLOB_UNKNOWN");
+            assert_eq!(error["detail"]["digest"], digest.to_string());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_broke_inside_is_not_told() {
+        let error = registry::Error::Store(StoreError::Damaged("/secret/path".to_owned()));
+        let (status, body, _) = answer(error, None).await;
+        assert_eq!(status, 500);
+        let text = body.to_string();
+        assert!(!text.contains("secret") && text.contains("id7"), "{text}");
+        let (status, ..) = answer(registry::Error::Store(StoreError::Closed), None).await;
+        assert_eq!(status, 503);
+        let (status, ..) = answer(registry::Error::Full, None).await;
+        assert_eq!(status, 507);
+    }
+
+    #[tokio::test]
+    async fn a_chunk_out_of_order_hears_where_to_go_on() {
+        let id = Uuid::new_v4();
+        let endpoint = Endpoint::Upload(name(), id);
+        let (status, _, headers) =
+            answer(registry::Error::OutOfOrder { id, offset: 1000 }, Some(&endpoint)).await;
+        assert_eq!(status, 416);
+        assert_eq!(headers[LOCATION], format!("/v2/team/app/blobs/uploads/{id}").as_str());
+        assert_eq!(headers[RANGE], "0-999");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_method_hears_the_right_ones() {
+        let (status, body, headers) = answer(Error::Method, Some(&Endpoint::Uploads(name()))).await;
+        assert_eq!((status, &headers[ALLOW]), (405, &HeaderValue::from_static("POST")));
+        assert_eq!(body["errors"][0]["code"], "UNSUPPORTED");
+        let blob = Endpoint::Blob(name(), Algorithm::Sha256.digest(b""));
+        let (status, _, headers) = answer(registry::Error::DeleteDisabled, Some(&blob)).await;
+        assert_eq!((status, &headers[ALLOW]), (405, &HeaderValue::from_static("GET, HEAD")));
+    }
+
+    #[tokio::test]
+    async fn a_range_beyond_the_end_hears_the_size() {
+        let (status, _, headers) = answer(Error::RangeNotSatisfiable { size: 10 }, None).await;
+        assert_eq!((status, &headers[CONTENT_RANGE]), (416, &HeaderValue::from_static("bytes */10")));
+    }
+}

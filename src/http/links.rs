@@ -1,0 +1,65 @@
+//! Addresses of this registry, as `Location` and `Link` headers give them.
+
+use std::fmt;
+
+use hyper::header::HeaderValue;
+use oci::{Digest, RepositoryName};
+use uuid::Uuid;
+
+/// Makes addresses. They are relative (they begin with a slash) unless the operator says by which address clients
+/// reach the registry: what a proxy calls us cannot be known here, and a guess sends clients to the wrong place.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    base: String,
+}
+
+impl Links {
+    /// Addresses below `base`, or relative ones if it is empty.
+    pub(crate) fn new(base: &str) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned() }
+    }
+
+    /// The address of a path of ours.
+    pub(crate) fn absolute(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub(crate) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> HeaderValue {
+        self.header(format_args!("/v2/{repository}/blobs/{digest}"))
+    }
+
+    pub(crate) fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> HeaderValue {
+        self.header(format_args!("/v2/{repository}/manifests/{digest}"))
+    }
+
+    pub(crate) fn upload(&self, repository: &RepositoryName, id: Uuid) -> HeaderValue {
+        self.header(format_args!("/v2/{repository}/blobs/uploads/{id}"))
+    }
+
+    fn header(&self, path: fmt::Arguments<'_>) -> HeaderValue {
+        let address = format!("{}{path}", self.base);
+        HeaderValue::try_from(address)
+            .expect("names, digests and UUIDs are visible ASCII, and so is a checked URL")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::Algorithm;
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_relative_unless_told_otherwise() {
+        let (name, digest) = ("a/b".parse().unwrap(), Algorithm::Sha256.digest(b""));
+        let relative = Links::new("");
+        assert_eq!(relative.blob(&name, &digest), format!("/v2/a/b/blobs/{digest}").as_str());
+        let absolute = Links::new("https://example.com/registry/");
+        assert_eq!(
+            absolute.manifest(&name, &digest),
+            format!("https://example.com/registry/v2/a/b/manifests/{digest}").as_str()
+        );
+        let id = Uuid::new_v4();
+        assert_eq!(relative.upload(&name, id), format!("/v2/a/b/blobs/uploads/{id}").as_str());
+    }
+}

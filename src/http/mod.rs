@@ -1,0 +1,33 @@
+//! HTTP: how the registry is spoken to. A file per endpoint, below the directory of its API.
+//!
+//! - [`server`] listens, bounds and closes connections; `connection` keeps their time limits.
+//! - `service` takes a request to its answer; `endpoint` reads the path, `dispatch` chooses the handler.
+//! - `v2`, `v1`, `api`, `health`, `root`: the handlers. They take what they need from the request, ask the
+//!   registry, and answer.
+//! - `error` alone decides which status and JSON an error becomes.
+//! - `query`, `page`, `range`, `conditional`, `receive`: what requests say. `body`, `response`, `links`: answers.
+
+mod access_log;
+pub mod api;
+mod app;
+mod body;
+mod conditional;
+mod connection;
+mod dispatch;
+mod endpoint;
+mod error;
+mod health;
+mod links;
+mod page;
+mod patience;
+mod query;
+mod range;
+mod receive;
+mod request;
+mod request_id;
+mod response;
+mod root;
+pub mod server;
+mod service;
+mod v1;
+mod v2;

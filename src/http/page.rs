@@ -1,0 +1,88 @@
+//! Pages of lists: `n`, `last`, and the `Link` to the next page.
+
+use std::borrow::Cow;
+
+use hyper::header::{HeaderValue, LINK};
+
+use super::error::Error;
+use super::links::Links;
+use super::query::Query;
+use super::response::Response;
+
+/// Which page of a list a client wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PageRequest<'a> {
+    /// How many entries it may have; 0 asks for none.
+    pub(crate) limit: usize,
+    /// The entry after which it begins.
+    pub(crate) last: Option<Cow<'a, str>>,
+}
+
+impl<'a> PageRequest<'a> {
+    /// Reads `n` and `last`. However many entries are asked for, a page has no more than `most`: what is allocated
+    /// for an answer is never the client's choice.
+    pub(crate) fn read(query: Query<'a>, most: usize) -> Result<Self, Error> {
+        let limit = query.number("n")?.map_or(most, |n| n.min(most));
+        Ok(Self { limit, last: query.get_filled("last") })
+    }
+
+    /// Adds the `Link` to the page after this one, if there is one. A page of no entries has none: it would be
+    /// the same again.
+    pub(crate) fn link_next(
+        &self,
+        response: &mut Response,
+        links: &Links,
+        path: &str,
+        filters: &[(&str, &str)],
+        last: Option<&str>,
+    ) {
+        let (Some(last), true) = (last, self.limit > 0) else { return };
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(filters)
+            .append_pair("n", &self.limit.to_string())
+            .append_pair("last", last)
+            .finish();
+        let link = format!("<{}?{query}>; rel=\"next\"", links.absolute(path));
+        if let Ok(link) = HeaderValue::try_from(link) {
+            response.headers_mut().insert(LINK, link);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::response;
+
+    fn read(query: &str) -> PageRequest<'_> {
+        PageRequest::read(Query::new(Some(query)), 1000).unwrap()
+    }
+
+    #[test]
+    fn a_page_is_never_larger_than_allowed() {
+        assert_eq!(read(""), PageRequest { limit: 1000, last: None });
+        assert_eq!(read("n=5&last=x"), PageRequest { limit: 5, last: Some("x".into()) });
+        assert_eq!(read("n=0").limit, 0);
+        assert_eq!(read("n=1000000000000000000000000").limit, 1000);
+        assert_eq!(read("last=").last, None);
+        assert!(PageRequest::read(Query::new(Some("n=-1")), 1000).is_err());
+    }
+
+    #[test]
+    fn the_next_page_is_linked_with_everything_encoded() {
+        let linked = |query: &str, base: &str, last: Option<&str>| {
+            let mut response = response::empty();
+            let filters = [("artifactType", "application/x+json")];
+            read(query).link_next(&mut response, &Links::new(base), "/v2/a/tags/list", &filters, last);
+            response.headers().get(LINK).map(|link| link.to_str().unwrap().to_owned())
+        };
+        assert_eq!(
+            linked("n=2", "", Some("a&b c")).as_deref(),
+            Some("</v2/a/tags/list?artifactType=application%2Fx%2Bjson&n=2&last=a%26b+c>; rel=\"next\"")
+        );
+        let absolute = linked("n=2", "https://registry.example.com", Some("b")).unwrap();
+        assert!(absolute.starts_with("<https://registry.example.com/v2/a/tags/list?"), "{absolute}");
+        assert_eq!(linked("n=2", "", None), None);
+        assert_eq!(linked("n=0", "", Some("b")), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! The query of a URL: `?digest=…&tag=…`.
+
+use std::borrow::Cow;
+
+use oci::Digest;
+
+use super::error::Error;
+
+/// The query of a request's URL, read on demand: few endpoints have parameters, and those few.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    pub(crate) fn new(query: Option<&'a str>) -> Self {
+        Self(query.unwrap_or_default())
+    }
+
+    /// The first value of a parameter.
+    pub(crate) fn get(self, name: &str) -> Option<Cow<'a, str>> {
+        self.all(name).next()
+    }
+
+    /// The first value of a parameter, if it is not empty.
+    pub(crate) fn get_filled(self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// Every value of a parameter, in order.
+    pub(crate) fn all<'n>(self, name: &'n str) -> impl Iterator<Item = Cow<'a, str>> + use<'a, 'n> {
+        form_urlencoded::parse(self.0.as_bytes()).filter(move |(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// A parameter that is a digest.
+    pub(crate) fn digest(self, name: &'static str) -> Result<Option<Digest>, Error> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        value.parse().map(Some).map_err(|error| Error::BadDigest { parameter: name, error })
+    }
+
+    /// A parameter that is a whole number, which counts as the largest there is if it is larger than that.
+    pub(crate) fn number(self, name: &'static str) -> Result<Option<usize>, Error> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Error::BadParameter { parameter: name, expected: "a whole number, such as 100" });
+        }
+        Ok(Some(value.parse().unwrap_or(usize::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_once() {
+        let query = Query::new(Some("tag=a&tag=b%26c&q=two+words&empty=&n=%31&twice=%2541"));
+        assert_eq!(query.all("tag").collect::<Vec<_>>(), ["a", "b&c"]);
+        assert_eq!(query.get("q").as_deref(), Some("two words"));
+        assert_eq!(query.get("empty").as_deref(), Some(""));
+        assert_eq!(query.get_filled("empty"), None);
+        assert_eq!(query.get("missing"), None);
+        assert_eq!(query.get("twice").as_deref(), Some("%41"));
+        assert_eq!(Query::new(None).get("n"), None);
+    }
+
+    #[test]
+    fn a_number_has_digits_only() {
+        let number = |query| Query::new(Some(query)).number("n");
+        assert_eq!(number("n=100").unwrap(), Some(100));
+        assert_eq!(number("n=0").unwrap(), Some(0));
+        assert_eq!(number("m=1").unwrap(), None);
+        assert_eq!(number("n=99999999999999999999999999").unwrap(), Some(usize::MAX));
+        for bad in ["n=", "n=-1", "n=%2B1", "n=1.5", "n=0x10", "n=abc", "n=1 ", "n=%ff"] {
+            assert!(number(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Bodies of requests, as they come in.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use http_body::Body;
+use hyper::body::Incoming;
+use registry::ReceiveError;
+
+use super::connection::Connection;
+use super::patience::Patience;
+
+/// The body of a request. Nothing of it is gathered here: who polls it decides how much is in memory.
+pub(crate) struct Receiving {
+    body: Incoming,
+    connection: Arc<Connection>,
+    patience: Patience,
+    limit: Duration,
+}
+
+/// A body that was to be held in memory is larger than it may be.
+pub(crate) struct TooLarge;
+
+impl Receiving {
+    pub(crate) fn new(body: Incoming, connection: Arc<Connection>, limit: Duration) -> Self {
+        connection.set_receiving(!body.is_end_stream());
+        Self { body, connection, patience: Patience::new(limit), limit }
+    }
+
+    /// How long the body is, if the head of the request says so.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// The whole body, if it has no more than `most` bytes. One that is said or found to be larger is not read
+    /// to its end.
+    pub(crate) async fn whole(mut self, most: usize) -> Result<Result<Bytes, TooLarge>, ReceiveError> {
+        let announced = self.announced();
+        if announced.is_some_and(|length| length > most as u64) {
+            return Ok(Err(TooLarge));
+        }
+        // What a client announces is not believed before it comes: memory is taken as bytes arrive.
+        let mut gathered = BytesMut::new();
+        while let Some(piece) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
+            let piece = piece?;
+            if gathered.len() + piece.len() > most {
+                return Ok(Err(TooLarge));
+            }
+            gathered.extend_from_slice(&piece);
+        }
+        Ok(Ok(gathered.freeze()))
+    }
+}
+
+impl Stream for Receiving {
+    type Item = Result<Bytes, ReceiveError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.patience.progress();
+                    if let Ok(piece) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(piece)));
+                    }
+                    // Trailers, which mean nothing here.
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    // There is nothing left to be received, and nobody to wait for.
+                    this.connection.set_receiving(false);
+                    return Poll::Ready(Some(Err(ReceiveError::Torn(error.to_string()))));
+                }
+                Poll::Ready(None) => {
+                    this.connection.set_receiving(false);
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    std::task::ready!(this.patience.poll_exhausted(cx));
+                    return Poll::Ready(Some(Err(ReceiveError::Idle(this.limit.as_secs()))));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Answers, and the headers that have no name in the `http` crate.
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use oci::Digest;
+use serde::Serialize;
+
+use super::body::Body;
+
+/// An answer.
+pub(crate) type Response = hyper::Response<Body>;
+
+pub(crate) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(crate) const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+pub(crate) const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+pub(crate) const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+pub(crate) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+pub(crate) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// 200 and nothing else.
+pub(crate) fn empty() -> Response {
+    Response::new(Body::default())
+}
+
+/// A status and nothing else.
+pub(crate) fn status(status: StatusCode) -> Response {
+    let mut response = empty();
+    *response.status_mut() = status;
+    response
+}
+
+/// 200 with text for people.
+pub(crate) fn text(text: String) -> Response {
+    content(TEXT, text)
+}
+
+/// 200 with JSON.
+pub(crate) fn json(value: &impl Serialize) -> Response {
+    json_as(JSON, value)
+}
+
+/// 200 with JSON of a media type of its own.
+pub(crate) fn json_as(media_type: HeaderValue, value: &impl Serialize) -> Response {
+    content(media_type, serde_json::to_vec(value).expect("our own types have string keys and no custom code"))
+}
+
+fn content(media_type: HeaderValue, bytes: impl Into<bytes::Bytes>) -> Response {
+    let mut response = Response::new(Body::full(bytes));
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response
+}
+
+/// A digest as the value of a header.
+pub(crate) fn digest_value(digest: &Digest) -> HeaderValue {
+    HeaderValue::try_from(digest.to_string()).expect("a digest is visible ASCII")
+}

@@ -1,0 +1,70 @@
+//! `/v1/search?q=…&n=…&page=…`: what `docker search` and `podman search` ask.
+
+use serde::Serialize;
+use store::metadata::{Hit, SearchPage};
+
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::request::Request;
+use crate::http::response::{self, Response};
+
+/// What engines ask for when the user does not say.
+const DEFAULT_SIZE: usize = 25;
+/// More are not shown at once, as on Docker Hub.
+const MAX_SIZE: usize = 100;
+
+#[derive(Serialize)]
+struct Results<'a> {
+    query: &'a str,
+    num_results: u64,
+    num_pages: u64,
+    page: usize,
+    page_size: usize,
+    results: Vec<Found>,
+}
+
+/// A repository, in the words of Docker Hub. Stars, official and automated images are things of the Hub; engines
+/// want to see the fields.
+#[derive(Serialize)]
+struct Found {
+    name: String,
+    description: String,
+    star_count: u64,
+    is_official: bool,
+    is_automated: bool,
+}
+
+impl From<Hit> for Found {
+    fn from(hit: Hit) -> Self {
+        Self {
+            name: hit.name.as_str().to_owned(),
+            description: hit.description,
+            star_count: 0,
+            is_official: false,
+            is_automated: false,
+        }
+    }
+}
+
+pub(crate) async fn get(app: &App, request: &Request) -> Result<Response, Error> {
+    let query = request.query();
+    let page_size = match query.number("n")? {
+        Some(0) => return Err(Error::BadParameter { parameter: "n", expected: "at least 1" }),
+        size => size.unwrap_or(DEFAULT_SIZE).min(MAX_SIZE),
+    };
+    let page = match query.number("page")? {
+        Some(0) => return Err(Error::BadParameter { parameter: "page", expected: "at least 1" }),
+        page => page.unwrap_or(1),
+    };
+    let wanted = query.get("q").unwrap_or_default();
+    let offset = (page - 1).saturating_mul(page_size);
+    let SearchPage { total, hits } = app.registry.search(&wanted, offset, page_size).await?;
+    Ok(response::json(&Results {
+        query: &wanted,
+        num_results: total,
+        num_pages: total.div_ceil(page_size as u64),
+        page,
+        page_size,
+        results: hits.into_iter().map(Found::from).collect(),
+    }))
+}

@@ -1,0 +1,83 @@
+//! `/v2/<name>/blobs/<digest>`: blobs, pulled and deleted. They come in by uploads.
+
+use std::ops::Range;
+
+use hyper::StatusCode;
+use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use oci::{Digest, RepositoryName};
+use store::StoreError;
+
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::conditional::{IMMUTABLE, Validators};
+use crate::http::error::Error;
+use crate::http::range::{Ranged, parse_range};
+use crate::http::request::Request;
+use crate::http::response::{self, Response};
+
+const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+
+/// GET and HEAD. HEAD opens no file.
+pub(crate) async fn get(
+    app: &App,
+    request: &Request,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Response, Error> {
+    let size = app.registry.blob_size(repository, digest).await?;
+    let validators = Validators::new(digest, IMMUTABLE);
+    if validators.are_known(&request.headers) {
+        let mut response = response::status(StatusCode::NOT_MODIFIED);
+        validators.write(response.headers_mut());
+        return Ok(response);
+    }
+    // A range is a matter of GET alone (RFC 9110, section 14.2).
+    let range = if request.is_head() || !validators.allow_range(&request.headers) {
+        Ranged::Whole
+    } else {
+        request.header(RANGE).map_or(Ranged::Whole, |range| parse_range(range, size))
+    };
+    let (status, part) = match range {
+        Ranged::Whole => (StatusCode::OK, 0..size),
+        Ranged::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Ranged::Unsatisfiable => return Err(Error::RangeNotSatisfiable { size }),
+    };
+    let body = if request.is_head() {
+        Body::default()
+    } else {
+        let blob = app.registry.open_blob(repository, digest).await?;
+        if blob.size != size {
+            let damage = format!("blob {digest} of {repository} has {} bytes, not {size}", blob.size);
+            return Err(registry::Error::from(StoreError::Damaged(damage)).into());
+        }
+        Body::blob(blob.read(part.clone()))
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(10);
+    headers.insert(CONTENT_TYPE, OCTET_STREAM);
+    headers.insert(ACCEPT_RANGES, BYTES);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+    if status == StatusCode::PARTIAL_CONTENT {
+        headers.insert(CONTENT_RANGE, content_range(&part, size));
+    }
+    validators.write(headers);
+    Ok(response)
+}
+
+/// DELETE: from this repository, and only from there.
+pub(crate) async fn delete(
+    app: &App,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Response, Error> {
+    app.registry.delete_blob(repository, digest).await?;
+    Ok(response::status(StatusCode::ACCEPTED))
+}
+
+fn content_range(part: &Range<u64>, size: u64) -> HeaderValue {
+    let range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
+    HeaderValue::try_from(range).expect("numbers are visible ASCII")
+}

@@ -1,0 +1,30 @@
+//! `/v2/<name>/tags/list`: the tags of a repository, page by page (distribution-spec, "Listing Tags").
+
+use oci::{RepositoryName, Tag};
+use serde::Serialize;
+
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::page::PageRequest;
+use crate::http::request::Request;
+use crate::http::response::{self, Response};
+
+#[derive(Serialize)]
+struct TagList<'a> {
+    name: &'a RepositoryName,
+    tags: Vec<Tag>,
+}
+
+pub(crate) async fn get(
+    app: &App,
+    request: &Request,
+    repository: &RepositoryName,
+) -> Result<Response, Error> {
+    let page = PageRequest::read(request.query(), app.limits.page_entries)?;
+    let found = app.registry.tags(repository, page.last.as_deref(), page.limit).await?;
+    let last = found.items.last().filter(|_| found.more).cloned();
+    let mut response = response::json(&TagList { name: repository, tags: found.items });
+    let path = format!("/v2/{repository}/tags/list");
+    page.link_next(&mut response, &app.links, &path, &[], last.as_ref().map(Tag::as_str));
+    Ok(response)
+}

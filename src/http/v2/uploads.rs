@@ -1,0 +1,138 @@
+//! `/v2/<name>/blobs/uploads/` and what is below it: blobs on their way in (distribution-spec, "Pushing blobs").
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_RANGE, HeaderValue, LOCATION, RANGE};
+use oci::{Algorithm, Digest, RepositoryName};
+use registry::uploads::{ChunkRange, UploadStatus};
+use uuid::Uuid;
+
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::range::parse_chunk_range;
+use crate::http::request::Request;
+use crate::http::response::{self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Response, digest_value};
+
+/// POST: mounts a blob of another repository, takes in a whole blob, or begins an upload.
+pub(crate) async fn post(
+    app: &App,
+    request: Request,
+    repository: &RepositoryName,
+) -> Result<Response, Error> {
+    let query = request.query();
+    let mount = query.digest("mount")?;
+    if let Some(digest) = mount {
+        // What is no name can be no repository either: the blob is not there, and is uploaded instead.
+        let from = query.get_filled("from").map(|from| from.parse::<RepositoryName>()).transpose();
+        if let Ok(from) = from
+            && app.registry.mount_blob(repository, &digest, from.as_ref()).await?.is_some()
+        {
+            return Ok(created(app, repository, &digest));
+        }
+    } else if let Some(digest) = query.digest("digest")? {
+        check_announced(app, &request, None)?;
+        app.registry.upload_blob(repository, digest, request.body).await?;
+        return Ok(created(app, repository, &digest));
+    }
+    let algorithm = match query.get("digest-algorithm") {
+        Some(name) => {
+            name.parse().map_err(|error| Error::BadDigest { parameter: "digest-algorithm", error })?
+        }
+        // What could not be mounted will be uploaded, and then it is hashed only once.
+        None => mount.map_or(Algorithm::Sha256, |digest| digest.algorithm()),
+    };
+    let upload = app.registry.begin_upload(repository, algorithm).await?;
+    Ok(accepted(app, repository, upload))
+}
+
+/// GET and HEAD: how far the upload came.
+pub(crate) async fn get(app: &App, repository: &RepositoryName, id: Uuid) -> Result<Response, Error> {
+    let upload = app.registry.upload_status(repository, id).await?;
+    let mut response = accepted(app, repository, upload);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// PATCH: takes in a chunk, or whatever comes.
+pub(crate) async fn patch(
+    app: &App,
+    request: Request,
+    repository: &RepositoryName,
+    id: Uuid,
+) -> Result<Response, Error> {
+    let range = chunk_range(&request)?;
+    check_announced(app, &request, range)?;
+    let upload = app.registry.append_upload(repository, id, range, request.body).await?;
+    Ok(accepted(app, repository, upload))
+}
+
+/// PUT: takes in the rest, if there is any, and ends the upload.
+pub(crate) async fn put(
+    app: &App,
+    request: Request,
+    repository: &RepositoryName,
+    id: Uuid,
+) -> Result<Response, Error> {
+    let digest = request.query().digest("digest")?.ok_or(Error::DigestMissing)?;
+    let range = chunk_range(&request)?;
+    check_announced(app, &request, range)?;
+    app.registry.finish_upload(repository, id, range, digest, request.body).await?;
+    Ok(created(app, repository, &digest))
+}
+
+/// DELETE: forgets the upload.
+pub(crate) async fn delete(app: &App, repository: &RepositoryName, id: Uuid) -> Result<Response, Error> {
+    app.registry.cancel_upload(repository, id).await?;
+    Ok(response::status(StatusCode::NO_CONTENT))
+}
+
+/// Where an upload is and how far it came.
+fn accepted(app: &App, repository: &RepositoryName, upload: UploadStatus) -> Response {
+    let mut response = response::status(StatusCode::ACCEPTED);
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, app.links.upload(repository, upload.id));
+    headers.insert(RANGE, upload_range(upload.offset));
+    let id = HeaderValue::try_from(upload.id.to_string()).expect("a UUID is visible ASCII");
+    headers.insert(DOCKER_UPLOAD_UUID, id);
+    response
+}
+
+/// Where the blob is now.
+fn created(app: &App, repository: &RepositoryName, digest: &Digest) -> Response {
+    let mut response = response::status(StatusCode::CREATED);
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, app.links.blob(repository, digest));
+    headers.insert(DOCKER_CONTENT_DIGEST, digest_value(digest));
+    response
+}
+
+/// The bytes that an upload has, both ends inclusive. The header cannot say that there are none; `0-0` is what
+/// distribution answers then, and what clients know.
+pub(crate) fn upload_range(offset: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("0-{}", offset.saturating_sub(1))).expect("numbers are visible ASCII")
+}
+
+fn chunk_range(request: &Request) -> Result<Option<ChunkRange>, Error> {
+    request
+        .header(CONTENT_RANGE)
+        .map(|range| parse_chunk_range(range).ok_or(Error::BadContentRange))
+        .transpose()
+}
+
+/// Refuses, before a byte of it is received, a body whose announced length cannot be right.
+fn check_announced(app: &App, request: &Request, range: Option<ChunkRange>) -> Result<(), registry::Error> {
+    let Some(announced) = request.body.announced() else { return Ok(()) };
+    let mut first = 0;
+    if let Some(range) = range {
+        first = range.first;
+        let expected = range.last - range.first + 1;
+        if expected != announced {
+            return Err(registry::Error::ChunkLength { expected, actual: announced });
+        }
+    }
+    match app.registry.policy().blob_bytes {
+        Some(limit) if announced > limit.saturating_sub(first) => {
+            Err(registry::Error::BlobTooLarge { limit })
+        }
+        _ => Ok(()),
+    }
+}
