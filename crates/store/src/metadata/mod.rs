@@ -36,7 +36,7 @@ pub use types::*;
 
 use crate::StoreError;
 use readers::Readers;
-use sql::{LITTLE_CACHE, Sql};
+use sql::{LITTLE_CACHE, Sql, keep_plans};
 use writer::{Durability, Writer};
 
 /// Prepared statements kept by the writer; more than there are kinds of statements.
@@ -60,6 +60,7 @@ impl Metadata {
     /// # Errors
     /// [`StoreError::Directory`] if the file is no database of ours, or one of a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        do_not_count_memory();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -80,7 +81,7 @@ impl Metadata {
         if forgotten > 0 {
             tracing::info!(uploads = forgotten, "forgot uploads from before the machine was started");
         }
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        keep_plans(&connection, STATEMENTS)?;
         let inner =
             Inner { readers: Readers::new(path.to_owned()), writer: Writer::start(connection)?, boot };
         Ok(Self { inner: Arc::new(inner) })
@@ -114,4 +115,18 @@ impl Metadata {
     fn boot(&self) -> String {
         self.inner.boot.clone()
     }
+}
+
+/// SQLite counts the memory that it uses, under a lock that all connections share and nobody here
+/// asks about. Without that, reads at the same time do not wait for each other.
+fn do_not_count_memory() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: it takes one int for this option. Calls at the same time as others would be
+        // unsound; `Once` excludes that among ours, and a process that has opened a database
+        // elsewhere gets SQLITE_MISUSE, which changes nothing.
+        let _ = unsafe {
+            rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_MEMSTATUS, 0 as std::ffi::c_int)
+        };
+    });
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use super::schema::unreadable;
-use super::sql::Sql;
+use super::sql::{Sql, keep_plans};
 use super::writer::lock;
 use crate::StoreError;
 
@@ -79,7 +79,7 @@ impl Readers {
             "PRAGMA mmap_size = 2147418112; PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY; \
              PRAGMA busy_timeout = 5000",
         )?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        keep_plans(&connection, STATEMENTS)?;
         Ok(connection)
     }
 

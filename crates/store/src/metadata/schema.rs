@@ -107,7 +107,7 @@ CREATE TABLE tags (
     PRIMARY KEY (repository, name),
     FOREIGN KEY (repository, blob) REFERENCES manifests (repository, blob) ON DELETE CASCADE
 ) WITHOUT ROWID;
-CREATE INDEX tags_listed ON tags (repository, name) WHERE hidden = 0;
+CREATE INDEX tags_listed ON tags (repository, hidden, name);
 CREATE INDEX tags_by_blob ON tags (repository, blob);
 
 -- Uploads on their way. They name their repository rather than point to it: an upload alone makes
@@ -141,7 +141,7 @@ CREATE TABLE search_words (
     UNIQUE (field, word)
 );
 
--- … every ending of it …
+-- … every ending of it but the word itself …
 CREATE TABLE search_suffixes (
     field  INTEGER NOT NULL,
     suffix TEXT NOT NULL,

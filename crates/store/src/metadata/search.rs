@@ -3,8 +3,8 @@
 //! The index is plain tables, the same for every database, and every lookup is a range of keys:
 //!
 //! - `search_words` has each distinct word once for each [`Field`] in which it occurs;
-//! - `search_suffixes` has every ending of every word, so that the repositories with `bunt` in
-//!   `ubuntu` are found at the endings that begin with `bunt`;
+//! - `search_suffixes` has every ending of every word but the word itself, so that the
+//!   repositories with `bunt` in `ubuntu` are found at the endings that begin with `bunt`;
 //! - `search_postings` has the repositories of a word, those with short names first.
 //!
 //! A search takes matches from the best tier downwards until it has [`SEARCH_WINDOW`] of them. So
@@ -22,6 +22,9 @@ use crate::StoreError;
 /// A query of several words looks at no more repositories than this to see whether the other
 /// words match too. It matters only where each of its words is in more repositories than this.
 const CANDIDATES: usize = 1_000;
+
+/// A word that is in fewer than this is rare enough not to look for a rarer one.
+const FEW: usize = 100;
 
 /// Letters of a word that are indexed; what follows is compared, but does not find.
 const WORD: usize = 64;
@@ -57,9 +60,9 @@ impl Metadata {
     /// Repositories that hold a manifest and match `query`, best first, from the one at `offset`.
     ///
     /// A repository matches if every word of the query is in its name or description, as a word or
-    /// a part of one, in whatever case. In order: the name itself, the last component of the name,
-    /// a word of the name, the beginning of a word of the name, anywhere in the name, anywhere in
-    /// the description. Among equals the shorter name comes first, then the older repository.
+    /// a part of one, in whatever case. In order: the query is the name, it is the last component
+    /// of the name, a word of the name, the beginning of a word of the name, anywhere in the name,
+    /// anywhere in the description. Among equals the shorter name comes first, then the older repository.
     /// Without any word in it, an empty query finds every repository, in the order of their names.
     pub async fn search(&self, query: &str, offset: usize, limit: usize) -> Result<SearchPage, StoreError> {
         if query.trim().is_empty() {
@@ -107,28 +110,30 @@ impl Query {
         self.words.len() == 1 && self.words[0] == self.text && indexed(&self.text) == self.text
     }
 
-    /// How well a repository matches, 0 best; `None` if it does not.
-    fn tier(&self, name: &str, description: &str) -> Option<u8> {
-        let in_name = self.words.iter().all(|word| name.contains(word.as_str()));
-        if !in_name {
+    /// How well a repository matches, beside those whose name or last component is the query
+    /// itself; `None` if it does not.
+    fn tier(&self, name: &str, description: &str) -> Option<Tier> {
+        let missing = |word: &&String| !name.contains(word.as_str());
+        if self.words.iter().any(|word| missing(&word)) {
             let description = description.to_lowercase();
-            let matches = self
-                .words
-                .iter()
-                .all(|word| name.contains(word.as_str()) || description.contains(word.as_str()));
-            return matches.then_some(4);
+            let matches = self.words.iter().filter(missing).all(|word| description.contains(word.as_str()));
+            return matches.then_some(Tier::Description);
         }
         let begins_word = |at: usize| !name[..at].ends_with(|letter: char| letter.is_ascii_alphanumeric());
-        Some(if name == self.text {
-            0
-        } else if name.rsplit('/').next() == Some(self.text.as_str()) {
-            1
-        } else if name.match_indices(&self.text).any(|(at, _)| begins_word(at)) {
-            2
-        } else {
-            3
-        })
+        let begins = name.match_indices(&self.text).any(|(at, _)| begins_word(at));
+        Some(if begins { Tier::Beginning } else { Tier::Name })
     }
+}
+
+/// What is looked for by comparing, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tier {
+    /// The query stands in the name, and a word begins with it.
+    Beginning,
+    /// All words are in the name.
+    Name,
+    /// All words are in the name or the description.
+    Description,
 }
 
 /// The words of a text in lower case.
@@ -177,33 +182,38 @@ fn one_word(sql: Sql<'_>, word: &str, found: &mut Found) -> Result<(), StoreErro
     let _ = found.take(named(sql, word)?)
         && found.take(exactly(sql, Field::LastComponent, word)?)
         && found.take(exactly(sql, Field::Name, word)?)
-        && found.take(beginning(sql, word)?)
-        && found.take(containing(sql, Field::Name, word, 2 * SEARCH_WINDOW)?)
-        && found.take(containing(sql, Field::Description, word, 2 * SEARCH_WINDOW)?);
+        && found.take(beginning(sql, Field::Name, word)?)
+        && found.take(containing(sql, Field::Name, word)?)
+        && found.take(beginning(sql, Field::Description, word)?)
+        && found.take(containing(sql, Field::Description, word)?);
     Ok(())
 }
 
 fn several_words(sql: Sql<'_>, query: &Query, found: &mut Found) -> Result<(), StoreError> {
     found.take(named(sql, &query.text)?);
     found.take(exactly(sql, Field::LastComponent, &query.text)?);
-    let mut rarest: Option<Vec<Candidate>> = None;
-    for word in query.words.iter().take(TRIED) {
-        let mut candidates = containing(sql, Field::Name, indexed(word), CANDIDATES)?;
-        let room = CANDIDATES.saturating_sub(candidates.len());
-        candidates.extend(containing(sql, Field::Description, indexed(word), room)?);
-        if rarest.as_ref().is_none_or(|rarest| candidates.len() < rarest.len()) {
-            rarest = Some(candidates);
+    let mut rarest = None;
+    for word in query.words.iter().take(TRIED).map(|word| indexed(word)) {
+        let count = frequency(sql, word)?;
+        if rarest.is_none_or(|(least, _)| count < least) {
+            rarest = Some((count, word));
+        }
+        if count < FEW {
+            break;
         }
     }
-    let mut tiers: [Vec<Candidate>; 5] = Default::default();
+    let Some((_, rarest)) = rarest else { return Ok(()) };
+    let mut tiers: [Vec<Candidate>; 3] = Default::default();
     let mut seen = HashSet::new();
-    for candidate in rarest.unwrap_or_default() {
-        if seen.insert(candidate.repository)
-            && let Some(hit) = hit(sql, candidate.repository)?
-            && let Some(tier) = query.tier(hit.name.as_str(), &hit.description)
-        {
-            tiers[usize::from(tier)].push(candidate);
-        }
+    for field in [Field::Name, Field::Description] {
+        let room = CANDIDATES.saturating_sub(seen.len());
+        compare(sql, field, rarest, room, |candidate, name, description| {
+            if seen.insert(candidate.repository)
+                && let Some(tier) = query.tier(name, description)
+            {
+                tiers[tier as usize].push(candidate);
+            }
+        })?;
     }
     for tier in tiers {
         found.take(tier);
@@ -230,24 +240,70 @@ fn exactly(sql: Sql<'_>, field: Field, word: &str) -> Result<Vec<Candidate>, Sto
     )
 }
 
-/// Those with a word in their name that begins with `beginning`.
-fn beginning(sql: Sql<'_>, beginning: &str) -> Result<Vec<Candidate>, StoreError> {
+/// Those with a word in a field that begins with `beginning`.
+fn beginning(sql: Sql<'_>, field: Field, beginning: &str) -> Result<Vec<Candidate>, StoreError> {
     sql.all(
         "SELECT p.length, p.repository FROM search_words w JOIN search_postings p ON p.word = w.id
-         WHERE w.field = ?1 AND w.word > ?2 AND w.word < ?3 ORDER BY w.word, p.length, p.repository LIMIT ?4",
-        params![Field::Name.number(), beginning, end(beginning), columns::limit_in(2 * SEARCH_WINDOW)],
+         WHERE w.field = ?1 AND w.word >= ?2 AND w.word < ?3
+         ORDER BY w.word, p.length, p.repository LIMIT ?4",
+        params![field.number(), beginning, end(beginning), columns::limit_in(SEARCH_WINDOW)],
         candidate,
     )
 }
 
-/// Those with a word in a field that contains `part`.
-fn containing(sql: Sql<'_>, field: Field, part: &str, limit: usize) -> Result<Vec<Candidate>, StoreError> {
+/// Those with a word in a field that contains `part` after its beginning.
+fn containing(sql: Sql<'_>, field: Field, part: &str) -> Result<Vec<Candidate>, StoreError> {
     sql.all(
         "SELECT p.length, p.repository FROM search_suffixes s JOIN search_postings p ON p.word = s.word
          WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3
          ORDER BY s.suffix, s.word, p.length, p.repository LIMIT ?4",
-        params![field.number(), part, end(part), columns::limit_in(limit)],
+        params![field.number(), part, end(part), columns::limit_in(SEARCH_WINDOW)],
         candidate,
+    )
+}
+
+/// In how many names and descriptions a part of a word is, as far as [`CANDIDATES`].
+fn frequency(sql: Sql<'_>, part: &str) -> Result<usize, StoreError> {
+    let mut frequency = 0;
+    for field in [Field::Name, Field::Description] {
+        let counted = sql.first(
+            "SELECT COUNT(*) FROM (
+                SELECT p.repository FROM search_words w JOIN search_postings p ON p.word = w.id
+                WHERE w.field = ?1 AND w.word >= ?2 AND w.word < ?3
+                UNION ALL
+                SELECT p.repository FROM search_suffixes s JOIN search_postings p ON p.word = s.word
+                WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3
+                LIMIT ?4) AS f",
+            params![field.number(), part, end(part), columns::limit_in(CANDIDATES.saturating_sub(frequency))],
+            |row| row.get::<_, i64>(0),
+        )?;
+        frequency += usize::try_from(counted.unwrap_or(0)).unwrap_or(CANDIDATES);
+    }
+    Ok(frequency)
+}
+
+/// Shows `judge` the names and descriptions of up to `limit` of those with a part of a word in a field.
+fn compare(
+    sql: Sql<'_>,
+    field: Field,
+    part: &str,
+    limit: usize,
+    mut judge: impl FnMut(Candidate, &str, &str),
+) -> Result<(), StoreError> {
+    sql.each(
+        "SELECT p.length, p.repository, r.name, r.description
+         FROM (SELECT w.id AS word FROM search_words w
+               WHERE w.field = ?1 AND w.word >= ?2 AND w.word < ?3
+               UNION ALL
+               SELECT s.word FROM search_suffixes s
+               WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3) AS f
+         JOIN search_postings p ON p.word = f.word JOIN repositories r ON r.id = p.repository
+         LIMIT ?4",
+        params![field.number(), part, end(part), columns::limit_in(limit)],
+        |row| {
+            judge(candidate(row)?, row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_str()?);
+            Ok(())
+        },
     )
 }
 
@@ -354,7 +410,7 @@ fn new_word(sql: Sql<'_>, field: Field, word: &str) -> Result<i64, StoreError> {
     )?;
     let id = id.ok_or_else(|| StoreError::Damaged(format!("the word {word:?} could not be noted")))?;
     if field != Field::LastComponent {
-        for (begin, _) in word.char_indices() {
+        for (begin, _) in word.char_indices().skip(1) {
             sql.run(
                 "INSERT INTO search_suffixes (field, suffix, word) VALUES (?1, ?2, ?3)",
                 params![field.number(), &word[begin..], id],
@@ -376,7 +432,7 @@ fn unpost(sql: Sql<'_>, repository: i64, name: &str, field: Field, word: &str) -
         return Ok(());
     }
     if field != Field::LastComponent {
-        for (begin, _) in word.char_indices() {
+        for (begin, _) in word.char_indices().skip(1) {
             sql.run(
                 "DELETE FROM search_suffixes WHERE field = ?1 AND suffix = ?2 AND word = ?3",
                 params![field.number(), &word[begin..], id],

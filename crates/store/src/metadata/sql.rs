@@ -3,6 +3,7 @@
 //! The statements themselves are written in what SQLite and PostgreSQL share: parameters numbered
 //! `?1`, `?2` …, `ON CONFLICT`, `RETURNING`. Every one is prepared once and kept by its connection.
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use crate::StoreError;
@@ -44,6 +45,21 @@ impl<'a> Sql<'a> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Shows all rows to `look`.
+    pub(super) fn each(
+        self,
+        sql: &str,
+        params: impl Params,
+        mut look: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        while let Some(row) = rows.next()? {
+            look(row)?;
+        }
+        Ok(())
+    }
+
     /// Whether there is a row.
     pub(super) fn exists(self, sql: &str, params: impl Params) -> Result<bool, StoreError> {
         Ok(self.0.prepare_cached(sql)?.exists(params)?)
@@ -54,6 +70,16 @@ impl<'a> Sql<'a> {
     pub(super) fn expect_many_changes(self) -> Result<(), StoreError> {
         Ok(self.0.execute_batch(MUCH_CACHE)?)
     }
+}
+
+/// Makes a connection keep the plan of a statement that it has prepared.
+///
+/// Otherwise SQLite, as it is built here (with `STAT4`), prepares a statement anew whenever another
+/// value is bound to it, which costs several times what our statements cost to run.
+pub(super) fn keep_plans(connection: &Connection, statements: usize) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(statements);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// How much memory the writer has for pages: little, as the kernel has them too.
