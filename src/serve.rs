@@ -62,6 +62,22 @@ pub async fn open(config: &Config) -> Result<(Registry, Server), ServeError> {
         return Err(ServeError::Exposed(exposed));
     }
     let directory = Directory::open(&config.data).map_err(registry::Error::from)?;
+    let registry = open_registry(config, directory).await?;
+    match listen(&registry, config).await {
+        Ok(server) => Ok((registry, server)),
+        Err(error) => {
+            registry.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Opens the registry of a data directory with the policy of the configuration. A directory of another registry is
+/// taken over, which is logged.
+///
+/// # Errors
+/// [`registry::Error`] if the directory is in use or something of it cannot be opened.
+pub async fn open_registry(config: &Config, directory: Directory) -> Result<Registry, registry::Error> {
     let progress = |read: u64| {
         if read.is_multiple_of(1000) {
             tracing::info!(repositories = read, "reading what is in the data directory");
@@ -78,13 +94,7 @@ pub async fn open(config: &Config) -> Result<(Registry, Server), ServeError> {
             tracing::warn!(%problem, "could not be taken over");
         }
     }
-    match listen(&registry, config).await {
-        Ok(server) => Ok((registry, server)),
-        Err(error) => {
-            registry.close().await;
-            Err(error)
-        }
-    }
+    Ok(registry)
 }
 
 async fn listen(registry: &Registry, config: &Config) -> Result<Server, ServeError> {

@@ -6,8 +6,16 @@ pub mod settings;
 
 mod completions;
 mod config;
+mod connection;
+mod du;
+mod image;
+mod inspect;
+mod ls;
 mod manual;
+mod rm;
+mod search;
 mod serve;
+mod tag;
 mod version;
 
 use std::process::ExitCode;
@@ -42,6 +50,16 @@ Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    #[command(name = "ls")]
+    List(ls::List),
+    Inspect(inspect::Inspect),
+    Search(search::Search),
+    #[command(name = "tag")]
+    TagImage(tag::TagImage),
+    #[command(name = "rm")]
+    Remove(rm::Remove),
+    #[command(name = "du")]
+    DiskUsage(du::DiskUsage),
     Config(config::Config),
     Completions(completions::Completions),
     Manual(manual::Manual),
@@ -52,6 +70,12 @@ impl Command {
     async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Serve(command) => command.run().await,
+            Self::List(command) => command.run().await,
+            Self::Inspect(command) => command.run().await,
+            Self::Search(command) => command.run().await,
+            Self::TagImage(command) => command.run().await,
+            Self::Remove(command) => command.run().await,
+            Self::DiskUsage(command) => command.run().await,
             Self::Config(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Manual(command) => command.run(),

@@ -45,6 +45,7 @@ pub(crate) async fn answer(app: &App, endpoint: &Endpoint, request: Request) -> 
         (Endpoint::ApiRepository(name), "DELETE") => api::repositories::delete(app, name).await,
         (Endpoint::ApiTags(name), _) => api::tags::get(app, &request, name).await,
         (Endpoint::ApiUsage, _) => api::usage::get(app).await,
+        (Endpoint::ApiRepositoryUsage, _) => api::usage::repositories(app, &request).await,
 
         (
             Endpoint::Manifest(..)

@@ -53,6 +53,8 @@ pub(crate) enum Endpoint {
     ApiTags(RepositoryName),
     /// `/api/v1/usage`.
     ApiUsage,
+    /// `/api/v1/usage/repositories`.
+    ApiRepositoryUsage,
 }
 
 /// Why a path asks for nothing that there could be.
@@ -150,6 +152,7 @@ impl Endpoint {
         match rest {
             "repositories" => return Ok(Self::ApiRepositories),
             "usage" => return Ok(Self::ApiUsage),
+            "usage/repositories" => return Ok(Self::ApiRepositoryUsage),
             _ => {}
         }
         let name = rest.strip_prefix("repositories/").ok_or(Misread::NoSuchPath)?;
@@ -179,6 +182,7 @@ impl Endpoint {
             Self::ApiRepository(..) => "api_repository",
             Self::ApiTags(..) => "api_tags",
             Self::ApiUsage => "api_usage",
+            Self::ApiRepositoryUsage => "api_repository_usage",
         }
     }
 
@@ -197,7 +201,8 @@ impl Endpoint {
             | Self::Referrers(..)
             | Self::ApiRepositories
             | Self::ApiTags(..)
-            | Self::ApiUsage => READ,
+            | Self::ApiUsage
+            | Self::ApiRepositoryUsage => READ,
             Self::Manifest(..) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
             Self::Blob(..) | Self::ApiRepository(..) => &[Method::GET, Method::HEAD, Method::DELETE],
             Self::Uploads(..) => &[Method::POST],

@@ -80,7 +80,11 @@ impl Cache {
         self.tags.get(&Key(repository, tag))
     }
 
-    pub(crate) fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Option<Arc<CachedManifest>> {
+    pub(crate) fn manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Option<Arc<CachedManifest>> {
         self.manifests.get(&Key(repository, digest))
     }
 
@@ -121,7 +125,12 @@ impl Cache {
     }
 
     /// A manifest was put, and these tags point to it now.
-    pub(crate) fn manifest_put(&self, repository: &RepositoryName, manifest: &Arc<CachedManifest>, tags: &[Tag]) {
+    pub(crate) fn manifest_put(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Arc<CachedManifest>,
+        tags: &[Tag],
+    ) {
         let mut changes = self.changes(repository);
         *changes += 1;
         // Removed and not set: of two pushes to one tag, the one that was committed first may

@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn the_label_of_a_config_is_found_and_made_one_line() {
-        let config = format!(r#"{{"architecture":"amd64","config":{{"Labels":{{"{KEY}":" Two\n lines\u001b[31m "}}}}}}"#);
+        let config = format!(
+            r#"{{"architecture":"amd64","config":{{"Labels":{{"{KEY}":" Two\n lines\u001b[31m "}}}}}}"#
+        );
         assert_eq!(label(config.as_bytes()).as_deref(), Some("Two lines [31m"));
         assert_eq!(label(b"{}"), None);
         assert_eq!(label(br#"{"config":{"Labels":null}}"#), None);

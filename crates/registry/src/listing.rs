@@ -1,7 +1,7 @@
 //! Lists: tags, catalog, referrers, search, usage. Every list is a page of bounded size.
 
 use oci::{Digest, RepositoryName, Tag};
-use store::metadata::{ReferrerRecord, RepositoryRecord, SearchPage, TagRecord, Usage};
+use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
 
 use crate::{Error, Registry};
 
@@ -115,6 +115,18 @@ impl Registry {
     /// Only those of the store.
     pub async fn usage(&self) -> Result<Usage, Error> {
         Ok(self.inner.metadata.usage().await?)
+    }
+
+    /// Space that each repository takes, in the order of their names, those after `after`.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn repository_usage(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RepositoryUsage>, Error> {
+        Ok(Page::cut(self.inner.metadata.repository_usage(after, limit + 1).await?, limit))
     }
 
     /// Deletes a repository with its tags, its manifests and its hold on blobs.

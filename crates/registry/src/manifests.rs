@@ -162,7 +162,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::ManifestUnknown`], [`Error::NameUnknown`].
-    pub async fn delete_manifest(&self, repository: &RepositoryName, target: &TagOrDigest) -> Result<(), Error> {
+    pub async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<(), Error> {
         let inner = &self.inner;
         if !inner.policy.delete {
             return Err(Error::DeleteDisabled);
@@ -199,6 +203,11 @@ fn parts(manifest: &Manifest, sparse_indexes: bool) -> Vec<Part> {
     config
         .chain(layers)
         .chain(manifests)
-        .map(|(part, is_manifest, required)| Part { digest: part.digest, size: part.size, is_manifest, required })
+        .map(|(part, is_manifest, required)| Part {
+            digest: part.digest,
+            size: part.size,
+            is_manifest,
+            required,
+        })
         .collect()
 }

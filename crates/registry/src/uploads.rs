@@ -83,7 +83,9 @@ impl Sessions {
         let mut live = self.live();
         if live.len() >= LIVE {
             // Those that somebody has are held by more than this map.
-            live.retain(|_, session| Arc::strong_count(session) > 1 || Arc::strong_count(&session.upload) > 1);
+            live.retain(|_, session| {
+                Arc::strong_count(session) > 1 || Arc::strong_count(&session.upload) > 1
+            });
         }
         let session = || Session { repository: repository.clone(), upload: Arc::new(TurnMutex::new(upload)) };
         live.entry(id).or_insert_with(|| Arc::new(session())).clone()
@@ -99,7 +101,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::Full`], or those of the store.
-    pub async fn begin_upload(&self, repository: &RepositoryName, algorithm: Algorithm) -> Result<UploadStatus, Error> {
+    pub async fn begin_upload(
+        &self,
+        repository: &RepositoryName,
+        algorithm: Algorithm,
+    ) -> Result<UploadStatus, Error> {
         let upload = self.inner.blobs.begin(algorithm).await?;
         let status = UploadStatus { id: upload.id, offset: 0 };
         self.inner.metadata.create_upload(repository, &upload.save()).await?;

@@ -45,7 +45,8 @@ async fn what_arrived_before_a_connection_broke_is_kept() {
     assert!(matches!(error, Error::Receive(ReceiveError::Torn(_))), "{error}");
     assert_eq!(registry.upload_status(&app, id).await.unwrap().offset, 3);
     let range = ChunkRange { first: 3, last: 6 };
-    let size = registry.finish_upload(&app, id, Some(range), digest(b"content"), body(&[b"tent"])).await.unwrap();
+    let size =
+        registry.finish_upload(&app, id, Some(range), digest(b"content"), body(&[b"tent"])).await.unwrap();
     assert_eq!(size, 7);
     assert_eq!(registry.blob_size(&app, &digest(b"content")).await.unwrap(), 7);
     registry.close().await;

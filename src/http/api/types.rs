@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oci::{Digest, MediaType, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
-use store::metadata::{RepositoryRecord, TagRecord, Usage as UsageRecord};
+use store::metadata::{
+    RepositoryRecord, RepositoryUsage as RepositoryUsageRecord, TagRecord, Usage as UsageRecord,
+};
 
 /// A page of repositories: `GET /api/v1/repositories?n=&last=`. If there are more, the answer has a `Link`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +72,33 @@ pub struct Usage {
     pub bytes: u64,
     /// The part of `bytes` that no repository holds any more.
     pub unreferenced_bytes: u64,
+}
+
+/// A page of the space that repositories take: `GET /api/v1/usage/repositories?n=&last=`. If there are more, the
+/// answer has a `Link`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryUsages {
+    /// In the order of their names.
+    pub repositories: Vec<RepositoryUsage>,
+    /// Whether there are more after these.
+    pub more: bool,
+}
+
+/// The space that one repository takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryUsage {
+    /// Its name.
+    pub name: RepositoryName,
+    /// Bytes of all distinct blobs and manifests that it holds.
+    pub bytes: u64,
+    /// The part of `bytes` that no other repository holds.
+    pub own_bytes: u64,
+}
+
+impl From<RepositoryUsageRecord> for RepositoryUsage {
+    fn from(record: RepositoryUsageRecord) -> Self {
+        Self { name: record.name, bytes: record.bytes, own_bytes: record.own_bytes }
+    }
 }
 
 impl From<RepositoryRecord> for Repository {

@@ -114,6 +114,20 @@ impl Daemon {
             .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z')))
     }
 
+    /// The process itself. For `tests/durability`, which has this file as well.
+    #[allow(dead_code, reason = "not every suite that has this file needs it")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Ends the process as a crash does, with SIGKILL, and waits until it is gone.
+    #[allow(dead_code, reason = "not every suite that has this file needs it")]
+    pub(crate) fn kill(&mut self) {
+        let killed = Command::new("kill").args(["-KILL", &self.pid.to_string()]).status();
+        assert!(killed.is_ok_and(|killed| killed.success()), "{} could not be killed", self.name);
+        self.stop();
+    }
+
     /// Ends the process as an operator would, with SIGTERM, and waits until it is gone.
     pub(crate) fn stop(&mut self) {
         self.hold = None;

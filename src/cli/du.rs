@@ -1,0 +1,85 @@
+//! `wharfinger du`: how much space the images take, and which repository takes it.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::connection::Where;
+use super::output::{self, Column, Failure, Format, Row};
+use crate::http::api::types::{RepositoryUsage, RepositoryUsages, Usage};
+
+/// Say how much space the repositories take
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct DiskUsage {
+    #[command(flatten)]
+    place: Where,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+const HELP: &str = "\
+SIZE is what a repository holds, each blob counted once; OWN is the part of it that no other repository holds: what
+would be freed if it were removed. The total counts every blob once, whoever holds it.
+
+Examples:
+  wharfinger du
+  wharfinger du --server http://localhost:5000 --json
+
+Exit codes: 0 said; 1 could not be; 2 the command line is wrong.";
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    total: Usage,
+    by_repository: Vec<RepositoryUsage>,
+}
+
+impl Row for RepositoryUsage {
+    const COLUMNS: &'static [Column] =
+        &[Column::text("REPOSITORY"), Column::number("SIZE"), Column::number("OWN")];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.name.to_string(), output::human_size(self.bytes), output::human_size(self.own_bytes)]
+    }
+}
+
+impl DiskUsage {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let registry = self.place.connect().await?;
+        let report = async {
+            let mut by_repository: Vec<RepositoryUsage> = Vec::new();
+            loop {
+                let last =
+                    by_repository.last().map(|last| format!("?last={}", last.name)).unwrap_or_default();
+                let page: RepositoryUsages =
+                    registry.get(&format!("/api/v1/usage/repositories{last}")).await?;
+                let more = page.more && !page.repositories.is_empty();
+                by_repository.extend(page.repositories);
+                if !more {
+                    break;
+                }
+            }
+            Ok(Report { total: registry.get("/api/v1/usage").await?, by_repository })
+        };
+        let report: Result<Report, Failure> = report.await;
+        registry.close().await;
+        let mut report = report?;
+        if self.format.json {
+            return output::print_json(&report);
+        }
+        report.by_repository.sort_by_key(|repository| std::cmp::Reverse(repository.bytes));
+        output::print_list(self.format, &report.by_repository)?;
+        let Usage { repositories, blobs, bytes, unreferenced_bytes } = report.total;
+        let bytes = output::human_size(bytes);
+        output::print(format_args!("\n{bytes} in {blobs} blobs of {repositories} repositories\n"))?;
+        if unreferenced_bytes > 0 {
+            let unreferenced = output::human_size(unreferenced_bytes);
+            output::print(format_args!(
+                "{unreferenced} of them in blobs that no repository holds any more\n"
+            ))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! `wharfinger inspect`: what an image is made of.
+
+use clap::Args;
+use oci::reference::Reference;
+use oci::{Descriptor, Digest, Kind, Manifest, MediaType};
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+
+use super::connection::{Connection, Where};
+use super::image;
+use super::output::{self, Failure, Format, harmless, human_size};
+
+/// Show what an image is made of: platforms, layers, labels, and what refers to it
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct Inspect {
+    /// The image: repository, repository:tag or repository@digest
+    #[arg(value_name = "IMAGE")]
+    image: Reference,
+
+    /// Print the manifest, byte for byte
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+
+    #[command(flatten)]
+    place: Where,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+const HELP: &str = "\
+Examples:
+  wharfinger inspect team/app:1.4
+  wharfinger inspect team/app --json
+  wharfinger inspect team/app@sha256:6c3c… --raw
+
+Exit codes: 0 shown; 1 could not be; 2 the command line is wrong.";
+
+/// What is told of an image; also what `--json` prints.
+#[derive(Serialize)]
+struct Image {
+    name: String,
+    digest: Digest,
+    media_type: MediaType,
+    artifact_type: Option<String>,
+    /// Bytes of manifest, config and layers; those of an index are of its own manifest alone.
+    bytes: u64,
+    created: Option<String>,
+    platform: Option<String>,
+    annotations: oci::descriptor::Annotations,
+    labels: oci::descriptor::Annotations,
+    layers: Vec<Descriptor>,
+    manifests: Vec<Child>,
+    subject: Option<Digest>,
+    referrers: Vec<Descriptor>,
+}
+
+/// A manifest of an index.
+#[derive(Serialize)]
+struct Child {
+    digest: Digest,
+    platform: Option<String>,
+    bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct Platform {
+    architecture: String,
+    os: String,
+    #[serde(default)]
+    variant: Option<String>,
+}
+
+impl Platform {
+    fn spell(self) -> String {
+        let Self { architecture, os, variant } = self;
+        variant.map_or_else(
+            || format!("{os}/{architecture}"),
+            |variant| format!("{os}/{architecture}/{variant}"),
+        )
+    }
+}
+
+/// The config of an image, as far as it is shown.
+#[derive(Default, Deserialize)]
+struct ImageConfig {
+    #[serde(default)]
+    created: Option<String>,
+    #[serde(flatten)]
+    platform: Option<Platform>,
+    #[serde(default)]
+    config: Option<ContainerConfig>,
+}
+
+#[derive(Deserialize)]
+struct ContainerConfig {
+    #[serde(default, rename = "Labels")]
+    labels: Option<oci::descriptor::Annotations>,
+}
+
+/// The children of an index with their platforms, which `oci::Descriptor` does not read.
+#[derive(Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Vec<IndexEntry>,
+}
+
+#[derive(Deserialize)]
+struct IndexEntry {
+    digest: Digest,
+    size: u64,
+    #[serde(default)]
+    platform: Option<Platform>,
+}
+
+/// A config larger than this is not fetched to be shown.
+const MAX_CONFIG: u64 = 4 << 20;
+
+impl Inspect {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let registry = self.place.connect().await?;
+        let inspected = self.inspect(&registry).await;
+        registry.close().await;
+        let (image, raw) = inspected?;
+        if self.raw {
+            return output::print(String::from_utf8_lossy(&raw));
+        }
+        if self.format.json { output::print_json(&image) } else { output::print(image.describe()) }
+    }
+
+    async fn inspect(&self, registry: &Connection) -> Result<(Image, bytes::Bytes), Failure> {
+        let fetched = image::fetch(registry, &self.image).await?;
+        let damaged = |error: &dyn std::error::Error| {
+            Failure::new(format!("the manifest of {} is damaged", self.image)).because(error)
+        };
+        let manifest =
+            Manifest::parse(&fetched.content, Some(&fetched.media_type)).map_err(|error| damaged(&error))?;
+        let repository = &self.image.repository;
+        let config = match &manifest.config {
+            Some(config) if config.size <= MAX_CONFIG && config.media_type.as_str().ends_with("json") => {
+                let blob =
+                    registry.request(Method::GET, &format!("/v2/{repository}/blobs/{}", config.digest));
+                match registry.find(blob).await? {
+                    // An artifact's config may be any JSON; then there is nothing of an image to show.
+                    Some(answer) => answer.json().await.unwrap_or_default(),
+                    None => ImageConfig::default(),
+                }
+            }
+            _ => ImageConfig::default(),
+        };
+        let manifests = if manifest.kind == Kind::Index {
+            let index: Index = serde_json::from_slice(&fetched.content).map_err(|error| damaged(&error))?;
+            let child = |entry: IndexEntry| Child {
+                digest: entry.digest,
+                platform: entry.platform.map(Platform::spell),
+                bytes: entry.size,
+            };
+            index.manifests.into_iter().map(child).collect()
+        } else {
+            Vec::new()
+        };
+        let parts: u64 = manifest.config.iter().chain(&manifest.layers).map(|part| part.size).sum();
+        let image = Image {
+            name: self.image.to_string(),
+            digest: fetched.digest,
+            media_type: fetched.media_type,
+            artifact_type: manifest.artifact_type,
+            bytes: fetched.content.len() as u64 + parts,
+            created: config.created,
+            // Clients that make images from nothing leave both empty.
+            platform: config.platform.filter(|platform| !platform.os.is_empty()).map(Platform::spell),
+            annotations: manifest.annotations.unwrap_or_default(),
+            labels: config.config.and_then(|config| config.labels).unwrap_or_default(),
+            layers: manifest.layers,
+            manifests,
+            subject: manifest.subject.map(|subject| subject.digest),
+            referrers: self.referrers(registry, &fetched.digest).await?,
+        };
+        Ok((image, fetched.content))
+    }
+
+    async fn referrers(&self, registry: &Connection, digest: &Digest) -> Result<Vec<Descriptor>, Failure> {
+        #[derive(Deserialize)]
+        struct Referrers {
+            manifests: Vec<Descriptor>,
+        }
+        let referrers: Referrers =
+            registry.get(&format!("/v2/{}/referrers/{digest}", self.image.repository)).await?;
+        Ok(referrers.manifests)
+    }
+}
+
+impl Image {
+    /// As a person reads it.
+    fn describe(&self) -> String {
+        let mut text = format!("{}\n", self.name);
+        let mut line =
+            |name: &str, value: &str| text.push_str(&format!("  {name:<10} {}\n", harmless(value)));
+        line("digest", &self.digest.to_string());
+        line("type", self.media_type.as_str());
+        // A config's own type says no more than the type of the manifest does.
+        if let Some(artifact) = self.artifact_type.as_deref().filter(|artifact| !artifact.contains(".image."))
+        {
+            line("artifact", artifact);
+        }
+        if let Some(subject) = &self.subject {
+            line("subject", &subject.to_string());
+        }
+        if let Some(platform) = &self.platform {
+            line("platform", platform);
+        }
+        if let Some(created) = &self.created {
+            line("created", created);
+        }
+        line("size", &human_size(self.bytes));
+        for (name, value) in &self.annotations {
+            line("annotation", &format!("{name}={value}"));
+        }
+        for (name, value) in &self.labels {
+            line("label", &format!("{name}={value}"));
+        }
+        for child in &self.manifests {
+            line("manifest", &format!("{}  {}", child.digest, child.platform.as_deref().unwrap_or("")));
+        }
+        for layer in &self.layers {
+            line("layer", &format!("{}  {}  {}", layer.digest, human_size(layer.size), layer.media_type));
+        }
+        for referrer in &self.referrers {
+            let kind = referrer.artifact_type.as_deref().unwrap_or(referrer.media_type.as_str());
+            line("referrer", &format!("{}  {kind}", referrer.digest));
+        }
+        text
+    }
+}

@@ -1,0 +1,128 @@
+//! `wharfinger ls`: the repositories, or the tags of one.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::Args;
+use oci::RepositoryName;
+
+use super::connection::{Connection, Where};
+use super::output::{self, Column, Failure, Format, Row};
+use crate::http::api::types::{Repositories, Repository, TagEntry, Tags};
+
+/// List the repositories, or the tags of one
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct List {
+    /// The repository whose tags to list
+    #[arg(value_name = "REPOSITORY")]
+    repository: Option<RepositoryName>,
+
+    /// Also list the tags by which clients without the referrers API find signatures and the like (sha256-…)
+    #[arg(long, requires = "repository")]
+    all: bool,
+
+    #[command(flatten)]
+    place: Where,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+const HELP: &str = "\
+Examples:
+  wharfinger ls
+  wharfinger ls team/app
+  wharfinger ls --server http://localhost:5000 --json
+
+Without --server it works on the data directory, through the server that runs on it if one does.
+
+Exit codes: 0 listed; 1 could not be; 2 the command line is wrong.";
+
+impl Row for Repository {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("REPOSITORY"),
+        Column::number("TAGS"),
+        Column::number("SIZE"),
+        Column::text("PUSHED"),
+        Column::text("DESCRIPTION"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.to_string(),
+            self.tags.to_string(),
+            output::human_size(self.bytes),
+            age(self.updated_at),
+            output::shorten(&self.description, 60),
+        ]
+    }
+}
+
+impl Row for TagEntry {
+    const COLUMNS: &'static [Column] =
+        &[Column::text("TAG"), Column::text("DIGEST"), Column::text("TYPE"), Column::text("PUSHED")];
+
+    fn cells(&self) -> Vec<String> {
+        let kind = if is_index(self.media_type.as_str()) { "index" } else { "image" };
+        vec![self.tag.to_string(), self.digest.to_string(), kind.to_owned(), age(self.updated_at)]
+    }
+}
+
+fn is_index(media_type: &str) -> bool {
+    [oci::media_type::OCI_INDEX, oci::media_type::DOCKER_LIST].contains(&media_type)
+}
+
+fn age(seconds: u64) -> String {
+    output::human_age(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+impl List {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let registry = self.place.connect().await?;
+        match &self.repository {
+            None => {
+                let repositories = repositories(&registry).await;
+                registry.close().await;
+                output::print_list(self.format, &repositories?)
+            }
+            Some(repository) => {
+                let tags = tags(&registry, repository, self.all).await;
+                registry.close().await;
+                output::print_list(self.format, &tags?)
+            }
+        }
+    }
+}
+
+/// All repositories, however many pages.
+pub(super) async fn repositories(registry: &Connection) -> Result<Vec<Repository>, Failure> {
+    let mut all: Vec<Repository> = Vec::new();
+    loop {
+        let last = all.last().map(|last| format!("?last={}", last.name)).unwrap_or_default();
+        let page: Repositories = registry.get(&format!("/api/v1/repositories{last}")).await?;
+        let more = page.more && !page.repositories.is_empty();
+        all.extend(page.repositories);
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+/// All tags of a repository, however many pages.
+async fn tags(
+    registry: &Connection,
+    repository: &RepositoryName,
+    all: bool,
+) -> Result<Vec<TagEntry>, Failure> {
+    let mut tags: Vec<TagEntry> = Vec::new();
+    loop {
+        let last = tags.last().map(|last| format!("&last={}", last.tag)).unwrap_or_default();
+        let page: Tags =
+            registry.get(&format!("/api/v1/repositories/{repository}/_tags?all={all}{last}")).await?;
+        let more = page.more && !page.tags.is_empty();
+        tags.extend(page.tags);
+        if !more {
+            return Ok(tags);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `wharfinger rm`: tags, images and repositories taken out of the registry.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use clap::Args;
+use oci::TagOrDigest;
+use oci::reference::Reference;
+use reqwest::Method;
+use serde::Serialize;
+
+use super::connection::{Connection, Where};
+use super::image;
+use super::output::{self, Failure, Format};
+use crate::http::api::types::Repository;
+
+/// Remove a tag, an image with all of its tags, or a whole repository
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct Remove {
+    /// repository:tag removes the tag alone; repository@digest the image with every tag that points to it;
+    /// repository, with --all, everything
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<Reference>,
+
+    /// Remove whole repositories where no tag and no digest is named
+    #[arg(long)]
+    all: bool,
+
+    /// Do not ask before a repository is removed
+    #[arg(long, short = 'y')]
+    yes: bool,
+
+    #[command(flatten)]
+    place: Where,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+const HELP: &str = "\
+Other tags and other repositories keep what they have.
+
+Examples:
+  wharfinger rm team/app:1.4.2
+  wharfinger rm team/app@sha256:6c3c…
+  wharfinger rm --all --yes team/experiment
+
+Exit codes: 0 all of it was removed; 1 something was not; 2 the command line is wrong.";
+
+#[derive(Serialize)]
+struct Removed {
+    removed: Vec<String>,
+}
+
+impl Remove {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        if let Some(whole) = self.images.iter().find(|image| image.target.is_none())
+            && !self.all
+        {
+            return Err(Failure::usage(format!("`{whole}` names a whole repository"))
+                .help(format!("name a tag, as in {whole}:latest, or say --all to remove all of it")));
+        }
+        let registry = self.place.connect().await?;
+        let mut removed = Vec::new();
+        let mut outcome = Ok(());
+        for image in &self.images {
+            outcome = self.remove(&registry, image).await;
+            if outcome.is_err() {
+                break;
+            }
+            removed.push(image.to_string());
+            if !self.format.json {
+                output::print(format_args!("removed {image}\n"))?;
+            }
+        }
+        registry.close().await;
+        if self.format.json {
+            output::print_json(&Removed { removed })?;
+        }
+        outcome
+    }
+
+    async fn remove(&self, registry: &Connection, image: &Reference) -> Result<(), Failure> {
+        let path = match &image.target {
+            Some(target) => format!("/v2/{}/manifests/{target}", image.repository),
+            None => {
+                let path = format!("/api/v1/repositories/{}", image.repository);
+                if !self.yes {
+                    let repository: Repository = registry.get(&path).await?;
+                    confirm(&repository)?;
+                }
+                path
+            }
+        };
+        let removed = registry.find(registry.request(Method::DELETE, &path)).await?;
+        match (removed, &image.target) {
+            (Some(_), _) => Ok(()),
+            (None, Some(TagOrDigest::Tag(_) | TagOrDigest::Digest(_))) => Err(image::not_found(image)),
+            (None, None) => Err(Failure::new(format!("there is no repository {image}"))),
+        }
+    }
+}
+
+/// Asks the person at the terminal; without one there is nobody to ask.
+fn confirm(repository: &Repository) -> Result<(), Failure> {
+    let what =
+        format!("{} with {} tags and {} images", repository.name, repository.tags, repository.manifests);
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(format!("this would remove {what}")).help("say --yes if that is meant"));
+    }
+    eprint!("Remove {what}? [y/N] ");
+    // A prompt that cannot be shown is followed by an answer that cannot be given.
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::new("nothing was removed"))
+}

@@ -1,0 +1,85 @@
+//! `wharfinger search`: what `docker search` finds, from here.
+
+use clap::Args;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+
+use super::connection::Where;
+use super::output::{self, Column, Failure, Format, Row};
+
+/// Find repositories by words, or parts of words, of their names and descriptions
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct Search {
+    /// What to look for; every word must be found
+    #[arg(value_name = "WORD", required = true)]
+    words: Vec<String>,
+
+    /// How many to show at most
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 25,
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    limit: u16,
+
+    #[command(flatten)]
+    place: Where,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+const HELP: &str = "\
+Examples:
+  wharfinger search ubuntu
+  wharfinger search web front --server http://localhost:5000 --json
+
+Exit codes: 0 something was found; 1 nothing was, or it could not be looked for; 2 the command line is wrong.";
+
+#[derive(Deserialize)]
+struct Found {
+    num_results: u64,
+    results: Vec<Hit>,
+}
+
+/// The fields of the answer that tell something here. Stars and badges are the public hub's.
+#[derive(Deserialize, Serialize)]
+struct Hit {
+    name: String,
+    description: String,
+}
+
+/// Descriptions are cut to this width in a table, as docker does; JSON has them whole.
+const DESCRIPTION_WIDTH: usize = 72;
+
+impl Row for Hit {
+    const COLUMNS: &'static [Column] = &[Column::text("NAME"), Column::text("DESCRIPTION")];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.name.clone(), output::shorten(&self.description, DESCRIPTION_WIDTH)]
+    }
+}
+
+impl Search {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let registry = self.place.connect().await?;
+        let query = [("q", self.words.join(" ")), ("n", self.limit.to_string())];
+        let answer = registry.send(registry.request(Method::GET, "/v1/search").query(&query)).await;
+        let found: Result<Found, Failure> = match answer {
+            Ok(answer) => answer
+                .json()
+                .await
+                .map_err(|error| Failure::new("the server's answer is no search result").because(&error)),
+            Err(failure) => Err(failure),
+        };
+        registry.close().await;
+        let found = found?;
+        output::print_list(self.format, &found.results)?;
+        if found.results.is_empty() {
+            return Err(Failure::new(format!("nothing matches {}", self.words.join(" "))));
+        }
+        let rest = found.num_results.saturating_sub(found.results.len() as u64);
+        if rest > 0 && !self.format.json {
+            output::print(format_args!("… and {rest} more; --limit shows up to 100\n"))?;
+        }
+        Ok(())
+    }
+}

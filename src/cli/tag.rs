@@ -1,0 +1,160 @@
+//! `wharfinger tag`: one more name for an image that is in the registry, without a pull.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use oci::reference::Reference;
+use oci::{Digest, Kind, Manifest, MediaType, RepositoryName, Tag, TagOrDigest};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, StatusCode};
+use serde::Serialize;
+
+use super::connection::{Connection, Where};
+use super::image;
+use super::output::{self, Failure, Format};
+
+/// Give an image of the registry one more name, in the same repository or in another
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct TagImage {
+    /// The image: repository:tag or repository@digest
+    #[arg(value_name = "IMAGE")]
+    source: Reference,
+
+    /// Its new name: repository:tag
+    #[arg(value_name = "NEW")]
+    target: Reference,
+
+    #[command(flatten)]
+    place: Where,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+const HELP: &str = "\
+Nothing is copied: the new repository holds the same blobs. A tag that points elsewhere is moved.
+
+Examples:
+  wharfinger tag team/app:1.4.2 team/app:stable
+  wharfinger tag team/app@sha256:6c3c… released/app:1.4
+
+Exit codes: 0 done; 1 could not be done; 2 the command line is wrong.";
+
+#[derive(Serialize)]
+struct Tagged {
+    image: String,
+    digest: Digest,
+}
+
+impl TagImage {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let Some(TagOrDigest::Tag(tag)) = &self.target.target else {
+            return Err(Failure::usage(format!("`{}` names no tag", self.target))
+                .help(format!("write it as in {}:stable", self.target.repository)));
+        };
+        let registry = self.place.connect().await?;
+        let tagged = self.tag(&registry, tag).await;
+        registry.close().await;
+        let digest = tagged?;
+        let image = self.target.to_string();
+        if self.format.json {
+            return output::print_json(&Tagged { image, digest });
+        }
+        output::print(format_args!("{image} is {digest}\n"))
+    }
+
+    async fn tag(&self, registry: &Connection, tag: &Tag) -> Result<Digest, Failure> {
+        let source = image::fetch(registry, &self.source).await?;
+        let (from, to) = (&self.source.repository, &self.target.repository);
+        if from != to {
+            copy_parts(registry, &source.content, &source.media_type, from, to).await?;
+        }
+        put(registry, to, tag.as_str(), &source).await?;
+        Ok(source.digest)
+    }
+}
+
+/// Puts what a manifest needs into another repository: blobs are mounted, and the manifests of an index copied, from
+/// the inside out.
+async fn copy_parts(
+    registry: &Connection,
+    content: &[u8],
+    media_type: &MediaType,
+    from: &RepositoryName,
+    to: &RepositoryName,
+) -> Result<(), Failure> {
+    let unreadable =
+        |error: oci::ManifestError| Failure::new("the image has a manifest that is none").because(&error);
+    // A list of what is to be done rather than recursion: an index may name another, and that a third.
+    let mut open = vec![Step::Read(content.to_vec(), media_type.clone())];
+    let mut seen = BTreeSet::new();
+    while let Some(step) = open.pop() {
+        let (content, media_type) = match step {
+            Step::Read(content, media_type) => (content, media_type),
+            Step::Put(image) => {
+                put(registry, to, &image.digest.to_string(), &image).await?;
+                continue;
+            }
+        };
+        let manifest = Manifest::parse(&content, Some(&media_type)).map_err(unreadable)?;
+        for (part, is_manifest) in manifest.parts() {
+            if !seen.insert(part.digest) {
+                continue;
+            }
+            if !is_manifest {
+                mount(registry, &part.digest, from, to).await?;
+                continue;
+            }
+            let child =
+                Reference { repository: from.clone(), target: Some(TagOrDigest::Digest(part.digest)) };
+            let child = match image::find(registry, &child).await? {
+                Some(child) => child,
+                // A sparse index has manifests that are not here; whether that is taken the server decides.
+                None if manifest.kind == Kind::Index => continue,
+                None => return Err(image::not_found(&child)),
+            };
+            let read = Step::Read(child.content.to_vec(), child.media_type.clone());
+            // The last is done first: what the child needs comes before the child.
+            open.push(Step::Put(child));
+            open.push(read);
+        }
+    }
+    Ok(())
+}
+
+enum Step {
+    /// Look at what a manifest needs.
+    Read(Vec<u8>, MediaType),
+    /// Put a manifest whose parts are there.
+    Put(image::Fetched),
+}
+
+async fn mount(
+    registry: &Connection,
+    blob: &Digest,
+    from: &RepositoryName,
+    to: &RepositoryName,
+) -> Result<(), Failure> {
+    let path = format!("/v2/{to}/blobs/uploads/?mount={blob}&from={from}");
+    let answer = registry.send(registry.request(Method::POST, &path)).await?;
+    if answer.status() == StatusCode::CREATED {
+        return Ok(());
+    }
+    // The server began an upload instead, which nobody will go on with.
+    if let Some(upload) = answer.headers().get("location").and_then(|location| location.to_str().ok()) {
+        registry.send(registry.request(Method::DELETE, upload)).await?;
+    }
+    Err(Failure::new(format!("{from} does not hold {blob}")).help("the image is damaged; push it again"))
+}
+
+async fn put(
+    registry: &Connection,
+    repository: &RepositoryName,
+    target: &str,
+    image: &image::Fetched,
+) -> Result<(), Failure> {
+    let request = registry.request(Method::PUT, &format!("/v2/{repository}/manifests/{target}"));
+    let request = request.header(CONTENT_TYPE, image.media_type.as_str()).body(image.content.clone());
+    registry.send(request).await.map(drop)
+}

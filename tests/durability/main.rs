@@ -1,0 +1,12 @@
+//! What a registry owes to those who push: what was acknowledged is there, whatever happened since.
+//!
+//! These tests run the built binary and treat it badly. `docs/durability.md` says what they show.
+
+#[path = "../clients/harness/daemon.rs"]
+mod daemon;
+mod full_disk;
+mod kill;
+mod memory;
+mod order;
+mod pusher;
+mod server;

@@ -1,0 +1,120 @@
+//! Blobs stream: memory does not grow with their size, nor with how many are on their way.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use oci::{Algorithm, Digest, Digester};
+use reqwest::{Body, Client, StatusCode};
+use tempfile::TempDir;
+
+use crate::pusher;
+use crate::server::Server;
+
+const MIB: usize = 1024 * 1024;
+/// What the whole server may have in anonymous memory at any moment.
+const LIMIT_KIB: u64 = 32 * 1024;
+
+/// 32 uploads and 32 downloads at once of 32 MiB each in the ordinary run;
+/// `WHARFINGER_TRANSFER_MIB=512 cargo test --release --test durability memory` makes the long one.
+#[test]
+fn many_transfers_at_once_take_little_memory() {
+    let mib = std::env::var("WHARFINGER_TRANSFER_MIB").map_or(32, |n| n.parse().expect("a number of MiB"));
+    let scratch = TempDir::new().unwrap();
+    let server = Server::start(&scratch.path().join("data"), &[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let idle = anonymous_kib(server.pid());
+    let peak = watch(server.pid());
+    runtime.block_on(async {
+        let http = &Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        let stored = upload(http, &server.url(), 1000, mib).await;
+        let mut transfers = tokio::task::JoinSet::new();
+        for number in 0..32 {
+            let (http, url) = (http.clone(), server.url());
+            transfers.spawn(async move {
+                upload(&http, &url, number, mib).await;
+            });
+            let (http, url) = (http.clone(), server.url());
+            transfers.spawn(async move { download(&http, &url, &stored, mib).await });
+        }
+        while let Some(transfer) = transfers.join_next().await {
+            transfer.unwrap();
+        }
+    });
+    let peak = peak.stop();
+    server.stop();
+    println!("RssAnon: {idle} KiB idle, at most {peak} KiB with 32 uploads and 32 downloads of {mib} MiB");
+    assert!(peak < LIMIT_KIB, "RssAnon rose to {peak} KiB");
+}
+
+/// The bytes of a large blob, made as they are sent.
+fn pieces(seed: u64, mib: usize) -> impl Iterator<Item = Bytes> {
+    let block = pusher::content(seed, MIB);
+    (0..mib as u64).map(move |number| {
+        let mut block = block.clone();
+        block[..8].copy_from_slice(&number.to_le_bytes());
+        Bytes::from(block)
+    })
+}
+
+async fn upload(http: &Client, url: &str, seed: u64, mib: usize) -> Digest {
+    let mut digester = Digester::new(Algorithm::Sha256);
+    pieces(seed, mib).for_each(|piece| digester.update(&piece));
+    let digest = digester.finish();
+    let begun = http.post(format!("{url}/v2/team/large/blobs/uploads/")).send().await.unwrap();
+    let location = pusher::expect(&begun, StatusCode::ACCEPTED).unwrap();
+    let body = futures_util::stream::iter(pieces(seed, mib).map(Ok::<_, std::io::Error>));
+    let put = http.put(format!("{url}{location}?digest={digest}")).body(Body::wrap_stream(body)).send();
+    pusher::expect(&put.await.unwrap(), StatusCode::CREATED).unwrap();
+    digest
+}
+
+async fn download(http: &Client, url: &str, digest: &Digest, mib: usize) {
+    let got = http.get(format!("{url}/v2/team/large/blobs/{digest}")).send().await.unwrap();
+    assert_eq!(got.status(), StatusCode::OK);
+    let mut received = 0;
+    let mut stream = got.bytes_stream();
+    while let Some(piece) = stream.next().await {
+        received += piece.unwrap().len();
+    }
+    assert_eq!(received, mib * MIB);
+}
+
+/// Samples a process's memory on a thread of its own.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    peak: Arc<AtomicU64>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+fn watch(pid: u32) -> Watch {
+    let (stop, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let thread = std::thread::spawn({
+        let (stop, peak) = (stop.clone(), peak.clone());
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                peak.fetch_max(anonymous_kib(pid), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    });
+    Watch { stop, peak, thread }
+}
+
+impl Watch {
+    fn stop(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+/// RssAnon of a process, in KiB.
+fn anonymous_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}

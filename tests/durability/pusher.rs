@@ -1,0 +1,133 @@
+//! A client that pushes small images, remembers what was acknowledged, and looks for it later.
+
+use oci::{Algorithm, Digest};
+use reqwest::{Client, StatusCode};
+
+/// An image that was acknowledged, or may have been.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) repository: String,
+    pub(crate) tag: String,
+    pub(crate) manifest: Digest,
+    pub(crate) blobs: Vec<Digest>,
+}
+
+/// Bytes that no other seed makes, and that do not compress.
+pub(crate) fn content(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Pushes a blob with POST, PATCH in two parts, and PUT: the way that leaves the most to lose.
+pub(crate) async fn push_blob(
+    http: &Client,
+    url: &str,
+    repository: &str,
+    blob: &[u8],
+) -> Result<Digest, String> {
+    let digest = Algorithm::Sha256.digest(blob);
+    let begun = http.post(format!("{url}/v2/{repository}/blobs/uploads/")).send().await.map_err(text)?;
+    let mut location = expect(&begun, StatusCode::ACCEPTED)?;
+    for part in [&blob[..blob.len() / 2], &blob[blob.len() / 2..]] {
+        let sent = http.patch(format!("{url}{location}")).body(part.to_vec()).send().await.map_err(text)?;
+        location = expect(&sent, StatusCode::ACCEPTED)?;
+    }
+    let ended = http.put(format!("{url}{location}?digest={digest}")).send().await.map_err(text)?;
+    expect(&ended, StatusCode::CREATED)?;
+    Ok(digest)
+}
+
+/// Pushes an image of a config and a layer, whose sizes depend on the seed. An error means that it
+/// was not acknowledged.
+pub(crate) async fn push_image(http: &Client, url: &str, seed: u64) -> Result<Image, String> {
+    let image = describe(seed);
+    for blob in [config(seed), layer(seed)] {
+        push_blob(http, url, &image.repository, &blob).await?;
+    }
+    let put = http
+        .put(format!("{url}/v2/{}/manifests/{}", image.repository, image.tag))
+        .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+        .body(manifest(seed))
+        .send()
+        .await
+        .map_err(text)?;
+    expect(&put, StatusCode::CREATED)?;
+    Ok(image)
+}
+
+/// The image that this seed makes.
+pub(crate) fn describe(seed: u64) -> Image {
+    Image {
+        repository: format!("team/app-{}", seed % 7),
+        tag: format!("v{seed}"),
+        manifest: Algorithm::Sha256.digest(manifest(seed).as_bytes()),
+        blobs: [config(seed), layer(seed)].iter().map(|blob| Algorithm::Sha256.digest(blob)).collect(),
+    }
+}
+
+fn config(seed: u64) -> Vec<u8> {
+    format!(r#"{{"architecture":"amd64","os":"linux","seed":{seed}}}"#).into_bytes()
+}
+
+fn layer(seed: u64) -> Vec<u8> {
+    // Every fifth layer is large enough to be written in several pieces.
+    let length = if seed.is_multiple_of(5) { 400_000 } else { 3_000 };
+    content(seed, length)
+}
+
+fn manifest(seed: u64) -> String {
+    let describe = |media_type: &str, blob: &[u8]| {
+        let digest = Algorithm::Sha256.digest(blob);
+        format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{}}}"#, blob.len())
+    };
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{},"layers":[{}]}}"#,
+        describe("application/vnd.oci.image.config.v1+json", &config(seed)),
+        describe("application/vnd.oci.image.layer.v1.tar", &layer(seed)),
+    )
+}
+
+/// Fetches the image by its tag and by digest, with every byte compared to its digest. `Ok(false)`
+/// if the registry says that there is no such tag.
+pub(crate) async fn fetch_image(http: &Client, url: &str, image: &Image) -> Result<bool, String> {
+    let Image { repository, tag, manifest, blobs } = image;
+    let manifests = format!("{url}/v2/{repository}/manifests");
+    let by_tag = http.get(format!("{manifests}/{tag}")).send().await.map_err(text)?;
+    if by_tag.status() == StatusCode::NOT_FOUND {
+        return Ok(false);
+    }
+    let paths = blobs.iter().map(|blob| format!("{url}/v2/{repository}/blobs/{blob}"));
+    let paths = paths.chain([format!("{manifests}/{tag}"), format!("{manifests}/{manifest}")]);
+    for (path, digest) in paths.zip(blobs.iter().chain([manifest, manifest])) {
+        let got = http.get(&path).send().await.map_err(text)?;
+        if got.status() != StatusCode::OK {
+            return Err(format!("GET {path}: {}", got.status()));
+        }
+        let bytes = got.bytes().await.map_err(text)?;
+        if Algorithm::Sha256.digest(&bytes) != *digest {
+            return Err(format!("GET {path}: {} bytes that are not {digest}", bytes.len()));
+        }
+    }
+    Ok(true)
+}
+
+/// The `Location` of an answer that has the expected status.
+pub(crate) fn expect(answer: &reqwest::Response, status: StatusCode) -> Result<String, String> {
+    if answer.status() != status {
+        return Err(format!("{} instead of {status}", answer.status()));
+    }
+    let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
+    Ok(location.unwrap_or_default().to_owned())
+}
+
+pub(crate) fn text(error: reqwest::Error) -> String {
+    format!("{error:?}")
+}

@@ -1,0 +1,57 @@
+//! The registry under test, which can be killed at any moment and started again on the same data.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::daemon::Daemon;
+
+/// `wharfinger serve` on a port of its own.
+pub(crate) struct Server {
+    daemon: Daemon,
+    address: String,
+    _log: TempDir,
+}
+
+impl Server {
+    /// Starts on this data directory, with further arguments.
+    pub(crate) fn start(data: &Path, arguments: &[&str]) -> Server {
+        Self::start_as(&[env!("CARGO_BIN_EXE_wharfinger")], data, arguments)
+    }
+
+    /// Starts below other programs, such as a tracer.
+    pub(crate) fn start_as(command: &[&str], data: &Path, arguments: &[&str]) -> Server {
+        let log = TempDir::new().expect("a temporary directory");
+        let serve = ["serve", "--log-level", "warn", "--listen", "127.0.0.1:0", "--data"];
+        let all: Vec<&Path> = command[1..]
+            .iter()
+            .chain(&serve)
+            .map(Path::new)
+            .chain([data])
+            .chain(arguments.iter().map(Path::new))
+            .collect();
+        let daemon = Daemon::start(command[0], &all, &log.path().join("log"));
+        let address = daemon.address();
+        Server { daemon, address, _log: log }
+    }
+
+    /// `http://127.0.0.1:port`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The process itself.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// The end that no process can prepare for.
+    pub(crate) fn kill(mut self) {
+        self.daemon.kill();
+    }
+
+    /// The end that an operator asks for.
+    pub(crate) fn stop(mut self) {
+        self.daemon.stop();
+    }
+}
