@@ -1,0 +1,83 @@
+//! What a piece of work cost: the server, this load generator, and how much others disturbed it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::machine;
+use crate::process::{Meter, own_cpu};
+
+/// The cost of a piece of work.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Usage {
+    /// How long it took.
+    pub(crate) seconds: f64,
+    /// Processor seconds of the server, including what it did after the last answer.
+    pub(crate) server_cpu: f64,
+    /// Processor seconds of the load generator.
+    pub(crate) generator_cpu: f64,
+    /// The share of the machine, 0 to 1, that neither of them used: other programs and the kernel's own threads,
+    /// such as those that write to disk.
+    pub(crate) elsewhere: f64,
+    /// The most anonymous memory that the server had, in MiB.
+    pub(crate) peak_mib: f64,
+}
+
+/// Does the work and measures it.
+///
+/// Beforehand everything on its way to the disk is written, so that nobody pays for what another left behind. The
+/// server's time is read only when it has come to rest: what it puts off until after its answer is its work as well.
+pub(crate) fn measure<T>(meter: &Meter, work: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
+    rustix::fs::sync();
+    rest(meter);
+    let stop = AtomicBool::new(false);
+    let start = Instant::now();
+    let before = (meter.cpu(), own_cpu(), machine::busy());
+    let (done, seconds, peak) = std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut peak = meter.anonymous();
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+                peak = peak.max(meter.anonymous());
+            }
+            peak
+        });
+        let done = work();
+        let seconds = start.elapsed().as_secs_f64();
+        rest(meter);
+        stop.store(true, Ordering::Relaxed);
+        (done, seconds, sampler.join().unwrap_or(0))
+    });
+    let after = (meter.cpu(), own_cpu(), machine::busy());
+    let (server_cpu, generator_cpu) = (after.0 - before.0, after.1 - before.1);
+    let whole = start.elapsed().as_secs_f64() * machine::cores() as f64;
+    let elsewhere = ((after.2 - before.2 - server_cpu - generator_cpu) / whole).max(0.0);
+    let usage = Usage { seconds, server_cpu, generator_cpu, elsewhere, peak_mib: mib(peak) };
+    Ok((done?, usage))
+}
+
+/// Waits until the server does nothing any more, for two seconds at most.
+fn rest(meter: &Meter) {
+    let start = Instant::now();
+    let mut last = meter.cpu();
+    while start.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = meter.cpu();
+        if now - last < 0.011 {
+            return;
+        }
+        last = now;
+    }
+}
+
+/// Bytes as MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// Bytes as GB, a thousand million.
+pub(crate) fn gb(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
+}

@@ -1,0 +1,212 @@
+//! GETs in a closed loop: manifests, lists, search.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more, ours_alone};
+use crate::client::connection::{Body, Connection};
+use crate::client::many::Load;
+use crate::measuring::measure;
+use crate::peers::{Ability, Peer};
+use crate::sets::{REPOSITORY, Scale, Set, TAG, listing};
+use crate::site::{Site, World};
+
+const MEASURES: [Measure; 4] =
+    [more("requests/s"), less("p50 ms"), less("p99 ms"), less("server CPU µs/request")];
+const SEARCH_MEASURES: [Measure; 4] =
+    [less("p99 ms"), less("p50 ms"), more("requests/s"), less("server CPU µs/request")];
+
+/// The key of an array, and how many entries it must have.
+type Whole = (&'static str, fn(&World) -> usize);
+
+/// A row of GETs.
+pub(super) struct Gets {
+    id: &'static str,
+    title: fn(Scale) -> String,
+    set: Set,
+    takes: fn(&dyn Peer) -> bool,
+    connections: usize,
+    targets: fn(&World) -> Vec<String>,
+    /// The key of the array in the answer, and how many entries all its pages must have together. No peer is asked
+    /// for pages: one that gives everything at once is compared with everything.
+    whole: Option<Whole>,
+    search: bool,
+    goals: &'static [Goal],
+}
+
+pub(super) fn manifest() -> Gets {
+    Gets {
+        id: "manifest",
+        title: |_| "manifest GET by tag, 32 connections".to_owned(),
+        set: Set::Image,
+        takes: |peer| peer.can(Ability::Manifest),
+        connections: 32,
+        targets: |_| vec![format!("/v2/{REPOSITORY}/manifests/{TAG}")],
+        whole: None,
+        search: false,
+        goals: &[
+            Goal { measure: 0, rule: Rule::Times(0.8, Than::Peer("bare hyper")) },
+            Goal { measure: 0, rule: Rule::Times(4.0, Than::Peer("zot")) },
+        ],
+    }
+}
+
+pub(super) fn catalog() -> Gets {
+    Gets {
+        id: "catalog",
+        title: |scale| format!("_catalog?n=100 with {} repositories, 8 connections", scale.pick(2_000, 500)),
+        set: Set::Listing,
+        takes: |peer| peer.can(Ability::Registry),
+        connections: 8,
+        targets: |_| vec!["/v2/_catalog?n=100".to_owned()],
+        whole: None,
+        search: false,
+        goals: &[Goal { measure: 0, rule: Rule::Times(20.0, Than::BestPeer) }],
+    }
+}
+
+pub(super) fn catalog_of_many() -> Gets {
+    Gets {
+        id: "catalog-many",
+        title: |scale| {
+            format!(
+                "_catalog?n=100 anywhere among {} repositories, 8 connections",
+                scale.pick(100_000, 5_000)
+            )
+        },
+        set: Set::Many,
+        takes: ours_alone,
+        connections: 8,
+        targets: |world| {
+            let step = world.many.count() / 100;
+            let pages = (0..100).map(|page| world.many.name(page * step).replace('/', "%2F"));
+            pages.map(|last| format!("/v2/_catalog?n=100&last={last}")).collect()
+        },
+        whole: None,
+        search: false,
+        goals: &[Goal { measure: 0, rule: Rule::Times(0.8, Than::Ourselves("catalog")) }],
+    }
+}
+
+pub(super) fn tags() -> Gets {
+    Gets {
+        id: "tags",
+        title: |scale| format!("all {} tags of a repository, 4 connections", scale.pick(10_000, 2_000)),
+        set: Set::Listing,
+        takes: |peer| peer.can(Ability::Registry),
+        connections: 4,
+        targets: |_| vec![format!("/v2/{}/tags/list", listing::TAGS)],
+        whole: Some(("tags", |world| world.listing.tag_count())),
+        search: false,
+        goals: &[Goal { measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
+    }
+}
+
+pub(super) fn tags_page() -> Gets {
+    Gets {
+        id: "tags-page",
+        title: |scale| {
+            format!("tags/list?n=100 in the middle of {} tags, 4 connections", scale.pick(10_000, 2_000))
+        },
+        set: Set::Listing,
+        takes: |peer| peer.can(Ability::Registry),
+        connections: 4,
+        targets: |_| vec![format!("/v2/{}/tags/list?n=100&last=t01000", listing::TAGS)],
+        whole: None,
+        search: false,
+        goals: &[Goal { measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
+    }
+}
+
+pub(super) fn referrers() -> Gets {
+    Gets {
+        id: "referrers",
+        title: |scale| format!("all {} referrers of a digest, 4 connections", scale.pick(1_000, 200)),
+        set: Set::Listing,
+        takes: |peer| peer.can(Ability::Referrers),
+        connections: 4,
+        targets: |world| vec![format!("/v2/{}/referrers/{}", listing::REFERRERS, world.listing.subject())],
+        whole: Some(("manifests", |world| world.listing.referrer_count())),
+        search: false,
+        goals: &[Goal { measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
+    }
+}
+
+pub(super) fn search() -> Gets {
+    Gets {
+        id: "search",
+        title: |scale| format!("docker search among {} repositories, 16 clients", scale.pick(100_000, 5_000)),
+        set: Set::Many,
+        takes: |peer| peer.can(Ability::Search),
+        connections: 16,
+        targets: |world| world.many.searches(),
+        whole: None,
+        search: true,
+        goals: &[Goal { measure: 0, rule: Rule::AtMost(10.0) }],
+    }
+}
+
+impl Row for Gets {
+    fn id(&self) -> &'static str {
+        self.id
+    }
+
+    fn title(&self, scale: Scale) -> String {
+        (self.title)(scale)
+    }
+
+    fn measures(&self) -> &'static [Measure] {
+        if self.search { &SEARCH_MEASURES } else { &MEASURES }
+    }
+
+    fn set(&self) -> Set {
+        self.set
+    }
+
+    fn takes(&self, peer: &dyn Peer) -> bool {
+        (self.takes)(peer)
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        self.goals.to_vec()
+    }
+
+    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
+        let address = site.address()?;
+        let mut targets = (self.targets)(site.world);
+        let mut pages = 1.0;
+        if let Some((key, count)) = self.whole {
+            targets = follow(&mut Connection::to(address), &targets[0], key, count(site.world))?;
+            pages = targets.len() as f64;
+        }
+        let duration = Duration::from_secs(site.world.scale.pick(4, 1));
+        let load = Load { address, connections: self.connections, targets: &targets, duration };
+        let (mut served, usage) = measure(&site.meter()?, || load.run())?;
+        let cpu = usage.server_cpu * 1e6 / served.requests as f64 * pages;
+        let (half, most) = (served.latencies.quantile(0.5) * pages, served.latencies.quantile(0.99) * pages);
+        let rate = served.rate() / pages;
+        let values = if self.search { vec![most, half, rate, cpu] } else { vec![rate, half, most, cpu] };
+        Ok(Outcome { values, usage })
+    }
+}
+
+/// The pages of a list, found by following its links; an error unless they hold so many entries together.
+fn follow(connection: &mut Connection, first: &str, key: &str, count: usize) -> Result<Vec<String>> {
+    let mut pages = vec![first.to_owned()];
+    let mut found = 0;
+    while let Some(page) = pages.last() {
+        let answer = connection.expect(200, "GET", page, Body::Empty)?;
+        let list: serde_json::Value =
+            serde_json::from_slice(&answer.body).context("a list that is no JSON")?;
+        found += list[key].as_array().map_or(0, Vec::len);
+        match answer.head.next {
+            Some(next) if pages.len() < 1_000 => pages.push(next),
+            _ => break,
+        }
+    }
+    if found != count {
+        bail!("{first} lists {found} instead of {count}");
+    }
+    Ok(pages)
+}

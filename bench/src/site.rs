@@ -1,0 +1,224 @@
+//! A server with its data: prepared, started, restarted, wiped.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::client::connection::{Body, Connection};
+use crate::client::push::{Image, image};
+use crate::content::Source;
+use crate::peers::{Ability, Peer};
+use crate::process::{Meter, Process};
+use crate::sets::listing::Listing;
+use crate::sets::many::{Filled, Many};
+use crate::sets::{REPOSITORY, Scale, Set, TAG};
+
+/// How long a server may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What all rows and servers share.
+pub(crate) struct World {
+    /// How large everything is.
+    pub(crate) scale: Scale,
+    /// Random content.
+    pub(crate) source: Source,
+    /// The image of [`Set::Image`].
+    pub(crate) image: Image,
+    /// The listing of [`Set::Listing`].
+    pub(crate) listing: Listing,
+    /// The repositories of [`Set::Many`].
+    pub(crate) many: Many,
+    /// How fast they were pushed, once they were.
+    pub(crate) filled: OnceLock<Filled>,
+    /// The directory below which all data lies.
+    pub(crate) directory: PathBuf,
+}
+
+/// A program that can be started, and whose it is.
+pub(crate) struct Candidate {
+    /// The kind of server.
+    pub(crate) peer: Box<dyn Peer>,
+    /// Its program.
+    pub(crate) program: PathBuf,
+    /// The version it says it is.
+    pub(crate) version: String,
+}
+
+/// One server in one row.
+pub(crate) struct Site<'a> {
+    /// What all share.
+    pub(crate) world: &'a World,
+    /// Whose server it is.
+    pub(crate) candidate: &'a Candidate,
+    set: Set,
+    data: PathBuf,
+    running: Option<Running>,
+}
+
+struct Running {
+    /// Ends when it is dropped.
+    _process: Process,
+    address: SocketAddr,
+    meter: Meter,
+}
+
+impl<'a> Site<'a> {
+    /// A site whose server is started when it is first needed.
+    pub(crate) fn new(world: &'a World, candidate: &'a Candidate, set: Set) -> Self {
+        let kept = match set {
+            Set::Empty | Set::Image => "row",
+            Set::Listing => "listing",
+            Set::Many => "many",
+        };
+        let name = candidate.peer.name().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        let data = world.directory.join(format!("{name}-{kept}"));
+        Self { world, candidate, set, data, running: None }
+    }
+
+    /// Where the server listens. Starts it if it does not run.
+    pub(crate) fn address(&mut self) -> Result<SocketAddr> {
+        Ok(self.running()?.address)
+    }
+
+    /// What reads the server's use of the machine.
+    pub(crate) fn meter(&mut self) -> Result<Meter> {
+        Ok(self.running()?.meter.clone())
+    }
+
+    /// Ends the server, removes its data, and prepares it anew.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        self.wipe()?;
+        self.running().map(|_| ())
+    }
+
+    /// Ends the server and removes its data.
+    pub(crate) fn wipe(&mut self) -> Result<()> {
+        self.running = None;
+        for path in [self.data.clone(), self.data.with_extension("nginx")] {
+            if path.exists() {
+                fs::remove_dir_all(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the server on the data that it has, and says how long it took until it answered this GET with 200.
+    pub(crate) fn restart(&mut self, target: &str) -> Result<Duration> {
+        self.running()?;
+        self.running = None;
+        let (running, took) = self.start(target, Some(200))?;
+        self.running = Some(running);
+        Ok(took)
+    }
+
+    fn running(&mut self) -> Result<&Running> {
+        if self.running.is_none() {
+            self.running = Some(self.prepare()?);
+        }
+        self.running.as_ref().context("the server was started")
+    }
+
+    fn prepare(&self) -> Result<Running> {
+        let peer = &self.candidate.peer;
+        let new = !self.data.exists();
+        let pushed = peer.can(Ability::Registry);
+        let mut push_listing = false;
+        if new {
+            fs::create_dir_all(&self.data)?;
+            match self.set {
+                Set::Image if !pushed => peer.place_image(&self.data, REPOSITORY, TAG, &self.world.image)?,
+                Set::Listing => push_listing = !peer.place_listing(&self.data, &self.world.listing)?,
+                _ => {}
+            }
+        }
+        let (running, _) = self.start("/v2/", None)?;
+        if new {
+            let mut connection = Connection::to(running.address);
+            match self.set {
+                Set::Image if pushed => image(&mut connection, REPOSITORY, TAG, &self.world.image)?,
+                Set::Listing if push_listing => self.world.listing.push(running.address)?,
+                Set::Many => {
+                    let filled = self.world.many.push(running.address)?;
+                    let _ = self.world.filled.set(filled);
+                }
+                _ => {}
+            }
+        }
+        self.check(running.address)?;
+        Ok(running)
+    }
+
+    /// A server that gives wrong answers fast is no match: one look before anything is measured.
+    fn check(&self, address: SocketAddr) -> Result<()> {
+        if self.set != Set::Image {
+            return Ok(());
+        }
+        let target = format!("/v2/{REPOSITORY}/manifests/{TAG}");
+        let answer = Connection::to(address).expect(200, "GET", &target, Body::Empty)?;
+        if answer.body != self.world.image.manifest {
+            bail!("the manifest has other bytes than were pushed");
+        }
+        Ok(())
+    }
+
+    fn start(&self, target: &str, status: Option<u16>) -> Result<(Running, Duration)> {
+        let port = free_port()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let candidate = self.candidate;
+        let command = candidate.peer.command(&candidate.program, &self.data, port)?;
+        let log = self.data.with_extension("log");
+        let start = Instant::now();
+        let mut process = Process::start(command, &log)?;
+        loop {
+            let answer = Connection::impatient(address, PATIENCE).request("GET", target, Body::Empty);
+            if answer.is_ok_and(|answer| status.is_none_or(|wanted| answer.head.status == wanted)) {
+                break;
+            }
+            if process.ended() {
+                bail!("the server ended at once: {}", last_line(&log));
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("the server did not answer within {PATIENCE:?}: {}", last_line(&log));
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        let took = start.elapsed();
+        process.meet_family();
+        let meter = process.meter();
+        Ok((Running { _process: process, address, meter }, took))
+    }
+
+    /// The directory of its data.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+}
+
+impl Drop for Site<'_> {
+    fn drop(&mut self) {
+        self.running = None;
+        // What took long to make is kept for the next row that wants it.
+        if matches!(self.set, Set::Empty | Set::Image) {
+            let _ = self.wipe();
+        }
+    }
+}
+
+fn last_line(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    text.lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it said nothing")
+        .chars()
+        .take(300)
+        .collect()
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

@@ -1,0 +1,260 @@
+//! Runs rows on servers, in turn: each server once, then each again, so that a disturbance meets all alike.
+
+use serde::Serialize;
+
+use crate::machine::{Machine, free_space};
+use crate::measuring::Usage;
+use crate::rows::{Better, Goal, Measure, Row, Rule, Than};
+use crate::site::{Candidate, Site, World};
+use crate::statistics::Spread;
+
+/// Everything that came out.
+#[derive(Serialize)]
+pub(crate) struct Results {
+    /// The version of this format.
+    pub(crate) format: u32,
+    /// Small amounts, good for finding that something broke and for nothing else.
+    pub(crate) quick: bool,
+    /// The machine.
+    pub(crate) machine: Machine,
+    /// The servers.
+    pub(crate) servers: Vec<ServerInfo>,
+    /// The servers that could not take part.
+    pub(crate) missing: Vec<Missing>,
+    /// The rows.
+    pub(crate) rows: Vec<RowResult>,
+}
+
+/// A server that took part.
+#[derive(Serialize)]
+pub(crate) struct ServerInfo {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The version it says it is.
+    pub(crate) version: String,
+    /// What it makes durable before it answers a push.
+    pub(crate) syncs: &'static str,
+    /// No registry, but what is possible at most.
+    pub(crate) limit: bool,
+}
+
+/// A server that did not.
+#[derive(Serialize)]
+pub(crate) struct Missing {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Why not.
+    pub(crate) why: String,
+}
+
+/// What came out of a row.
+#[derive(Serialize)]
+pub(crate) struct RowResult {
+    /// Its name.
+    pub(crate) id: &'static str,
+    /// What was done.
+    pub(crate) title: String,
+    /// What was measured.
+    pub(crate) measures: &'static [Measure],
+    /// Of each server.
+    pub(crate) servers: Vec<ServerResult>,
+    /// Why nobody did it.
+    pub(crate) skipped: Option<String>,
+    /// What ours was to reach.
+    pub(crate) goals: Vec<GoalResult>,
+}
+
+/// What came out of a row on one server.
+#[derive(Serialize)]
+pub(crate) struct ServerResult {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// A value for each measure, run after run.
+    pub(crate) runs: Vec<Vec<f64>>,
+    /// What each run cost.
+    pub(crate) usage: Vec<Usage>,
+    /// Why it could not.
+    pub(crate) failure: Option<String>,
+}
+
+/// What became of a goal.
+#[derive(Serialize)]
+pub(crate) struct GoalResult {
+    /// What it asked, in words.
+    pub(crate) goal: String,
+    /// What there is instead, in the same words.
+    pub(crate) found: String,
+    /// Whether it was reached; nothing if there was nobody to compare with.
+    pub(crate) met: Option<bool>,
+}
+
+impl ServerResult {
+    /// The values of one measure.
+    pub(crate) fn spread(&self, measure: usize) -> Option<Spread> {
+        Spread::of(self.runs.iter().filter_map(|run| run.get(measure).copied()))
+    }
+
+    /// The same of something that is known of every run.
+    pub(crate) fn usage(&self, field: impl Fn(&Usage) -> f64) -> Option<Spread> {
+        Spread::of(self.usage.iter().map(field))
+    }
+}
+
+impl RowResult {
+    /// What that server came to.
+    pub(crate) fn of(&self, name: &str) -> Option<&ServerResult> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
+    /// How many times as good the first server is as the second, by the first measure, run by run.
+    pub(crate) fn ratio(&self, first: &ServerResult, second: &ServerResult) -> Option<Spread> {
+        let better = self.measures.first()?.better;
+        Spread::of(first.runs.iter().zip(&second.runs).filter_map(|(one, other)| {
+            let (one, other) = (one.first()?, other.first()?);
+            Some(times_as_good(better, *one, *other))
+        }))
+    }
+}
+
+fn times_as_good(better: Better, one: f64, other: f64) -> f64 {
+    match better {
+        Better::Higher => one / other,
+        Better::Lower => other / one,
+    }
+}
+
+/// Runs the rows.
+pub(crate) fn run(
+    world: &World,
+    candidates: &[Candidate],
+    missing: Vec<Missing>,
+    rows: &[Box<dyn Row>],
+    runs: usize,
+) -> Results {
+    let mut results = Results {
+        format: 1,
+        quick: world.scale.quick,
+        machine: Machine::here(&world.directory),
+        servers: candidates.iter().map(describe).collect(),
+        missing,
+        rows: Vec::new(),
+    };
+    for row in rows {
+        let mut result = run_row(world, candidates, row.as_ref(), runs);
+        let goals = row.goals();
+        result.goals = goals.iter().map(|goal| judge(goal, &result, &results)).collect();
+        results.rows.push(result);
+    }
+    results
+}
+
+fn describe(candidate: &Candidate) -> ServerInfo {
+    ServerInfo {
+        name: candidate.peer.name(),
+        version: candidate.version.clone(),
+        syncs: candidate.peer.syncs(),
+        limit: candidate.peer.is_limit(),
+    }
+}
+
+fn run_row(world: &World, candidates: &[Candidate], row: &dyn Row, runs: usize) -> RowResult {
+    let title = row.title(world.scale);
+    let mut result = RowResult {
+        id: row.id(),
+        title,
+        measures: row.measures(),
+        servers: Vec::new(),
+        skipped: None,
+        goals: Vec::new(),
+    };
+    let (needed, free) = (row.disk(world.scale), free_space(&world.directory));
+    if needed > free {
+        result.skipped = Some(format!("needs {} GiB of disk, {} are free", needed >> 30, free >> 30));
+        return result;
+    }
+    let taking_part = candidates.iter().filter(|candidate| row.takes(candidate.peer.as_ref()));
+    let mut sites: Vec<Site<'_>> =
+        taking_part.map(|candidate| Site::new(world, candidate, row.set())).collect();
+    result.servers = sites
+        .iter()
+        .map(|site| ServerResult {
+            name: site.candidate.peer.name(),
+            runs: Vec::new(),
+            usage: Vec::new(),
+            failure: None,
+        })
+        .collect();
+    for number in 1..=row.runs(runs) {
+        for (site, server) in sites.iter_mut().zip(&mut result.servers) {
+            if server.failure.is_some() {
+                continue;
+            }
+            match row.run(site) {
+                Ok(outcome) => {
+                    let first = outcome.values.first().copied().unwrap_or(f64::NAN);
+                    eprintln!(
+                        "{} {number}: {}: {first:.3} {}",
+                        row.id(),
+                        server.name,
+                        row.measures()[0].name
+                    );
+                    server.runs.push(outcome.values);
+                    server.usage.push(outcome.usage);
+                }
+                Err(error) => {
+                    eprintln!("{} {number}: {}: {error:#}", row.id(), server.name);
+                    server.failure = Some(format!("{error:#}"));
+                }
+            }
+        }
+    }
+    result
+}
+
+fn judge(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
+    let measure = row.measures[goal.measure];
+    let median = |row: &RowResult, name: &str| Some(row.of(name)?.spread(goal.measure)?.median);
+    let ours = median(row, crate::peers::OURS);
+    let (goal_text, found) = match goal.rule {
+        Rule::AtMost(most) => (
+            format!("{} at most {most}", measure.name),
+            ours.map(|ours| (ours <= most, format!("{ours:.2}"))),
+        ),
+        Rule::Times(factor, than) => {
+            let other = match than {
+                Than::Peer(name) => median(row, name).map(|value| (name.to_owned(), value)),
+                Than::Ourselves(id) => {
+                    let row = results.rows.iter().find(|row| row.id == id);
+                    row.and_then(|row| median(row, crate::peers::OURS))
+                        .map(|value| (format!("in `{id}`"), value))
+                }
+                Than::BestPeer => row
+                    .servers
+                    .iter()
+                    .filter(|server| {
+                        let info = results.servers.iter().find(|info| info.name == server.name);
+                        server.name != crate::peers::OURS && info.is_some_and(|info| !info.limit)
+                    })
+                    .filter_map(|server| Some((server.name.to_owned(), server.spread(goal.measure)?.median)))
+                    .reduce(
+                        |one, other| {
+                            if times_as_good(measure.better, other.1, one.1) > 1.0 { other } else { one }
+                        },
+                    ),
+            };
+            let who = match (&other, than) {
+                (Some((name, _)), Than::BestPeer) => format!("the best registry ({name})"),
+                (_, Than::BestPeer) => "the best registry".to_owned(),
+                (_, Than::Peer(name)) => name.to_owned(),
+                (_, Than::Ourselves(id)) => format!("in `{id}`"),
+            };
+            let found = ours.zip(other).map(|(ours, (_, other))| {
+                let times = times_as_good(measure.better, ours, other);
+                (times >= factor, format!("{times:.2} ×"))
+            });
+            (format!("{} {factor} × as good as {who}", measure.name), found)
+        }
+    };
+    let (met, found) = found.map_or((None, "not measured".to_owned()), |(met, found)| (Some(met), found));
+    GoalResult { goal: goal_text, found, met }
+}
