@@ -1,4 +1,4 @@
-//! crane: push, pull, ls, tag, copy, digest, delete, catalog, mutate, append, validate.
+//! crane: push, pull, ls, tag, copy, digest, delete, catalog, mutate, append, validate, many at once.
 
 use crate::harness::{Image, Index, Server, Terminal};
 
@@ -122,4 +122,26 @@ fn an_image_is_changed_and_grown_in_place() {
     assert_eq!("blue", config["config"]["Labels"]["team"]);
     assert_eq!(5, user.json(&format!("crane manifest {app}"))["layers"].as_array().map_or(0, Vec::len));
     user.run(&format!("crane export {app} - | tar --list | grep --quiet '^more$'"));
+}
+
+#[test]
+fn pushes_of_the_same_image_at_the_same_time_all_succeed() {
+    let registry = Server::start();
+    let user = Terminal::open();
+    let image = Image::saved(&user, "app", "at the same time");
+
+    // Eight to one tag, and eight to a repository each.
+    user.run(&format!(
+        "pids=; for i in 1 2 3 4 5 6 7 8; do \
+           crane push app {one} & pids=\"$pids $!\"; crane push app {each}-$i:1 & pids=\"$pids $!\"; \
+         done; for pid in $pids; do wait $pid; done",
+        one = registry.at("team/app:1"),
+        each = registry.at("team/app"),
+    ));
+
+    assert_eq!("9", user.run(&format!("crane catalog {} | wc -l", registry.address())));
+    for name in ["team/app:1", "team/app-1:1", "team/app-8:1"] {
+        assert_eq!(image.digest, user.run(&format!("crane digest {}", registry.at(name))));
+        user.run(&format!("crane validate --remote {}", registry.at(name)));
+    }
 }

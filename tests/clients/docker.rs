@@ -1,6 +1,6 @@
-//! docker: push, pull, pull --all-tags, search, tag.
+//! docker: push, pull, pull --all-tags, search, tag, manifest lists.
 
-use crate::harness::{Engine, Index, Server, Terminal};
+use crate::harness::{Engine, Image, Index, Server, Terminal};
 
 #[test]
 fn a_pushed_image_comes_back_as_the_same_image_and_runs() {
@@ -106,6 +106,8 @@ fn search_finds_repositories_with_their_descriptions() {
     assert!(found.lines().any(|line| line.contains("ann/my-ubuntu-tools: ")), "{found}");
     assert_eq!(2, found.lines().count(), "{found}");
     assert_eq!("", nothing);
+    let first = user.run(&format!("{search} --limit 1 {}", registry.at("ubuntu")));
+    assert_eq!(1, first.lines().count(), "{first}");
 }
 
 #[test]
@@ -143,13 +145,60 @@ fn a_platform_is_chosen_out_of_an_index() {
 }
 
 #[test]
+fn a_manifest_list_made_with_docker_is_pulled_by_platform() {
+    let registry = Server::start();
+    let engine = Engine::shared();
+    let user = engine.terminal();
+    let list = registry.at("team/list:1");
+    for (platform, content) in [("amd64", "for one"), ("arm64", "for the other")] {
+        let image = registry.at(&format!("team/list:{platform}"));
+        engine.builds(&user, &image, content);
+        user.run(&format!("docker push {image}"));
+    }
+
+    let parts = ["amd64", "arm64"].map(|platform| registry.at(&format!("team/list:{platform}"))).join(" ");
+    user.run(&format!("docker manifest create --insecure {list} {parts}"));
+    user.run(&format!("docker manifest annotate --arch arm64 {list} {}", registry.at("team/list:arm64")));
+    user.run(&format!("docker manifest push --insecure {list}"));
+    user.run(&format!("docker pull --platform linux/arm64 {list}"));
+
+    assert_eq!(
+        "for the other",
+        user.run(&format!("docker run --rm --network=none --platform linux/arm64 {list}"))
+    );
+    let kind = user.json(&format!("crane manifest {list}"))["mediaType"].clone();
+    assert_eq!("application/vnd.docker.distribution.manifest.list.v2+json", kind);
+}
+
+#[test]
+fn an_image_is_pulled_by_its_digest() {
+    let registry = Server::start();
+    let engine = Engine::shared();
+    let user = engine.terminal();
+    let image = registry.at("team/app:1");
+    engine.builds(&user, &image, "by digest");
+    let id = image_id(&user, &image);
+    let pushed = user.run(&format!("docker push {image}"));
+    user.run(&format!("docker rmi {image}"));
+
+    let exact = format!("{}@{}", registry.at("team/app"), digest_in(&pushed));
+    user.run(&format!("docker pull {exact}"));
+
+    assert_eq!(id, image_id(&user, &exact));
+}
+
+#[test]
 fn the_name_of_an_unknown_image_is_answered_plainly() {
     let registry = Server::start();
     let user = Engine::shared().terminal();
+    Image::saved(&user, "app", "known");
+    user.run(&format!("crane push app {}", registry.at("team/app:1")));
 
-    let complaint = user.fails(&format!("docker pull {}", registry.at("no/such:image")));
+    let unknown_tag = user.fails(&format!("docker pull {}", registry.at("team/app:2")));
+    let unknown_name = user.fails(&format!("docker pull {}", registry.at("no/such:image")));
 
-    assert!(complaint.contains("manifest for") && complaint.contains("not found"), "{complaint}");
+    assert!(unknown_tag.contains("manifest for") && unknown_tag.contains("not found"), "{unknown_tag}");
+    assert!(unknown_name.contains("no/such") && unknown_name.contains("not found"), "{unknown_name}");
 }
 
 fn image_id(user: &Terminal, image: &str) -> String {
