@@ -214,3 +214,93 @@ pub(super) fn intern_named(sql: Sql<'_>, digest: &Digest) -> Result<i64, StoreEr
 fn inserted(id: Option<i64>, digest: &Digest) -> Result<i64, StoreError> {
     id.ok_or_else(|| StoreError::Damaged(format!("{digest} could not be noted")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ViewItem;
+    use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put};
+    use super::super::uploads::tests::state;
+
+    #[tokio::test]
+    async fn a_blob_is_in_the_repository_that_it_was_linked_in_and_in_no_other() {
+        let (metadata, _directory) = empty();
+        let (app, other, blob) = (name("team/app"), name("team/other"), digest("layer"));
+        metadata.link_blob(&app, &blob, 7).await.unwrap();
+        metadata.link_blob(&other, &digest("another"), 1).await.unwrap();
+
+        assert_eq!(metadata.blob(&app, &blob).await.unwrap(), Some(7));
+        assert_eq!(metadata.blob(&other, &blob).await.unwrap(), None);
+        assert_eq!(metadata.blob(&name("team/ap"), &blob).await.unwrap(), None);
+        assert!(metadata.repository_exists(&app).await.unwrap());
+        assert_eq!(notes(&metadata).await, [ViewItem::Layer(blob), ViewItem::Layer(digest("another"))]);
+
+        metadata.link_blob(&app, &blob, 7).await.unwrap();
+        assert_eq!(notes(&metadata).await, [], "linking again changes nothing");
+    }
+
+    #[tokio::test]
+    async fn a_manifest_is_no_blob_of_its_repository() {
+        let (metadata, _directory) = empty();
+        put(&metadata, manifest("app", "m")).await;
+        assert_eq!(metadata.blob(&name("app"), &digest("m")).await.unwrap(), None);
+        assert_eq!(metadata.blob_source(&digest("m")).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_mounted_from_where_it_is_and_not_from_where_it_is_not() {
+        let (metadata, _directory) = empty();
+        let (source, target, blob) = (name("a/source"), name("b/target"), digest("layer"));
+        metadata.link_blob(&source, &blob, 7).await.unwrap();
+
+        let nowhere = name("no/where");
+        assert_eq!(metadata.mount_blob(&target, &blob, Some(&nowhere)).await.unwrap(), None);
+        assert!(!metadata.repository_exists(&target).await.unwrap());
+        assert_eq!(metadata.mount_blob(&target, &digest("absent"), None).await.unwrap(), None);
+
+        assert_eq!(metadata.mount_blob(&target, &blob, Some(&source)).await.unwrap(), Some(7));
+        assert_eq!(metadata.blob(&target, &blob).await.unwrap(), Some(7));
+        assert_eq!(metadata.blob_source(&blob).await.unwrap(), Some((source, 7)));
+        assert_eq!(metadata.mount_blob(&nowhere, &blob, None).await.unwrap(), Some(7));
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_unlinked_in_one_repository_only() {
+        let (metadata, _directory) = empty();
+        let (app, other, blob) = (name("app"), name("other"), digest("layer"));
+        metadata.link_blob(&app, &blob, 7).await.unwrap();
+        metadata.link_blob(&other, &blob, 7).await.unwrap();
+        notes(&metadata).await;
+
+        assert!(metadata.unlink_blob(&app, &blob).await.unwrap());
+        assert!(!metadata.unlink_blob(&app, &blob).await.unwrap());
+        assert_eq!(metadata.blob(&app, &blob).await.unwrap(), None);
+        assert_eq!(metadata.blob(&other, &blob).await.unwrap(), Some(7));
+        assert!(!metadata.repository_exists(&app).await.unwrap(), "it was the last thing in it");
+        assert_eq!(notes(&metadata).await, [ViewItem::Layer(blob), ViewItem::Repository]);
+
+        assert!(metadata.unlink_blob(&other, &blob).await.unwrap());
+        assert_eq!(metadata.usage().await.unwrap().unreferenced_bytes, 7);
+    }
+
+    #[tokio::test]
+    async fn the_size_is_the_one_of_the_content_and_not_what_a_manifest_claims() {
+        let (metadata, _directory) = empty();
+        let mut claims = manifest("app", "m");
+        claims.parts = vec![super::super::Part { required: false, ..layer("elsewhere") }];
+        put(&metadata, claims).await;
+        assert_eq!(metadata.usage().await.unwrap().blobs, 1, "what never came in takes no space");
+
+        metadata.link_blob(&name("app"), &digest("elsewhere"), 42).await.unwrap();
+        assert_eq!(metadata.blob(&name("app"), &digest("elsewhere")).await.unwrap(), Some(42));
+    }
+
+    #[tokio::test]
+    async fn an_upload_ends_where_its_blob_begins() {
+        let (metadata, _directory) = empty();
+        let (app, blob, upload) = (name("app"), digest("layer"), state(7));
+        metadata.create_upload(&app, &upload).await.unwrap();
+        metadata.link_uploaded_blob(&app, &blob, 7, upload.id).await.unwrap();
+        assert_eq!(metadata.upload(&app, upload.id).await.unwrap(), None);
+        assert_eq!(metadata.blob(&app, &blob).await.unwrap(), Some(7));
+    }
+}

@@ -47,3 +47,28 @@ impl Metadata {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{by_tag, digest, empty, layer, name, notes, tagged};
+    use super::Import;
+
+    #[tokio::test]
+    async fn what_is_found_is_taken_in_whatever_is_missing_and_in_whatever_order() {
+        let (metadata, _directory) = empty();
+        let mut image = tagged("app", "m", &["latest"]);
+        image.parts = vec![layer("layer"), layer("lost")];
+        image.description = Some("An image of penguins".into());
+        let found = vec![
+            Import::Manifest(Box::new(image)),
+            Import::Blob { repository: name("app"), digest: digest("layer"), size: 100 },
+        ];
+        metadata.import(found.clone()).await.unwrap();
+        metadata.import(found).await.unwrap();
+        assert!(metadata.manifest(&name("app"), &by_tag("latest")).await.unwrap().is_some());
+        assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), Some(100));
+        assert_eq!(metadata.blob(&name("app"), &digest("lost")).await.unwrap(), None);
+        assert_eq!(metadata.search("penguin", 0, 10).await.unwrap().total, 1);
+        assert_eq!(notes(&metadata).await, []);
+    }
+}

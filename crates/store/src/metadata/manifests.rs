@@ -271,3 +271,167 @@ fn store_parts(sql: Sql<'_>, manifest: i64, parts: &[Part]) -> Result<(), StoreE
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use oci::{RepositoryName, TagOrDigest};
+
+    use super::super::fixtures::{
+        by_tag, child, digest, empty, layer, manifest, name, notes, put, tag, tagged,
+    };
+    use super::super::{Metadata, Part, PutOutcome, ViewItem};
+
+    async fn found(metadata: &Metadata, repository: &RepositoryName, tag: &str) -> Option<oci::Digest> {
+        metadata.manifest(repository, &by_tag(tag)).await.unwrap().map(|record| record.digest)
+    }
+
+    #[tokio::test]
+    async fn a_manifest_is_found_by_its_tag_and_by_its_digest_in_its_repository() {
+        let (metadata, _directory) = empty();
+        let image = tagged("app", "m", &["latest", "1.0"]);
+        put(&metadata, image.clone()).await;
+        for reference in [by_tag("latest"), by_tag("1.0"), TagOrDigest::Digest(digest("m"))] {
+            let record = metadata.manifest(&name("app"), &reference).await.unwrap();
+            assert_eq!(record, Some(image.manifest.clone()));
+            assert_eq!(metadata.manifest(&name("app/x"), &reference).await.unwrap(), None);
+        }
+        assert_eq!(metadata.manifest(&name("app"), &by_tag("2.0")).await.unwrap(), None);
+        assert_eq!(
+            notes(&metadata).await,
+            [ViewItem::Revision(digest("m")), ViewItem::Tag(tag("latest")), ViewItem::Tag(tag("1.0"))]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_tag_moves_and_the_manifest_that_had_it_stays() {
+        let (metadata, _directory) = empty();
+        put(&metadata, tagged("app", "old", &["latest"])).await;
+        put(&metadata, tagged("app", "new", &["latest"])).await;
+        assert_eq!(found(&metadata, &name("app"), "latest").await, Some(digest("new")));
+        let old = TagOrDigest::Digest(digest("old"));
+        assert!(metadata.manifest(&name("app"), &old).await.unwrap().is_some());
+        assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap().unwrap(), [tag("latest")]);
+    }
+
+    #[tokio::test]
+    async fn each_missing_part_is_named_in_order_and_nothing_changes() {
+        let (metadata, _directory) = empty();
+        metadata.link_blob(&name("app"), &digest("here"), 100).await.unwrap();
+        metadata.link_blob(&name("other"), &digest("only in other"), 100).await.unwrap();
+        put(&metadata, manifest("other", "child in other")).await;
+        notes(&metadata).await;
+
+        let mut image = tagged("app", "m", &["latest"]);
+        image.parts = vec![
+            layer("z"),
+            layer("here"),
+            layer("only in other"),
+            child("child in other"),
+            layer("a"),
+            layer("z"),
+            Part { required: false, ..layer("elsewhere") },
+        ];
+        let missing = ["z", "only in other", "child in other", "a"].map(digest).to_vec();
+        assert_eq!(metadata.put_manifest(image.clone()).await.unwrap(), PutOutcome::Missing(missing));
+        assert_eq!(found(&metadata, &name("app"), "latest").await, None);
+        assert_eq!(notes(&metadata).await, []);
+
+        // In a repository that does not exist, and does not begin to.
+        image.repository = name("new");
+        assert!(matches!(metadata.put_manifest(image.clone()).await.unwrap(), PutOutcome::Missing(_)));
+        assert!(!metadata.repository_exists(&name("new")).await.unwrap());
+
+        image.repository = name("app");
+        for part in ["z", "a", "only in other"] {
+            metadata.link_blob(&name("app"), &digest(part), 100).await.unwrap();
+        }
+        put(&metadata, manifest("app", "child in other")).await;
+        put(&metadata, image.clone()).await;
+        assert_eq!(metadata.manifest_parts(&name("app"), &digest("m")).await.unwrap(), image.parts);
+    }
+
+    #[tokio::test]
+    async fn a_blob_does_not_stand_for_a_manifest_nor_the_other_way_round() {
+        let (metadata, _directory) = empty();
+        metadata.link_blob(&name("app"), &digest("blob"), 1).await.unwrap();
+        put(&metadata, manifest("app", "manifest")).await;
+        let mut index = manifest("app", "index");
+        index.parts = vec![child("blob"), layer("manifest")];
+        let missing = vec![digest("blob"), digest("manifest")];
+        assert_eq!(metadata.put_manifest(index).await.unwrap(), PutOutcome::Missing(missing));
+    }
+
+    #[tokio::test]
+    async fn a_manifest_is_deleted_with_its_tags_but_without_parts_and_siblings() {
+        let (metadata, _directory) = empty();
+        let app = name("app");
+        metadata.link_blob(&app, &digest("layer"), 100).await.unwrap();
+        let mut image = tagged("app", "m", &["a", "b"]);
+        image.parts = vec![layer("layer")];
+        put(&metadata, image.clone()).await;
+        put(&metadata, tagged("app", "sibling", &["c"])).await;
+        image.repository = name("elsewhere");
+        metadata.link_blob(&name("elsewhere"), &digest("layer"), 100).await.unwrap();
+        put(&metadata, image.clone()).await;
+        notes(&metadata).await;
+
+        assert!(metadata.delete_manifest(&app, &digest("m")).await.unwrap());
+        assert!(!metadata.delete_manifest(&app, &digest("m")).await.unwrap());
+        assert_eq!(
+            notes(&metadata).await,
+            [ViewItem::Tag(tag("a")), ViewItem::Tag(tag("b")), ViewItem::Revision(digest("m"))]
+        );
+        assert_eq!(metadata.tags(&app, None, 10).await.unwrap().unwrap(), [tag("c")]);
+        assert_eq!(metadata.blob(&app, &digest("layer")).await.unwrap(), Some(100));
+        assert_eq!(metadata.manifest_parts(&app, &digest("m")).await.unwrap(), []);
+        let elsewhere = metadata.manifest_parts(&name("elsewhere"), &digest("m")).await.unwrap();
+        assert_eq!(elsewhere, image.parts, "another repository keeps its own");
+    }
+
+    #[tokio::test]
+    async fn the_last_manifest_takes_an_empty_repository_with_it() {
+        let (metadata, _directory) = empty();
+        put(&metadata, tagged("app", "m", &["latest"])).await;
+        metadata.delete_manifest(&name("app"), &digest("m")).await.unwrap();
+        assert!(!metadata.repository_exists(&name("app")).await.unwrap());
+        assert_eq!(notes(&metadata).await.last(), Some(&ViewItem::Repository));
+        // And it can come again.
+        put(&metadata, tagged("app", "m", &["latest"])).await;
+        assert_eq!(found(&metadata, &name("app"), "latest").await, Some(digest("m")));
+    }
+
+    #[tokio::test]
+    async fn pushes_to_one_tag_at_once_end_in_one_of_them() {
+        let (metadata, _directory) = empty();
+        let pushes = (0..40).map(|n| {
+            let metadata = metadata.clone();
+            tokio::spawn(async move { put(&metadata, tagged("app", &format!("m{n}"), &["latest"])).await })
+        });
+        for push in pushes.collect::<Vec<_>>() {
+            push.await.unwrap();
+        }
+        let at_the_end = found(&metadata, &name("app"), "latest").await.unwrap();
+        let all = metadata.manifests(&name("app"), None, 100).await.unwrap();
+        assert_eq!(all.len(), 40);
+        assert!(all.iter().any(|record| record.digest == at_the_end));
+        let records = metadata.tag_records(&name("app"), None, 10, true).await.unwrap().unwrap();
+        assert_eq!(records.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn manifests_are_listed_page_by_page() {
+        let (metadata, _directory) = empty();
+        for n in 0..7 {
+            put(&metadata, manifest("app", &n.to_string())).await;
+        }
+        let mut listed = Vec::new();
+        while let page = metadata.manifests(&name("app"), listed.last(), 3).await.unwrap()
+            && !page.is_empty()
+        {
+            listed.extend(page.into_iter().map(|record| record.digest));
+        }
+        let mut expected: Vec<_> = (0..7).map(|n| digest(&n.to_string())).collect();
+        expected.sort();
+        assert_eq!(listed, expected);
+    }
+}

@@ -9,6 +9,8 @@
 
 mod blobs;
 mod columns;
+#[cfg(test)]
+mod fixtures;
 mod import;
 mod manifests;
 #[cfg(test)]

@@ -93,3 +93,40 @@ impl Readers {
         lock(&self.idle).clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{by_tag, digest, empty, manifest, name, put, tagged};
+    use crate::StoreError;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_sees_every_commit_that_was_answered_before() {
+        let (metadata, _directory) = empty();
+        for n in 0..50 {
+            let content = n.to_string();
+            put(&metadata, tagged("app", &content, &["latest"])).await;
+            let reads: Vec<_> = (0..8)
+                .map(|_| {
+                    let metadata = metadata.clone();
+                    tokio::spawn(async move {
+                        metadata.manifest(&name("app"), &by_tag("latest")).await.unwrap().unwrap().digest
+                    })
+                })
+                .collect();
+            for read in reads {
+                assert_eq!(read.await.unwrap(), digest(&content));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_panics_takes_nothing_with_it() {
+        let (metadata, _directory) = empty();
+        put(&metadata, manifest("app", "m")).await;
+        for _ in 0..10 {
+            let panics = metadata.read(|_| -> Result<(), StoreError> { panic!("a read of a test panics") });
+            assert!(matches!(panics.await, Err(StoreError::Closed)));
+        }
+        assert!(metadata.repository_exists(&name("app")).await.unwrap());
+    }
+}

@@ -66,3 +66,89 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ReferrerRecord> {
         annotations: columns::annotations(row, 4)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use oci::descriptor::Annotations;
+
+    use super::super::fixtures::{digest, empty, manifest, name, plan, put};
+    use super::super::{Metadata, PutManifest};
+
+    fn refers(repository: &str, content: &str, subject: &str, artifact_type: Option<&str>) -> PutManifest {
+        let annotations = Annotations::from([("what".to_owned(), format!("\"{content}\" \u{1F600}"))]);
+        PutManifest {
+            subject: Some(digest(subject)),
+            artifact_type: artifact_type.map(str::to_owned),
+            annotations: Some(annotations),
+            ..manifest(repository, content)
+        }
+    }
+
+    async fn all(metadata: &Metadata, artifact_type: Option<&str>, page: usize) -> Vec<oci::Digest> {
+        let mut found: Vec<oci::Digest> = Vec::new();
+        loop {
+            let next = metadata
+                .referrers(&name("app"), &digest("subject"), artifact_type, found.last(), page)
+                .await
+                .unwrap();
+            if next.is_empty() {
+                return found;
+            }
+            found.extend(next.into_iter().map(|record| record.manifest.digest));
+        }
+    }
+
+    #[tokio::test]
+    async fn referrers_are_listed_in_order_by_page_and_by_type() {
+        let (metadata, _directory) = empty();
+        let mut expected = Vec::new();
+        for n in 0..20 {
+            let kind = if n % 4 == 0 { "application/x.signature" } else { "application/x.sbom" };
+            put(&metadata, refers("app", &n.to_string(), "subject", Some(kind))).await;
+            expected.push((digest(&n.to_string()), kind));
+        }
+        put(&metadata, refers("app", "of another", "another subject", None)).await;
+        put(&metadata, refers("app/x", "elsewhere", "subject", None)).await;
+        expected.sort();
+
+        let everything: Vec<_> = expected.iter().map(|(digest, _)| *digest).collect();
+        assert_eq!(all(&metadata, None, 3).await, everything);
+        assert_eq!(all(&metadata, None, 100).await, everything);
+        let signatures: Vec<_> = expected
+            .iter()
+            .filter(|(_, kind)| *kind == "application/x.signature")
+            .map(|(digest, _)| *digest)
+            .collect();
+        assert_eq!(all(&metadata, Some("application/x.signature"), 2).await, signatures);
+        assert_eq!(all(&metadata, Some("application/x.other"), 2).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_page_is_a_range_of_an_index() {
+        let by_digest = plan(referrers!(""), 4).await;
+        assert!(by_digest[0].ends_with("(repository=? AND subject=? AND digest>?)"), "{by_digest:?}");
+        let by_type = plan(referrers!("AND f.artifact_type = ?5"), 5).await;
+        assert!(
+            by_type[0]
+                .contains("referrers_by_type (repository=? AND subject=? AND artifact_type=? AND digest>?)"),
+            "{by_type:?}"
+        );
+        assert!(!format!("{by_digest:?}{by_type:?}").contains("TEMP B-TREE"));
+    }
+
+    #[tokio::test]
+    async fn a_referrer_shows_its_type_and_annotations_and_goes_with_its_manifest() {
+        let (metadata, _directory) = empty();
+        let put_one = refers("app", "signature", "subject", None);
+        put(&metadata, put_one.clone()).await;
+        put(&metadata, put_one.clone()).await;
+        let found = metadata.referrers(&name("app"), &digest("subject"), None, None, 10).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].manifest, put_one.manifest);
+        assert_eq!(found[0].artifact_type, None);
+        assert_eq!(found[0].annotations, put_one.annotations);
+
+        metadata.delete_manifest(&name("app"), &digest("signature")).await.unwrap();
+        assert_eq!(all(&metadata, None, 10).await, []);
+    }
+}

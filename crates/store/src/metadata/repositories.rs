@@ -222,3 +222,106 @@ fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), Stor
     sql.run("DELETE FROM repositories WHERE id = ?1", params![id])?;
     note(sql, repository, &ViewItem::Repository)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put, tagged};
+    use super::super::{Usage, ViewItem};
+
+    #[tokio::test]
+    async fn the_catalog_has_those_with_a_manifest_and_the_list_has_all() {
+        let (metadata, _directory) = empty();
+        assert!(metadata.is_empty().await.unwrap());
+        for repository in ["app", "app/x", "app-x", "b"] {
+            put(&metadata, manifest(repository, "m")).await;
+        }
+        metadata.link_blob(&name("app-only-a-blob"), &digest("layer"), 3).await.unwrap();
+        assert!(!metadata.is_empty().await.unwrap());
+
+        let catalog = metadata.catalog(None, 10).await.unwrap();
+        assert_eq!(catalog, ["app", "app-x", "app/x", "b"].map(name));
+        assert_eq!(metadata.catalog(Some("app"), 2).await.unwrap(), ["app-x", "app/x"].map(name));
+        // Where a list goes on need not be a name that exists, nor one that could.
+        assert_eq!(metadata.catalog(Some("app/~"), 9).await.unwrap(), ["b"].map(name));
+        assert_eq!(metadata.catalog(None, 0).await.unwrap(), []);
+
+        let listed = metadata.repositories(Some("app"), 2).await.unwrap();
+        assert_eq!(
+            listed.into_iter().map(|record| record.name).collect::<Vec<_>>(),
+            ["app-only-a-blob", "app-x"].map(name)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_record_counts_each_thing_once() {
+        let (metadata, _directory) = empty();
+        metadata.link_blob(&name("app"), &digest("layer"), 100).await.unwrap();
+        for content in ["one", "two"] {
+            let mut image = tagged("app", content, &[content, "latest"]);
+            image.parts = vec![layer("layer")];
+            image.description = Some(format!("image {content}"));
+            put(&metadata, image).await;
+        }
+        let record = metadata.repository(&name("app")).await.unwrap().unwrap();
+        assert_eq!((record.tags, record.manifests, record.bytes), (3, 2, 120));
+        assert_eq!(record.description, "image two");
+        assert_eq!(metadata.repository(&name("ap")).await.unwrap(), None);
+
+        put(&metadata, tagged("app", "one", &[])).await;
+        let record = metadata.repository(&name("app")).await.unwrap().unwrap();
+        assert_eq!(record.description, "image two", "a push without a description leaves the one there");
+        assert_eq!(record.manifests, 2);
+    }
+
+    #[tokio::test]
+    async fn a_repository_is_deleted_with_all_that_is_in_it() {
+        let (metadata, _directory) = empty();
+        for repository in ["app", "app/x"] {
+            metadata.link_blob(&name(repository), &digest("layer"), 100).await.unwrap();
+            let mut image = tagged(repository, "m", &["latest"]);
+            image.parts = vec![layer("layer")];
+            put(&metadata, image).await;
+        }
+        notes(&metadata).await;
+        assert!(metadata.delete_repository(&name("app")).await.unwrap());
+        assert!(!metadata.delete_repository(&name("app")).await.unwrap());
+        assert_eq!(notes(&metadata).await, [ViewItem::Repository]);
+        assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap(), None);
+        assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), None);
+        assert_eq!(metadata.manifest_parts(&name("app/x"), &digest("m")).await.unwrap().len(), 1);
+        assert_eq!(metadata.catalog(None, 10).await.unwrap(), [name("app/x")]);
+
+        assert!(metadata.delete_repository(&name("app/x")).await.unwrap());
+        assert!(metadata.is_empty().await.unwrap());
+        let left = Usage { repositories: 0, blobs: 2, bytes: 110, unreferenced_bytes: 110 };
+        assert_eq!(metadata.usage().await.unwrap(), left, "content is left for the collector");
+    }
+
+    #[tokio::test]
+    async fn a_description_is_set_where_there_is_a_repository() {
+        let (metadata, _directory) = empty();
+        put(&metadata, manifest("app", "m")).await;
+        assert!(metadata.set_description(&name("app"), "It's \"here\"; --".into()).await.unwrap());
+        assert!(!metadata.set_description(&name("absent"), "no".into()).await.unwrap());
+        let record = metadata.repository(&name("app")).await.unwrap().unwrap();
+        assert_eq!(record.description, "It's \"here\"; --");
+    }
+
+    #[tokio::test]
+    async fn usage_tells_what_is_shared() {
+        let (metadata, _directory) = empty();
+        for (repository, own) in [("a", "only a"), ("b", "only b")] {
+            metadata.link_blob(&name(repository), &digest("shared"), 1_000).await.unwrap();
+            metadata.link_blob(&name(repository), &digest(own), 100).await.unwrap();
+            put(&metadata, manifest(repository, "shared manifest")).await;
+        }
+        let usage = metadata.usage().await.unwrap();
+        assert_eq!(usage, Usage { repositories: 2, blobs: 4, bytes: 1_210, unreferenced_bytes: 0 });
+        let usages = metadata.repository_usage(None, 10).await.unwrap();
+        assert_eq!(usages.len(), 2);
+        assert!(usages.iter().all(|usage| (usage.bytes, usage.own_bytes) == (1_110, 100)));
+        assert_eq!(metadata.repository_usage(Some("a"), 10).await.unwrap(), usages[1..]);
+        assert_eq!(metadata.usage_of(&name("b")).await.unwrap().as_ref(), usages.get(1));
+        assert_eq!(metadata.usage_of(&name("c")).await.unwrap(), None);
+    }
+}

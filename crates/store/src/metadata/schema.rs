@@ -93,7 +93,7 @@ CREATE TABLE referrers (
     PRIMARY KEY (repository, subject, digest),
     FOREIGN KEY (repository, blob) REFERENCES manifests (repository, blob) ON DELETE CASCADE
 ) WITHOUT ROWID;
-CREATE INDEX referrers_by_type ON referrers (repository, subject, artifact_type, digest);
+CREATE INDEX referrers_by_type ON referrers (repository, subject, artifact_type, digest, blob);
 CREATE INDEX referrers_by_blob ON referrers (repository, blob);
 
 -- Tags. hidden marks the fallback tags of clients without the referrers API, which are pulled
@@ -213,5 +213,68 @@ pub(super) fn unreadable(error: rusqlite::Error, path: &Path) -> StoreError {
             StoreError::Directory(format!("{} cannot be opened: {error}", path.display()))
         }
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rusqlite::Connection;
+
+    use super::super::Metadata;
+    use super::super::fixtures::{empty, manifest, put};
+    use super::*;
+
+    fn error(path: &Path) -> StoreError {
+        Metadata::open(path).err().expect("it must be refused")
+    }
+
+    #[test]
+    fn versions_count_from_one_without_gaps() {
+        let versions = MIGRATIONS.iter().map(|migration| migration.version);
+        assert!(versions.eq(1..=u32::try_from(MIGRATIONS.len()).unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_database_is_opened_again_as_it_was() {
+        let (metadata, directory) = empty();
+        put(&metadata, manifest("app", "m")).await;
+        metadata.close().await;
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "the log is written back and gone");
+        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        assert_eq!(metadata.catalog(None, 10).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_database_of_a_newer_version_is_refused() {
+        let (metadata, directory) = empty();
+        metadata.close().await;
+        let path = directory.path().join("metadata.db");
+        Connection::open(&path)
+            .unwrap()
+            .execute("INSERT INTO schema_migrations VALUES (1000, 'what is to come', 0)", ())
+            .unwrap();
+        let message = error(&path).to_string();
+        assert!(
+            message.contains("newer version (its schema is 1000, this version knows up to 1)"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_database_of_ours_is_refused_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = directory.path().join("notes.txt");
+        let content = "Not a database. ".repeat(300);
+        fs::write(&text, &content).unwrap();
+        assert!(error(&text).to_string().ends_with("notes.txt is not a database"));
+        assert_eq!(fs::read_to_string(&text).unwrap(), content);
+
+        let theirs = directory.path().join("theirs.db");
+        Connection::open(&theirs).unwrap().execute("CREATE TABLE addresses (name TEXT)", ()).unwrap();
+        assert!(error(&theirs).to_string().ends_with("theirs.db is a database of another program"));
+
+        assert!(matches!(error(&directory.path().join("no/such/directory.db")), StoreError::Directory(_)));
     }
 }

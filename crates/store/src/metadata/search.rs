@@ -12,6 +12,7 @@
 //! ever part of a statement or of a pattern.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use rusqlite::params;
 
@@ -146,17 +147,47 @@ fn indexed(word: &str) -> &str {
     word.char_indices().nth(WORD).map_or(word, |(end, _)| &word[..end])
 }
 
+/// A set of ids of repositories. They are our own small numbers, so a hash that no one can attack
+/// is not needed, and a search puts a thousand of them in.
+type Ids = HashSet<i64, BuildHasherDefault<IdHasher>>;
+
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_i64(&mut self, id: i64) {
+        self.write_u64(id.cast_unsigned());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Spreads neighbours over the whole range: the fraction of the golden ratio, as in
+        // Knuth's multiplicative hashing.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
+    }
+}
+
 /// The ids of repositories in the order in which they are shown, each once.
 #[derive(Default)]
 struct Found {
     ids: Vec<i64>,
-    seen: HashSet<i64>,
+    seen: Ids,
 }
 
 impl Found {
     /// Takes in the next tier; whether there is room for another.
     fn take(&mut self, mut tier: Vec<Candidate>) -> bool {
         tier.sort_unstable();
+        self.seen.reserve(tier.len());
         for candidate in tier {
             if self.ids.len() == SEARCH_WINDOW {
                 break;
@@ -204,7 +235,7 @@ fn several_words(sql: Sql<'_>, query: &Query, found: &mut Found) -> Result<(), S
     }
     let Some((_, rarest)) = rarest else { return Ok(()) };
     let mut tiers: [Vec<Candidate>; 3] = Default::default();
-    let mut seen = HashSet::new();
+    let mut seen = Ids::default();
     for field in [Field::Name, Field::Description] {
         let room = CANDIDATES.saturating_sub(seen.len());
         compare(sql, field, rarest, room, |candidate, name, description| {
@@ -441,4 +472,260 @@ fn unpost(sql: Sql<'_>, repository: i64, name: &str, field: Field, word: &str) -
     }
     sql.run("DELETE FROM search_words WHERE id = ?1", params![id])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::fixtures::{digest, empty, manifest, name, put};
+    use super::super::{Metadata, PutManifest, SEARCH_WINDOW};
+
+    async fn with(metadata: &Metadata, repository: &str, description: &str) {
+        let description = Some(description.to_owned());
+        put(metadata, PutManifest { description, ..manifest(repository, "m") }).await;
+    }
+
+    async fn names(metadata: &Metadata, query: &str) -> Vec<String> {
+        let page = metadata.search(query, 0, 100).await.unwrap();
+        assert_eq!(page.total, page.hits.len() as u64);
+        page.hits.into_iter().map(|hit| hit.name.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_best_comes_first() {
+        let (metadata, _directory) = empty();
+        with(&metadata, "tools/builder", "Builds ubuntu images").await;
+        with(&metadata, "team/xubuntu", "").await;
+        with(&metadata, "team/ubuntuish", "").await;
+        with(&metadata, "ubuntu-base/debootstrap", "").await;
+        with(&metadata, "official/ubuntu", "The distribution").await;
+        with(&metadata, "my/ubuntu", "").await;
+        with(&metadata, "ubuntu", "").await;
+        with(&metadata, "debian", "Not what is looked for").await;
+        assert_eq!(
+            names(&metadata, "ubuntu").await,
+            [
+                "ubuntu",
+                "my/ubuntu",
+                "official/ubuntu",
+                "ubuntu-base/debootstrap",
+                "team/ubuntuish",
+                "team/xubuntu",
+                "tools/builder",
+            ]
+        );
+        let page = metadata.search("ubuntu", 2, 2).await.unwrap();
+        assert_eq!(page.total, 7);
+        assert_eq!(page.hits[0].name, name("official/ubuntu"));
+        assert_eq!(page.hits[0].description, "The distribution");
+        assert_eq!(page.hits.len(), 2);
+        assert_eq!(metadata.search("ubuntu", 7, 10).await.unwrap().hits, []);
+        assert_eq!(metadata.search("ubuntu", usize::MAX, usize::MAX).await.unwrap().total, 7);
+    }
+
+    #[tokio::test]
+    async fn words_and_parts_of_words_match_in_whatever_case() {
+        let (metadata, _directory) = empty();
+        with(&metadata, "team/web_server.v2-edge", "Größe ÄRGER naïve 日本語の画像").await;
+        for query in [
+            "server",
+            "SERVER",
+            "erve",
+            "v",
+            "v2",
+            "2",
+            "edge",
+            "dge",
+            "web_server.v2-edge",
+            "server.v2",
+            "web",
+            "team/web",
+            "größe",
+            "GRÖSSE und"[..6].trim(),
+            "ärger",
+            "rger",
+            "naïve",
+            "日本",
+            "画像",
+            " team  ",
+            "edge server",
+            "naïve server",
+            "team ärger 画像",
+            "\"server\"",
+            "team:edge",
+        ] {
+            // What German capitals do to ß is beyond us.
+            let expected = usize::from(!query.contains("GRÖ"));
+            assert_eq!(names(&metadata, query).await.len(), expected, "{query}");
+        }
+        for query in ["serverx", "xserver", "edge nowhere", "team/webs", "ver2"] {
+            assert_eq!(names(&metadata, query).await, [""; 0], "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn several_words_are_ranked_too() {
+        let (metadata, _directory) = empty();
+        with(&metadata, "one/app", "The server of the team").await;
+        with(&metadata, "team/xapp-server", "").await;
+        with(&metadata, "team/app-server-x", "").await;
+        with(&metadata, "other/app-server", "").await;
+        with(&metadata, "app-server", "").await;
+        assert_eq!(
+            names(&metadata, "app-server").await,
+            ["app-server", "other/app-server", "team/app-server-x", "team/xapp-server", "one/app"]
+        );
+        assert_eq!(
+            names(&metadata, "server team").await,
+            ["team/xapp-server", "team/app-server-x", "one/app"]
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_asked_lists_everything_that_holds_a_manifest_by_name() {
+        let (metadata, _directory) = empty();
+        with(&metadata, "b", "").await;
+        with(&metadata, "a/x", "").await;
+        with(&metadata, "a", "").await;
+        metadata.link_blob(&name("c"), &digest("layer"), 1).await.unwrap();
+        assert_eq!(names(&metadata, "").await, ["a", "a/x", "b"]);
+        assert_eq!(names(&metadata, "  \t").await, ["a", "a/x", "b"]);
+        assert_eq!(names(&metadata, "c").await, [""; 0]);
+        assert_eq!(metadata.search("", 1, 1).await.unwrap().hits[0].name, name("a/x"));
+    }
+
+    #[tokio::test]
+    async fn the_index_follows_pushes_descriptions_and_deletions() {
+        let (metadata, _directory) = empty();
+        with(&metadata, "app", "first words").await;
+        with(&metadata, "other", "first impressions").await;
+        metadata.set_description(&name("app"), "second words".into()).await.unwrap();
+        assert_eq!(names(&metadata, "first").await, ["other"]);
+        assert_eq!(names(&metadata, "second").await, ["app"]);
+        assert_eq!(names(&metadata, "words").await, ["app"]);
+
+        // With a blob left, the repository stays but is not found until a manifest comes again.
+        metadata.link_blob(&name("app"), &digest("layer"), 1).await.unwrap();
+        metadata.delete_manifest(&name("app"), &digest("m")).await.unwrap();
+        for query in ["app", "second", "word", ""] {
+            assert!(!names(&metadata, query).await.contains(&"app".to_owned()), "{query}");
+        }
+        put(&metadata, manifest("app", "m")).await;
+        assert_eq!(names(&metadata, "second").await, ["app"]);
+
+        metadata.delete_repository(&name("app")).await.unwrap();
+        metadata.delete_manifest(&name("other"), &digest("m")).await.unwrap();
+        let left = metadata
+            .read(|sql| {
+                sql.first(
+                    "SELECT (SELECT COUNT(*) FROM search_words) + (SELECT COUNT(*) FROM search_suffixes)
+                          + (SELECT COUNT(*) FROM search_postings)",
+                    (),
+                    |row| row.get::<_, i64>(0),
+                )
+            })
+            .await
+            .unwrap();
+        assert_eq!(left, Some(0), "nothing is left of what nobody holds");
+    }
+
+    #[tokio::test]
+    async fn hostile_queries_find_nothing_and_break_nothing() {
+        let (metadata, _directory) = empty();
+        with(&metadata, "app", "an image").await;
+        let long = "x".repeat(10_000);
+        let many = "app ".repeat(3_000);
+        let queries = [
+            "\"",
+            "'",
+            "\"\"",
+            "';DROP TABLE repositories;--",
+            "*",
+            "%",
+            "_",
+            "app*x",
+            "NEAR(",
+            "\0",
+            "x\0y",
+            "-",
+            "\u{1F600}",
+            "\u{10FFFF}",
+            "\u{0301}",
+            "(",
+            "AND",
+            "app OR",
+            "name:x",
+            "^app^x",
+            "{}",
+            "\\",
+            &long,
+        ];
+        for query in queries {
+            assert_eq!(metadata.search(query, 0, 10).await.unwrap().total, 0, "{query:?}");
+        }
+        for query in ["app*", "\"app\"", "app\0", "%app%", "\u{1F600}app", &many] {
+            assert_eq!(metadata.search(query, 0, 10).await.unwrap().total, 1, "{query:?}");
+        }
+        let long_word = format!("{}b", "a".repeat(200));
+        with(&metadata, &long_word, "").await;
+        assert_eq!(names(&metadata, &long_word).await, [long_word.as_str()]);
+        assert_eq!(names(&metadata, &"a".repeat(150)).await, [long_word.as_str()]);
+        assert_eq!(names(&metadata, &"a".repeat(202)).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_window_is_counted_and_the_best_are_in_it() {
+        let (metadata, _directory) = empty();
+        let many = (0..SEARCH_WINDOW + 50).map(|n| {
+            super::super::Import::Manifest(Box::new(manifest(&format!("common/x{n}-{}", n % 7), "m")))
+        });
+        metadata.import(many.collect()).await.unwrap();
+        with(&metadata, "late/common", "").await;
+        for query in ["common", "ommo", "c", "common/x", ""] {
+            let page = metadata.search(query, 0, 5).await.unwrap();
+            let least = if query == "common/x" { SEARCH_WINDOW - 1 } else { SEARCH_WINDOW };
+            assert!((least..=SEARCH_WINDOW).contains(&usize::try_from(page.total).unwrap()), "{query}");
+        }
+        assert_eq!(metadata.search("common", 0, 1).await.unwrap().hits[0].name, name("late/common"));
+        assert_eq!(names(&metadata, "common x77").await.len(), 11);
+        assert_eq!(metadata.search("", SEARCH_WINDOW, 10).await.unwrap().hits, []);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Whatever is asked, those are found that contain every word of it.
+        #[test]
+        fn those_are_found_that_contain_every_word(
+            repositories in prop::collection::btree_map("[ab]{1,3}([/._-][abc]{1,3}){0,2}", "[abcB ,.ä]{0,12}", 1..12),
+            queries in prop::collection::vec("[abcAä /-]{1,6}", 1..12),
+        ) {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let (metadata, _directory) = empty();
+                for (repository, description) in &repositories {
+                    with(&metadata, repository, description).await;
+                }
+                for query in &queries {
+                    let lower = query.to_lowercase();
+                    let words: Vec<&str> = super::words(&lower).collect();
+                    if words.is_empty() {
+                        continue;
+                    }
+                    let expected: Vec<&String> = repositories
+                        .iter()
+                        .filter(|(name, text)| {
+                            let text = text.to_lowercase();
+                            words.iter().all(|word| name.contains(word) || text.contains(word))
+                        })
+                        .map(|(name, _)| name)
+                        .collect();
+                    let mut found = names(&metadata, query).await;
+                    found.sort();
+                    assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{query:?}");
+                }
+            });
+        }
+    }
 }

@@ -22,12 +22,8 @@ impl Metadata {
         let (repository, after) = (repository.clone(), after.unwrap_or_default().to_owned());
         self.read(move |sql| {
             let Some(id) = find(sql, &repository)? else { return Ok(None) };
-            let tags = sql.all(
-                "SELECT name FROM tags
-                 WHERE repository = ?1 AND hidden = 0 AND name > ?2 ORDER BY name LIMIT ?3",
-                params![id, after, columns::limit_in(limit)],
-                |row| columns::text(row, 0),
-            )?;
+            let tags =
+                sql.all(LISTED, params![id, after, columns::limit_in(limit)], |row| columns::text(row, 0))?;
             Ok(Some(tags))
         })
         .await
@@ -95,6 +91,10 @@ impl Metadata {
     }
 }
 
+/// Listed tags of the repository `?1` after `?2`.
+const LISTED: &str =
+    "SELECT name FROM tags WHERE repository = ?1 AND hidden = 0 AND name > ?2 ORDER BY name LIMIT ?3";
+
 fn record(row: &Row<'_>) -> rusqlite::Result<TagRecord> {
     Ok(TagRecord {
         tag: columns::text(row, 0)?,
@@ -132,4 +132,134 @@ pub(super) fn pointing_to(sql: Sql<'_>, repository: i64, blob: i64) -> Result<Ve
     sql.all("SELECT name FROM tags WHERE repository = ?1 AND blob = ?2", params![repository, blob], |row| {
         columns::text(row, 0)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::super::fixtures::{by_tag, digest, empty, manifest, name, notes, plan, put, tag, tagged};
+    use super::super::{PutManifest, ViewItem};
+
+    #[tokio::test]
+    async fn a_tag_is_deleted_and_nothing_else() {
+        let (metadata, _directory) = empty();
+        put(&metadata, tagged("app", "m", &["a", "b"])).await;
+        notes(&metadata).await;
+        assert!(metadata.delete_tag(&name("app"), &tag("a")).await.unwrap());
+        assert!(!metadata.delete_tag(&name("app"), &tag("a")).await.unwrap());
+        assert_eq!(notes(&metadata).await, [ViewItem::Tag(tag("a"))]);
+        assert!(metadata.manifest(&name("app"), &by_tag("b")).await.unwrap().is_some());
+        assert!(metadata.delete_tag(&name("app"), &tag("b")).await.unwrap());
+        assert_eq!(metadata.manifests(&name("app"), None, 10).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_tag_is_put_on_what_is_there() {
+        let (metadata, _directory) = empty();
+        put(&metadata, manifest("app", "m")).await;
+        assert!(metadata.put_tag(&name("app"), &digest("m"), &tag("x")).await.unwrap());
+        assert!(!metadata.put_tag(&name("app"), &digest("absent"), &tag("x")).await.unwrap());
+        assert!(!metadata.put_tag(&name("absent"), &digest("m"), &tag("x")).await.unwrap());
+        let records = metadata.tag_records(&name("app"), None, 10, false).await.unwrap().unwrap();
+        assert_eq!(records[0].manifest.digest, digest("m"));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_repository_has_no_list_and_one_without_tags_an_empty_one() {
+        let (metadata, _directory) = empty();
+        put(&metadata, manifest("app", "m")).await;
+        assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap(), Some(Vec::new()));
+        assert_eq!(metadata.tags(&name("ap"), None, 10).await.unwrap(), None);
+        assert_eq!(metadata.tag_records(&name("ap"), None, 10, true).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_fallback_tag_is_pulled_but_not_listed_if_it_points_to_an_index() {
+        let (metadata, _directory) = empty();
+        let fallback = digest("subject").referrers_tag();
+        let signature = format!("{fallback}.sig");
+        put(&metadata, PutManifest { is_index: true, ..tagged("app", "index", &[&fallback, "v1"]) }).await;
+        put(&metadata, tagged("app", "image", &[&signature])).await;
+
+        let listed = metadata.tags(&name("app"), None, 10).await.unwrap().unwrap();
+        assert_eq!(listed, [tag(&signature), tag("v1")]);
+        assert!(metadata.manifest(&name("app"), &by_tag(&fallback)).await.unwrap().is_some());
+        assert_eq!(metadata.tag_records(&name("app"), None, 10, true).await.unwrap().unwrap().len(), 3);
+        assert_eq!(metadata.tag_records(&name("app"), None, 10, false).await.unwrap().unwrap().len(), 2);
+        assert_eq!(metadata.repository(&name("app")).await.unwrap().unwrap().tags, 2);
+
+        // The same spelling on an image is a tag like any other.
+        put(&metadata, tagged("app", "image", &[&fallback])).await;
+        assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap().unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_page_is_a_range_of_an_index() {
+        assert_eq!(
+            plan(super::LISTED, 3).await,
+            ["SEARCH tags USING COVERING INDEX tags_listed (repository=? AND hidden=? AND name>?)"]
+        );
+    }
+
+    /// Tags of which some are the beginning of others, with every character that sorts oddly.
+    fn some_tag() -> impl Strategy<Value = String> {
+        "[aA_1][aA_.1-]{0,3}"
+    }
+
+    /// Names of which some are the beginning of others: `app`, `app-x`, `app/x`.
+    fn some_name() -> impl Strategy<Value = String> {
+        "app(-x|/x|\\.x|_x|0|x){0,2}"
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Whatever is put and deleted, every page lists what a sorted set would.
+        #[test]
+        fn tags_are_listed_like_a_sorted_set(
+            changes in prop::collection::vec((some_name(), some_tag(), prop::bool::weighted(0.8)), 1..60),
+            page in 1_usize..5,
+        ) {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let (metadata, _directory) = empty();
+                let mut model: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+                for (repository, tag_name, is_put) in &changes {
+                    if *is_put {
+                        put(&metadata, tagged(repository, "m", &[tag_name])).await;
+                        model.entry(repository.clone()).or_default().insert(tag_name.clone());
+                    } else {
+                        let deleted = metadata.delete_tag(&name(repository), &tag(tag_name)).await.unwrap();
+                        let expected = model.get_mut(repository).is_some_and(|tags| tags.remove(tag_name));
+                        assert_eq!(deleted, expected);
+                    }
+                }
+                for (repository, expected) in &model {
+                    let mut listed: Vec<String> = Vec::new();
+                    loop {
+                        let after = listed.last().map(String::as_str);
+                        let next = metadata.tags(&name(repository), after, page).await.unwrap().unwrap();
+                        if next.is_empty() {
+                            break;
+                        }
+                        listed.extend(next.iter().map(ToString::to_string));
+                    }
+                    assert_eq!(&listed, &expected.iter().cloned().collect::<Vec<_>>());
+                }
+                let mut catalog: Vec<String> = Vec::new();
+                loop {
+                    let next =
+                        metadata.catalog(catalog.last().map(String::as_str), page).await.unwrap();
+                    if next.is_empty() {
+                        break;
+                    }
+                    catalog.extend(next.iter().map(ToString::to_string));
+                }
+                assert_eq!(catalog, model.keys().cloned().collect::<Vec<_>>());
+            });
+        }
+    }
 }

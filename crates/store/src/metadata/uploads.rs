@@ -150,3 +150,91 @@ pub(super) fn this_boot() -> String {
 pub(super) fn forget_other_boots(connection: &Connection, boot: &str) -> Result<usize, StoreError> {
     Ok(connection.execute("DELETE FROM uploads WHERE boot <> ?1", params![boot])?)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use oci::Algorithm;
+    use uuid::Uuid;
+
+    use super::super::Metadata;
+    use super::super::fixtures::{empty, name};
+    use crate::blobs::UploadState;
+
+    pub(in super::super) fn state(offset: u64) -> UploadState {
+        UploadState { id: Uuid::new_v4(), offset, algorithm: Algorithm::Sha512, hash_state: vec![1, 2, 3, 0] }
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_written_down_and_found_again_after_a_restart() {
+        let (metadata, directory) = empty();
+        let app = name("app");
+        let mut upload = state(0);
+        metadata.create_upload(&app, &upload).await.unwrap();
+        upload.offset = 1 << 40;
+        upload.hash_state = vec![9; 208];
+        assert!(metadata.save_upload(&app, &upload).await.unwrap());
+        assert!(!metadata.repository_exists(&app).await.unwrap(), "an upload makes no repository");
+
+        let path = directory.path().join("metadata.db");
+        metadata.close().await;
+        let metadata = Metadata::open(&path).unwrap();
+        let found = metadata.upload(&app, upload.id).await.unwrap().unwrap();
+        assert_eq!((found.repository, found.state), (app, upload.clone()));
+        assert_eq!(metadata.list_uploads().await.unwrap(), [upload.id]);
+    }
+
+    #[tokio::test]
+    async fn an_upload_of_another_repository_is_none() {
+        let (metadata, _directory) = empty();
+        let (app, other, upload) = (name("app"), name("app/x"), state(5));
+        metadata.create_upload(&app, &upload).await.unwrap();
+        assert_eq!(metadata.upload(&other, upload.id).await.unwrap(), None);
+        assert!(!metadata.save_upload(&other, &upload).await.unwrap());
+        assert!(!metadata.delete_upload(&other, upload.id).await.unwrap());
+        metadata
+            .link_uploaded_blob(&other, &super::super::fixtures::digest("b"), 1, upload.id)
+            .await
+            .unwrap();
+        assert!(metadata.upload(&app, upload.id).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_upload_does_not_come_back() {
+        let (metadata, _directory) = empty();
+        let (app, upload) = (name("app"), state(5));
+        metadata.create_upload(&app, &upload).await.unwrap();
+        assert!(metadata.delete_upload(&app, upload.id).await.unwrap());
+        assert!(!metadata.delete_upload(&app, upload.id).await.unwrap());
+        assert!(!metadata.save_upload(&app, &upload).await.unwrap());
+        assert!(metadata.list_uploads().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn uploads_expire_by_when_they_were_last_written_down() {
+        let (metadata, _directory) = empty();
+        let upload = state(5);
+        metadata.create_upload(&name("app"), &upload).await.unwrap();
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(metadata.expired_uploads(SystemTime::now() - hour, 10).await.unwrap(), []);
+        let expired = metadata.expired_uploads(SystemTime::now() + hour, 10).await.unwrap();
+        assert_eq!(expired.into_iter().map(|record| record.state).collect::<Vec<_>>(), [upload]);
+        assert_eq!(metadata.expired_uploads(SystemTime::now() + hour, 0).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn an_upload_from_before_the_machine_was_started_is_forgotten() {
+        let (metadata, directory) = empty();
+        let (app, upload) = (name("app"), state(5));
+        metadata.create_upload(&app, &upload).await.unwrap();
+        metadata.close().await;
+        let path = directory.path().join("metadata.db");
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .execute("UPDATE uploads SET boot = 'the one before'", ())
+            .unwrap();
+        let metadata = Metadata::open(&path).unwrap();
+        assert_eq!(metadata.upload(&app, upload.id).await.unwrap(), None);
+    }
+}

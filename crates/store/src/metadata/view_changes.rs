@@ -62,3 +62,35 @@ fn change(row: &Row<'_>) -> rusqlite::Result<ViewChange> {
     };
     Ok(ViewChange { id: row.get(0)?, repository: columns::text(row, 1)?, item })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metadata;
+    use super::super::fixtures::{digest, empty, name, put, tagged};
+
+    #[tokio::test]
+    async fn a_note_stays_until_it_was_dealt_with_also_over_a_restart() {
+        let (metadata, directory) = empty();
+        put(&metadata, tagged("app", "m", &["a", "b"])).await;
+        let all = metadata.view_changes(10).await.unwrap();
+        assert_eq!(all.len(), 3);
+        assert_eq!(metadata.view_changes(2).await.unwrap(), all[..2]);
+        metadata.view_written(vec![all[0].id]).await.unwrap();
+
+        metadata.close().await;
+        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        assert_eq!(metadata.view_changes(10).await.unwrap(), all[1..]);
+    }
+
+    #[tokio::test]
+    async fn the_number_of_a_note_is_never_used_again() {
+        let (metadata, _directory) = empty();
+        metadata.link_blob(&name("app"), &digest("one"), 1).await.unwrap();
+        let first = metadata.view_changes(10).await.unwrap();
+        metadata.view_written(first.iter().map(|change| change.id).collect()).await.unwrap();
+        metadata.link_blob(&name("app"), &digest("two"), 1).await.unwrap();
+        // A writer of the view that comes late takes nothing away that it has not seen.
+        metadata.view_written(first.iter().map(|change| change.id).collect()).await.unwrap();
+        assert_eq!(metadata.view_changes(10).await.unwrap().len(), 1);
+    }
+}

@@ -312,3 +312,229 @@ fn copy(error: &StoreError) -> StoreError {
         other => StoreError::Damaged(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc;
+
+    use rusqlite::params;
+
+    use super::super::Metadata;
+    use super::super::fixtures::{digest, empty, manifest, name, put, tagged};
+    use super::*;
+
+    fn insert(sql: Sql<'_>, name: &str) -> Result<(), StoreError> {
+        sql.run("INSERT INTO repositories (name, updated_at) VALUES (?1, 0)", params![name])?;
+        Ok(())
+    }
+
+    async fn count(metadata: &Metadata) -> usize {
+        metadata.repositories(None, 1_000).await.unwrap().len()
+    }
+
+    /// Keeps the writer busy until the sender that comes back is dropped.
+    fn hold(metadata: &Metadata) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel::<()>();
+        let metadata = metadata.clone();
+        tokio::spawn(async move {
+            let held = metadata.write(Durability::Process, move |_| {
+                let _ = released.recv();
+                Ok(())
+            });
+            held.await.unwrap();
+        });
+        release
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_waits_shares_a_commit() {
+        let (metadata, directory) = empty();
+        let path = directory.path().join("metadata.db");
+        let held = hold(&metadata);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let writes: Vec<_> = (0..20)
+            .map(|n| {
+                let (metadata, path) = (metadata.clone(), path.clone());
+                tokio::spawn(async move {
+                    let write = metadata.write(Durability::Disk, move |sql| {
+                        insert(sql, &format!("app{n}"))?;
+                        // What others can see while this runs.
+                        let other = Connection::open(path)?;
+                        Ok(other
+                            .query_row("SELECT COUNT(*) FROM repositories", (), |row| row.get::<_, i64>(0))?)
+                    });
+                    write.await.unwrap()
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(held);
+        for write in writes {
+            assert_eq!(write.await.unwrap(), 0, "nothing is committed until all have run");
+        }
+        assert_eq!(count(&metadata).await, 20);
+    }
+
+    #[tokio::test]
+    async fn what_fails_fails_alone() {
+        let (metadata, _directory) = empty();
+        let held = hold(&metadata);
+        let write = |n: usize| {
+            let metadata = metadata.clone();
+            tokio::spawn(async move {
+                metadata
+                    .write(Durability::Disk, move |sql| {
+                        insert(sql, &format!("app{n}"))?;
+                        match n % 3 {
+                            0 => Ok(()),
+                            1 => insert(sql, &format!("app{n}")),
+                            _ => panic!("an operation of a test panics"),
+                        }
+                    })
+                    .await
+            })
+        };
+        let writes: Vec<_> = (0..9).map(write).collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(held);
+        for (n, write) in writes.into_iter().enumerate() {
+            let outcome = write.await.unwrap();
+            match n % 3 {
+                0 => assert!(outcome.is_ok()),
+                1 => assert!(matches!(outcome, Err(StoreError::Database(_)))),
+                _ => assert!(matches!(outcome, Err(StoreError::Closed))),
+            }
+        }
+        assert_eq!(count(&metadata).await, 3);
+
+        // The same for one that is alone in its commit.
+        let alone = metadata.write(Durability::Disk, |sql| {
+            insert(sql, "alone")?;
+            Err::<(), _>(StoreError::Damaged("on purpose".into()))
+        });
+        assert!(matches!(alone.await, Err(StoreError::Damaged(_))));
+        assert_eq!(count(&metadata).await, 3);
+        put(&metadata, manifest("afterwards", "m")).await;
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_as_such_and_writing_goes_on_when_there_is_room() {
+        let (metadata, _directory) = empty();
+        put(&metadata, tagged("app", "m", &["latest"])).await;
+        let limit = |pages: &'static str| {
+            metadata.write(Durability::Process, move |sql| sql.first(pages, (), |row| row.get::<_, i64>(0)))
+        };
+        limit("PRAGMA max_page_count = 1").await.unwrap();
+        let held = hold(&metadata);
+        let writes: Vec<_> = (0..50)
+            .map(|n| {
+                let metadata = metadata.clone();
+                let image = tagged(&format!("team/app{n}"), &format!("m{n}"), &["a", "b", "c"]);
+                tokio::spawn(async move { metadata.put_manifest(image).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(held);
+        let mut refused = 0;
+        for write in writes {
+            if let Err(error) = write.await.unwrap() {
+                assert!(error.is_full(), "{error}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 0, "fifty manifests do not fit into a page or two");
+        assert_eq!(count(&metadata).await, 51 - refused, "what was refused left nothing behind");
+
+        limit("PRAGMA max_page_count = 1000000").await.unwrap();
+        put(&metadata, tagged("app", "another", &["latest"])).await;
+    }
+
+    #[tokio::test]
+    async fn after_closing_nothing_is_done() {
+        let (metadata, _directory) = empty();
+        let other = metadata.clone();
+        metadata.close().await;
+        metadata.close().await;
+        assert!(matches!(other.link_blob(&name("app"), &digest("x"), 1).await, Err(StoreError::Closed)));
+        assert!(matches!(other.catalog(None, 1).await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn what_waits_when_it_closes_is_done() {
+        let (metadata, directory) = empty();
+        let held = hold(&metadata);
+        let writes: Vec<_> = (0..20)
+            .map(|n| {
+                let metadata = metadata.clone();
+                tokio::spawn(async move { put(&metadata, manifest(&format!("app{n}"), "m")).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let closing = metadata.clone();
+        let closed = tokio::spawn(async move { closing.close().await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(held);
+        closed.await.unwrap();
+        for write in writes {
+            write.await.unwrap();
+        }
+        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        assert_eq!(count(&metadata).await, 20);
+    }
+
+    const VICTIM: &str = "WHARFINGER_TEST_VICTIM";
+
+    /// The process that the next test kills: writes, and prints the number of what was answered.
+    #[tokio::test]
+    #[ignore = "runs as a process of its own, started by another test"]
+    async fn victim() {
+        let Some(path) = std::env::var_os(VICTIM) else { return };
+        let metadata = Metadata::open(path.as_ref()).unwrap();
+        for n in 0.. {
+            if n % 2 == 0 {
+                put(&metadata, tagged("app", &format!("m{n}"), &[&format!("t{n}")])).await;
+            } else {
+                let mut upload = super::super::uploads::tests::state(n);
+                upload.id = uuid::Uuid::from_u128(n.into());
+                metadata.create_upload(&name("app"), &upload).await.unwrap();
+            }
+            println!("answered {n}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_is_there_after_a_kill() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metadata.db");
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["metadata::writer::tests::victim", "--exact", "--ignored", "--nocapture"])
+            .env(VICTIM, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+        let mut last = 0;
+        for line in lines.map_while(Result::ok) {
+            if let Some(number) = line.strip_prefix("answered ") {
+                last = number.parse().unwrap();
+            }
+            if last == 200 {
+                victim.kill().unwrap();
+            }
+        }
+        victim.wait().unwrap();
+        assert!(last >= 200);
+        let metadata = Metadata::open(&path).unwrap();
+        let tags = metadata.tags(&name("app"), None, 100_000).await.unwrap().unwrap();
+        let uploads = metadata.list_uploads().await.unwrap();
+        for n in 0..=last {
+            if n % 2 == 0 {
+                assert!(tags.contains(&format!("t{n}").parse().unwrap()), "{n} of {last}");
+            } else {
+                assert!(uploads.contains(&uuid::Uuid::from_u128(n)), "{n} of {last}");
+            }
+        }
+    }
+}

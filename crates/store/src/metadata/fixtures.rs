@@ -1,0 +1,81 @@
+//! What the tests of the metadata make their databases of.
+
+use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
+use tempfile::TempDir;
+
+use super::{ManifestRecord, Metadata, Part, PutManifest, PutOutcome};
+
+/// An empty database in a directory that goes with it.
+pub(super) fn empty() -> (Metadata, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (Metadata::open(&directory.path().join("metadata.db")).unwrap(), directory)
+}
+
+pub(super) fn name(name: &str) -> RepositoryName {
+    name.parse().unwrap()
+}
+
+pub(super) fn tag(tag: &str) -> Tag {
+    tag.parse().unwrap()
+}
+
+pub(super) fn by_tag(name: &str) -> TagOrDigest {
+    TagOrDigest::Tag(tag(name))
+}
+
+/// The digest of some content.
+pub(super) fn digest(content: &str) -> Digest {
+    Algorithm::Sha256.digest(content.as_bytes())
+}
+
+pub(super) fn layer(content: &str) -> Part {
+    Part { digest: digest(content), size: 100, is_manifest: false, required: true }
+}
+
+pub(super) fn child(content: &str) -> Part {
+    Part { digest: digest(content), size: 10, is_manifest: true, required: true }
+}
+
+/// A manifest without parts and tags.
+pub(super) fn manifest(repository: &str, content: &str) -> PutManifest {
+    PutManifest {
+        repository: name(repository),
+        manifest: ManifestRecord {
+            digest: digest(content),
+            media_type: oci::media_type::OCI_MANIFEST.parse().unwrap(),
+            size: 10,
+        },
+        artifact_type: None,
+        annotations: None,
+        subject: None,
+        is_index: false,
+        parts: Vec::new(),
+        tags: Vec::new(),
+        description: None,
+    }
+}
+
+/// The same with tags.
+pub(super) fn tagged(repository: &str, content: &str, tags: &[&str]) -> PutManifest {
+    PutManifest { tags: tags.iter().map(|name| tag(name)).collect(), ..manifest(repository, content) }
+}
+
+/// Puts a manifest that lacks nothing.
+pub(super) async fn put(metadata: &Metadata, manifest: PutManifest) {
+    assert_eq!(metadata.put_manifest(manifest).await.unwrap(), PutOutcome::Stored);
+}
+
+/// Deals with all notes for the view; what they said, in order.
+pub(super) async fn notes(metadata: &Metadata) -> Vec<super::ViewItem> {
+    let changes = metadata.view_changes(1_000).await.unwrap();
+    metadata.view_written(changes.iter().map(|change| change.id).collect()).await.unwrap();
+    changes.into_iter().map(|change| change.item).collect()
+}
+
+/// How the database goes about a statement with so many parameters, step by step.
+pub(super) async fn plan(statement: &str, parameters: usize) -> Vec<String> {
+    let (metadata, _directory) = empty();
+    let explain = format!("EXPLAIN QUERY PLAN {statement}");
+    let nothing = rusqlite::params_from_iter(std::iter::repeat_n(rusqlite::types::Null, parameters));
+    metadata.read(move |sql| sql.all(&explain, nothing, |row| row.get(3))).await.unwrap()
+}
