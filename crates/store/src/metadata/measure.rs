@@ -1,5 +1,6 @@
 //! Measurements with 100,000 repositories. Not run with the tests, as no test asserts a time:
 //! `cargo test --release -p store measure -- --ignored --nocapture --test-threads=1`.
+#![expect(clippy::cast_possible_truncation, reason = "numbers that were made small just before")]
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -251,8 +251,9 @@ impl Thread {
 
     /// What is waiting, up to where something wants a commit of its own; or that alone.
     fn next_batch(&mut self) -> VecDeque<Box<dyn Job>> {
-        let is_bulk = |job: &Box<dyn Job>| job.durability() == Durability::Bulk;
-        let end = self.waiting.iter().position(is_bulk).unwrap_or(self.waiting.len()).max(1);
+        let mut waiting = self.waiting.iter();
+        let end =
+            waiting.position(|job| job.durability() == Durability::Bulk).unwrap_or(self.waiting.len()).max(1);
         let rest = self.waiting.split_off(end);
         std::mem::replace(&mut self.waiting, rest)
     }
