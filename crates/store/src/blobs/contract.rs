@@ -131,7 +131,8 @@ pub(crate) async fn any_range_is_exactly_that_range<B: Backend>() {
         let content = content(size, 3);
         let digest = sha256(&content);
         store.put(&digest, content.clone()).await.unwrap();
-        let mut edges = vec![0, 1, 4095, 4096, 4097, window - 1, window, window + 1, 2 * window, size - 1, size];
+        let mut edges =
+            vec![0, 1, 4095, 4096, 4097, window - 1, window, window + 1, 2 * window, size - 1, size];
         edges.retain(|edge| *edge <= size);
         for begin in &edges {
             for end in edges.iter().filter(|end| *end >= begin) {
@@ -286,19 +287,21 @@ pub(crate) async fn many_store_the_same_content_at_once<B: Backend>() {
     let store = backend.store();
     let content = content(200_000, 15);
     let digest = sha256(&content);
-    let tasks: Vec<_> = (0..24).map(|index| {
-        let (store, content) = (store.clone(), content.clone());
-        tokio::spawn(async move {
-            if index % 3 == 0 {
-                store.put(&digest, content.clone()).await.unwrap();
-            } else {
-                let upload = upload(&*store, &content, &[10_000 + index * 1000]).await;
-                assert_eq!(store.commit(upload, &digest).await.unwrap(), 200_000);
-            }
-            // Acknowledged, it is there.
-            assert_eq!(store.stat(&digest).await.unwrap(), Some(200_000));
+    let tasks: Vec<_> = (0..24)
+        .map(|index| {
+            let (store, content) = (store.clone(), content.clone());
+            tokio::spawn(async move {
+                if index % 3 == 0 {
+                    store.put(&digest, content.clone()).await.unwrap();
+                } else {
+                    let upload = upload(&*store, &content, &[10_000 + index * 1000]).await;
+                    assert_eq!(store.commit(upload, &digest).await.unwrap(), 200_000);
+                }
+                // Acknowledged, it is there.
+                assert_eq!(store.stat(&digest).await.unwrap(), Some(200_000));
+            })
         })
-    }).collect();
+        .collect();
     for task in tasks {
         task.await.unwrap();
     }

@@ -59,6 +59,16 @@ impl FileBlobs {
         blocking(move || uploads.remove_stale(&known)).await
     }
 
+    /// Makes the name of a blob that is in its place durable.
+    async fn sync_name(&self, digest: Digest) -> Result<(), StoreError> {
+        let (own, above) = (self.installer.clone(), self.installer.clone());
+        let (own, above) = tokio::join!(
+            blocking(move || own.sync_own(&digest)),
+            blocking(move || above.sync_above(&digest)),
+        );
+        own.and(above)
+    }
+
     fn path(&self, digest: &Digest) -> PathBuf {
         self.installer.path(digest)
     }
@@ -92,7 +102,8 @@ impl BlobStore for FileBlobs {
 
     async fn put(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        blocking(move || uploads.put(&installer, &digest, &content)).await
+        blocking(move || uploads.put(&installer, &digest, &content)).await?;
+        self.sync_name(digest).await
     }
 
     async fn begin(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
@@ -113,12 +124,14 @@ impl BlobStore for FileBlobs {
     async fn commit(&self, upload: Upload, digest: &Digest) -> Result<u64, StoreError> {
         let (upload, turn) = self.uploads.turn(upload).await?;
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        blocking(move || {
+        let size = blocking(move || {
             let committed = uploads.commit(upload, &installer, &digest);
             drop(turn);
             committed
         })
-        .await
+        .await?;
+        self.sync_name(digest).await?;
+        Ok(size)
     }
 
     async fn abort(&self, id: Uuid) -> Result<(), StoreError> {

@@ -6,14 +6,18 @@
 //! 1. the file is synced, while it is still beside the blobs, so that the name never appears with
 //!    less than the whole content;
 //! 2. the directories `<alg>/<xx>/<hex>/` are made, and the file is renamed into them;
-//! 3. `<hex>` is synced (it has a new entry, `data`), then `<xx>` (it may have a new entry,
-//!    `<hex>`). `<alg>` and the directory above have a new entry only for the first blob of each
+//! 3. `<hex>` is synced (it has a new entry, `data`), and `<xx>` (it may have a new entry,
+//!    `<hex>`), both at the same time, so that the file system can do it with one write to its
+//!    journal. `<alg>` and the directory above have a new entry only for the first blob of each
 //!    `<xx>`, but that the entry is there does not tell that it was ever synced: the one who made
 //!    it may not have come so far. So each process syncs them once for each `<xx>`.
 //!
 //! What is there already goes through step 3 as well, because the one who stored it may be between
-//! steps, and its file is synced because another program may have written it. On ext4 the sync of
-//! a directory whose entries are on the disk costs little.
+//! steps, and its file is synced because another program may have written it. On ext4 such a sync
+//! costs little while nobody else writes.
+//!
+//! Who deletes a blob sees to it that nobody stores it at that moment; the metadata knows. Here,
+//! one of the two wins, and nothing is half there.
 
 use std::fs::{self, File};
 use std::io;
@@ -59,17 +63,15 @@ impl Installer {
         path
     }
 
-    /// Whether the blob is there with that size; then it is durable when this returns. One of
-    /// another size is damaged (other registries left empty files after a crash) and counts as
-    /// absent, so that pushing it again mends it.
+    /// Whether the blob is there with that size; then its content is synced. One of another size is
+    /// damaged (other registries left empty files after a crash) and counts as absent, so that
+    /// pushing it again mends it.
     pub(super) fn is_there(&self, digest: &Digest, size: u64) -> Result<bool, StoreError> {
         let path = self.path(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) => {
-                return absent::<()>(error)
-                    .map(|_| false)
-                    .map_err(|error| StoreError::io("open", path, error));
+                return absent::<()>(error).map(|_| false).map_err(|error| StoreError::io("open", path, error));
             }
         };
         let found = file.metadata().map_err(|error| StoreError::io("look at", &path, error))?;
@@ -77,12 +79,11 @@ impl Installer {
             return Ok(false);
         }
         file.sync_all().map_err(|error| StoreError::io("sync", &path, error))?;
-        self.sync_directories(digest)?;
-        // Deleted meanwhile, it must not be acknowledged on the strength of what was.
-        Ok(path.exists())
+        Ok(true)
     }
 
-    /// Makes the file at `from`, whose content is synced, the blob `digest`, durably.
+    /// Gives the file at `from`, whose content is synced, its place as the blob `digest`. Its name
+    /// is durable after [`sync_own`](Self::sync_own) and [`sync_above`](Self::sync_above).
     pub(super) fn install(&self, from: &Path, digest: &Digest) -> Result<(), StoreError> {
         let directory = self.directory(digest);
         let to = directory.join("data");
@@ -102,13 +103,17 @@ impl Installer {
             // Leaves no empty directory under the digest; refused if a blob is in it.
             let _ = fs::remove_dir(&directory);
         }
-        installed?;
-        self.sync_directories(digest)
+        installed
     }
 
-    fn sync_directories(&self, digest: &Digest) -> Result<(), StoreError> {
+    /// Syncs the directory that holds the blob alone.
+    pub(super) fn sync_own(&self, digest: &Digest) -> Result<(), StoreError> {
+        sync_directory(&self.directory(digest))
+    }
+
+    /// Syncs the directories above that one, as far as needed.
+    pub(super) fn sync_above(&self, digest: &Digest) -> Result<(), StoreError> {
         let directory = self.directory(digest);
-        sync_directory(&directory)?;
         let mut above = directory.ancestors().skip(1);
         let mut next = || above.next().unwrap_or(&self.root);
         sync_directory(next())?;

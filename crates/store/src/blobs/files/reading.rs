@@ -188,7 +188,9 @@ fn load(part: &[u8]) -> io::Result<()> {
                 return Ok(());
             }
             // That is how it tells what would have been a SIGBUS.
-            Some(libc::EFAULT | libc::EHWPOISON) => return Err(io::Error::other("the disk does not deliver it")),
+            Some(libc::EFAULT | libc::EHWPOISON) => {
+                return Err(io::Error::other("the disk does not deliver it"));
+            }
             _ => return Err(error),
         }
     }

@@ -49,9 +49,10 @@ async fn a_blob_lies_where_distribution_looks_for_it() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     store.put(&sha256(b"abc"), Bytes::from_static(b"abc")).await.unwrap();
-    let path = files.directory.blobs().join(
-        "sha256/ba/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad/data",
-    );
+    let path = files
+        .directory
+        .blobs()
+        .join("sha256/ba/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad/data");
     assert_eq!(fs::read(path).unwrap(), b"abc");
 }
 

@@ -73,7 +73,8 @@ impl Uploads {
         let session = upload.session.get_or_insert_with(|| self.take_up(upload.id));
         let turn = session.turn.clone().lock_owned().await;
         if session.overtaken.load(Ordering::Acquire) {
-            let source = io::Error::new(io::ErrorKind::ResourceBusy, "another request goes on with this upload");
+            let source =
+                io::Error::new(io::ErrorKind::ResourceBusy, "another request goes on with this upload");
             return Err(StoreError::io("write", &session.path, source));
         }
         Ok((upload, turn))
@@ -112,6 +113,7 @@ impl Uploads {
         remove(&self.path(id))
     }
 
+    /// Puts what an upload took in in its place as a blob; its name is still to be synced.
     pub(super) fn commit(
         &self,
         upload: Upload,
@@ -147,8 +149,13 @@ impl Uploads {
         Ok(size)
     }
 
-    /// Stores content that is all there, in one go.
-    pub(super) fn put(&self, installer: &Installer, digest: &Digest, content: &[u8]) -> Result<(), StoreError> {
+    /// Puts content that is all there in its place as a blob; its name is still to be synced.
+    pub(super) fn put(
+        &self,
+        installer: &Installer,
+        digest: &Digest,
+        content: &[u8],
+    ) -> Result<(), StoreError> {
         let actual = digest.algorithm().digest(content);
         if actual != *digest {
             return Err(StoreError::DigestMismatch { expected: *digest, actual });
