@@ -18,26 +18,26 @@ const MIB: usize = 1024 * 1024;
 /// What the whole server may have in anonymous memory at any moment.
 const LIMIT_KIB: u64 = 32 * 1024;
 
-/// 32 uploads and 32 downloads at once of 32 MiB each in the ordinary run;
+/// 32 uploads and 32 downloads at once of 16 MiB each in the ordinary run;
 /// `WHARFINGER_TRANSFER_MIB=512 cargo test --release --test durability memory` makes the long one.
 #[test]
 fn many_transfers_at_once_take_little_memory() {
-    let mib = std::env::var("WHARFINGER_TRANSFER_MIB").map_or(32, |n| n.parse().expect("a number of MiB"));
+    let mib = std::env::var("WHARFINGER_TRANSFER_MIB").map_or(16, |n| n.parse().expect("a number of MiB"));
     let scratch = TempDir::new().unwrap();
     let server = Server::start(&scratch.path().join("data"), &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let idle = anonymous_kib(server.pid());
     let peak = watch(server.pid());
     runtime.block_on(async {
-        let http = &Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        let stored = upload(http, &server.url(), 1000, mib).await;
+        let client = Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        let stored = upload(&client, &server.url(), 1000, mib).await;
         let mut transfers = tokio::task::JoinSet::new();
         for number in 0..32 {
-            let (http, url) = (http.clone(), server.url());
+            let (http, url) = (client.clone(), server.url());
             transfers.spawn(async move {
                 upload(&http, &url, number, mib).await;
             });
-            let (http, url) = (http.clone(), server.url());
+            let (http, url) = (client.clone(), server.url());
             transfers.spawn(async move { download(&http, &url, &stored, mib).await });
         }
         while let Some(transfer) = transfers.join_next().await {

@@ -28,7 +28,7 @@ fn a_push_is_answered_after_content_name_and_transaction_are_synced() {
     let server = Server::start_as(&[&strace[..], &[env!("CARGO_BIN_EXE_wharfinger")]].concat(), &data, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let image = runtime.block_on(pusher::push_image(&Client::new(), &server.url(), 5)).unwrap();
-    server.stop();
+    server.stop_traced(&data);
     let calls = parse(&fs::read_to_string(&trace).unwrap());
     // Each 201 answers, in this order, the two blobs and the manifest.
     let answers: Vec<&Call> = calls.iter().filter(|call| call.text.contains("HTTP/1.1 201")).collect();

@@ -50,6 +50,18 @@ impl Server {
         self.daemon.kill();
     }
 
+    /// Ends a server that runs below a tracer: a tracer that is ended first would let it go on.
+    pub(crate) fn stop_traced(self, data: &Path) {
+        let pid = std::fs::read_to_string(data.join("wharfinger/lock")).expect("the lock names the server");
+        let ended = std::process::Command::new("kill").args(["-TERM", pid.trim()]).status();
+        assert!(ended.is_ok_and(|ended| ended.success()), "the server {pid} could not be ended");
+        let gone = || !Path::new(&format!("/proc/{}", pid.trim())).exists();
+        while !gone() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        self.stop();
+    }
+
     /// The end that an operator asks for.
     pub(crate) fn stop(mut self) {
         self.daemon.stop();

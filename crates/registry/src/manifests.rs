@@ -195,14 +195,16 @@ impl Registry {
     }
 }
 
-/// What a manifest refers to, and what of it must be there.
+/// What a manifest refers to, and what of it must be there. A sparse index may lack what it lists.
 fn parts(manifest: &Manifest, sparse_indexes: bool) -> Vec<Part> {
     let layers = manifest.layers.iter().map(|layer| (layer, false, !layer.may_be_elsewhere()));
     let config = manifest.config.iter().map(|config| (config, false, true));
-    let manifests = manifest.manifests.iter().map(|child| (child, true, !sparse_indexes));
+    // Caches of older builders are indexes that list blobs.
+    let children =
+        manifest.manifests.iter().map(|child| (child, child.media_type.is_manifest(), !sparse_indexes));
     config
         .chain(layers)
-        .chain(manifests)
+        .chain(children)
         .map(|(part, is_manifest, required)| Part {
             digest: part.digest,
             size: part.size,
