@@ -1,0 +1,106 @@
+//! A disk that runs full: on a small tmpfs, which takes the right to mount one (root).
+
+mod small_disk;
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use oci::{Algorithm, Digest};
+use store::blobs::files::FileBlobs;
+use small_disk::SmallDisk;
+use store::{BlobStore, Directory, StoreError, Upload};
+
+fn content(length: usize, seed: u8) -> Bytes {
+    (0..length).map(|index| (index % 251) as u8 ^ seed).collect::<Vec<_>>().into()
+}
+
+fn sha256(content: &[u8]) -> Digest {
+    Algorithm::Sha256.digest(content)
+}
+
+async fn blobs_in(store: &FileBlobs) -> Vec<(Digest, u64)> {
+    store.list().try_collect().await.unwrap()
+}
+
+fn files_below(directory: &Path) -> usize {
+    fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| if path.is_dir() { files_below(&path) } else { 1 })
+        .sum()
+}
+
+#[tokio::test]
+async fn an_upload_that_does_not_fit_leaves_nothing_and_pulls_go_on() {
+    let disk = SmallDisk::new("size=1m");
+    let directory = Directory::open(disk.path()).unwrap();
+    let store = FileBlobs::open(&directory);
+    let kept = content(300_000, 1);
+    store.put(&sha256(&kept), kept.clone()).await.unwrap();
+
+    let large = content(900_000, 2);
+    let upload = store.begin(Algorithm::Sha256).await.unwrap();
+    let id = upload.id;
+    let upload = store.append(upload, vec![large.slice(..200_000)]).await.unwrap();
+    let state = upload.save();
+    let refused = store.append(upload, vec![large.slice(200_000..)]).await.unwrap_err();
+    assert!(refused.is_full(), "{refused}");
+    // What did not count does not take up room.
+    let taken = fs::metadata(directory.uploads().join(id.to_string())).unwrap().len();
+    assert_eq!(taken, 200_000);
+
+    // Pulls go on, and so does an upload that fits.
+    let blob = store.open(&sha256(&kept)).await.unwrap().unwrap();
+    let pieces: Vec<Bytes> = blob.read(0..300_000).map(Result::unwrap).collect().await;
+    assert!(pieces.concat() == kept);
+    let small = content(50_000, 3);
+    store.put(&sha256(&small), small).await.unwrap();
+
+    // The upload is as it was, and can go on from there with less.
+    let resumed = Upload::resume(&state).unwrap();
+    let resumed = store.append(resumed, vec![large.slice(200_000..400_000)]).await.unwrap();
+    store.commit(resumed, &sha256(&large[..400_000])).await.unwrap();
+    assert_eq!(store.stat(&sha256(&large[..400_000])).await.unwrap(), Some(400_000));
+    assert_eq!(blobs_in(&store).await.len(), 3);
+    assert_eq!(files_below(&directory.uploads()), 0);
+}
+
+#[tokio::test]
+async fn a_manifest_that_does_not_fit_leaves_nothing() {
+    let disk = SmallDisk::new("size=1m");
+    let directory = Directory::open(disk.path()).unwrap();
+    let store = FileBlobs::open(&directory);
+    let filler = content(700_000, 4);
+    store.put(&sha256(&filler), filler.clone()).await.unwrap();
+    let manifest = content(500_000, 5);
+    let refused = store.put(&sha256(&manifest), manifest.clone()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
+    assert_eq!(store.stat(&sha256(&manifest)).await.unwrap(), None);
+    assert_eq!(files_below(directory.root()), 1);
+    // Room again, and it goes in.
+    store.delete(&sha256(&filler)).await.unwrap();
+    store.put(&sha256(&manifest), manifest.clone()).await.unwrap();
+    assert_eq!(store.get(&sha256(&manifest)).await.unwrap().unwrap(), manifest);
+}
+
+/// With no inodes left, the content may be there and the directory that it needs cannot be made.
+#[tokio::test]
+async fn without_room_for_a_directory_nothing_is_half_kept() {
+    let disk = SmallDisk::new("size=4m,nr_inodes=24");
+    let directory = Directory::open(disk.path()).unwrap();
+    let store = FileBlobs::open(&directory);
+    let mut stored = 0;
+    let refused = loop {
+        let content = content(1000, u8::try_from(stored).unwrap());
+        match store.put(&sha256(&content), content.clone()).await {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(refused.is_full(), "{refused}");
+    assert_eq!(blobs_in(&store).await.len(), stored);
+    assert_eq!(files_below(directory.root()), stored);
+    assert!(stored > 0);
+}

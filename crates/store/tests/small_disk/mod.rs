@@ -1,0 +1,43 @@
+//! A small file system for tests of what happens at its limits. It takes the right to mount.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A small file system in memory, gone when the value is.
+pub struct SmallDisk {
+    mount: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// Mounts it, with such options as `size=1m`.
+    pub fn new(options: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mount = directory.path().join("disk");
+        fs::create_dir(&mount).unwrap();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&mount)
+            .output()
+            .expect("this test needs the command `mount`");
+        assert!(
+            output.status.success(),
+            "this test mounts a small file system, for which it must run as root where mounting is allowed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Self { mount, _directory: directory }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.mount
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, so that an open file of a failed test does not keep it.
+        let _ = Command::new("umount").arg("-l").arg(&self.mount).status();
+    }
+}
