@@ -4,6 +4,7 @@
 pub mod output;
 pub mod settings;
 
+mod check;
 mod completions;
 mod config;
 mod connection;
@@ -60,6 +61,7 @@ enum Command {
     Remove(rm::Remove),
     #[command(name = "du")]
     DiskUsage(du::DiskUsage),
+    Check(check::Check),
     Config(config::Config),
     Completions(completions::Completions),
     Manual(manual::Manual),
@@ -76,6 +78,7 @@ impl Command {
             Self::TagImage(command) => command.run().await,
             Self::Remove(command) => command.run().await,
             Self::DiskUsage(command) => command.run().await,
+            Self::Check(command) => command.run().await,
             Self::Config(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Manual(command) => command.run(),

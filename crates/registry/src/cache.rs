@@ -9,7 +9,7 @@
 //! quick_cache rather than moka: removal is done when the call returns (moka defers some of its
 //! work), and it can remove by predicate.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -173,9 +173,8 @@ impl Cache {
     }
 
     fn changes(&self, repository: &RepositoryName) -> MutexGuard<'_, u64> {
-        let mut hasher = self.hasher.build_hasher();
-        repository.hash(&mut hasher);
-        let shard = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0);
+        let hash = self.hasher.hash_one(repository);
+        let shard = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
         // A counter cannot be left half-changed by a panic.
         self.changes[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,12 +3,14 @@
 //!
 //! - [`manifests`], [`blobs`], [`uploads`]: the content of a repository, in and out.
 //! - [`listing`]: tags, catalog, referrers, search, usage.
+//! - [`check`]: whether everything that the metadata promises is there, and whole.
 //! - `cache`: manifests and links that were asked for before, exact at every moment.
 //! - `description`: what an image says of itself.
 //! - `upkeep`: opening, adoption, what runs beside the requests, closing.
 
 pub mod blobs;
 mod cache;
+pub mod check;
 mod description;
 pub mod error;
 pub mod listing;

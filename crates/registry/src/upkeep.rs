@@ -137,6 +137,11 @@ impl Registry {
 }
 
 impl Tasks {
+    /// The view, for a check of all of it.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
     /// Tells the view that the metadata has changed.
     pub(crate) fn wake_view(&self) {
         self.view.wake();

@@ -1,0 +1,152 @@
+//! The check of a whole registry: does it have what the metadata promises?
+
+use std::collections::HashSet;
+
+use futures_util::StreamExt;
+use oci::{Digest, Digester, RepositoryName};
+use store::StoreError;
+use store::view::Mended;
+
+use crate::{Error, Registry};
+
+/// Rows asked of the metadata at a time.
+const PAGE: usize = 1000;
+
+/// What a check found.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// Repositories looked at.
+    pub repositories: u64,
+    /// Distinct manifests and blobs looked at.
+    pub contents: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Content that is not as it should be.
+    pub faults: Vec<Fault>,
+    /// What was wrong with the `repositories/` view, and is right now.
+    pub view: Mended,
+}
+
+/// Content that is not as it should be, and the first repository that was found to need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The content.
+    pub digest: Digest,
+    /// What is wrong with it.
+    pub what: FaultKind,
+}
+
+/// What can be wrong with content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The file is not there.
+    Missing,
+    /// The file has another size, in bytes, than it should.
+    Size {
+        /// What it should have.
+        expected: u64,
+        /// What it has.
+        actual: u64,
+    },
+    /// The file's bytes have another digest.
+    Digest {
+        /// The digest that they have.
+        actual: Digest,
+    },
+}
+
+impl Registry {
+    /// Looks whether every manifest, and everything that a manifest needs, is there with its size;
+    /// with `read`, whether its bytes have its digest. Mends the `repositories/` view. `progress`
+    /// hears how many repositories and bytes are done.
+    ///
+    /// # Errors
+    /// Those of the store; what is wrong with content is in the result.
+    pub async fn check(
+        &self,
+        read: bool,
+        progress: impl Fn(u64, u64) + Send + Sync,
+    ) -> Result<Checked, Error> {
+        let mut checked = Checked::default();
+        let mut seen = HashSet::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.catalog(after.as_deref(), PAGE).await?;
+            after = page.items.last().map(ToString::to_string);
+            for repository in &page.items {
+                self.check_repository(repository, read, &mut checked, &mut seen).await?;
+                checked.repositories += 1;
+                progress(checked.repositories, checked.bytes);
+            }
+            if !page.more {
+                break;
+            }
+        }
+        checked.view = self.inner.tasks.view().check(|_| ()).await?;
+        Ok(checked)
+    }
+
+    async fn check_repository(
+        &self,
+        repository: &RepositoryName,
+        read: bool,
+        checked: &mut Checked,
+        seen: &mut HashSet<Digest>,
+    ) -> Result<(), Error> {
+        let metadata = &self.inner.metadata;
+        let mut after: Option<Digest> = None;
+        loop {
+            let manifests = metadata.manifests(repository, after.as_ref(), PAGE).await?;
+            let Some(last) = manifests.last() else { return Ok(()) };
+            after = Some(last.digest);
+            for manifest in &manifests {
+                let parts = metadata.manifest_parts(repository, &manifest.digest).await?;
+                // What a sparse index or a layer kept elsewhere lacks is not promised, and manifests
+                // of an index are looked at by themselves.
+                let needed = parts.iter().filter(|part| part.required && !part.is_manifest);
+                let needed = needed.map(|part| (part.digest, part.size));
+                for (digest, size) in needed.chain([(manifest.digest, manifest.size)]) {
+                    if !seen.insert(digest) {
+                        continue;
+                    }
+                    checked.contents += 1;
+                    checked.bytes += size;
+                    if let Some(what) = self.check_content(&digest, size, read).await? {
+                        checked.faults.push(Fault { repository: repository.clone(), digest, what });
+                    }
+                }
+            }
+        }
+    }
+
+    async fn check_content(
+        &self,
+        digest: &Digest,
+        size: u64,
+        read: bool,
+    ) -> Result<Option<FaultKind>, StoreError> {
+        let blobs = &self.inner.blobs;
+        let actual = match blobs.stat(digest).await? {
+            None => return Ok(Some(FaultKind::Missing)),
+            Some(actual) => actual,
+        };
+        if actual != size {
+            return Ok(Some(FaultKind::Size { expected: size, actual }));
+        }
+        if !read {
+            return Ok(None);
+        }
+        let Some(blob) = blobs.open(digest).await? else { return Ok(Some(FaultKind::Missing)) };
+        let mut digester = Digester::new(digest.algorithm());
+        let mut pieces = blob.read(0..size);
+        while let Some(piece) = pieces.next().await {
+            let piece = piece?;
+            // Hashing a piece takes about a millisecond; nothing else waits in a process that checks.
+            digester.update(&piece);
+        }
+        let actual = digester.finish();
+        Ok((actual != *digest).then_some(FaultKind::Digest { actual }))
+    }
+}
