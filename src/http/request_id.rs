@@ -9,6 +9,7 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 /// Longer ones are not taken over from clients.
 const MAX_LEN: usize = 64;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Gives ids to requests.
 ///
@@ -36,8 +37,9 @@ impl RequestIds {
     fn next(&self) -> HeaderValue {
         let id = scramble(self.next.fetch_add(1, Ordering::Relaxed));
         let mut text = [0; 16];
-        for (digit, shift) in text.iter_mut().zip((0..16).rev()) {
-            *digit = b"0123456789abcdef"[usize::from((id >> (shift * 4)) as u8 & 15)];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(id.to_be_bytes()) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
         }
         HeaderValue::from_bytes(&text).expect("hexadecimal digits are visible ASCII")
     }

@@ -33,6 +33,7 @@ pub(crate) struct Service {
 ///
 /// What is in memory is answered at once: no task, no boxed future, nothing to wait for. Everything else is boxed,
 /// once, so that a connection does not take the room of the largest handler.
+#[allow(clippy::large_enum_variant, reason = "the large one is the one that must not be boxed")]
 pub(crate) enum Answer {
     Now(Option<Response>),
     Later(Pin<Box<dyn Future<Output = Response> + Send>>),

@@ -1,0 +1,141 @@
+//! Slow clients, idle clients, many clients.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::time::{sleep, timeout};
+
+use crate::harness::{RawClient, TestRegistry, random};
+
+const SHORT: Duration = Duration::from_millis(400);
+
+#[tokio::test]
+async fn a_head_that_does_not_come_to_its_end_is_waited_for_a_while() {
+    let registry = TestRegistry::start_with(|config| config.limits.header_timeout = SHORT).await;
+    let mut client = registry.connect().await;
+    let begun = Instant::now();
+    client.send("GET /v2/ HTTP/1.1\r\n").await;
+    // Dripping does not help.
+    while begun.elapsed() < SHORT * 10 && client.try_send("x: y\r\n").await.is_ok() {
+        sleep(SHORT / 10).await;
+    }
+    assert!(begun.elapsed() >= SHORT && begun.elapsed() < SHORT * 5, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_one_in_use_is_not() {
+    let registry = TestRegistry::start_with(|config| config.limits.idle_timeout = SHORT).await;
+    let begun = Instant::now();
+    assert_eq!(registry.connect().await.until_closed().await, b"");
+    assert!(begun.elapsed() >= SHORT);
+    let mut client = registry.connect().await;
+    for _ in 0..5 {
+        client.send("GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert_eq!(client.answer().await.status, 200);
+        sleep(SHORT / 2).await;
+    }
+    let begun = Instant::now();
+    assert_eq!(client.until_closed().await, b"");
+    assert!(begun.elapsed() < SHORT * 3);
+}
+
+#[tokio::test]
+async fn a_transfer_may_take_longer_than_any_limit_while_bytes_move() {
+    let registry = TestRegistry::start_with(|config| {
+        config.limits.idle_timeout = SHORT;
+        config.limits.header_timeout = SHORT;
+        config.limits.body_timeout = SHORT;
+        config.limits.write_timeout = SHORT;
+    })
+    .await;
+    let app = registry.repository("app");
+    let location = app.begin_upload().await;
+    let mut client = registry.connect().await;
+    client.send(format!("PATCH {location} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n")).await;
+    for _ in 0..10 {
+        sleep(SHORT / 4).await;
+        client.send([7; 10]).await;
+    }
+    assert_eq!(client.answer().await.status, 202);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_left() {
+    let registry = TestRegistry::start_with(|config| config.limits.write_timeout = SHORT).await;
+    let app = registry.repository("app");
+    let digest = app.push_blob(random(40_000_000)).await;
+    let mut client = registry.connect().await;
+    client.send(format!("GET /v2/app/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+    sleep(SHORT * 4).await;
+    // The rest never comes: the client sees that something is missing.
+    assert!(client.try_answer().await.is_none());
+}
+
+#[tokio::test]
+async fn slow_readers_hold_up_nobody() {
+    // More of them than there are threads.
+    let registry = TestRegistry::start().await;
+    let app = registry.repository("app");
+    let digest = app.push_blob(random(20_000_000)).await;
+    app.push_image("1").await;
+    let mut slow = Vec::new();
+    for _ in 0..50 {
+        let mut client = registry.connect().await;
+        client.send(format!("GET /v2/app/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        slow.push(client);
+    }
+    sleep(Duration::from_millis(200)).await;
+    for _ in 0..20 {
+        timeout(Duration::from_secs(5), app.get("manifests/1")).await.unwrap().is(200);
+    }
+    timeout(Duration::from_secs(10), app.push_image("2")).await.unwrap();
+    let content = app.get(format_args!("blobs/{digest}")).await.is(200).body;
+    // And each of them gets all of it in the end.
+    for mut client in slow.into_iter().take(3) {
+        assert!(client.answer().await.body == content);
+    }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_their_turn() {
+    let registry = TestRegistry::start_with(|config| config.limits.connections = 2).await;
+    let address = registry.address();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = RawClient::connect(address).await;
+        client.send("GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        clients.push(client);
+    }
+    let mut third = clients.pop().unwrap();
+    for client in &mut clients {
+        assert_eq!(client.answer().await.status, 200);
+    }
+    assert!(timeout(SHORT, third.answer()).await.is_err(), "the third waits");
+    clients.pop();
+    let mut third_answer = None;
+    if let Ok(answer) = timeout(Duration::from_secs(5), third.answer()).await {
+        third_answer = Some(answer.status);
+    }
+    assert_eq!(third_answer, Some(200), "until there is room");
+}
+
+#[tokio::test]
+async fn a_thousand_idle_connections_starve_no_one() {
+    let registry = TestRegistry::start().await;
+    let app = registry.repository("app");
+    app.push_image("1").await;
+    let idle = join_all((0..1000).map(|_| async {
+        let mut client = registry.connect().await;
+        client.send("GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert_eq!(client.answer().await.status, 200);
+        client
+    }))
+    .await;
+    for _ in 0..20 {
+        timeout(Duration::from_secs(5), app.get("manifests/1")).await.unwrap().is(200);
+    }
+    for mut client in idle {
+        client.send("GET /v2/app/manifests/1 HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+}

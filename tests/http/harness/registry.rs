@@ -1,0 +1,277 @@
+//! A registry in the test's own process, over real TCP on loopback.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use oci::{Algorithm, Digest};
+use reqwest::{Body, Client, Method, RequestBuilder, redirect};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use wharfinger::config::Config;
+use wharfinger::http::server::Stop;
+use wharfinger::serve;
+
+use super::{Answer, Ask, Image, OCI_MANIFEST, Part, RawClient, image_manifest, random};
+
+/// A registry on a data directory of its own, which is gone when this is dropped.
+pub(crate) struct TestRegistry {
+    config: Config,
+    data: TempDir,
+    client: Client,
+    running: Option<Running>,
+    base: String,
+}
+
+struct Running {
+    address: SocketAddr,
+    stop: Stop,
+    task: JoinHandle<()>,
+}
+
+impl TestRegistry {
+    /// Starts one with the default settings.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts one with some settings changed.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let data = TempDir::new().expect("a temporary directory");
+        let mut config = Config {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            data: data.path().join("data"),
+            ..Config::default()
+        };
+        change(&mut config);
+        let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
+        let mut registry = Self { config, data, client, running: None, base: String::new() };
+        registry.run().await;
+        registry
+    }
+
+    /// Starts it on what is in its directory.
+    pub(crate) async fn run(&mut self) {
+        let (registry, server) = serve::open(&self.config).await.expect("the registry opens");
+        let (address, stop) = (server.address(), server.stop());
+        let task = tokio::spawn(async move {
+            server.run().await;
+            registry.close().await;
+        });
+        self.base = format!("http://{address}");
+        self.running = Some(Running { address, stop, task });
+    }
+
+    /// Stops it as SIGTERM does, and waits until it is gone.
+    pub(crate) async fn stop(&mut self) {
+        self.stop_handle().gracefully();
+        self.stopped().await;
+    }
+
+    /// Waits until it is gone.
+    pub(crate) async fn stopped(&mut self) {
+        let running = self.running.take().expect("the registry runs");
+        running.task.await.expect("the server ends in order");
+    }
+
+    /// Stops it and starts it again on the same directory, with other settings if need be. The port is another one.
+    pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
+        self.stop().await;
+        change(&mut self.config);
+        self.run().await;
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.restart_with(|_| {}).await;
+    }
+
+    pub(crate) fn stop_handle(&self) -> Stop {
+        self.running().stop.clone()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running().address
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the registry runs")
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+
+    /// The file of a blob.
+    pub(crate) fn blob_file(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        let blobs = Path::new("docker/registry/v2/blobs").join(digest.algorithm().as_str());
+        self.data().join(blobs).join(&hex[..2]).join(&hex).join("data")
+    }
+
+    /// The name of everything below a directory of the data directory.
+    pub(crate) fn files(&self, below: &str) -> Vec<PathBuf> {
+        fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                if entry.path().is_dir() {
+                    walk(&entry.path(), found);
+                } else {
+                    found.push(entry.path());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.data().join(below), &mut found);
+        found
+    }
+
+    /// A request. The address is a path, or absolute as some headers have it.
+    pub(crate) fn request(&self, method: Method, address: impl Display) -> RequestBuilder {
+        let address = address.to_string();
+        let url = if address.starts_with('/') { format!("{}{address}", self.base) } else { address };
+        self.client.request(method, url)
+    }
+
+    pub(crate) async fn get(&self, address: impl Display) -> Answer {
+        self.request(Method::GET, address).ask().await
+    }
+
+    pub(crate) async fn head(&self, address: impl Display) -> Answer {
+        self.request(Method::HEAD, address).ask().await
+    }
+
+    pub(crate) async fn post(&self, address: impl Display) -> Answer {
+        self.request(Method::POST, address).ask().await
+    }
+
+    pub(crate) async fn delete(&self, address: impl Display) -> Answer {
+        self.request(Method::DELETE, address).ask().await
+    }
+
+    pub(crate) async fn patch(&self, address: impl Display, body: impl Into<Body>) -> Answer {
+        self.request(Method::PATCH, address).body(body).ask().await
+    }
+
+    pub(crate) async fn put(&self, address: impl Display, body: impl Into<Body>) -> Answer {
+        self.request(Method::PUT, address).body(body).ask().await
+    }
+
+    /// A connection on which a test writes and reads bytes itself.
+    pub(crate) async fn connect(&self) -> RawClient {
+        RawClient::connect(self.address()).await
+    }
+
+    pub(crate) fn repository(&self, name: &str) -> Repository<'_> {
+        Repository { registry: self, name: name.to_owned() }
+    }
+}
+
+/// A repository of a registry under test.
+#[derive(Clone)]
+pub(crate) struct Repository<'r> {
+    pub(crate) registry: &'r TestRegistry,
+    pub(crate) name: String,
+}
+
+impl Repository<'_> {
+    /// The path of something in it: `manifests/1.0`.
+    pub(crate) fn path(&self, below: impl Display) -> String {
+        format!("/v2/{}/{below}", self.name)
+    }
+
+    pub(crate) async fn get(&self, below: impl Display) -> Answer {
+        self.registry.get(self.path(below)).await
+    }
+
+    pub(crate) async fn head(&self, below: impl Display) -> Answer {
+        self.registry.head(self.path(below)).await
+    }
+
+    pub(crate) async fn delete(&self, below: impl Display) -> Answer {
+        self.registry.delete(self.path(below)).await
+    }
+
+    pub(crate) fn request(&self, method: Method, below: impl Display) -> RequestBuilder {
+        self.registry.request(method, self.path(below))
+    }
+
+    /// Begins an upload and returns its address.
+    pub(crate) async fn begin_upload(&self) -> String {
+        self.registry.post(self.path("blobs/uploads/")).await.is(202).location()
+    }
+
+    /// Pushes a blob in one request.
+    pub(crate) async fn push_blob(&self, content: impl Into<Vec<u8>>) -> Digest {
+        let content = content.into();
+        let digest = Algorithm::Sha256.digest(&content);
+        self.request(Method::POST, format_args!("blobs/uploads/?digest={digest}"))
+            .body(content)
+            .ask()
+            .await
+            .is(201);
+        digest
+    }
+
+    /// Puts a manifest at a tag or digest, as the type that it says it is.
+    pub(crate) async fn put_manifest(&self, reference: impl Display, manifest: &Value) -> Answer {
+        let media_type = manifest["mediaType"].as_str().expect("a media type");
+        self.put_manifest_as(reference, media_type, manifest.to_string()).await
+    }
+
+    pub(crate) async fn put_manifest_as(
+        &self,
+        reference: impl Display,
+        media_type: &str,
+        manifest: impl Into<Body>,
+    ) -> Answer {
+        let request = self.request(Method::PUT, format_args!("manifests/{reference}"));
+        request.header("content-type", media_type).body(manifest).ask().await
+    }
+
+    /// Pushes an image that is like no other: a config, two layers, a manifest.
+    pub(crate) async fn push_image(&self, tag: &str) -> Image {
+        self.push_image_saying(tag, json!({})).await
+    }
+
+    /// Pushes an image whose manifest has some more fields.
+    pub(crate) async fn push_image_saying(&self, tag: &str, more: Value) -> Image {
+        let config =
+            json!({ "architecture": "amd64", "os": "linux", "made": random(8) }).to_string().into_bytes();
+        let contents = [config, random(1000), random(2000)];
+        let mut blobs = Vec::new();
+        for content in contents {
+            blobs.push((self.push_blob(content.clone()).await, content));
+        }
+        let layers: Vec<Part> = blobs[1..].iter().map(|(_, content)| Part::layer(content)).collect();
+        let mut manifest = image_manifest(&Part::config(&blobs[0].1), &layers);
+        for (field, value) in more.as_object().expect("an object") {
+            manifest[field] = value.clone();
+        }
+        let manifest = manifest.to_string().into_bytes();
+        let digest = Algorithm::Sha256.digest(&manifest);
+        self.put_manifest_as(tag, OCI_MANIFEST, manifest.clone())
+            .await
+            .is(201)
+            .has("docker-content-digest", digest);
+        Image { manifest, digest, blobs }
+    }
+
+    /// The tags that it lists, over all pages.
+    pub(crate) async fn tags(&self) -> Vec<String> {
+        let mut tags = Vec::new();
+        let mut page = Some(self.path("tags/list"));
+        while let Some(address) = page {
+            let answer = self.registry.get(address).await.is(200);
+            tags.extend(answer.list("tags"));
+            page = answer.next_page();
+        }
+        tags
+    }
+
+    /// The digest that a tag points to.
+    pub(crate) async fn digest_of(&self, tag: &str) -> Digest {
+        let answer = self.head(format_args!("manifests/{tag}")).await.is(200);
+        answer.header("docker-content-digest").expect("a digest").parse().expect("a digest")
+    }
+}

@@ -1,0 +1,4 @@
+//! `/v1/`: what engines ask before and for a search.
+
+mod ping;
+mod search;
