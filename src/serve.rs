@@ -164,6 +164,7 @@ fn policy(config: &Config) -> Policy {
     Policy {
         delete: config.registry.delete,
         sparse_indexes: config.registry.sparse_indexes,
+        sparse_images: config.registry.sparse_images,
         manifest_bytes: config.limits.manifest_bytes,
         blob_bytes: config.limits.blob_bytes,
         upload_expiry: config.registry.upload_expiry,

@@ -204,6 +204,10 @@ settings! {
         /// need it.
         sparse_indexes: bool = false, switch();
 
+        /// Accept an image although its config or layers are not here. Such an image cannot be pulled whole; only
+        /// where something else brings the rest, as a lazily filled mirror does, is that of use.
+        sparse_images: bool = false, switch();
+
         /// Whether images, tags and blobs can be deleted at all.
         delete: bool = true, switch();
 

@@ -33,6 +33,8 @@ pub struct Policy {
     pub delete: bool,
     /// Whether an index is taken although manifests that it lists are not here.
     pub sparse_indexes: bool,
+    /// Whether an image is taken although its config or layers are not here.
+    pub sparse_images: bool,
     /// The largest manifest, in bytes.
     pub manifest_bytes: usize,
     /// The largest blob, in bytes; `None` for no limit.
@@ -48,6 +50,7 @@ impl Default for Policy {
         Self {
             delete: true,
             sparse_indexes: false,
+            sparse_images: false,
             manifest_bytes: 8 * 1024 * 1024,
             blob_bytes: None,
             upload_expiry: Duration::from_secs(24 * 60 * 60),

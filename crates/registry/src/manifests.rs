@@ -8,7 +8,7 @@ use store::StoreError;
 use store::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
 
 pub use crate::cache::CachedManifest as StoredManifest;
-use crate::{Error, Registry, description};
+use crate::{Error, Policy, Registry, description};
 
 /// A manifest as it is pushed.
 #[derive(Clone, Debug)]
@@ -139,7 +139,7 @@ impl Registry {
             .put_manifest(PutManifest {
                 repository: repository.clone(),
                 manifest: record.clone(),
-                parts: parts(&manifest, inner.policy.sparse_indexes),
+                parts: parts(&manifest, &inner.policy),
                 artifact_type: manifest.artifact_type,
                 annotations: manifest.annotations,
                 subject,
@@ -195,13 +195,14 @@ impl Registry {
     }
 }
 
-/// What a manifest refers to, and what of it must be there. A sparse index may lack what it lists.
-fn parts(manifest: &Manifest, sparse_indexes: bool) -> Vec<Part> {
-    let layers = manifest.layers.iter().map(|layer| (layer, false, !layer.may_be_elsewhere()));
-    let config = manifest.config.iter().map(|config| (config, false, true));
+/// What a manifest refers to, and what of it must be there.
+fn parts(manifest: &Manifest, policy: &Policy) -> Vec<Part> {
+    let whole = !policy.sparse_images;
+    let layers = manifest.layers.iter().map(|layer| (layer, false, whole && !layer.may_be_elsewhere()));
+    let config = manifest.config.iter().map(|config| (config, false, whole));
     // Caches of older builders are indexes that list blobs.
     let children =
-        manifest.manifests.iter().map(|child| (child, child.media_type.is_manifest(), !sparse_indexes));
+        manifest.manifests.iter().map(|child| (child, child.media_type.is_manifest(), !policy.sparse_indexes));
     config
         .chain(layers)
         .chain(children)
