@@ -201,8 +201,10 @@ fn parts(manifest: &Manifest, policy: &Policy) -> Vec<Part> {
     let layers = manifest.layers.iter().map(|layer| (layer, false, whole && !layer.may_be_elsewhere()));
     let config = manifest.config.iter().map(|config| (config, false, whole));
     // Caches of older builders are indexes that list blobs.
-    let children =
-        manifest.manifests.iter().map(|child| (child, child.media_type.is_manifest(), !policy.sparse_indexes));
+    let children = manifest
+        .manifests
+        .iter()
+        .map(|child| (child, child.media_type.is_manifest(), !policy.sparse_indexes));
     config
         .chain(layers)
         .chain(children)
