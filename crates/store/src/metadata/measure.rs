@@ -174,7 +174,11 @@ async fn searches_and_lists_among_many() {
             }
         })
         .await;
-        let names = metadata.catalog(None, 1_000_000).await.unwrap();
+        let mut names = Vec::new();
+        let mut numbers = Numbers(3);
+        while names.len() < 1_000 {
+            names.extend(metadata.catalog(Some(&numbers.word(300)), 1).await.unwrap());
+        }
         let names = std::sync::Arc::new(names);
         let store = metadata.clone();
         let list = std::sync::Arc::clone(&names);

@@ -22,7 +22,7 @@ use crate::StoreError;
 
 /// A query of several words looks at no more repositories than this to see whether the other
 /// words match too. It matters only where each of its words is in more repositories than this.
-const CANDIDATES: usize = 1_000;
+const CANDIDATES: usize = 600;
 
 /// A word that is in fewer than this is rare enough not to look for a rarer one.
 const FEW: usize = 100;
@@ -223,17 +223,17 @@ fn one_word(sql: Sql<'_>, word: &str, found: &mut Found) -> Result<(), StoreErro
 fn several_words(sql: Sql<'_>, query: &Query, found: &mut Found) -> Result<(), StoreError> {
     found.take(named(sql, &query.text)?);
     found.take(exactly(sql, Field::LastComponent, &query.text)?);
-    let mut rarest = None;
+    let mut rarest = query.words.first().map_or("", |word| indexed(word));
+    let mut least = CANDIDATES;
     for word in query.words.iter().take(TRIED).map(|word| indexed(word)) {
-        let count = frequency(sql, word)?;
-        if rarest.is_none_or(|(least, _)| count < least) {
-            rarest = Some((count, word));
+        let count = frequency(sql, word, least)?;
+        if count < least {
+            (rarest, least) = (word, count);
         }
-        if count < FEW {
+        if least < FEW {
             break;
         }
     }
-    let Some((_, rarest)) = rarest else { return Ok(()) };
     let mut tiers: [Vec<Candidate>; 3] = Default::default();
     let mut seen = Ids::default();
     for field in [Field::Name, Field::Description] {
@@ -293,8 +293,8 @@ fn containing(sql: Sql<'_>, field: Field, part: &str) -> Result<Vec<Candidate>, 
     )
 }
 
-/// In how many names and descriptions a part of a word is, as far as [`CANDIDATES`].
-fn frequency(sql: Sql<'_>, part: &str) -> Result<usize, StoreError> {
+/// In how many names and descriptions a part of a word is; counts no further than `most`.
+fn frequency(sql: Sql<'_>, part: &str, most: usize) -> Result<usize, StoreError> {
     let mut frequency = 0;
     for field in [Field::Name, Field::Description] {
         let counted = sql.first(
@@ -305,15 +305,16 @@ fn frequency(sql: Sql<'_>, part: &str) -> Result<usize, StoreError> {
                 SELECT p.repository FROM search_suffixes s JOIN search_postings p ON p.word = s.word
                 WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3
                 LIMIT ?4) AS f",
-            params![field.number(), part, end(part), columns::limit_in(CANDIDATES.saturating_sub(frequency))],
+            params![field.number(), part, end(part), columns::limit_in(most.saturating_sub(frequency))],
             |row| row.get::<_, i64>(0),
         )?;
-        frequency += usize::try_from(counted.unwrap_or(0)).unwrap_or(CANDIDATES);
+        frequency += usize::try_from(counted.unwrap_or(0)).unwrap_or(most);
     }
     Ok(frequency)
 }
 
-/// Shows `judge` the names and descriptions of up to `limit` of those with a part of a word in a field.
+/// Shows `judge` the names and descriptions of up to `limit` of those with a part of a word in a
+/// field. Which ones, if there are more, is left to the database.
 fn compare(
     sql: Sql<'_>,
     field: Field,
