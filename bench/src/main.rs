@@ -21,6 +21,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
@@ -28,7 +29,7 @@ use clap::{Parser, Subcommand};
 use crate::peers::{OURS, Paths};
 use crate::sets::Scale;
 use crate::site::{Candidate, World};
-use crate::suite::Missing;
+use crate::suite::{Missing, Pace};
 
 /// Starts registries side by side on loopback, gives each the same work, and reports what the work cost.
 #[derive(Parser)]
@@ -45,6 +46,9 @@ struct Options {
     /// How often each row is run.
     #[arg(long, value_name = "N")]
     runs: Option<usize>,
+    /// Before each run, waits so long at most until others leave the machine alone.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
     /// Small amounts and one run: finds that something broke, and is good for nothing else.
     #[arg(long)]
     quick: bool,
@@ -138,7 +142,8 @@ fn benchmark(options: &Options) -> Result<()> {
         directory: directory.path().to_owned(),
     };
     let runs = options.runs.unwrap_or(scale.pick(3, 1)).max(1);
-    let results = suite::run(&world, &candidates, missing, &rows, runs);
+    let pace = Pace { runs, patience: Duration::from_secs(options.wait) };
+    let results = suite::run(&world, &candidates, missing, &rows, pace);
     let table = report::table::write(&results);
     println!("{table}");
     if let Some(file) = &options.table {

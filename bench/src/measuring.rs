@@ -58,6 +58,19 @@ pub(crate) fn measure<T>(meter: &Meter, work: impl FnOnce() -> Result<T>) -> Res
     Ok((done?, usage))
 }
 
+/// Waits until others leave at least nine tenths of the machine alone, so long at most.
+pub(crate) fn await_quiet(patience: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < patience {
+        let (before, begun) = (machine::busy(), Instant::now());
+        std::thread::sleep(Duration::from_millis(500));
+        let whole = begun.elapsed().as_secs_f64() * machine::cores() as f64;
+        if (machine::busy() - before) / whole < 0.1 {
+            return;
+        }
+    }
+}
+
 /// Waits until the server does nothing any more, for two seconds at most.
 fn rest(meter: &Meter) {
     let start = Instant::now();

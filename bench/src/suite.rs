@@ -1,9 +1,11 @@
 //! Runs rows on servers, in turn: each server once, then each again, so that a disturbance meets all alike.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::machine::{Machine, free_space};
-use crate::measuring::Usage;
+use crate::measuring::{Usage, await_quiet};
 use crate::rows::{Better, Goal, Measure, Row, Rule, Than};
 use crate::site::{Candidate, Site, World};
 use crate::statistics::Spread;
@@ -123,13 +125,22 @@ fn times_as_good(better: Better, one: f64, other: f64) -> f64 {
     }
 }
 
+/// How often, and how undisturbed.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// How often each row is run.
+    pub(crate) runs: usize,
+    /// How long to wait, before each run, until others leave the machine alone.
+    pub(crate) patience: Duration,
+}
+
 /// Runs the rows.
 pub(crate) fn run(
     world: &World,
     candidates: &[Candidate],
     missing: Vec<Missing>,
     rows: &[Box<dyn Row>],
-    runs: usize,
+    pace: Pace,
 ) -> Results {
     let mut results = Results {
         format: 1,
@@ -140,7 +151,7 @@ pub(crate) fn run(
         rows: Vec::new(),
     };
     for row in rows {
-        let mut result = run_row(world, candidates, row.as_ref(), runs);
+        let mut result = run_row(world, candidates, row.as_ref(), pace);
         let goals = row.goals();
         result.goals = goals.iter().map(|goal| judge(goal, &result, &results)).collect();
         results.rows.push(result);
@@ -157,7 +168,7 @@ fn describe(candidate: &Candidate) -> ServerInfo {
     }
 }
 
-fn run_row(world: &World, candidates: &[Candidate], row: &dyn Row, runs: usize) -> RowResult {
+fn run_row(world: &World, candidates: &[Candidate], row: &dyn Row, pace: Pace) -> RowResult {
     let title = row.title(world.scale);
     let mut result = RowResult {
         id: row.id(),
@@ -184,11 +195,12 @@ fn run_row(world: &World, candidates: &[Candidate], row: &dyn Row, runs: usize) 
             failure: None,
         })
         .collect();
-    for number in 1..=row.runs(runs) {
+    for number in 1..=row.runs(pace.runs) {
         for (site, server) in sites.iter_mut().zip(&mut result.servers) {
             if server.failure.is_some() {
                 continue;
             }
+            await_quiet(pace.patience);
             match row.run(site) {
                 Ok(outcome) => {
                     let first = outcome.values.first().copied().unwrap_or(f64::NAN);

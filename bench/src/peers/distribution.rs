@@ -13,6 +13,7 @@ pub(super) struct Distribution {
     name: &'static str,
     program: &'static str,
     missing: &'static str,
+    syncs: &'static str,
 }
 
 impl Distribution {
@@ -21,6 +22,7 @@ impl Distribution {
             name: "distribution 2",
             program: "docker-registry",
             missing: "not installed: Debian's package docker-registry",
+            syncs: "every file, some twice; no directory, so that a name may be lost",
         }
     }
 
@@ -29,6 +31,7 @@ impl Distribution {
             name: "distribution 3",
             program: "registry",
             missing: "not installed: `go install github.com/distribution/distribution/v3/cmd/registry@v3.1.1`",
+            syncs: "every file, and the directory of each but the blob's own",
         }
     }
 }
@@ -79,7 +82,7 @@ impl Peer for Distribution {
     }
 
     fn syncs(&self) -> &'static str {
-        "unknown"
+        self.syncs
     }
 
     fn place_listing(&self, data: &Path, listing: &Listing) -> Result<bool> {

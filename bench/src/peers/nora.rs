@@ -52,7 +52,7 @@ impl Peer for Nora {
     }
 
     fn syncs(&self) -> &'static str {
-        "unknown"
+        "blob and manifest files and their directories"
     }
 
     fn place_listing(&self, data: &Path, listing: &Listing) -> Result<bool> {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Ability, Paths, Peer, given, on_path, version_of};
+use super::{Ability, Paths, Peer, given, on_path};
 use crate::client::push::MANIFEST;
 use crate::sets::listing::Listing;
 
@@ -28,7 +28,17 @@ impl Peer for Zot {
     }
 
     fn version(&self, program: &Path) -> String {
-        version_of(program, &["--version"])
+        // It prints a line of its log, in which the version is the commit's description.
+        let output = Command::new(program)
+            .arg("--version")
+            .output()
+            .map(|output| [output.stdout, output.stderr].concat());
+        let line: Option<Value> = output.ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let field = |name: &str| line.as_ref().and_then(|line| line[name].as_str()).unwrap_or("").to_owned();
+        let commit = field("commit");
+        let tag = commit.rsplitn(3, '-').last().unwrap_or("").trim_start_matches('v').to_owned();
+        let version = if tag.is_empty() { "unknown".to_owned() } else { tag };
+        format!("{version} {}", field("binary-type")).trim().to_owned()
     }
 
     fn command(&self, program: &Path, data: &Path, port: u16) -> Result<Command> {
@@ -51,7 +61,7 @@ impl Peer for Zot {
     }
 
     fn syncs(&self) -> &'static str {
-        "unknown"
+        "its deduplication cache alone: neither blobs nor manifests nor the index of tags"
     }
 
     fn place_listing(&self, data: &Path, listing: &Listing) -> Result<bool> {

@@ -94,12 +94,13 @@ fn usage(server: &ServerResult) -> String {
     let median = |field: fn(&crate::measuring::Usage) -> f64| {
         server.usage(field).map_or(f64::NAN, |found| found.median)
     };
-    let generator = median(|usage| usage.generator_cpu / (usage.generator_cpu + usage.server_cpu));
+    let percent =
+        |share: f64| if share.is_nan() { "–".to_owned() } else { format!("{:.0} %", share * 100.0) };
     format!(
-        "{} | {} | {:.0} % | {:.0} %",
+        "{} | {} | {} | {}",
         number(median(|usage| usage.server_cpu)),
         number(median(|usage| usage.peak_mib)),
-        generator * 100.0,
-        median(|usage| usage.elsewhere) * 100.0,
+        percent(median(|usage| usage.generator_cpu / (usage.generator_cpu + usage.server_cpu))),
+        percent(median(|usage| usage.elsewhere)),
     )
 }
