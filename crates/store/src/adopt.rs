@@ -7,6 +7,8 @@
 //! Directories that served for years hold things that are damaged, or that nobody supports any
 //! more. They are reported, and what is sound is taken in.
 
+#[cfg(test)]
+mod tests;
 mod walking;
 
 use std::collections::{HashMap, HashSet};
@@ -170,9 +172,11 @@ where
         }
         self.report.blobs += batch.len() as u64;
         self.report.manifests += manifests.len() as u64;
-        batch.extend(manifests.into_iter().map(|(digest, revision)| {
-            Import::Manifest(Box::new(revision.into_put(&repository, digest)))
-        }));
+        batch.extend(
+            manifests
+                .into_iter()
+                .map(|(digest, revision)| Import::Manifest(Box::new(revision.into_put(&repository, digest)))),
+        );
         self.report.repositories += u64::from(!batch.is_empty());
         self.report.problems.append(&mut problems);
         for found in batch {
@@ -188,7 +192,9 @@ where
     async fn manifest(&self, digest: &Digest) -> Result<Result<Revision, String>, StoreError> {
         let size = match self.blobs.stat(digest).await? {
             None => return Ok(Err("there is no such blob".into())),
-            Some(size) if size > MAX_MANIFEST => return Ok(Err(format!("it has {size} bytes, too many for a manifest"))),
+            Some(size) if size > MAX_MANIFEST => {
+                return Ok(Err(format!("it has {size} bytes, too many for a manifest")));
+            }
             Some(size) => size,
         };
         let Some(content) = self.blobs.get(digest).await? else {

@@ -12,6 +12,8 @@
 
 mod checking;
 mod links;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -26,8 +28,8 @@ use crate::metadata::{ViewChange, ViewItem};
 use crate::{Directory, Metadata, StoreError};
 
 pub use checking::Mended;
-pub(crate) use links::{LAYERS, Links, MANIFESTS, read_link};
 use links::Step;
+pub(crate) use links::{LAYERS, Links, MANIFESTS, read_link};
 
 /// Notes dealt with at a time; also what they take up in memory.
 const BATCH: usize = 4096;
@@ -127,7 +129,8 @@ impl View {
             }
         }
         let links = links.clone();
-        blocking(move || links.apply(&steps).and_then(|written| if written { links.sync() } else { Ok(()) })).await?;
+        blocking(move || links.apply(&steps).and_then(|written| if written { links.sync() } else { Ok(()) }))
+            .await?;
         drop(turn);
         let count = changes.len();
         metadata.view_written(changes.into_iter().map(|change| change.id).collect()).await?;

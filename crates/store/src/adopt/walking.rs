@@ -63,7 +63,8 @@ impl Walk<'_> {
                 // distribution's own uploads: what is unfinished there cannot be gone on with here.
                 "_uploads" => {}
                 component => {
-                    let below = if name.is_empty() { component.to_owned() } else { format!("{name}/{component}") };
+                    let below =
+                        if name.is_empty() { component.to_owned() } else { format!("{name}/{component}") };
                     if below.parse::<RepositoryName>().is_err() {
                         self.problem(below, "no repository can have this name");
                     } else if self.root.join(&below).is_dir() {
@@ -123,7 +124,8 @@ impl Walk<'_> {
                 continue;
             };
             let link = self.root.join(&path).join("current/link");
-            let written = fs::metadata(&link).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let written =
+                fs::metadata(&link).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
             match read_link(&link) {
                 Ok(Some(target)) => tags.push(FoundTag { name, target, written }),
                 Ok(None) => self.problem(path, "it points nowhere"),

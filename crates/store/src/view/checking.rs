@@ -15,8 +15,8 @@ use super::{View, blocking};
 use crate::StoreError;
 use crate::metadata::ViewItem;
 
-/// Rows asked of the metadata at a time.
-const PAGE: usize = 1000;
+/// Rows asked of the metadata at a time. Few in tests, so that these have several pages.
+const PAGE: usize = if cfg!(test) { 16 } else { 1000 };
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,7 +62,8 @@ impl View {
                 progress(mended.repositories);
             }
         }
-        for name in blocking(move || links.sync().and_then(|()| repositories_below(links.root(), ""))).await? {
+        for name in blocking(move || links.sync().and_then(|()| repositories_below(links.root(), ""))).await?
+        {
             if !self.inner.metadata.repository_exists(&name).await? {
                 mended.unknown.push(name);
             }
@@ -81,7 +82,10 @@ impl View {
     }
 
     /// All items that a repository should have in the view, by their directories.
-    async fn wanted(&self, repository: &RepositoryName) -> Result<HashMap<PathBuf, (ViewItem, Digest)>, StoreError> {
+    async fn wanted(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<HashMap<PathBuf, (ViewItem, Digest)>, StoreError> {
         let (links, metadata) = (&self.inner.links, &self.inner.metadata);
         let mut wanted = HashMap::new();
         let mut want = |item: ViewItem, target: Digest| {
@@ -107,7 +111,8 @@ impl View {
         }
         let mut after: Option<String> = None;
         loop {
-            let page = metadata.tag_records(repository, after.as_deref(), PAGE, true).await?.unwrap_or_default();
+            let page =
+                metadata.tag_records(repository, after.as_deref(), PAGE, true).await?.unwrap_or_default();
             after = page.last().map(|record| record.tag.to_string());
             page.iter().for_each(|record| want(ViewItem::Tag(record.tag.clone()), record.manifest.digest));
             if page.len() < PAGE {
@@ -144,7 +149,9 @@ fn compare(
     for digests in [directory.join(LAYERS), directory.join(MANIFESTS).join("revisions")] {
         for algorithm in directories(&digests)? {
             let mut links = directories(&algorithm)?;
-            links.retain(|link| format!("{}:{}", name_of(&algorithm), name_of(link)).parse::<Digest>().is_ok());
+            links.retain(|link| {
+                format!("{}:{}", name_of(&algorithm), name_of(link)).parse::<Digest>().is_ok()
+            });
             present.append(&mut links);
         }
     }

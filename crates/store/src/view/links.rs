@@ -70,7 +70,12 @@ impl Links {
     }
 
     /// What makes the item a link to `target`, or nothing.
-    pub(super) fn steps(&self, repository: &RepositoryName, item: &ViewItem, target: Option<Digest>) -> Vec<Step> {
+    pub(super) fn steps(
+        &self,
+        repository: &RepositoryName,
+        item: &ViewItem,
+        target: Option<Digest>,
+    ) -> Vec<Step> {
         let directory = self.directory(repository, item);
         match (item, target) {
             (ViewItem::Repository, Some(_)) => vec![],

@@ -1,0 +1,309 @@
+//! The view follows the metadata, whatever happens in between.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use oci::media_type::{OCI_CONFIG, OCI_MANIFEST};
+use oci::{Algorithm, Digest, Manifest, RepositoryName, Tag};
+use serde_json::json;
+
+use super::View;
+use crate::blobs::files::FileBlobs;
+use crate::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
+use crate::{BlobStore, Directory, Metadata};
+
+/// A registry's storage, without the registry.
+pub(crate) struct Storage {
+    pub(crate) directory: Directory,
+    pub(crate) blobs: FileBlobs,
+    pub(crate) metadata: Metadata,
+    pub(crate) view: View,
+    _data: Arc<tempfile::TempDir>,
+}
+
+pub(crate) fn name(name: &str) -> RepositoryName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn tag(tag: &str) -> Tag {
+    tag.parse().unwrap()
+}
+
+impl Storage {
+    pub(crate) fn new() -> Self {
+        let data = Arc::new(tempfile::tempdir().unwrap());
+        let directory = Directory::open(data.path()).unwrap();
+        let metadata = Metadata::open(&directory.metadata()).unwrap();
+        Self {
+            blobs: FileBlobs::open(&directory),
+            view: View::new(&directory, metadata.clone()),
+            metadata,
+            directory,
+            _data: data,
+        }
+    }
+
+    pub(crate) async fn blob(&self, repository: &str, content: &str) -> Digest {
+        let digest = Algorithm::Sha256.digest(content.as_bytes());
+        self.blobs.put(&digest, Bytes::from(content.to_owned())).await.unwrap();
+        self.metadata.link_blob(&name(repository), &digest, content.len() as u64).await.unwrap();
+        digest
+    }
+
+    /// Pushes an image of one layer.
+    pub(crate) async fn image(&self, repository: &str, tags: &[&str], layer: &str) -> Digest {
+        let config = self.blob(repository, &format!("{{\"layer\":\"{layer}\"}}")).await;
+        let layer_digest = self.blob(repository, layer).await;
+        let descriptor = |media_type: &str, digest: Digest, size: usize| {
+            json!({ "mediaType": media_type, "digest": digest, "size": size })
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": descriptor(OCI_CONFIG, config, layer.len() + 12),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", layer_digest, layer.len())],
+        });
+        self.manifest(repository, tags, &manifest).await
+    }
+
+    pub(crate) async fn manifest(&self, repository: &str, tags: &[&str], manifest: &serde_json::Value) -> Digest {
+        let content = Bytes::from(manifest.to_string());
+        let digest = Algorithm::Sha256.digest(&content);
+        self.blobs.put(&digest, content.clone()).await.unwrap();
+        let parsed = Manifest::parse(&content, None).unwrap();
+        let parts = parsed.parts().map(|(part, is_manifest)| Part {
+            digest: part.digest,
+            size: part.size,
+            is_manifest,
+            required: true,
+        });
+        let put = PutManifest {
+            repository: name(repository),
+            manifest: ManifestRecord {
+                digest,
+                media_type: parsed.media_type.clone(),
+                size: content.len() as u64,
+            },
+            artifact_type: parsed.artifact_type.clone(),
+            annotations: parsed.annotations.clone(),
+            subject: parsed.subject.as_ref().map(|subject| subject.digest),
+            is_index: parsed.kind == oci::manifest::Kind::Index,
+            parts: parts.collect(),
+            tags: tags.iter().map(|name| tag(name)).collect(),
+            description: None,
+        };
+        assert_eq!(self.metadata.put_manifest(put).await.unwrap(), PutOutcome::Stored);
+        digest
+    }
+
+    /// All links of the view and what they hold, by their paths.
+    pub(crate) fn links(&self) -> BTreeMap<PathBuf, String> {
+        let mut links = BTreeMap::new();
+        collect(self.directory.repositories(), self.directory.repositories(), &mut links);
+        links
+    }
+}
+
+fn collect(root: &Path, directory: &Path, links: &mut BTreeMap<PathBuf, String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, links);
+        } else {
+            links.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_has_the_links_that_distribution_reads() {
+    let storage = Storage::new();
+    let manifest = storage.image("official/ubuntu", &["14.04"], "trusty").await;
+    storage.view.drain().await.unwrap();
+    let links = storage.links();
+    let layer = Algorithm::Sha256.digest(b"trusty");
+    let (hex, layer_hex) = (manifest.hex(), layer.hex());
+    for (path, target) in [
+        (format!("official/ubuntu/_layers/sha256/{layer_hex}/link"), layer),
+        (format!("official/ubuntu/_manifests/revisions/sha256/{hex}/link"), manifest),
+        ("official/ubuntu/_manifests/tags/14.04/current/link".to_owned(), manifest),
+        (format!("official/ubuntu/_manifests/tags/14.04/index/sha256/{hex}/link"), manifest),
+    ] {
+        assert_eq!(links.get(Path::new(&path)), Some(&target.to_string()), "{path}");
+    }
+    // The config is the fifth.
+    assert_eq!(links.len(), 5);
+    assert_eq!(storage.view.drain().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_or_goes_does_so_in_the_view() {
+    let storage = Storage::new();
+    storage.image("app", &["latest", "1"], "one").await;
+    let two = storage.image("app", &["latest"], "two").await;
+    storage.view.drain().await.unwrap();
+    let latest = Path::new("app/_manifests/tags/latest/current/link");
+    assert_eq!(storage.links()[latest], two.to_string());
+    storage.metadata.delete_tag(&name("app"), &tag("latest")).await.unwrap();
+    storage.view.drain().await.unwrap();
+    let tags = storage.directory.repositories().join("app/_manifests/tags");
+    assert!(!tags.join("latest").exists());
+    assert!(tags.join("1").exists());
+    let revision = PathBuf::from(format!("app/_manifests/revisions/sha256/{}/link", two.hex()));
+    assert!(storage.links().contains_key(&revision), "only the tag goes");
+    storage.metadata.delete_manifest(&name("app"), &two).await.unwrap();
+    storage.view.drain().await.unwrap();
+    assert!(!storage.links().contains_key(&revision));
+}
+
+#[tokio::test]
+async fn a_repository_that_goes_leaves_those_below_and_beside_it() {
+    let storage = Storage::new();
+    for repository in ["a", "a/b", "a/b/c", "a-b", "x/y"] {
+        storage.image(repository, &["t"], repository).await;
+    }
+    storage.view.drain().await.unwrap();
+    let root = storage.directory.repositories();
+    storage.metadata.delete_repository(&name("a/b")).await.unwrap();
+    storage.metadata.delete_repository(&name("x/y")).await.unwrap();
+    storage.view.drain().await.unwrap();
+    assert!(!root.join("a/b/_layers").exists());
+    assert!(!root.join("a/b/_manifests").exists());
+    assert!(!root.join("x").exists());
+    for repository in ["a", "a/b/c", "a-b"] {
+        assert!(root.join(repository).join("_manifests/tags/t/current/link").exists(), "{repository}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_went_and_came_back_has_nothing_of_the_old_one() {
+    let storage = Storage::new();
+    storage.image("app", &["old"], "old").await;
+    storage.view.drain().await.unwrap();
+    storage.metadata.delete_repository(&name("app")).await.unwrap();
+    storage.image("app", &["new"], "new").await;
+    storage.view.drain().await.unwrap();
+    let links = storage.links();
+    assert_eq!(links.len(), 5, "{links:?}");
+    assert!(links.contains_key(Path::new("app/_manifests/tags/new/current/link")));
+}
+
+#[tokio::test]
+async fn an_index_alone_is_in_distributions_catalog() {
+    let storage = Storage::new();
+    let index = json!({ "schemaVersion": 2, "mediaType": oci::media_type::OCI_INDEX, "manifests": [] });
+    storage.manifest("index", &["latest"], &index).await;
+    storage.view.drain().await.unwrap();
+    assert!(storage.directory.repositories().join("index/_layers").is_dir());
+}
+
+#[tokio::test]
+async fn notes_that_come_back_after_a_crash_do_no_harm() {
+    let storage = Storage::new();
+    storage.image("app", &["latest"], "one").await;
+    let notes = storage.metadata.view_changes(100).await.unwrap();
+    storage.view.drain().await.unwrap();
+    let before = storage.links();
+    // As if the process had ended before the notes were taken away, and in the middle of a link.
+    let mut steps = Vec::new();
+    for note in &notes {
+        storage.view.steps_for(note, &mut steps).await.unwrap();
+    }
+    assert!(!storage.view.inner.links.apply(&steps).unwrap(), "nothing was left to do");
+    let link = storage.directory.repositories().join("app/_manifests/tags/latest/current/link");
+    fs::write(link.with_extension("unfinished"), "sha2").unwrap();
+    fs::remove_file(&link).unwrap();
+    assert!(storage.view.inner.links.apply(&steps).unwrap());
+    assert_eq!(storage.links(), before);
+}
+
+#[tokio::test]
+async fn the_task_writes_when_it_is_woken_and_what_is_left_at_the_end() {
+    let storage = Storage::new();
+    storage.image("before", &["latest"], "before").await;
+    let (close, closing) = tokio::sync::oneshot::channel::<()>();
+    let view = storage.view.clone();
+    let task = tokio::spawn(async move { view.run(async { _ = closing.await }).await });
+    let appears = async |repository: &str| {
+        let link = storage.directory.repositories().join(repository).join("_manifests/tags/latest/current/link");
+        for _ in 0..500 {
+            if link.exists() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} did not appear", link.display());
+    };
+    appears("before").await;
+    storage.image("during", &["latest"], "during").await;
+    storage.view.wake();
+    appears("during").await;
+    storage.image("last", &["latest"], "last").await;
+    close.send(()).unwrap();
+    task.await.unwrap();
+    assert!(storage.directory.repositories().join("last/_manifests/tags/latest/current/link").exists());
+}
+
+#[tokio::test]
+async fn a_check_mends_what_something_else_did_to_the_view() {
+    let storage = Storage::new();
+    let manifest = storage.image("team/app", &["latest", "1"], "one").await;
+    storage.image("other", &["latest"], "two").await;
+    storage.view.drain().await.unwrap();
+    let before = storage.links();
+    let seen = std::sync::atomic::AtomicU64::new(0);
+    let progress = |done: u64| seen.store(done, std::sync::atomic::Ordering::Relaxed);
+    let sound = storage.view.check(progress).await.unwrap();
+    assert_eq!((sound.repositories, sound.written, sound.removed), (2, 0, 0));
+    assert_eq!(seen.into_inner(), 2);
+
+    let root = storage.directory.repositories();
+    let team = root.join("team/app");
+    fs::remove_dir_all(root.join("other")).unwrap();
+    fs::write(team.join("_manifests/tags/latest/current/link"), "sha256:00").unwrap();
+    fs::remove_dir_all(team.join("_manifests/revisions/sha256").join(manifest.hex())).unwrap();
+    let stray = Algorithm::Sha256.digest(b"stray");
+    let stray_layer = team.join("_layers/sha256").join(stray.hex());
+    fs::create_dir_all(&stray_layer).unwrap();
+    fs::write(stray_layer.join("link"), stray.to_string()).unwrap();
+    fs::create_dir_all(team.join("_manifests/tags/stray/current")).unwrap();
+    fs::create_dir_all(team.join("_layers/sha256/notes")).unwrap();
+    let foreign = root.join("foreign/app/_layers/sha256").join(stray.hex());
+    fs::create_dir_all(&foreign).unwrap();
+    fs::write(foreign.join("link"), stray.to_string()).unwrap();
+
+    let mended = storage.view.check(|_| {}).await.unwrap();
+    // Five links and a directory of `other`, and two of `team/app`.
+    assert_eq!((mended.repositories, mended.removed), (2, 2));
+    assert!(mended.written >= 7, "{mended:?}");
+    assert_eq!(mended.unknown, [name("foreign/app")]);
+    assert!(team.join("_layers/sha256/notes").exists(), "no link, and nobody's business");
+    let mut after = storage.links();
+    after.retain(|path, _| !path.starts_with("foreign"));
+    assert_eq!(after, before);
+    assert!(foreign.join("link").exists());
+    let again = storage.view.check(|_| {}).await.unwrap();
+    assert_eq!((again.written, again.removed), (0, 0));
+}
+
+#[tokio::test]
+async fn a_check_goes_through_all_pages() {
+    let storage = Storage::new();
+    for index in 0..20 {
+        storage.image("many", &[&format!("t{index}")], &format!("layer {index}")).await;
+        storage.image(&format!("many/{index}"), &["t"], "the same").await;
+    }
+    let tags: Vec<String> = (0..40).map(|index| format!("x{index}")).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    storage.image("many", &tags, "tagged often").await;
+    storage.view.drain().await.unwrap();
+    let before = storage.links();
+    assert_eq!(before.len(), 21 * 3 + (40 + 20) * 2 + 20 * 5);
+    fs::remove_dir_all(storage.directory.repositories().join("many")).unwrap();
+    storage.view.check(|_| {}).await.unwrap();
+    assert_eq!(storage.links(), before);
+}
