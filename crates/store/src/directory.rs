@@ -197,7 +197,8 @@ impl Directory {
             None => Err(StoreError::Directory(format!(
                 "{} is in use by {}; stop it first, or give this one a data directory of its own",
                 self.root.display(),
-                self.lock_holder().map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")),
+                self.lock_holder()
+                    .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")),
             ))),
         }
     }
@@ -209,8 +210,13 @@ impl Directory {
     pub fn try_lock(&self) -> Result<Option<Lock>, StoreError> {
         let path = self.own.join("lock");
         let failed = |error: io::Error| StoreError::io("lock", &path, error);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
         // The system frees such a lock when the process is gone, so that none is ever left over.
         // What the file holds is for people only.
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -8,12 +8,12 @@ use std::path::Path;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use oci::{Algorithm, Digest};
-use store::blobs::files::FileBlobs;
 use small_disk::SmallDisk;
+use store::blobs::files::FileBlobs;
 use store::{BlobStore, Directory, StoreError, Upload};
 
 fn content(length: usize, seed: u8) -> Bytes {
-    (0..length).map(|index| (index % 251) as u8 ^ seed).collect::<Vec<_>>().into()
+    (0..=250).cycle().map(|byte: u8| byte ^ seed).take(length).collect::<Vec<_>>().into()
 }
 
 fn sha256(content: &[u8]) -> Digest {
@@ -21,13 +21,14 @@ fn sha256(content: &[u8]) -> Digest {
 }
 
 async fn blobs_in(store: &FileBlobs) -> Vec<(Digest, u64)> {
-    store.list().try_collect().await.unwrap()
+    store.list().try_collect().await.expect("a list of the blobs")
 }
 
 fn files_below(directory: &Path) -> usize {
     fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("an entry").path())
         .map(|path| if path.is_dir() { files_below(&path) } else { 1 })
         .sum()
 }

@@ -118,7 +118,8 @@ async fn what_is_wrong_is_told_and_what_is_sound_is_taken_in() {
     let html = storage.blob("scratch", "<html>").await;
     link_revision(&storage, "app", &html);
     let torn = storage.image("scratch", &[], "torn").await;
-    let torn_path = storage.directory.blobs().join("sha256").join(&torn.hex()[..2]).join(torn.hex()).join("data");
+    let torn_path =
+        storage.directory.blobs().join("sha256").join(&torn.hex()[..2]).join(torn.hex()).join("data");
     fs::write(torn_path, "{}").unwrap();
     link_revision(&storage, "app", &torn);
     let stray = Algorithm::Sha256.digest(b"stray");
@@ -137,12 +138,17 @@ async fn what_is_wrong_is_told_and_what_is_sound_is_taken_in() {
     let problems: BTreeSet<String> = problems(&report).into_iter().collect();
     let told = |path: &str, what: &str| {
         assert!(
-            problems.iter().any(|problem| problem.starts_with(&format!("{path}: ")) && problem.contains(what)),
+            problems
+                .iter()
+                .any(|problem| problem.starts_with(&format!("{path}: ")) && problem.contains(what)),
             "{path}: {what} not in {problems:#?}"
         );
     };
     told(&format!("app/_layers/{layer}"), "no such blob");
-    told(&format!("app/_manifests/revisions/{broken}"), &format!("its part {layer} is not in the repository"));
+    told(
+        &format!("app/_manifests/revisions/{broken}"),
+        &format!("its part {layer} is not in the repository"),
+    );
     told(&format!("app/_manifests/revisions/{gone}"), "no such blob");
     told("app/_manifests/tags/gone", "no manifest of the repository");
     told(&format!("app/_manifests/revisions/{old_digest}"), "schema 1");
@@ -185,7 +191,11 @@ async fn many_repositories_are_taken_in_and_counted() {
     let copy = |to: &str| {
         for (path, content) in storage.links() {
             if path.starts_with("first") {
-                link(&storage, Path::new(to).join(path.strip_prefix("first").unwrap()).to_str().unwrap(), &content);
+                link(
+                    &storage,
+                    Path::new(to).join(path.strip_prefix("first").unwrap()).to_str().unwrap(),
+                    &content,
+                );
             }
         }
     };
@@ -224,7 +234,8 @@ async fn a_repository_is_described_by_latest_or_else_by_what_came_last() {
     };
     let metadata = Metadata::open(&storage.directory.own().join("new.db")).unwrap();
     adopt(&storage.directory, &storage.blobs, &metadata, describe, |_| {}).await.unwrap();
-    let description = async |repository: &str| metadata.repository(&name(repository)).await.unwrap().unwrap().description;
+    let description =
+        async |repository: &str| metadata.repository(&name(repository)).await.unwrap().unwrap().description;
     assert_eq!(description("with-latest").await, "latest");
     // The last has none, and neither has the one before.
     assert_eq!(description("without").await, "1");

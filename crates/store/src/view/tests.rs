@@ -58,9 +58,7 @@ impl Storage {
     pub(crate) async fn image(&self, repository: &str, tags: &[&str], layer: &str) -> Digest {
         let config = self.blob(repository, &format!("{{\"layer\":\"{layer}\"}}")).await;
         let layer_digest = self.blob(repository, layer).await;
-        let descriptor = |media_type: &str, digest: Digest, size: usize| {
-            json!({ "mediaType": media_type, "digest": digest, "size": size })
-        };
+        let descriptor = |media_type: &str, digest: Digest, size: usize| json!({ "mediaType": media_type, "digest": digest, "size": size });
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
@@ -70,7 +68,12 @@ impl Storage {
         self.manifest(repository, tags, &manifest).await
     }
 
-    pub(crate) async fn manifest(&self, repository: &str, tags: &[&str], manifest: &serde_json::Value) -> Digest {
+    pub(crate) async fn manifest(
+        &self,
+        repository: &str,
+        tags: &[&str],
+        manifest: &serde_json::Value,
+    ) -> Digest {
         let content = Bytes::from(manifest.to_string());
         let digest = Algorithm::Sha256.digest(&content);
         self.blobs.put(&digest, content.clone()).await.unwrap();
@@ -229,7 +232,8 @@ async fn the_task_writes_when_it_is_woken_and_what_is_left_at_the_end() {
     let view = storage.view.clone();
     let task = tokio::spawn(async move { view.run(async { _ = closing.await }).await });
     let appears = async |repository: &str| {
-        let link = storage.directory.repositories().join(repository).join("_manifests/tags/latest/current/link");
+        let link =
+            storage.directory.repositories().join(repository).join("_manifests/tags/latest/current/link");
         for _ in 0..500 {
             if link.exists() {
                 return;

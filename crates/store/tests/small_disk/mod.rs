@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A small file system in memory, gone when the value is.
-pub struct SmallDisk {
+pub(crate) struct SmallDisk {
     mount: PathBuf,
     _directory: tempfile::TempDir,
 }
 
 impl SmallDisk {
     /// Mounts it, with such options as `size=1m`.
-    pub fn new(options: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+    pub(crate) fn new(options: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
         let mount = directory.path().join("disk");
-        fs::create_dir(&mount).unwrap();
+        fs::create_dir(&mount).expect("a directory in it");
         let output = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])
             .arg(&mount)
@@ -30,7 +30,7 @@ impl SmallDisk {
     }
 
     /// Where it is mounted.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.mount
     }
 }

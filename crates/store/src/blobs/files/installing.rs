@@ -71,7 +71,9 @@ impl Installer {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) => {
-                return absent::<()>(error).map(|_| false).map_err(|error| StoreError::io("open", path, error));
+                return absent::<()>(error)
+                    .map(|_| false)
+                    .map_err(|error| StoreError::io("open", path, error));
             }
         };
         let found = file.metadata().map_err(|error| StoreError::io("look at", &path, error))?;
@@ -136,9 +138,9 @@ impl Installer {
                 let _ = fs::remove_dir(self.directory(digest));
                 Ok(true)
             }
-            Err(error) => absent::<()>(error)
-                .map(|_| false)
-                .map_err(|error| StoreError::io("delete", path, error)),
+            Err(error) => {
+                absent::<()>(error).map(|_| false).map_err(|error| StoreError::io("delete", path, error))
+            }
         }
     }
 }
