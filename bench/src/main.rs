@@ -21,6 +21,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -140,6 +141,7 @@ fn benchmark(options: &Options) -> Result<()> {
         many: sets::many::Many::new(scale),
         filled: OnceLock::new(),
         directory: directory.path().to_owned(),
+        directories: AtomicUsize::new(0),
     };
     let runs = options.runs.unwrap_or(scale.pick(3, 1)).max(1);
     let pace = Pace { runs, patience: Duration::from_secs(options.wait) };

@@ -9,6 +9,9 @@ use serde::Serialize;
 use crate::machine;
 use crate::process::{Meter, own_cpu};
 
+/// How long a server may work on after its last answer and still have it counted.
+const REST: Duration = Duration::from_secs(15);
+
 /// The cost of a piece of work.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Usage {
@@ -31,7 +34,7 @@ pub(crate) struct Usage {
 /// server's time is read only when it has come to rest: what it puts off until after its answer is its work as well.
 pub(crate) fn measure<T>(meter: &Meter, work: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
     rustix::fs::sync();
-    rest(meter);
+    rest(meter, REST);
     let stop = AtomicBool::new(false);
     let start = Instant::now();
     let before = (meter.cpu(), own_cpu(), machine::busy());
@@ -46,7 +49,7 @@ pub(crate) fn measure<T>(meter: &Meter, work: impl FnOnce() -> Result<T>) -> Res
         });
         let done = work();
         let seconds = start.elapsed().as_secs_f64();
-        rest(meter);
+        rest(meter, REST);
         stop.store(true, Ordering::Relaxed);
         (done, seconds, sampler.join().unwrap_or(0))
     });
@@ -71,11 +74,11 @@ pub(crate) fn await_quiet(patience: Duration) {
     }
 }
 
-/// Waits until the server does nothing any more, for two seconds at most.
-fn rest(meter: &Meter) {
+/// Waits until the server does nothing any more, so long at most.
+pub(crate) fn rest(meter: &Meter, patience: Duration) {
     let start = Instant::now();
     let mut last = meter.cpu();
-    while start.elapsed() < Duration::from_secs(2) {
+    while start.elapsed() < patience {
         std::thread::sleep(Duration::from_millis(100));
         let now = meter.cpu();
         if now - last < 0.011 {

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::client::connection::{Body, Connection};
 use crate::client::push::{Image, image};
 use crate::content::Source;
+use crate::measuring::rest;
 use crate::peers::{Ability, Peer};
 use crate::process::{Meter, Process};
 use crate::sets::listing::Listing;
@@ -36,6 +38,16 @@ pub(crate) struct World {
     pub(crate) filled: OnceLock<Filled>,
     /// The directory below which all data lies.
     pub(crate) directory: PathBuf,
+    /// How many directories were used for one row alone.
+    pub(crate) directories: AtomicUsize,
+}
+
+impl World {
+    /// A directory that nobody has used.
+    fn fresh(&self, candidate: &Candidate) -> PathBuf {
+        let number = self.directories.fetch_add(1, Ordering::Relaxed);
+        self.directory.join(format!("{}-{number}", directory_name(candidate)))
+    }
 }
 
 /// A program that can be started, and whose it is.
@@ -69,13 +81,11 @@ struct Running {
 impl<'a> Site<'a> {
     /// A site whose server is started when it is first needed.
     pub(crate) fn new(world: &'a World, candidate: &'a Candidate, set: Set) -> Self {
-        let kept = match set {
-            Set::Empty | Set::Image => "row",
-            Set::Listing => "listing",
-            Set::Many => "many",
+        let kept = if set == Set::Many { "many" } else { "listing" };
+        let data = match set {
+            Set::Listing | Set::Many => world.directory.join(format!("{}-{kept}", directory_name(candidate))),
+            Set::Empty | Set::Image => world.fresh(candidate),
         };
-        let name = candidate.peer.name().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-        let data = world.directory.join(format!("{name}-{kept}"));
         Self { world, candidate, set, data, running: None }
     }
 
@@ -89,21 +99,20 @@ impl<'a> Site<'a> {
         Ok(self.running()?.meter.clone())
     }
 
-    /// Ends the server, removes its data, and prepares it anew.
+    /// Ends the server and prepares another in a new directory.
+    ///
+    /// The old data stays until the end of the benchmark: where ext4 has no journal, it looks at every file that was
+    /// deleted within the last minutes whenever it makes a new one, and who pushes next would pay for it.
     pub(crate) fn renew(&mut self) -> Result<()> {
-        self.wipe()?;
+        self.running = None;
+        self.data = self.world.fresh(self.candidate);
         self.running().map(|_| ())
     }
 
-    /// Ends the server and removes its data.
+    /// Ends the server and removes its data. For few large files, which the disk could not hold for all servers.
     pub(crate) fn wipe(&mut self) -> Result<()> {
         self.running = None;
-        for path in [self.data.clone(), self.data.with_extension("nginx")] {
-            if path.exists() {
-                fs::remove_dir_all(&path)?;
-            }
-        }
-        Ok(())
+        Ok(fs::remove_dir_all(&self.data)?)
     }
 
     /// Starts the server on the data that it has, and says how long it took until it answered this GET with 200.
@@ -149,6 +158,10 @@ impl<'a> Site<'a> {
             }
         }
         self.check(running.address)?;
+        if new {
+            // What the server does after it was filled is no part of any row but those that fill it.
+            rest(&running.meter, Duration::from_secs(120));
+        }
         Ok(running)
     }
 
@@ -198,14 +211,8 @@ impl<'a> Site<'a> {
     }
 }
 
-impl Drop for Site<'_> {
-    fn drop(&mut self) {
-        self.running = None;
-        // What took long to make is kept for the next row that wants it.
-        if matches!(self.set, Set::Empty | Set::Image) {
-            let _ = self.wipe();
-        }
-    }
+fn directory_name(candidate: &Candidate) -> String {
+    candidate.peer.name().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
 }
 
 fn last_line(log: &Path) -> String {

@@ -32,6 +32,8 @@ impl Peer for Wharfinger {
     fn command(&self, program: &Path, data: &Path, port: u16) -> Result<Command> {
         let mut command = Command::new(program);
         command.arg("serve").arg("--listen").arg(format!("127.0.0.1:{port}")).arg("--data").arg(data);
+        // The log of requests is off, as it is for the others.
+        command.arg("--log-level").arg("warn");
         Ok(command)
     }
 

@@ -47,11 +47,13 @@ impl Row for Push {
         site.renew()?;
         let address = site.address()?;
         let content = site.world.source.content(site.world.scale.pick(1_000_000_000, 100_000_000));
-        let (seconds, usage) = measure(&site.meter()?, || {
+        let done = measure(&site.meter()?, || {
             let start = Instant::now();
             blob(&mut Connection::to(address), REPOSITORY, &content)?;
             Ok(start.elapsed().as_secs_f64())
-        })?;
+        });
+        site.wipe()?;
+        let (seconds, usage) = done?;
         let volume = gb(content.length());
         Ok(Outcome { values: vec![usage.server_cpu / volume, seconds, volume / seconds], usage })
     }
