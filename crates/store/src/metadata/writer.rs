@@ -204,6 +204,10 @@ impl Thread {
         for job in ran {
             job.answer(lost.as_ref().map(copy));
         }
+        if lost.is_some_and(|error| error.is_full()) {
+            // Written back, the log has room for what comes next; cut short, the disk has it.
+            self.or_log("PRAGMA wal_checkpoint(TRUNCATE)");
+        }
         // What did not run, because the transaction had failed before, gets another one.
         batch.append(&mut self.waiting);
         self.waiting = batch;
@@ -277,7 +281,8 @@ impl Thread {
     }
 
     fn or_log(&self, sql: &str) {
-        if let Err(error) = self.statement(sql) {
+        let done = self.connection.prepare_cached(sql).and_then(|mut statement| statement.exists(()));
+        if let Err(error) = done {
             tracing::error!(%error, sql, "the metadata's writer");
         }
     }
@@ -450,6 +455,37 @@ mod tests {
 
         limit("PRAGMA max_page_count = 1000000").await.unwrap();
         put(&metadata, tagged("app", "another", &["latest"])).await;
+    }
+
+    /// `FULL_DIRECTORY` is a small file system of its own, such as a tmpfs of 2 MiB.
+    #[tokio::test]
+    #[ignore = "needs a small file system"]
+    async fn a_file_system_fills_up_and_has_room_again() {
+        let Some(full) = std::env::var_os("FULL_DIRECTORY") else { return };
+        let directory = tempfile::tempdir_in(full).unwrap();
+        for filler in (0..40).map(|step| 400_000 + step * 4_096) {
+            let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+            let filling = directory.path().join("filling");
+            std::fs::write(&filling, vec![1; filler]).unwrap();
+            let mut stored = count(&metadata).await;
+            let error = loop {
+                let image =
+                    tagged(&format!("f{filler}/app{stored}"), &format!("m{stored}"), &["a", "b", "c"]);
+                match metadata.put_manifest(image).await {
+                    Ok(_) => stored += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert!(error.is_full(), "{error}");
+            let all = metadata.repositories(None, 100_000).await.unwrap();
+            assert_eq!(all.len(), stored, "reads go on, and show what was stored");
+            std::fs::remove_file(filling).unwrap();
+            put(&metadata, manifest("there-is-room", "m")).await;
+            metadata.close().await;
+            for file in std::fs::read_dir(directory.path()).unwrap() {
+                std::fs::remove_file(file.unwrap().path()).unwrap();
+            }
+        }
     }
 
     #[tokio::test]
