@@ -87,12 +87,18 @@ impl BlobStore for FileBlobs {
 
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
         let path = self.path(digest);
-        let opened = blocking(move || OpenFile::open(&path)).await?;
+        let opened = match OpenFile::open_from_memory(&path) {
+            None => blocking(move || OpenFile::open(&path)).await?,
+            opened => opened,
+        };
         Ok(opened.map(|content| Blob { size: content.size(), content }))
     }
 
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
         let path = self.path(digest);
+        if let Some(content) = OpenFile::open_from_memory(&path).and_then(OpenFile::into_small) {
+            return Ok(Some(content));
+        }
         blocking(move || match fs::read(&path) {
             Ok(content) => Ok(Some(content.into())),
             Err(error) => absent(error).map_err(|error| StoreError::io("read", path, error)),

@@ -19,7 +19,7 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -27,6 +27,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::ReadWriteFlags;
 use tokio::task::JoinHandle;
 
 use super::absent;
@@ -47,26 +49,66 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
+    /// Opens a blob; `None` if there is none. May block.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
-        let failed = |error| StoreError::io("read", path, error);
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) => return absent(error).map_err(failed),
+        let opened = match File::open(path) {
+            Ok(file) => Self::of(file, path, |file, content| file.read_to_end(content).map(drop)),
+            Err(error) => absent(error),
         };
-        let found = file.metadata().map_err(failed)?;
+        opened.map_err(|error| StoreError::io("read", path, error))
+    }
+
+    /// Opens a blob without blocking, if the system has all that takes in memory: its name, and if
+    /// it is small, its content. Most of what is asked for was asked for before, and handing such
+    /// little work to another thread costs several times what it takes. `None` if it cannot be
+    /// done in this way; then [`open`](Self::open) tells more.
+    pub(super) fn open_from_memory(path: &Path) -> Option<Self> {
+        let file = rustix::fs::openat2(
+            rustix::fs::CWD,
+            path,
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::CACHED,
+        );
+        Self::of(file.ok()?.into(), path, |file, content| {
+            let size = content.capacity();
+            content.resize(size, 0);
+            let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(content)], 0, ReadWriteFlags::NOWAIT)?;
+            // Less is read where less is in memory.
+            if read + 1 != size {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            content.truncate(read);
+            Ok(())
+        })
+        .ok()?
+    }
+
+    fn of(
+        mut file: File,
+        path: &Path,
+        read: impl FnOnce(&mut File, &mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<Option<Self>> {
+        let found = file.metadata()?;
         if !found.is_file() {
             return Ok(None);
         }
         let mapped = found.len() >= MAPPED_FROM;
         let content = if mapped {
             // SAFETY: the file is a blob's, which nobody writes to or shortens (see above).
-            Bytes::from_owner(unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?)
+            Bytes::from_owner(unsafe { memmap2::Mmap::map(&file) }?)
         } else {
+            // A byte more, which shows where the end is.
             let mut content = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1);
-            file.read_to_end(&mut content).map_err(failed)?;
+            read(&mut file, &mut content)?;
             content.into()
         };
         Ok(Some(Self { content, mapped, path: path.to_owned() }))
+    }
+
+    /// The content, if it was read rather than mapped.
+    pub(super) fn into_small(self) -> Option<Bytes> {
+        (!self.mapped).then_some(self.content)
     }
 
     pub(super) fn size(&self) -> u64 {
