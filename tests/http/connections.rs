@@ -97,6 +97,26 @@ async fn slow_readers_hold_up_nobody() {
 }
 
 #[tokio::test]
+async fn slow_uploads_hold_up_nobody_in_the_same_repository() {
+    let registry = TestRegistry::start().await;
+    let app = registry.repository("app");
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let location = app.begin_upload().await;
+        let mut client = registry.connect().await;
+        client.send(format!("PATCH {location} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n0123")).await;
+        slow.push(client);
+    }
+    let image = timeout(Duration::from_secs(10), app.push_image("1")).await.unwrap();
+    timeout(Duration::from_secs(5), app.get("manifests/1")).await.unwrap().is(200).carries(&image.manifest);
+    timeout(Duration::from_secs(5), app.delete("manifests/1")).await.unwrap().is(202);
+    for mut client in slow {
+        client.send([b'x'; 96]).await;
+        assert_eq!(client.answer().await.status, 202);
+    }
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_wait_their_turn() {
     let registry = TestRegistry::start_with(|config| config.limits.connections = 2).await;
     let address = registry.address();

@@ -32,6 +32,7 @@ async fn every_endpoint(registry: &TestRegistry) -> Vec<(String, &'static str)> 
         ("/api/v1/repositories/team/app".to_owned(), "GET, HEAD, DELETE"),
         ("/api/v1/repositories/team/app/_tags".to_owned(), "GET, HEAD"),
         ("/api/v1/usage".to_owned(), "GET, HEAD"),
+        ("/api/v1/usage/repositories".to_owned(), "GET, HEAD"),
     ]
 }
 

@@ -1,8 +1,8 @@
 //! `/api/v1/`: what our own command line asks.
 
-use wharfinger::http::api::types::{Repositories, Repository, Tags, Usage};
+use wharfinger::http::api::types::{Repositories, Repository, RepositoryUsages, Tags, Usage};
 
-use crate::harness::{Answer, OCI_INDEX, TestRegistry, index_manifest};
+use crate::harness::{Answer, OCI_INDEX, OCI_MANIFEST, TestRegistry, index_manifest};
 
 fn read<T: serde::de::DeserializeOwned>(answer: &Answer) -> T {
     serde_json::from_slice(&answer.body).unwrap()
@@ -52,7 +52,7 @@ async fn a_repository_is_looked_at_and_deleted() {
 #[tokio::test]
 async fn tags_are_listed_with_what_they_point_to() {
     let registry = TestRegistry::start().await;
-    let app = registry.repository("team/_tags".trim_end_matches("/_tags"));
+    let app = registry.repository("team");
     let image = app.push_image("1").await;
     let fallback = image.digest.referrers_tag();
     app.put_manifest_as(&fallback, OCI_INDEX, index_manifest(&[]).to_string()).await.is(201);
@@ -77,4 +77,27 @@ async fn the_space_used_is_told() {
     let after: Usage = read(&registry.get("/api/v1/usage").await.is(200));
     let bytes = image.blobs.iter().map(|(_, content)| content.len()).sum::<usize>() + image.manifest.len();
     assert_eq!((after.repositories, after.blobs, after.bytes), (1, 4, bytes as u64));
+}
+
+#[tokio::test]
+async fn the_space_of_a_repository_is_its_own_or_shared() {
+    let registry = TestRegistry::start().await;
+    let image = registry.repository("app").push_image("1").await;
+    let copy = registry.repository("copy");
+    for (digest, _) in &image.blobs {
+        registry.post(copy.path(format_args!("blobs/uploads/?mount={digest}&from=app"))).await.is(201);
+    }
+    copy.put_manifest_as("1", OCI_MANIFEST, image.manifest.clone()).await.is(201);
+    registry.repository("own").push_image("1").await;
+    let first = registry.get("/api/v1/usage/repositories?n=2").await.is(200);
+    let page: RepositoryUsages = read(&first);
+    assert!(page.more);
+    for (usage, name) in page.repositories.iter().zip(["app", "copy"]) {
+        assert_eq!((usage.name.as_str(), usage.own_bytes), (name, 0));
+        assert!(usage.bytes > 3000);
+    }
+    let rest: RepositoryUsages = read(&registry.get(first.next_page().unwrap()).await.is(200).has_no("link"));
+    assert!(!rest.more);
+    assert_eq!((rest.repositories[0].name.as_str(), rest.repositories.len()), ("own", 1));
+    assert_eq!(rest.repositories[0].own_bytes, rest.repositories[0].bytes);
 }
