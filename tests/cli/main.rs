@@ -1,5 +1,7 @@
 //! The commands, as a person types them: on a data directory, with and without a server that runs on it, and wrongly.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
 #[path = "../durability/pusher.rs"]

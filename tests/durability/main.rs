@@ -2,6 +2,8 @@
 //!
 //! These tests run the built binary and treat it badly. `docs/durability.md` says what they show.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
 mod full_disk;

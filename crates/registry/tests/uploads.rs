@@ -1,5 +1,7 @@
 //! Uploads without HTTP: torn bodies, chunks in the wrong place, restarts, two at once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::time::Duration;
 
 use bytes::Bytes;
