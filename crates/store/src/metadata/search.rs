@@ -65,7 +65,7 @@ impl Metadata {
     /// of the name, a word of the name, the beginning of a word of the name, anywhere in the name,
     /// anywhere in the description. Among equals the shorter name comes first, then the older repository.
     /// Of several words that are all in more than 600 repositories, only so many are compared.
-    /// Without any word in it, an empty query finds every repository, in the order of their names.
+    /// An empty query finds every repository, in the order of their names; one of signs alone none.
     pub async fn search(&self, query: &str, offset: usize, limit: usize) -> Result<SearchPage, StoreError> {
         if query.trim().is_empty() {
             return self.read(move |sql| everything(sql, offset, limit)).await;
