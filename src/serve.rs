@@ -21,7 +21,7 @@ pub enum ServeError {
     #[error(transparent)]
     Data(#[from] registry::Error),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    #[error("cannot listen on {address}{}", hint(source))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -29,7 +29,7 @@ pub enum ServeError {
         source: io::Error,
     },
     /// The control socket cannot be made.
-    #[error("cannot make the control socket {}: {source}", path.display())]
+    #[error("cannot make the control socket {}", path.display())]
     Control {
         /// Its path.
         path: PathBuf,
@@ -37,18 +37,18 @@ pub enum ServeError {
         source: io::Error,
     },
     /// Signals cannot be received.
-    #[error("cannot receive signals: {0}")]
+    #[error("cannot receive signals")]
     Signals(#[source] io::Error),
 }
 
 /// What can be done about an address that cannot be listened on.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process listens there, so choose another port with --listen",
+        io::ErrorKind::AddrInUse => ": another process listens there; choose another port with --listen",
         io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege, so choose another with --listen"
+            ": ports below 1024 need a privilege; choose another port with --listen"
         }
-        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
         _ => "",
     }
 }
