@@ -243,6 +243,18 @@ async fn a_sparse_index_is_a_matter_of_settings() {
 }
 
 #[tokio::test]
+async fn so_is_an_image_without_all_of_its_layers() {
+    let registry = TestRegistry::start_with(|config| config.registry.sparse_images = true).await;
+    let app = registry.repository("app");
+    app.push_blob("{}").await;
+    let image = image_manifest(&Part::config(b"{}"), &[Part::layer(b"not copied")]);
+    app.put_manifest("1", &image).await.is(201);
+    app.get("manifests/1").await.is(200).carries(image.to_string());
+    let missing = Algorithm::Sha256.digest(b"not copied");
+    app.get(format_args!("blobs/{missing}")).await.fails(404, "BLOB_UNKNOWN");
+}
+
+#[tokio::test]
 async fn two_documents_in_one_are_refused() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
