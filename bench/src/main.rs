@@ -145,17 +145,21 @@ fn benchmark(options: &Options) -> Result<()> {
     };
     let runs = options.runs.unwrap_or(scale.pick(3, 1)).max(1);
     let pace = Pace { runs, patience: Duration::from_secs(options.wait) };
-    let results = suite::run(&world, &candidates, missing, &rows, pace);
-    let table = report::table::write(&results);
-    println!("{table}");
+    // Written after each row, so that a run that is interrupted was not in vain.
+    let results = suite::run(&world, &candidates, missing, &rows, pace, |results| record(options, results))?;
+    println!("{}", report::table::write(&results));
+    Ok(())
+}
+
+fn record(options: &Options, results: &suite::Results) -> Result<()> {
     if let Some(file) = &options.table {
-        fs::write(file, &table)?;
+        fs::write(file, report::table::write(results))?;
     }
     if let Some(file) = &options.json {
-        fs::write(file, serde_json::to_string_pretty(&results)?)?;
+        fs::write(file, serde_json::to_string_pretty(results)?)?;
     }
     if let Some(file) = &options.svg {
-        fs::write(file, report::chart::write(&results))?;
+        fs::write(file, report::chart::write(results))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::machine::{Machine, free_space};
@@ -134,14 +135,15 @@ pub(crate) struct Pace {
     pub(crate) patience: Duration,
 }
 
-/// Runs the rows.
+/// Runs the rows. What there is so far is handed over after each.
 pub(crate) fn run(
     world: &World,
     candidates: &[Candidate],
     missing: Vec<Missing>,
     rows: &[Box<dyn Row>],
     pace: Pace,
-) -> Results {
+    mut so_far: impl FnMut(&Results) -> Result<()>,
+) -> Result<Results> {
     let mut results = Results {
         format: 1,
         quick: world.scale.quick,
@@ -155,8 +157,9 @@ pub(crate) fn run(
         let goals = row.goals();
         result.goals = goals.iter().map(|goal| judge(goal, &result, &results)).collect();
         results.rows.push(result);
+        so_far(&results)?;
     }
-    results
+    Ok(results)
 }
 
 fn describe(candidate: &Candidate) -> ServerInfo {
