@@ -32,3 +32,8 @@ lint:
 # Known defects of the dependencies; needs the advisory database, which is cloned from its Git host
 advisories:
     cargo deny check advisories
+
+# Other registries and this one side by side; `just bench --list`, `just bench --quick`, `just bench --zot PATH`
+bench *arguments:
+    cargo build --release
+    cargo run --release -p bench -- {{arguments}}
