@@ -16,8 +16,8 @@ use oci::{Algorithm, Digest, Digester};
 use store::blobs::files::FileBlobs;
 use store::{BlobStore, Directory, StoreError};
 
-/// What an HTTP server hands on at a time.
-const PIECE: usize = 128 << 10;
+/// How much is handed on at a time, in slices of 16 KiB, as they come from a connection.
+const PIECES: [usize; 3] = [64 << 10, 128 << 10, 256 << 10];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -33,7 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn measure(directory: PathBuf, mib: u64) -> Result<(), Box<dyn std::error::Error>> {
     hash_alone();
     let blobs = FileBlobs::open(&Directory::open(&directory)?);
-    let digest = append(&blobs, mib).await?;
+    for piece in PIECES {
+        let digest = append(&blobs, mib, piece).await?;
+        blobs.delete(&digest).await?;
+    }
+    let digest = append(&blobs, mib, PIECES[1]).await?;
     let path = directory.join("docker/registry/v2/blobs/sha256").join(&digest.hex()[..2]);
     let path = path.join(digest.hex()).join("data");
     for _ in 0..2 {
@@ -60,14 +64,14 @@ fn hash_alone() {
     clock.report("sha256 alone", 1 << 30);
 }
 
-async fn append(blobs: &FileBlobs, mib: u64) -> Result<Digest, StoreError> {
+async fn append(blobs: &FileBlobs, mib: u64, length: usize) -> Result<Digest, StoreError> {
     let content = Bytes::from(random(32 << 20));
     let clock = Clock::start();
     let mut upload = blobs.begin(Algorithm::Sha256).await?;
     let total = mib << 20;
     while upload.offset < total {
         let at = usize::try_from(upload.offset % (32 << 20)).unwrap_or(0);
-        let piece = (0..PIECE / (16 << 10)).map(|index| {
+        let piece = (0..length / (16 << 10)).map(|index| {
             let begin = at + index * (16 << 10);
             content.slice(begin..begin + (16 << 10))
         });
@@ -76,7 +80,7 @@ async fn append(blobs: &FileBlobs, mib: u64) -> Result<Digest, StoreError> {
     let appended = clock.begun.elapsed();
     let digest = upload.digester.clone().finish();
     blobs.commit(upload, &digest).await?;
-    clock.report("append and commit", total);
+    clock.report(&format!("commit, pieces of {} KiB", length >> 10), total);
     println!("{:>28} of which commit {:?}", "", clock.begun.elapsed().saturating_sub(appended));
     Ok(digest)
 }
