@@ -9,9 +9,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderName};
+use ipnet::IpNet;
+
 use super::spelling::{
-    BaseUrl, Given, Literal, LogFormat, Refused, Spelling, address, base_url, choice, count, duration,
-    log_filter, path, size, size_or_unlimited, switch,
+    BaseUrl, Challenge, Given, Literal, LogFormat, Refused, Spelling, address, base_url, choice, count,
+    duration, header_name, list_of, log_filter, network, optional_path, path, size, size_or_unlimited,
+    switch, word,
 };
 
 const KIB: u64 = 1 << 10;
@@ -135,20 +139,20 @@ settings! {
     /// What the operator decides.
     Config {
         /// The address and port to listen on. `":5000"` is every IPv4 address of this machine, `"[::]:5000"`
-        /// every address. Beyond this machine it is refused unless `open` is set, because there are no accounts.
+        /// every address. Beyond this machine it is refused while there are no accounts, unless `open` is set.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)), address();
 
         /// The directory that keeps everything: images, tags and the database. Made if it is not there; a path
         /// that does not begin with `/` starts at the directory in which `wharfinger` is run.
         data: PathBuf = PathBuf::from("data"), path();
 
-        /// Listen beyond this machine although there are no accounts: whoever reaches the port may then pull,
-        /// push, overwrite and delete. For networks where everyone may.
+        /// Listen beyond this machine even if there are no accounts: whoever reaches the port may then pull, push,
+        /// overwrite and delete. For networks where everyone may. As soon as there is an account, it has no effect.
         open: bool = false, switch();
 
         /// The address by which clients reach the registry, such as `"https://registry.example.com"`. Empty:
-        /// redirects and upload addresses are relative, which is right behind every proxy that keeps paths as
-        /// they are; set it only for a client that does not understand relative ones.
+        /// redirects and upload addresses are relative, and the address where tokens are had is the one by which
+        /// the client called; set it only where neither is right.
         external_url: Option<BaseUrl> = None, base_url();
     }
 
@@ -194,8 +198,84 @@ settings! {
         /// How many header fields a request may have.
         headers: usize = 100, count().at_least(16);
 
+        /// How many requests a second one address may send, over some time; 0 sets no limit. An IPv6 network of /64
+        /// counts as one address.
+        requests_per_address: usize = 0, count();
+
+        /// How many requests a second one account may send, over some time; 0 sets no limit.
+        requests_per_account: usize = 0, count();
+
+        /// How many bytes a second one address may send and receive, all its connections together, or
+        /// `"unlimited"`.
+        bandwidth_per_address: Option<u64> = None, size_or_unlimited();
+
+        /// How many bytes a second one account may send and receive, all its connections together, or
+        /// `"unlimited"`.
+        bandwidth_per_account: Option<u64> = None, size_or_unlimited();
+
         /// How many entries one page of the catalog, a tag list or a search has at most.
         page_entries: usize = 1000, count().at_least(1);
+    }
+
+    /// Who may do what. As soon as there is an account, of this registry's own (`wharfinger user add`) or of one of
+    /// these sources, everything is private unless it is granted.
+    auth: Auth {
+        /// A file of users as `htpasswd` writes it: bcrypt (`htpasswd -B`), and the older kinds that nginx takes. Read
+        /// again when it changes. Each of its users is an account that owns its namespace.
+        htpasswd: Option<PathBuf> = None, optional_path();
+
+        /// A server of yours that is asked who sends a request, as nginx's auth_request asks: a GET of this address
+        /// with the headers below and X-Original-URI and X-Original-Method. 200 names the account in the header
+        /// X-Remote-User; 401 and 403 refuse.
+        forward: Option<BaseUrl> = None, base_url();
+
+        /// The headers of a request that `forward` is given.
+        forward_headers: Vec<HeaderName> = vec![AUTHORIZATION, COOKIE, HeaderName::from_static("x-docker-token")],
+            list_of(header_name());
+
+        /// How long to wait for `forward` before a request is refused with 503.
+        forward_timeout: Duration = Duration::from_secs(5), duration();
+
+        /// How long an answer of `forward` holds for requests that bring the same headers; 0 asks each time.
+        forward_cache: Duration = Duration::from_secs(10), duration().or_none();
+
+        /// How clients are asked for credentials: `"bearer"` is the token protocol, in which the password is sent once
+        /// and public images are pulled without an account; `"basic"` is for clients that know nothing else.
+        challenge: Challenge = Challenge::Bearer, choice::<Challenge>();
+
+        /// What tokens are made out for. A token of another registry with the same key would not be taken.
+        service: String = "wharfinger".to_owned(), word();
+
+        /// How long a token of the token protocol holds. Whatever is changed or revoked counts at once all the same.
+        token_lifetime: Duration = Duration::from_secs(300), duration().at_least(Duration::from_secs(60));
+
+        /// How long a password that was found right is remembered (as a keyed hash, in memory), so that it is not
+        /// checked anew with each request. It is forgotten at once when anything about accounts changes.
+        remember: Duration = Duration::from_secs(60), duration().or_none();
+
+        /// Whether people may make accounts for themselves.
+        self_registration: bool = false, switch();
+    }
+
+    /// The record of who did what: `wharfinger audit`.
+    audit: Audit {
+        /// How long it is kept.
+        retention: Duration = Duration::from_secs(90 * 24 * 60 * 60), duration().at_least(Duration::from_secs(60));
+
+        /// Whether pulls are recorded as well. Pushes, deletions, sign-ins that failed, refusals, and what
+        /// changes accounts always are.
+        pulls: bool = false, switch();
+
+        /// Whether each entry is also a line of JSON on standard output.
+        log: bool = false, switch();
+    }
+
+    /// Proxies before the registry.
+    proxy: Proxy {
+        /// The addresses and networks of proxies that are believed when they say who the client is and by which
+        /// address it called: X-Forwarded-For, -Proto, -Host and -Prefix, X-Real-IP, Forwarded. A proxy in this list
+        /// must set these headers itself, or remove what a client sent.
+        trusted: Vec<IpNet> = Vec::new(), list_of(network());
     }
 
     /// What the registry accepts and keeps.

@@ -116,14 +116,7 @@ impl Reader<'_> {
     }
 
     fn setting(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>) {
-        let given = match value.get_ref() {
-            DeValue::String(text) => Given::String(text.to_string()),
-            DeValue::Boolean(value) => Given::Boolean(*value),
-            DeValue::Integer(number) => {
-                i128::from_str_radix(number.as_str(), number.radix()).map_or(Given::Other, Given::Integer)
-            }
-            _ => Given::Other,
-        };
+        let given = given(value.get_ref());
         let place = self.place(value.span().start);
         self.entries.push(Entry { setting, given, place });
     }
@@ -163,6 +156,19 @@ impl Reader<'_> {
             None => Mistake::new(message).help("`wharfinger config example` shows every key"),
         };
         self.mistakes.push(mistake.at(place));
+    }
+}
+
+/// A value of the file.
+fn given(value: &DeValue<'_>) -> Given {
+    match value {
+        DeValue::String(text) => Given::String(text.to_string()),
+        DeValue::Boolean(value) => Given::Boolean(*value),
+        DeValue::Integer(number) => {
+            i128::from_str_radix(number.as_str(), number.radix()).map_or(Given::Other, Given::Integer)
+        }
+        DeValue::Array(items) => Given::List(items.iter().map(|item| given(item.get_ref())).collect()),
+        _ => Given::Other,
     }
 }
 

@@ -10,11 +10,13 @@ mod mistake;
 mod spelling;
 mod template;
 
-pub use definition::{Cache, Config, Limits, Log, Registry, SECTIONS, Section, Setting, settings};
+pub use definition::{
+    Audit, Auth, Cache, Config, Limits, Log, Proxy, Registry, SECTIONS, Section, Setting, settings,
+};
 pub use environment::CONFIG_VARIABLE;
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use mistake::{Excerpt, Mistake, Mistakes};
-pub use spelling::{BaseUrl, Literal, LogFormat};
+pub use spelling::{BaseUrl, Challenge, Literal, LogFormat};
 pub use template::template;
 
 /// The known name that someone most probably meant, if one is near enough.

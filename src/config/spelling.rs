@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::ValueEnum;
+use hyper::header::HeaderName;
 use hyper::http::Uri;
+use ipnet::IpNet;
 use serde::Serialize;
 
 /// What someone wrote for a setting.
@@ -21,7 +23,9 @@ pub(super) enum Given {
     Integer(i128),
     /// `true` or `false` in the file.
     Boolean(bool),
-    /// Anything else that a file can hold: a float, a date, a list, a table. No setting takes those.
+    /// A list of the file.
+    List(Vec<Given>),
+    /// Anything else that a file can hold: a float, a date, a table. No setting takes those.
     Other,
 }
 
@@ -50,9 +54,18 @@ impl fmt::Display for Given {
             Self::Text(text) | Self::String(text) => Literal::String(text.clone()).fmt(formatter),
             Self::Integer(number) => number.fmt(formatter),
             Self::Boolean(value) => value.fmt(formatter),
+            Self::List(items) => write_list(formatter, items),
             Self::Other => formatter.write_str("of another kind"),
         }
     }
+}
+
+fn write_list(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+    formatter.write_str("[")?;
+    for (index, item) in items.iter().enumerate() {
+        write!(formatter, "{}{item}", if index == 0 { "" } else { ", " })?;
+    }
+    formatter.write_str("]")
 }
 
 /// A value was not understood; with what to do about it where more can be said than what was expected.
@@ -77,6 +90,8 @@ pub enum Literal {
     Integer(u64),
     /// Text, in quotes.
     String(String),
+    /// A list.
+    List(Vec<Literal>),
 }
 
 impl fmt::Display for Literal {
@@ -85,6 +100,7 @@ impl fmt::Display for Literal {
             Self::Boolean(value) => write!(formatter, "{value}"),
             Self::Integer(value) => write!(formatter, "{value}"),
             Self::String(text) => write!(formatter, "{}", toml::Value::from(text.as_str())),
+            Self::List(items) => write_list(formatter, items),
         }
     }
 }
@@ -334,6 +350,134 @@ impl Spelling<PathBuf> for Path {
     }
 }
 
+/// A path of this machine, or `""` for none.
+pub(super) fn optional_path() -> OptionalPath {
+    OptionalPath
+}
+
+pub(super) struct OptionalPath;
+
+impl Spelling<Option<PathBuf>> for OptionalPath {
+    fn read(&self, given: &Given) -> Result<Option<PathBuf>, Refused> {
+        if given.text() == Some("") { Ok(None) } else { path().read(given).map(Some) }
+    }
+
+    fn write(&self, value: &Option<PathBuf>) -> Literal {
+        Literal::String(value.as_ref().map(|path| path.display().to_string()).unwrap_or_default())
+    }
+
+    fn expects(&self) -> String {
+        r#"a path such as "/etc/wharfinger/users", or "" for none"#.to_owned()
+    }
+}
+
+/// A list, each of its items spelled in one way: `["a", "b"]` in the file, and with commas between them where there
+/// is only text.
+pub(super) fn list_of<S>(item: S) -> List<S> {
+    List(item)
+}
+
+pub(super) struct List<S>(S);
+
+impl<T, S: Spelling<T>> Spelling<Vec<T>> for List<S> {
+    fn read(&self, given: &Given) -> Result<Vec<T>, Refused> {
+        match given {
+            Given::List(items) => items.iter().map(|item| self.0.read(item)).collect(),
+            Given::Text(text) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                items.map(|item| self.0.read(&Given::Text(item.to_owned()))).collect()
+            }
+            Given::String(text) => {
+                let list = Literal::List(vec![Literal::String(text.clone())]);
+                Err(Refused::because(format!("write a list: {list}")))
+            }
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn write(&self, value: &Vec<T>) -> Literal {
+        Literal::List(value.iter().map(|item| self.0.write(item)).collect())
+    }
+
+    fn expects(&self) -> String {
+        format!("a list, each of its items {}", self.0.expects())
+    }
+}
+
+/// An address, or a network of addresses: `"10.0.0.0/8"`.
+pub(super) fn network() -> Network {
+    Network
+}
+
+pub(super) struct Network;
+
+impl Spelling<IpNet> for Network {
+    fn read(&self, given: &Given) -> Result<IpNet, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(address.to_canonical().into());
+        }
+        text.parse().map(|network: IpNet| network.trunc()).map_err(|_| match text {
+            "localhost" => Refused::because(r#"write "127.0.0.1" and "::1""#),
+            _ => Refused::default(),
+        })
+    }
+
+    fn write(&self, value: &IpNet) -> Literal {
+        let whole = value.prefix_len() == value.max_prefix_len();
+        Literal::String(if whole { value.addr().to_string() } else { value.to_string() })
+    }
+
+    fn expects(&self) -> String {
+        r#"an address or a network, such as "127.0.0.1" or "10.0.0.0/8""#.to_owned()
+    }
+}
+
+/// The name of a header field.
+pub(super) fn header_name() -> HeaderNameSpelling {
+    HeaderNameSpelling
+}
+
+pub(super) struct HeaderNameSpelling;
+
+impl Spelling<HeaderName> for HeaderNameSpelling {
+    fn read(&self, given: &Given) -> Result<HeaderName, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        text.parse().map_err(|_| Refused::default())
+    }
+
+    fn write(&self, value: &HeaderName) -> Literal {
+        Literal::String(value.as_str().to_owned())
+    }
+
+    fn expects(&self) -> String {
+        r#"the name of a header, such as "cookie""#.to_owned()
+    }
+}
+
+/// A word that stands in headers and addresses without quotes.
+pub(super) fn word() -> Word {
+    Word
+}
+
+pub(super) struct Word;
+
+impl Spelling<String> for Word {
+    fn read(&self, given: &Given) -> Result<String, Refused> {
+        let fits = |char: char| char.is_ascii_alphanumeric() || ".-_:".contains(char);
+        let text = given.text().filter(|text| !text.is_empty() && text.chars().all(fits));
+        text.map(str::to_owned).ok_or_else(Refused::default)
+    }
+
+    fn write(&self, value: &String) -> Literal {
+        Literal::String(value.clone())
+    }
+
+    fn expects(&self) -> String {
+        r#"a word of letters, digits, ".", "-", "_" and ":", such as "registry.example.com""#.to_owned()
+    }
+}
+
 /// An address of this machine with a port.
 pub(super) fn address() -> Address {
     Address
@@ -392,6 +536,15 @@ pub enum LogFormat {
     Text,
     /// For machines: one JSON object a line
     Json,
+}
+
+/// How clients are asked for credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Challenge {
+    /// With the token protocol
+    Bearer,
+    /// With a password on each request
+    Basic,
 }
 
 /// One of the names of an enum.
@@ -583,7 +736,7 @@ mod tests {
             let written = match size().write(&bytes) {
                 Literal::String(written) => text(&written),
                 Literal::Integer(number) => Given::Integer(number.into()),
-                Literal::Boolean(_) => unreachable!(),
+                Literal::Boolean(_) | Literal::List(_) => unreachable!(),
             };
             assert_eq!(size().read(&written), Ok(bytes), "{written}");
         }
@@ -675,6 +828,38 @@ mod tests {
             "https://",
         ] {
             assert!(read(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn lists() {
+        let networks = list_of(network());
+        let read = |given: &Given| networks.read(given).map(|found| networks.write(&found).to_string());
+        let file = Given::List(vec![string("127.0.0.1"), string("10.1.2.3/8"), string("::ffff:1.2.3.4")]);
+        let same = r#"["127.0.0.1", "10.0.0.0/8", "1.2.3.4"]"#;
+        assert_eq!(read(&file).as_deref(), Ok(same));
+        assert_eq!(read(&text("127.0.0.1, 10.0.0.0/8,1.2.3.4")).as_deref(), Ok(same));
+        assert_eq!(read(&text("")).as_deref(), Ok("[]"));
+        assert_eq!(read(&Given::List(Vec::new())).as_deref(), Ok("[]"));
+        assert_eq!(hint(networks.read(&string("10.0.0.0/8"))), r#"write a list: ["10.0.0.0/8"]"#);
+        assert!(networks.read(&Given::List(vec![string("10.0.0.0/40")])).is_err());
+        assert!(networks.read(&Given::List(vec![Given::Integer(1)])).is_err());
+    }
+
+    #[test]
+    fn a_path_may_be_none() {
+        assert_eq!(optional_path().read(&string("")), Ok(None));
+        assert_eq!(optional_path().read(&text("x")), Ok(Some(PathBuf::from("x"))));
+        assert!(optional_path().read(&Given::Boolean(true)).is_err());
+    }
+
+    #[test]
+    fn headers_and_words() {
+        assert!(header_name().read(&string("X-Docker-Token")).is_ok());
+        assert!(header_name().read(&string("two words")).is_err());
+        assert!(word().read(&string("registry.example.com:5000")).is_ok());
+        for given in ["", "a b", "a\"b", "a,b"] {
+            assert!(word().read(&string(given)).is_err(), "{given}");
         }
     }
 
