@@ -2,6 +2,7 @@
 //!
 //! Neither the query nor any header is logged: they may hold secrets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
 use tracing::Level;
 
-use super::connection::Connection;
+use super::connection::{Connection, Peer};
 
 /// A request that is being answered, until the answer's body is dropped.
 pub(crate) struct Exchange {
@@ -23,6 +24,8 @@ struct Line {
     uri: Uri,
     endpoint: &'static str,
     id: HeaderValue,
+    /// The client behind a proxy.
+    client: Option<IpAddr>,
     begun: Instant,
     status: Option<StatusCode>,
     sent: u64,
@@ -38,6 +41,7 @@ impl Exchange {
                 uri: uri.clone(),
                 endpoint: "none",
                 id: id.clone(),
+                client: None,
                 begun: Instant::now(),
                 status: None,
                 sent: 0,
@@ -51,6 +55,16 @@ impl Exchange {
     pub(crate) fn asked_for(&mut self, endpoint: &'static str) {
         if let Some(line) = &mut self.line {
             line.endpoint = endpoint;
+        }
+    }
+
+    /// Who sent it, if that is not the other end of the connection.
+    pub(crate) fn sent_from(&mut self, client: IpAddr) {
+        if let Some(line) = &mut self.line
+            && let Peer::Tcp(peer) = self.connection.peer()
+            && peer.ip().to_canonical() != client
+        {
+            line.client = Some(client);
         }
     }
 
@@ -96,6 +110,7 @@ impl Line {
             bytes = self.sent,
             milliseconds,
             id,
+            client = self.client.map(tracing::field::display),
             remote = %connection.peer(),
             "{message}",
         );

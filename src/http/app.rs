@@ -1,7 +1,11 @@
 //! What every request needs: the registry, how to name addresses, and the limits.
 
+use hyper::header::HeaderMap;
 use registry::Registry;
 
+use super::allowance::Allowances;
+use super::connection::{Connection, Peer};
+use super::forwarded::{Called, Proxies};
 use super::links::Links;
 use super::request_id::RequestIds;
 use crate::config::{Config, Limits};
@@ -9,7 +13,12 @@ use crate::config::{Config, Limits};
 /// What every request needs; one for the whole server.
 pub(crate) struct App {
     pub(crate) registry: Registry,
-    pub(crate) links: Links,
+    /// Addresses as they are without a proxy.
+    links: Links,
+    /// Whether the operator says by which address clients reach the registry.
+    is_named: bool,
+    proxies: Proxies,
+    pub(crate) allowances: Allowances,
     pub(crate) limits: Limits,
     pub(crate) ids: RequestIds,
 }
@@ -19,8 +28,34 @@ impl App {
         Self {
             registry,
             links: Links::new(config.external_url.as_ref().map_or("", |url| url.as_str())),
+            is_named: config.external_url.is_some(),
+            proxies: Proxies::new(config.proxy.trusted.clone()),
+            allowances: Allowances::new(&config.limits),
             limits: config.limits.clone(),
             ids: RequestIds::new(),
         }
+    }
+
+    /// Who sent a request, and how it was called.
+    pub(crate) fn called(&self, connection: &Connection, headers: &HeaderMap) -> Called {
+        match connection.peer() {
+            Peer::Tcp(peer) => self.proxies.called(peer.ip(), connection.is_secure(), headers),
+            Peer::Control => Called::here(),
+        }
+    }
+
+    /// How addresses are told to someone who called like this.
+    pub(crate) fn links(&self, called: &Called) -> Links {
+        if self.is_named || called.prefix.is_empty() {
+            self.links.clone()
+        } else {
+            Links::new(&called.prefix)
+        }
+    }
+
+    /// The beginning of every address of this registry, scheme and host included, for someone who called like this.
+    /// `None` if neither the operator nor the client said it.
+    pub(crate) fn base(&self, called: &Called, headers: &HeaderMap) -> Option<String> {
+        if self.is_named { Some(self.links.absolute("")) } else { called.base(headers) }
     }
 }

@@ -10,6 +10,7 @@ use store::StoreError;
 use store::blobs::files::Pieces;
 
 use super::access_log::Exchange;
+use super::allowance::Pace;
 
 /// The body of an answer. One type for all of them, so that none is boxed.
 #[derive(Default)]
@@ -17,6 +18,14 @@ pub(crate) struct Body {
     content: Content,
     /// Ends when the body is dropped: it was sent, or will never be.
     exchange: Option<Exchange>,
+    paced: Option<Paced>,
+}
+
+/// A body that may not be sent as fast as it can be.
+struct Paced {
+    pace: Box<Pace>,
+    /// The rest of a piece that was too large to be sent at once.
+    rest: Bytes,
 }
 
 #[derive(Default)]
@@ -44,21 +53,42 @@ pub(crate) enum BodyError {
 
 impl Body {
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { content: Content::Full(bytes.into()), exchange: None }
+        Self { content: Content::Full(bytes.into()), exchange: None, paced: None }
     }
 
     pub(crate) fn blob(pieces: Pieces) -> Self {
         let left = pieces.remaining();
-        Self { content: Content::Blob { pieces, left }, exchange: None }
+        Self { content: Content::Blob { pieces, left }, exchange: None, paced: None }
     }
 
     /// How many bytes are still to come.
     pub(crate) fn len(&self) -> u64 {
-        match &self.content {
-            Content::Empty => 0,
-            Content::Full(bytes) => bytes.len() as u64,
-            Content::Blob { left, .. } => *left,
+        let held_back = self.paced.as_ref().map_or(0, |paced| paced.rest.len() as u64);
+        held_back
+            + match &self.content {
+                Content::Empty => 0,
+                Content::Full(bytes) => bytes.len() as u64,
+                Content::Blob { left, .. } => *left,
+            }
+    }
+
+    /// Has it sent no faster than this.
+    pub(crate) fn keep(&mut self, pace: Box<Pace>) {
+        self.paced = Some(Paced { pace, rest: Bytes::new() });
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let Some(Paced { pace, rest }) = &mut self.paced else { return self.content.poll_piece(cx) };
+        ready!(pace.poll_ready(cx));
+        if rest.is_empty() {
+            match ready!(self.content.poll_piece(cx)) {
+                Some(Ok(piece)) => *rest = piece,
+                end => return Poll::Ready(end),
+            }
         }
+        let piece = rest.split_to(rest.len().min(pace.gulp()));
+        pace.passed(piece.len());
+        Poll::Ready(Some(Ok(piece)))
     }
 
     /// Has the exchange end with this body.
@@ -106,7 +136,7 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let piece = ready!(this.content.poll_piece(cx));
+        let piece = ready!(this.poll_piece(cx));
         if let (Some(Ok(piece)), Some(exchange)) = (&piece, &mut this.exchange) {
             exchange.sent(piece.len() as u64);
         }

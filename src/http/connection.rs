@@ -46,6 +46,7 @@ impl fmt::Display for Peer {
 #[derive(Debug)]
 pub(crate) struct Connection {
     peer: Peer,
+    secure: bool,
     /// How many requests have begun.
     exchanges: AtomicU64,
     /// Whether a request is being answered.
@@ -55,9 +56,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: Peer) -> Arc<Self> {
+    /// A connection with `peer`, over TLS if `secure`.
+    pub(crate) fn new(peer: Peer, secure: bool) -> Arc<Self> {
         Arc::new(Self {
             peer,
+            secure,
             exchanges: AtomicU64::new(0),
             answering: AtomicBool::new(false),
             receiving: AtomicBool::new(false),
@@ -66,6 +69,11 @@ impl Connection {
 
     pub(crate) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Whether it is over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
     }
 
     pub(crate) fn begin_exchange(&self) {
@@ -250,7 +258,7 @@ mod tests {
 
     fn watched() -> (Watched<DuplexStream>, Arc<Connection>, DuplexStream) {
         let (ours, theirs) = duplex(64);
-        let connection = Connection::new(Peer::Control);
+        let connection = Connection::new(Peer::Control, false);
         (Watched::new(ours, connection.clone(), &limits()), connection, theirs)
     }
 

@@ -2,6 +2,7 @@
 
 use hyper::Method;
 
+use super::access::Caller;
 use super::api;
 use super::app::App;
 use super::endpoint::Endpoint;
@@ -13,39 +14,44 @@ use super::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
 use super::{health, root};
 
 /// Answers a request. HEAD is answered like GET: the server leaves the body out, so that the headers are the same.
-pub(crate) async fn answer(app: &App, endpoint: &Endpoint, request: Request) -> Result<Response, Error> {
+pub(crate) async fn answer(
+    app: &App,
+    caller: &Caller,
+    endpoint: &Endpoint,
+    request: Request,
+) -> Result<Response, Error> {
     if !endpoint.methods().contains(&request.method) {
         return Err(Error::Method);
     }
     let reads = request.method == Method::GET || request.method == Method::HEAD;
     match (endpoint, request.method.as_str()) {
-        (Endpoint::Root, _) => Ok(root::get(app, &request)),
+        (Endpoint::Root, _) => Ok(root::get(caller)),
         (Endpoint::Health, _) => Ok(health::health()),
         (Endpoint::Ready, _) => health::ready(app).await,
         (Endpoint::Ping, _) => Ok(ping::get()),
         (Endpoint::Search, _) => search::get(app, &request).await,
 
         (Endpoint::Base, _) => Ok(base::get()),
-        (Endpoint::Catalog, _) => catalog::get(app, &request).await,
-        (Endpoint::Tags(name), _) => tags::get(app, &request, name).await,
-        (Endpoint::Referrers(name, subject), _) => referrers::get(app, &request, name, subject).await,
+        (Endpoint::Catalog, _) => catalog::get(app, caller, &request).await,
+        (Endpoint::Tags(name), _) => tags::get(app, caller, &request, name).await,
+        (Endpoint::Referrers(name, subject), _) => referrers::get(app, caller, &request, name, subject).await,
         (Endpoint::Manifest(name, target), _) if reads => manifests::get(app, &request, name, target).await,
-        (Endpoint::Manifest(name, target), "PUT") => manifests::put(app, request, name, target).await,
+        (Endpoint::Manifest(name, target), "PUT") => manifests::put(app, caller, request, name, target).await,
         (Endpoint::Manifest(name, target), "DELETE") => manifests::delete(app, name, target).await,
         (Endpoint::Blob(name, digest), _) if reads => blobs::get(app, &request, name, digest).await,
         (Endpoint::Blob(name, digest), "DELETE") => blobs::delete(app, name, digest).await,
-        (Endpoint::Uploads(name), "POST") => uploads::post(app, request, name).await,
-        (Endpoint::Upload(name, id), _) if reads => uploads::get(app, name, *id).await,
-        (Endpoint::Upload(name, id), "PATCH") => uploads::patch(app, request, name, *id).await,
-        (Endpoint::Upload(name, id), "PUT") => uploads::put(app, request, name, *id).await,
+        (Endpoint::Uploads(name), "POST") => uploads::post(app, caller, request, name).await,
+        (Endpoint::Upload(name, id), _) if reads => uploads::get(app, caller, name, *id).await,
+        (Endpoint::Upload(name, id), "PATCH") => uploads::patch(app, caller, request, name, *id).await,
+        (Endpoint::Upload(name, id), "PUT") => uploads::put(app, caller, request, name, *id).await,
         (Endpoint::Upload(name, id), "DELETE") => uploads::delete(app, name, *id).await,
 
-        (Endpoint::ApiRepositories, _) => api::repositories::list(app, &request).await,
+        (Endpoint::ApiRepositories, _) => api::repositories::list(app, caller, &request).await,
         (Endpoint::ApiRepository(name), _) if reads => api::repositories::get(app, name).await,
         (Endpoint::ApiRepository(name), "DELETE") => api::repositories::delete(app, name).await,
-        (Endpoint::ApiTags(name), _) => api::tags::get(app, &request, name).await,
+        (Endpoint::ApiTags(name), _) => api::tags::get(app, caller, &request, name).await,
         (Endpoint::ApiUsage, _) => api::usage::get(app).await,
-        (Endpoint::ApiRepositoryUsage, _) => api::usage::repositories(app, &request).await,
+        (Endpoint::ApiRepositoryUsage, _) => api::usage::repositories(app, caller, &request).await,
 
         (
             Endpoint::Manifest(..)

@@ -1,7 +1,11 @@
 //! Errors: which status, code and JSON each of them becomes. This is the one place that decides so.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION, RANGE};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+};
 use oci::digest::DigestError;
 use oci::tag::TagError;
 use oci::{ErrorCode, ManifestError};
@@ -58,6 +62,12 @@ pub(crate) enum Error {
     /// The store does not answer.
     #[error("the store does not answer")]
     NotReady(#[source] registry::Error),
+    /// The client asks for more than it may, in too short a time.
+    #[error("too many requests; try again in {} s", seconds(wait))]
+    TooMany {
+        /// How long to wait.
+        wait: Duration,
+    },
     /// No part of the content is within the range that was asked for.
     #[error("the content has {size} bytes, and none of them lies in the range")]
     RangeNotSatisfiable {
@@ -105,6 +115,7 @@ impl Error {
             Self::NotReady(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::BadContentRange => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Self::BadContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::Unsupported),
         };
         (status, code.as_str())
@@ -177,6 +188,7 @@ impl Error {
             (Self::RangeNotSatisfiable { size }, _) => {
                 vec![(CONTENT_RANGE, value(format!("bytes */{size}")))]
             }
+            (Self::TooMany { wait }, _) => vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))],
             // Where the upload ends and where it goes on, so that the client need not ask.
             (
                 Self::Registry(registry::Error::OutOfOrder { id, offset }),
@@ -233,6 +245,11 @@ fn allow(endpoint: &Endpoint, no_delete: bool) -> HeaderValue {
         .map(hyper::Method::as_str)
         .collect();
     value(methods.join(", "))
+}
+
+/// A wait in whole seconds, never too short.
+fn seconds(wait: &Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 fn value(text: String) -> HeaderValue {

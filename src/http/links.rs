@@ -1,22 +1,24 @@
 //! Addresses of this registry, as `Location` and `Link` headers give them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 use oci::{Digest, RepositoryName};
 use uuid::Uuid;
 
 /// Makes addresses. They are relative (they begin with a slash) unless the operator says by which address clients
-/// reach the registry: what a proxy calls us cannot be known here, and a guess sends clients to the wrong place.
+/// reach the registry: what a proxy calls us cannot be known here, and a guess sends clients to the wrong place. A
+/// proxy that is trusted may say below which path it shows us; they begin with that path then. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
-    base: String,
+    base: Arc<str>,
 }
 
 impl Links {
     /// Addresses below `base`, or relative ones if it is empty.
     pub(crate) fn new(base: &str) -> Self {
-        Self { base: base.trim_end_matches('/').to_owned() }
+        Self { base: base.trim_end_matches('/').into() }
     }
 
     /// The address of a path of ours.

@@ -5,9 +5,12 @@
 //! - `v2`, `v1`, `api`, `health`, `root`: the handlers. They take what they need from the request, ask the
 //!   registry, and answer.
 //! - `error` alone decides which status and JSON an error becomes.
+//! - `access` decides who may do what; `forwarded` who it is that asks, behind a proxy; `allowance` how much.
 //! - `query`, `page`, `range`, `conditional`, `receive`: what requests say. `body`, `response`, `links`: answers.
 
+mod access;
 mod access_log;
+mod allowance;
 pub mod api;
 mod app;
 mod body;
@@ -16,6 +19,7 @@ mod connection;
 mod dispatch;
 mod endpoint;
 mod error;
+mod forwarded;
 mod health;
 mod links;
 mod page;

@@ -11,6 +11,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use registry::ReceiveError;
 
+use super::allowance::Pace;
 use super::connection::Connection;
 use super::patience::Patience;
 
@@ -20,6 +21,7 @@ pub(crate) struct Receiving {
     connection: Arc<Connection>,
     patience: Patience,
     limit: Duration,
+    pace: Option<Box<Pace>>,
 }
 
 /// A body that was to be held in memory is larger than it may be.
@@ -28,7 +30,12 @@ pub(crate) struct TooLarge;
 impl Receiving {
     pub(crate) fn new(body: Incoming, connection: Arc<Connection>, limit: Duration) -> Self {
         connection.set_receiving(!body.is_end_stream());
-        Self { body, connection, patience: Patience::new(limit), limit }
+        Self { body, connection, patience: Patience::new(limit), limit, pace: None }
+    }
+
+    /// Has it received no faster than this.
+    pub(crate) fn keep(&mut self, pace: Box<Pace>) {
+        self.pace = Some(pace);
     }
 
     /// How long the body is, if the head of the request says so.
@@ -61,11 +68,18 @@ impl Stream for Receiving {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if let Some(pace) = &mut this.pace {
+            // Nothing is waited for but our own leave, which is not held against the client.
+            std::task::ready!(pace.poll_ready(cx));
+        }
         loop {
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.patience.progress();
                     if let Ok(piece) = frame.into_data() {
+                        if let Some(pace) = &this.pace {
+                            pace.passed(piece.len());
+                        }
                         return Poll::Ready(Some(Ok(piece)));
                     }
                     // Trailers, which mean nothing here.

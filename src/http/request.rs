@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{AsHeaderName, HeaderMap};
+use hyper::header::{AsHeaderName, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 
 use super::connection::Connection;
@@ -27,7 +27,14 @@ impl Request {
         connection: Arc<Connection>,
         body_timeout: Duration,
     ) -> Self {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        // HTTP/2 has it in a field of its own.
+        if let Some(authority) = head.uri.authority()
+            && !head.headers.contains_key(HOST)
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            head.headers.insert(HOST, host);
+        }
         Self {
             method: head.method,
             uri: head.uri,

@@ -1,15 +1,11 @@
 //! `/`: what this is, for people who open the address in a browser.
 
-use hyper::header::HOST;
-
-use super::app::App;
-use super::request::Request;
+use super::access::Caller;
 use super::response::{self, Response};
 
-pub(crate) fn get(app: &App, request: &Request) -> Response {
-    let own = app.links.absolute("");
-    let asked = request.header(HOST).filter(|host| is_sane(host));
-    let host = own.split_once("://").map(|(_, host)| host).or(asked).unwrap_or("localhost:5000");
+pub(crate) fn get(caller: &Caller) -> Response {
+    let base = caller.base().split_once("://").map(|(_, host)| host);
+    let host = base.unwrap_or("localhost:5000");
     response::text(format!(
         "Wharfinger {}, a container registry.\n\n\
          push    docker push {host}/team/app:1.0\n\
@@ -17,11 +13,4 @@ pub(crate) fn get(app: &App, request: &Request) -> Response {
          search  docker search {host}/app\n",
         env!("CARGO_PKG_VERSION"),
     ))
-}
-
-/// Whether it can be repeated to whoever sent it.
-fn is_sane(host: &str) -> bool {
-    !host.is_empty()
-        && host.len() <= 255
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }

@@ -242,7 +242,7 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = Connection::new(peer);
+        let connection = Connection::new(peer, false);
         let io = TokioIo::new(Watched::new(stream, connection.clone(), &self.app.limits));
         let serving = self.http.serve_connection(io, Service::new(self.app.clone(), connection));
         let mut stage = self.stage.clone();

@@ -10,7 +10,9 @@ use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 
+use super::access;
 use super::access_log::Exchange;
+use super::allowance::{Client, whose};
 use super::app::App;
 use super::connection::Connection;
 use super::dispatch;
@@ -71,22 +73,41 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         if let Ok(endpoint) = &endpoint {
             exchange.asked_for(endpoint.label());
         }
-        let request = Request::new(request, self.connection.clone(), self.app.limits.body_timeout);
+        let mut request = Request::new(request, self.connection.clone(), self.app.limits.body_timeout);
+        let called = self.app.called(&self.connection, &request.headers);
+        exchange.sent_from(called.from);
+        let address = Client::Address(whose(called.from));
+        if let Err(wait) = self.app.allowances.request(address) {
+            let links = self.app.links(&called);
+            let response = Error::TooMany { wait }.into_response(endpoint.as_ref().ok(), &links, &id);
+            return Answer::Now(Some(self.finish(response, exchange, id, is_v2)));
+        }
+        let mut pace = self.app.allowances.pace(called.from, None);
         if let Ok(Endpoint::Manifest(name, target)) = &endpoint
             && (request.method == Method::GET || request.method == Method::HEAD)
             && let Some(manifest) = self.app.registry.manifest_in_memory(name, target)
         {
-            let response = manifests::answer(&manifest, target, &request.headers);
+            let mut response = manifests::answer(&manifest, target, &request.headers);
+            if let Some(pace) = pace.take() {
+                response.body_mut().keep(pace);
+            }
             return Answer::Now(Some(self.finish(response, exchange, id, is_v2)));
         }
         let service = Self { app: self.app.clone(), connection: self.connection.clone() };
         Answer::Later(Box::pin(async move {
+            let caller = access::judge(&service.app, &called, &request.headers);
+            if let Some(pace) = service.app.allowances.pace(called.from, None) {
+                request.body.keep(pace);
+            }
             let answer = match &endpoint {
-                Ok(endpoint) => dispatch::answer(&service.app, endpoint, request).await,
+                Ok(endpoint) => dispatch::answer(&service.app, &caller, endpoint, request).await,
                 Err(misread) => Err(Error::from(*misread)),
             };
-            let response = answer
-                .unwrap_or_else(|error| error.into_response(endpoint.as_ref().ok(), &service.app.links, &id));
+            let mut response = answer
+                .unwrap_or_else(|error| error.into_response(endpoint.as_ref().ok(), caller.links(), &id));
+            if let Some(pace) = pace.take() {
+                response.body_mut().keep(pace);
+            }
             service.finish(response, exchange, id, is_v2)
         }))
     }

@@ -10,6 +10,7 @@ mod control;
 mod harness;
 mod health;
 mod protocol;
+mod proxied;
 mod shutdown;
 mod v1;
 mod v2;

@@ -4,20 +4,21 @@ use hyper::StatusCode;
 use oci::RepositoryName;
 
 use super::types::{Repositories, Repository};
+use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::page::PageRequest;
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
 
-pub(crate) async fn list(app: &App, request: &Request) -> Result<Response, Error> {
+pub(crate) async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
     let found = app.registry.repositories(page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
     let repositories = found.items.into_iter().map(Repository::from).collect();
     let mut response = response::json(&Repositories { repositories, more: found.more });
     let last = last.as_ref().map(RepositoryName::as_str);
-    page.link_next(&mut response, &app.links, "/api/v1/repositories", &[], last);
+    page.link_next(&mut response, caller.links(), "/api/v1/repositories", &[], last);
     Ok(response)
 }
 

@@ -3,6 +3,7 @@
 use oci::RepositoryName;
 
 use super::types::{TagEntry, Tags};
+use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::page::PageRequest;
@@ -11,6 +12,7 @@ use crate::http::response::{self, Response};
 
 pub(crate) async fn get(
     app: &App,
+    caller: &Caller,
     request: &Request,
     repository: &RepositoryName,
 ) -> Result<Response, Error> {
@@ -27,6 +29,6 @@ pub(crate) async fn get(
     let mut response = response::json(&Tags { name: repository.clone(), tags, more: found.more });
     let path = format!("/api/v1/repositories/{repository}/_tags");
     let filters: &[(&str, &str)] = if all { &[("all", "true")] } else { &[] };
-    page.link_next(&mut response, &app.links, &path, filters, last.as_ref().map(oci::Tag::as_str));
+    page.link_next(&mut response, caller.links(), &path, filters, last.as_ref().map(oci::Tag::as_str));
     Ok(response)
 }

@@ -3,6 +3,7 @@
 use oci::RepositoryName;
 
 use super::types::{RepositoryUsage, RepositoryUsages, Usage};
+use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::page::PageRequest;
@@ -13,13 +14,13 @@ pub(crate) async fn get(app: &App) -> Result<Response, Error> {
     Ok(response::json(&Usage::from(app.registry.usage().await?)))
 }
 
-pub(crate) async fn repositories(app: &App, request: &Request) -> Result<Response, Error> {
+pub(crate) async fn repositories(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
     let found = app.registry.repository_usage(page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
     let repositories = found.items.into_iter().map(RepositoryUsage::from).collect();
     let mut response = response::json(&RepositoryUsages { repositories, more: found.more });
     let last = last.as_ref().map(RepositoryName::as_str);
-    page.link_next(&mut response, &app.links, "/api/v1/usage/repositories", &[], last);
+    page.link_next(&mut response, caller.links(), "/api/v1/usage/repositories", &[], last);
     Ok(response)
 }

@@ -4,6 +4,7 @@
 use oci::RepositoryName;
 use serde::Serialize;
 
+use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::page::PageRequest;
@@ -15,12 +16,12 @@ struct Catalog {
     repositories: Vec<RepositoryName>,
 }
 
-pub(crate) async fn get(app: &App, request: &Request) -> Result<Response, Error> {
+pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
     let found = app.registry.catalog(page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).cloned();
     let mut response = response::json(&Catalog { repositories: found.items });
     let last = last.as_ref().map(RepositoryName::as_str);
-    page.link_next(&mut response, &app.links, "/v2/_catalog", &[], last);
+    page.link_next(&mut response, caller.links(), "/v2/_catalog", &[], last);
     Ok(response)
 }

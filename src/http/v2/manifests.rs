@@ -11,6 +11,7 @@ use oci::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use oci::{MediaType, RepositoryName, Tag, TagOrDigest};
 use registry::manifests::{Push, StoredManifest};
 
+use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::conditional::{IMMUTABLE, REVALIDATE, Validators};
@@ -53,6 +54,7 @@ pub(crate) fn answer(manifest: &StoredManifest, target: &TagOrDigest, request: &
 /// PUT.
 pub(crate) async fn put(
     app: &App,
+    caller: &Caller,
     request: Request,
     repository: &RepositoryName,
     target: &TagOrDigest,
@@ -78,7 +80,7 @@ pub(crate) async fn put(
     let pushed = app.registry.put_manifest(push).await?;
     let mut response = response::status(StatusCode::CREATED);
     let headers = response.headers_mut();
-    headers.insert(LOCATION, app.links.manifest(repository, &pushed.digest));
+    headers.insert(LOCATION, caller.links().manifest(repository, &pushed.digest));
     headers.insert(DOCKER_CONTENT_DIGEST, digest_value(&pushed.digest));
     if let Some(subject) = &pushed.subject {
         headers.insert(OCI_SUBJECT, digest_value(subject));

@@ -8,6 +8,7 @@ use oci::{Digest, MediaType, RepositoryName};
 use serde::Serialize;
 use store::metadata::ReferrerRecord;
 
+use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::page::PageRequest;
@@ -50,6 +51,7 @@ impl From<ReferrerRecord> for Referrer {
 
 pub(crate) async fn get(
     app: &App,
+    caller: &Caller,
     request: &Request,
     repository: &RepositoryName,
     subject: &Digest,
@@ -74,6 +76,6 @@ pub(crate) async fn get(
         response.headers_mut().insert(OCI_FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
     }
     let path = format!("/v2/{repository}/referrers/{subject}");
-    page.link_next(&mut response, &app.links, &path, filter.as_slice(), last.as_deref());
+    page.link_next(&mut response, caller.links(), &path, filter.as_slice(), last.as_deref());
     Ok(response)
 }

@@ -3,6 +3,7 @@
 use oci::{RepositoryName, Tag};
 use serde::Serialize;
 
+use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::page::PageRequest;
@@ -17,6 +18,7 @@ struct TagList<'a> {
 
 pub(crate) async fn get(
     app: &App,
+    caller: &Caller,
     request: &Request,
     repository: &RepositoryName,
 ) -> Result<Response, Error> {
@@ -25,6 +27,6 @@ pub(crate) async fn get(
     let last = found.items.last().filter(|_| found.more).cloned();
     let mut response = response::json(&TagList { name: repository, tags: found.items });
     let path = format!("/v2/{repository}/tags/list");
-    page.link_next(&mut response, &app.links, &path, &[], last.as_ref().map(Tag::as_str));
+    page.link_next(&mut response, caller.links(), &path, &[], last.as_ref().map(Tag::as_str));
     Ok(response)
 }

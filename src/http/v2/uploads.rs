@@ -6,6 +6,7 @@ use oci::{Algorithm, Digest, RepositoryName};
 use registry::uploads::{ChunkRange, UploadStatus};
 use uuid::Uuid;
 
+use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::range::parse_chunk_range;
@@ -15,6 +16,7 @@ use crate::http::response::{self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Res
 /// POST: mounts a blob of another repository, takes in a whole blob, or begins an upload.
 pub(crate) async fn post(
     app: &App,
+    caller: &Caller,
     request: Request,
     repository: &RepositoryName,
 ) -> Result<Response, Error> {
@@ -26,12 +28,12 @@ pub(crate) async fn post(
         if let Ok(from) = from
             && app.registry.mount_blob(repository, &digest, from.as_ref()).await?.is_some()
         {
-            return Ok(created(app, repository, &digest));
+            return Ok(created(caller, repository, &digest));
         }
     } else if let Some(digest) = query.digest("digest")? {
         check_announced(app, &request, None)?;
         app.registry.upload_blob(repository, digest, request.body).await?;
-        return Ok(created(app, repository, &digest));
+        return Ok(created(caller, repository, &digest));
     }
     let algorithm = match query.get("digest-algorithm") {
         Some(name) => {
@@ -41,13 +43,18 @@ pub(crate) async fn post(
         None => mount.map_or(Algorithm::Sha256, |digest| digest.algorithm()),
     };
     let upload = app.registry.begin_upload(repository, algorithm).await?;
-    Ok(accepted(app, repository, upload))
+    Ok(accepted(caller, repository, upload))
 }
 
 /// GET and HEAD: how far the upload came.
-pub(crate) async fn get(app: &App, repository: &RepositoryName, id: Uuid) -> Result<Response, Error> {
+pub(crate) async fn get(
+    app: &App,
+    caller: &Caller,
+    repository: &RepositoryName,
+    id: Uuid,
+) -> Result<Response, Error> {
     let upload = app.registry.upload_status(repository, id).await?;
-    let mut response = accepted(app, repository, upload);
+    let mut response = accepted(caller, repository, upload);
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
 }
@@ -55,6 +62,7 @@ pub(crate) async fn get(app: &App, repository: &RepositoryName, id: Uuid) -> Res
 /// PATCH: takes in a chunk, or whatever comes.
 pub(crate) async fn patch(
     app: &App,
+    caller: &Caller,
     request: Request,
     repository: &RepositoryName,
     id: Uuid,
@@ -62,12 +70,13 @@ pub(crate) async fn patch(
     let range = chunk_range(&request)?;
     check_announced(app, &request, range)?;
     let upload = app.registry.append_upload(repository, id, range, request.body).await?;
-    Ok(accepted(app, repository, upload))
+    Ok(accepted(caller, repository, upload))
 }
 
 /// PUT: takes in the rest, if there is any, and ends the upload.
 pub(crate) async fn put(
     app: &App,
+    caller: &Caller,
     request: Request,
     repository: &RepositoryName,
     id: Uuid,
@@ -76,7 +85,7 @@ pub(crate) async fn put(
     let range = chunk_range(&request)?;
     check_announced(app, &request, range)?;
     app.registry.finish_upload(repository, id, range, digest, request.body).await?;
-    Ok(created(app, repository, &digest))
+    Ok(created(caller, repository, &digest))
 }
 
 /// DELETE: forgets the upload.
@@ -86,10 +95,10 @@ pub(crate) async fn delete(app: &App, repository: &RepositoryName, id: Uuid) -> 
 }
 
 /// Where an upload is and how far it came.
-fn accepted(app: &App, repository: &RepositoryName, upload: UploadStatus) -> Response {
+fn accepted(caller: &Caller, repository: &RepositoryName, upload: UploadStatus) -> Response {
     let mut response = response::status(StatusCode::ACCEPTED);
     let headers = response.headers_mut();
-    headers.insert(LOCATION, app.links.upload(repository, upload.id));
+    headers.insert(LOCATION, caller.links().upload(repository, upload.id));
     headers.insert(RANGE, upload_range(upload.offset));
     let id = HeaderValue::try_from(upload.id.to_string()).expect("a UUID is visible ASCII");
     headers.insert(DOCKER_UPLOAD_UUID, id);
@@ -97,10 +106,10 @@ fn accepted(app: &App, repository: &RepositoryName, upload: UploadStatus) -> Res
 }
 
 /// Where the blob is now.
-fn created(app: &App, repository: &RepositoryName, digest: &Digest) -> Response {
+fn created(caller: &Caller, repository: &RepositoryName, digest: &Digest) -> Response {
     let mut response = response::status(StatusCode::CREATED);
     let headers = response.headers_mut();
-    headers.insert(LOCATION, app.links.blob(repository, digest));
+    headers.insert(LOCATION, caller.links().blob(repository, digest));
     headers.insert(DOCKER_CONTENT_DIGEST, digest_value(digest));
     response
 }
