@@ -57,7 +57,7 @@ impl Proxies {
             return called;
         }
         if headers.contains_key(FOR) {
-            let hops = list(headers, FOR).map(|hop| node(hop)).collect::<Vec<_>>();
+            let hops = list(headers, FOR).map(node).collect::<Vec<_>>();
             called.from = self.client(peer, &hops).0;
         } else if let Some(address) = text(headers, REAL_IP).and_then(node) {
             called.from = address.to_canonical();
