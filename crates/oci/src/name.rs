@@ -61,8 +61,10 @@ impl FromStr for RepositoryName {
     }
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
-fn is_component(component: &str) -> bool {
+/// Whether this is one component of a repository name: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`. Its
+/// length is not looked at.
+#[must_use]
+pub fn is_component(component: &str) -> bool {
     let is_alnum = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
     let mut rest = component.as_bytes();
     loop {

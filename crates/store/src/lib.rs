@@ -1,11 +1,13 @@
 //! Where is it kept? Content in a blob store, everything about it in the metadata.
 //!
 //! - [`blobs`]: content by digest; knows no repositories. On disk in distribution's layout.
-//! - [`metadata`]: the truth about repositories, tags, links and uploads.
+//! - [`accounts`]: names, rights and patterns, as values; who has which is in the metadata.
+//! - [`metadata`]: the truth about repositories, tags, links, uploads, accounts and grants.
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
 //! - [`adopt`]: the way back, from such a directory to the metadata.
 //! - [`directory`]: which path is which, and the lock that keeps a second server out.
 
+pub mod accounts;
 pub mod adopt;
 pub mod blobs;
 pub mod directory;

@@ -13,6 +13,7 @@ use rusqlite::{Error, Row, ToSql};
 
 use super::ManifestRecord;
 use crate::StoreError;
+use crate::accounts::{Pattern, Rights};
 
 /// A digest as a key: one byte for the algorithm, then the hash. Half the size of its spelling,
 /// and in the same order.
@@ -91,6 +92,26 @@ pub(super) fn time(row: &Row<'_>, index: usize) -> rusqlite::Result<SystemTime> 
     Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(count(row, index)?))
 }
 
+/// The moment in column `index`, if there is one.
+pub(super) fn time_or_null(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<SystemTime>> {
+    let is_null = row.get_ref(index)? == ValueRef::Null;
+    if is_null { Ok(None) } else { time(row, index).map(Some) }
+}
+
+/// What is spelt in column `index`, if anything is.
+pub(super) fn text_or_null<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let is_null = row.get_ref(index)? == ValueRef::Null;
+    if is_null { Ok(None) } else { text(row, index).map(Some) }
+}
+
+/// The rights in column `index`.
+pub(super) fn rights(row: &Row<'_>, index: usize) -> rusqlite::Result<Rights> {
+    Ok(Rights::from_bits(row.get(index)?))
+}
+
 /// Annotations as a JSON object.
 pub(super) fn annotations_in(annotations: Option<&Annotations>) -> Result<Option<String>, StoreError> {
     annotations
@@ -101,6 +122,20 @@ pub(super) fn annotations_in(annotations: Option<&Annotations>) -> Result<Option
 
 /// The annotations in column `index`.
 pub(super) fn annotations(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Annotations>> {
+    let text = row.get_ref(index)?.as_str_or_null().map_err(|error| damaged(index, Type::Text, error))?;
+    text.map(serde_json::from_str).transpose().map_err(|error| damaged(index, Type::Text, error))
+}
+
+/// Patterns as a JSON array.
+pub(super) fn patterns_in(patterns: Option<&[Pattern]>) -> Result<Option<String>, StoreError> {
+    patterns
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(|error| StoreError::Damaged(format!("patterns: {error}")))
+}
+
+/// The patterns in column `index`.
+pub(super) fn patterns(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Vec<Pattern>>> {
     let text = row.get_ref(index)?.as_str_or_null().map_err(|error| damaged(index, Type::Text, error))?;
     text.map(serde_json::from_str).transpose().map_err(|error| damaged(index, Type::Text, error))
 }

@@ -1,4 +1,5 @@
-//! Metadata: the truth about repositories, tags, links between manifests and blobs, and uploads.
+//! Metadata: the truth about repositories, tags, links between manifests and blobs, uploads,
+//! accounts and grants.
 //!
 //! A struct, no trait: one method is one operation is one transaction. What a method returns was
 //! decided inside the transaction that it names.
@@ -7,6 +8,7 @@
 //! [`StoreError::is_full`] holds where the disk has no room, with [`StoreError::Closed`] after
 //! [`Metadata::close`], and with [`StoreError::Database`] where the database refuses.
 
+mod accounts;
 mod blobs;
 mod columns;
 #[cfg(test)]
@@ -33,6 +35,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use accounts::*;
 pub use import::Import;
 pub use types::*;
 

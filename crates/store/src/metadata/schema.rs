@@ -19,8 +19,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "repositories, manifests, tags, uploads, search", sql: FIRST }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "repositories, manifests, tags, uploads, search", sql: FIRST },
+    Migration { version: 2, name: "accounts, organisations, grants, tokens, audit", sql: ACCOUNTS },
+];
 
 /// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
 const APPLICATION_ID: i32 = 0x5768_7266;
@@ -158,6 +160,114 @@ CREATE TABLE search_postings (
 ) WITHOUT ROWID;
 ";
 
+/// Numbers of accounts, teams, grants and tokens are never used again (AUTOINCREMENT): what was
+/// remembered of one that is gone must never be taken for another.
+const ACCOUNTS: &str = "
+-- Users, organisations and robots: one name space. disabled is what an administrator said; gone
+-- says of a user of the htpasswd file that the file has it no more.
+CREATE TABLE accounts (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    name          TEXT NOT NULL UNIQUE,
+    kind          TEXT NOT NULL,
+    owner         INTEGER REFERENCES accounts (id) ON DELETE CASCADE,
+    password      TEXT,
+    source        TEXT NOT NULL,
+    administrator INTEGER NOT NULL DEFAULT 0,
+    disabled      INTEGER NOT NULL DEFAULT 0,
+    gone          INTEGER NOT NULL DEFAULT 0,
+    description   TEXT NOT NULL DEFAULT '',
+    created_at    INTEGER NOT NULL,
+    last_seen_at  INTEGER
+);
+CREATE INDEX accounts_by_kind ON accounts (kind, name);
+CREATE INDEX accounts_by_owner ON accounts (owner, name) WHERE owner IS NOT NULL;
+CREATE INDEX accounts_administrators ON accounts (id) WHERE administrator = 1;
+
+-- Who has which role in an organisation.
+CREATE TABLE members (
+    organisation INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    account      INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    role         TEXT NOT NULL,
+    PRIMARY KEY (organisation, account)
+) WITHOUT ROWID;
+CREATE INDEX members_by_account ON members (account, organisation);
+
+CREATE TABLE teams (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    organisation INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    name         TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    UNIQUE (organisation, name)
+);
+
+CREATE TABLE team_members (
+    team    INTEGER NOT NULL REFERENCES teams (id) ON DELETE CASCADE,
+    account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    PRIMARY KEY (team, account)
+) WITHOUT ROWID;
+CREATE INDEX team_members_by_account ON team_members (account, team);
+
+-- Who may do what on which repositories. subject_kind: 0 everyone, 1 all accounts (subject is 0
+-- for both), 2 an account, 3 a team. prefix is what lookups find a pattern by: the name itself if
+-- it is exact, else its leading components without a wildcard, with their slash. rights: 1 pull,
+-- 2 push, 4 delete, 8 administer.
+CREATE TABLE grants (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    subject_kind INTEGER NOT NULL,
+    subject      INTEGER NOT NULL,
+    pattern      TEXT NOT NULL,
+    prefix       TEXT NOT NULL,
+    rights       INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    UNIQUE (subject_kind, subject, pattern)
+);
+CREATE INDEX grants_of_subject ON grants (subject_kind, subject, prefix, pattern, rights);
+CREATE INDEX grants_by_prefix ON grants (prefix);
+
+-- Secrets with which somebody signs in, by their SHA-256: personal tokens, robots' secrets,
+-- refresh tokens. rights and patterns (JSON) restrict what the account may do; NULL does not.
+CREATE TABLE tokens (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    account      INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    kind         TEXT NOT NULL,
+    label        TEXT NOT NULL,
+    hash         BLOB NOT NULL UNIQUE,
+    rights       INTEGER,
+    patterns     TEXT,
+    expires_at   INTEGER,
+    last_used_at INTEGER,
+    created_at   INTEGER NOT NULL
+);
+CREATE INDEX tokens_by_account ON tokens (account, id);
+CREATE INDEX tokens_by_expiry ON tokens (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What the registry signs its bearer tokens with.
+CREATE TABLE signing_keys (
+    id         TEXT PRIMARY KEY,
+    secret     BLOB NOT NULL,
+    created_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What was done and refused. account is a name, not a reference: it outlives the account.
+CREATE TABLE audit (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         INTEGER NOT NULL,
+    account    TEXT,
+    address    TEXT,
+    action     TEXT NOT NULL,
+    object     TEXT,
+    verdict    TEXT NOT NULL,
+    status     INTEGER,
+    request_id TEXT,
+    detail     TEXT
+);
+CREATE INDEX audit_by_time ON audit (at);
+CREATE INDEX audit_by_account ON audit (account, id);
+
+-- Whose upload it is; NULL where it began without an account. '' where its account is gone.
+ALTER TABLE uploads ADD COLUMN account TEXT;
+";
+
 /// Brings the database at `path`, which `connection` has opened, to the newest version.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let id: i32 = connection
@@ -257,7 +367,7 @@ mod tests {
             .unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 1)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 2)"),
             "{message}"
         );
     }

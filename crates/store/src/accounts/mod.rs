@@ -1,0 +1,25 @@
+//! Accounts and what they may do, as values. No database here: who has which right is kept, and
+//! decided, in [`crate::metadata`].
+//!
+//! - [`AccountName`], [`TeamName`], [`Subject`]: who.
+//! - [`Right`], [`Rights`], [`Role`]: what.
+//! - [`Pattern`]: on which repositories.
+//! - [`Visible`]: which repositories somebody may know of.
+
+mod name;
+mod pattern;
+mod rights;
+mod subject;
+#[expect(dead_code, reason = "lists leap with it, in the next commit")]
+mod visible;
+mod words;
+
+pub use name::{AccountName, AccountNameError, TeamName, TeamNameError};
+pub use pattern::{Pattern, PatternError};
+pub use rights::{Right, Rights, RightsError, Role};
+pub use subject::{Subject, SubjectError};
+pub use visible::Visible;
+pub use words::UnknownWord;
+
+pub(crate) use pattern::lookup_keys;
+pub(crate) use words::{spelled, words};

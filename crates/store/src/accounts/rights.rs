@@ -1,0 +1,222 @@
+//! Rights on repositories, and the roles in an organisation that stand for some of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{UnknownWord, words};
+
+words! {
+    /// One thing that somebody may do with a repository.
+    pub enum Right: "right" {
+        /// Read it, and know of it.
+        Pull = "pull",
+        /// Put blobs, manifests and tags into it.
+        Push = "push",
+        /// Take them out of it, and remove it.
+        Delete = "delete",
+        /// Say who may do what with it.
+        Administer = "administer",
+    }
+}
+
+words! {
+    /// What a member of an organisation may do with its repositories, `organisation/**`.
+    pub enum Role: "role" {
+        /// Pull.
+        Reader = "reader",
+        /// Pull and push.
+        Writer = "writer",
+        /// Pull, push and delete.
+        Maintainer = "maintainer",
+        /// Everything; also members, teams, robots and grants.
+        Owner = "owner",
+    }
+}
+
+impl Role {
+    /// The rights that it stands for.
+    #[must_use]
+    pub fn rights(self) -> Rights {
+        match self {
+            Self::Reader => Rights::of([Right::Pull]),
+            Self::Writer => Rights::of([Right::Push]),
+            Self::Maintainer => Rights::of([Right::Push, Right::Delete]),
+            Self::Owner => Rights::ALL,
+        }
+    }
+}
+
+/// A set of rights. Pushing and deleting include pulling, administering includes everything: so it
+/// is in every set, and in every union and intersection of sets.
+///
+/// In JSON it is a list of words, and in text the words are joined by commas.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Rights(u8);
+
+/// Why a text is no set of rights.
+pub type RightsError = UnknownWord;
+
+impl Rights {
+    /// Not even to know of it.
+    pub const NONE: Self = Self(0);
+    /// All of them.
+    pub const ALL: Self = Self(0b1111);
+
+    /// These, and what they include.
+    #[must_use]
+    pub fn of(rights: impl IntoIterator<Item = Right>) -> Self {
+        rights.into_iter().fold(Self::NONE, |set, right| {
+            set.union(match right {
+                Right::Pull => Self(0b0001),
+                Right::Push => Self(0b0011),
+                Right::Delete => Self(0b0101),
+                Right::Administer => Self::ALL,
+            })
+        })
+    }
+
+    /// Whether this right is among them.
+    #[must_use]
+    pub fn allow(self, right: Right) -> bool {
+        self.0 & Self::bit(right) != 0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether all of `others` are among them.
+    #[must_use]
+    pub fn include(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    /// Those in either.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those in both.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// They one by one, with those that are included in others.
+    pub fn iter(self) -> impl Iterator<Item = Right> {
+        Right::ALL.iter().copied().filter(move |right| self.allow(*right))
+    }
+
+    fn bit(right: Right) -> u8 {
+        1 << right as u8
+    }
+
+    /// As the database keeps them: 1 pull, 2 push, 4 delete, 8 administer.
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// From [`Rights::bits`].
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        Self::of(Right::ALL.iter().copied().filter(|right| bits & Self::bit(*right) != 0))
+    }
+}
+
+impl FromIterator<Right> for Rights {
+    fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Self {
+        Self::of(rights)
+    }
+}
+
+impl From<Right> for Rights {
+    fn from(right: Right) -> Self {
+        Self::of([right])
+    }
+}
+
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self.iter().map(Right::as_str).collect();
+        f.pad(&words.join(","))
+    }
+}
+
+impl fmt::Debug for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rights({self})")
+    }
+}
+
+impl FromStr for Rights {
+    type Err = RightsError;
+
+    /// Words joined by commas. An empty text is no right.
+    fn from_str(s: &str) -> Result<Self, RightsError> {
+        s.split(',').map(str::trim).filter(|word| !word.is_empty()).map(Right::from_str).collect()
+    }
+}
+
+impl Serialize for Rights {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Rights {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::<Right>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_include_what_cannot_be_without() {
+        let rights = |text: &str| text.parse::<Rights>().unwrap();
+        assert_eq!(rights("push").to_string(), "pull,push");
+        assert_eq!(rights("delete").to_string(), "pull,delete");
+        assert_eq!(rights("administer"), Rights::ALL);
+        assert_eq!(rights("delete, push").to_string(), "pull,push,delete");
+        assert_eq!(rights(""), Rights::NONE);
+        assert!(!rights("push").allow(Right::Delete));
+        assert_eq!(rights("push").intersection(rights("delete")), rights("pull"));
+        assert_eq!(
+            "pull,own".parse::<Rights>().unwrap_err().to_string(),
+            "\"own\" is no right; it is one of: pull, push, delete, administer"
+        );
+    }
+
+    #[test]
+    fn every_set_is_whole_however_it_came_to_be() {
+        for bits in 0..16 {
+            let set = Rights::from_bits(bits);
+            assert_eq!(Rights::from_bits(set.bits()), set);
+            assert_eq!(set.iter().collect::<Rights>(), set);
+            assert_eq!(set.to_string().parse::<Rights>().unwrap(), set);
+            assert_eq!(set.is_empty(), !set.allow(Right::Pull), "whoever may do anything may pull");
+            let json = serde_json::to_string(&set).unwrap();
+            assert_eq!(serde_json::from_str::<Rights>(&json).unwrap(), set);
+            for other in (0..16).map(Rights::from_bits) {
+                for mixed in [set.union(other), set.intersection(other)] {
+                    assert_eq!(mixed.iter().collect::<Rights>(), mixed);
+                }
+                assert!(set.union(other).include(set) && set.include(set.intersection(other)));
+            }
+        }
+    }
+
+    #[test]
+    fn roles_grow() {
+        for pair in Role::ALL.windows(2) {
+            assert!(pair[1].rights().include(pair[0].rights()) && pair[0] < pair[1]);
+        }
+        assert_eq!(Role::Maintainer.rights().to_string(), "pull,push,delete");
+    }
+}

@@ -1,0 +1,271 @@
+//! Which repositories somebody may know of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use oci::RepositoryName;
+
+use super::pattern::{Pattern, lookup_keys};
+
+/// Which repositories somebody may know of: those that lists, searches and mounts look at. What is
+/// not among them is as if it did not exist.
+///
+/// Cloning it is cheap.
+#[derive(Clone, Debug)]
+pub enum Visible {
+    /// Every repository.
+    Everything,
+    /// Some.
+    Only(Arc<Selection>),
+}
+
+/// Some repositories; made by [`Visible::only`] and what combines its results.
+#[derive(Debug)]
+pub struct Selection(Node);
+
+#[derive(Debug)]
+enum Node {
+    /// Those that match a pattern of the set.
+    Matching(PatternSet),
+    /// Those in any of these.
+    Any(Vec<Arc<Selection>>),
+    /// Those in all of these.
+    All(Vec<Arc<Selection>>),
+}
+
+impl Visible {
+    /// The repositories that match any of the patterns; with none, no repository.
+    #[must_use]
+    pub fn only(patterns: impl IntoIterator<Item = Pattern>) -> Self {
+        let set = PatternSet::from_iter(patterns);
+        if set.has_everything { Self::Everything } else { Self::some(Node::Matching(set)) }
+    }
+
+    /// No repository.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::only([])
+    }
+
+    /// Those that are in this or in `other`, which are shared rather than copied.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Only(one), Self::Only(two)) => Self::some(Node::Any(vec![one.clone(), two.clone()])),
+            _ => Self::Everything,
+        }
+    }
+
+    /// Those that are in this and in `other`, which are shared rather than copied.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Everything, one) | (one, Self::Everything) => one.clone(),
+            (Self::Only(one), Self::Only(two)) => Self::some(Node::All(vec![one.clone(), two.clone()])),
+        }
+    }
+
+    /// Those of this that match any of the patterns: a token narrows what its account sees.
+    #[must_use]
+    pub fn restricted_to(&self, patterns: &[Pattern]) -> Self {
+        self.and(&Self::only(patterns.iter().cloned()))
+    }
+
+    /// Whether this repository is among them.
+    #[must_use]
+    pub fn allows(&self, repository: &RepositoryName) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Only(some) => some.allows(repository),
+        }
+    }
+
+    fn some(node: Node) -> Self {
+        Self::Only(Arc::new(Selection(node)))
+    }
+}
+
+impl Selection {
+    fn allows(&self, repository: &RepositoryName) -> bool {
+        match &self.0 {
+            Node::Matching(set) => set.allows(repository),
+            Node::Any(parts) => parts.iter().any(|part| part.allows(repository)),
+            Node::All(parts) => parts.iter().all(|part| part.allows(repository)),
+        }
+    }
+
+    /// The first text from `from` on, in the order of bytes, that could be the name of one of
+    /// them: no name between `from` and it is. `None` if there is none.
+    pub(crate) fn next(&self, from: &str) -> Option<String> {
+        match &self.0 {
+            Node::Matching(set) => set.next(from).map(str::to_owned),
+            Node::Any(parts) => parts.iter().filter_map(|part| part.next(from)).min(),
+            Node::All(parts) => {
+                // Each part moves the others on until all agree.
+                let mut at = from.to_owned();
+                loop {
+                    let mut furthest = at.clone();
+                    for part in parts {
+                        furthest = part.next(&furthest)?;
+                    }
+                    if furthest == at {
+                        return Some(at);
+                    }
+                    at = furthest;
+                }
+            }
+        }
+    }
+}
+
+/// The first text that can be a name and comes after `text`: no name has a character as low as the
+/// one that is added.
+pub(crate) fn first_after(text: &str) -> String {
+    format!("{text}\u{1}")
+}
+
+/// A set of patterns, arranged for asking.
+#[derive(Debug, Default)]
+struct PatternSet {
+    has_everything: bool,
+    /// The exact ones, sorted.
+    names: Vec<Pattern>,
+    /// The others, by [`Pattern::prefix`].
+    globs: HashMap<String, Vec<Pattern>>,
+    /// What the others begin with before their first wildcard: sorted, and none begins with another.
+    reaches: Vec<String>,
+}
+
+impl FromIterator<Pattern> for PatternSet {
+    fn from_iter<I: IntoIterator<Item = Pattern>>(patterns: I) -> Self {
+        let mut set = Self::default();
+        for pattern in patterns {
+            if pattern.is_exact() {
+                set.names.push(pattern);
+                continue;
+            }
+            set.has_everything |= pattern.is_everything();
+            set.reaches.push(pattern.literal_text().to_owned());
+            let others = set.globs.entry(pattern.prefix().to_owned()).or_default();
+            // One that has all of a prefix makes the others of it superfluous.
+            if others.first().is_some_and(is_whole) {
+                continue;
+            }
+            if is_whole(&pattern) {
+                others.clear();
+            }
+            others.push(pattern);
+        }
+        set.names.sort_unstable();
+        set.names.dedup();
+        set.reaches.sort_unstable();
+        set.reaches.dedup_by(|next, kept| next.starts_with(kept.as_str()));
+        for others in set.globs.values_mut() {
+            others.sort_unstable();
+            others.dedup();
+        }
+        set
+    }
+}
+
+/// Whether it is its [`Pattern::prefix`] and `**`.
+fn is_whole(pattern: &Pattern) -> bool {
+    pattern.is_whole_prefix() && pattern.prefix() == pattern.literal_text()
+}
+
+impl PatternSet {
+    fn allows(&self, repository: &RepositoryName) -> bool {
+        let name = repository.as_str();
+        self.names.binary_search_by(|exact| exact.as_str().cmp(name)).is_ok()
+            || !self.globs.is_empty()
+                && lookup_keys(repository).any(|prefix| {
+                    let matching = |globs: &Vec<Pattern>| globs.iter().any(|glob| glob.matches_text(name));
+                    self.globs.get(prefix).is_some_and(matching)
+                })
+    }
+
+    fn next<'a>(&'a self, from: &'a str) -> Option<&'a str> {
+        let beyond = self.reaches.partition_point(|reach| reach.as_str() <= from);
+        if beyond > 0 && from.starts_with(&self.reaches[beyond - 1]) {
+            return Some(from);
+        }
+        let reach = self.reaches.get(beyond).map(String::as_str);
+        let name = self.names.get(self.names.partition_point(|name| name.as_str() < from));
+        match (reach, name.map(Pattern::as_str)) {
+            (Some(reach), Some(name)) => Some(reach.min(name)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::pattern::tests::{NAMES, PATTERNS};
+    use super::*;
+
+    fn only(patterns: &[&str]) -> Visible {
+        Visible::only(patterns.iter().map(|pattern| pattern.parse().unwrap()))
+    }
+
+    fn next(visible: &Visible, from: &str) -> Option<String> {
+        let Visible::Only(some) = visible else { panic!("it is everything") };
+        some.next(from)
+    }
+
+    #[test]
+    fn what_is_visible_is_found_by_leaps() {
+        let visible = only(&["b/*", "b/x/**", "a", "d/exact", "c-*/x"]);
+        for (from, to) in [
+            ("", Some("a")),
+            ("a", Some("a")),
+            ("a\u{1}", Some("b/")),
+            ("b/q/r", Some("b/q/r")),
+            ("b0", Some("c-")),
+            ("c-zz", Some("c-zz")),
+            ("c/", Some("d/exact")),
+            ("d/exact\u{1}", None),
+        ] {
+            assert_eq!(next(&visible, from).as_deref(), to, "{from:?}");
+        }
+        assert!(matches!(only(&["a", "**"]), Visible::Everything));
+        assert_eq!(next(&Visible::nothing(), ""), None);
+        assert_eq!(next(&visible.and(&only(&["d/*"])), "").as_deref(), Some("d/exact"));
+        assert_eq!(next(&visible.or(&only(&["0"])), "").as_deref(), Some("0"));
+    }
+
+    proptest! {
+        #[test]
+        fn it_allows_what_a_pattern_matches_and_leaps_over_nothing_else(
+            one in prop::collection::vec(PATTERNS, 0..6),
+            two in prop::collection::vec(PATTERNS, 0..6),
+            names in prop::collection::vec(NAMES, 0..30),
+            from in "[ab/-]{0,4}",
+        ) {
+            let patterns = |texts: &[String]| -> Vec<Pattern> {
+                texts.iter().filter_map(|text| text.parse().ok()).collect()
+            };
+            let (one, two) = (patterns(&one), patterns(&two));
+            let names: Vec<RepositoryName> = names.iter().map(|name| name.parse().unwrap()).collect();
+            let (seen_one, seen_two) = (Visible::only(one.clone()), Visible::only(two.clone()));
+            for name in &names {
+                let of = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+                prop_assert_eq!(seen_one.allows(name), of(&one));
+                prop_assert_eq!(seen_one.or(&seen_two).allows(name), of(&one) || of(&two));
+                prop_assert_eq!(seen_one.and(&seen_two).allows(name), of(&one) && of(&two));
+                prop_assert_eq!(seen_one.restricted_to(&two).allows(name), of(&one) && of(&two));
+            }
+            for visible in [seen_one.clone(), seen_one.or(&seen_two), seen_one.and(&seen_two)] {
+                let Visible::Only(some) = &visible else { continue };
+                let leap = some.next(&from);
+                for name in names.iter().filter(|name| name.as_str() >= from.as_str()) {
+                    if visible.allows(name) {
+                        prop_assert!(leap.as_deref().is_some_and(|to| to <= name.as_str()));
+                    }
+                }
+                prop_assert!(leap.is_none_or(|to| to >= from));
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The decision: what an account may do with a repository, and which repositories it may know of.
+//!
+//! It takes a few lookups by index, whose number depends on the depth of the name and on the teams
+//! of the account, and not on how many accounts and grants there are. Patterns with wildcards are
+//! compared here; only those of this account's own subjects whose leading components fit are.
+
+use oci::RepositoryName;
+use rusqlite::params;
+
+use super::super::Metadata;
+use super::super::columns;
+use super::super::sql::Sql;
+use super::AccountKind;
+use super::grants::SubjectKey;
+use crate::StoreError;
+use crate::accounts::{AccountName, Pattern, Rights, Role, lookup_keys};
+
+/// How many keys of a name are looked up by one statement. Most names have no more.
+const KEYS: usize = 4;
+
+impl Metadata {
+    /// What an account, or with `None` somebody without one, may do with a repository, whether it
+    /// is there or not: everything for administrators and for the owner of the namespace, what the
+    /// role in the owning organisation allows, and what was granted to the account, to its teams,
+    /// to all accounts and to everyone. A disabled or unknown account may do nothing.
+    pub async fn rights_of(
+        &self,
+        account: Option<i64>,
+        repository: &RepositoryName,
+    ) -> Result<Rights, StoreError> {
+        let repository = repository.clone();
+        self.read(move |sql| match account {
+            None => granted(sql, None, &repository),
+            Some(id) => match Holder::find(sql, id)? {
+                Some(holder) => holder.rights(sql, &repository),
+                None => Ok(Rights::NONE),
+            },
+        })
+        .await
+    }
+
+    /// The patterns of all repositories that an account, or with `None` somebody without one, may
+    /// pull, by the same rules. Some may be in others.
+    pub async fn scopes_of(&self, account: Option<i64>) -> Result<Vec<Pattern>, StoreError> {
+        self.read(move |sql| {
+            let mut scopes = Vec::new();
+            let mut add = |subject| patterns_of(sql, subject, &mut scopes);
+            let Some(id) = account else {
+                add(SubjectKey::EVERYONE)?;
+                return Ok(scopes);
+            };
+            let Some(holder) = Holder::find(sql, id)? else { return Ok(scopes) };
+            if holder.administrator {
+                return Ok(vec![Pattern::everything()]);
+            }
+            add(SubjectKey::EVERYONE)?;
+            add(SubjectKey::ACCOUNTS)?;
+            add(SubjectKey::account(id))?;
+            for team in sql.all(
+                "SELECT team FROM team_members WHERE account = ?1 ORDER BY team",
+                params![id],
+                |row| row.get(0),
+            )? {
+                add(SubjectKey::team(team))?;
+            }
+            if holder.kind == AccountKind::User {
+                scopes.extend(holder.name.namespace());
+            }
+            let organisations: Vec<AccountName> = sql.all(
+                "SELECT o.name FROM members m JOIN accounts o ON o.id = m.organisation WHERE m.account = ?1",
+                params![id],
+                |row| columns::text(row, 0),
+            )?;
+            scopes.extend(organisations.iter().filter_map(AccountName::namespace));
+            Ok(scopes)
+        })
+        .await
+    }
+}
+
+/// An account that may have rights.
+struct Holder {
+    id: i64,
+    name: AccountName,
+    kind: AccountKind,
+    administrator: bool,
+}
+
+impl Holder {
+    /// `None` if it is not there, or disabled, or its owner is.
+    fn find(sql: Sql<'_>, id: i64) -> Result<Option<Self>, StoreError> {
+        sql.first(
+            "SELECT a.name, a.kind, a.administrator FROM accounts a LEFT JOIN accounts o ON o.id = a.owner
+             WHERE a.id = ?1 AND a.disabled = 0 AND a.gone = 0
+               AND COALESCE(o.disabled, 0) = 0 AND COALESCE(o.gone, 0) = 0",
+            params![id],
+            |row| {
+                Ok(Self {
+                    id,
+                    name: columns::text(row, 0)?,
+                    kind: columns::text(row, 1)?,
+                    administrator: row.get(2)?,
+                })
+            },
+        )
+    }
+
+    fn rights(&self, sql: Sql<'_>, repository: &RepositoryName) -> Result<Rights, StoreError> {
+        let is_owner = self.kind == AccountKind::User && self.name.owns(repository);
+        if self.administrator || is_owner {
+            return Ok(Rights::ALL);
+        }
+        let role = role_in_owner(sql, self.id, repository)?.map_or(Rights::NONE, Role::rights);
+        if role == Rights::ALL {
+            return Ok(role);
+        }
+        Ok(role.union(granted(sql, Some(self.id), repository)?))
+    }
+}
+
+/// The role of an account in the organisation that owns the repository.
+fn role_in_owner(
+    sql: Sql<'_>,
+    account: i64,
+    repository: &RepositoryName,
+) -> Result<Option<Role>, StoreError> {
+    let Some((owner, _)) = repository.as_str().split_once('/') else { return Ok(None) };
+    sql.first(
+        "SELECT m.role FROM accounts o JOIN members m ON m.organisation = o.id AND m.account = ?2
+         WHERE o.name = ?1",
+        params![owner, account],
+        |row| columns::text(row, 0),
+    )
+}
+
+/// What was granted on a repository to everyone, and with an account to all accounts, to it, and
+/// to its teams.
+fn granted(sql: Sql<'_>, account: Option<i64>, repository: &RepositoryName) -> Result<Rights, StoreError> {
+    let mut rights = Rights::NONE;
+    let keys: Vec<&str> = lookup_keys(repository).collect();
+    for keys in keys.chunks(KEYS) {
+        // What is missing to a full set is filled up with the last one again.
+        let key = |at: usize| keys[at.min(keys.len() - 1)];
+        let [a, b, c, d] = [key(0), key(1), key(2), key(3)];
+        let mut look = |row: &rusqlite::Row<'_>| {
+            let pattern: Pattern = columns::text(row, 0)?;
+            if pattern.matches(repository) {
+                rights = rights.union(columns::rights(row, 1)?);
+            }
+            Ok(())
+        };
+        match account {
+            Some(account) => sql.each(OF_ACCOUNT, params![a, b, c, d, account], &mut look)?,
+            None => sql.each(OF_EVERYONE, params![a, b, c, d], &mut look)?,
+        }
+    }
+    Ok(rights)
+}
+
+const OF_EVERYONE: &str = "SELECT pattern, rights FROM grants
+     WHERE subject_kind = 0 AND subject = 0 AND prefix IN (?1, ?2, ?3, ?4)";
+
+const OF_ACCOUNT: &str = "SELECT pattern, rights FROM grants
+     WHERE subject_kind = 0 AND subject = 0 AND prefix IN (?1, ?2, ?3, ?4)
+     UNION ALL
+     SELECT pattern, rights FROM grants
+     WHERE subject_kind = 1 AND subject = 0 AND prefix IN (?1, ?2, ?3, ?4)
+     UNION ALL
+     SELECT pattern, rights FROM grants
+     WHERE subject_kind = 2 AND subject = ?5 AND prefix IN (?1, ?2, ?3, ?4)
+     UNION ALL
+     SELECT g.pattern, g.rights FROM team_members t
+     JOIN grants g ON g.subject_kind = 3 AND g.subject = t.team AND g.prefix IN (?1, ?2, ?3, ?4)
+     WHERE t.account = ?5";
+
+fn patterns_of(sql: Sql<'_>, subject: SubjectKey, patterns: &mut Vec<Pattern>) -> Result<(), StoreError> {
+    sql.each(
+        "SELECT pattern FROM grants WHERE subject_kind = ?1 AND subject = ?2",
+        params![subject.kind, subject.id],
+        |row| {
+            patterns.push(columns::text(row, 0)?);
+            Ok(())
+        },
+    )
+}

@@ -1,0 +1,225 @@
+//! Grants: who was given what on which repositories.
+
+use oci::RepositoryName;
+use rusqlite::{Row, params};
+
+use super::super::Metadata;
+use super::super::columns;
+use super::super::sql::Sql;
+use super::super::writer::Durability;
+use super::{AccountKind, GrantFilter, GrantRecord, SetGrant, users};
+use crate::StoreError;
+use crate::accounts::{AccountName, Pattern, Rights, Subject, TeamName, lookup_keys};
+
+/// How a subject is kept: its kind and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SubjectKey {
+    pub(super) kind: i64,
+    pub(super) id: i64,
+}
+
+impl SubjectKey {
+    pub(super) const EVERYONE: Self = Self { kind: 0, id: 0 };
+    pub(super) const ACCOUNTS: Self = Self { kind: 1, id: 0 };
+
+    pub(super) const fn account(id: i64) -> Self {
+        Self { kind: 2, id }
+    }
+
+    pub(super) const fn team(id: i64) -> Self {
+        Self { kind: 3, id }
+    }
+}
+
+impl Metadata {
+    /// Gives a subject these rights on these repositories, in place of those that the same grant
+    /// gave before.
+    pub async fn set_grant(
+        &self,
+        subject: &Subject,
+        pattern: &Pattern,
+        rights: Rights,
+    ) -> Result<SetGrant, StoreError> {
+        let (subject, pattern) = (subject.clone(), pattern.clone());
+        self.write(Durability::Disk, move |sql| {
+            if rights.is_empty() {
+                return Ok(SetGrant::NoRights);
+            }
+            let Some(key) = key_of(sql, &subject)? else { return Ok(SetGrant::SubjectUnknown) };
+            sql.run(
+                "INSERT INTO grants (subject_kind, subject, pattern, prefix, rights, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (subject_kind, subject, pattern)
+                 DO UPDATE SET rights = excluded.rights, created_at = excluded.created_at",
+                params![key.kind, key.id, pattern.as_str(), pattern.prefix(), rights.bits(), columns::now()],
+            )?;
+            Ok(SetGrant::Set)
+        })
+        .await
+    }
+
+    /// Takes back a grant. `false` if there is none of this subject with this pattern.
+    pub async fn remove_grant(&self, subject: &Subject, pattern: &Pattern) -> Result<bool, StoreError> {
+        let (subject, pattern) = (subject.clone(), pattern.clone());
+        self.write(Durability::Disk, move |sql| {
+            let Some(key) = key_of(sql, &subject)? else { return Ok(false) };
+            let removed = sql.run(
+                "DELETE FROM grants WHERE subject_kind = ?1 AND subject = ?2 AND pattern = ?3",
+                params![key.kind, key.id, pattern.as_str()],
+            )?;
+            Ok(removed > 0)
+        })
+        .await
+    }
+
+    /// Grants in the order of their numbers, from the one after `after`.
+    pub async fn grants(
+        &self,
+        filter: GrantFilter,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<GrantRecord>, StoreError> {
+        let after = after.unwrap_or(0);
+        let page = columns::limit_in(limit);
+        self.read(move |sql| match filter {
+            GrantFilter::All => sql.all(
+                concat!(grant_columns!(), " WHERE g.id > ?1 ORDER BY g.id LIMIT ?2"),
+                params![after, page],
+                record,
+            ),
+            GrantFilter::Of(subject) => {
+                let Some(key) = key_of(sql, &subject)? else { return Ok(Vec::new()) };
+                sql.all(
+                    concat!(
+                        grant_columns!(),
+                        " WHERE g.subject_kind = ?1 AND g.subject = ?2 AND g.id > ?3 ORDER BY g.id LIMIT ?4"
+                    ),
+                    params![key.kind, key.id, after, page],
+                    record,
+                )
+            }
+            GrantFilter::On(repository) => on(sql, &repository, after, limit),
+            GrantFilter::Below(account) => {
+                let Some(namespace) = account.namespace() else { return Ok(Vec::new()) };
+                let begin = namespace.prefix();
+                sql.all(
+                    concat!(
+                        grant_columns!(),
+                        " WHERE g.prefix >= ?1 AND g.prefix < ?2 AND g.id > ?3 ORDER BY g.id LIMIT ?4"
+                    ),
+                    params![begin, format!("{account}0"), after, page],
+                    record,
+                )
+            }
+        })
+        .await
+    }
+}
+
+/// What [`record`] reads of a grant `g`, with the names of its subject.
+macro_rules! grant_columns {
+    () => {
+        "SELECT g.id, g.subject_kind, a.name, o.name, t.name, g.pattern, g.rights, g.created_at
+         FROM grants g
+         LEFT JOIN accounts a ON g.subject_kind = 2 AND a.id = g.subject
+         LEFT JOIN teams t ON g.subject_kind = 3 AND t.id = g.subject
+         LEFT JOIN accounts o ON o.id = t.organisation"
+    };
+}
+use grant_columns;
+
+fn record(row: &Row<'_>) -> rusqlite::Result<GrantRecord> {
+    let subject = match row.get(1)? {
+        0 => Subject::Everyone,
+        1 => Subject::Accounts,
+        2 => Subject::Account(columns::text(row, 2)?),
+        3 => Subject::Team(columns::text(row, 3)?, columns::text(row, 4)?),
+        other => return Err(rusqlite::Error::IntegralValueOutOfRange(1, other)),
+    };
+    Ok(GrantRecord {
+        id: row.get(0)?,
+        subject,
+        pattern: columns::text(row, 5)?,
+        rights: columns::rights(row, 6)?,
+        created_at: columns::time(row, 7)?,
+    })
+}
+
+/// Grants on one repository: those under each of its keys, merged.
+fn on(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<GrantRecord>, StoreError> {
+    let mut found = Vec::new();
+    for key in lookup_keys(repository) {
+        let mut at = after;
+        let mut wanted = limit;
+        while wanted > 0 {
+            let batch = sql.all(
+                concat!(grant_columns!(), " WHERE g.prefix = ?1 AND g.id > ?2 ORDER BY g.id LIMIT ?3"),
+                params![key, at, columns::limit_in(limit)],
+                record,
+            )?;
+            let is_last = batch.len() < limit;
+            at = batch.last().map_or(at, |grant| grant.id);
+            let matching = batch.into_iter().filter(|grant| grant.pattern.matches(repository)).take(wanted);
+            let before = found.len();
+            found.extend(matching);
+            wanted -= found.len() - before;
+            if is_last {
+                break;
+            }
+        }
+    }
+    found.sort_unstable_by_key(|grant| grant.id);
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// How a subject is kept; `None` if it is not there, or is an organisation.
+fn key_of(sql: Sql<'_>, subject: &Subject) -> Result<Option<SubjectKey>, StoreError> {
+    Ok(match subject {
+        Subject::Everyone => Some(SubjectKey::EVERYONE),
+        Subject::Accounts => Some(SubjectKey::ACCOUNTS),
+        Subject::Account(name) => users::find(sql, name)?
+            .filter(|account| account.kind != AccountKind::Organisation)
+            .map(|account| SubjectKey::account(account.id)),
+        Subject::Team(organisation, team) => team_id(sql, organisation, team)?.map(SubjectKey::team),
+    })
+}
+
+/// The number of a team.
+pub(super) fn team_id(
+    sql: Sql<'_>,
+    organisation: &AccountName,
+    team: &TeamName,
+) -> Result<Option<i64>, StoreError> {
+    sql.first(
+        "SELECT t.id FROM accounts o JOIN teams t ON t.organisation = o.id WHERE o.name = ?1 AND t.name = ?2",
+        params![organisation.as_str(), team.as_str()],
+        |row| row.get(0),
+    )
+}
+
+/// Removes the grants to an account that is being removed.
+pub(super) fn forget_account(sql: Sql<'_>, account: i64) -> Result<(), StoreError> {
+    forget(sql, SubjectKey::account(account))
+}
+
+/// Removes the grants to all teams of an organisation that is being removed.
+pub(super) fn forget_teams_of(sql: Sql<'_>, organisation: i64) -> Result<(), StoreError> {
+    let teams: Vec<i64> =
+        sql.all("SELECT id FROM teams WHERE organisation = ?1", params![organisation], |row| row.get(0))?;
+    teams.into_iter().try_for_each(|team| forget(sql, SubjectKey::team(team)))
+}
+
+/// Removes the grants to a subject.
+pub(super) fn forget(sql: Sql<'_>, subject: SubjectKey) -> Result<(), StoreError> {
+    sql.run(
+        "DELETE FROM grants WHERE subject_kind = ?1 AND subject = ?2",
+        params![subject.kind, subject.id],
+    )?;
+    Ok(())
+}

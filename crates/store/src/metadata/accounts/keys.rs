@@ -1,0 +1,55 @@
+//! Keys with which the registry signs what it hands out.
+
+use std::time::SystemTime;
+
+use rusqlite::params;
+
+use super::super::Metadata;
+use super::super::columns;
+use super::super::writer::Durability;
+use super::SigningKey;
+use crate::StoreError;
+
+impl Metadata {
+    /// All keys, the newest first.
+    pub async fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
+        self.read(|sql| {
+            sql.all(
+                "SELECT id, secret, created_at FROM signing_keys ORDER BY created_at DESC, id",
+                (),
+                |row| {
+                    Ok(SigningKey {
+                        id: row.get(0)?,
+                        secret: row.get(1)?,
+                        created_at: columns::time(row, 2)?,
+                    })
+                },
+            )
+        })
+        .await
+    }
+
+    /// Keeps a key. Its moment is that of the keeping.
+    pub async fn add_signing_key(&self, id: String, secret: Vec<u8>) -> Result<(), StoreError> {
+        self.write(Durability::Disk, move |sql| {
+            sql.run(
+                "INSERT INTO signing_keys (id, secret, created_at) VALUES (?1, ?2, ?3)",
+                params![id, secret, columns::now()],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets the keys from before this moment, but never the newest; how many.
+    pub async fn remove_signing_keys(&self, before: SystemTime) -> Result<usize, StoreError> {
+        self.write(Durability::Disk, move |sql| {
+            sql.run(
+                "DELETE FROM signing_keys WHERE created_at < ?1
+                 AND created_at < (SELECT MAX(created_at) FROM signing_keys)",
+                params![columns::time_in(before)],
+            )
+        })
+        .await
+    }
+}

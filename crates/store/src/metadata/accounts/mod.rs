@@ -1,0 +1,14 @@
+//! Accounts: who there is, who belongs to what, who may do what, and what was done.
+//!
+//! What a change returns says whether anything changed: whoever remembers decisions forgets them
+//! then. Refusals that a person can do something about are values of an outcome, not errors; they
+//! were decided inside the transaction that would have made the change.
+
+mod decision;
+mod grants;
+mod keys;
+mod records;
+mod tokens;
+mod users;
+
+pub use records::*;

@@ -1,0 +1,180 @@
+//! Tokens: secrets with which somebody signs in, known by their hashes.
+
+use std::time::SystemTime;
+
+use rusqlite::{Row, params};
+
+use super::super::Metadata;
+use super::super::columns;
+use super::super::sql::Sql;
+use super::super::writer::Durability;
+use super::users::{self, account_columns};
+use super::{AccountRecord, NewToken, TokenKind, TokenRecord};
+use crate::StoreError;
+
+impl Metadata {
+    /// Keeps a token. `None` if its account is not there.
+    pub async fn add_token(&self, token: NewToken) -> Result<Option<TokenRecord>, StoreError> {
+        self.write(Durability::Disk, move |sql| add(sql, &token)).await
+    }
+
+    /// The tokens of an account of one kind, in the order of their making.
+    pub async fn tokens(
+        &self,
+        account: i64,
+        kind: TokenKind,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<TokenRecord>, StoreError> {
+        self.read(move |sql| {
+            sql.all(
+                concat!(
+                    token_columns!(),
+                    " FROM tokens t WHERE t.account = ?1 AND t.kind = ?2 AND t.id > ?3 ORDER BY t.id LIMIT ?4"
+                ),
+                params![account, kind.as_str(), after.unwrap_or(0), columns::limit_in(limit)],
+                record,
+            )
+        })
+        .await
+    }
+
+    /// Ends a token; of this account, or with `None` of any. What it was, or `None` if there is no
+    /// such token.
+    pub async fn revoke_token(
+        &self,
+        account: Option<i64>,
+        id: i64,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.write(Durability::Disk, move |sql| {
+            let token = sql.first(
+                concat!(
+                    token_columns!(),
+                    " FROM tokens t WHERE t.id = ?1 AND (?2 IS NULL OR t.account = ?2)"
+                ),
+                params![id, account],
+                record,
+            )?;
+            if token.is_some() {
+                sql.run("DELETE FROM tokens WHERE id = ?1", params![id])?;
+            }
+            Ok(token)
+        })
+        .await
+    }
+
+    /// A token and whose it is: also one that has ended, or whose account is disabled.
+    pub async fn token(&self, id: i64) -> Result<Option<(TokenRecord, AccountRecord)>, StoreError> {
+        self.read(move |sql| {
+            let token =
+                sql.first(concat!(token_columns!(), " FROM tokens t WHERE t.id = ?1"), params![id], record)?;
+            with_account(sql, token)
+        })
+        .await
+    }
+
+    /// The same by the token's SHA-256.
+    pub async fn token_by_hash(
+        &self,
+        hash: &[u8; 32],
+    ) -> Result<Option<(TokenRecord, AccountRecord)>, StoreError> {
+        let hash = *hash;
+        self.read(move |sql| {
+            let token = sql.first(
+                concat!(token_columns!(), " FROM tokens t WHERE t.hash = ?1"),
+                params![&hash[..]],
+                record,
+            )?;
+            with_account(sql, token)
+        })
+        .await
+    }
+
+    /// Notes when tokens were last used. Those that are gone are passed over.
+    pub async fn touch_tokens(&self, used: Vec<(i64, SystemTime)>) -> Result<(), StoreError> {
+        self.write(Durability::Process, move |sql| {
+            for (id, at) in used {
+                sql.run(
+                    "UPDATE tokens SET last_used_at = ?2
+                     WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at < ?2)",
+                    params![id, columns::time_in(at)],
+                )?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets up to `limit` tokens that ended before this moment; how many.
+    pub async fn forget_ended_tokens(&self, before: SystemTime, limit: usize) -> Result<usize, StoreError> {
+        self.write(Durability::Process, move |sql| {
+            sql.run(
+                "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at < ?1 LIMIT ?2)",
+                params![columns::time_in(before), columns::limit_in(limit)],
+            )
+        })
+        .await
+    }
+}
+
+/// What [`record`] reads of a token `t`.
+macro_rules! token_columns {
+    () => {
+        "SELECT t.id, t.account, t.kind, t.label, t.rights, t.patterns, t.expires_at, t.last_used_at, t.created_at"
+    };
+}
+use token_columns;
+
+fn record(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
+    let rights: Option<u8> = row.get(4)?;
+    Ok(TokenRecord {
+        id: row.get(0)?,
+        account: row.get(1)?,
+        kind: columns::text(row, 2)?,
+        label: row.get(3)?,
+        rights: rights.map(crate::accounts::Rights::from_bits),
+        patterns: columns::patterns(row, 5)?,
+        expires_at: columns::time_or_null(row, 6)?,
+        last_used_at: columns::time_or_null(row, 7)?,
+        created_at: columns::time(row, 8)?,
+    })
+}
+
+fn with_account(
+    sql: Sql<'_>,
+    token: Option<TokenRecord>,
+) -> Result<Option<(TokenRecord, AccountRecord)>, StoreError> {
+    let Some(token) = token else { return Ok(None) };
+    let account =
+        sql.first(concat!(account_columns!(), " WHERE a.id = ?1"), params![token.account], users::record)?;
+    Ok(account.map(|account| (token, account)))
+}
+
+/// Ends the tokens of an account that are of this kind.
+pub(super) fn forget(sql: Sql<'_>, account: i64, kind: TokenKind) -> Result<(), StoreError> {
+    sql.run("DELETE FROM tokens WHERE account = ?1 AND kind = ?2", params![account, kind.as_str()])?;
+    Ok(())
+}
+
+/// Keeps a token. `None` if its account is not there.
+pub(super) fn add(sql: Sql<'_>, token: &NewToken) -> Result<Option<TokenRecord>, StoreError> {
+    if !sql.exists("SELECT 1 FROM accounts WHERE id = ?1", params![token.account])? {
+        return Ok(None);
+    }
+    let id: Option<i64> = sql.first(
+        "INSERT INTO tokens (account, kind, label, hash, rights, patterns, expires_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+        params![
+            token.account,
+            token.kind.as_str(),
+            token.label,
+            &token.hash[..],
+            token.rights.map(crate::accounts::Rights::bits),
+            columns::patterns_in(token.patterns.as_deref())?,
+            token.expires_at.map(columns::time_in),
+            columns::now(),
+        ],
+        |row| row.get(0),
+    )?;
+    sql.first(concat!(token_columns!(), " FROM tokens t WHERE t.id = ?1"), params![id], record)
+}

@@ -1,0 +1,367 @@
+//! Accounts: made, changed, found, removed; and what holds for users alone.
+
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+use oci::RepositoryName;
+use rusqlite::{Row, params};
+
+use super::super::Metadata;
+use super::super::columns;
+use super::super::sql::Sql;
+use super::super::writer::Durability;
+use super::{
+    AccountChange, AccountKind, AccountRecord, AddOutcome, ChangeOutcome, NewUser, PasswordHash,
+    RemoveOutcome, Source, SyncedFile, TokenKind, grants, tokens,
+};
+use crate::StoreError;
+use crate::accounts::{AccountName, Role};
+
+impl Metadata {
+    /// Makes a user.
+    pub async fn add_user(&self, user: NewUser) -> Result<AddOutcome, StoreError> {
+        self.write(Durability::Disk, move |sql| {
+            if user.name.is_robot() {
+                return Ok(AddOutcome::NameUnfit);
+            }
+            if user.only_unused_namespace
+                && user.name.has_namespace()
+                && first_below(sql, &user.name)?.is_some()
+            {
+                return Ok(AddOutcome::NamespaceInUse);
+            }
+            add(
+                sql,
+                &New {
+                    name: &user.name,
+                    kind: AccountKind::User,
+                    owner: None,
+                    password: user.password.as_ref(),
+                    source: user.source,
+                    administrator: user.administrator,
+                    description: &user.description,
+                },
+            )
+        })
+        .await
+    }
+
+    /// Changes an account. With another password, what was got with the old one (refresh tokens)
+    /// ends.
+    pub async fn change_account(
+        &self,
+        name: &AccountName,
+        change: AccountChange,
+    ) -> Result<ChangeOutcome, StoreError> {
+        let name = name.clone();
+        self.write(Durability::Disk, move |sql| {
+            let Some(before) = find(sql, &name)? else { return Ok(ChangeOutcome::NotFound) };
+            let fits = match before.kind {
+                AccountKind::User => true,
+                AccountKind::Robot => change.password.is_none() && change.administrator.is_none(),
+                AccountKind::Organisation => {
+                    change.password.is_none() && change.administrator.is_none() && change.disabled.is_none()
+                }
+            };
+            if !fits {
+                return Ok(ChangeOutcome::NotOfThisKind);
+            }
+            if change.password.is_some() && before.source != Source::Own {
+                return Ok(ChangeOutcome::PasswordElsewhere);
+            }
+            let ends = change.administrator == Some(false) || change.disabled == Some(true);
+            if ends && is_last_administrator(sql, before.id)? {
+                return Ok(ChangeOutcome::LastAdministrator);
+            }
+            if change.password.is_some() {
+                tokens::forget(sql, before.id, TokenKind::Refresh)?;
+            }
+            sql.run(
+                "UPDATE accounts SET password = COALESCE(?2, password), description = COALESCE(?3, description),
+                        administrator = COALESCE(?4, administrator), disabled = COALESCE(?5, disabled)
+                 WHERE id = ?1",
+                params![
+                    before.id,
+                    change.password.map(|hash| hash.0),
+                    change.description,
+                    change.administrator,
+                    change.disabled
+                ],
+            )?;
+            Ok(find(sql, &name)?.map_or(ChangeOutcome::NotFound, ChangeOutcome::Changed))
+        })
+        .await
+    }
+
+    /// Removes an account of any kind, with its robots, tokens, memberships and teams, and the
+    /// grants to them. Its unfinished uploads are nobody's then. With `force` also one that owns
+    /// repositories, which stay, and the last user.
+    pub async fn remove_account(&self, name: &AccountName, force: bool) -> Result<RemoveOutcome, StoreError> {
+        let name = name.clone();
+        self.write(Durability::Disk, move |sql| {
+            let Some(account) = find(sql, &name)? else { return Ok(RemoveOutcome::NotFound) };
+            if let Some(refusal) = why_not_remove(sql, &account, force)? {
+                return Ok(refusal);
+            }
+            remove(sql, &account)?;
+            Ok(RemoveOutcome::Removed)
+        })
+        .await
+    }
+
+    /// An account by its name.
+    pub async fn account(&self, name: &AccountName) -> Result<Option<AccountRecord>, StoreError> {
+        let name = name.clone();
+        self.read(move |sql| find(sql, &name)).await
+    }
+
+    /// An account by its number.
+    pub async fn account_by_id(&self, id: i64) -> Result<Option<AccountRecord>, StoreError> {
+        self.read(move |sql| sql.first(concat!(account_columns!(), " WHERE a.id = ?1"), params![id], record))
+            .await
+    }
+
+    /// Accounts of a kind, in the order of their names, from the one after `after`.
+    pub async fn accounts(
+        &self,
+        kind: AccountKind,
+        after: Option<&AccountName>,
+        limit: usize,
+    ) -> Result<Vec<AccountRecord>, StoreError> {
+        let after = after.map(|name| name.as_str().to_owned()).unwrap_or_default();
+        self.read(move |sql| {
+            sql.all(
+                concat!(account_columns!(), " WHERE a.kind = ?1 AND a.name > ?2 ORDER BY a.name LIMIT ?3"),
+                params![kind.as_str(), after, columns::limit_in(limit)],
+                record,
+            )
+        })
+        .await
+    }
+
+    /// Whether there is a user, disabled or not: then only accounts and what is public count.
+    pub async fn has_users(&self) -> Result<bool, StoreError> {
+        self.read(|sql| has_users(sql, None)).await
+    }
+
+    /// A repository below `name/`, if there is one: then the name is not free for everybody.
+    pub async fn namespace_in_use(&self, name: &AccountName) -> Result<Option<RepositoryName>, StoreError> {
+        let name = name.clone();
+        self.read(move |sql| if name.has_namespace() { first_below(sql, &name) } else { Ok(None) }).await
+    }
+
+    /// Brings the users in step with an htpasswd file, of which these are all names: makes those
+    /// that are missing, disables those that left the file, enables those that came back.
+    pub async fn sync_file_users(&self, names: Vec<AccountName>) -> Result<SyncedFile, StoreError> {
+        self.write(Durability::Disk, move |sql| {
+            let mut synced = SyncedFile::default();
+            let mut staying = HashSet::new();
+            for name in names {
+                match find(sql, &name)? {
+                    Some(known) if known.kind == AccountKind::User && known.source == Source::File => {
+                        staying.insert(known.id);
+                    }
+                    Some(_) => synced.taken.push(name),
+                    None if name.is_robot() => synced.taken.push(name),
+                    None => {
+                        let new = New {
+                            name: &name,
+                            kind: AccountKind::User,
+                            owner: None,
+                            password: None,
+                            source: Source::File,
+                            administrator: false,
+                            description: "",
+                        };
+                        if let AddOutcome::Added(added) = add(sql, &new)? {
+                            staying.insert(added.id);
+                            synced.changed += 1;
+                        }
+                    }
+                }
+            }
+            let known: Vec<(i64, bool)> = sql.all(
+                "SELECT id, gone FROM accounts WHERE kind = ?1 AND source = ?2",
+                params![AccountKind::User.as_str(), Source::File.as_str()],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            for (id, was_gone) in known {
+                let is_gone = !staying.contains(&id);
+                if is_gone != was_gone {
+                    sql.run("UPDATE accounts SET gone = ?2 WHERE id = ?1", params![id, is_gone])?;
+                    synced.changed += 1;
+                }
+            }
+            Ok(synced)
+        })
+        .await
+    }
+
+    /// Notes when accounts were last seen. Those that are gone are passed over.
+    pub async fn touch_accounts(&self, seen: Vec<(i64, SystemTime)>) -> Result<(), StoreError> {
+        self.write(Durability::Process, move |sql| {
+            for (id, at) in seen {
+                sql.run(
+                    "UPDATE accounts SET last_seen_at = ?2
+                     WHERE id = ?1 AND (last_seen_at IS NULL OR last_seen_at < ?2)",
+                    params![id, columns::time_in(at)],
+                )?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// What [`record`] reads: of an account `a`, and its owner `o`.
+macro_rules! account_columns {
+    () => {
+        "SELECT a.id, a.name, a.kind, o.name, a.password, a.source, a.administrator,
+                a.disabled = 1 OR a.gone = 1 OR COALESCE(o.disabled = 1 OR o.gone = 1, 0),
+                a.description, a.created_at, a.last_seen_at
+         FROM accounts a LEFT JOIN accounts o ON o.id = a.owner"
+    };
+}
+pub(super) use account_columns;
+
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
+    Ok(AccountRecord {
+        id: row.get(0)?,
+        name: columns::text(row, 1)?,
+        kind: columns::text(row, 2)?,
+        owner: columns::text_or_null(row, 3)?,
+        password: row.get::<_, Option<String>>(4)?.map(PasswordHash),
+        source: columns::text(row, 5)?,
+        administrator: row.get(6)?,
+        disabled: row.get(7)?,
+        description: row.get(8)?,
+        created_at: columns::time(row, 9)?,
+        last_seen_at: columns::time_or_null(row, 10)?,
+    })
+}
+
+/// An account that is to be made.
+pub(super) struct New<'a> {
+    pub(super) name: &'a AccountName,
+    pub(super) kind: AccountKind,
+    pub(super) owner: Option<i64>,
+    pub(super) password: Option<&'a PasswordHash>,
+    pub(super) source: Source,
+    pub(super) administrator: bool,
+    pub(super) description: &'a str,
+}
+
+/// Makes an account, unless there is one of this name.
+pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError> {
+    let made = sql.run(
+        "INSERT INTO accounts (name, kind, owner, password, source, administrator, description, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (name) DO NOTHING",
+        params![
+            new.name.as_str(),
+            new.kind.as_str(),
+            new.owner,
+            new.password.map(|hash| &hash.0),
+            new.source.as_str(),
+            new.administrator,
+            new.description,
+            columns::now(),
+        ],
+    )?;
+    if made == 0 {
+        return Ok(AddOutcome::NameTaken);
+    }
+    let made = find(sql, new.name)?;
+    made.map(AddOutcome::Added)
+        .ok_or_else(|| StoreError::Damaged(format!("the account {} could not be made", new.name)))
+}
+
+/// An account by its name.
+pub(super) fn find(sql: Sql<'_>, name: &AccountName) -> Result<Option<AccountRecord>, StoreError> {
+    sql.first(concat!(account_columns!(), " WHERE a.name = ?1"), params![name.as_str()], record)
+}
+
+/// The number of an account of this kind.
+#[expect(dead_code, reason = "organisations use it, in the next commit")]
+pub(super) fn id_of(sql: Sql<'_>, name: &AccountName, kind: AccountKind) -> Result<Option<i64>, StoreError> {
+    sql.first(
+        "SELECT id FROM accounts WHERE name = ?1 AND kind = ?2",
+        params![name.as_str(), kind.as_str()],
+        |row| row.get(0),
+    )
+}
+
+/// A repository of a namespace: names below it begin with it and `/`, after which comes `0`.
+pub(super) fn first_below(sql: Sql<'_>, name: &AccountName) -> Result<Option<RepositoryName>, StoreError> {
+    sql.first(
+        "SELECT name FROM repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT 1",
+        params![format!("{name}/"), format!("{name}0")],
+        |row| columns::text(row, 0),
+    )
+}
+
+/// Whether there is a user besides this one.
+fn has_users(sql: Sql<'_>, besides: Option<i64>) -> Result<bool, StoreError> {
+    sql.exists(
+        "SELECT 1 FROM accounts WHERE kind = ?1 AND (?2 IS NULL OR id <> ?2) LIMIT 1",
+        params![AccountKind::User.as_str(), besides],
+    )
+}
+
+/// Whether this is the one administrator who is not disabled.
+fn is_last_administrator(sql: Sql<'_>, id: i64) -> Result<bool, StoreError> {
+    let administrators: Vec<i64> = sql.all(
+        "SELECT id FROM accounts WHERE administrator = 1 AND disabled = 0 AND gone = 0 LIMIT 2",
+        (),
+        |row| row.get(0),
+    )?;
+    Ok(administrators == [id])
+}
+
+fn why_not_remove(
+    sql: Sql<'_>,
+    account: &AccountRecord,
+    force: bool,
+) -> Result<Option<RemoveOutcome>, StoreError> {
+    if account.kind == AccountKind::User {
+        if is_last_administrator(sql, account.id)? {
+            return Ok(Some(RemoveOutcome::LastAdministrator));
+        }
+        let owned: Vec<AccountName> = sql.all(
+            "SELECT o.name FROM members m JOIN accounts o ON o.id = m.organisation
+             WHERE m.account = ?1 AND m.role = ?2
+               AND NOT EXISTS (SELECT 1 FROM members x
+                               WHERE x.organisation = m.organisation AND x.role = ?2 AND x.account <> ?1)
+             ORDER BY o.name",
+            params![account.id, Role::Owner.as_str()],
+            |row| columns::text(row, 0),
+        )?;
+        if !owned.is_empty() {
+            return Ok(Some(RemoveOutcome::LastOwner(owned)));
+        }
+        if !force && !has_users(sql, Some(account.id))? {
+            return Ok(Some(RemoveOutcome::LastUser));
+        }
+    }
+    if !force && account.kind != AccountKind::Robot && account.name.has_namespace() {
+        return Ok(first_below(sql, &account.name)?.map(RemoveOutcome::HasRepositories));
+    }
+    Ok(None)
+}
+
+fn remove(sql: Sql<'_>, account: &AccountRecord) -> Result<(), StoreError> {
+    let robots: Vec<(i64, String)> =
+        sql.all("SELECT id, name FROM accounts WHERE owner = ?1", params![account.id], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    for (id, name) in
+        robots.iter().map(|(id, name)| (*id, name.as_str())).chain([(account.id, account.name.as_str())])
+    {
+        grants::forget_account(sql, id)?;
+        // An account that is made later with the same name is another.
+        sql.run("UPDATE uploads SET account = '' WHERE account = ?1", params![name])?;
+    }
+    grants::forget_teams_of(sql, account.id)?;
+    // Robots, tokens, memberships and teams go along.
+    sql.run("DELETE FROM accounts WHERE id = ?1", params![account.id])?;
+    Ok(())
+}
