@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use registry::access::AccountSettings;
 use registry::{Policy, Registry};
 use store::Directory;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -83,7 +84,8 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
             tracing::info!(repositories = read, "reading what is in the data directory");
         }
     };
-    let (registry, opened) = Registry::open(directory, policy(config), progress).await?;
+    let (registry, opened) =
+        Registry::open(directory, policy(config), account_settings(config), progress).await?;
     if let Some(adopted) = &opened.adopted {
         tracing::info!(
             repositories = adopted.repositories,
@@ -158,6 +160,20 @@ fn greet(out: &mut impl Write, address: SocketAddr, config: &Config) -> io::Resu
     writeln!(out, "  pull    docker pull {host}/official/ubuntu:14.04")?;
     writeln!(out, "  search  docker search {host}/ubuntu")?;
     out.flush()
+}
+
+/// What the configuration says about accounts.
+pub(crate) fn account_settings(config: &Config) -> AccountSettings {
+    AccountSettings {
+        htpasswd: config.auth.htpasswd.clone(),
+        forward: config.auth.forward.is_some(),
+        issuer: config.auth.service.clone(),
+        service: config.auth.service.clone(),
+        token_lifetime: config.auth.token_lifetime,
+        remember: config.auth.remember,
+        self_registration: config.auth.self_registration,
+        ..AccountSettings::default()
+    }
 }
 
 fn policy(config: &Config) -> Policy {

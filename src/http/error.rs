@@ -229,9 +229,11 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
         E::Receive(ReceiveError::Idle(_)) => (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid),
         E::DeleteDisabled => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
+        E::Busy => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
+        E::PasswordRefused(_) | E::NameUnfit(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
         E::Full => return (StatusCode::INSUFFICIENT_STORAGE, FULL),
         E::Store(StoreError::Closed) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
-        E::Store(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
+        E::Store(_) | E::Htpasswd(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
     };
     (status, code.as_str())
 }

@@ -89,6 +89,18 @@ pub enum Error {
     /// No room left.
     #[error("the registry has no space left; nothing was stored")]
     Full,
+    /// Too many passwords are being hashed.
+    #[error("too many passwords are being looked at; try again in a second")]
+    Busy,
+    /// A text is not taken as a new password.
+    #[error(transparent)]
+    PasswordRefused(#[from] crate::access::PasswordRefused),
+    /// The name cannot be that of a user.
+    #[error("{0} cannot be the name of a user: it is a robot's")]
+    NameUnfit(store::accounts::AccountName),
+    /// The htpasswd file cannot be used; only when a registry is opened.
+    #[error(transparent)]
+    Htpasswd(#[from] crate::access::HtpasswdError),
     /// Something broke that the client has no part in.
     #[error(transparent)]
     Store(StoreError),

@@ -4,10 +4,12 @@
 //! - [`manifests`], [`blobs`], [`uploads`]: the content of a repository, in and out.
 //! - [`listing`]: tags, catalog, referrers, search, usage.
 //! - [`check`]: whether everything that the metadata promises is there, and whole.
+//! - [`access`]: who asks, and what they may do.
 //! - `cache`: manifests and links that were asked for before, exact at every moment.
 //! - `description`: what an image says of itself.
 //! - `upkeep`: opening, adoption, what runs beside the requests, closing.
 
+pub mod access;
 pub mod blobs;
 mod cache;
 pub mod check;
@@ -66,6 +68,7 @@ pub struct Registry {
 }
 
 struct Inner {
+    accounts: access::Accounts,
     directory: Directory,
     blobs: Arc<dyn BlobStore>,
     metadata: Metadata,

@@ -12,6 +12,7 @@ use store::{Directory, Metadata, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::{AccountSettings, Accounts};
 use crate::uploads::Sessions;
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
 
@@ -40,10 +41,12 @@ impl Registry {
     /// copied; `progress` hears how many were read so far.
     ///
     /// # Errors
-    /// [`Error::Store`] if the directory is in use or something of it cannot be opened.
+    /// [`Error::Store`] if the directory is in use or something of it cannot be opened,
+    /// [`Error::Htpasswd`] if the htpasswd file cannot be used.
     pub async fn open(
         directory: Directory,
         policy: Policy,
+        accounts: AccountSettings,
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<(Self, Opened), Error> {
         let lock = directory.lock()?;
@@ -54,6 +57,7 @@ impl Registry {
             opened.adopted = adopt_into(&path, &directory, &blobs, progress).await?;
         }
         let metadata = Metadata::open(&path)?;
+        let accounts = Accounts::open(metadata.clone(), accounts).await?;
         let known = metadata.list_uploads().await?.into_iter().collect();
         let stale = blobs.remove_stale_uploads(&known).await?;
         if stale > 0 {
@@ -65,6 +69,7 @@ impl Registry {
         let registry = Self {
             inner: Arc::new(Inner {
                 cache: Cache::new(policy.cache_bytes),
+                accounts,
                 directory,
                 blobs,
                 metadata,
@@ -88,6 +93,7 @@ impl Registry {
                 tracing::error!("a task beside the requests had panicked");
             }
         }
+        self.inner.accounts.close().await;
         self.inner.metadata.close().await;
         tasks.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -96,6 +102,12 @@ impl Registry {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.inner.directory
+    }
+
+    /// Who may ask for what.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.inner.accounts
     }
 
     /// What the operator allows.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use oci::{Algorithm, Digest, RepositoryName};
+use registry::access::AccountSettings;
 use registry::uploads::ChunkRange;
 use registry::{Error, Policy, ReceiveError, Registry};
 use store::Directory;
@@ -16,7 +17,7 @@ type Piece = Result<Bytes, ReceiveError>;
 
 async fn open(scratch: &TempDir) -> Registry {
     let directory = Directory::open(scratch.path()).unwrap();
-    Registry::open(directory, Policy::default(), |_| ()).await.unwrap().0
+    Registry::open(directory, Policy::default(), AccountSettings::default(), |_| ()).await.unwrap().0
 }
 
 fn name(name: &str) -> RepositoryName {

@@ -1,0 +1,233 @@
+//! Who asks, and what they may do.
+//!
+//! - [`Accounts`]: everything below, over the metadata alone.
+//! - `sign_in`, `credentials`: from an `Authorization` header to an [`Identity`]; `remembered` and
+//!   `guesses` keep that cheap for who is right, and dear for who is not.
+//! - `decisions`: what an identity may do with a repository, and which it may know of.
+//! - `tokens`, `bearer`, `scope`: the token protocol.
+//! - `passwords`, `apr1`, `htpasswd`, `secrets`: what people and programs prove themselves with.
+//! - `tending`: what runs beside the requests.
+//!
+//! Accounts are in force as soon as there is a user, an htpasswd file or a backend of the
+//! operator's. Until then everybody may do everything, and credentials are wrong.
+
+mod apr1;
+mod bearer;
+mod credentials;
+mod decisions;
+mod guesses;
+mod htpasswd;
+mod identity;
+mod passwords;
+mod remembered;
+mod scope;
+mod secrets;
+mod sign_in;
+mod tending;
+mod tokens;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use store::accounts::AccountName;
+use store::metadata::{AddOutcome, NewUser, PasswordHash, Source};
+use store::{Metadata, StoreError};
+
+pub use bearer::{Jwk, Jwks};
+pub use decisions::Verdict;
+pub use guesses::{GuessLimit, GuessLimits};
+pub use htpasswd::HtpasswdError;
+pub use identity::{Identity, SignedIn, TokenScope, Via};
+pub use passwords::{Password, PasswordRefused};
+pub use scope::{Action, MAX_SCOPES, ScopeRequest};
+pub use secrets::{Secret, SecretKind};
+pub use sign_in::SignInError;
+pub use tokens::Issued;
+
+use crate::Error;
+
+/// What the operator decides about accounts.
+#[derive(Clone)]
+pub struct AccountSettings {
+    /// A file of users as `htpasswd` makes it.
+    pub htpasswd: Option<PathBuf>,
+    /// Whether a backend of the operator's says who asks: see [`Accounts::vouched`].
+    pub forward: bool,
+    /// Who issues bearer tokens: their `iss`.
+    pub issuer: String,
+    /// For what they are issued: their `aud`.
+    pub service: String,
+    /// How long a bearer token holds.
+    pub token_lifetime: Duration,
+    /// How long a key signs bearer tokens before the next one does.
+    pub key_lifetime: Duration,
+    /// How long credentials that were found right are remembered.
+    pub remember: Duration,
+    /// What guessing passwords costs.
+    pub guesses: GuessLimits,
+    /// Whether people may make accounts for themselves.
+    pub self_registration: bool,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            htpasswd: None,
+            forward: false,
+            issuer: "wharfinger".to_owned(),
+            service: "wharfinger".to_owned(),
+            token_lifetime: Duration::from_secs(300),
+            key_lifetime: 30 * DAY,
+            remember: Duration::from_secs(60),
+            guesses: GuessLimits::default(),
+            self_registration: false,
+        }
+    }
+}
+
+/// The accounts of a registry, and what they may do. Cheap to clone: all clones are the same.
+#[derive(Clone)]
+pub struct Accounts {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    metadata: Metadata,
+    settings: AccountSettings,
+    in_force: AtomicBool,
+    /// Counts changes of anything on which a decision rests.
+    generation: AtomicU64,
+    htpasswd: Option<htpasswd::File>,
+    hashing: passwords::Hashing,
+    remembered: remembered::Remembered,
+    guesses: guesses::Guesses,
+    keys: bearer::Keys,
+    decisions: decisions::Decisions,
+    tending: tending::Tending,
+}
+
+impl Accounts {
+    /// The accounts that are kept in this metadata. Reads the htpasswd file, if there is one, and
+    /// starts what runs beside the requests, until [`Accounts::close`].
+    ///
+    /// # Errors
+    /// [`Error::Htpasswd`] if the file cannot be used, and those of the store.
+    pub async fn open(metadata: Metadata, settings: AccountSettings) -> Result<Self, Error> {
+        let htpasswd = settings.htpasswd.as_deref().map(htpasswd::File::open).transpose()?;
+        let no_random = |error: getrandom::Error| StoreError::Damaged(format!("no random numbers: {error}"));
+        let accounts = Self {
+            inner: Arc::new(Inner {
+                in_force: AtomicBool::new(true),
+                generation: AtomicU64::new(1),
+                htpasswd,
+                hashing: passwords::Hashing::new(),
+                remembered: remembered::Remembered::new().map_err(no_random)?,
+                guesses: guesses::Guesses::new(settings.guesses),
+                keys: bearer::Keys::new(settings.issuer.clone(), settings.service.clone()),
+                decisions: decisions::Decisions::new(),
+                tending: tending::Tending::default(),
+                metadata,
+                settings,
+            }),
+        };
+        accounts.sync_htpasswd().await?;
+        accounts.refresh_in_force().await?;
+        accounts.read_keys().await?;
+        accounts.start_tending();
+        Ok(accounts)
+    }
+
+    /// Ends what runs beside the requests, and writes down what is not yet.
+    pub async fn close(&self) {
+        self.stop_tending().await;
+    }
+
+    /// Whether accounts decide anything yet.
+    #[must_use]
+    pub fn in_force(&self) -> bool {
+        self.inner.in_force.load(Ordering::Acquire)
+    }
+
+    /// Grows with every change of accounts, memberships, tokens and grants. What was decided under
+    /// another number must be decided anew.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.inner.generation.load(Ordering::Acquire)
+    }
+
+    /// What the operator decides about accounts.
+    #[must_use]
+    pub fn settings(&self) -> &AccountSettings {
+        &self.inner.settings
+    }
+
+    /// Makes the first administrator, for a start from a command line or an environment that
+    /// names one. If there is an account of this name it stays as it is. Whether it was made.
+    ///
+    /// # Errors
+    /// [`Error::PasswordRefused`], [`Error::NameUnfit`], or those of the store.
+    pub async fn ensure_administrator(&self, name: &AccountName, password: &str) -> Result<bool, Error> {
+        if self.inner.metadata.account(name).await?.is_some() {
+            return Ok(false);
+        }
+        let password = self.hash_password(Password::new(password, name.as_str())?).await?;
+        let user = NewUser {
+            name: name.clone(),
+            password: Some(password),
+            administrator: true,
+            description: String::new(),
+            source: Source::Own,
+            only_unused_namespace: false,
+        };
+        let metadata = self.inner.metadata.clone();
+        match self.change(async move { Ok(metadata.add_user(user).await?) }).await? {
+            AddOutcome::Added(_) => Ok(true),
+            AddOutcome::NameTaken => Ok(false),
+            AddOutcome::NamespaceInUse | AddOutcome::NameUnfit | AddOutcome::OwnerUnknown => {
+                Err(Error::NameUnfit(name.clone()))
+            }
+        }
+    }
+
+    /// Does something that changes accounts, tokens or grants, and makes sure that what rested on
+    /// how they were is not believed any more when the answer is given. It comes to its end even if
+    /// the client that wanted it goes away.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let accounts = self.clone();
+        let task = tokio::spawn(async move {
+            let done = work.await;
+            // After an error as well: it may have come after the commit.
+            accounts.changed();
+            accounts.refresh_in_force().await?;
+            done
+        });
+        task.await.unwrap_or_else(|_| Err(Error::Store(StoreError::Closed)))
+    }
+
+    /// A new password as it is to be kept.
+    pub(crate) async fn hash_password(&self, password: Password) -> Result<PasswordHash, Error> {
+        let kept = self.inner.hashing.hash(password).await.map_err(|passwords::Busy| Error::Busy)?;
+        Ok(PasswordHash(kept.text().to_owned()))
+    }
+
+    fn changed(&self) {
+        self.inner.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    async fn refresh_in_force(&self) -> Result<(), Error> {
+        let settings = &self.inner.settings;
+        let in_force =
+            settings.htpasswd.is_some() || settings.forward || self.inner.metadata.has_users().await?;
+        if self.inner.in_force.swap(in_force, Ordering::AcqRel) != in_force {
+            self.changed();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Credentials that were found right a moment ago, so that a password is not hashed with each
+//! request.
+//!
+//! They are kept under a keyed hash (SipHash-2-4, 128 bits) of the whole `Authorization` header,
+//! with a key that is made when the process starts: neither can a password be read from memory, nor
+//! can two headers be made that meet. An entry holds until its time is over, and as it is only while
+//! nothing about accounts has changed; after a change it is looked at anew, which costs a query
+//! and no hash unless it was the password that changed.
+
+use std::hash::Hasher as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use quick_cache::sync::{Cache, DefaultLifecycle, PlaceholderGuard};
+use quick_cache::{DefaultHashBuilder, UnitWeighter};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+use super::identity::Identity;
+
+/// How many are remembered.
+const ENTRIES: usize = 16_384;
+
+/// What stands for a header.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct HeaderKey(u128);
+
+/// Credentials that were found right.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub identity: Identity,
+    /// What was known about accounts when they were found right.
+    pub generation: u64,
+    /// When it is over.
+    pub until: Instant,
+}
+
+pub(super) struct Remembered {
+    hasher: SipHasher24,
+    entries: Cache<HeaderKey, Arc<Entry>>,
+}
+
+/// What is known of a header.
+pub(super) enum Known<'a> {
+    /// Who sent it, and nothing has changed since.
+    Current(Identity),
+    /// Perhaps who sent it before something changed. Others who come with the same header wait until
+    /// the turn is over, so that one password that many connections send at once is hashed once.
+    Unsure(Option<Arc<Entry>>, Turn<'a>),
+}
+
+/// The right to say what is known of a header.
+pub(super) struct Turn<'a>(
+    PlaceholderGuard<
+        'a,
+        HeaderKey,
+        Arc<Entry>,
+        UnitWeighter,
+        DefaultHashBuilder,
+        DefaultLifecycle<HeaderKey, Arc<Entry>>,
+    >,
+);
+
+impl Turn<'_> {
+    pub(super) fn remember(self, entry: Entry) {
+        // It fails if the entry was thrown out meanwhile: then it is not remembered.
+        let _ = self.0.insert(Arc::new(entry));
+    }
+}
+
+impl Remembered {
+    pub(super) fn new() -> Result<Self, getrandom::Error> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key)?;
+        Ok(Self { hasher: SipHasher24::new_with_key(&key), entries: Cache::new(ENTRIES) })
+    }
+
+    pub(super) fn key(&self, header: &[u8]) -> HeaderKey {
+        let mut hasher = self.hasher;
+        hasher.write(header);
+        HeaderKey(hasher.finish128().as_u128())
+    }
+
+    /// Stands for a password in memory.
+    pub(super) fn fingerprint(&self, password: &[u8]) -> u64 {
+        let mut hasher = self.hasher;
+        // No header begins so.
+        hasher.write(b"\0password\0");
+        hasher.write(password);
+        hasher.finish128().h1
+    }
+
+    /// Who sent such a header a moment ago, if nothing has changed since.
+    pub(super) fn current(&self, key: HeaderKey, generation: u64, now: Instant) -> Option<Identity> {
+        let entry = self.entries.get(&key)?;
+        (entry.generation == generation && entry.until > now).then(|| entry.identity.clone())
+    }
+
+    /// What is known of a header, once nobody else is finding out about it.
+    pub(super) async fn known(&self, key: HeaderKey, generation: u64) -> Known<'_> {
+        let mut earlier = None;
+        loop {
+            match self.entries.get_value_or_guard_async(&key).await {
+                Ok(entry) if entry.generation == generation && entry.until > Instant::now() => {
+                    return Known::Current(entry.identity.clone());
+                }
+                Ok(entry) => {
+                    // Taken out, so that there is a turn to be had.
+                    self.entries.remove_if(&key, |found| Arc::ptr_eq(found, &entry));
+                    earlier = (entry.until > Instant::now()).then_some(entry);
+                }
+                Err(turn) => return Known::Unsure(earlier, Turn(turn)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn entry(generation: u64, lasts: Duration) -> Entry {
+        Entry { identity: Identity::Operator, generation, until: Instant::now() + lasts }
+    }
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    async fn remember(remembered: &Remembered, key: HeaderKey, entry: Entry) {
+        match remembered.known(key, entry.generation).await {
+            Known::Unsure(_, turn) => turn.remember(entry),
+            Known::Current(_) => panic!("it is known already"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_current_until_its_time_is_over_or_something_changes() {
+        let remembered = Remembered::new().unwrap();
+        let key = remembered.key(b"Basic YW5uOnNlY3JldA==");
+        let current = |generation, now| remembered.current(key, generation, now).is_some();
+        let now = Instant::now();
+        assert!(!current(1, now));
+        remember(&remembered, key, entry(1, LONG)).await;
+        assert!(current(1, now));
+        assert!(!current(2, now), "something has changed");
+        assert!(!current(1, now + LONG + Duration::from_secs(1)), "it is over");
+        assert!(remembered.current(remembered.key(b"Basic YW5uOnNlY3JldB=="), 1, now).is_none());
+    }
+
+    #[tokio::test]
+    async fn after_a_change_the_entry_is_handed_over_to_be_looked_at_anew() {
+        let remembered = Remembered::new().unwrap();
+        let key = remembered.key(b"Basic x");
+        remember(&remembered, key, entry(1, LONG)).await;
+        let Known::Unsure(Some(earlier), turn) = remembered.known(key, 2).await else {
+            panic!("not handed over")
+        };
+        assert_eq!(earlier.generation, 1);
+        turn.remember(entry(2, LONG));
+        assert!(matches!(remembered.known(key, 2).await, Known::Current(_)));
+
+        let over = remembered.key(b"Basic y");
+        remember(&remembered, over, entry(2, Duration::ZERO)).await;
+        assert!(matches!(remembered.known(over, 2).await, Known::Unsure(None, _)), "what is over is not");
+    }
+
+    #[tokio::test]
+    async fn one_finds_out_while_the_others_wait() {
+        let remembered = Remembered::new().unwrap();
+        let key = remembered.key(b"Basic x");
+        let Known::Unsure(_, turn) = remembered.known(key, 1).await else { panic!("nothing is known yet") };
+        let mut waiting = Box::pin(remembered.known(key, 1));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        turn.remember(entry(1, LONG));
+        assert!(matches!(waiting.await, Known::Current(_)));
+
+        let key = remembered.key(b"Basic wrong");
+        let Known::Unsure(_, turn) = remembered.known(key, 1).await else { panic!("nothing is known yet") };
+        let waiting = remembered.known(key, 1);
+        drop(turn);
+        assert!(matches!(waiting.await, Known::Unsure(None, _)), "a refusal is not remembered");
+    }
+
+    #[test]
+    fn two_processes_hash_the_same_header_differently() {
+        let (one, two) = (Remembered::new().unwrap(), Remembered::new().unwrap());
+        assert!(one.key(b"Basic x") == one.key(b"Basic x"));
+        assert!(one.key(b"Basic x") != two.key(b"Basic x"));
+    }
+}
