@@ -6,12 +6,14 @@
 //! - `decisions`: what an identity may do with a repository, and which it may know of.
 //! - `tokens`, `bearer`, `scope`: the token protocol.
 //! - `passwords`, `apr1`, `htpasswd`, `secrets`: what people and programs prove themselves with.
+//! - `audit`: who did what.
 //! - `tending`: what runs beside the requests.
 //!
 //! Accounts are in force as soon as there is a user, an htpasswd file or a backend of the
 //! operator's. Until then everybody may do everything, and credentials are wrong.
 
 mod apr1;
+mod audit;
 mod bearer;
 mod credentials;
 mod decisions;
@@ -36,6 +38,7 @@ use store::accounts::AccountName;
 use store::metadata::{AddOutcome, NewUser, PasswordHash, Source};
 use store::{Metadata, StoreError};
 
+pub use audit::{AuditEvent, AuditSink};
 pub use bearer::{Jwk, Jwks};
 pub use decisions::Verdict;
 pub use guesses::{GuessLimit, GuessLimits};
@@ -45,6 +48,7 @@ pub use passwords::{Password, PasswordRefused};
 pub use scope::{Action, MAX_SCOPES, ScopeRequest};
 pub use secrets::{Secret, SecretKind};
 pub use sign_in::SignInError;
+pub use store::metadata::Verdict as AuditVerdict;
 pub use tokens::Issued;
 
 use crate::Error;
@@ -70,6 +74,10 @@ pub struct AccountSettings {
     pub guesses: GuessLimits,
     /// Whether people may make accounts for themselves.
     pub self_registration: bool,
+    /// How long the audit log is kept.
+    pub audit_retention: Duration,
+    /// Sees every entry of the audit log as it is made.
+    pub audit_sink: Option<AuditSink>,
 }
 
 impl Default for AccountSettings {
@@ -85,6 +93,8 @@ impl Default for AccountSettings {
             remember: Duration::from_secs(60),
             guesses: GuessLimits::default(),
             self_registration: false,
+            audit_retention: 90 * DAY,
+            audit_sink: None,
         }
     }
 }
@@ -107,6 +117,7 @@ struct Inner {
     guesses: guesses::Guesses,
     keys: bearer::Keys,
     decisions: decisions::Decisions,
+    audit: audit::Audit,
     tending: tending::Tending,
 }
 
@@ -129,6 +140,7 @@ impl Accounts {
                 guesses: guesses::Guesses::new(settings.guesses),
                 keys: bearer::Keys::new(settings.issuer.clone(), settings.service.clone()),
                 decisions: decisions::Decisions::new(),
+                audit: audit::Audit::start(metadata.clone(), settings.audit_sink.clone()),
                 tending: tending::Tending::default(),
                 metadata,
                 settings,
@@ -144,6 +156,7 @@ impl Accounts {
     /// Ends what runs beside the requests, and writes down what is not yet.
     pub async fn close(&self) {
         self.stop_tending().await;
+        self.inner.audit.close().await;
     }
 
     /// Whether accounts decide anything yet.

@@ -142,6 +142,9 @@ impl Accounts {
     async fn tidy(&self) -> Result<(), Error> {
         let now = SystemTime::now();
         while self.inner.metadata.forget_ended_tokens(now, BATCH).await? == BATCH {}
+        if let Some(before) = now.checked_sub(self.inner.settings.audit_retention) {
+            while self.inner.metadata.expire_audit(before, BATCH).await? == BATCH {}
+        }
         self.change_keys(now).await
     }
 

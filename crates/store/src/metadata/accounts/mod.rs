@@ -4,6 +4,7 @@
 //! then. Refusals that a person can do something about are values of an outcome, not errors; they
 //! were decided inside the transaction that would have made the change.
 
+mod audit;
 mod decision;
 mod grants;
 mod keys;
