@@ -26,6 +26,8 @@ mod scope;
 mod secrets;
 mod sign_in;
 mod tending;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::future::Future;

@@ -128,7 +128,7 @@ impl Accounts {
     }
 
     /// Writes down who signed in and what was used when, all in one go.
-    async fn write_down(&self) -> Result<(), Error> {
+    pub(super) async fn write_down(&self) -> Result<(), Error> {
         let (seen, used) = (take(&self.inner.tending.seen), take(&self.inner.tending.used));
         if !seen.is_empty() {
             self.inner.metadata.touch_accounts(seen).await?;
@@ -139,7 +139,7 @@ impl Accounts {
         Ok(())
     }
 
-    async fn tidy(&self) -> Result<(), Error> {
+    pub(super) async fn tidy(&self) -> Result<(), Error> {
         let now = SystemTime::now();
         while self.inner.metadata.forget_ended_tokens(now, BATCH).await? == BATCH {}
         if let Some(before) = now.checked_sub(self.inner.settings.audit_retention) {
@@ -180,7 +180,7 @@ impl Accounts {
         self.change_keys(SystemTime::now()).await
     }
 
-    async fn look_at_htpasswd(&self) -> Result<(), Error> {
+    pub(super) async fn look_at_htpasswd(&self) -> Result<(), Error> {
         let accounts = self.clone();
         let look = tokio::task::spawn_blocking(move || {
             accounts.inner.htpasswd.as_ref().and_then(super::htpasswd::File::look)
