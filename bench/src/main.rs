@@ -68,6 +68,10 @@ struct Options {
     /// Where to make the directory for the data, which should be on a disk.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Leaves the data there. Where ext4 has no journal, it looks at every file that was deleted within the last
+    /// minutes whenever it makes a new one, and the next benchmark would pay for it.
+    #[arg(long)]
+    keep: bool,
     /// Our program, if it is not beside this one.
     #[arg(long, value_name = "FILE")]
     wharfinger: Option<PathBuf>,
@@ -148,6 +152,9 @@ fn benchmark(options: &Options) -> Result<()> {
     // Written after each row, so that a run that is interrupted was not in vain.
     let results = suite::run(&world, &candidates, missing, &rows, pace, |results| record(options, results))?;
     println!("{}", report::table::write(&results));
+    if options.keep {
+        eprintln!("the data is in {}", directory.keep().display());
+    }
     Ok(())
 }
 

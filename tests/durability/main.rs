@@ -10,5 +10,6 @@ mod full_disk;
 mod kill;
 mod memory;
 mod order;
+mod power;
 mod pusher;
 mod server;

@@ -1,5 +1,6 @@
-//! The order of a push, read off its system calls: content synced, named, the name synced, the
-//! transaction synced, and only then the answer.
+//! The order of a push, read off its system calls. Large content is synced, named, the name synced,
+//! the transaction synced, and only then comes the answer. Small content is named, and goes with the
+//! transaction; no link to it is written before its file is synced as well.
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,46 +24,76 @@ fn a_push_is_answered_after_content_name_and_transaction_are_synced() {
     let scratch = TempDir::new().unwrap();
     let data = scratch.path().join("data");
     let trace = scratch.path().join("trace");
-    let calls = "trace=fsync,fdatasync,rename,renameat,renameat2,write,writev,sendto,sendmsg";
+    let calls = "trace=fsync,fdatasync,syncfs,rename,renameat,renameat2,pwrite64,write,writev,sendto,sendmsg";
     let strace = ["strace", "-f", "-y", "-s", "40", "-e", calls, "-o", trace.to_str().unwrap()];
     let server = Server::start_as(&[&strace[..], &[env!("CARGO_BIN_EXE_wharfinger")]].concat(), &data, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    // A large layer; its config and its manifest are small.
     let image = runtime.block_on(pusher::push_image(&Client::new(), &server.url(), 5)).unwrap();
     server.stop_traced(&data);
     let calls = parse(&fs::read_to_string(&trace).unwrap());
     // Each 201 answers, in this order, the two blobs and the manifest.
     let answers: Vec<&Call> = calls.iter().filter(|call| call.text.contains("HTTP/1.1 201")).collect();
     assert_eq!(answers.len(), 3, "three answers are 201 Created");
-    for (digest, answer) in image.blobs.iter().chain([&image.manifest]).zip(answers) {
+    let is_small = [true, false, true];
+    for ((digest, answer), is_small) in image.blobs.iter().chain([&image.manifest]).zip(answers).zip(is_small)
+    {
         let before = |call: &&Call| call.ended < answer.begun;
-        let calls: Vec<&Call> = calls.iter().filter(before).collect();
-        is_synced_in_order(digest, &calls);
+        let before: Vec<&Call> = calls.iter().filter(before).collect();
+        let renamed = is_synced_in_order(digest, is_small, &before);
+        is_linked_when_synced(digest, renamed, is_small, &calls);
     }
 }
 
-/// Finds the steps of storing `digest` among the calls that ended before its answer was begun.
-fn is_synced_in_order(digest: &Digest, calls: &[&Call]) {
+/// Finds the steps of storing `digest` among the calls that ended before its answer was begun. When
+/// it got its name.
+fn is_synced_in_order(digest: &Digest, is_small: bool, calls: &[&Call]) -> usize {
     let hex = digest.hex();
     let directory = format!("blobs/sha256/{}/{hex}", &hex[..2]);
     let find = |what: &str, after: usize, test: &dyn Fn(&str) -> bool| {
         let found = calls.iter().find(|call| call.begun > after && test(&call.text));
         found.unwrap_or_else(|| panic!("{what} of {digest} is missing before its answer")).ended
     };
-    let is_sync = |text: &str, path: &str| {
-        (text.starts_with("fsync(") || text.starts_with("fdatasync("))
-            && text.contains(path)
-            && text.ends_with("= 0")
-    };
     let renamed = find("the rename", 0, &|text| text.starts_with("rename") && text.contains(&directory));
-    let rename = calls.iter().find(|call| call.ended == renamed).unwrap();
-    let upload =
-        rename.text.split('"').nth(1).expect("the rename's source").rsplit('/').next().unwrap().to_owned();
-    let content = calls.iter().rfind(|call| is_sync(&call.text, &upload) && call.ended < rename.begun);
-    assert!(content.is_some(), "the content of {digest} is not synced before it is named: {}", rename.text);
-    let named = find("the sync of its directory", renamed, &|text| is_sync(text, &format!("{directory}>")));
-    let above = format!("blobs/sha256/{}>", &hex[..2]);
-    let listed = find("the sync of the directory above", renamed, &|text| is_sync(text, &above));
-    find("the sync of the transaction", named.max(listed), &|text| is_sync(text, "metadata.db-wal"));
+    let mut named = renamed;
+    if !is_small {
+        let rename = calls.iter().find(|call| call.ended == renamed).unwrap();
+        let source = rename.text.split('"').nth(1).expect("the rename's source");
+        let upload = source.rsplit('/').next().unwrap();
+        let content = calls.iter().rfind(|call| is_sync(&call.text, upload) && call.ended < rename.begun);
+        assert!(
+            content.is_some(),
+            "the content of {digest} is not synced before it is named: {}",
+            rename.text
+        );
+        let own = format!("{directory}>");
+        named = find("the sync of its directory", renamed, &|text| is_sync(text, &own));
+        let above = format!("blobs/sha256/{}>", &hex[..2]);
+        named = named.max(find("the sync of the directory above", renamed, &|text| is_sync(text, &above)));
+    }
+    let logged = find("the transaction", named, &|text| {
+        text.starts_with("pwrite64(")
+            && text.split(',').next().is_some_and(|file| file.contains("metadata.db-wal"))
+    });
+    find("the sync of the transaction", logged, &|text| is_sync(text, "metadata.db-wal"));
+    renamed
+}
+
+fn is_sync(text: &str, path: &str) -> bool {
+    (text.starts_with("fsync(") || text.starts_with("fdatasync("))
+        && text.contains(path)
+        && text.ends_with("= 0")
+}
+
+/// The view names content when it is on the disk: that of large content was synced before, and
+/// small content is synced with all else on the file system.
+fn is_linked_when_synced(digest: &Digest, renamed: usize, is_small: bool, calls: &[Call]) {
+    let link = format!("sha256/{}/link", digest.hex());
+    let is_link = |call: &&Call| call.text.starts_with("rename") && call.text.contains(&link);
+    let linked = calls.iter().find(is_link).expect("a link in the view");
+    let is_sync = |call: &Call| call.text.starts_with("syncfs(") && call.text.ends_with("= 0");
+    let synced = calls.iter().any(|call| is_sync(call) && call.begun > renamed && call.ended < linked.begun);
+    assert!(synced || !is_small, "{digest} is linked before its file is synced");
 }
 
 /// Reads what `strace -f` wrote, where a call that others interrupt stands on two lines.

@@ -130,7 +130,7 @@ impl Registry {
         };
         let manifest = Manifest::parse(&content, content_type.as_ref())?;
         let description = description::of(&manifest, &*inner.blobs).await?;
-        inner.blobs.put(&digest, content.clone()).await?;
+        let stored = inner.blobs.put(&digest, content.clone()).await?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest);
         let record =
             ManifestRecord { digest, media_type: manifest.media_type.clone(), size: content.len() as u64 };
@@ -139,6 +139,7 @@ impl Registry {
             .put_manifest(PutManifest {
                 repository: repository.clone(),
                 manifest: record.clone(),
+                unsettled: stored.unsettled,
                 parts: parts(&manifest, &inner.policy),
                 artifact_type: manifest.artifact_type,
                 annotations: manifest.annotations,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use store::adopt::{self, Report};
 use store::blobs::files::FileBlobs;
 use store::directory::Lock;
+use store::settling::Settling;
 use store::view::View;
 use store::{Directory, Metadata, StoreError};
 use tokio::sync::watch;
@@ -64,7 +65,9 @@ impl Registry {
             tracing::info!(uploads = stale, "removed what unfinished uploads had left");
         }
         let (stop, stopped) = watch::channel(false);
-        let view = View::new(&directory, metadata.clone());
+        let settling = Settling::new(blobs.clone(), metadata.clone());
+        restore(&settling).await?;
+        let view = View::new(&directory, metadata.clone(), settling);
         let tasks = Tasks { view, stop, running: Mutex::default(), lock: Mutex::new(Some(lock)) };
         let registry = Self {
             inner: Arc::new(Inner {
@@ -157,6 +160,26 @@ impl Tasks {
     /// Tells the view that the metadata has changed.
     pub(crate) fn wake_view(&self) {
         self.view.wake();
+    }
+}
+
+/// Writes to files what the last process had acknowledged and not settled.
+async fn restore(settling: &Settling) -> Result<(), Error> {
+    match settling.restore().await {
+        Ok(0) => Ok(()),
+        Ok(contents) => {
+            tracing::info!(
+                contents,
+                "the last run did not end in order; what it had acknowledged is in its files"
+            );
+            Ok(())
+        }
+        // Pulls of everything else go on, and it is tried again before anything is forgotten.
+        Err(error) if error.is_full() => {
+            tracing::error!(%error, "without space, content of the last run cannot be written to its files yet");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

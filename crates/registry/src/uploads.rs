@@ -172,8 +172,8 @@ impl Registry {
             let Turn { upload, slot } = turn;
             let inner = &registry.inner;
             let committed = inner.blobs.commit(upload, &digest).await;
-            let size = match committed {
-                Ok(size) => size,
+            let stored = match committed {
+                Ok(stored) => stored,
                 Err(mismatch @ StoreError::DigestMismatch { .. }) => {
                     inner.metadata.delete_upload(&repository, id).await?;
                     inner.sessions.leave(id);
@@ -181,7 +181,8 @@ impl Registry {
                 }
                 Err(error) => return Err(error.into()),
             };
-            inner.metadata.link_uploaded_blob(&repository, &digest, size, id).await?;
+            let size = stored.size;
+            inner.metadata.link_uploaded_blob(&repository, &digest, stored, id).await?;
             inner.sessions.leave(id);
             drop(slot);
             inner.tasks.wake_view();
@@ -214,8 +215,9 @@ impl Registry {
                 Ok(inner.blobs.commit(turn.upload, &digest).await?)
             };
             match stored.await {
-                Ok(size) => {
-                    inner.metadata.link_blob(&repository, &digest, size).await?;
+                Ok(stored) => {
+                    let size = stored.size;
+                    inner.metadata.link_blob(&repository, &digest, stored).await?;
                     inner.tasks.wake_view();
                     Ok(size)
                 }

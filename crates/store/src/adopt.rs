@@ -234,6 +234,7 @@ impl Revision {
             repository: repository.clone(),
             parts: parts.collect(),
             manifest: ManifestRecord { digest, media_type: manifest.media_type, size },
+            unsettled: None,
             artifact_type: manifest.artifact_type,
             annotations: manifest.annotations,
             subject: manifest.subject.map(|subject| subject.digest),

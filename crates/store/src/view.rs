@@ -9,6 +9,9 @@
 //! then takes the notes away. Whatever happens in between, the notes are still there and the same
 //! is done once more, which does no harm. Links are not synced one by one: that would cost several
 //! syncs for each push. One `syncfs` for all that was written does it.
+//!
+//! Content is settled before a link to it is written, so that the view never names what a failure
+//! of power could take away: distribution started on it would believe the link.
 
 mod checking;
 mod links;
@@ -25,6 +28,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::metadata::{ViewChange, ViewItem};
+use crate::settling::Settling;
 use crate::{Directory, Metadata, StoreError};
 
 pub use checking::Mended;
@@ -47,6 +51,7 @@ pub struct View {
 struct Inner {
     links: Links,
     metadata: Metadata,
+    settling: Settling,
     wake: Notify,
     /// Held from asking the metadata until what it said is written: otherwise of two who write
     /// the same link, the one who asked first could write last.
@@ -56,9 +61,10 @@ struct Inner {
 impl View {
     /// The view of a data directory.
     #[must_use]
-    pub fn new(directory: &Directory, metadata: Metadata) -> Self {
+    pub fn new(directory: &Directory, metadata: Metadata, settling: Settling) -> Self {
         let links = Links::new(directory.repositories().to_owned());
-        Self { inner: Arc::new(Inner { links, metadata, wake: Notify::new(), turn: Mutex::default() }) }
+        let (wake, turn) = (Notify::new(), Mutex::default());
+        Self { inner: Arc::new(Inner { links, metadata, settling, wake, turn }) }
     }
 
     /// Tells that the metadata has changed. Costs next to nothing.
@@ -115,9 +121,10 @@ impl View {
 
     /// Deals with the oldest notes. Returns how many there were.
     async fn batch(&self) -> Result<usize, StoreError> {
-        let Inner { links, metadata, turn, .. } = &*self.inner;
+        let Inner { links, metadata, settling, turn, .. } = &*self.inner;
         let changes = metadata.view_changes(BATCH).await?;
         if changes.is_empty() {
+            settling.settle().await?;
             return Ok(0);
         }
         let turn = turn.lock().await;
@@ -128,6 +135,7 @@ impl View {
                 self.steps_for(change, &mut steps).await?;
             }
         }
+        settling.settle().await?;
         let links = links.clone();
         blocking(move || links.apply(&steps).and_then(|written| if written { links.sync() } else { Ok(()) }))
             .await?;

@@ -96,7 +96,7 @@ async fn without_room_for_a_directory_nothing_is_half_kept() {
     let refused = loop {
         let content = content(1000, u8::try_from(stored).unwrap());
         match store.put(&sha256(&content), content.clone()).await {
-            Ok(()) => stored += 1,
+            Ok(_) => stored += 1,
             Err(error) => break error,
         }
     };

@@ -116,7 +116,7 @@ pub(crate) async fn what_was_uploaded_is_there_whatever_its_size_and_pieces<B: B
         let content = content(size, seed as u64);
         let upload = upload(&*store, &content, &[1000, 1, 300_000]).await;
         assert_eq!(upload.offset, size as u64);
-        assert_eq!(store.commit(upload, &sha256(&content)).await.unwrap(), size as u64);
+        assert_eq!(store.commit(upload, &sha256(&content)).await.unwrap().size, size as u64);
         present(&*store, &content).await;
         present(&*backend.store(), &content).await;
     }
@@ -186,7 +186,7 @@ pub(crate) async fn a_digest_may_have_another_algorithm_than_the_upload<B: Backe
     let other = Algorithm::Sha512.digest(b"other");
     assert!(matches!(store.commit(wrong, &other).await, Err(StoreError::DigestMismatch { .. })));
     let right = upload(&*store, &content, &[70_000]).await;
-    assert_eq!(store.commit(right, &digest).await.unwrap(), 300_000);
+    assert_eq!(store.commit(right, &digest).await.unwrap().size, 300_000);
     assert!(read(store.open(&digest).await.unwrap().unwrap(), 0..300_000).await == content);
     absent(&*store, &sha256(&content)).await;
     assert_eq!(all(&*store).await.get(&digest), Some(&300_000));
@@ -217,7 +217,7 @@ pub(crate) async fn what_came_after_the_last_save_is_written_over<B: Backend>() 
     let store = backend.store();
     let resumed = Upload::resume(&state).unwrap();
     let resumed = store.append(resumed, vec![content.slice(50_000..)]).await.unwrap();
-    assert_eq!(store.commit(resumed, &sha256(&content)).await.unwrap(), 200_000);
+    assert_eq!(store.commit(resumed, &sha256(&content)).await.unwrap().size, 200_000);
     present(&*store, &content).await;
 }
 
@@ -275,7 +275,7 @@ pub(crate) async fn storing_what_is_there_changes_nothing<B: Backend>() {
     store.put(&sha256(&content), content.clone()).await.unwrap();
     let again = upload(&*store, &content, &[30_000]).await;
     let id = again.id;
-    assert_eq!(store.commit(again, &sha256(&content)).await.unwrap(), 100_000);
+    assert_eq!(store.commit(again, &sha256(&content)).await.unwrap().size, 100_000);
     present(&*store, &content).await;
     assert_eq!(all(&*store).await.len(), 1);
     store.abort(id).await.unwrap();
@@ -295,7 +295,7 @@ pub(crate) async fn many_store_the_same_content_at_once<B: Backend>() {
                     store.put(&digest, content.clone()).await.unwrap();
                 } else {
                     let upload = upload(&*store, &content, &[10_000 + index * 1000]).await;
-                    assert_eq!(store.commit(upload, &digest).await.unwrap(), 200_000);
+                    assert_eq!(store.commit(upload, &digest).await.unwrap().size, 200_000);
                 }
                 // Acknowledged, it is there.
                 assert_eq!(store.stat(&digest).await.unwrap(), Some(200_000));
@@ -365,6 +365,33 @@ pub(crate) async fn all_blobs_are_listed<B: Backend>() {
     assert!(store.list().next().await.is_some());
 }
 
+pub(crate) async fn what_is_unsettled_is_whole_and_can_be_stored_anew<B: Backend>() {
+    let backend = B::new();
+    let store = backend.store();
+    for (seed, size) in [0, 1, 5000, 64 << 10, 200_000].into_iter().enumerate() {
+        let content = content(size, 40 + seed as u64);
+        let digest = sha256(&content);
+        for put in [true, false, true] {
+            let stored = if put {
+                store.put(&digest, content.clone()).await.unwrap()
+            } else {
+                store.commit(upload(&*store, &content, &[1000, 77]).await, &digest).await.unwrap()
+            };
+            assert_eq!(stored.size, size as u64);
+            let Some(unsettled) = stored.unsettled else { continue };
+            assert_eq!(unsettled, content);
+            present(&*store, &content).await;
+            store.restore(&digest, unsettled.clone()).await.unwrap();
+            present(&*store, &content).await;
+            store.delete(&digest).await.unwrap();
+            backend.store().restore(&digest, unsettled).await.unwrap();
+            present(&*store, &content).await;
+        }
+        store.settle().await.unwrap();
+        present(&*store, &content).await;
+    }
+}
+
 /// All tests of the contract, for one backend.
 macro_rules! contract_tests {
     ($backend:ty) => {
@@ -385,6 +412,7 @@ macro_rules! contract_tests {
             what_is_deleted_is_gone_but_not_for_those_who_read_it,
             deleting_and_storing_at_once_ends_in_one_of_both,
             all_blobs_are_listed,
+            what_is_unsettled_is_whole_and_can_be_stored_anew,
         }
     };
     ($backend:ty: $($test:ident,)*) => {

@@ -27,7 +27,7 @@ pub(crate) use reading::OpenFile;
 pub use reading::Pieces;
 pub(crate) use uploads::Session;
 
-use super::{Blob, BlobStore, Upload};
+use super::{Blob, BlobStore, Stored, Upload};
 use crate::{Directory, StoreError};
 use installing::Installer;
 use uploads::Uploads;
@@ -59,14 +59,17 @@ impl FileBlobs {
         blocking(move || uploads.remove_stale(&known)).await
     }
 
-    /// Makes the name of a blob that is in its place durable.
-    async fn sync_name(&self, digest: Digest) -> Result<(), StoreError> {
+    /// Makes the name of a blob that is in its place durable, unless that is left for later.
+    async fn sync_name(&self, digest: Digest, stored: Stored) -> Result<Stored, StoreError> {
+        if stored.unsettled.is_some() {
+            return Ok(stored);
+        }
         let (own, above) = (self.installer.clone(), self.installer.clone());
         let (own, above) = tokio::join!(
             blocking(move || own.sync_own(&digest)),
             blocking(move || above.sync_above(&digest)),
         );
-        own.and(above)
+        own.and(above).map(|()| stored)
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -106,10 +109,10 @@ impl BlobStore for FileBlobs {
         .await
     }
 
-    async fn put(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
+    async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        blocking(move || uploads.put(&installer, &digest, &content)).await?;
-        self.sync_name(digest).await
+        let stored = blocking(move || uploads.put(&installer, &digest, content)).await?;
+        self.sync_name(digest, stored).await
     }
 
     async fn begin(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
@@ -127,17 +130,26 @@ impl BlobStore for FileBlobs {
         .await
     }
 
-    async fn commit(&self, upload: Upload, digest: &Digest) -> Result<u64, StoreError> {
+    async fn commit(&self, upload: Upload, digest: &Digest) -> Result<Stored, StoreError> {
         let (upload, turn) = self.uploads.turn(upload).await?;
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        let size = blocking(move || {
+        let stored = blocking(move || {
             let committed = uploads.commit(upload, &installer, &digest);
             drop(turn);
             committed
         })
         .await?;
-        self.sync_name(digest).await?;
-        Ok(size)
+        self.sync_name(digest, stored).await
+    }
+
+    async fn settle(&self) -> Result<(), StoreError> {
+        let installer = self.installer.clone();
+        blocking(move || installer.settle()).await
+    }
+
+    async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
+        let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
+        blocking(move || uploads.restore(&installer, &digest, &content)).await
     }
 
     async fn abort(&self, id: Uuid) -> Result<(), StoreError> {

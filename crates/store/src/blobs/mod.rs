@@ -91,13 +91,35 @@ impl Upload {
     }
 }
 
+/// Content that was stored, as [`BlobStore::put`] and [`BlobStore::commit`] return it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its size in bytes.
+    pub size: u64,
+    /// The content itself, if the backend leaves it to others to have it outlive a power failure.
+    ///
+    /// It is in its place and can be read, and it outlives the process. But whoever acknowledges
+    /// it keeps these bytes durably until [`BlobStore::settle`] has succeeded, and hands them to
+    /// [`BlobStore::restore`] if the machine fails before. The metadata does so, with the very
+    /// transaction that makes the content known, so that one sync serves for both.
+    pub unsettled: Option<Bytes>,
+}
+
+/// Content of that size, which is durable.
+impl From<u64> for Stored {
+    fn from(size: u64) -> Self {
+        Self { size, unsettled: None }
+    }
+}
+
 /// Where content is kept.
 ///
 /// The contract, for every backend:
 /// - Nobody observes a blob that is not complete: before [`commit`](Self::commit) or
 ///   [`put`](Self::put) there is nothing, afterwards all of it, and so it is after a crash at any
-///   moment.
-/// - When `commit` or `put` return `Ok`, the blob is durable: written, synced, and its name synced.
+///   moment; after a failure of power, as soon as what is unsettled was restored.
+/// - When `commit` or `put` return `Ok`, the blob is durable (written, synced, and its name
+///   synced), or it is [`Stored::unsettled`].
 /// - Content whose hash is not the digest is never stored under it.
 /// - Storing what is there already succeeds and changes nothing. Many may store the same content
 ///   at once.
@@ -114,8 +136,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// A whole small blob in memory, such as a manifest or a config; `None` if it is not here.
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError>;
 
-    /// Stores `content`, whose digest the caller has computed, durably.
-    async fn put(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError>;
+    /// Stores `content`, whose digest the caller has computed.
+    async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError>;
 
     /// Makes room for an upload. Nothing is durable yet.
     async fn begin(&self, algorithm: Algorithm) -> Result<Upload, StoreError>;
@@ -125,11 +147,18 @@ pub trait BlobStore: Send + Sync + 'static {
     /// can be resumed from the state last saved.
     async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError>;
 
-    /// Ends an upload: its content becomes the blob `digest`, durably. Returns its size.
+    /// Ends an upload: its content becomes the blob `digest`.
     ///
     /// # Errors
     /// [`StoreError::DigestMismatch`], after which the upload is gone.
-    async fn commit(&self, upload: Upload, digest: &Digest) -> Result<u64, StoreError>;
+    async fn commit(&self, upload: Upload, digest: &Digest) -> Result<Stored, StoreError>;
+
+    /// Makes durable all that was stored before the call. After an error, what was unsettled must
+    /// be restored before this is believed again.
+    async fn settle(&self) -> Result<(), StoreError>;
+
+    /// Stores content that was unsettled anew, whatever is in its place. It is unsettled then.
+    async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError>;
 
     /// Forgets an upload and what it took in. An upload that is not here is no error.
     async fn abort(&self, id: Uuid) -> Result<(), StoreError>;

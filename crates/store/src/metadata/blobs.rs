@@ -8,8 +8,9 @@ use super::repositories::{find, find_or_make, remove_if_empty, touch};
 use super::sql::Sql;
 use super::view_changes::note;
 use super::writer::Durability;
-use super::{Metadata, ViewItem, columns, uploads};
+use super::{Metadata, ViewItem, columns, unsettled, uploads};
 use crate::StoreError;
+use crate::blobs::Stored;
 
 impl Metadata {
     /// The size of a blob, if this repository holds it as a config or layer. Another repository's
@@ -61,16 +62,20 @@ impl Metadata {
         .await
     }
 
-    /// Puts a blob into a repository, which is made if it is not there. The blob's bytes are in
-    /// the blob store already, durably.
+    /// Puts a blob into a repository, which is made if it is not there. The blob is in the blob
+    /// store already; what it left unsettled is kept.
     pub async fn link_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        size: u64,
+        stored: impl Into<Stored>,
     ) -> Result<(), StoreError> {
-        let (repository, digest) = (repository.clone(), *digest);
-        self.write(Durability::Disk, move |sql| link(sql, &repository, &digest, size)).await
+        let (repository, digest, stored) = (repository.clone(), *digest, stored.into());
+        self.write(Durability::Disk, move |sql| {
+            unsettled::keep(sql, &digest, stored.unsettled.as_deref())?;
+            link(sql, &repository, &digest, stored.size)
+        })
+        .await
     }
 
     /// Puts a blob into a repository and forgets the upload as which it came, in one step.
@@ -78,13 +83,14 @@ impl Metadata {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        size: u64,
+        stored: impl Into<Stored>,
         upload: Uuid,
     ) -> Result<(), StoreError> {
-        let (repository, digest) = (repository.clone(), *digest);
+        let (repository, digest, stored) = (repository.clone(), *digest, stored.into());
         self.write(Durability::Disk, move |sql| {
             uploads::forget(sql, &repository, upload)?;
-            link(sql, &repository, &digest, size)
+            unsettled::keep(sql, &digest, stored.unsettled.as_deref())?;
+            link(sql, &repository, &digest, stored.size)
         })
         .await
     }

@@ -11,6 +11,7 @@ use super::view_changes::note;
 use super::writer::Durability;
 use super::{
     ManifestRecord, Metadata, Part, PutManifest, PutOutcome, ViewItem, blobs, columns, repositories, tags,
+    unsettled,
 };
 use crate::StoreError;
 
@@ -103,6 +104,7 @@ impl Metadata {
             if !missing.is_empty() {
                 return Ok(PutOutcome::Missing(missing));
             }
+            unsettled::keep(sql, &put.manifest.digest, put.unsettled.as_deref())?;
             let stored = store(sql, &put)?;
             if stored.is_new {
                 note(sql, &put.repository, &ViewItem::Revision(put.manifest.digest))?;

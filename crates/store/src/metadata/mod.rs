@@ -25,6 +25,7 @@ mod search;
 mod sql;
 mod tags;
 mod types;
+mod unsettled;
 mod uploads;
 mod usage;
 mod view_changes;
@@ -38,6 +39,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use accounts::*;
 pub use import::Import;
 pub use types::*;
+pub use unsettled::UnsettledContent;
 
 use crate::StoreError;
 use readers::Readers;

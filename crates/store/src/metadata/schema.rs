@@ -22,6 +22,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "repositories, manifests, tags, uploads, search", sql: FIRST },
     Migration { version: 2, name: "accounts, organisations, grants, tokens, audit", sql: ACCOUNTS },
+    Migration { version: 3, name: "unsettled content", sql: UNSETTLED },
 ];
 
 /// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
@@ -268,6 +269,16 @@ CREATE INDEX audit_by_account ON audit (account, id);
 ALTER TABLE uploads ADD COLUMN account TEXT;
 ";
 
+const UNSETTLED: &str = "
+-- Content whose file may not be on the disk yet. AUTOINCREMENT, because who has made everything up
+-- to a number durable says so by that number, and meanwhile more may come in.
+CREATE TABLE unsettled_contents (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest  BLOB NOT NULL UNIQUE,
+    content BLOB NOT NULL
+);
+";
+
 /// Brings the database at `path`, which `connection` has opened, to the newest version.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let id: i32 = connection
@@ -367,7 +378,7 @@ mod tests {
             .unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 2)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 3)"),
             "{message}"
         );
     }

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use oci::descriptor::Annotations;
 use oci::{Digest, MediaType, RepositoryName, Tag};
 
@@ -34,8 +35,10 @@ pub struct ReferrerRecord {
 pub struct PutManifest {
     /// The repository; made if it is not there.
     pub repository: RepositoryName,
-    /// The manifest; its bytes are in the blob store already, durably.
+    /// The manifest; its bytes are in the blob store already.
     pub manifest: ManifestRecord,
+    /// Those bytes, if the blob store left them unsettled.
+    pub unsettled: Option<Bytes>,
     /// Its artifact type, as referrers list it.
     pub artifact_type: Option<String>,
     /// Its annotations.

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::View;
 use crate::blobs::files::FileBlobs;
 use crate::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
+use crate::settling::Settling;
 use crate::{BlobStore, Directory, Metadata};
 
 /// A registry's storage, without the registry.
@@ -40,7 +41,11 @@ impl Storage {
         let metadata = Metadata::open(&directory.metadata()).unwrap();
         Self {
             blobs: FileBlobs::open(&directory),
-            view: View::new(&directory, metadata.clone()),
+            view: View::new(
+                &directory,
+                metadata.clone(),
+                Settling::new(Arc::new(FileBlobs::open(&directory)), metadata.clone()),
+            ),
             metadata,
             directory,
             _data: data,
@@ -91,6 +96,7 @@ impl Storage {
                 media_type: parsed.media_type.clone(),
                 size: content.len() as u64,
             },
+            unsettled: None,
             artifact_type: parsed.artifact_type.clone(),
             annotations: parsed.annotations.clone(),
             subject: parsed.subject.as_ref().map(|subject| subject.digest),

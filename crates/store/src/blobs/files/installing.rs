@@ -1,7 +1,7 @@
 //! From a file beside the blobs to a blob, durably; and the other way, out.
 //!
 //! POSIX promises that a file's content and a directory's entries are on the disk only after an
-//! `fsync` of that very file or directory. Hence, before a blob is acknowledged:
+//! `fsync` of that very file or directory. Hence, before a large blob is acknowledged:
 //!
 //! 1. the file is synced, while it is still beside the blobs, so that the name never appears with
 //!    less than the whole content;
@@ -16,12 +16,21 @@
 //! steps, and its file is synced because another program may have written it. On ext4 such a sync
 //! costs little while nobody else writes.
 //!
+//! For a small blob that would be three syncs for a few KiB. So it is only named, and whoever
+//! acknowledges it keeps its content until [`settle`](Installer::settle) has made durable all that
+//! there is at once ([`Stored::unsettled`](crate::blobs::Stored::unsettled)). After a failure of
+//! power a file may then be there with its size and not with its content, and nobody may know,
+//! since it was never acknowledged. So a small blob counts as being there if its bytes are the
+//! right ones, and not already if its size is.
+//!
 //! Who deletes a blob sees to it that nobody stores it at that moment; the metadata knows. Here,
 //! one of the two wins, and nothing is half there.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use oci::{Algorithm, Digest};
@@ -34,14 +43,21 @@ pub(super) struct Installer {
     root: PathBuf,
     /// For each `<alg>/<xx>`: whether its entry, and those above it, were synced by this process.
     synced: Box<[AtomicBool]>,
+    /// The directory, open from the first [`settle`](Self::settle) on: the system reports an error
+    /// of writing to those who had the file system open when it happened, or are the first to ask.
+    settled: OnceLock<File>,
 }
+
+/// Content up to this size is left unsettled. More of it would be more to write to the log than
+/// the syncs cost that are saved.
+pub(super) const SMALL: u64 = 64 << 10;
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
 
 impl Installer {
     pub(super) fn new(root: PathBuf) -> Self {
         let synced = (0..ALGORITHMS.len() * 256).map(|_| AtomicBool::new(false)).collect();
-        Self { root, synced }
+        Self { root, synced, settled: OnceLock::new() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -61,6 +77,22 @@ impl Installer {
         path.extend([self.root.as_path(), Path::new(digest.algorithm().as_str()), Path::new(&hex[..2])]);
         path.push(&hex);
         path
+    }
+
+    /// Whether the blob is there with exactly this content.
+    pub(super) fn holds(&self, digest: &Digest, content: &[u8]) -> Result<bool, StoreError> {
+        let path = self.path(digest);
+        let found = match File::open(&path) {
+            // Only what has the right size is read.
+            Ok(file) => file.metadata().and_then(|found| {
+                let mut there = vec![0; content.len()];
+                Ok(found.is_file()
+                    && found.len() == content.len() as u64
+                    && file.read_exact_at(&mut there, 0).map(|()| there == content)?)
+            }),
+            Err(error) => absent::<()>(error).map(|_| false),
+        };
+        found.map_err(|error| StoreError::io("read", path, error))
     }
 
     /// Whether the blob is there with that size; then its content is synced. One of another size is
@@ -127,6 +159,20 @@ impl Installer {
             synced.store(true, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Makes durable all that is on the file system: one call for any number of files and their
+    /// directories.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let failed = |error: io::Error| StoreError::io("sync", &self.root, error);
+        let root = match self.settled.get() {
+            Some(root) => root,
+            None => {
+                let root = File::open(&self.root).map_err(failed)?;
+                self.settled.get_or_init(|| root)
+            }
+        };
+        rustix::fs::syncfs(root).map_err(|error| failed(error.into()))
     }
 
     /// Removes a blob, and the directory that held it alone. Not synced: a blob that comes back

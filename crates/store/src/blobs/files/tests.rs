@@ -110,6 +110,41 @@ async fn a_blob_that_a_crash_of_another_registry_emptied_is_mended_by_the_next_p
 }
 
 #[tokio::test]
+async fn small_content_that_a_power_failure_left_with_its_size_alone_is_mended_by_the_next_push() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(10_000, 3);
+    for put in [true, false] {
+        fs::create_dir_all(files.data(&content).parent().unwrap()).unwrap();
+        fs::write(files.data(&content), vec![0; content.len()]).unwrap();
+        if put {
+            store.put(&sha256(&content), content.clone()).await.unwrap();
+        } else {
+            let upload = upload(&store, &content, &[6000]).await;
+            store.commit(upload, &sha256(&content)).await.unwrap();
+        }
+        assert!(store.get(&sha256(&content)).await.unwrap().unwrap() == content);
+        fs::remove_file(files.data(&content)).unwrap();
+    }
+    assert_eq!(files.uploads(), 0);
+}
+
+#[tokio::test]
+async fn small_content_is_left_unsettled_and_large_content_is_not() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    for (size, is_unsettled) in [(0, true), (64 << 10, true), ((64 << 10) + 1, false)] {
+        let content = content(size, 5);
+        let stored = store.put(&sha256(&content), content.clone()).await.unwrap();
+        assert_eq!(stored.unsettled.is_some(), is_unsettled, "{size}");
+        store.delete(&sha256(&content)).await.unwrap();
+        let upload = upload(&store, &content, &[20_000]).await;
+        let stored = store.commit(upload, &sha256(&content)).await.unwrap();
+        assert_eq!(stored.unsettled.is_some(), is_unsettled, "{size}");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_whose_file_was_cut_short_does_not_get_a_hole() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);

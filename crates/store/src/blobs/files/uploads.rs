@@ -23,9 +23,9 @@ use oci::{Digest, Digester};
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-use super::installing::Installer;
+use super::installing::{Installer, SMALL};
 use crate::StoreError;
-use crate::blobs::Upload;
+use crate::blobs::{Stored, Upload};
 
 /// After each stretch of this size the system is told to begin writing it out, so that the sync at
 /// the end finds little left to do.
@@ -113,13 +113,14 @@ impl Uploads {
         remove(&self.path(id))
     }
 
-    /// Puts what an upload took in in its place as a blob; its name is still to be synced.
+    /// Puts what an upload took in in its place as a blob; its name is still to be synced, or all
+    /// of it is unsettled.
     pub(super) fn commit(
         &self,
         upload: Upload,
         installer: &Installer,
         digest: &Digest,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Stored, StoreError> {
         let Upload { offset: size, digester, session, .. } = upload;
         let session = session.ok_or(StoreError::Closed)?;
         let file = session.file(size)?;
@@ -136,33 +137,74 @@ impl Uploads {
             remove(path)?;
             return Err(StoreError::DigestMismatch { expected: *digest, actual });
         }
-        if installer.is_there(digest, size)? {
+        let unsettled = if size <= SMALL {
+            Some(read_whole(file, size).map_err(|error| StoreError::io("read", path, error))?)
+        } else {
+            None
+        };
+        let is_there = match &unsettled {
+            Some(content) => installer.holds(digest, content)?,
+            None => installer.is_there(digest, size)?,
+        };
+        if is_there {
             remove(path)?;
-            return Ok(size);
+            return Ok(Stored { size, unsettled });
         }
         // Beyond the end may be what a torn attempt left.
         file.metadata()
             .and_then(|found| if found.len() == size { Ok(()) } else { file.set_len(size) })
-            .and_then(|()| file.sync_data())
+            .and_then(|()| if unsettled.is_some() { Ok(()) } else { file.sync_data() })
             .map_err(|error| StoreError::io("sync", path, error))?;
         installer.install(path, digest)?;
-        Ok(size)
+        Ok(Stored { size, unsettled })
     }
 
-    /// Puts content that is all there in its place as a blob; its name is still to be synced.
+    /// Puts content that is all there in its place as a blob; its name is still to be synced, or
+    /// all of it is unsettled.
     pub(super) fn put(
+        &self,
+        installer: &Installer,
+        digest: &Digest,
+        content: Bytes,
+    ) -> Result<Stored, StoreError> {
+        let actual = digest.algorithm().digest(&content);
+        if actual != *digest {
+            return Err(StoreError::DigestMismatch { expected: *digest, actual });
+        }
+        let size = content.len() as u64;
+        if size > SMALL {
+            if !installer.is_there(digest, size)? {
+                self.write(installer, digest, &content, File::sync_data)?;
+            }
+            return Ok(Stored { size, unsettled: None });
+        }
+        if !installer.holds(digest, &content)? {
+            self.write(installer, digest, &content, |_| Ok(()))?;
+        }
+        Ok(Stored { size, unsettled: Some(content) })
+    }
+
+    /// Puts content in its place anew, whatever is there: the system may hold that for clean which
+    /// the disk never took. Without room for it, what is there may do.
+    pub(super) fn restore(
         &self,
         installer: &Installer,
         digest: &Digest,
         content: &[u8],
     ) -> Result<(), StoreError> {
-        let actual = digest.algorithm().digest(content);
-        if actual != *digest {
-            return Err(StoreError::DigestMismatch { expected: *digest, actual });
+        match self.write(installer, digest, content, |_| Ok(())) {
+            Err(error) if error.is_full() && installer.holds(digest, content)? => Ok(()),
+            written => written,
         }
-        if installer.is_there(digest, content.len() as u64)? {
-            return Ok(());
-        }
+    }
+
+    fn write(
+        &self,
+        installer: &Installer,
+        digest: &Digest,
+        content: &[u8],
+        sync: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
         // A name that is no upload's, so that nobody can go on with it.
         let path = self.directory.join(format!("put-{}", Uuid::new_v4()));
         let stored = OpenOptions::new()
@@ -171,7 +213,7 @@ impl Uploads {
             .open(&path)
             .and_then(|mut file| {
                 file.write_all(content)?;
-                file.sync_data()
+                sync(&file)
             })
             .map_err(|error| StoreError::io("write", &path, error))
             .and_then(|()| installer.install(&path, digest));
@@ -271,6 +313,12 @@ fn write_out(file: &File, offset: u64, length: u64) {
     let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
     // SAFETY: the call takes a descriptor, which is open, and numbers.
     unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+fn read_whole(file: &File, size: u64) -> io::Result<Bytes> {
+    let mut content = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    file.read_exact_at(&mut content, 0)?;
+    Ok(content.into())
 }
 
 fn hash_again(file: &File, size: u64, mut digester: Digester) -> io::Result<Digest> {

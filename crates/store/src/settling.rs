@@ -1,0 +1,256 @@
+//! Small content on its way from the metadata's log to files of its own.
+//!
+//! The blob store may leave small content unsettled: it is in its file, but the file may not be on
+//! the disk. The metadata keeps it meanwhile. Here it is settled: the blob store makes all files
+//! durable at once, and then the metadata forgets what it kept. Whatever happens in between, what
+//! is still kept is restored at the next start, which does no harm where it was there already.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use crate::{BlobStore, Metadata, StoreError};
+
+/// Contents restored at a time; also, with their size, what they take up in memory.
+const BATCH: usize = 64;
+
+/// Settles what the blob store leaves unsettled. All clones are the same.
+#[derive(Clone)]
+pub struct Settling {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    blobs: Arc<dyn BlobStore>,
+    metadata: Metadata,
+    /// Whether what is kept is known to be in its files. Held by the one that settles.
+    restored: Mutex<bool>,
+}
+
+impl Settling {
+    /// For this blob store, whose content is known to this metadata.
+    #[must_use]
+    pub fn new(blobs: Arc<dyn BlobStore>, metadata: Metadata) -> Self {
+        Self { inner: Arc::new(Inner { blobs, metadata, restored: Mutex::new(false) }) }
+    }
+
+    /// Writes what an earlier process left unsettled to its files. To be called before anything is
+    /// read. Returns how much there was.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what could not be written is tried again when it is next settled.
+    pub async fn restore(&self) -> Result<u64, StoreError> {
+        let mut restored = self.inner.restored.lock().await;
+        self.restore_all(&mut restored).await
+    }
+
+    /// Makes everything durable that was acknowledged before the call, and has the metadata forget
+    /// what it kept for that. Returns how much there was.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is forgotten then.
+    pub async fn settle(&self) -> Result<u64, StoreError> {
+        let Inner { blobs, metadata, restored } = &*self.inner;
+        let mut restored = restored.lock().await;
+        let Some(newest) = metadata.newest_unsettled().await? else { return Ok(0) };
+        if !*restored {
+            self.restore_all(&mut restored).await?;
+        }
+        if let Err(error) = blobs.settle().await {
+            // The system may have dropped what it could not write, and takes it for clean now.
+            *restored = false;
+            return Err(error);
+        }
+        Ok(metadata.settled(newest).await? as u64)
+    }
+
+    async fn restore_all(&self, restored: &mut bool) -> Result<u64, StoreError> {
+        let Inner { blobs, metadata, .. } = &*self.inner;
+        let (mut count, mut after) = (0, 0);
+        loop {
+            let batch = metadata.unsettled(after, BATCH).await?;
+            let Some(last) = batch.last() else { break };
+            after = last.number;
+            for kept in batch {
+                blobs.restore(&kept.digest, Bytes::from(kept.content)).await?;
+                count += 1;
+            }
+        }
+        *restored = true;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use futures_core::stream::BoxStream;
+    use oci::{Algorithm, Digest};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::blobs::files::FileBlobs;
+    use crate::blobs::{Blob, Stored, Upload};
+    use crate::{Directory, Metadata};
+
+    /// Blobs as files, on a disk that sometimes fails.
+    struct Fallible {
+        files: FileBlobs,
+        fails: AtomicBool,
+        restored: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl BlobStore for Fallible {
+        async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+            self.files.stat(digest).await
+        }
+        async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
+            self.files.open(digest).await
+        }
+        async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+            self.files.get(digest).await
+        }
+        async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
+            self.files.put(digest, content).await
+        }
+        async fn begin(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
+            self.files.begin(algorithm).await
+        }
+        async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
+            self.files.append(upload, piece).await
+        }
+        async fn commit(&self, upload: Upload, digest: &Digest) -> Result<Stored, StoreError> {
+            self.files.commit(upload, digest).await
+        }
+        async fn settle(&self) -> Result<(), StoreError> {
+            if self.fails.load(Ordering::Relaxed) {
+                return Err(StoreError::io("sync", "blobs", std::io::Error::other("the disk is ill")));
+            }
+            self.files.settle().await
+        }
+        async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
+            self.restored.fetch_add(1, Ordering::Relaxed);
+            self.files.restore(digest, content).await
+        }
+        async fn abort(&self, id: Uuid) -> Result<(), StoreError> {
+            self.files.abort(id).await
+        }
+        async fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
+            self.files.delete(digest).await
+        }
+        fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>> {
+            self.files.list()
+        }
+    }
+
+    struct Storage {
+        directory: Directory,
+        blobs: Arc<Fallible>,
+        metadata: Metadata,
+        settling: Settling,
+    }
+
+    impl Storage {
+        /// As a process finds it when it starts.
+        fn open(directory: Directory) -> Self {
+            let metadata = Metadata::open(&directory.metadata()).unwrap();
+            let files = FileBlobs::open(&directory);
+            let blobs =
+                Arc::new(Fallible { files, fails: AtomicBool::new(false), restored: AtomicUsize::new(0) });
+            let settling = Settling::new(blobs.clone(), metadata.clone());
+            Self { directory, blobs, metadata, settling }
+        }
+
+        async fn push(&self, content: &[u8]) {
+            let digest = Algorithm::Sha256.digest(content);
+            let stored = self.blobs.put(&digest, Bytes::copy_from_slice(content)).await.unwrap();
+            self.metadata.link_blob(&"app".parse().unwrap(), &digest, stored).await.unwrap();
+        }
+
+        fn file(&self, content: &[u8]) -> PathBuf {
+            let hex = Algorithm::Sha256.digest(content).hex();
+            self.directory.blobs().join("sha256").join(&hex[..2]).join(hex).join("data")
+        }
+
+        async fn unsettled(&self) -> usize {
+            self.metadata.unsettled(0, 1_000).await.unwrap().len()
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_a_power_failure_did_to_the_files_they_are_right_after_the_next_start() {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Storage::open(Directory::open(data.path()).unwrap());
+        let contents: Vec<Vec<u8>> = (0..200).map(|n| format!("content {n}").into_bytes()).collect();
+        for content in &contents {
+            storage.push(content).await;
+        }
+        assert_eq!(storage.unsettled().await, contents.len());
+        for (number, content) in contents.iter().enumerate() {
+            let file = storage.file(content);
+            match number % 6 {
+                0 => fs::write(file, "").unwrap(),
+                1 => fs::write(file, &content[..4]).unwrap(),
+                2 => fs::write(file, vec![0; content.len()]).unwrap(),
+                3 => fs::remove_file(file).unwrap(),
+                4 => fs::remove_dir_all(file.parent().unwrap()).unwrap(),
+                _ => {}
+            }
+        }
+        storage.metadata.close().await;
+
+        let storage = Storage::open(storage.directory);
+        assert_eq!(storage.settling.restore().await.unwrap(), 200);
+        for content in &contents {
+            assert_eq!(fs::read(storage.file(content)).unwrap(), *content);
+        }
+        assert_eq!(storage.unsettled().await, 200, "restored, but not on the disk yet");
+        assert_eq!(storage.settling.settle().await.unwrap(), 200);
+        assert_eq!(storage.unsettled().await, 0);
+        assert_eq!(storage.settling.settle().await.unwrap(), 0);
+        assert_eq!(fs::read_dir(storage.directory.uploads()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_synced_is_kept_and_written_anew_before_it_is_forgotten() {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Storage::open(Directory::open(data.path()).unwrap());
+        storage.settling.restore().await.unwrap();
+        storage.push(b"one").await;
+        storage.blobs.fails.store(true, Ordering::Relaxed);
+        storage.settling.settle().await.unwrap_err();
+        storage.push(b"two").await;
+        storage.settling.settle().await.unwrap_err();
+        assert_eq!(storage.unsettled().await, 2);
+
+        // The system has dropped the pages that it could not write, as Linux does.
+        fs::write(storage.file(b"one"), [0; 3]).unwrap();
+        storage.blobs.fails.store(false, Ordering::Relaxed);
+        let before = storage.blobs.restored.load(Ordering::Relaxed);
+        assert_eq!(storage.settling.settle().await.unwrap(), 2);
+        assert_eq!(storage.blobs.restored.load(Ordering::Relaxed) - before, 2);
+        assert_eq!(fs::read(storage.file(b"one")).unwrap(), b"one");
+
+        storage.push(b"three").await;
+        assert_eq!(storage.settling.settle().await.unwrap(), 1);
+        assert_eq!(storage.blobs.restored.load(Ordering::Relaxed) - before, 2, "all is well again");
+    }
+
+    #[tokio::test]
+    async fn what_was_deleted_meanwhile_is_forgotten_like_the_rest() {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Storage::open(Directory::open(data.path()).unwrap());
+        storage.settling.restore().await.unwrap();
+        storage.push(b"deleted").await;
+        assert!(storage.blobs.delete(&Algorithm::Sha256.digest(b"deleted")).await.unwrap());
+        assert_eq!(storage.settling.settle().await.unwrap(), 1);
+        assert_eq!(storage.unsettled().await, 0);
+        assert!(!storage.file(b"deleted").exists());
+    }
+}
