@@ -85,7 +85,7 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
         }
     };
     let (registry, opened) =
-        Registry::open(directory, policy(config), account_settings(config), progress).await?;
+        Registry::open(directory, policy(config), AccountSettings::default(), progress).await?;
     if let Some(adopted) = &opened.adopted {
         tracing::info!(
             repositories = adopted.repositories,
@@ -160,20 +160,6 @@ fn greet(out: &mut impl Write, address: SocketAddr, config: &Config) -> io::Resu
     writeln!(out, "  pull    docker pull {host}/official/ubuntu:14.04")?;
     writeln!(out, "  search  docker search {host}/ubuntu")?;
     out.flush()
-}
-
-/// What the configuration says about accounts.
-pub(crate) fn account_settings(config: &Config) -> AccountSettings {
-    AccountSettings {
-        htpasswd: config.auth.htpasswd.clone(),
-        forward: config.auth.forward.is_some(),
-        issuer: config.auth.service.clone(),
-        service: config.auth.service.clone(),
-        token_lifetime: config.auth.token_lifetime,
-        remember: config.auth.remember,
-        self_registration: config.auth.self_registration,
-        ..AccountSettings::default()
-    }
 }
 
 fn policy(config: &Config) -> Policy {
