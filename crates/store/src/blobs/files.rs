@@ -6,6 +6,7 @@
 
 mod installing;
 mod listing;
+mod mappings;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub(crate) use uploads::Session;
 use super::{Blob, BlobStore, Stored, Upload};
 use crate::{Directory, StoreError};
 use installing::Installer;
+use mappings::Mappings;
 use uploads::Uploads;
 
 /// Blobs as files.
@@ -37,6 +39,7 @@ use uploads::Uploads;
 pub struct FileBlobs {
     installer: Arc<Installer>,
     uploads: Arc<Uploads>,
+    mappings: Arc<Mappings>,
 }
 
 impl FileBlobs {
@@ -46,6 +49,7 @@ impl FileBlobs {
         Self {
             installer: Arc::new(Installer::new(directory.blobs().to_owned())),
             uploads: Arc::new(Uploads::new(directory.uploads())),
+            mappings: Arc::default(),
         }
     }
 
@@ -90,8 +94,11 @@ impl BlobStore for FileBlobs {
 
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
         let path = self.path(digest);
-        let opened = match OpenFile::open_from_memory(&path) {
-            None => blocking(move || OpenFile::open(&path)).await?,
+        let opened = match OpenFile::open_from_memory(&path, digest, &self.mappings) {
+            None => {
+                let (digest, mappings) = (*digest, self.mappings.clone());
+                blocking(move || OpenFile::open(&path, &digest, &mappings)).await?
+            }
             opened => opened,
         };
         Ok(opened.map(|content| Blob { size: content.size(), content }))
@@ -99,7 +106,9 @@ impl BlobStore for FileBlobs {
 
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
         let path = self.path(digest);
-        if let Some(content) = OpenFile::open_from_memory(&path).and_then(OpenFile::into_small) {
+        if let Some(content) =
+            OpenFile::open_from_memory(&path, digest, &self.mappings).and_then(OpenFile::into_small)
+        {
             return Ok(Some(content));
         }
         blocking(move || match fs::read(&path) {
@@ -164,8 +173,13 @@ impl BlobStore for FileBlobs {
     }
 
     async fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let (installer, digest) = (self.installer.clone(), *digest);
-        blocking(move || installer.delete(&digest)).await
+        let (installer, mappings, digest) = (self.installer.clone(), self.mappings.clone(), *digest);
+        blocking(move || {
+            let deleted = installer.delete(&digest);
+            mappings.forget(&digest);
+            deleted
+        })
+        .await
     }
 
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>> {

@@ -23,15 +23,18 @@ use std::io::{self, IoSliceMut, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use oci::Digest;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::ReadWriteFlags;
 use tokio::task::JoinHandle;
 
 use super::absent;
+use super::mappings::{Mapping, Mappings};
 use crate::StoreError;
 
 /// Below this, reading costs less than mapping.
@@ -44,15 +47,33 @@ const AHEAD: usize = 4 << 20;
 /// The content of a blob that was opened.
 pub(crate) struct OpenFile {
     content: Bytes,
-    mapped: bool,
+    mapped: Option<Mapped>,
     path: PathBuf,
+}
+
+/// A mapping, and who keeps it when it was read.
+struct Mapped {
+    mapping: Mapping,
+    mappings: Arc<Mappings>,
+}
+
+impl Mapped {
+    fn keep(self) {
+        self.mappings.keep(self.mapping);
+    }
 }
 
 impl OpenFile {
     /// Opens a blob; `None` if there is none. May block.
-    pub(super) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
+    pub(super) fn open(
+        path: &Path,
+        digest: &Digest,
+        mappings: &Arc<Mappings>,
+    ) -> Result<Option<Self>, StoreError> {
+        let read = |file: &mut File, content: &mut Vec<u8>| file.read_to_end(content).map(drop);
+        let deletions = mappings.deletions();
         let opened = match File::open(path) {
-            Ok(file) => Self::of(file, path, |file, content| file.read_to_end(content).map(drop)),
+            Ok(file) => Self::of(file, path, digest, (mappings, deletions), read),
             Err(error) => absent(error),
         };
         opened.map_err(|error| StoreError::io("read", path, error))
@@ -62,7 +83,8 @@ impl OpenFile {
     /// it is small, its content. Most of what is asked for was asked for before, and handing such
     /// little work to another thread costs several times what it takes. `None` if it cannot be
     /// done in this way; then [`open`](Self::open) tells more.
-    pub(super) fn open_from_memory(path: &Path) -> Option<Self> {
+    pub(super) fn open_from_memory(path: &Path, digest: &Digest, mappings: &Arc<Mappings>) -> Option<Self> {
+        let deletions = mappings.deletions();
         let file = rustix::fs::openat2(
             rustix::fs::CWD,
             path,
@@ -70,7 +92,7 @@ impl OpenFile {
             Mode::empty(),
             ResolveFlags::CACHED,
         );
-        Self::of(file.ok()?.into(), path, |file, content| {
+        let read = |file: &mut File, content: &mut Vec<u8>| {
             let size = content.capacity();
             content.resize(size, 0);
             let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(content)], 0, ReadWriteFlags::NOWAIT)?;
@@ -80,35 +102,36 @@ impl OpenFile {
             }
             content.truncate(read);
             Ok(())
-        })
-        .ok()?
+        };
+        Self::of(file.ok()?.into(), path, digest, (mappings, deletions), read).ok()?
     }
 
     fn of(
         mut file: File,
         path: &Path,
+        digest: &Digest,
+        (mappings, deletions): (&Arc<Mappings>, u64),
         read: impl FnOnce(&mut File, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<Option<Self>> {
         let found = file.metadata()?;
         if !found.is_file() {
             return Ok(None);
         }
-        let mapped = found.len() >= MAPPED_FROM;
-        let content = if mapped {
-            // SAFETY: the file is a blob's, which nobody writes to or shortens (see above).
-            Bytes::from_owner(unsafe { memmap2::Mmap::map(&file) }?)
+        let (content, mapped) = if found.len() >= MAPPED_FROM {
+            let mapping = mappings.map(digest, &file, &found, deletions)?;
+            (mapping.content().clone(), Some(Mapped { mapping, mappings: mappings.clone() }))
         } else {
             // A byte more, which shows where the end is.
             let mut content = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1);
             read(&mut file, &mut content)?;
-            content.into()
+            (content.into(), None)
         };
         Ok(Some(Self { content, mapped, path: path.to_owned() }))
     }
 
     /// The content, if it was read rather than mapped.
     pub(super) fn into_small(self) -> Option<Bytes> {
-        (!self.mapped).then_some(self.content)
+        self.mapped.is_none().then_some(self.content)
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -131,7 +154,8 @@ impl OpenFile {
 pub struct Pieces {
     /// What comes after the window that is being loaded, if one is.
     rest: Bytes,
-    mapped: bool,
+    /// Until the end is reached; then it is kept for the next.
+    mapped: Option<Mapped>,
     loading: Option<Loading>,
     path: PathBuf,
 }
@@ -174,10 +198,15 @@ impl Stream for Pieces {
         if this.rest.is_empty() {
             return Poll::Ready(None);
         }
-        if !this.mapped {
+        if this.mapped.is_none() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut this.rest))));
         }
         let window = this.rest.split_to(this.rest.len().min(WINDOW));
+        if this.rest.is_empty()
+            && let Some(mapped) = this.mapped.take()
+        {
+            mapped.keep();
+        }
         if in_memory(&window) {
             return Poll::Ready(Some(Ok(window)));
         }

@@ -237,6 +237,51 @@ async fn a_reader_that_is_dropped_lets_go_of_the_file() {
     assert!(!mapped());
 }
 
+#[tokio::test]
+async fn what_was_read_to_its_end_stays_mapped_until_it_is_deleted() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content((2 << 20) + 5, 8);
+    let digest = sha256(&content);
+    let path = files.directory.blobs().canonicalize().unwrap();
+    let mapped = || {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(path.to_str().unwrap())).count()
+    };
+    for _ in 0..2 {
+        store.put(&digest, content.clone()).await.unwrap();
+        for _ in 0..3 {
+            let blob = store.open(&digest).await.unwrap().unwrap();
+            assert!(read(blob, 0..content.len() as u64).await == content);
+            assert_eq!(mapped(), 1, "the next reader uses the mapping of the one before");
+        }
+        assert!(store.delete(&digest).await.unwrap());
+        assert_eq!(mapped(), 0, "a mapping keeps the disk from being freed");
+        assert!(store.open(&digest).await.unwrap().is_none());
+    }
+    // One who began before it was deleted reads on, but keeps nothing.
+    store.put(&digest, content.clone()).await.unwrap();
+    let blob = store.open(&digest).await.unwrap().unwrap();
+    assert!(store.delete(&digest).await.unwrap());
+    assert!(read(blob, 0..content.len() as u64).await == content);
+    assert_eq!(mapped(), 0);
+}
+
+#[tokio::test]
+async fn only_so_many_stay_mapped() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let path = files.directory.blobs().canonicalize().unwrap();
+    for number in 0..40 {
+        let content = content(70_000, number);
+        store.put(&sha256(&content), content.clone()).await.unwrap();
+        let blob = store.open(&sha256(&content)).await.unwrap().unwrap();
+        assert!(read(blob, 0..70_000).await == content);
+    }
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    assert_eq!(maps.lines().filter(|line| line.contains(path.to_str().unwrap())).count(), 32);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
