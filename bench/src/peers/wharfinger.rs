@@ -42,6 +42,6 @@ impl Peer for Wharfinger {
     }
 
     fn syncs(&self) -> &'static str {
-        "blob and manifest files, their directories, and the metadata transaction"
+        "the metadata transaction, which holds small content; larger files and their directories"
     }
 }
