@@ -1,6 +1,7 @@
 //! Blobs of a repository: looked up, opened, mounted and removed.
 
 use oci::{Digest, RepositoryName};
+use store::accounts::Visible;
 use store::{Blob, StoreError};
 
 use crate::{Error, Registry};
@@ -36,8 +37,8 @@ impl Registry {
     }
 
     /// Makes a blob of one repository a blob of another, without moving a byte. Without `from`,
-    /// any repository may be the source. `None` if the source does not hold it: then it must be
-    /// uploaded.
+    /// any repository may be the source. `None` if no source that is visible to whoever asks holds
+    /// it: then it must be uploaded, whether the registry has it or not (CVE-2024-39897).
     ///
     /// # Errors
     /// Only those of the store.
@@ -46,8 +47,9 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
         from: Option<&RepositoryName>,
+        visible: &Visible,
     ) -> Result<Option<u64>, Error> {
-        let size = self.inner.metadata.mount_blob(repository, digest, from).await?;
+        let size = self.inner.metadata.mount_blob(repository, digest, from, visible).await?;
         if size.is_some() {
             self.inner.tasks.wake_view();
         }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use futures_util::StreamExt;
 use oci::{Digest, Digester, RepositoryName};
 use store::StoreError;
+use store::accounts::Visible;
 use store::view::Mended;
 
 use crate::{Error, Registry};
@@ -73,7 +74,7 @@ impl Registry {
         let mut seen = HashSet::new();
         let mut after: Option<String> = None;
         loop {
-            let page = self.catalog(after.as_deref(), PAGE).await?;
+            let page = self.catalog(&Visible::Everything, after.as_deref(), PAGE).await?;
             after = page.items.last().map(ToString::to_string);
             for repository in &page.items {
                 self.check_repository(repository, read, &mut checked, &mut seen).await?;

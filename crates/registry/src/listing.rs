@@ -1,6 +1,7 @@
 //! Lists: tags, catalog, referrers, search, usage. Every list is a page of bounded size.
 
 use oci::{Digest, RepositoryName, Tag};
+use store::accounts::Visible;
 use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
 
 use crate::{Error, Registry};
@@ -54,24 +55,31 @@ impl Registry {
         Ok(Page::cut(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?, limit))
     }
 
-    /// Names of repositories that hold a manifest, in the order of their bytes, those after `after`.
+    /// Names of visible repositories that hold a manifest, in the order of their bytes, those after
+    /// `after`.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn catalog(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>, Error> {
-        Ok(Page::cut(self.inner.metadata.catalog(after, limit + 1).await?, limit))
+    pub async fn catalog(
+        &self,
+        visible: &Visible,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RepositoryName>, Error> {
+        Ok(Page::cut(self.inner.metadata.catalog(visible, after, limit + 1).await?, limit))
     }
 
-    /// Repositories that hold a manifest, in the order of their names, those after `after`.
+    /// Visible repositories that hold a manifest, in the order of their names, those after `after`.
     ///
     /// # Errors
     /// Only those of the store.
     pub async fn repositories(
         &self,
+        visible: &Visible,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<RepositoryRecord>, Error> {
-        Ok(Page::cut(self.inner.metadata.repositories(after, limit + 1).await?, limit))
+        Ok(Page::cut(self.inner.metadata.repositories(visible, after, limit + 1).await?, limit))
     }
 
     /// One repository.
@@ -101,32 +109,40 @@ impl Registry {
         Ok(Page::cut(referrers, limit))
     }
 
-    /// Repositories whose name or description has every word of the query, best first.
+    /// Visible repositories whose name or description has every word of the query, best first. The
+    /// total counts visible ones alone.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn search(&self, query: &str, offset: usize, limit: usize) -> Result<SearchPage, Error> {
-        Ok(self.inner.metadata.search(query, offset, limit).await?)
+    pub async fn search(
+        &self,
+        visible: &Visible,
+        query: &str,
+        offset: usize,
+        limit: usize,
+    ) -> Result<SearchPage, Error> {
+        Ok(self.inner.metadata.search(visible, query, offset, limit).await?)
     }
 
-    /// Space used by all repositories together.
+    /// Space used by all visible repositories together.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn usage(&self) -> Result<Usage, Error> {
-        Ok(self.inner.metadata.usage().await?)
+    pub async fn usage(&self, visible: &Visible) -> Result<Usage, Error> {
+        Ok(self.inner.metadata.usage(visible).await?)
     }
 
-    /// Space that each repository takes, in the order of their names, those after `after`.
+    /// Space that each visible repository takes, in the order of their names, those after `after`.
     ///
     /// # Errors
     /// Only those of the store.
     pub async fn repository_usage(
         &self,
+        visible: &Visible,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<RepositoryUsage>, Error> {
-        Ok(Page::cut(self.inner.metadata.repository_usage(after, limit + 1).await?, limit))
+        Ok(Page::cut(self.inner.metadata.repository_usage(visible, after, limit + 1).await?, limit))
     }
 
     /// Deletes a repository with its tags, its manifests and its hold on blobs.
@@ -152,7 +168,7 @@ impl Registry {
     /// # Errors
     /// Whatever keeps the metadata from answering.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.inner.metadata.catalog(None, 1).await?;
+        self.inner.metadata.catalog(&Visible::Everything, None, 1).await?;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Uploads: blobs on their way in.
 //!
-//! An upload belongs to one repository. Between requests it is written down in the metadata (how
+//! An upload belongs to one repository and one account, or to nobody in particular; for everybody
+//! else it does not exist. Between requests it is written down in the metadata (how
 //! far it came, and the state of its hash), so that it goes on after a restart; the copy in memory
 //! only saves looking it up. While a request writes to it, others wait for their turn.
 //!
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
 use oci::{Algorithm, Digest, RepositoryName};
+use store::accounts::AccountName;
 use store::{StoreError, Upload};
 use tokio::sync::{Mutex as TurnMutex, OwnedMutexGuard};
 use uuid::Uuid;
@@ -63,6 +65,7 @@ pub(crate) struct Sessions {
 
 struct Session {
     repository: RepositoryName,
+    account: Option<AccountName>,
     /// The upload, while nobody has it; `None` if it must be read from the metadata.
     upload: Arc<TurnMutex<Option<Upload>>>,
 }
@@ -79,7 +82,13 @@ impl Sessions {
     }
 
     /// The session of an upload, made if it is not in memory.
-    fn enter(&self, repository: &RepositoryName, id: Uuid, upload: Option<Upload>) -> Arc<Session> {
+    fn enter(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        id: Uuid,
+        upload: Option<Upload>,
+    ) -> Arc<Session> {
         let mut live = self.live();
         if live.len() >= LIVE {
             // Those that somebody has are held by more than this map.
@@ -87,7 +96,11 @@ impl Sessions {
                 Arc::strong_count(session) > 1 || Arc::strong_count(&session.upload) > 1
             });
         }
-        let session = || Session { repository: repository.clone(), upload: Arc::new(TurnMutex::new(upload)) };
+        let session = || Session {
+            repository: repository.clone(),
+            account: account.cloned(),
+            upload: Arc::new(TurnMutex::new(upload)),
+        };
         live.entry(id).or_insert_with(|| Arc::new(session())).clone()
     }
 
@@ -97,28 +110,35 @@ impl Sessions {
 }
 
 impl Registry {
-    /// Begins an upload.
+    /// Begins an upload, which belongs to the account, or to nobody in particular.
     ///
     /// # Errors
     /// [`Error::Full`], or those of the store.
     pub async fn begin_upload(
         &self,
         repository: &RepositoryName,
+        account: Option<&AccountName>,
         algorithm: Algorithm,
     ) -> Result<UploadStatus, Error> {
         let upload = self.inner.blobs.begin(algorithm).await?;
         let status = UploadStatus { id: upload.id, offset: 0 };
-        self.inner.metadata.create_upload(repository, &upload.save()).await?;
-        self.inner.sessions.enter(repository, status.id, Some(upload));
+        self.inner.metadata.create_upload(repository, account, &upload.save()).await?;
+        self.inner.sessions.enter(repository, account, status.id, Some(upload));
         Ok(status)
     }
 
     /// How far an upload came.
     ///
     /// # Errors
-    /// [`Error::UploadUnknown`], also for an upload of another repository.
-    pub async fn upload_status(&self, repository: &RepositoryName, id: Uuid) -> Result<UploadStatus, Error> {
-        let record = self.inner.metadata.upload(repository, id).await?.ok_or(Error::UploadUnknown(id))?;
+    /// [`Error::UploadUnknown`], also for an upload of another repository or account.
+    pub async fn upload_status(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        id: Uuid,
+    ) -> Result<UploadStatus, Error> {
+        let record =
+            self.inner.metadata.upload(repository, account, id).await?.ok_or(Error::UploadUnknown(id))?;
         Ok(UploadStatus { id, offset: record.state.offset })
     }
 
@@ -131,15 +151,16 @@ impl Registry {
     pub async fn append_upload(
         &self,
         repository: &RepositoryName,
+        account: Option<&AccountName>,
         id: Uuid,
         range: Option<ChunkRange>,
         body: impl Body,
     ) -> Result<UploadStatus, Error> {
-        let (registry, repository) = (self.clone(), repository.clone());
+        let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
         apart(async move {
-            let turn = registry.take_turn(&repository, id).await?;
+            let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
             let (turn, received) = registry.receive(turn, range, body).await?;
-            registry.inner.metadata.save_upload(&repository, &turn.upload.save()).await?;
+            registry.inner.metadata.save_upload(&repository, account.as_ref(), &turn.upload.save()).await?;
             let status = UploadStatus { id, offset: turn.upload.offset };
             turn.pass_on();
             received.map(|()| status)
@@ -155,17 +176,22 @@ impl Registry {
     pub async fn finish_upload(
         &self,
         repository: &RepositoryName,
+        account: Option<&AccountName>,
         id: Uuid,
         range: Option<ChunkRange>,
         digest: Digest,
         body: impl Body,
     ) -> Result<u64, Error> {
-        let (registry, repository) = (self.clone(), repository.clone());
+        let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
         apart(async move {
-            let turn = registry.take_turn(&repository, id).await?;
+            let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
             let (turn, received) = registry.receive(turn, range, body).await?;
             if let Err(error) = received {
-                registry.inner.metadata.save_upload(&repository, &turn.upload.save()).await?;
+                registry
+                    .inner
+                    .metadata
+                    .save_upload(&repository, account.as_ref(), &turn.upload.save())
+                    .await?;
                 turn.pass_on();
                 return Err(error);
             }
@@ -175,14 +201,14 @@ impl Registry {
             let stored = match committed {
                 Ok(stored) => stored,
                 Err(mismatch @ StoreError::DigestMismatch { .. }) => {
-                    inner.metadata.delete_upload(&repository, id).await?;
+                    inner.metadata.delete_upload(&repository, account.as_ref(), id).await?;
                     inner.sessions.leave(id);
                     return Err(mismatch.into());
                 }
                 Err(error) => return Err(error.into()),
             };
             let size = stored.size;
-            inner.metadata.link_uploaded_blob(&repository, &digest, stored, id).await?;
+            inner.metadata.link_uploaded_blob(&repository, &digest, stored, account.as_ref(), id).await?;
             inner.sessions.leave(id);
             drop(slot);
             inner.tasks.wake_view();
@@ -234,9 +260,14 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::UploadUnknown`], [`Error::UploadBusy`].
-    pub async fn cancel_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<(), Error> {
-        let turn = self.take_turn(repository, id).await?;
-        self.inner.metadata.delete_upload(repository, id).await?;
+    pub async fn cancel_upload(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        id: Uuid,
+    ) -> Result<(), Error> {
+        let turn = self.take_turn(repository, account, id).await?;
+        self.inner.metadata.delete_upload(repository, account, id).await?;
         self.inner.sessions.leave(id);
         drop(turn);
         Ok(self.inner.blobs.abort(id).await?)
@@ -252,11 +283,7 @@ impl Registry {
             let batch = self.inner.metadata.expired_uploads(limit, 100).await?;
             let mut gone = 0;
             for record in &batch {
-                match self.cancel_upload(&record.repository, record.state.id).await {
-                    Ok(()) => gone += 1,
-                    Err(Error::UploadUnknown(_) | Error::UploadBusy(_)) => {}
-                    Err(error) => return Err(error),
-                }
+                gone += usize::from(self.expire_upload(&record.repository, record.state.id).await?);
             }
             expired += gone;
             if gone == 0 {
@@ -265,15 +292,37 @@ impl Registry {
         }
     }
 
-    async fn take_turn(&self, repository: &RepositoryName, id: Uuid) -> Result<Turn, Error> {
+    /// Forgets an upload, whosever it is, unless somebody is writing to it.
+    async fn expire_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<bool, Error> {
+        let inner = &self.inner;
+        let session = inner.sessions.enter(repository, None, id, None);
+        let Ok(mut slot) = session.upload.clone().try_lock_owned() else { return Ok(false) };
+        // Who waits for a turn finds nothing any more.
+        slot.take();
+        let was_there = inner.metadata.expire_upload(id).await;
+        inner.sessions.leave(id);
+        drop(slot);
+        let was_there = was_there?;
+        inner.blobs.abort(id).await?;
+        Ok(was_there)
+    }
+
+    async fn take_turn(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        id: Uuid,
+    ) -> Result<Turn, Error> {
         let session = self.inner.sessions.live().get(&id).cloned();
         let session = match session {
-            Some(session) if session.repository == *repository => session,
+            Some(session) if session.repository == *repository && session.account.as_ref() == account => {
+                session
+            }
             Some(_) => return Err(Error::UploadUnknown(id)),
             None => {
                 // Asked before a session is made, so that made-up ids leave nothing behind.
-                self.upload_status(repository, id).await?;
-                self.inner.sessions.enter(repository, id, None)
+                self.upload_status(repository, account, id).await?;
+                self.inner.sessions.enter(repository, account, id, None)
             }
         };
         let slot = tokio::time::timeout(TURN, session.upload.clone().lock_owned());
@@ -282,7 +331,7 @@ impl Registry {
             Some(upload) => upload,
             None => {
                 // Also where somebody ended the upload while this request waited for its turn.
-                let record = self.inner.metadata.upload(repository, id).await?;
+                let record = self.inner.metadata.upload(repository, account, id).await?;
                 let Some(record) = record else {
                     self.inner.sessions.leave(id);
                     return Err(Error::UploadUnknown(id));

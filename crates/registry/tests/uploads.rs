@@ -43,13 +43,15 @@ async fn what_arrived_before_a_connection_broke_is_kept() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app = name("team/app");
-    let id = registry.begin_upload(&app, Algorithm::Sha256).await.unwrap().id;
-    let error = registry.append_upload(&app, id, None, torn(&[b"con"])).await.unwrap_err();
+    let id = registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
+    let error = registry.append_upload(&app, None, id, None, torn(&[b"con"])).await.unwrap_err();
     assert!(matches!(error, Error::Receive(ReceiveError::Torn(_))), "{error}");
-    assert_eq!(registry.upload_status(&app, id).await.unwrap().offset, 3);
+    assert_eq!(registry.upload_status(&app, None, id).await.unwrap().offset, 3);
     let range = ChunkRange { first: 3, last: 6 };
-    let size =
-        registry.finish_upload(&app, id, Some(range), digest(b"content"), body(&[b"tent"])).await.unwrap();
+    let size = registry
+        .finish_upload(&app, None, id, Some(range), digest(b"content"), body(&[b"tent"]))
+        .await
+        .unwrap();
     assert_eq!(size, 7);
     assert_eq!(registry.blob_size(&app, &digest(b"content")).await.unwrap(), 7);
     registry.close().await;
@@ -60,14 +62,14 @@ async fn an_upload_goes_on_after_a_restart() {
     let scratch = TempDir::new().unwrap();
     let app = name("team/app");
     let registry = open(&scratch).await;
-    let id = registry.begin_upload(&app, Algorithm::Sha256).await.unwrap().id;
-    registry.append_upload(&app, id, None, body(&[b"con", b"te"])).await.unwrap();
+    let id = registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
+    registry.append_upload(&app, None, id, None, body(&[b"con", b"te"])).await.unwrap();
     registry.close().await;
     drop(registry);
 
     let registry = open(&scratch).await;
-    assert_eq!(registry.upload_status(&app, id).await.unwrap().offset, 5);
-    registry.finish_upload(&app, id, None, digest(b"content"), body(&[b"nt"])).await.unwrap();
+    assert_eq!(registry.upload_status(&app, None, id).await.unwrap().offset, 5);
+    registry.finish_upload(&app, None, id, None, digest(b"content"), body(&[b"nt"])).await.unwrap();
     registry.close().await;
 }
 
@@ -76,18 +78,21 @@ async fn a_chunk_that_does_not_fit_changes_nothing() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app = name("team/app");
-    let id = registry.begin_upload(&app, Algorithm::Sha256).await.unwrap().id;
-    registry.append_upload(&app, id, Some(ChunkRange { first: 0, last: 2 }), body(&[b"con"])).await.unwrap();
+    let id = registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
+    registry
+        .append_upload(&app, None, id, Some(ChunkRange { first: 0, last: 2 }), body(&[b"con"]))
+        .await
+        .unwrap();
     for first in [0, 2, 4, 1000] {
         let range = Some(ChunkRange { first, last: first + 3 });
-        let error = registry.append_upload(&app, id, range, body(&[b"tent"])).await.unwrap_err();
+        let error = registry.append_upload(&app, None, id, range, body(&[b"tent"])).await.unwrap_err();
         assert!(matches!(error, Error::OutOfOrder { offset: 3, .. }), "{error}");
     }
     let range = Some(ChunkRange { first: 3, last: 4 });
-    let error = registry.append_upload(&app, id, range, body(&[b"tent"])).await.unwrap_err();
+    let error = registry.append_upload(&app, None, id, range, body(&[b"tent"])).await.unwrap_err();
     assert!(matches!(error, Error::ChunkLength { expected: 2, .. }), "{error}");
-    assert_eq!(registry.upload_status(&app, id).await.unwrap().offset, 3);
-    registry.finish_upload(&app, id, None, digest(b"content"), body(&[b"tent"])).await.unwrap();
+    assert_eq!(registry.upload_status(&app, None, id).await.unwrap().offset, 3);
+    registry.finish_upload(&app, None, id, None, digest(b"content"), body(&[b"tent"])).await.unwrap();
     registry.close().await;
 }
 
@@ -96,11 +101,12 @@ async fn an_upload_belongs_to_its_repository() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let (app, other) = (name("team/app"), name("team/app-x"));
-    let id = registry.begin_upload(&app, Algorithm::Sha256).await.unwrap().id;
-    let append = registry.append_upload(&other, id, None, body(&[b"x"])).await.unwrap_err();
-    let finish = registry.finish_upload(&other, id, None, digest(b"x"), body(&[b"x"])).await.unwrap_err();
-    let status = registry.upload_status(&other, id).await.unwrap_err();
-    let cancel = registry.cancel_upload(&other, id).await.unwrap_err();
+    let id = registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
+    let append = registry.append_upload(&other, None, id, None, body(&[b"x"])).await.unwrap_err();
+    let finish =
+        registry.finish_upload(&other, None, id, None, digest(b"x"), body(&[b"x"])).await.unwrap_err();
+    let status = registry.upload_status(&other, None, id).await.unwrap_err();
+    let cancel = registry.cancel_upload(&other, None, id).await.unwrap_err();
     for error in [append, finish, status, cancel] {
         assert!(matches!(error, Error::UploadUnknown(unknown) if unknown == id), "{error}");
     }
@@ -112,12 +118,12 @@ async fn a_wrong_digest_ends_the_upload_and_stores_nothing() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app = name("team/app");
-    let id = registry.begin_upload(&app, Algorithm::Sha256).await.unwrap().id;
+    let id = registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
     let claim = digest(b"content");
-    let error = registry.finish_upload(&app, id, None, claim, body(&[b"other"])).await.unwrap_err();
+    let error = registry.finish_upload(&app, None, id, None, claim, body(&[b"other"])).await.unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { expected, .. } if expected == claim), "{error}");
     assert!(matches!(registry.blob_size(&app, &claim).await, Err(Error::BlobUnknown { .. })));
-    assert!(matches!(registry.upload_status(&app, id).await, Err(Error::UploadUnknown(_))));
+    assert!(matches!(registry.upload_status(&app, None, id).await, Err(Error::UploadUnknown(_))));
     let whole = registry.upload_blob(&app, claim, body(&[b"other"])).await.unwrap_err();
     assert!(matches!(whole, Error::DigestMismatch { .. }), "{whole}");
     let left = std::fs::read_dir(registry.directory().uploads()).unwrap().count();
@@ -148,18 +154,18 @@ async fn two_requests_to_one_upload_take_turns() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app = name("team/app");
-    let id = registry.begin_upload(&app, Algorithm::Sha256).await.unwrap().id;
+    let id = registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Piece>();
     let slow = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
     let first = tokio::spawn({
         let (registry, app) = (registry.clone(), app.clone());
-        async move { registry.append_upload(&app, id, None, Box::pin(slow)).await }
+        async move { registry.append_upload(&app, None, id, None, Box::pin(slow)).await }
     });
     sender.send(Ok(Bytes::from_static(b"con"))).unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     let second = tokio::spawn({
         let (registry, app) = (registry.clone(), app.clone());
-        async move { registry.finish_upload(&app, id, None, digest(b"content"), body(&[b"tent"])).await }
+        async move { registry.finish_upload(&app, None, id, None, digest(b"content"), body(&[b"tent"])).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(sender);

@@ -1,6 +1,7 @@
 //! `/v1/search?q=…&n=…&page=…`: what `docker search` and `podman search` ask.
 
 use serde::Serialize;
+use store::accounts::Visible;
 use store::metadata::{Hit, SearchPage};
 
 use crate::http::app::App;
@@ -58,7 +59,8 @@ pub(crate) async fn get(app: &App, request: &Request) -> Result<Response, Error>
     };
     let wanted = query.get("q").unwrap_or_default();
     let offset = (page - 1).saturating_mul(page_size);
-    let SearchPage { total, hits } = app.registry.search(&wanted, offset, page_size).await?;
+    let SearchPage { total, hits } =
+        app.registry.search(&Visible::Everything, &wanted, offset, page_size).await?;
     Ok(response::json(&Results {
         query: &wanted,
         num_results: total,

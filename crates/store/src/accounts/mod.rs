@@ -10,7 +10,6 @@ mod name;
 mod pattern;
 mod rights;
 mod subject;
-#[expect(dead_code, reason = "lists leap with it, in the next commit")]
 mod visible;
 mod words;
 
@@ -18,8 +17,9 @@ pub use name::{AccountName, AccountNameError, TeamName, TeamNameError};
 pub use pattern::{Pattern, PatternError};
 pub use rights::{Right, Rights, RightsError, Role};
 pub use subject::{Subject, SubjectError};
-pub use visible::Visible;
+pub use visible::{Selection, Visible};
 pub use words::UnknownWord;
 
 pub(crate) use pattern::lookup_keys;
+pub(crate) use visible::first_after;
 pub(crate) use words::{spelled, words};

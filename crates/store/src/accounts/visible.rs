@@ -86,7 +86,8 @@ impl Visible {
 }
 
 impl Selection {
-    fn allows(&self, repository: &RepositoryName) -> bool {
+    /// Whether this repository is among them.
+    pub(crate) fn allows(&self, repository: &RepositoryName) -> bool {
         match &self.0 {
             Node::Matching(set) => set.allows(repository),
             Node::Any(parts) => parts.iter().any(|part| part.allows(repository)),

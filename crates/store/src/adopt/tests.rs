@@ -9,6 +9,7 @@ use oci::{Algorithm, Digest, Manifest, TagOrDigest};
 use serde_json::json;
 
 use super::{Report, adopt};
+use crate::accounts::Visible;
 use crate::metadata::Metadata;
 use crate::view::tests::{Storage, name, tag};
 use crate::{BlobStore, StoreError};
@@ -96,7 +97,10 @@ async fn a_lost_database_is_rebuilt_from_the_view() {
     let was = storage.metadata.referrers(&ubuntu, &one, None, None, 10).await.unwrap();
     assert_eq!(was.len(), 1);
     assert_eq!(metadata.referrers(&ubuntu, &one, None, None, 10).await.unwrap(), was);
-    assert_eq!(metadata.usage().await.unwrap(), storage.metadata.usage().await.unwrap());
+    assert_eq!(
+        metadata.usage(&Visible::Everything).await.unwrap(),
+        storage.metadata.usage(&Visible::Everything).await.unwrap()
+    );
     assert!(metadata.view_changes(10).await.unwrap().is_empty(), "the view is what it came from");
 }
 
@@ -211,7 +215,7 @@ async fn many_repositories_are_taken_in_and_counted() {
     let report = report.await.unwrap();
     assert_eq!((report.repositories, report.blobs, report.manifests, report.tags), (301, 602, 301, 301));
     assert_eq!(progress.into_inner().unwrap(), (1..=301).collect::<Vec<_>>());
-    let catalog = metadata.catalog(None, 1000).await.unwrap();
+    let catalog = metadata.catalog(&Visible::Everything, None, 1000).await.unwrap();
     assert_eq!(catalog.len(), 301);
     let latest = metadata.manifest(&name("group5/name299"), &TagOrDigest::Tag(tag("latest"))).await.unwrap();
     assert_eq!(latest.unwrap().digest, digest);
@@ -246,8 +250,8 @@ async fn adopting_twice_is_adopting_once() {
     let storage = Storage::new();
     storage.image("app", &["latest"], "one").await;
     storage.view.drain().await.unwrap();
-    let usage = storage.metadata.usage().await.unwrap();
+    let usage = storage.metadata.usage(&Visible::Everything).await.unwrap();
     let report = adopt(&storage.directory, &storage.blobs, &storage.metadata, nothing, |_| {}).await.unwrap();
     assert_eq!(report.manifests, 1);
-    assert_eq!(storage.metadata.usage().await.unwrap(), usage);
+    assert_eq!(storage.metadata.usage(&Visible::Everything).await.unwrap(), usage);
 }

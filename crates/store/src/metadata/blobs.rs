@@ -10,7 +10,12 @@ use super::view_changes::note;
 use super::writer::Durability;
 use super::{Metadata, ViewItem, columns, unsettled, uploads};
 use crate::StoreError;
+use crate::accounts::{AccountName, Visible};
 use crate::blobs::Stored;
+
+/// So many repositories that hold a blob are asked for one that is visible, when a client does not
+/// say from where to mount: a bound on what it costs to find none.
+const SOURCES: usize = 1_000;
 
 impl Metadata {
     /// The size of a blob, if this repository holds it as a config or layer. Another repository's
@@ -46,8 +51,8 @@ impl Metadata {
         .await
     }
 
-    /// A repository that holds this blob, and the blob's size: from where it could be mounted when
-    /// the client does not say. With several, the first in the order of their making.
+    /// A repository that holds this blob, and the blob's size. With several, the first in the order
+    /// of their making.
     pub async fn blob_source(&self, digest: &Digest) -> Result<Option<(RepositoryName, u64)>, StoreError> {
         let digest = *digest;
         self.read(move |sql| {
@@ -84,40 +89,71 @@ impl Metadata {
         repository: &RepositoryName,
         digest: &Digest,
         stored: impl Into<Stored>,
+        account: Option<&AccountName>,
         upload: Uuid,
     ) -> Result<(), StoreError> {
         let (repository, digest, stored) = (repository.clone(), *digest, stored.into());
+        let account = account.cloned();
         self.write(Durability::Disk, move |sql| {
-            uploads::forget(sql, &repository, upload)?;
+            uploads::forget(sql, &repository, account.as_ref(), upload)?;
             unsettled::keep(sql, &digest, stored.unsettled.as_deref())?;
             link(sql, &repository, &digest, stored.size)
         })
         .await
     }
 
-    /// Puts a blob that `from` holds into `repository` as well (with `None`: that any repository
-    /// holds). Returns its size, or `None`, and nothing was changed, if it is not there.
+    /// Puts a blob that `from` holds into `repository` as well (with `None`: that a visible
+    /// repository holds). Returns its size, or `None`, and nothing was changed, if it is not there:
+    /// what is not visible is not there either.
+    ///
+    /// Without `from`, a blob that is in very many repositories may not be found although one of
+    /// them is visible; then it must be uploaded.
     pub async fn mount_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         from: Option<&RepositoryName>,
+        visible: &Visible,
     ) -> Result<Option<u64>, StoreError> {
-        let (repository, digest, from) = (repository.clone(), *digest, from.cloned());
+        let (repository, digest) = (repository.clone(), *digest);
+        let from = match from {
+            Some(from) if visible.allows(from) => from.clone(),
+            Some(_) => return Ok(None),
+            None => match self.visible_source(&digest, visible.clone()).await? {
+                Some(source) => source,
+                None => return Ok(None),
+            },
+        };
         self.write(Durability::Disk, move |sql| {
-            let size = match &from {
-                Some(from) => linked(sql, from, &digest)?,
-                None => sql.first(
-                    "SELECT COALESCE(b.size, 0) FROM blobs b
-                     JOIN blob_links l ON l.blob = b.id WHERE b.digest = ?1 LIMIT 1",
-                    params![columns::key(&digest)],
-                    |row| columns::count(row, 0),
-                )?,
-            };
+            let size = linked(sql, &from, &digest)?;
             if let Some(size) = size {
                 link(sql, &repository, &digest, size)?;
             }
             Ok(size)
+        })
+        .await
+    }
+
+    /// A visible repository that holds this blob, of the first [`SOURCES`] that do.
+    async fn visible_source(
+        &self,
+        digest: &Digest,
+        visible: Visible,
+    ) -> Result<Option<RepositoryName>, StoreError> {
+        let digest = *digest;
+        self.read(move |sql| {
+            let mut source = None;
+            sql.each_while(
+                "SELECT r.name FROM blobs b
+                 JOIN blob_links l ON l.blob = b.id JOIN repositories r ON r.id = l.repository
+                 WHERE b.digest = ?1 ORDER BY l.repository LIMIT ?2",
+                params![columns::key(&digest), columns::limit_in(SOURCES)],
+                |row| {
+                    source = Some(columns::text(row, 0)?).filter(|name| visible.allows(name));
+                    Ok(source.is_none())
+                },
+            )?;
+            Ok(source)
         })
         .await
     }
@@ -226,6 +262,7 @@ mod tests {
     use super::super::ViewItem;
     use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put};
     use super::super::uploads::tests::state;
+    use crate::accounts::Visible;
 
     #[tokio::test]
     async fn a_blob_is_in_the_repository_that_it_was_linked_in_and_in_no_other() {
@@ -259,14 +296,23 @@ mod tests {
         metadata.link_blob(&source, &blob, 7).await.unwrap();
 
         let nowhere = name("no/where");
-        assert_eq!(metadata.mount_blob(&target, &blob, Some(&nowhere)).await.unwrap(), None);
+        assert_eq!(
+            metadata.mount_blob(&target, &blob, Some(&nowhere), &Visible::Everything).await.unwrap(),
+            None
+        );
         assert!(!metadata.repository_exists(&target).await.unwrap());
-        assert_eq!(metadata.mount_blob(&target, &digest("absent"), None).await.unwrap(), None);
+        assert_eq!(
+            metadata.mount_blob(&target, &digest("absent"), None, &Visible::Everything).await.unwrap(),
+            None
+        );
 
-        assert_eq!(metadata.mount_blob(&target, &blob, Some(&source)).await.unwrap(), Some(7));
+        assert_eq!(
+            metadata.mount_blob(&target, &blob, Some(&source), &Visible::Everything).await.unwrap(),
+            Some(7)
+        );
         assert_eq!(metadata.blob(&target, &blob).await.unwrap(), Some(7));
         assert_eq!(metadata.blob_source(&blob).await.unwrap(), Some((source, 7)));
-        assert_eq!(metadata.mount_blob(&nowhere, &blob, None).await.unwrap(), Some(7));
+        assert_eq!(metadata.mount_blob(&nowhere, &blob, None, &Visible::Everything).await.unwrap(), Some(7));
     }
 
     #[tokio::test]
@@ -285,7 +331,7 @@ mod tests {
         assert_eq!(notes(&metadata).await, [ViewItem::Layer(blob), ViewItem::Repository]);
 
         assert!(metadata.unlink_blob(&other, &blob).await.unwrap());
-        assert_eq!(metadata.usage().await.unwrap().unreferenced_bytes, 7);
+        assert_eq!(metadata.usage(&Visible::Everything).await.unwrap().unreferenced_bytes, 7);
     }
 
     #[tokio::test]
@@ -294,7 +340,11 @@ mod tests {
         let mut claims = manifest("app", "m");
         claims.parts = vec![super::super::Part { required: false, ..layer("elsewhere") }];
         put(&metadata, claims).await;
-        assert_eq!(metadata.usage().await.unwrap().blobs, 1, "what never came in takes no space");
+        assert_eq!(
+            metadata.usage(&Visible::Everything).await.unwrap().blobs,
+            1,
+            "what never came in takes no space"
+        );
 
         metadata.link_blob(&name("app"), &digest("elsewhere"), 42).await.unwrap();
         assert_eq!(metadata.blob(&name("app"), &digest("elsewhere")).await.unwrap(), Some(42));
@@ -304,9 +354,9 @@ mod tests {
     async fn an_upload_ends_where_its_blob_begins() {
         let (metadata, _directory) = empty();
         let (app, blob, upload) = (name("app"), digest("layer"), state(7));
-        metadata.create_upload(&app, &upload).await.unwrap();
-        metadata.link_uploaded_blob(&app, &blob, 7, upload.id).await.unwrap();
-        assert_eq!(metadata.upload(&app, upload.id).await.unwrap(), None);
+        metadata.create_upload(&app, None, &upload).await.unwrap();
+        metadata.link_uploaded_blob(&app, &blob, 7, None, upload.id).await.unwrap();
+        assert_eq!(metadata.upload(&app, None, upload.id).await.unwrap(), None);
         assert_eq!(metadata.blob(&app, &blob).await.unwrap(), Some(7));
     }
 }

@@ -52,6 +52,7 @@ impl Metadata {
 mod tests {
     use super::super::fixtures::{by_tag, digest, empty, layer, name, notes, tagged};
     use super::Import;
+    use crate::accounts::Visible;
 
     #[tokio::test]
     async fn what_is_found_is_taken_in_whatever_is_missing_and_in_whatever_order() {
@@ -68,7 +69,7 @@ mod tests {
         assert!(metadata.manifest(&name("app"), &by_tag("latest")).await.unwrap().is_some());
         assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), Some(100));
         assert_eq!(metadata.blob(&name("app"), &digest("lost")).await.unwrap(), None);
-        assert_eq!(metadata.search("penguin", 0, 10).await.unwrap().total, 1);
+        assert_eq!(metadata.search(&Visible::Everything, "penguin", 0, 10).await.unwrap().total, 1);
         assert_eq!(notes(&metadata).await, []);
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
 
 use super::{Import, ManifestRecord, Metadata, Part, PutManifest};
+use crate::accounts::Visible;
 
 /// How many repositories; `MEASURE_REPOSITORIES` says otherwise.
 fn repositories() -> u64 {
@@ -161,7 +162,7 @@ async fn searches_and_lists_among_many() {
     println!("before: {}", anonymous_memory());
     let start = Instant::now();
     let metadata = Metadata::open(&path).unwrap();
-    let is_there = metadata.search("registry", 0, 1).await.unwrap().total;
+    let is_there = metadata.search(&Visible::Everything, "registry", 0, 1).await.unwrap().total;
     println!("opened and found {is_there} in {:?}; {}", start.elapsed(), anonymous_memory());
 
     for clients in [1, 16] {
@@ -178,7 +179,7 @@ async fn searches_and_lists_among_many() {
         let mut names = Vec::new();
         let mut numbers = Numbers(3);
         while names.len() < 1_000 {
-            names.extend(metadata.catalog(Some(&numbers.word(300)), 1).await.unwrap());
+            names.extend(metadata.catalog(&Visible::Everything, Some(&numbers.word(300)), 1).await.unwrap());
         }
         let names = std::sync::Arc::new(names);
         let store = metadata.clone();
@@ -197,7 +198,10 @@ async fn searches_and_lists_among_many() {
         load("catalog, a page of 100 anywhere", clients, move |n| {
             let (store, list) = (store.clone(), std::sync::Arc::clone(&list));
             async move {
-                store.catalog(Some(list[n as usize % list.len()].as_str()), 100).await.unwrap();
+                store
+                    .catalog(&Visible::Everything, Some(list[n as usize % list.len()].as_str()), 100)
+                    .await
+                    .unwrap();
             }
         })
         .await;
@@ -225,7 +229,7 @@ async fn searches_and_lists_among_many() {
             load(label, clients, move |n| {
                 let store = store.clone();
                 async move {
-                    store.search(&make(n), 0, 25).await.unwrap();
+                    store.search(&Visible::Everything, &make(n), 0, 25).await.unwrap();
                 }
             })
             .await;
@@ -233,7 +237,7 @@ async fn searches_and_lists_among_many() {
         println!("{}", anonymous_memory());
     }
     let start = Instant::now();
-    println!("{:?} in {:?}", metadata.usage().await.unwrap(), start.elapsed());
+    println!("{:?} in {:?}", metadata.usage(&Visible::Everything).await.unwrap(), start.elapsed());
     metadata.close().await;
 }
 
@@ -273,8 +277,8 @@ async fn pushes_alone_and_together() {
                     algorithm: Algorithm::Sha256,
                     hash_state: vec![0; 108],
                 };
-                if !store.save_upload(&name, &state).await.unwrap() {
-                    store.create_upload(&name, &state).await.unwrap();
+                if !store.save_upload(&name, None, &state).await.unwrap() {
+                    store.create_upload(&name, None, &state).await.unwrap();
                 }
             }
         })

@@ -29,6 +29,7 @@ mod unsettled;
 mod uploads;
 mod usage;
 mod view_changes;
+mod visible;
 mod writer;
 
 use std::path::Path;

@@ -5,9 +5,11 @@ use rusqlite::{Row, params};
 
 use super::sql::Sql;
 use super::view_changes::note;
+use super::visible::{Among, names};
 use super::writer::Durability;
 use super::{Metadata, RepositoryRecord, ViewItem, columns, search};
 use crate::StoreError;
+use crate::accounts::Visible;
 
 impl Metadata {
     /// Whether there is such a repository: one that holds at least a blob or a manifest.
@@ -16,41 +18,49 @@ impl Metadata {
         self.read(move |sql| Ok(find(sql, &repository)?.is_some())).await
     }
 
-    /// The repositories that hold at least one manifest, in the order of their bytes, from the one
-    /// after `after`.
+    /// The visible repositories that hold at least one manifest, in the order of their bytes, from
+    /// the one after `after`.
     pub async fn catalog(
         &self,
+        visible: &Visible,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<RepositoryName>, StoreError> {
-        let after = after.unwrap_or_default().to_owned();
-        self.read(move |sql| {
-            sql.all(
+        let (visible, after) = (visible.clone(), after.unwrap_or_default().to_owned());
+        self.read(move |sql| match &visible {
+            Visible::Everything => sql.all(
                 "SELECT name FROM repositories WHERE manifests > 0 AND name > ?1 ORDER BY name LIMIT ?2",
                 params![after, columns::limit_in(limit)],
                 |row| columns::text(row, 0),
-            )
+            ),
+            Visible::Only(visible) => names(sql, Among::Listed, visible, &after, limit),
         })
         .await
     }
 
-    /// All repositories, also those without a manifest, in the order of their bytes, from the one
-    /// after `after`.
+    /// All visible repositories, also those without a manifest, in the order of their bytes, from
+    /// the one after `after`.
     pub async fn repositories(
         &self,
+        visible: &Visible,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<RepositoryRecord>, StoreError> {
-        let after = after.unwrap_or_default().to_owned();
-        self.read(move |sql| {
-            sql.all(
+        let (visible, after) = (visible.clone(), after.unwrap_or_default().to_owned());
+        self.read(move |sql| match &visible {
+            Visible::Everything => sql.all(
                 concat!(
                     repository_columns!(),
                     " FROM repositories r WHERE r.name > ?1 ORDER BY r.name LIMIT ?2"
                 ),
                 params![after, columns::limit_in(limit)],
                 record,
-            )
+            ),
+            Visible::Only(visible) => {
+                let names = names(sql, Among::All, visible, &after, limit)?;
+                let records = names.iter().map(|name| named(sql, name));
+                Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+            }
         })
         .await
     }
@@ -61,14 +71,7 @@ impl Metadata {
         repository: &RepositoryName,
     ) -> Result<Option<RepositoryRecord>, StoreError> {
         let repository = repository.clone();
-        self.read(move |sql| {
-            sql.first(
-                concat!(repository_columns!(), " FROM repositories r WHERE r.name = ?1"),
-                params![repository.as_str()],
-                record,
-            )
-        })
-        .await
+        self.read(move |sql| named(sql, &repository)).await
     }
 
     /// Whether there is no repository at all.
@@ -121,6 +124,14 @@ macro_rules! repository_columns {
     };
 }
 use repository_columns;
+
+fn named(sql: Sql<'_>, repository: &RepositoryName) -> Result<Option<RepositoryRecord>, StoreError> {
+    sql.first(
+        concat!(repository_columns!(), " FROM repositories r WHERE r.name = ?1"),
+        params![repository.as_str()],
+        record,
+    )
+}
 
 fn record(row: &Row<'_>) -> rusqlite::Result<RepositoryRecord> {
     Ok(RepositoryRecord {
@@ -227,6 +238,7 @@ fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), Stor
 mod tests {
     use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put, tagged};
     use super::super::{Usage, ViewItem};
+    use crate::accounts::Visible;
 
     #[tokio::test]
     async fn the_catalog_has_those_with_a_manifest_and_the_list_has_all() {
@@ -238,14 +250,17 @@ mod tests {
         metadata.link_blob(&name("app-only-a-blob"), &digest("layer"), 3).await.unwrap();
         assert!(!metadata.is_empty().await.unwrap());
 
-        let catalog = metadata.catalog(None, 10).await.unwrap();
+        let catalog = metadata.catalog(&Visible::Everything, None, 10).await.unwrap();
         assert_eq!(catalog, ["app", "app-x", "app/x", "b"].map(name));
-        assert_eq!(metadata.catalog(Some("app"), 2).await.unwrap(), ["app-x", "app/x"].map(name));
+        assert_eq!(
+            metadata.catalog(&Visible::Everything, Some("app"), 2).await.unwrap(),
+            ["app-x", "app/x"].map(name)
+        );
         // Where a list goes on need not be a name that exists, nor one that could.
-        assert_eq!(metadata.catalog(Some("app/~"), 9).await.unwrap(), ["b"].map(name));
-        assert_eq!(metadata.catalog(None, 0).await.unwrap(), []);
+        assert_eq!(metadata.catalog(&Visible::Everything, Some("app/~"), 9).await.unwrap(), ["b"].map(name));
+        assert_eq!(metadata.catalog(&Visible::Everything, None, 0).await.unwrap(), []);
 
-        let listed = metadata.repositories(Some("app"), 2).await.unwrap();
+        let listed = metadata.repositories(&Visible::Everything, Some("app"), 2).await.unwrap();
         assert_eq!(
             listed.into_iter().map(|record| record.name).collect::<Vec<_>>(),
             ["app-only-a-blob", "app-x"].map(name)
@@ -289,12 +304,16 @@ mod tests {
         assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap(), None);
         assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), None);
         assert_eq!(metadata.manifest_parts(&name("app/x"), &digest("m")).await.unwrap().len(), 1);
-        assert_eq!(metadata.catalog(None, 10).await.unwrap(), [name("app/x")]);
+        assert_eq!(metadata.catalog(&Visible::Everything, None, 10).await.unwrap(), [name("app/x")]);
 
         assert!(metadata.delete_repository(&name("app/x")).await.unwrap());
         assert!(metadata.is_empty().await.unwrap());
         let left = Usage { repositories: 0, blobs: 2, bytes: 110, unreferenced_bytes: 110 };
-        assert_eq!(metadata.usage().await.unwrap(), left, "content is left for the collector");
+        assert_eq!(
+            metadata.usage(&Visible::Everything).await.unwrap(),
+            left,
+            "content is left for the collector"
+        );
     }
 
     #[tokio::test]
@@ -315,12 +334,15 @@ mod tests {
             metadata.link_blob(&name(repository), &digest(own), 100).await.unwrap();
             put(&metadata, manifest(repository, "shared manifest")).await;
         }
-        let usage = metadata.usage().await.unwrap();
+        let usage = metadata.usage(&Visible::Everything).await.unwrap();
         assert_eq!(usage, Usage { repositories: 2, blobs: 4, bytes: 1_210, unreferenced_bytes: 0 });
-        let usages = metadata.repository_usage(None, 10).await.unwrap();
+        let usages = metadata.repository_usage(&Visible::Everything, None, 10).await.unwrap();
         assert_eq!(usages.len(), 2);
         assert!(usages.iter().all(|usage| (usage.bytes, usage.own_bytes) == (1_110, 100)));
-        assert_eq!(metadata.repository_usage(Some("a"), 10).await.unwrap(), usages[1..]);
+        assert_eq!(
+            metadata.repository_usage(&Visible::Everything, Some("a"), 10).await.unwrap(),
+            usages[1..]
+        );
         assert_eq!(metadata.usage_of(&name("b")).await.unwrap().as_ref(), usages.get(1));
         assert_eq!(metadata.usage_of(&name("c")).await.unwrap(), None);
     }

@@ -346,6 +346,7 @@ mod tests {
     use super::super::Metadata;
     use super::super::fixtures::{empty, manifest, put};
     use super::*;
+    use crate::accounts::Visible;
 
     fn error(path: &Path) -> StoreError {
         Metadata::open(path).err().expect("it must be refused")
@@ -364,7 +365,7 @@ mod tests {
         metadata.close().await;
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "the log is written back and gone");
         let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
-        assert_eq!(metadata.catalog(None, 10).await.unwrap().len(), 1);
+        assert_eq!(metadata.catalog(&Visible::Everything, None, 10).await.unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -10,15 +10,25 @@
 //! A search takes matches from the best tier downwards until it has [`SEARCH_WINDOW`] of them. So
 //! a word that is in every name costs no more than one that is in some, and no text of a query is
 //! ever part of a statement or of a pattern.
+//!
+//! For somebody who may not know of everything, only what is visible is taken, counted and paged
+//! through: what is found is what a registry would find that had nothing else. There are two ways
+//! to it, through the index, passing over what is not visible, and through the visible repositories,
+//! comparing each; the first is short where little matches or much is visible, the second where
+//! little is visible. Both are tried in turn with growing effort until one comes to its end, so
+//! that a search costs about as much as the shorter way.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use oci::RepositoryName;
 use rusqlite::params;
 
 use super::sql::Sql;
+use super::visible::{Among, Walked, walk};
 use super::{Hit, Metadata, SEARCH_WINDOW, SearchPage, columns};
 use crate::StoreError;
+use crate::accounts::{Selection, Visible};
 
 /// A query of several words looks at no more repositories than this to see whether the other
 /// words match too. It matters only where each of its words is in more repositories than this.
@@ -35,6 +45,10 @@ const DESCRIPTION_WORDS: usize = 256;
 
 /// Words of a query that are tried for the one that is in the fewest repositories.
 const TRIED: usize = 6;
+
+/// How many repositories either way of a search among the visible ones looks at before the other is
+/// tried, and at last as many as there are. The second way comes first.
+const EFFORTS: [usize; 4] = [100, 2_000, 20_000, usize::MAX];
 
 /// Where a word occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,34 +72,116 @@ impl Field {
 }
 
 impl Metadata {
-    /// Repositories that hold a manifest and match `query`, best first, from the one at `offset`.
+    /// Visible repositories that hold a manifest and match `query`, best first, from the one at
+    /// `offset`.
     ///
     /// A repository matches if every word of the query is in its name or description, as a word or
     /// a part of one, in whatever case. In order: the query is the name, it is the last component
     /// of the name, a word of the name, the beginning of a word of the name, anywhere in the name,
     /// anywhere in the description. Among equals the shorter name comes first, then the older repository.
-    /// Of several words that are all in more than 600 repositories, only so many are compared.
+    /// Of several words that are all in more than 600 visible repositories, only so many may be
+    /// compared.
     /// An empty query finds every repository, in the order of their names; one of signs alone none.
-    pub async fn search(&self, query: &str, offset: usize, limit: usize) -> Result<SearchPage, StoreError> {
+    pub async fn search(
+        &self,
+        visible: &Visible,
+        query: &str,
+        offset: usize,
+        limit: usize,
+    ) -> Result<SearchPage, StoreError> {
+        let visible = visible.clone();
         if query.trim().is_empty() {
-            return self.read(move |sql| everything(sql, offset, limit)).await;
+            return self
+                .read(move |sql| match &visible {
+                    Visible::Everything => everything(sql, offset, limit),
+                    Visible::Only(visible) => page(sql, &all_visible(sql, visible)?, offset, limit),
+                })
+                .await;
         }
         let Some(query) = Query::parse(query) else {
             return Ok(SearchPage { total: 0, hits: Vec::new() });
         };
         self.read(move |sql| {
-            let mut found = Found::default();
-            if query.is_one_word() {
-                one_word(sql, &query.text, &mut found)?;
-            } else {
-                several_words(sql, &query, &mut found)?;
-            }
-            let hits = found.ids.iter().skip(offset).take(limit);
-            let hits = hits.map(|id| hit(sql, *id)).collect::<Result<Vec<_>, _>>()?;
-            Ok(SearchPage { total: found.ids.len() as u64, hits: hits.into_iter().flatten().collect() })
+            let found = match &visible {
+                Visible::Everything => through_index(sql, &query, &mut Reading::everything())?,
+                Visible::Only(visible) => among_visible(sql, &query, visible)?,
+            };
+            page(sql, &found.ids, offset, limit)
         })
         .await
     }
+}
+
+/// The page of a search that found these.
+fn page(sql: Sql<'_>, found: &[i64], offset: usize, limit: usize) -> Result<SearchPage, StoreError> {
+    let hits = found.iter().skip(offset).take(limit);
+    let hits = hits.map(|id| hit(sql, *id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(SearchPage { total: found.len() as u64, hits: hits.into_iter().flatten().collect() })
+}
+
+/// The visible repositories that hold a manifest, by name.
+fn all_visible(sql: Sql<'_>, visible: &Selection) -> Result<Vec<i64>, StoreError> {
+    let mut ids = Vec::new();
+    walk(sql, Among::Listed, visible, "", usize::MAX, |id, _| {
+        ids.push(id);
+        Ok(ids.len() < SEARCH_WINDOW)
+    })?;
+    Ok(ids)
+}
+
+fn among_visible(sql: Sql<'_>, query: &Query, visible: &Selection) -> Result<Found, StoreError> {
+    for effort in EFFORTS {
+        if let Some(found) = through_visible(sql, query, visible, effort)? {
+            return Ok(found);
+        }
+        let mut reading = Reading { visible: Some(visible), left: effort, is_tired: false };
+        let found = through_index(sql, query, &mut reading)?;
+        if !reading.is_tired {
+            return Ok(found);
+        }
+    }
+    Ok(Found::default())
+}
+
+fn through_index(sql: Sql<'_>, query: &Query, reading: &mut Reading<'_>) -> Result<Found, StoreError> {
+    let mut found = Found::default();
+    if query.is_one_word() {
+        one_word(sql, reading, &query.text, &mut found)?;
+    } else {
+        several_words(sql, reading, query, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Compares every visible repository; `None` if there are more than `effort`.
+fn through_visible(
+    sql: Sql<'_>,
+    query: &Query,
+    visible: &Selection,
+    effort: usize,
+) -> Result<Option<Found>, StoreError> {
+    let mut tiers: [Vec<Candidate>; Query::RANKS] = Default::default();
+    let walked = walk(sql, Among::Listed, visible, "", effort, |id, name| {
+        let description = || {
+            let description =
+                sql.first("SELECT description FROM repositories WHERE id = ?1", params![id], |row| {
+                    row.get::<_, String>(0)
+                })?;
+            Ok(description.unwrap_or_default())
+        };
+        if let Some(rank) = query.rank(name.as_str(), description)? {
+            tiers[rank].push(Candidate { length: columns::limit_in(name.as_str().len()), repository: id });
+        }
+        Ok(true)
+    })?;
+    if walked == Walked::Tired {
+        return Ok(None);
+    }
+    let mut found = Found::default();
+    for tier in tiers {
+        found.take(tier);
+    }
+    Ok(Some(found))
 }
 
 /// A query as it is compared.
@@ -110,6 +206,41 @@ impl Query {
     /// Whether the index alone answers it.
     fn is_one_word(&self) -> bool {
         self.words.len() == 1 && self.words[0] == self.text && indexed(&self.text) == self.text
+    }
+
+    /// How many ranks there are.
+    const RANKS: usize = 7;
+
+    /// How well a repository matches, in numbers from 0 for the best; `None` if it does not. The
+    /// same order that the index leads to.
+    fn rank(
+        &self,
+        name: &str,
+        description: impl Fn() -> Result<String, StoreError>,
+    ) -> Result<Option<usize>, StoreError> {
+        if name == self.text {
+            return Ok(Some(0));
+        }
+        if name.rsplit('/').next() == Some(&self.text) {
+            return Ok(Some(1));
+        }
+        if !self.is_one_word() {
+            return Ok(self.tier(name, &description()?).map(|tier| 2 + tier as usize));
+        }
+        let best = |words: &mut dyn Iterator<Item = &str>| {
+            let ranks = words.map(indexed).filter_map(|word| match word.find(&self.text)? {
+                0 if word == self.text => Some(2),
+                0 => Some(3),
+                _ => Some(4),
+            });
+            ranks.min()
+        };
+        if let Some(rank) = best(&mut words(name)) {
+            return Ok(Some(rank));
+        }
+        let description = description()?.to_lowercase();
+        let rank = best(&mut words(&description).take(DESCRIPTION_WORDS));
+        Ok(rank.map(|rank| if rank == 4 { 6 } else { 5 }))
     }
 
     /// How well a repository matches, beside those whose name or last component is the query
@@ -210,22 +341,97 @@ struct Candidate {
     repository: i64,
 }
 
-fn one_word(sql: Sql<'_>, word: &str, found: &mut Found) -> Result<(), StoreError> {
-    let _ = found.take(named(sql, word)?)
-        && found.take(exactly(sql, Field::LastComponent, word)?)
-        && found.take(exactly(sql, Field::Name, word)?)
-        && found.take(beginning(sql, Field::Name, word)?)
-        && found.take(containing(sql, Field::Name, word)?)
-        && found.take(beginning(sql, Field::Description, word)?)
-        && found.take(containing(sql, Field::Description, word)?);
+/// Reading postings, by whom they are read.
+struct Reading<'a> {
+    /// What is visible; `None` for everything.
+    visible: Option<&'a Selection>,
+    /// How many may still be looked at.
+    left: usize,
+    /// Whether there was more to look at.
+    is_tired: bool,
+}
+
+impl Reading<'_> {
+    fn everything() -> Self {
+        Self { visible: None, left: usize::MAX, is_tired: false }
+    }
+
+    /// How many a statement is to return at most.
+    fn limit(&self) -> i64 {
+        match self.visible {
+            None => columns::limit_in(SEARCH_WINDOW),
+            // One more, to see whether there is more.
+            Some(_) => columns::limit_in(self.left.saturating_add(1)),
+        }
+    }
+
+    /// Whether another may be looked at.
+    fn goes_on(&mut self) -> bool {
+        self.is_tired |= self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        !self.is_tired
+    }
+
+    /// The first of the rows that are visible, as many as a search shows.
+    fn take(
+        &mut self,
+        sql: Sql<'_>,
+        statement: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let Some(visible) = self.visible else { return sql.all(statement, params, candidate) };
+        let mut taken = Vec::new();
+        let mut failed = None;
+        sql.each_while(statement, params, |row| {
+            if !self.goes_on() {
+                return Ok(false);
+            }
+            let candidate = candidate(row)?;
+            match is_visible(sql, visible, candidate.repository) {
+                Ok(true) => taken.push(candidate),
+                Ok(false) => {}
+                Err(error) => failed = Some(error),
+            }
+            Ok(taken.len() < SEARCH_WINDOW && failed.is_none())
+        })?;
+        failed.map_or(Ok(taken), Err)
+    }
+}
+
+fn is_visible(sql: Sql<'_>, visible: &Selection, repository: i64) -> Result<bool, StoreError> {
+    let name = sql.first("SELECT name FROM repositories WHERE id = ?1", params![repository], |row| {
+        columns::text::<RepositoryName>(row, 0)
+    })?;
+    Ok(name.is_some_and(|name| visible.allows(&name)))
+}
+
+fn one_word(
+    sql: Sql<'_>,
+    reading: &mut Reading<'_>,
+    word: &str,
+    found: &mut Found,
+) -> Result<(), StoreError> {
+    let _ = found.take(named(sql, reading, word)?)
+        && found.take(exactly(sql, reading, Field::LastComponent, word)?)
+        && found.take(exactly(sql, reading, Field::Name, word)?)
+        && found.take(beginning(sql, reading, Field::Name, word)?)
+        && found.take(containing(sql, reading, Field::Name, word)?)
+        && found.take(beginning(sql, reading, Field::Description, word)?)
+        && found.take(containing(sql, reading, Field::Description, word)?);
     Ok(())
 }
 
-fn several_words(sql: Sql<'_>, query: &Query, found: &mut Found) -> Result<(), StoreError> {
-    found.take(named(sql, &query.text)?);
-    found.take(exactly(sql, Field::LastComponent, &query.text)?);
+fn several_words(
+    sql: Sql<'_>,
+    reading: &mut Reading<'_>,
+    query: &Query,
+    found: &mut Found,
+) -> Result<(), StoreError> {
+    found.take(named(sql, reading, &query.text)?);
+    found.take(exactly(sql, reading, Field::LastComponent, &query.text)?);
     let mut rarest = query.words.first().map_or("", |word| indexed(word));
-    let mut least = CANDIDATES;
+    // Whoever sees only some may have to look at all that have a word, so the rarest matters more.
+    let mut least = if reading.visible.is_some() { reading.left.min(EFFORTS[2]) } else { CANDIDATES };
     for word in query.words.iter().take(TRIED).map(|word| indexed(word)) {
         let count = frequency(sql, word, least)?;
         if count < least {
@@ -238,13 +444,25 @@ fn several_words(sql: Sql<'_>, query: &Query, found: &mut Found) -> Result<(), S
     let mut tiers: [Vec<Candidate>; 3] = Default::default();
     let mut seen = Ids::default();
     for field in [Field::Name, Field::Description] {
-        let room = CANDIDATES.saturating_sub(seen.len());
-        compare(sql, field, rarest, room, |candidate, name, description| {
+        let limit = match reading.visible {
+            None => columns::limit_in(CANDIDATES.saturating_sub(seen.len())),
+            Some(_) => reading.limit(),
+        };
+        compare(sql, field, rarest, limit, |candidate, name, description| {
+            if let Some(visible) = reading.visible {
+                if seen.len() >= CANDIDATES || !reading.goes_on() {
+                    return Ok(false);
+                }
+                if !visible.allows(&name) {
+                    return Ok(true);
+                }
+            }
             if seen.insert(candidate.repository)
-                && let Some(tier) = query.tier(name, description)
+                && let Some(tier) = query.tier(name.as_str(), description)
             {
                 tiers[tier as usize].push(candidate);
             }
+            Ok(true)
         })?;
     }
     for tier in tiers {
@@ -254,45 +472,60 @@ fn several_words(sql: Sql<'_>, query: &Query, found: &mut Found) -> Result<(), S
 }
 
 /// The repository of this name, if it holds a manifest.
-fn named(sql: Sql<'_>, name: &str) -> Result<Vec<Candidate>, StoreError> {
-    sql.all(
+fn named(sql: Sql<'_>, reading: &mut Reading<'_>, name: &str) -> Result<Vec<Candidate>, StoreError> {
+    reading.take(
+        sql,
         "SELECT LENGTH(name), id FROM repositories WHERE name = ?1 AND manifests > 0",
         params![name],
-        candidate,
     )
 }
 
 /// Those with exactly this word in a field.
-fn exactly(sql: Sql<'_>, field: Field, word: &str) -> Result<Vec<Candidate>, StoreError> {
-    sql.all(
-        "SELECT p.length, p.repository FROM search_words w JOIN search_postings p ON p.word = w.id
-         WHERE w.field = ?1 AND w.word = ?2 ORDER BY p.length, p.repository LIMIT ?3",
-        params![field.number(), word, columns::limit_in(SEARCH_WINDOW)],
-        candidate,
-    )
+fn exactly(
+    sql: Sql<'_>,
+    reading: &mut Reading<'_>,
+    field: Field,
+    word: &str,
+) -> Result<Vec<Candidate>, StoreError> {
+    let limit = reading.limit();
+    reading.take(sql, EXACTLY, params![field.number(), word, limit])
 }
+
+const EXACTLY: &str =
+    "SELECT p.length, p.repository FROM search_words w JOIN search_postings p ON p.word = w.id
+     WHERE w.field = ?1 AND w.word = ?2 ORDER BY p.length, p.repository LIMIT ?3";
 
 /// Those with a word in a field that begins with `beginning`.
-fn beginning(sql: Sql<'_>, field: Field, beginning: &str) -> Result<Vec<Candidate>, StoreError> {
-    sql.all(
-        "SELECT p.length, p.repository FROM search_words w JOIN search_postings p ON p.word = w.id
-         WHERE w.field = ?1 AND w.word >= ?2 AND w.word < ?3
-         ORDER BY w.word, p.length, p.repository LIMIT ?4",
-        params![field.number(), beginning, end(beginning), columns::limit_in(SEARCH_WINDOW)],
-        candidate,
-    )
+fn beginning(
+    sql: Sql<'_>,
+    reading: &mut Reading<'_>,
+    field: Field,
+    beginning: &str,
+) -> Result<Vec<Candidate>, StoreError> {
+    let limit = reading.limit();
+    reading.take(sql, BEGINNING, params![field.number(), beginning, end(beginning), limit])
 }
 
+const BEGINNING: &str =
+    "SELECT p.length, p.repository FROM search_words w JOIN search_postings p ON p.word = w.id
+     WHERE w.field = ?1 AND w.word >= ?2 AND w.word < ?3
+     ORDER BY w.word, p.length, p.repository LIMIT ?4";
+
 /// Those with a word in a field that contains `part` after its beginning.
-fn containing(sql: Sql<'_>, field: Field, part: &str) -> Result<Vec<Candidate>, StoreError> {
-    sql.all(
-        "SELECT p.length, p.repository FROM search_suffixes s JOIN search_postings p ON p.word = s.word
-         WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3
-         ORDER BY s.suffix, s.word, p.length, p.repository LIMIT ?4",
-        params![field.number(), part, end(part), columns::limit_in(SEARCH_WINDOW)],
-        candidate,
-    )
+fn containing(
+    sql: Sql<'_>,
+    reading: &mut Reading<'_>,
+    field: Field,
+    part: &str,
+) -> Result<Vec<Candidate>, StoreError> {
+    let limit = reading.limit();
+    reading.take(sql, CONTAINING, params![field.number(), part, end(part), limit])
 }
+
+const CONTAINING: &str =
+    "SELECT p.length, p.repository FROM search_suffixes s JOIN search_postings p ON p.word = s.word
+     WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3
+     ORDER BY s.suffix, s.word, p.length, p.repository LIMIT ?4";
 
 /// In how many names and descriptions a part of a word is; counts no further than `most`.
 fn frequency(sql: Sql<'_>, part: &str, most: usize) -> Result<usize, StoreError> {
@@ -315,15 +548,15 @@ fn frequency(sql: Sql<'_>, part: &str, most: usize) -> Result<usize, StoreError>
 }
 
 /// Shows `judge` the names and descriptions of up to `limit` of those with a part of a word in a
-/// field. Which ones, if there are more, is left to the database.
+/// field, until it returns `false`. Which ones, if there are more, is left to the database.
 fn compare(
     sql: Sql<'_>,
     field: Field,
     part: &str,
-    limit: usize,
-    mut judge: impl FnMut(Candidate, &str, &str),
+    limit: i64,
+    mut judge: impl FnMut(Candidate, RepositoryName, &str) -> rusqlite::Result<bool>,
 ) -> Result<(), StoreError> {
-    sql.each(
+    sql.each_while(
         "SELECT p.length, p.repository, r.name, r.description
          FROM (SELECT w.id AS word FROM search_words w
                WHERE w.field = ?1 AND w.word >= ?2 AND w.word < ?3
@@ -332,11 +565,8 @@ fn compare(
                WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3) AS f
          JOIN search_postings p ON p.word = f.word JOIN repositories r ON r.id = p.repository
          LIMIT ?4",
-        params![field.number(), part, end(part), columns::limit_in(limit)],
-        |row| {
-            judge(candidate(row)?, row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_str()?);
-            Ok(())
-        },
+        params![field.number(), part, end(part), limit],
+        |row| judge(candidate(row)?, columns::text(row, 2)?, row.get_ref(3)?.as_str()?),
     )
 }
 
@@ -483,6 +713,7 @@ mod tests {
     use super::super::fixtures::{digest, empty, manifest, name, put};
     use super::super::{Metadata, PutManifest, SEARCH_WINDOW};
     use super::CANDIDATES;
+    use crate::accounts::Visible;
 
     async fn with(metadata: &Metadata, repository: &str, description: &str) {
         let description = Some(description.to_owned());
@@ -490,7 +721,7 @@ mod tests {
     }
 
     async fn names(metadata: &Metadata, query: &str) -> Vec<String> {
-        let page = metadata.search(query, 0, 100).await.unwrap();
+        let page = metadata.search(&Visible::Everything, query, 0, 100).await.unwrap();
         assert_eq!(page.total, page.hits.len() as u64);
         page.hits.into_iter().map(|hit| hit.name.to_string()).collect()
     }
@@ -518,13 +749,16 @@ mod tests {
                 "tools/builder",
             ]
         );
-        let page = metadata.search("ubuntu", 2, 2).await.unwrap();
+        let page = metadata.search(&Visible::Everything, "ubuntu", 2, 2).await.unwrap();
         assert_eq!(page.total, 7);
         assert_eq!(page.hits[0].name, name("official/ubuntu"));
         assert_eq!(page.hits[0].description, "The distribution");
         assert_eq!(page.hits.len(), 2);
-        assert_eq!(metadata.search("ubuntu", 7, 10).await.unwrap().hits, []);
-        assert_eq!(metadata.search("ubuntu", usize::MAX, usize::MAX).await.unwrap().total, 7);
+        assert_eq!(metadata.search(&Visible::Everything, "ubuntu", 7, 10).await.unwrap().hits, []);
+        assert_eq!(
+            metadata.search(&Visible::Everything, "ubuntu", usize::MAX, usize::MAX).await.unwrap().total,
+            7
+        );
     }
 
     #[tokio::test]
@@ -595,7 +829,7 @@ mod tests {
         assert_eq!(names(&metadata, "").await, ["a", "a/x", "b"]);
         assert_eq!(names(&metadata, "  \t").await, ["a", "a/x", "b"]);
         assert_eq!(names(&metadata, "c").await, [""; 0]);
-        assert_eq!(metadata.search("", 1, 1).await.unwrap().hits[0].name, name("a/x"));
+        assert_eq!(metadata.search(&Visible::Everything, "", 1, 1).await.unwrap().hits[0].name, name("a/x"));
     }
 
     #[tokio::test]
@@ -665,10 +899,18 @@ mod tests {
             &long,
         ];
         for query in queries {
-            assert_eq!(metadata.search(query, 0, 10).await.unwrap().total, 0, "{query:?}");
+            assert_eq!(
+                metadata.search(&Visible::Everything, query, 0, 10).await.unwrap().total,
+                0,
+                "{query:?}"
+            );
         }
         for query in ["app*", "\"app\"", "app\0", "%app%", "\u{1F600}app", &many] {
-            assert_eq!(metadata.search(query, 0, 10).await.unwrap().total, 1, "{query:?}");
+            assert_eq!(
+                metadata.search(&Visible::Everything, query, 0, 10).await.unwrap().total,
+                1,
+                "{query:?}"
+            );
         }
         let long_word = format!("{}b", "a".repeat(200));
         with(&metadata, &long_word, "").await;
@@ -686,15 +928,18 @@ mod tests {
         metadata.import(many.collect()).await.unwrap();
         with(&metadata, "late/common", "").await;
         for query in ["common", "ommo", "c", ""] {
-            let page = metadata.search(query, 0, 5).await.unwrap();
+            let page = metadata.search(&Visible::Everything, query, 0, 5).await.unwrap();
             assert_eq!(page.total, SEARCH_WINDOW as u64, "{query}");
         }
         // Of several words that are all in very many, fewer are compared.
-        let page = metadata.search("common/x", 0, 5).await.unwrap();
+        let page = metadata.search(&Visible::Everything, "common/x", 0, 5).await.unwrap();
         assert!((500..=CANDIDATES as u64).contains(&page.total), "{}", page.total);
-        assert_eq!(metadata.search("common", 0, 1).await.unwrap().hits[0].name, name("late/common"));
+        assert_eq!(
+            metadata.search(&Visible::Everything, "common", 0, 1).await.unwrap().hits[0].name,
+            name("late/common")
+        );
         assert_eq!(names(&metadata, "common x77").await.len(), 11);
-        assert_eq!(metadata.search("", SEARCH_WINDOW, 10).await.unwrap().hits, []);
+        assert_eq!(metadata.search(&Visible::Everything, "", SEARCH_WINDOW, 10).await.unwrap().hits, []);
     }
 
     proptest! {

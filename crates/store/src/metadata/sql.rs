@@ -60,6 +60,21 @@ impl<'a> Sql<'a> {
         Ok(())
     }
 
+    /// Shows rows to `look`, one by one as they are found, until it returns `false`.
+    pub(super) fn each_while(
+        self,
+        sql: &str,
+        params: impl Params,
+        mut look: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        while let Some(row) = rows.next()?
+            && look(row)?
+        {}
+        Ok(())
+    }
+
     /// Whether there is a row.
     pub(super) fn exists(self, sql: &str, params: impl Params) -> Result<bool, StoreError> {
         Ok(self.0.prepare_cached(sql)?.exists(params)?)

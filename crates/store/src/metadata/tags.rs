@@ -142,6 +142,7 @@ mod tests {
 
     use super::super::fixtures::{by_tag, digest, empty, manifest, name, notes, plan, put, tag, tagged};
     use super::super::{PutManifest, ViewItem};
+    use crate::accounts::Visible;
 
     #[tokio::test]
     async fn a_tag_is_deleted_and_nothing_else() {
@@ -252,7 +253,7 @@ mod tests {
                 let mut catalog: Vec<String> = Vec::new();
                 loop {
                     let next =
-                        metadata.catalog(catalog.last().map(String::as_str), page).await.unwrap();
+                        metadata.catalog(&Visible::Everything, catalog.last().map(String::as_str), page).await.unwrap();
                     if next.is_empty() {
                         break;
                     }

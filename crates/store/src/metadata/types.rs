@@ -135,7 +135,7 @@ pub struct Usage {
     pub blobs: u64,
     /// Their bytes, each counted once.
     pub bytes: u64,
-    /// The part of `bytes` that no repository holds any more.
+    /// The part of `bytes` that no repository holds any more; 0 if not everything was visible.
     pub unreferenced_bytes: u64,
 }
 

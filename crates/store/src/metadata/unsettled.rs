@@ -111,7 +111,7 @@ mod tests {
         let app = name("app");
         metadata.link_blob(&app, &digest("config"), unsettled("config")).await.unwrap();
         metadata
-            .link_uploaded_blob(&app, &digest("layer"), unsettled("layer"), uuid::Uuid::new_v4())
+            .link_uploaded_blob(&app, &digest("layer"), unsettled("layer"), None, uuid::Uuid::new_v4())
             .await
             .unwrap();
         metadata.link_blob(&app, &digest("large"), 1 << 30).await.unwrap();

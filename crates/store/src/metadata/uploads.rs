@@ -16,20 +16,24 @@ use super::sql::Sql;
 use super::writer::Durability;
 use super::{Metadata, UploadRecord, columns};
 use crate::StoreError;
+use crate::accounts::AccountName;
 use crate::blobs::UploadState;
 
 impl Metadata {
-    /// Writes down an upload that has begun.
+    /// Writes down an upload that an account, or with `None` somebody without one, has begun.
     pub async fn create_upload(
         &self,
         repository: &RepositoryName,
+        account: Option<&AccountName>,
         state: &UploadState,
     ) -> Result<(), StoreError> {
         let (repository, state, boot) = (repository.clone(), state.clone(), self.boot());
+        let account = account.cloned();
         self.write(Durability::Process, move |sql| {
             sql.run(
-                "INSERT INTO uploads (id, repository, received, algorithm, hash_state, boot, updated_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO uploads
+                    (id, repository, received, algorithm, hash_state, boot, updated_at, account)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
                     state.id.to_string(),
                     repository.as_str(),
@@ -38,6 +42,7 @@ impl Metadata {
                     state.hash_state,
                     boot,
                     columns::now(),
+                    account.as_ref().map(AccountName::as_str),
                 ],
             )?;
             Ok(())
@@ -46,23 +51,25 @@ impl Metadata {
     }
 
     /// Writes down how far an upload has come. `false` if it is not there any more: it was
-    /// cancelled, has expired, or belongs to another repository.
+    /// cancelled, has expired, or belongs to another repository or account.
     pub async fn save_upload(
         &self,
         repository: &RepositoryName,
+        account: Option<&AccountName>,
         state: &UploadState,
     ) -> Result<bool, StoreError> {
-        let (repository, state) = (repository.clone(), state.clone());
+        let (repository, state, account) = (repository.clone(), state.clone(), account.cloned());
         self.write(Durability::Process, move |sql| {
             let saved = sql.run(
                 "UPDATE uploads SET received = ?3, hash_state = ?4, updated_at = ?5
-                 WHERE id = ?1 AND repository = ?2",
+                 WHERE id = ?1 AND repository = ?2 AND account IS NOT DISTINCT FROM ?6",
                 params![
                     state.id.to_string(),
                     repository.as_str(),
                     columns::count_in(state.offset)?,
                     state.hash_state,
                     columns::now(),
+                    account.as_ref().map(AccountName::as_str),
                 ],
             )?;
             Ok(saved > 0)
@@ -70,24 +77,38 @@ impl Metadata {
         .await
     }
 
-    /// Forgets an upload. `false` if this repository has no such upload.
-    pub async fn delete_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<bool, StoreError> {
-        let repository = repository.clone();
-        self.write(Durability::Process, move |sql| forget(sql, &repository, id)).await
+    /// Forgets an upload. `false` if the account has no such upload in this repository.
+    pub async fn delete_upload(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        id: Uuid,
+    ) -> Result<bool, StoreError> {
+        let (repository, account) = (repository.clone(), account.cloned());
+        self.write(Durability::Process, move |sql| forget(sql, &repository, account.as_ref(), id)).await
     }
 
-    /// An upload of this repository. The id of another repository's upload is none of this one's.
+    /// Forgets an upload whosever it is: one that has expired. `false` if it is not there.
+    pub async fn expire_upload(&self, id: Uuid) -> Result<bool, StoreError> {
+        self.write(Durability::Process, move |sql| {
+            Ok(sql.run("DELETE FROM uploads WHERE id = ?1", params![id.to_string()])? > 0)
+        })
+        .await
+    }
+
+    /// An upload of this account in this repository. The ids of others' are unknown.
     pub async fn upload(
         &self,
         repository: &RepositoryName,
+        account: Option<&AccountName>,
         id: Uuid,
     ) -> Result<Option<UploadRecord>, StoreError> {
-        let repository = repository.clone();
+        let (repository, account) = (repository.clone(), account.cloned());
         self.read(move |sql| {
             sql.first(
                 "SELECT id, repository, received, algorithm, hash_state FROM uploads
-                 WHERE id = ?1 AND repository = ?2",
-                params![id.to_string(), repository.as_str()],
+                 WHERE id = ?1 AND repository = ?2 AND account IS NOT DISTINCT FROM ?3",
+                params![id.to_string(), repository.as_str(), account.as_ref().map(AccountName::as_str)],
                 record,
             )
         })
@@ -129,11 +150,16 @@ fn record(row: &Row<'_>) -> rusqlite::Result<UploadRecord> {
     })
 }
 
-/// Forgets an upload of this repository; `false` if there is none.
-pub(super) fn forget(sql: Sql<'_>, repository: &RepositoryName, id: Uuid) -> Result<bool, StoreError> {
+/// Forgets an upload of this account in this repository; `false` if there is none.
+pub(super) fn forget(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    account: Option<&AccountName>,
+    id: Uuid,
+) -> Result<bool, StoreError> {
     let forgotten = sql.run(
-        "DELETE FROM uploads WHERE id = ?1 AND repository = ?2",
-        params![id.to_string(), repository.as_str()],
+        "DELETE FROM uploads WHERE id = ?1 AND repository = ?2 AND account IS NOT DISTINCT FROM ?3",
+        params![id.to_string(), repository.as_str(), account.map(AccountName::as_str)],
     )?;
     Ok(forgotten > 0)
 }
@@ -171,16 +197,16 @@ pub(super) mod tests {
         let (metadata, directory) = empty();
         let app = name("app");
         let mut upload = state(0);
-        metadata.create_upload(&app, &upload).await.unwrap();
+        metadata.create_upload(&app, None, &upload).await.unwrap();
         upload.offset = 1 << 40;
         upload.hash_state = vec![9; 208];
-        assert!(metadata.save_upload(&app, &upload).await.unwrap());
+        assert!(metadata.save_upload(&app, None, &upload).await.unwrap());
         assert!(!metadata.repository_exists(&app).await.unwrap(), "an upload makes no repository");
 
         let path = directory.path().join("metadata.db");
         metadata.close().await;
         let metadata = Metadata::open(&path).unwrap();
-        let found = metadata.upload(&app, upload.id).await.unwrap().unwrap();
+        let found = metadata.upload(&app, None, upload.id).await.unwrap().unwrap();
         assert_eq!((found.repository, found.state), (app, upload.clone()));
         assert_eq!(metadata.list_uploads().await.unwrap(), [upload.id]);
     }
@@ -189,25 +215,25 @@ pub(super) mod tests {
     async fn an_upload_of_another_repository_is_none() {
         let (metadata, _directory) = empty();
         let (app, other, upload) = (name("app"), name("app/x"), state(5));
-        metadata.create_upload(&app, &upload).await.unwrap();
-        assert_eq!(metadata.upload(&other, upload.id).await.unwrap(), None);
-        assert!(!metadata.save_upload(&other, &upload).await.unwrap());
-        assert!(!metadata.delete_upload(&other, upload.id).await.unwrap());
+        metadata.create_upload(&app, None, &upload).await.unwrap();
+        assert_eq!(metadata.upload(&other, None, upload.id).await.unwrap(), None);
+        assert!(!metadata.save_upload(&other, None, &upload).await.unwrap());
+        assert!(!metadata.delete_upload(&other, None, upload.id).await.unwrap());
         metadata
-            .link_uploaded_blob(&other, &super::super::fixtures::digest("b"), 1, upload.id)
+            .link_uploaded_blob(&other, &super::super::fixtures::digest("b"), 1, None, upload.id)
             .await
             .unwrap();
-        assert!(metadata.upload(&app, upload.id).await.unwrap().is_some());
+        assert!(metadata.upload(&app, None, upload.id).await.unwrap().is_some());
     }
 
     #[tokio::test]
     async fn a_cancelled_upload_does_not_come_back() {
         let (metadata, _directory) = empty();
         let (app, upload) = (name("app"), state(5));
-        metadata.create_upload(&app, &upload).await.unwrap();
-        assert!(metadata.delete_upload(&app, upload.id).await.unwrap());
-        assert!(!metadata.delete_upload(&app, upload.id).await.unwrap());
-        assert!(!metadata.save_upload(&app, &upload).await.unwrap());
+        metadata.create_upload(&app, None, &upload).await.unwrap();
+        assert!(metadata.delete_upload(&app, None, upload.id).await.unwrap());
+        assert!(!metadata.delete_upload(&app, None, upload.id).await.unwrap());
+        assert!(!metadata.save_upload(&app, None, &upload).await.unwrap());
         assert!(metadata.list_uploads().await.unwrap().is_empty());
     }
 
@@ -215,7 +241,7 @@ pub(super) mod tests {
     async fn uploads_expire_by_when_they_were_last_written_down() {
         let (metadata, _directory) = empty();
         let upload = state(5);
-        metadata.create_upload(&name("app"), &upload).await.unwrap();
+        metadata.create_upload(&name("app"), None, &upload).await.unwrap();
         let hour = Duration::from_secs(3_600);
         assert_eq!(metadata.expired_uploads(SystemTime::now() - hour, 10).await.unwrap(), []);
         let expired = metadata.expired_uploads(SystemTime::now() + hour, 10).await.unwrap();
@@ -227,7 +253,7 @@ pub(super) mod tests {
     async fn an_upload_from_before_the_machine_was_started_is_forgotten() {
         let (metadata, directory) = empty();
         let (app, upload) = (name("app"), state(5));
-        metadata.create_upload(&app, &upload).await.unwrap();
+        metadata.create_upload(&app, None, &upload).await.unwrap();
         metadata.close().await;
         let path = directory.path().join("metadata.db");
         rusqlite::Connection::open(&path)
@@ -235,6 +261,6 @@ pub(super) mod tests {
             .execute("UPDATE uploads SET boot = 'the one before'", ())
             .unwrap();
         let metadata = Metadata::open(&path).unwrap();
-        assert_eq!(metadata.upload(&app, upload.id).await.unwrap(), None);
+        assert_eq!(metadata.upload(&app, None, upload.id).await.unwrap(), None);
     }
 }

@@ -330,6 +330,7 @@ mod tests {
     use super::super::Metadata;
     use super::super::fixtures::{digest, empty, manifest, name, put, tagged};
     use super::*;
+    use crate::accounts::Visible;
 
     fn insert(sql: Sql<'_>, name: &str) -> Result<(), StoreError> {
         sql.run("INSERT INTO repositories (name, updated_at) VALUES (?1, 0)", params![name])?;
@@ -337,7 +338,7 @@ mod tests {
     }
 
     async fn count(metadata: &Metadata) -> usize {
-        metadata.repositories(None, 1_000).await.unwrap().len()
+        metadata.repositories(&Visible::Everything, None, 1_000).await.unwrap().len()
     }
 
     /// Keeps the writer busy until the sender that comes back is dropped.
@@ -477,7 +478,7 @@ mod tests {
                 }
             };
             assert!(error.is_full(), "{error}");
-            let all = metadata.repositories(None, 100_000).await.unwrap();
+            let all = metadata.repositories(&Visible::Everything, None, 100_000).await.unwrap();
             assert_eq!(all.len(), stored, "reads go on, and show what was stored");
             std::fs::remove_file(filling).unwrap();
             put(&metadata, manifest("there-is-room", "m")).await;
@@ -495,7 +496,7 @@ mod tests {
         metadata.close().await;
         metadata.close().await;
         assert!(matches!(other.link_blob(&name("app"), &digest("x"), 1).await, Err(StoreError::Closed)));
-        assert!(matches!(other.catalog(None, 1).await, Err(StoreError::Closed)));
+        assert!(matches!(other.catalog(&Visible::Everything, None, 1).await, Err(StoreError::Closed)));
     }
 
     #[tokio::test]
@@ -535,7 +536,7 @@ mod tests {
             } else {
                 let mut upload = super::super::uploads::tests::state(n);
                 upload.id = uuid::Uuid::from_u128(n.into());
-                metadata.create_upload(&name("app"), &upload).await.unwrap();
+                metadata.create_upload(&name("app"), None, &upload).await.unwrap();
             }
             println!("answered {n}");
         }

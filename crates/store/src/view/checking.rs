@@ -13,6 +13,7 @@ use oci::{Digest, RepositoryName, Tag};
 use super::links::{LAYERS, Links, MANIFESTS, Step, is_absence, read_link};
 use super::{View, blocking};
 use crate::StoreError;
+use crate::accounts::Visible;
 use crate::metadata::ViewItem;
 
 /// Rows asked of the metadata at a time. Few in tests, so that these have several pages.
@@ -43,7 +44,7 @@ impl View {
         let links = self.inner.links.clone();
         let mut after: Option<String> = None;
         loop {
-            let page = self.inner.metadata.repositories(after.as_deref(), PAGE).await?;
+            let page = self.inner.metadata.repositories(&Visible::Everything, after.as_deref(), PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.name.to_string());
             for repository in page {

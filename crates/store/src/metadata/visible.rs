@@ -1,0 +1,296 @@
+//! Walking over the repositories that somebody may know of, in the order of their names.
+
+use oci::RepositoryName;
+use rusqlite::params;
+
+use super::columns;
+use super::sql::Sql;
+use crate::StoreError;
+use crate::accounts::{Selection, first_after};
+
+/// How many names one statement reads at most. They are read one by one as they are looked at, so
+/// a walk that ends or leaps sooner reads no more than it needs.
+const BATCH: usize = 1_000;
+
+/// Among which repositories a walk goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Those that hold a manifest.
+    Listed,
+    /// All.
+    All,
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Walked {
+    /// At the end of the repositories.
+    ToTheEnd,
+    /// Where it was told to.
+    Stopped,
+    /// It had read as many names as it might.
+    Tired,
+}
+
+/// Shows `look` the visible repositories after `after`, with their ids, until that returns
+/// `false`, or `most` names were read.
+///
+/// From a name that is not visible it leaps to the next that could be. So it reads at most two
+/// names for each that it shows or leaps from, beside those that begin as a pattern with a
+/// wildcard does but do not match it.
+pub(super) fn walk(
+    sql: Sql<'_>,
+    among: Among,
+    visible: &Selection,
+    after: &str,
+    most: usize,
+    mut look: impl FnMut(i64, RepositoryName) -> Result<bool, StoreError>,
+) -> Result<Walked, StoreError> {
+    let statement = match among {
+        Among::Listed => LISTED,
+        Among::All => ALL,
+    };
+    let mut from = if after.is_empty() { String::new() } else { first_after(after) };
+    let mut left = most;
+    while let Some(start) = visible.next(&from) {
+        let mut read = 0;
+        let mut ended = None;
+        let mut goes_on = false;
+        let mut failed = None;
+        sql.each_while(statement, params![start, columns::limit_in(BATCH)], |row| {
+            if left == 0 {
+                ended = Some(Walked::Tired);
+                return Ok(false);
+            }
+            left -= 1;
+            read += 1;
+            let name: RepositoryName = columns::text(row, 0)?;
+            let next = first_after(name.as_str());
+            if visible.allows(&name) {
+                match look(row.get(1)?, name) {
+                    Ok(true) => {}
+                    Ok(false) => ended = Some(Walked::Stopped),
+                    Err(error) => failed = Some(error),
+                }
+                from = next;
+                return Ok(ended.is_none() && failed.is_none());
+            }
+            match visible.next(&next) {
+                // The next name could be visible: it is the next row.
+                Some(leap) if leap == next => {
+                    from = next;
+                    return Ok(true);
+                }
+                Some(leap) => {
+                    from = leap;
+                    goes_on = true;
+                }
+                None => ended = Some(Walked::ToTheEnd),
+            }
+            Ok(false)
+        })?;
+        match (failed, ended) {
+            (Some(error), _) => return Err(error),
+            (None, Some(ended)) => return Ok(ended),
+            (None, None) if !goes_on && read < BATCH => return Ok(Walked::ToTheEnd),
+            (None, None) => {}
+        }
+    }
+    Ok(Walked::ToTheEnd)
+}
+
+/// The names of up to `limit` visible repositories after `after`.
+pub(super) fn names(
+    sql: Sql<'_>,
+    among: Among,
+    visible: &Selection,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<RepositoryName>, StoreError> {
+    let mut names = Vec::new();
+    if limit > 0 {
+        walk(sql, among, visible, after, usize::MAX, |_, name| {
+            names.push(name);
+            Ok(names.len() < limit)
+        })?;
+    }
+    Ok(names)
+}
+
+const LISTED: &str =
+    "SELECT name, id FROM repositories WHERE manifests > 0 AND name >= ?1 ORDER BY name LIMIT ?2";
+const ALL: &str = "SELECT name, id FROM repositories WHERE name >= ?1 ORDER BY name LIMIT ?2";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Metadata;
+    use super::super::fixtures::{digest, empty, layer, manifest, name, plan, put};
+    use super::*;
+    use crate::accounts::{Pattern, Visible};
+
+    pub(in super::super) fn only(patterns: &[&str]) -> Visible {
+        Visible::only(patterns.iter().map(|pattern| pattern.parse().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn names_that_begin_with_other_names_are_told_apart() {
+        let (metadata, _directory) = empty();
+        for repository in ["app", "app-x", "app/x", "app/x/y", "apple", "b"] {
+            put(&metadata, manifest(repository, "m")).await;
+        }
+        for (patterns, visible) in [
+            (&["app"][..], &["app"][..]),
+            (&["app-x", "app/x"], &["app-x", "app/x"]),
+            (&["app/**"], &["app/x", "app/x/y"]),
+            (&["app/*"], &["app/x"]),
+            (&["app*"], &["app", "app-x", "apple"]),
+            (&["*"], &["app", "app-x", "apple", "b"]),
+            (&["**/y", "b"], &["app/x/y", "b"]),
+            (&[], &[]),
+            (&["nothing", "app/z"], &[]),
+        ] {
+            let listed = metadata.catalog(&only(patterns), None, 10).await.unwrap();
+            assert_eq!(
+                listed,
+                visible.iter().map(|visible| name(visible)).collect::<Vec<_>>(),
+                "{patterns:?}"
+            );
+        }
+        assert_eq!(metadata.catalog(&only(&["app/**"]), Some("app/x"), 9).await.unwrap(), [name("app/x/y")]);
+        assert_eq!(metadata.catalog(&only(&["app/**"]), None, 0).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_walk_leaps_over_what_is_not_visible() {
+        let (metadata, _directory) = empty();
+        let many = (0..3_000)
+            .map(|n| super::super::Import::Manifest(Box::new(manifest(&format!("x/app{n:04}"), "m"))));
+        metadata.import(many.collect()).await.unwrap();
+        for repository in ["a/one", "y/two"] {
+            put(&metadata, manifest(repository, "m")).await;
+        }
+        let walked = |visible: Visible, most: usize| {
+            metadata.read(move |sql| {
+                let Visible::Only(selection) = &visible else { panic!("it is everything") };
+                let mut names = Vec::new();
+                let walked = walk(sql, Among::Listed, selection, "", most, |_, name| {
+                    names.push(name.to_string());
+                    Ok(true)
+                })?;
+                Ok((walked, names.join(" ")))
+            })
+        };
+        let three = only(&["a/one", "x/app1500", "y/**"]);
+        let found = "a/one x/app1500 y/two".to_owned();
+        assert_eq!(walked(three, 7).await.unwrap(), (Walked::ToTheEnd, found.clone()));
+        let two_sided = only(&["**"; 0]).or(&only(&["a/*", "x/app1500", "y/*"])).and(&only(&["*/*"]));
+        assert_eq!(walked(two_sided, 7).await.unwrap(), (Walked::ToTheEnd, found));
+        // What a wildcard in front leaves open must be read name by name.
+        let two = only(&["**/two"]);
+        assert_eq!(walked(two.clone(), 3_001).await.unwrap(), (Walked::Tired, String::new()));
+        assert_eq!(walked(two, 3_002).await.unwrap(), (Walked::ToTheEnd, "y/two".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn names_are_read_in_their_order_from_an_index() {
+        assert_eq!(plan(LISTED, 2).await, ["SEARCH repositories USING INDEX repositories_listed (name>?)"]);
+        assert_eq!(
+            plan(ALL, 2).await,
+            ["SEARCH repositories USING COVERING INDEX sqlite_autoindex_repositories_1 (name>?)"]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_others_hold_shows_nowhere() {
+        let (metadata, _directory) = empty();
+        for (repository, own) in [("a", "only a"), ("b", "only b"), ("c", "only c")] {
+            metadata.link_blob(&name(repository), &digest("shared"), 1_000).await.unwrap();
+            metadata.link_blob(&name(repository), &digest(own), 100).await.unwrap();
+            let mut image = manifest(repository, &format!("image with {own}"));
+            image.parts = vec![layer("shared")];
+            put(&metadata, image).await;
+        }
+        let (a, both) = (only(&["a"]), only(&["a", "b"]));
+        let usage = metadata.usage(&a).await.unwrap();
+        assert_eq!((usage.repositories, usage.blobs, usage.bytes), (1, 3, 1_110));
+        assert_eq!(metadata.usage(&both).await.unwrap().bytes, 1_220);
+        let own = async |visible: &Visible| {
+            let usages = metadata.repository_usage(visible, None, 10).await.unwrap();
+            usages.iter().map(|usage| (usage.bytes, usage.own_bytes)).collect::<Vec<_>>()
+        };
+        assert_eq!(own(&a).await, [(1_110, 1_110)], "as if nobody else had it");
+        assert_eq!(own(&both).await, [(1_110, 110), (1_110, 110)]);
+        assert_eq!(own(&Visible::Everything).await, [(1_110, 110); 3]);
+        assert_eq!(own(&Visible::nothing()).await, []);
+        assert_eq!(metadata.repositories(&both, Some("a"), 10).await.unwrap().len(), 1);
+
+        let mount = async |target: &str, from: Option<&str>, visible: &Visible| {
+            let from = from.map(name);
+            metadata.mount_blob(&name(target), &digest("only c"), from.as_ref(), visible).await.unwrap()
+        };
+        assert_eq!(mount("a", Some("c"), &both).await, None);
+        assert_eq!(mount("a", None, &both).await, None);
+        assert_eq!(metadata.blob(&name("a"), &digest("only c")).await.unwrap(), None);
+        assert_eq!(mount("a", None, &only(&["c"])).await, Some(100));
+        assert_eq!(mount("b", None, &both).await, Some(100), "now it is in a, which is visible");
+    }
+
+    /// All pages of a list, one after another.
+    async fn pages(metadata: &Metadata, visible: &Visible, size: usize) -> Vec<RepositoryName> {
+        let mut all: Vec<RepositoryName> = Vec::new();
+        loop {
+            let page = metadata.catalog(visible, all.last().map(RepositoryName::as_str), size).await.unwrap();
+            let is_last = page.len() < size;
+            all.extend(page);
+            if is_last {
+                return all;
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn every_list_and_search_is_that_of_everything_filtered(
+            repositories in prop::collection::btree_set("(app|ap|b)(-x|-y)?(/x|/app|/y-x){0,2}", 1..25),
+            patterns in prop::collection::vec(
+                (r"(app|ap|b|\*|\*\*)(-x|\*|\?x)?(/x|/\*|/\*\*|/app|/y-\*){0,2}", 0..8_usize), 0..6),
+            size in 1..5_usize,
+            query in "(a|app|x|y|b|ap x|app/x|x image|image|)",
+        ) {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let (metadata, _directory) = empty();
+                for repository in &repositories {
+                    let description = Some(format!("image of {}", repository.len()));
+                    let image = super::super::PutManifest { description, ..manifest(repository, "m") };
+                    put(&metadata, image).await;
+                }
+                let patterns: Vec<Pattern> =
+                    patterns.iter().filter_map(|(text, _)| text.parse().ok()).collect();
+                let visible = Visible::only(patterns.clone());
+                let matches = |name: &RepositoryName| patterns.iter().any(|pattern| pattern.matches(name));
+                let everything: Vec<RepositoryName> = repositories.iter().map(|text| name(text)).collect();
+                let expected: Vec<RepositoryName> = everything.into_iter().filter(matches).collect();
+                assert_eq!(pages(&metadata, &visible, size).await, expected);
+                let records = metadata.repositories(&visible, None, 100).await.unwrap();
+                assert_eq!(records.into_iter().map(|record| record.name).collect::<Vec<_>>(), expected);
+                let usages = metadata.repository_usage(&visible, None, 100).await.unwrap();
+                assert_eq!(usages.into_iter().map(|usage| usage.name).collect::<Vec<_>>(), expected);
+                assert_eq!(metadata.usage(&visible).await.unwrap().repositories, expected.len() as u64);
+
+                let all = metadata.search(&Visible::Everything, &query, 0, 100).await.unwrap();
+                let mut hits = all.hits;
+                hits.retain(|hit| matches(&hit.name));
+                let found = metadata.search(&visible, &query, 0, 100).await.unwrap();
+                assert_eq!((found.total, &found.hits), (hits.len() as u64, &hits), "{query:?}");
+                let page = metadata.search(&visible, &query, 1, size).await.unwrap();
+                let expected: Vec<_> = hits.iter().skip(1).take(size).cloned().collect();
+                assert_eq!((page.total, page.hits), (hits.len() as u64, expected), "{query:?}");
+            });
+        }
+    }
+}
