@@ -12,7 +12,7 @@ use store::blobs::files::Pieces;
 use super::access_log::Exchange;
 use super::allowance::Pace;
 
-/// The body of an answer. One type for all of them, so that none is boxed.
+/// The body of an answer. One type for all of them, so that none is behind a trait object.
 #[derive(Default)]
 pub(crate) struct Body {
     content: Content,
@@ -33,8 +33,9 @@ enum Content {
     #[default]
     Empty,
     Full(Bytes),
+    /// Boxed, since it is large beside the bodies of most answers.
     Blob {
-        pieces: Pieces,
+        pieces: Box<Pieces>,
         left: u64,
     },
 }
@@ -58,7 +59,7 @@ impl Body {
 
     pub(crate) fn blob(pieces: Pieces) -> Self {
         let left = pieces.remaining();
-        Self { content: Content::Blob { pieces, left }, exchange: None, paced: None }
+        Self { content: Content::Blob { pieces: Box::new(pieces), left }, exchange: None, paced: None }
     }
 
     /// How many bytes are still to come.
@@ -112,7 +113,7 @@ impl Content {
             }
             Self::Blob { pieces, left } => (pieces, left),
         };
-        let piece = match ready!(Pin::new(pieces).poll_next(cx)) {
+        let piece = match ready!(Pin::new(&mut **pieces).poll_next(cx)) {
             Some(Ok(piece)) => {
                 *left = left.saturating_sub(piece.len() as u64);
                 Ok(piece)
