@@ -109,6 +109,12 @@ impl Directory {
         )))
     }
 
+    /// The data directory at `path`, if it is one, without making or changing anything.
+    #[must_use]
+    pub fn find(path: impl AsRef<Path>) -> Option<Self> {
+        Self::at(path.as_ref()).ok().filter(|directory| directory.own.is_dir())
+    }
+
     fn at(given: &Path) -> Result<Self, StoreError> {
         // An absolute path, so that a change of the working directory does not matter, and so that
         // messages name what was meant.

@@ -95,6 +95,25 @@ impl Metadata {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Whether the database at `path` holds users, without changing or making anything; there may be none.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file is no database of ours.
+    pub fn holds_users(path: &Path) -> Result<bool, StoreError> {
+        if !path.exists() {
+            return Ok(false);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let look = || {
+            let connection = Connection::open_with_flags(path, flags)?;
+            let table = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'accounts')";
+            let users = "SELECT EXISTS (SELECT 1 FROM accounts WHERE kind = ?1)";
+            Ok(connection.query_row(table, (), |row| row.get(0))?
+                && connection.query_row(users, [accounts::AccountKind::User.as_str()], |row| row.get(0))?)
+        };
+        look().map_err(|error: rusqlite::Error| schema::unreadable(error, path))
+    }
+
     /// Ends: waits for what was begun, refuses what comes later, and writes the log back into the
     /// database, so that its file is all there is.
     pub async fn close(&self) {

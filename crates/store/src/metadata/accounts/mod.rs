@@ -6,9 +6,14 @@
 
 mod audit;
 mod decision;
+#[cfg(test)]
+mod fixtures;
 mod grants;
 mod keys;
+mod organisations;
 mod records;
+mod robots;
+mod teams;
 mod tokens;
 mod users;
 

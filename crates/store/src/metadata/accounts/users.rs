@@ -281,7 +281,6 @@ pub(super) fn find(sql: Sql<'_>, name: &AccountName) -> Result<Option<AccountRec
 }
 
 /// The number of an account of this kind.
-#[expect(dead_code, reason = "organisations use it, in the next commit")]
 pub(super) fn id_of(sql: Sql<'_>, name: &AccountName, kind: AccountKind) -> Result<Option<i64>, StoreError> {
     sql.first(
         "SELECT id FROM accounts WHERE name = ?1 AND kind = ?2",

@@ -1,0 +1,263 @@
+//! Organisations, and who belongs to them.
+
+use rusqlite::params;
+
+use super::super::Metadata;
+use super::super::columns;
+use super::super::sql::Sql;
+use super::super::writer::Durability;
+use super::users::{self, account_columns};
+use super::{AccountKind, AccountRecord, AddOutcome, MemberOutcome, MemberRecord, Source};
+use crate::StoreError;
+use crate::accounts::{AccountName, Role};
+
+impl Metadata {
+    /// Makes an organisation with its first owner, who must be a user.
+    pub async fn add_organisation(
+        &self,
+        name: &AccountName,
+        owner: &AccountName,
+        description: String,
+    ) -> Result<AddOutcome, StoreError> {
+        let (name, owner) = (name.clone(), owner.clone());
+        self.write(Durability::Disk, move |sql| {
+            if !name.has_namespace() {
+                return Ok(AddOutcome::NameUnfit);
+            }
+            let Some(owner) = users::id_of(sql, &owner, AccountKind::User)? else {
+                return Ok(AddOutcome::OwnerUnknown);
+            };
+            let new = users::New {
+                name: &name,
+                kind: AccountKind::Organisation,
+                owner: None,
+                password: None,
+                source: Source::Own,
+                administrator: false,
+                description: &description,
+            };
+            let added = users::add(sql, &new)?;
+            if let AddOutcome::Added(organisation) = &added {
+                put(sql, organisation.id, owner, Role::Owner)?;
+            }
+            Ok(added)
+        })
+        .await
+    }
+
+    /// The organisations that an account is a member of, in the order of their names, from the one
+    /// after `after`.
+    pub async fn organisations_of(
+        &self,
+        account: i64,
+        after: Option<&AccountName>,
+        limit: usize,
+    ) -> Result<Vec<AccountRecord>, StoreError> {
+        let after = after.map(|name| name.as_str().to_owned()).unwrap_or_default();
+        self.read(move |sql| {
+            sql.all(
+                concat!(
+                    account_columns!(),
+                    " JOIN members m ON m.organisation = a.id
+                     WHERE m.account = ?1 AND a.name > ?2 ORDER BY a.name LIMIT ?3"
+                ),
+                params![account, after, columns::limit_in(limit)],
+                users::record,
+            )
+        })
+        .await
+    }
+
+    /// The role of an account in an organisation; `None` if it is no member, or there is no such
+    /// organisation.
+    pub async fn role_of(
+        &self,
+        organisation: &AccountName,
+        account: i64,
+    ) -> Result<Option<Role>, StoreError> {
+        let organisation = organisation.clone();
+        self.read(move |sql| {
+            sql.first(
+                "SELECT m.role FROM accounts o JOIN members m ON m.organisation = o.id
+                 WHERE o.name = ?1 AND m.account = ?2",
+                params![organisation.as_str(), account],
+                |row| columns::text(row, 0),
+            )
+        })
+        .await
+    }
+
+    /// The members of an organisation in the order of their names, from the one after `after`; none
+    /// if there is no such organisation.
+    pub async fn members(
+        &self,
+        organisation: &AccountName,
+        after: Option<&AccountName>,
+        limit: usize,
+    ) -> Result<Vec<MemberRecord>, StoreError> {
+        let after = after.map(|name| name.as_str().to_owned()).unwrap_or_default();
+        let organisation = organisation.clone();
+        self.read(move |sql| {
+            sql.all(
+                "SELECT a.name, m.role FROM accounts o
+                 JOIN members m ON m.organisation = o.id JOIN accounts a ON a.id = m.account
+                 WHERE o.name = ?1 AND a.name > ?2 ORDER BY a.name LIMIT ?3",
+                params![organisation.as_str(), after, columns::limit_in(limit)],
+                |row| {
+                    Ok(MemberRecord {
+                        organisation: organisation.clone(),
+                        account: columns::text(row, 0)?,
+                        role: columns::text(row, 1)?,
+                    })
+                },
+            )
+        })
+        .await
+    }
+
+    /// Makes a user a member, or gives a member another role.
+    pub async fn set_member(
+        &self,
+        organisation: &AccountName,
+        user: &AccountName,
+        role: Role,
+    ) -> Result<MemberOutcome, StoreError> {
+        let (organisation, user) = (organisation.clone(), user.clone());
+        self.write(Durability::Disk, move |sql| {
+            let Some(organisation) = users::id_of(sql, &organisation, AccountKind::Organisation)? else {
+                return Ok(MemberOutcome::NotFound);
+            };
+            let Some(user) = users::id_of(sql, &user, AccountKind::User)? else {
+                return Ok(MemberOutcome::AccountUnknown);
+            };
+            if role != Role::Owner && is_last_owner(sql, organisation, user)? {
+                return Ok(MemberOutcome::LastOwner);
+            }
+            put(sql, organisation, user, role)?;
+            Ok(MemberOutcome::Changed)
+        })
+        .await
+    }
+
+    /// Ends a membership, also in the organisation's teams.
+    pub async fn remove_member(
+        &self,
+        organisation: &AccountName,
+        user: &AccountName,
+    ) -> Result<MemberOutcome, StoreError> {
+        let (organisation, user) = (organisation.clone(), user.clone());
+        self.write(Durability::Disk, move |sql| {
+            let Some(organisation) = users::id_of(sql, &organisation, AccountKind::Organisation)? else {
+                return Ok(MemberOutcome::NotFound);
+            };
+            let Some(user) = users::id_of(sql, &user, AccountKind::User)? else {
+                return Ok(MemberOutcome::AccountUnknown);
+            };
+            if is_last_owner(sql, organisation, user)? {
+                return Ok(MemberOutcome::LastOwner);
+            }
+            sql.run(
+                "DELETE FROM team_members
+                 WHERE account = ?2 AND team IN (SELECT id FROM teams WHERE organisation = ?1)",
+                params![organisation, user],
+            )?;
+            let removed = sql.run(
+                "DELETE FROM members WHERE organisation = ?1 AND account = ?2",
+                params![organisation, user],
+            )?;
+            Ok(if removed > 0 { MemberOutcome::Changed } else { MemberOutcome::NotFound })
+        })
+        .await
+    }
+}
+
+fn put(sql: Sql<'_>, organisation: i64, user: i64, role: Role) -> Result<(), StoreError> {
+    sql.run(
+        "INSERT INTO members (organisation, account, role) VALUES (?1, ?2, ?3)
+         ON CONFLICT (organisation, account) DO UPDATE SET role = excluded.role",
+        params![organisation, user, role.as_str()],
+    )?;
+    Ok(())
+}
+
+/// Whether an organisation has this owner alone.
+fn is_last_owner(sql: Sql<'_>, organisation: i64, user: i64) -> Result<bool, StoreError> {
+    let owners: Vec<i64> = sql.all(
+        "SELECT account FROM members WHERE organisation = ?1 AND role = ?2 LIMIT 2",
+        params![organisation, Role::Owner.as_str()],
+        |row| row.get(0),
+    )?;
+    Ok(owners == [user])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RemoveOutcome;
+    use super::super::fixtures::{add_user, name, rights};
+    use super::*;
+    use crate::metadata::fixtures::empty;
+
+    #[tokio::test]
+    async fn an_organisation_has_an_owner_from_the_first_moment_to_the_last() {
+        let (metadata, _directory) = empty();
+        let (ann, bob) = (add_user(&metadata, "ann").await, add_user(&metadata, "bob").await);
+        let add = async |organisation: &str, owner: &str| {
+            metadata.add_organisation(&name(organisation), &name(owner), String::new()).await.unwrap()
+        };
+        assert_eq!(add("acme", "nobody").await, AddOutcome::OwnerUnknown);
+        assert_eq!(add("a+b", "ann").await, AddOutcome::NameUnfit);
+        assert_eq!(add("Acme", "ann").await, AddOutcome::NameUnfit);
+        assert!(matches!(add("acme", "ann").await, AddOutcome::Added(_)));
+        assert_eq!(add("acme", "ann").await, AddOutcome::NameTaken);
+        assert_eq!(add("ann", "ann").await, AddOutcome::NameTaken);
+        let acme = name("acme");
+        assert_eq!(metadata.role_of(&acme, ann).await.unwrap(), Some(Role::Owner));
+        assert_eq!(metadata.role_of(&acme, bob).await.unwrap(), None);
+
+        let set = async |user: &str, role| metadata.set_member(&acme, &name(user), role).await.unwrap();
+        assert_eq!(set("ann", Role::Reader).await, MemberOutcome::LastOwner);
+        assert_eq!(set("acme", Role::Reader).await, MemberOutcome::AccountUnknown);
+        assert_eq!(set("bob", Role::Writer).await, MemberOutcome::Changed);
+        assert_eq!(
+            metadata.set_member(&name("bob"), &name("ann"), Role::Owner).await.unwrap(),
+            MemberOutcome::NotFound
+        );
+        assert_eq!(rights(&metadata, bob, "acme/app").await, Role::Writer.rights());
+        let members = metadata.members(&acme, None, 10).await.unwrap();
+        let told: Vec<_> = members.iter().map(|member| (member.account.as_str(), member.role)).collect();
+        assert_eq!(told, [("ann", Role::Owner), ("bob", Role::Writer)]);
+        assert_eq!(metadata.members(&acme, Some(&name("ann")), 10).await.unwrap().len(), 1);
+        assert_eq!(metadata.members(&name("nowhere"), None, 10).await.unwrap(), []);
+
+        let remove = async |user: &str| metadata.remove_member(&acme, &name(user)).await.unwrap();
+        assert_eq!(remove("ann").await, MemberOutcome::LastOwner);
+        assert_eq!(
+            metadata.remove_account(&name("ann"), true).await.unwrap(),
+            RemoveOutcome::LastOwner(vec![acme.clone()])
+        );
+        assert_eq!(set("bob", Role::Owner).await, MemberOutcome::Changed);
+        assert_eq!(remove("ann").await, MemberOutcome::Changed);
+        assert_eq!(remove("ann").await, MemberOutcome::NotFound);
+        assert!(rights(&metadata, ann, "acme/app").await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn somebody_finds_the_organisations_that_they_are_in() {
+        let (metadata, _directory) = empty();
+        let (ann, bob) = (add_user(&metadata, "ann").await, add_user(&metadata, "bob").await);
+        for organisation in ["zulu", "acme", "mike"] {
+            metadata.add_organisation(&name(organisation), &name("ann"), String::new()).await.unwrap();
+        }
+        metadata.set_member(&name("mike"), &name("bob"), Role::Reader).await.unwrap();
+        let of = async |account, after: Option<&str>| {
+            let after = after.map(name);
+            let found = metadata.organisations_of(account, after.as_ref(), 2).await.unwrap();
+            found.iter().map(|organisation| organisation.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(ann, None).await, ["acme", "mike"]);
+        assert_eq!(of(ann, Some("mike")).await, ["zulu"]);
+        assert_eq!(of(bob, None).await, ["mike"]);
+        assert_eq!(metadata.remove_account(&name("mike"), false).await.unwrap(), RemoveOutcome::Removed);
+        assert!(of(bob, None).await.is_empty());
+    }
+}

@@ -1,0 +1,147 @@
+//! Robots: accounts of programs, which belong to a user or an organisation.
+
+use rusqlite::params;
+
+use super::super::Metadata;
+use super::super::columns;
+use super::super::writer::Durability;
+use super::users::{self, account_columns};
+use super::{AccountKind, AccountRecord, AddOutcome, NewToken, Source, TokenKind, tokens};
+use crate::StoreError;
+use crate::accounts::AccountName;
+
+impl Metadata {
+    /// Makes a robot, which signs in with the secret of this SHA-256. Its name says whose it is.
+    pub async fn add_robot(
+        &self,
+        name: &AccountName,
+        secret: [u8; 32],
+        description: String,
+    ) -> Result<AddOutcome, StoreError> {
+        let name = name.clone();
+        self.write(Durability::Disk, move |sql| {
+            let Some((owner, _)) = name.robot() else { return Ok(AddOutcome::NameUnfit) };
+            let owner = match users::find(sql, &owner)? {
+                Some(owner) if owner.kind != AccountKind::Robot => owner,
+                _ => return Ok(AddOutcome::OwnerUnknown),
+            };
+            let new = users::New {
+                name: &name,
+                kind: AccountKind::Robot,
+                owner: Some(owner.id),
+                password: None,
+                source: Source::Own,
+                administrator: false,
+                description: &description,
+            };
+            let added = users::add(sql, &new)?;
+            if let AddOutcome::Added(robot) = &added {
+                tokens::add(sql, &secret_of(robot.id, secret))?;
+            }
+            Ok(added)
+        })
+        .await
+    }
+
+    /// Robots in the order of their names, from the one after `after`: of this owner, or all.
+    pub async fn robots(
+        &self,
+        owner: Option<&AccountName>,
+        after: Option<&AccountName>,
+        limit: usize,
+    ) -> Result<Vec<AccountRecord>, StoreError> {
+        let Some(owner) = owner.cloned() else {
+            return self.accounts(AccountKind::Robot, after, limit).await;
+        };
+        let after = after.map(|name| name.as_str().to_owned()).unwrap_or_default();
+        self.read(move |sql| {
+            sql.all(
+                concat!(
+                    account_columns!(),
+                    " WHERE a.owner = (SELECT id FROM accounts WHERE name = ?1) AND a.name > ?2
+                     ORDER BY a.name LIMIT ?3"
+                ),
+                params![owner.as_str(), after, columns::limit_in(limit)],
+                users::record,
+            )
+        })
+        .await
+    }
+
+    /// Gives a robot another secret; the one before is no longer one. `false` if there is no such
+    /// robot.
+    pub async fn set_robot_secret(&self, name: &AccountName, secret: [u8; 32]) -> Result<bool, StoreError> {
+        let name = name.clone();
+        self.write(Durability::Disk, move |sql| {
+            let Some(robot) = users::id_of(sql, &name, AccountKind::Robot)? else { return Ok(false) };
+            tokens::forget(sql, robot, TokenKind::Robot)?;
+            tokens::forget(sql, robot, TokenKind::Refresh)?;
+            tokens::add(sql, &secret_of(robot, secret))?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+fn secret_of(robot: i64, hash: [u8; 32]) -> NewToken {
+    NewToken {
+        account: robot,
+        kind: TokenKind::Robot,
+        label: String::new(),
+        hash,
+        rights: None,
+        patterns: None,
+        expires_at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{add_user, name, rights};
+    use super::super::{AccountChange, RemoveOutcome};
+    use super::*;
+    use crate::accounts::Subject;
+    use crate::metadata::fixtures::empty;
+
+    #[tokio::test]
+    async fn a_robot_has_what_it_was_granted_and_goes_with_its_owner() {
+        let (metadata, _directory) = empty();
+        add_user(&metadata, "ann").await;
+        add_user(&metadata, "root").await;
+        let add = async |robot: &str, secret| {
+            metadata.add_robot(&name(robot), [secret; 32], String::new()).await.unwrap()
+        };
+        assert_eq!(add("ann", 1).await, AddOutcome::NameUnfit);
+        assert_eq!(add("nobody+ci", 1).await, AddOutcome::OwnerUnknown);
+        let AddOutcome::Added(robot) = add("ann+ci", 1).await else { panic!("it is made") };
+        assert_eq!(robot.owner, Some(name("ann")));
+        assert_eq!(add("ann+ci", 2).await, AddOutcome::NameTaken);
+        assert!(rights(&metadata, robot.id, "ann/app").await.is_empty(), "nothing by itself");
+        let subject: Subject = "ann+ci".parse().unwrap();
+        let push = "push".parse().unwrap();
+        metadata.set_grant(&subject, &"ann/app".parse().unwrap(), push).await.unwrap();
+        assert_eq!(rights(&metadata, robot.id, "ann/app").await, push);
+
+        let by = async |secret| metadata.token_by_hash(&[secret; 32]).await.unwrap();
+        assert_eq!(by(1).await.unwrap().1.name, name("ann+ci"));
+        assert!(metadata.set_robot_secret(&name("ann+ci"), [3; 32]).await.unwrap());
+        assert!(!metadata.set_robot_secret(&name("ann"), [4; 32]).await.unwrap());
+        assert!(by(1).await.is_none());
+        assert!(by(3).await.is_some());
+
+        let disabled = AccountChange { disabled: Some(true), ..AccountChange::default() };
+        metadata.change_account(&name("ann"), disabled).await.unwrap();
+        assert!(rights(&metadata, robot.id, "ann/app").await.is_empty(), "its owner may do nothing");
+        let names = async |owner: Option<&str>| {
+            let owner = owner.map(name);
+            let found = metadata.robots(owner.as_ref(), None, 10).await.unwrap();
+            found.iter().map(|robot| robot.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(None).await, ["ann+ci"]);
+        assert_eq!(names(Some("ann")).await, ["ann+ci"]);
+        assert!(names(Some("root")).await.is_empty());
+        assert_eq!(metadata.remove_account(&name("ann"), false).await.unwrap(), RemoveOutcome::Removed);
+        assert!(names(None).await.is_empty());
+        assert!(by(3).await.is_none());
+    }
+}
