@@ -106,6 +106,20 @@ pub enum Error {
     Store(StoreError),
 }
 
+impl Error {
+    /// Whether what was asked for is not there.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::NameUnknown(_)
+                | Self::ManifestUnknown { .. }
+                | Self::BlobUnknown { .. }
+                | Self::UploadUnknown(_)
+        )
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {

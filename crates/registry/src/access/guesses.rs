@@ -50,7 +50,13 @@ impl Default for GuessLimits {
 
 /// An address, or the network of it that one customer has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Network(u128);
+pub(super) struct Network(u128);
+
+impl Network {
+    pub(super) const fn bits(self) -> u128 {
+        self.0
+    }
+}
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {

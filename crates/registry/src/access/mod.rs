@@ -20,6 +20,7 @@ mod decisions;
 mod guesses;
 mod htpasswd;
 mod identity;
+pub mod manage;
 mod passwords;
 mod remembered;
 mod scope;

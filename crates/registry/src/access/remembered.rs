@@ -8,6 +8,7 @@
 //! and no hash unless it was the password that changed.
 
 use std::hash::Hasher as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle, PlaceholderGuard};
 use quick_cache::{DefaultHashBuilder, UnitWeighter};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
+use super::guesses::Network;
 use super::identity::Identity;
 
 /// How many are remembered.
@@ -74,8 +76,11 @@ impl Remembered {
         Ok(Self { hasher: SipHasher24::new_with_key(&key), entries: Cache::new(ENTRIES) })
     }
 
-    pub(super) fn key(&self, header: &[u8]) -> HeaderKey {
+    /// A header, as it comes from somewhere. From elsewhere it is another: were it not, whoever guesses
+    /// passwords and is no longer heard would still be told which one is right.
+    pub(super) fn key(&self, header: &[u8], from: IpAddr) -> HeaderKey {
         let mut hasher = self.hasher;
+        hasher.write_u128(Network::from(from).bits());
         hasher.write(header);
         HeaderKey(hasher.finish128().as_u128())
     }
@@ -124,6 +129,7 @@ mod tests {
         Entry { identity: Identity::Operator, generation, until: Instant::now() + lasts }
     }
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const LONG: Duration = Duration::from_secs(600);
 
     async fn remember(remembered: &Remembered, key: HeaderKey, entry: Entry) {
@@ -136,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn an_entry_is_current_until_its_time_is_over_or_something_changes() {
         let remembered = Remembered::new().unwrap();
-        let key = remembered.key(b"Basic YW5uOnNlY3JldA==");
+        let key = remembered.key(b"Basic YW5uOnNlY3JldA==", HERE);
         let current = |generation, now| remembered.current(key, generation, now).is_some();
         let now = Instant::now();
         assert!(!current(1, now));
@@ -144,13 +150,13 @@ mod tests {
         assert!(current(1, now));
         assert!(!current(2, now), "something has changed");
         assert!(!current(1, now + LONG + Duration::from_secs(1)), "it is over");
-        assert!(remembered.current(remembered.key(b"Basic YW5uOnNlY3JldB=="), 1, now).is_none());
+        assert!(remembered.current(remembered.key(b"Basic YW5uOnNlY3JldB==", HERE), 1, now).is_none());
     }
 
     #[tokio::test]
     async fn after_a_change_the_entry_is_handed_over_to_be_looked_at_anew() {
         let remembered = Remembered::new().unwrap();
-        let key = remembered.key(b"Basic x");
+        let key = remembered.key(b"Basic x", HERE);
         remember(&remembered, key, entry(1, LONG)).await;
         let Known::Unsure(Some(earlier), turn) = remembered.known(key, 2).await else {
             panic!("not handed over")
@@ -159,7 +165,7 @@ mod tests {
         turn.remember(entry(2, LONG));
         assert!(matches!(remembered.known(key, 2).await, Known::Current(_)));
 
-        let over = remembered.key(b"Basic y");
+        let over = remembered.key(b"Basic y", HERE);
         remember(&remembered, over, entry(2, Duration::ZERO)).await;
         assert!(matches!(remembered.known(over, 2).await, Known::Unsure(None, _)), "what is over is not");
     }
@@ -167,14 +173,14 @@ mod tests {
     #[tokio::test]
     async fn one_finds_out_while_the_others_wait() {
         let remembered = Remembered::new().unwrap();
-        let key = remembered.key(b"Basic x");
+        let key = remembered.key(b"Basic x", HERE);
         let Known::Unsure(_, turn) = remembered.known(key, 1).await else { panic!("nothing is known yet") };
         let mut waiting = Box::pin(remembered.known(key, 1));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         turn.remember(entry(1, LONG));
         assert!(matches!(waiting.await, Known::Current(_)));
 
-        let key = remembered.key(b"Basic wrong");
+        let key = remembered.key(b"Basic wrong", HERE);
         let Known::Unsure(_, turn) = remembered.known(key, 1).await else { panic!("nothing is known yet") };
         let waiting = remembered.known(key, 1);
         drop(turn);
@@ -184,7 +190,8 @@ mod tests {
     #[test]
     fn two_processes_hash_the_same_header_differently() {
         let (one, two) = (Remembered::new().unwrap(), Remembered::new().unwrap());
-        assert!(one.key(b"Basic x") == one.key(b"Basic x"));
-        assert!(one.key(b"Basic x") != two.key(b"Basic x"));
+        assert!(one.key(b"Basic x", HERE) == one.key(b"Basic x", HERE));
+        assert!(one.key(b"Basic x", HERE) != two.key(b"Basic x", HERE));
+        assert!(one.key(b"Basic x", HERE) != one.key(b"Basic x", "192.0.2.1".parse().unwrap()));
     }
 }

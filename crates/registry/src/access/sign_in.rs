@@ -86,12 +86,12 @@ struct Found {
 }
 
 impl Accounts {
-    /// Who sent this `Authorization` header, if that was found out a moment ago and nothing about
-    /// accounts has changed since. Neither waits nor allocates.
+    /// Who sent this `Authorization` header from this address, if that was found out a moment ago and
+    /// nothing about accounts has changed since. Neither waits nor allocates.
     #[must_use]
-    pub fn remembered(&self, authorization: &[u8]) -> Option<Identity> {
+    pub fn remembered(&self, authorization: &[u8], from: IpAddr) -> Option<Identity> {
         let remembered = &self.inner.remembered;
-        remembered.current(remembered.key(authorization), self.generation(), Instant::now())
+        remembered.current(remembered.key(authorization, from), self.generation(), Instant::now())
     }
 
     /// Who sent this `Authorization` header, from this address.
@@ -104,7 +104,7 @@ impl Accounts {
             return Err(SignInError::NoAccounts);
         }
         let remembered = &self.inner.remembered;
-        let key = remembered.key(authorization);
+        let key = remembered.key(authorization, from);
         // Before anything is looked up: what changes meanwhile makes the answer an old one.
         let generation = self.generation();
         match remembered.known(key, generation).await {

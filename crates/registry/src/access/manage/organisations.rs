@@ -1,0 +1,249 @@
+//! Organisations, their members and their teams.
+
+use store::accounts::{AccountName, Role, TeamName};
+use store::metadata::{
+    AccountChange, AccountKind, AccountRecord, AddOutcome, MemberOutcome, MemberRecord, TeamOutcome,
+    TeamRecord,
+};
+
+use super::{Manage, ManageError, checked, not_found};
+
+impl Manage {
+    /// Organisations in the order of their names, from the one after `after`: for who is no
+    /// administrator, those that they are members of.
+    pub async fn organisations(
+        &self,
+        after: Option<&AccountName>,
+        limit: usize,
+    ) -> Result<Vec<AccountRecord>, ManageError> {
+        let metadata = self.metadata();
+        if self.is_administrator() {
+            return Ok(metadata.accounts(AccountKind::Organisation, after, limit).await?);
+        }
+        Ok(metadata.organisations_of(self.own_account()?.id, after, limit).await?)
+    }
+
+    /// An organisation, for its members and administrators.
+    pub async fn organisation(&self, name: &AccountName) -> Result<AccountRecord, ManageError> {
+        self.must_be_member(name).await?;
+        self.find(name, AccountKind::Organisation).await
+    }
+
+    /// Makes an organisation. Its first owner is `owner`, or the account that asks.
+    pub async fn add_organisation(
+        &self,
+        name: &AccountName,
+        owner: Option<&AccountName>,
+        description: String,
+    ) -> Result<AccountRecord, ManageError> {
+        let made = async {
+            self.must_be_administrator()?;
+            checked(&description)?;
+            let own = self.asker.identity.name();
+            let owner = owner.or(own).ok_or(ManageError::Denied(
+                "an organisation has an owner from the beginning: name one, who is a user already",
+            ))?;
+            match self.metadata().add_organisation(name, owner, description).await? {
+                AddOutcome::Added(account) => Ok(account),
+                AddOutcome::NameTaken => Err(ManageError::NameTaken(name.clone())),
+                AddOutcome::OwnerUnknown => Err(ManageError::OwnerUnknown(owner.to_string())),
+                AddOutcome::NamespaceInUse => Err(ManageError::NamespaceInUse(name.clone())),
+                AddOutcome::NameUnfit => {
+                    Err(ManageError::NameUnfit { name: name.clone(), what: "an organisation" })
+                }
+            }
+        };
+        let detail = owner.map(|owner| format!("owner: {owner}"));
+        self.end("organisation.add", name, detail, made.await).await
+    }
+
+    /// Says something else about an organisation.
+    pub async fn describe_organisation(
+        &self,
+        name: &AccountName,
+        description: String,
+    ) -> Result<AccountRecord, ManageError> {
+        let changed = async {
+            self.must_be_owner(name).await?;
+            self.find(name, AccountKind::Organisation).await?;
+            checked(&description)?;
+            let change = AccountChange { description: Some(description), ..AccountChange::default() };
+            self.change_account(name, change).await
+        };
+        self.end("organisation.change", name, None, changed.await).await
+    }
+
+    /// Removes an organisation, with its teams and robots; with `force` also one that owns
+    /// repositories, which stay.
+    pub async fn remove_organisation(&self, name: &AccountName, force: bool) -> Result<(), ManageError> {
+        let removed = async {
+            self.must_be_owner(name).await?;
+            self.find(name, AccountKind::Organisation).await?;
+            self.remove_account(name, force).await
+        };
+        let detail = force.then(|| "forced".to_owned());
+        self.end("organisation.remove", name, detail, removed.await).await
+    }
+
+    /// The members of an organisation in the order of their names, from the one after `after`.
+    pub async fn members(
+        &self,
+        organisation: &AccountName,
+        after: Option<&AccountName>,
+        limit: usize,
+    ) -> Result<Vec<MemberRecord>, ManageError> {
+        self.organisation(organisation).await?;
+        Ok(self.metadata().members(organisation, after, limit).await?)
+    }
+
+    /// Makes a user a member, or changes the role of one.
+    pub async fn set_member(
+        &self,
+        organisation: &AccountName,
+        user: &AccountName,
+        role: Role,
+    ) -> Result<(), ManageError> {
+        let set = async {
+            self.must_be_owner(organisation).await?;
+            let outcome = self.metadata().set_member(organisation, user, role).await?;
+            settled(outcome, user, "organisation", organisation)
+        };
+        let set = set.await;
+        self.end("member.set", organisation, Some(format!("{user}: {role}")), set).await
+    }
+
+    /// Ends a membership, which members may do themselves.
+    pub async fn remove_member(
+        &self,
+        organisation: &AccountName,
+        user: &AccountName,
+    ) -> Result<(), ManageError> {
+        let removed = async {
+            if !self.is(user) {
+                self.must_be_owner(organisation).await?;
+            }
+            let outcome = self.metadata().remove_member(organisation, user).await?;
+            settled(outcome, user, "organisation", organisation)
+        };
+        let removed = removed.await;
+        self.end("member.remove", organisation, Some(user.to_string()), removed).await
+    }
+
+    /// The teams of an organisation in the order of their names, from the one after `after`.
+    pub async fn teams(
+        &self,
+        organisation: &AccountName,
+        after: Option<&TeamName>,
+        limit: usize,
+    ) -> Result<Vec<TeamRecord>, ManageError> {
+        self.organisation(organisation).await?;
+        Ok(self.metadata().teams(organisation, after, limit).await?)
+    }
+
+    /// Makes a team.
+    pub async fn add_team(&self, organisation: &AccountName, team: &TeamName) -> Result<(), ManageError> {
+        let object = format!("{organisation}/{team}");
+        let made = async {
+            self.must_be_owner(organisation).await?;
+            match self.metadata().add_team(organisation, team).await? {
+                TeamOutcome::Added => Ok(()),
+                TeamOutcome::NotFound => Err(not_found("organisation", organisation)),
+                TeamOutcome::NameTaken => Err(ManageError::TeamTaken(object.clone())),
+            }
+        };
+        self.end("team.add", &object, None, made.await).await
+    }
+
+    /// Removes a team, and grants to it.
+    pub async fn remove_team(&self, organisation: &AccountName, team: &TeamName) -> Result<(), ManageError> {
+        let object = format!("{organisation}/{team}");
+        let removed = async {
+            self.must_be_owner(organisation).await?;
+            if self.metadata().remove_team(organisation, team).await? {
+                return Ok(());
+            }
+            Err(not_found("team", &object))
+        };
+        self.end("team.remove", &object, None, removed.await).await
+    }
+
+    /// The members of a team in the order of their names, from the one after `after`.
+    pub async fn team_members(
+        &self,
+        organisation: &AccountName,
+        team: &TeamName,
+        after: Option<&AccountName>,
+        limit: usize,
+    ) -> Result<Vec<AccountName>, ManageError> {
+        self.organisation(organisation).await?;
+        let members = self.metadata().team_members(organisation, team, after, limit).await?;
+        members.ok_or_else(|| not_found("team", format!("{organisation}/{team}")))
+    }
+
+    /// Puts a member of the organisation into a team.
+    pub async fn add_team_member(
+        &self,
+        organisation: &AccountName,
+        team: &TeamName,
+        user: &AccountName,
+    ) -> Result<(), ManageError> {
+        let object = format!("{organisation}/{team}");
+        let added = async {
+            self.must_be_owner(organisation).await?;
+            match self.metadata().add_team_member(organisation, team, user).await? {
+                MemberOutcome::AccountUnknown => {
+                    Err(ManageError::NotAMember { user: user.clone(), of: organisation.to_string() })
+                }
+                outcome => settled(outcome, user, "team", &object),
+            }
+        };
+        let added = added.await;
+        self.end("team.member.add", &object, Some(user.to_string()), added).await
+    }
+
+    /// Takes a user out of a team.
+    pub async fn remove_team_member(
+        &self,
+        organisation: &AccountName,
+        team: &TeamName,
+        user: &AccountName,
+    ) -> Result<(), ManageError> {
+        let object = format!("{organisation}/{team}");
+        let removed = async {
+            self.must_be_owner(organisation).await?;
+            let outcome = self.metadata().remove_team_member(organisation, team, user).await?;
+            settled(outcome, user, "team", &object)
+        };
+        let removed = removed.await;
+        self.end("team.member.remove", &object, Some(user.to_string()), removed).await
+    }
+
+    /// The asker must be a member: to others the organisation is not there.
+    async fn must_be_member(&self, organisation: &AccountName) -> Result<Role, ManageError> {
+        self.role_in(organisation).await?.ok_or_else(|| not_found("organisation", organisation))
+    }
+
+    /// The asker must be an owner.
+    pub(super) async fn must_be_owner(&self, organisation: &AccountName) -> Result<(), ManageError> {
+        match self.must_be_member(organisation).await? {
+            Role::Owner => Ok(()),
+            _ => Err(ManageError::Denied("only an owner of the organisation may do this")),
+        }
+    }
+}
+
+fn settled(
+    outcome: MemberOutcome,
+    user: &AccountName,
+    what: &'static str,
+    name: impl ToString,
+) -> Result<(), ManageError> {
+    match outcome {
+        MemberOutcome::Changed => Ok(()),
+        MemberOutcome::NotFound => Err(not_found(what, name)),
+        MemberOutcome::AccountUnknown => Err(not_found("user", user)),
+        MemberOutcome::LastOwner => {
+            Err(ManageError::LastOwner { user: user.clone(), organisations: name.to_string() })
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Robots.
+
+use store::accounts::AccountName;
+use store::metadata::{AccountChange, AccountKind, AccountRecord, AddOutcome};
+
+use super::super::{Secret, SecretKind};
+use super::{Manage, ManageError, checked, not_found};
+
+impl Manage {
+    /// Robots in the order of their names, from the one after `after`: those of `owner`, or all;
+    /// for who is no administrator, their own.
+    pub async fn robots(
+        &self,
+        owner: Option<&AccountName>,
+        after: Option<&AccountName>,
+        limit: usize,
+    ) -> Result<Vec<AccountRecord>, ManageError> {
+        let own = match owner {
+            Some(owner) => {
+                self.must_own_robots_of(owner).await?;
+                Some(owner)
+            }
+            None if self.is_administrator() => None,
+            None => Some(&self.own_account()?.name),
+        };
+        Ok(self.metadata().robots(own, after, limit).await?)
+    }
+
+    /// A robot.
+    pub async fn robot(&self, name: &AccountName) -> Result<AccountRecord, ManageError> {
+        self.must_own_robot(name).await?;
+        self.find(name, AccountKind::Robot).await
+    }
+
+    /// Makes a robot. Its secret is told this once.
+    pub async fn add_robot(
+        &self,
+        name: &AccountName,
+        description: String,
+    ) -> Result<(AccountRecord, Secret), ManageError> {
+        let made = async {
+            let owner = self.must_own_robot(name).await?;
+            checked(&description)?;
+            let secret = Secret::new(SecretKind::Robot).map_err(ManageError::Random)?;
+            match self.metadata().add_robot(name, secret.hash(), description).await? {
+                AddOutcome::Added(account) => Ok((account, secret)),
+                AddOutcome::NameTaken | AddOutcome::NamespaceInUse => {
+                    Err(ManageError::NameTaken(name.clone()))
+                }
+                AddOutcome::NameUnfit => Err(ManageError::NameUnfit { name: name.clone(), what: "a robot" }),
+                AddOutcome::OwnerUnknown => Err(ManageError::OwnerUnknown(owner.to_string())),
+            }
+        };
+        self.end("robot.add", name, None, made.await).await
+    }
+
+    /// Changes whether a robot may do anything, and what is said of it; `None` leaves it as it is.
+    pub async fn change_robot(
+        &self,
+        name: &AccountName,
+        disabled: Option<bool>,
+        description: Option<String>,
+    ) -> Result<AccountRecord, ManageError> {
+        let detail = disabled.map(|yes| if yes { "disabled" } else { "enabled" }.to_owned());
+        let changed = async {
+            self.robot(name).await?;
+            checked(description.as_deref().unwrap_or_default())?;
+            self.change_account(name, AccountChange { disabled, description, ..AccountChange::default() })
+                .await
+        };
+        self.end("robot.change", name, detail, changed.await).await
+    }
+
+    /// Gives a robot another secret, told this once; the old one is no longer taken.
+    pub async fn new_robot_secret(&self, name: &AccountName) -> Result<Secret, ManageError> {
+        let made = async {
+            self.robot(name).await?;
+            let secret = Secret::new(SecretKind::Robot).map_err(ManageError::Random)?;
+            if self.metadata().set_robot_secret(name, secret.hash()).await? {
+                return Ok(secret);
+            }
+            Err(not_found("robot", name))
+        };
+        self.end("robot.secret", name, None, made.await).await
+    }
+
+    /// Removes a robot, and grants to it.
+    pub async fn remove_robot(&self, name: &AccountName) -> Result<(), ManageError> {
+        let removed = async {
+            self.robot(name).await?;
+            self.remove_account(name, false).await
+        };
+        self.end("robot.remove", name, None, removed.await).await
+    }
+
+    /// The owner of a robot of this name; the asker must be it, or an owner of the organisation.
+    async fn must_own_robot(&self, name: &AccountName) -> Result<AccountName, ManageError> {
+        let Some((owner, _)) = name.robot() else { return Err(not_found("robot", name)) };
+        match self.must_own_robots_of(&owner).await {
+            Ok(()) => Ok(owner),
+            // Whose robots one may not manage, of their names one need not know.
+            Err(ManageError::NotFound { .. }) => Err(not_found("robot", name)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn must_own_robots_of(&self, owner: &AccountName) -> Result<(), ManageError> {
+        if self.is_administrator() || self.is(owner) { Ok(()) } else { self.must_be_owner(owner).await }
+    }
+}
