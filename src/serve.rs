@@ -3,12 +3,15 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use registry::access::AccountSettings;
+use registry::access::{AccountSettings, Accounts, AuditSink};
 use registry::{Policy, Registry};
-use store::Directory;
+use store::accounts::AccountName;
+use store::{Directory, Metadata};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::audit_log;
 use crate::config::{Config, Mistake};
 use crate::http::server::{Server, Stop};
 
@@ -54,17 +57,47 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// The administrator that a first start makes.
+#[derive(Clone)]
+pub struct FirstAdministrator {
+    /// Its name.
+    pub name: AccountName,
+    /// Its password.
+    pub password: String,
+}
+
+/// Makes the first administrator, if one is named and not there yet; and then looks whether it is safe to listen.
+///
+/// # Errors
+/// [`ServeError::Exposed`], [`ServeError::Data`].
+pub async fn prepare(
+    accounts: &Accounts,
+    config: &Config,
+    first: Option<&FirstAdministrator>,
+) -> Result<(), ServeError> {
+    if let Some(FirstAdministrator { name, password }) = first
+        && accounts.ensure_administrator(name, password).await?
+    {
+        tracing::info!(account = %name, "made the first administrator");
+    }
+    config.exposed(accounts.in_force()).map_or(Ok(()), |exposed| Err(ServeError::Exposed(exposed)))
+}
+
 /// Opens the registry of the configuration and listens, so that whatever can fail fails now.
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn open(config: &Config) -> Result<(Registry, Server), ServeError> {
-    if let Some(exposed) = config.exposed() {
-        return Err(ServeError::Exposed(exposed));
-    }
+pub async fn open(
+    config: &Config,
+    first: Option<&FirstAdministrator>,
+) -> Result<(Registry, Server), ServeError> {
     let directory = Directory::open(&config.data).map_err(registry::Error::from)?;
     let registry = open_registry(config, directory).await?;
-    match listen(&registry, config).await {
+    let listening = async {
+        prepare(registry.accounts(), config, first).await?;
+        listen(&registry, config).await
+    };
+    match listening.await {
         Ok(server) => Ok((registry, server)),
         Err(error) => {
             registry.close().await;
@@ -85,7 +118,7 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
         }
     };
     let (registry, opened) =
-        Registry::open(directory, policy(config), AccountSettings::default(), progress).await?;
+        Registry::open(directory, policy(config), account_settings(config), progress).await?;
     if let Some(adopted) = &opened.adopted {
         tracing::info!(
             repositories = adopted.repositories,
@@ -114,9 +147,9 @@ async fn listen(registry: &Registry, config: &Config) -> Result<Server, ServeErr
 ///
 /// # Errors
 /// [`ServeError`], before anything is listened on. Once it serves, nothing ends it but a signal.
-pub async fn serve(config: Config) -> Result<(), ServeError> {
+pub async fn serve(config: Config, first: Option<FirstAdministrator>) -> Result<(), ServeError> {
     let (terminate, interrupt) = signals().map_err(ServeError::Signals)?;
-    let (registry, server) = open(&config).await?;
+    let (registry, server) = open(&config, first.as_ref()).await?;
     // A closed standard output is no reason not to serve.
     let _ = greet(&mut io::stdout().lock(), server.address(), &config);
     let listener = tokio::spawn(stop_on_signals(server.stop(), terminate, interrupt));
@@ -171,6 +204,34 @@ fn policy(config: &Config) -> Policy {
         blob_bytes: config.limits.blob_bytes,
         upload_expiry: config.registry.upload_expiry,
         cache_bytes: config.cache.manifest_bytes,
+    }
+}
+
+/// Whether a server with this configuration would have accounts, as far as that can be told without opening its data.
+/// What cannot be read holds none.
+#[must_use]
+pub fn has_accounts(config: &Config) -> bool {
+    config.auth.htpasswd.is_some() || config.auth.forward.is_some() || {
+        let metadata = Directory::find(&config.data).map(|directory| directory.metadata());
+        metadata.is_some_and(|metadata| Metadata::holds_users(&metadata).unwrap_or(false))
+    }
+}
+
+/// What the operator decided about accounts.
+#[must_use]
+pub fn account_settings(config: &Config) -> AccountSettings {
+    let auth = &config.auth;
+    AccountSettings {
+        htpasswd: auth.htpasswd.clone(),
+        forward: auth.forward.is_some(),
+        service: auth.service.clone(),
+        issuer: auth.service.clone(),
+        token_lifetime: auth.token_lifetime,
+        remember: auth.remember,
+        self_registration: auth.self_registration,
+        audit_retention: config.audit.retention,
+        audit_sink: config.audit.log.then(|| Arc::new(audit_log::print) as AuditSink),
+        ..AccountSettings::default()
     }
 }
 

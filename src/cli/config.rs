@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::output::{self, Column, Exit, Failure, Format, Row};
 use super::settings::Settings;
 use crate::config::{Effective, Loaded, Mistake, Mistakes, USUAL_FILES, template};
+use crate::serve;
 
 /// Show the settings there are, or check those that are in force
 #[derive(Args, Debug)]
@@ -62,10 +63,11 @@ impl Config {
 impl Check {
     fn run(self) -> Result<(), Failure> {
         let loaded = self.settings.or_file(self.file).load();
-        let checked = loaded.and_then(|loaded| match loaded.config.exposed() {
-            Some(exposed) => Err(Mistakes(vec![exposed])),
-            None => Ok(loaded),
-        });
+        let checked =
+            loaded.and_then(|loaded| match loaded.config.exposed(serve::has_accounts(&loaded.config)) {
+                Some(exposed) => Err(Mistakes(vec![exposed])),
+                None => Ok(loaded),
+            });
         match checked {
             Ok(loaded) if self.format.json => output::print_json(&Report::of(&loaded)),
             Ok(loaded) => {

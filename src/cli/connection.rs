@@ -1,13 +1,14 @@
 //! How commands reach a registry: always through its HTTP interface, so that a command sees what clients see and
 //! cannot disagree with what a server has in memory.
 //!
-//! With `--server` that is a server somewhere. Without, it is the registry of the data directory: through the
+//! With `--server` that is a server somewhere, which asks who is there if it has accounts. Without, it is the registry of the data directory: through the
 //! control socket of the server that runs on it, or, if none runs, through one that lives in this process for as
 //! long as the command.
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use registry::Registry;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
@@ -16,8 +17,10 @@ use store::Directory;
 use store::directory::Socket;
 
 use super::output::Failure;
+use super::page::Page;
+use super::password::{Password, Passwords};
 use super::settings::Place;
-use crate::config::Config;
+use crate::config::{Config, TOKEN_VARIABLE};
 use crate::http::server::Inside;
 use crate::serve;
 
@@ -28,13 +31,39 @@ pub(super) struct Where {
     #[arg(long, value_name = "URL", conflicts_with_all = ["data", "config"])]
     server: Option<String>,
 
+    /// Sign in to the server as this user; the password is asked for. Scripts put a token in WHARFINGER_TOKEN instead
+    #[arg(long = "user", value_name = "NAME", requires = "server")]
+    sign_in_as: Option<String>,
+
+    /// Read passwords from standard input, one a line, rather than ask for them
+    #[arg(long)]
+    password_stdin: bool,
+
     #[command(flatten)]
     place: Place,
+}
+
+/// Who a command is to a server. On the data directory it is its operator, whoever that may be: who can open the
+/// files needs nobody's leave.
+pub(super) enum Credentials {
+    None,
+    Password { user: String, password: Password },
+    Token(String),
+}
+
+/// What to do where there is no data directory yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absent {
+    /// A mistyped path must not become an empty registry.
+    Refuse,
+    /// The first account is made before the registry first runs.
+    Make,
 }
 
 /// A registry that answers.
 pub(super) struct Connection {
     http: reqwest::Client,
+    credentials: Credentials,
     /// Without a slash at its end.
     base: String,
     /// How messages call the registry.
@@ -51,10 +80,64 @@ const LOCAL: &str = "http://localhost";
 const TURN: Duration = Duration::from_secs(10);
 /// Servers answer lists and manifests at once; uploads of a manifest wait for a disk.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What to do where an account is needed.
+const SIGN_IN: &str = "sign in with --user NAME, or with a token in WHARFINGER_TOKEN";
 
 impl Where {
     /// Reaches the registry.
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+        if self.password_stdin && self.sign_in_as.is_none() {
+            return Err(Failure::usage("--password-stdin gives a password, and none is needed")
+                .help("say whose it is, as in --server URL --user NAME --password-stdin"));
+        }
+        self.reach(self.credentials()?, Absent::Refuse).await
+    }
+
+    /// Reaches the registry, for commands that read passwords of their own after those to sign in with.
+    pub(super) async fn connect_with(&self, credentials: Credentials) -> Result<Connection, Failure> {
+        self.reach(credentials, Absent::Refuse).await
+    }
+
+    /// Reaches the registry, and makes one if the data directory is not there: for the first account.
+    pub(super) async fn connect_or_make(&self, credentials: Credentials) -> Result<Connection, Failure> {
+        self.reach(credentials, Absent::Make).await
+    }
+
+    /// Does some work with the registry, and lets go of it however that ends.
+    pub(super) async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let registry = self.connect().await?;
+        let outcome = work(&registry).await;
+        registry.close().await;
+        outcome
+    }
+
+    /// Where passwords come from.
+    pub(super) fn passwords(&self) -> Passwords {
+        if self.password_stdin { Passwords::StandardInput } else { Passwords::Terminal }
+    }
+
+    /// How to sign in: asks for the password if there is one to be asked for.
+    pub(super) fn credentials(&self) -> Result<Credentials, Failure> {
+        let Some(server) = &self.server else { return Ok(Credentials::None) };
+        match &self.sign_in_as {
+            Some(user) if user.contains(':') => {
+                Err(Failure::usage(format!("`{user}` is no user's name: it has a colon")))
+            }
+            Some(user) => {
+                let password = self.passwords().known(&format!("Password of {user} at {server}: "))?;
+                Ok(Credentials::Password { user: user.clone(), password })
+            }
+            None => match std::env::var(TOKEN_VARIABLE) {
+                Ok(token) if !token.is_empty() => Ok(Credentials::Token(token)),
+                _ => Ok(Credentials::None),
+            },
+        }
+    }
+
+    async fn reach(&self, credentials: Credentials, absent: Absent) -> Result<Connection, Failure> {
         let client = || reqwest::Client::builder().timeout(PATIENCE).user_agent("wharfinger");
         let build = |builder: reqwest::ClientBuilder| {
             builder.build().map_err(|error| Failure::new("cannot make an HTTP client").because(&error))
@@ -75,6 +158,7 @@ impl Where {
             };
             return Ok(Connection {
                 http: build(client())?,
+                credentials,
                 name: base.clone(),
                 base,
                 inside: None,
@@ -82,7 +166,12 @@ impl Where {
             });
         }
         let config = self.place.load()?.config;
-        let directory = open(&config)?;
+        let directory = match absent {
+            Absent::Refuse => open(&config)?,
+            Absent::Make => Directory::open(&config.data).map_err(|error| {
+                Failure::new(format!("cannot make a registry in {}", config.data.display())).because(&error)
+            })?,
+        };
         let name = directory.root().display().to_string();
         let failed =
             |error: &dyn std::error::Error| Failure::new(format!("cannot open {name}")).because(error);
@@ -101,6 +190,7 @@ impl Where {
                 let http = build(client().unix_socket(inside.socket()))?;
                 return Ok(Connection {
                     http,
+                    credentials,
                     base: LOCAL.to_owned(),
                     name,
                     inside: Some((inside, registry)),
@@ -114,6 +204,7 @@ impl Where {
             if http.get(format!("{LOCAL}/healthz")).send().await.is_ok() {
                 return Ok(Connection {
                     http,
+                    credentials,
                     base: LOCAL.to_owned(),
                     name,
                     inside: None,
@@ -141,10 +232,22 @@ pub(super) fn open(config: &Config) -> Result<Directory, Failure> {
     })
 }
 
+/// A name as a part of a path: what has a meaning in URLs is encoded.
+pub(super) fn segment(name: impl ToString) -> String {
+    const PLAIN: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'+').remove(b'@');
+    utf8_percent_encode(&name.to_string(), PLAIN).to_string()
+}
+
 impl Connection {
     /// A request to the registry; `path` begins with a slash.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.credentials {
+            Credentials::None => request,
+            Credentials::Password { user, password } => request.basic_auth(user, Some(password.reveal())),
+            Credentials::Token(token) => request.bearer_auth(token),
+        }
     }
 
     /// Sends a request, and takes an answer of success alone.
@@ -165,10 +268,36 @@ impl Connection {
 
     /// Gets JSON.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let answer = self.send(self.request(Method::GET, path)).await?;
+        self.ask(self.request(Method::GET, path)).await
+    }
+
+    /// Sends a request, and takes JSON for an answer.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let answer = self.send(request).await?;
         answer.json().await.map_err(|error| {
             Failure::new(format!("{} does not answer as a wharfinger does", self.name)).because(&error)
         })
+    }
+
+    /// Gets a list, however many pages it has. `filters` are parameters of every page.
+    pub(super) async fn list<P: Page>(
+        &self,
+        path: &str,
+        filters: &[(&str, &str)],
+    ) -> Result<Vec<P::Entry>, Failure> {
+        let mut all: Vec<P::Entry> = Vec::new();
+        loop {
+            let mut request = self.request(Method::GET, path).query(filters);
+            if let Some(last) = all.last() {
+                request = request.query(&[("last", P::key(last))]);
+            }
+            let (entries, more) = self.ask::<P>(request).await?.split();
+            let more = more && !entries.is_empty();
+            all.extend(entries);
+            if !more {
+                return Ok(all);
+            }
+        }
     }
 
     /// Ends the server inside, if there is one: what it changed is then in the directory, and synced.
@@ -198,6 +327,7 @@ impl Connection {
             message: String,
         }
         let status = answer.status();
+        let help = if status == StatusCode::UNAUTHORIZED && self.base != LOCAL { SIGN_IN } else { "" };
         let mut messages = match answer.json::<Errors>().await {
             Ok(errors) => {
                 errors.errors.into_iter().map(|error| error.message).filter(|text| !text.is_empty())
@@ -207,6 +337,6 @@ impl Connection {
         let Some(first) = messages.next() else {
             return Failure::new(format!("the registry {} answers {status}", self.name));
         };
-        messages.fold(Failure::new(first), Failure::help)
+        messages.fold(Failure::new(first), Failure::help).help(help)
     }
 }

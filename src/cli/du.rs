@@ -47,25 +47,11 @@ impl Row for RepositoryUsage {
 
 impl DiskUsage {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let registry = self.place.connect().await?;
-        let report = async {
-            let mut by_repository: Vec<RepositoryUsage> = Vec::new();
-            loop {
-                let last =
-                    by_repository.last().map(|last| format!("?last={}", last.name)).unwrap_or_default();
-                let page: RepositoryUsages =
-                    registry.get(&format!("/api/v1/usage/repositories{last}")).await?;
-                let more = page.more && !page.repositories.is_empty();
-                by_repository.extend(page.repositories);
-                if !more {
-                    break;
-                }
-            }
+        let report = self.place.with(async |registry| {
+            let by_repository = registry.list::<RepositoryUsages>("/api/v1/usage/repositories", &[]).await?;
             Ok(Report { total: registry.get("/api/v1/usage").await?, by_repository })
-        };
-        let report: Result<Report, Failure> = report.await;
-        registry.close().await;
-        let mut report = report?;
+        });
+        let mut report = report.await?;
         if self.format.json {
             return output::print_json(&report);
         }

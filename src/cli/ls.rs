@@ -94,35 +94,17 @@ impl List {
     }
 }
 
-/// All repositories, however many pages.
+/// All repositories.
 pub(super) async fn repositories(registry: &Connection) -> Result<Vec<Repository>, Failure> {
-    let mut all: Vec<Repository> = Vec::new();
-    loop {
-        let last = all.last().map(|last| format!("?last={}", last.name)).unwrap_or_default();
-        let page: Repositories = registry.get(&format!("/api/v1/repositories{last}")).await?;
-        let more = page.more && !page.repositories.is_empty();
-        all.extend(page.repositories);
-        if !more {
-            return Ok(all);
-        }
-    }
+    registry.list::<Repositories>("/api/v1/repositories", &[]).await
 }
 
-/// All tags of a repository, however many pages.
+/// All tags of a repository.
 async fn tags(
     registry: &Connection,
     repository: &RepositoryName,
     all: bool,
 ) -> Result<Vec<TagEntry>, Failure> {
-    let mut tags: Vec<TagEntry> = Vec::new();
-    loop {
-        let last = tags.last().map(|last| format!("&last={}", last.tag)).unwrap_or_default();
-        let page: Tags =
-            registry.get(&format!("/api/v1/repositories/{repository}/_tags?all={all}{last}")).await?;
-        let more = page.more && !page.tags.is_empty();
-        tags.extend(page.tags);
-        if !more {
-            return Ok(tags);
-        }
-    }
+    let all = if all { "true" } else { "false" };
+    registry.list::<Tags>(&format!("/api/v1/repositories/{repository}/_tags"), &[("all", all)]).await
 }

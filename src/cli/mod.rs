@@ -4,19 +4,29 @@
 pub mod output;
 pub mod settings;
 
+mod administrator;
+mod audit;
 mod check;
 mod completions;
 mod config;
 mod connection;
 mod du;
+mod grant;
 mod image;
 mod inspect;
 mod ls;
 mod manual;
+mod org;
+mod page;
+mod password;
 mod rm;
+mod robot;
 mod search;
 mod serve;
 mod tag;
+mod team;
+mod token;
+mod user;
 mod version;
 
 use std::process::ExitCode;
@@ -41,6 +51,8 @@ Examples:
       a registry on 127.0.0.1:5000 that keeps its data in ./data
   docker push localhost:5000/team/app:1.0
       push an image to it
+  wharfinger user add admin --admin
+      accounts: from then on, everything is private that is not granted
   wharfinger config example > wharfinger.toml
       a file with every setting, to change what is to change
   wharfinger config check
@@ -62,6 +74,13 @@ enum Command {
     #[command(name = "du")]
     DiskUsage(du::DiskUsage),
     Check(check::Check),
+    User(user::UserCommand),
+    Org(org::OrganisationCommand),
+    Team(team::TeamCommand),
+    Robot(robot::RobotCommand),
+    Token(token::TokenCommand),
+    Grant(grant::GrantCommand),
+    Audit(audit::AuditCommand),
     Config(config::Config),
     Completions(completions::Completions),
     Manual(manual::Manual),
@@ -79,6 +98,13 @@ impl Command {
             Self::Remove(command) => command.run().await,
             Self::DiskUsage(command) => command.run().await,
             Self::Check(command) => command.run().await,
+            Self::User(command) => command.run().await,
+            Self::Org(command) => command.run().await,
+            Self::Team(command) => command.run().await,
+            Self::Robot(command) => command.run().await,
+            Self::Token(command) => command.run().await,
+            Self::Grant(command) => command.run().await,
+            Self::Audit(command) => command.run().await,
             Self::Config(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Manual(command) => command.run(),

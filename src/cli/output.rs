@@ -121,6 +121,17 @@ pub fn print(text: impl fmt::Display) -> Result<(), Failure> {
     }
 }
 
+/// Says something beside what is printed, so that what reads standard output does not find it there.
+pub fn remark(text: impl fmt::Display) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = write!(io::stderr(), "{text}");
+}
+
+/// Prints one of several things for machines, on a line.
+pub fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
+    print(format_args!("{}\n", serde_json::to_string(value).map_err(not_json)?))
+}
+
 /// Prints one thing for machines.
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(format_args!("{}\n", serde_json::to_string_pretty(value).map_err(not_json)?))

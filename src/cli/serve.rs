@@ -2,9 +2,11 @@
 
 use clap::Args;
 
+use super::administrator::Administrator;
 use super::output::Failure;
 use super::settings::Settings;
 use crate::config::Mistakes;
+use crate::serve::ServeError;
 use crate::{logging, serve};
 
 /// Run the registry
@@ -13,14 +15,21 @@ use crate::{logging, serve};
 pub(super) struct Serve {
     #[command(flatten)]
     settings: Settings,
+
+    #[command(flatten)]
+    administrator: Administrator,
 }
 
 const HELP: &str = "\
 Examples:
   wharfinger serve
       for this machine only: docker push localhost:5000/team/app:1.0
+  wharfinger serve --listen :5000 --htpasswd /etc/wharfinger/users --data /srv/registry
+      for everyone who has a password in that file, made with htpasswd -B
+  wharfinger serve --listen :5000 --admin ann --admin-password-file ann.txt
+      the first start of a registry with accounts of its own
   wharfinger serve --listen :5000 --open --data /srv/registry
-      for everyone on a network where everyone may push and delete; there are no accounts
+      for everyone on a network where everyone may push and delete, without accounts
   wharfinger serve --config /etc/wharfinger/wharfinger.toml --log-format json
       as a service
 
@@ -35,10 +44,15 @@ Exit codes: 0 stopped as asked; 1 could not go on; 2 the command line or the con
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let config = self.settings.load()?.config;
-        if let Some(exposed) = config.exposed() {
+        let first = self.administrator.read()?;
+        // Before anything is made of the data; what is in there is looked at again when it is open.
+        if let Some(exposed) = config.exposed(first.is_some() || serve::has_accounts(&config)) {
             return Err(Mistakes(vec![exposed]).into());
         }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        serve::serve(config).await.map_err(|error| Failure::new("cannot serve").because(&error))
+        serve::serve(config, first).await.map_err(|error| match error {
+            ServeError::Exposed(mistake) => Mistakes(vec![mistake]).into(),
+            error => Failure::new("cannot serve").because(&error),
+        })
     }
 }

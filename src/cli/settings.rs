@@ -46,7 +46,11 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 
-    /// Listen beyond this machine although there are no accounts: whoever reaches the port may do everything
+    /// A file of users as htpasswd writes it; each of them is an account
+    #[arg(long, value_name = "FILE")]
+    htpasswd: Option<String>,
+
+    /// Listen beyond this machine even without accounts: whoever reaches the port may do everything then
     #[arg(long)]
     open: bool,
 
@@ -66,6 +70,7 @@ impl Settings {
         let format = self.log_format.and_then(|format| format.to_possible_value());
         let flags = [
             flag("--listen", "listen", self.listen.clone()),
+            flag("--htpasswd", "auth.htpasswd", self.htpasswd.clone()),
             flag("--open", "open", self.open.then(|| "true".to_owned())),
             flag("--log-format", "log.format", format.map(|value| value.get_name().to_owned())),
             flag("--log-level", "log.level", self.log_level.clone()),
@@ -97,12 +102,13 @@ mod tests {
         let flags = Settings {
             place: Place { config: Some(config), data: Some("d".to_owned()) },
             listen: Some(":1".to_owned()),
+            htpasswd: Some("users".to_owned()),
             open: true,
             log_format: Some(LogFormat::Json),
             log_level: Some("warn".to_owned()),
         };
         let loaded = flags.load().unwrap();
-        for path in ["listen", "data", "open", "log.format", "log.level"] {
+        for path in ["listen", "data", "auth.htpasswd", "open", "log.format", "log.level"] {
             assert!(settings().any(|setting| setting.path == path));
             assert!(matches!(loaded.origin(path), Origin::Flag { .. }), "{path}");
         }

@@ -202,15 +202,14 @@ settings! {
         /// counts as one address.
         requests_per_address: usize = 0, count();
 
-        /// NOT IN THIS VERSION, which has no accounts. How many requests a second one account may send, over some
-        /// time; 0 sets no limit.
+        /// How many requests a second one account may send, over some time; 0 sets no limit.
         requests_per_account: usize = 0, count();
 
         /// How many bytes a second one address may send and receive, all its connections together, or
         /// `"unlimited"`.
         bandwidth_per_address: Option<u64> = None, size_or_unlimited();
 
-        /// NOT IN THIS VERSION. How many bytes a second one account may send and receive, all its connections together, or
+        /// How many bytes a second one account may send and receive, all its connections together, or
         /// `"unlimited"`.
         bandwidth_per_account: Option<u64> = None, size_or_unlimited();
 
@@ -218,8 +217,7 @@ settings! {
         page_entries: usize = 1000, count().at_least(1);
     }
 
-    /// NOT IN THIS VERSION: it refuses to serve while one of these is set, because it would let everyone in all the
-    /// same. Who may do what. As soon as there is an account, of this registry's own (`wharfinger user add`) or of one of
+    /// Who may do what. As soon as there is an account, of this registry's own (`wharfinger user add`) or of one of
     /// these sources, everything is private unless it is granted.
     auth: Auth {
         /// A file of users as `htpasswd` writes it: bcrypt (`htpasswd -B`), and the older kinds that nginx takes. Read
@@ -259,7 +257,7 @@ settings! {
         self_registration: bool = false, switch();
     }
 
-    /// NOT IN THIS VERSION, as above. The record of who did what: `wharfinger audit`.
+    /// The record of who did what: `wharfinger audit`.
     audit: Audit {
         /// How long it is kept.
         retention: Duration = Duration::from_secs(90 * 24 * 60 * 60), duration().at_least(Duration::from_secs(60));

@@ -11,6 +11,19 @@ const PREFIX: &str = "WHARFINGER_";
 /// Names the configuration file. It is no setting, for the file cannot name itself.
 pub const CONFIG_VARIABLE: &str = "WHARFINGER_CONFIG";
 
+/// The name of the administrator that a first start makes.
+pub const ADMIN_VARIABLE: &str = "WHARFINGER_ADMIN";
+
+/// The password of that administrator.
+pub const ADMIN_PASSWORD_VARIABLE: &str = "WHARFINGER_ADMIN_PASSWORD";
+
+/// The personal token or robot's secret with which commands sign in to a server. It is no setting: what a file of
+/// settings holds, many may read.
+pub const TOKEN_VARIABLE: &str = "WHARFINGER_TOKEN";
+
+/// Variables that begin as those of settings do, and are none.
+const OTHERS: [&str; 4] = [CONFIG_VARIABLE, ADMIN_VARIABLE, ADMIN_PASSWORD_VARIABLE, TOKEN_VARIABLE];
+
 impl Setting {
     /// The variable that gives this setting.
     pub fn variable(&self) -> String {
@@ -34,7 +47,7 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<Mista
     for (name, value) in variables {
         let name = name.to_string_lossy();
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-        if value.is_empty() || name == CONFIG_VARIABLE || set_by_a_platform(rest) {
+        if value.is_empty() || OTHERS.contains(&&*name) || set_by_a_platform(rest) {
             continue;
         }
         let Some((variable, setting)) = known.iter().find(|(variable, _)| *variable == name) else {
@@ -57,7 +70,7 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Mistake {
     // The beginning is always right and would make any two names near.
     let rest = name.strip_prefix(PREFIX).unwrap_or(name);
     let message = format!("unknown variable {name} in the environment");
-    match nearest(rest, known.chain([CONFIG_VARIABLE]).filter_map(|known| known.strip_prefix(PREFIX))) {
+    match nearest(rest, known.chain(OTHERS).filter_map(|known| known.strip_prefix(PREFIX))) {
         Some(known) => Mistake::new(format!("{message}; did you mean {PREFIX}{known}?")),
         None => Mistake::new(message).help(
             "a setting's variable is WHARFINGER_, its section if it has one, _ and its key, in capitals",
@@ -144,6 +157,8 @@ mod tests {
         let (entries, mistakes) = read(&variables(&[
             ("PATH", "/bin"),
             ("WHARFINGER_CONFIG", "x.toml"),
+            ("WHARFINGER_ADMIN_PASSWORD", "secret"),
+            ("WHARFINGER_TOKEN", "wfp_x"),
             ("WHARFINGER_DATA", ""),
             ("WHARFINGER_OPEN", "true"),
         ]));

@@ -1,34 +1,15 @@
-//! Whether the server would be as closed as its configuration says, and safe without accounts if it says nothing.
+//! Whether the address that is listened on is safe without accounts.
 
 use super::definition::Config;
 use super::mistake::Mistake;
 
 impl Config {
-    /// Why the server may not listen where it is told to, if it may not: beyond this machine, whoever reaches the
-    /// port could do everything, and nothing less than the operator's word makes that right.
-    pub fn exposed(&self) -> Option<Mistake> {
-        // Requests are not judged by accounts yet. Who sets these counts on it that they are, so that to serve
-        // without would be to let everyone in.
-        let unset = Self::default();
-        let by_account = (self.limits.requests_per_account, self.limits.bandwidth_per_account);
-        if (&self.auth, &self.audit, by_account)
-            != (
-                &unset.auth,
-                &unset.audit,
-                (unset.limits.requests_per_account, unset.limits.bandwidth_per_account),
-            )
-        {
-            let mistake = Mistake::new(
-                "refusing to serve: the configuration sets `auth.*`, `audit.*` or a limit by account, and this \
-                 version lets everyone in, whatever they say"
-                    .to_owned(),
-            );
-            return Some(mistake.help(
-                "remove these settings, and put a proxy that asks for passwords before the server".to_owned(),
-            ));
-        }
+    /// Why the server may not listen where it is told to, if it may not: beyond this machine, while there are no
+    /// accounts (`in_force`), whoever reaches the port could do everything, and nothing less than the operator's word
+    /// makes that right.
+    pub fn exposed(&self, in_force: bool) -> Option<Mistake> {
         // An IPv4 address written as an IPv6 one (::ffff:127.0.0.1) is this machine as well.
-        if self.open || self.listen.ip().to_canonical().is_loopback() {
+        if in_force || self.open || self.listen.ip().to_canonical().is_loopback() {
             return None;
         }
         let address = self.listen;
@@ -37,9 +18,9 @@ impl Config {
              overwrite and delete every image"
         ));
         Some(mistake.help(format!(
-            "this version has no accounts yet; either listen on this machine only (--listen 127.0.0.1:{port}) \
-             and put a proxy that asks for passwords before it,\nor, on a network where everyone may do all \
-             that, say --open (or `open = true`, or WHARFINGER_OPEN=true)",
+            "make an account first (wharfinger user add NAME --admin --password-stdin), or name a file of users \
+             (--htpasswd FILE);\nor listen on this machine only (--listen 127.0.0.1:{port});\nor, on a network \
+             where everyone may do all that, say --open (or `open = true`, or WHARFINGER_OPEN=true)",
             port = address.port()
         )))
     }
@@ -50,20 +31,9 @@ mod tests {
     use super::*;
 
     fn exposed(listen: &str, open: bool) -> bool {
-        Config { listen: listen.parse().unwrap(), open, ..Config::default() }.exposed().is_some()
-    }
-
-    #[test]
-    fn settings_that_nothing_enforces_are_refused() {
-        let mut config = Config { open: true, ..Config::default() };
-        config.auth.htpasswd = Some("passwd".into());
-        assert!(config.exposed().is_some());
-        let mut config = Config::default();
-        config.audit.pulls = true;
-        assert!(config.exposed().is_some());
-        let mut config = Config::default();
-        config.limits.requests_per_account = 1;
-        assert!(config.exposed().is_some());
+        let config = Config { listen: listen.parse().unwrap(), open, ..Config::default() };
+        assert!(config.exposed(true).is_none(), "where there are accounts, every address is all right");
+        config.exposed(false).is_some()
     }
 
     #[test]

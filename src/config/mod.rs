@@ -13,7 +13,7 @@ mod template;
 pub use definition::{
     Audit, Auth, Cache, Config, Limits, Log, Proxy, Registry, SECTIONS, Section, Setting, settings,
 };
-pub use environment::CONFIG_VARIABLE;
+pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use mistake::{Excerpt, Mistake, Mistakes};
 pub use spelling::{BaseUrl, Challenge, Literal, LogFormat};

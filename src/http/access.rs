@@ -1,20 +1,54 @@
 //! Who sends a request, and whether it may be carried out. This is the one place that decides so, from the same
-//! [`Endpoint`](super::endpoint::Endpoint) that selects the handler: no handler can be reached without a [`Caller`],
-//! and callers are made here alone.
+//! [`Endpoint`] that selects the handler: no handler can be reached without a [`Caller`], and callers are made here
+//! alone.
+//!
+//! What a caller may not see does not exist for it: whoever has not signed in hears 401 and how to sign in, and
+//! whoever has hears what it would hear of a repository that is not there. Neither depends on whether it is there:
+//! nothing here asks the store for repositories.
 
-use hyper::header::HeaderMap;
+use std::net::IpAddr;
 
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::{Method, Uri};
+use oci::RepositoryName;
+use registry::access::{Identity, SignInError, Verdict};
+use store::accounts::{AccountName, Right, Visible};
+
+use super::allowance::Client;
 use super::app::App;
+use super::connection::{Connection, Peer};
+use super::endpoint::Endpoint;
+use super::error::Error;
 use super::forwarded::Called;
 use super::links::Links;
+use super::query::Query;
+use crate::config::Challenge as Kind;
 
 /// Who sends a request that may be carried out.
 pub(crate) struct Caller {
+    identity: Identity,
+    from: IpAddr,
+    visible: Option<Visible>,
     links: Links,
     base: Option<String>,
 }
 
 impl Caller {
+    /// Who it is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.from
+    }
+
+    /// The repositories that a list may show it. For endpoints that are lists; elsewhere none.
+    pub(crate) fn visible(&self) -> Visible {
+        self.visible.clone().unwrap_or_else(Visible::nothing)
+    }
+
     /// How addresses are told to it.
     pub(crate) fn links(&self) -> &Links {
         &self.links
@@ -26,7 +60,401 @@ impl Caller {
     }
 }
 
+/// What a request asks of whoever sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need<'e> {
+    /// Nothing: whoever asks is answered. Credentials that are wrong are refused all the same.
+    Nothing,
+    /// Credentials that are right, be it a token for nobody in particular.
+    Credentials,
+    /// Nothing, and what is answered depends on who asks: it is a list. If it is `closed`, credentials are asked for,
+    /// because clients of this endpoint send them only when they are asked.
+    List {
+        /// Whether credentials are needed.
+        closed: bool,
+    },
+    /// What it takes depends on more than the path: `registry::access::manage` decides it for each operation.
+    Own,
+    /// A right on a repository.
+    Repository(&'e RepositoryName, Right),
+}
+
+impl<'e> Need<'e> {
+    /// What a request needs. A method that the endpoint does not take needs what the most demanding one does, so that
+    /// whoever may not see a repository does not hear 405 of it either.
+    pub(crate) fn of(endpoint: &'e Endpoint, method: &Method) -> Self {
+        let reads = method == Method::GET || method == Method::HEAD;
+        match endpoint {
+            Endpoint::Root
+            | Endpoint::Health
+            | Endpoint::Ready
+            | Endpoint::Ping
+            | Endpoint::Token
+            | Endpoint::Jwks
+            | Endpoint::Auth => Self::Nothing,
+            Endpoint::Base => Self::Credentials,
+            Endpoint::Catalog => Self::List { closed: true },
+            Endpoint::Search
+            | Endpoint::ApiRepositories
+            | Endpoint::ApiUsage
+            | Endpoint::ApiRepositoryUsage => Self::List { closed: false },
+            Endpoint::Tags(name) | Endpoint::Referrers(name, _) | Endpoint::ApiTags(name) => {
+                Self::Repository(name, Right::Pull)
+            }
+            Endpoint::Manifest(name, _) if method == Method::PUT => Self::Repository(name, Right::Push),
+            Endpoint::Manifest(name, _) | Endpoint::Blob(name, _) | Endpoint::ApiRepository(name) => {
+                Self::Repository(name, if reads { Right::Pull } else { Right::Delete })
+            }
+            // An upload is its pusher's, to look at and to cancel as well.
+            Endpoint::Uploads(name) | Endpoint::Upload(name, _) => Self::Repository(name, Right::Push),
+            Endpoint::Manage(_) => Self::Own,
+        }
+    }
+}
+
+/// Why a request is refused to whoever sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    /// Nobody has signed in.
+    #[error("sign in to do this")]
+    SignIn,
+    /// The credentials are wrong. Whether there is such an account is not said.
+    #[error("wrong user name, password or token")]
+    Wrong,
+    /// They were right once.
+    #[error("the token has expired")]
+    Expired,
+    /// There are no accounts that credentials could be of.
+    #[error("log out: this registry has no accounts, and takes no credentials")]
+    NoAccounts,
+    /// Another token would do.
+    #[error("the token was not issued for this")]
+    Scope,
+    /// It may not do this.
+    #[error("your account may not do this")]
+    Forbidden,
+}
+
+/// A request as far as it matters here.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// What it asks for, if that could be read.
+    pub(crate) endpoint: Option<&'a Endpoint>,
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) called: &'a Called,
+}
+
+/// Who sends a request, and whether credentials came with it.
+pub(crate) struct Identified {
+    pub(crate) identity: Identity,
+    pub(crate) by_credentials: bool,
+}
+
+/// A request that is refused.
+pub(crate) struct Refused {
+    /// [`Error::Denied`], [`Error::TooMany`], what a request for something absent is answered with, or what broke.
+    pub(crate) error: Error,
+    /// Who sent it, if that is known.
+    pub(crate) identity: Option<Identity>,
+    /// Whose credentials they should have been, if they are wrong.
+    pub(crate) claimed: Option<AccountName>,
+}
+
+impl Refused {
+    fn by(error: impl Into<Error>, identity: Option<Identity>) -> Box<Self> {
+        Box::new(Self { error: error.into(), identity, claimed: None })
+    }
+
+    /// Someone whose credentials did not do.
+    pub(crate) fn not_signed_in(
+        error: SignInError,
+        challenge: impl FnOnce(Denied) -> Option<HeaderValue>,
+    ) -> Box<Self> {
+        let claimed = error.name().cloned();
+        let denied = match error {
+            SignInError::TooMany { retry_after, .. } => {
+                let error = Error::TooMany { wait: retry_after };
+                return Box::new(Self { error, identity: None, claimed });
+            }
+            SignInError::Store(error) => return Self::by(error, None),
+            SignInError::NoAccounts => Denied::NoAccounts,
+            SignInError::Expired { .. } => Denied::Expired,
+            SignInError::Wrong { .. } => Denied::Wrong,
+        };
+        let error = Error::Denied { denied, challenge: challenge(denied) };
+        Box::new(Self { error, identity: None, claimed })
+    }
+}
+
 /// Judges a request.
-pub(crate) fn judge(app: &App, called: &Called, headers: &HeaderMap) -> Caller {
-    Caller { links: app.links(called), base: app.base(called, headers) }
+///
+/// # Errors
+/// That it is refused.
+pub(crate) async fn judge(
+    app: &App,
+    connection: &Connection,
+    asked: Asked<'_>,
+) -> Result<Caller, Box<Refused>> {
+    let identified = identify(app, connection, asked).await?;
+    let visible = match allow(app, asked, &identified).await {
+        Ok(visible) => visible,
+        Err(error) => return Err(Refused::by(error, Some(identified.identity))),
+    };
+    Ok(Caller {
+        identity: identified.identity,
+        from: asked.called.from,
+        visible,
+        links: app.links(asked.called),
+        base: app.base(asked.called, asked.headers),
+    })
+}
+
+/// Who sends a request, if it may read from a repository and both can be told without waiting.
+pub(crate) fn reads_at_once(
+    app: &App,
+    connection: &Connection,
+    called: &Called,
+    headers: &HeaderMap,
+    repository: &RepositoryName,
+) -> Option<Identity> {
+    let identity = match credentials(headers) {
+        _ if matches!(connection.peer(), Peer::Control) => Identity::Operator,
+        // The operator's backend is asked by who can wait.
+        _ if app.forward.is_some() => return None,
+        Ok(None) => Identity::Anonymous,
+        Ok(Some(authorization)) => app.accounts.remembered(authorization.as_bytes(), called.from)?,
+        Err(_) => return None,
+    };
+    if let Some(account) = identity.account()
+        && app.allowances.request(Client::Account(account.id)).is_err()
+    {
+        return None;
+    }
+    (app.accounts.decided(&identity, repository, Right::Pull) == Some(true)).then_some(identity)
+}
+
+/// Finds out who sends a request. Wrong credentials are refused whatever is asked for, or `docker login` would
+/// succeed with them wherever anyone is let in.
+pub(crate) async fn identify(
+    app: &App,
+    connection: &Connection,
+    asked: Asked<'_>,
+) -> Result<Identified, Box<Refused>> {
+    if matches!(connection.peer(), Peer::Control) {
+        return Ok(Identified { identity: Identity::Operator, by_credentials: true });
+    }
+    let how = |denied| challenge(app, asked, Some(denied));
+    let authorization = credentials(asked.headers)
+        .map_err(|denied| Refused::by(Error::Denied { denied, challenge: how(denied) }, None))?;
+    if let Some(forward) = &app.forward
+        && let Some(identity) =
+            forward.identify(app, asked).await.map_err(|error| Refused::by(error, None))?
+    {
+        return counted(app, Identified { identity, by_credentials: true });
+    }
+    let Some(authorization) = authorization else {
+        return Ok(Identified { identity: Identity::Anonymous, by_credentials: false });
+    };
+    match app.accounts.sign_in(authorization.as_bytes(), asked.called.from).await {
+        Ok(identity) => counted(app, Identified { identity, by_credentials: true }),
+        Err(error) => Err(Refused::not_signed_in(error, how)),
+    }
+}
+
+/// The credentials of a request. One that brings two is refused: whoever reads only the first and whoever reads only
+/// the last would not mean the same.
+fn credentials(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Denied> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Denied::Wrong),
+        (Some(value), None) if !value.is_empty() => Ok(Some(value)),
+        _ => Ok(None),
+    }
+}
+
+fn counted(app: &App, identified: Identified) -> Result<Identified, Box<Refused>> {
+    let allowed = match identified.identity.account() {
+        Some(account) => app.allowances.request(Client::Account(account.id)),
+        None => Ok(()),
+    };
+    match allowed {
+        Ok(()) => Ok(identified),
+        Err(wait) => Err(Refused::by(Error::TooMany { wait }, Some(identified.identity))),
+    }
+}
+
+/// Whether someone may do what a request asks; if it is a list, of what.
+pub(crate) async fn allow(
+    app: &App,
+    asked: Asked<'_>,
+    identified: &Identified,
+) -> Result<Option<Visible>, Error> {
+    let identity = &identified.identity;
+    let refused = |denied| Error::Denied { denied, challenge: challenge(app, asked, Some(denied)) };
+    let Some(endpoint) = asked.endpoint else { return Ok(None) };
+    match Need::of(endpoint, asked.method) {
+        Need::Nothing | Need::Own => Ok(None),
+        Need::Credentials | Need::List { closed: true }
+            if app.accounts.in_force() && !identified.by_credentials =>
+        {
+            Err(refused(Denied::SignIn))
+        }
+        Need::Credentials => Ok(None),
+        Need::List { .. } => match app.accounts.listed(identity).await? {
+            Some(visible) => Ok(Some(visible)),
+            None => Err(refused(Denied::Scope)),
+        },
+        Need::Repository(repository, right) => {
+            match app.accounts.verdict(identity, repository, right).await? {
+                Verdict::Allowed => Ok(None),
+                Verdict::OutOfScope => Err(refused(Denied::Scope)),
+                // A token for nobody in particular is none that could be widened without signing in.
+                Verdict::Denied | Verdict::Hidden if identity.is_anonymous() => Err(refused(Denied::SignIn)),
+                Verdict::Denied => Err(Error::Denied { denied: Denied::Forbidden, challenge: None }),
+                Verdict::Hidden => Err(absent(endpoint, repository).into()),
+            }
+        }
+    }
+}
+
+/// What is said of a repository that is not there.
+fn absent(endpoint: &Endpoint, repository: &RepositoryName) -> registry::Error {
+    match endpoint {
+        Endpoint::Blob(_, digest) => {
+            registry::Error::BlobUnknown { repository: repository.clone(), digest: *digest }
+        }
+        Endpoint::Upload(_, id) => registry::Error::UploadUnknown(*id),
+        _ => registry::Error::NameUnknown(repository.clone()),
+    }
+}
+
+/// How to sign in, for the `WWW-Authenticate` of a 401 (RFC 6750, section 3, and distribution's "Token Authentication
+/// Specification").
+pub(crate) fn challenge(app: &App, asked: Asked<'_>, denied: Option<Denied>) -> Option<HeaderValue> {
+    // Only the protocol of registries has tokens for a purpose.
+    let is_protocol = matches!(
+        asked.endpoint,
+        Some(
+            Endpoint::Base
+                | Endpoint::Catalog
+                | Endpoint::Tags(_)
+                | Endpoint::Manifest(..)
+                | Endpoint::Blob(..)
+                | Endpoint::Uploads(_)
+                | Endpoint::Upload(..)
+                | Endpoint::Referrers(..)
+        )
+    );
+    let base = app.base(asked.called, asked.headers);
+    let service = &app.service;
+    let challenge = match base {
+        Some(base) if is_protocol && app.challenge == Kind::Bearer => {
+            let mut challenge = format!(r#"Bearer realm="{base}/token",service="{service}""#);
+            let scope = asked.endpoint.map(|endpoint| scope(endpoint, asked)).unwrap_or_default();
+            if !scope.is_empty() {
+                challenge += &format!(r#",scope="{scope}""#);
+            }
+            match denied {
+                Some(Denied::Wrong | Denied::Expired) => challenge += r#",error="invalid_token""#,
+                Some(Denied::Scope) => challenge += r#",error="insufficient_scope""#,
+                _ => {}
+            }
+            challenge
+        }
+        _ => return basic_challenge(app),
+    };
+    HeaderValue::try_from(challenge).ok()
+}
+
+/// How to sign in where there is nothing but passwords (RFC 7617).
+pub(crate) fn basic_challenge(app: &App) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!(r#"Basic realm="{}", charset="UTF-8""#, app.service)).ok()
+}
+
+/// What a token would have to be issued for.
+fn scope(endpoint: &Endpoint, asked: Asked<'_>) -> String {
+    match Need::of(endpoint, asked.method) {
+        Need::List { .. } => "registry:catalog:*".to_owned(),
+        Need::Repository(repository, right) => {
+            let actions = match right {
+                Right::Pull => "pull",
+                Right::Push => "pull,push",
+                Right::Delete => "delete",
+                Right::Administer => "*",
+            };
+            let scope = format!("repository:{repository}:{actions}");
+            match mounted_from(endpoint, asked.uri) {
+                Some(from) if from != *repository => format!("{scope} repository:{from}:pull"),
+                _ => scope,
+            }
+        }
+        Need::Nothing | Need::Own | Need::Credentials => String::new(),
+    }
+}
+
+/// The repository out of which a request wants to mount a blob.
+pub(crate) fn mounted_from(endpoint: &Endpoint, uri: &Uri) -> Option<RepositoryName> {
+    let Endpoint::Uploads(_) = endpoint else { return None };
+    let query = Query::new(uri.query());
+    query.get_filled("mount")?;
+    query.get_filled("from")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::{Algorithm, TagOrDigest};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn name() -> RepositoryName {
+        "team/app".parse().unwrap()
+    }
+
+    #[test]
+    fn reading_writing_and_deleting_need_what_they_say() {
+        let digest = Algorithm::Sha256.digest(b"x");
+        let manifest = Endpoint::Manifest(name(), TagOrDigest::Digest(digest));
+        let blob = Endpoint::Blob(name(), digest);
+        let upload = Endpoint::Upload(name(), Uuid::nil());
+        let name = name();
+        for (endpoint, method, right) in [
+            (&manifest, "GET", Right::Pull),
+            (&manifest, "HEAD", Right::Pull),
+            (&manifest, "PUT", Right::Push),
+            (&manifest, "DELETE", Right::Delete),
+            (&blob, "GET", Right::Pull),
+            (&blob, "DELETE", Right::Delete),
+            (&Endpoint::Tags(name.clone()), "GET", Right::Pull),
+            (&Endpoint::Referrers(name.clone(), digest), "GET", Right::Pull),
+            (&Endpoint::Uploads(name.clone()), "POST", Right::Push),
+            (&upload, "GET", Right::Push),
+            (&upload, "PATCH", Right::Push),
+            (&upload, "PUT", Right::Push),
+            (&upload, "DELETE", Right::Push),
+            (&Endpoint::ApiRepository(name.clone()), "GET", Right::Pull),
+            (&Endpoint::ApiRepository(name.clone()), "DELETE", Right::Delete),
+            (&Endpoint::ApiTags(name.clone()), "GET", Right::Pull),
+            // Methods that mean nothing tell nothing.
+            (&manifest, "PATCH", Right::Delete),
+            (&blob, "TRACE", Right::Delete),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(Need::of(endpoint, &method), Need::Repository(&name, right), "{method} {endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_is_read_from_the_query_of_uploads_alone() {
+        let uploads = Endpoint::Uploads(name());
+        let from = |endpoint: &Endpoint, query: &str| {
+            mounted_from(endpoint, &format!("/x?{query}").parse().unwrap())
+        };
+        assert_eq!(from(&uploads, "mount=sha256:x&from=a/b"), Some("a/b".parse().unwrap()));
+        assert_eq!(from(&uploads, "from=a/b"), None);
+        assert_eq!(from(&uploads, "mount=x&from=../b"), None);
+        assert_eq!(from(&Endpoint::Tags(name()), "mount=x&from=a/b"), None);
+    }
 }

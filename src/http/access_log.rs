@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
+use registry::access::Identity;
+use store::accounts::AccountName;
 use tracing::Level;
 
 use super::connection::{Connection, Peer};
@@ -26,6 +28,7 @@ struct Line {
     id: HeaderValue,
     /// The client behind a proxy.
     client: Option<IpAddr>,
+    account: Option<AccountName>,
     begun: Instant,
     status: Option<StatusCode>,
     sent: u64,
@@ -42,6 +45,7 @@ impl Exchange {
                 endpoint: "none",
                 id: id.clone(),
                 client: None,
+                account: None,
                 begun: Instant::now(),
                 status: None,
                 sent: 0,
@@ -65,6 +69,13 @@ impl Exchange {
             && peer.ip().to_canonical() != client
         {
             line.client = Some(client);
+        }
+    }
+
+    /// Which account sent it.
+    pub(crate) fn sent_by(&mut self, identity: &Identity) {
+        if let Some(line) = &mut self.line {
+            line.account = identity.name().cloned();
         }
     }
 
@@ -110,6 +121,7 @@ impl Line {
             bytes = self.sent,
             milliseconds,
             id,
+            account = self.account.as_ref().map(tracing::field::display),
             client = self.client.map(tracing::field::display),
             remote = %connection.peer(),
             "{message}",

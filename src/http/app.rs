@@ -1,18 +1,30 @@
 //! What every request needs: the registry, how to name addresses, and the limits.
 
+use std::io;
+
 use hyper::header::HeaderMap;
 use registry::Registry;
+use registry::access::Accounts;
 
 use super::allowance::Allowances;
 use super::connection::{Connection, Peer};
+use super::forward::Forward;
 use super::forwarded::{Called, Proxies};
 use super::links::Links;
 use super::request_id::RequestIds;
-use crate::config::{Config, Limits};
+use crate::config::{Challenge, Config, Limits};
 
 /// What every request needs; one for the whole server.
 pub(crate) struct App {
     pub(crate) registry: Registry,
+    pub(crate) accounts: Accounts,
+    /// The operator's own server that knows who sends a request.
+    pub(crate) forward: Option<Forward>,
+    /// How clients are asked for credentials.
+    pub(crate) challenge: Challenge,
+    /// What tokens are made out for.
+    pub(crate) service: String,
+    pub(crate) audit_pulls: bool,
     /// Addresses as they are without a proxy.
     links: Links,
     /// Whether the operator says by which address clients reach the registry.
@@ -24,16 +36,24 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(registry: Registry, config: &Config) -> Self {
-        Self {
+    /// # Errors
+    /// If there is something wrong with the settings for [`Forward`].
+    pub(crate) fn new(registry: Registry, config: &Config) -> io::Result<Self> {
+        let forward = Forward::new(&config.auth).map_err(io::Error::other)?;
+        Ok(Self {
+            accounts: registry.accounts().clone(),
             registry,
+            forward,
+            challenge: config.auth.challenge,
+            service: config.auth.service.clone(),
+            audit_pulls: config.audit.pulls,
             links: Links::new(config.external_url.as_ref().map_or("", |url| url.as_str())),
             is_named: config.external_url.is_some(),
             proxies: Proxies::new(config.proxy.trusted.clone()),
             allowances: Allowances::new(&config.limits),
             limits: config.limits.clone(),
             ids: RequestIds::new(),
-        }
+        })
     }
 
     /// Who sent a request, and how it was called.

@@ -11,7 +11,7 @@ use super::request::Request;
 use super::response::Response;
 use super::v1::{ping, search};
 use super::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
-use super::{health, root};
+use super::{health, jwks, root, token};
 
 /// Answers a request. HEAD is answered like GET: the server leaves the body out, so that the headers are the same.
 pub(crate) async fn answer(
@@ -29,7 +29,10 @@ pub(crate) async fn answer(
         (Endpoint::Health, _) => Ok(health::health()),
         (Endpoint::Ready, _) => health::ready(app).await,
         (Endpoint::Ping, _) => Ok(ping::get()),
-        (Endpoint::Search, _) => search::get(app, &request).await,
+        (Endpoint::Jwks, _) => Ok(jwks::get(app)),
+        (Endpoint::Token, "POST") => token::post(app, caller, request).await,
+        (Endpoint::Token, _) => token::get(app, caller, &request).await,
+        (Endpoint::Search, _) => search::get(app, caller, &request).await,
 
         (Endpoint::Base, _) => Ok(base::get()),
         (Endpoint::Catalog, _) => catalog::get(app, caller, &request).await,
@@ -44,17 +47,21 @@ pub(crate) async fn answer(
         (Endpoint::Upload(name, id), _) if reads => uploads::get(app, caller, name, *id).await,
         (Endpoint::Upload(name, id), "PATCH") => uploads::patch(app, caller, request, name, *id).await,
         (Endpoint::Upload(name, id), "PUT") => uploads::put(app, caller, request, name, *id).await,
-        (Endpoint::Upload(name, id), "DELETE") => uploads::delete(app, name, *id).await,
+        (Endpoint::Upload(name, id), "DELETE") => uploads::delete(app, caller, name, *id).await,
 
         (Endpoint::ApiRepositories, _) => api::repositories::list(app, caller, &request).await,
         (Endpoint::ApiRepository(name), _) if reads => api::repositories::get(app, name).await,
         (Endpoint::ApiRepository(name), "DELETE") => api::repositories::delete(app, name).await,
         (Endpoint::ApiTags(name), _) => api::tags::get(app, caller, &request, name).await,
-        (Endpoint::ApiUsage, _) => api::usage::get(app).await,
+        (Endpoint::ApiUsage, _) => api::usage::get(app, caller).await,
         (Endpoint::ApiRepositoryUsage, _) => api::usage::repositories(app, caller, &request).await,
 
+        (Endpoint::Manage(management), _) => api::manage::answer(app, caller, management, request).await,
+
+        // `/auth` is answered before anybody is judged: what it judges is another request.
         (
-            Endpoint::Manifest(..)
+            Endpoint::Auth
+            | Endpoint::Manifest(..)
             | Endpoint::Blob(..)
             | Endpoint::Uploads(..)
             | Endpoint::Upload(..)

@@ -14,7 +14,10 @@ use oci::reference::ReferenceError;
 use oci::tag::TagError;
 use oci::{Digest, RepositoryName, TagOrDigest};
 use percent_encoding::percent_decode_str;
+use store::accounts::{AccountNameError, TeamNameError};
 use uuid::Uuid;
+
+use super::api::management::Management;
 
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,12 @@ pub(crate) enum Endpoint {
     Ping,
     /// `/v1/search`.
     Search,
+    /// `/token`: where clients get tokens for the protocol that they are asked to use.
+    Token,
+    /// `/.well-known/jwks.json`: by which keys these tokens can be checked.
+    Jwks,
+    /// `/auth`: what a proxy asks before it passes a request on.
+    Auth,
     /// `/v2/`: whether this is a registry.
     Base,
     /// `/v2/_catalog`: all repositories.
@@ -55,6 +64,8 @@ pub(crate) enum Endpoint {
     ApiUsage,
     /// `/api/v1/usage/repositories`.
     ApiRepositoryUsage,
+    /// The rest of `/api/v1/`: accounts and what they may do.
+    Manage(Management),
 }
 
 /// Why a path asks for nothing that there could be.
@@ -78,6 +89,12 @@ pub(crate) enum Misread {
     /// What stands where the name of an upload should was never made by this registry.
     #[error("there is no such upload")]
     Upload,
+    /// What stands where the name of an account should is none.
+    #[error(transparent)]
+    Account(#[from] AccountNameError),
+    /// What stands where the name of a team should is none.
+    #[error(transparent)]
+    Team(#[from] TeamNameError),
 }
 
 impl From<ReferenceError> for Misread {
@@ -116,6 +133,9 @@ impl Endpoint {
             "/v1/search" => Ok(Self::Search),
             "/healthz" => Ok(Self::Health),
             "/readyz" => Ok(Self::Ready),
+            "/token" => Ok(Self::Token),
+            "/.well-known/jwks.json" => Ok(Self::Jwks),
+            "/auth" | "/auth/" => Ok(Self::Auth),
             _ => Err(Misread::NoSuchPath),
         }
     }
@@ -155,7 +175,9 @@ impl Endpoint {
             "usage/repositories" => return Ok(Self::ApiRepositoryUsage),
             _ => {}
         }
-        let name = rest.strip_prefix("repositories/").ok_or(Misread::NoSuchPath)?;
+        let Some(name) = rest.strip_prefix("repositories/") else {
+            return Management::parse(rest).map(Self::Manage);
+        };
         match name.strip_suffix("/_tags") {
             Some(name) => Ok(Self::ApiTags(name.parse()?)),
             None => Ok(Self::ApiRepository(name.parse()?)),
@@ -170,6 +192,9 @@ impl Endpoint {
             Self::Ready => "ready",
             Self::Ping => "ping",
             Self::Search => "search",
+            Self::Token => "token",
+            Self::Jwks => "jwks",
+            Self::Auth => "auth",
             Self::Base => "base",
             Self::Catalog => "catalog",
             Self::Tags(..) => "tags",
@@ -183,6 +208,7 @@ impl Endpoint {
             Self::ApiTags(..) => "api_tags",
             Self::ApiUsage => "api_usage",
             Self::ApiRepositoryUsage => "api_repository_usage",
+            Self::Manage(resource) => resource.label(),
         }
     }
 
@@ -195,6 +221,7 @@ impl Endpoint {
             | Self::Ready
             | Self::Ping
             | Self::Search
+            | Self::Jwks
             | Self::Base
             | Self::Catalog
             | Self::Tags(..)
@@ -203,9 +230,15 @@ impl Endpoint {
             | Self::ApiTags(..)
             | Self::ApiUsage
             | Self::ApiRepositoryUsage => READ,
+            Self::Token => &[Method::GET, Method::HEAD, Method::POST],
+            // A proxy asks with the method of the request that it has, or with its own.
+            Self::Auth => {
+                &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE]
+            }
             Self::Manifest(..) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
             Self::Blob(..) | Self::ApiRepository(..) => &[Method::GET, Method::HEAD, Method::DELETE],
             Self::Uploads(..) => &[Method::POST],
+            Self::Manage(resource) => resource.methods(),
             Self::Upload(..) => &[Method::GET, Method::HEAD, Method::PATCH, Method::PUT, Method::DELETE],
         }
     }
@@ -245,6 +278,10 @@ mod tests {
             ("/_ping".to_owned(), Endpoint::Ping),
             ("/v1/_ping".to_owned(), Endpoint::Ping),
             ("/v1/search".to_owned(), Endpoint::Search),
+            ("/token".to_owned(), Endpoint::Token),
+            ("/.well-known/jwks.json".to_owned(), Endpoint::Jwks),
+            ("/auth".to_owned(), Endpoint::Auth),
+            ("/auth/".to_owned(), Endpoint::Auth),
             ("/v2".to_owned(), Endpoint::Base),
             ("/v2/".to_owned(), Endpoint::Base),
             ("/v2/_catalog".to_owned(), Endpoint::Catalog),

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+    ALLOW, CONNECTION, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use oci::digest::DigestError;
 use oci::tag::TagError;
 use oci::{ErrorCode, ManifestError};
 use registry::ReceiveError;
+use registry::access::manage::ManageError;
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::StoreError;
 
+use super::access::Denied;
 use super::endpoint::{Endpoint, Misread};
+use super::forward::ForwardError;
 use super::links::Links;
 use super::response::{self, DOCKER_UPLOAD_UUID, Response};
 use super::v2::uploads::upload_range;
@@ -62,6 +65,35 @@ pub(crate) enum Error {
     /// The store does not answer.
     #[error("the store does not answer")]
     NotReady(#[source] registry::Error),
+    /// The client may not do this, or did not say who it is.
+    #[error("{denied}")]
+    Denied {
+        /// Why.
+        denied: Denied,
+        /// How to sign in.
+        challenge: Option<HeaderValue>,
+    },
+    /// Something of accounts was not looked at or changed.
+    #[error(transparent)]
+    Manage(ManageError),
+    /// A body should be JSON, and say so.
+    #[error("the body must be JSON, with the Content-Type application/json")]
+    NoJson,
+    /// A body is not the JSON that it should be.
+    #[error("the body is not what it should be: {0}")]
+    BadJson(serde_json::Error),
+    /// A body is longer than it can have reason to be.
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The operator's own server could not be asked who sends a request.
+    #[error(transparent)]
+    Forward(ForwardError),
+    /// A body should be a form, and not a long one.
+    #[error("the body must be a form (application/x-www-form-urlencoded) of less than 64 KiB")]
+    NoForm,
     /// The client asks for more than it may, in too short a time.
     #[error("too many requests; try again in {} s", seconds(wait))]
     TooMany {
@@ -101,7 +133,9 @@ impl Error {
             Self::Registry(error) => return classify_registry(error),
             Self::Path(misread) => match misread {
                 Misread::NoSuchPath => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
-                Misread::Encoding | Misread::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
+                Misread::Encoding | Misread::Name(_) | Misread::Account(_) | Misread::Team(_) => {
+                    (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid)
+                }
                 Misread::Digest(_) => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
                 Misread::Tag(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
                 Misread::Upload => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
@@ -115,6 +149,14 @@ impl Error {
             Self::NotReady(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::BadContentRange => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Self::BadContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid),
+            Self::Denied { denied: Denied::Forbidden, .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::Denied { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
+            Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+            Self::Manage(error) => return classify_manage(error),
+            Self::NoJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::Unsupported),
+            Self::BadJson(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::Unsupported),
+            Self::NoForm => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::Unsupported),
         };
@@ -188,6 +230,9 @@ impl Error {
             (Self::RangeNotSatisfiable { size }, _) => {
                 vec![(CONTENT_RANGE, value(format!("bytes */{size}")))]
             }
+            (Self::Denied { challenge, .. }, _) => {
+                challenge.iter().map(|challenge| (WWW_AUTHENTICATE, challenge.clone())).collect()
+            }
             (Self::TooMany { wait }, _) => vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))],
             // Where the upload ends and where it goes on, so that the client need not ask.
             (
@@ -234,6 +279,35 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::Full => return (StatusCode::INSUFFICIENT_STORAGE, FULL),
         E::Store(StoreError::Closed) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         E::Store(_) | E::Htpasswd(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
+    };
+    (status, code.as_str())
+}
+
+/// The status and the code of what was refused about accounts.
+fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
+    use ManageError as E;
+    let (status, code) = match error {
+        E::Registry(error) => return classify_registry(error),
+        E::Random(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
+        E::SignIn(_) | E::Denied(_) | E::RegistrationClosed => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+        E::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
+        E::NameTaken(_)
+        | E::TeamTaken(_)
+        | E::NamespaceInUse(_)
+        | E::LastAdministrator
+        | E::LastUser
+        | E::LastOwner { .. }
+        | E::HasRepositories { .. }
+        | E::NotOfThisKind(_)
+        | E::PasswordElsewhere(_) => (StatusCode::CONFLICT, ErrorCode::Denied),
+        E::Name(_) | E::NameUnfit { .. } => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
+        E::OwnerUnknown(_)
+        | E::SubjectUnknown(_)
+        | E::NoRights
+        | E::NotAMember { .. }
+        | E::Password(_)
+        | E::TextTooLong
+        | E::Token(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
     };
     (status, code.as_str())
 }

@@ -1,6 +1,7 @@
 //! Pages of lists: `n`, `last`, and the `Link` to the next page.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use hyper::header::{HeaderValue, LINK};
 
@@ -24,6 +25,13 @@ impl<'a> PageRequest<'a> {
     pub(crate) fn read(query: Query<'a>, most: usize) -> Result<Self, Error> {
         let limit = query.number("n")?.map_or(most, |n| n.min(most));
         Ok(Self { limit, last: query.get_filled("last") })
+    }
+
+    /// The entry after which it begins, as what it is.
+    pub(crate) fn last_as<T: FromStr>(&self, parameter: &'static str) -> Result<Option<T>, Error> {
+        let expected = "the last entry of the page before";
+        let last = self.last.as_deref().map(str::parse).transpose();
+        last.map_err(|_| Error::BadParameter { parameter, expected })
     }
 
     /// Adds the `Link` to the page after this one, if there is one. A page of no entries has none: it would be

@@ -1,6 +1,7 @@
 //! The query of a URL: `?digest=…&tag=…`.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use oci::Digest;
 
@@ -28,6 +29,25 @@ impl<'a> Query<'a> {
     /// Every value of a parameter, in order.
     pub(crate) fn all<'n>(self, name: &'n str) -> impl Iterator<Item = Cow<'a, str>> + use<'a, 'n> {
         form_urlencoded::parse(self.0.as_bytes()).filter(move |(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// A parameter that is something of this kind, if it is not empty.
+    pub(crate) fn parsed<T: FromStr>(
+        self,
+        name: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>, Error> {
+        let value = self.get_filled(name).map(|value| value.parse()).transpose();
+        value.map_err(|_| Error::BadParameter { parameter: name, expected })
+    }
+
+    /// A parameter that says yes or no; no if it is not there.
+    pub(crate) fn truth(self, name: &'static str) -> Result<bool, Error> {
+        match self.get(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true" | "") => Ok(true),
+            Some(_) => Err(Error::BadParameter { parameter: name, expected: "true or false" }),
+        }
     }
 
     /// A parameter that is a digest.

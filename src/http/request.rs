@@ -19,6 +19,8 @@ pub(crate) struct Request {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Receiving,
+    /// Under which it is logged.
+    pub(crate) id: HeaderValue,
 }
 
 impl Request {
@@ -26,6 +28,7 @@ impl Request {
         request: hyper::Request<Incoming>,
         connection: Arc<Connection>,
         body_timeout: Duration,
+        id: HeaderValue,
     ) -> Self {
         let (mut head, body) = request.into_parts();
         // HTTP/2 has it in a field of its own.
@@ -40,6 +43,7 @@ impl Request {
             uri: head.uri,
             headers: head.headers,
             body: Receiving::new(body, connection, body_timeout),
+            id,
         }
     }
 

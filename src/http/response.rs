@@ -42,6 +42,11 @@ pub(crate) fn json(value: &impl Serialize) -> Response {
     json_as(JSON, value)
 }
 
+/// 200 with JSON that was made before.
+pub(crate) fn json_bytes(json: bytes::Bytes) -> Response {
+    content(JSON, json)
+}
+
 /// 200 with JSON of a media type of its own.
 pub(crate) fn json_as(media_type: HeaderValue, value: &impl Serialize) -> Response {
     content(media_type, serde_json::to_vec(value).expect("our own types have string keys and no custom code"))

@@ -85,7 +85,7 @@ impl Server {
         // It may be bound again while connections of an earlier process are still dying (SO_REUSEADDR).
         let tcp = TcpListener::bind(config.listen).await?;
         let address = tcp.local_addr()?;
-        let app = Arc::new(App::new(registry, config));
+        let app = Arc::new(App::new(registry, config)?);
         Ok(Self { app, tcp, address, control: None, stop: Stop(watch::Sender::new(Stage::Running)) })
     }
 
@@ -155,7 +155,7 @@ impl Inside {
         let path = socket.path().to_owned();
         let control = Control::bind(socket)?;
         let stop = Stop(watch::Sender::new(Stage::Running));
-        let connections = Connections::new(Arc::new(App::new(registry, config)), &stop);
+        let connections = Connections::new(Arc::new(App::new(registry, config)?), &stop);
         let accepting =
             tokio::spawn(async move { match connections.accept_control(Some(&control)).await {} });
         Ok(Self { stop, accepting, socket: path })

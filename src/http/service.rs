@@ -9,18 +9,22 @@ use std::task::{Context, Poll};
 use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
+use registry::access::Identity;
 
-use super::access;
+use super::access::{self, Asked};
 use super::access_log::Exchange;
 use super::allowance::{Client, whose};
 use super::app::App;
+use super::auth;
 use super::connection::Connection;
 use super::dispatch;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Misread};
 use super::error::Error;
+use super::forwarded::Called;
 use super::request::Request;
 use super::request_id::X_REQUEST_ID;
 use super::response::{DOCKER_API_VERSION, Response};
+use super::trail::{self, Deed};
 use super::v2::manifests;
 
 const API_VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
@@ -73,7 +77,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         if let Ok(endpoint) = &endpoint {
             exchange.asked_for(endpoint.label());
         }
-        let mut request = Request::new(request, self.connection.clone(), self.app.limits.body_timeout);
+        let request =
+            Request::new(request, self.connection.clone(), self.app.limits.body_timeout, id.clone());
         let called = self.app.called(&self.connection, &request.headers);
         exchange.sent_from(called.from);
         let address = Client::Address(whose(called.from));
@@ -82,38 +87,88 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             let response = Error::TooMany { wait }.into_response(endpoint.as_ref().ok(), &links, &id);
             return Answer::Now(Some(self.finish(response, exchange, id, is_v2)));
         }
-        let mut pace = self.app.allowances.pace(called.from, None);
         if let Ok(Endpoint::Manifest(name, target)) = &endpoint
             && (request.method == Method::GET || request.method == Method::HEAD)
+            && !self.app.audit_pulls
+            && let Some(identity) =
+                access::reads_at_once(&self.app, &self.connection, &called, &request.headers, name)
             && let Some(manifest) = self.app.registry.manifest_in_memory(name, target)
         {
-            let mut response = manifests::answer(&manifest, target, &request.headers);
-            if let Some(pace) = pace.take() {
-                response.body_mut().keep(pace);
-            }
+            let response = manifests::answer(&manifest, target, &request.headers);
+            exchange.sent_by(&identity);
+            let response = self.paced(response, &called, Some(&identity));
             return Answer::Now(Some(self.finish(response, exchange, id, is_v2)));
         }
         let service = Self { app: self.app.clone(), connection: self.connection.clone() };
         Answer::Later(Box::pin(async move {
-            let caller = access::judge(&service.app, &called, &request.headers);
-            if let Some(pace) = service.app.allowances.pace(called.from, None) {
-                request.body.keep(pace);
+            let links = service.app.links(&called);
+            let (answer, identity) = service.answer(&endpoint, &called, request, &id).await;
+            let response =
+                answer.unwrap_or_else(|error| error.into_response(endpoint.as_ref().ok(), &links, &id));
+            if let Some(identity) = &identity {
+                exchange.sent_by(identity);
             }
-            let answer = match &endpoint {
-                Ok(endpoint) => dispatch::answer(&service.app, &caller, endpoint, request).await,
-                Err(misread) => Err(Error::from(*misread)),
-            };
-            let mut response = answer
-                .unwrap_or_else(|error| error.into_response(endpoint.as_ref().ok(), caller.links(), &id));
-            if let Some(pace) = pace.take() {
-                response.body_mut().keep(pace);
-            }
+            let response = service.paced(response, &called, identity.as_ref());
             service.finish(response, exchange, id, is_v2)
         }))
     }
 }
 
 impl Service {
+    /// Has a request judged, and carried out if it may be. Also who sent it, as far as that is known.
+    async fn answer(
+        &self,
+        endpoint: &Result<Endpoint, Misread>,
+        called: &Called,
+        mut request: Request,
+        id: &HeaderValue,
+    ) -> (Result<Response, Error>, Option<Identity>) {
+        let (app, connection) = (&*self.app, &*self.connection);
+        if let Ok(Endpoint::Auth) = endpoint {
+            // What is judged is the request that a proxy has.
+            return (auth::answer(app, connection, called, &request).await, None);
+        }
+        let known = endpoint.as_ref().ok();
+        let deed = known.and_then(|endpoint| Deed::of(endpoint, &request.method, &request.uri));
+        let (method, uri, headers) = (&request.method, &request.uri, &request.headers);
+        let asked = Asked { endpoint: known, method, uri, headers, called };
+        let caller = match access::judge(app, connection, asked).await {
+            Ok(caller) => caller,
+            Err(refused) => {
+                trail::refused(app, deed, &refused, asked, id).await;
+                return (Err(refused.error), refused.identity);
+            }
+        };
+        let identity = caller.identity().clone();
+        let answer = match endpoint {
+            Err(misread) => Err(Error::from(*misread)),
+            Ok(endpoint) => {
+                let account = identity.account().map(|account| account.id);
+                if let Some(pace) = app.allowances.pace(called.from, account) {
+                    request.body.keep(pace);
+                }
+                dispatch::answer(app, &caller, endpoint, request).await
+            }
+        };
+        let answer = match (answer, deed) {
+            (Ok(response), Some(deed)) if response.status().is_success() => {
+                trail::done(app, deed, &caller, response.status(), id).await;
+                Ok(response)
+            }
+            (answer, _) => answer,
+        };
+        (answer, Some(identity))
+    }
+
+    /// Has the body of an answer sent no faster than its receiver may take it.
+    fn paced(&self, mut response: Response, called: &Called, identity: Option<&Identity>) -> Response {
+        let account = identity.and_then(Identity::account).map(|account| account.id);
+        if let Some(pace) = self.app.allowances.pace(called.from, account) {
+            response.body_mut().keep(pace);
+        }
+        response
+    }
+
     /// Adds what all answers have, and has the exchange end with the body.
     fn finish(
         &self,

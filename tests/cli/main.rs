@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod accounts;
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
 #[path = "../durability/pusher.rs"]

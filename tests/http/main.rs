@@ -4,6 +4,7 @@
 // What a test expects and does not get is best told by where it stands.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+mod access;
 mod api;
 mod connections;
 mod control;

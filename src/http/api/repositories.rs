@@ -2,7 +2,6 @@
 
 use hyper::StatusCode;
 use oci::RepositoryName;
-use store::accounts::Visible;
 
 use super::types::{Repositories, Repository};
 use crate::http::access::Caller;
@@ -14,7 +13,7 @@ use crate::http::response::{self, Response};
 
 pub(crate) async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
-    let found = app.registry.repositories(&Visible::Everything, page.last.as_deref(), page.limit).await?;
+    let found = app.registry.repositories(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
     let repositories = found.items.into_iter().map(Repository::from).collect();
     let mut response = response::json(&Repositories { repositories, more: found.more });

@@ -1,15 +1,18 @@
 //! The JSON of `/api/v1/`, written by the server and read by the command line.
 
+pub mod accounts;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oci::{Digest, MediaType, RepositoryName, Tag};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::metadata::{
     RepositoryRecord, RepositoryUsage as RepositoryUsageRecord, TagRecord, Usage as UsageRecord,
 };
 
 /// A page of repositories: `GET /api/v1/repositories?n=&last=`. If there are more, the answer has a `Link`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Repositories {
     /// In the order of their names.
     pub repositories: Vec<Repository>,
@@ -18,9 +21,10 @@ pub struct Repositories {
 }
 
 /// A repository: `GET /api/v1/repositories/<name>`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Repository {
     /// Its name.
+    #[schemars(with = "String")]
     pub name: RepositoryName,
     /// What its images say of themselves, perhaps nothing.
     pub description: String,
@@ -36,9 +40,10 @@ pub struct Repository {
 
 /// A page of tags: `GET /api/v1/repositories/<name>/_tags?n=&last=&all=true`. If there are more, the answer has a
 /// `Link`. Fallback tags of clients without the referrers API are among them only with `all`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tags {
     /// The repository.
+    #[schemars(with = "String")]
     pub name: RepositoryName,
     /// In the order of their bytes.
     pub tags: Vec<TagEntry>,
@@ -47,13 +52,16 @@ pub struct Tags {
 }
 
 /// A tag and what it points to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TagEntry {
     /// The tag.
+    #[schemars(with = "String")]
     pub tag: Tag,
     /// The digest of the manifest that it points to.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// The media type of that manifest.
+    #[schemars(with = "String")]
     pub media_type: MediaType,
     /// The size of that manifest alone, in bytes.
     pub size: u64,
@@ -62,7 +70,7 @@ pub struct TagEntry {
 }
 
 /// Space used by the whole registry: `GET /api/v1/usage`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// Number of repositories that hold a manifest.
     pub repositories: u64,
@@ -76,7 +84,7 @@ pub struct Usage {
 
 /// A page of the space that repositories take: `GET /api/v1/usage/repositories?n=&last=`. If there are more, the
 /// answer has a `Link`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryUsages {
     /// In the order of their names.
     pub repositories: Vec<RepositoryUsage>,
@@ -85,9 +93,10 @@ pub struct RepositoryUsages {
 }
 
 /// The space that one repository takes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryUsage {
     /// Its name.
+    #[schemars(with = "String")]
     pub name: RepositoryName,
     /// Bytes of all distinct blobs and manifests that it holds.
     pub bytes: u64,

@@ -1,7 +1,6 @@
 //! `/api/v1/usage`: space used by the whole registry, and by each repository.
 
 use oci::RepositoryName;
-use store::accounts::Visible;
 
 use super::types::{RepositoryUsage, RepositoryUsages, Usage};
 use crate::http::access::Caller;
@@ -11,13 +10,13 @@ use crate::http::page::PageRequest;
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
 
-pub(crate) async fn get(app: &App) -> Result<Response, Error> {
-    Ok(response::json(&Usage::from(app.registry.usage(&Visible::Everything).await?)))
+pub(crate) async fn get(app: &App, caller: &Caller) -> Result<Response, Error> {
+    Ok(response::json(&Usage::from(app.registry.usage(&caller.visible()).await?)))
 }
 
 pub(crate) async fn repositories(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
-    let found = app.registry.repository_usage(&Visible::Everything, page.last.as_deref(), page.limit).await?;
+    let found = app.registry.repository_usage(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
     let repositories = found.items.into_iter().map(RepositoryUsage::from).collect();
     let mut response = response::json(&RepositoryUsages { repositories, more: found.more });

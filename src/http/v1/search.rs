@@ -1,9 +1,9 @@
 //! `/v1/search?q=…&n=…&page=…`: what `docker search` and `podman search` ask.
 
 use serde::Serialize;
-use store::accounts::Visible;
 use store::metadata::{Hit, SearchPage};
 
+use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::request::Request;
@@ -47,7 +47,7 @@ impl From<Hit> for Found {
     }
 }
 
-pub(crate) async fn get(app: &App, request: &Request) -> Result<Response, Error> {
+pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
     let query = request.query();
     let page_size = match query.number("n")? {
         Some(0) => return Err(Error::BadParameter { parameter: "n", expected: "at least 1" }),
@@ -60,7 +60,7 @@ pub(crate) async fn get(app: &App, request: &Request) -> Result<Response, Error>
     let wanted = query.get("q").unwrap_or_default();
     let offset = (page - 1).saturating_mul(page_size);
     let SearchPage { total, hits } =
-        app.registry.search(&Visible::Everything, &wanted, offset, page_size).await?;
+        app.registry.search(&caller.visible(), &wanted, offset, page_size).await?;
     Ok(response::json(&Results {
         query: &wanted,
         num_results: total,

@@ -3,7 +3,6 @@
 
 use oci::RepositoryName;
 use serde::Serialize;
-use store::accounts::Visible;
 
 use crate::http::access::Caller;
 use crate::http::app::App;
@@ -19,7 +18,7 @@ struct Catalog {
 
 pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
-    let found = app.registry.catalog(&Visible::Everything, page.last.as_deref(), page.limit).await?;
+    let found = app.registry.catalog(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).cloned();
     let mut response = response::json(&Catalog { repositories: found.items });
     let last = last.as_ref().map(RepositoryName::as_str);

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_RANGE, HeaderValue, LOCATION, RANGE};
 use oci::{Algorithm, Digest, RepositoryName};
 use registry::uploads::{ChunkRange, UploadStatus};
-use store::accounts::Visible;
+use store::accounts::AccountName;
 use uuid::Uuid;
 
 use crate::http::access::Caller;
@@ -26,14 +26,11 @@ pub(crate) async fn post(
     if let Some(digest) = mount {
         // What is no name can be no repository either: the blob is not there, and is uploaded instead.
         let from = query.get_filled("from").map(|from| from.parse::<RepositoryName>()).transpose();
-        if let Ok(from) = from
-            && app
-                .registry
-                .mount_blob(repository, &digest, from.as_ref(), &Visible::Everything)
-                .await?
-                .is_some()
-        {
-            return Ok(created(caller, repository, &digest));
+        if let Ok(from) = from {
+            let visible = app.accounts.visible(caller.identity()).await?;
+            if app.registry.mount_blob(repository, &digest, from.as_ref(), &visible).await?.is_some() {
+                return Ok(created(caller, repository, &digest));
+            }
         }
     } else if let Some(digest) = query.digest("digest")? {
         check_announced(app, &request, None)?;
@@ -47,7 +44,7 @@ pub(crate) async fn post(
         // What could not be mounted will be uploaded, and then it is hashed only once.
         None => mount.map_or(Algorithm::Sha256, |digest| digest.algorithm()),
     };
-    let upload = app.registry.begin_upload(repository, None, algorithm).await?;
+    let upload = app.registry.begin_upload(repository, owner(caller), algorithm).await?;
     Ok(accepted(caller, repository, upload))
 }
 
@@ -58,7 +55,7 @@ pub(crate) async fn get(
     repository: &RepositoryName,
     id: Uuid,
 ) -> Result<Response, Error> {
-    let upload = app.registry.upload_status(repository, None, id).await?;
+    let upload = app.registry.upload_status(repository, owner(caller), id).await?;
     let mut response = accepted(caller, repository, upload);
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
@@ -74,7 +71,7 @@ pub(crate) async fn patch(
 ) -> Result<Response, Error> {
     let range = chunk_range(&request)?;
     check_announced(app, &request, range)?;
-    let upload = app.registry.append_upload(repository, None, id, range, request.body).await?;
+    let upload = app.registry.append_upload(repository, owner(caller), id, range, request.body).await?;
     Ok(accepted(caller, repository, upload))
 }
 
@@ -89,14 +86,24 @@ pub(crate) async fn put(
     let digest = request.query().digest("digest")?.ok_or(Error::DigestMissing)?;
     let range = chunk_range(&request)?;
     check_announced(app, &request, range)?;
-    app.registry.finish_upload(repository, None, id, range, digest, request.body).await?;
+    app.registry.finish_upload(repository, owner(caller), id, range, digest, request.body).await?;
     Ok(created(caller, repository, &digest))
 }
 
 /// DELETE: forgets the upload.
-pub(crate) async fn delete(app: &App, repository: &RepositoryName, id: Uuid) -> Result<Response, Error> {
-    app.registry.cancel_upload(repository, None, id).await?;
+pub(crate) async fn delete(
+    app: &App,
+    caller: &Caller,
+    repository: &RepositoryName,
+    id: Uuid,
+) -> Result<Response, Error> {
+    app.registry.cancel_upload(repository, owner(caller), id).await?;
     Ok(response::status(StatusCode::NO_CONTENT))
+}
+
+/// Whose an upload is: nobody else finds it.
+fn owner(caller: &Caller) -> Option<&AccountName> {
+    caller.identity().name()
 }
 
 /// Where an upload is and how far it came.

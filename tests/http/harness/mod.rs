@@ -1,11 +1,13 @@
 //! What the tests have in common: a registry that runs in the test's own process, behind a real socket; images for
 //! it; and two clients, one that knows HTTP and one that sends whatever bytes it is given.
 
+mod accounts;
 mod answer;
 mod image;
 mod raw;
 mod registry;
 
+pub(crate) use accounts::{By, PASSWORD, Who, basic, with_accounts, with_accounts_and};
 pub(crate) use answer::{Answer, Ask};
 pub(crate) use image::{Image, Part, image_manifest, index_manifest, random};
 pub(crate) use raw::RawClient;

@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use wharfinger::config::Config;
 use wharfinger::http::server::Stop;
-use wharfinger::serve;
+use wharfinger::serve::{self, FirstAdministrator};
 
-use super::{Answer, Ask, Image, OCI_MANIFEST, Part, RawClient, image_manifest, random};
+use super::{Answer, Ask, By, Image, OCI_MANIFEST, Part, RawClient, Who, image_manifest, random};
 
 /// A registry on a data directory of its own, which is gone when this is dropped.
 pub(crate) struct TestRegistry {
@@ -22,6 +22,7 @@ pub(crate) struct TestRegistry {
     client: Client,
     running: Option<Running>,
     base: String,
+    administrator: Option<FirstAdministrator>,
 }
 
 struct Running {
@@ -38,6 +39,14 @@ impl TestRegistry {
 
     /// Starts one with some settings changed.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_as(None, change).await
+    }
+
+    /// Starts one with an administrator, so that accounts are in force, and with some settings changed.
+    pub(crate) async fn start_as(
+        administrator: Option<FirstAdministrator>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let data = TempDir::new().expect("a temporary directory");
         let mut config = Config {
             listen: "127.0.0.1:0".parse().expect("an address"),
@@ -46,14 +55,15 @@ impl TestRegistry {
         };
         change(&mut config);
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        let mut registry = Self { config, data, client, running: None, base: String::new() };
+        let mut registry = Self { config, data, client, running: None, base: String::new(), administrator };
         registry.run().await;
         registry
     }
 
     /// Starts it on what is in its directory.
     pub(crate) async fn run(&mut self) {
-        let (registry, server) = serve::open(&self.config).await.expect("the registry opens");
+        let (registry, server) =
+            serve::open(&self.config, self.administrator.as_ref()).await.expect("the registry opens");
         let (address, stop) = (server.address(), server.stop());
         let task = tokio::spawn(async move {
             server.run().await;
@@ -163,7 +173,7 @@ impl TestRegistry {
     }
 
     pub(crate) fn repository(&self, name: &str) -> Repository<'_> {
-        Repository { registry: self, name: name.to_owned() }
+        Repository { registry: self, name: name.to_owned(), who: Who::NOBODY }
     }
 }
 
@@ -172,33 +182,40 @@ impl TestRegistry {
 pub(crate) struct Repository<'r> {
     pub(crate) registry: &'r TestRegistry,
     pub(crate) name: String,
+    /// Who asks.
+    pub(crate) who: Who,
 }
 
 impl Repository<'_> {
+    /// The same, in the hands of somebody.
+    pub(crate) fn of(self, who: &Who) -> Self {
+        Self { who: who.clone(), ..self }
+    }
+
     /// The path of something in it: `manifests/1.0`.
     pub(crate) fn path(&self, below: impl Display) -> String {
         format!("/v2/{}/{below}", self.name)
     }
 
     pub(crate) async fn get(&self, below: impl Display) -> Answer {
-        self.registry.get(self.path(below)).await
+        self.request(Method::GET, below).ask().await
     }
 
     pub(crate) async fn head(&self, below: impl Display) -> Answer {
-        self.registry.head(self.path(below)).await
+        self.request(Method::HEAD, below).ask().await
     }
 
     pub(crate) async fn delete(&self, below: impl Display) -> Answer {
-        self.registry.delete(self.path(below)).await
+        self.request(Method::DELETE, below).ask().await
     }
 
     pub(crate) fn request(&self, method: Method, below: impl Display) -> RequestBuilder {
-        self.registry.request(method, self.path(below))
+        self.registry.request(method, self.path(below)).by(&self.who)
     }
 
     /// Begins an upload and returns its address.
     pub(crate) async fn begin_upload(&self) -> String {
-        self.registry.post(self.path("blobs/uploads/")).await.is(202).location()
+        self.request(Method::POST, "blobs/uploads/").ask().await.is(202).location()
     }
 
     /// Pushes a blob in one request.
@@ -262,7 +279,7 @@ impl Repository<'_> {
         let mut tags = Vec::new();
         let mut page = Some(self.path("tags/list"));
         while let Some(address) = page {
-            let answer = self.registry.get(address).await.is(200);
+            let answer = self.registry.get_as(&self.who, &address).await.is(200);
             tags.extend(answer.list("tags"));
             page = answer.next_page();
         }

@@ -1,0 +1,83 @@
+//! The audit log as lines of JSON on standard output, for whoever collects logs (`audit.log`).
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+use store::metadata::AuditEntry;
+
+/// One entry. What is not known is left out.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// As RFC 3339 has it, in UTC.
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<&'a str>,
+    action: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<&'a str>,
+    verdict: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+/// Prints an entry. The log in the metadata has it as well, so that a reader who went away costs nothing but a
+/// warning.
+pub(crate) fn print(entry: &AuditEntry) {
+    let mut line = line(entry);
+    line.push('\n');
+    if let Err(error) = io::stdout().lock().write_all(line.as_bytes()) {
+        tracing::warn!(%error, "cannot print an entry of the audit log");
+    }
+}
+
+fn line(entry: &AuditEntry) -> String {
+    let line = Line {
+        at: humantime::format_rfc3339_millis(entry.at).to_string(),
+        account: entry.account.as_deref(),
+        address: entry.address.as_deref(),
+        action: &entry.action,
+        object: entry.object.as_deref(),
+        verdict: entry.verdict.as_str(),
+        status: entry.status,
+        request_id: entry.request_id.as_deref(),
+        detail: entry.detail.as_deref(),
+    };
+    serde_json::to_string(&line).expect("text and numbers are JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use store::metadata::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_one_line_whatever_is_in_it() {
+        let entry = AuditEntry {
+            at: UNIX_EPOCH + Duration::from_millis(1_500),
+            account: Some("ann\n{\"x\"".to_owned()),
+            address: Some("::1".to_owned()),
+            action: "manifest.push".to_owned(),
+            object: Some("ann/app:1".to_owned()),
+            verdict: Verdict::Allowed,
+            status: Some(201),
+            request_id: None,
+            detail: None,
+        };
+        let line = line(&entry);
+        assert!(!line.contains('\n'));
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["at"], "1970-01-01T00:00:01.500Z");
+        assert_eq!(json["account"], "ann\n{\"x\"");
+        assert_eq!(json["verdict"], "allowed");
+        assert!(json.get("detail").is_none());
+    }
+}

@@ -1,0 +1,57 @@
+//! The administrator that a first start makes: named by a flag or the environment, with a password from a file or the
+//! environment, never from an argument, which every user of the machine can read.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use store::accounts::AccountName;
+
+use super::output::Failure;
+use crate::config::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE};
+use crate::serve::FirstAdministrator;
+
+/// The flags that name it.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Administrator {
+    /// Make an administrator of this name, if there is no such account yet; its password comes from
+    /// --admin-password-file or $WHARFINGER_ADMIN_PASSWORD [default: $WHARFINGER_ADMIN]
+    #[arg(long, value_name = "NAME")]
+    admin: Option<AccountName>,
+
+    /// The file that holds the password of that administrator
+    #[arg(long, value_name = "FILE")]
+    admin_password_file: Option<PathBuf>,
+}
+
+impl Administrator {
+    /// The administrator to be made, if one is named.
+    pub(super) fn read(&self) -> Result<Option<FirstAdministrator>, Failure> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let name = match (&self.admin, variable(ADMIN_VARIABLE)) {
+            (Some(name), _) => name.clone(),
+            (None, Some(name)) => name.parse().map_err(|error| {
+                Failure::usage(format!("{ADMIN_VARIABLE} cannot name an account: {error}"))
+            })?,
+            (None, None) if self.admin_password_file.is_some() => {
+                return Err(Failure::usage("--admin-password-file is of no use without --admin NAME"));
+            }
+            (None, None) => return Ok(None),
+        };
+        let password = match &self.admin_password_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    Failure::usage(format!("cannot read the password in {}", path.display())).because(&error)
+                })?;
+                // Editors and echo end a file with a line break, which is no part of the password.
+                text.strip_suffix('\n')
+                    .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text))
+                    .to_owned()
+            }
+            None => variable(ADMIN_PASSWORD_VARIABLE).ok_or_else(|| {
+                Failure::usage(format!("the administrator {name} needs a password"))
+                    .help(format!("give it with --admin-password-file FILE or in {ADMIN_PASSWORD_VARIABLE}"))
+            })?,
+        };
+        Ok(Some(FirstAdministrator { name, password }))
+    }
+}

@@ -1,0 +1,76 @@
+//! Passwords, as people give them to a command: typed at the terminal, which does not show them, or on standard
+//! input, one a line. Never as an argument: whoever may list the processes of a machine reads those.
+
+use std::fmt;
+use std::io::{BufRead as _, IsTerminal as _};
+
+use super::output::Failure;
+
+/// A password. It is not printed by mistake.
+pub(super) struct Password(String);
+
+impl Password {
+    /// The password itself.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Password(…)")
+    }
+}
+
+/// Where the passwords of a command come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Passwords {
+    /// A person is asked at the terminal.
+    Terminal,
+    /// Each is a line of standard input.
+    StandardInput,
+}
+
+impl Passwords {
+    /// A password that there is already: asked for once.
+    pub(super) fn known(self, prompt: &str) -> Result<Password, Failure> {
+        self.read(prompt)
+    }
+
+    /// A password that there will be: a person types it twice.
+    pub(super) fn chosen(self, prompt: &str) -> Result<Password, Failure> {
+        let password = self.read(prompt)?;
+        if matches!(self, Self::Terminal) && self.read("The same once more: ")?.0 != password.0 {
+            return Err(Failure::new("these were two different passwords").help("nothing was changed"));
+        }
+        Ok(password)
+    }
+
+    fn read(self, prompt: &str) -> Result<Password, Failure> {
+        let text = match self {
+            Self::Terminal => typed(prompt)?,
+            Self::StandardInput => line()?,
+        };
+        if text.is_empty() { Err(Failure::usage("the password is empty")) } else { Ok(Password(text)) }
+    }
+}
+
+fn typed(prompt: &str) -> Result<String, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("there is no terminal at which to ask for a password")
+            .help("give it on standard input, and say --password-stdin"));
+    }
+    rpassword::prompt_password(prompt)
+        .map_err(|error| Failure::new("cannot read a password from the terminal").because(&error))
+}
+
+/// The next line of standard input, without its end. What else is there is left for the next.
+fn line() -> Result<String, Failure> {
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    match read {
+        Ok(0) => Err(Failure::usage("standard input ended where a password was expected")),
+        Ok(_) => Ok(line.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => Err(Failure::new("cannot read a password from standard input").because(&error)),
+    }
+}

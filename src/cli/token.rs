@@ -1,0 +1,219 @@
+//! `wharfinger token`: personal tokens, which stand for a password and can do less.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use store::accounts::{AccountName, Pattern, Rights};
+
+use super::connection::{Connection, Where};
+use super::output::{self, Column, Failure, Format, Row};
+use super::user::{self, last_seen};
+use crate::http::api::types::accounts::{MadeToken, NewToken, Token, Tokens};
+
+/// Personal tokens: what a user signs in with instead of the password, where less is enough
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct TokenCommand {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const HELP: &str = "\
+A token is given instead of the password, as in `docker login -u ann`, or in WHARFINGER_TOKEN for these commands. It
+never may more than its user does, and can be made for less: some rights, some repositories, some time. It begins with
+wfp_, is shown once, and is kept nowhere; take it back with `wharfinger token remove`.
+
+Examples:
+  wharfinger token create --account ann --label laptop
+  wharfinger token create --account ann --expires 30d --rights pull --repository 'ann/*'
+  wharfinger token list --account ann
+
+Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(visible_alias = "add")]
+    Create(Create),
+    List(List),
+    #[command(visible_alias = "revoke")]
+    Remove(Remove),
+}
+
+/// Whose tokens.
+#[derive(Args, Debug)]
+struct Whose {
+    /// The user [default: who you are, if you sign in to a server]
+    #[arg(long, value_name = "USER")]
+    account: Option<AccountName>,
+
+    #[command(flatten)]
+    place: Where,
+}
+
+/// Make a token, and print it
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The token alone goes to standard output.
+
+Examples:
+  wharfinger token create --account ann --label laptop --expires 30d
+  wharfinger token create --account ann --rights pull --repository 'ann/*' --repository official/ubuntu
+  wharfinger token create --server https://registry.example.com --user ann > token.txt")]
+struct Create {
+    #[command(flatten)]
+    whose: Whose,
+
+    /// What it is for
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    label: String,
+
+    /// How long it is good: 12h, 30d, 1y [default: until it is taken back]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    expires: Option<Duration>,
+
+    /// What it may do at most: pull, push, delete, administer; several with commas [default: what the user may]
+    #[arg(long)]
+    rights: Option<Rights>,
+
+    /// Where it may do so: a repository or a pattern such as 'ann/*'; may be repeated [default: everywhere]
+    #[arg(long, value_name = "PATTERN")]
+    repository: Vec<Pattern>,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+/// List the tokens of a user
+#[derive(Args, Debug)]
+struct List {
+    #[command(flatten)]
+    whose: Whose,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Take a token back: from that moment it is good for nothing
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  wharfinger token remove --account ann 3")]
+struct Remove {
+    /// The number that `wharfinger token list` gives
+    #[arg(value_name = "ID")]
+    id: i64,
+
+    #[command(flatten)]
+    whose: Whose,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+impl Row for Token {
+    const COLUMNS: &'static [Column] = &[
+        Column::number("ID"),
+        Column::text("LABEL"),
+        Column::text("RIGHTS"),
+        Column::text("REPOSITORIES"),
+        Column::text("EXPIRES"),
+        Column::text("LAST USED"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let repositories = self.repositories.as_ref().map_or("all".to_owned(), |patterns| {
+            patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        });
+        vec![
+            self.id.to_string(),
+            output::shorten(&self.label, 40),
+            self.rights.map_or("all".to_owned(), |rights| rights.to_string()),
+            output::shorten(&repositories, 60),
+            self.expires_at.map_or("never".to_owned(), expiry),
+            last_seen(self.last_used_at),
+        ]
+    }
+}
+
+/// When something ends, for people: the day, or that it is over.
+fn expiry(seconds: u64) -> String {
+    let at = UNIX_EPOCH + Duration::from_secs(seconds);
+    if at <= SystemTime::now() {
+        return "expired".to_owned();
+    }
+    humantime::format_rfc3339_seconds(at).to_string().split('T').next().unwrap_or_default().to_owned()
+}
+
+impl Whose {
+    /// Where the tokens are.
+    async fn path(&self, registry: &Connection) -> Result<String, Failure> {
+        let account = match &self.account {
+            Some(account) => Some(account.clone()),
+            None => user::me(registry).await?.name,
+        };
+        let account = account.ok_or_else(|| {
+            Failure::usage("whose token?").help("name the user, as in --account ann, or sign in to a server")
+        })?;
+        Ok(format!("{}/tokens", user::path(&account)))
+    }
+}
+
+impl TokenCommand {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Create(command) => command.run().await,
+            Command::List(command) => command.run().await,
+            Command::Remove(command) => command.run().await,
+        }
+    }
+}
+
+impl Create {
+    async fn run(self) -> Result<(), Failure> {
+        let token = NewToken {
+            label: self.label,
+            rights: self.rights,
+            repositories: (!self.repository.is_empty()).then_some(self.repository),
+            expires_in: self.expires.map(|time| time.as_secs()),
+        };
+        let made = self.whose.place.with(async |registry| {
+            let path = self.whose.path(registry).await?;
+            registry.ask(registry.request(Method::POST, &path).json(&token)).await
+        });
+        let made: MadeToken = made.await?;
+        if self.format.json {
+            return output::print_json(&made);
+        }
+        output::remark(
+            "the token, shown this once; to log in with it, give it as the password:\n  \
+             docker login -u USER --password-stdin REGISTRY\n",
+        );
+        output::print(format_args!("{}\n", made.secret.reveal()))
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        let tokens = self.whose.place.with(async |registry| {
+            let path = self.whose.path(registry).await?;
+            registry.list::<Tokens>(&path, &[]).await
+        });
+        output::print_list(self.format, &tokens.await?)
+    }
+}
+
+impl Remove {
+    async fn run(self) -> Result<(), Failure> {
+        let Self { id, whose, format } = self;
+        whose
+            .place
+            .with(async |registry| {
+                let path = format!("{}/{id}", whose.path(registry).await?);
+                registry.send(registry.request(Method::DELETE, &path)).await.map(drop)
+            })
+            .await?;
+        if format.json {
+            return output::print_json(&serde_json::json!({ "removed": [id] }));
+        }
+        output::print(format_args!("took the token {id} back\n"))
+    }
+}

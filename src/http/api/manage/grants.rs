@@ -1,0 +1,63 @@
+//! Grants.
+
+use oci::RepositoryName;
+use registry::access::manage::Grants as Which;
+use store::accounts::{AccountName, Pattern, Subject};
+
+use super::{Call, body, change, cut, done, listed};
+use crate::http::api::types::accounts::{Grant, Grants, NewGrant};
+use crate::http::error::Error;
+use crate::http::query::Query;
+use crate::http::response::Response;
+
+const SUBJECT: &str = "a user, a robot, a team (acme/devs), `accounts` or `everyone`";
+
+pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
+    let page = call.page()?;
+    let after = page.last_as("last")?;
+    let (which, filter) = which(call.query())?;
+    let (found, more) = cut(call.found(call.manage.grants(which, after, page.limit + 1).await)?, &page);
+    let last = found.last().filter(|_| more).map(|grant| grant.id);
+    let list = Grants { grants: found.into_iter().map(Grant::from).collect(), more };
+    let filters: Vec<_> = filter.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Ok(listed(call.caller, &page, "/api/v1/grants", &filters, &list, last))
+}
+
+/// A parameter of the query that pages of a list have in common, and its value.
+type Filter = (&'static str, String);
+
+/// Which grants a query asks for; and by which parameter, for the next page.
+fn which(query: Query<'_>) -> Result<(Which, Option<Filter>), Error> {
+    let subject = query.parsed::<Subject>("subject", SUBJECT)?;
+    let repository = query.parsed::<RepositoryName>("repository", "the name of a repository")?;
+    let owner = query.parsed::<AccountName>("owner", "the name of a user or an organisation")?;
+    Ok(match (subject, repository, owner) {
+        (None, None, None) => (Which::All, None),
+        (Some(subject), None, None) => (Which::To(subject.clone()), Some(("subject", subject.to_string()))),
+        (None, Some(name), None) => (Which::On(name.clone()), Some(("repository", name.to_string()))),
+        (None, None, Some(owner)) => (Which::Below(owner.clone()), Some(("owner", owner.to_string()))),
+        _ => {
+            let expected = "alone: of subject, repository and owner one can be given";
+            return Err(Error::BadParameter { parameter: "subject", expected });
+        }
+    })
+}
+
+pub(super) async fn set(call: Call<'_>) -> Result<Response, Error> {
+    let Call { app, manage, request, .. } = call;
+    let NewGrant { subject, rights, repositories } = body(request).await?;
+    change(app, async move { manage.set_grant(&subject, &repositories, rights).await }).await?;
+    Ok(done())
+}
+
+pub(super) async fn remove(call: Call<'_>) -> Result<Response, Error> {
+    let missing = |parameter, expected| Error::BadParameter { parameter, expected };
+    let query = call.query();
+    let subject = query.parsed::<Subject>("subject", SUBJECT)?.ok_or_else(|| missing("subject", SUBJECT))?;
+    let expected = "the name or the pattern of the grant";
+    let pattern = query.parsed::<Pattern>("repositories", expected)?;
+    let pattern = pattern.ok_or_else(|| missing("repositories", expected))?;
+    let Call { app, manage, .. } = call;
+    change(app, async move { manage.remove_grant(&subject, &pattern).await }).await?;
+    Ok(done())
+}

@@ -1,0 +1,144 @@
+//! `/auth`: what a proxy asks before it passes a request on, as nginx does with `auth_request`. It judges the request
+//! that the proxy has, by its address, its method and its credentials, as if it had come here.
+//!
+//! 200 says yes, and who it is; 401 says how to sign in; 403 says no. There is no 404, because nginx makes 500 of it.
+//! Anyone may ask: who does learns only what its own credentials are good for.
+//!
+//! What is behind the proxy may be another registry, so that nothing here may count on what our own handlers would
+//! do besides: a list is only for who sees everything, since nothing filters it, and a blob is mounted only out of
+//! what may be pulled.
+
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, Uri};
+use store::accounts::{Right, Visible};
+
+use super::access::{self, Asked, Denied, Identified, mounted_from};
+use super::app::App;
+use super::connection::Connection;
+use super::endpoint::Endpoint;
+use super::error::Error;
+use super::forwarded::Called;
+use super::request::Request;
+use super::response::{self, Response};
+
+const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
+const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
+const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+const ACCOUNT: HeaderName = HeaderName::from_static("x-wharfinger-account");
+const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
+
+/// Answers with whatever method it is asked.
+pub(crate) async fn answer(
+    app: &App,
+    connection: &Connection,
+    called: &Called,
+    request: &Request,
+) -> Result<Response, Error> {
+    let header = |name: HeaderName, other: HeaderName| request.header(name).or_else(|| request.header(other));
+    let Some(original) = header(ORIGINAL_URI, FORWARDED_URI) else {
+        return signed_in(app, connection, called, request).await;
+    };
+    let forbidden = || Error::Denied { denied: Denied::Forbidden, challenge: None };
+    let uri = read_uri(original, &called.prefix).ok_or_else(forbidden)?;
+    // What is nothing here may be anything there.
+    let endpoint = Endpoint::parse(uri.path()).map_err(|_| forbidden())?;
+    let methods = match header(ORIGINAL_METHOD, FORWARDED_METHOD) {
+        Some(method) => vec![Method::from_bytes(method.as_bytes()).map_err(|_| forbidden())?],
+        // A proxy that does not say which it is gets leave only where it makes no difference.
+        None => endpoint.methods().to_vec(),
+    };
+    let mut identified = None;
+    for method in &methods {
+        let asked = Asked { endpoint: Some(&endpoint), method, uri: &uri, headers: &request.headers, called };
+        let who = match &mut identified {
+            Some(who) => who,
+            slot @ None => {
+                slot.insert(access::identify(app, connection, asked).await.map_err(|refused| refused.error)?)
+            }
+        };
+        allow(app, asked, &endpoint, who).await?;
+    }
+    Ok(yes(identified.as_ref()))
+}
+
+/// Whether a request may be passed on to something that does not judge requests itself.
+async fn allow(app: &App, asked: Asked<'_>, endpoint: &Endpoint, who: &Identified) -> Result<(), Error> {
+    let forbidden = || Error::Denied { denied: Denied::Forbidden, challenge: None };
+    let outcome = access::allow(app, asked, who).await;
+    match outcome {
+        Ok(None) => {}
+        Ok(Some(Visible::Everything)) => {}
+        Ok(Some(_)) if who.by_credentials => return Err(forbidden()),
+        Ok(Some(_)) => {
+            let challenge = access::challenge(app, asked, Some(Denied::SignIn));
+            return Err(Error::Denied { denied: Denied::SignIn, challenge });
+        }
+        // What it may not see: there is no other word for it here.
+        Err(Error::Registry(error)) if error.is_unknown() => return Err(forbidden()),
+        Err(error) => return Err(error),
+    }
+    if let Some(from) = mounted_from(endpoint, asked.uri)
+        && !app.accounts.may(&who.identity, &from, Right::Pull).await?
+    {
+        return Err(forbidden());
+    }
+    Ok(())
+}
+
+/// Whether there is an account, where the proxy says nothing of the request.
+async fn signed_in(
+    app: &App,
+    connection: &Connection,
+    called: &Called,
+    request: &Request,
+) -> Result<Response, Error> {
+    let asked = Asked {
+        endpoint: Some(&Endpoint::Auth),
+        method: &request.method,
+        uri: &request.uri,
+        headers: &request.headers,
+        called,
+    };
+    let who = access::identify(app, connection, asked).await.map_err(|refused| refused.error)?;
+    if app.accounts.in_force() && who.identity.is_anonymous() {
+        let challenge = access::challenge(app, asked, Some(Denied::SignIn));
+        return Err(Error::Denied { denied: Denied::SignIn, challenge });
+    }
+    Ok(yes(Some(&who)))
+}
+
+fn yes(who: Option<&Identified>) -> Response {
+    let mut response = response::empty();
+    let name = who.and_then(|who| who.identity.name());
+    if let Some(name) = name.and_then(|name| HeaderValue::from_str(name.as_str()).ok()) {
+        response.headers_mut().insert(ACCOUNT, name.clone());
+        response.headers_mut().insert(REMOTE_USER, name);
+    }
+    response
+}
+
+/// The address of the request that the proxy has, without the path below which the proxy shows the registry.
+fn read_uri(original: &str, prefix: &str) -> Option<Uri> {
+    let uri: Uri = original.parse().ok()?;
+    let path = uri.path_and_query()?.as_str();
+    let path = path.strip_prefix(prefix).unwrap_or(path);
+    if path.starts_with('/') { path.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_original_address_is_read_without_the_prefix() {
+        let read = |original: &str, prefix: &str| read_uri(original, prefix).map(|uri| uri.to_string());
+        assert_eq!(read("/v2/a/tags/list?n=1", "").as_deref(), Some("/v2/a/tags/list?n=1"));
+        assert_eq!(read("/registry/v2/", "/registry").as_deref(), Some("/v2/"));
+        assert_eq!(read("/v2/", "/registry").as_deref(), Some("/v2/"));
+        assert_eq!(read("http://host/v2/", "").as_deref(), Some("/v2/"));
+        for bad in ["", "host:80", "v2/", "/a b", "*"] {
+            assert_eq!(read(bad, ""), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `/token`: where clients get tokens (distribution, "Token Authentication Specification" and "OAuth2 Token
+//! Authentication").
+//!
+//! With GET, credentials come as Basic, or there are none and the token is for nobody in particular: public images are
+//! pulled with it. With POST, they come in a form: a password, or a refresh token that was issued instead of keeping
+//! one. What the token allows is what was asked for, as far as the account may do it.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use registry::access::{Identity, Issued, ScopeRequest, SignInError};
+use serde::Serialize;
+
+use super::access::{self, Caller, Refused};
+use super::app::App;
+use super::error::Error;
+use super::query::Query;
+use super::request::Request;
+use super::response::{self, Response};
+
+/// The longest form. The largest part of one is a list of scopes.
+const FORM_BYTES: usize = 64 * 1024;
+
+#[derive(Serialize)]
+struct Answer {
+    /// The same twice: distribution says `token`, OAuth says `access_token`, and each has clients that know it alone.
+    token: String,
+    access_token: String,
+    token_type: &'static str,
+    /// In seconds.
+    expires_in: u64,
+    issued_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+}
+
+/// GET: for whoever the credentials of the request are of.
+pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
+    let query = request.query();
+    check_service(app, query)?;
+    if let (Some(account), Some(name)) = (query.get_filled("account"), caller.identity().name())
+        && account != name.as_str()
+    {
+        return Err(Error::BadParameter {
+            parameter: "account",
+            expected: "the account whose credentials are sent",
+        });
+    }
+    // An engine that has a refresh token keeps it instead of the password, and then searches without signing in: its
+    // search is the one request for which it knows passwords only.
+    let is_engine = query.get("client_id").as_deref() == Some("docker");
+    let offline = query.get("offline_token").as_deref() == Some("true") && !is_engine;
+    let issued = app.accounts.issue(caller.identity(), &scopes(query), offline).await;
+    Ok(answer(issued.map_err(|error| refused(app, error))?))
+}
+
+/// POST: for whoever the credentials in the form are of.
+pub(crate) async fn post(app: &App, caller: &Caller, request: Request) -> Result<Response, Error> {
+    let is_form = request.header(CONTENT_TYPE).is_some_and(|kind| {
+        kind.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    });
+    if !is_form {
+        return Err(Error::NoForm);
+    }
+    let bytes = request.whole_body(FORM_BYTES, || Error::NoForm).await?;
+    let form = Query::new(Some(std::str::from_utf8(&bytes).map_err(|_| Error::NoForm)?));
+    check_service(app, form)?;
+    let missing = |parameter, expected| Error::BadParameter { parameter, expected };
+    let from = caller.address();
+    let grant = form.get("grant_type").unwrap_or_default();
+    let (signed_in, refresh_token) = match &*grant {
+        "password" => {
+            let name =
+                form.get_filled("username").ok_or_else(|| missing("username", "the name of an account"))?;
+            let password = form.get("password").ok_or_else(|| missing("password", "its password"))?;
+            let basic = basic(&name, &password).ok_or_else(|| missing("username", "without a colon"))?;
+            (app.accounts.sign_in(basic.as_bytes(), from).await, None)
+        }
+        "refresh_token" => {
+            let token =
+                form.get_filled("refresh_token").ok_or_else(|| missing("refresh_token", "such a token"))?;
+            (app.accounts.refresh(&token).await, Some(token.into_owned()))
+        }
+        _ => return Err(missing("grant_type", "password or refresh_token")),
+    };
+    let identity: Identity = signed_in.map_err(|error| refused(app, error))?;
+    let offline = refresh_token.is_none() && form.get("access_type").as_deref() == Some("offline");
+    let issued = app.accounts.issue(&identity, &scopes(form), offline).await;
+    let mut issued = issued.map_err(|error| refused(app, error))?;
+    // Clients that send one expect one back, which may be the same.
+    issued.refresh_token = issued.refresh_token.or(refresh_token);
+    Ok(answer(issued))
+}
+
+fn refused(app: &App, error: SignInError) -> Error {
+    Refused::not_signed_in(error, |_| access::basic_challenge(app)).error
+}
+
+/// Every value of `scope`, each of which may hold several.
+fn scopes(query: Query<'_>) -> Vec<ScopeRequest> {
+    let values: Vec<Cow<'_, str>> = query.all("scope").collect();
+    ScopeRequest::parse_all(values.iter().map(|value| &**value))
+}
+
+/// A token is made out for this registry and no other, so one for another cannot be had here.
+fn check_service(app: &App, query: Query<'_>) -> Result<(), Error> {
+    match query.get_filled("service") {
+        Some(service) if service != app.service.as_str() => {
+            Err(Error::BadParameter { parameter: "service", expected: "the one that the challenge names" })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn basic(name: &str, password: &str) -> Option<String> {
+    (!name.contains(':')).then(|| format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))))
+}
+
+fn answer(issued: Issued) -> Response {
+    let mut response = response::json(&Answer {
+        access_token: issued.token.clone(),
+        token: issued.token,
+        token_type: "Bearer",
+        expires_in: issued.expires_in.as_secs(),
+        issued_at: rfc3339(issued.issued_at),
+        refresh_token: issued.refresh_token,
+    });
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}

@@ -1,0 +1,185 @@
+//! The commands about accounts: on a data directory that is not there yet, and on a server that asks who is there.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::daemon::Daemon;
+use super::{WHARFINGER, success, text};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+/// A data directory with the administrator `root`, and a server on it.
+struct Registry {
+    scratch: TempDir,
+    _server: Daemon,
+    url: String,
+}
+
+impl Registry {
+    fn start() -> Self {
+        let scratch = TempDir::new().unwrap();
+        let data = scratch.path().join("data");
+        let data = data.to_str().unwrap();
+        let add = ["user", "add", "root", "--admin", "--password-stdin", "--data", data];
+        success("user add", &type_in(&add, &[], PASSWORD));
+        let log = scratch.path().join("log");
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data];
+        let server = Daemon::start(WHARFINGER, &serve, &log);
+        let url = format!("http://{}", server.address());
+        Self { scratch, _server: server, url }
+    }
+
+    /// Runs a command on the data directory, as the operator.
+    fn operate(&self, command: &str, input: &str) -> Output {
+        let data = self.scratch.path().join("data");
+        let words: Vec<&str> = command.split(' ').chain(["--data", data.to_str().unwrap()]).collect();
+        type_in(&words, &[], input)
+    }
+
+    fn says(&self, command: &str) -> String {
+        success(command, &self.operate(command, PASSWORD))
+    }
+
+    fn json(&self, command: &str) -> Value {
+        serde_json::from_str(&self.says(&format!("{command} --json"))).unwrap()
+    }
+
+    /// Runs a command on the server as a user, who gives the password on standard input.
+    fn as_user(&self, user: &str, command: &str, input: &str) -> Output {
+        let words = ["--server", &self.url, "--user", user, "--password-stdin"];
+        let words: Vec<&str> = command.split(' ').chain(words).collect();
+        type_in(&words, &[], &format!("{PASSWORD}\n{input}"))
+    }
+}
+
+fn type_in(words: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
+    let mut child = Command::new(WHARFINGER)
+        .args(words)
+        .envs(variables.iter().copied())
+        .current_dir(Path::new("/"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn users_are_added_listed_changed_and_removed() {
+    let registry = Registry::start();
+    registry.says("user add ann --password-stdin --description People");
+    let users = registry.json("user list");
+    let names: Vec<&str> =
+        users.as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ann", "root"]);
+    let again = registry.operate("user add ann --password-stdin", PASSWORD);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("already"), "{}", text(&again.stderr));
+    let short = registry.operate("user add bob --password-stdin", "x");
+    assert_eq!(short.status.code(), Some(1), "{}", text(&short.stderr));
+    for none in ["", "\n"] {
+        assert_ne!(registry.operate("user add bob --password-stdin", none).status.code(), Some(0));
+    }
+
+    success("as ann", &registry.as_user("ann", "user show", ""));
+    let others = registry.as_user("ann", "user show root", "");
+    assert_eq!(others.status.code(), Some(1));
+    let changed = registry.as_user("ann", "user password ann", "another password of ann");
+    success("user password", &changed);
+    let old = registry.as_user("ann", "user show", "");
+    assert_eq!(old.status.code(), Some(1), "the old password is no longer taken");
+    registry.says("user change ann --disable");
+    assert_eq!(registry.json("user show ann")["disabled"], true);
+    let last = registry.operate("user remove root", "");
+    assert!(text(&last.stderr).contains("last administrator"), "{}", text(&last.stderr));
+    registry.says("user remove ann");
+    assert_eq!(registry.json("user list").as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_organisation_a_team_a_robot_a_grant_and_a_token() {
+    let registry = Registry::start();
+    registry.says("user add ann --password-stdin");
+    registry.says("user add bob --password-stdin");
+    registry.says("org add acme --owner ann");
+    success("member", &registry.as_user("ann", "org member set acme bob writer", ""));
+    assert_eq!(registry.json("org member list acme")[1]["role"], "writer");
+    registry.says("team add acme/devs");
+    registry.says("team member add acme/devs bob");
+    assert_eq!(registry.json("team list acme")[0]["members"], 1);
+    let secret = registry.says("robot add acme+deploy");
+    let secret =
+        secret.split_whitespace().find(|word| word.starts_with("wfr_")).expect("a secret").to_owned();
+    registry.says("grant add acme+deploy pull acme/**");
+    registry.says("grant add acme/devs push,delete tools/*");
+    let grants = registry.json("grant list");
+    assert_eq!(grants[0]["subject"], "acme+deploy");
+    assert_eq!(grants[1]["rights"], serde_json::json!(["pull", "push", "delete"]));
+    registry.says("grant remove acme/devs tools/*");
+    assert_eq!(registry.json("grant list").as_array().unwrap().len(), 1);
+
+    // A program signs in with what it was given.
+    let variables = [("WHARFINGER_TOKEN", secret.as_str())];
+    let me = type_in(&["user", "show", "--server", &registry.url, "--json"], &variables, "");
+    let me: Value = serde_json::from_str(&success("user show", &me)).unwrap();
+    assert_eq!(me["name"], "acme+deploy");
+    let token = registry.as_user("bob", "token create --label laptop --rights pull --expires 1d", "");
+    let token = success("token create", &token);
+    assert!(token.trim().starts_with("wfp_"), "{token}");
+    let tokens = registry.json("token list --account bob");
+    assert_eq!(tokens[0]["label"], "laptop");
+    registry.says(&format!("token remove --account bob {}", tokens[0]["id"]));
+    let variables = [("WHARFINGER_TOKEN", token.trim())];
+    let revoked = type_in(&["ls", "--server", &registry.url], &variables, "");
+    assert_eq!(revoked.status.code(), Some(1));
+
+    let log = registry.json("audit --action grant");
+    let actions: Vec<_> =
+        log.as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["grant.set", "grant.set", "grant.remove"]);
+    assert_eq!(log[0]["account"], "(operator)");
+    assert!(!registry.says("audit --json").contains(&secret));
+}
+
+#[test]
+fn a_server_with_accounts_says_how_to_sign_in() {
+    let registry = Registry::start();
+    let refused = type_in(&["user", "list", "--server", &registry.url], &[], "");
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert!(told.contains("--user NAME") && told.contains("WHARFINGER_TOKEN"), "{told}");
+    let wrong = ["user", "list", "--server", &registry.url, "--user", "root", "--password-stdin"];
+    let wrong = type_in(&wrong, &[], "not the password");
+    assert!(text(&wrong.stderr).contains("wrong user name, password or token"), "{}", text(&wrong.stderr));
+    let misplaced = type_in(&["user", "list", "--user", "root"], &[], "");
+    assert_eq!(misplaced.status.code(), Some(2), "without --server there is nobody to sign in to");
+}
+
+#[test]
+fn the_first_start_makes_an_administrator_and_the_next_does_not() {
+    let scratch = TempDir::new().unwrap();
+    let (data, log) = (scratch.path().join("data"), scratch.path().join("log"));
+    let file = scratch.path().join("password");
+    std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--admin", "ann"];
+    let serve = [&serve[..], &["--admin-password-file", file.to_str().unwrap()]].concat();
+    let sign_in = |server: &Daemon| {
+        let url = format!("http://{}", server.address());
+        let words = ["user", "show", "--server", &url, "--user", "ann", "--password-stdin", "--json"];
+        let me = success("user show", &type_in(&words, &[], PASSWORD));
+        assert_eq!(serde_json::from_str::<Value>(&me).unwrap()["administrator"], true, "{me}");
+    };
+    let mut server = Daemon::start(WHARFINGER, &serve, &log);
+    sign_in(&server);
+    server.stop();
+    std::fs::write(&file, "another password, which does not count").unwrap();
+    sign_in(&Daemon::start(WHARFINGER, &serve, &log));
+    let without = type_in(&["serve", "--admin", "ann", "--data", data.to_str().unwrap()], &[], "");
+    assert_eq!(without.status.code(), Some(2), "{}", text(&without.stderr));
+}

@@ -1,0 +1,82 @@
+//! The audit log, as administrators read it.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Ask, By, PASSWORD, TestRegistry, Who, basic, with_accounts, with_accounts_and};
+
+async fn log(registry: &TestRegistry, who: &Who, query: &str) -> Vec<Value> {
+    let answer = registry.get_as(who, &format!("/api/v1/audit?{query}")).await.is(200).json();
+    answer["entries"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn it_says_who_did_what_and_who_was_not_let() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    let bob = registry.add_user("bob").await;
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    registry.grant("bob", &["pull"], "ann/app").await;
+    registry.ask_as(&bob, Method::DELETE, "/v2/ann/app/manifests/1").await.is(403);
+    registry.get_as(&basic("ann", "a wrong password"), "/v2/").await.is(401);
+    let deleted = registry.request(Method::DELETE, "/v2/ann/app/manifests/1").by(&ann);
+    let deleted = deleted.header("x-request-id", "the-deletion").ask().await.is(202);
+    assert_eq!(deleted.header("x-request-id"), Some("the-deletion"));
+
+    let of = async |query: &str| -> Vec<Value> {
+        let entries = log(&registry, &Who::root(), query).await;
+        let short =
+            |entry: &Value| json!([entry["account"], entry["object"], entry["verdict"], entry["status"]]);
+        entries.iter().map(short).collect()
+    };
+    assert_eq!(of("action=manifest.push").await, [json!(["ann", "ann/app:1", "allowed", 201])]);
+    assert_eq!(
+        of("action=manifest.delete").await,
+        [json!(["bob", "ann/app:1", "denied", 403]), json!(["ann", "ann/app:1", "allowed", 202])]
+    );
+    assert_eq!(of("action=sign_in").await, [json!(["ann", null, "denied", 401])]);
+    assert_eq!(of("action=user").await.len(), 2);
+    assert_eq!(of("action=grant.set").await.len(), 1);
+    let deletion = log(&registry, &Who::root(), "account=ann&action=manifest.delete").await;
+    assert_eq!(deletion[0]["request_id"], "the-deletion");
+    assert_eq!(deletion[0]["address"], "127.0.0.1");
+    assert!(of("action=manifest.pull").await.is_empty(), "pulls are not recorded unless that is asked for");
+
+    // Others read what they did themselves.
+    assert!(log(&registry, &bob, "").await.iter().all(|entry| entry["account"] == "bob"));
+    registry.get_as(&bob, "/api/v1/audit?account=ann").await.fails(403, "DENIED");
+
+    // Nothing of it is a secret.
+    let all = Value::from(log(&registry, &Who::root(), "").await).to_string();
+    assert!(!all.contains(PASSWORD) && !all.contains("a wrong password"), "{all}");
+}
+
+#[tokio::test]
+async fn pulls_are_recorded_if_that_is_asked_for() {
+    let registry = with_accounts_and(|config| config.audit.pulls = true).await;
+    let ann = registry.add_user("ann").await;
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    for _ in 0..2 {
+        registry.get_as(&ann, "/v2/ann/app/manifests/1").await.is(200);
+    }
+    assert_eq!(log(&registry, &Who::root(), "action=manifest.pull").await.len(), 2);
+}
+
+/// Whoever follows asks with the last number, and gets each entry once.
+#[tokio::test]
+async fn it_can_be_followed() {
+    let registry = with_accounts().await;
+    let mut seen = 0;
+    let mut after = 0;
+    for user in ["a1", "b2", "c3", "d4"] {
+        registry.add_user(user).await;
+        for entry in log(&registry, &Who::root(), &format!("after={after}&n=2&action=user.add")).await {
+            after = entry["id"].as_i64().unwrap();
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 4);
+    let last = log(&registry, &Who::root(), "latest=true&n=2&action=user.add").await;
+    let objects: Vec<_> = last.iter().map(|entry| entry["object"].as_str().unwrap()).collect();
+    assert_eq!(objects, ["c3", "d4"]);
+}

@@ -1,0 +1,149 @@
+//! `/auth`, which proxies ask; and `auth.forward`, which asks one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use reqwest::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::harness::{Answer, Ask, By, TestRegistry, Who, basic, with_accounts};
+
+async fn ask(registry: &TestRegistry, who: &Who, method: &str, uri: &str) -> Answer {
+    let request = registry.request(Method::GET, "/auth").by(who);
+    request.header("x-original-uri", uri).header("x-original-method", method).ask().await
+}
+
+#[tokio::test]
+async fn a_proxy_hears_yes_no_or_sign_in() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    let bob = registry.add_user("bob").await;
+    registry.grant("bob", &["pull"], "ann/app").await;
+    registry.grant("everyone", &["pull"], "ann/open").await;
+    let manifest = "/v2/ann/app/manifests/1";
+    ask(&registry, &ann, "PUT", manifest).await.is(200).has("x-remote-user", "ann");
+    ask(&registry, &bob, "GET", manifest).await.is(200).has("x-remote-user", "bob");
+    ask(&registry, &bob, "HEAD", manifest).await.is(200);
+    ask(&registry, &bob, "PUT", manifest).await.is(403);
+    ask(&registry, &bob, "GET", "/v2/ann/other/manifests/1").await.is(403);
+    let told = ask(&registry, &Who::NOBODY, "GET", manifest).await.is(401);
+    let challenge = told.header("www-authenticate").unwrap();
+    assert!(challenge.contains(r#"scope="repository:ann/app:pull""#), "{challenge}");
+    ask(&registry, &Who::NOBODY, "GET", "/v2/ann/open/manifests/1").await.is(200).has_no("x-remote-user");
+    ask(&registry, &basic("ann", "wrong"), "GET", "/v2/ann/open/manifests/1").await.is(401);
+    ask(&registry, &Who::NOBODY, "GET", "/v2/").await.is(401);
+    ask(&registry, &bob, "GET", "/v2/").await.is(200);
+    // What nothing can filter is for who sees everything.
+    ask(&registry, &bob, "GET", "/v2/_catalog").await.is(403);
+    ask(&registry, &Who::root(), "GET", "/v2/_catalog").await.is(200);
+    // A mount takes the right on both.
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let mount = |from: &str| format!("/v2/bob/app/blobs/uploads/?mount={digest}&from={from}");
+    ask(&registry, &bob, "POST", &mount("ann/app")).await.is(200);
+    ask(&registry, &bob, "POST", &mount("ann/secret")).await.is(403);
+    // What cannot be read is nobody's.
+    for uri in ["/v2/../etc/manifests/1", "/v2/ann/app/nothing", "x", "/v2/ANN/app/manifests/1"] {
+        ask(&registry, &Who::root(), "GET", uri).await.is(403);
+    }
+    // Without the method, it is judged as the most that it could be.
+    let without =
+        |who: &Who| registry.request(Method::GET, "/auth").by(who).header("x-original-uri", manifest);
+    without(&bob).ask().await.is(403);
+    without(&ann).ask().await.is(200);
+    // Without either, whether there is an account.
+    registry.get_as(&bob, "/auth").await.is(200).has("x-remote-user", "bob");
+    registry.get("/auth").await.is(401);
+}
+
+/// A server of an operator's own, which answers by a table.
+struct Backend {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+    count: Arc<AtomicUsize>,
+}
+
+impl Backend {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/check", listener.local_addr().unwrap());
+        let (asked, count) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+        let (heads, requests) = (asked.clone(), count.clone());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (heads, requests) = (heads.clone(), requests.clone());
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        match stream.read_u8().await {
+                            Ok(byte) => head.push(byte),
+                            Err(_) => return,
+                        }
+                    }
+                    let head = String::from_utf8(head).unwrap().to_lowercase();
+                    requests.fetch_add(1, Ordering::SeqCst);
+                    let answer = if head.contains("x-docker-token: ann") {
+                        "200 OK\r\nX-Remote-User: ann"
+                    } else if head.contains("x-docker-token: banned") {
+                        "403 Forbidden"
+                    } else if head.contains("x-docker-token: broken") {
+                        "500 Internal Server Error"
+                    } else {
+                        "401 Unauthorized"
+                    };
+                    heads.lock().unwrap().push(head);
+                    let answer =
+                        format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                });
+            }
+        });
+        Self { address, asked, count }
+    }
+}
+
+/// Settings with a backend.
+fn forwarded_to(url: &str) -> wharfinger::config::Auth {
+    let settings = [("WHARFINGER_AUTH_FORWARD".into(), url.into())];
+    let sources = wharfinger::config::Sources { environment: settings.to_vec(), ..Default::default() };
+    wharfinger::config::Config::load(&sources).unwrap().config.auth
+}
+
+#[tokio::test]
+async fn a_backend_says_who_it_is() {
+    let backend = Backend::start().await;
+    let registry = TestRegistry::start_with(|config| {
+        config.auth = forwarded_to(&backend.address);
+    })
+    .await;
+    let with = async |token: &str, method: Method, path: &str| {
+        registry.request(method, path).header("x-docker-token", token).ask().await
+    };
+    with("ann", Method::POST, "/v2/ann/app/blobs/uploads/").await.is(202);
+    with("ann", Method::POST, "/v2/bob/app/blobs/uploads/").await.is(404);
+    with("banned", Method::GET, "/v2/").await.is(403);
+    with("broken", Method::GET, "/v2/").await.is(503);
+    with("nobody", Method::GET, "/v2/").await.is(401);
+    registry.get("/v2/").await.is(401);
+    let head = backend.asked.lock().unwrap()[0].clone();
+    assert!(head.starts_with("get /check"), "{head}");
+    assert!(head.contains("x-original-uri: /v2/ann/app/blobs/uploads/"), "{head}");
+    assert!(head.contains("x-original-method: post"), "{head}");
+    assert!(!head.contains("content-length") || head.contains("content-length: 0"), "{head}");
+    // The same headers are not asked about again for a while.
+    let before = backend.count.load(Ordering::SeqCst);
+    for _ in 0..5 {
+        with("ann", Method::GET, "/v2/ann/app/tags/list").await.is(404);
+    }
+    assert!(backend.count.load(Ordering::SeqCst) <= before + 1);
+}
+
+#[tokio::test]
+async fn a_backend_that_is_gone_lets_nobody_in() {
+    let registry = TestRegistry::start_with(|config| {
+        config.auth = forwarded_to("http://127.0.0.1:9/");
+    })
+    .await;
+    let answer = registry.request(Method::GET, "/v2/").header("x-docker-token", "ann").ask().await;
+    answer.is(503);
+}

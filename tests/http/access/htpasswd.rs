@@ -1,0 +1,69 @@
+//! Users of a file, made by the real `htpasswd`.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::Method;
+use tempfile::TempDir;
+
+use crate::harness::{PASSWORD, TestRegistry, Who, basic};
+
+/// Runs `htpasswd` of Debian's apache2-utils.
+fn htpasswd(arguments: &[&str], file: &Path) {
+    let ended =
+        Command::new("htpasswd").args(arguments.iter().take(1)).arg(file).args(&arguments[1..]).output();
+    let ended = ended.expect("htpasswd runs; it is in Debian's apache2-utils");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+/// Asks until the answer has this status: the file is looked at every few seconds.
+async fn until(registry: &TestRegistry, who: &Who, status: u16) {
+    for _ in 0..600 {
+        if registry.get_as(who, "/v2/").await.status == status {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    registry.get_as(who, "/v2/").await.is(status);
+}
+
+#[tokio::test]
+async fn users_of_a_file_are_accounts_like_any_other() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("users");
+    htpasswd(&["-cbB", "ann", PASSWORD], &file);
+    htpasswd(&["-bm", "bob", PASSWORD], &file);
+    htpasswd(&["-bs", "carl", PASSWORD], &file);
+    let registry = TestRegistry::start_with(|config| config.auth.htpasswd = Some(file.clone())).await;
+
+    registry.get("/v2/").await.is(401);
+    for name in ["ann", "bob", "carl"] {
+        let user = Who::user(name);
+        registry.get_as(&user, "/v2/").await.is(200);
+        registry.get_as(&basic(name, "wrong"), "/v2/").await.is(401);
+        let repository = format!("{name}/app");
+        registry.repository(&repository).of(&user).push_image("1").await;
+        registry.ask_as(&user, Method::POST, "/v2/somebody/app/blobs/uploads/").await.is(404);
+    }
+    registry.get_as(&Who::user("bob"), "/v2/ann/app/manifests/1").await.is(404);
+    let ann = Who::user("ann");
+    let grant = serde_json::json!({ "subject": "bob", "rights": ["pull"], "repositories": "ann/app" });
+    registry.send_as(&ann, Method::PUT, "/api/v1/grants", &grant).await.is(204);
+    registry.get_as(&Who::user("bob"), "/v2/ann/app/manifests/1").await.is(200);
+
+    // The file changes: one user more, another password, one user less.
+    htpasswd(&["-bB", "dave", PASSWORD], &file);
+    htpasswd(&["-bB", "ann", "another password"], &file);
+    htpasswd(&["-D", "carl"], &file);
+    until(&registry, &Who::user("dave"), 200).await;
+    until(&registry, &basic("ann", "another password"), 200).await;
+    registry.get_as(&Who::user("ann"), "/v2/").await.is(401);
+    registry.get_as(&Who::user("carl"), "/v2/").await.is(401);
+    registry.get_as(&basic("ann", "another password"), "/v2/ann/app/manifests/1").await.is(200);
+
+    // A broken file is not taken: the last good one holds.
+    std::fs::write(&file, "ann:$7$this is nothing\n").unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    registry.get_as(&Who::user("dave"), "/v2/").await.is(200);
+}

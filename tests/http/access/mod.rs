@@ -1,0 +1,9 @@
+//! Who may do what, and how they say who they are.
+
+mod audit;
+mod auth;
+mod guesses;
+mod htpasswd;
+mod manage;
+mod matrix;
+mod tokens;

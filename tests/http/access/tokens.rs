@@ -1,0 +1,218 @@
+//! The token protocol, as clients speak it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Ask, By, PASSWORD, TestRegistry, Who, basic, with_accounts, with_accounts_and};
+
+async fn post(registry: &TestRegistry, form: &[(&str, &str)]) -> Answer {
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let request = registry.request(Method::POST, "/token").body(form);
+    request.header("content-type", "application/x-www-form-urlencoded").ask().await
+}
+
+/// What a token says of itself.
+fn claims(token: &str) -> Value {
+    let part = token.split('.').nth(1).expect("three parts");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64")).expect("JSON")
+}
+
+#[tokio::test]
+async fn the_challenge_says_where_to_get_what_is_needed() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    let base = format!("http://{}", registry.address());
+    let told = registry.get("/v2/").await.is(401);
+    let challenge = format!(r#"Bearer realm="{base}/token",service="wharfinger""#);
+    told.has("www-authenticate", &challenge).has("docker-distribution-api-version", "registry/2.0");
+    let pull = registry.get("/v2/ann/app/manifests/1").await.fails(401, "UNAUTHORIZED");
+    pull.has("www-authenticate", format!(r#"{challenge},scope="repository:ann/app:pull""#));
+    let push = registry.post("/v2/ann/app/blobs/uploads/").await.is(401);
+    push.has("www-authenticate", format!(r#"{challenge},scope="repository:ann/app:pull,push""#));
+    let mount = "/v2/ann/app/blobs/uploads/?mount=sha256:0000000000000000000000000000000000000000000000000000000000000000&from=bob/app";
+    let scope = "repository:ann/app:pull,push repository:bob/app:pull";
+    let mount = registry.post(mount).await.is(401);
+    mount.has("www-authenticate", format!(r#"{challenge},scope="{scope}""#));
+    let catalog = registry.get("/v2/_catalog").await.is(401);
+    catalog.has("www-authenticate", format!(r#"{challenge},scope="registry:catalog:*""#));
+}
+
+#[tokio::test]
+async fn a_registry_may_ask_for_passwords_alone() {
+    let registry =
+        with_accounts_and(|config| config.auth.challenge = wharfinger::config::Challenge::Basic).await;
+    let told = registry.get("/v2/").await.is(401);
+    told.has("www-authenticate", r#"Basic realm="wharfinger", charset="UTF-8""#);
+    registry.get_as(&Who::root(), "/v2/").await.is(200);
+}
+
+#[tokio::test]
+async fn a_token_allows_what_was_asked_for_and_the_account_may() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    registry.add_user("bob").await;
+    registry.grant("ann", &["pull"], "bob/app").await;
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    registry.repository("bob/app").of(&Who::user("bob")).push_image("1").await;
+    registry.repository("bob/other").of(&Who::user("bob")).push_image("1").await;
+
+    let scopes =
+        "scope=repository:ann/app:pull,push&scope=repository:bob/app:pull,push%20repository:bob/other:pull";
+    let answer = registry.get_as(&ann, &format!("/token?service=wharfinger&account=ann&{scopes}")).await;
+    let answer = answer.is(200).has("cache-control", "no-store").json();
+    assert_eq!(answer["token"], answer["access_token"]);
+    assert!(answer["expires_in"].as_u64().unwrap() >= 60, "{answer}");
+    assert!(answer.get("refresh_token").is_none(), "nobody asked for one");
+    let token = answer["token"].as_str().unwrap();
+    let claims = claims(token);
+    assert_eq!(claims["sub"], "ann");
+    assert_eq!(claims["aud"], "wharfinger");
+    let access = claims["access"].as_array().unwrap();
+    let of =
+        |name: &str| access.iter().find(|entry| entry["name"] == name).map(|entry| entry["actions"].clone());
+    assert_eq!(of("ann/app"), Some(json!(["pull", "push"])));
+    assert_eq!(of("bob/app"), Some(json!(["pull"])), "as far as the account may");
+    assert!(of("bob/other").is_none_or(|actions| actions == json!([])));
+
+    let bearer = Who::bearer(token);
+    registry.get_as(&bearer, "/v2/ann/app/manifests/1").await.is(200);
+    registry.get_as(&bearer, "/v2/bob/app/manifests/1").await.is(200);
+    // The account may not: another token would not help.
+    registry.get_as(&bearer, "/v2/bob/other/manifests/1").await.is(404);
+    // The account may, and the token does not reach so far.
+    let further = registry.ask_as(&bearer, Method::DELETE, "/v2/ann/app/manifests/1").await.is(401);
+    let challenge = further.header("www-authenticate").unwrap();
+    assert!(challenge.contains(r#"error="insufficient_scope""#), "{challenge}");
+    assert!(challenge.contains("repository:ann/app:delete"), "{challenge}");
+
+    // It is a restriction of what the account may now.
+    let path = "/api/v1/grants?subject=ann&repositories=bob/app";
+    registry.ask_as(&Who::root(), Method::DELETE, path).await.is(204);
+    registry.get_as(&bearer, "/v2/bob/app/manifests/1").await.is(404);
+    let disable = json!({ "disabled": true });
+    registry.send_as(&Who::root(), Method::PATCH, "/api/v1/users/ann", &disable).await.is(200);
+    registry.get_as(&bearer, "/v2/ann/app/manifests/1").await.is(401);
+}
+
+#[tokio::test]
+async fn what_is_public_is_pulled_with_a_token_for_nobody() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    registry.grant("everyone", &["pull"], "ann/app").await;
+    let nobody = registry.bearer(&Who::NOBODY, &["repository:ann/app:pull,push"]).await;
+    registry.get_as(&nobody, "/v2/ann/app/manifests/1").await.is(200);
+    registry.get_as(&nobody, "/v2/").await.is(200);
+    registry.ask_as(&nobody, Method::POST, "/v2/ann/app/blobs/uploads/").await.is(401);
+    registry.get("/v2/ann/app/manifests/1").await.is(200);
+}
+
+#[tokio::test]
+async fn a_form_gets_tokens_for_a_password_and_for_a_refresh_token() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    let form = [
+        ("grant_type", "password"),
+        ("service", "wharfinger"),
+        ("client_id", "test"),
+        ("access_type", "offline"),
+        ("username", "ann"),
+        ("password", PASSWORD),
+        ("scope", "repository:ann/app:pull"),
+    ];
+    let answer = post(&registry, &form).await.is(200).json();
+    let refresh = answer["refresh_token"].as_str().expect("a refresh token").to_owned();
+    let bearer = Who::bearer(answer["access_token"].as_str().unwrap());
+    registry.get_as(&bearer, "/v2/ann/app/manifests/1").await.is(200);
+
+    let form = |token: &'static str| {
+        [
+            ("grant_type", "refresh_token"),
+            ("service", "wharfinger"),
+            ("client_id", "test"),
+            ("scope", "repository:ann/app:pull"),
+            ("refresh_token", token),
+        ]
+    };
+    let refresh: &'static str = refresh.leak();
+    let answer = post(&registry, &form(refresh)).await.is(200).json();
+    assert_eq!(answer["refresh_token"], *refresh);
+    let bearer = Who::bearer(answer["access_token"].as_str().unwrap());
+    registry.get_as(&bearer, "/v2/ann/app/manifests/1").await.is(200);
+    // It is good for getting tokens, and for nothing else.
+    registry.get_as(&Who::bearer(refresh), "/v2/ann/app/manifests/1").await.is(401);
+    registry.get_as(&basic("ann", refresh), "/v2/").await.is(401);
+    post(&registry, &form("wfo_nonsense")).await.fails(401, "UNAUTHORIZED");
+
+    // Another password ends it.
+    let change = json!({ "password": "another password of ann" });
+    registry.send_as(&ann, Method::PATCH, "/api/v1/users/ann", &change).await.is(200);
+    post(&registry, &form(refresh)).await.fails(401, "UNAUTHORIZED");
+    registry.get_as(&ann, "/v2/").await.is(401);
+}
+
+#[tokio::test]
+async fn what_is_no_request_for_a_token_is_refused() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    post(&registry, &[]).await.is(400);
+    post(&registry, &[("grant_type", "magic")]).await.is(400);
+    post(&registry, &[("grant_type", "password"), ("username", "ann")]).await.is(400);
+    let wrong = [("grant_type", "password"), ("username", "ann"), ("password", "wrong")];
+    post(&registry, &wrong).await.fails(401, "UNAUTHORIZED");
+    registry
+        .send_as(&Who::NOBODY, Method::POST, "/token", &json!({ "grant_type": "password" }))
+        .await
+        .is(400);
+    registry.get_as(&basic("ann", "wrong"), "/token?service=wharfinger").await.fails(401, "UNAUTHORIZED");
+    registry.get_as(&Who::user("ann"), "/token?service=another").await.is(400);
+    registry.get_as(&Who::user("ann"), "/token?account=bob").await.is(400);
+    // A scope that cannot be read gives nothing, and the rest is had.
+    let odd = "/token?scope=nonsense&scope=repository:../x:pull&scope=repository:ann/app:pull,fly";
+    let token = registry.get_as(&Who::user("ann"), odd).await.is(200).json();
+    let access = claims(token["token"].as_str().unwrap())["access"].clone();
+    assert_eq!(access, json!([{ "type": "repository", "name": "ann/app", "actions": ["pull"] }]));
+}
+
+#[tokio::test]
+async fn the_keys_are_published_and_outlive_a_restart() {
+    let mut registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    let bearer = registry.bearer(&ann, &["repository:ann/app:pull"]).await;
+    let keys = registry.get("/.well-known/jwks.json").await.is(200).json();
+    let key = &keys["keys"][0];
+    assert_eq!((&key["kty"], &key["crv"], &key["alg"]), (&json!("EC"), &json!("P-256"), &json!("ES256")));
+    assert!(key.get("d").is_none(), "the private half stays here");
+    registry.restart().await;
+    assert_eq!(registry.get("/.well-known/jwks.json").await.is(200).json(), keys);
+    registry.get_as(&bearer, "/v2/ann/app/manifests/1").await.is(200);
+}
+
+/// Changing any one character of a token makes it worthless.
+#[tokio::test]
+async fn a_token_that_was_tampered_with_is_none() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    let Who(Some(header)) = registry.bearer(&ann, &["repository:ann/app:pull"]).await else { unreachable!() };
+    let token = header.strip_prefix("Bearer ").unwrap();
+    let parts: Vec<&str> = token.split('.').collect();
+    let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+    let mut claims = claims(token);
+    claims["sub"] = json!("root");
+    let forged = URL_SAFE_NO_PAD.encode(claims.to_string());
+    for bad in [
+        format!("{none}.{}.", parts[1]),
+        format!("{none}.{}.{}", parts[1], parts[2]),
+        format!("{}.{forged}.{}", parts[0], parts[2]),
+        format!("{}.{}", parts[0], parts[1]),
+        token[..token.len() - 2].to_owned(),
+        format!("{token}a"),
+    ] {
+        let request = registry.request(Method::GET, "/v2/").by(&Who::bearer(&bad));
+        request.ask().await.fails(401, "UNAUTHORIZED");
+    }
+}
