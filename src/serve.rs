@@ -14,6 +14,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::audit_log;
 use crate::config::{Config, Mistake};
 use crate::http::server::{Server, Stop};
+use crate::tls::host::Host;
+use crate::tls::trust::Trust;
+use crate::tls::{self, Acceptor};
 
 /// Why the server could not start. The text is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub enum ServeError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Data(#[from] registry::Error),
+    /// There is no certificate for HTTPS.
+    #[error("cannot speak HTTPS: {0}")]
+    Tls(#[from] tls::OpenError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}{}", hint(source))]
     Listen {
@@ -136,6 +142,9 @@ async fn listen(registry: &Registry, config: &Config) -> Result<Server, ServeErr
     let mut server = Server::bind(registry.clone(), config)
         .await
         .map_err(|source| ServeError::Listen { address: config.listen, source })?;
+    if let Some(tls) = Acceptor::open(config, registry.directory().own())? {
+        server.secure(tls);
+    }
     let socket = registry.directory().control_socket().map_err(registry::Error::from)?;
     let path = socket.path().to_owned();
     server.bind_control(socket).map_err(|source| ServeError::Control { path, source })?;
@@ -151,7 +160,7 @@ pub async fn serve(config: Config, first: Option<FirstAdministrator>) -> Result<
     let (terminate, interrupt) = signals().map_err(ServeError::Signals)?;
     let (registry, server) = open(&config, first.as_ref()).await?;
     // A closed standard output is no reason not to serve.
-    let _ = greet(&mut io::stdout().lock(), server.address(), &config);
+    let _ = greet(&mut io::stdout().lock(), &server, &config);
     let listener = tokio::spawn(stop_on_signals(server.stop(), terminate, interrupt));
     server.run().await;
     listener.abort();
@@ -180,19 +189,44 @@ async fn stop_on_signals(stop: Stop, mut terminate: Signal, mut interrupt: Signa
 }
 
 /// How to use it, for the person who started it.
-fn greet(out: &mut impl Write, address: SocketAddr, config: &Config) -> io::Result<()> {
-    let host = match &config.external_url {
-        Some(url) => url.as_str().split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned(),
-        None if address.ip().is_loopback() || address.ip().is_unspecified() => {
-            format!("localhost:{}", address.port())
-        }
-        None => address.to_string(),
-    };
-    writeln!(out, "listening on http://{address}")?;
+fn greet(out: &mut impl Write, server: &Server, config: &Config) -> io::Result<()> {
+    let address = server.address();
+    let origin = server.tls().map(Acceptor::origin);
+    let host = address_for_clients(address, origin, config);
+    writeln!(out, "listening on {}://{address}", server.scheme())?;
     writeln!(out, "  push    docker push {host}/official/ubuntu:14.04")?;
     writeln!(out, "  pull    docker pull {host}/official/ubuntu:14.04")?;
     writeln!(out, "  search  docker search {host}/ubuntu")?;
+    if let Some(tls::Origin::SelfSigned { certificate, hosts }) = origin {
+        let port = config.external_url.as_ref().and_then(|url| port_of(url.as_str()));
+        let trust = Trust { certificate, hosts, port: port.unwrap_or(address.port()) };
+        write!(out, "\n{trust}")?;
+    }
     out.flush()
+}
+
+/// Host and port as clients write them before the name of an image.
+fn address_for_clients(address: SocketAddr, origin: Option<&tls::Origin>, config: &Config) -> String {
+    if let Some(url) = &config.external_url {
+        return url.as_str().split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned();
+    }
+    let named = match origin {
+        Some(tls::Origin::SelfSigned { hosts, .. }) => hosts.first(),
+        _ => None,
+    };
+    match named {
+        Some(host @ Host::Name(name)) if !name.starts_with("*.") => host.with_port(address.port()),
+        Some(host @ Host::Address(_)) => host.with_port(address.port()),
+        _ if address.ip().is_loopback() || address.ip().is_unspecified() => {
+            format!("localhost:{}", address.port())
+        }
+        _ => address.to_string(),
+    }
+}
+
+/// The port of a URL, if it names one or its scheme has one.
+fn port_of(url: &str) -> Option<u16> {
+    reqwest::Url::parse(url).ok()?.port_or_known_default()
 }
 
 fn policy(config: &Config) -> Policy {
@@ -239,18 +273,25 @@ pub fn account_settings(config: &Config) -> AccountSettings {
 mod tests {
     use super::*;
 
-    fn greeting(address: &str) -> String {
-        let mut out = Vec::new();
-        greet(&mut out, address.parse().unwrap(), &Config::default()).unwrap();
-        String::from_utf8(out).unwrap()
+    fn clients(address: &str, hosts: &[&str]) -> String {
+        let origin = tls::Origin::SelfSigned {
+            certificate: "self-signed.pem".into(),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+        };
+        address_for_clients(address.parse().unwrap(), Some(&origin), &Config::default())
     }
 
     #[test]
-    fn the_greeting_names_the_address_as_docker_takes_it() {
-        let local = greeting("127.0.0.1:5001");
-        assert!(local.starts_with("listening on http://127.0.0.1:5001\n"), "{local}");
-        assert!(local.contains("docker search localhost:5001/ubuntu"), "{local}");
-        assert_eq!(local.lines().count(), 4);
-        assert!(greeting("192.168.1.2:80").contains("docker pull 192.168.1.2:80/"));
+    fn clients_are_told_the_address_as_docker_takes_it() {
+        assert_eq!(clients("127.0.0.1:5001", &[]), "localhost:5001");
+        assert_eq!(clients("192.168.1.2:80", &[]), "192.168.1.2:80");
+        assert_eq!(clients("0.0.0.0:443", &["registry.example.com", "10.0.0.1"]), "registry.example.com:443");
+        assert_eq!(clients("0.0.0.0:5000", &["*.example.com"]), "localhost:5000");
+    }
+
+    #[test]
+    fn the_port_of_an_external_url() {
+        assert_eq!(port_of("https://registry.example.com"), Some(443));
+        assert_eq!(port_of("https://registry.example.com:8443/r"), Some(8443));
     }
 }

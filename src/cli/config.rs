@@ -22,7 +22,7 @@ enum Command {
     /// Print a configuration file with every setting, described, its default commented out
     #[command(after_help = "Example:\n  wharfinger config example > wharfinger.toml")]
     Example,
-    Check(Check),
+    Check(Box<Check>),
 }
 
 /// Say everything that is wrong with the configuration, or what is in force and where each value comes from

@@ -5,6 +5,7 @@
 //! control socket of the server that runs on it, or, if none runs, through one that lives in this process for as
 //! long as the command.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -38,6 +39,10 @@ pub(super) struct Where {
     /// Read passwords from standard input, one a line, rather than ask for them
     #[arg(long)]
     password_stdin: bool,
+
+    /// Trust this certificate of an https:// server, a PEM file, besides those that the system trusts
+    #[arg(long, value_name = "FILE", requires = "server")]
+    ca: Option<PathBuf>,
 
     #[command(flatten)]
     place: Place,
@@ -137,6 +142,21 @@ impl Where {
         }
     }
 
+    /// A client that trusts the certificates of `--ca` as well.
+    fn trusting(&self, client: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Failure> {
+        let Some(file) = &self.ca else { return Ok(client) };
+        let name = file.display();
+        let pem = std::fs::read(file)
+            .map_err(|error| Failure::usage(format!("cannot read {name}")).because(&error))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|error| Failure::usage(format!("{name} is no certificate")).because(&error))?;
+        if certificates.is_empty() {
+            return Err(Failure::usage(format!("{name} holds no certificate"))
+                .help("a file in PEM begins with -----BEGIN CERTIFICATE-----"));
+        }
+        Ok(certificates.into_iter().fold(client, reqwest::ClientBuilder::add_root_certificate))
+    }
+
     async fn reach(&self, credentials: Credentials, absent: Absent) -> Result<Connection, Failure> {
         let client = || reqwest::Client::builder().timeout(PATIENCE).user_agent("wharfinger");
         let build = |builder: reqwest::ClientBuilder| {
@@ -144,20 +164,16 @@ impl Where {
         };
         if let Some(url) = &self.server {
             let base = match reqwest::Url::parse(url) {
-                Ok(parsed) if parsed.scheme() == "http" && parsed.host().is_some() => {
+                Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.host().is_some() => {
                     url.trim_end_matches('/').to_owned()
-                }
-                Ok(parsed) if parsed.scheme() == "https" => {
-                    return Err(Failure::usage("--server takes http:// only, so far")
-                        .help("for a registry behind HTTPS, name the address behind its proxy"));
                 }
                 _ => {
                     return Err(Failure::usage(format!("`{url}` is not the URL of a server"))
-                        .help("write it as in --server http://localhost:5000"));
+                        .help("write it as in --server https://registry.example.com"));
                 }
             };
             return Ok(Connection {
-                http: build(client())?,
+                http: build(self.trusting(client())?)?,
                 credentials,
                 name: base.clone(),
                 base,

@@ -6,6 +6,7 @@ pub mod settings;
 
 mod administrator;
 mod audit;
+mod cert;
 mod check;
 mod completions;
 mod config;
@@ -81,6 +82,7 @@ enum Command {
     Token(token::TokenCommand),
     Grant(grant::GrantCommand),
     Audit(audit::AuditCommand),
+    Cert(cert::Cert),
     Config(config::Config),
     Completions(completions::Completions),
     Manual(manual::Manual),
@@ -105,6 +107,7 @@ impl Command {
             Self::Token(command) => command.run().await,
             Self::Grant(command) => command.run().await,
             Self::Audit(command) => command.run().await,
+            Self::Cert(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Manual(command) => command.run(),

@@ -36,6 +36,36 @@ impl Place {
     }
 }
 
+/// The flags that say with which certificate HTTPS is spoken.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Tls {
+    /// Speak HTTPS with a certificate for these names and addresses, which is made here and kept with the data; what
+    /// makes clients trust it is printed
+    #[arg(long = "tls-self-signed", value_name = "HOST[,HOST…]")]
+    self_signed: Option<String>,
+
+    /// Speak HTTPS with the certificate in this file, PEM; read again when it changes
+    #[arg(long = "tls-certificate", value_name = "FILE")]
+    certificate: Option<String>,
+
+    /// The key of that certificate, PEM [default: in the same file]
+    #[arg(long = "tls-key", value_name = "FILE")]
+    key: Option<String>,
+}
+
+impl Tls {
+    /// The settings that they give.
+    pub fn flags(&self) -> impl Iterator<Item = Flag> {
+        [
+            flag("--tls-self-signed", "tls.self_signed", self.self_signed.clone()),
+            flag("--tls-certificate", "tls.certificate", self.certificate.clone()),
+            flag("--tls-key", "tls.key", self.key.clone()),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
 /// The flags of the server.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Settings {
@@ -53,6 +83,9 @@ pub struct Settings {
     /// Listen beyond this machine even without accounts: whoever reaches the port may do everything then
     #[arg(long)]
     open: bool,
+
+    #[command(flatten)]
+    tls: Tls,
 
     /// How a line of the log looks: text or json [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
@@ -75,7 +108,7 @@ impl Settings {
             flag("--log-format", "log.format", format.map(|value| value.get_name().to_owned())),
             flag("--log-level", "log.level", self.log_level.clone()),
         ];
-        self.place.load_with(flags.into_iter().flatten().collect())
+        self.place.load_with(flags.into_iter().flatten().chain(self.tls.flags()).collect())
     }
 
     /// These flags with the configuration file that an argument names, if one does.
@@ -104,11 +137,26 @@ mod tests {
             listen: Some(":1".to_owned()),
             htpasswd: Some("users".to_owned()),
             open: true,
+            tls: Tls {
+                self_signed: None,
+                certificate: Some("server.pem".to_owned()),
+                key: Some("server.key".to_owned()),
+            },
             log_format: Some(LogFormat::Json),
             log_level: Some("warn".to_owned()),
         };
         let loaded = flags.load().unwrap();
-        for path in ["listen", "data", "auth.htpasswd", "open", "log.format", "log.level"] {
+        let paths = [
+            "listen",
+            "data",
+            "auth.htpasswd",
+            "open",
+            "tls.certificate",
+            "tls.key",
+            "log.format",
+            "log.level",
+        ];
+        for path in paths {
             assert!(settings().any(|setting| setting.path == path));
             assert!(matches!(loaded.origin(path), Origin::Flag { .. }), "{path}");
         }

@@ -14,9 +14,10 @@ use ipnet::IpNet;
 
 use super::spelling::{
     BaseUrl, Challenge, Given, Literal, LogFormat, Refused, Spelling, address, base_url, choice, count,
-    duration, header_name, list_of, log_filter, network, optional_path, path, size, size_or_unlimited,
+    duration, header_name, host, list_of, log_filter, network, optional_path, path, size, size_or_unlimited,
     switch, word,
 };
+use crate::tls::host::Host;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -154,6 +155,10 @@ settings! {
         /// redirects and upload addresses are relative, and the address where tokens are had is the one by which
         /// the client called; set it only where neither is right.
         external_url: Option<BaseUrl> = None, base_url();
+
+        /// Speak HTTP/2 without TLS as well, to clients that begin with it ("prior knowledge"), such as a proxy on
+        /// this machine. Over TLS it is spoken anyway.
+        http2_clear: bool = false, switch();
     }
 
     /// What is logged, on standard error.
@@ -191,6 +196,9 @@ settings! {
 
         /// How many connections may be open at once; further ones wait.
         connections: usize = 10_000, count().at_least(1);
+
+        /// How many requests a client may have under way at once on one connection of HTTP/2.
+        streams: usize = 100, count().at_least(1);
 
         /// How many bytes the head of a request may have.
         header_bytes: usize = 64 << 10, size().at_least(8 * KIB);
@@ -276,6 +284,27 @@ settings! {
         /// address it called: X-Forwarded-For, -Proto, -Host and -Prefix, X-Real-IP, Forwarded. A proxy in this list
         /// must set these headers itself, or remove what a client sent.
         trusted: Vec<IpNet> = Vec::new(), list_of(network());
+    }
+
+    /// HTTPS. With a certificate from files, from here or from an authority (one of the three), the port speaks HTTPS
+    /// and nothing else.
+    tls: Tls {
+        /// A file with the certificate as PEM: the server's own first, then the one that signed it, and so on. Read
+        /// again when it changes.
+        certificate: Option<PathBuf> = None, optional_path();
+
+        /// A file with the certificate's key as PEM, without a passphrase; `""` if it is in the same file.
+        key: Option<PathBuf> = None, optional_path();
+
+        /// The names and addresses by which clients call this registry, for a certificate that is made here and kept
+        /// in the data directory. How clients come to trust it is printed when the server starts.
+        self_signed: Vec<Host> = Vec::new(), list_of(host());
+
+        /// HTTP/2 for the clients that know it.
+        http2: bool = true, switch();
+
+        /// How long a handshake may take.
+        handshake_timeout: Duration = Duration::from_secs(10), duration();
     }
 
     /// What the registry accepts and keeps.

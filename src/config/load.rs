@@ -126,6 +126,9 @@ impl Config {
             loading.flag(flag);
         }
         if loading.mistakes.is_empty() {
+            loading.mistakes.extend(loading.config.tls_mistakes());
+        }
+        if loading.mistakes.is_empty() {
             Ok(Loaded { config: loading.config, file: file.map(|file| file.path), origins: loading.origins })
         } else {
             Err(Mistakes(loading.mistakes))

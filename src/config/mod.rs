@@ -7,11 +7,12 @@ mod exposure;
 mod file;
 mod load;
 mod mistake;
+mod security;
 mod spelling;
 mod template;
 
 pub use definition::{
-    Audit, Auth, Cache, Config, Limits, Log, Proxy, Registry, SECTIONS, Section, Setting, settings,
+    Audit, Auth, Cache, Config, Limits, Log, Proxy, Registry, SECTIONS, Section, Setting, Tls, settings,
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};

@@ -12,6 +12,8 @@ use hyper::http::Uri;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::tls::host::{Host, NotAHost};
+
 /// What someone wrote for a setting.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Given {
@@ -452,6 +454,28 @@ impl Spelling<HeaderName> for HeaderNameSpelling {
 
     fn expects(&self) -> String {
         r#"the name of a header, such as "cookie""#.to_owned()
+    }
+}
+
+/// A host of a certificate.
+pub(super) fn host() -> HostSpelling {
+    HostSpelling
+}
+
+pub(super) struct HostSpelling;
+
+impl Spelling<Host> for HostSpelling {
+    fn read(&self, given: &Given) -> Result<Host, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        text.parse().map_err(|error: NotAHost| Refused::because(error.to_string()))
+    }
+
+    fn write(&self, value: &Host) -> Literal {
+        Literal::String(value.to_string())
+    }
+
+    fn expects(&self) -> String {
+        r#"a name or an address, such as "registry.example.com" or "192.0.2.7""#.to_owned()
     }
 }
 

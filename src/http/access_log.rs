@@ -17,6 +17,8 @@ use super::connection::{Connection, Peer};
 /// A request that is being answered, until the answer's body is dropped.
 pub(crate) struct Exchange {
     connection: Arc<Connection>,
+    /// Whether it has an answer, which is being sent.
+    answered: bool,
     /// There is none while nobody wants to read it: then nothing is copied, and no clock is read.
     line: Option<Box<Line>>,
 }
@@ -52,7 +54,7 @@ impl Exchange {
                 expected: 0,
             })
         });
-        Self { connection, line }
+        Self { connection, answered: false, line }
     }
 
     /// What was asked for.
@@ -81,6 +83,8 @@ impl Exchange {
 
     /// What it is answered with.
     pub(crate) fn answered(&mut self, status: StatusCode, length: u64) {
+        self.answered = true;
+        self.connection.begin_sending();
         if let Some(line) = &mut self.line {
             line.status = Some(status);
             line.expected = if line.method == Method::HEAD { 0 } else { length };
@@ -97,7 +101,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.connection.end_exchange();
+        self.connection.end_exchange(self.answered);
         if let Some(line) = &self.line {
             line.write(&self.connection);
         }

@@ -32,6 +32,8 @@ pub(crate) struct App {
     proxies: Proxies,
     pub(crate) allowances: Allowances,
     pub(crate) limits: Limits,
+    /// Whether HTTP/2 is spoken without TLS.
+    pub(crate) http2_clear: bool,
     pub(crate) ids: RequestIds,
 }
 
@@ -52,6 +54,7 @@ impl App {
             proxies: Proxies::new(config.proxy.trusted.clone()),
             allowances: Allowances::new(&config.limits),
             limits: config.limits.clone(),
+            http2_clear: config.http2_clear,
             ids: RequestIds::new(),
         })
     }

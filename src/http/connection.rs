@@ -5,6 +5,10 @@
 //! - from the first byte of a request to the end of its head, `header_timeout`, however slowly bytes drip in;
 //! - for the client to take the next byte of an answer, `write_timeout`.
 //!
+//! On a connection of HTTP/2, where requests are interleaved, these are the same limits seen as a whole: without a
+//! request it is idle, and then asked to end before it is ended; while answers alone are under way, some byte of them
+//! has to be taken in time. Heads come in frames of a bounded size, one at a time, so that they need no limit besides.
+//!
 //! (The wait for the next byte of a request's body is bounded where bodies are received, since it can be answered.)
 
 use std::fmt;
@@ -12,17 +16,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 use super::patience::Patience;
 use crate::config::Limits;
 
 /// A client that is still sending when it was answered gets so long to read the answer.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// What marks that a first byte is known.
+const FIRST: u32 = 256;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -42,28 +50,50 @@ impl fmt::Display for Peer {
     }
 }
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// One request after the other.
+    Http1,
+    /// Many at once.
+    Http2,
+}
+
 /// What the parts that serve a connection tell each other.
 #[derive(Debug)]
 pub(crate) struct Connection {
     peer: Peer,
+    protocol: Protocol,
+    /// Whether it is encrypted (HTTPS).
     secure: bool,
     /// How many requests have begun.
     exchanges: AtomicU64,
-    /// Whether a request is being answered.
-    answering: AtomicBool,
-    /// Whether the last request has a body that was not received to its end.
+    /// How many requests are being answered.
+    answering: AtomicU32,
+    /// How many of those have their answer, which is being sent. Counted for HTTP/2 alone.
+    sending: AtomicU32,
+    /// Whether the last request has a body that was not received to its end. For HTTP/1.1 alone: in HTTP/2 a body
+    /// stands in the way of no other request.
     receiving: AtomicBool,
+    /// The first byte that came, and 256 above it; 0 before there was one.
+    first: AtomicU32,
+    /// Tells whoever serves it that it has been idle for too long.
+    idle: Notify,
 }
 
 impl Connection {
-    /// A connection with `peer`, over TLS if `secure`.
-    pub(crate) fn new(peer: Peer, secure: bool) -> Arc<Self> {
+    /// A connection with `peer` on which `protocol` is spoken, over TLS if `secure`.
+    pub(crate) fn new(peer: Peer, protocol: Protocol, secure: bool) -> Arc<Self> {
         Arc::new(Self {
             peer,
+            protocol,
             secure,
             exchanges: AtomicU64::new(0),
-            answering: AtomicBool::new(false),
+            answering: AtomicU32::new(0),
+            sending: AtomicU32::new(0),
             receiving: AtomicBool::new(false),
+            first: AtomicU32::new(0),
+            idle: Notify::new(),
         })
     }
 
@@ -71,23 +101,51 @@ impl Connection {
         self.peer
     }
 
+    /// Whether requests are interleaved on it (HTTP/2).
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.protocol == Protocol::Http2
+    }
+
     /// Whether it is over TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
     }
 
+    /// Whether the first byte that came was this one.
+    pub(crate) fn began_with(&self, byte: u8) -> bool {
+        self.first.load(Ordering::Relaxed) == FIRST | u32::from(byte)
+    }
+
     pub(crate) fn begin_exchange(&self) {
-        self.answering.store(true, Ordering::Relaxed);
+        self.answering.fetch_add(1, Ordering::Relaxed);
         self.exchanges.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn end_exchange(&self) {
-        self.answering.store(false, Ordering::Relaxed);
+    /// An exchange has its answer.
+    pub(crate) fn begin_sending(&self) {
+        if self.protocol == Protocol::Http2 {
+            self.sending.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An exchange is over; `answered` if it had its answer.
+    pub(crate) fn end_exchange(&self, answered: bool) {
+        self.answering.fetch_sub(1, Ordering::Relaxed);
+        if answered && self.protocol == Protocol::Http2 {
+            self.sending.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until the connection has been idle for too long, if that is to be ended in good order.
+    pub(crate) async fn idle_too_long(&self) {
+        self.idle.notified().await;
     }
 
     /// Notes whether there is a body that is not received to its end.
     pub(crate) fn set_receiving(&self, receiving: bool) {
-        self.receiving.store(receiving, Ordering::Relaxed);
+        if self.protocol == Protocol::Http1 {
+            self.receiving.store(receiving, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn is_receiving(&self) -> bool {
@@ -124,7 +182,7 @@ impl<S> Watched<S> {
 
     /// Whether a wait to read is one for the head of a request, and then whether that has begun to arrive.
     fn waiting_for_head(&mut self) -> Option<bool> {
-        if self.connection.answering.load(Ordering::Relaxed) {
+        if self.connection.answering.load(Ordering::Relaxed) > 0 {
             self.waiting_for = None;
             return None;
         }
@@ -138,6 +196,26 @@ impl<S> Watched<S> {
                 Some(false)
             }
         }
+    }
+
+    /// The wait for the next bytes of a connection of HTTP/2, under the limit that applies.
+    fn waiting_for_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.waiting_for_head().is_none() {
+            let answering = self.connection.answering.load(Ordering::Relaxed);
+            if self.connection.sending.load(Ordering::Relaxed) < answering {
+                // It is we who are at work, or a body that has a limit of its own.
+                return Poll::Pending;
+            }
+            ready!(self.write.poll_exhausted(cx));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")));
+        }
+        if self.closing.is_none() {
+            ready!(self.idle.poll_exhausted(cx));
+            self.connection.idle.notify_one();
+        }
+        // The client is asked to leave, so that it does not send a request into a closed connection.
+        ready!(self.closing.get_or_insert_with(|| Patience::new(LINGER)).poll_exhausted(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request comes")))
     }
 
     /// The outcome of a write, under its time limit.
@@ -162,11 +240,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let this = self.get_mut();
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if this.connection.protocol == Protocol::Http2 {
+            return if read.is_pending() { this.waiting_for_frames(cx) } else { read };
+        }
         let Some(begun) = this.waiting_for_head() else { return read };
         if read.is_ready() {
-            if buf.filled().len() > before
-                && let Some((_, begun)) = &mut this.waiting_for
+            if let Some(first) = buf.filled().get(before)
+                && let Some((exchanges, begun)) = &mut this.waiting_for
             {
+                if *exchanges == 0 && !*begun {
+                    this.connection.first.store(FIRST | u32::from(*first), Ordering::Relaxed);
+                }
                 *begun = true;
             }
             return read;
@@ -208,7 +292,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_flush(cx);
+        // What TLS holds back in encrypted form has to be taken in time as well. Having nothing to flush is no
+        // progress.
+        if outcome.is_ready() && !this.writing { outcome } else { this.written(cx, outcome) }
     }
 
     /// Ends our side, and then, if the client was not done sending, lets it finish for a while. Closing at once
@@ -216,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     /// see a broken connection where there was an error with a reason.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.closing.is_none() {
+        if this.closing.is_none() || this.connection.protocol == Protocol::Http2 {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             let exchanges = this.connection.exchanges.load(Ordering::Relaxed);
             let mid_head = this.waiting_for == Some((exchanges, true));
@@ -258,7 +346,7 @@ mod tests {
 
     fn watched() -> (Watched<DuplexStream>, Arc<Connection>, DuplexStream) {
         let (ours, theirs) = duplex(64);
-        let connection = Connection::new(Peer::Control, false);
+        let connection = Connection::new(Peer::Control, Protocol::Http1, false);
         (Watched::new(ours, connection.clone(), &limits()), connection, theirs)
     }
 
@@ -276,7 +364,7 @@ mod tests {
         client.write_all(b"x").await.unwrap();
         stream.read_u8().await.unwrap();
         connection.begin_exchange();
-        connection.end_exchange();
+        connection.end_exchange(true);
         assert_eq!(seconds_until_refused(&mut stream).await, 75);
     }
 
@@ -325,7 +413,7 @@ mod tests {
         let (mut stream, connection, mut client) = watched();
         connection.begin_exchange();
         connection.set_receiving(true);
-        connection.end_exchange();
+        connection.end_exchange(true);
         let sender = tokio::spawn(async move {
             client.write_all(&[0; 1024]).await.unwrap();
             client

@@ -4,23 +4,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use registry::Registry;
 use store::directory::Socket;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::app::App;
-use super::connection::{Connection, Peer, Watched};
+use super::connection::{Connection, Peer, Protocol, Watched};
 use super::service::Service;
 use crate::config::{Config, Limits};
+use crate::tls;
 
 /// Commands that talk to the server at once, over the control socket.
 const CONTROL_CONNECTIONS: usize = 64;
@@ -30,6 +31,13 @@ const HYPER_HEADERS: usize = 100;
 /// upload a little less of the processor; but each has about four of them in memory, and with 128 KiB, 32 uploads and
 /// 32 downloads at once came within 2 MiB of the 32 MiB that they may take.
 const BUFFER: usize = 64 * 1024;
+/// How much of a request's body a client of HTTP/2 may send ahead of what was taken from it; of one request, and of
+/// all on its connection. It bounds what a body that is received slowly takes in memory, and what can be under way
+/// on a long line.
+const STREAM_WINDOW: u32 = 512 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How often at most it is told that a client speaks TLS where there is none.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// How long to wait before accepting again when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,6 +46,7 @@ pub struct Server {
     app: Arc<App>,
     tcp: TcpListener,
     address: SocketAddr,
+    tls: Option<tls::Acceptor>,
     control: Option<Control>,
     stop: Stop,
 }
@@ -86,7 +95,31 @@ impl Server {
         let tcp = TcpListener::bind(config.listen).await?;
         let address = tcp.local_addr()?;
         let app = Arc::new(App::new(registry, config)?);
-        Ok(Self { app, tcp, address, control: None, stop: Stop(watch::Sender::new(Stage::Running)) })
+        Ok(Self {
+            app,
+            tcp,
+            address,
+            tls: None,
+            control: None,
+            stop: Stop(watch::Sender::new(Stage::Running)),
+        })
+    }
+
+    /// Has the port speak HTTPS, and nothing else.
+    pub fn secure(&mut self, tls: tls::Acceptor) {
+        self.tls = Some(tls);
+    }
+
+    /// What makes its connections ones of TLS, if it speaks HTTPS.
+    #[must_use]
+    pub fn tls(&self) -> Option<&tls::Acceptor> {
+        self.tls.as_ref()
+    }
+
+    /// What the port speaks: `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Listens on a Unix socket as well, which only the server's own user can reach. A socket that is there already
@@ -117,10 +150,16 @@ impl Server {
         let shutdown_timeout = self.app.limits.shutdown_timeout;
         let connections = Connections::new(self.app, &self.stop);
         let mut stage = self.stop.0.subscribe();
-        let tcp = connections.accept_tcp(&self.tcp);
+        let tcp = connections.accept_tcp(&self.tcp, self.tls.as_ref());
         let control = connections.accept_control(self.control.as_ref());
+        let certificate = async {
+            match &self.tls {
+                Some(tls) => tls.maintain().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            never = async { tokio::join!(tcp, control) } => match never {},
+            never = async { tokio::join!(tcp, control, certificate) } => match never {},
             _ = stage.wait_for(|stage| *stage > Stage::Running) => {}
         }
         drop(stage);
@@ -177,8 +216,8 @@ impl Inside {
     }
 }
 
-/// How HTTP is spoken, on every connection.
-fn builder(limits: &Limits) -> http1::Builder {
+/// How HTTP/1.1 is spoken, on every connection.
+fn http1(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // The time to read a head is kept by `Watched`, which can tell a slow head from an idle connection.
     http.header_read_timeout(None)
@@ -192,34 +231,76 @@ fn builder(limits: &Limits) -> http1::Builder {
     http
 }
 
+/// How HTTP/2 is spoken, on every connection.
+fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    // The bounds of h2 on streams that are reset as soon as they are opened, and on errors of its own, stay as they
+    // are (CVE-2023-44487 and its kin).
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(BUFFER);
+    http
+}
+
 struct Connections {
-    http: http1::Builder,
-    app: Arc<App>,
+    speech: Arc<Speech>,
     tcp: Arc<Semaphore>,
     control: Arc<Semaphore>,
     stage: watch::Receiver<Stage>,
 }
 
+/// What every connection is served with.
+struct Speech {
+    app: Arc<App>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    /// When it was last told that a client speaks TLS to a port that does not.
+    told: Mutex<Option<Instant>>,
+}
+
 impl Connections {
     fn new(app: Arc<App>, stop: &Stop) -> Self {
         Self {
-            http: builder(&app.limits),
             // Those in excess are not refused: they wait in the system's queue until there is room.
             tcp: Arc::new(Semaphore::new(app.limits.connections.min(Semaphore::MAX_PERMITS))),
             control: Arc::new(Semaphore::new(CONTROL_CONNECTIONS)),
-            app,
+            speech: Arc::new(Speech {
+                http1: http1(&app.limits),
+                http2: http2(&app.limits),
+                told: Mutex::new(None),
+                app,
+            }),
             stage: stop.0.subscribe(),
         }
     }
 
-    async fn accept_tcp(&self, listener: &TcpListener) -> std::convert::Infallible {
+    async fn accept_tcp(
+        &self,
+        listener: &TcpListener,
+        tls: Option<&tls::Acceptor>,
+    ) -> std::convert::Infallible {
         loop {
             let permit = permit(&self.tcp).await;
             match listener.accept().await {
                 Ok((stream, address)) => {
                     // Answers are written whole; waiting for more to send with them only delays them.
                     let _ = stream.set_nodelay(true);
-                    self.serve(stream, Peer::Tcp(address), permit);
+                    let (speech, stage) = (self.speech.clone(), self.stage.clone());
+                    let peer = Peer::Tcp(address);
+                    match tls {
+                        Some(tls) => {
+                            tokio::spawn(speech.secure(stream, tls.clone(), peer, stage, permit));
+                        }
+                        None if speech.app.http2_clear => {
+                            tokio::spawn(speech.either(stream, peer, stage, permit));
+                        }
+                        None => {
+                            tokio::spawn(speech.http1(stream, peer, false, stage, permit));
+                        }
+                    }
                 }
                 Err(error) => after_failed_accept(&error).await,
             }
@@ -231,45 +312,184 @@ impl Connections {
         loop {
             let permit = permit(&self.control).await;
             match listener.accept().await {
-                Ok((stream, _)) => self.serve(stream, Peer::Control, permit),
+                Ok((stream, _)) => {
+                    let (speech, stage) = (self.speech.clone(), self.stage.clone());
+                    tokio::spawn(speech.http1(stream, Peer::Control, false, stage, permit));
+                }
                 Err(error) => after_failed_accept(&error).await,
             }
         }
     }
+}
 
-    /// Serves a connection on a task of its own.
-    fn serve<S>(&self, stream: S, peer: Peer, permit: OwnedSemaphorePermit)
-    where
+impl Speech {
+    /// Serves a connection of TLS by the protocol that was agreed on.
+    async fn secure(
+        self: Arc<Self>,
+        stream: TcpStream,
+        tls: tls::Acceptor,
+        peer: Peer,
+        mut stage: watch::Receiver<Stage>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let stream = tokio::select! {
+            stream = tls.accept(stream) => stream,
+            _ = stage.wait_for(|stage| *stage > Stage::Running) => None,
+        };
+        let Some(stream) = stream else { return };
+        // Neither is to take the room of the other, nor of the handshake.
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            Box::pin(self.http2(stream, peer, true, stage, permit)).await;
+        } else {
+            Box::pin(self.http1(stream, peer, true, stage, permit)).await;
+        }
+    }
+
+    /// Serves a connection without TLS by the protocol that the client begins with.
+    async fn either(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: Peer,
+        mut stage: watch::Receiver<Stage>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let begun = tokio::time::timeout(self.app.limits.idle_timeout, begins_http2(&stream));
+        let http2 = tokio::select! {
+            begun = begun => begun,
+            _ = stage.wait_for(|stage| *stage > Stage::Running) => return,
+        };
+        match http2 {
+            Ok(Ok(true)) => Box::pin(self.http2(stream, peer, false, stage, permit)).await,
+            Ok(Ok(false)) => Box::pin(self.http1(stream, peer, false, stage, permit)).await,
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+
+    async fn http1<S>(
+        self: Arc<Self>,
+        stream: S,
+        peer: Peer,
+        secure: bool,
+        stage: watch::Receiver<Stage>,
+        permit: OwnedSemaphorePermit,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = Connection::new(peer, false);
+        let connection = Connection::new(peer, Protocol::Http1, secure);
         let io = TokioIo::new(Watched::new(stream, connection.clone(), &self.app.limits));
-        let serving = self.http.serve_connection(io, Service::new(self.app.clone(), connection));
-        let mut stage = self.stage.clone();
-        tokio::spawn(async move {
-            let mut serving = pin!(serving);
-            let mut ending = false;
-            let result = loop {
-                tokio::select! {
-                    biased;
-                    result = serving.as_mut() => break result,
-                    reached = stage.wait_for(|stage| *stage > if ending { Stage::Ending } else { Stage::Running }) => {
-                        match reached.map(|stage| *stage) {
-                            Ok(Stage::Ending) => {
-                                ending = true;
-                                serving.as_mut().graceful_shutdown();
-                            }
-                            _ => break Ok(()),
+        let service = Service::new(self.app.clone(), connection.clone());
+        self.converse(self.http1.serve_connection(io, service), connection, stage).await;
+        drop(permit);
+    }
+
+    async fn http2<S>(
+        self: Arc<Self>,
+        stream: S,
+        peer: Peer,
+        secure: bool,
+        stage: watch::Receiver<Stage>,
+        permit: OwnedSemaphorePermit,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = Connection::new(peer, Protocol::Http2, secure);
+        let io = TokioIo::new(Watched::new(stream, connection.clone(), &self.app.limits));
+        let service = Service::new(self.app.clone(), connection.clone());
+        self.converse(self.http2.serve_connection(io, service), connection, stage).await;
+        drop(permit);
+    }
+
+    /// Serves a connection to its end, or until the server ends it.
+    async fn converse<C: Conversation>(
+        &self,
+        conversation: C,
+        connection: Arc<Connection>,
+        mut stage: watch::Receiver<Stage>,
+    ) {
+        let mut conversation = pin!(conversation);
+        let mut ending = false;
+        let result = loop {
+            tokio::select! {
+                biased;
+                result = conversation.as_mut() => break result,
+                reached = stage.wait_for(|stage| *stage > if ending { Stage::Ending } else { Stage::Running }) => {
+                    match reached.map(|stage| *stage) {
+                        Ok(Stage::Ending) => {
+                            ending = true;
+                            conversation.as_mut().end();
                         }
+                        _ => break Ok(()),
                     }
                 }
-            };
-            if let Err(error) = result {
-                // Broken connections are a client's or a network's business, and come by the dozen.
-                tracing::debug!(remote = %peer, error = %error, cause = ?std::error::Error::source(&error), "a connection broke");
+                () = connection.idle_too_long() => conversation.as_mut().end(),
             }
-            drop(permit);
-        });
+        };
+        let Err(error) = result else { return };
+        if connection.began_with(tls::HANDSHAKE) && !connection.is_secure() {
+            self.tell_of_tls(connection.peer());
+        }
+        // Broken connections are a client's or a network's business, and come by the dozen.
+        tracing::debug!(
+            remote = %connection.peer(),
+            %error,
+            cause = ?std::error::Error::source(&error),
+            "a connection broke"
+        );
+    }
+
+    /// A client speaks TLS to a port that does not, which is most often a setting that someone forgot.
+    fn tell_of_tls(&self, peer: Peer) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() > TELL_AGAIN) {
+            *told = Some(Instant::now());
+            tracing::warn!(
+                remote = %peer,
+                "a client speaks HTTPS to this port, which speaks plain HTTP; give it a certificate \
+                 (--tls-self-signed HOST, or tls.certificate), or have the client use http:// (docker: \
+                 \"insecure-registries\" in /etc/docker/daemon.json)"
+            );
+        }
+    }
+}
+
+/// A connection that is being served.
+trait Conversation: Future<Output = hyper::Result<()>> {
+    /// No more requests; those under way may come to their end.
+    fn end(self: Pin<&mut Self>);
+}
+
+impl<S> Conversation for http1::Connection<TokioIo<Watched<S>>, Service>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    fn end(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Conversation for http2::Connection<TokioIo<Watched<S>>, Service, TokioExecutor>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    fn end(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Whether a client begins with HTTP/2 (RFC 9113 section 3.4: the preface `PRI * HTTP/2.0`). No method is called so.
+async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
+    const PREFACE: &[u8] = b"PRI ";
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut begin).await?;
+        if length == 0 || begin[..length] != PREFACE[..length] {
+            return Ok(false);
+        }
+        if length == PREFACE.len() {
+            return Ok(true);
+        }
+        // What is there stays there, so that waiting for the socket would end at once.
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

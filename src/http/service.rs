@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use hyper::Method;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
 use registry::access::Identity;
 
 use super::access::{self, Asked};
@@ -69,7 +69,10 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, request: hyper::Request<Incoming>) -> Answer {
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Answer {
+        if self.connection.is_multiplexed() {
+            name_host(&mut request);
+        }
         let id = self.app.ids.of(request.headers());
         let mut exchange = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id);
         let is_v2 = request.uri().path().starts_with("/v2");
@@ -183,11 +186,24 @@ impl Service {
         if is_v2 {
             headers.insert(DOCKER_API_VERSION, API_VERSION);
         }
-        if self.connection.is_receiving() {
+        if self.connection.is_multiplexed() {
+            // HTTP/2 has no such header (RFC 9113 section 8.2.2), and no need of it.
+            headers.remove(CONNECTION);
+        } else if self.connection.is_receiving() {
             // Nobody will read the rest of the request, so that no other could follow it.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         headers.insert(X_REQUEST_ID, id);
         response
+    }
+}
+
+/// HTTP/2 names the host in the address of the request (RFC 9113 section 8.3.1, `:authority`); whoever asks for it
+/// finds it in the same place as in HTTP/1.1.
+fn name_host(request: &mut hyper::Request<Incoming>) {
+    if let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::try_from(authority.as_str())
+    {
+        request.headers_mut().insert(HOST, host);
     }
 }

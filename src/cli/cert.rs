@@ -1,0 +1,269 @@
+//! `wharfinger cert`: makes, shows and checks a certificate.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::output::{self, Exit, Failure, Format};
+use super::settings::Place;
+use crate::tls;
+use crate::tls::certificate::Certificate;
+use crate::tls::host::Host;
+use crate::tls::pair::Pair;
+use crate::tls::self_signed;
+use crate::tls::trust::Trust;
+
+/// Certificates for HTTPS: make one, show what one says, check whether clients will take it
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct Cert {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const HELP: &str = "\
+Without a file, `show` and `check` look at the certificate that `serve` would use.
+
+Examples:
+  wharfinger cert make registry.example.com,192.0.2.7 --out /etc/wharfinger
+  wharfinger cert show
+  wharfinger cert check server.pem --key server.key --host registry.example.com
+
+Exit codes: 0 done, or nothing is wrong with it; 1 something is wrong with it; 2 the command line or the \
+configuration is wrong.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Make a self-signed certificate with its key
+    Make(Make),
+    /// Show what a certificate says, and how clients come to trust it
+    Show(Show),
+    /// Check whether a certificate and its key belong together, and whether clients will take them
+    Check(Check),
+}
+
+#[derive(Args, Debug)]
+struct Make {
+    /// The names and addresses by which clients call the registry, joined by commas
+    #[arg(value_name = "HOST[,HOST…]", value_delimiter = ',', required = true)]
+    hosts: Vec<Host>,
+
+    /// The directory to which server.pem and server.key are written
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+
+    /// For how many days it is good
+    #[arg(long, value_name = "DAYS", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    days: u32,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Args, Debug)]
+struct Show {
+    /// The file, as PEM [default: what `serve` would use]
+    certificate: Option<PathBuf>,
+
+    /// The port of the registry, for the lines that make clients trust it
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Args, Debug)]
+struct Check {
+    /// The file, as PEM [default: what `serve` would use]
+    certificate: Option<PathBuf>,
+
+    /// The file of its key [default: the same]
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+
+    /// A name or an address that it should be for; may be repeated
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<Host>,
+
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What `--json` prints of a certificate.
+#[derive(Serialize)]
+struct Shown {
+    file: PathBuf,
+    subject: String,
+    issuer: String,
+    hosts: Vec<String>,
+    not_before: i64,
+    not_after: i64,
+    serial: String,
+    key: String,
+    sha256: String,
+    self_signed: bool,
+    /// Why clients will not take it, or soon will not.
+    doubts: Vec<String>,
+}
+
+impl Shown {
+    fn new(file: &Path, certificate: &Certificate, doubts: Vec<String>) -> Self {
+        Self {
+            file: file.to_owned(),
+            subject: certificate.subject.clone(),
+            issuer: certificate.issuer.clone(),
+            hosts: certificate.hosts.iter().map(ToString::to_string).collect(),
+            not_before: certificate.not_before.unix_timestamp(),
+            not_after: certificate.not_after.unix_timestamp(),
+            serial: certificate.serial.clone(),
+            key: certificate.key.clone(),
+            sha256: certificate.fingerprint.clone(),
+            self_signed: certificate.self_signed,
+            doubts,
+        }
+    }
+
+    fn for_people(&self, certificate: &Certificate) -> String {
+        let hosts = if self.hosts.is_empty() { "none".to_owned() } else { self.hosts.join(", ") };
+        let mut text = format!(
+            "file         {}\nhosts        {hosts}\nsubject      {}\nissuer       {}\nuntil        {}\nkey          \
+             {}\nserial       {}\nfingerprint  {}\n",
+            self.file.display(),
+            self.subject,
+            self.issuer,
+            certificate.until(),
+            self.key,
+            self.serial,
+            self.sha256,
+        );
+        for doubt in &self.doubts {
+            text += &format!("warning: {doubt}\n");
+        }
+        text
+    }
+}
+
+impl Cert {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Make(make) => make.run(),
+            Command::Show(show) => show.run(),
+            Command::Check(check) => check.run(),
+        }
+    }
+}
+
+impl Make {
+    fn run(self) -> Result<(), Failure> {
+        let (certificate, key) = (self.out.join("server.pem"), self.out.join("server.key"));
+        for file in [&certificate, &key] {
+            if file.exists() {
+                return Err(Failure::new(format!("{} is there already", file.display()))
+                    .help("remove it, or name another directory with --out"));
+            }
+        }
+        let failed =
+            |error: self_signed::MakeError| Failure::new("cannot make a certificate").because(&error);
+        std::fs::create_dir_all(&self.out)
+            .map_err(|error| Failure::new(format!("cannot make {}", self.out.display())).because(&error))?;
+        let made = self_signed::make(&self.hosts, self.days).map_err(failed)?;
+        self_signed::write(&key, &made.key, 0o600).map_err(failed)?;
+        self_signed::write(&certificate, &made.certificate, 0o644).map_err(failed)?;
+        let pair = read(&certificate, &key)?;
+        let shown = Shown::new(&certificate, pair.certificate(), Vec::new());
+        if self.format.json {
+            return output::print_json(&shown);
+        }
+        output::print(format_args!(
+            "made {} and {}\n\n{}\nwharfinger serve --tls-certificate {0} --tls-key {1}\n",
+            certificate.display(),
+            key.display(),
+            shown.for_people(pair.certificate()),
+        ))
+    }
+}
+
+impl Show {
+    fn run(self) -> Result<(), Failure> {
+        let (file, config_port) = match self.certificate {
+            Some(file) => (file, None),
+            None => {
+                let config = self.place.load()?.config;
+                let (certificate, _) = in_use(&config)?;
+                (certificate, Some(config.listen.port()))
+            }
+        };
+        let chain = tls::pair::certificates(&file)
+            .map_err(|error| Failure::new("cannot read the certificate").because(&error))?;
+        let certificate = &chain[0];
+        let shown = Shown::new(&file, certificate, certificate.doubts(OffsetDateTime::now_utc()));
+        if self.format.json {
+            return output::print_json(&shown);
+        }
+        output::print(shown.for_people(certificate))?;
+        if certificate.self_signed {
+            let port = self.port.or(config_port).unwrap_or(443);
+            let trust = Trust { certificate: &file, hosts: &certificate.hosts, port };
+            output::print(format_args!("\n{trust}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Check {
+    fn run(self) -> Result<(), Failure> {
+        let (certificate, key) = match self.certificate {
+            Some(certificate) => {
+                let key = self.key.unwrap_or_else(|| certificate.clone());
+                (certificate, key)
+            }
+            None => in_use(&self.place.load()?.config)?,
+        };
+        let pair = read(&certificate, &key)?;
+        let mut doubts = pair.doubts(OffsetDateTime::now_utc());
+        for host in &self.hosts {
+            if !pair.certificate().covers(host) {
+                doubts.push(format!("it is not for {host}"));
+            }
+        }
+        let shown = Shown::new(&certificate, pair.certificate(), doubts);
+        let failed = !shown.doubts.is_empty();
+        if self.format.json {
+            output::print_json(&shown)?;
+        } else {
+            output::print(shown.for_people(pair.certificate()))?;
+        }
+        if failed { Err(Failure::told(Exit::Failed)) } else { Ok(()) }
+    }
+}
+
+/// The files of the certificate that `serve` would use.
+fn in_use(config: &crate::config::Config) -> Result<(PathBuf, PathBuf), Failure> {
+    if let Some(certificate) = &config.tls.certificate {
+        let key = config.tls.key.clone().unwrap_or_else(|| certificate.clone());
+        return Ok((certificate.clone(), key));
+    }
+    let directory =
+        store::Directory::find(&config.data).map(|directory| directory.own().join(tls::DIRECTORY));
+    let files = directory.map(|directory| self_signed::files(&directory));
+    files.filter(|(certificate, _)| certificate.exists()).ok_or_else(|| {
+        Failure::new("there is no certificate").help(
+            "name a file, or the data directory with --data; `wharfinger serve --tls-self-signed HOST` makes one, and \
+             so does `wharfinger cert make`",
+        )
+    })
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<Pair, Failure> {
+    Pair::read(certificate, key)
+        .map_err(|error| Failure::new("this cannot be used for HTTPS").because(&error))
+}

@@ -1,0 +1,20 @@
+//! HTTPS: the certificate, where it comes from, and the handshake that makes a connection of TCP one of TLS.
+//!
+//! - `acceptor` makes connections; `source` knows which certificate is in force, and puts a new one in its place.
+//! - [`pair`] reads a certificate with its key from files, [`certificate`] says what it says, [`host`] what it is for.
+//! - [`self_signed`] makes one, [`trust`] says how clients come to trust it.
+
+mod acceptor;
+pub mod certificate;
+pub mod host;
+pub mod pair;
+pub mod self_signed;
+mod source;
+pub mod trust;
+
+pub(crate) use acceptor::HANDSHAKE;
+pub use acceptor::{Acceptor, Stream};
+pub use source::{OpenError, Origin};
+
+/// Where the certificates that the server itself looks after are kept, below a directory of its own.
+pub const DIRECTORY: &str = "tls";

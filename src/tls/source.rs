@@ -1,0 +1,215 @@
+//! Which certificate is in force, where it comes from, and how a new one takes its place.
+
+use std::convert::Infallible;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConfig};
+use rustls::sign::SingleCertAndKey;
+use time::OffsetDateTime;
+
+use super::host::Host;
+use super::pair::{Pair, PairError};
+use super::self_signed::{self, Fate, MakeError};
+use crate::config::Tls;
+
+/// How often files are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// From when on it is said each day that a certificate will end.
+const NOTICE: time::Duration = time::Duration::days(14);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why there is no certificate to begin with. The text is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The files of the configuration are no certificate with its key.
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    /// The self-signed one cannot be made.
+    #[error(transparent)]
+    Make(#[from] MakeError),
+    /// It cannot be used for TLS.
+    #[error("this certificate cannot be used for HTTPS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From files that the operator looks after.
+    Files,
+    /// It was made here, and vouches for itself.
+    SelfSigned {
+        /// The file that clients need.
+        certificate: PathBuf,
+        /// Its hosts, as the configuration names them.
+        hosts: Vec<Host>,
+    },
+}
+
+/// The certificate in force, and what looks after it.
+pub(super) struct Source {
+    origin: Origin,
+    current: RwLock<Arc<ServerConfig>>,
+    terms: Terms,
+    files: Option<Files>,
+}
+
+/// What all certificates are used with.
+struct Terms {
+    protocols: Vec<Vec<u8>>,
+    /// Sessions go on when the certificate changes.
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+impl Source {
+    /// What the configuration asks for; `None` if it asks for no TLS.
+    pub(super) fn open(tls: &Tls, directory: &Path) -> Result<Option<Self>, OpenError> {
+        let (origin, pair, files) = if let Some(certificate) = &tls.certificate {
+            let files = Files {
+                certificate: certificate.clone(),
+                // Both may be in one file.
+                key: tls.key.clone().unwrap_or_else(|| certificate.clone()),
+            };
+            let pair = files.read()?;
+            (Origin::Files, pair, Some(files))
+        } else if !tls.self_signed.is_empty() {
+            let kept = self_signed::keep(directory, &tls.self_signed)?;
+            if let Fate::Replaced(reason) = &kept.fate {
+                tracing::warn!(
+                    certificate = %kept.certificate.display(),
+                    "the self-signed certificate was made anew, because {reason}; whoever trusted the old one has to be \
+                     given the new one"
+                );
+            }
+            let origin = Origin::SelfSigned { certificate: kept.certificate, hosts: tls.self_signed.clone() };
+            (origin, kept.pair, None)
+        } else {
+            return Ok(None);
+        };
+        let mut protocols = vec![b"http/1.1".to_vec()];
+        if tls.http2 {
+            protocols.insert(0, b"h2".to_vec());
+        }
+        let terms = Terms { protocols, tickets: aws_lc_rs::Ticketer::new()? };
+        let current = RwLock::new(terms.config(&pair)?);
+        tell_doubts(&pair);
+        Ok(Some(Self { origin, current, terms, files }))
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// What connections are made with.
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a pair in force.
+    fn put(&self, pair: &Pair) -> Result<(), rustls::Error> {
+        let config = self.terms.config(pair)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        tell_doubts(pair);
+        Ok(())
+    }
+
+    /// Looks after the certificate, for ever.
+    pub(super) async fn maintain(&self) -> Infallible {
+        match &self.files {
+            Some(files) => self.follow(files).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes the files anew whenever they change. What cannot be used is told once, and the last good pair stays.
+    async fn follow(&self, files: &Files) -> Infallible {
+        let mut loaded = files.stamp();
+        let mut seen = loaded;
+        let mut told = tokio::time::Instant::now();
+        loop {
+            tokio::time::sleep(TICK).await;
+            let stamp = files.stamp();
+            // A certificate and its key are two files: they are taken when they have been still for a moment, or the
+            // one would be compared with the other's predecessor.
+            let still = stamp == seen;
+            seen = stamp;
+            if told.elapsed() >= DAY {
+                told = tokio::time::Instant::now();
+                if let Ok(pair) = files.read() {
+                    tell_doubts(&pair);
+                }
+            }
+            if stamp == loaded || !still {
+                continue;
+            }
+            loaded = stamp;
+            let taken = files.read().map_err(OpenError::from).and_then(|pair| Ok((self.put(&pair)?, pair).1));
+            match taken {
+                Ok(pair) => tracing::info!(
+                    certificate = %files.certificate.display(),
+                    until = pair.certificate().until(),
+                    fingerprint = pair.certificate().fingerprint,
+                    "the certificate has changed, and is in force"
+                ),
+                Err(error) => tracing::error!(
+                    %error,
+                    "the certificate or its key has changed and cannot be used; the last good one stays in force"
+                ),
+            }
+        }
+    }
+}
+
+impl Terms {
+    fn config(&self, pair: &Pair) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair.certified())));
+        config.alpn_protocols.clone_from(&self.protocols);
+        config.ticketer = self.tickets.clone();
+        // Clients keep their sessions themselves, in tickets.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Arc::new(config))
+    }
+}
+
+/// Says in the log what will keep clients from taking a certificate, now or soon.
+fn tell_doubts(pair: &Pair) {
+    let now = OffsetDateTime::now_utc();
+    let certificate = pair.certificate();
+    for doubt in pair.doubts(now) {
+        tracing::warn!(subject = certificate.subject, "about the certificate: {doubt}");
+    }
+    let left = certificate.not_after - now;
+    if left > time::Duration::ZERO && left < NOTICE {
+        tracing::warn!(until = certificate.until(), "the certificate will end in {} days", left.whole_days());
+    }
+}
+
+/// Two files that the operator looks after.
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+/// What tells one state of the files from another, whatever way they were changed: written, replaced, or a link to
+/// them turned elsewhere.
+type Stamp = [Option<(u64, u64, i64, i64, u64)>; 2];
+
+impl Files {
+    fn read(&self) -> Result<Pair, PairError> {
+        Pair::read(&self.certificate, &self.key)
+    }
+
+    fn stamp(&self) -> Stamp {
+        [&self.certificate, &self.key].map(|path| {
+            let of = std::fs::metadata(path).ok()?;
+            Some((of.dev(), of.ino(), of.mtime(), of.mtime_nsec(), of.len()))
+        })
+    }
+}
