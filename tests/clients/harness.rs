@@ -5,6 +5,7 @@ mod daemon;
 mod distribution;
 mod engine;
 mod image;
+mod nginx;
 mod server;
 mod terminal;
 
@@ -12,5 +13,6 @@ pub(crate) use daemon::Daemon;
 pub(crate) use distribution::Distribution;
 pub(crate) use engine::Engine;
 pub(crate) use image::{Image, Index};
-pub(crate) use server::Server;
+pub(crate) use nginx::Nginx;
+pub(crate) use server::{PASSWORD, Server};
 pub(crate) use terminal::Terminal;

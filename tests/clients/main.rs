@@ -3,6 +3,7 @@
 //! A client that is missing fails its tests by name: `scripts/test` installs them all. README.md beside this file
 //! lists the clients, their versions and what is done with each.
 
+mod accounts;
 mod buildah;
 mod buildx;
 mod containerd;
@@ -12,6 +13,8 @@ mod docker;
 mod docker_registry;
 mod harness;
 mod helm;
+mod https;
+mod nginx;
 mod oras;
 mod podman;
 mod regctl;

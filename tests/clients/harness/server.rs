@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::Daemon;
+use super::{Daemon, Terminal};
+
+/// The password of everyone who has an account.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// `wharfinger serve`, on a port of its own and with a data directory of its own.
 pub(crate) struct Server {
@@ -28,6 +31,37 @@ impl Server {
         let scratch = TempDir::new().expect("a temporary directory");
         let data = scratch.path().join("data");
         Server::start_with(data, scratch, settings)
+    }
+
+    /// Starts with the administrator `root` and these users, and with these settings.
+    pub(crate) fn with_accounts(settings: &str, users: &[&str]) -> Server {
+        let scratch = TempDir::new().expect("a temporary directory");
+        let data = scratch.path().join("data");
+        let add = |name: &str, flag: &str| {
+            let line = format!(
+                "echo '{PASSWORD}' | {} user add {name} --password-stdin {flag} --data {}",
+                env!("CARGO_BIN_EXE_wharfinger"),
+                data.display()
+            );
+            Terminal::open().run(&line);
+        };
+        add("root", "--admin");
+        for user in users {
+            add(user, "");
+        }
+        Server::start_with(data, scratch, settings)
+    }
+
+    /// What a command prints that is run on the data directory.
+    pub(crate) fn says(&self, command: &str) -> String {
+        let words: Vec<String> = command.split(' ').map(|word| format!("'{word}'")).collect();
+        let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+        Terminal::open().run(&format!("{wharfinger} {} --data {}", words.join(" "), self.data.display()))
+    }
+
+    /// What it has printed and logged.
+    pub(crate) fn log(&self) -> String {
+        self.daemon.log()
     }
 
     /// Starts on a directory that exists already.

@@ -36,10 +36,13 @@ impl Terminal {
             at("containers/tmp")
         );
         fs::write(home.join("containers.conf"), containers).expect("a settings file can be written");
+        // Where podman, buildah and skopeo keep what they sign in with.
+        fs::create_dir(home.join("runtime")).expect("a directory can be made");
         let environment = vec![
             ("PATH", path().to_owned()),
             ("HOME", home.display().to_string()),
             ("LANG", "C.UTF-8".to_owned()),
+            ("XDG_RUNTIME_DIR", at("runtime")),
             ("CONTAINERS_STORAGE_CONF", at("storage.conf")),
             ("CONTAINERS_CONF", at("containers.conf")),
         ];

@@ -1,0 +1,112 @@
+//! HTTPS of the registry's own, with clients that check certificates.
+
+use crate::harness::{Engine, Image, PASSWORD, Server, Terminal};
+
+/// Where the certificate is that the registry has made.
+fn own_certificate(registry: &Server) -> String {
+    registry.data().join("wharfinger/tls/self-signed.pem").display().to_string()
+}
+
+#[test]
+fn a_self_signed_certificate_is_taken_by_who_was_given_it() {
+    let registry = Server::with_accounts("[tls]\nself_signed = [\"localhost\", \"127.0.0.1\"]\n", &["ann"]);
+    let address = registry.address();
+    let certificate = own_certificate(&registry);
+    let user = Terminal::open();
+    let printed = registry.log();
+    assert!(printed.contains(&format!("/etc/docker/certs.d/{address}/ca.crt")), "{printed}");
+
+    assert!(user.fails(&format!("curl -sSf https://{address}/healthz")).contains("certificate"));
+    user.run(&format!("curl -sSf --cacert {certificate} https://{address}/healthz"));
+    let asked = format!("curl -sS -o /dev/null -w '%{{http_version}} %{{http_code}}' --cacert {certificate}");
+    assert_eq!(user.run(&format!("{asked} --http2 https://{address}/v2/")), "2 401");
+    assert_eq!(user.run(&format!("{asked} --http1.1 https://{address}/v2/")), "1.1 401");
+    for version in ["1.2", "1.3"] {
+        let signed_in = format!("{asked} --tlsv{version} --tls-max {version} -u 'ann:{PASSWORD}'");
+        assert_eq!(user.run(&format!("{signed_in} https://{address}/v2/")), "2 200");
+    }
+    user.fails(&format!("{asked} --tlsv1.1 --tls-max 1.1 https://{address}/v2/"));
+    let plain = user.run(&format!("curl -s -w ' %{{http_code}}' http://{address}/v2/"));
+    assert!(plain.ends_with(" 400") && plain.contains("https"), "{plain}");
+
+    // The lines that the registry prints, in a directory of the terminal's own.
+    user.run(&format!("install -D -m 644 {certificate} certs/ca.crt"));
+    Image::saved(&user, "image", "over HTTPS");
+    let trusting = format!("--dest-cert-dir certs --dest-creds 'ann:{PASSWORD}'");
+    user.fails(&format!(
+        "skopeo copy --dest-creds 'ann:{PASSWORD}' oci:image:latest docker://{address}/ann/app:1"
+    ));
+    user.run(&format!("skopeo copy {trusting} oci:image:latest docker://{address}/ann/app:1"));
+    user.run(&format!(
+        "echo '{PASSWORD}' | podman login --cert-dir certs -u ann --password-stdin {address} && podman pull --cert-dir \
+         certs {address}/ann/app:1"
+    ));
+    let listed = format!(
+        "echo '{PASSWORD}' | {} ls --server https://{address} --user ann --password-stdin",
+        env!("CARGO_BIN_EXE_wharfinger")
+    );
+    user.fails(&listed);
+    assert!(user.run(&format!("{listed} --ca {certificate}")).contains("ann/app"));
+}
+
+#[test]
+fn docker_pushes_and_pulls_over_https() {
+    let registry = Server::with_accounts("[tls]\nself_signed = [\"127.0.0.1\"]\n", &["ann"]);
+    let engine = Engine::shared();
+    let user = engine.terminal();
+    let image = registry.at("ann/secure:1");
+    engine.builds(&user, &image, "over HTTPS");
+    user.run(&format!("echo '{PASSWORD}' | docker login -u ann --password-stdin {}", registry.address()));
+    user.run(&format!("docker push {image} && docker rmi {image} && docker pull {image}"));
+}
+
+/// The certificate of the walk-through, which names no host where clients look for it; and a better one in its place.
+#[test]
+fn a_certificate_from_openssl_is_taken_with_a_warning_and_followed() {
+    let files = Terminal::open();
+    let openssl = |subject: &str| {
+        files.run(&format!(
+            "openssl req -newkey rsa:2048 -nodes -keyout new.key -x509 -days 3650 -out new.pem {subject} 2>/dev/null; \
+             mv new.key server.key; mv new.pem server.pem"
+        ));
+    };
+    openssl("-subj '/C=CN/ST=state/L=city/O=Co/OU=localhost'");
+    let at = |name: &str| files.path(name).display().to_string();
+    let settings = format!("[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n", at("server.pem"), at("server.key"));
+    let registry = Server::configured(&settings);
+    let address = registry.address();
+    assert!(registry.log().contains("about the certificate"), "{}", registry.log());
+    files.run(&format!("curl -sSfk https://{address}/healthz"));
+    files.fails(&format!("curl -sSf --cacert server.pem https://{address}/healthz"));
+    let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+    files.fails(&format!("{wharfinger} cert check server.pem --key server.key"));
+
+    openssl("-subj /CN=registry -addext subjectAltName=IP:127.0.0.1");
+    files.run(&format!("{wharfinger} cert check server.pem --key server.key --host 127.0.0.1"));
+    files.fails(&format!("{wharfinger} cert check server.pem --key server.key --host example.com"));
+    files.run(&format!(
+        "for attempt in $(seq 100); do curl -sSf --cacert server.pem https://{address}/healthz && exit 0; sleep 0.2; \
+         done; exit 1"
+    ));
+    // Half of a pair is no pair: what was in force stays so.
+    files.run("cp server.pem good.pem && openssl genrsa -out server.key 2048 2>/dev/null && sleep 4");
+    files.run(&format!("curl -sSf --cacert good.pem https://{address}/healthz"));
+}
+
+#[test]
+fn cert_makes_what_serve_takes() {
+    let user = Terminal::open();
+    let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+    user.run(&format!("{wharfinger} cert make 127.0.0.1,registry.example.com --out certs"));
+    user.fails(&format!("{wharfinger} cert make 127.0.0.1 --out certs"));
+    assert_eq!(user.run("stat -c %a certs/server.key"), "600");
+    let shown = user.json(&format!("{wharfinger} cert show certs/server.pem --json"));
+    assert_eq!(shown["hosts"], serde_json::json!(["127.0.0.1", "registry.example.com"]));
+    let told = user.run("openssl x509 -in certs/server.pem -noout -ext subjectAltName -fingerprint -sha256");
+    assert!(told.contains("DNS:registry.example.com") && told.contains("IP Address:127.0.0.1"), "{told}");
+    let at = |name: &str| user.path(name).display().to_string();
+    let (certificate, key) = (at("certs/server.pem"), at("certs/server.key"));
+    let registry = Server::configured(&format!("[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n"));
+    user.run(&format!("curl -sSf --cacert certs/server.pem https://{}/healthz", registry.address()));
+    user.run(&format!("{wharfinger} cert check certs/server.pem --key certs/server.key"));
+}
