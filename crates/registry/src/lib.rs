@@ -6,6 +6,7 @@
 //! - [`check`]: whether everything that the metadata promises is there, and whole.
 //! - [`access`]: who asks, and what they may do.
 //! - `cache`: manifests and links that were asked for before, exact at every moment.
+//! - `gathering`: what came of an upload and is not written yet.
 //! - `description`: what an image says of itself.
 //! - `upkeep`: opening, adoption, what runs beside the requests, closing.
 
@@ -15,6 +16,7 @@ mod cache;
 pub mod check;
 mod description;
 pub mod error;
+mod gathering;
 pub mod listing;
 pub mod manifests;
 mod upkeep;
@@ -75,5 +77,6 @@ struct Inner {
     policy: Policy,
     cache: cache::Cache,
     sessions: uploads::Sessions,
+    lanes: store::blobs::lanes::Lanes,
     tasks: upkeep::Tasks,
 }

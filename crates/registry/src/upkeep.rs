@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use store::adopt::{self, Report};
 use store::blobs::files::FileBlobs;
+use store::blobs::lanes::Lanes;
 use store::directory::Lock;
 use store::settling::Settling;
 use store::view::View;
@@ -78,6 +79,7 @@ impl Registry {
                 metadata,
                 policy,
                 sessions: Sessions::default(),
+                lanes: Lanes::default(),
                 tasks,
             }),
         };

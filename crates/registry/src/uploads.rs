@@ -23,12 +23,9 @@ use store::{StoreError, Upload};
 use tokio::sync::{Mutex as TurnMutex, OwnedMutexGuard};
 use uuid::Uuid;
 
+use crate::gathering::Gathering;
 use crate::{Error, ReceiveError, Registry};
 
-/// So many bytes are gathered before they are hashed and written: large enough that handing them
-/// to another thread costs little beside the hash, small enough that 32 uploads, each with a piece
-/// being gathered and one being written, stay within a few MiB.
-const PIECE: usize = 128 * 1024;
 /// How long a request waits for another that writes to the same upload, which is most often the
 /// rest of a torn connection.
 const TURN: Duration = Duration::from_secs(5);
@@ -362,17 +359,16 @@ impl Registry {
         }
         let expected = range.map(|range| range.last - range.first + 1);
         let blobs = &*self.inner.blobs;
-        let mut gathered: Vec<Bytes> = Vec::new();
-        let mut gathered_bytes = 0;
+        let mut gathered = Gathering::default();
         let mut received: u64 = 0;
         let mut ended: Option<Result<(), Error>> = None;
         let mut idle = Some(upload);
         let mut writing: Option<Writing<'_>> = None;
         loop {
             if let Some(upload) = idle.take() {
-                if gathered_bytes >= PIECE || (ended.is_some() && gathered_bytes > 0) {
-                    gathered_bytes = 0;
-                    writing = Some(blobs.append(upload, std::mem::take(&mut gathered)));
+                if gathered.is_full() || (ended.is_some() && !gathered.is_empty()) {
+                    let piece = gathered.take(&self.inner.lanes, start + received);
+                    writing = Some(blobs.append(upload, piece));
                 } else if let Some(outcome) = ended.take() {
                     return Ok((Turn { upload, slot }, outcome));
                 } else {
@@ -384,7 +380,7 @@ impl Registry {
                     writing = None;
                     idle = Some(written?);
                 }
-                piece = body.next(), if ended.is_none() && gathered_bytes < PIECE => match piece {
+                piece = body.next(), if ended.is_none() && !gathered.is_full() => match piece {
                     None => ended = Some(match expected {
                         Some(expected) if expected != received => {
                             Err(Error::ChunkLength { expected, actual: received })
@@ -403,8 +399,7 @@ impl Registry {
                         {
                             ended = Some(Err(Error::ChunkLength { expected, actual: received }));
                         } else {
-                            gathered_bytes += piece.len();
-                            gathered.push(piece);
+                            gathered.add(piece);
                         }
                     }
                 },

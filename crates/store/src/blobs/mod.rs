@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod contract;
 pub mod files;
+pub mod lanes;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::FileBlobs;
 use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
+use crate::blobs::lanes::Lanes;
 use crate::{BlobStore, Directory, StoreError, Upload};
 
 struct Files {
@@ -306,5 +307,31 @@ proptest! {
             store.commit(second, &Algorithm::Sha256.digest(&content)).await.unwrap();
             assert_eq!(store.get(&sha256(&content)).await.unwrap().unwrap(), content);
         });
+    }
+}
+
+#[tokio::test]
+async fn pieces_of_a_lane_are_written_as_any_others() {
+    let whole = content(5 << 20, 7);
+    // In front of the lane's pieces goes something that is aligned, or is not; so behind them.
+    for first in [0, 4096, 5000] {
+        let files = Files::new();
+        let store = FileBlobs::open(&files.directory);
+        let mut upload = store.begin(Algorithm::Sha256).await.unwrap();
+        upload = store.append(upload, vec![whole.slice(..first)]).await.unwrap();
+        let mut lane = Lanes::default().enter(upload.offset).unwrap();
+        for bytes in whole[first..4 << 20].chunks(65_000) {
+            lane.add(Bytes::copy_from_slice(bytes));
+            while lane.is_full() {
+                upload = store.append(upload, vec![lane.take()]).await.unwrap();
+            }
+        }
+        while !lane.is_empty() {
+            upload = store.append(upload, vec![lane.take()]).await.unwrap();
+        }
+        upload = store.append(upload, vec![whole.slice(4 << 20..)]).await.unwrap();
+        store.commit(upload, &sha256(&whole)).await.unwrap();
+        let written = fs::read(files.data(&whole)).unwrap();
+        assert!(written == whole, "after {first} bytes");
     }
 }

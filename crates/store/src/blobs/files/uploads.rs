@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -45,6 +45,7 @@ pub(crate) struct Session {
     id: Uuid,
     path: PathBuf,
     file: OnceLock<File>,
+    direct: Direct,
     turn: Arc<tokio::sync::Mutex<()>>,
     overtaken: AtomicBool,
     sessions: Sessions,
@@ -95,6 +96,7 @@ impl Uploads {
             id,
             path: self.path(id),
             file: OnceLock::new(),
+            direct: Direct::default(),
             turn: before.as_ref().map(|before| before.turn.clone()).unwrap_or_default(),
             overtaken: AtomicBool::new(false),
             sessions: self.sessions.clone(),
@@ -244,8 +246,51 @@ impl Session {
         Ok(self.file.get_or_init(|| file))
     }
 
+    /// Writes past the page cache what lies as that wants it, if the file system can do so.
+    fn write(&self, file: &File, piece: &[Bytes], offset: u64) -> io::Result<()> {
+        if let [bytes] = piece
+            && let Some(written) = self.direct.write(&self.path, bytes, offset)?
+        {
+            return write_at(file, &[bytes.slice(written..)], offset + written as u64);
+        }
+        write_at(file, piece, offset)
+    }
+
     fn lost(&self, offset: u64, length: u64) -> StoreError {
         StoreError::Damaged(format!("upload {} took in {offset} bytes, but {length} are left", self.id))
+    }
+}
+
+/// The same file, opened for writes that go past the page cache. `None` if that cannot be.
+#[derive(Default)]
+struct Direct(OnceLock<Option<File>>);
+
+impl Direct {
+    /// Writes as many bytes as it can, and says how many; `None` if this is nothing for it.
+    fn write(&self, path: &Path, bytes: &[u8], offset: u64) -> io::Result<Option<usize>> {
+        const ALIGNMENT: usize = crate::blobs::lanes::ALIGNMENT;
+        let length = bytes.len() / ALIGNMENT * ALIGNMENT;
+        let lies_well =
+            offset.is_multiple_of(ALIGNMENT as u64) && bytes.as_ptr().addr().is_multiple_of(ALIGNMENT);
+        if length == 0 || !lies_well {
+            return Ok(None);
+        }
+        let open = || OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path).ok();
+        let Some(file) = self.0.get_or_init(open) else { return Ok(None) };
+        let mut written = 0;
+        while written < length {
+            match file.write_at(&bytes[written..length], offset + written as u64) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                // A part may be left that does not begin where it should.
+                Ok(some) if !some.is_multiple_of(ALIGNMENT) => return Ok(Some(written + some)),
+                Ok(some) => written += some,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // This disk wants it otherwise.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(written))
     }
 }
 
@@ -270,7 +315,7 @@ pub(super) fn append(mut upload: Upload, piece: &[Bytes]) -> Result<Upload, Stor
     let file = session.file(upload.offset)?;
     let begin = upload.offset;
     let end = begin + piece.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
-    if let Err(error) = write_at(file, piece, begin) {
+    if let Err(error) = session.write(file, piece, begin) {
         // On a full disk, what does not count should not take up room.
         let _ = file.set_len(begin);
         return Err(StoreError::io("write", &session.path, error));
