@@ -158,7 +158,12 @@ impl Where {
     }
 
     async fn reach(&self, credentials: Credentials, absent: Absent) -> Result<Connection, Failure> {
-        let client = || reqwest::Client::builder().timeout(PATIENCE).user_agent("wharfinger");
+        let is_secure = self.server.as_ref().is_some_and(|url| url.starts_with("https:"));
+        let client = || {
+            let client = reqwest::Client::builder().timeout(PATIENCE).user_agent("wharfinger");
+            // Reading the system's certificates takes longer than most commands.
+            if is_secure { client } else { client.tls_certs_only([]) }
+        };
         let build = |builder: reqwest::ClientBuilder| {
             builder.build().map_err(|error| Failure::new("cannot make an HTTP client").because(&error))
         };

@@ -28,6 +28,8 @@ fn what_was_acknowledged_survives_kill_at_random_moments() {
     let next = Arc::new(AtomicU64::new(1));
     let acknowledged: Arc<Mutex<Vec<Image>>> = Arc::default();
     let mut checked = 0;
+    // Making one reads the system's certificates, which takes longer than some rounds have.
+    let http = Client::new();
     let began = Instant::now();
     for round in 0..kills {
         let server = Server::start(&data, &[]);
@@ -38,7 +40,14 @@ fn what_was_acknowledged_survives_kill_at_random_moments() {
         runtime.block_on(check(&url, &known[first..]));
         checked = known.len();
         let pushers: Vec<_> = (0..PUSHERS)
-            .map(|_| runtime.spawn(push_until_it_fails(url.clone(), next.clone(), acknowledged.clone())))
+            .map(|_| {
+                runtime.spawn(push_until_it_fails(
+                    http.clone(),
+                    url.clone(),
+                    next.clone(),
+                    acknowledged.clone(),
+                ))
+            })
             .collect();
         // From before the first blob is stored to some hundred images later.
         std::thread::sleep(Duration::from_millis(pusher::content(round, 1)[0].into()));
@@ -68,8 +77,12 @@ fn what_was_acknowledged_survives_kill_at_random_moments() {
     );
 }
 
-async fn push_until_it_fails(url: String, next: Arc<AtomicU64>, acknowledged: Arc<Mutex<Vec<Image>>>) {
-    let http = Client::new();
+async fn push_until_it_fails(
+    http: Client,
+    url: String,
+    next: Arc<AtomicU64>,
+    acknowledged: Arc<Mutex<Vec<Image>>>,
+) {
     loop {
         let seed = next.fetch_add(1, Ordering::SeqCst);
         match pusher::push_image(&http, &url, seed).await {
