@@ -6,6 +6,7 @@
 mod audit_log;
 pub mod cli;
 pub mod config;
+pub mod gateway;
 pub mod http;
 pub mod logging;
 pub mod serve;

@@ -13,10 +13,20 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit_log;
 use crate::config::{Config, Mistake};
+use crate::gateway::{Gateway, SetupError};
 use crate::http::server::{Server, Stop};
 use crate::tls::host::Host;
 use crate::tls::trust::Trust;
 use crate::tls::{self, Acceptor};
+
+/// What is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// The images in the data directory.
+    Registry,
+    /// Those of a registry behind.
+    Gateway,
+}
 
 /// Why the server could not start. The text is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +40,24 @@ pub enum ServeError {
     /// There is no certificate for HTTPS.
     #[error("cannot speak HTTPS: {0}")]
     Tls(#[from] tls::OpenError),
+    /// The directory is one of the other kind.
+    #[error(
+        "{} keeps the accounts of a gateway, and no images; start it with `wharfinger gateway`, or give the registry \
+         a data directory of its own", .0.display()
+    )]
+    IsAGateways(PathBuf),
+    /// The directory is one of the other kind.
+    #[error(
+        "{} holds images; a gateway keeps accounts only, so give it a data directory of its own, or serve these \
+         images with `wharfinger serve`, without a gateway", .0.display()
+    )]
+    HoldsImages(PathBuf),
+    /// The gateway cannot be set up.
+    #[error(transparent)]
+    Gateway(#[from] SetupError),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
     /// The address cannot be listened on.
     #[error("cannot listen on {address}{}", hint(source))]
     Listen {
@@ -98,10 +126,61 @@ pub async fn open(
     first: Option<&FirstAdministrator>,
 ) -> Result<(Registry, Server), ServeError> {
     let directory = Directory::open(&config.data).map_err(registry::Error::from)?;
+    if directory.gateway_key().map_err(registry::Error::from)?.is_some() {
+        return Err(ServeError::IsAGateways(directory.root().to_owned()));
+    }
     let registry = open_registry(config, directory).await?;
+    listen_or_close(registry, None, config, first).await
+}
+
+/// The same for a gateway: the directory keeps its accounts, and content is behind it.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn open_gateway(
+    config: &Config,
+    first: Option<&FirstAdministrator>,
+) -> Result<(Registry, Server), ServeError> {
+    let directory = Directory::open(&config.data).map_err(registry::Error::from)?;
+    let key = directory.gateway_key().map_err(registry::Error::from)?;
+    let holds_images = || ServeError::HoldsImages(directory.root().to_owned());
+    if key.is_none() && !directory.is_without_content().map_err(registry::Error::from)? {
+        return Err(holds_images());
+    }
+    let registry = open_registry(config, directory.clone()).await?;
+    let set_up = async {
+        let key = match key {
+            Some(key) => key,
+            // Accounts may have been made here before the gateway first runs.
+            None if registry.known_repositories(None, 1).await?.is_empty() => {
+                let mut key = [0; 32];
+                aws_lc_rs::rand::fill(&mut key).map_err(|_| ServeError::Random)?;
+                directory.make_gateway(&key).map_err(registry::Error::from)?;
+                key
+            }
+            None => return Err(holds_images()),
+        };
+        Ok(Gateway::new(registry.clone(), &key, config)?)
+    };
+    let gateway: Result<Gateway, ServeError> = set_up.await;
+    match gateway {
+        Ok(gateway) => listen_or_close(registry, Some(gateway), config, first).await,
+        Err(error) => {
+            registry.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn listen_or_close(
+    registry: Registry,
+    gateway: Option<Gateway>,
+    config: &Config,
+    first: Option<&FirstAdministrator>,
+) -> Result<(Registry, Server), ServeError> {
     let listening = async {
         prepare(registry.accounts(), config, first).await?;
-        listen(&registry, config).await
+        listen(&registry, gateway, config).await
     };
     match listening.await {
         Ok(server) => Ok((registry, server)),
@@ -138,8 +217,12 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
     Ok(registry)
 }
 
-async fn listen(registry: &Registry, config: &Config) -> Result<Server, ServeError> {
-    let mut server = Server::bind(registry.clone(), config)
+async fn listen(
+    registry: &Registry,
+    gateway: Option<Gateway>,
+    config: &Config,
+) -> Result<Server, ServeError> {
+    let mut server = Server::bind(registry.clone(), gateway, config)
         .await
         .map_err(|source| ServeError::Listen { address: config.listen, source })?;
     if let Some(tls) = Acceptor::open(config, registry.directory().own())? {
@@ -156,9 +239,16 @@ async fn listen(registry: &Registry, config: &Config) -> Result<Server, ServeErr
 ///
 /// # Errors
 /// [`ServeError`], before anything is listened on. Once it serves, nothing ends it but a signal.
-pub async fn serve(config: Config, first: Option<FirstAdministrator>) -> Result<(), ServeError> {
+pub async fn serve(
+    config: Config,
+    front: Front,
+    first: Option<FirstAdministrator>,
+) -> Result<(), ServeError> {
     let (terminate, interrupt) = signals().map_err(ServeError::Signals)?;
-    let (registry, server) = open(&config, first.as_ref()).await?;
+    let (registry, server) = match front {
+        Front::Registry => open(&config, first.as_ref()).await?,
+        Front::Gateway => open_gateway(&config, first.as_ref()).await?,
+    };
     // A closed standard output is no reason not to serve.
     let _ = greet(&mut io::stdout().lock(), &server, &config);
     let listener = tokio::spawn(stop_on_signals(server.stop(), terminate, interrupt));

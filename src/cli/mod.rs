@@ -12,6 +12,7 @@ mod completions;
 mod config;
 mod connection;
 mod du;
+mod gateway;
 mod grant;
 mod image;
 mod inspect;
@@ -64,6 +65,7 @@ Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Gateway(gateway::Gateway),
     #[command(name = "ls")]
     List(ls::List),
     Inspect(inspect::Inspect),
@@ -93,6 +95,7 @@ impl Command {
     async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Serve(command) => command.run().await,
+            Self::Gateway(command) => command.run().await,
             Self::List(command) => command.run().await,
             Self::Inspect(command) => command.run().await,
             Self::Search(command) => command.run().await,

@@ -50,7 +50,7 @@ impl Serve {
             return Err(Mistakes(vec![exposed]).into());
         }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        serve::serve(config, first).await.map_err(|error| match error {
+        serve::serve(config, serve::Front::Registry, first).await.map_err(|error| match error {
             ServeError::Exposed(mistake) => Mistakes(vec![mistake]).into(),
             error => Failure::new("cannot serve").because(&error),
         })

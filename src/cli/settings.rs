@@ -99,6 +99,11 @@ pub struct Settings {
 impl Settings {
     /// The configuration in force.
     pub fn load(&self) -> Result<Loaded, Mistakes> {
+        self.load_with(None)
+    }
+
+    /// The configuration in force, with one more setting that a flag of the command gives.
+    pub(super) fn load_with(&self, more: Option<Flag>) -> Result<Loaded, Mistakes> {
         use clap::ValueEnum as _;
         let format = self.log_format.and_then(|format| format.to_possible_value());
         let flags = [
@@ -108,7 +113,7 @@ impl Settings {
             flag("--log-format", "log.format", format.map(|value| value.get_name().to_owned())),
             flag("--log-level", "log.level", self.log_level.clone()),
         ];
-        self.place.load_with(flags.into_iter().flatten().chain(self.tls.flags()).collect())
+        self.place.load_with(flags.into_iter().flatten().chain(self.tls.flags()).chain(more).collect())
     }
 
     /// These flags with the configuration file that an argument names, if one does.
@@ -118,7 +123,7 @@ impl Settings {
     }
 }
 
-fn flag(name: &'static str, setting: &'static str, value: Option<String>) -> Option<Flag> {
+pub(super) fn flag(name: &'static str, setting: &'static str, value: Option<String>) -> Option<Flag> {
     value.map(|value| Flag { name, setting, value })
 }
 

@@ -13,9 +13,9 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderName};
 use ipnet::IpNet;
 
 use super::spelling::{
-    BaseUrl, Challenge, Given, Literal, LogFormat, Refused, Spelling, address, base_url, choice, count,
-    duration, header_name, host, list_of, log_filter, network, optional_path, path, size, size_or_unlimited,
-    switch, word,
+    BaseUrl, Challenge, Given, Literal, LogFormat, Refused, Spelling, UpstreamHost, address, base_url,
+    choice, count, duration, header_name, host, list_of, log_filter, network, optional_path, path, size,
+    size_or_unlimited, switch, url, word,
 };
 use crate::tls::host::Host;
 
@@ -305,6 +305,46 @@ settings! {
 
         /// How long a handshake may take.
         handshake_timeout: Duration = Duration::from_secs(10), duration();
+    }
+
+    /// `wharfinger gateway`: accounts, HTTPS and search before a registry that has none.
+    gateway: Gateway {
+        /// The registry behind the gateway, such as `["http://registry:5000"]`. Several are the same registry, as
+        /// replicas over one storage are: the first is asked, the others when it does not answer.
+        upstreams: Vec<BaseUrl> = Vec::new(), list_of(url());
+
+        /// A file with one line, `user:password`: the account of the gateway in the registry behind it, if that
+        /// wants one. No client's password ever goes there.
+        credentials: Option<PathBuf> = None, optional_path();
+
+        /// Hosts besides the upstream's own that may be sent these credentials for a token, if the upstream says so.
+        token_hosts: Vec<String> = Vec::new(), list_of(word());
+
+        /// A file with certificates (PEM) that upstreams at https:// addresses are trusted by, besides the system's.
+        certificates: Option<PathBuf> = None, optional_path();
+
+        /// Which host the upstream is told that clients call: `"client"` is the gateway's, as clients say it,
+        /// `"upstream"` the upstream's own, for one that is told from others by its name.
+        host: UpstreamHost = UpstreamHost::Client, choice::<UpstreamHost>();
+
+        /// How long a manifest is answered from memory before the upstream is asked again. What is pushed or deleted
+        /// through the gateway counts at once; a tag that is moved behind its back is seen after this time at the
+        /// latest. 0 asks each time.
+        cache: Duration = Duration::from_secs(1), duration().or_none();
+
+        /// How often the upstream's catalog is read, from which `docker search` and the gateway's catalog are made.
+        catalog_interval: Duration = Duration::from_secs(60), duration().at_least(Duration::from_secs(1));
+
+        /// How long to wait for a connection to an upstream.
+        connect_timeout: Duration = Duration::from_secs(5), duration();
+
+        /// How long to wait for an upstream to begin its answer to a request that reads, and for each next byte of
+        /// any answer.
+        read_timeout: Duration = Duration::from_secs(60), duration();
+
+        /// How long to wait for an upstream to answer a request that writes, from the last byte that it took: some
+        /// registries hash and copy a whole blob before they answer.
+        write_timeout: Duration = Duration::from_secs(15 * 60), duration();
     }
 
     /// What the registry accepts and keeps.

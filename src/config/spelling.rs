@@ -571,6 +571,15 @@ pub enum Challenge {
     Basic,
 }
 
+/// Which host an upstream is told that clients call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UpstreamHost {
+    /// The one that the client called
+    Client,
+    /// The upstream's own
+    Upstream,
+}
+
 /// One of the names of an enum.
 pub(super) fn choice<T: ValueEnum>() -> Choice {
     let names = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
@@ -682,6 +691,27 @@ impl Spelling<Option<BaseUrl>> for BaseUrlSpelling {
 
     fn expects(&self) -> String {
         r#"an address such as "https://registry.example.com", or "" for none"#.to_owned()
+    }
+}
+
+/// The address of a server, which must be one.
+pub(super) fn url() -> Url {
+    Url
+}
+
+pub(super) struct Url;
+
+impl Spelling<BaseUrl> for Url {
+    fn read(&self, given: &Given) -> Result<BaseUrl, Refused> {
+        base_url().read(given)?.ok_or_else(Refused::default)
+    }
+
+    fn write(&self, value: &BaseUrl) -> Literal {
+        Literal::String(value.0.clone())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address such as "http://registry:5000""#.to_owned()
     }
 }
 

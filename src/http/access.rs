@@ -31,17 +31,13 @@ pub(crate) struct Caller {
     visible: Option<Visible>,
     links: Links,
     base: Option<String>,
+    secure: bool,
 }
 
 impl Caller {
     /// Who it is.
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
-    }
-
-    /// Where it is.
-    pub(crate) fn address(&self) -> IpAddr {
-        self.from
     }
 
     /// The repositories that a list may show it. For endpoints that are lists; elsewhere none.
@@ -52,6 +48,16 @@ impl Caller {
     /// How addresses are told to it.
     pub(crate) fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// The address that it has, as far as it can be believed.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.from
+    }
+
+    /// Whether it called by HTTPS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// The beginning of every address of this registry, with scheme and host; empty if nobody said it.
@@ -205,6 +211,7 @@ pub(crate) async fn judge(
     Ok(Caller {
         identity: identified.identity,
         from: asked.called.from,
+        secure: asked.called.secure,
         visible,
         links: app.links(asked.called),
         base: app.base(asked.called, asked.headers),

@@ -13,6 +13,7 @@ use super::forwarded::{Called, Proxies};
 use super::links::Links;
 use super::request_id::RequestIds;
 use crate::config::{Challenge, Config, Limits};
+use crate::gateway::Gateway;
 
 /// What every request needs; one for the whole server.
 pub(crate) struct App {
@@ -25,6 +26,8 @@ pub(crate) struct App {
     /// What tokens are made out for.
     pub(crate) service: String,
     pub(crate) audit_pulls: bool,
+    /// Where content is, if it is behind a gateway; the registry then has names and accounts only.
+    pub(crate) gateway: Option<Gateway>,
     /// Addresses as they are without a proxy.
     links: Links,
     /// Whether the operator says by which address clients reach the registry.
@@ -40,11 +43,12 @@ pub(crate) struct App {
 impl App {
     /// # Errors
     /// If there is something wrong with the settings for [`Forward`].
-    pub(crate) fn new(registry: Registry, config: &Config) -> io::Result<Self> {
+    pub(crate) fn new(registry: Registry, gateway: Option<Gateway>, config: &Config) -> io::Result<Self> {
         let forward = Forward::new(&config.auth).map_err(io::Error::other)?;
         Ok(Self {
             accounts: registry.accounts().clone(),
             registry,
+            gateway,
             forward,
             challenge: config.auth.challenge,
             service: config.auth.service.clone(),

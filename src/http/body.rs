@@ -1,16 +1,19 @@
-//! Bodies of answers: nothing, some bytes, or a blob as it is read.
+//! Bodies of answers: nothing, some bytes, a blob as it is read, or what an upstream sends as it comes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use store::StoreError;
 use store::blobs::files::Pieces;
 
 use super::access_log::Exchange;
 use super::allowance::Pace;
+use super::patience::Patience;
 
 /// The body of an answer. One type for all of them, so that none is behind a trait object.
 #[derive(Default)]
@@ -38,6 +41,13 @@ enum Content {
         pieces: Box<Pieces>,
         left: u64,
     },
+    Upstream(Through),
+}
+
+/// What another registry sends, handed on as it comes.
+struct Through {
+    body: Incoming,
+    patience: Patience,
 }
 
 /// Why a blob could not be sent to its end. The server breaks the connection on it: the client has seen the length
@@ -47,6 +57,9 @@ pub(crate) enum BodyError {
     /// It could not be read.
     #[error(transparent)]
     Read(#[from] StoreError),
+    /// The registry behind the gateway did not send all of it.
+    #[error("the registry behind the gateway broke off: {0}")]
+    Upstream(String),
     /// It ended before its length.
     #[error("the blob ended {0} bytes early")]
     Short(u64),
@@ -62,15 +75,24 @@ impl Body {
         Self { content: Content::Blob { pieces: Box::new(pieces), left }, exchange: None, paced: None }
     }
 
-    /// How many bytes are still to come.
-    pub(crate) fn len(&self) -> u64 {
+    /// What an upstream sends, each next byte of which is waited for so long.
+    pub(crate) fn upstream(body: Incoming, limit: Duration) -> Self {
+        Self {
+            content: Content::Upstream(Through { body, patience: Patience::new(limit) }),
+            ..Self::default()
+        }
+    }
+
+    /// How many bytes are still to come, as far as that is known.
+    pub(crate) fn len(&self) -> Option<u64> {
         let held_back = self.paced.as_ref().map_or(0, |paced| paced.rest.len() as u64);
-        held_back
-            + match &self.content {
-                Content::Empty => 0,
-                Content::Full(bytes) => bytes.len() as u64,
-                Content::Blob { left, .. } => *left,
-            }
+        let content = match &self.content {
+            Content::Empty => Some(0),
+            Content::Full(bytes) => Some(bytes.len() as u64),
+            Content::Blob { left, .. } => Some(*left),
+            Content::Upstream(through) => http_body::Body::size_hint(&through.body).exact(),
+        };
+        content.map(|content| content + held_back)
     }
 
     /// Has it sent no faster than this.
@@ -112,6 +134,7 @@ impl Content {
                 return Poll::Ready(None);
             }
             Self::Blob { pieces, left } => (pieces, left),
+            Self::Upstream(through) => return through.poll_piece(cx),
         };
         let piece = match ready!(Pin::new(&mut **pieces).poll_next(cx)) {
             Some(Ok(piece)) => {
@@ -125,6 +148,31 @@ impl Content {
             tracing::error!(%error, "a blob was not sent to its end");
         }
         Poll::Ready(Some(piece))
+    }
+}
+
+impl Through {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            let reason = match http_body::Body::poll_frame(Pin::new(&mut self.body), cx) {
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.patience.progress();
+                    match frame.into_data() {
+                        Ok(piece) => return Poll::Ready(Some(Ok(piece))),
+                        // Trailers, which mean nothing in this protocol.
+                        Err(_) => continue,
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => error.to_string(),
+                Poll::Pending => {
+                    ready!(self.patience.poll_exhausted(cx));
+                    "nothing more came for too long".to_owned()
+                }
+            };
+            tracing::error!(reason, "the registry behind the gateway did not send an answer to its end");
+            return Poll::Ready(Some(Err(BodyError::Upstream(reason))));
+        }
     }
 }
 
@@ -145,10 +193,16 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.len() == 0
+        match &self.content {
+            Content::Upstream(through) => {
+                http_body::Body::is_end_stream(&through.body)
+                    && self.paced.as_ref().is_none_or(|paced| paced.rest.is_empty())
+            }
+            _ => self.len() == Some(0),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len())
+        self.len().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

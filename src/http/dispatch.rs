@@ -12,6 +12,7 @@ use super::response::Response;
 use super::v1::{ping, search};
 use super::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
 use super::{health, jwks, root, token};
+use crate::gateway::proxy;
 
 /// Answers a request. HEAD is answered like GET: the server leaves the body out, so that the headers are the same.
 pub(crate) async fn answer(
@@ -24,6 +25,11 @@ pub(crate) async fn answer(
         return Err(Error::Method);
     }
     let reads = request.method == Method::GET || request.method == Method::HEAD;
+    if let Some(gateway) = &app.gateway
+        && endpoint.is_content()
+    {
+        return proxy::answer(app, gateway, caller, endpoint, request).await;
+    }
     match (endpoint, request.method.as_str()) {
         (Endpoint::Root, _) => Ok(root::get(caller)),
         (Endpoint::Health, _) => Ok(health::health()),

@@ -212,6 +212,23 @@ impl Endpoint {
         }
     }
 
+    /// Whether the answer needs content, and not names and accounts alone: what a gateway does not have itself.
+    pub(crate) const fn is_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Tags(..)
+                | Self::Manifest(..)
+                | Self::Blob(..)
+                | Self::Uploads(..)
+                | Self::Upload(..)
+                | Self::Referrers(..)
+                | Self::ApiRepository(..)
+                | Self::ApiTags(..)
+                | Self::ApiUsage
+                | Self::ApiRepositoryUsage
+        )
+    }
+
     /// The methods that it takes: what the `Allow` header of a 405 says.
     pub(crate) const fn methods(&self) -> &'static [Method] {
         const READ: &[Method] = &[Method::GET, Method::HEAD];

@@ -21,6 +21,7 @@ use super::forward::ForwardError;
 use super::links::Links;
 use super::response::{self, DOCKER_UPLOAD_UUID, Response};
 use super::v2::uploads::upload_range;
+use crate::gateway;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,9 @@ pub(crate) enum Error {
     /// The `Content-Type` of a manifest is none.
     #[error("the Content-Type is not the media type of a manifest")]
     BadContentType,
+    /// A registry behind the gateway did not answer as it should.
+    #[error(transparent)]
+    Gateway(#[from] gateway::Error),
     /// The store does not answer.
     #[error("the store does not answer")]
     NotReady(#[source] registry::Error),
@@ -131,6 +135,7 @@ impl Error {
     fn classify(&self) -> (StatusCode, &'static str) {
         let (status, code) = match self {
             Self::Registry(error) => return classify_registry(error),
+            Self::Gateway(error) => return classify_gateway(error),
             Self::Path(misread) => match misread {
                 Misread::NoSuchPath => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
                 Misread::Encoding | Misread::Name(_) | Misread::Account(_) | Misread::Team(_) => {
@@ -171,6 +176,11 @@ impl Error {
         id: &HeaderValue,
     ) -> Response {
         let (status, code) = self.classify();
+        if let Self::Gateway(error) = &self
+            && status.is_server_error()
+        {
+            tracing::error!(id = id.to_str().unwrap_or_default(), error = %error.reason(), "a request could not be passed on");
+        }
         let message =
             if status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::SERVICE_UNAVAILABLE {
                 let id = id.to_str().unwrap_or_default();
@@ -243,7 +253,7 @@ impl Error {
                 (RANGE, upload_range(*offset)),
                 (DOCKER_UPLOAD_UUID, value(id.to_string())),
             ],
-            (Self::Registry(registry::Error::Receive(_)), _) => {
+            (Self::Registry(registry::Error::Receive(_)) | Self::Gateway(gateway::Error::Receive(_)), _) => {
                 vec![(CONNECTION, HeaderValue::from_static("close"))]
             }
             _ => Vec::new(),
@@ -310,6 +320,18 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
         | E::Token(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
     };
     (status, code.as_str())
+}
+
+/// The status and the code of what went wrong between the gateway and the registry behind it.
+fn classify_gateway(error: &gateway::Error) -> (StatusCode, &'static str) {
+    use gateway::Error as E;
+    match error {
+        E::Unreachable(_) | E::Refused(_) | E::Senseless(_) => (StatusCode::BAD_GATEWAY, UNAVAILABLE),
+        E::TimedOut => (StatusCode::GATEWAY_TIMEOUT, UNAVAILABLE),
+        E::Unsupported => (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported.as_str()),
+        E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid.as_str()),
+        E::Receive(ReceiveError::Idle(_)) => (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid.as_str()),
+    }
 }
 
 /// The `Allow` header of an endpoint; without DELETE where the operator switched that off.

@@ -8,31 +8,31 @@
 //! - `access` decides who may do what; `forwarded` who it is that asks, behind a proxy; `allowance` how much.
 //! - `query`, `page`, `range`, `conditional`, `receive`: what requests say. `body`, `response`, `links`: answers.
 
-mod access;
+pub(crate) mod access;
 mod access_log;
 mod allowance;
 pub mod api;
-mod app;
+pub(crate) mod app;
 mod auth;
-mod body;
+pub(crate) mod body;
 mod conditional;
-mod connection;
+pub(crate) mod connection;
 mod dispatch;
-mod endpoint;
-mod error;
+pub(crate) mod endpoint;
+pub(crate) mod error;
 mod forward;
 mod forwarded;
 mod health;
 mod jwks;
-mod links;
+pub(crate) mod links;
 mod page;
 mod patience;
 mod query;
 mod range;
-mod receive;
-mod request;
+pub(crate) mod receive;
+pub(crate) mod request;
 mod request_id;
-mod response;
+pub(crate) mod response;
 mod root;
 pub mod server;
 mod service;

@@ -21,6 +21,7 @@ use super::app::App;
 use super::connection::{Connection, Peer, Protocol, Watched};
 use super::service::Service;
 use crate::config::{Config, Limits};
+use crate::gateway::Gateway;
 use crate::tls;
 
 /// Commands that talk to the server at once, over the control socket.
@@ -90,11 +91,11 @@ impl Server {
     ///
     /// # Errors
     /// Those of the system.
-    pub async fn bind(registry: Registry, config: &Config) -> io::Result<Self> {
+    pub async fn bind(registry: Registry, gateway: Option<Gateway>, config: &Config) -> io::Result<Self> {
         // It may be bound again while connections of an earlier process are still dying (SO_REUSEADDR).
         let tcp = TcpListener::bind(config.listen).await?;
         let address = tcp.local_addr()?;
-        let app = Arc::new(App::new(registry, config)?);
+        let app = Arc::new(App::new(registry, gateway, config)?);
         Ok(Self {
             app,
             tcp,
@@ -194,7 +195,7 @@ impl Inside {
         let path = socket.path().to_owned();
         let control = Control::bind(socket)?;
         let stop = Stop(watch::Sender::new(Stage::Running));
-        let connections = Connections::new(Arc::new(App::new(registry, config)?), &stop);
+        let connections = Connections::new(Arc::new(App::new(registry, None, config)?), &stop);
         let accepting =
             tokio::spawn(async move { match connections.accept_control(Some(&control)).await {} });
         Ok(Self { stop, accepting, socket: path })

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use hyper::Method;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
+use oci::{RepositoryName, TagOrDigest};
 use registry::access::Identity;
 
 use super::access::{self, Asked};
@@ -95,9 +96,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             && !self.app.audit_pulls
             && let Some(identity) =
                 access::reads_at_once(&self.app, &self.connection, &called, &request.headers, name)
-            && let Some(manifest) = self.app.registry.manifest_in_memory(name, target)
+            && let Some(response) = self.in_memory(name, target, &request.headers)
         {
-            let response = manifests::answer(&manifest, target, &request.headers);
             exchange.sent_by(&identity);
             let response = self.paced(response, &called, Some(&identity));
             return Answer::Now(Some(self.finish(response, exchange, id, is_v2)));
@@ -170,6 +170,22 @@ impl Service {
             response.body_mut().keep(pace);
         }
         response
+    }
+
+    /// A manifest that is at hand, here or of a registry behind.
+    fn in_memory(
+        &self,
+        name: &RepositoryName,
+        target: &TagOrDigest,
+        headers: &HeaderMap,
+    ) -> Option<Response> {
+        match &self.app.gateway {
+            Some(gateway) => gateway.manifest_in_memory(name, target, headers),
+            None => {
+                let manifest = self.app.registry.manifest_in_memory(name, target)?;
+                Some(manifests::answer(&manifest, target, headers))
+            }
+        }
     }
 
     /// Adds what all answers have, and has the exchange end with the body.

@@ -11,6 +11,7 @@ mod cosign;
 mod crane;
 mod docker;
 mod docker_registry;
+mod gateway;
 mod harness;
 mod helm;
 mod https;

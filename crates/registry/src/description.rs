@@ -1,7 +1,7 @@
 //! What an image says of itself: the text that people see in a search.
 
-use oci::Manifest;
 use oci::media_type::{DOCKER_CONFIG, OCI_CONFIG};
+use oci::{Digest, Manifest};
 use serde::Deserialize;
 use store::{BlobStore, StoreError};
 
@@ -27,18 +27,31 @@ struct ContainerConfig {
 /// The description of an image: the manifest's annotation, or else the label in its config.
 /// A config that is not there or not readable has none.
 pub(crate) async fn of(manifest: &Manifest, blobs: &dyn BlobStore) -> Result<Option<String>, StoreError> {
-    if let Some(annotation) = manifest.annotation(KEY) {
-        return Ok(Some(shorten(annotation)));
+    if let Some(annotation) = annotation(manifest) {
+        return Ok(Some(annotation));
     }
-    let Some(config) = &manifest.config else { return Ok(None) };
-    if ![OCI_CONFIG, DOCKER_CONFIG].contains(&config.media_type.as_str()) || config.size > MAX_CONFIG {
-        return Ok(None);
-    }
-    Ok(blobs.get(&config.digest).await?.and_then(|content| label(&content)))
+    let Some((digest, _)) = config(manifest) else { return Ok(None) };
+    Ok(blobs.get(&digest).await?.and_then(|content| label(&content)))
+}
+
+/// What the manifest itself says, if it does.
+#[must_use]
+pub fn annotation(manifest: &Manifest) -> Option<String> {
+    manifest.annotation(KEY).map(shorten)
+}
+
+/// Where else an image may say it: the digest of a config that can be read for its label, and its size in bytes.
+#[must_use]
+pub fn config(manifest: &Manifest) -> Option<(Digest, u64)> {
+    let config = manifest.config.as_ref()?;
+    let is_readable =
+        [OCI_CONFIG, DOCKER_CONFIG].contains(&config.media_type.as_str()) && config.size <= MAX_CONFIG;
+    is_readable.then_some((config.digest, config.size))
 }
 
 /// The label in an image's config.
-fn label(config: &[u8]) -> Option<String> {
+#[must_use]
+pub fn label(config: &[u8]) -> Option<String> {
     let config: ImageConfig = serde_json::from_slice(config).ok()?;
     config.config?.labels?.get(KEY).map(|label| shorten(label))
 }

@@ -7,14 +7,16 @@
 //! - [`access`]: who asks, and what they may do.
 //! - `cache`: manifests and links that were asked for before, exact at every moment.
 //! - `gathering`: what came of an upload and is not written yet.
-//! - `description`: what an image says of itself.
+//! - [`description`]: what an image says of itself.
+//! - `elsewhere`: repositories whose content is behind a gateway.
 //! - `upkeep`: opening, adoption, what runs beside the requests, closing.
 
 pub mod access;
 pub mod blobs;
 mod cache;
 pub mod check;
-mod description;
+pub mod description;
+mod elsewhere;
 pub mod error;
 mod gathering;
 pub mod listing;

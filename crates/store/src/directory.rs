@@ -7,6 +7,7 @@
 //! <data>/wharfinger/uploads/                content on its way in
 //! <data>/wharfinger/lock                    held by the one process that works here
 //! <data>/wharfinger/control.sock            where a running server takes commands
+//! <data>/wharfinger/gateway.key             only where a gateway keeps its accounts; content is elsewhere then
 //! ```
 //!
 //! Operators who ran distribution with a volume mounted at its `v2` directory have a directory
@@ -22,6 +23,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use crate::StoreError;
+
+/// What makes a directory a gateway's.
+const GATEWAY_KEY: &str = "gateway.key";
 
 /// A data directory that is there, with all of its parts, and can be written.
 #[derive(Clone, Debug)]
@@ -193,6 +197,59 @@ impl Directory {
         &self.own
     }
 
+    /// Whether there is no file of a blob and no link in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be read.
+    pub fn is_without_content(&self) -> Result<bool, StoreError> {
+        for part in [&self.blobs, &self.repositories] {
+            let mut entries = fs::read_dir(part).map_err(|error| StoreError::io("read", part, error))?;
+            if entries.next().is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The key of the gateway whose accounts are kept here; `None` if the directory is not a gateway's. With such a
+    /// key it signs what must come back to it unchanged.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the key is there and cannot be read.
+    pub fn gateway_key(&self) -> Result<Option<[u8; 32]>, StoreError> {
+        let path = self.own.join(GATEWAY_KEY);
+        let key = match fs::read(&path) {
+            Ok(key) => key,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io("read", path, error)),
+        };
+        key.try_into().map(Some).map_err(|_| {
+            StoreError::Directory(format!(
+                "{} is not a key of 32 bytes; remove it, and the uploads that are under way through the gateway begin \
+                 anew",
+                path.display()
+            ))
+        })
+    }
+
+    /// Makes the directory a gateway's, for good: no registry is served from it any more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the key cannot be written.
+    pub fn make_gateway(&self, key: &[u8; 32]) -> Result<(), StoreError> {
+        let (path, new) = (self.own.join(GATEWAY_KEY), self.own.join("gateway.key.new"));
+        let written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)
+            .and_then(|mut file| file.write_all(key).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&new, &path))
+            .and_then(|()| File::open(&self.own)?.sync_all());
+        written.map_err(|error| StoreError::io("write", path, error))
+    }
+
     /// Takes the right to work in the directory.
     ///
     /// # Errors
@@ -360,6 +417,17 @@ mod tests {
         assert!(message(Directory::open_existing(data.path())).contains("no data directory"));
         Directory::open(data.path()).unwrap();
         Directory::open_existing(data.path()).unwrap();
+    }
+
+    #[test]
+    fn a_gateways_directory_is_known_by_its_key() {
+        let data = tempfile::tempdir().unwrap();
+        let directory = Directory::open(data.path()).unwrap();
+        assert_eq!(directory.gateway_key().unwrap(), None);
+        directory.make_gateway(&[7; 32]).unwrap();
+        assert_eq!(Directory::open(data.path()).unwrap().gateway_key().unwrap(), Some([7; 32]));
+        fs::write(directory.own().join("gateway.key"), "short").unwrap();
+        assert!(message(directory.gateway_key()).contains("not a key of 32 bytes"));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod accounts;
 mod blobs;
 mod columns;
+mod elsewhere;
 #[cfg(test)]
 mod fixtures;
 mod import;

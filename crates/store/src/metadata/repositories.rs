@@ -200,14 +200,14 @@ pub(super) fn remove_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
 }
 
 /// By what a repository is found in a search, which it is while it holds manifests.
-struct Indexed {
-    name: String,
-    description: String,
-    manifests: i64,
+pub(super) struct Indexed {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) manifests: i64,
 }
 
 impl Indexed {
-    fn read(sql: Sql<'_>, id: i64) -> Result<Option<Self>, StoreError> {
+    pub(super) fn read(sql: Sql<'_>, id: i64) -> Result<Option<Self>, StoreError> {
         sql.first("SELECT name, description, manifests FROM repositories WHERE id = ?1", params![id], |row| {
             Ok(Self { name: row.get(0)?, description: row.get(1)?, manifests: row.get(2)? })
         })

@@ -1,0 +1,63 @@
+//! `wharfinger gateway`: accounts, HTTPS and search before a registry that has none.
+
+use clap::Args;
+
+use super::administrator::Administrator;
+use super::output::Failure;
+use super::settings::{Settings, flag};
+use crate::config::Mistakes;
+use crate::serve::ServeError;
+use crate::{logging, serve};
+
+/// Give a registry that has no accounts some: stand before it
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct Gateway {
+    /// The registry behind, such as http://registry:5000; given several times, replicas of one registry, the first
+    /// of which is asked and the others when it does not answer
+    #[arg(long, value_name = "URL")]
+    upstream: Vec<String>,
+
+    #[command(flatten)]
+    settings: Settings,
+
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+const HELP: &str = "\
+Examples:
+  wharfinger gateway --upstream http://registry:5000
+      for this machine only, to try it
+  wharfinger gateway --upstream http://registry:5000 --listen :443 --data /srv/gateway --htpasswd passwd \\
+      --tls-self-signed registry.example.com
+      for everyone with an account in the file
+
+The data directory keeps accounts, grants and the audit log; images stay where they are, in the registry behind. \
+Make sure that nobody reaches that one but through the gateway. Every setting can be given in the configuration \
+file, section [gateway]; `wharfinger config example` lists them.
+
+It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`).
+
+Exit codes: 0 stopped as asked; 1 could not go on; 2 the command line or the configuration is wrong.";
+
+impl Gateway {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let upstreams = (!self.upstream.is_empty()).then(|| self.upstream.join(","));
+        let upstreams = flag("--upstream", "gateway.upstreams", upstreams);
+        let config = self.settings.load_with(upstreams)?.config;
+        if config.gateway.upstreams.is_empty() {
+            return Err(Failure::usage("a gateway needs a registry to stand before")
+                .help("name it, as in --upstream http://registry:5000"));
+        }
+        let first = self.administrator.read()?;
+        if let Some(exposed) = config.exposed(first.is_some() || serve::has_accounts(&config)) {
+            return Err(Mistakes(vec![exposed]).into());
+        }
+        logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
+        serve::serve(config, serve::Front::Gateway, first).await.map_err(|error| match error {
+            ServeError::Exposed(mistake) => Mistakes(vec![mistake]).into(),
+            error => Failure::new("cannot serve").because(&error),
+        })
+    }
+}

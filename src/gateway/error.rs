@@ -1,0 +1,55 @@
+//! Why an upstream's answer did not come, or is none that a client could use.
+
+use registry::ReceiveError;
+
+/// Why a request could not be carried out by a registry behind the gateway. Clients hear the text of each; the reason
+/// in [`Error::Unreachable`] and the like is for the log, since it may name hosts that are not theirs to know.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// None could be connected to, or the connection broke.
+    #[error("the registry behind this gateway does not answer")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It took too long.
+    #[error("the registry behind this gateway took too long to answer")]
+    TimedOut,
+    /// It wants credentials, and does not take the gateway's.
+    #[error("the registry behind this gateway does not let the gateway in")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Its answer makes no sense, such as an address that only it could know.
+    #[error("the registry behind this gateway gave an answer that cannot be passed on")]
+    Senseless(String),
+    /// The client's own body ended early.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// A gateway keeps no images, so that this is not known here.
+    #[error("a gateway cannot tell this, as it keeps no images; ask the registry behind it")]
+    Unsupported,
+}
+
+impl Error {
+    /// What went wrong, with its causes, for the log.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Senseless(why) => format!("{self}: {why}"),
+            Self::Unreachable(cause) | Self::Refused(cause) => format!("{self}: {}", chain(&**cause)),
+            Self::TimedOut | Self::Receive(_) | Self::Unsupported => self.to_string(),
+        }
+    }
+
+    /// A reason in words.
+    pub(super) fn refused(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Refused(why.into())
+    }
+}
+
+/// An error with its causes, in a line.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

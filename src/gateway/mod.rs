@@ -1,0 +1,184 @@
+//! The gateway: this server before a registry that has no accounts.
+//!
+//! Everything about who may do what, and about names (accounts, grants, audit, the catalog, search), is the same code
+//! as in a registry, over the same metadata. Only content is elsewhere: where a registry's handlers would ask the
+//! store, [`proxy`] asks an upstream.
+//!
+//! - [`upstream`], [`client`]: the registries behind, and how they are asked; [`credentials`] proves who asks.
+//! - [`proxy`]: one request of the protocol; [`headers`], [`locations`], [`sending`]: what passes, either way.
+//! - [`uploads`]: whose an upload is.
+//! - [`manifests`]: what an upstream gave a moment ago.
+//! - [`learning`]: the names of the repositories behind.
+
+mod client;
+mod credentials;
+mod error;
+mod headers;
+mod learning;
+mod locations;
+mod manifests;
+pub(crate) mod proxy;
+mod sending;
+mod uploads;
+mod upstream;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hyper::Uri;
+use hyper::header::HeaderMap;
+use oci::{RepositoryName, TagOrDigest};
+use registry::Registry;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::task::JoinHandle;
+
+pub(crate) use error::Error;
+
+use crate::config::{Config, UpstreamHost};
+use crate::http::response::Response;
+
+/// A gateway to a registry. Cheap to clone: all clones are the same.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+/// What a gateway is made of.
+struct Inner {
+    client: Arc<client::Client>,
+    manifests: manifests::Manifests,
+    learning: Arc<learning::Learning>,
+    proofs: uploads::Proofs,
+    host: UpstreamHost,
+    /// The largest manifest that is held in memory.
+    manifest_bytes: usize,
+    /// Reads the upstream's catalog.
+    reading: JoinHandle<()>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+/// Why a gateway could not be set up. The text is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Nothing is behind it.
+    #[error("a gateway needs a registry to stand before: name it with --upstream http://registry:5000")]
+    NoUpstream,
+    /// A file cannot be read.
+    #[error("cannot read {}, which `{setting}` names", path.display())]
+    Unreadable {
+        /// The setting.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file of the account holds none.
+    #[error("{} holds no `user:password`, which `gateway.credentials` must name", .0.display())]
+    NoCredentials(PathBuf),
+    /// The file of certificates holds none.
+    #[error("{} holds no certificate, which `gateway.certificates` must name", .0.display())]
+    NoCertificate(PathBuf),
+    /// TLS does not work here at all.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+impl Gateway {
+    /// Sets a gateway up as the configuration says, and begins to read the upstream's catalog. No answer is waited for:
+    /// a gateway starts whether or not the registry behind it is up.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn new(registry: Registry, key: &[u8; 32], config: &Config) -> Result<Self, SetupError> {
+        let settings = &config.gateway;
+        let account = settings.credentials.as_deref().map(credentials).transpose()?;
+        let account = account.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+        let mut upstreams = Vec::new();
+        for url in &settings.upstreams {
+            let keeper = credentials::Keeper::new(account, settings.token_hosts.clone());
+            let url: Result<Uri, _> = url.as_str().parse();
+            let upstream = url.ok().and_then(|url| upstream::Upstream::new(upstreams.len(), &url, keeper));
+            upstreams.extend(upstream);
+        }
+        if upstreams.is_empty() {
+            return Err(SetupError::NoUpstream);
+        }
+        let patience = client::Patience {
+            connect: settings.connect_timeout,
+            read: settings.read_timeout,
+            write: settings.write_timeout,
+        };
+        let tls = tls(settings.certificates.as_deref())?;
+        let client = Arc::new(client::Client::new(upstreams, patience, tls));
+        let learning = Arc::new(learning::Learning::new(registry));
+        let reading = tokio::spawn(learning.clone().run(client.clone(), settings.catalog_interval));
+        let inner = Inner {
+            client,
+            manifests: manifests::Manifests::new(settings.cache, config.cache.manifest_bytes),
+            learning,
+            reading,
+            proofs: uploads::Proofs::new(key),
+            host: settings.host,
+            manifest_bytes: config.limits.manifest_bytes,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The answer to a request for a manifest, if it is at hand and needs no waiting.
+    pub(crate) fn manifest_in_memory(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+        headers: &HeaderMap,
+    ) -> Option<Response> {
+        self.inner.manifests.at_hand(repository, target, headers)
+    }
+
+    /// Whether an upstream answers: for a readiness check.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        self.inner.client.ready().await
+    }
+}
+
+/// The one line of the file of the account.
+fn credentials(path: &Path) -> Result<(String, String), SetupError> {
+    let text = read("gateway.credentials", path)?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().next().unwrap_or_default();
+    match line.split_once(':') {
+        Some((user, password)) if !user.is_empty() && !password.is_empty() => {
+            Ok((user.to_owned(), password.to_owned()))
+        }
+        _ => Err(SetupError::NoCredentials(path.to_owned())),
+    }
+}
+
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
+    std::fs::read(path).map_err(|source| SetupError::Unreadable { setting, path: path.to_owned(), source })
+}
+
+/// How upstreams at `https://` addresses are known: by the system's certificates, and those of the file.
+fn tls(certificates: Option<&Path>) -> Result<rustls::ClientConfig, SetupError> {
+    let mut roots = rustls::RootCertStore::empty();
+    // Some of a system's certificates may be unreadable, and then the others will do.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = certificates {
+        let pem = read("gateway.certificates", path)?;
+        let found: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
+        let (added, _) = roots.add_parsable_certificates(found);
+        if added == 0 {
+            return Err(SetupError::NoCertificate(path.to_owned()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(builder.map_err(SetupError::Tls)?.with_root_certificates(roots).with_no_client_auth())
+}

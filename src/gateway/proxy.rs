@@ -1,0 +1,432 @@
+//! A request of the registry's protocol, answered by an upstream: what goes up, what comes down.
+//!
+//! Nothing of a client's request line is copied. What is asked of an upstream is written anew from the endpoint that
+//! was parsed, and judged, and from the few parameters that mean something to it. So there is one reading of a
+//! request, and an upstream cannot be brought to see another one.
+
+use bytes::Bytes;
+use hyper::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK, LOCATION, RANGE,
+};
+use hyper::{Method, StatusCode};
+use oci::{Digest, Manifest, MediaType, RepositoryName, TagOrDigest};
+use registry::access::Accounts;
+use registry::description;
+use store::accounts::Right;
+use uuid::Uuid;
+
+use super::Gateway;
+use super::client::{Answered, Ask, whole};
+use super::error::Error;
+use super::headers::{Origin, downward, upward};
+use super::locations::{self, Place};
+use super::manifests::Found;
+use super::sending::Sending;
+use super::uploads::without_proof;
+use crate::config::UpstreamHost;
+use crate::http::access::Caller;
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::endpoint::Endpoint;
+use crate::http::error::Error as HttpError;
+use crate::http::request::Request;
+use crate::http::response::Response;
+
+/// The most that is read of an image's config.
+const CONFIG_BYTES: usize = 1 << 20;
+
+/// One exchange with an upstream.
+struct Exchange<'a> {
+    gateway: &'a Gateway,
+    accounts: &'a Accounts,
+    caller: &'a Caller,
+    endpoint: &'a Endpoint,
+}
+
+/// Answers a request for content, if its endpoint is one whose content an upstream has; gives the request back
+/// otherwise.
+pub(crate) async fn answer(
+    app: &App,
+    gateway: &Gateway,
+    caller: &Caller,
+    endpoint: &Endpoint,
+    request: Request,
+) -> Result<Response, HttpError> {
+    let exchange = Exchange { gateway, accounts: &app.accounts, caller, endpoint };
+    let reads = request.method == Method::GET || request.method == Method::HEAD;
+    match endpoint {
+        Endpoint::Tags(name) => {
+            let query = parameters(&request, &["n", "last"]);
+            exchange.pass(request, name, format!("/v2/{name}/tags/list{query}"), "pull").await
+        }
+        Endpoint::Referrers(name, subject) => {
+            let query = parameters(&request, &["artifactType", "n", "last"]);
+            exchange.pass(request, name, format!("/v2/{name}/referrers/{subject}{query}"), "pull").await
+        }
+        Endpoint::Manifest(name, target) if reads => exchange.manifest(request, name, target).await,
+        Endpoint::Manifest(name, target) => {
+            let most = app.limits.manifest_bytes;
+            exchange.change_manifest(request, name, target, most).await
+        }
+        Endpoint::Blob(name, digest) => {
+            let action = if reads { "pull" } else { "delete" };
+            exchange.pass(request, name, format!("/v2/{name}/blobs/{digest}"), action).await
+        }
+        Endpoint::Uploads(name) => exchange.begin_upload(request, name).await,
+        Endpoint::Upload(name, id) => exchange.upload(request, name, *id).await,
+        _ => Err(Error::Unsupported.into()),
+    }
+}
+
+impl Exchange<'_> {
+    /// Asks what the client asked, and passes on what is answered.
+    async fn pass(
+        &self,
+        request: Request,
+        repository: &RepositoryName,
+        path_and_query: String,
+        action: &str,
+    ) -> Result<Response, HttpError> {
+        let ask = self.ask(&request, path_and_query, scope(repository, action));
+        let body = if reads(&request) { Sending::Nothing } else { Sending::streamed(request.body) };
+        let answered = self.gateway.inner.client.ask(&ask, &body, None).await?;
+        self.passed_on(answered, &ask.method, None)
+    }
+
+    /// GET and HEAD of a manifest.
+    async fn manifest(
+        &self,
+        request: Request,
+        name: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<Response, HttpError> {
+        let gateway = self.gateway;
+        let path = format!("/v2/{name}/manifests/{target}");
+        let mut asking = None;
+        // A part of a manifest is asked for by nobody, and is the upstream's to give.
+        if gateway.inner.manifests.is_on() && !request.headers.contains_key(RANGE) {
+            match gateway.inner.manifests.find(name, target, &request.headers).await {
+                Found::Fresh(kept) => {
+                    if let Some(answer) = kept.answer(&request.headers) {
+                        return Ok(answer);
+                    }
+                }
+                Found::Ask(right) => asking = Some(right),
+                Found::Alone => {}
+            }
+        }
+        let Some(asking) = asking else {
+            let response = self.pass(request, name, path, "pull").await?;
+            if response.status() == StatusCode::OK {
+                gateway.inner.learning.passed_by(name, None).await;
+            }
+            return Ok(response);
+        };
+
+        // Whatever the client asked, all of it is had, for everyone who waits; what the client has is judged here.
+        let mut ask = self.ask(&request, path, scope(name, "pull"));
+        ask.method = Method::GET;
+        ask.headers.remove(IF_NONE_MATCH);
+        if let Some(etag) = asking.etag() {
+            ask.headers.insert(IF_NONE_MATCH, etag.clone());
+        }
+        let answered = match gateway.inner.client.ask(&ask, &Sending::Nothing, None).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                // The others find out for themselves, all at once rather than one after another.
+                asking.refused();
+                return Err(error.into());
+            }
+        };
+        if answered.response.status() == StatusCode::NOT_MODIFIED {
+            let kept = asking.confirmed().and_then(|kept| kept.answer(&request.headers));
+            return kept.ok_or_else(|| Error::Senseless("304 for what is not known".to_owned()).into());
+        }
+        let announced = http_body::Body::size_hint(answered.response.body()).exact();
+        let is_small = announced.is_some_and(|length| length <= gateway.inner.manifest_bytes as u64);
+        if answered.response.status() != StatusCode::OK || !is_small {
+            asking.refused();
+            return self.passed_on(answered, &request.method, None);
+        }
+        gateway.inner.learning.passed_by(name, None).await;
+        let (head, body) = answered.response.into_parts();
+        let content =
+            match whole(body, gateway.inner.manifest_bytes, gateway.inner.client.read_patience()).await {
+                Ok(content) => content,
+                Err(why) => {
+                    asking.refused();
+                    return Err(Error::Unreachable(why.into()).into());
+                }
+            };
+        let mut headers = HeaderMap::new();
+        downward(&head.headers, &mut headers);
+        if let Some(answer) =
+            asking.received(&headers, &content).and_then(|kept| kept.answer(&request.headers))
+        {
+            return Ok(answer);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
+        let mut answer = Response::new(Body::full(content));
+        *answer.headers_mut() = headers;
+        Ok(answer)
+    }
+
+    /// PUT and DELETE of a manifest.
+    async fn change_manifest(
+        &self,
+        request: Request,
+        name: &RepositoryName,
+        target: &TagOrDigest,
+        most: usize,
+    ) -> Result<Response, HttpError> {
+        let puts = request.method == Method::PUT;
+        let query = match target {
+            TagOrDigest::Digest(_) if puts => parameters(&request, &["tag"]),
+            _ => String::new(),
+        };
+        let action = if puts { "pull,push" } else { "delete" };
+        let ask = self.ask(&request, format!("/v2/{name}/manifests/{target}{query}"), scope(name, action));
+        let content =
+            request.whole_body(most, || registry::Error::ManifestTooLarge { limit: most }.into()).await?;
+        let manifest = puts.then(|| parse(&ask.headers, &content)).flatten();
+        let body = if puts { Sending::Whole(Some(content)) } else { Sending::Nothing };
+
+        // It goes on even if the client leaves: otherwise the upstream might still do it, after what is in memory
+        // was declared right again.
+        let gateway = self.gateway.clone();
+        let repository = name.clone();
+        let method = ask.method.clone();
+        let task = tokio::spawn(async move {
+            let change = gateway.inner.manifests.change(&repository);
+            let answered = gateway.inner.client.ask(&ask, &body, None).await?;
+            drop(change);
+            let (upstream, response) = (answered.upstream.index, answered.response);
+            if puts && response.status().is_success() {
+                let description = manifest.as_ref().and_then(description::annotation);
+                let config =
+                    manifest.as_ref().filter(|_| description.is_none()).and_then(description::config);
+                gateway.inner.learning.passed_by(&repository, description).await;
+                if let Some((digest, _)) = config {
+                    // What the image's config says of it can wait, and the client need not.
+                    tokio::spawn(async move { describe(&gateway, &repository, &digest).await });
+                }
+            }
+            Ok::<_, Error>((upstream, response))
+        });
+        let (index, response) = task.await.map_err(|error| Error::Unreachable(error.into()))??;
+        let upstream = self.gateway.inner.client.upstream(index);
+        let upstream =
+            upstream.ok_or_else(|| Error::Senseless("an upstream that is not there".to_owned()))?;
+        self.passed_on(Answered { upstream, response }, &method, None)
+    }
+
+    /// POST: begins an upload, takes a whole blob, or mounts one of another repository.
+    async fn begin_upload(&self, request: Request, name: &RepositoryName) -> Result<Response, HttpError> {
+        let query = request.query();
+        let mut allowed = scope(name, "pull,push");
+        let mount = query.digest("mount")?;
+        let from: Option<RepositoryName> = query.get_filled("from").and_then(|from| from.parse().ok());
+        let parameters = match (mount, from) {
+            // Only from where the client could pull it. From nowhere in particular, the upstream would look
+            // everywhere, also where the client may not.
+            (Some(mount), Some(from)) if self.may_pull(&from).await? => {
+                allowed = format!("{allowed} {}", scope(&from, "pull"));
+                format!("?mount={}&from={}", encode(&mount.to_string()), encode(from.as_str()))
+            }
+            // Then it is an ordinary upload, which is what a client expects where a mount cannot be.
+            (Some(_), _) => String::new(),
+            (None, _) => parameters(&request, &["digest", "digest-algorithm"]),
+        };
+        let ask = self.ask(&request, format!("/v2/{name}/blobs/uploads/{parameters}"), allowed);
+        let body = Sending::streamed(request.body);
+        let answered = self.gateway.inner.client.ask(&ask, &body, None).await?;
+        self.passed_on(answered, &ask.method, None)
+    }
+
+    /// What is done with an upload that was begun.
+    async fn upload(&self, request: Request, name: &RepositoryName, id: Uuid) -> Result<Response, HttpError> {
+        let query = request.uri.query();
+        let home = self.gateway.inner.proofs.check(name, id, &self.account(), query);
+        let home = home.ok_or(registry::Error::UploadUnknown(id))?;
+        if request.method == Method::PUT && request.query().digest("digest")?.is_none() {
+            return Err(HttpError::DigestMissing);
+        }
+        let query = without_proof(query);
+        let separator = if query.is_empty() { "" } else { "?" };
+        let path = format!("/v2/{name}/blobs/uploads/{id}{separator}{query}");
+        let ask = self.ask(&request, path, scope(name, "pull,push"));
+        let body = if reads(&request) { Sending::Nothing } else { Sending::streamed(request.body) };
+        let answered = self.gateway.inner.client.ask(&ask, &body, Some(home)).await?;
+        self.passed_on(answered, &ask.method, Some(id))
+    }
+
+    /// Whose an upload is: nobody else finds it.
+    fn account(&self) -> String {
+        self.caller.identity().name().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Whether the caller may pull from a repository.
+    async fn may_pull(&self, from: &RepositoryName) -> Result<bool, HttpError> {
+        Ok(self.accounts.may(self.caller.identity(), from, Right::Pull).await?)
+    }
+
+    fn ask(&self, request: &Request, path_and_query: String, scope: String) -> Ask {
+        let host = match self.gateway.inner.host {
+            UpstreamHost::Client => request.headers.get(HOST),
+            UpstreamHost::Upstream => None,
+        };
+        let origin = Origin {
+            client: Some(self.caller.address()),
+            local: None,
+            secure: self.caller.is_secure(),
+            host,
+        };
+        let headers = upward(&request.headers, &origin);
+        Ask { method: request.method.clone(), path_and_query, headers, scope }
+    }
+
+    /// The answer as the client gets it.
+    fn passed_on(
+        &self,
+        answered: Answered<'_>,
+        method: &Method,
+        upload: Option<Uuid>,
+    ) -> Result<Response, HttpError> {
+        let Answered { upstream, response } = answered;
+        let status = response.status();
+        if status.is_informational() || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(Error::Senseless(format!("{upstream} answers {status}")).into());
+        }
+        let mut headers = HeaderMap::new();
+        downward(response.headers(), &mut headers);
+        let place = locations::of(upstream, response.headers())
+            .map_err(|why| Error::Senseless(format!("{upstream} answers {status}, and {why}")))?;
+        if let Some(place) = place {
+            let location = self.location(place, upstream.index, status, response.headers(), upload);
+            let location = location.ok_or_else(|| {
+                let given = response.headers().get(LOCATION);
+                Error::Senseless(format!("{upstream} answers {status}, and its Location is {given:?}"))
+            })?;
+            headers.insert(LOCATION, location);
+        }
+        if let Some(next) = locations::next_page(response.headers())
+            && let Some(path) = listing(self.endpoint)
+            && let Some(link) = locations::link(&self.caller.links().absolute(&path), &next)
+        {
+            headers.insert(LINK, link);
+        }
+        let patience = self.gateway.inner.client.read_patience();
+        let (_, body) = response.into_parts();
+        let has_none =
+            method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        let body = if has_none { Body::default() } else { Body::upstream(body, patience) };
+        let mut answer = Response::new(body);
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        Ok(answer)
+    }
+
+    /// An address for the client; `None` if what the upstream said is nothing that a client could use.
+    fn location(
+        &self,
+        place: Place,
+        home: usize,
+        status: StatusCode,
+        given: &HeaderMap,
+        upload: Option<Uuid>,
+    ) -> Option<HeaderValue> {
+        let (asked, blob) = match self.endpoint {
+            Endpoint::Blob(name, _) => (name, true),
+            Endpoint::Uploads(name) | Endpoint::Upload(name, _) | Endpoint::Manifest(name, _) => {
+                (name, false)
+            }
+            _ => return None,
+        };
+        match place {
+            Place::Upload(name, id, query) => {
+                // Where there is an upload already, it stays the one that it is.
+                let is_own = name == *asked && upload.is_none_or(|upload| upload == id);
+                let query =
+                    self.gateway.inner.proofs.query(&name, id, &self.account(), home, query.as_deref());
+                let address = self.caller.links().absolute(&format!("/v2/{name}/blobs/uploads/{id}?{query}"));
+                is_own.then(|| HeaderValue::try_from(address).ok()).flatten()
+            }
+            Place::Blob(name, digest) => (name == *asked).then(|| self.caller.links().blob(&name, &digest)),
+            Place::Manifest(name, target) => {
+                let address = self.caller.links().absolute(&format!("/v2/{name}/manifests/{target}"));
+                (name == *asked).then(|| HeaderValue::try_from(address).ok()).flatten()
+            }
+            // A registry that keeps its blobs with another service sends clients there, with an address that is good
+            // for this blob and a short time. The gateway itself never follows it.
+            Place::Foreign => {
+                (blob && status.is_redirection()).then(|| given.get(LOCATION).cloned()).flatten()
+            }
+        }
+    }
+}
+
+fn reads(request: &Request) -> bool {
+    request.method == Method::GET || request.method == Method::HEAD
+}
+
+/// What a token for an upstream must allow.
+fn scope(repository: &RepositoryName, actions: &str) -> String {
+    format!("repository:{repository}:{actions}")
+}
+
+/// Those parameters of the request that mean something, written anew: `?n=5&last=x`, or nothing.
+fn parameters(request: &Request, names: &[&str]) -> String {
+    let query = request.query();
+    let mut written = form_urlencoded::Serializer::new(String::new());
+    let mut any = false;
+    for name in names {
+        for value in query.all(name) {
+            written.append_pair(name, &value);
+            any = true;
+        }
+    }
+    if any { format!("?{}", written.finish()) } else { String::new() }
+}
+
+fn encode(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// The path of an endpoint that lists something.
+fn listing(endpoint: &Endpoint) -> Option<String> {
+    match endpoint {
+        Endpoint::Tags(name) => Some(format!("/v2/{name}/tags/list")),
+        Endpoint::Referrers(name, subject) => Some(referrers(name, subject)),
+        _ => None,
+    }
+}
+
+fn referrers(name: &RepositoryName, subject: &Digest) -> String {
+    format!("/v2/{name}/referrers/{subject}")
+}
+
+/// The manifest that a client pushes, if it is one.
+fn parse(headers: &HeaderMap, content: &Bytes) -> Option<Manifest> {
+    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Manifest::parse(content, Some(&MediaType::from_content_type(content_type).ok()?)).ok()
+}
+
+/// Notes what an image's config says of it, for those who search.
+async fn describe(gateway: &Gateway, repository: &RepositoryName, config: &Digest) {
+    let ask = Ask {
+        method: Method::GET,
+        path_and_query: format!("/v2/{repository}/blobs/{config}"),
+        headers: HeaderMap::new(),
+        scope: scope(repository, "pull"),
+    };
+    let client = &gateway.inner.client;
+    // Without a description it is found all the same.
+    let Ok(answered) = client.ask(&ask, &Sending::Nothing, None).await else { return };
+    if answered.response.status() != StatusCode::OK {
+        return;
+    }
+    let content = whole(answered.response.into_body(), CONFIG_BYTES, client.read_patience()).await;
+    if let Some(label) = content.ok().and_then(|content| description::label(&content)) {
+        gateway.inner.learning.passed_by(repository, Some(label)).await;
+    }
+}
