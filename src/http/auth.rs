@@ -27,6 +27,8 @@ const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const ACCOUNT: HeaderName = HeaderName::from_static("x-wharfinger-account");
 const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
+/// What the addresses of repositories and lists begin with, here and in other registries.
+const TREES: [&str; 3] = ["v2", "v1", "api"];
 
 /// Answers with whatever method it is asked.
 pub(crate) async fn answer(
@@ -119,10 +121,22 @@ fn yes(who: Option<&Identified>) -> Response {
 }
 
 /// The address of the request that the proxy has, without the path below which the proxy shows the registry.
+///
+/// A proxy that does not set `X-Forwarded-Prefix` for this request passes on what its client wrote there, and that
+/// must not make one repository out of another (`bob/v2/ann/app` out of `bob/v2` and `ann/app`), nor something that
+/// is open to all out of either. So no part of the registry's own addresses is ever taken off, and what is left must
+/// be one of them.
 fn read_uri(original: &str, prefix: &str) -> Option<Uri> {
     let uri: Uri = original.parse().ok()?;
     let path = uri.path_and_query()?.as_str();
-    let path = path.strip_prefix(prefix).unwrap_or(path);
+    let is_ours = |path: &str| {
+        TREES.iter().any(|tree| {
+            path.strip_prefix('/')
+                .is_some_and(|path| path.strip_prefix(tree).is_some_and(|rest| rest.starts_with('/')))
+        })
+    };
+    let holds_ours = prefix.split('/').any(|part| TREES.contains(&part));
+    let path = path.strip_prefix(prefix).filter(|rest| !holds_ours && is_ours(rest)).unwrap_or(path);
     if path.starts_with('/') { path.parse().ok() } else { None }
 }
 
@@ -137,6 +151,12 @@ mod tests {
         assert_eq!(read("/registry/v2/", "/registry").as_deref(), Some("/v2/"));
         assert_eq!(read("/v2/", "/registry").as_deref(), Some("/v2/"));
         assert_eq!(read("http://host/v2/", "").as_deref(), Some("/v2/"));
+        assert_eq!(read("/v2/a/v2/b/tags/list", "/v2/a").as_deref(), Some("/v2/a/v2/b/tags/list"));
+        assert_eq!(
+            read("/hub/v2/a/v2/b/tags/list", "/hub/v2/a").as_deref(),
+            Some("/hub/v2/a/v2/b/tags/list")
+        );
+        assert_eq!(read("/metrics/", "/metrics").as_deref(), Some("/metrics/"));
         for bad in ["", "host:80", "v2/", "/a b", "*"] {
             assert_eq!(read(bad, ""), None, "{bad}");
         }

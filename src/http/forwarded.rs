@@ -168,6 +168,8 @@ fn is_prefix(prefix: &str) -> bool {
         && prefix.starts_with('/')
         && !prefix.starts_with("//")
         && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/.-_~".contains(&byte))
+        // These lead out of what stands before them (RFC 3986, section 5.2.4).
+        && !prefix.split('/').any(|part| part == "." || part == "..")
 }
 
 /// What one proxy said in `Forwarded`.

@@ -19,7 +19,10 @@ fn https_in_nginx_and_accounts_in_the_registry() {
         true,
         &[],
         "",
-        &format!("    location / {{ proxy_pass http://{}; {FORWARDED} }}", registry.address()),
+        &format!(
+            "    location / {{ proxy_pass http://{}; {FORWARDED} proxy_set_header X-Forwarded-Prefix \"\"; }}",
+            registry.address()
+        ),
     );
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -120,7 +123,8 @@ fn auth_request_before_another_registry() {
             "    location = /_auth {{ internal; proxy_pass http://{judge}/auth; proxy_pass_request_body off;\n\
              \x20     proxy_set_header Content-Length \"\"; proxy_set_header X-Original-URI $request_uri;\n\
              \x20     proxy_set_header X-Original-Method $request_method; proxy_set_header Host $http_host;\n\
-             \x20     proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-For $remote_addr; }}\n\
+             \x20     proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-For $remote_addr;\n\
+             \x20     proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Prefix \"\"; }}\n\
              \x20   location = /token {{ proxy_pass http://{judge}; {FORWARDED} }}\n\
              \x20   location / {{ auth_request /_auth; auth_request_set $challenge $upstream_http_www_authenticate;\n\
              \x20     proxy_pass http://{upstream}; {FORWARDED} proxy_set_header Authorization \"\"; }}",

@@ -7,7 +7,7 @@ use reqwest::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::harness::{Answer, Ask, By, TestRegistry, Who, basic, with_accounts};
+use crate::harness::{Answer, Ask, By, TestRegistry, Who, basic, with_accounts, with_accounts_and};
 
 async fn ask(registry: &TestRegistry, who: &Who, method: &str, uri: &str) -> Answer {
     let request = registry.request(Method::GET, "/auth").by(who);
@@ -54,6 +54,39 @@ async fn a_proxy_hears_yes_no_or_sign_in() {
     // Without either, whether there is an account.
     registry.get_as(&bob, "/auth").await.is(200).has("x-remote-user", "bob");
     registry.get("/auth").await.is(401);
+}
+
+/// Many a proxy passes on what a client wrote in `X-Forwarded-Prefix`, and `/auth` takes that off the address it
+/// judges. What another registry would take for something of its own must stay what it is.
+#[tokio::test]
+async fn a_prefix_that_a_client_made_up_changes_nothing() {
+    let registry =
+        with_accounts_and(|config| config.proxy.trusted = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let ann = registry.add_user("ann").await;
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let judged = async |who: &Who, method: &str, uri: &str, prefix: &str| {
+        let request = registry.request(Method::GET, "/auth").by(who).header("x-original-uri", uri);
+        let request = request.header("x-original-method", method).header("x-forwarded-prefix", prefix);
+        request.ask().await.status
+    };
+    // Below a path, where the proxy means it.
+    assert_eq!(judged(&ann, "PUT", "/hub/v2/ann/app/manifests/1", "/hub").await, 200);
+    assert_eq!(judged(&ann, "PUT", "/hub/v2/bob/app/manifests/1", "/hub").await, 403);
+    for (method, uri, prefix) in [
+        ("PUT", "/v2/bob/v2/ann/app/manifests/1".to_owned(), "/v2/bob"),
+        ("GET", "/v2/bob/app/manifests/healthz".to_owned(), "/v2/bob/app/manifests"),
+        ("GET", "/v2/bob/app/manifests/1/".to_owned(), "/v2/bob/app/manifests/1"),
+        ("POST", "/v2/bob/app/blobs/uploads/".to_owned(), "/v2/bob/app/blobs/uploads"),
+        (
+            "POST",
+            format!("/v2/ann/app/blobs/uploads/?mount={digest}&from=bob/app"),
+            "/v2/ann/app/blobs/uploads",
+        ),
+        ("GET", "/x/../v2/bob/app/manifests/healthz".to_owned(), "/x/../v2/bob/app/manifests"),
+        ("GET", "/hub/../v2/bob/v2/ann/app/manifests/1".to_owned(), "/hub/../v2/bob"),
+    ] {
+        assert_eq!(judged(&ann, method, &uri, prefix).await, 403, "{method} {uri} below {prefix}");
+    }
 }
 
 /// A server of an operator's own, which answers by a table.
