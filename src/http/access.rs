@@ -234,11 +234,6 @@ pub(crate) fn reads_at_once(
         Ok(Some(authorization)) => app.accounts.remembered(authorization.as_bytes(), called.from)?,
         Err(_) => return None,
     };
-    if let Some(account) = identity.account()
-        && app.allowances.request(Client::Account(account.id)).is_err()
-    {
-        return None;
-    }
     (app.accounts.decided(&identity, repository, Right::Pull) == Some(true)).then_some(identity)
 }
 
@@ -279,6 +274,12 @@ fn credentials(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Denied> {
         (Some(value), None) if !value.is_empty() => Ok(Some(value)),
         _ => Ok(None),
     }
+}
+
+/// Counts a request of somebody whom [`reads_at_once`] named, last of all: what is not answered at once is counted where
+/// it is judged. `false` if they have sent too many, which is said there as well.
+pub(crate) fn may_send(app: &App, identity: &Identity) -> bool {
+    identity.account().is_none_or(|account| app.allowances.request(Client::Account(account.id)).is_ok())
 }
 
 fn counted(app: &App, identified: Identified) -> Result<Identified, Box<Refused>> {

@@ -97,6 +97,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             && let Some(identity) =
                 access::reads_at_once(&self.app, &self.connection, &called, &request.headers, name)
             && let Some(response) = self.in_memory(name, target, &request.headers)
+            && access::may_send(&self.app, &identity)
         {
             exchange.sent_by(&identity);
             let response = self.paced(response, &called, Some(&identity));

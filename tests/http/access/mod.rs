@@ -4,6 +4,7 @@ mod audit;
 mod auth;
 mod guesses;
 mod htpasswd;
+mod limits;
 mod manage;
 mod matrix;
 mod tokens;
