@@ -281,8 +281,9 @@ settings! {
     /// Proxies before the registry.
     proxy: Proxy {
         /// The addresses and networks of proxies that are believed when they say who the client is and by which
-        /// address it called: X-Forwarded-For, -Proto, -Host and -Prefix, X-Real-IP, Forwarded. A proxy in this list
-        /// must set these headers itself, or remove what a client sent.
+        /// address it called: X-Forwarded-For, -Proto, -Host and -Prefix, X-Real-IP, Forwarded; and, to /auth, with
+        /// which method: X-Original-Method, X-Forwarded-Method. A proxy in this list must set these headers itself, or
+        /// remove what a client sent.
         trusted: Vec<IpNet> = Vec::new(), list_of(network());
     }
 

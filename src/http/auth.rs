@@ -1,6 +1,10 @@
 //! `/auth`: what a proxy asks before it passes a request on, as nginx does with `auth_request`. It judges the request
 //! that the proxy has, by its address, its method and its credentials, as if it had come here.
 //!
+//! The method counts only if the proxy is trusted (`proxy.trusted`). Many a proxy does not tell it, as
+//! opendns/nginx-auth-proxy does not, and passes on what its client wrote in the header; from such a one each request
+//! is judged as the most that it could be.
+//!
 //! 200 says yes, and who it is; 401 says how to sign in; 403 says no. There is no 404, because nginx makes 500 of it.
 //! Anyone may ask: who does learns only what its own credentials are good for.
 //!
@@ -37,15 +41,21 @@ pub(crate) async fn answer(
     called: &Called,
     request: &Request,
 ) -> Result<Response, Error> {
-    let header = |name: HeaderName, other: HeaderName| request.header(name).or_else(|| request.header(other));
-    let Some(original) = header(ORIGINAL_URI, FORWARDED_URI) else {
+    let forbidden = || Error::Denied { denied: Denied::Forbidden, challenge: None };
+    // A proxy writes one of the two, and passes on what its client wrote in the other.
+    let told = |name: HeaderName, other: HeaderName| match (request.header(name), request.header(other)) {
+        (Some(one), Some(other)) if one != other => Err(forbidden()),
+        (one, other) => Ok(one.or(other)),
+    };
+    let Some(original) = told(ORIGINAL_URI, FORWARDED_URI)? else {
         return signed_in(app, connection, called, request).await;
     };
-    let forbidden = || Error::Denied { denied: Denied::Forbidden, challenge: None };
     let uri = read_uri(original, &called.prefix).ok_or_else(forbidden)?;
     // What is nothing here may be anything there.
     let endpoint = Endpoint::parse(uri.path()).map_err(|_| forbidden())?;
-    let methods = match header(ORIGINAL_METHOD, FORWARDED_METHOD) {
+    // Whoever may pull could push as well, if they themselves could say through the proxy that they only pull.
+    let method = if called.by_proxy { told(ORIGINAL_METHOD, FORWARDED_METHOD)? } else { None };
+    let methods = match method {
         Some(method) => vec![Method::from_bytes(method.as_bytes()).map_err(|_| forbidden())?],
         // A proxy that does not say which it is gets leave only where it makes no difference.
         None => endpoint.methods().to_vec(),

@@ -33,6 +33,8 @@ pub(crate) struct Called {
     host: Option<String>,
     /// The path below which the proxy shows this registry: empty, or `/…` without a slash at its end.
     pub(crate) prefix: String,
+    /// Whether it came through a proxy whose word is taken.
+    pub(crate) by_proxy: bool,
 }
 
 impl Proxies {
@@ -47,8 +49,10 @@ impl Proxies {
 
     /// The client behind a request that came from `peer`, over TLS if `secure`.
     pub(crate) fn called(&self, peer: IpAddr, secure: bool, headers: &HeaderMap) -> Called {
-        let mut called = Called { from: peer.to_canonical(), secure, host: None, prefix: String::new() };
-        if self.0.is_empty() || !self.trusts(peer) {
+        let by_proxy = self.trusts(peer);
+        let mut called =
+            Called { from: peer.to_canonical(), secure, host: None, prefix: String::new(), by_proxy };
+        if !by_proxy {
             return called;
         }
         let kinds = [FOR, PROTO, FORWARDED_HOST, PREFIX, REAL_IP];
@@ -113,7 +117,13 @@ impl Proxies {
 impl Called {
     /// A command on this machine, over a socket without addresses.
     pub(crate) fn here() -> Self {
-        Self { from: [127, 0, 0, 1].into(), secure: false, host: None, prefix: String::new() }
+        Self {
+            from: [127, 0, 0, 1].into(),
+            secure: false,
+            host: None,
+            prefix: String::new(),
+            by_proxy: false,
+        }
     }
 
     /// The beginning of every address of this registry, as the client must write it; `None` if it did not say how

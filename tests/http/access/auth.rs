@@ -14,9 +14,14 @@ async fn ask(registry: &TestRegistry, who: &Who, method: &str, uri: &str) -> Ans
     request.header("x-original-uri", uri).header("x-original-method", method).ask().await
 }
 
+/// With accounts, behind a proxy that is trusted.
+async fn behind_a_proxy() -> TestRegistry {
+    with_accounts_and(|config| config.proxy.trusted = vec!["127.0.0.0/8".parse().unwrap()]).await
+}
+
 #[tokio::test]
 async fn a_proxy_hears_yes_no_or_sign_in() {
-    let registry = with_accounts().await;
+    let registry = behind_a_proxy().await;
     let ann = registry.add_user("ann").await;
     let bob = registry.add_user("bob").await;
     registry.grant("bob", &["pull"], "ann/app").await;
@@ -56,12 +61,51 @@ async fn a_proxy_hears_yes_no_or_sign_in() {
     registry.get("/auth").await.is(401);
 }
 
+/// A proxy that nobody said is to be trusted may not tell the method, and pass on what its client wrote in the header.
+#[tokio::test]
+async fn a_method_that_a_client_made_up_changes_nothing() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    let bob = registry.add_user("bob").await;
+    registry.grant("bob", &["pull"], "ann/app").await;
+    registry.grant("everyone", &["pull"], "ann/open").await;
+    let uploads = "/v2/ann/app/blobs/uploads/";
+    for method in ["GET", "HEAD", "OPTIONS", "POST"] {
+        ask(&registry, &bob, method, "/v2/ann/app/manifests/1").await.is(403);
+        ask(&registry, &Who::NOBODY, method, "/v2/ann/open/manifests/1").await.is(401);
+        ask(&registry, &bob, method, uploads).await.is(403);
+        ask(&registry, &ann, method, uploads).await.is(200);
+    }
+    // What can only be read is judged as that.
+    ask(&registry, &bob, "GET", "/v2/ann/app/tags/list").await.is(200);
+}
+
+/// The two families of headers are of two kinds of proxies: one sets the first and passes the second on, another does
+/// it the other way round.
+#[tokio::test]
+async fn what_is_told_in_two_ways_must_be_the_same() {
+    let registry = behind_a_proxy().await;
+    let bob = registry.add_user("bob").await;
+    registry.grant("bob", &["pull"], "ann/app").await;
+    let manifest = "/v2/ann/app/manifests/1";
+    let judged = async |uri: &str, other_uri: &str, method: &str, other_method: &str| {
+        let request = registry.request(Method::GET, "/auth").by(&bob);
+        let request = request.header("x-original-uri", uri).header("x-forwarded-uri", other_uri);
+        let request = request.header("x-original-method", method).header("x-forwarded-method", other_method);
+        request.ask().await.status
+    };
+    assert_eq!(judged(manifest, manifest, "GET", "GET").await, 200);
+    assert_eq!(judged(manifest, manifest, "GET", "PUT").await, 403);
+    assert_eq!(judged(manifest, manifest, "PUT", "GET").await, 403);
+    assert_eq!(judged(manifest, "/v2/ann/secret/manifests/1", "GET", "GET").await, 403);
+    assert_eq!(judged("/healthz", "/v2/ann/secret/manifests/1", "GET", "GET").await, 403);
+}
+
 /// Many a proxy passes on what a client wrote in `X-Forwarded-Prefix`, and `/auth` takes that off the address it
 /// judges. What another registry would take for something of its own must stay what it is.
 #[tokio::test]
 async fn a_prefix_that_a_client_made_up_changes_nothing() {
-    let registry =
-        with_accounts_and(|config| config.proxy.trusted = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let registry = behind_a_proxy().await;
     let ann = registry.add_user("ann").await;
     let digest = format!("sha256:{}", "0".repeat(64));
     let judged = async |who: &Who, method: &str, uri: &str, prefix: &str| {
