@@ -1,63 +1,14 @@
 //! `wharfinger gateway` before registries that know nothing of accounts: Debian's docker-registry and distribution 3, as
 //! they are.
 
-use crate::harness::{Daemon, Distribution, Engine, Image, PASSWORD, Terminal};
-
-/// A gateway with a file of users, `ann` and `bob`, before these registries.
-struct Gateway {
-    daemon: Daemon,
-    address: String,
-    terminal: Terminal,
-}
-
-impl Gateway {
-    fn before(upstreams: &[&str], more: &[&str]) -> Gateway {
-        let terminal = Terminal::open();
-        terminal.run(&format!("htpasswd -cbB users ann '{PASSWORD}' && htpasswd -bB users bob '{PASSWORD}'"));
-        let at = |name: &str| terminal.path(name).display().to_string();
-        let mut arguments: Vec<String> =
-            ["gateway", "--listen", "127.0.0.1:0", "--htpasswd", &at("users"), "--data", &at("data")]
-                .map(str::to_owned)
-                .to_vec();
-        for upstream in upstreams {
-            arguments.extend(["--upstream".to_owned(), format!("http://{upstream}")]);
-        }
-        arguments.extend(more.iter().map(|&word| word.to_owned()));
-        let daemon = Daemon::start(env!("CARGO_BIN_EXE_wharfinger"), &arguments, &terminal.path("log"));
-        let address = daemon.address();
-        Gateway { daemon, address, terminal }
-    }
-
-    fn at(&self, name: &str) -> String {
-        format!("{}/{name}", self.address)
-    }
-
-    fn login(&self, user: &str) -> String {
-        format!("echo '{PASSWORD}' | docker login -u {user} --password-stdin {}", self.address)
-    }
-
-    /// Runs a command on its data directory.
-    fn says(&self, command: &str) -> String {
-        let data = self.terminal.path("data");
-        self.terminal.run(&format!(
-            "{} {command} --data {}",
-            env!("CARGO_BIN_EXE_wharfinger"),
-            data.display()
-        ))
-    }
-}
-
-/// The address of a registry without the slash.
-fn address_of(registry: &Distribution) -> String {
-    registry.at("").trim_end_matches('/').to_owned()
-}
+use crate::harness::{Distribution, Engine, Gateway, Image, PASSWORD, Terminal};
 
 fn an_engine_uses_it(upstream: &Distribution) {
-    let gateway = Gateway::before(&[&address_of(upstream)], &[]);
+    let gateway = Gateway::before(&[upstream.address()], &[]);
     let engine = Engine::shared();
     let user = engine.terminal();
     let image = gateway.at("ann/app:1");
-    engine.builds(&user, &image, &format!("through a gateway to {}", address_of(upstream)));
+    engine.builds(&user, &image, &format!("through a gateway to {}", upstream.address()));
     user.fails(&format!("docker push {image}"));
     user.fails(&format!("echo wrong | docker login -u ann --password-stdin {}", gateway.address));
     user.run(&gateway.login("ann"));
@@ -114,7 +65,7 @@ fn what_is_there_already_is_learnt() {
         "skopeo copy --dest-tls-verify=false oci:image:latest docker://{}",
         upstream.at("ann/old:1")
     ));
-    let gateway = Gateway::before(&[&address_of(&upstream)], &[]);
+    let gateway = Gateway::before(&[upstream.address()], &[]);
     let found = format!(
         "curl -sSf -u 'ann:{PASSWORD}' 'http://{}/v1/search?q=old' | grep -q ann/old",
         gateway.address
@@ -135,7 +86,7 @@ fn what_is_there_already_is_learnt() {
 fn a_large_blob_streams_both_ways() {
     let scratch = tempfile::TempDir::new().unwrap();
     let upstream = Distribution::version_2_on(scratch.path());
-    let gateway = Gateway::before(&[&address_of(&upstream)], &[]);
+    let gateway = Gateway::before(&[upstream.address()], &[]);
     let user = Terminal::open();
     let sent = format!("curl -sSf -u 'ann:{PASSWORD}'");
     user.run(&format!(
@@ -159,7 +110,7 @@ fn another_replica_is_asked_when_one_is_gone() {
     let scratch = tempfile::TempDir::new().unwrap();
     let first = Distribution::version_2_on(scratch.path());
     let second = Distribution::version_2_on(scratch.path());
-    let gateway = Gateway::before(&[&address_of(&first), &address_of(&second)], &[]);
+    let gateway = Gateway::before(&[first.address(), second.address()], &[]);
     let user = Terminal::open();
     Image::saved(&user, "image", "on two");
     let creds = format!("--creds 'ann:{PASSWORD}'");
@@ -186,7 +137,7 @@ fn another_replica_is_asked_when_one_is_gone() {
 fn https_before_a_registry_that_has_none() {
     let scratch = tempfile::TempDir::new().unwrap();
     let upstream = Distribution::version_2_on(scratch.path());
-    let gateway = Gateway::before(&[&address_of(&upstream)], &["--tls-self-signed", "127.0.0.1"]);
+    let gateway = Gateway::before(&[upstream.address()], &["--tls-self-signed", "127.0.0.1"]);
     let user = Terminal::open();
     Image::saved(&user, "image", "over HTTPS");
     let certificate = gateway.terminal.path("data/wharfinger/tls/self-signed.pem").display().to_string();

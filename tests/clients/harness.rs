@@ -4,15 +4,19 @@
 mod daemon;
 mod distribution;
 mod engine;
+mod gateway;
 mod image;
 mod nginx;
+mod page;
 mod server;
 mod terminal;
 
 pub(crate) use daemon::Daemon;
 pub(crate) use distribution::Distribution;
 pub(crate) use engine::Engine;
+pub(crate) use gateway::Gateway;
 pub(crate) use image::{Image, Index};
 pub(crate) use nginx::Nginx;
+pub(crate) use page::Page;
 pub(crate) use server::{PASSWORD, Server};
 pub(crate) use terminal::Terminal;

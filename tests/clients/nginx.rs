@@ -1,150 +1,372 @@
-//! nginx before a registry, in the ways of docs/behind-nginx.md, with a real engine before both.
+//! nginx before a registry, set up as docs/behind-nginx.md says, with real clients before nginx.
 
-use crate::harness::{Distribution, Engine, Nginx, PASSWORD, Server, Terminal};
+use crate::harness::{Distribution, Engine, Gateway, Nginx, PASSWORD, Page, Server, Terminal};
 
-/// What nginx tells of a request that it passes on.
-const FORWARDED: &str = "\
-    proxy_http_version 1.1; proxy_request_buffering off; proxy_buffering off; chunked_transfer_encoding on;
-    proxy_set_header Host $http_host; proxy_set_header X-Real-IP $remote_addr;
-    proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_set_header X-Forwarded-Host $http_host;";
+const PAGE: Page = Page::BEHIND_NGINX;
+const OPENDNS: &str = "opendns/nginx-auth-proxy, asking Wharfinger";
 
-const TRUSTING: &str = "[proxy]\ntrusted = [\"127.0.0.1\"]\n";
+/// nginx as the page has it below a heading, before this registry.
+fn recipe(heading: &str, registry: &Server) -> Nginx {
+    Nginx::start(PAGE.below(heading).block("nginx"), &[("127.0.0.1:5000", registry.address())])
+}
 
-/// HTTPS in nginx, accounts in the registry: what most will have.
+fn login(name: &str, password: &str, registry: &str) -> String {
+    format!("echo '{password}' | docker login -u {name} --password-stdin {registry}")
+}
+
+/// Builds `ann/app:1`, is refused without an account and with a wrong password, signs in as ann, pushes and pulls it.
+fn an_engine_signs_in_pushes_and_pulls(user: &Terminal, nginx: &Nginx) -> String {
+    let image = nginx.at("ann/app:1");
+    Engine::shared().builds(user, &image, &format!("behind nginx on {image}"));
+    user.fails(&format!("docker push {image}"));
+    user.fails(&login("ann", "wrong", nginx.address()));
+    user.run(&login("ann", PASSWORD, nginx.address()));
+    user.run(&format!("docker push {image} && docker rmi {image} && docker pull {image}"));
+    image
+}
+
+fn is_refused_to_push(user: &Terminal, image: &str, other: &str) {
+    user.run(&format!("docker tag {image} {other}"));
+    let refused = user.fails(&format!("docker push {other}"));
+    assert!(["denied", "unknown", "403"].iter().any(|word| refused.contains(word)), "{refused}");
+}
+
+/// What an engine finds.
+fn found(user: &Terminal, nginx: &Nginx) -> String {
+    user.run(&format!("docker search --format '{{{{.Name}}}}' {}", nginx.at("app")))
+}
+
+/// The same with podman and skopeo: `ann/app:1` is there, and goes to `ann/copy:1`.
+fn podman_and_skopeo_sign_in_and_copy(nginx: &Nginx) {
+    let address = nginx.address();
+    let user = Terminal::open();
+    let source = format!("docker://{address}/ann/app:1");
+    user.fails(&format!("skopeo inspect --tls-verify=false {source}"));
+    user.fails(&format!("skopeo inspect --tls-verify=false --creds ann:wrong {source}"));
+    let sign_in = format!("--tls-verify=false -u ann --password-stdin {address}");
+    user.run(&format!("echo '{PASSWORD}' | skopeo login {sign_in}"));
+    user.run(&format!(
+        "skopeo copy --src-tls-verify=false --dest-tls-verify=false {source} docker://{address}/ann/copy:1"
+    ));
+    let user = Terminal::open();
+    user.fails(&format!("echo wrong | podman login {sign_in} || exit 1"));
+    user.run(&format!("echo '{PASSWORD}' | podman login {sign_in}"));
+    user.run(&format!("podman pull --tls-verify=false {address}/ann/copy:1"));
+    user.run(&format!("podman push --tls-verify=false {address}/ann/copy:1 {address}/ann/podman:1"));
+}
+
+/// The status with which a path is answered.
+fn status(nginx: &Nginx, scheme: &str, options: &str, path: &str) -> String {
+    let asked = format!("curl -sk -o /dev/null -w '%{{http_code}}' {options}");
+    Terminal::open().run(&format!("{asked} {scheme}://{}", nginx.at(path)))
+}
+
+/// Every address in an answer is one below that which the client called.
+fn no_address_is_wrong(head: &str, base: &str) {
+    let path = format!("/{}", base.splitn(4, '/').nth(3).unwrap_or("")).trim_end_matches('/').to_owned();
+    for line in head.lines() {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        if name.eq_ignore_ascii_case("location") {
+            let value = value.trim();
+            assert!(
+                value.starts_with(&format!("{base}/v2/")) || value.starts_with(&format!("{path}/v2/")),
+                "{head}"
+            );
+        }
+        if name.eq_ignore_ascii_case("www-authenticate") {
+            assert!(value.contains(&format!("realm=\"{base}/token\"")), "{head}");
+        }
+    }
+}
+
 #[test]
 fn https_in_nginx_and_accounts_in_the_registry() {
-    let registry = Server::with_accounts(TRUSTING, &["ann", "bob"]);
-    let nginx = Nginx::start(
-        true,
-        &[],
-        "",
-        &format!(
-            "    location / {{ proxy_pass http://{}; {FORWARDED} proxy_set_header X-Forwarded-Prefix \"\"; }}",
-            registry.address()
-        ),
-    );
-    let engine = Engine::shared();
-    let user = engine.terminal();
-    let image = nginx.at("ann/app:1");
-    engine.builds(&user, &image, "behind nginx");
-    let refused = user.fails(&format!("docker push {image}"));
-    assert!(refused.contains("sign in to do this"), "{refused}");
-    user.run(&format!("echo '{PASSWORD}' | docker login -u ann --password-stdin {}", nginx.address()));
-    user.run(&format!("docker push {image}"));
-    user.run(&format!("docker rmi {image} && docker pull {image}"));
-    let others = nginx.at("bob/app:1");
-    user.run(&format!("docker tag {image} {others}"));
-    user.fails(&format!("docker push {others}"));
-    let search = user.run(&format!("docker search --format '{{{{.Name}}}}' {}", nginx.at("app")));
-    assert!(search.ends_with("ann/app"), "{search}");
+    let registry = Server::with_accounts(PAGE.block("toml"), &["ann", "bob"]);
+    let nginx = recipe("HTTPS in nginx, accounts in the registry", &registry);
+    let user = Engine::shared().terminal();
+    let image = an_engine_signs_in_pushes_and_pulls(&user, &nginx);
+    is_refused_to_push(&user, &image, &nginx.at("bob/app:1"));
+    assert_eq!(found(&user, &nginx), "ann/app");
+    user.run(&format!("docker logout {}", nginx.address()));
+    user.fails(&format!("docker search {}", nginx.at("app")));
+    podman_and_skopeo_sign_in_and_copy(&nginx);
 
-    // Whatever address the registry tells is that of nginx.
-    let head = user.run(&format!("curl -sk -D - -o /dev/null https://{}/v2/", nginx.address()));
-    assert!(head.contains(&format!("realm=\"https://{}/token\"", nginx.address())), "{head}");
-    let upload = user.run(&format!(
-        "curl -sk -D - -o /dev/null -u 'ann:{PASSWORD}' -X POST https://{}/v2/ann/app/blobs/uploads/",
-        nginx.address()
+    let base = format!("https://{}", nginx.address());
+    let challenge = user.run(&format!("curl -sk -D - -o /dev/null {base}/v2/"));
+    assert!(challenge.to_lowercase().contains("www-authenticate: bearer"), "{challenge}");
+    no_address_is_wrong(&challenge, &base);
+    let begun = user.run(&format!(
+        "curl -sSfk -D - -o /dev/null -u 'ann:{PASSWORD}' -X POST {base}/v2/ann/app/blobs/uploads/"
     ));
-    let location =
-        upload.lines().find(|line| line.to_lowercase().starts_with("location:")).expect("a Location");
-    let target = location.split_once(' ').expect("a value").1.trim();
-    assert!(
-        target.starts_with("/v2/") || target.starts_with(&format!("https://{}/", nginx.address())),
-        "{location}"
-    );
+    assert!(begun.to_lowercase().contains("location: "), "{begun}");
+    no_address_is_wrong(&begun, &base);
+    // The log has the client's address, not what a client said of itself.
+    user.run(&format!(
+        "curl -sk -o /dev/null -H 'X-Forwarded-For: 192.0.2.66' -H 'Forwarded: for=192.0.2.66' -u ann:wrong {base}/v2/"
+    ));
+    let failed = registry.says("audit --json");
+    assert!(failed.contains("127.0.0.1") && !failed.contains("192.0.2.66"), "{failed}");
 }
 
-/// The registry below a path of a server that has other things as well.
 #[test]
 fn below_a_path() {
-    let registry = Server::with_accounts(TRUSTING, &["ann"]);
-    let nginx = Nginx::start(
-        true,
-        &[],
-        "",
-        &format!(
-            "    location /hub/ {{ proxy_pass http://{}/; {FORWARDED} proxy_set_header X-Forwarded-Prefix /hub; }}",
-            registry.address()
-        ),
-    );
+    let registry = Server::with_accounts(PAGE.block("toml"), &["ann"]);
+    let nginx = recipe("Below a path", &registry);
     let user = Terminal::open();
     let base = format!("https://{}/hub", nginx.address());
-    let head = user.run(&format!("curl -sk -D - -o /dev/null {base}/v2/ann/app/tags/list"));
-    assert!(head.contains(&format!("realm=\"{base}/token\"")), "{head}");
+    let challenge = user.run(&format!("curl -sk -D - -o /dev/null {base}/v2/ann/app/tags/list"));
+    assert!(challenge.to_lowercase().contains("www-authenticate: bearer"), "{challenge}");
+    no_address_is_wrong(&challenge, &base);
+    user.run("printf hello >blob");
+    let sent = format!("curl -sSfk -u 'ann:{PASSWORD}'");
     user.run(&format!(
-        "printf hello >blob; digest=sha256:$(sha256sum blob | cut -d' ' -f1); \
-         next=$(curl -sSfk -D - -o /dev/null -u 'ann:{PASSWORD}' -X POST {base}/v2/ann/app/blobs/uploads/ | \
-         tr -d '\\r' | sed -n 's/^[Ll]ocation: //p'); \
-         case $next in /hub/*) next=https://{}$next;; esac; \
-         curl -sSfk -u 'ann:{PASSWORD}' -X PUT --data-binary @blob \"$next?digest=$digest\"; \
-         curl -sSfk -u 'ann:{PASSWORD}' {base}/v2/ann/app/blobs/$digest | cmp - blob",
+        "digest=sha256:$(sha256sum blob | cut -d' ' -f1); \
+         {sent} -D begun -o /dev/null -X POST {base}/v2/ann/app/blobs/uploads/; \
+         next=$(tr -d '\\r' <begun | sed -n 's/^[Ll]ocation: //p'); \
+         case $next in /*) next=https://{}$next;; esac; \
+         {sent} -D done -X PUT --data-binary @blob \"$next?digest=$digest\"; \
+         {sent} {base}/v2/ann/app/blobs/$digest | cmp - blob",
         nginx.address()
+    ));
+    for head in ["begun", "done"] {
+        let head = String::from_utf8(user.reads(head)).expect("a head is text");
+        assert!(head.to_lowercase().contains("location: "), "{head}");
+        no_address_is_wrong(&head, &base);
+    }
+    // A token from the realm opens what is below the path.
+    let answer =
+        user.json(&format!("{sent} '{base}/token?service=wharfinger&scope=repository:ann/app:pull'"));
+    let token = answer["token"].as_str().expect("a token");
+    user.run(&format!(
+        "curl -sSfk -H 'Authorization: Bearer {token}' \
+         {base}/v2/ann/app/blobs/sha256:$(sha256sum blob | cut -d' ' -f1) | cmp - blob"
     ));
 }
 
-/// Accounts in nginx, as many have it today: the registry itself is open, and for nginx alone.
 #[test]
-fn auth_basic_in_nginx() {
-    let registry = Server::configured(TRUSTING);
-    let terminal = Terminal::open();
-    let users = terminal.run(&format!("htpasswd -nbB ann '{PASSWORD}'"));
-    let nginx = Nginx::start(
-        true,
-        &[("passwd", &format!("{users}\n"))],
-        "",
-        &format!(
-            "    location / {{ auth_basic Restricted; auth_basic_user_file DIR/passwd; proxy_pass http://{}; {FORWARDED}\n\
-             \x20     proxy_set_header Authorization \"\"; proxy_set_header Accept-Encoding \"\"; }}",
-            registry.address()
-        ),
-    );
-    let engine = Engine::shared();
-    let user = engine.terminal();
-    let image = nginx.at("team/app:1");
-    engine.builds(&user, &image, "auth_basic");
-    user.fails(&format!("docker push {image}"));
-    user.fails(&format!("echo wrong | docker login -u ann --password-stdin {}", nginx.address()));
-    user.run(&format!("echo '{PASSWORD}' | docker login -u ann --password-stdin {}", nginx.address()));
-    user.run(&format!("docker push {image} && docker rmi {image} && docker pull {image}"));
+fn accounts_in_nginx() {
+    let registry = Server::configured(PAGE.block("toml"));
+    let nginx = recipe("Accounts in nginx", &registry);
+    let user = Engine::shared().terminal();
+    an_engine_signs_in_pushes_and_pulls(&user, &nginx);
+    assert_eq!(found(&user, &nginx), "ann/app");
+    user.run(&format!("docker logout {}", nginx.address()));
+    user.fails(&format!("docker search {}", nginx.at("app")));
+    podman_and_skopeo_sign_in_and_copy(&nginx);
 }
 
-/// Another registry, which knows nothing of accounts, behind an nginx that asks ours for each request.
+/// The configuration of many a guide: whoever can reach it may push.
 #[test]
-fn auth_request_before_another_registry() {
-    let registry = Server::with_accounts(TRUSTING, &["ann", "bob"]);
+fn a_guides_nginx_that_leaves_v2_open() {
+    let servers = r#"
+upstream docker-registry { server 127.0.0.1:5000; }
+server {
+    listen 443;
+    ssl on; ssl_certificate /etc/nginx/server.pem; ssl_certificate_key /etc/nginx/server.key;
+    client_max_body_size 0;
+    auth_basic_user_file /etc/nginx/passwd;
+    proxy_set_header Host $http_host;            proxy_set_header X-Real-IP $remote_addr;
+    proxy_set_header Authorization "";           proxy_set_header Accept-Encoding "";
+    proxy_set_header X-Forwarded-By $server_addr:$server_port;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    location /      { auth_basic "Restricted"; proxy_pass http://docker-registry; }
+    location /v2/   { auth_basic off;          proxy_pass http://docker-registry; }
+    location /auth/ { auth_basic "Restricted"; auth_basic_user_file /etc/nginx/passwd; proxy_pass http://docker-registry; }
+}
+"#;
+    for settings in ["", PAGE.block("toml")] {
+        let registry = Server::configured(settings);
+        let nginx = Nginx::start(servers, &[("127.0.0.1:5000", registry.address())]);
+        let user = Engine::shared().terminal();
+        let image = nginx.at("official/ubuntu:14.04");
+        Engine::shared().builds(&user, &image, &format!("as in a guide, {settings}"));
+        user.run(&format!("docker push {image} && docker rmi {image} && docker pull {image}"));
+        let base = format!("https://{}", nginx.address());
+        let begun = user.run(&format!("curl -sSfk -D - -o /dev/null -X POST {base}/v2/a/b/blobs/uploads/"));
+        assert!(begun.to_lowercase().contains("location: "), "{begun}");
+        no_address_is_wrong(&begun, &base);
+        assert_eq!(status(&nginx, "https", "", "auth/"), "401");
+    }
+}
+
+/// Another registry, which knows nothing of accounts, behind an nginx that asks a gateway for each request.
+#[test]
+fn nginx_before_another_registry_asks_wharfinger() {
+    let heading = "nginx before another registry, asking Wharfinger";
     let scratch = tempfile::TempDir::new().unwrap();
     let upstream = Distribution::version_2_on(scratch.path());
+    let settings = format!("{}[gateway]\ncatalog_interval = \"1s\"\n", PAGE.block("toml"));
+    let gateway = Gateway::configured(&[upstream.address()], &settings, &[]);
     let nginx = Nginx::start(
-        true,
-        &[],
-        "",
-        &format!(
-            "    location = /_auth {{ internal; proxy_pass http://{judge}/auth; proxy_pass_request_body off;\n\
-             \x20     proxy_set_header Content-Length \"\"; proxy_set_header X-Original-URI $request_uri;\n\
-             \x20     proxy_set_header X-Original-Method $request_method; proxy_set_header Host $http_host;\n\
-             \x20     proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-For $remote_addr;\n\
-             \x20     proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Prefix \"\"; }}\n\
-             \x20   location = /token {{ proxy_pass http://{judge}; {FORWARDED} }}\n\
-             \x20   location / {{ auth_request /_auth; auth_request_set $challenge $upstream_http_www_authenticate;\n\
-             \x20     proxy_pass http://{upstream}; {FORWARDED} proxy_set_header Authorization \"\"; }}",
-            judge = registry.address(),
-            upstream = upstream.at("").trim_end_matches('/'),
-        ),
+        PAGE.below(heading).block("nginx"),
+        &[("127.0.0.1:5000", &gateway.address), ("127.0.0.1:5001", upstream.address())],
     );
-    let engine = Engine::shared();
-    let user = engine.terminal();
-    let image = nginx.at("ann/app:1");
-    engine.builds(&user, &image, "auth_request");
+    let user = Engine::shared().terminal();
+    let image = an_engine_signs_in_pushes_and_pulls(&user, &nginx);
+    is_refused_to_push(&user, &image, &nginx.at("bob/app:1"));
+    // It is the other registry that has it.
+    let digest = user.run(&format!("crane digest {}", upstream.at("ann/app:1")));
+    assert!(digest.starts_with("sha256:"), "{digest}");
+    podman_and_skopeo_sign_in_and_copy(&nginx);
+    let search = format!("docker search --format '{{{{.Name}}}}' {}", nginx.at("app"));
+    user.run(&format!(
+        "for attempt in $(seq 100); do [ \"$({search})\" != ann/app ] || exit 0; sleep 0.1; done; exit 1"
+    ));
+    let catalog = |who: &str| {
+        user.run(&format!("curl -sSfk -u '{who}:{PASSWORD}' https://{}", nginx.at("v2/_catalog")))
+    };
+    assert!(catalog("ann").contains("ann/app"));
+    assert!(!catalog("bob").contains("ann/app"));
+
+    let bob = format!("-u 'bob:{PASSWORD}'");
+    let https = |options: &str, path: &str| status(&nginx, "https", options, path);
+    assert_eq!(https("", "v2/ann/app/tags/list"), "401");
+    assert_eq!(https(&bob, "v2/ann/app/tags/list"), "403");
+    gateway.says("grant add bob pull ann/app");
+    assert_eq!(https(&bob, "v2/ann/app/tags/list"), "200");
+    let other = Engine::shared().terminal();
+    other.run(&login("bob", PASSWORD, nginx.address()));
+    other.run(&format!("docker rmi {image} && docker pull {image}"));
+    is_refused_to_push(&other, &image, &nginx.at("ann/app:2"));
+    // Nothing that a client writes itself makes another request of it.
+    for header in [
+        "X-Original-Method: GET",
+        "X-Original-URI: /v2/bob/app/blobs/uploads/",
+        "X-Forwarded-Method: GET",
+        "X-Forwarded-Uri: /healthz",
+        "X-Forwarded-Prefix: /v2/ann",
+        "X-Docker-Token: true",
+        "X-Remote-User: ann",
+    ] {
+        let options = format!("{bob} -X POST -H '{header}'");
+        assert_eq!(https(&options, "v2/ann/app/blobs/uploads/"), "403", "{header}");
+    }
+    assert_eq!(https(&bob, "auth"), "404");
+}
+
+/// A server in the form of opendns/nginx-auth-proxy's `nginx.default`, with these lines more where it asks.
+fn nginx_auth_proxy(judge: &str, registry: &str, more: &str) -> Nginx {
+    let servers = format!(
+        r#"
+server {{
+    listen 80;
+    client_max_body_size 0;
+    chunked_transfer_encoding on;
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Real-IP $remote_addr;
+    location = /auth {{
+        proxy_pass http://{judge};
+        proxy_pass_request_body off;
+        proxy_set_header Content-Length "";
+        proxy_set_header X-Original-URI $request_uri;
+        proxy_set_header X-Docker-Token "";
+        {more}
+    }}
+    location / {{
+        proxy_pass http://{registry};
+        auth_request /auth;
+        proxy_next_upstream error timeout invalid_header http_500 http_502 http_503 http_504;
+        proxy_buffering off;
+    }}
+    location /v1/_ping {{ auth_basic off; proxy_pass http://{registry}; }}
+    location /_ping {{ auth_basic off; proxy_pass http://{registry}; }}
+}}
+"#
+    );
+    Nginx::start(&servers, &[])
+}
+
+#[test]
+fn nginx_auth_proxy_as_it_is_asks_wharfinger() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    let upstream = Distribution::version_2_on(scratch.path());
+    let judge = Server::with_accounts(PAGE.below(OPENDNS).block("toml"), &["ann", "bob"]);
+    let nginx = nginx_auth_proxy(judge.address(), upstream.address(), "");
+    let user = Engine::shared().terminal();
+    let image = an_engine_signs_in_pushes_and_pulls(&user, &nginx);
+    is_refused_to_push(&user, &image, &nginx.at("bob/app:1"));
+    podman_and_skopeo_sign_in_and_copy(&nginx);
+
+    // A right to pull alone is not enough for a proxy that does not tell the method, whatever a client says.
+    judge.says("grant add bob pull ann/app");
+    let bob = format!("-u 'bob:{PASSWORD}'");
+    let http = |options: &str, path: &str| status(&nginx, "http", options, path);
+    assert_eq!(http(&bob, "v2/ann/app/tags/list"), "200");
+    assert_eq!(http(&bob, "v2/ann/app/manifests/1"), "403");
+    for header in
+        ["X-Original-Method: GET", "X-Forwarded-Method: GET", "X-Original-URI: /v2/bob/app/tags/list"]
+    {
+        assert_eq!(http(&format!("{bob} -H '{header}'"), "v2/ann/app/manifests/1"), "403", "{header}");
+        let begins = format!("{bob} -X POST -H '{header}'");
+        assert_eq!(http(&begins, "v2/ann/app/blobs/uploads/"), "403", "{header}");
+    }
+    let challenge = user.run(&format!("curl -s -D - -o /dev/null http://{}", nginx.at("v2/")));
+    assert!(challenge.to_lowercase().contains("www-authenticate: basic"), "{challenge}");
+}
+
+#[test]
+fn nginx_auth_proxy_that_tells_the_method_asks_wharfinger() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    let upstream = Distribution::version_2_on(scratch.path());
+    let settings = format!("{}{}", PAGE.block("toml"), PAGE.below(OPENDNS).block("toml"));
+    let judge = Server::with_accounts(&settings, &["ann", "bob"]);
+    let nginx = nginx_auth_proxy(judge.address(), upstream.address(), PAGE.below(OPENDNS).block("nginx"));
+    let user = Engine::shared().terminal();
+    let image = an_engine_signs_in_pushes_and_pulls(&user, &nginx);
+    let other = Engine::shared().terminal();
+    other.run(&login("bob", PASSWORD, nginx.address()));
+    other.fails(&format!("docker pull {image}"));
+    judge.says("grant add bob pull ann/app");
+    other.run(&format!("docker rmi {image} && docker pull {image}"));
+    is_refused_to_push(&other, &image, &nginx.at("ann/app:2"));
+    let lying = format!("-u 'bob:{PASSWORD}' -X POST -H 'X-Original-Method: GET'");
+    assert_eq!(status(&nginx, "http", &lying, "v2/ann/app/blobs/uploads/"), "403");
+}
+
+/// What has answered nginx-auth-proxy answers the registry: here an nginx with a file of passwords.
+#[test]
+fn wharfinger_asks_what_nginx_auth_proxy_asked() {
+    let heading = "Wharfinger, asking what nginx-auth-proxy asked";
+    let backend = Nginx::start(
+        r#"
+server {
+    listen 8090;
+    location = /auth {
+        auth_basic Restricted;
+        auth_basic_user_file /etc/nginx/passwd;
+        add_header X-Remote-User $remote_user;
+        alias /etc/nginx/server.pem;
+    }
+}
+"#,
+        &[],
+    );
+    let settings = PAGE.below(heading).block("toml");
+    assert!(settings.contains("127.0.0.1:8090"), "{settings}");
+    an_engine_is_let_in_by(&settings.replace("127.0.0.1:8090", backend.address()));
+}
+
+/// Another registry's `/auth` is such a server too.
+#[test]
+fn wharfinger_asks_the_auth_of_another() {
+    let heading = "Wharfinger, asking what nginx-auth-proxy asked";
+    let backend = Server::with_accounts("", &["ann", "bob"]);
+    let settings = PAGE.below(heading).block("toml").replace("127.0.0.1:8090", backend.address());
+    an_engine_is_let_in_by(&settings);
+}
+
+/// A registry without users of its own, with `ann` and `bob` known to the server that it asks.
+fn an_engine_is_let_in_by(settings: &str) {
+    let registry = Server::configured(settings);
+    let user = Engine::shared().terminal();
+    let image = registry.at("ann/app:1");
+    Engine::shared().builds(&user, &image, settings);
     user.fails(&format!("docker push {image}"));
-    user.run(&format!("echo '{PASSWORD}' | docker login -u ann --password-stdin {}", nginx.address()));
+    user.fails(&login("ann", "wrong", registry.address()));
+    user.run(&login("ann", PASSWORD, registry.address()));
     user.run(&format!("docker push {image} && docker rmi {image} && docker pull {image}"));
-    let others = nginx.at("bob/app:1");
-    user.run(&format!("docker tag {image} {others}"));
-    user.fails(&format!("docker push {others}"));
-    let tags = format!("https://{}/v2/ann/app/tags/list", nginx.address());
-    let status = |who: &str| user.run(&format!("curl -sk -o /dev/null -w '%{{http_code}}' {who} {tags}"));
-    assert_eq!(status(""), "401");
-    assert_eq!(status(&format!("-u 'ann:{PASSWORD}'")), "200");
-    assert_eq!(status(&format!("-u 'bob:{PASSWORD}'")), "403");
+    is_refused_to_push(&user, &image, &registry.at("bob/app:1"));
+    let other = Engine::shared().terminal();
+    other.run(&login("bob", PASSWORD, registry.address()));
+    other.fails(&format!("docker pull {image}"));
 }

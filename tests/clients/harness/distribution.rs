@@ -41,6 +41,11 @@ impl Distribution {
         Distribution { daemon, address, _scratch: scratch }
     }
 
+    /// `127.0.0.1:port`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// A name on this registry, as clients spell it.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.address)

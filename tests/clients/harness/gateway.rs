@@ -1,0 +1,70 @@
+//! `wharfinger gateway`, started as an operator would start it.
+
+use std::fs;
+
+use super::{Daemon, PASSWORD, Terminal};
+
+/// A gateway with a file of users, `ann` and `bob`.
+pub(crate) struct Gateway {
+    pub(crate) daemon: Daemon,
+    /// `127.0.0.1:port`.
+    pub(crate) address: String,
+    /// Where its data directory is, `data`.
+    pub(crate) terminal: Terminal,
+}
+
+impl Gateway {
+    /// Starts one before these registries (`127.0.0.1:port`), with more arguments.
+    pub(crate) fn before(upstreams: &[&str], more: &[&str]) -> Gateway {
+        Gateway::configured(upstreams, "", more)
+    }
+
+    /// The same with these settings, written as in `wharfinger.toml`.
+    pub(crate) fn configured(upstreams: &[&str], settings: &str, more: &[&str]) -> Gateway {
+        let terminal = Terminal::open();
+        terminal.run(&format!("htpasswd -cbB users ann '{PASSWORD}' && htpasswd -bB users bob '{PASSWORD}'"));
+        fs::write(terminal.path("wharfinger.toml"), settings).expect("a settings file can be written");
+        let at = |name: &str| terminal.path(name).display().to_string();
+        let (users, data, config) = (at("users"), at("data"), at("wharfinger.toml"));
+        let mut arguments: Vec<String> = [
+            "gateway",
+            "--listen",
+            "127.0.0.1:0",
+            "--htpasswd",
+            &users,
+            "--data",
+            &data,
+            "--config",
+            &config,
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for upstream in upstreams {
+            arguments.extend(["--upstream".to_owned(), format!("http://{upstream}")]);
+        }
+        arguments.extend(more.iter().map(|&word| word.to_owned()));
+        let daemon = Daemon::start(env!("CARGO_BIN_EXE_wharfinger"), &arguments, &terminal.path("log"));
+        let address = daemon.address();
+        Gateway { daemon, address, terminal }
+    }
+
+    /// A name on it, as clients spell it.
+    pub(crate) fn at(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// The line that signs a user in to it with docker.
+    pub(crate) fn login(&self, user: &str) -> String {
+        format!("echo '{PASSWORD}' | docker login -u {user} --password-stdin {}", self.address)
+    }
+
+    /// What a command prints that is run on its data directory.
+    pub(crate) fn says(&self, command: &str) -> String {
+        let data = self.terminal.path("data");
+        self.terminal.run(&format!(
+            "{} {command} --data {}",
+            env!("CARGO_BIN_EXE_wharfinger"),
+            data.display()
+        ))
+    }
+}
