@@ -15,6 +15,7 @@ mod gateway;
 mod harness;
 mod helm;
 mod https;
+mod migration;
 mod nginx;
 mod oras;
 mod podman;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -9,9 +10,9 @@ use super::{Daemon, PASSWORD, Terminal};
 
 /// A running nginx, which ends with the test.
 pub(crate) struct Nginx {
-    _daemon: Daemon,
+    daemon: Daemon,
     address: String,
-    _scratch: TempDir,
+    scratch: TempDir,
 }
 
 impl Nginx {
@@ -53,7 +54,7 @@ impl Nginx {
         let arguments = ["-c".to_owned(), file.display().to_string(), "-e".to_owned(), "stderr".to_owned()];
         let daemon = Daemon::start(&Terminal::which("nginx"), &arguments, &scratch.path().join("log"));
         daemon.wait_for(|_| TcpStream::connect(&address).ok());
-        Nginx { _daemon: daemon, address, _scratch: scratch }
+        Nginx { daemon, address, scratch }
     }
 
     /// `127.0.0.1:port`.
@@ -64,5 +65,16 @@ impl Nginx {
     /// A name behind it, as clients spell it.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
+    }
+
+    /// Where its certificate and its file of passwords are: what `/etc/nginx` stands for.
+    pub(crate) fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Stops it; its files stay until the answer is dropped.
+    pub(crate) fn stop(mut self) -> TempDir {
+        self.daemon.stop();
+        self.scratch
     }
 }

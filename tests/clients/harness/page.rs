@@ -8,6 +8,9 @@ impl Page {
     /// `docs/behind-nginx.md`.
     pub(crate) const BEHIND_NGINX: Page = Page(include_str!("../../../docs/behind-nginx.md"));
 
+    /// `docs/migration.md`.
+    pub(crate) const MIGRATION: Page = Page(include_str!("../../../docs/migration.md"));
+
     /// What stands below this heading, up to the next.
     #[track_caller]
     pub(crate) fn below(self, heading: &str) -> Page {
