@@ -21,3 +21,4 @@ mod oras;
 mod podman;
 mod regctl;
 mod skopeo;
+mod trust;

@@ -13,41 +13,42 @@ pub(crate) struct Engine {
     /// Held, not read: the engine ends when this process does.
     _daemon: Daemon,
     home: PathBuf,
+    /// What stands before its command and those of its terminals.
+    before: Vec<String>,
 }
 
 impl Engine {
     /// The engine that all tests share; the first that asks starts it.
     pub(crate) fn shared() -> &'static Engine {
         static ENGINE: OnceLock<Engine> = OnceLock::new();
-        ENGINE.get_or_init(Engine::start)
+        ENGINE.get_or_init(|| Engine::start(Vec::new()))
     }
 
-    fn start() -> Engine {
+    /// Starts one; `before` are words that stand before its command and those of its terminals, such as `nsenter …`.
+    pub(crate) fn start(before: Vec<String>) -> Engine {
         // Not removed by this process, which keeps the engine until its own end: the leash does it.
         let home = TempDir::with_prefix("wharfinger-engine-").expect("a temporary directory").keep();
         let at = |name: &str| home.join(name).display().to_string();
         write(&home.join("daemon.json"), "{}");
-        let daemon = Daemon::start_in(
-            &Terminal::which("dockerd"),
-            &[
-                format!("--data-root={}", at("data")),
-                format!("--exec-root={}", at("exec")),
-                format!("--pidfile={}", at("pid")),
-                format!("--host=unix://{}", at("docker.sock")),
-                // No network is needed, and the machine's own rules are none of our business.
-                "--bridge=none".to_owned(),
-                "--iptables=false".to_owned(),
-                "--ip6tables=false".to_owned(),
-                // Plain HTTP on loopback is what an operator has on the first day.
-                "--insecure-registry=127.0.0.0/8".to_owned(),
-                // Whatever /etc/docker/daemon.json of this machine says is not meant for this engine.
-                format!("--config-file={}", at("daemon.json")),
-            ],
-            &home.join("log"),
-            Some(&home),
-        );
+        let mut words = before.clone();
+        words.push(Terminal::which("dockerd"));
+        words.extend([
+            format!("--data-root={}", at("data")),
+            format!("--exec-root={}", at("exec")),
+            format!("--pidfile={}", at("pid")),
+            format!("--host=unix://{}", at("docker.sock")),
+            // No network is needed, and the machine's own rules are none of our business.
+            "--bridge=none".to_owned(),
+            "--iptables=false".to_owned(),
+            "--ip6tables=false".to_owned(),
+            // Plain HTTP on loopback is what an operator has on the first day.
+            "--insecure-registry=127.0.0.0/8".to_owned(),
+            // Whatever /etc/docker/daemon.json of this machine says is not meant for this engine.
+            format!("--config-file={}", at("daemon.json")),
+        ]);
+        let daemon = Daemon::start_in(&words[0], &words[1..], &home.join("log"), Some(&home));
         daemon.wait_for(|_| home.join("docker.sock").exists().then_some(()));
-        let engine = Engine { _daemon: daemon, home };
+        let engine = Engine { _daemon: daemon, home, before };
         engine.terminal().run("docker version");
         engine
     }
@@ -55,6 +56,7 @@ impl Engine {
     /// A terminal whose `docker` talks to this engine.
     pub(crate) fn terminal(&self) -> Terminal {
         let mut terminal = Terminal::open();
+        terminal.enters(self.before.clone());
         terminal.set("DOCKER_HOST", format!("unix://{}", self.home.join("docker.sock").display()));
         // The classic builder: the other one is a plug-in that not every engine comes with.
         terminal.set("DOCKER_BUILDKIT", "0");

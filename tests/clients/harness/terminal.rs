@@ -16,6 +16,8 @@ pub(crate) struct Terminal {
     directory: TempDir,
     environment: Vec<(&'static str, String)>,
     logs: Vec<PathBuf>,
+    /// What stands before each command.
+    before: Vec<String>,
 }
 
 impl Terminal {
@@ -46,12 +48,17 @@ impl Terminal {
             ("CONTAINERS_STORAGE_CONF", at("storage.conf")),
             ("CONTAINERS_CONF", at("containers.conf")),
         ];
-        Terminal { directory, environment, logs: Vec::new() }
+        Terminal { directory, environment, logs: Vec::new(), before: Vec::new() }
     }
 
     /// Sets an environment variable for the commands to come.
     pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.push((name, value.into()));
+    }
+
+    /// Has these words stand before each command to come, such as `nsenter …`.
+    pub(crate) fn enters(&mut self, before: Vec<String>) {
+        self.before = before;
     }
 
     /// A log whose end is worth seeing when a command fails.
@@ -95,7 +102,9 @@ impl Terminal {
 
     fn types(&self, line: &str) -> Answer {
         let output = Command::new("/usr/bin/timeout")
-            .args(["--kill-after=5", LIMIT, "/bin/sh", "-euc", line])
+            .args(["--kill-after=5", LIMIT])
+            .args(&self.before)
+            .args(["/bin/sh", "-euc", &format!("cd {}\n{line}", self.directory.path().display())])
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.directory.path())

@@ -1,0 +1,118 @@
+//! The lines that `serve --tls-self-signed` prints, typed as they are on a machine of its own: before them a client
+//! refuses the registry's certificate, and after them it takes it.
+
+use crate::harness::{Engine, Machine, PASSWORD, Terminal};
+
+/// What is printed below this heading.
+fn lines_for(client: &str, printed: &str) -> String {
+    let mut lines = printed.lines().skip_while(|line| !line.starts_with(client));
+    assert!(lines.next().is_some_and(|heading| heading.ends_with(':')), "nothing for {client} in\n{printed}");
+    let lines: Vec<&str> = lines.map_while(|line| line.strip_prefix("  ")).collect();
+    assert!(!lines.is_empty(), "nothing for {client} in\n{printed}");
+    lines.join("\n")
+}
+
+/// Fails for want of trust, and not for another reason.
+fn is_not_trusted(terminal: &Terminal, line: &str) {
+    let refused = terminal.fails(&format!("{line} || exit 1"));
+    assert!(refused.contains("certificate"), "{line}\n{refused}");
+}
+
+/// The registry's name and its address, with the port.
+fn registries() -> [String; 2] {
+    [Machine::NAME, Machine::ADDRESS].map(|host| format!("{host}:5000"))
+}
+
+fn docker_login(registry: &str) -> String {
+    format!("echo '{PASSWORD}' | docker login -u ann --password-stdin {registry}")
+}
+
+fn docker_is_refused(engine: &Engine) {
+    let user = engine.terminal();
+    for registry in registries() {
+        is_not_trusted(&user, &docker_login(&registry));
+        is_not_trusted(&user, &format!("docker pull {registry}/ann/app:1"));
+    }
+}
+
+fn docker_is_let_in(engine: &Engine) {
+    let user = engine.terminal();
+    for registry in registries() {
+        let image = format!("{registry}/ann/app:1");
+        engine.builds(&user, &image, "over HTTPS");
+        user.run(&docker_login(&registry));
+        user.run(&format!("docker push {image} && docker rmi {image} && docker pull {image}"));
+        let found = user.run(&format!("docker search --format '{{{{.Name}}}}' {registry}/app"));
+        assert!(found.ends_with("ann/app"), "{found}");
+    }
+}
+
+#[test]
+fn the_lines_that_serve_prints_make_clients_trust_it() {
+    let mut machine = Machine::start();
+    let printed = machine.serves();
+    let operator = machine.terminal();
+    let again = operator.run(&format!(
+        "{} cert show --port 5000 --data {}",
+        env!("CARGO_BIN_EXE_wharfinger"),
+        machine.data().display()
+    ));
+    let engine = machine.engine();
+    for client in ["docker", "podman", "containerd", "the whole system"] {
+        assert_eq!(lines_for(client, &printed), lines_for(client, &again), "{client}");
+    }
+
+    docker_is_refused(&engine);
+    operator.run(&lines_for("docker", &printed));
+    docker_is_let_in(&engine);
+    // What docker trusts podman does as well.
+    operator.run("rm -r /etc/docker/certs.d");
+    docker_is_refused(&engine);
+
+    let user = machine.terminal();
+    let creds = format!("--creds 'ann:{PASSWORD}'");
+    for registry in registries() {
+        is_not_trusted(&user, &format!("skopeo inspect {creds} docker://{registry}/ann/app:1"));
+        is_not_trusted(&user, &format!("podman pull {creds} {registry}/ann/app:1"));
+    }
+    operator.run(&lines_for("podman", &printed));
+    for registry in registries() {
+        user.run(&format!("skopeo inspect {creds} docker://{registry}/ann/app:1"));
+        user.run(&format!("podman pull {creds} {registry}/ann/app:1"));
+        user.run(&format!("podman push {creds} {registry}/ann/app:1 {registry}/ann/podman:1"));
+        user.run(&format!("container=$(buildah from {creds} {registry}/ann/app:1) && buildah rm $container"));
+    }
+    operator.run("rm -r /etc/containers/certs.d");
+
+    // `--hosts-dir` is to ctr what `config_path` is to containerd's own configuration.
+    let ctr = format!("ctr --address {} images", engine.containerd().display());
+    let pull = format!("{ctr} pull --hosts-dir /etc/containerd/certs.d --user 'ann:{PASSWORD}'");
+    for registry in registries() {
+        is_not_trusted(&user, &format!("{pull} {registry}/ann/app:1"));
+    }
+    operator.run(&lines_for("containerd", &printed));
+    for registry in registries() {
+        user.run(&format!("{pull} {registry}/ann/app:1"));
+    }
+    operator.run("rm -r /etc/containerd/certs.d");
+
+    let listed = |registry: &str| {
+        format!(
+            "echo '{PASSWORD}' | {} ls --server https://{registry} --user ann --password-stdin",
+            env!("CARGO_BIN_EXE_wharfinger")
+        )
+    };
+    for registry in registries() {
+        is_not_trusted(&user, &format!("curl -sSf https://{registry}/healthz"));
+        is_not_trusted(&user, &listed(&registry));
+    }
+    operator.run(&lines_for("the whole system", &printed));
+    for registry in registries() {
+        user.run(&format!("curl -sSf https://{registry}/healthz"));
+        assert!(user.run(&listed(&registry)).contains("ann/app"));
+        user.run(&format!("skopeo inspect {creds} docker://{registry}/ann/app:1"));
+    }
+    // An engine that runs already has read what the system trusts.
+    docker_is_refused(&engine);
+    docker_is_let_in(&machine.engine());
+}
