@@ -51,7 +51,7 @@ pub(super) struct AuditCommand {
 }
 
 const HELP: &str = "\
-Times are in UTC. How long entries are kept, and whether pulls are among them, are settings (`audit.*`).
+Times are in UTC. How long entries are kept, and whether pulls are among them, are settings (`audit.*`). \
 With --follow, JSON is one object a line.
 
 Examples:

@@ -28,15 +28,15 @@ pub(super) struct Check {
 }
 
 const HELP: &str = "\
-It takes the data directory for itself, so stop the server first. Links below repositories/ that are missing or wrong
-are written anew; blobs are only looked at. If the database itself is lost, remove what is left of it
+It takes the data directory for itself, so stop the server first. Links below repositories/ that are missing or wrong \
+are written anew; blobs are only looked at. If the database itself is lost, remove what is left of it \
 (wharfinger/metadata.db*): the next start makes it anew from repositories/.
 
 Examples:
   wharfinger check
   wharfinger check --read --data /srv/registry
 
-Exit codes: 0 all is there; 1 something is missing or damaged, or it could not be checked; 2 the command line or the
+Exit codes: 0 all is there; 1 something is missing or damaged, or it could not be checked; 2 the command line or the \
 configuration is wrong.";
 
 /// What `--json` prints.

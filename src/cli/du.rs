@@ -19,7 +19,7 @@ pub(super) struct DiskUsage {
 }
 
 const HELP: &str = "\
-SIZE is what a repository holds, each blob counted once; OWN is the part of it that no other repository holds: what
+SIZE is what a repository holds, each blob counted once; OWN is the part of it that no other repository holds: what \
 would be freed if it were removed. The total counts every blob once, whoever holds it.
 
 Examples:

@@ -29,8 +29,9 @@ const HELP: &str = "\
 Examples:
   wharfinger gateway --upstream http://registry:5000
       for this machine only, to try it
-  wharfinger gateway --upstream http://registry:5000 --listen :443 --data /srv/gateway --htpasswd passwd \\
-      --tls-self-signed registry.example.com
+  wharfinger gateway --upstream http://registry:5000 --listen :443 \\
+    --data /srv/gateway --htpasswd passwd \\
+    --tls-self-signed registry.example.com
       for everyone with an account in the file
 
 The data directory keeps accounts, grants and the audit log; images stay where they are, in the registry behind. \

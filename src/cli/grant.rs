@@ -19,15 +19,15 @@ pub(super) struct GrantCommand {
 }
 
 const HELP: &str = "\
-Repositories are private: users have those below the own name, members of an organisation what their role says, and
+Repositories are private: users have those below the own name, members of an organisation what their role says, and \
 administrators all. A grant gives more, to
   ann            a user
   acme+deploy    a robot
   acme/devs      a team
   accounts       whoever is signed in
-  everyone       whoever asks, also without an account: this makes a repository public
+  everyone       whoever asks, without an account: public
 
-Rights are pull, push, delete and administer, several with commas; push and delete include pull, administer
+Rights are pull, push, delete and administer, several with commas; push and delete include pull, administer \
 everything. In a pattern * stands for characters other than /, ** for any characters, ? for one.
 
 Examples:

@@ -157,4 +157,26 @@ mod tests {
         }
         check(&Cli::command());
     }
+
+    /// Prose is broken by clap where the terminal ends, so that a break of one's own comes on top of that; what is to
+    /// be typed must not be broken at all.
+    #[test]
+    fn what_follows_the_help_fits_a_narrow_terminal() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let mut after_prose = false;
+            for line in help.lines() {
+                let indented = line.starts_with(' ');
+                assert!(!indented || line.chars().count() < 80, "{}: too long: {line}", command.get_name());
+                assert!(
+                    indented || line.is_empty() || !after_prose,
+                    "{}: broken: {line}",
+                    command.get_name()
+                );
+                after_prose = !indented && !line.is_empty();
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
 }

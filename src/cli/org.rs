@@ -21,8 +21,8 @@ pub(super) struct OrganisationCommand {
 }
 
 const HELP: &str = "\
-An organisation owns the repositories below its name, as acme owns acme/app. Its members may do with them what their
-role says: a reader pulls, a writer pushes as well, a maintainer also deletes, an owner does everything and says who
+An organisation owns the repositories below its name, as acme owns acme/app. Its members may do with them what their \
+role says: a reader pulls, a writer pushes as well, a maintainer also deletes, an owner does everything and says who \
 the members are. There is always an owner.
 
 Examples:

@@ -19,13 +19,14 @@ pub(super) struct RobotCommand {
 }
 
 const HELP: &str = "\
-A robot belongs to a user or an organisation and is called OWNER+NAME. It signs in with that name and a secret, which
+A robot belongs to a user or an organisation and is called OWNER+NAME. It signs in with that name and a secret, which \
 is shown when it is made and never again. It owns no repositories: give it a grant.
 
 Examples:
   wharfinger robot add acme+deploy
   wharfinger grant add acme+deploy pull 'acme/**'
-  wharfinger robot secret acme+deploy | docker login -u acme+deploy --password-stdin localhost:5000
+  wharfinger robot secret acme+deploy |
+    docker login -u acme+deploy --password-stdin localhost:5000
 
 Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
 

@@ -24,12 +24,13 @@ const HELP: &str = "\
 Examples:
   wharfinger serve
       for this machine only: docker push localhost:5000/team/app:1.0
-  wharfinger serve --listen :5000 --htpasswd /etc/wharfinger/users --data /srv/registry
+  wharfinger serve --listen :5000 --data /srv/registry \\
+    --htpasswd /etc/wharfinger/users
       for everyone who has a password in that file, made with htpasswd -B
   wharfinger serve --listen :5000 --admin ann --admin-password-file ann.txt
       the first start of a registry with accounts of its own
   wharfinger serve --listen :5000 --open --data /srv/registry
-      for everyone on a network where everyone may push and delete, without accounts
+      without accounts, for a network where everyone may push and delete
   wharfinger serve --config /etc/wharfinger/wharfinger.toml --log-format json
       as a service
 

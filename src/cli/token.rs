@@ -20,13 +20,13 @@ pub(super) struct TokenCommand {
 }
 
 const HELP: &str = "\
-A token is given instead of the password, as in `docker login -u ann`, or in WHARFINGER_TOKEN for these commands. It
-never may more than its user does, and can be made for less: some rights, some repositories, some time. It begins with
+A token is given instead of the password, as in `docker login -u ann`, or in WHARFINGER_TOKEN for these commands. It \
+never may more than its user does, and can be made for less: some rights, some repositories, some time. It begins with \
 wfp_, is shown once, and is kept nowhere; take it back with `wharfinger token remove`.
 
 Examples:
   wharfinger token create --account ann --label laptop
-  wharfinger token create --account ann --expires 30d --rights pull --repository 'ann/*'
+  wharfinger token create --account ann --rights pull --repository 'ann/*'
   wharfinger token list --account ann
 
 Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
@@ -58,8 +58,10 @@ The token alone goes to standard output.
 
 Examples:
   wharfinger token create --account ann --label laptop --expires 30d
-  wharfinger token create --account ann --rights pull --repository 'ann/*' --repository official/ubuntu
-  wharfinger token create --server https://registry.example.com --user ann > token.txt")]
+  wharfinger token create --account ann --rights pull \\
+    --repository 'ann/*' --repository official/ubuntu
+  wharfinger token create --server https://registry.example.com \\
+    --user ann > token.txt")]
 struct Create {
     #[command(flatten)]
     whose: Whose,

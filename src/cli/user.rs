@@ -19,7 +19,7 @@ pub(super) struct UserCommand {
 }
 
 const HELP: &str = "\
-A registry that has a user has accounts: whoever is not signed in gets nothing that is not public, and a user owns
+A registry that has a user has accounts: whoever is not signed in gets nothing that is not public, and a user owns \
 the repositories below the own name, as ann owns ann/app. The first user must be an administrator.
 
 Examples:
@@ -64,7 +64,7 @@ struct Add {
 }
 
 const ADD_HELP: &str = "\
-The password is asked for at the terminal, or read from standard input with --password-stdin. It is never an argument:
+The password is asked for at the terminal, or read from standard input with --password-stdin. It is never an argument: \
 others on this machine could read it there. A data directory that is not there yet is made.
 
 With --server and --user, the first line of standard input is the password to sign in with, the second the new one.
