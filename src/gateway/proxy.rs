@@ -277,7 +277,7 @@ impl Exchange<'_> {
         };
         let origin = Origin {
             client: Some(self.caller.address()),
-            local: None,
+            local: self.caller.reached(),
             secure: self.caller.is_secure(),
             host,
         };

@@ -6,7 +6,7 @@
 //! whoever has hears what it would hear of a repository that is not there. Neither depends on whether it is there:
 //! nothing here asks the store for repositories.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
@@ -28,6 +28,7 @@ use crate::config::Challenge as Kind;
 pub(crate) struct Caller {
     identity: Identity,
     from: IpAddr,
+    reached: Option<SocketAddr>,
     visible: Option<Visible>,
     links: Links,
     base: Option<String>,
@@ -53,6 +54,11 @@ impl Caller {
     /// The address that it has, as far as it can be believed.
     pub(crate) fn address(&self) -> IpAddr {
         self.from
+    }
+
+    /// Where on this machine its connection ended; `None` for a command over the control socket.
+    pub(crate) fn reached(&self) -> Option<SocketAddr> {
+        self.reached
     }
 
     /// Whether it called by HTTPS.
@@ -211,6 +217,7 @@ pub(crate) async fn judge(
     Ok(Caller {
         identity: identified.identity,
         from: asked.called.from,
+        reached: connection.reached(),
         secure: asked.called.secure,
         visible,
         links: app.links(asked.called),

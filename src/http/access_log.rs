@@ -67,7 +67,7 @@ impl Exchange {
     /// Who sent it, if that is not the other end of the connection.
     pub(crate) fn sent_from(&mut self, client: IpAddr) {
         if let Some(line) = &mut self.line
-            && let Peer::Tcp(peer) = self.connection.peer()
+            && let Peer::Tcp { client: peer, .. } = self.connection.peer()
             && peer.ip().to_canonical() != client
         {
             line.client = Some(client);

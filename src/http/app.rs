@@ -66,7 +66,7 @@ impl App {
     /// Who sent a request, and how it was called.
     pub(crate) fn called(&self, connection: &Connection, headers: &HeaderMap) -> Called {
         match connection.peer() {
-            Peer::Tcp(peer) => self.proxies.called(peer.ip(), connection.is_secure(), headers),
+            Peer::Tcp { client, .. } => self.proxies.called(client.ip(), connection.is_secure(), headers),
             Peer::Control => Called::here(),
         }
     }

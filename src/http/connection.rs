@@ -36,7 +36,12 @@ const FIRST: u32 = 256;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peer {
     /// A client over TCP.
-    Tcp(SocketAddr),
+    Tcp {
+        /// The client's end.
+        client: SocketAddr,
+        /// Ours: where the client reached this machine.
+        local: SocketAddr,
+    },
     /// A command on this machine, over the control socket.
     Control,
 }
@@ -44,7 +49,7 @@ pub(crate) enum Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
+            Self::Tcp { client, .. } => client.fmt(f),
             Self::Control => f.write_str("control"),
         }
     }
@@ -99,6 +104,14 @@ impl Connection {
 
     pub(crate) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Where the client reached this machine.
+    pub(crate) fn reached(&self) -> Option<SocketAddr> {
+        match self.peer {
+            Peer::Tcp { local, .. } => Some(local),
+            Peer::Control => None,
+        }
     }
 
     /// Whether requests are interleaved on it (HTTP/2).

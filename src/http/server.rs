@@ -151,7 +151,7 @@ impl Server {
         let shutdown_timeout = self.app.limits.shutdown_timeout;
         let connections = Connections::new(self.app, &self.stop);
         let mut stage = self.stop.0.subscribe();
-        let tcp = connections.accept_tcp(&self.tcp, self.tls.as_ref());
+        let tcp = connections.accept_tcp(&self.tcp, self.address, self.tls.as_ref());
         let control = connections.accept_control(self.control.as_ref());
         let certificate = async {
             match &self.tls {
@@ -281,16 +281,17 @@ impl Connections {
     async fn accept_tcp(
         &self,
         listener: &TcpListener,
+        listening: SocketAddr,
         tls: Option<&tls::Acceptor>,
     ) -> std::convert::Infallible {
         loop {
             let permit = permit(&self.tcp).await;
             match listener.accept().await {
-                Ok((stream, address)) => {
+                Ok((stream, client)) => {
                     // Answers are written whole; waiting for more to send with them only delays them.
                     let _ = stream.set_nodelay(true);
                     let (speech, stage) = (self.speech.clone(), self.stage.clone());
-                    let peer = Peer::Tcp(address);
+                    let peer = Peer::Tcp { client, local: reached(&stream, listening) };
                     match tls {
                         Some(tls) => {
                             tokio::spawn(speech.secure(stream, tls.clone(), peer, stage, permit));
@@ -475,6 +476,15 @@ where
     fn end(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
+}
+
+/// Where a client reached this machine. Only a server that listens on every address has to ask for it.
+fn reached(stream: &TcpStream, listening: SocketAddr) -> SocketAddr {
+    if !listening.ip().is_unspecified() {
+        return listening;
+    }
+    let local = stream.local_addr().unwrap_or(listening);
+    SocketAddr::new(local.ip().to_canonical(), local.port())
 }
 
 /// Whether a client begins with HTTP/2 (RFC 9113 section 3.4: the preface `PRI * HTTP/2.0`). No method is called so.

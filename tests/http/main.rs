@@ -8,6 +8,7 @@ mod access;
 mod api;
 mod connections;
 mod control;
+mod gateway;
 mod harness;
 mod health;
 mod protocol;

@@ -6,12 +6,14 @@ mod answer;
 mod image;
 mod raw;
 mod registry;
+mod upstream;
 
 pub(crate) use accounts::{By, PASSWORD, Who, basic, with_accounts, with_accounts_and};
 pub(crate) use answer::{Answer, Ask};
 pub(crate) use image::{Image, Part, image_manifest, index_manifest, random};
 pub(crate) use raw::RawClient;
 pub(crate) use registry::{Repository, TestRegistry};
+pub(crate) use upstream::{Says, Upstream, gateway, header};
 
 pub(crate) const OCI_MANIFEST: &str = oci::media_type::OCI_MANIFEST;
 pub(crate) const OCI_INDEX: &str = oci::media_type::OCI_INDEX;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use wharfinger::config::Config;
 use wharfinger::http::server::Stop;
-use wharfinger::serve::{self, FirstAdministrator};
+use wharfinger::serve::{self, FirstAdministrator, Front};
 
 use super::{Answer, Ask, By, Image, OCI_MANIFEST, Part, RawClient, Who, image_manifest, random};
 
@@ -23,6 +23,7 @@ pub(crate) struct TestRegistry {
     running: Option<Running>,
     base: String,
     administrator: Option<FirstAdministrator>,
+    front: Front,
 }
 
 struct Running {
@@ -47,6 +48,15 @@ impl TestRegistry {
         administrator: Option<FirstAdministrator>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::start_front(Front::Registry, administrator, change).await
+    }
+
+    /// Starts one that keeps images, or a gateway.
+    pub(crate) async fn start_front(
+        front: Front,
+        administrator: Option<FirstAdministrator>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let data = TempDir::new().expect("a temporary directory");
         let mut config = Config {
             listen: "127.0.0.1:0".parse().expect("an address"),
@@ -55,15 +65,20 @@ impl TestRegistry {
         };
         change(&mut config);
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        let mut registry = Self { config, data, client, running: None, base: String::new(), administrator };
+        let mut registry =
+            Self { config, data, client, running: None, base: String::new(), administrator, front };
         registry.run().await;
         registry
     }
 
     /// Starts it on what is in its directory.
     pub(crate) async fn run(&mut self) {
-        let (registry, server) =
-            serve::open(&self.config, self.administrator.as_ref()).await.expect("the registry opens");
+        let administrator = self.administrator.as_ref();
+        let opened = match self.front {
+            Front::Registry => serve::open(&self.config, administrator).await,
+            Front::Gateway => serve::open_gateway(&self.config, administrator).await,
+        };
+        let (registry, server) = opened.expect("the registry opens");
         let (address, stop) = (server.address(), server.stop());
         let task = tokio::spawn(async move {
             server.run().await;

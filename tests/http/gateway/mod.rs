@@ -1,0 +1,3 @@
+//! `wharfinger gateway` and what stands behind it.
+
+mod told;
