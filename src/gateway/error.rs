@@ -1,5 +1,6 @@
 //! Why an upstream's answer did not come, or is none that a client could use.
 
+use hyper::StatusCode;
 use registry::ReceiveError;
 
 /// Why a request could not be carried out by a registry behind the gateway. Clients hear the text of each; the reason
@@ -7,17 +8,31 @@ use registry::ReceiveError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// None could be connected to, or the connection broke.
-    #[error("the registry behind this gateway does not answer")]
+    #[error(
+        "the registry behind this gateway does not answer; try again, and if that does not help, tell its operator"
+    )]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It took too long.
-    #[error("the registry behind this gateway took too long to answer")]
+    #[error(
+        "the registry behind this gateway took too long to answer; try again, and if that does not help, tell its operator"
+    )]
     TimedOut,
     /// It wants credentials, and does not take the gateway's.
-    #[error("the registry behind this gateway does not let the gateway in")]
+    #[error(
+        "the registry behind this gateway does not let the gateway in; its operator finds the reason in the gateway's log"
+    )]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Its answer makes no sense, such as an address that only it could know.
-    #[error("the registry behind this gateway gave an answer that cannot be passed on")]
+    #[error(
+        "the registry behind this gateway gave an answer that cannot be passed on; its operator finds the reason in the \
+         gateway's log"
+    )]
     Senseless(String),
+    /// It says that it cannot do its work, in words that are not the protocol's: often they are of a proxy before it.
+    #[error(
+        "the registry behind this gateway answers {0}; try again, and if that does not help, tell its operator"
+    )]
+    Unwell(StatusCode, String),
     /// The client's own body ended early.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
@@ -30,7 +45,7 @@ impl Error {
     /// What went wrong, with its causes, for the log.
     pub(crate) fn reason(&self) -> String {
         match self {
-            Self::Senseless(why) => format!("{self}: {why}"),
+            Self::Senseless(why) | Self::Unwell(_, why) => format!("{self}: {why}"),
             Self::Unreachable(cause) | Self::Refused(cause) => format!("{self}: {}", chain(&**cause)),
             Self::TimedOut | Self::Receive(_) | Self::Unsupported => self.to_string(),
         }

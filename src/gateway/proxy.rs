@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use hyper::header::{
     CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK, LOCATION, RANGE,
+    TRANSFER_ENCODING,
 };
 use hyper::{Method, StatusCode};
 use oci::{Digest, Manifest, MediaType, RepositoryName, TagOrDigest};
@@ -297,6 +298,17 @@ impl Exchange<'_> {
         if status.is_informational() || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(Error::Senseless(format!("{upstream} answers {status}")).into());
         }
+        if status.is_server_error() && !is_json(response.headers()) {
+            return Err(Error::Unwell(status, upstream.to_string()).into());
+        }
+        let has_none =
+            *method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        if status.is_success() && !has_none && !is_framed(response.headers()) {
+            let why = format!(
+                "{upstream} does not say how long its answer is, so that one that was cut off would look whole"
+            );
+            return Err(Error::Senseless(why).into());
+        }
         let mut headers = HeaderMap::new();
         downward(response.headers(), &mut headers);
         let place = locations::of(upstream, response.headers())
@@ -317,8 +329,6 @@ impl Exchange<'_> {
         }
         let patience = self.gateway.inner.client.read_patience();
         let (_, body) = response.into_parts();
-        let has_none =
-            method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let body = if has_none { Body::default() } else { Body::upstream(body, patience) };
         let mut answer = Response::new(body);
         *answer.status_mut() = status;
@@ -367,6 +377,15 @@ impl Exchange<'_> {
 
 fn reads(request: &Request) -> bool {
     request.method == Method::GET || request.method == Method::HEAD
+}
+
+/// Whether a body ends where its sender says, and not wherever the connection does (RFC 9112, section 6.3).
+fn is_framed(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| String::from_utf8_lossy(value.as_bytes()).contains("json"))
 }
 
 /// What a token for an upstream must allow.

@@ -181,15 +181,18 @@ impl Error {
         {
             tracing::error!(id = id.to_str().unwrap_or_default(), error = %error.reason(), "a request could not be passed on");
         }
-        let message =
-            if status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::SERVICE_UNAVAILABLE {
-                let id = id.to_str().unwrap_or_default();
-                tracing::error!(id, error = %self, causes = %causes(&self), "a request failed");
-                // What broke is the operator's to know: it may name paths and queries.
-                format!("the registry could not do this; its log has the reason under the request id {id}")
-            } else {
-                self.to_string()
-            };
+        // What a gateway says of the registry behind is for whoever asks; hosts and reasons are in the log alone.
+        let is_passed_on = matches!(self, Self::Gateway(_));
+        let message = if !is_passed_on
+            && (status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::SERVICE_UNAVAILABLE)
+        {
+            let id = id.to_str().unwrap_or_default();
+            tracing::error!(id, error = %self, causes = %causes(&self), "a request failed");
+            // What broke is the operator's to know: it may name paths and queries.
+            format!("the registry could not do this; its log has the reason under the request id {id}")
+        } else {
+            self.to_string()
+        };
         let errors = match &self {
             Self::Registry(registry::Error::PartsMissing { repository, missing }) => missing
                 .iter()
@@ -327,6 +330,7 @@ fn classify_gateway(error: &gateway::Error) -> (StatusCode, &'static str) {
     use gateway::Error as E;
     match error {
         E::Unreachable(_) | E::Refused(_) | E::Senseless(_) => (StatusCode::BAD_GATEWAY, UNAVAILABLE),
+        E::Unwell(status, _) => (*status, UNAVAILABLE),
         E::TimedOut => (StatusCode::GATEWAY_TIMEOUT, UNAVAILABLE),
         E::Unsupported => (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported.as_str()),
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid.as_str()),

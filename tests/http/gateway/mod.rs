@@ -1,3 +1,4 @@
 //! `wharfinger gateway` and what stands behind it.
 
+mod bad_days;
 mod told;

@@ -1,0 +1,197 @@
+//! What clients hear when the registry behind a gateway is not well: an error in the protocol's words or a transfer that
+//! is torn, and never something that looks whole and is not.
+
+use reqwest::Method;
+
+use crate::harness::{Answer, Ask, By, Says, TestRegistry, Upstream, Who, basic, gateway};
+
+const BLOB: &str =
+    "/v2/ann/app/blobs/sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const MANIFEST: &str = "/v2/ann/app/manifests/1";
+const TAGS: &str = "/v2/ann/app/tags/list";
+const UPLOADS: &str = "/v2/ann/app/blobs/uploads/";
+
+/// Nothing that a client could take for the upstream's own, and in the protocol's words.
+fn is_told(answer: Answer, status: u16) -> String {
+    let answer = answer.fails(status, "UNAVAILABLE").has_no("www-authenticate");
+    let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("the registry behind this gateway "), "{message}");
+    assert!(message.contains("operator"), "it says what to do: {message}");
+    assert!(!message.contains("127.0.0.1"), "where it is, is nobody's business: {message}");
+    message
+}
+
+async fn get(gateway: &TestRegistry, path: &str) -> Answer {
+    gateway.get_as(&Who::root(), path).await
+}
+
+async fn push(gateway: &TestRegistry, path: &str) -> Answer {
+    gateway.request(Method::POST, path).by(&Who::root()).body(vec![7; 300_000]).ask().await
+}
+
+#[tokio::test]
+async fn one_that_is_not_there_is_502() {
+    let url = Upstream::start(|_| Says::not_found()).await.url();
+    let gateway = gateway(&[&url], &[]).await;
+    for path in [BLOB, MANIFEST, TAGS] {
+        is_told(get(&gateway, path).await, 502);
+        gateway.ask_as(&Who::root(), Method::HEAD, path).await.is(502);
+    }
+    is_told(push(&gateway, UPLOADS).await, 502);
+    is_told(gateway.ask_as(&Who::root(), Method::DELETE, MANIFEST).await, 502);
+}
+
+/// Whatever it says after "200 OK", a client that was promised more than it got must notice.
+#[tokio::test]
+async fn a_transfer_that_breaks_off_is_torn() {
+    let upstream = Upstream::start(|head| {
+        let framing =
+            if head.contains("/blobs/") { "content-length: 1000" } else { "transfer-encoding: chunked" };
+        Says::Last(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n3\r\nabc\r\n").into())
+    })
+    .await;
+    let gateway = gateway(&[&upstream.url()], &[]).await;
+    for path in [BLOB, TAGS] {
+        let torn = gateway.request(Method::GET, path).by(&Who::root()).try_ask().await;
+        assert!(torn.is_err(), "{torn:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_say_how_long_it_is_is_not_passed_on() {
+    let upstream = Upstream::start(|_| Says::Last(b"HTTP/1.1 200 OK\r\n\r\nabc".into())).await;
+    let gateway = gateway(&[&upstream.url()], &[]).await;
+    for path in [BLOB, MANIFEST, TAGS] {
+        is_told(get(&gateway, path).await, 502);
+    }
+}
+
+/// A manifest is held before it is answered, so that it is an error and not a torn transfer.
+#[tokio::test]
+async fn a_manifest_that_breaks_off_is_502() {
+    let says = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"schemaVersion\":";
+    let upstream = Upstream::start(|_| Says::Last(says.into())).await;
+    let gateway = gateway(&[&upstream.url()], &[]).await;
+    is_told(get(&gateway, MANIFEST).await, 502);
+}
+
+#[tokio::test]
+async fn one_that_is_too_slow_is_504_and_one_that_stalls_is_torn() {
+    let upstream = Upstream::start(|head| match head {
+        _ if head.contains("/blobs/sha256") => {
+            Says::Stalls(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc".into())
+        }
+        _ if head.contains("/manifests/") => {
+            Says::Stalls(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".into())
+        }
+        _ => Says::Stalls(Vec::new()),
+    })
+    .await;
+    let patience = [("GATEWAY_READ_TIMEOUT", "200ms"), ("GATEWAY_WRITE_TIMEOUT", "200ms")];
+    let gateway = gateway(&[&upstream.url()], &patience).await;
+    is_told(get(&gateway, TAGS).await, 504);
+    is_told(push(&gateway, UPLOADS).await, 504);
+    is_told(get(&gateway, MANIFEST).await, 502);
+    let torn = gateway.request(Method::GET, BLOB).by(&Who::root()).try_ask().await;
+    assert!(torn.is_err(), "{torn:?}");
+}
+
+#[tokio::test]
+async fn a_head_that_is_none_is_502() {
+    let bad: [(&str, Vec<u8>); 8] = [
+        ("huge", [b"HTTP/1.1 200 OK\r\nx-much: ".as_slice(), &[b'a'; 1 << 20], b"\r\n\r\n"].concat()),
+        ("many", format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(10_000)).into()),
+        ("garbled", b"HTTP/1.1 200 OK\r\ncontent length: 1\x00\r\n\r\n".into()),
+        ("no-http", b"SSH-2.0-OpenSSH_9.2\r\n\r\n".into()),
+        ("lengths", b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde".into()),
+        ("number", b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n".into()),
+        ("silence", Vec::new()),
+        ("half", b"HTTP/1.1 200 OK\r\ncontent-".into()),
+    ];
+    let says = bad.clone();
+    let upstream = Upstream::start(move |head| {
+        let bytes = says.iter().find(|(name, _)| head.contains(&format!("/{name}/")));
+        bytes.map_or_else(Says::not_found, |(_, bytes)| Says::Last(bytes.clone()))
+    })
+    .await;
+    let gateway = gateway(&[&upstream.url()], &[]).await;
+    for (name, _) in &bad {
+        is_told(get(&gateway, &format!("/v2/{name}/app/tags/list")).await, 502);
+        is_told(get(&gateway, &format!("/v2/{name}/app/manifests/1")).await, 502);
+        is_told(push(&gateway, &format!("/v2/{name}/app/blobs/uploads/")).await, 502);
+    }
+}
+
+/// What the upstream asks for is the gateway's to give: to a client it would mean that its own password is wrong, and
+/// it would send it to where the challenge says.
+#[tokio::test]
+async fn a_challenge_is_not_passed_on() {
+    let upstream = Upstream::start(|head| {
+        let how = if head.contains("/v2/basic/") {
+            "Basic realm=\"theirs\""
+        } else {
+            "Bearer realm=\"https://evil.example.com/token\",service=\"theirs\""
+        };
+        let says =
+            format!("HTTP/1.1 401 Unauthorized\r\nwww-authenticate: {how}\r\ncontent-length: 0\r\n\r\n");
+        Says::All(says.into())
+    })
+    .await;
+    let gateway = gateway(&[&upstream.url()], &[]).await;
+    for name in ["basic", "bearer"] {
+        is_told(get(&gateway, &format!("/v2/{name}/app/tags/list")).await, 502);
+        is_told(get(&gateway, &format!("/v2/{name}/app/manifests/1")).await, 502);
+        is_told(push(&gateway, &format!("/v2/{name}/app/blobs/uploads/")).await, 502);
+    }
+    let wrong =
+        gateway.get_as(&basic("root", "wrong"), "/v2/basic/app/tags/list").await.fails(401, "UNAUTHORIZED");
+    assert!(!wrong.header("www-authenticate").unwrap().contains("theirs"));
+    assert!(upstream.asked("").iter().all(|head| !head.contains("authorization:")));
+}
+
+/// A page of a proxy before the registry is nothing that a client can read; what the registry itself says is.
+#[tokio::test]
+async fn what_it_says_when_it_is_not_well_is_said_in_the_protocols_words() {
+    let own = r#"{"errors":[{"code":"UNKNOWN","message":"the disk is gone"}]}"#;
+    let upstream = Upstream::start(move |head| {
+        let (kind, body) = match head.contains("/own/") {
+            true => ("application/json; charset=utf-8", own),
+            false => ("text/html", "<html><h1>503 Service Temporarily Unavailable</h1></html>"),
+        };
+        let says = format!(
+            "HTTP/1.1 503 Busy\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Says::All(says.into())
+    })
+    .await;
+    let gateway = gateway(&[&upstream.url()], &[]).await;
+    for path in ["/v2/ann/app/tags/list", "/v2/ann/app/manifests/1"] {
+        assert!(is_told(get(&gateway, path).await, 503).contains("503"));
+        get(&gateway, &path.replace("/ann/", "/own/")).await.is(503).carries(own);
+    }
+    assert!(is_told(push(&gateway, UPLOADS).await, 503).contains("503"));
+}
+
+/// What reads, and what was not begun, goes to the next; what may have been done there does not.
+#[tokio::test]
+async fn only_what_does_no_harm_is_asked_of_another() {
+    let breaks = Upstream::start(|head| match head.contains(" /v2/ann/app/") {
+        true => Says::Last(Vec::new()),
+        false => Says::not_found(),
+    })
+    .await;
+    let well = Upstream::start(|_| Says::ok("", r#"{"name":"ann/app","tags":["1"]}"#)).await;
+    // One that failed is asked last for a while, so that each of these is the first.
+    let both = [breaks.url(), well.url()];
+    let both = [both[0].as_str(), both[1].as_str()];
+    assert_eq!(get(&gateway(&both, &[]).await, TAGS).await.is(200).list("tags"), ["1"]);
+    let deletes = async |gateway: TestRegistry| gateway.ask_as(&Who::root(), Method::DELETE, MANIFEST).await;
+    is_told(deletes(gateway(&both, &[]).await).await, 502);
+    is_told(push(&gateway(&both, &[]).await, UPLOADS).await, 502);
+    assert_eq!((well.asked("delete ").len(), well.asked("post ").len()), (0, 0));
+    // Nothing of it can have been done where nothing listens.
+    let gone = Upstream::start(|_| Says::not_found()).await.url();
+    deletes(gateway(&[&gone, both[1]], &[]).await).await.is(200);
+    assert_eq!(well.asked("delete ").len(), 1);
+}
