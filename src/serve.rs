@@ -301,8 +301,8 @@ fn address_for_clients(address: SocketAddr, origin: Option<&tls::Origin>, config
         return url.as_str().split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned();
     }
     let named = match origin {
-        Some(tls::Origin::SelfSigned { hosts, .. }) => hosts.first(),
-        _ => None,
+        Some(tls::Origin::SelfSigned { hosts, .. } | tls::Origin::Authority { hosts }) => hosts.first(),
+        Some(tls::Origin::Files) | None => None,
     };
     match named {
         Some(host @ Host::Name(name)) if !name.starts_with("*.") => host.with_port(address.port()),

@@ -152,6 +152,24 @@ fn it_does_not_listen_beyond_this_machine_unless_told_so() {
 }
 
 #[test]
+fn what_keeps_https_from_being_spoken_is_told_before() {
+    let acme = "[tls.acme]\ndirectory = \"https://acme.example/dir\"\nhosts = [\"a.example\"]\n";
+    let ran = Desk::with(acme).run(&["config", "check"], &[]);
+    assert_eq!(ran.code, 0, "{}", ran.errors);
+    for (settings, told) in [
+        (format!("{acme}ca = \"root.pem\"\n"), "cannot read root.pem, which tls.acme.ca names"),
+        ("[tls]\ncertificate = \"server.pem\"\n".to_owned(), "cannot read server.pem"),
+    ] {
+        let desk = Desk::with(&settings);
+        for command in [&["config", "check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let ran = desk.run(command, &[]);
+            assert_eq!(ran.code, 1, "{command:?}");
+            assert!(ran.errors.contains(told), "{}", ran.errors);
+        }
+    }
+}
+
+#[test]
 fn the_file_is_the_one_named_or_the_one_that_is_there() {
     let desk = Desk::with("data = \"usual\"");
     std::fs::write(desk.path().join("other.toml"), "data = \"other\"").unwrap();

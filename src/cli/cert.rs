@@ -254,6 +254,15 @@ fn in_use(config: &crate::config::Config) -> Result<(PathBuf, PathBuf), Failure>
     }
     let directory =
         store::Directory::find(&config.data).map(|directory| directory.own().join(tls::DIRECTORY));
+    if let Some(url) = &config.acme.directory {
+        let file = directory.map(|directory| tls::acme::file(url, &directory)).filter(|file| file.exists());
+        return file.map(|file| (file.clone(), file)).ok_or_else(|| {
+            Failure::new("there is no certificate yet").help(
+                "`wharfinger serve` obtains one from the authority that tls.acme.directory names; its log says what \
+                 keeps it from that",
+            )
+        });
+    }
     let files = directory.map(|directory| self_signed::files(&directory));
     files.filter(|(certificate, _)| certificate.exists()).ok_or_else(|| {
         Failure::new("there is no certificate").help(

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::output::{self, Column, Exit, Failure, Format, Row};
 use super::settings::Settings;
 use crate::config::{Effective, Loaded, Mistake, Mistakes, USUAL_FILES, template};
-use crate::serve;
+use crate::{serve, tls};
 
 /// Show the settings there are, or check those that are in force
 #[derive(Args, Debug)]
@@ -63,11 +63,11 @@ impl Config {
 impl Check {
     fn run(self) -> Result<(), Failure> {
         let loaded = self.settings.or_file(self.file).load();
-        let checked =
-            loaded.and_then(|loaded| match loaded.config.exposed(serve::has_accounts(&loaded.config)) {
-                Some(exposed) => Err(Mistakes(vec![exposed])),
-                None => Ok(loaded),
-            });
+        let checked = loaded.and_then(|loaded| {
+            let exposed = loaded.config.exposed(serve::has_accounts(&loaded.config));
+            let wrong: Vec<Mistake> = exposed.into_iter().chain(without_https(&loaded.config)).collect();
+            if wrong.is_empty() { Ok(loaded) } else { Err(Mistakes(wrong)) }
+        });
         match checked {
             Ok(loaded) if self.format.json => output::print_json(&Report::of(&loaded)),
             Ok(loaded) => {
@@ -81,6 +81,12 @@ impl Check {
             Err(mistakes) => Err(Failure::from(mistakes).exit(Exit::Failed)),
         }
     }
+}
+
+/// Why HTTPS could not be spoken, if it is asked for.
+fn without_https(config: &crate::config::Config) -> Option<Mistake> {
+    let error = tls::check(config).err()?;
+    Some(Mistake { message: format!("cannot speak HTTPS: {error}"), excerpt: None, help: None })
 }
 
 /// What `--json` prints.

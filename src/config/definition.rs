@@ -3,7 +3,8 @@
 //! listing of `wharfinger config check`.
 //!
 //! A setting is one entry: its description, then `key: type = default, how it is spelled;`. Adding one here, and
-//! running `wharfinger config example > wharfinger.toml`, is all there is to do.
+//! running `wharfinger config example > wharfinger.toml`, is all there is to do. The file calls a section as the
+//! field of [`Config`] is called, but for those that `section_name!` knows: they stand within another one.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,9 +14,9 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderName};
 use ipnet::IpNet;
 
 use super::spelling::{
-    BaseUrl, Challenge, Given, Literal, LogFormat, Refused, Spelling, UpstreamHost, address, base_url,
-    choice, count, duration, header_name, host, list_of, log_filter, network, optional_path, path, size,
-    size_or_unlimited, switch, url, word,
+    BaseUrl, Challenge, DirectoryUrl, Given, Literal, LogFormat, Refused, Spelling, UpstreamHost, address,
+    base_url, choice, contact, count, directory_url, duration, header_name, host, list_of, log_filter,
+    network, optional_path, path, size, size_or_unlimited, switch, url, word,
 };
 use crate::tls::host::Host;
 
@@ -49,6 +50,16 @@ pub struct Section {
     pub description: &'static str,
     /// Its settings, in the order of the template.
     pub settings: &'static [Setting],
+}
+
+/// How the file calls a section: as the field of [`Config`], unless it stands within another section.
+macro_rules! section_name {
+    (acme) => {
+        "tls.acme"
+    };
+    ($section:ident) => {
+        stringify!($section)
+    };
 }
 
 /// Makes the structs, their defaults and [`SECTIONS`] from the list below.
@@ -114,13 +125,13 @@ macro_rules! settings {
             },
             $(
                 Section {
-                    name: Some(stringify!($section)),
+                    name: Some(section_name!($section)),
                     description: concat!($($section_doc, "\n"),+),
                     settings: &[$(
                         Setting {
-                            section: Some(stringify!($section)),
+                            section: Some(section_name!($section)),
                             key: stringify!($skey),
-                            path: concat!(stringify!($section), ".", stringify!($skey)),
+                            path: concat!(section_name!($section), ".", stringify!($skey)),
                             description: concat!($($sdoc, "\n"),+),
                             read: |config, given| {
                                 config.$section.$skey = $sspelling.read(given)?;
@@ -306,6 +317,25 @@ settings! {
 
         /// How long a handshake may take.
         handshake_timeout: Duration = Duration::from_secs(10), duration();
+    }
+
+    /// A certificate from an authority that gives them to whoever proves that a name is theirs (ACME, RFC 8555). It is
+    /// kept in the data directory and renewed when a third of its life is left.
+    acme: Acme {
+        /// Where the authority is asked. Let's Encrypt's is `"https://acme-v02.api.letsencrypt.org/directory"`, and
+        /// `"https://acme-staging-v02.api.letsencrypt.org/directory"` the one to try things with. Whoever names one
+        /// accepts the authority's terms of service.
+        directory: Option<DirectoryUrl> = None, directory_url();
+
+        /// The names and addresses that the certificate is for; all of them must lead to this server.
+        hosts: Vec<Host> = Vec::new(), list_of(host());
+
+        /// Where the authority can write to, such as `["mailto:ann@example.com"]`. Some authorities want one.
+        contact: Vec<String> = Vec::new(), list_of(contact());
+
+        /// A file with certificates (PEM) by which the directory's own HTTPS is trusted, in place of the system's: for
+        /// an authority of your own, such as step-ca.
+        ca: Option<PathBuf> = None, optional_path();
     }
 
     /// `wharfinger gateway`: accounts, HTTPS and search before a registry that has none.

@@ -108,6 +108,11 @@ impl Reader<'_> {
             return;
         };
         for (key, value) in table.iter() {
+            let within = format!("{name}.{}", key.get_ref());
+            if let Some(section) = SECTIONS.iter().find(|section| section.name == Some(&within)) {
+                self.section(section, &within, key, value);
+                continue;
+            }
             match section.settings.iter().find(|setting| setting.key == key.get_ref().as_ref()) {
                 Some(setting) => self.setting(setting, value),
                 None => self.unknown_key(section.name, key.get_ref(), key),
@@ -252,6 +257,20 @@ mod tests {
     fn a_section_is_no_key() {
         assert_eq!(mistakes("log = \"debug\""), ["`log` in wharfinger.toml line 1 is a section, not a key"]);
         assert_eq!(mistakes("[[log]]"), ["`log` in wharfinger.toml line 1 is a section, not a key"]);
+    }
+
+    #[test]
+    fn a_section_may_stand_within_another() {
+        let text =
+            "[tls]\nhttp2 = false\n[tls.acme]\nhosts = [\"a.example\"]\ndirectry = \"https://a.example\"";
+        let (entries, mistakes) = read(Path::new("a"), text);
+        let paths: Vec<_> = entries.iter().map(|entry| entry.setting.path).collect();
+        assert_eq!(paths, ["tls.http2", "tls.acme.hosts"]);
+        assert!(mistakes[0].message.ends_with("did you mean `tls.acme.directory`?"), "{mistakes:?}");
+        let (entries, mistakes) = read(Path::new("a"), "[tls]\nacme.hosts = []\n[tls.acmee]\nhosts = []");
+        assert_eq!((entries.len(), mistakes.len()), (1, 1), "{mistakes:?}");
+        let (_, mistakes) = read(Path::new("a"), "[tls]\nacme = true");
+        assert_eq!(mistakes[0].message, "`tls.acme` in a line 2 is a section, not a key");
     }
 
     #[test]

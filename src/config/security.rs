@@ -11,6 +11,7 @@ impl Config {
         let sources = [
             ("tls.certificate", tls.certificate.is_some()),
             ("tls.self_signed", !tls.self_signed.is_empty()),
+            ("tls.acme.directory", self.acme.directory.is_some()),
         ];
         let given: Vec<&str> = sources.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
         if given.len() > 1 {
@@ -26,12 +27,52 @@ impl Config {
             let mistake = Mistake::new("tls.key is given, and tls.certificate, to which it belongs, is not");
             mistakes.push(mistake.help("name the file of the certificate as well"));
         }
+        mistakes.extend(self.acme_mistakes());
+        mistakes
+    }
+
+    /// What is wrong with the settings of `[tls.acme]` as a whole.
+    fn acme_mistakes(&self) -> Vec<Mistake> {
+        let acme = &self.acme;
+        let mut mistakes = Vec::new();
+        if acme.directory.is_none() {
+            let others = [
+                ("tls.acme.hosts", !acme.hosts.is_empty()),
+                ("tls.acme.contact", !acme.contact.is_empty()),
+                ("tls.acme.ca", acme.ca.is_some()),
+            ];
+            if let Some((name, _)) = others.iter().find(|(_, given)| *given) {
+                let mistake = Mistake::new(format!(
+                    "{name} is given, and tls.acme.directory, the authority to be asked, is not"
+                ));
+                mistakes.push(mistake.help(
+                    "name one; Let's Encrypt's is directory = \"https://acme-v02.api.letsencrypt.org/directory\"",
+                ));
+            }
+            return mistakes;
+        }
+        if acme.hosts.is_empty() {
+            let mistake = Mistake::new(
+                "tls.acme.directory is given, and tls.acme.hosts, for which a certificate is to be obtained, is not",
+            );
+            mistakes.push(mistake.help("name the hosts, as in hosts = [\"registry.example.com\"]"));
+        }
+        for host in acme.hosts.iter().filter(|host| host.is_wildcard()) {
+            let mistake = Mistake::new(format!(
+                "tls.acme.hosts names {host}, and no authority takes it as proof for all names below a domain that one \
+                 server answers"
+            ));
+            mistakes.push(mistake.help(
+                "name each host; or have a certificate for the domain made elsewhere, and name it in tls.certificate",
+            ));
+        }
         mistakes
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::load::Sources;
     use super::*;
 
     fn mistakes(change: impl FnOnce(&mut Config)) -> Vec<String> {
@@ -50,6 +91,42 @@ mod tests {
         assert_eq!(
             two,
             ["there can be one certificate, and tls.certificate and tls.self_signed each name one"]
+        );
+    }
+
+    #[test]
+    fn an_authority_is_named_with_hosts_and_alone() {
+        let directory = |config: &mut Config| {
+            let url = "https://acme.example/directory".to_owned();
+            let sources = Sources {
+                environment: vec![
+                    ("WHARFINGER_TLS_ACME_DIRECTORY".into(), url.into()),
+                    ("WHARFINGER_TLS_ACME_HOSTS".into(), "a.example".into()),
+                ],
+                file: Some("/dev/null".into()),
+                flags: Vec::new(),
+            };
+            config.acme = Config::load(&sources).unwrap().config.acme;
+        };
+        assert_eq!(mistakes(directory), [""; 0]);
+        let alone = |change: fn(&mut Config)| {
+            let told = mistakes(|config| {
+                directory(config);
+                change(config);
+            });
+            assert_eq!(told.len(), 1, "{told:?}");
+            told[0].clone()
+        };
+        let two = alone(|config| config.tls.self_signed = vec!["a.example".parse().unwrap()]);
+        assert_eq!(
+            two,
+            "there can be one certificate, and tls.self_signed and tls.acme.directory each name one"
+        );
+        assert!(alone(|config| config.tls.certificate = Some("server.pem".into())).contains("each name one"));
+        assert!(alone(|config| config.acme.directory = None).contains("tls.acme.directory"));
+        assert!(alone(|config| config.acme.hosts.clear()).contains("tls.acme.hosts"));
+        assert!(
+            alone(|config| config.acme.hosts.push("*.a.example".parse().unwrap())).contains("*.a.example")
         );
     }
 

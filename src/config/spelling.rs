@@ -715,6 +715,81 @@ impl Spelling<BaseUrl> for Url {
     }
 }
 
+/// Where an authority's directory is (RFC 8555 section 7.1.1), as it was written: authorities choose their paths, and
+/// one with a slash at its end may be another than one without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryUrl(String);
+
+impl DirectoryUrl {
+    /// The address; it begins with `https://`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A [`DirectoryUrl`], or nothing.
+pub(super) fn directory_url() -> DirectoryUrlSpelling {
+    DirectoryUrlSpelling
+}
+
+pub(super) struct DirectoryUrlSpelling;
+
+impl Spelling<Option<DirectoryUrl>> for DirectoryUrlSpelling {
+    fn read(&self, given: &Given) -> Result<Option<DirectoryUrl>, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let url: Uri = text.parse().map_err(|_| Refused::default())?;
+        let authority = url.authority().ok_or_else(Refused::default)?;
+        if url.scheme_str() != Some("https") {
+            return Err(Refused::because("authorities are asked over HTTPS alone: it begins with https://"));
+        }
+        if authority.as_str().contains('@') {
+            return Err(Refused::because("leave out the user and the password"));
+        }
+        Ok(Some(DirectoryUrl(text.to_owned())))
+    }
+
+    fn write(&self, value: &Option<DirectoryUrl>) -> Literal {
+        Literal::String(value.as_ref().map(|url| url.0.clone()).unwrap_or_default())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address such as "https://acme-v02.api.letsencrypt.org/directory", or "" for none"#.to_owned()
+    }
+}
+
+/// An address of mail, as a URL (RFC 6068).
+pub(super) fn contact() -> Contact {
+    Contact
+}
+
+pub(super) struct Contact;
+
+impl Spelling<String> for Contact {
+    fn read(&self, given: &Given) -> Result<String, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        let address = text.strip_prefix("mailto:").unwrap_or(text);
+        // One address and nothing else in the URL (RFC 8555 section 7.3).
+        let plain = |char: char| char.is_ascii_graphic() && !",?/<>\"".contains(char);
+        match address.split_once('@') {
+            Some((name, host)) if !name.is_empty() && host.contains('.') && address.chars().all(plain) => {
+                Ok(format!("mailto:{address}"))
+            }
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn write(&self, value: &String) -> Literal {
+        Literal::String(value.clone())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address of mail, such as "mailto:ann@example.com""#.to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -881,6 +956,29 @@ mod tests {
             "https://x/#f",
             "https://",
         ] {
+            assert!(read(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn directories_are_kept_as_they_are_written() {
+        let read = |given: &str| directory_url().read(&string(given));
+        assert_eq!(read(""), Ok(None));
+        for given in ["https://ca.internal/acme/acme/directory", "https://ca.internal:9000/dir/?a=b"] {
+            assert_eq!(read(given).unwrap().unwrap().as_str(), given);
+        }
+        assert!(hint(read("http://ca.internal/dir")).contains("https://"));
+        for given in ["ca.internal/dir", "https://a:b@ca.internal/dir", "https://"] {
+            assert!(read(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn contacts_are_addresses_of_mail() {
+        let read = |given: &str| contact().read(&string(given));
+        assert_eq!(read("mailto:ann@example.com").as_deref(), Ok("mailto:ann@example.com"));
+        assert_eq!(read("ann@example.com").as_deref(), Ok("mailto:ann@example.com"));
+        for given in ["", "ann", "tel:+31", "a@b.c,d@e.f", "mailto:a@b.c?subject=x", "Ann <a@b.c>", "@b.c"] {
             assert!(read(given).is_err(), "{given}");
         }
     }

@@ -21,7 +21,6 @@ pub type Stream = TlsStream<TcpStream>;
 
 /// The first byte of a TLS connection: a record of the handshake (RFC 8446 section 5.1).
 pub(crate) const HANDSHAKE: u8 = 22;
-/// The protocol by which an authority checks who has the port (RFC 8737 section 6.2).
 /// So much of what is to be sent may wait in encrypted form: a few records, so that one system call sends many.
 const BUFFER: usize = 64 * 1024;
 /// How long a client that speaks plain HTTP may take to read why it is not answered.
@@ -47,7 +46,7 @@ impl Acceptor {
     /// # Errors
     /// [`OpenError`] if there is no certificate to begin with.
     pub fn open(config: &Config, directory: &Path) -> Result<Option<Self>, OpenError> {
-        let Some(source) = Source::open(&config.tls, &directory.join(super::DIRECTORY))? else {
+        let Some(source) = Source::open(config, &directory.join(super::DIRECTORY))? else {
             return Ok(None);
         };
         // Each has some 20 KiB in memory. With a quarter of the connections in a handshake, those who only knock
@@ -104,6 +103,14 @@ impl Acceptor {
         }
         let _permit = self.handshakes.acquire().await.expect("this semaphore is never closed");
         let start = LazyConfigAcceptor::new(Hello::default(), stream).await?;
+        if let Some(config) = self.source.challenge(&start.client_hello()) {
+            // The authority has seen what it looks for; there is nothing to talk about (RFC 8737 section 3).
+            start.into_stream(config).await?.shutdown().await?;
+            tracing::info!(
+                "an authority looked whether the name of the certificate leads here, and was answered"
+            );
+            return Ok(None);
+        }
         let config = self.source.current();
         start.into_stream_with(config, |tls| tls.set_buffer_limit(Some(BUFFER))).await.map(Some)
     }

@@ -83,6 +83,12 @@ impl Host {
         }
     }
 
+    /// Whether it stands for all names of one more label.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        matches!(self, Self::Name(name) if name.starts_with("*."))
+    }
+
     /// The host with a port, as image names and URLs have it.
     #[must_use]
     pub fn with_port(&self, port: u16) -> String {

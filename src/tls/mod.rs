@@ -2,9 +2,11 @@
 //!
 //! - `acceptor` makes connections; `source` knows which certificate is in force, and puts a new one in its place.
 //! - [`pair`] reads a certificate with its key from files, [`certificate`] says what it says, [`host`] what it is for.
-//! - [`self_signed`] makes one, [`trust`] says how clients come to trust it.
+//! - [`self_signed`] makes one, [`trust`] says how clients come to trust it; [`acme`] obtains one from
+//!   an authority.
 
 mod acceptor;
+pub mod acme;
 pub mod certificate;
 pub mod host;
 pub mod pair;
@@ -14,7 +16,7 @@ pub mod trust;
 
 pub(crate) use acceptor::HANDSHAKE;
 pub use acceptor::{Acceptor, Stream};
-pub use source::{OpenError, Origin};
+pub use source::{OpenError, Origin, check};
 
 /// Where the certificates that the server itself looks after are kept, below a directory of its own.
 pub const DIRECTORY: &str = "tls";

@@ -80,8 +80,19 @@ impl Pair {
     /// # Errors
     /// [`PairError`].
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, PairError> {
-        let (der, chain) = read_chain(certificate)?;
-        let secret = read_key(key)?;
+        Self::parse((certificate, &read(certificate)?), (key, &read(key)?))
+    }
+
+    /// The same, of what was read from files or is to be written to them.
+    ///
+    /// # Errors
+    /// [`PairError`], which names the paths.
+    pub(super) fn parse(
+        (certificate, certificate_pem): (&Path, &[u8]),
+        (key, key_pem): (&Path, &[u8]),
+    ) -> Result<Self, PairError> {
+        let (der, chain) = parse_chain(certificate, certificate_pem)?;
+        let secret = parse_key(key, key_pem)?;
         let signing = any_supported_type(&secret)
             .map_err(|error| PairError::Key { path: key.to_owned(), reason: error.to_string() })?;
         let public = certificate::public_key(&der[0])
@@ -141,8 +152,14 @@ pub fn certificates(path: &Path) -> Result<Vec<Certificate>, PairError> {
 /// # Errors
 /// [`PairError`].
 pub(super) fn read_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Vec<Certificate>), PairError> {
-    let pem = read(path)?;
-    let der = CertificateDer::pem_slice_iter(&pem)
+    parse_chain(path, &read(path)?)
+}
+
+fn parse_chain(
+    path: &Path,
+    pem: &[u8],
+) -> Result<(Vec<CertificateDer<'static>>, Vec<Certificate>), PairError> {
+    let der = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| not_pem(path, &error))?;
     if der.is_empty() {
@@ -174,9 +191,8 @@ pub(super) fn chain_doubts(chain: &[CertificateDer<'_>]) -> Vec<String> {
         .collect()
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, PairError> {
-    let text = read(path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+fn parse_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, PairError> {
+    PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
         pem::Error::NoItemsFound => {
             let encrypted = text.windows(9).any(|window| window == b"ENCRYPTED");
             if encrypted { PairError::Encrypted(path.to_owned()) } else { PairError::NoKey(path.to_owned()) }

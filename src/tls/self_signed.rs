@@ -67,7 +67,8 @@ pub fn make(hosts: &[Host], days: u32) -> Result<Made, MakeError> {
     Ok(Made { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
 }
 
-fn alternatives(hosts: &[Host]) -> Result<Vec<SanType>, rcgen::Error> {
+/// Hosts as a certificate names them.
+pub(super) fn alternatives(hosts: &[Host]) -> Result<Vec<SanType>, rcgen::Error> {
     hosts
         .iter()
         .map(|host| match host {

@@ -7,14 +7,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConfig};
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
+};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use time::OffsetDateTime;
 
+use super::acme::{self, Acme};
 use super::host::Host;
 use super::pair::{Pair, PairError};
 use super::self_signed::{self, Fate, MakeError};
-use crate::config::Tls;
+use crate::config::{Config, Tls};
 
 /// How often files are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,6 +34,9 @@ pub enum OpenError {
     /// The self-signed one cannot be made.
     #[error(transparent)]
     Make(#[from] MakeError),
+    /// No authority can be asked for one.
+    #[error(transparent)]
+    Acme(#[from] acme::OpenError),
     /// It cannot be used for TLS.
     #[error("this certificate cannot be used for HTTPS: {0}")]
     Tls(#[from] rustls::Error),
@@ -48,6 +54,11 @@ pub enum Origin {
         /// Its hosts, as the configuration names them.
         hosts: Vec<Host>,
     },
+    /// An authority gives it.
+    Authority {
+        /// Its hosts, as the configuration names them.
+        hosts: Vec<Host>,
+    },
 }
 
 /// The certificate in force, and what looks after it.
@@ -55,7 +66,17 @@ pub(super) struct Source {
     origin: Origin,
     current: RwLock<Arc<ServerConfig>>,
     terms: Terms,
-    files: Option<Files>,
+    keeper: Keeper,
+}
+
+/// Who looks after the certificate.
+enum Keeper {
+    /// Nobody has to.
+    Nobody,
+    /// The operator does, and what changes is taken.
+    Operator(Files),
+    /// An authority gives it anew in good time.
+    Authority(Box<Acme>),
 }
 
 /// What all certificates are used with.
@@ -67,15 +88,11 @@ struct Terms {
 
 impl Source {
     /// What the configuration asks for; `None` if it asks for no TLS.
-    pub(super) fn open(tls: &Tls, directory: &Path) -> Result<Option<Self>, OpenError> {
-        let (origin, pair, files) = if let Some(certificate) = &tls.certificate {
-            let files = Files {
-                certificate: certificate.clone(),
-                // Both may be in one file.
-                key: tls.key.clone().unwrap_or_else(|| certificate.clone()),
-            };
+    pub(super) fn open(config: &Config, directory: &Path) -> Result<Option<Self>, OpenError> {
+        let tls = &config.tls;
+        let (origin, pair, keeper) = if let Some(files) = Files::of(tls) {
             let pair = files.read()?;
-            (Origin::Files, pair, Some(files))
+            (Origin::Files, Some(pair), Keeper::Operator(files))
         } else if !tls.self_signed.is_empty() {
             let kept = self_signed::keep(directory, &tls.self_signed)?;
             if let Fate::Replaced(reason) = &kept.fate {
@@ -86,7 +103,11 @@ impl Source {
                 );
             }
             let origin = Origin::SelfSigned { certificate: kept.certificate, hosts: tls.self_signed.clone() };
-            (origin, kept.pair, None)
+            (origin, Some(kept.pair), Keeper::Nobody)
+        } else if let Some(url) = &config.acme.directory {
+            let (acme, kept) = Acme::open(&config.acme, url, directory)?;
+            let origin = Origin::Authority { hosts: config.acme.hosts.clone() };
+            (origin, kept, Keeper::Authority(Box::new(acme)))
         } else {
             return Ok(None);
         };
@@ -95,9 +116,12 @@ impl Source {
             protocols.insert(0, b"h2".to_vec());
         }
         let terms = Terms { protocols, tickets: aws_lc_rs::Ticketer::new()? };
-        let current = RwLock::new(terms.config(&pair)?);
-        tell_doubts(&pair);
-        Ok(Some(Self { origin, current, terms, files }))
+        let source =
+            Self { origin, current: RwLock::new(terms.config(Arc::new(NoCertificate))?), terms, keeper };
+        if let Some(pair) = pair {
+            source.put(&pair)?;
+        }
+        Ok(Some(source))
     }
 
     pub(super) fn origin(&self) -> &Origin {
@@ -109,19 +133,47 @@ impl Source {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What a client is answered with that is an authority, looking whether a host leads here.
+    pub(super) fn challenge(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        match &self.keeper {
+            Keeper::Authority(acme) => acme.challenges().answer(hello),
+            Keeper::Nobody | Keeper::Operator(_) => None,
+        }
+    }
+
     /// Puts a pair in force.
     fn put(&self, pair: &Pair) -> Result<(), rustls::Error> {
-        let config = self.terms.config(pair)?;
+        let config = self.terms.config(Arc::new(SingleCertAndKey::from(pair.certified())))?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
-        tell_doubts(pair);
+        self.tell_doubts(pair);
         Ok(())
     }
 
     /// Looks after the certificate, for ever.
     pub(super) async fn maintain(&self) -> Infallible {
-        match &self.files {
-            Some(files) => self.follow(files).await,
-            None => std::future::pending().await,
+        match &self.keeper {
+            Keeper::Nobody => std::future::pending().await,
+            Keeper::Operator(files) => self.follow(files).await,
+            Keeper::Authority(acme) => Box::pin(acme.maintain(|pair| self.put(pair))).await,
+        }
+    }
+
+    /// Says in the log what will keep clients from taking a certificate, now or soon.
+    fn tell_doubts(&self, pair: &Pair) {
+        let now = OffsetDateTime::now_utc();
+        let certificate = pair.certificate();
+        for doubt in pair.doubts(now) {
+            tracing::warn!(subject = certificate.subject, "about the certificate: {doubt}");
+        }
+        let left = certificate.not_after - now;
+        // What an authority gives ends soon, and is renewed before.
+        let renewed = matches!(self.keeper, Keeper::Authority(_));
+        if !renewed && left > time::Duration::ZERO && left < NOTICE {
+            tracing::warn!(
+                until = certificate.until(),
+                "the certificate will end in {} days",
+                left.whole_days()
+            );
         }
     }
 
@@ -140,7 +192,7 @@ impl Source {
             if told.elapsed() >= DAY {
                 told = tokio::time::Instant::now();
                 if let Ok(pair) = files.read() {
-                    tell_doubts(&pair);
+                    self.tell_doubts(&pair);
                 }
             }
             if stamp == loaded || !still {
@@ -165,11 +217,11 @@ impl Source {
 }
 
 impl Terms {
-    fn config(&self, pair: &Pair) -> Result<Arc<ServerConfig>, rustls::Error> {
+    fn config(&self, certificate: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair.certified())));
+            .with_cert_resolver(certificate);
         config.alpn_protocols.clone_from(&self.protocols);
         config.ticketer = self.tickets.clone();
         // Clients keep their sessions themselves, in tickets.
@@ -178,17 +230,29 @@ impl Terms {
     }
 }
 
-/// Says in the log what will keep clients from taking a certificate, now or soon.
-fn tell_doubts(pair: &Pair) {
-    let now = OffsetDateTime::now_utc();
-    let certificate = pair.certificate();
-    for doubt in pair.doubts(now) {
-        tracing::warn!(subject = certificate.subject, "about the certificate: {doubt}");
+/// There is no certificate yet: whoever connects is refused with an alert. One that nobody trusts in its stead would
+/// only have people tell their clients to trust anything.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesServerCert for NoCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
     }
-    let left = certificate.not_after - now;
-    if left > time::Duration::ZERO && left < NOTICE {
-        tracing::warn!(until = certificate.until(), "the certificate will end in {} days", left.whole_days());
+}
+
+/// Whether what the configuration names can be used for HTTPS, as far as that can be told without making anything or
+/// asking anyone.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn check(config: &Config) -> Result<(), OpenError> {
+    if let Some(files) = Files::of(&config.tls) {
+        files.read()?;
+    } else if config.acme.directory.is_some() {
+        acme::check(&config.acme).map_err(acme::OpenError::from)?;
     }
+    Ok(())
 }
 
 /// Two files that the operator looks after.
@@ -202,6 +266,14 @@ struct Files {
 type Stamp = [Option<(u64, u64, i64, i64, u64)>; 2];
 
 impl Files {
+    /// Those that the configuration names.
+    fn of(tls: &Tls) -> Option<Self> {
+        let certificate = tls.certificate.clone()?;
+        // Both may be in one file.
+        let key = tls.key.clone().unwrap_or_else(|| certificate.clone());
+        Some(Self { certificate, key })
+    }
+
     fn read(&self) -> Result<Pair, PairError> {
         Pair::read(&self.certificate, &self.key)
     }

@@ -9,6 +9,7 @@ mod image;
 mod machine;
 mod nginx;
 mod page;
+mod pebble;
 mod server;
 mod terminal;
 
@@ -20,5 +21,6 @@ pub(crate) use image::{Image, Index};
 pub(crate) use machine::Machine;
 pub(crate) use nginx::Nginx;
 pub(crate) use page::Page;
+pub(crate) use pebble::{Pebble, Ports, free_address};
 pub(crate) use server::{PASSWORD, Server};
 pub(crate) use terminal::Terminal;

@@ -4,6 +4,7 @@
 //! lists the clients, their versions and what is done with each.
 
 mod accounts;
+mod acme;
 mod buildah;
 mod buildx;
 mod containerd;

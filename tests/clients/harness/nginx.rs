@@ -1,12 +1,12 @@
 //! nginx, as operators put it before a registry.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{Daemon, PASSWORD, Terminal};
+use super::{Daemon, PASSWORD, Terminal, free_address};
 
 /// A running nginx, which ends with the test.
 pub(crate) struct Nginx {
@@ -30,8 +30,7 @@ impl Nginx {
              2>/dev/null"
         ));
         // nginx does not say which port it got, so that a free one is found first.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = format!("127.0.0.1:{}", port.expect("a free port").port());
+        let address = free_address();
         let listening = servers.split_once("listen ").expect("a server listens on something").1;
         let listening = listening.split([' ', ';']).next().expect("a port");
         let mut servers = servers

@@ -69,7 +69,17 @@ impl Server {
         Server::start_with(data.to_owned(), TempDir::new().expect("a temporary directory"), "")
     }
 
+    /// Starts at an address that others were told of already, on a directory that may exist already.
+    pub(crate) fn configured_at(address: &str, data: &Path, settings: &str) -> Server {
+        let scratch = TempDir::new().expect("a temporary directory");
+        Server::start_at(address, data.to_owned(), scratch, settings)
+    }
+
     fn start_with(data: PathBuf, scratch: TempDir, settings: &str) -> Server {
+        Server::start_at("127.0.0.1:0", data, scratch, settings)
+    }
+
+    fn start_at(listen: &str, data: PathBuf, scratch: TempDir, settings: &str) -> Server {
         // Always a file of its own, so that one of this machine's is not looked for.
         let config = scratch.path().join("wharfinger.toml");
         fs::write(&config, settings).expect("a settings file can be written");
@@ -78,7 +88,7 @@ impl Server {
             &[
                 "serve".as_ref(),
                 "--listen".as_ref(),
-                "127.0.0.1:0".as_ref(),
+                listen.as_ref(),
                 "--data".as_ref(),
                 data.as_os_str(),
                 "--config".as_ref(),

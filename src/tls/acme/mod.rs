@@ -1,0 +1,190 @@
+//! A certificate of an authority that gives them to whoever proves that a name is theirs (ACME, RFC 8555): obtained
+//! when there is none, kept, and renewed in good time.
+//!
+//! - `directory` asks the authority, `account` is who asks, `order` goes through one order from its beginning to the
+//!   certificate.
+//! - `challenge` answers the authority when it looks whether the names lead here.
+//! - `folder` keeps what must outlast a restart; `pace` says when it is time, and when to try again.
+
+mod account;
+mod challenge;
+mod directory;
+mod failure;
+mod folder;
+mod order;
+mod pace;
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use self::account::Contact;
+pub(super) use self::challenge::Challenges;
+use self::directory::Directory;
+pub use self::directory::NoDirectory;
+use self::failure::Failure;
+use self::folder::Folder;
+use super::certificate::Certificate;
+use super::host::Host;
+use super::pair::{Pair, PairError};
+use super::self_signed::listed;
+use crate::config;
+
+/// How long is waited at most before it is looked again whether it is time: clocks are set, and machines sleep.
+const LOOK: Duration = Duration::from_secs(60 * 60);
+/// The least time between two certificates, whatever an authority makes of their lives.
+const LEAST: Duration = Duration::from_secs(10);
+
+/// What obtains a certificate from an authority, and keeps it.
+pub(super) struct Acme {
+    url: String,
+    hosts: Vec<Host>,
+    contact: Contact,
+    folder: Folder,
+    directory: Directory,
+    challenges: Challenges,
+    /// What the certificate in force says.
+    held: Mutex<Option<Certificate>>,
+}
+
+impl Acme {
+    /// What the settings ask for; with the certificate that is kept in `directory`, if there is one that can be used.
+    ///
+    /// # Errors
+    /// [`NoDirectory`] if the authority could not be asked whatever it answers; [`PairError::Read`] if a certificate
+    /// is there and cannot be read.
+    pub(super) fn open(
+        settings: &config::Acme,
+        url: &config::DirectoryUrl,
+        directory: &Path,
+    ) -> Result<(Self, Option<Pair>), OpenError> {
+        let folder = Folder::of(url, directory);
+        let kept = folder.certificate()?;
+        let acme = Self {
+            url: url.as_str().to_owned(),
+            hosts: settings.hosts.clone(),
+            contact: Contact(settings.contact.clone()),
+            folder,
+            directory: Directory::new(settings)?,
+            challenges: Challenges::default(),
+            held: Mutex::new(kept.as_ref().map(|pair| pair.certificate().clone())),
+        };
+        Ok((acme, kept))
+    }
+
+    /// What the authority is answered when it looks whether the names lead here.
+    pub(super) fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    /// Obtains a certificate whenever one is due, for ever, and gives it to `put`.
+    pub(super) async fn maintain(&self, put: impl Fn(&Pair) -> Result<(), rustls::Error>) -> Infallible {
+        let mut failures = 0;
+        loop {
+            let now = OffsetDateTime::now_utc();
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let due = pace::due(held.as_ref(), &self.hosts);
+            if let Some(left) = due.wait(now) {
+                tokio::time::sleep(left.min(LOOK)).await;
+                continue;
+            }
+            tracing::info!(
+                directory = self.url,
+                hosts = listed(&self.hosts),
+                "asking for a certificate: {due}"
+            );
+            let obtained = self.obtain().await.and_then(|pair| {
+                put(&pair).map_err(Failure::Unusable)?;
+                Ok(pair)
+            });
+            let wait = match obtained {
+                Ok(pair) => {
+                    failures = 0;
+                    tracing::info!(
+                        until = pair.certificate().until(),
+                        fingerprint = pair.certificate().fingerprint,
+                        "the authority gave a certificate, which is in force"
+                    );
+                    *self.held.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(pair.certificate().clone());
+                    LEAST
+                }
+                Err(failure) => {
+                    let wait = pace::pause(failures, failure.passes(), self.directory.told_to_wait());
+                    failures = failures.saturating_add(1);
+                    self.tell(&failure, held.as_ref(), now, wait);
+                    wait
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// One try, from the account to a certificate that is kept.
+    async fn obtain(&self) -> Result<Pair, Failure> {
+        self.directory.begin();
+        let account = self.account().await?;
+        let ordered = match self.order(&account).await {
+            // It may have forgotten its accounts, as one that is set up anew has.
+            Err(failure) if failure.is_of_a_forgotten_account() => {
+                let account = self.new_account().await?;
+                self.order(&account).await
+            }
+            ordered => ordered,
+        };
+        let pem = ordered?;
+        let pair = self.folder.read(&pem).map_err(Failure::NoCertificate)?;
+        if let Some(host) = self.hosts.iter().find(|host| !pair.certificate().covers(host)) {
+            return Err(Failure::NotFor(host.clone()));
+        }
+        // One that cannot be kept is better than none, and ordering again would only use up the authority's patience.
+        if let Err(error) = self.folder.keep_certificate(pem).await {
+            tracing::error!(%error, "the new certificate cannot be kept, and will be asked for again at the next start");
+        }
+        Ok(pair)
+    }
+
+    fn tell(&self, failure: &Failure, held: Option<&Certificate>, now: OffsetDateTime, wait: Duration) {
+        let still = match held {
+            Some(certificate) if certificate.not_after > now => {
+                format!("the one in force stays so, and holds until {}", certificate.until())
+            }
+            Some(certificate) => format!("the one in force ended at {}", certificate.until()),
+            None => "connections are refused until there is one".to_owned(),
+        };
+        let again = humantime::format_duration(Duration::from_secs(wait.as_secs()));
+        tracing::error!(
+            directory = self.url,
+            hosts = listed(&self.hosts),
+            "the authority gave no certificate: {failure}; {still}; trying again in {again}"
+        );
+    }
+}
+
+/// The file of the certificate that an authority gave, and of its key.
+#[must_use]
+pub fn file(url: &config::DirectoryUrl, directory: &Path) -> PathBuf {
+    Folder::of(url, directory).certificate_file()
+}
+
+/// Why no authority can be asked. The text is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Whatever it answers.
+    #[error(transparent)]
+    Directory(#[from] NoDirectory),
+    /// A certificate is kept and cannot be read.
+    #[error(transparent)]
+    Kept(#[from] PairError),
+}
+
+/// Whether an authority could be asked with these settings, as far as can be told without asking.
+///
+/// # Errors
+/// [`NoDirectory`].
+pub(super) fn check(settings: &config::Acme) -> Result<(), NoDirectory> {
+    Directory::new(settings).map(drop)
+}

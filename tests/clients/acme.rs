@@ -1,0 +1,125 @@
+//! Certificates of an authority, with pebble for the authority.
+
+use crate::harness::{Pebble, Ports, Server, Terminal};
+
+/// More than any test takes.
+const LONG: u32 = 24 * 60 * 60;
+
+/// A shell's loop that tries a command for a minute, in which the registry will have tried again several times.
+fn until(command: &str) -> String {
+    format!("for attempt in $(seq 300); do {command} && exit 0; sleep 0.2; done; exit 1")
+}
+
+/// A request of someone who trusts the authority.
+fn calls(pebble: &Pebble, url: &str) -> String {
+    format!("curl -sSf --cacert {} {url}/healthz", pebble.root().display())
+}
+
+/// `https://localhost:port` of an address.
+fn by_name(address: &str) -> String {
+    address.replace("127.0.0.1", "https://localhost")
+}
+
+/// Waits until the registry has logged this.
+fn logs(registry: &Server, text: &str) {
+    for _ in 0..600 {
+        if registry.log().contains(text) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("never logged: {text}\n{}", registry.log());
+}
+
+#[test]
+fn a_certificate_comes_by_itself_and_is_kept() {
+    let ports = Ports::choose();
+    let user = Terminal::open();
+    let data = user.path("data");
+    let pebble = Pebble::start(&ports, LONG);
+    let settings = ports.settings(&["localhost"]);
+    let registry = Server::configured_at(&ports.https, &data, &settings);
+    let url = by_name(&ports.https);
+    user.run(&until(&calls(&pebble, &url)));
+    user.fails(&format!("curl -sSf {url}/healthz"));
+    assert_eq!(pebble.orders(), 1);
+
+    let shown = format!(
+        "{} cert show --json --config {} --data {}",
+        env!("CARGO_BIN_EXE_wharfinger"),
+        user.path("w.toml").display(),
+        data.display()
+    );
+    std::fs::write(user.path("w.toml"), &settings).expect("a file can be written");
+    let first = user.json(&shown);
+    assert_eq!(first["hosts"], serde_json::json!(["localhost"]));
+    assert!(first["issuer"].as_str().is_some_and(|issuer| issuer.contains("Pebble")), "{first}");
+    let kept = "find data/wharfinger/tls/acme -type f -printf '%f %m\\n' | sort";
+    assert_eq!(user.run(kept), "account.json 600\ncertificate.pem 600");
+
+    // A restart asks for nothing, and needs nobody.
+    drop(registry);
+    drop(pebble);
+    let registry = Server::configured_at(&ports.https, &data, &settings);
+    let served = format!(
+        "openssl s_client -connect {} -servername localhost </dev/null 2>/dev/null | openssl x509 -noout -fingerprint \
+         -sha256",
+        ports.https
+    );
+    assert!(user.run(&served).ends_with(first["sha256"].as_str().expect("a fingerprint")));
+    drop(registry);
+
+    // An authority that has forgotten the account, and one more host: an address.
+    let pebble = Pebble::start(&ports, LONG);
+    let settings = ports.settings(&["localhost", "127.0.0.1"]);
+    let registry = Server::configured_at(&ports.https, &data, &settings);
+    user.run(&until(&calls(&pebble, &format!("https://{}", ports.https))));
+    user.run(&calls(&pebble, &url));
+    let log = registry.log();
+    assert!(log.contains("the one in force is not for 127.0.0.1"), "{log}");
+    assert!(log.contains("made an account"), "{log}");
+    assert_ne!(user.json(&shown)["serial"], first["serial"]);
+}
+
+#[test]
+fn a_certificate_is_renewed_in_time() {
+    let ports = Ports::choose();
+    let user = Terminal::open();
+    let pebble = Pebble::start(&ports, 30);
+    let registry = Server::configured_at(&ports.https, &user.path("data"), &ports.settings(&["localhost"]));
+    let url = by_name(&ports.https);
+    user.run(&until(&calls(&pebble, &url)));
+    let serial = format!(
+        "openssl s_client -connect {} -servername localhost </dev/null 2>/dev/null | openssl x509 -noout -serial",
+        ports.https
+    );
+    let first = user.run(&serial);
+    user.run(&until(&format!("test \"$({serial})\" != '{first}'")));
+    user.run(&calls(&pebble, &url));
+    assert!(pebble.orders() > 1);
+    assert!(registry.log().contains("was to be renewed from"), "{}", registry.log());
+}
+
+#[test]
+fn an_authority_that_is_away_is_asked_again() {
+    let ports = Ports::choose();
+    let user = Terminal::open();
+    let registry = Server::configured_at(&ports.https, &user.path("data"), &ports.settings(&["localhost"]));
+    logs(&registry, "the authority gave no certificate: it cannot be asked");
+    let url = by_name(&ports.https);
+    user.fails(&format!("curl -sSkf {url}/healthz"));
+    let pebble = Pebble::start(&ports, LONG);
+    user.run(&until(&calls(&pebble, &url)));
+    assert_eq!(pebble.orders(), 1);
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_is_told_so() {
+    let ports = Ports::choose();
+    let user = Terminal::open();
+    let _pebble = Pebble::start(&ports, LONG);
+    // It listens where the authority does not look.
+    let registry = Server::configured_at("127.0.0.1:0", &user.path("data"), &ports.settings(&["localhost"]));
+    logs(&registry, "it could not see that localhost leads here: ");
+    assert!(registry.log().contains("it connects to port 443 of that host"), "{}", registry.log());
+}

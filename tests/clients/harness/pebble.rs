@@ -1,0 +1,114 @@
+//! pebble, the authority that Let's Encrypt made for trying ACME clients.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{Daemon, Terminal};
+
+/// An address of this machine that nobody listens on. For programs that do not say which port they got.
+pub(crate) fn free_address() -> String {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    address.expect("a free port").to_string()
+}
+
+/// Where things are, before and after anything runs there.
+pub(crate) struct Ports {
+    /// Of the authority's directory.
+    directory: String,
+    /// Of its own certificates.
+    management: String,
+    /// Where it looks for the names that it gives certificates for, in place of port 443: `127.0.0.1:port`.
+    pub(crate) https: String,
+    /// The same in place of port 80.
+    pub(crate) http: String,
+    /// The certificate of its own HTTPS, and what else it needs.
+    scratch: TempDir,
+}
+
+impl Ports {
+    pub(crate) fn choose() -> Ports {
+        let scratch = TempDir::new().expect("a temporary directory");
+        Terminal::open().run(&format!(
+            "{} cert make localhost,127.0.0.1 --out {}",
+            env!("CARGO_BIN_EXE_wharfinger"),
+            scratch.path().display()
+        ));
+        Ports {
+            directory: free_address(),
+            management: free_address(),
+            https: free_address(),
+            http: free_address(),
+            scratch,
+        }
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.scratch.path().join("server.pem")
+    }
+
+    /// The settings with which a registry asks this authority for a certificate.
+    pub(crate) fn settings(&self, hosts: &[&str]) -> String {
+        format!(
+            "[tls.acme]\ndirectory = \"https://{}/dir\"\nca = \"{}\"\nhosts = {hosts:?}\n",
+            self.directory,
+            self.certificate().display()
+        )
+    }
+}
+
+/// A running pebble.
+pub(crate) struct Pebble {
+    daemon: Daemon,
+    scratch: TempDir,
+}
+
+impl Pebble {
+    /// Starts one that knows nothing, and whose certificates hold for so many seconds.
+    pub(crate) fn start(ports: &Ports, seconds: u32) -> Pebble {
+        let scratch = TempDir::new().expect("a temporary directory");
+        let port_of = |address: &str| address.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        let config = serde_json::json!({ "pebble": {
+            "listenAddress": ports.directory,
+            "managementListenAddress": ports.management,
+            "certificate": ports.certificate(),
+            "privateKey": ports.scratch.path().join("server.key"),
+            "tlsPort": port_of(&ports.https),
+            "httpPort": port_of(&ports.http),
+            "certificateValidityPeriod": seconds,
+        }});
+        let file = scratch.path().join("pebble.json");
+        fs::write(&file, config.to_string()).expect("a configuration file can be written");
+        let arguments = [
+            // It looks at once, and anew for each order.
+            "PEBBLE_VA_NOSLEEP=1".to_owned(),
+            "PEBBLE_AUTHZREUSE=0".to_owned(),
+            Terminal::which("pebble"),
+            "-config".to_owned(),
+            file.display().to_string(),
+        ];
+        let daemon = Daemon::start("/usr/bin/env", &arguments, &scratch.path().join("log"));
+        daemon.wait_for(|log| log.contains("ACME directory available").then_some(()));
+        let root = scratch.path().join("root.pem");
+        Terminal::open().run(&format!(
+            "curl -sSf --cacert {} --retry 10 --retry-connrefused -o {} https://{}/roots/0",
+            ports.certificate().display(),
+            root.display(),
+            ports.management
+        ));
+        Pebble { daemon, scratch }
+    }
+
+    /// The certificate that all of its certificates are trusted by.
+    pub(crate) fn root(&self) -> PathBuf {
+        let root = self.scratch.path().join("root.pem");
+        assert!(Path::new(&root).exists());
+        root
+    }
+
+    /// How many certificates it was asked for.
+    pub(crate) fn orders(&self) -> usize {
+        self.daemon.log().matches("Added order").count()
+    }
+}
