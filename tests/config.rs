@@ -158,6 +158,7 @@ fn what_keeps_https_from_being_spoken_is_told_before() {
     assert_eq!(ran.code, 0, "{}", ran.errors);
     for (settings, told) in [
         (format!("{acme}ca = \"root.pem\"\n"), "cannot read root.pem, which tls.acme.ca names"),
+        (format!("{acme}external_account = \"a\"\n"), "cannot read a, which tls.acme.external_account names"),
         ("[tls]\ncertificate = \"server.pem\"\n".to_owned(), "cannot read server.pem"),
     ] {
         let desk = Desk::with(&settings);

@@ -336,6 +336,10 @@ settings! {
         /// A file with certificates (PEM) by which the directory's own HTTPS is trusted, in place of the system's: for
         /// an authority of your own, such as step-ca.
         ca: Option<PathBuf> = None, optional_path();
+
+        /// A file with one line, `id:key`, as the authority gave them: for an authority that gives certificates only to
+        /// those who have an account with it already (external account binding).
+        external_account: Option<PathBuf> = None, optional_path();
     }
 
     /// `wharfinger gateway`: accounts, HTTPS and search before a registry that has none.

@@ -40,6 +40,7 @@ impl Config {
                 ("tls.acme.hosts", !acme.hosts.is_empty()),
                 ("tls.acme.contact", !acme.contact.is_empty()),
                 ("tls.acme.ca", acme.ca.is_some()),
+                ("tls.acme.external_account", acme.external_account.is_some()),
             ];
             if let Some((name, _)) = others.iter().find(|(_, given)| *given) {
                 let mistake = Mistake::new(format!(

@@ -250,7 +250,7 @@ pub fn check(config: &Config) -> Result<(), OpenError> {
     if let Some(files) = Files::of(&config.tls) {
         files.read()?;
     } else if config.acme.directory.is_some() {
-        acme::check(&config.acme).map_err(acme::OpenError::from)?;
+        acme::check(&config.acme)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Certificates of an authority, with pebble for the authority.
 
-use crate::harness::{Pebble, Ports, Server, Terminal};
+use crate::harness::{Distribution, Gateway, PASSWORD, Pebble, Ports, Server, Terminal};
 
 /// More than any test takes.
 const LONG: u32 = 24 * 60 * 60;
@@ -122,4 +122,35 @@ fn a_name_that_leads_elsewhere_is_told_so() {
     let registry = Server::configured_at("127.0.0.1:0", &user.path("data"), &ports.settings(&["localhost"]));
     logs(&registry, "it could not see that localhost leads here: ");
     assert!(registry.log().contains("it connects to port 443 of that host"), "{}", registry.log());
+}
+
+#[test]
+fn an_authority_for_its_members_is_told_who_asks() {
+    let ports = Ports::choose();
+    let user = Terminal::open();
+    let member = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W");
+    let pebble = Pebble::start_for(&ports, LONG, Some(member));
+    let settings = ports.settings(&["localhost"]);
+    let stranger = Server::configured_at(&ports.https, &user.path("stranger"), &settings);
+    logs(&stranger, "tls.acme.external_account");
+    drop(stranger);
+    std::fs::write(user.path("member"), format!("{}:{}\n", member.0, member.1))
+        .expect("a file can be written");
+    let settings = format!("{settings}external_account = \"{}\"\n", user.path("member").display());
+    let _registry = Server::configured_at(&ports.https, &user.path("data"), &settings);
+    user.run(&until(&calls(&pebble, &by_name(&ports.https))));
+}
+
+#[test]
+fn a_gateway_has_one_as_well() {
+    let scratch = tempfile::TempDir::new().expect("a temporary directory");
+    let upstream = Distribution::version_2_on(scratch.path());
+    let mut ports = Ports::choose();
+    let gateway = Gateway::configured(&[upstream.address()], &ports.settings(&["localhost"]), &[]);
+    ports.https.clone_from(&gateway.address);
+    let pebble = Pebble::start(&ports, LONG);
+    let url = by_name(&ports.https);
+    gateway.terminal.run(&until(&calls(&pebble, &url)));
+    let root = pebble.root();
+    gateway.terminal.run(&format!("curl -sSf -u 'ann:{PASSWORD}' --cacert {} {url}/v2/", root.display()));
 }

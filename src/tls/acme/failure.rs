@@ -116,7 +116,8 @@ fn advice(problem: &Problem) -> &'static str {
         "rejectedIdentifier" | "unsupportedIdentifier" => "; look at tls.acme.hosts",
         "caa" => "; the CAA records of the domain name the authorities that may give certificates for it",
         "externalAccountRequired" => {
-            "; it gives certificates only to those who have an account with it already; name another authority"
+            "; it gives certificates only to those who have an account with it already: name it in \
+             tls.acme.external_account"
         }
         "userActionRequired" => "; its terms of service may have changed",
         _ => "",

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use self::account::Contact;
+pub use self::account::NoExternalAccount;
+use self::account::{Contact, ExternalAccount};
 pub(super) use self::challenge::Challenges;
 use self::directory::Directory;
 pub use self::directory::NoDirectory;
@@ -43,6 +44,7 @@ pub(super) struct Acme {
     url: String,
     hosts: Vec<Host>,
     contact: Contact,
+    external: Option<ExternalAccount>,
     folder: Folder,
     directory: Directory,
     challenges: Challenges,
@@ -54,8 +56,7 @@ impl Acme {
     /// What the settings ask for; with the certificate that is kept in `directory`, if there is one that can be used.
     ///
     /// # Errors
-    /// [`NoDirectory`] if the authority could not be asked whatever it answers; [`PairError::Read`] if a certificate
-    /// is there and cannot be read.
+    /// [`OpenError`].
     pub(super) fn open(
         settings: &config::Acme,
         url: &config::DirectoryUrl,
@@ -67,6 +68,7 @@ impl Acme {
             url: url.as_str().to_owned(),
             hosts: settings.hosts.clone(),
             contact: Contact(settings.contact.clone()),
+            external: settings.external_account.as_deref().map(ExternalAccount::read).transpose()?,
             folder,
             directory: Directory::new(settings)?,
             challenges: Challenges::default(),
@@ -126,16 +128,14 @@ impl Acme {
     /// One try, from the account to a certificate that is kept.
     async fn obtain(&self) -> Result<Pair, Failure> {
         self.directory.begin();
-        let account = self.account().await?;
-        let ordered = match self.order(&account).await {
+        let ordered = async { self.order(&self.account().await?).await };
+        let pem = match ordered.await {
             // It may have forgotten its accounts, as one that is set up anew has.
             Err(failure) if failure.is_of_a_forgotten_account() => {
-                let account = self.new_account().await?;
-                self.order(&account).await
+                self.order(&self.new_account().await?).await?
             }
-            ordered => ordered,
+            ordered => ordered?,
         };
-        let pem = ordered?;
         let pair = self.folder.read(&pem).map_err(Failure::NoCertificate)?;
         if let Some(host) = self.hosts.iter().find(|host| !pair.certificate().covers(host)) {
             return Err(Failure::NotFor(host.clone()));
@@ -176,6 +176,9 @@ pub enum OpenError {
     /// Whatever it answers.
     #[error(transparent)]
     Directory(#[from] NoDirectory),
+    /// Nor as whom.
+    #[error(transparent)]
+    Account(#[from] NoExternalAccount),
     /// A certificate is kept and cannot be read.
     #[error(transparent)]
     Kept(#[from] PairError),
@@ -184,7 +187,9 @@ pub enum OpenError {
 /// Whether an authority could be asked with these settings, as far as can be told without asking.
 ///
 /// # Errors
-/// [`NoDirectory`].
-pub(super) fn check(settings: &config::Acme) -> Result<(), NoDirectory> {
-    Directory::new(settings).map(drop)
+/// [`OpenError`].
+pub(super) fn check(settings: &config::Acme) -> Result<(), OpenError> {
+    settings.external_account.as_deref().map(ExternalAccount::read).transpose()?;
+    Directory::new(settings)?;
+    Ok(())
 }

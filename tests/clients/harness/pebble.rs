@@ -1,5 +1,6 @@
 //! pebble, the authority that Let's Encrypt made for trying ACME clients.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,11 @@ pub(crate) struct Pebble {
 impl Pebble {
     /// Starts one that knows nothing, and whose certificates hold for so many seconds.
     pub(crate) fn start(ports: &Ports, seconds: u32) -> Pebble {
+        Pebble::start_for(ports, seconds, None)
+    }
+
+    /// The same; if `member` is there, an id and a key, it gives certificates to that one alone.
+    pub(crate) fn start_for(ports: &Ports, seconds: u32, member: Option<(&str, &str)>) -> Pebble {
         let scratch = TempDir::new().expect("a temporary directory");
         let port_of = |address: &str| address.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
         let config = serde_json::json!({ "pebble": {
@@ -77,6 +83,8 @@ impl Pebble {
             "tlsPort": port_of(&ports.https),
             "httpPort": port_of(&ports.http),
             "certificateValidityPeriod": seconds,
+            "externalAccountBindingRequired": member.is_some(),
+            "externalAccountMACKeys": member.iter().copied().collect::<HashMap<_, _>>(),
         }});
         let file = scratch.path().join("pebble.json");
         fs::write(&file, config.to_string()).expect("a configuration file can be written");
