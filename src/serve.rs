@@ -16,7 +16,7 @@ use crate::config::{Config, Mistake};
 use crate::gateway::{Gateway, SetupError};
 use crate::http::server::{Server, Stop};
 use crate::tls::host::Host;
-use crate::tls::trust::Trust;
+use crate::tls::trust::{self, Trust};
 use crate::tls::{self, Acceptor};
 
 /// What is served.
@@ -305,8 +305,8 @@ fn address_for_clients(address: SocketAddr, origin: Option<&tls::Origin>, config
         Some(tls::Origin::Files) | None => None,
     };
     match named {
-        Some(host @ Host::Name(name)) if !name.starts_with("*.") => host.with_port(address.port()),
-        Some(host @ Host::Address(_)) => host.with_port(address.port()),
+        Some(host @ Host::Name(name)) if !name.starts_with("*.") => trust::registry(host, address.port()),
+        Some(host @ Host::Address(_)) => trust::registry(host, address.port()),
         _ if address.ip().is_loopback() || address.ip().is_unspecified() => {
             format!("localhost:{}", address.port())
         }
@@ -375,7 +375,8 @@ mod tests {
     fn clients_are_told_the_address_as_docker_takes_it() {
         assert_eq!(clients("127.0.0.1:5001", &[]), "localhost:5001");
         assert_eq!(clients("192.168.1.2:80", &[]), "192.168.1.2:80");
-        assert_eq!(clients("0.0.0.0:443", &["registry.example.com", "10.0.0.1"]), "registry.example.com:443");
+        assert_eq!(clients("0.0.0.0:443", &["registry.example.com", "10.0.0.1"]), "registry.example.com");
+        assert_eq!(clients("0.0.0.0:5000", &["registry.example.com"]), "registry.example.com:5000");
         assert_eq!(clients("0.0.0.0:5000", &["*.example.com"]), "localhost:5000");
     }
 

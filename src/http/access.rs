@@ -272,13 +272,16 @@ pub(crate) async fn identify(
     }
 }
 
+/// What docker sends, over HTTPS, with a search for somebody who has not signed in: neither a name nor a password.
+const NOBODY: &[u8] = b"Basic Og==";
+
 /// The credentials of a request. One that brings two is refused: whoever reads only the first and whoever reads only
 /// the last would not mean the same.
 fn credentials(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Denied> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(Denied::Wrong),
-        (Some(value), None) if !value.is_empty() => Ok(Some(value)),
+        (Some(value), None) if !value.is_empty() && value.as_bytes() != NOBODY => Ok(Some(value)),
         _ => Ok(None),
     }
 }

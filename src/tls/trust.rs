@@ -23,11 +23,18 @@ impl Trust<'_> {
     /// The hosts as clients write them before an image's name. Wildcards are nobody's name.
     fn registries(&self) -> impl Iterator<Item = String> {
         let names = self.hosts.iter().filter(|host| !matches!(host, Host::Name(name) if name.contains('*')));
-        names.map(|host| match (self.port, host) {
-            (HTTPS, Host::Name(name)) => name.clone(),
-            (HTTPS, Host::Address(address)) if address.is_ipv4() => address.to_string(),
-            (port, host) => host.with_port(port),
-        })
+        names.map(|host| registry(host, self.port))
+    }
+}
+
+/// A registry with HTTPS as clients write it before an image's name: without the usual port, if it is told from the
+/// first part of a name by its dots then. Where a client finds the certificates of a registry is named as it names it.
+#[must_use]
+pub fn registry(host: &Host, port: u16) -> String {
+    match host {
+        Host::Name(name) if port == HTTPS && name.contains('.') => name.clone(),
+        Host::Address(address) if port == HTTPS && address.is_ipv4() => address.to_string(),
+        host => host.with_port(port),
     }
 }
 
@@ -105,6 +112,8 @@ mod tests {
     #[test]
     fn the_usual_port_is_left_out() {
         assert!(lines(&["a.example"], 443).contains("/etc/docker/certs.d/a.example/ca.crt\n"));
+        // docker would look for hub/app on Docker Hub.
+        assert!(lines(&["hub"], 443).contains("/etc/docker/certs.d/hub:443/ca.crt\n"));
     }
 
     #[test]

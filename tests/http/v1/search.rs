@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::TestRegistry;
+use crate::harness::{TestRegistry, basic, with_accounts};
 
 async fn found(registry: &TestRegistry, query: &str) -> Vec<String> {
     let json = registry.get(format_args!("/v1/search?{query}")).await.is(200).json();
@@ -96,4 +96,22 @@ async fn any_query_is_answered() {
     }
     let long = "x".repeat(10_000);
     registry.get(format_args!("/v1/search?q={long}")).await.is(200);
+}
+
+/// Over HTTPS docker searches for somebody who has not signed in with an empty name and an empty password.
+#[tokio::test]
+async fn neither_name_nor_password_is_nobody() {
+    let nobody = basic("", "");
+    let open = TestRegistry::start().await;
+    open.repository("team/app").push_image("1").await;
+    assert_eq!(open.get_as(&nobody, "/v1/search?q=app").await.is(200).json()["num_results"], 1);
+
+    let registry = with_accounts().await;
+    let answer = registry.get_as(&nobody, "/v1/search?q=app").await.is(200);
+    assert_eq!(answer.json()["num_results"], 0);
+    registry.get_as(&nobody, "/v2/").await.is(401).has_no("x-remote-user");
+    registry.get_as(&nobody, "/api/v1/users").await.is(401);
+    for who in [basic("", "x"), basic("root", "")] {
+        registry.get_as(&who, "/v1/search?q=app").await.is(401);
+    }
 }
