@@ -300,11 +300,15 @@ fn address_for_clients(address: SocketAddr, origin: Option<&tls::Origin>, config
     if let Some(url) = &config.external_url {
         return url.as_str().split_once("://").map_or(url.as_str(), |(_, host)| host).to_owned();
     }
-    let named = match origin {
-        Some(tls::Origin::SelfSigned { hosts, .. } | tls::Origin::Authority { hosts }) => hosts.first(),
-        Some(tls::Origin::Files) | None => None,
+    let hosts = match origin {
+        Some(tls::Origin::SelfSigned { hosts, .. } | tls::Origin::Authority { hosts }) => hosts.clone(),
+        Some(tls::Origin::Files) => {
+            let chain = config.tls.certificate.as_ref().and_then(|file| tls::pair::certificates(file).ok());
+            chain.and_then(|chain| chain.into_iter().next()).map(|first| first.hosts).unwrap_or_default()
+        }
+        None => Vec::new(),
     };
-    match named {
+    match hosts.first() {
         Some(host @ Host::Name(name)) if !name.starts_with("*.") => trust::registry(host, address.port()),
         Some(host @ Host::Address(_)) => trust::registry(host, address.port()),
         _ if address.ip().is_loopback() || address.ip().is_unspecified() => {

@@ -107,6 +107,9 @@ fn cert_makes_what_serve_takes() {
     let at = |name: &str| user.path(name).display().to_string();
     let (certificate, key) = (at("certs/server.pem"), at("certs/server.key"));
     let registry = Server::configured(&format!("[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n"));
+    // What it tells people to type is a host of the certificate, in the order that it has.
+    let port = registry.address().rsplit(':').next().expect("a port");
+    assert!(registry.log().contains(&format!("docker push 127.0.0.1:{port}/")), "{}", registry.log());
     user.run(&format!("curl -sSf --cacert certs/server.pem https://{}/healthz", registry.address()));
     user.run(&format!("{wharfinger} cert check certs/server.pem --key certs/server.key"));
 }

@@ -18,26 +18,27 @@ fn is_not_trusted(terminal: &Terminal, line: &str) {
     assert!(refused.contains("certificate"), "{line}\n{refused}");
 }
 
-/// The registry's name and its address, with the port.
-fn registries() -> [String; 2] {
-    [Machine::NAME, Machine::ADDRESS].map(|host| format!("{host}:5000"))
+/// The registry's name and its address, with the port if it is not the usual one.
+fn registries(port: u16) -> [String; 2] {
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    [Machine::NAME, Machine::ADDRESS].map(|host| format!("{host}{port}"))
 }
 
 fn docker_login(registry: &str) -> String {
     format!("echo '{PASSWORD}' | docker login -u ann --password-stdin {registry}")
 }
 
-fn docker_is_refused(engine: &Engine) {
+fn docker_is_refused(engine: &Engine, port: u16) {
     let user = engine.terminal();
-    for registry in registries() {
+    for registry in registries(port) {
         is_not_trusted(&user, &docker_login(&registry));
         is_not_trusted(&user, &format!("docker pull {registry}/ann/app:1"));
     }
 }
 
-fn docker_is_let_in(engine: &Engine) {
+fn docker_is_let_in(engine: &Engine, port: u16) {
     let user = engine.terminal();
-    for registry in registries() {
+    for registry in registries(port) {
         let image = format!("{registry}/ann/app:1");
         engine.builds(&user, &image, "over HTTPS");
         user.run(&docker_login(&registry));
@@ -50,7 +51,9 @@ fn docker_is_let_in(engine: &Engine) {
 #[test]
 fn the_lines_that_serve_prints_make_clients_trust_it() {
     let mut machine = Machine::start();
-    let printed = machine.serves();
+    let port = 5000;
+    let printed = machine.serves(port);
+    assert!(printed.contains(&format!("docker push {}/", registries(port)[0])), "{printed}");
     let operator = machine.terminal();
     let again = operator.run(&format!(
         "{} cert show --port 5000 --data {}",
@@ -62,21 +65,21 @@ fn the_lines_that_serve_prints_make_clients_trust_it() {
         assert_eq!(lines_for(client, &printed), lines_for(client, &again), "{client}");
     }
 
-    docker_is_refused(&engine);
+    docker_is_refused(&engine, port);
     operator.run(&lines_for("docker", &printed));
-    docker_is_let_in(&engine);
+    docker_is_let_in(&engine, port);
     // What docker trusts podman does as well.
     operator.run("rm -r /etc/docker/certs.d");
-    docker_is_refused(&engine);
+    docker_is_refused(&engine, port);
 
     let user = machine.terminal();
     let creds = format!("--creds 'ann:{PASSWORD}'");
-    for registry in registries() {
+    for registry in registries(port) {
         is_not_trusted(&user, &format!("skopeo inspect {creds} docker://{registry}/ann/app:1"));
         is_not_trusted(&user, &format!("podman pull {creds} {registry}/ann/app:1"));
     }
     operator.run(&lines_for("podman", &printed));
-    for registry in registries() {
+    for registry in registries(port) {
         user.run(&format!("skopeo inspect {creds} docker://{registry}/ann/app:1"));
         user.run(&format!("podman pull {creds} {registry}/ann/app:1"));
         user.run(&format!("podman push {creds} {registry}/ann/app:1 {registry}/ann/podman:1"));
@@ -87,11 +90,11 @@ fn the_lines_that_serve_prints_make_clients_trust_it() {
     // `--hosts-dir` is to ctr what `config_path` is to containerd's own configuration.
     let ctr = format!("ctr --address {} images", engine.containerd().display());
     let pull = format!("{ctr} pull --hosts-dir /etc/containerd/certs.d --user 'ann:{PASSWORD}'");
-    for registry in registries() {
+    for registry in registries(port) {
         is_not_trusted(&user, &format!("{pull} {registry}/ann/app:1"));
     }
     operator.run(&lines_for("containerd", &printed));
-    for registry in registries() {
+    for registry in registries(port) {
         user.run(&format!("{pull} {registry}/ann/app:1"));
     }
     operator.run("rm -r /etc/containerd/certs.d");
@@ -102,17 +105,45 @@ fn the_lines_that_serve_prints_make_clients_trust_it() {
             env!("CARGO_BIN_EXE_wharfinger")
         )
     };
-    for registry in registries() {
+    for registry in registries(port) {
         is_not_trusted(&user, &format!("curl -sSf https://{registry}/healthz"));
         is_not_trusted(&user, &listed(&registry));
     }
     operator.run(&lines_for("the whole system", &printed));
-    for registry in registries() {
+    for registry in registries(port) {
         user.run(&format!("curl -sSf https://{registry}/healthz"));
         assert!(user.run(&listed(&registry)).contains("ann/app"));
         user.run(&format!("skopeo inspect {creds} docker://{registry}/ann/app:1"));
     }
     // An engine that runs already has read what the system trusts.
-    docker_is_refused(&engine);
-    docker_is_let_in(&machine.engine());
+    docker_is_refused(&engine, port);
+    docker_is_let_in(&machine.engine(), port);
+}
+
+/// The usual port is left out of a registry's name, and so it is in the directories where clients look.
+#[test]
+fn on_the_usual_port_as_well() {
+    let mut machine = Machine::start();
+    let port = 443;
+    let printed = machine.serves(port);
+    assert!(printed.contains(&format!("docker push {}/", registries(port)[0])), "{printed}");
+    let (operator, engine) = (machine.terminal(), machine.engine());
+    docker_is_refused(&engine, port);
+    operator.run(&lines_for("docker", &printed));
+    docker_is_let_in(&engine, port);
+    operator.run("rm -r /etc/docker/certs.d");
+    let pulls = registries(port).map(|registry| {
+        let creds = format!("--creds 'ann:{PASSWORD}'");
+        let ctr = format!("ctr --address {} images pull --hosts-dir", engine.containerd().display());
+        [
+            format!("skopeo inspect {creds} docker://{registry}/ann/app:1"),
+            format!("{ctr} /etc/containerd/certs.d --user 'ann:{PASSWORD}' {registry}/ann/app:1"),
+        ]
+    });
+    pulls.iter().flatten().for_each(|pull| is_not_trusted(&operator, pull));
+    operator.run(&lines_for("podman", &printed));
+    operator.run(&lines_for("containerd", &printed));
+    for pull in pulls.iter().flatten() {
+        operator.run(pull);
+    }
 }

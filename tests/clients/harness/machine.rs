@@ -63,8 +63,8 @@ impl Machine {
         Engine::start(self.enter())
     }
 
-    /// Serves with HTTPS on port 5000, with a certificate for the name and the address, for ann; answers what it printed.
-    pub(crate) fn serves(&mut self) -> String {
+    /// Serves with HTTPS on this port, with a certificate for the name and the address, for ann; answers what it printed.
+    pub(crate) fn serves(&mut self, port: u16) -> String {
         let data = self.data();
         let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
         self.terminal().run(&format!(
@@ -76,7 +76,7 @@ impl Machine {
         std::fs::write(&config, "").expect("a settings file can be written");
         let mut words = self.enter();
         words.extend([wharfinger, "serve", "--listen"].map(str::to_owned));
-        words.push(format!("{ADDRESS}:5000"));
+        words.push(format!("{ADDRESS}:{port}"));
         words.extend(["--tls-self-signed".to_owned(), format!("{NAME},{ADDRESS}")]);
         for (flag, path) in [("--data", &data), ("--config", &config)] {
             words.extend([flag.to_owned(), path.display().to_string()]);
