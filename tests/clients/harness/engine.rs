@@ -82,11 +82,12 @@ impl Engine {
     }
 }
 
-/// An image that starts on its own, and says what it is.
+/// An image that starts on its own, and says what it is. What makes it unlike others comes first, so that no step of it is
+/// one of another test's image as well, which that may remove just then.
 const DOCKERFILE: &str = r#"FROM scratch
+COPY content /content
 COPY busybox /bin/busybox
 COPY licenses /usr/share/licenses
-COPY content /content
 LABEL org.opencontainers.image.description="A small system to start from"
 CMD ["/bin/busybox", "cat", "/content"]
 "#;
