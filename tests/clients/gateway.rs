@@ -1,7 +1,7 @@
 //! `wharfinger gateway` before registries that know nothing of accounts: Debian's docker-registry and distribution 3, as
 //! they are.
 
-use crate::harness::{Distribution, Engine, Gateway, Image, PASSWORD, Terminal};
+use crate::harness::{Distribution, Engine, Gateway, Image, PASSWORD, Server, Terminal};
 
 fn an_engine_uses_it(upstream: &Distribution) {
     let gateway = Gateway::before(&[upstream.address()], &[]);
@@ -40,6 +40,13 @@ fn an_engine_uses_it(upstream: &Distribution) {
     assert_eq!(catalog("bob"), serde_json::json!(["ann/app"]));
     let log = gateway.says("audit --action manifest.push --json");
     assert!(log.contains("ann/app:1"), "{log}");
+
+    let gone = gateway.at("ann/second:1");
+    let delete =
+        |who: &str| format!("skopeo delete --tls-verify=false --creds '{who}:{PASSWORD}' docker://{gone}");
+    second.fails(&delete("bob"));
+    user.run(&delete("ann"));
+    user.fails(&format!("docker pull {gone}"));
 }
 
 #[test]
@@ -52,6 +59,62 @@ fn docker_registry_2_gets_accounts_and_search() {
 fn distribution_3_gets_accounts_and_search() {
     let scratch = tempfile::TempDir::new().unwrap();
     an_engine_uses_it(&Distribution::version_3_on(scratch.path()));
+}
+
+/// Pushes, pulls and deletes as `ann`, and finds nothing afterwards.
+fn ann_uses_it(gateway: &Gateway) {
+    let user = Terminal::open();
+    let image = Image::saved(&user, "image", "behind another lock");
+    let (name, creds) = (gateway.at("ann/app:1"), format!("creds 'ann:{PASSWORD}'"));
+    user.run(&format!("skopeo copy --dest-tls-verify=false --dest-{creds} oci:image:latest docker://{name}"));
+    user.run(&format!("skopeo copy --src-tls-verify=false --src-{creds} docker://{name} oci:copy:1"));
+    let inspect = format!("skopeo inspect --tls-verify=false --{creds} docker://{name}");
+    assert_eq!(user.json(&inspect)["Digest"], image.digest.as_str());
+    user.fails(&inspect.replace("ann:", "bob:"));
+    user.fails(&inspect.replace(&format!("--{creds}"), "--no-creds"));
+    user.run(&format!("skopeo delete --tls-verify=false --{creds} docker://{name}"));
+    user.fails(&inspect);
+}
+
+/// A gateway before this registry, with this line in its file of credentials.
+fn with_credentials(upstream: &str, desk: &Terminal, line: &str) -> Gateway {
+    let file = desk.path("credentials");
+    std::fs::write(&file, line).expect("a file can be written");
+    Gateway::configured(&[upstream], &format!("gateway.credentials = '{}'", file.display()), &[])
+}
+
+/// A registry that wants an account itself is sent the gateway's, and nobody else's.
+#[test]
+fn a_registry_with_passwords_of_its_own_gets_the_gateways() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    let desk = Terminal::open();
+    desk.run("htpasswd -cbB theirs gateway 'of the gateway'");
+    let upstream = Distribution::version_2_with_users(scratch.path(), &desk.path("theirs"));
+    ann_uses_it(&with_credentials(upstream.address(), &desk, "gateway:of the gateway\n"));
+
+    // Without it, or with another one, that is the operator's to know, and no client is asked for what is not its own.
+    let without = Gateway::before(&[upstream.address()], &[]);
+    let wrong = with_credentials(upstream.address(), &desk, "gateway:wrong\n");
+    for (gateway, reason) in [
+        (without, "it wants an account; give the gateway one with `gateway.credentials`"),
+        (wrong, "it does not take the account of `gateway.credentials`"),
+    ] {
+        let tags = format!("http://{}/v2/ann/app/tags/list", gateway.address);
+        let answer = desk.run(&format!("curl -s -D - -u 'ann:{PASSWORD}' {tags}"));
+        assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("theirs"), "{answer}");
+        assert!(gateway.daemon.log().contains(reason), "{}", gateway.daemon.log());
+    }
+}
+
+/// One that wants tokens is asked for them, with the gateway's account.
+#[test]
+fn a_registry_that_wants_tokens_gets_the_gateways() {
+    let upstream = Server::with_accounts("", &["gateway"]);
+    upstream.says("grant add gateway pull,push,delete ann/**");
+    let desk = Terminal::open();
+    ann_uses_it(&with_credentials(upstream.address(), &desk, &format!("gateway:{PASSWORD}")));
+    let log = upstream.says("audit --json");
+    assert!(log.contains("\"gateway\"") && !log.contains("\"ann\""), "{log}");
 }
 
 /// What was there before is found as well, and is its owner's.

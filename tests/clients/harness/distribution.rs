@@ -17,20 +17,26 @@ pub(crate) struct Distribution {
 impl Distribution {
     /// Debian's `docker-registry` on the directory that holds `docker/`.
     pub(crate) fn version_2_on(data: &Path) -> Distribution {
-        Distribution::start("docker-registry", data)
+        Distribution::start("docker-registry", data, "")
+    }
+
+    /// The same, and it wants an account that is in this file of htpasswd.
+    pub(crate) fn version_2_with_users(data: &Path, users: &Path) -> Distribution {
+        let auth = format!("auth: {{htpasswd: {{realm: theirs, path: '{}'}}}}\n", users.display());
+        Distribution::start("docker-registry", data, &auth)
     }
 
     /// The current `registry` on the directory that holds `docker/`.
     pub(crate) fn version_3_on(data: &Path) -> Distribution {
-        Distribution::start("registry", data)
+        Distribution::start("registry", data, "")
     }
 
-    fn start(program: &str, data: &Path) -> Distribution {
+    fn start(program: &str, data: &Path, more: &str) -> Distribution {
         let scratch = TempDir::new().expect("a temporary directory");
         let config = scratch.path().join("config.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
-             storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n",
+             storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n{more}",
             data.display()
         );
         fs::write(&config, text).expect("a configuration file can be written");
