@@ -320,7 +320,7 @@ settings! {
     }
 
     /// A certificate from an authority that gives them to whoever proves that a name is theirs (ACME, RFC 8555). It is
-    /// kept in the data directory and renewed when a third of its life is left.
+    /// kept in the data directory, and renewed when the authority wants it or a third of its life is left.
     acme: Acme {
         /// Where the authority is asked. Let's Encrypt's is `"https://acme-v02.api.letsencrypt.org/directory"`, and
         /// `"https://acme-staging-v02.api.letsencrypt.org/directory"` the one to try things with. Whoever names one

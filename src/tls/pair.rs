@@ -117,6 +117,11 @@ impl Pair {
         &self.chain
     }
 
+    /// The certificate as it stands.
+    pub(super) fn der(&self) -> &CertificateDer<'static> {
+        &self.certified.cert[0]
+    }
+
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
         self.certified.clone()
     }

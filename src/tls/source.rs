@@ -158,17 +158,19 @@ impl Source {
         }
     }
 
-    /// Says in the log what will keep clients from taking a certificate, now or soon.
+    /// Says in the log what will keep clients from taking a certificate, now or soon. What an authority gives is its
+    /// own business, and renewed before it ends.
     fn tell_doubts(&self, pair: &Pair) {
+        if matches!(self.keeper, Keeper::Authority(_)) {
+            return;
+        }
         let now = OffsetDateTime::now_utc();
         let certificate = pair.certificate();
         for doubt in pair.doubts(now) {
             tracing::warn!(subject = certificate.subject, "about the certificate: {doubt}");
         }
         let left = certificate.not_after - now;
-        // What an authority gives ends soon, and is renewed before.
-        let renewed = matches!(self.keeper, Keeper::Authority(_));
-        if !renewed && left > time::Duration::ZERO && left < NOTICE {
+        if left > time::Duration::ZERO && left < NOTICE {
             tracing::warn!(
                 until = certificate.until(),
                 "the certificate will end in {} days",

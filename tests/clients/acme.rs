@@ -43,6 +43,8 @@ fn a_certificate_comes_by_itself_and_is_kept() {
     user.run(&until(&calls(&pebble, &url)));
     user.fails(&format!("curl -sSf {url}/healthz"));
     assert_eq!(pebble.orders(), 1);
+    // Nobody looks any more, so nobody is answered as one who looks.
+    user.fails(&format!("openssl s_client -alpn acme-tls/1 -connect {} </dev/null", ports.https));
 
     let shown = format!(
         "{} cert show --json --config {} --data {}",
@@ -98,6 +100,29 @@ fn a_certificate_is_renewed_in_time() {
     user.run(&calls(&pebble, &url));
     assert!(pebble.orders() > 1);
     assert!(registry.log().contains("was to be renewed from"), "{}", registry.log());
+}
+
+/// As when an authority has to take certificates back.
+#[test]
+fn an_authority_that_wants_a_renewal_gets_it() {
+    let ports = Ports::choose();
+    let user = Terminal::open();
+    let data = user.path("data");
+    let pebble = Pebble::start_current(&ports, LONG);
+    let settings = ports.settings(&["localhost"]);
+    let registry = Server::configured_at(&ports.https, &data, &settings);
+    let url = by_name(&ports.https);
+    user.run(&until(&calls(&pebble, &url)));
+    drop(registry);
+    let file = user.run("find data/wharfinger/tls/acme -name certificate.pem");
+    pebble.wants_renewed(&ports, &user.path(&file));
+    user.run(&format!("cp {file} first.pem"));
+    let registry = Server::configured_at(&ports.https, &data, &settings);
+    logs(&registry, "the authority wants the one in force to be renewed from 2020-01-01T");
+    user.run(&until(&format!("test \"$(cat {file})\" != \"$(cat first.pem)\"")));
+    user.run(&calls(&pebble, &url));
+    assert_eq!(pebble.orders(), 2, "{}", registry.log());
+    assert!(!registry.log().contains("gave no certificate"), "{}", registry.log());
 }
 
 #[test]

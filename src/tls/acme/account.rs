@@ -79,29 +79,35 @@ struct Kept {
 impl Acme {
     /// The account that is kept, or a new one. The authority is told when the contact has changed.
     pub(super) async fn account(&self) -> Result<Account, Failure> {
-        let kept = self.folder.account().map_err(|error| {
-            Failure::Here(format!(
-                "the account that is kept cannot be read: {error}; look at {:?}",
-                self.folder
-            ))
-        })?;
-        let kept: Kept = match kept.map(|json| serde_json::from_str(&json)) {
-            Some(Ok(kept)) => kept,
-            Some(Err(error)) => {
-                tracing::warn!(%error, "the account that was kept cannot be used, and a new one is made");
-                return self.new_account().await;
+        match self.known_account().await? {
+            Some(account) => Ok(account),
+            None => self.new_account().await,
+        }
+    }
+
+    /// The account that is kept. One that cannot be used counts as none, which is logged.
+    pub(super) async fn known_account(&self) -> Result<Option<Account>, Failure> {
+        let kept = self
+            .folder
+            .account()
+            .map_err(|error| Failure::Here(format!("the account that is kept cannot be read: {error}")))?;
+        let Some(kept) = kept else { return Ok(None) };
+        let kept: Kept = match serde_json::from_str(&kept) {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!(%error, "the account that was kept cannot be used");
+                return Ok(None);
             }
-            None => return self.new_account().await,
         };
-        let (told, key) = (kept.contact, serde_json::to_value(&kept.credentials));
+        let (told, credentials) = (kept.contact, serde_json::to_value(&kept.credentials));
         let builder = Account::builder_with_http(Box::new(self.directory.clone()));
         let account = builder.from_credentials(kept.credentials).await?;
         if told != self.contact {
             account.update_contacts(&self.contact.urls()).await?;
-            let credentials = key.and_then(serde_json::from_value).map_err(|error| here(&error))?;
+            let credentials = credentials.and_then(serde_json::from_value).map_err(|error| here(&error))?;
             self.keep(credentials).await?;
         }
-        Ok(account)
+        Ok(Some(account))
     }
 
     /// A new account, which is kept before it is used.

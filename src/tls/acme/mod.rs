@@ -4,7 +4,8 @@
 //! - `directory` asks the authority, `account` is who asks, `order` goes through one order from its beginning to the
 //!   certificate.
 //! - `challenge` answers the authority when it looks whether the names lead here.
-//! - `folder` keeps what must outlast a restart; `pace` says when it is time, and when to try again.
+//! - `folder` keeps what must outlast a restart; `pace` says when it is time, and when to try again;
+//!   `renewal` knows what the authority says to that.
 
 mod account;
 mod challenge;
@@ -13,12 +14,14 @@ mod failure;
 mod folder;
 mod order;
 mod pace;
+mod renewal;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use instant_acme::CertificateIdentifier;
 use time::OffsetDateTime;
 
 pub use self::account::NoExternalAccount;
@@ -28,6 +31,7 @@ use self::directory::Directory;
 pub use self::directory::NoDirectory;
 use self::failure::Failure;
 use self::folder::Folder;
+use self::renewal::Suggestion;
 use super::certificate::Certificate;
 use super::host::Host;
 use super::pair::{Pair, PairError};
@@ -48,8 +52,24 @@ pub(super) struct Acme {
     folder: Folder,
     directory: Directory,
     challenges: Challenges,
-    /// What the certificate in force says.
-    held: Mutex<Option<Certificate>>,
+    /// The certificate in force.
+    held: Mutex<Option<Held>>,
+}
+
+/// A certificate in force.
+#[derive(Clone)]
+struct Held {
+    /// What it says.
+    certificate: Certificate,
+    /// By what the authority knows it, if it says by whose key it was signed.
+    id: Option<CertificateIdentifier<'static>>,
+}
+
+impl Held {
+    fn new(pair: &Pair) -> Self {
+        let id = CertificateIdentifier::try_from(pair.der()).ok().map(CertificateIdentifier::into_owned);
+        Self { certificate: pair.certificate().clone(), id }
+    }
 }
 
 impl Acme {
@@ -72,7 +92,7 @@ impl Acme {
             folder,
             directory: Directory::new(settings)?,
             challenges: Challenges::default(),
-            held: Mutex::new(kept.as_ref().map(|pair| pair.certificate().clone())),
+            held: Mutex::new(kept.as_ref().map(Held::new)),
         };
         Ok((acme, kept))
     }
@@ -85,10 +105,17 @@ impl Acme {
     /// Obtains a certificate whenever one is due, for ever, and gives it to `put`.
     pub(super) async fn maintain(&self, put: impl Fn(&Pair) -> Result<(), rustls::Error>) -> Infallible {
         let mut failures = 0;
+        let mut suggestion = None;
         loop {
             let now = OffsetDateTime::now_utc();
-            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let due = pace::due(held.as_ref(), &self.hosts);
+            let held = self.held();
+            let id = held.as_ref().and_then(|held| held.id.clone());
+            if let Some(id) = &id {
+                suggestion = Some(self.suggestion(suggestion.take(), id, now).await);
+            }
+            let wanted = suggestion.as_ref().and_then(Suggestion::time);
+            let held = held.map(|held| held.certificate);
+            let due = pace::due(held.as_ref(), &self.hosts, wanted);
             if let Some(left) = due.wait(now) {
                 tokio::time::sleep(left.min(LOOK)).await;
                 continue;
@@ -98,20 +125,23 @@ impl Acme {
                 hosts = listed(&self.hosts),
                 "asking for a certificate: {due}"
             );
-            let obtained = self.obtain().await.and_then(|pair| {
+            // An authority that does not say when to renew does not know what it is to replace one. One that does may
+            // find something wrong with it all the same, and then it is a new one.
+            let replaces = id.filter(|_| wanted.is_some() && due.is_renewal() && failures == 0);
+            let obtained = self.obtain(replaces).await.and_then(|pair| {
                 put(&pair).map_err(Failure::Unusable)?;
                 Ok(pair)
             });
             let wait = match obtained {
                 Ok(pair) => {
                     failures = 0;
+                    suggestion = None;
                     tracing::info!(
                         until = pair.certificate().until(),
                         fingerprint = pair.certificate().fingerprint,
                         "the authority gave a certificate, which is in force"
                     );
-                    *self.held.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some(pair.certificate().clone());
+                    *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held::new(&pair));
                     LEAST
                 }
                 Err(failure) => {
@@ -125,14 +155,18 @@ impl Acme {
         }
     }
 
+    fn held(&self) -> Option<Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// One try, from the account to a certificate that is kept.
-    async fn obtain(&self) -> Result<Pair, Failure> {
+    async fn obtain(&self, replaces: Option<CertificateIdentifier<'static>>) -> Result<Pair, Failure> {
         self.directory.begin();
-        let ordered = async { self.order(&self.account().await?).await };
+        let ordered = async { self.order(&self.account().await?, replaces).await };
         let pem = match ordered.await {
             // It may have forgotten its accounts, as one that is set up anew has.
             Err(failure) if failure.is_of_a_forgotten_account() => {
-                self.order(&self.new_account().await?).await?
+                self.order(&self.new_account().await?, None).await?
             }
             ordered => ordered?,
         };

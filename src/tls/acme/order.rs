@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, AuthorizedIdentifier, ChallengeType, Identifier, NewOrder, Order,
-    OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, AuthorizedIdentifier, CertificateIdentifier, ChallengeType, Identifier,
+    NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
@@ -21,10 +21,19 @@ const PATIENCE: RetryPolicy = RetryPolicy::new()
     .timeout(Duration::from_secs(3 * 60));
 
 impl Acme {
-    /// Orders a certificate: the certificate, those who vouch for it, and its key, as PEM.
-    pub(super) async fn order(&self, account: &Account) -> Result<String, Failure> {
+    /// Orders a certificate: the certificate, those who vouch for it, and its key, as PEM. `replaces` is the one in
+    /// whose place it comes, for an authority that knows what that means (RFC 9773 section 5).
+    pub(super) async fn order(
+        &self,
+        account: &Account,
+        replaces: Option<CertificateIdentifier<'static>>,
+    ) -> Result<String, Failure> {
         let identifiers: Vec<Identifier> = self.hosts.iter().map(identifier).collect();
-        let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
+        let mut new = NewOrder::new(&identifiers);
+        if let Some(replaces) = replaces {
+            new = new.replaces(replaces);
+        }
+        let mut order = account.new_order(&new).await?;
         let answers = self.prove(&mut order).await?;
         let proven = order.poll_ready(&PATIENCE).await;
         drop(answers);

@@ -24,6 +24,8 @@ pub(super) enum Due {
     NotFor(Host),
     /// At this time, when a third of its life is left.
     At(OffsetDateTime),
+    /// At this time, which the authority says.
+    Wanted(OffsetDateTime),
 }
 
 impl fmt::Display for Due {
@@ -32,26 +34,41 @@ impl fmt::Display for Due {
             Self::None => f.write_str("there is none yet"),
             Self::NotFor(host) => write!(f, "the one in force is not for {host}"),
             Self::At(time) => write!(f, "the one in force was to be renewed from {}", written(*time)),
+            Self::Wanted(time) => {
+                write!(f, "the authority wants the one in force to be renewed from {}", written(*time))
+            }
         }
     }
 }
 
-/// When a certificate for these hosts is to be asked for, if this one is held.
-pub(super) fn due(held: Option<&Certificate>, hosts: &[Host]) -> Due {
+/// When a certificate for these hosts is to be asked for, if this one is held, and the authority wants it renewed when
+/// `wanted` says.
+pub(super) fn due(held: Option<&Certificate>, hosts: &[Host], wanted: Option<OffsetDateTime>) -> Due {
     let Some(held) = held else { return Due::None };
     // One that is for more hosts is left alone: some authorities add names of their own.
-    match hosts.iter().find(|host| !held.covers(host)) {
-        Some(host) => Due::NotFor(host.clone()),
-        None => Due::At(held.not_before + (held.not_after - held.not_before) * 2 / 3),
+    if let Some(host) = hosts.iter().find(|host| !held.covers(host)) {
+        return Due::NotFor(host.clone());
+    }
+    match wanted {
+        // What an authority wants after the end is a slip.
+        Some(time) if time < held.not_after => Due::Wanted(time),
+        _ => Due::At(held.not_before + (held.not_after - held.not_before) * 2 / 3),
     }
 }
 
 impl Due {
+    /// Whether one for the same hosts comes in the place of the one that is held.
+    pub(super) fn is_renewal(&self) -> bool {
+        matches!(self, Self::At(_) | Self::Wanted(_))
+    }
+
     /// How long it is until then; `None` if it is time.
     pub(super) fn wait(&self, now: OffsetDateTime) -> Option<Duration> {
         match self {
             Self::None | Self::NotFor(_) => None,
-            Self::At(time) => Duration::try_from(*time - now).ok().filter(|left| !left.is_zero()),
+            Self::At(time) | Self::Wanted(time) => {
+                Duration::try_from(*time - now).ok().filter(|left| !left.is_zero())
+            }
         }
     }
 }
@@ -79,14 +96,17 @@ mod tests {
         let path = std::path::Path::new("x");
         let pair = Pair::parse((path, made.certificate.as_bytes()), (path, made.key.as_bytes())).unwrap();
         let held = pair.certificate();
-        let due = |names: &[&str]| due(Some(held), &hosts(names));
+        let due = |names: &[&str]| due(Some(held), &hosts(names), None);
         let Due::At(time) = due(&["A.example"]) else { panic!("it is for this host") };
         assert_eq!((held.not_after - time).whole_hours(), (90 * 24 + 1) / 3);
         assert_eq!(due(&["a.example"]).wait(time - time::Duration::SECOND), Some(Duration::from_secs(1)));
         assert_eq!(due(&["a.example"]).wait(time), None);
         assert_eq!(due(&["a.example"]).wait(held.not_after + time::Duration::DAY), None);
         assert_eq!(due(&["a.example", "b.example"]), Due::NotFor("b.example".parse().unwrap()));
-        assert_eq!(super::due(None, &hosts(&["a.example"])).wait(time), None);
+        assert_eq!(super::due(None, &hosts(&["a.example"]), None).wait(time), None);
+        let wanted = |time| super::due(Some(held), &hosts(&["a.example"]), Some(time));
+        assert_eq!(wanted(held.not_before), Due::Wanted(held.not_before));
+        assert_eq!(wanted(held.not_after), Due::At(time));
     }
 
     #[test]

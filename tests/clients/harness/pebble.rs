@@ -73,6 +73,15 @@ impl Pebble {
 
     /// The same; if `member` is there, an id and a key, it gives certificates to that one alone.
     pub(crate) fn start_for(ports: &Ports, seconds: u32, member: Option<(&str, &str)>) -> Pebble {
+        Pebble::start_program("/usr/bin/pebble", ports, seconds, member)
+    }
+
+    /// The current one, which says when to renew; Debian's does not.
+    pub(crate) fn start_current(ports: &Ports, seconds: u32) -> Pebble {
+        Pebble::start_program(&Terminal::which("pebble"), ports, seconds, None)
+    }
+
+    fn start_program(program: &str, ports: &Ports, seconds: u32, member: Option<(&str, &str)>) -> Pebble {
         let scratch = TempDir::new().expect("a temporary directory");
         let port_of = |address: &str| address.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
         let config = serde_json::json!({ "pebble": {
@@ -82,7 +91,9 @@ impl Pebble {
             "privateKey": ports.scratch.path().join("server.key"),
             "tlsPort": port_of(&ports.https),
             "httpPort": port_of(&ports.http),
+            // The same in two versions.
             "certificateValidityPeriod": seconds,
+            "profiles": { "default": { "description": "all", "validityPeriod": seconds } },
             "externalAccountBindingRequired": member.is_some(),
             "externalAccountMACKeys": member.iter().copied().collect::<HashMap<_, _>>(),
         }});
@@ -92,7 +103,9 @@ impl Pebble {
             // It looks at once, and anew for each order.
             "PEBBLE_VA_NOSLEEP=1".to_owned(),
             "PEBBLE_AUTHZREUSE=0".to_owned(),
-            Terminal::which("pebble"),
+            // Of a hundred requests it refuses two for no reason, as it does to find clients that do not ask again.
+            "PEBBLE_WFE_NONCEREJECT=2".to_owned(),
+            program.to_owned(),
             "-config".to_owned(),
             file.display().to_string(),
         ];
@@ -106,6 +119,23 @@ impl Pebble {
             ports.management
         ));
         Pebble { daemon, scratch }
+    }
+
+    /// Has it say that a certificate, the first in this file, is to be renewed at once.
+    pub(crate) fn wants_renewed(&self, ports: &Ports, file: &Path) {
+        let text = fs::read_to_string(file).expect("a certificate");
+        let end = "-----END CERTIFICATE-----\n";
+        let certificate = text.split_inclusive(end).next().expect("a certificate");
+        let window =
+            r#"{"suggestedWindow": {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}}"#;
+        let told = serde_json::json!({ "Certificate": certificate, "ARIResponse": window });
+        let terminal = Terminal::open();
+        fs::write(terminal.path("told.json"), told.to_string()).expect("a file can be written");
+        terminal.run(&format!(
+            "curl -sSf --cacert {} -d @told.json https://{}/set-renewal-info/",
+            ports.certificate().display(),
+            ports.management
+        ));
     }
 
     /// The certificate that all of its certificates are trusted by.
