@@ -66,6 +66,14 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The address for plain HTTP cannot be listened on.
+    #[error("cannot listen on {address}, which tls.redirect names{}", redirect_hint(source))]
+    Redirect {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The control socket cannot be made.
     #[error("cannot make the control socket {}", path.display())]
     Control {
@@ -85,6 +93,18 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::AddrInUse => ": another process listens there; choose another port with --listen",
         io::ErrorKind::PermissionDenied => {
             ": ports below 1024 need a privilege; choose another port with --listen"
+        }
+        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
+        _ => "",
+    }
+}
+
+/// The same for the address of plain HTTP.
+fn redirect_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => ": another process listens there; choose another port",
+        io::ErrorKind::PermissionDenied => {
+            ": ports below 1024 need a privilege; choose another port, and forward port 80 to it"
         }
         io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
         _ => "",
@@ -226,6 +246,10 @@ async fn listen(
         .await
         .map_err(|source| ServeError::Listen { address: config.listen, source })?;
     if let Some(tls) = Acceptor::open(config, registry.directory().own())? {
+        if let Some(address) = config.tls.redirect {
+            let redirected = server.redirect(address, tls.clone(), config).await;
+            redirected.map_err(|source| ServeError::Redirect { address, source })?;
+        }
         server.secure(tls);
     }
     let socket = registry.directory().control_socket().map_err(registry::Error::from)?;

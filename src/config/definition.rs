@@ -14,9 +14,10 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderName};
 use ipnet::IpNet;
 
 use super::spelling::{
-    BaseUrl, Challenge, DirectoryUrl, Given, Literal, LogFormat, Refused, Spelling, UpstreamHost, address,
-    base_url, choice, contact, count, directory_url, duration, header_name, host, list_of, log_filter,
-    network, optional_path, path, size, size_or_unlimited, switch, url, word,
+    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Given, Literal, LogFormat, Refused, Spelling,
+    UpstreamHost, address, base_url, choice, contact, count, directory_url, duration, header_name, host,
+    list_of, log_filter, network, optional_address, optional_path, path, size, size_or_unlimited, switch,
+    url, word,
 };
 use crate::tls::host::Host;
 
@@ -312,6 +313,10 @@ settings! {
         /// in the data directory. How clients come to trust it is printed when the server starts.
         self_signed: Vec<Host> = Vec::new(), list_of(host());
 
+        /// An address and port, such as `":80"`, on which plain HTTP is listened for as well: who reads there is sent to
+        /// HTTPS, and who sends credentials is refused. Empty: none.
+        redirect: Option<SocketAddr> = None, optional_address();
+
         /// HTTP/2 for the clients that know it.
         http2: bool = true, switch();
 
@@ -329,6 +334,10 @@ settings! {
 
         /// The names and addresses that the certificate is for; all of them must lead to this server.
         hosts: Vec<Host> = Vec::new(), list_of(host());
+
+        /// How the authority sees that the hosts lead here: `"tls-alpn-01"`, it connects to port 443 of each, which leads
+        /// to `listen`; `"http-01"`, it connects to port 80, which leads to `tls.redirect`.
+        challenge: AcmeChallenge = AcmeChallenge::TlsAlpn01, choice::<AcmeChallenge>();
 
         /// Where the authority can write to, such as `["mailto:ann@example.com"]`. Some authorities want one.
         contact: Vec<String> = Vec::new(), list_of(contact());

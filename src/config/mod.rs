@@ -18,7 +18,7 @@ pub use definition::{
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use mistake::{Excerpt, Mistake, Mistakes};
-pub use spelling::{BaseUrl, Challenge, DirectoryUrl, Literal, LogFormat, UpstreamHost};
+pub use spelling::{AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Literal, LogFormat, UpstreamHost};
 pub use template::template;
 
 /// The known name that someone most probably meant, if one is near enough.

@@ -2,6 +2,7 @@
 
 use super::definition::Config;
 use super::mistake::Mistake;
+use super::spelling::AcmeChallenge;
 
 impl Config {
     /// What is wrong with the settings of `[tls]` as a whole.
@@ -26,6 +27,20 @@ impl Config {
         if tls.key.is_some() && tls.certificate.is_none() {
             let mistake = Mistake::new("tls.key is given, and tls.certificate, to which it belongs, is not");
             mistakes.push(mistake.help("name the file of the certificate as well"));
+        }
+        if let Some(redirect) = tls.redirect {
+            if given.is_empty() {
+                let mistake =
+                    Mistake::new("tls.redirect sends to HTTPS, and there is no certificate for that");
+                mistakes
+                    .push(mistake.help("name one (tls.certificate, tls.self_signed or tls.acme.directory)"));
+            }
+            if redirect == self.listen && redirect.port() != 0 {
+                let mistake = Mistake::new(format!("tls.redirect and listen are both {redirect}"));
+                mistakes.push(mistake.help(
+                    "listen is for HTTPS, such as \":443\"; tls.redirect for plain HTTP, such as \":80\"",
+                ));
+            }
         }
         mistakes.extend(self.acme_mistakes());
         mistakes
@@ -57,6 +72,14 @@ impl Config {
                 "tls.acme.directory is given, and tls.acme.hosts, for which a certificate is to be obtained, is not",
             );
             mistakes.push(mistake.help("name the hosts, as in hosts = [\"registry.example.com\"]"));
+        }
+        if acme.challenge == AcmeChallenge::Http01 && self.tls.redirect.is_none() {
+            let mistake = Mistake::new(
+                "tls.acme.challenge is \"http-01\", and tls.redirect, where the authority would be answered, is not given",
+            );
+            mistakes.push(mistake.help(
+                "write redirect = \":80\" in [tls]; or challenge = \"tls-alpn-01\", for which port 443 is enough",
+            ));
         }
         for host in acme.hosts.iter().filter(|host| host.is_wildcard()) {
             let mistake = Mistake::new(format!(
@@ -125,10 +148,28 @@ mod tests {
         );
         assert!(alone(|config| config.tls.certificate = Some("server.pem".into())).contains("each name one"));
         assert!(alone(|config| config.acme.directory = None).contains("tls.acme.directory"));
+        assert!(alone(|config| config.acme.challenge = AcmeChallenge::Http01).contains("tls.redirect"));
+        let both = mistakes(|config| {
+            directory(config);
+            config.acme.challenge = AcmeChallenge::Http01;
+            config.tls.redirect = Some("0.0.0.0:80".parse().unwrap());
+        });
+        assert_eq!(both, [""; 0]);
         assert!(alone(|config| config.acme.hosts.clear()).contains("tls.acme.hosts"));
         assert!(
             alone(|config| config.acme.hosts.push("*.a.example".parse().unwrap())).contains("*.a.example")
         );
+    }
+
+    #[test]
+    fn a_redirect_needs_somewhere_to_lead() {
+        let redirect = |config: &mut Config| config.tls.redirect = Some(config.listen);
+        assert_eq!(mistakes(redirect).len(), 2);
+        let to_itself = mistakes(|config| {
+            redirect(config);
+            config.tls.self_signed = vec!["a.example".parse().unwrap()];
+        });
+        assert_eq!(to_itself, ["tls.redirect and listen are both 127.0.0.1:5000"]);
     }
 
     #[test]

@@ -553,6 +553,27 @@ impl Spelling<SocketAddr> for Address {
     }
 }
 
+/// An address of this machine with a port, or `""` for none.
+pub(super) fn optional_address() -> OptionalAddress {
+    OptionalAddress
+}
+
+pub(super) struct OptionalAddress;
+
+impl Spelling<Option<SocketAddr>> for OptionalAddress {
+    fn read(&self, given: &Given) -> Result<Option<SocketAddr>, Refused> {
+        if given.text() == Some("") { Ok(None) } else { address().read(given).map(Some) }
+    }
+
+    fn write(&self, value: &Option<SocketAddr>) -> Literal {
+        Literal::String(value.as_ref().map(ToString::to_string).unwrap_or_default())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address with a port, such as ":80", or "" for none"#.to_owned()
+    }
+}
+
 /// The way a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -569,6 +590,17 @@ pub enum Challenge {
     Bearer,
     /// With a password on each request
     Basic,
+}
+
+/// How an authority sees that a host leads here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AcmeChallenge {
+    /// On the port of HTTPS (RFC 8737)
+    #[value(name = "tls-alpn-01")]
+    TlsAlpn01,
+    /// On the port of plain HTTP (RFC 8555 section 8.3)
+    #[value(name = "http-01")]
+    Http01,
 }
 
 /// Which host an upstream is told that clients call.
@@ -815,6 +847,14 @@ mod tests {
         assert_eq!(read("localhost:5000"), "127.0.0.1:5000");
         assert_eq!(read("[::1]:5000"), "[::1]:5000");
         assert_eq!(read("[::]:0"), "[::]:0");
+    }
+
+    #[test]
+    fn an_address_may_be_none() {
+        let read = |given: &str| optional_address().read(&string(given));
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read(":80"), Ok(Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)))));
+        assert!(read("80").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! HTTP: how the registry is spoken to. A file per endpoint, below the directory of its API.
 //!
-//! - [`server`] listens, bounds and closes connections; `connection` keeps their time limits.
+//! - [`server`] listens, bounds and closes connections; `connection` keeps their time limits. `redirect` is the port of
+//!   plain HTTP beside that of HTTPS.
 //! - `service` takes a request to its answer; `endpoint` reads the path, `dispatch` chooses the handler.
 //! - `v2`, `v1`, `api`, `health`, `root`: the handlers. They take what they need from the request, ask the
 //!   registry, and answer.
@@ -30,6 +31,7 @@ mod patience;
 mod query;
 mod range;
 pub(crate) mod receive;
+mod redirect;
 pub(crate) mod request;
 mod request_id;
 pub(crate) mod response;

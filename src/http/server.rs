@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::app::App;
 use super::connection::{Connection, Peer, Protocol, Watched};
+use super::redirect::Redirect;
 use super::service::Service;
 use crate::config::{Config, Limits};
 use crate::gateway::Gateway;
@@ -48,6 +49,7 @@ pub struct Server {
     tcp: TcpListener,
     address: SocketAddr,
     tls: Option<tls::Acceptor>,
+    redirect: Option<Redirect>,
     control: Option<Control>,
     stop: Stop,
 }
@@ -101,6 +103,7 @@ impl Server {
             tcp,
             address,
             tls: None,
+            redirect: None,
             control: None,
             stop: Stop(watch::Sender::new(Stage::Running)),
         })
@@ -109,6 +112,20 @@ impl Server {
     /// Has the port speak HTTPS, and nothing else.
     pub fn secure(&mut self, tls: tls::Acceptor) {
         self.tls = Some(tls);
+    }
+
+    /// Listens for plain HTTP as well, to send who comes there to the port of HTTPS.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub async fn redirect(
+        &mut self,
+        address: SocketAddr,
+        tls: tls::Acceptor,
+        config: &Config,
+    ) -> io::Result<()> {
+        self.redirect = Some(Redirect::bind(address, self.address.port(), tls, config).await?);
+        Ok(())
     }
 
     /// What makes its connections ones of TLS, if it speaks HTTPS.
@@ -153,6 +170,12 @@ impl Server {
         let mut stage = self.stop.0.subscribe();
         let tcp = connections.accept_tcp(&self.tcp, self.address, self.tls.as_ref());
         let control = connections.accept_control(self.control.as_ref());
+        let redirect = async {
+            match &self.redirect {
+                Some(redirect) => redirect.run().await,
+                None => std::future::pending().await,
+            }
+        };
         let certificate = async {
             match &self.tls {
                 Some(tls) => tls.maintain().await,
@@ -160,12 +183,12 @@ impl Server {
             }
         };
         tokio::select! {
-            never = async { tokio::join!(tcp, control, certificate) } => match never {},
+            never = async { tokio::join!(tcp, redirect, control, certificate) } => match never {},
             _ = stage.wait_for(|stage| *stage > Stage::Running) => {}
         }
         drop(stage);
         // Whoever connects from now on is refused by the system, and can go elsewhere.
-        drop((self.tcp, self.control, connections));
+        drop((self.tcp, self.redirect, self.control, connections));
         let over = async {
             // Each connection has a receiver.
             self.stop.0.closed().await;
@@ -504,13 +527,13 @@ async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+pub(super) async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     semaphore.clone().acquire_owned().await.expect("this semaphore is never closed")
 }
 
 /// A connection could not be accepted. It may have been that one's own fault, and then the next one is all right; or
 /// the system has no file descriptors or memory left, and then it is not asked again at once.
-async fn after_failed_accept(error: &io::Error) {
+pub(super) async fn after_failed_accept(error: &io::Error) {
     use io::ErrorKind as E;
     if matches!(error.kind(), E::ConnectionRefused | E::ConnectionAborted | E::ConnectionReset) {
         return;

@@ -70,6 +70,13 @@ impl Acceptor {
         self.source.maintain().await
     }
 
+    /// What an authority is answered that asks for `/.well-known/acme-challenge/TOKEN`, in plain HTTP, to see whether a
+    /// name leads here (RFC 8555 section 8.3). `None` if nobody expects it to.
+    #[must_use]
+    pub fn challenge_text(&self, token: &str) -> Option<String> {
+        self.source.challenge_text(token)
+    }
+
     /// The handshake. `None` if it came to nothing, which is logged as far as it is of interest.
     pub async fn accept(&self, stream: TcpStream) -> Option<Stream> {
         match tokio::time::timeout(self.timeout, self.handshake(stream)).await {

@@ -141,6 +141,14 @@ impl Source {
         }
     }
 
+    /// What someone is answered who asks for the text of a token, in plain HTTP.
+    pub(super) fn challenge_text(&self, token: &str) -> Option<String> {
+        match &self.keeper {
+            Keeper::Authority(acme) => acme.challenges().text(token),
+            Keeper::Nobody | Keeper::Operator(_) => None,
+        }
+    }
+
     /// Puts a pair in force.
     fn put(&self, pair: &Pair) -> Result<(), rustls::Error> {
         let config = self.terms.config(Arc::new(SingleCertAndKey::from(pair.certified())))?;

@@ -1,6 +1,6 @@
 //! Certificates of an authority, with pebble for the authority.
 
-use crate::harness::{Distribution, Gateway, PASSWORD, Pebble, Ports, Server, Terminal};
+use crate::harness::{Distribution, Gateway, PASSWORD, Pebble, Ports, Server, Terminal, free_address};
 
 /// More than any test takes.
 const LONG: u32 = 24 * 60 * 60;
@@ -164,6 +164,35 @@ fn an_authority_for_its_members_is_told_who_asks() {
     let settings = format!("{settings}external_account = \"{}\"\n", user.path("member").display());
     let _registry = Server::configured_at(&ports.https, &user.path("data"), &settings);
     user.run(&until(&calls(&pebble, &by_name(&ports.https))));
+}
+
+#[test]
+fn an_authority_may_look_in_plain_http() {
+    let ports = Ports::choose();
+    let user = Terminal::open();
+    let pebble = Pebble::start(&ports, LONG);
+    // Where it would look otherwise, nobody is.
+    let address = free_address();
+    let settings = format!(
+        "[tls]\nredirect = \"{}\"\n{}challenge = \"http-01\"\n",
+        ports.http,
+        ports.settings(&["localhost"])
+    );
+    let _registry = Server::configured_at(&address, &user.path("data"), &settings);
+    user.run(&until(&calls(&pebble, &by_name(&address))));
+    assert_eq!(pebble.orders(), 1);
+    let asked = "curl -sS -o /dev/null -w '%{http_code}'";
+    let of_no_order = format!("http://{}/.well-known/acme-challenge/evaGxfADs6pSRb2LAv9IZf17", ports.http);
+    assert_eq!(user.run(&format!("{asked} {of_no_order}")), "404");
+    // What else comes there is sent to HTTPS.
+    let sent =
+        format!("curl -sSfL --cacert {} -w '%{{url_effective}}' -o /dev/null", pebble.root().display());
+    let plain = by_name(&ports.http).replace("https://", "http://");
+    assert_eq!(
+        user.run(&format!("{sent} {plain}/healthz?a=b")),
+        format!("{}/healthz?a=b", by_name(&address))
+    );
+    assert_eq!(user.run(&format!("{asked} -u 'ann:{PASSWORD}' {plain}/v2/")), "403");
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! Answers to an authority that looks whether a name leads here: a certificate of its own for TLS-ALPN-01 (RFC 8737).
+//! Answers to an authority that looks whether a name leads here: a certificate of its own for TLS-ALPN-01 (RFC 8737), a
+//! text under an address of its own for HTTP-01 (RFC 8555 section 8.3).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use instant_acme::KeyAuthorization;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
@@ -25,17 +26,30 @@ const ACME_TLS: &[u8] = b"acme-tls/1";
 pub(in crate::tls) struct Challenges {
     /// By the name that is called.
     tls: RwLock<HashMap<String, Arc<ServerConfig>>>,
+    /// By token.
+    http: RwLock<HashMap<String, String>>,
 }
 
 /// An answer that is ready for as long as this is there.
 pub(super) struct Ready<'a> {
     challenges: &'a Challenges,
-    name: String,
+    asked: Asked,
+}
+
+/// What an authority asks for an answer.
+enum Asked {
+    /// The name that it calls.
+    Name(String),
+    /// The token that it names.
+    Token(String),
 }
 
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
-        self.challenges.tls.write().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        match &self.asked {
+            Asked::Name(name) => drop(write(&self.challenges.tls).remove(name)),
+            Asked::Token(token) => drop(write(&self.challenges.http).remove(token)),
+        }
     }
 }
 
@@ -47,17 +61,35 @@ impl Challenges {
         if protocols.next()? != ACME_TLS || protocols.next().is_some() {
             return None;
         }
-        let name = hello.server_name()?.to_ascii_lowercase();
-        self.tls.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
+        read(&self.tls).get(&hello.server_name()?.to_ascii_lowercase()).cloned()
     }
 
-    /// Gets the answer ready to whoever looks for `host`.
-    pub(super) fn ready(&self, host: &Host, proof: &KeyAuthorization) -> Result<Ready<'_>, Failure> {
+    /// What to answer someone who asks for the text of a token, if there is one.
+    pub(in crate::tls) fn text(&self, token: &str) -> Option<String> {
+        read(&self.http).get(token).cloned()
+    }
+
+    /// Gets the answer ready to whoever connects to the port of HTTPS and looks for `host`.
+    pub(super) fn ready_for_tls(&self, host: &Host, proof: &KeyAuthorization) -> Result<Ready<'_>, Failure> {
         let config = answering(host, proof.digest().as_ref())?;
         let name = server_name(host);
-        self.tls.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), config);
-        Ok(Ready { challenges: self, name })
+        write(&self.tls).insert(name.clone(), config);
+        Ok(Ready { challenges: self, asked: Asked::Name(name) })
     }
+
+    /// Gets the answer ready to whoever asks for the text of a token.
+    pub(super) fn ready_for_http(&self, token: &str, proof: &KeyAuthorization) -> Ready<'_> {
+        write(&self.http).insert(token.to_owned(), proof.as_str().to_owned());
+        Ready { challenges: self, asked: Asked::Token(token.to_owned()) }
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The name that an authority calls a host by. An address is none, and is called by the name under which its names are

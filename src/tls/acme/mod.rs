@@ -36,7 +36,7 @@ use super::certificate::Certificate;
 use super::host::Host;
 use super::pair::{Pair, PairError};
 use super::self_signed::listed;
-use crate::config;
+use crate::config::{self, AcmeChallenge};
 
 /// How long is waited at most before it is looked again whether it is time: clocks are set, and machines sleep.
 const LOOK: Duration = Duration::from_secs(60 * 60);
@@ -51,6 +51,7 @@ pub(super) struct Acme {
     external: Option<ExternalAccount>,
     folder: Folder,
     directory: Directory,
+    challenge: AcmeChallenge,
     challenges: Challenges,
     /// The certificate in force.
     held: Mutex<Option<Held>>,
@@ -91,6 +92,7 @@ impl Acme {
             external: settings.external_account.as_deref().map(ExternalAccount::read).transpose()?,
             folder,
             directory: Directory::new(settings)?,
+            challenge: settings.challenge,
             challenges: Challenges::default(),
             held: Mutex::new(kept.as_ref().map(Held::new)),
         };

@@ -11,6 +11,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use super::Acme;
 use super::challenge::Ready;
 use super::failure::Failure;
+use crate::config::AcmeChallenge;
 use crate::tls::host::Host;
 use crate::tls::self_signed::alternatives;
 
@@ -75,11 +76,17 @@ impl Acme {
             let offered = authorization.challenges.iter().map(|challenge| name_of(&challenge.r#type));
             let offered = offered.collect::<Vec<_>>().join(", ");
             let identifier = authorization.identifier().to_string();
-            let Some(mut challenge) = authorization.challenge(ChallengeType::TlsAlpn01) else {
-                return Err(Failure::NoChallenge { host: identifier, challenge: "tls-alpn-01", offered });
+            let (kind, name) = kind_of(self.challenge);
+            let Some(mut challenge) = authorization.challenge(kind) else {
+                return Err(Failure::NoChallenge { host: identifier, challenge: name, offered });
             };
-            let host = host(challenge.identifier());
-            answers.push(self.challenges.ready(&host?, &challenge.key_authorization())?);
+            let proof = challenge.key_authorization();
+            answers.push(match self.challenge {
+                AcmeChallenge::TlsAlpn01 => {
+                    self.challenges.ready_for_tls(&host(challenge.identifier())?, &proof)?
+                }
+                AcmeChallenge::Http01 => self.challenges.ready_for_http(&challenge.token, &proof),
+            });
             challenge.set_ready().await?;
         }
         Ok(answers)
@@ -98,8 +105,7 @@ impl Acme {
             return Ok(Some(Failure::Unproven {
                 host: state.identifier().to_string(),
                 reason: challenges.find_map(|challenge| challenge.error.clone()),
-                way: "it connects to port 443 of that host, which must lead to this server, with nothing between \
-                      that speaks TLS itself",
+                way: way(self.challenge),
             }));
         }
         Ok(None)
@@ -116,6 +122,28 @@ fn identifier(host: &Host) -> Identifier {
 fn host(identifier: &AuthorizedIdentifier<'_>) -> Result<Host, Failure> {
     let text = identifier.to_string();
     text.parse().map_err(|_| Failure::Unreachable(format!("it speaks of {text}, which nobody asked for")))
+}
+
+/// A challenge as the protocol has it, and as it is called.
+fn kind_of(challenge: AcmeChallenge) -> (ChallengeType, &'static str) {
+    match challenge {
+        AcmeChallenge::TlsAlpn01 => (ChallengeType::TlsAlpn01, "tls-alpn-01"),
+        AcmeChallenge::Http01 => (ChallengeType::Http01, "http-01"),
+    }
+}
+
+/// How an authority comes here.
+fn way(challenge: AcmeChallenge) -> &'static str {
+    match challenge {
+        AcmeChallenge::TlsAlpn01 => {
+            "it connects to port 443 of that host, which must lead to where this server listens, with nothing between \
+             that speaks TLS itself"
+        }
+        AcmeChallenge::Http01 => {
+            "it asks on port 80 of that host, in plain HTTP, which must lead to where this server listens for \
+             tls.redirect"
+        }
+    }
 }
 
 /// How the registry of challenges writes them.

@@ -1,0 +1,212 @@
+//! The port of plain HTTP beside that of HTTPS: it sends browsers there, and answers authorities that look whether a
+//! name leads here (RFC 8555 section 8.3).
+//!
+//! Nothing that is secret is asked for here. Who sent a password or a token all the same is not sent on, as if nothing
+//! had happened, but told: it was readable on its way.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, HOST, HeaderMap, HeaderValue, LOCATION};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::response::{self, Response};
+use super::server::{after_failed_accept, permit};
+use crate::config::Config;
+use crate::tls;
+use crate::tls::host::Host;
+
+/// Connections at once. Each is for one request; further ones wait.
+const CONNECTIONS: usize = 256;
+/// The most that the head of a request may have.
+const HEAD_BYTES: usize = 16 * 1024;
+/// Where authorities ask (RFC 8555 section 8.3).
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+/// Listens for plain HTTP. Connections are taken in and wait until it runs.
+pub(super) struct Redirect {
+    listener: TcpListener,
+    target: Arc<Target>,
+    connections: Arc<Semaphore>,
+    patience: Duration,
+}
+
+/// Where clients are sent.
+struct Target {
+    /// The address of the registry, if the operator has said it and it is one of HTTPS.
+    base: Option<String>,
+    /// Else the port of HTTPS, at the host that was called.
+    port: u16,
+    tls: tls::Acceptor,
+}
+
+impl Redirect {
+    /// Listens on an address, for a server that speaks HTTPS on `port`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) async fn bind(
+        address: SocketAddr,
+        port: u16,
+        tls: tls::Acceptor,
+        config: &Config,
+    ) -> io::Result<Self> {
+        let base = config.external_url.as_ref().map(|url| url.as_str());
+        let base = base.filter(|url| url.starts_with("https://")).map(str::to_owned);
+        Ok(Self {
+            listener: TcpListener::bind(address).await?,
+            target: Arc::new(Target { base, port, tls }),
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            patience: config.limits.header_timeout,
+        })
+    }
+
+    /// Answers for ever.
+    pub(super) async fn run(&self) -> Infallible {
+        loop {
+            let permit = permit(&self.connections).await;
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let (target, patience) = (self.target.clone(), self.patience);
+                    tokio::spawn(async move {
+                        // Twice: once for the head of the request, once for the answer.
+                        let _ = tokio::time::timeout(patience * 2, converse(stream, target, patience)).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => after_failed_accept(&error).await,
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, target: Arc<Target>, patience: Duration) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer(&target, request.method(), request.uri(), request.headers());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(HEAD_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = conversation.await {
+        tracing::debug!(%error, "a connection of plain HTTP broke");
+    }
+}
+
+fn answer(target: &Target, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
+    let reads = method == Method::GET || method == Method::HEAD;
+    if let Some(token) = uri.path().strip_prefix(CHALLENGES).filter(|_| reads) {
+        return match target.tls.challenge_text(token) {
+            Some(text) => response::text(text),
+            None => told(StatusCode::NOT_FOUND, "No authority is expected to ask for this."),
+        };
+    }
+    if headers.contains_key(AUTHORIZATION) {
+        return told(
+            StatusCode::FORBIDDEN,
+            "Passwords and tokens are not taken here: this one was readable on its way. Have it changed, and call \
+             https:// instead of http://.",
+        );
+    }
+    match location(target, uri, headers).filter(|_| reads) {
+        Some(location) => {
+            let mut answer = told(StatusCode::PERMANENT_REDIRECT, "This is spoken over HTTPS.");
+            answer.headers_mut().insert(LOCATION, location);
+            answer
+        }
+        None => told(StatusCode::BAD_REQUEST, "Call https:// instead of http://, please."),
+    }
+}
+
+/// Where a request is sent: the same path over HTTPS. `None` if it does not say which host it calls.
+fn location(target: &Target, uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    // `*` is no path.
+    let path = if path.starts_with('/') { path } else { "/" };
+    let location = match &target.base {
+        Some(base) => format!("{base}{path}"),
+        None => {
+            let authority = match uri.authority() {
+                Some(authority) => authority.clone(),
+                None => headers.get(HOST)?.to_str().ok()?.parse().ok()?,
+            };
+            let host: Host = authority.host().parse().ok().filter(|host: &Host| !host.is_wildcard())?;
+            let host = host.with_port(target.port);
+            format!("https://{}{path}", host.strip_suffix(":443").unwrap_or(&host))
+        }
+    };
+    location.try_into().ok()
+}
+
+/// A sentence for people. Nobody is to remember it: where HTTPS is may change.
+fn told(status: StatusCode, sentence: &str) -> Response {
+    let mut answer = response::text(format!("{sentence}\n"));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a server on this port answers: the status, and where it sends to.
+    fn asked(
+        port: u16,
+        base: Option<&str>,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> (u16, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.tls.self_signed = vec!["a.example".parse().unwrap()];
+        let tls = tls::Acceptor::open(&config, directory.path()).unwrap().unwrap();
+        let target = Target { base: base.map(str::to_owned), port, tls };
+        let headers =
+            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let answer = answer(&target, &method, &url.parse().unwrap(), &headers);
+        let location = answer.headers().get(LOCATION).map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), location.unwrap_or_default())
+    }
+
+    #[test]
+    fn what_reads_is_sent_to_https() {
+        let sent = |port, base, url, host: &str| asked(port, base, Method::GET, url, &[("host", host)]);
+        let to = |text: &str| (308, text.to_owned());
+        assert_eq!(sent(443, None, "/v2/?n=1", "A.example"), to("https://a.example/v2/?n=1"));
+        assert_eq!(sent(5000, None, "/", "a.example:80"), to("https://a.example:5000/"));
+        assert_eq!(sent(443, None, "/x", "[::1]:80"), to("https://[::1]/x"));
+        assert_eq!(sent(443, None, "http://b.example/x", "a.example"), to("https://b.example/x"));
+        assert_eq!(sent(443, Some("https://c.example/r"), "/x", "a.example"), to("https://c.example/r/x"));
+        for host in ["", "a b", "*.example", "a.example/x", "user@"] {
+            assert_eq!(sent(443, None, "/", host).0, 400, "{host}");
+        }
+        assert_eq!(asked(443, None, Method::GET, "/", &[]).0, 400);
+    }
+
+    #[test]
+    fn who_sends_credentials_or_writes_is_told() {
+        let host = ("host", "a.example");
+        let basic = ("authorization", "Basic YTpi");
+        assert_eq!(asked(443, None, Method::GET, "/v2/", &[host, basic]), (403, String::new()));
+        assert_eq!(asked(443, None, Method::POST, "/v2/", &[host, basic]), (403, String::new()));
+        assert_eq!(asked(443, None, Method::POST, "/v2/a/blobs/uploads/", &[host]), (400, String::new()));
+        assert_eq!(
+            asked(443, None, Method::GET, "/.well-known/acme-challenge/x", &[host]),
+            (404, String::new())
+        );
+    }
+}
