@@ -22,6 +22,7 @@ use super::error::Error;
 use super::forwarded::Called;
 use super::links::Links;
 use super::query::Query;
+use super::response;
 use crate::config::Challenge as Kind;
 
 /// Who sends a request that may be carried out.
@@ -320,6 +321,13 @@ pub(crate) async fn allow(
             Err(refused(Denied::SignIn))
         }
         Need::Credentials => Ok(None),
+        Need::List { .. }
+            if app.accounts.in_force()
+                && !identified.by_credentials
+                && keeps_credentials(endpoint, asked) =>
+        {
+            Err(refused(Denied::SignIn))
+        }
         Need::List { .. } => match app.accounts.listed(identity).await? {
             Some(visible) => Ok(Some(visible)),
             None => Err(refused(Denied::Scope)),
@@ -335,6 +343,13 @@ pub(crate) async fn allow(
             }
         }
     }
+}
+
+/// Whether a search comes from a client that has not sent the credentials it may have: podman never sends any with the
+/// old search, would take what is public for all there is, and where it is refused looks into the catalog, signed in. It
+/// is known by saying which version of the registry's protocol it speaks, which docker's search does not.
+fn keeps_credentials(endpoint: &Endpoint, asked: Asked<'_>) -> bool {
+    matches!(endpoint, Endpoint::Search) && asked.headers.contains_key(response::DOCKER_API_VERSION)
 }
 
 /// What is said of a repository that is not there.

@@ -85,6 +85,12 @@ fn skopeo_podman_crane_oras_regctl_and_helm_sign_in() {
     user.run(&format!("{password} podman login --tls-verify=false -u ann --password-stdin {address}"));
     user.run(&format!("podman pull --tls-verify=false {address}/ann/skopeo:1"));
     user.run(&format!("podman push --tls-verify=false {address}/ann/skopeo:1 {address}/ann/podman:1"));
+    // What is one's own is found, and not only what is public; and what is public without signing in.
+    registry.says("grant add everyone pull ann/podman");
+    let search = format!("podman search --tls-verify=false --format '{{{{.Name}}}}' {address}/ann/ | sort");
+    assert_eq!(user.run(&search).lines().count(), 2, "{}", user.run(&search));
+    user.run(&format!("podman logout {address}"));
+    assert_eq!(user.run(&search), format!("{address}/ann/podman"));
 
     let user = Terminal::open();
     user.fails(&format!("crane digest --insecure {address}/ann/skopeo:1"));

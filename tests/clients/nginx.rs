@@ -1,6 +1,6 @@
 //! nginx before a registry, set up as docs/behind-nginx.md says, with real clients before nginx.
 
-use crate::harness::{Distribution, Engine, Gateway, Nginx, PASSWORD, Page, Server, Terminal};
+use crate::harness::{Distribution, Engine, Gateway, Nginx, PASSWORD, Page, Server, Terminal, free_address};
 
 const PAGE: Page = Page::BEHIND_NGINX;
 const OPENDNS: &str = "opendns/nginx-auth-proxy, asking Wharfinger";
@@ -55,6 +55,20 @@ fn podman_and_skopeo_sign_in_and_copy(nginx: &Nginx) {
     user.run(&format!("podman push --tls-verify=false {address}/ann/copy:1 {address}/ann/podman:1"));
 }
 
+/// podman finds what ann has, and nothing of it without her.
+fn podman_searches(nginx: &Nginx) {
+    let user = Terminal::open();
+    let search = format!("podman search --tls-verify=false --format '{{{{.Name}}}}' {}", nginx.at("app"));
+    let found = user.run(&format!("{search} || true"));
+    assert!(!found.contains("ann/app"), "{found}");
+    user.run(&format!(
+        "echo '{PASSWORD}' | podman login --tls-verify=false -u ann --password-stdin {}",
+        nginx.address()
+    ));
+    let found = user.run(&search);
+    assert!(found.ends_with("ann/app"), "{found}");
+}
+
 /// The status with which a path is answered.
 fn status(nginx: &Nginx, scheme: &str, options: &str, path: &str) -> String {
     let asked = format!("curl -sk -o /dev/null -w '%{{http_code}}' {options}");
@@ -93,6 +107,7 @@ fn https_in_nginx_and_accounts_in_the_registry() {
     assert_eq!(found(&user, &nginx), "ann/app");
     registry.says("grant remove everyone ann/*");
     podman_and_skopeo_sign_in_and_copy(&nginx);
+    podman_searches(&nginx);
 
     let base = format!("https://{}", nginx.address());
     let challenge = user.run(&format!("curl -sk -D - -o /dev/null {base}/v2/"));
@@ -109,6 +124,42 @@ fn https_in_nginx_and_accounts_in_the_registry() {
     ));
     let failed = registry.says("audit --json");
     assert!(failed.contains("127.0.0.1") && !failed.contains("192.0.2.66"), "{failed}");
+}
+
+/// The headers of many a guide: the host, and not how it was called.
+#[test]
+fn an_nginx_that_does_not_say_how_it_was_called() {
+    let heading = "An nginx that does not say how it was called";
+    let settings = PAGE.below(heading).block("toml");
+    assert!(settings.contains("https://registry.example.com"), "{settings}");
+    let address = free_address();
+    let settings = settings.replace("registry.example.com", &address);
+    let registry = Server::with_accounts(&settings, &["ann", "bob"]);
+    let servers = r#"
+server {
+    listen 443 ssl;
+    ssl_certificate /etc/nginx/server.pem; ssl_certificate_key /etc/nginx/server.key;
+    client_max_body_size 0;
+    proxy_set_header Host $http_host; proxy_set_header X-Real-IP $remote_addr;
+    proxy_set_header X-Forwarded-By $server_addr:$server_port;
+    location / { proxy_pass http://127.0.0.1:5000; }
+}
+"#;
+    let nginx = Nginx::start_on(address, servers, &[("127.0.0.1:5000", registry.address())]);
+    let user = Engine::shared().terminal();
+    let image = an_engine_signs_in_pushes_and_pulls(&user, &nginx);
+    is_refused_to_push(&user, &image, &nginx.at("bob/app:1"));
+    assert_eq!(found(&user, &nginx), "ann/app");
+    podman_and_skopeo_sign_in_and_copy(&nginx);
+    podman_searches(&nginx);
+    let base = format!("https://{}", nginx.address());
+    let begun = user.run(&format!(
+        "curl -sSfk -D - -o /dev/null -u 'ann:{PASSWORD}' -X POST {base}/v2/ann/app/blobs/uploads/; \
+         curl -sk -D - -o /dev/null {base}/v2/"
+    ));
+    assert!(begun.to_lowercase().contains("location: "), "{begun}");
+    assert!(begun.to_lowercase().contains("www-authenticate: bearer"), "{begun}");
+    no_address_is_wrong(&begun, &base);
 }
 
 #[test]
@@ -156,6 +207,7 @@ fn accounts_in_nginx() {
     user.run(&format!("docker logout {}", nginx.address()));
     user.fails(&format!("docker search {}", nginx.at("app")));
     podman_and_skopeo_sign_in_and_copy(&nginx);
+    podman_searches(&nginx);
 }
 
 /// The configuration of many a guide: whoever can reach it may push.
@@ -215,6 +267,7 @@ fn nginx_before_another_registry_asks_wharfinger() {
     user.run(&format!(
         "for attempt in $(seq 100); do [ \"$({search})\" != ann/app ] || exit 0; sleep 0.1; done; exit 1"
     ));
+    podman_searches(&nginx);
     let catalog = |who: &str| {
         user.run(&format!("curl -sSfk -u '{who}:{PASSWORD}' https://{}", nginx.at("v2/_catalog")))
     };

@@ -21,6 +21,11 @@ impl Nginx {
     /// `/etc/nginx` is in a directory of its own: the certificate `server.pem` with `server.key`, made with openssl
     /// as the walk-through does, and `passwd` with the users `ann` and `bob`.
     pub(crate) fn start(servers: &str, addresses: &[(&str, &str)]) -> Nginx {
+        Nginx::start_on(free_address(), servers, addresses)
+    }
+
+    /// The same on this address: nginx does not say which port it got, so that a free one is found first.
+    pub(crate) fn start_on(address: String, servers: &str, addresses: &[(&str, &str)]) -> Nginx {
         let scratch = TempDir::new().expect("a temporary directory");
         let directory = scratch.path().display().to_string();
         Terminal::open().run(&format!(
@@ -29,8 +34,6 @@ impl Nginx {
              2>/dev/null; htpasswd -cb passwd ann '{PASSWORD}' 2>/dev/null; htpasswd -bB passwd bob '{PASSWORD}' \
              2>/dev/null"
         ));
-        // nginx does not say which port it got, so that a free one is found first.
-        let address = free_address();
         let listening = servers.split_once("listen ").expect("a server listens on something").1;
         let listening = listening.split([' ', ';']).next().expect("a port");
         let mut servers = servers

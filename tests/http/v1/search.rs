@@ -1,8 +1,9 @@
 //! `/v1/search`.
 
+use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{TestRegistry, basic, with_accounts};
+use crate::harness::{Ask, By, TestRegistry, Who, basic, with_accounts};
 
 async fn found(registry: &TestRegistry, query: &str) -> Vec<String> {
     let json = registry.get(format_args!("/v1/search?{query}")).await.is(200).json();
@@ -114,4 +115,20 @@ async fn neither_name_nor_password_is_nobody() {
     for who in [basic("", "x"), basic("root", "")] {
         registry.get_as(&who, "/v1/search?q=app").await.is(401);
     }
+}
+
+/// podman keeps its credentials from a search until it is refused, and then looks into the catalog with them.
+#[tokio::test]
+async fn who_has_a_catalog_to_look_into_is_asked_to_sign_in() {
+    let search = async |registry: &TestRegistry, who: &Who| {
+        let request = registry.request(Method::GET, "/v1/search?q=app").by(who);
+        request.header("docker-distribution-api-version", "registry/2.0").ask().await
+    };
+    let open = TestRegistry::start().await;
+    open.repository("team/app").push_image("1").await;
+    assert_eq!(search(&open, &Who::NOBODY).await.is(200).json()["num_results"], 1);
+
+    let registry = with_accounts().await;
+    search(&registry, &Who::NOBODY).await.is(401);
+    search(&registry, &Who::root()).await.is(200);
 }
