@@ -273,8 +273,9 @@ pub async fn serve(
         Front::Registry => open(&config, first.as_ref()).await?,
         Front::Gateway => open_gateway(&config, first.as_ref()).await?,
     };
-    // A closed standard output is no reason not to serve.
-    let _ = greet(&mut io::stdout().lock(), &server, &config);
+    // In one piece, so that who waits for the first line has the rest as well. A closed standard output is no reason not to
+    // serve.
+    let _ = io::stdout().lock().write_all(greeting(&server, &config).as_bytes());
     let listener = tokio::spawn(stop_on_signals(server.stop(), terminate, interrupt));
     server.run().await;
     listener.abort();
@@ -302,21 +303,22 @@ async fn stop_on_signals(stop: Stop, mut terminate: Signal, mut interrupt: Signa
     }
 }
 
-/// How to use it, for the person who started it.
-fn greet(out: &mut impl Write, server: &Server, config: &Config) -> io::Result<()> {
+/// How to use it, for the person who started it: whole lines.
+fn greeting(server: &Server, config: &Config) -> String {
     let address = server.address();
     let origin = server.tls().map(Acceptor::origin);
     let host = address_for_clients(address, origin, config);
-    writeln!(out, "listening on {}://{address}", server.scheme())?;
-    writeln!(out, "  push    docker push {host}/official/ubuntu:14.04")?;
-    writeln!(out, "  pull    docker pull {host}/official/ubuntu:14.04")?;
-    writeln!(out, "  search  docker search {host}/ubuntu")?;
+    let mut greeting = format!(
+        "listening on {}://{address}\n  push    docker push {host}/official/ubuntu:14.04\n  pull    docker pull \
+         {host}/official/ubuntu:14.04\n  search  docker search {host}/ubuntu\n",
+        server.scheme()
+    );
     if let Some(tls::Origin::SelfSigned { certificate, hosts }) = origin {
         let port = config.external_url.as_ref().and_then(|url| port_of(url.as_str()));
         let trust = Trust { certificate, hosts, port: port.unwrap_or(address.port()) };
-        write!(out, "\n{trust}")?;
+        greeting.push_str(&format!("\n{trust}"));
     }
-    out.flush()
+    greeting
 }
 
 /// Host and port as clients write them before the name of an image.

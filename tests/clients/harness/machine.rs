@@ -82,8 +82,9 @@ impl Machine {
             words.extend([flag.to_owned(), path.display().to_string()]);
         }
         let daemon = Daemon::start(&words[0], &words[1..], &self.scratch.path().join("serve.log"));
-        daemon.wait_for(|log| log.contains("listening on").then_some(()));
-        let printed = daemon.log();
+        // The last of what it prints, which may be half in the file when it is read.
+        let printed =
+            daemon.wait_for(|log| log.contains("&& update-ca-certificates\n").then(|| log.to_owned()));
         self.daemons.insert(0, daemon);
         printed
     }
