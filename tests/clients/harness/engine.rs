@@ -69,7 +69,7 @@ impl Engine {
         self.home.join("exec/containerd/containerd.sock")
     }
 
-    /// Builds an image of three layers that no other test has, and names it.
+    /// Builds an image of three layers, and names it.
     pub(crate) fn builds(&self, terminal: &Terminal, name: &str, content: &str) {
         let context = terminal.path("context");
         fs::create_dir_all(&context).expect("a build context");
@@ -78,12 +78,12 @@ impl Engine {
         fs::copy("/bin/busybox", context.join("busybox"))
             .expect("busybox-static is installed, see scripts/test");
         terminal.run("mkdir -p context/licenses && cp -L /usr/share/common-licenses/* context/licenses/");
-        terminal.run(&format!("docker build --quiet --tag {name} context"));
+        // Without the cache no step of it is one of another test's image, which that may remove just then.
+        terminal.run(&format!("docker build --quiet --no-cache --tag {name} context"));
     }
 }
 
-/// An image that starts on its own, and says what it is. What makes it unlike others comes first, so that no step of it is
-/// one of another test's image as well, which that may remove just then.
+/// An image that starts on its own, and says what it is.
 const DOCKERFILE: &str = r#"FROM scratch
 COPY content /content
 COPY busybox /bin/busybox
