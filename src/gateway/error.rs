@@ -3,6 +3,8 @@
 use hyper::StatusCode;
 use registry::ReceiveError;
 
+use super::sending::Broken;
+
 /// Why a request could not be carried out by a registry behind the gateway. Clients hear the text of each; the reason
 /// in [`Error::Unreachable`] and the like is for the log, since it may name hosts that are not theirs to know.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +37,10 @@ pub(crate) enum Error {
     Unwell(StatusCode, String),
     /// The client's own body ended early.
     #[error(transparent)]
-    Receive(#[from] ReceiveError),
+    Receive(ReceiveError),
+    /// The client's own body is that of a blob which is larger than the operator allows.
+    #[error("a blob has at most {0} bytes here")]
+    TooLarge(u64),
     /// A gateway keeps no images, so that this is not known here.
     #[error("a gateway cannot tell this, as it keeps no images; ask the registry behind it")]
     Unsupported,
@@ -47,13 +52,22 @@ impl Error {
         match self {
             Self::Senseless(why) | Self::Unwell(_, why) => format!("{self}: {why}"),
             Self::Unreachable(cause) | Self::Refused(cause) => format!("{self}: {}", chain(&**cause)),
-            Self::TimedOut | Self::Receive(_) | Self::Unsupported => self.to_string(),
+            Self::TimedOut | Self::Receive(_) | Self::TooLarge(_) | Self::Unsupported => self.to_string(),
         }
     }
 
     /// A reason in words.
     pub(super) fn refused(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Refused(why.into())
+    }
+}
+
+impl From<Broken> for Error {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Receive(error) => Self::Receive(error),
+            Broken::TooLarge(limit) => Self::TooLarge(limit),
+        }
     }
 }
 

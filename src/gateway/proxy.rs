@@ -12,7 +12,7 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 use oci::{Digest, Manifest, MediaType, RepositoryName, TagOrDigest};
 use registry::access::Accounts;
-use registry::description;
+use registry::{Policy, description};
 use store::accounts::Right;
 use uuid::Uuid;
 
@@ -22,8 +22,8 @@ use super::error::Error;
 use super::headers::{Origin, downward, upward};
 use super::locations::{self, Place};
 use super::manifests::Found;
-use super::sending::Sending;
-use super::uploads::without_proof;
+use super::sending::{Room, Sending};
+use super::uploads::{Begun, without_proof};
 use crate::config::UpstreamHost;
 use crate::http::access::Caller;
 use crate::http::app::App;
@@ -42,6 +42,7 @@ struct Exchange<'a> {
     accounts: &'a Accounts,
     caller: &'a Caller,
     endpoint: &'a Endpoint,
+    policy: &'a Policy,
 }
 
 /// Answers a request for content, if its endpoint is one whose content an upstream has; gives the request back
@@ -53,8 +54,13 @@ pub(crate) async fn answer(
     endpoint: &Endpoint,
     request: Request,
 ) -> Result<Response, HttpError> {
-    let exchange = Exchange { gateway, accounts: &app.accounts, caller, endpoint };
+    let policy = app.registry.policy();
+    let exchange = Exchange { gateway, accounts: &app.accounts, caller, endpoint, policy };
     let reads = request.method == Method::GET || request.method == Method::HEAD;
+    let is_content = matches!(endpoint, Endpoint::Manifest(..) | Endpoint::Blob(..));
+    if request.method == Method::DELETE && is_content && !policy.delete {
+        return Err(registry::Error::DeleteDisabled.into());
+    }
     match endpoint {
         Endpoint::Tags(name) => {
             let query = parameters(&request, &["n", "last"]);
@@ -89,9 +95,14 @@ impl Exchange<'_> {
         action: &str,
     ) -> Result<Response, HttpError> {
         let ask = self.ask(&request, path_and_query, scope(repository, action));
-        let body = if reads(&request) { Sending::Nothing } else { Sending::streamed(request.body) };
+        let body = if reads(&request) { Sending::Nothing } else { self.body(request, 0)? };
         let answered = self.gateway.inner.client.ask(&ask, &body, None).await?;
         self.passed_on(answered, &ask.method, None)
+    }
+
+    /// What a client sends of a blob of which `begun` bytes have come before.
+    fn body(&self, request: Request, begun: u64) -> Result<Sending, Error> {
+        Ok(Sending::streamed(request.body, Room::beside(self.policy.blob_bytes, begun))?)
     }
 
     /// GET and HEAD of a manifest.
@@ -239,7 +250,7 @@ impl Exchange<'_> {
             (None, _) => parameters(&request, &["digest", "digest-algorithm"]),
         };
         let ask = self.ask(&request, format!("/v2/{name}/blobs/uploads/{parameters}"), allowed);
-        let body = Sending::streamed(request.body);
+        let body = self.body(request, 0)?;
         let answered = self.gateway.inner.client.ask(&ask, &body, None).await?;
         self.passed_on(answered, &ask.method, None)
     }
@@ -247,8 +258,8 @@ impl Exchange<'_> {
     /// What is done with an upload that was begun.
     async fn upload(&self, request: Request, name: &RepositoryName, id: Uuid) -> Result<Response, HttpError> {
         let query = request.uri.query();
-        let home = self.gateway.inner.proofs.check(name, id, &self.account(), query);
-        let home = home.ok_or(registry::Error::UploadUnknown(id))?;
+        let begun = self.gateway.inner.proofs.check(name, id, &self.account(), query);
+        let begun = begun.ok_or(registry::Error::UploadUnknown(id))?;
         if request.method == Method::PUT && request.query().digest("digest")?.is_none() {
             return Err(HttpError::DigestMissing);
         }
@@ -256,8 +267,8 @@ impl Exchange<'_> {
         let separator = if query.is_empty() { "" } else { "?" };
         let path = format!("/v2/{name}/blobs/uploads/{id}{separator}{query}");
         let ask = self.ask(&request, path, scope(name, "pull,push"));
-        let body = if reads(&request) { Sending::Nothing } else { Sending::streamed(request.body) };
-        let answered = self.gateway.inner.client.ask(&ask, &body, Some(home)).await?;
+        let body = if reads(&request) { Sending::Nothing } else { self.body(request, begun.bytes)? };
+        let answered = self.gateway.inner.client.ask(&ask, &body, Some(begun.home)).await?;
         self.passed_on(answered, &ask.method, Some(id))
     }
 
@@ -356,8 +367,9 @@ impl Exchange<'_> {
             Place::Upload(name, id, query) => {
                 // Where there is an upload already, it stays the one that it is.
                 let is_own = name == *asked && upload.is_none_or(|upload| upload == id);
+                let begun = Begun { home, bytes: received(given) };
                 let query =
-                    self.gateway.inner.proofs.query(&name, id, &self.account(), home, query.as_deref());
+                    self.gateway.inner.proofs.query(&name, id, &self.account(), begun, query.as_deref());
                 let address = self.caller.links().absolute(&format!("/v2/{name}/blobs/uploads/{id}?{query}"));
                 is_own.then(|| HeaderValue::try_from(address).ok()).flatten()
             }
@@ -377,6 +389,15 @@ impl Exchange<'_> {
 
 fn reads(request: &Request) -> bool {
     request.method == Method::GET || request.method == Method::HEAD
+}
+
+/// How many bytes of an upload a registry says that it has (distribution-spec, "Pushing a blob in chunks"). It cannot say
+/// that there are none: `0-0` is what it says then.
+fn received(headers: &HeaderMap) -> u64 {
+    let last =
+        headers.get(RANGE).and_then(|range| range.to_str().ok()).and_then(|range| range.strip_prefix("0-"));
+    last.and_then(|last| last.parse().ok())
+        .map_or(0, |last: u64| if last == 0 { 0 } else { last.saturating_add(1) })
 }
 
 /// Whether a body ends where its sender says, and not wherever the connection does (RFC 9112, section 6.3).

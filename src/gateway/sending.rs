@@ -27,21 +27,63 @@ pub(super) enum Sending {
 pub(super) struct Streamed {
     receiving: Receiving,
     announced: Option<u64>,
+    room: Room,
     touched: bool,
     progress: Instant,
-    broken: Option<ReceiveError>,
+    broken: Option<Broken>,
+}
+
+/// How many bytes a blob may have, and how many of them are still to come.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    limit: Option<u64>,
+    left: u64,
+}
+
+/// Why the body of a client did not go up whole.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// The blob has more bytes than it may.
+    #[error("the blob has more than {0} bytes")]
+    TooLarge(u64),
+}
+
+impl Room {
+    /// With `limit` bytes in all, or as many as there are, of which `begun` have come before.
+    pub(super) fn beside(limit: Option<u64>, begun: u64) -> Self {
+        Self { limit, left: limit.map_or(u64::MAX, |limit| limit.saturating_sub(begun)) }
+    }
+
+    /// Takes so many bytes.
+    fn take(&mut self, bytes: u64) -> Result<(), Broken> {
+        match (self.limit, self.left.checked_sub(bytes)) {
+            (Some(limit), None) => Err(Broken::TooLarge(limit)),
+            (Some(_), Some(left)) => {
+                self.left = left;
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
+    }
 }
 
 impl Sending {
-    /// What a client sends, as it comes.
-    pub(super) fn streamed(receiving: Receiving) -> Self {
+    /// What a client sends, as it comes, if there is room for it.
+    ///
+    /// # Errors
+    /// That it says itself that there is not.
+    pub(super) fn streamed(receiving: Receiving, room: Room) -> Result<Self, Broken> {
         let announced = receiving.announced();
+        let mut enough = room;
+        enough.take(announced.unwrap_or(0))?;
         if announced == Some(0) {
-            return Self::Whole(Some(Bytes::new()));
+            return Ok(Self::Whole(Some(Bytes::new())));
         }
         let progress = Instant::now();
-        let streamed = Streamed { receiving, announced, touched: false, progress, broken: None };
-        Self::Streamed(Arc::new(Mutex::new(streamed)))
+        let streamed = Streamed { receiving, announced, room, touched: false, progress, broken: None };
+        Ok(Self::Streamed(Arc::new(Mutex::new(streamed))))
     }
 
     /// Whether nothing of it is gone, so that it can be sent from its beginning.
@@ -55,7 +97,7 @@ impl Sending {
     }
 
     /// Why the client's body ended early, if it did.
-    pub(super) fn broken(&self) -> Option<ReceiveError> {
+    pub(super) fn broken(&self) -> Option<Broken> {
         self.lock().and_then(|streamed| streamed.broken.clone())
     }
 
@@ -69,12 +111,9 @@ impl Sending {
 
 impl Body for Sending {
     type Data = Bytes;
-    type Error = ReceiveError;
+    type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ReceiveError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let streamed = match self.get_mut() {
             Self::Nothing => return Poll::Ready(None),
             Self::Whole(bytes) => {
@@ -87,7 +126,13 @@ impl Body for Sending {
         streamed.touched = true;
         let piece = ready!(Pin::new(&mut streamed.receiving).poll_next(cx));
         streamed.progress = Instant::now();
+        let piece = piece.map(|piece| {
+            let piece = piece?;
+            streamed.room.take(piece.len() as u64)?;
+            Ok(piece)
+        });
         if let Some(Err(error)) = &piece {
+            let error: &Broken = error;
             streamed.broken = Some(error.clone());
         }
         Poll::Ready(piece.map(|piece| piece.map(Frame::data)))

@@ -14,6 +14,15 @@ const PARAMETER: &str = "_gateway=";
 /// Makes and checks proofs.
 pub(super) struct Proofs(hmac::Key);
 
+/// What an address says of its upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// On which upstream it began.
+    pub(super) home: usize,
+    /// How many bytes that upstream had of it.
+    pub(super) bytes: u64,
+}
+
 impl Proofs {
     pub(super) fn new(key: &[u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
@@ -25,31 +34,32 @@ impl Proofs {
         repository: &RepositoryName,
         id: Uuid,
         account: &str,
-        home: usize,
+        begun: Begun,
         upstream: Option<&str>,
     ) -> String {
-        let proof = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &message(repository, id, account, home)));
+        let proof = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &message(repository, id, account, begun)));
+        let Begun { home, bytes } = begun;
         match upstream.filter(|query| !query.is_empty()) {
-            Some(query) => format!("{query}&{PARAMETER}{home}.{proof}"),
-            None => format!("{PARAMETER}{home}.{proof}"),
+            Some(query) => format!("{query}&{PARAMETER}{home}.{bytes}.{proof}"),
+            None => format!("{PARAMETER}{home}.{bytes}.{proof}"),
         }
     }
 
-    /// On which upstream the upload of an address began. `None` unless it is one of this account.
+    /// What the address of an upload says of it. `None` unless it is one of this account.
     pub(super) fn check(
         &self,
         repository: &RepositoryName,
         id: Uuid,
         account: &str,
         query: Option<&str>,
-    ) -> Option<usize> {
-        let (home, proof) =
-            query?.split('&').find_map(|part| part.strip_prefix(PARAMETER))?.split_once('.')?;
-        let home: usize = home.parse().ok()?;
-        let proof = URL_SAFE_NO_PAD.decode(proof).ok()?;
+    ) -> Option<Begun> {
+        let mut parts = query?.split('&').find_map(|part| part.strip_prefix(PARAMETER))?.splitn(3, '.');
+        let mut next = || parts.next();
+        let begun = Begun { home: next()?.parse().ok()?, bytes: next()?.parse().ok()? };
+        let proof = URL_SAFE_NO_PAD.decode(next()?).ok()?;
         // In constant time.
-        hmac::verify(&self.0, &message(repository, id, account, home), &proof).ok()?;
-        Some(home)
+        hmac::verify(&self.0, &message(repository, id, account, begun), &proof).ok()?;
+        Some(begun)
     }
 }
 
@@ -60,8 +70,9 @@ pub(super) fn without_proof(query: Option<&str>) -> String {
 }
 
 /// What is proved. No part can be mistaken for another: none but the last has a line break.
-fn message(repository: &RepositoryName, id: Uuid, account: &str, home: usize) -> Vec<u8> {
-    format!("upload\n{repository}\n{id}\n{home}\n{account}").into_bytes()
+fn message(repository: &RepositoryName, id: Uuid, account: &str, begun: Begun) -> Vec<u8> {
+    let Begun { home, bytes } = begun;
+    format!("upload\n{repository}\n{id}\n{home}\n{bytes}\n{account}").into_bytes()
 }
 
 #[cfg(test)]
@@ -76,17 +87,20 @@ mod tests {
     fn an_upload_is_of_one_repository_one_account_and_one_gateway() {
         let proofs = Proofs::new(&[7; 32]);
         let (id, app) = (Uuid::new_v4(), name("team/app"));
-        let query = proofs.query(&app, id, "ann", 3, Some("_state=a%2Bb%3D"));
+        let begun = Begun { home: 3, bytes: 70 };
+        let query = proofs.query(&app, id, "ann", begun, Some("_state=a%2Bb%3D"));
         let checked = |repository: &str, id, account: &str, query: &str| {
             proofs.check(&name(repository), id, account, Some(query))
         };
-        assert_eq!(checked("team/app", id, "ann", &query), Some(3));
-        assert_eq!(checked("team/app", id, "ann", &format!("{query}&digest=sha256%3Aab")), Some(3));
+        assert_eq!(checked("team/app", id, "ann", &query), Some(begun));
+        assert_eq!(checked("team/app", id, "ann", &format!("{query}&digest=sha256%3Aab")), Some(begun));
         assert_eq!(checked("team/other", id, "ann", &query), None);
         assert_eq!(checked("team/app", Uuid::new_v4(), "ann", &query), None);
         assert_eq!(checked("team/app", id, "bob", &query), None);
         assert_eq!(checked("team/app", id, "", &query), None);
-        assert_eq!(checked("team/app", id, "ann", &query.replace("_gateway=3", "_gateway=2")), None);
+        for (said, changed) in [("_gateway=3.70.", "_gateway=2.70."), ("_gateway=3.70.", "_gateway=3.7.")] {
+            assert_eq!(checked("team/app", id, "ann", &query.replace(said, changed)), None);
+        }
         assert_eq!(checked("team/app", id, "ann", "_state=a%2Bb%3D"), None);
         assert_eq!(Proofs::new(&[8; 32]).check(&app, id, "ann", Some(&query)), None);
         assert_eq!(proofs.check(&app, id, "ann", None), None);
@@ -95,9 +109,15 @@ mod tests {
     #[test]
     fn the_upstreams_own_query_is_kept_whole() {
         let proofs = Proofs::new(&[7; 32]);
-        let query = proofs.query(&name("a"), Uuid::new_v4(), "ann", 0, Some("_state=a%2Bb%3D&x"));
+        let query = proofs.query(
+            &name("a"),
+            Uuid::new_v4(),
+            "ann",
+            Begun { home: 0, bytes: 0 },
+            Some("_state=a%2Bb%3D&x"),
+        );
         assert_eq!(without_proof(Some(&format!("{query}&digest=d"))), "_state=a%2Bb%3D&x&digest=d");
-        let query = proofs.query(&name("a"), Uuid::new_v4(), "ann", 0, None);
+        let query = proofs.query(&name("a"), Uuid::new_v4(), "ann", Begun { home: 0, bytes: 0 }, None);
         assert_eq!(without_proof(Some(&query)), "");
         assert_eq!(without_proof(None), "");
     }

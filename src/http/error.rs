@@ -333,6 +333,7 @@ fn classify_gateway(error: &gateway::Error) -> (StatusCode, &'static str) {
         E::Unwell(status, _) => (*status, UNAVAILABLE),
         E::TimedOut => (StatusCode::GATEWAY_TIMEOUT, UNAVAILABLE),
         E::Unsupported => (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported.as_str()),
+        E::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BlobUploadInvalid.as_str()),
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid.as_str()),
         E::Receive(ReceiveError::Idle(_)) => (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid.as_str()),
     }
