@@ -176,7 +176,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    fn by(error: impl Into<Error>, identity: Option<Identity>) -> Box<Self> {
+    pub(crate) fn by(error: impl Into<Error>, identity: Option<Identity>) -> Box<Self> {
         Box::new(Self { error: error.into(), identity, claimed: None })
     }
 

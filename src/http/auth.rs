@@ -16,7 +16,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use store::accounts::{Right, Visible};
 
-use super::access::{self, Asked, Denied, Identified, mounted_from};
+use super::access::{self, Asked, Denied, Identified, Refused, mounted_from};
 use super::app::App;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
@@ -24,6 +24,7 @@ use super::error::Error;
 use super::forwarded::Called;
 use super::request::Request;
 use super::response::{self, Response};
+use super::trail::{self, Deed};
 
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
@@ -34,6 +35,14 @@ const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
 /// What the addresses of repositories and lists begin with, here and in other registries.
 const TREES: [&str; 3] = ["v2", "v1", "api"];
 
+/// The request that the proxy has.
+struct Original {
+    uri: Uri,
+    endpoint: Endpoint,
+    /// With which methods it could have been sent.
+    methods: Vec<Method>,
+}
+
 /// Answers with whatever method it is asked.
 pub(crate) async fn answer(
     app: &App,
@@ -41,15 +50,41 @@ pub(crate) async fn answer(
     called: &Called,
     request: &Request,
 ) -> Result<Response, Error> {
-    let forbidden = || Error::Denied { denied: Denied::Forbidden, challenge: None };
+    let original = read(called, request)?;
+    let judged = match &original {
+        Some(original) => judge(app, connection, called, request, original).await,
+        None => signed_in(app, connection, called, request).await,
+    };
+    match judged {
+        Ok(who) => Ok(yes(who.as_ref())),
+        Err(refused) => {
+            let deed = original.as_ref().and_then(Original::deed);
+            trail::refused(app, deed, &refused, called.from, &request.id).await;
+            Err(refused.error)
+        }
+    }
+}
+
+impl Original {
+    /// What it does, if the proxy says with which method.
+    fn deed(&self) -> Option<Deed> {
+        let [method] = self.methods.as_slice() else { return None };
+        Deed::of(&self.endpoint, method, &self.uri)
+    }
+}
+
+fn forbidden() -> Error {
+    Error::Denied { denied: Denied::Forbidden, challenge: None }
+}
+
+/// What the proxy says of the request that it has, if anything.
+fn read(called: &Called, request: &Request) -> Result<Option<Original>, Error> {
     // A proxy writes one of the two, and passes on what its client wrote in the other.
     let told = |name: HeaderName, other: HeaderName| match (request.header(name), request.header(other)) {
         (Some(one), Some(other)) if one != other => Err(forbidden()),
         (one, other) => Ok(one.or(other)),
     };
-    let Some(original) = told(ORIGINAL_URI, FORWARDED_URI)? else {
-        return signed_in(app, connection, called, request).await;
-    };
+    let Some(original) = told(ORIGINAL_URI, FORWARDED_URI)? else { return Ok(None) };
     let uri = read_uri(original, &called.prefix).ok_or_else(forbidden)?;
     // What is nothing here may be anything there.
     let endpoint = Endpoint::parse(uri.path()).map_err(|_| forbidden())?;
@@ -60,23 +95,34 @@ pub(crate) async fn answer(
         // A proxy that does not say which it is gets leave only where it makes no difference.
         None => endpoint.methods().to_vec(),
     };
+    Ok(Some(Original { uri, endpoint, methods }))
+}
+
+/// Who sends the request that the proxy has, if it may be passed on.
+async fn judge(
+    app: &App,
+    connection: &Connection,
+    called: &Called,
+    request: &Request,
+    original: &Original,
+) -> Result<Option<Identified>, Box<Refused>> {
+    let Original { uri, endpoint, methods } = original;
     let mut identified = None;
-    for method in &methods {
-        let asked = Asked { endpoint: Some(&endpoint), method, uri: &uri, headers: &request.headers, called };
+    for method in methods {
+        let asked = Asked { endpoint: Some(endpoint), method, uri, headers: &request.headers, called };
         let who = match &mut identified {
             Some(who) => who,
-            slot @ None => {
-                slot.insert(access::identify(app, connection, asked).await.map_err(|refused| refused.error)?)
-            }
+            slot @ None => slot.insert(access::identify(app, connection, asked).await?),
         };
-        allow(app, asked, &endpoint, who).await?;
+        if let Err(error) = allow(app, asked, endpoint, who).await {
+            return Err(Refused::by(error, Some(who.identity.clone())));
+        }
     }
-    Ok(yes(identified.as_ref()))
+    Ok(identified)
 }
 
 /// Whether a request may be passed on to something that does not judge requests itself.
 async fn allow(app: &App, asked: Asked<'_>, endpoint: &Endpoint, who: &Identified) -> Result<(), Error> {
-    let forbidden = || Error::Denied { denied: Denied::Forbidden, challenge: None };
     let outcome = access::allow(app, asked, who).await;
     match outcome {
         Ok(None) => {}
@@ -98,13 +144,13 @@ async fn allow(app: &App, asked: Asked<'_>, endpoint: &Endpoint, who: &Identifie
     Ok(())
 }
 
-/// Whether there is an account, where the proxy says nothing of the request.
+/// Who it is, if it is anybody, where the proxy says nothing of the request.
 async fn signed_in(
     app: &App,
     connection: &Connection,
     called: &Called,
     request: &Request,
-) -> Result<Response, Error> {
+) -> Result<Option<Identified>, Box<Refused>> {
     let asked = Asked {
         endpoint: Some(&Endpoint::Auth),
         method: &request.method,
@@ -112,12 +158,12 @@ async fn signed_in(
         headers: &request.headers,
         called,
     };
-    let who = access::identify(app, connection, asked).await.map_err(|refused| refused.error)?;
+    let who = access::identify(app, connection, asked).await?;
     if app.accounts.in_force() && who.identity.is_anonymous() {
         let challenge = access::challenge(app, asked, Some(Denied::SignIn));
-        return Err(Error::Denied { denied: Denied::SignIn, challenge });
+        return Err(Refused::by(Error::Denied { denied: Denied::SignIn, challenge }, Some(who.identity)));
     }
-    Ok(yes(Some(&who)))
+    Ok(Some(who))
 }
 
 fn yes(who: Option<&Identified>) -> Response {

@@ -139,7 +139,7 @@ impl Service {
         let caller = match access::judge(app, connection, asked).await {
             Ok(caller) => caller,
             Err(refused) => {
-                trail::refused(app, deed, &refused, asked, id).await;
+                trail::refused(app, deed, &refused, called.from, id).await;
                 return (Err(refused.error), refused.identity);
             }
         };

@@ -20,6 +20,7 @@ use super::error::Error;
 use super::query::Query;
 use super::request::Request;
 use super::response::{self, Response};
+use super::trail;
 
 /// The longest form. The largest part of one is a list of scopes.
 const FORM_BYTES: usize = 64 * 1024;
@@ -54,7 +55,10 @@ pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result
     let is_engine = query.get("client_id").as_deref() == Some("docker");
     let offline = query.get("offline_token").as_deref() == Some("true") && !is_engine;
     let issued = app.accounts.issue(caller.identity(), &scopes(query), offline).await;
-    Ok(answer(issued.map_err(|error| refused(app, error))?))
+    match issued {
+        Ok(issued) => Ok(answer(issued)),
+        Err(error) => Err(refused(app, caller, &request.id, error).await),
+    }
 }
 
 /// POST: for whoever the credentials in the form are of.
@@ -69,6 +73,7 @@ pub(crate) async fn post(app: &App, caller: &Caller, request: Request) -> Result
     if !is_form {
         return Err(Error::NoForm);
     }
+    let id = request.id.clone();
     let bytes = request.whole_body(FORM_BYTES, || Error::NoForm).await?;
     let form = Query::new(Some(std::str::from_utf8(&bytes).map_err(|_| Error::NoForm)?));
     check_service(app, form)?;
@@ -90,17 +95,25 @@ pub(crate) async fn post(app: &App, caller: &Caller, request: Request) -> Result
         }
         _ => return Err(missing("grant_type", "password or refresh_token")),
     };
-    let identity: Identity = signed_in.map_err(|error| refused(app, error))?;
+    let identity: Identity = match signed_in {
+        Ok(identity) => identity,
+        Err(error) => return Err(refused(app, caller, &id, error).await),
+    };
     let offline = refresh_token.is_none() && form.get("access_type").as_deref() == Some("offline");
-    let issued = app.accounts.issue(&identity, &scopes(form), offline).await;
-    let mut issued = issued.map_err(|error| refused(app, error))?;
+    let mut issued = match app.accounts.issue(&identity, &scopes(form), offline).await {
+        Ok(issued) => issued,
+        Err(error) => return Err(refused(app, caller, &id, error).await),
+    };
     // Clients that send one expect one back, which may be the same.
     issued.refresh_token = issued.refresh_token.or(refresh_token);
     Ok(answer(issued))
 }
 
-fn refused(app: &App, error: SignInError) -> Error {
-    Refused::not_signed_in(error, |_| access::basic_challenge(app)).error
+/// Someone whose credentials do not do, which is recorded as it is where they come with any other request.
+async fn refused(app: &App, caller: &Caller, id: &HeaderValue, error: SignInError) -> Error {
+    let refused = Refused::not_signed_in(error, |_| access::basic_challenge(app));
+    trail::refused(app, None, &refused, caller.address(), id).await;
+    refused.error
 }
 
 /// Every value of `scope`, each of which may hold several.

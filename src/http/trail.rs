@@ -3,11 +3,13 @@
 //! Nothing is recorded while there are no accounts: there is nobody of whom it could be said. What
 //! `registry::access` changes for a request (accounts, grants, tokens) it records itself.
 
+use std::net::IpAddr;
+
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
 use registry::access::{AuditEvent, AuditVerdict};
 
-use super::access::{Asked, Caller, Denied, Refused};
+use super::access::{Caller, Denied, Refused};
 use super::app::App;
 use super::endpoint::Endpoint;
 use super::error::Error;
@@ -126,7 +128,7 @@ pub(crate) async fn refused(
     app: &App,
     deed: Option<Deed>,
     refused: &Refused,
-    asked: Asked<'_>,
+    from: IpAddr,
     id: &HeaderValue,
 ) {
     let (action, status) = match &refused.error {
@@ -148,7 +150,7 @@ pub(crate) async fn refused(
     app.accounts
         .record(AuditEvent {
             account: account.or_else(|| refused.claimed.as_ref().map(ToString::to_string)),
-            address: Some(asked.called.from),
+            address: Some(from),
             action,
             object: deed.map(|deed| deed.object),
             verdict: AuditVerdict::Denied,

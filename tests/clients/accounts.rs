@@ -115,3 +115,79 @@ fn skopeo_podman_crane_oras_regctl_and_helm_sign_in() {
     user.run(&format!("helm push --plain-http chart-0.1.0.tgz oci://{address}/ann/charts"));
     user.fails(&format!("helm push --plain-http chart-0.1.0.tgz oci://{address}/bob/charts"));
 }
+
+/// Whatever people and programs prove themselves with, right or wrong and wherever it is sent, is in no line of the log, be it
+/// ever so detailed, in no entry of the audit log, and not among the data.
+#[test]
+fn no_secret_is_logged() {
+    let settings = r#"
+        log.level = "trace"
+        audit = { log = true, pulls = true }
+        auth.self_registration = true
+        tls.self_signed = ["127.0.0.1"]
+    "#;
+    let registry = Server::with_accounts(settings, &["ann"]);
+    let token = registry.says("token create --account ann --label laptop");
+    let robot = registry.says("robot add ann+ci");
+    let user = Terminal::open();
+    let base = format!("https://{}", registry.address());
+    let answer = |options: &str, path: &str| user.run(&format!("curl -sk {options} '{base}{path}'"));
+    let json = "-H 'Content-Type: application/json' -d";
+    let registration = r#"{"name": "dora", "password": "the password of dora"}"#;
+    answer(&format!("{json} '{registration}'"), "/api/v1/registration");
+    answer(
+        &format!("-u 'ann:{PASSWORD}' {json} '{{\"password\": \"the next one of ann\"}}' -X PATCH"),
+        "/api/v1/users/ann",
+    );
+    let ann = "-u 'ann:the next one of ann'";
+    let issued = |options: &str, path: &str, field: &str| -> String {
+        let answer: serde_json::Value = serde_json::from_str(&answer(options, path)).expect("JSON");
+        answer[field].as_str().unwrap_or_else(|| panic!("no {field} in {answer}")).to_owned()
+    };
+    let scope = "/token?service=wharfinger&scope=repository:ann/app:pull,push";
+    let bearer = issued(ann, scope, "token");
+    let form = "-d 'grant_type=password&username=dora&password=the+password+of+dora&access_type=offline'";
+    let refresh = issued(form, "/token", "refresh_token");
+    let again = issued(&format!("-d 'grant_type=refresh_token&refresh_token={refresh}'"), "/token", "token");
+    for (credentials, path) in [
+        (format!("-u 'ann:{}'", token.trim()), "/v2/"),
+        (format!("-u 'ann+ci:{}'", robot.trim()), "/v2/ann/app/manifests/1"),
+        (format!("-H 'Authorization: Bearer {bearer}' -X POST"), "/v2/ann/app/blobs/uploads/"),
+        (format!("-H 'Authorization: Bearer {again}x'"), "/v2/"),
+        ("-u 'ann:a wrong password'".to_owned(), "/v2/"),
+        ("-u 'ann:a wrong password'".to_owned(), "/auth"),
+        ("-d 'grant_type=password&username=ann&password=a+wrong+password'".to_owned(), "/token"),
+        (
+            "-H 'Cookie: session=of+ann' -H 'X-Docker-Token: for+ann'".to_owned(),
+            "/token?password=in+the+address",
+        ),
+        (format!("-u 'ann:the next one of ann' {json} '{{\"secret\": \"in a field\"}}'"), "/api/v1/robots"),
+    ] {
+        answer(&credentials, path);
+    }
+    let data = registry.data().join("wharfinger/metadata.db");
+    let audit = registry.says("audit --json");
+    let log = registry.log();
+    let scratch = registry.stop();
+    let kept = String::from_utf8_lossy(&std::fs::read(data).expect("the database is there")).into_owned();
+    assert!(log.contains("TRACE") && log.contains("\"sign_in\"") && audit.contains("sign_in"), "{log}");
+    let mut secrets = vec![PASSWORD, token.trim(), robot.trim(), &bearer, &refresh, &again];
+    secrets.extend([
+        "the password of dora",
+        "the+password+of+dora",
+        "the next one of ann",
+        "a wrong password",
+    ]);
+    secrets.extend(["a+wrong+password", "of+ann", "for+ann", "in+the+address", "in a field"]);
+    for secret in secrets {
+        // As it is, and as the credentials of HTTP hold it.
+        let encoded = ["ann", "dora", "ann+ci", "root"]
+            .map(|name| user.run(&format!("printf '%s' '{name}:{secret}' | base64 -w 0")));
+        for text in std::iter::once(secret).chain(encoded.iter().map(String::as_str)) {
+            for (place, content) in [("the log", &log), ("the audit log", &audit), ("the database", &kept)] {
+                assert!(!content.contains(text), "{text} is in {place}");
+            }
+        }
+    }
+    drop(scratch);
+}

@@ -80,3 +80,37 @@ async fn it_can_be_followed() {
     let objects: Vec<_> = last.iter().map(|entry| entry["object"].as_str().unwrap()).collect();
     assert_eq!(objects, ["c3", "d4"]);
 }
+
+/// Wherever credentials come from: a form for a token, or a proxy that asks.
+#[tokio::test]
+async fn sign_ins_that_fail_are_recorded_wherever_they_are_tried() {
+    let registry =
+        with_accounts_and(|config| config.proxy.trusted = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    registry.add_user("ann").await;
+    let form = "grant_type=password&username=ann&password=a+wrong+one&service=wharfinger";
+    let form = registry.request(Method::POST, "/token").body(form);
+    form.header("content-type", "application/x-www-form-urlencoded").ask().await.is(401);
+    registry.get_as(&basic("bob", "a wrong one"), "/auth").await.is(401);
+    let proxy = |who: &Who| {
+        let request = registry.request(Method::GET, "/auth").by(who).header("x-real-ip", "192.0.2.7");
+        request.header("x-original-uri", "/v2/root/app/manifests/1").header("x-original-method", "PUT")
+    };
+    proxy(&basic("carl", "a wrong one")).ask().await.is(401);
+    proxy(&Who::user("ann")).ask().await.is(403);
+    proxy(&Who::NOBODY).ask().await.is(401);
+    let denied = log(&registry, &Who::root(), "").await;
+    let denied: Vec<Value> = denied
+        .iter()
+        .filter(|entry| entry["verdict"] == "denied")
+        .map(|entry| json!([entry["action"], entry["account"], entry["address"], entry["object"]]))
+        .collect();
+    assert_eq!(
+        denied,
+        [
+            json!(["sign_in", "ann", "127.0.0.1", null]),
+            json!(["sign_in", "bob", "127.0.0.1", null]),
+            json!(["sign_in", "carl", "192.0.2.7", "root/app:1"]),
+            json!(["manifest.push", "ann", "192.0.2.7", "root/app:1"]),
+        ]
+    );
+}
