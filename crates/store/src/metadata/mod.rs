@@ -33,6 +33,8 @@ mod view_changes;
 mod visible;
 mod writer;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,6 +72,7 @@ impl Metadata {
     /// [`StoreError::Directory`] if the file is no database of ours, or one of a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         do_not_count_memory();
+        keep_from_others(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -145,6 +148,13 @@ impl Metadata {
     }
 }
 
+/// Makes the file of the database, if it is not there, for its owner alone: it holds how passwords are kept, and the keys
+/// that tokens are signed with. SQLite makes those beside it as this one is. Who has given it to others has had a reason.
+fn keep_from_others(path: &Path) {
+    // If it cannot be made, SQLite tells why.
+    drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
+}
+
 /// SQLite counts the memory that it uses, under a lock that all connections share and nobody here
 /// asks about. Without that, reads at the same time do not wait for each other.
 fn do_not_count_memory() {
@@ -157,4 +167,24 @@ fn do_not_count_memory() {
             rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_MEMSTATUS, 0 as std::ffi::c_int)
         };
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::fixtures::{empty, manifest, put};
+
+    #[tokio::test]
+    async fn the_database_and_what_is_beside_it_are_for_their_owner_alone() {
+        let (metadata, directory) = empty();
+        put(&metadata, manifest("a", "m")).await;
+        let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(Result::unwrap).collect();
+        assert!(files.len() >= 3, "the database, its log and its index: {files:?}");
+        for file in files {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{file:?}");
+        }
+        metadata.close().await;
+    }
 }
