@@ -25,6 +25,33 @@ impl Trust<'_> {
         let names = self.hosts.iter().filter(|host| !matches!(host, Host::Name(name) if name.contains('*')));
         names.map(|host| registry(host, self.port))
     }
+
+    /// What each client keeps for itself.
+    fn write_clients(&self, f: &mut fmt::Formatter<'_>, file: &str) -> fmt::Result {
+        writeln!(f, "docker:")?;
+        for registry in self.registries() {
+            writeln!(
+                f,
+                "  install -D -m 644 {file} {}",
+                quoted(&format!("/etc/docker/certs.d/{registry}/ca.crt"))
+            )?;
+        }
+        writeln!(f, "podman, buildah, skopeo:")?;
+        for registry in self.registries() {
+            let ca = format!("/etc/containers/certs.d/{registry}/ca.crt");
+            writeln!(f, "  install -D -m 644 {file} {}", quoted(&ca))?;
+        }
+        writeln!(f, "containerd, nerdctl (config_path = \"/etc/containerd/certs.d\"):")?;
+        for registry in self.registries() {
+            let directory = format!("/etc/containerd/certs.d/{registry}");
+            let ca = format!("{directory}/ca.crt");
+            writeln!(f, "  install -D -m 644 {file} {}", quoted(&ca))?;
+            let mut hosts = String::new();
+            write!(hosts, "[host.\"https://{registry}\"]\\n  ca = \"{ca}\"\\n")?;
+            writeln!(f, "  printf '{hosts}' > {}", quoted(&format!("{directory}/hosts.toml")))?;
+        }
+        Ok(())
+    }
 }
 
 /// A registry with HTTPS as clients write it before an image's name: without the usual port, if it is told from the
@@ -47,27 +74,9 @@ impl fmt::Display for Trust<'_> {
         )?;
         writeln!(f, "there, as root, with {file} copied from here:")?;
         writeln!(f)?;
-        writeln!(f, "docker:")?;
-        for registry in self.registries() {
-            writeln!(
-                f,
-                "  install -D -m 644 {file} {}",
-                quoted(&format!("/etc/docker/certs.d/{registry}/ca.crt"))
-            )?;
-        }
-        writeln!(f, "podman, buildah, skopeo:")?;
-        for registry in self.registries() {
-            let ca = format!("/etc/containers/certs.d/{registry}/ca.crt");
-            writeln!(f, "  install -D -m 644 {file} {}", quoted(&ca))?;
-        }
-        writeln!(f, "containerd, nerdctl (config_path = \"/etc/containerd/certs.d\"):")?;
-        for registry in self.registries() {
-            let directory = format!("/etc/containerd/certs.d/{registry}");
-            let ca = format!("{directory}/ca.crt");
-            writeln!(f, "  install -D -m 644 {file} {}", quoted(&ca))?;
-            let mut hosts = String::new();
-            write!(hosts, "[host.\"https://{registry}\"]\\n  ca = \"{ca}\"\\n")?;
-            writeln!(f, "  printf '{hosts}' > {}", quoted(&format!("{directory}/hosts.toml")))?;
+        // One that names no host is for none of them.
+        if self.registries().next().is_some() {
+            self.write_clients(f, &file)?;
         }
         writeln!(f, "the whole system (Debian, Ubuntu; restart docker afterwards):")?;
         let name = self.hosts.first().map_or_else(|| "registry".to_owned(), |host| host.to_string());
@@ -107,6 +116,12 @@ mod tests {
             assert!(text.contains(line), "{line}\nis not in\n{text}");
         }
         assert!(!text.contains('*'), "{text}");
+    }
+
+    #[test]
+    fn a_certificate_for_no_host_can_be_trusted_by_the_whole_system_alone() {
+        let text = lines(&[], 5000);
+        assert!(text.contains("wharfinger-registry.crt") && !text.contains("docker:"), "{text}");
     }
 
     #[test]
