@@ -312,7 +312,8 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
         | E::LastOwner { .. }
         | E::HasRepositories { .. }
         | E::NotOfThisKind(_)
-        | E::PasswordElsewhere(_) => (StatusCode::CONFLICT, ErrorCode::Denied),
+        | E::PasswordElsewhere(_)
+        | E::InTheFile(_) => (StatusCode::CONFLICT, ErrorCode::Denied),
         E::Name(_) | E::NameUnfit { .. } => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
         E::OwnerUnknown(_)
         | E::SubjectUnknown(_)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 use tempfile::TempDir;
 
-use crate::harness::{PASSWORD, TestRegistry, Who, basic};
+use crate::harness::{PASSWORD, TestRegistry, Who, basic, with_accounts_and};
 
 /// Runs `htpasswd` of Debian's apache2-utils.
 fn htpasswd(arguments: &[&str], file: &Path) {
@@ -17,13 +17,14 @@ fn htpasswd(arguments: &[&str], file: &Path) {
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
-/// Asks until the answer has this status: the file is looked at every few seconds.
+/// Asks until the answer has this status: the file is looked at every few seconds. Not so often that it would be taken for
+/// guessing.
 async fn until(registry: &TestRegistry, who: &Who, status: u16) {
-    for _ in 0..600 {
+    for _ in 0..120 {
         if registry.get_as(who, "/v2/").await.status == status {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     registry.get_as(who, "/v2/").await.is(status);
 }
@@ -66,4 +67,21 @@ async fn users_of_a_file_are_accounts_like_any_other() {
     std::fs::write(&file, "ann:$7$this is nothing\n").unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     registry.get_as(&Who::user("dave"), "/v2/").await.is(200);
+}
+
+/// Whoever is in the file would be back when it is read again.
+#[tokio::test]
+async fn a_user_of_the_file_is_removed_from_there() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("users");
+    htpasswd(&["-cbB", "ann", PASSWORD], &file);
+    htpasswd(&["-bB", "bob", PASSWORD], &file);
+    let registry = with_accounts_and(|config| config.auth.htpasswd = Some(file.clone())).await;
+    let remove = async || registry.ask_as(&Who::root(), Method::DELETE, "/api/v1/users/ann").await;
+    assert!(remove().await.fails(409, "DENIED").text().contains("htpasswd file"));
+    registry.get_as(&Who::user("ann"), "/v2/").await.is(200);
+    htpasswd(&["-D", "ann"], &file);
+    until(&registry, &Who::user("ann"), 401).await;
+    remove().await.is(204);
+    registry.get_as(&Who::root(), "/api/v1/users/ann").await.is(404);
 }

@@ -120,6 +120,11 @@ pub enum ManageError {
         "the password of {0} is not kept here but in the htpasswd file, or where the operator's own backend has it"
     )]
     PasswordElsewhere(AccountName),
+    /// The htpasswd file still has the user.
+    #[error(
+        "{0} is a user of the htpasswd file, and would be back as soon as that is read again: take them out of it first"
+    )]
+    InTheFile(AccountName),
     /// The password is not taken.
     #[error(transparent)]
     Password(#[from] PasswordRefused),

@@ -194,6 +194,10 @@ impl Manage {
         let removed = async {
             self.must_be_administrator()?;
             self.find(name, AccountKind::User).await?;
+            let file = self.accounts.inner.htpasswd.as_ref();
+            if file.is_some_and(|file| file.users().password(name).is_some()) {
+                return Err(ManageError::InTheFile(name.clone()));
+            }
             self.remove_account(name, force).await
         };
         let detail = force.then(|| "forced".to_owned());
