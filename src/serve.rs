@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use registry::access::{AccountSettings, Accounts, AuditSink};
+use registry::access::{AccountSettings, Accounts, Admission, AuditSink};
 use registry::{Policy, Registry};
 use store::accounts::AccountName;
 use store::{Directory, Metadata};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit_log;
-use crate::config::{Config, Mistake};
+use crate::config::{Admits, Config, Mistake};
 use crate::gateway::{Gateway, SetupError};
 use crate::http::server::{Server, Stop};
 use crate::tls::host::Host;
@@ -378,6 +378,11 @@ pub fn account_settings(config: &Config) -> AccountSettings {
     AccountSettings {
         htpasswd: auth.htpasswd.clone(),
         forward: auth.forward.is_some(),
+        admission: auth
+            .locations
+            .iter()
+            .map(|location| (location.tree.clone(), admission(location.auth)))
+            .collect(),
         service: auth.service.clone(),
         issuer: auth.service.clone(),
         token_lifetime: auth.token_lifetime,
@@ -386,6 +391,13 @@ pub fn account_settings(config: &Config) -> AccountSettings {
         audit_retention: config.audit.retention,
         audit_sink: config.audit.log.then(|| Arc::new(audit_log::print) as AuditSink),
         ..AccountSettings::default()
+    }
+}
+
+fn admission(admits: Admits) -> Admission {
+    match admits {
+        Admits::Open => Admission::Everyone,
+        Admits::Basic | Admits::Token => Admission::Accounts,
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName};
 use ipnet::IpNet;
 
+use super::location::{Location, locations};
 use super::spelling::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Given, Literal, LogFormat, Refused, Spelling,
     UpstreamHost, address, base_url, choice, contact, count, directory_url, duration, header_name, host,
@@ -262,6 +263,13 @@ settings! {
         /// How clients are asked for credentials: `"bearer"` is the token protocol, in which the password is sent once
         /// and public images are pulled without an account; `"basic"` is for clients that know nothing else.
         challenge: Challenge = Challenge::Bearer, choice::<Challenge>();
+
+        /// Rules for parts of the registry, as nginx's `location` has them, such as
+        /// `[{ path = "/v2/", auth = "basic", realm = "Restricted" }, { path = "/v2/official/", auth = "open" }]`: of
+        /// those that a repository is in, the longest counts. `"open"`: whoever asks may pull, and nothing more.
+        /// `"basic"` and `"token"`: nobody without an account is let in, whatever is granted to everyone, and clients
+        /// are asked for a password on each request, or with the token protocol. They count once there are accounts.
+        locations: Vec<Location> = Vec::new(), locations();
 
         /// What tokens are made out for. A token of another registry with the same key would not be taken.
         service: String = "wharfinger".to_owned(), word();

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::definition::{SECTIONS, Section, Setting, settings};
 use super::mistake::{Excerpt, Mistake};
 use super::nearest;
-use super::spelling::Given;
+use super::spelling::{Given, Member};
 
 /// A setting that the file gives.
 pub(super) struct Entry {
@@ -121,7 +121,7 @@ impl Reader<'_> {
     }
 
     fn setting(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>) {
-        let given = given(value.get_ref());
+        let given = given(value.get_ref(), &|offset| Some(self.place(offset)));
         let place = self.place(value.span().start);
         self.entries.push(Entry { setting, given, place });
     }
@@ -164,15 +164,37 @@ impl Reader<'_> {
     }
 }
 
-/// A value of the file.
-fn given(value: &DeValue<'_>) -> Given {
+/// A value as a file has it, where it stands alone: what a variable says for a setting that text cannot say.
+pub(super) fn value(text: &str) -> Option<Given> {
+    let file = format!("value = {text}");
+    let table = DeTable::parse(&file).ok()?;
+    let (_, value) = table.get_ref().iter().next().filter(|_| table.get_ref().len() == 1)?;
+    Some(given(value.get_ref(), &|_| None))
+}
+
+/// A value of the file; `place` says where an offset of it is.
+fn given(value: &DeValue<'_>, place: &dyn Fn(usize) -> Option<Excerpt>) -> Given {
     match value {
         DeValue::String(text) => Given::String(text.to_string()),
         DeValue::Boolean(value) => Given::Boolean(*value),
         DeValue::Integer(number) => {
             i128::from_str_radix(number.as_str(), number.radix()).map_or(Given::Other, Given::Integer)
         }
-        DeValue::Array(items) => Given::List(items.iter().map(|item| given(item.get_ref())).collect()),
+        DeValue::Array(items) => Given::List(items.iter().map(|item| given(item.get_ref(), place)).collect()),
+        DeValue::Table(table) => {
+            let member = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+                let member = Member {
+                    key: key.get_ref().to_string(),
+                    value: given(value.get_ref(), place),
+                    place: place(key.span().start),
+                };
+                (key.span().start, member)
+            };
+            let mut members: Vec<(usize, Member)> = table.iter().map(member).collect();
+            // As they stand in the file.
+            members.sort_by_key(|(offset, _)| *offset);
+            Given::Table(members.into_iter().map(|(_, member)| member).collect())
+        }
         _ => Given::Other,
     }
 }

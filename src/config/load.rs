@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::definition::{Config, Setting, settings};
 use super::environment::CONFIG_VARIABLE;
 use super::mistake::{Excerpt, Mistake, Mistakes};
-use super::spelling::{Given, Literal};
+use super::spelling::{Given, Literal, Refused};
 use super::{environment, file};
 
 /// Where a file is looked for when none is named; the first that is there counts.
@@ -221,15 +221,23 @@ impl Loading {
             Ok(()) => {
                 self.origins.insert(setting.path, origin);
             }
-            Err(refused) => {
+            Err(Refused { part, hint }) => {
+                let within = part.as_ref().and_then(|part| part.place.clone());
+                let origin = match &within {
+                    Some(place) => Origin::File { file: place.file.clone(), line: place.line },
+                    None => origin,
+                };
                 let what = match &origin {
                     Origin::Default => format!("`{}`", setting.path),
                     Origin::File { .. } => format!("`{}` in {origin}", setting.path),
                     Origin::Environment { variable } => format!("{variable} in the environment"),
                     Origin::Flag { flag } => (*flag).to_owned(),
                 };
-                let message = format!("{what} is {given}; expected {}", (setting.expects)());
-                self.mistakes.push(Mistake { message, excerpt: place, help: refused.hint });
+                let message = match part {
+                    Some(part) => format!("{what}: {}", part.wrong),
+                    None => format!("{what} is {given}; expected {}", (setting.expects)()),
+                };
+                self.mistakes.push(Mistake { message, excerpt: within.or(place), help: hint });
             }
         }
     }
@@ -311,6 +319,25 @@ mod tests {
                 r#"`limits.connections` in wharfinger.toml line 5 is "5"; expected a whole number of at least 1, such as 100"#,
                 r#"WHARFINGER_OPEN in the environment is "yes"; expected true or false"#,
                 r#"--flag is "jsn"; expected "text" or "json""#,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_a_part_of_a_value_is_told_where_that_stands() {
+        let headings = "[[auth.locations]]\npath = \"/v2/\"\nauth = \"opne\"\n[[auth.locations]]\n";
+        let wrong = r#"`auth` is "opne"; expected "open" or "basic" or "token""#;
+        assert_eq!(
+            load(headings, &[], &[]).unwrap_err(),
+            [format!("`auth.locations` in wharfinger.toml line 3: {wrong}")]
+        );
+        let lines =
+            "[auth]\nlocations = [\n  { path = \"/v2/\", auth = \"open\" },\n  { pth = \"/v2/a/\" },\n]";
+        assert_eq!(
+            load(lines, &[("WHARFINGER_AUTH_LOCATIONS", "[{ auth = \"open\" }]")], &[]).unwrap_err(),
+            [
+                "`auth.locations` in wharfinger.toml line 4: unknown key `pth`",
+                "WHARFINGER_AUTH_LOCATIONS in the environment: `path` is missing"
             ]
         );
     }

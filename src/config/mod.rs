@@ -6,6 +6,7 @@ mod environment;
 mod exposure;
 mod file;
 mod load;
+mod location;
 mod mistake;
 mod security;
 mod spelling;
@@ -17,6 +18,7 @@ pub use definition::{
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
+pub use location::{Admits, Location};
 pub use mistake::{Excerpt, Mistake, Mistakes};
 pub use spelling::{AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Literal, LogFormat, UpstreamHost};
 pub use template::template;

@@ -10,8 +10,9 @@ use clap::ValueEnum;
 use hyper::header::HeaderName;
 use hyper::http::Uri;
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::mistake::Excerpt;
 use crate::tls::host::{Host, NotAHost};
 
 /// What someone wrote for a setting.
@@ -27,13 +28,30 @@ pub(super) enum Given {
     Boolean(bool),
     /// A list of the file.
     List(Vec<Given>),
-    /// Anything else that a file can hold: a float, a date, a table. No setting takes those.
+    /// A table of the file.
+    Table(Vec<Member>),
+    /// Anything else that a file can hold: a float, a date. No setting takes those.
     Other,
+}
+
+/// A key of a table, and what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Member {
+    pub(super) key: String,
+    pub(super) value: Given,
+    /// Where it stands, if that is in a file.
+    pub(super) place: Option<Excerpt>,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} = {}", self.key, self.value)
+    }
 }
 
 impl Given {
     /// The text, where there is text.
-    fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::String(text) => Some(text.trim()),
             _ => None,
@@ -57,6 +75,7 @@ impl fmt::Display for Given {
             Self::Integer(number) => number.fmt(formatter),
             Self::Boolean(value) => value.fmt(formatter),
             Self::List(items) => write_list(formatter, items),
+            Self::Table(members) => write_table(formatter, members),
             Self::Other => formatter.write_str("of another kind"),
         }
     }
@@ -64,21 +83,43 @@ impl fmt::Display for Given {
 
 fn write_list(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
     formatter.write_str("[")?;
+    write_joined(formatter, items)?;
+    formatter.write_str("]")
+}
+
+fn write_table(formatter: &mut fmt::Formatter<'_>, members: &[impl fmt::Display]) -> fmt::Result {
+    formatter.write_str("{ ")?;
+    write_joined(formatter, members)?;
+    formatter.write_str(" }")
+}
+
+fn write_joined(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
     for (index, item) in items.iter().enumerate() {
         write!(formatter, "{}{item}", if index == 0 { "" } else { ", " })?;
     }
-    formatter.write_str("]")
+    Ok(())
 }
 
 /// A value was not understood; with what to do about it where more can be said than what was expected.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Refused {
+    /// What of the value is wrong, where it has parts.
+    pub(super) part: Option<Part>,
     pub(super) hint: Option<String>,
 }
 
+/// A part of a value that was not understood.
+#[derive(Debug, PartialEq)]
+pub(super) struct Part {
+    /// What is wrong with it, to be read after the name of the setting.
+    pub(super) wrong: String,
+    /// Where it stands, if that is in a file.
+    pub(super) place: Option<Excerpt>,
+}
+
 impl Refused {
-    fn because(hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()) }
+    pub(super) fn because(hint: impl Into<String>) -> Self {
+        Self { part: None, hint: Some(hint.into()) }
     }
 }
 
@@ -94,6 +135,16 @@ pub enum Literal {
     String(String),
     /// A list.
     List(Vec<Literal>),
+    /// A table.
+    #[serde(serialize_with = "serialize_table")]
+    Table(Vec<(&'static str, Literal)>),
+}
+
+fn serialize_table<S: Serializer>(
+    members: &[(&'static str, Literal)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(members.iter().map(|(key, value)| (key, value)))
 }
 
 impl fmt::Display for Literal {
@@ -103,6 +154,11 @@ impl fmt::Display for Literal {
             Self::Integer(value) => write!(formatter, "{value}"),
             Self::String(text) => write!(formatter, "{}", toml::Value::from(text.as_str())),
             Self::List(items) => write_list(formatter, items),
+            Self::Table(members) => {
+                let members: Vec<String> =
+                    members.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                write_table(formatter, &members)
+            }
         }
     }
 }
@@ -905,7 +961,7 @@ mod tests {
             let written = match size().write(&bytes) {
                 Literal::String(written) => text(&written),
                 Literal::Integer(number) => Given::Integer(number.into()),
-                Literal::Boolean(_) | Literal::List(_) => unreachable!(),
+                Literal::Boolean(_) | Literal::List(_) | Literal::Table(_) => unreachable!(),
             };
             assert_eq!(size().read(&written), Ok(bytes), "{written}");
         }

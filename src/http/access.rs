@@ -12,7 +12,7 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 use oci::RepositoryName;
 use registry::access::{Identity, SignInError, Verdict};
-use store::accounts::{AccountName, Right, Visible};
+use store::accounts::{AccountName, Right, Trees, Visible};
 
 use super::allowance::Client;
 use super::app::App;
@@ -23,7 +23,7 @@ use super::forwarded::Called;
 use super::links::Links;
 use super::query::Query;
 use super::response;
-use crate::config::Challenge as Kind;
+use crate::config::{Admits, Auth, Challenge as Kind};
 
 /// Who sends a request that may be carried out.
 pub(crate) struct Caller {
@@ -70,6 +70,44 @@ impl Caller {
     /// The beginning of every address of this registry, with scheme and host; empty if nobody said it.
     pub(crate) fn base(&self) -> &str {
         self.base.as_deref().unwrap_or_default()
+    }
+}
+
+/// How clients are asked for credentials.
+pub(crate) struct Asking {
+    everywhere: Way,
+    locations: Trees<Way>,
+}
+
+/// How clients are asked for credentials somewhere.
+struct Way {
+    kind: Kind,
+    /// What a password is for, as clients are told where they are asked for one.
+    realm: String,
+}
+
+impl Asking {
+    pub(crate) fn new(auth: &Auth) -> Self {
+        let ways = auth.locations.iter().map(|location| {
+            let kind = match location.auth {
+                Admits::Open => auth.challenge,
+                Admits::Basic => Kind::Basic,
+                Admits::Token => Kind::Bearer,
+            };
+            let realm = location.realm.as_ref().unwrap_or(&auth.service).clone();
+            (location.tree.clone(), Way { kind, realm })
+        });
+        let everywhere = Way { kind: auth.challenge, realm: auth.service.clone() };
+        Self { everywhere, locations: ways.collect() }
+    }
+
+    /// How they are asked by an endpoint. What belongs to no repository is asked for as all of them are.
+    fn by(&self, endpoint: Option<&Endpoint>) -> &Way {
+        let way = match endpoint.and_then(Endpoint::repository) {
+            Some(repository) => self.locations.of(repository),
+            None => self.locations.of_all(),
+        };
+        way.unwrap_or(&self.everywhere)
     }
 }
 
@@ -381,9 +419,10 @@ pub(crate) fn challenge(app: &App, asked: Asked<'_>, denied: Option<Denied>) -> 
         )
     );
     let base = app.base(asked.called, asked.headers);
+    let way = app.asking.by(asked.endpoint);
     let service = &app.service;
     let challenge = match base {
-        Some(base) if is_protocol && app.challenge == Kind::Bearer => {
+        Some(base) if is_protocol && way.kind == Kind::Bearer => {
             let mut challenge = format!(r#"Bearer realm="{base}/token",service="{service}""#);
             let scope = asked.endpoint.map(|endpoint| scope(endpoint, asked)).unwrap_or_default();
             if !scope.is_empty() {
@@ -396,14 +435,19 @@ pub(crate) fn challenge(app: &App, asked: Asked<'_>, denied: Option<Denied>) -> 
             }
             challenge
         }
-        _ => return basic_challenge(app),
+        _ => return for_passwords(way),
     };
     HeaderValue::try_from(challenge).ok()
 }
 
-/// How to sign in where there is nothing but passwords (RFC 7617).
+/// How to sign in where there is nothing but passwords, and no repository.
 pub(crate) fn basic_challenge(app: &App) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!(r#"Basic realm="{}", charset="UTF-8""#, app.service)).ok()
+    for_passwords(app.asking.by(None))
+}
+
+/// RFC 7617.
+fn for_passwords(way: &Way) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!(r#"Basic realm="{}", charset="UTF-8""#, way.realm)).ok()
 }
 
 /// What a token would have to be issued for.

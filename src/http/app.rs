@@ -6,13 +6,14 @@ use hyper::header::HeaderMap;
 use registry::Registry;
 use registry::access::Accounts;
 
+use super::access::Asking;
 use super::allowance::Allowances;
 use super::connection::{Connection, Peer};
 use super::forward::Forward;
 use super::forwarded::{Called, Proxies};
 use super::links::Links;
 use super::request_id::RequestIds;
-use crate::config::{Challenge, Config, Limits};
+use crate::config::{Config, Limits};
 use crate::gateway::Gateway;
 
 /// What every request needs; one for the whole server.
@@ -22,7 +23,7 @@ pub(crate) struct App {
     /// The operator's own server that knows who sends a request.
     pub(crate) forward: Option<Forward>,
     /// How clients are asked for credentials.
-    pub(crate) challenge: Challenge,
+    pub(crate) asking: Asking,
     /// What tokens are made out for.
     pub(crate) service: String,
     pub(crate) audit_pulls: bool,
@@ -50,7 +51,7 @@ impl App {
             registry,
             gateway,
             forward,
-            challenge: config.auth.challenge,
+            asking: Asking::new(&config.auth),
             service: config.auth.service.clone(),
             audit_pulls: config.audit.pulls,
             links: Links::new(config.external_url.as_ref().map_or("", |url| url.as_str())),

@@ -212,6 +212,34 @@ impl Endpoint {
         }
     }
 
+    /// The repository that it is about, if it is about one.
+    pub(crate) const fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Tags(name)
+            | Self::Manifest(name, _)
+            | Self::Blob(name, _)
+            | Self::Uploads(name)
+            | Self::Upload(name, _)
+            | Self::Referrers(name, _)
+            | Self::ApiRepository(name)
+            | Self::ApiTags(name) => Some(name),
+            Self::Root
+            | Self::Health
+            | Self::Ready
+            | Self::Ping
+            | Self::Search
+            | Self::Token
+            | Self::Jwks
+            | Self::Auth
+            | Self::Base
+            | Self::Catalog
+            | Self::ApiRepositories
+            | Self::ApiUsage
+            | Self::ApiRepositoryUsage
+            | Self::Manage(_) => None,
+        }
+    }
+
     /// Whether the answer needs content, and not names and accounts alone: what a gateway does not have itself.
     pub(crate) const fn is_content(&self) -> bool {
         matches!(

@@ -1,7 +1,7 @@
 //! `wharfinger gateway` before registries that know nothing of accounts: Debian's docker-registry and distribution 3, as
 //! they are.
 
-use crate::harness::{Distribution, Engine, Gateway, Image, PASSWORD, Server, Terminal};
+use crate::harness::{Distribution, Engine, Gateway, Image, PASSWORD, Page, Server, Terminal};
 
 fn an_engine_uses_it(upstream: &Distribution) {
     let gateway = Gateway::before(&[upstream.address()], &[]);
@@ -59,6 +59,49 @@ fn docker_registry_2_gets_accounts_and_search() {
 fn distribution_3_gets_accounts_and_search() {
     let scratch = tempfile::TempDir::new().unwrap();
     an_engine_uses_it(&Distribution::version_3_on(scratch.path()));
+}
+
+/// The rules of docs/gateway.md: below one path whoever asks may pull and nothing more, below another nobody may anything
+/// without an account.
+#[test]
+fn rules_for_locations_as_an_nginx_has_them() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    let upstream = Distribution::version_2_on(scratch.path());
+    let rules = Page::GATEWAY.below("Rules for locations").block("toml");
+    let gateway = Gateway::configured(&[upstream.address()], rules, &[]);
+    for place in ["official", "internal"] {
+        gateway.says(&format!("grant add ann push '{place}/**'"));
+    }
+    gateway.says("grant add everyone pull 'internal/**'");
+    let engine = Engine::shared();
+    let (owner, nobody) = (engine.terminal(), engine.terminal());
+    let open = gateway.at("official/open:1");
+    engine.builds(&owner, &open, "for whoever asks");
+    owner.run(&gateway.login("ann"));
+    let closed = gateway.at("internal/closed:1");
+    owner.run(&format!("docker push {open} && docker tag {open} {closed} && docker push {closed}"));
+
+    owner.run(&format!("docker rmi {open} {closed}"));
+    nobody.run(&format!("docker pull {open}"));
+    nobody.fails(&format!("docker push {open}"));
+    nobody.fails(&format!("docker pull {closed}"));
+    let search = format!("docker search --format '{{{{.Name}}}}' {}", gateway.at("e"));
+    assert!(nobody.run(&search).ends_with("official/open"));
+    nobody.run(&format!("skopeo inspect --tls-verify=false --no-creds docker://{open}"));
+    nobody.fails(&format!("skopeo delete --tls-verify=false --no-creds docker://{open}"));
+    let head = |name: &str| {
+        nobody.run(&format!("curl -s -o /dev/null -D - http://{}/v2/{name}/manifests/1", gateway.address))
+    };
+    assert!(head("official/open").starts_with("HTTP/1.1 200 "));
+    let asks = head("internal/closed");
+    assert!(asks.starts_with("HTTP/1.1 401 ") && asks.contains("Basic realm=\"Restricted\""), "{asks}");
+    // Whoever has an account may what was granted, and pushes below neither without a grant.
+    let user = engine.terminal();
+    user.run(&gateway.login("bob"));
+    user.run(&format!("docker pull {closed} && docker pull {open}"));
+    for image in [&open, &closed] {
+        user.fails(&format!("docker push {image}"));
+    }
 }
 
 /// Pushes, pulls and deletes as `ann`, and finds nothing afterwards.

@@ -8,6 +8,9 @@ impl Page {
     /// `docs/behind-nginx.md`.
     pub(crate) const BEHIND_NGINX: Page = Page(include_str!("../../../docs/behind-nginx.md"));
 
+    /// `docs/gateway.md`.
+    pub(crate) const GATEWAY: Page = Page(include_str!("../../../docs/gateway.md"));
+
     /// `docs/migration.md`.
     pub(crate) const MIGRATION: Page = Page(include_str!("../../../docs/migration.md"));
 

@@ -5,6 +5,7 @@ mod auth;
 mod guesses;
 mod htpasswd;
 mod limits;
+mod locations;
 mod manage;
 mod matrix;
 mod tokens;

@@ -93,7 +93,8 @@ impl Accounts {
         // Before the store is asked: a change that comes meanwhile makes the answer an old one.
         let generation = self.generation();
         let account = identity.account().map(|account| account.id);
-        let rights = self.inner.metadata.rights_of(account, repository).await?;
+        let granted = self.inner.metadata.rights_of(account, repository).await?;
+        let rights = self.inner.admissions.rights(identity, repository, granted);
         let key = (number(identity), repository.clone());
         self.inner.decisions.rights.insert(key, (generation, rights));
         Ok(rights)
@@ -196,7 +197,8 @@ impl Accounts {
             return Ok(visible);
         }
         let account = identity.account().map(|account| account.id);
-        let visible = Visible::only(self.inner.metadata.scopes_of(account).await?);
+        let granted = Visible::only(self.inner.metadata.scopes_of(account).await?);
+        let visible = self.inner.admissions.visible(identity, granted);
         self.inner.decisions.visible.insert(number, (generation, visible.clone()));
         Ok(visible)
     }

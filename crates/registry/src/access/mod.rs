@@ -3,6 +3,7 @@
 //! - [`Accounts`]: everything below, over the metadata alone.
 //! - `sign_in`, `credentials`: from an `Authorization` header to an [`Identity`]; `remembered` and
 //!   `guesses` keep that cheap for who is right, and dear for who is not.
+//! - `admission`: where the operator's settings let in more, or fewer, than was granted.
 //! - `decisions`: what an identity may do with a repository, and which it may know of.
 //! - `tokens`, `bearer`, `scope`: the token protocol.
 //! - `passwords`, `apr1`, `htpasswd`, `secrets`: what people and programs prove themselves with.
@@ -12,6 +13,7 @@
 //! Accounts are in force as soon as there is a user, an htpasswd file or a backend of the
 //! operator's. Until then everybody may do everything, and credentials are wrong.
 
+mod admission;
 mod apr1;
 mod audit;
 mod bearer;
@@ -37,10 +39,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use store::accounts::AccountName;
+use store::accounts::{AccountName, Trees};
 use store::metadata::{AddOutcome, NewUser, PasswordHash, Source};
 use store::{Metadata, StoreError};
 
+pub use admission::Admission;
 pub use audit::{AuditEvent, AuditSink};
 pub use bearer::{Jwk, Jwks};
 pub use decisions::Verdict;
@@ -63,6 +66,8 @@ pub struct AccountSettings {
     pub htpasswd: Option<PathBuf>,
     /// Whether a backend of the operator's says who asks: see [`Accounts::vouched`].
     pub forward: bool,
+    /// Who is let in to trees of repositories, whatever was granted. It counts once accounts are in force.
+    pub admission: Trees<Admission>,
     /// Who issues bearer tokens: their `iss`.
     pub issuer: String,
     /// For what they are issued: their `aud`.
@@ -89,6 +94,7 @@ impl Default for AccountSettings {
         Self {
             htpasswd: None,
             forward: false,
+            admission: Trees::default(),
             issuer: "wharfinger".to_owned(),
             service: "wharfinger".to_owned(),
             token_lifetime: Duration::from_secs(300),
@@ -119,6 +125,7 @@ struct Inner {
     remembered: remembered::Remembered,
     guesses: guesses::Guesses,
     keys: bearer::Keys,
+    admissions: admission::Admissions,
     decisions: decisions::Decisions,
     audit: audit::Audit,
     tending: tending::Tending,
@@ -142,6 +149,7 @@ impl Accounts {
                 remembered: remembered::Remembered::new().map_err(no_random)?,
                 guesses: guesses::Guesses::new(settings.guesses),
                 keys: bearer::Keys::new(settings.issuer.clone(), settings.service.clone()),
+                admissions: admission::Admissions::new(settings.admission.clone()),
                 decisions: decisions::Decisions::new(),
                 audit: audit::Audit::start(metadata.clone(), settings.audit_sink.clone()),
                 tending: tending::Tending::default(),

@@ -5,11 +5,13 @@
 //! - [`Right`], [`Rights`], [`Role`]: what.
 //! - [`Pattern`]: on which repositories.
 //! - [`Visible`]: which repositories somebody may know of.
+//! - [`Trees`]: what is said of a repository and all below it.
 
 mod name;
 mod pattern;
 mod rights;
 mod subject;
+mod trees;
 mod visible;
 mod words;
 
@@ -17,6 +19,7 @@ pub use name::{AccountName, AccountNameError, TeamName, TeamNameError};
 pub use pattern::{Pattern, PatternError};
 pub use rights::{Right, Rights, RightsError, Role};
 pub use subject::{Subject, SubjectError};
+pub use trees::{Tree, Trees};
 pub use visible::{Selection, Visible};
 pub use words::UnknownWord;
 

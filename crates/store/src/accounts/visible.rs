@@ -27,6 +27,8 @@ pub struct Selection(Node);
 enum Node {
     /// Those that match a pattern of the set.
     Matching(PatternSet),
+    /// Those in some stretches of the order of names.
+    Within(Stretches),
     /// Those in any of these.
     Any(Vec<Arc<Selection>>),
     /// Those in all of these.
@@ -39,6 +41,16 @@ impl Visible {
     pub fn only(patterns: impl IntoIterator<Item = Pattern>) -> Self {
         let set = PatternSet::from_iter(patterns);
         if set.has_everything { Self::Everything } else { Self::some(Node::Matching(set)) }
+    }
+
+    /// The repositories in those stretches of the order of names that `fit`, of the stretches that begin at `bounds`: sorted,
+    /// with the empty text as the first. Each is asked for by its bound.
+    pub(super) fn stretches(bounds: Vec<String>, fit: impl Fn(&str) -> bool) -> Self {
+        let mut stretches = Stretches::default();
+        for bound in bounds {
+            stretches.go_on(bound, &fit);
+        }
+        if stretches.is_everything() { Self::Everything } else { Self::some(Node::Within(stretches)) }
     }
 
     /// No repository.
@@ -90,6 +102,7 @@ impl Selection {
     pub(crate) fn allows(&self, repository: &RepositoryName) -> bool {
         match &self.0 {
             Node::Matching(set) => set.allows(repository),
+            Node::Within(stretches) => stretches.have(repository.as_str()),
             Node::Any(parts) => parts.iter().any(|part| part.allows(repository)),
             Node::All(parts) => parts.iter().all(|part| part.allows(repository)),
         }
@@ -100,6 +113,7 @@ impl Selection {
     pub(crate) fn next(&self, from: &str) -> Option<String> {
         match &self.0 {
             Node::Matching(set) => set.next(from).map(str::to_owned),
+            Node::Within(stretches) => stretches.next(from).map(str::to_owned),
             Node::Any(parts) => parts.iter().filter_map(|part| part.next(from)).min(),
             Node::All(parts) => {
                 // Each part moves the others on until all agree.
@@ -123,6 +137,44 @@ impl Selection {
 /// one that is added.
 pub(crate) fn first_after(text: &str) -> String {
     format!("{text}\u{1}")
+}
+
+/// Stretches of the order of names: sorted, and none meets another. Each goes from the first text to before the second,
+/// the last perhaps without an end.
+#[derive(Debug, Default)]
+struct Stretches(Vec<(String, Option<String>)>);
+
+impl Stretches {
+    /// Adds what comes from `bound` on, or ends what came before there.
+    fn go_on(&mut self, bound: String, fit: impl Fn(&str) -> bool) {
+        let open = self.0.last_mut().filter(|(_, end)| end.is_none());
+        match (fit(&bound), open) {
+            (true, None) => self.0.push((bound, None)),
+            (false, Some((_, end))) => *end = Some(bound),
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    fn is_everything(&self) -> bool {
+        matches!(self.0.as_slice(), [(from, None)] if from.is_empty())
+    }
+
+    /// How many begin at this text or before it.
+    fn begun(&self, text: &str) -> usize {
+        self.0.partition_point(|(from, _)| from.as_str() <= text)
+    }
+
+    fn have(&self, text: &str) -> bool {
+        let last = self.begun(text).checked_sub(1).and_then(|last| self.0.get(last));
+        last.is_some_and(|(_, end)| end.as_deref().is_none_or(|end| text < end))
+    }
+
+    fn next<'a>(&'a self, from: &'a str) -> Option<&'a str> {
+        if self.have(from) {
+            return Some(from);
+        }
+        self.0.get(self.begun(from)).map(|(begin, _)| begin.as_str())
+    }
 }
 
 /// A set of patterns, arranged for asking.
