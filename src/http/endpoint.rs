@@ -19,53 +19,91 @@ use uuid::Uuid;
 
 use super::api::management::Management;
 
-/// What a path asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+/// Makes the enum and all that is said of each of its variants from one table, so that no endpoint can be missing from the
+/// list of all of them.
+macro_rules! endpoints {
+    ($($(#[$doc:meta])* $variant:ident $(($($part:ty),+))? = $label:literal, $path:literal, [$($method:ident),+];)+) => {
+        /// What a path asks for.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) enum Endpoint {
+            $($(#[$doc])* $variant $(($($part),+))?,)+
+            /// The rest of `/api/v1/`: accounts and what they may do.
+            Manage(Management),
+        }
+
+        impl Endpoint {
+            const ALL: &[(&str, &[Method])] = &[$(($path, &[$(Method::$method),+]),)+];
+
+            /// What logs call it: one word, whatever the repository.
+            pub(crate) const fn label(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $label,)+
+                    Self::Manage(resource) => resource.label(),
+                }
+            }
+
+            /// The methods that it takes: what the `Allow` header of a 405 says.
+            pub(crate) const fn methods(&self) -> &'static [Method] {
+                match self {
+                    $(Self::$variant { .. } => &[$(Method::$method),+],)+
+                    Self::Manage(resource) => resource.methods(),
+                }
+            }
+        }
+    };
+}
+
+endpoints! {
     /// `/`: what this is, for people.
-    Root,
-    /// `/healthz`: whether the process answers.
-    Health,
-    /// `/readyz`: whether the store behind it answers.
-    Ready,
+    Root = "root", "/", [GET, HEAD];
+    /// Whether the process answers.
+    Health = "health", "/healthz", [GET, HEAD];
+    /// Whether the store behind it answers.
+    Ready = "ready", "/readyz", [GET, HEAD];
     /// `/v1/_ping` and `/_ping`: what engines ask before they search.
-    Ping,
-    /// `/v1/search`.
-    Search,
-    /// `/token`: where clients get tokens for the protocol that they are asked to use.
-    Token,
-    /// `/.well-known/jwks.json`: by which keys these tokens can be checked.
-    Jwks,
-    /// `/auth`: what a proxy asks before it passes a request on.
-    Auth,
+    Ping = "ping", "/v1/_ping", [GET, HEAD];
+    /// Repositories that match some words.
+    Search = "search", "/v1/search", [GET, HEAD];
+    /// Where clients get tokens for the protocol that they are asked to use.
+    Token = "token", "/token", [GET, HEAD, POST];
+    /// By which keys these tokens can be checked.
+    Jwks = "jwks", "/.well-known/jwks.json", [GET, HEAD];
+    /// What a proxy asks before it passes a request on: with the method of the request that it has, or with its own.
+    Auth = "auth", "/auth", [GET, HEAD, POST, PUT, PATCH, DELETE];
     /// `/v2/`: whether this is a registry.
-    Base,
-    /// `/v2/_catalog`: all repositories.
-    Catalog,
-    /// `/v2/<name>/tags/list`.
-    Tags(RepositoryName),
-    /// `/v2/<name>/manifests/<tag-or-digest>`.
-    Manifest(RepositoryName, TagOrDigest),
-    /// `/v2/<name>/blobs/<digest>`.
-    Blob(RepositoryName, Digest),
-    /// `/v2/<name>/blobs/uploads/`: where uploads begin.
-    Uploads(RepositoryName),
-    /// `/v2/<name>/blobs/uploads/<uuid>`: one upload.
-    Upload(RepositoryName, Uuid),
-    /// `/v2/<name>/referrers/<digest>`.
-    Referrers(RepositoryName, Digest),
-    /// `/api/v1/repositories`.
-    ApiRepositories,
-    /// `/api/v1/repositories/<name>`.
-    ApiRepository(RepositoryName),
-    /// `/api/v1/repositories/<name>/_tags`. No component of a name begins with an underscore.
-    ApiTags(RepositoryName),
-    /// `/api/v1/usage`.
-    ApiUsage,
-    /// `/api/v1/usage/repositories`.
-    ApiRepositoryUsage,
-    /// The rest of `/api/v1/`: accounts and what they may do.
-    Manage(Management),
+    Base = "base", "/v2/", [GET, HEAD];
+    /// All repositories.
+    Catalog = "catalog", "/v2/_catalog", [GET, HEAD];
+    /// The tags of a repository.
+    Tags(RepositoryName) = "tags", "/v2/{repository}/tags/list", [GET, HEAD];
+    /// A manifest, by a tag or its digest.
+    Manifest(RepositoryName, TagOrDigest) = "manifest", "/v2/{repository}/manifests/{reference}",
+        [GET, HEAD, PUT, DELETE];
+    /// A blob.
+    Blob(RepositoryName, Digest) = "blob", "/v2/{repository}/blobs/{digest}", [GET, HEAD, DELETE];
+    /// Where uploads begin.
+    Uploads(RepositoryName) = "uploads", "/v2/{repository}/blobs/uploads/", [POST];
+    /// One upload.
+    Upload(RepositoryName, Uuid) = "upload", "/v2/{repository}/blobs/uploads/{upload}",
+        [GET, HEAD, PATCH, PUT, DELETE];
+    /// The manifests that refer to a digest.
+    Referrers(RepositoryName, Digest) = "referrers", "/v2/{repository}/referrers/{digest}", [GET, HEAD];
+    /// All repositories, with what is known of each.
+    ApiRepositories = "api_repositories", "/api/v1/repositories", [GET, HEAD];
+    /// One repository.
+    ApiRepository(RepositoryName) = "api_repository", "/api/v1/repositories/{repository}", [GET, HEAD, DELETE];
+    /// Its tags, with what is known of each. No component of a name begins with an underscore.
+    ApiTags(RepositoryName) = "api_tags", "/api/v1/repositories/{repository}/_tags", [GET, HEAD];
+    /// How much is stored.
+    ApiUsage = "api_usage", "/api/v1/usage", [GET, HEAD];
+    /// How much each repository takes.
+    ApiRepositoryUsage = "api_repository_usage", "/api/v1/usage/repositories", [GET, HEAD];
+}
+
+/// Every path that is answered, with what is different in each request in braces, and its methods. For tests that walk
+/// all of them.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static [Method])> {
+    Endpoint::ALL.iter().chain(Management::ALL).copied()
 }
 
 /// Why a path asks for nothing that there could be.
@@ -184,34 +222,6 @@ impl Endpoint {
         }
     }
 
-    /// What logs call it: one word, whatever the repository.
-    pub(crate) const fn label(&self) -> &'static str {
-        match self {
-            Self::Root => "root",
-            Self::Health => "health",
-            Self::Ready => "ready",
-            Self::Ping => "ping",
-            Self::Search => "search",
-            Self::Token => "token",
-            Self::Jwks => "jwks",
-            Self::Auth => "auth",
-            Self::Base => "base",
-            Self::Catalog => "catalog",
-            Self::Tags(..) => "tags",
-            Self::Manifest(..) => "manifest",
-            Self::Blob(..) => "blob",
-            Self::Uploads(..) => "uploads",
-            Self::Upload(..) => "upload",
-            Self::Referrers(..) => "referrers",
-            Self::ApiRepositories => "api_repositories",
-            Self::ApiRepository(..) => "api_repository",
-            Self::ApiTags(..) => "api_tags",
-            Self::ApiUsage => "api_usage",
-            Self::ApiRepositoryUsage => "api_repository_usage",
-            Self::Manage(resource) => resource.label(),
-        }
-    }
-
     /// The repository that it is about, if it is about one.
     pub(crate) const fn repository(&self) -> Option<&RepositoryName> {
         match self {
@@ -255,37 +265,6 @@ impl Endpoint {
                 | Self::ApiUsage
                 | Self::ApiRepositoryUsage
         )
-    }
-
-    /// The methods that it takes: what the `Allow` header of a 405 says.
-    pub(crate) const fn methods(&self) -> &'static [Method] {
-        const READ: &[Method] = &[Method::GET, Method::HEAD];
-        match self {
-            Self::Root
-            | Self::Health
-            | Self::Ready
-            | Self::Ping
-            | Self::Search
-            | Self::Jwks
-            | Self::Base
-            | Self::Catalog
-            | Self::Tags(..)
-            | Self::Referrers(..)
-            | Self::ApiRepositories
-            | Self::ApiTags(..)
-            | Self::ApiUsage
-            | Self::ApiRepositoryUsage => READ,
-            Self::Token => &[Method::GET, Method::HEAD, Method::POST],
-            // A proxy asks with the method of the request that it has, or with its own.
-            Self::Auth => {
-                &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE]
-            }
-            Self::Manifest(..) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-            Self::Blob(..) | Self::ApiRepository(..) => &[Method::GET, Method::HEAD, Method::DELETE],
-            Self::Uploads(..) => &[Method::POST],
-            Self::Manage(resource) => resource.methods(),
-            Self::Upload(..) => &[Method::GET, Method::HEAD, Method::PATCH, Method::PUT, Method::DELETE],
-        }
     }
 }
 
@@ -348,6 +327,26 @@ mod tests {
         ] {
             assert_eq!(Endpoint::parse(&path), Ok(endpoint), "{path}");
         }
+    }
+
+    #[test]
+    fn every_path_of_the_list_is_read_as_what_has_it() {
+        let digest = digest().to_string();
+        let upload = Uuid::new_v4().to_string();
+        let parts =
+            [("{repository}", "a/b"), ("{reference}", "1.0"), ("{digest}", &*digest), ("{upload}", &*upload)];
+        let labels = Endpoint::ALL.iter().map(|(path, methods)| {
+            let filled =
+                parts.iter().fold((*path).to_owned(), |path, (name, value)| path.replace(name, value));
+            let endpoint = Endpoint::parse(&filled).unwrap();
+            assert_eq!(endpoint.methods(), *methods, "{path}");
+            assert_eq!(endpoint.repository().is_some(), path.contains("{repository}"), "{path}");
+            endpoint.label()
+        });
+        let mut labels: Vec<_> = labels.collect();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), Endpoint::ALL.len(), "two paths are one endpoint");
     }
 
     #[test]

@@ -42,3 +42,5 @@ mod token;
 mod trail;
 mod v1;
 mod v2;
+
+pub use endpoint::routes;

@@ -19,7 +19,6 @@ macro_rules! resources {
 
         impl Management {
             /// The path of every one of them, with names in braces, and its methods.
-            #[cfg(test)]
             pub(crate) const ALL: &[(&str, &[Method])] = &[$(($path, &[$(Method::$method),+]),)+];
 
             /// What logs call it.
