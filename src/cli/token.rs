@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use store::accounts::{AccountName, Pattern, Rights};
+use store::accounts::{AccountName, Pattern, Rights, RightsError};
 
 use super::connection::{Connection, Where};
 use super::output::{self, Column, Failure, Format, Row};
 use super::user::{self, last_seen};
-use crate::http::api::types::accounts::{MadeToken, NewToken, Token, Tokens};
+use crate::http::api::types::accounts::{MadeToken, NewToken, Token, TokenChange, Tokens};
 
 /// Personal tokens: what a user signs in with instead of the password, where less is enough
 #[derive(Args, Debug)]
@@ -21,13 +21,14 @@ pub(super) struct TokenCommand {
 
 const HELP: &str = "\
 A token is given instead of the password, as in `docker login -u ann`, or in WHARFINGER_TOKEN for these commands. It \
-never may more than its user does, and can be made for less: some rights, some repositories, some time. It begins with \
-wfp_, is shown once, and is kept nowhere; take it back with `wharfinger token remove`.
+never may more than its user does, and can be made for less: some rights, some repositories, some time, all of which can \
+be changed later. It begins with wfp_, is shown once, and is kept nowhere; take it back with `wharfinger token remove`.
 
 Examples:
   wharfinger token create --account ann --label laptop
   wharfinger token create --account ann --rights pull --repository 'ann/*'
   wharfinger token list --account ann
+  wharfinger token change --account ann 3 --expires 30d
 
 Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
 
@@ -36,6 +37,7 @@ enum Command {
     #[command(visible_alias = "add")]
     Create(Create),
     List(List),
+    Change(Change),
     #[command(visible_alias = "revoke")]
     Remove(Remove),
 }
@@ -94,6 +96,61 @@ struct List {
 
     #[command(flatten)]
     format: Format,
+}
+
+/// Change a token: what is not named stays as it is, and its secret as well
+#[derive(Args, Debug)]
+#[command(after_help = "\
+It counts from that moment on, also for what was got with the token before.
+
+Examples:
+  wharfinger token change --account ann 3 --rights pull
+  wharfinger token change --account ann 3 --expires 30d \\
+    --label 'laptop, until the end of the month'
+  wharfinger token change --account ann 3 --rights all \\
+    --repository '**' --expires never")]
+struct Change {
+    /// The number that `wharfinger token list` gives
+    #[arg(value_name = "ID")]
+    id: i64,
+
+    #[command(flatten)]
+    whose: Whose,
+
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+
+    /// How long it is good from now on: 12h, 30d, 1y, or never, for until it is taken back
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    expires: Option<Limit<Duration>>,
+
+    /// What it may do at most: pull, push, delete, administer; several with commas; or all, for what the user may
+    #[arg(long, value_parser = rights)]
+    rights: Option<Limit<Rights>>,
+
+    /// Where it may do so: a repository or a pattern such as 'ann/*'; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    repository: Vec<Pattern>,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+/// A limit, or none.
+#[derive(Clone, Copy, Debug)]
+struct Limit<T>(Option<T>);
+
+fn lifetime(text: &str) -> Result<Limit<Duration>, humantime::DurationError> {
+    if text == "never" {
+        Ok(Limit(None))
+    } else {
+        humantime::parse_duration(text).map(|time| Limit(Some(time)))
+    }
+}
+
+fn rights(text: &str) -> Result<Limit<Rights>, RightsError> {
+    if text == "all" { Ok(Limit(None)) } else { text.parse().map(|rights| Limit(Some(rights))) }
 }
 
 /// Take a token back: from that moment it is good for nothing
@@ -164,8 +221,34 @@ impl TokenCommand {
         match self.command {
             Command::Create(command) => command.run().await,
             Command::List(command) => command.run().await,
+            Command::Change(command) => command.run().await,
             Command::Remove(command) => command.run().await,
         }
+    }
+}
+
+impl Change {
+    async fn run(self) -> Result<(), Failure> {
+        let Self { id, whose, label, expires, rights, repository, format } = self;
+        if label.is_none() && expires.is_none() && rights.is_none() && repository.is_empty() {
+            return Err(Failure::usage("nothing is named that should change")
+                .help("say --label TEXT, --expires TIME, --rights RIGHTS or --repository PATTERN"));
+        }
+        let change = TokenChange {
+            label,
+            rights: rights.map(|Limit(rights)| rights),
+            repositories: (!repository.is_empty()).then_some(Some(repository)),
+            expires_in: expires.map(|Limit(time)| time.map(|time| time.as_secs())),
+        };
+        let changed = whose.place.with(async |registry| {
+            let path = format!("{}/{id}", whose.path(registry).await?);
+            registry.ask(registry.request(Method::PATCH, &path).json(&change)).await
+        });
+        let changed: Token = changed.await?;
+        if format.json {
+            return output::print_json(&changed);
+        }
+        output::print_list(format, &[changed])
     }
 }
 

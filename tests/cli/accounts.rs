@@ -134,6 +134,15 @@ fn an_organisation_a_team_a_robot_a_grant_and_a_token() {
     assert!(token.trim().starts_with("wfp_"), "{token}");
     let tokens = registry.json("token list --account bob");
     assert_eq!(tokens[0]["label"], "laptop");
+    let change = format!("token change --account bob {}", tokens[0]["id"]);
+    registry.says(&format!("{change} --label desk --rights all --expires never --repository bob/*"));
+    let tokens = registry.json("token list --account bob");
+    let changed = ["label", "rights", "repositories", "expires_at"].map(|key| tokens[0][key].clone());
+    assert_eq!(Value::from(changed.to_vec()), serde_json::json!(["desk", null, ["bob/*"], null]));
+    assert_eq!(registry.json(&format!("{change} --rights pull"))["rights"], serde_json::json!(["pull"]));
+    for (wrong, code) in [(change.as_str(), 2), ("token change --account bob 999 --label x", 1)] {
+        assert_eq!(registry.operate(wrong, "").status.code(), Some(code), "{wrong}");
+    }
     registry.says(&format!("token remove --account bob {}", tokens[0]["id"]));
     let variables = [("WHARFINGER_TOKEN", token.trim())];
     let revoked = type_in(&["ls", "--server", &registry.url], &variables, "");

@@ -60,7 +60,7 @@ resources! {
     /// The personal tokens of a user.
     Tokens(AccountName) = "api_tokens", "/api/v1/users/{user}/tokens", [GET, HEAD, POST];
     /// One of them.
-    Token(AccountName, i64) = "api_token", "/api/v1/users/{user}/tokens/{id}", [DELETE];
+    Token(AccountName, i64) = "api_token", "/api/v1/users/{user}/tokens/{id}", [PATCH, DELETE];
     /// All organisations.
     Organisations = "api_organisations", "/api/v1/organisations", [GET, HEAD, POST];
     /// One organisation.

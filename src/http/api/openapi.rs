@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::types::accounts::{
     Audit, Grants, MadeToken, Me, MemberRole, Members, NewGrant, NewOrganisation, NewRobot, NewToken,
     NewUser, Organisation, OrganisationChange, Organisations, Registration, Robot, RobotChange, RobotSecret,
-    Robots, TeamMembers, Teams, Tokens, User, UserChange, Users,
+    Robots, TeamMembers, Teams, Token, TokenChange, Tokens, User, UserChange, Users,
 };
 use super::types::{Repositories, Repository, RepositoryUsages, Tags, Usage};
 use crate::http::response::{self, Response};
@@ -231,6 +231,7 @@ fn images(types: &mut SchemaGenerator) -> Vec<Operation> {
 fn users(types: &mut SchemaGenerator) -> Vec<Operation> {
     const USER: &str = "/api/v1/users/{user}";
     const TOKENS: &str = "/api/v1/users/{user}/tokens";
+    const TOKEN: &str = "/api/v1/users/{user}/tokens/{id}";
     vec![
         Operation::new("get", "/api/v1/me", "Say who asks").answers::<Me>(types, 200, "Who asks."),
         Operation::new("post", "/api/v1/registration", "Make an account for oneself")
@@ -263,8 +264,11 @@ fn users(types: &mut SchemaGenerator) -> Vec<Operation> {
         Operation::new("post", TOKENS, "Make a personal token")
             .takes::<NewToken>(types)
             .answers::<MadeToken>(types, 201, "The token, with its secret, which is told this once."),
-        Operation::new("delete", "/api/v1/users/{user}/tokens/{id}", "Take a personal token back")
-            .ends(204, "It is no longer taken."),
+        Operation::new("patch", TOKEN, "Change a personal token")
+            .note("What is left out stays as it is; null sets no limit. Its secret stays the same.")
+            .takes::<TokenChange>(types)
+            .answers::<Token>(types, 200, "The token as it is now."),
+        Operation::new("delete", TOKEN, "Take a personal token back").ends(204, "It is no longer taken."),
     ]
 }
 

@@ -216,3 +216,57 @@ async fn a_token_that_was_tampered_with_is_none() {
         request.ask().await.fails(401, "UNAUTHORIZED");
     }
 }
+
+/// A personal token is changed without another secret, and what was got with it before is not good for more than it is now.
+#[tokio::test]
+async fn a_personal_token_is_changed() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    let wish =
+        json!({ "label": "ci", "rights": ["pull", "push"], "repositories": ["ann/*"], "expires_in": 3600 });
+    let token = basic("ann", &registry.add_token("ann", &wish).await);
+    let bearer = registry.bearer(&token, &["repository:ann/app:pull,push", "registry:catalog:*"]).await;
+    let may = async |who: &Who| {
+        let pulls = registry.get_as(who, "/v2/ann/app/manifests/1").await.status;
+        (pulls, registry.ask_as(who, Method::POST, "/v2/ann/app/blobs/uploads/").await.status)
+    };
+    assert_eq!((may(&token).await, may(&bearer).await), ((200, 202), (200, 202)));
+
+    let tokens = "/api/v1/users/ann/tokens";
+    let id = registry.get_as(&ann, tokens).await.is(200).json()["tokens"][0]["id"].to_string();
+    let path = format!("{tokens}/{id}");
+    let change = async |who: &Who, change: Value| registry.send_as(who, Method::PATCH, &path, &change).await;
+    let changed = change(&ann, json!({ "rights": ["pull"] })).await.is(200).json();
+    assert_eq!((&changed["label"], &changed["rights"]), (&json!("ci"), &json!(["pull"])));
+    assert_eq!(changed["repositories"], json!(["ann/*"]));
+    assert!(changed["expires_at"].is_number() && changed.get("secret").is_none(), "{changed}");
+    assert_eq!((may(&token).await, may(&bearer).await), ((200, 403), (200, 401)));
+    change(&ann, json!({ "repositories": ["ann/other"] })).await.is(200);
+    assert_eq!((may(&token).await, may(&bearer).await), ((404, 404), (401, 401)));
+    let listed = registry.get_as(&bearer, "/v2/_catalog").await.is(200).list("repositories");
+    assert_eq!(listed, [""; 0]);
+    let free = json!({ "rights": null, "repositories": null, "expires_in": null, "label": "laptop" });
+    let changed = change(&Who::root(), free).await.is(200).json();
+    for limit in ["rights", "repositories", "expires_at"] {
+        assert_eq!(changed[limit], Value::Null, "{limit}");
+    }
+    assert_eq!((changed["label"].as_str(), may(&token).await), (Some("laptop"), (200, 202)));
+
+    // A token is not the way to more.
+    change(&token, json!({ "expires_in": 1 })).await.is(403);
+    registry.add_user("bob").await;
+    change(&Who::user("bob"), json!({ "rights": null })).await.is(404);
+    for nonsense in [
+        json!({ "rights": [] }),
+        json!({ "repositories": [] }),
+        json!({ "expires_in": 0 }),
+        json!({ "lable": "x" }),
+    ] {
+        change(&ann, nonsense.clone()).await.is(400);
+    }
+    registry.send_as(&ann, Method::PATCH, &format!("{tokens}/999"), &json!({ "label": "x" })).await.is(404);
+    let audit = registry.get_as(&Who::root(), "/api/v1/audit?action=token.change").await.is(200).json();
+    assert_eq!(audit["entries"][0]["detail"], format!("{id}: for pull"));
+    assert_eq!(audit["entries"][1]["detail"], format!("{id}: on 1 repositories or patterns"));
+}

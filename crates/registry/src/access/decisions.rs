@@ -159,8 +159,8 @@ impl Accounts {
                 }
                 patterns.as_ref().map_or_else(|| all.clone(), |patterns| all.restricted_to(patterns))
             }
-            Some(TokenScope::Bearer { repositories, .. }) => {
-                let pulled = repositories.iter().filter(|(_, rights)| rights.allow(Right::Pull));
+            Some(scope @ TokenScope::Bearer { repositories, .. }) => {
+                let pulled = repositories.iter().filter(|(name, _)| scope.rights(name).allow(Right::Pull));
                 let pulled: Vec<_> = pulled.map(|(name, _)| name.into()).collect();
                 all.restricted_to(&pulled)
             }

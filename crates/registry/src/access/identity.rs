@@ -83,7 +83,10 @@ pub enum TokenScope {
         repositories: Vec<(RepositoryName, Rights)>,
         /// Whether it may list repositories.
         catalog: bool,
-        /// The repositories that the personal token allows with which it was got; `None` is all.
+        /// What the personal token or robot's secret allows *now* with which it was got, which may be less than it did
+        /// then; `None` is all.
+        rights: Option<Rights>,
+        /// On which repositories; `None` is all.
         patterns: Option<Vec<Pattern>>,
     },
 }
@@ -93,15 +96,21 @@ impl TokenScope {
     #[must_use]
     pub fn rights(&self, repository: &RepositoryName) -> Rights {
         match self {
-            Self::Personal { rights, patterns } => match patterns {
-                Some(patterns) if !patterns.iter().any(|pattern| pattern.matches(repository)) => Rights::NONE,
-                _ => rights.unwrap_or(Rights::ALL),
-            },
-            Self::Bearer { repositories, .. } => repositories
+            Self::Personal { rights, patterns } => of_token(*rights, patterns.as_deref(), repository),
+            Self::Bearer { repositories, rights, patterns, .. } => repositories
                 .iter()
                 .filter(|(name, _)| name == repository)
-                .fold(Rights::NONE, |all, (_, rights)| all.union(*rights)),
+                .fold(Rights::NONE, |all, (_, rights)| all.union(*rights))
+                .intersection(of_token(*rights, patterns.as_deref(), repository)),
         }
+    }
+}
+
+/// The rights that a token within these limits allows on a repository.
+fn of_token(rights: Option<Rights>, patterns: Option<&[Pattern]>, repository: &RepositoryName) -> Rights {
+    match patterns {
+        Some(patterns) if !patterns.iter().any(|pattern| pattern.matches(repository)) => Rights::NONE,
+        _ => rights.unwrap_or(Rights::ALL),
     }
 }
 
@@ -161,6 +170,7 @@ mod tests {
                 (name("team/base"), rights("pull")),
             ],
             catalog: false,
+            rights: None,
             patterns: None,
         };
         assert_eq!(scope.rights(&name("team/app")), rights("push"));

@@ -236,7 +236,7 @@ impl Accounts {
         if account.id != bond.account || account.disabled {
             return Err(revoked());
         }
-        let mut patterns = None;
+        let (mut rights, mut patterns) = (None, None);
         let mut until = until;
         let proof = if let Some(id) = bond.token {
             let (token, _) = self.inner.metadata.token(id).await?.ok_or_else(revoked)?;
@@ -245,7 +245,7 @@ impl Accounts {
             }
             until = until.min(instant_of(token.expires_at).unwrap_or(until));
             let proof = Proof::Token { id, expires_at: token.expires_at };
-            patterns = token.patterns;
+            (rights, patterns) = (token.rights, token.patterns);
             proof
         } else if bond.password.is_some() {
             let kept = self.kept_password(&account).ok_or_else(revoked)?;
@@ -259,6 +259,7 @@ impl Accounts {
         let scope = TokenScope::Bearer {
             repositories: claims.access.iter().filter_map(Access::rights).collect(),
             catalog: claims.access.iter().any(Access::is_catalog),
+            rights,
             patterns,
         };
         let identity = Identity::Account(Arc::new(SignedIn {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use registry::access::manage::TokenWish;
+use registry::access::manage::{TokenChangeWish, TokenWish};
 use store::accounts::AccountName;
 
-use super::{Call, body, change, cut, done, listed, made};
-use crate::http::api::types::accounts::{MadeToken, NewToken, Secret, Token, Tokens};
+use super::{Call, body, change, cut, done, listed, made, shown};
+use crate::http::api::types::accounts::{MadeToken, NewToken, Secret, Token, TokenChange, Tokens};
 use crate::http::error::Error;
 use crate::http::response::Response;
 
@@ -27,6 +27,14 @@ pub(super) async fn add(call: Call<'_>, user: &AccountName) -> Result<Response, 
     let (user, wish) = (user.clone(), TokenWish { label, rights, patterns: repositories, lifetime });
     let (token, secret) = change(app, async move { manage.add_token(&user, wish).await }).await?;
     Ok(made(&MadeToken { token: Token::from(token), secret: Secret::new(secret.reveal()) }))
+}
+
+pub(super) async fn change_token(call: Call<'_>, user: &AccountName, id: i64) -> Result<Response, Error> {
+    let Call { app, manage, request, .. } = call;
+    let TokenChange { label, rights, repositories, expires_in } = body(request).await?;
+    let lifetime = expires_in.map(|time| time.map(Duration::from_secs));
+    let (user, wish) = (user.clone(), TokenChangeWish { label, rights, patterns: repositories, lifetime });
+    Ok(shown(&Token::from(change(app, async move { manage.change_token(&user, id, wish).await }).await?)))
 }
 
 pub(super) async fn revoke(call: Call<'_>, user: &AccountName, id: i64) -> Result<Response, Error> {

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use store::accounts::{AccountName, Pattern, Rights, Role, Subject, TeamName};
 use store::metadata::{
     AccountRecord, AuditRecord, GrantRecord, MemberRecord, Source, TeamRecord, TokenRecord, Verdict,
@@ -362,6 +362,35 @@ pub struct NewToken {
     /// After how many seconds it ends; left out, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
+}
+
+/// What is to be changed of a personal token: `PATCH /api/v1/users/<name>/tokens/<id>`. What is left out stays as it is,
+/// and null sets no limit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenChange {
+    /// What its user calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What it may do at most.
+    #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<RightSchema>>")]
+    pub rights: Option<Option<Rights>>,
+    /// On which repositories, as names or patterns.
+    #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub repositories: Option<Option<Vec<Pattern>>>,
+    /// After how many seconds from now it ends.
+    #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u64>")]
+    pub expires_in: Option<Option<u64>>,
+}
+
+/// Reads what is there, be it null: what is left out is told from it by `default`.
+fn told<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// A token that was made, and its secret, told this once: the answer to `POST /api/v1/users/<name>/tokens`.

@@ -26,7 +26,7 @@ use super::passwords::PasswordRefused;
 use super::{Accounts, AuditEvent, Identity, SignedIn, Via};
 
 pub use grants::Grants;
-pub use tokens::TokenWish;
+pub use tokens::{TokenChangeWish, TokenWish};
 pub use users::UserChange;
 
 /// The longest description or label, in characters.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use store::accounts::{AccountName, Pattern, Rights};
-use store::metadata::{AccountKind, AccountRecord, NewToken, TokenKind, TokenRecord};
+use store::metadata::{AccountKind, AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
 
 use super::super::{Secret, SecretKind};
 use super::{Manage, ManageError, checked, is_in_person, not_found};
@@ -22,6 +22,61 @@ pub struct TokenWish {
     pub patterns: Option<Vec<Pattern>>,
     /// How long it is good; `None` for ever.
     pub lifetime: Option<Duration>,
+}
+
+/// What somebody wants to be changed of a personal token; `None` leaves it as it is, and `Some(None)` sets no limit.
+#[derive(Clone, Debug, Default)]
+pub struct TokenChangeWish {
+    /// What its user calls it.
+    pub label: Option<String>,
+    /// What it allows at most.
+    pub rights: Option<Option<Rights>>,
+    /// On which repositories at most.
+    pub patterns: Option<Option<Vec<Pattern>>>,
+    /// How long it is good from now on.
+    pub lifetime: Option<Option<Duration>>,
+}
+
+impl TokenChangeWish {
+    /// What the audit log says that is to be changed.
+    fn said(&self, id: i64) -> String {
+        let mut said = Vec::new();
+        said.extend(self.label.as_ref().map(|_| "another label".to_owned()));
+        said.extend(self.rights.map(|rights| match rights {
+            Some(rights) => format!("for {rights}"),
+            None => "for whatever its user may".to_owned(),
+        }));
+        said.extend(self.patterns.as_ref().map(|patterns| match patterns {
+            Some(patterns) => format!("on {} repositories or patterns", patterns.len()),
+            None => "on all repositories".to_owned(),
+        }));
+        said.extend(self.lifetime.map(|_| "another end".to_owned()));
+        format!("{id}: {}", said.join(", "))
+    }
+}
+
+/// Whether a token within these limits is good for anything.
+fn is_good(rights: Option<Rights>, patterns: Option<&[Pattern]>) -> Result<(), ManageError> {
+    if rights.is_some_and(Rights::is_empty) {
+        return Err(ManageError::Token("a token allows at least one right"));
+    }
+    match patterns {
+        Some([]) => Err(ManageError::Token("a token for no repository is good for nothing")),
+        Some(patterns) if patterns.len() > MAX_PATTERNS => {
+            Err(ManageError::Token("a token names at most 100 repositories and patterns"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// When a token ends that is good for so long from now on.
+fn end_of(lifetime: Option<Duration>) -> Result<Option<SystemTime>, ManageError> {
+    match lifetime {
+        None => Ok(None),
+        Some(Duration::ZERO) => Err(ManageError::Token("a token is good for some time")),
+        // What lies beyond all time is for ever.
+        Some(lifetime) => Ok(SystemTime::now().checked_add(lifetime)),
+    }
 }
 
 impl Manage {
@@ -44,30 +99,10 @@ impl Manage {
     ) -> Result<(TokenRecord, Secret), ManageError> {
         let label = wish.label.clone();
         let made = async {
-            let account = self.owner_of_tokens(user).await?;
-            if !self.is_administrator() && !self.own_account().is_ok_and(is_in_person) {
-                // It could be made to last longer, or to allow more, than the one at hand.
-                return Err(ManageError::Denied("sign in with the password to make a token"));
-            }
+            let account = self.giver_of_tokens(user).await?;
             checked(&wish.label)?;
-            if wish.rights.is_some_and(Rights::is_empty) {
-                return Err(ManageError::Token("a token allows at least one right"));
-            }
-            match &wish.patterns {
-                Some(patterns) if patterns.is_empty() => {
-                    return Err(ManageError::Token("a token for no repository is good for nothing"));
-                }
-                Some(patterns) if patterns.len() > MAX_PATTERNS => {
-                    return Err(ManageError::Token("a token names at most 100 repositories and patterns"));
-                }
-                _ => {}
-            }
-            let expires_at = match wish.lifetime {
-                None => None,
-                Some(Duration::ZERO) => return Err(ManageError::Token("a token is good for some time")),
-                // What lies beyond all time is for ever.
-                Some(lifetime) => SystemTime::now().checked_add(lifetime),
-            };
+            is_good(wish.rights, wish.patterns.as_deref())?;
+            let expires_at = end_of(wish.lifetime)?;
             let secret = Secret::new(SecretKind::Personal).map_err(ManageError::Random)?;
             let token = NewToken {
                 account: account.id,
@@ -83,6 +118,31 @@ impl Manage {
         };
         let made = made.await;
         self.end("token.add", user, Some(label), made).await
+    }
+
+    /// Changes a personal token of a user; `None` leaves what it is for as it is. Its secret stays the same.
+    pub async fn change_token(
+        &self,
+        user: &AccountName,
+        id: i64,
+        wish: TokenChangeWish,
+    ) -> Result<TokenRecord, ManageError> {
+        let said = wish.said(id);
+        let changed = async {
+            let account = self.giver_of_tokens(user).await?;
+            checked(wish.label.as_deref().unwrap_or_default())?;
+            is_good(wish.rights.flatten(), wish.patterns.as_ref().and_then(Option::as_deref))?;
+            let change = TokenChange {
+                label: wish.label,
+                rights: wish.rights,
+                patterns: wish.patterns,
+                expires_at: wish.lifetime.map(end_of).transpose()?,
+            };
+            let changed = self.metadata().change_token(account.id, TokenKind::Personal, id, change).await?;
+            changed.ok_or_else(|| not_found("token", id))
+        };
+        let changed = changed.await;
+        self.end("token.change", user, Some(said), changed).await
     }
 
     /// Ends a personal token of a user.
@@ -101,7 +161,17 @@ impl Manage {
         self.end("token.remove", user, Some(id.to_string()), revoked).await
     }
 
-    /// The user whose tokens are looked at or changed: by the user, or by an administrator.
+    /// The user whose tokens are made or changed.
+    async fn giver_of_tokens(&self, user: &AccountName) -> Result<AccountRecord, ManageError> {
+        let account = self.owner_of_tokens(user).await?;
+        if !self.is_administrator() && !self.own_account().is_ok_and(is_in_person) {
+            // It could be made to last longer, or to allow more, than the one at hand.
+            return Err(ManageError::Denied("sign in with the password to make or change a token"));
+        }
+        Ok(account)
+    }
+
+    /// The user whose tokens are looked at or taken back: by the user, or by an administrator.
     async fn owner_of_tokens(&self, user: &AccountName) -> Result<AccountRecord, ManageError> {
         if !self.is_administrator() && self.own_account()?.name != *user {
             return Err(not_found("user", user));

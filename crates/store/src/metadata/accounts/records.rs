@@ -264,6 +264,19 @@ pub struct TokenRecord {
     pub created_at: SystemTime,
 }
 
+/// What is to be changed of a token; `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct TokenChange {
+    /// What its owner calls it.
+    pub label: Option<String>,
+    /// What it allows at most; `Some(None)` for all that the account may do.
+    pub rights: Option<Option<Rights>>,
+    /// On which repositories at most; `Some(None)` for all.
+    pub patterns: Option<Option<Vec<Pattern>>>,
+    /// When it ends; `Some(None)` for never.
+    pub expires_at: Option<Option<SystemTime>>,
+}
+
 /// A key that the registry signs with. Its secret is not shown by `{:?}`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKey {

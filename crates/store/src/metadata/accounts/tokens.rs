@@ -9,7 +9,7 @@ use super::super::columns;
 use super::super::sql::Sql;
 use super::super::writer::Durability;
 use super::users::{self, account_columns};
-use super::{AccountRecord, NewToken, TokenKind, TokenRecord};
+use super::{AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
 use crate::StoreError;
 
 impl Metadata {
@@ -35,6 +35,43 @@ impl Metadata {
                 params![account, kind.as_str(), after.unwrap_or(0), columns::limit_in(limit)],
                 record,
             )
+        })
+        .await
+    }
+
+    /// Changes a token of this account and kind. What it is then, or `None` if there is no such token.
+    pub async fn change_token(
+        &self,
+        account: i64,
+        kind: TokenKind,
+        id: i64,
+        change: TokenChange,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.write(Durability::Disk, move |sql| {
+            let token = sql.first(
+                concat!(
+                    token_columns!(),
+                    " FROM tokens t WHERE t.id = ?1 AND t.account = ?2 AND t.kind = ?3"
+                ),
+                params![id, account, kind.as_str()],
+                record,
+            )?;
+            let Some(mut token) = token else { return Ok(None) };
+            token.label = change.label.clone().unwrap_or(token.label);
+            token.rights = change.rights.unwrap_or(token.rights);
+            token.patterns = change.patterns.clone().unwrap_or(token.patterns);
+            token.expires_at = change.expires_at.unwrap_or(token.expires_at);
+            sql.run(
+                "UPDATE tokens SET label = ?2, rights = ?3, patterns = ?4, expires_at = ?5 WHERE id = ?1",
+                params![
+                    id,
+                    token.label,
+                    token.rights.map(crate::accounts::Rights::bits),
+                    columns::patterns_in(token.patterns.as_deref())?,
+                    token.expires_at.map(columns::time_in),
+                ],
+            )?;
+            Ok(Some(token))
         })
         .await
     }
