@@ -20,7 +20,8 @@ pub(super) struct UserCommand {
 
 const HELP: &str = "\
 A registry that has a user has accounts: whoever is not signed in gets nothing that is not public, and a user owns \
-the repositories below the own name, as ann owns ann/app. The first user must be an administrator.
+the repositories below the own name, as ann owns ann/app. Make the first one an administrator: nobody else manages \
+the others.
 
 Examples:
   wharfinger user add admin --admin

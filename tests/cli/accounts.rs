@@ -113,6 +113,8 @@ fn an_organisation_a_team_a_robot_a_grant_and_a_token() {
     registry.says("team add acme/devs");
     registry.says("team member add acme/devs bob");
     assert_eq!(registry.json("team list acme")[0]["members"], 1);
+    let no_robot = registry.operate("robot add deploy", "");
+    assert!(text(&no_robot.stderr).contains("acme+deploy"), "{}", text(&no_robot.stderr));
     let secret = registry.says("robot add acme+deploy");
     let secret =
         secret.split_whitespace().find(|word| word.starts_with("wfr_")).expect("a secret").to_owned();

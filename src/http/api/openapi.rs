@@ -244,7 +244,7 @@ fn users(types: &mut SchemaGenerator) -> Vec<Operation> {
             .parameters(&PAGE)
             .answers::<Users>(types, 200, "A page."),
         Operation::new("post", "/api/v1/users", "Make a user")
-            .note("For administrators. The first user must be one.")
+            .note("For administrators.")
             .takes::<NewUser>(types)
             .answers::<User>(types, 201, "The user was made."),
         Operation::new("get", USER, "Look at a user")

@@ -6,6 +6,8 @@ use store::metadata::{AccountChange, AccountKind, AccountRecord, AddOutcome};
 use super::super::{Secret, SecretKind};
 use super::{Manage, ManageError, checked, not_found};
 
+const A_ROBOT: &str = "a robot, which is that of its owner, a plus and its own, as in acme+deploy";
+
 impl Manage {
     /// Robots in the order of their names, from the one after `after`: those of `owner`, or all;
     /// for who is no administrator, their own.
@@ -39,6 +41,10 @@ impl Manage {
         description: String,
     ) -> Result<(AccountRecord, Secret), ManageError> {
         let made = async {
+            let unfit = || ManageError::NameUnfit { name: name.clone(), what: A_ROBOT };
+            if name.robot().is_none() {
+                return Err(unfit());
+            }
             let owner = self.must_own_robot(name).await?;
             checked(&description)?;
             let secret = Secret::new(SecretKind::Robot).map_err(ManageError::Random)?;
@@ -47,7 +53,7 @@ impl Manage {
                 AddOutcome::NameTaken | AddOutcome::NamespaceInUse => {
                     Err(ManageError::NameTaken(name.clone()))
                 }
-                AddOutcome::NameUnfit => Err(ManageError::NameUnfit { name: name.clone(), what: "a robot" }),
+                AddOutcome::NameUnfit => Err(unfit()),
                 AddOutcome::OwnerUnknown => Err(ManageError::OwnerUnknown(owner.to_string())),
             }
         };
