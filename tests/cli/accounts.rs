@@ -194,3 +194,30 @@ fn the_first_start_makes_an_administrator_and_the_next_does_not() {
     let without = type_in(&["serve", "--admin", "ann", "--data", data.to_str().unwrap()], &[], "");
     assert_eq!(without.status.code(), Some(2), "{}", text(&without.stderr));
 }
+
+/// At a terminal the password is asked for, twice, so that no slip makes it one that nobody knows.
+#[test]
+fn a_password_is_asked_for_at_a_terminal() {
+    let scratch = TempDir::new().unwrap();
+    let data = scratch.path().join("data");
+    let add = |words: &str, typed: &str| {
+        let line = format!("{WHARFINGER} user add {words} --data {}", data.display());
+        // Of Debian's bsdutils, which is always there: a terminal for the command.
+        let mut child = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .current_dir(scratch.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script runs; it is in Debian's bsdutils");
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        (ended.status.code(), text(&ended.stdout))
+    };
+    let (code, said) = add("root --admin", &format!("{PASSWORD}\n{PASSWORD}\n"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Password for root: ") && said.contains("The same once more: "), "{said}");
+    let (code, said) = add("ann", &format!("{PASSWORD}\nanother password\n"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("two different passwords"), "{said}");
+}
