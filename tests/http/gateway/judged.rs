@@ -1,0 +1,41 @@
+//! Of who is refused, the registry behind a gateway never hears.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::{Says, Upstream, Who, basic, gateway};
+
+/// Every route of a repository, for whoever may not.
+#[tokio::test]
+async fn what_is_refused_is_not_passed_on() {
+    let upstream = Upstream::start(|_| Says::ok("", "{}")).await;
+    let gateway = gateway(&[&upstream.url()], &[]).await;
+    let ann = gateway.add_user("ann").await;
+    let bob = gateway.add_user("bob").await;
+    let elsewhere = json!({ "label": "elsewhere", "repositories": ["ann/other"] });
+    let narrow = basic("ann", &gateway.add_token("ann", &elsewhere).await);
+    let bearer = gateway.bearer(&ann, &["repository:ann/other:pull,push"]).await;
+    let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let mut walked = 0;
+    for (path, methods) in wharfinger::http::routes().filter(|(path, _)| path.contains("{repository}")) {
+        let path = path
+            .replace("{repository}", "ann/app")
+            .replace("{reference}", "1")
+            .replace("{digest}", digest)
+            .replace("{upload}", "7b9ab2a1-5c3f-4f0e-9c1b-0d3f1f6f0a51");
+        for method in methods {
+            for (who, status) in [(&Who::NOBODY, 401), (&bob, 404), (&narrow, 404), (&bearer, 401)] {
+                gateway.ask_as(who, method.clone(), &path).await.is(status);
+                walked += 1;
+            }
+        }
+    }
+    assert!(walked > 80, "{walked}");
+    assert_eq!(upstream.asked("ann/app"), [""; 0]);
+    // What one may not pull is not mounted either: the registry behind is asked for an ordinary upload.
+    let mount = format!("/v2/bob/open/blobs/uploads/?mount={digest}&from=ann/app");
+    gateway.ask_as(&bob, Method::POST, &mount).await.is(200);
+    assert_eq!((upstream.asked("bob/open").len(), upstream.asked("ann/app").len()), (1, 0));
+    gateway.ask_as(&ann, Method::GET, "/v2/ann/app/tags/list").await.is(200);
+    assert_eq!(upstream.asked("ann/app").len(), 1);
+}
