@@ -1,0 +1,241 @@
+//! How the values of settings are spelled: what people write, what it becomes, and how it is written back. The spellings
+//! themselves are in the files below, by what they are of.
+
+mod places;
+mod quantities;
+mod urls;
+mod words;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::mistake::Excerpt;
+pub(in crate::config) use places::{address, host, network, optional_address, optional_path, path};
+pub(in crate::config) use quantities::{count, duration, size, size_or_unlimited, switch};
+pub use urls::{BaseUrl, DirectoryUrl};
+pub(in crate::config) use urls::{base_url, contact, directory_url, url};
+pub use words::{AcmeChallenge, Challenge, LogFormat, UpstreamHost};
+pub(in crate::config) use words::{Choice, choice, header_name, log_filter, word};
+/// What someone wrote for a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::config) enum Given {
+    /// A variable of the environment or a flag, where nothing tells text from numbers.
+    Text(String),
+    /// A quoted string of the file.
+    String(String),
+    /// An integer of the file.
+    Integer(i128),
+    /// `true` or `false` in the file.
+    Boolean(bool),
+    /// A list of the file.
+    List(Vec<Given>),
+    /// A table of the file.
+    Table(Vec<Member>),
+    /// Anything else that a file can hold: a float, a date. No setting takes those.
+    Other,
+}
+
+/// A key of a table, and what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::config) struct Member {
+    pub(in crate::config) key: String,
+    pub(in crate::config) value: Given,
+    /// Where it stands, if that is in a file.
+    pub(in crate::config) place: Option<Excerpt>,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} = {}", self.key, self.value)
+    }
+}
+
+impl Given {
+    /// The text, where there is text.
+    pub(in crate::config) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::String(text) => Some(text.trim()),
+            _ => None,
+        }
+    }
+
+    /// The whole number that was meant. A quoted one in a file is none: the quotes are a mistake to point out.
+    fn number(&self) -> Option<i128> {
+        match self {
+            Self::Text(text) => text.trim().parse().ok(),
+            Self::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) | Self::String(text) => Literal::String(text.clone()).fmt(formatter),
+            Self::Integer(number) => number.fmt(formatter),
+            Self::Boolean(value) => value.fmt(formatter),
+            Self::List(items) => write_list(formatter, items),
+            Self::Table(members) => write_table(formatter, members),
+            Self::Other => formatter.write_str("of another kind"),
+        }
+    }
+}
+
+fn write_list(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+    formatter.write_str("[")?;
+    write_joined(formatter, items)?;
+    formatter.write_str("]")
+}
+
+fn write_table(formatter: &mut fmt::Formatter<'_>, members: &[impl fmt::Display]) -> fmt::Result {
+    formatter.write_str("{ ")?;
+    write_joined(formatter, members)?;
+    formatter.write_str(" }")
+}
+
+fn write_joined(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        write!(formatter, "{}{item}", if index == 0 { "" } else { ", " })?;
+    }
+    Ok(())
+}
+
+/// A value was not understood; with what to do about it where more can be said than what was expected.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::config) struct Refused {
+    /// What of the value is wrong, where it has parts.
+    pub(in crate::config) part: Option<Part>,
+    pub(in crate::config) hint: Option<String>,
+}
+
+/// A part of a value that was not understood.
+#[derive(Debug, PartialEq)]
+pub(in crate::config) struct Part {
+    /// What is wrong with it, to be read after the name of the setting.
+    pub(in crate::config) wrong: String,
+    /// Where it stands, if that is in a file.
+    pub(in crate::config) place: Option<Excerpt>,
+}
+
+impl Refused {
+    pub(in crate::config) fn because(hint: impl Into<String>) -> Self {
+        Self { part: None, hint: Some(hint.into()) }
+    }
+}
+
+/// A value as the configuration file spells it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Literal {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number.
+    Integer(u64),
+    /// Text, in quotes.
+    String(String),
+    /// A list.
+    List(Vec<Literal>),
+    /// A table.
+    #[serde(serialize_with = "serialize_table")]
+    Table(Vec<(&'static str, Literal)>),
+}
+
+fn serialize_table<S: Serializer>(
+    members: &[(&'static str, Literal)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(members.iter().map(|(key, value)| (key, value)))
+}
+
+impl fmt::Display for Literal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => write!(formatter, "{value}"),
+            Self::Integer(value) => write!(formatter, "{value}"),
+            Self::String(text) => write!(formatter, "{}", toml::Value::from(text.as_str())),
+            Self::List(items) => write_list(formatter, items),
+            Self::Table(members) => {
+                let members: Vec<String> =
+                    members.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                write_table(formatter, &members)
+            }
+        }
+    }
+}
+
+/// One way of spelling values of type `T`.
+pub(in crate::config) trait Spelling<T> {
+    /// What was given as a value, if it is one.
+    fn read(&self, given: &Given) -> Result<T, Refused>;
+    /// A value as it would be given.
+    fn write(&self, value: &T) -> Literal;
+    /// What is taken, with an example: the end of the sentence "expected …".
+    fn expects(&self) -> String;
+}
+
+/// A list, each of its items spelled in one way: `["a", "b"]` in the file, and with commas between them where there
+/// is only text.
+pub(in crate::config) fn list_of<S>(item: S) -> List<S> {
+    List(item)
+}
+
+pub(in crate::config) struct List<S>(S);
+
+impl<T, S: Spelling<T>> Spelling<Vec<T>> for List<S> {
+    fn read(&self, given: &Given) -> Result<Vec<T>, Refused> {
+        match given {
+            Given::List(items) => items.iter().map(|item| self.0.read(item)).collect(),
+            Given::Text(text) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                items.map(|item| self.0.read(&Given::Text(item.to_owned()))).collect()
+            }
+            Given::String(text) => {
+                let list = Literal::List(vec![Literal::String(text.clone())]);
+                Err(Refused::because(format!("write a list: {list}")))
+            }
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn write(&self, value: &Vec<T>) -> Literal {
+        Literal::List(value.iter().map(|item| self.0.write(item)).collect())
+    }
+
+    fn expects(&self) -> String {
+        format!("a list, each of its items {}", self.0.expects())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn text(text: &str) -> Given {
+        Given::Text(text.to_owned())
+    }
+
+    pub(super) fn string(text: &str) -> Given {
+        Given::String(text.to_owned())
+    }
+
+    pub(super) fn hint<T: fmt::Debug>(result: Result<T, Refused>) -> String {
+        result.unwrap_err().hint.unwrap_or_default()
+    }
+
+    #[test]
+    fn lists() {
+        let networks = list_of(network());
+        let read = |given: &Given| networks.read(given).map(|found| networks.write(&found).to_string());
+        let file = Given::List(vec![string("127.0.0.1"), string("10.1.2.3/8"), string("::ffff:1.2.3.4")]);
+        let same = r#"["127.0.0.1", "10.0.0.0/8", "1.2.3.4"]"#;
+        assert_eq!(read(&file).as_deref(), Ok(same));
+        assert_eq!(read(&text("127.0.0.1, 10.0.0.0/8,1.2.3.4")).as_deref(), Ok(same));
+        assert_eq!(read(&text("")).as_deref(), Ok("[]"));
+        assert_eq!(read(&Given::List(Vec::new())).as_deref(), Ok("[]"));
+        assert_eq!(hint(networks.read(&string("10.0.0.0/8"))), r#"write a list: ["10.0.0.0/8"]"#);
+        assert!(networks.read(&Given::List(vec![string("10.0.0.0/40")])).is_err());
+        assert!(networks.read(&Given::List(vec![Given::Integer(1)])).is_err());
+    }
+}
