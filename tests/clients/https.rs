@@ -113,3 +113,38 @@ fn cert_makes_what_serve_takes() {
     user.run(&format!("curl -sSf --cacert certs/server.pem https://{}/healthz", registry.address()));
     user.run(&format!("{wharfinger} cert check certs/server.pem --key certs/server.key"));
 }
+
+/// A certificate of an authority's authority: clients that know the first alone are served what leads there. And each form in
+/// which openssl writes a key.
+#[test]
+fn a_chain_is_served_whole_with_a_key_of_any_form() {
+    let files = Terminal::open();
+    let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+    files.run(
+        "printf 'basicConstraints=critical,CA:TRUE\\nkeyUsage=keyCertSign\\n' >ca.ext; \
+         printf 'subjectAltName=IP:127.0.0.1\\n' >leaf.ext; \
+         openssl req -newkey rsa:2048 -nodes -keyout root.key -x509 -days 9 -out root.pem -subj /CN=root 2>/dev/null; \
+         openssl req -newkey rsa:2048 -nodes -keyout middle.key -out middle.csr -subj /CN=middle 2>/dev/null; \
+         openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -CAcreateserial -days 9 -extfile ca.ext \
+         -out middle.pem 2>/dev/null",
+    );
+    for key in [
+        "openssl ecparam -name prime256v1 -genkey -noout",
+        "openssl genrsa -traditional 2048 2>/dev/null",
+        "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 2>/dev/null",
+    ] {
+        files.run(&format!(
+            "{key} >server.key; openssl req -new -key server.key -out leaf.csr -subj /CN=registry; \
+             openssl x509 -req -in leaf.csr -CA middle.pem -CAkey middle.key -CAcreateserial -days 9 -extfile leaf.ext \
+             -out leaf.pem 2>/dev/null; cat leaf.pem middle.pem >server.pem; cat middle.pem leaf.pem >turned.pem"
+        ));
+        let at = |name: &str| files.path(name).display().to_string();
+        let settings =
+            format!("[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n", at("server.pem"), at("server.key"));
+        let registry = Server::configured(&settings);
+        files.run(&format!("curl -sSf --cacert root.pem https://{}/healthz", registry.address()));
+        files.run(&format!("{wharfinger} cert check server.pem --key server.key --host 127.0.0.1"));
+        files.fails(&format!("{wharfinger} cert check turned.pem --key server.key --host 127.0.0.1"));
+        files.fails(&format!("{wharfinger} cert check server.pem --key root.key --host 127.0.0.1"));
+    }
+}
