@@ -61,12 +61,17 @@ impl Failure {
         self
     }
 
-    /// Adds the reason, and the reasons for that.
+    /// Adds the reason, and the reasons for that. Some errors say theirs themselves, which are not said again.
     #[must_use]
     pub fn because(mut self, error: &dyn Error) -> Self {
         let mut cause = Some(error);
+        let mut said = String::new();
         while let Some(error) = cause {
-            self = self.help(error);
+            let text = error.to_string();
+            if !said.ends_with(&text) {
+                self = self.help(&text);
+            }
+            said = text;
             cause = error.source();
         }
         self
@@ -264,6 +269,20 @@ fn age_of(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        enum Broken {
+            #[error("cannot serve: {0}")]
+            Outer(#[source] Box<Broken>),
+            #[error("cannot read it")]
+            Inner(#[source] io::Error),
+        }
+        let error = Broken::Outer(Box::new(Broken::Inner(io::Error::other("it is not there"))));
+        let told = Failure::new("no").because(&error).to_string();
+        assert_eq!(told, "error: no\n  cannot serve: cannot read it\n  it is not there\n");
+    }
 
     #[derive(Serialize)]
     struct Image {
