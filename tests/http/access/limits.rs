@@ -39,7 +39,8 @@ async fn an_account_has_its_bandwidth_and_no_more() {
     let both = tokio::join!(app.get(&blob), app.get(&blob));
     both.0.is(200).carries(&content);
     both.1.is(200).carries(&content);
-    // Nine hundred thousand bytes, of which a second's worth may come at once.
-    assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
+    // Nine hundred thousand bytes, of which a second's worth may come at once, and the last of each transfer an eighth of a
+    // second early. That is no measure of speed: a slow machine takes longer.
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "{:?}", begun.elapsed());
     registry.repository("bob/app").of(&bob).push_blob(content).await;
 }
