@@ -12,6 +12,7 @@ mod peers;
 mod process;
 mod report;
 mod rows;
+mod security;
 mod sets;
 mod site;
 mod statistics;
@@ -143,6 +144,8 @@ fn benchmark(options: &Options) -> Result<()> {
         source,
         listing: sets::listing::Listing::new(scale),
         many: sets::many::Many::new(scale),
+        accounts: sets::accounts::Accounts::new(scale)?,
+        security: security::Security::make(directory.path(), rows::STRANGERS)?,
         filled: OnceLock::new(),
         directory: directory.path().to_owned(),
         directories: AtomicUsize::new(0),
@@ -193,10 +196,10 @@ fn choose(options: &Options) -> Result<(Vec<Candidate>, Vec<Missing>)> {
     let (mut candidates, mut missing) = (Vec::new(), Vec::new());
     for peer in all.into_iter().filter(|peer| wanted(peer.name())) {
         match peer.find(&paths) {
-            Ok(program) => {
-                let program = fs::canonicalize(program)?;
-                let version = peer.version(&program);
-                candidates.push(Candidate { peer, program, version });
+            Ok(programs) => {
+                let programs = programs.iter().map(fs::canonicalize).collect::<Result<Vec<_>, _>>()?;
+                let version = peer.version(&programs);
+                candidates.push(Candidate { peer, programs, version });
             }
             Err(why) => missing.push(Missing { name: peer.name(), why }),
         }

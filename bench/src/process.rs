@@ -55,9 +55,9 @@ impl Process {
         self.family = family;
     }
 
-    /// A handle that reads what the server uses, for threads that watch it.
-    pub(crate) fn meter(&self) -> Meter {
-        Meter { family: self.family.clone() }
+    /// A handle that reads what a server of these uses, for threads that watch it.
+    pub(crate) fn meter(processes: &[Self]) -> Meter {
+        Meter { family: processes.iter().flat_map(|process| process.family.iter().copied()).collect() }
     }
 
     /// Asks it to end, and makes it end if it does not.

@@ -1,7 +1,7 @@
 //! A server with its data: prepared, started, restarted, wiped.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::client::connection::{Body, Connection};
+use crate::client::origin::Origin;
 use crate::client::push::{Image, image};
 use crate::content::Source;
 use crate::measuring::rest;
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, Front, Part, Peer, Setup, free_port};
 use crate::process::{Meter, Process};
+use crate::security::{self, Security};
+use crate::sets::accounts::Accounts;
 use crate::sets::listing::Listing;
 use crate::sets::many::{Filled, Many};
 use crate::sets::{REPOSITORY, Scale, Set, TAG};
@@ -34,6 +37,10 @@ pub(crate) struct World {
     pub(crate) listing: Listing,
     /// The repositories of [`Set::Many`].
     pub(crate) many: Many,
+    /// The accounts of [`Set::Accounts`].
+    pub(crate) accounts: Accounts,
+    /// The certificate and the users of [`Front::Https`].
+    pub(crate) security: Security,
     /// How fast they were pushed, once they were.
     pub(crate) filled: OnceLock<Filled>,
     /// The directory below which all data lies.
@@ -50,13 +57,13 @@ impl World {
     }
 }
 
-/// A program that can be started, and whose it is.
+/// A server that can be started.
 pub(crate) struct Candidate {
     /// The kind of server.
     pub(crate) peer: Box<dyn Peer>,
-    /// Its program.
-    pub(crate) program: PathBuf,
-    /// The version it says it is.
+    /// Its programs.
+    pub(crate) programs: Vec<PathBuf>,
+    /// The version they say they are.
     pub(crate) version: String,
 }
 
@@ -67,31 +74,31 @@ pub(crate) struct Site<'a> {
     /// Whose server it is.
     pub(crate) candidate: &'a Candidate,
     set: Set,
+    front: Front,
     data: PathBuf,
     running: Option<Running>,
 }
 
 struct Running {
-    /// Ends when it is dropped.
-    _process: Process,
-    address: SocketAddr,
+    /// They end when they are dropped.
+    _processes: Vec<Process>,
+    origin: Origin,
     meter: Meter,
 }
 
 impl<'a> Site<'a> {
     /// A site whose server is started when it is first needed.
-    pub(crate) fn new(world: &'a World, candidate: &'a Candidate, set: Set) -> Self {
-        let kept = if set == Set::Many { "many" } else { "listing" };
-        let data = match set {
-            Set::Listing | Set::Many => world.directory.join(format!("{}-{kept}", directory_name(candidate))),
-            Set::Empty | Set::Image => world.fresh(candidate),
+    pub(crate) fn new(world: &'a World, candidate: &'a Candidate, set: Set, front: Front) -> Self {
+        let data = match set.kept() {
+            Some(kept) => world.directory.join(format!("{}-{kept}", directory_name(candidate))),
+            None => world.fresh(candidate),
         };
-        Self { world, candidate, set, data, running: None }
+        Self { world, candidate, set, front, data, running: None }
     }
 
-    /// Where the server listens. Starts it if it does not run.
-    pub(crate) fn address(&mut self) -> Result<SocketAddr> {
-        Ok(self.running()?.address)
+    /// How clients reach the server. Starts it if it does not run.
+    pub(crate) fn origin(&mut self) -> Result<Origin> {
+        Ok(self.running()?.origin.clone())
     }
 
     /// What reads the server's use of the machine.
@@ -141,23 +148,25 @@ impl<'a> Site<'a> {
             match self.set {
                 Set::Image if !pushed => peer.place_image(&self.data, REPOSITORY, TAG, &self.world.image)?,
                 Set::Listing => push_listing = !peer.place_listing(&self.data, &self.world.listing)?,
+                Set::Accounts(many) => self.world.accounts.place(&self.data, many)?,
                 _ => {}
             }
         }
         let (running, _) = self.start("/v2/", None)?;
         if new {
-            let mut connection = Connection::to(running.address);
+            let mut connection = Connection::to(&running.origin);
             match self.set {
                 Set::Image if pushed => image(&mut connection, REPOSITORY, TAG, &self.world.image)?,
-                Set::Listing if push_listing => self.world.listing.push(running.address)?,
+                Set::Accounts(_) => image(&mut connection, REPOSITORY, TAG, &self.world.image)?,
+                Set::Listing if push_listing => self.world.listing.push(&running.origin)?,
                 Set::Many => {
-                    let filled = self.world.many.push(running.address)?;
+                    let filled = self.world.many.push(&running.origin)?;
                     let _ = self.world.filled.set(filled);
                 }
                 _ => {}
             }
         }
-        self.check(running.address)?;
+        self.check(&running.origin)?;
         if new {
             // What the server does after it was filled is no part of any row but those that fill it.
             rest(&running.meter, Duration::from_secs(120));
@@ -166,12 +175,12 @@ impl<'a> Site<'a> {
     }
 
     /// A server that gives wrong answers fast is no match: one look before anything is measured.
-    fn check(&self, address: SocketAddr) -> Result<()> {
-        if self.set != Set::Image {
+    fn check(&self, origin: &Origin) -> Result<()> {
+        if !matches!(self.set, Set::Image | Set::Accounts(_)) {
             return Ok(());
         }
         let target = format!("/v2/{REPOSITORY}/manifests/{TAG}");
-        let answer = Connection::to(address).expect(200, "GET", &target, Body::Empty)?;
+        let answer = Connection::to(origin).expect(200, "GET", &target, Body::Empty)?;
         if answer.body != self.world.image.manifest {
             bail!("the manifest has other bytes than were pushed");
         }
@@ -180,29 +189,50 @@ impl<'a> Site<'a> {
 
     fn start(&self, target: &str, status: Option<u16>) -> Result<(Running, Duration)> {
         let port = free_port()?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let origin = self.origin_at(SocketAddr::from(([127, 0, 0, 1], port)));
         let candidate = self.candidate;
-        let command = candidate.peer.command(&candidate.program, &self.data, port)?;
-        let log = self.data.with_extension("log");
+        let setup = Setup { data: &self.data, port, front: self.front, security: &self.world.security };
+        let parts = candidate.peer.parts(&candidate.programs, setup)?;
+        let mut processes = Vec::with_capacity(parts.len());
         let start = Instant::now();
-        let mut process = Process::start(command, &log)?;
-        loop {
-            let answer = Connection::impatient(address, PATIENCE).request("GET", target, Body::Empty);
-            if answer.is_ok_and(|answer| status.is_none_or(|wanted| answer.head.status == wanted)) {
-                break;
+        for (number, Part { command, port: listens }) in parts.into_iter().enumerate() {
+            let log = self.data.with_extension(format!("{number}.log"));
+            let mut process = Process::start(command, &log)?;
+            let answers = || {
+                if listens != port {
+                    return TcpStream::connect(("127.0.0.1", listens)).is_ok();
+                }
+                let answer = Connection::impatient(&origin, PATIENCE).request("GET", target, Body::Empty);
+                answer.is_ok_and(|answer| status.is_none_or(|wanted| answer.head.status == wanted))
+            };
+            while !answers() {
+                if process.ended() {
+                    bail!("the server ended at once: {}", last_line(&log));
+                }
+                if start.elapsed() > PATIENCE {
+                    bail!("the server did not answer within {PATIENCE:?}: {}", last_line(&log));
+                }
+                std::thread::sleep(Duration::from_micros(500));
             }
-            if process.ended() {
-                bail!("the server ended at once: {}", last_line(&log));
-            }
-            if start.elapsed() > PATIENCE {
-                bail!("the server did not answer within {PATIENCE:?}: {}", last_line(&log));
-            }
-            std::thread::sleep(Duration::from_micros(500));
+            processes.push(process);
         }
         let took = start.elapsed();
-        process.meet_family();
-        let meter = process.meter();
-        Ok((Running { _process: process, address, meter }, took))
+        processes.iter_mut().for_each(Process::meet_family);
+        let meter = Process::meter(&processes);
+        Ok((Running { _processes: processes, origin, meter }, took))
+    }
+
+    /// How clients speak with a server at that address.
+    fn origin_at(&self, address: SocketAddr) -> Origin {
+        let origin = Origin::plain(address);
+        let origin = match self.front {
+            Front::Https => origin.through(self.world.security.client.clone()),
+            Front::Plain | Front::ClearHttp2 => origin,
+        };
+        if self.front == Front::Https || matches!(self.set, Set::Accounts(_)) {
+            return origin.with_authorization(security::basic(security::ACCOUNT));
+        }
+        origin
     }
 
     /// The directory of its data.
@@ -224,8 +254,4 @@ fn last_line(log: &Path) -> String {
         .chars()
         .take(300)
         .collect()
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::machine::{Machine, free_space};
 use crate::measuring::{Usage, await_quiet};
+use crate::peers::{self, OURS};
 use crate::rows::{Better, Goal, Measure, Row, Rule, Than};
 use crate::site::{Candidate, Site, World};
 use crate::statistics::Spread;
@@ -63,7 +64,7 @@ pub(crate) struct RowResult {
     pub(crate) servers: Vec<ServerResult>,
     /// Why nobody did it.
     pub(crate) skipped: Option<String>,
-    /// What ours was to reach.
+    /// What ours were to reach.
     pub(crate) goals: Vec<GoalResult>,
 }
 
@@ -186,9 +187,11 @@ fn run_row(world: &World, candidates: &[Candidate], row: &dyn Row, pace: Pace) -
         result.skipped = Some(format!("needs {} GiB of disk, {} are free", needed >> 30, free >> 30));
         return result;
     }
-    let taking_part = candidates.iter().filter(|candidate| row.takes(candidate.peer.as_ref()));
+    let taking_part = candidates
+        .iter()
+        .filter(|candidate| candidate.peer.speaks(row.front()) && row.takes(candidate.peer.as_ref()));
     let mut sites: Vec<Site<'_>> =
-        taking_part.map(|candidate| Site::new(world, candidate, row.set())).collect();
+        taking_part.map(|candidate| Site::new(world, candidate, row.set(), row.front())).collect();
     result.servers = sites
         .iter()
         .map(|site| ServerResult {
@@ -229,7 +232,7 @@ fn run_row(world: &World, candidates: &[Candidate], row: &dyn Row, pace: Pace) -
 fn judge(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
     let measure = row.measures[goal.measure];
     let median = |row: &RowResult, name: &str| Some(row.of(name)?.spread(goal.measure)?.median);
-    let ours = median(row, crate::peers::OURS);
+    let ours = median(row, goal.server);
     let (goal_text, found) = match goal.rule {
         Rule::AtMost(most) => (
             format!("{} at most {most}", measure.name),
@@ -240,15 +243,14 @@ fn judge(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
                 Than::Peer(name) => median(row, name).map(|value| (name.to_owned(), value)),
                 Than::Ourselves(id) => {
                     let row = results.rows.iter().find(|row| row.id == id);
-                    row.and_then(|row| median(row, crate::peers::OURS))
-                        .map(|value| (format!("in `{id}`"), value))
+                    row.and_then(|row| median(row, goal.server)).map(|value| (format!("in `{id}`"), value))
                 }
                 Than::BestPeer => row
                     .servers
                     .iter()
                     .filter(|server| {
                         let info = results.servers.iter().find(|info| info.name == server.name);
-                        server.name != crate::peers::OURS && info.is_some_and(|info| !info.limit)
+                        !peers::is_ours(server.name) && info.is_some_and(|info| !info.limit)
                     })
                     .filter_map(|server| Some((server.name.to_owned(), server.spread(goal.measure)?.median)))
                     .reduce(
@@ -271,5 +273,6 @@ fn judge(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
         }
     };
     let (met, found) = found.map_or((None, "not measured".to_owned()), |(met, found)| (Some(met), found));
+    let goal_text = if goal.server == OURS { goal_text } else { format!("{}: {goal_text}", goal.server) };
     GoalResult { goal: goal_text, found, met }
 }

@@ -1,17 +1,26 @@
 //! One keep-alive connection whose caller waits for each response.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::net::RecvFlags;
 
+use super::origin::Origin;
 use super::response::{Head, Reader};
+use super::stream::Stream;
 use crate::content::Content;
 
 /// No request of the benchmark takes longer; a server that hangs fails its row instead of the run.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is offered in a handshake of TLS.
+pub(crate) const HTTP1: &[&[u8]] = &[b"http/1.1"];
+
+/// Who asks.
+pub(super) const USER_AGENT: &str = "wharfinger-bench";
+/// What a client of registries takes.
+pub(super) const ACCEPT: &str =
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*";
 
 /// What is sent with a request.
 #[derive(Clone, Copy)]
@@ -45,21 +54,21 @@ pub(crate) struct Response {
 
 /// A connection to a server, opened again where the server closed it between two requests.
 pub(crate) struct Connection {
-    address: SocketAddr,
-    stream: Option<TcpStream>,
+    origin: Origin,
+    stream: Option<Stream>,
     buffer: Vec<u8>,
     patience: Duration,
 }
 
 impl Connection {
     /// Connects at the first request.
-    pub(crate) fn to(address: SocketAddr) -> Self {
-        Self { address, stream: None, buffer: vec![0; 64 << 10], patience: PATIENCE }
+    pub(crate) fn to(origin: &Origin) -> Self {
+        Self { origin: origin.clone(), stream: None, buffer: vec![0; 64 << 10], patience: PATIENCE }
     }
 
     /// The same, for a server that may not answer at all.
-    pub(crate) fn impatient(address: SocketAddr, patience: Duration) -> Self {
-        Self { patience, ..Self::to(address) }
+    pub(crate) fn impatient(origin: &Origin, patience: Duration) -> Self {
+        Self { patience, ..Self::to(origin) }
     }
 
     /// Sends a request and receives its response whole.
@@ -126,11 +135,11 @@ impl Connection {
     ) -> Result<(Reader, Vec<u8>)> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => connect(self.address, self.patience)?,
+            None => self.origin.connect(self.patience, HTTP1)?,
         };
         let mut reader = Reader::new(method == "HEAD");
         let mut content = Vec::new();
-        let sent = send(&mut stream, self.address, method, target, body);
+        let sent = send(&mut stream, &self.origin, method, target, body);
         // A server may refuse an upload and close before it has read all: what it says is worth more than the
         // error of the write, so the response is read in any case.
         while reader.head().status == 0 {
@@ -151,15 +160,14 @@ impl Connection {
         Ok((reader, content))
     }
 
-    /// The kernel throws the bytes away (`MSG_TRUNC`), so that a download costs this side next to nothing.
+    /// Receives the rest of a body whose bytes nobody wants.
     fn discard(&mut self, mut reader: Reader) -> Result<u64> {
         let mut window = vec![0; 1 << 20];
         while !reader.done() {
             let stream = self.stream.as_mut().context("connection is closed")?;
             let count = match reader.remaining() {
                 Some(left) => {
-                    let want = usize::try_from(left).unwrap_or(usize::MAX).min(window.len());
-                    let (_, count) = rustix::net::recv(&*stream, &mut window[..want], RecvFlags::TRUNC)?;
+                    let count = stream.discard(usize::try_from(left).unwrap_or(usize::MAX), &mut window)?;
                     reader.skip(count as u64);
                     count
                 }
@@ -185,23 +193,16 @@ impl Connection {
     }
 }
 
-/// Connects with the time-outs and without the delays that suit a benchmark.
-pub(crate) fn connect(address: SocketAddr, patience: Duration) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, patience.min(Duration::from_secs(10)))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    Ok(stream)
-}
-
 /// The head of a request, as clients of registries send it.
-pub(crate) fn head(address: SocketAddr, method: &str, target: &str, body: Body<'_>) -> String {
+pub(crate) fn head(origin: &Origin, method: &str, target: &str, body: Body<'_>) -> String {
     use std::fmt::Write as _;
     let mut text =
-        format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: wharfinger-bench\r\n");
+        format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {USER_AGENT}\r\n", origin.address());
+    if let Some(authorization) = origin.authorization() {
+        let _ = write!(text, "Authorization: {authorization}\r\n");
+    }
     if method == "GET" || method == "HEAD" {
-        text.push_str("Accept: application/vnd.oci.image.manifest.v1+json, ");
-        text.push_str("application/vnd.oci.image.index.v1+json, */*\r\n\r\n");
+        let _ = write!(text, "Accept: {ACCEPT}\r\n\r\n");
         return text;
     }
     let media_type = match body {
@@ -212,14 +213,8 @@ pub(crate) fn head(address: SocketAddr, method: &str, target: &str, body: Body<'
     text
 }
 
-fn send(
-    stream: &mut TcpStream,
-    address: SocketAddr,
-    method: &str,
-    target: &str,
-    body: Body<'_>,
-) -> Result<()> {
-    let mut head = head(address, method, target, body).into_bytes();
+fn send(stream: &mut Stream, origin: &Origin, method: &str, target: &str, body: Body<'_>) -> Result<()> {
+    let mut head = head(origin, method, target, body).into_bytes();
     match body {
         Body::Empty => stream.write_all(&head)?,
         Body::Typed(_, bytes) => {

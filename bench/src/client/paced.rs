@@ -3,24 +3,24 @@
 //! The time of a request counts from when it was due, not from when it could be sent. A server that stalls for a
 //! second therefore shows in every request of that second, not in one.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::connection::{Body, Connection};
+use super::origin::Origin;
 use crate::statistics::Latencies;
 
 /// GETs the target at this interval from a connection of its own until `stop`, or until `limit` has passed.
 pub(crate) fn probe(
-    address: SocketAddr,
+    origin: &Origin,
     target: &str,
     interval: Duration,
     stop: &AtomicBool,
     limit: Duration,
 ) -> Result<Latencies> {
-    let mut connection = Connection::to(address);
+    let mut connection = Connection::to(origin);
     connection.expect(200, "GET", target, Body::Empty)?;
     let mut latencies = Latencies::with_capacity(1 << 14);
     let start = Instant::now();

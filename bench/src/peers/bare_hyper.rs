@@ -14,7 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use super::{Ability, Paths, Peer};
+use super::{Ability, Part, Paths, Peer, Setup, alone};
 use crate::client::push::{Image, MANIFEST};
 use crate::content::digest_of;
 
@@ -25,18 +25,18 @@ impl Peer for BareHyper {
         "bare hyper"
     }
 
-    fn find(&self, _paths: &Paths) -> Result<PathBuf, String> {
-        std::env::current_exe().map_err(|error| error.to_string())
+    fn find(&self, _paths: &Paths) -> Result<Vec<PathBuf>, String> {
+        std::env::current_exe().map(|own| vec![own]).map_err(|error| error.to_string())
     }
 
-    fn version(&self, _program: &Path) -> String {
+    fn version(&self, _programs: &[PathBuf]) -> String {
         "1".to_owned()
     }
 
-    fn command(&self, program: &Path, data: &Path, port: u16) -> Result<Command> {
-        let mut command = Command::new(program);
-        command.arg("bare-hyper").arg(data.join("manifest")).arg(port.to_string());
-        Ok(command)
+    fn parts(&self, programs: &[PathBuf], setup: Setup<'_>) -> Result<Vec<Part>> {
+        let mut command = Command::new(&programs[0]);
+        command.arg("bare-hyper").arg(setup.data.join("manifest")).arg(setup.port.to_string());
+        alone(command, setup)
     }
 
     fn can(&self, ability: Ability) -> bool {

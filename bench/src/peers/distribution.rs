@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Ability, Paths, Peer, given, on_path, version_of};
+use super::{Ability, Part, Paths, Peer, Setup, alone, given, on_path, version_of};
 use crate::sets::listing::Listing;
 
 pub(super) struct Distribution {
@@ -41,9 +41,9 @@ impl Peer for Distribution {
         self.name
     }
 
-    fn find(&self, paths: &Paths) -> Result<PathBuf, String> {
+    fn find(&self, paths: &Paths) -> Result<Vec<PathBuf>, String> {
         if let (Some(path), "registry") = (&paths.distribution_3, self.program) {
-            return given(path, "--distribution-3");
+            return Ok(vec![given(path, "--distribution-3")?]);
         }
         let installed = || {
             let home = std::env::var_os("GOPATH")
@@ -51,30 +51,32 @@ impl Peer for Distribution {
                 .or_else(|| Some(std::env::home_dir()?.join("go")))?;
             Some(home.join("bin").join(self.program)).filter(|path| path.is_file())
         };
-        on_path(self.program).or_else(installed).ok_or_else(|| self.missing.to_owned())
+        let found = on_path(self.program).or_else(installed);
+        found.map(|program| vec![program]).ok_or_else(|| self.missing.to_owned())
     }
 
-    fn version(&self, program: &Path) -> String {
-        version_of(program, &["--version"]).replace("+unknown", "")
+    fn version(&self, programs: &[PathBuf]) -> String {
+        version_of(&programs[0], &["--version"]).replace("+unknown", "")
     }
 
-    fn command(&self, program: &Path, data: &Path, port: u16) -> Result<Command> {
+    fn parts(&self, programs: &[PathBuf], setup: Setup<'_>) -> Result<Vec<Part>> {
         // The settings that the project ships, with the log turned down: nobody's log is measured here.
         let config = format!(
             "version: 0.1\n\
              log: {{level: error, accesslog: {{disabled: true}}}}\n\
              storage:\n  cache: {{blobdescriptor: inmemory}}\n  delete: {{enabled: true}}\n  \
              filesystem: {{rootdirectory: {}}}\n\
-             http: {{addr: \"127.0.0.1:{port}\"}}\n",
-            data.display()
+             http: {{addr: \"127.0.0.1:{}\"}}\n",
+            setup.data.display(),
+            setup.port
         );
-        let file = data.with_extension("yml");
+        let file = setup.data.with_extension("yml");
         fs::write(&file, config)?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&programs[0]);
         // Without this, version 3 sends traces to a collector that is not there.
         command.env("OTEL_TRACES_EXPORTER", "none");
         command.arg("serve").arg(file);
-        Ok(command)
+        alone(command, setup)
     }
 
     fn can(&self, ability: Ability) -> bool {

@@ -2,11 +2,14 @@
 
 mod bare_hyper;
 mod distribution;
+mod gateway;
 mod nginx;
 mod nora;
+mod stack;
 mod wharfinger;
 mod zot;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +18,7 @@ use anyhow::Result;
 pub(crate) use bare_hyper::serve as serve_bare_hyper;
 
 use crate::client::push::Image;
+use crate::security::Security;
 use crate::sets::listing::Listing;
 
 /// What some servers can do and others cannot.
@@ -32,19 +36,56 @@ pub(crate) enum Ability {
     Search,
 }
 
+/// What a server lets clients in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Front {
+    /// Plain HTTP, everyone.
+    Plain,
+    /// HTTPS, over HTTP/1.1 or HTTP/2, people with an account of a file that htpasswd made.
+    Https,
+    /// HTTP/2 without TLS beside HTTP/1.1, everyone.
+    ClearHttp2,
+}
+
+/// Where and how a server is to be started.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    /// The directory of its data.
+    pub(crate) data: &'a Path,
+    /// The port of loopback on which clients reach it.
+    pub(crate) port: u16,
+    /// What lets them in.
+    pub(crate) front: Front,
+    /// The certificate and the users, for a front that has such.
+    pub(crate) security: &'a Security,
+}
+
+/// A program to be started, and the port on which it listens then.
+pub(crate) struct Part {
+    /// The program with its arguments.
+    pub(crate) command: Command,
+    /// The port of loopback.
+    pub(crate) port: u16,
+}
+
 /// A server that can be started here.
 pub(crate) trait Peer: Send + Sync {
     /// Its name in the tables.
     fn name(&self) -> &'static str;
 
-    /// Where its program is, or what to do to have it.
-    fn find(&self, paths: &Paths) -> Result<PathBuf, String>;
+    /// Where its programs are, or what to do to have them.
+    fn find(&self, paths: &Paths) -> Result<Vec<PathBuf>, String>;
 
-    /// The version that the program says it is.
-    fn version(&self, program: &Path) -> String;
+    /// The version that the programs say they are.
+    fn version(&self, programs: &[PathBuf]) -> String;
 
-    /// How to start it on a data directory so that it listens on that port of loopback.
-    fn command(&self, program: &Path, data: &Path, port: u16) -> Result<Command>;
+    /// Whether it can let clients in by that.
+    fn speaks(&self, front: Front) -> bool {
+        front == Front::Plain
+    }
+
+    /// How to start it: its programs in order, the last of which is the one that clients reach.
+    fn parts(&self, programs: &[PathBuf], setup: Setup<'_>) -> Result<Vec<Part>>;
 
     /// Whether it can do that.
     fn can(&self, ability: Ability) -> bool;
@@ -91,6 +132,8 @@ pub(crate) fn all() -> Vec<Box<dyn Peer>> {
         Box::new(distribution::Distribution::third()),
         Box::new(zot::Zot),
         Box::new(nora::Nora),
+        Box::new(stack::Stack),
+        Box::new(gateway::Gateway),
         Box::new(nginx::Nginx),
         Box::new(bare_hyper::BareHyper),
     ]
@@ -98,6 +141,27 @@ pub(crate) fn all() -> Vec<Box<dyn Peer>> {
 
 /// The name of ours in the tables.
 pub(crate) const OURS: &str = "wharfinger";
+/// The name of our gateway before another registry.
+pub(crate) const GATEWAY: &str = "gateway + distribution 2";
+/// The name of nginx before that registry.
+pub(crate) const STACK: &str = "nginx + distribution 2";
+/// The name of nginx with files.
+pub(crate) const FILES: &str = "nginx (files)";
+
+/// Whether a server of that name is made of our program.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name == OURS || name == GATEWAY
+}
+
+/// A port of loopback that nobody listens on.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A server that is one program.
+fn alone(command: Command, setup: Setup<'_>) -> Result<Vec<Part>> {
+    Ok(vec![Part { command, port: setup.port }])
+}
 
 /// A program of that name on the search path.
 fn on_path(name: &str) -> Option<PathBuf> {

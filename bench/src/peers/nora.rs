@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Ability, Paths, Peer, given, on_path, version_of};
+use super::{Ability, Part, Paths, Peer, Setup, alone, given, on_path, version_of};
 use crate::sets::listing::Listing;
 
 pub(super) struct Nora;
@@ -16,24 +16,26 @@ impl Peer for Nora {
         "nora"
     }
 
-    fn find(&self, paths: &Paths) -> Result<PathBuf, String> {
-        match &paths.nora {
+    fn find(&self, paths: &Paths) -> Result<Vec<PathBuf>, String> {
+        let program = match &paths.nora {
             Some(path) => given(path, "--nora"),
             None => on_path("nora").ok_or_else(|| "not installed: `cargo install nora-registry`".to_owned()),
-        }
+        };
+        Ok(vec![program?])
     }
 
-    fn version(&self, program: &Path) -> String {
-        version_of(program, &["--version"])
+    fn version(&self, programs: &[PathBuf]) -> String {
+        version_of(&programs[0], &["--version"])
     }
 
-    fn command(&self, program: &Path, data: &Path, port: u16) -> Result<Command> {
-        let mut command = Command::new(program);
+    fn parts(&self, programs: &[PathBuf], setup: Setup<'_>) -> Result<Vec<Part>> {
+        let mut command = Command::new(&programs[0]);
+        let data = setup.data;
         fs::create_dir_all(data)?;
         command
             .current_dir(data)
             .env("NORA_HOST", "127.0.0.1")
-            .env("NORA_PORT", port.to_string())
+            .env("NORA_PORT", setup.port.to_string())
             .env("NORA_STORAGE_PATH", data.join("storage"))
             .env("NORA_REGISTRIES_ENABLE", "docker")
             // No images of elsewhere, no limits that a load generator would run into, no log.
@@ -44,7 +46,7 @@ impl Peer for Nora {
             .env("NORA_AUDIT_LOG", "false")
             .env("RUST_LOG", "error")
             .arg("serve");
-        Ok(command)
+        alone(command, setup)
     }
 
     fn can(&self, ability: Ability) -> bool {

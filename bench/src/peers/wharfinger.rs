@@ -1,11 +1,12 @@
 //! Ours.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Ability, OURS, Paths, Peer, given, version_of};
+use super::{Ability, Front, OURS, Part, Paths, Peer, Setup, alone, given, version_of};
 
 pub(super) struct Wharfinger;
 
@@ -14,27 +15,27 @@ impl Peer for Wharfinger {
         OURS
     }
 
-    fn find(&self, paths: &Paths) -> Result<PathBuf, String> {
-        if let Some(path) = &paths.wharfinger {
-            return given(path, "--wharfinger");
+    fn find(&self, paths: &Paths) -> Result<Vec<PathBuf>, String> {
+        Ok(vec![program(paths)?])
+    }
+
+    fn version(&self, programs: &[PathBuf]) -> String {
+        version_of(&programs[0], &["--version"])
+    }
+
+    fn speaks(&self, _front: Front) -> bool {
+        true
+    }
+
+    fn parts(&self, programs: &[PathBuf], setup: Setup<'_>) -> Result<Vec<Part>> {
+        let mut command = Command::new(&programs[0]);
+        command.arg("serve").args(arguments(setup));
+        match setup.front {
+            Front::Plain => {}
+            Front::Https => _ = command.args(secure(setup)),
+            Front::ClearHttp2 => _ = command.env("WHARFINGER_HTTP2_CLEAR", "true"),
         }
-        // Cargo puts the programs of one build beside each other.
-        let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("wharfinger")));
-        beside
-            .filter(|path| path.is_file())
-            .ok_or_else(|| "not built: `cargo build --release`, or give --wharfinger".to_owned())
-    }
-
-    fn version(&self, program: &Path) -> String {
-        version_of(program, &["--version"])
-    }
-
-    fn command(&self, program: &Path, data: &Path, port: u16) -> Result<Command> {
-        let mut command = Command::new(program);
-        command.arg("serve").arg("--listen").arg(format!("127.0.0.1:{port}")).arg("--data").arg(data);
-        // The log of requests is off, as it is for the others.
-        command.arg("--log-level").arg("warn");
-        Ok(command)
+        alone(command, setup)
     }
 
     fn can(&self, _ability: Ability) -> bool {
@@ -44,4 +45,42 @@ impl Peer for Wharfinger {
     fn syncs(&self) -> &'static str {
         "the metadata transaction, which holds small content; larger files and their directories"
     }
+}
+
+/// Where the program is.
+pub(super) fn program(paths: &Paths) -> Result<PathBuf, String> {
+    if let Some(path) = &paths.wharfinger {
+        return given(path, "--wharfinger");
+    }
+    // Cargo puts the programs of one build beside each other.
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("wharfinger")));
+    beside
+        .filter(|path| path.is_file())
+        .ok_or_else(|| "not built: `cargo build --release`, or give --wharfinger".to_owned())
+}
+
+/// What its servers are all started with. The log of requests is off, as it is for the others.
+pub(super) fn arguments(setup: Setup<'_>) -> [OsString; 6] {
+    let listen = format!("127.0.0.1:{}", setup.port);
+    [
+        "--listen".into(),
+        listen.into(),
+        "--data".into(),
+        setup.data.into(),
+        "--log-level".into(),
+        "warn".into(),
+    ]
+}
+
+/// What makes them speak HTTPS to people with accounts.
+pub(super) fn secure(setup: Setup<'_>) -> [OsString; 6] {
+    let security = setup.security;
+    [
+        "--tls-certificate".into(),
+        security.certificate.as_os_str().to_owned(),
+        "--tls-key".into(),
+        security.key.as_os_str().to_owned(),
+        "--htpasswd".into(),
+        security.users.as_os_str().to_owned(),
+    ]
 }

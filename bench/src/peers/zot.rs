@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Ability, Paths, Peer, given, on_path};
+use super::{Ability, Part, Paths, Peer, Setup, alone, given, on_path};
 use crate::client::push::MANIFEST;
 use crate::sets::listing::Listing;
 
@@ -18,18 +18,19 @@ impl Peer for Zot {
         "zot"
     }
 
-    fn find(&self, paths: &Paths) -> Result<PathBuf, String> {
-        match &paths.zot {
+    fn find(&self, paths: &Paths) -> Result<Vec<PathBuf>, String> {
+        let program = match &paths.zot {
             Some(path) => given(path, "--zot"),
             None => {
                 on_path("zot").ok_or_else(|| "not installed: give the path of a build with --zot".to_owned())
             }
-        }
+        };
+        Ok(vec![program?])
     }
 
-    fn version(&self, program: &Path) -> String {
+    fn version(&self, programs: &[PathBuf]) -> String {
         // It prints a line of its log, in which the version is the commit's description.
-        let output = Command::new(program)
+        let output = Command::new(&programs[0])
             .arg("--version")
             .output()
             .map(|output| [output.stdout, output.stderr].concat());
@@ -41,19 +42,19 @@ impl Peer for Zot {
         format!("{version} {}", field("binary-type")).trim().to_owned()
     }
 
-    fn command(&self, program: &Path, data: &Path, port: u16) -> Result<Command> {
+    fn parts(&self, programs: &[PathBuf], setup: Setup<'_>) -> Result<Vec<Part>> {
         // The settings of the project's own benchmark, with the log turned down.
         let config = json!({
             "distSpecVersion": "1.1.1",
-            "storage": {"rootDirectory": data},
-            "http": {"address": "127.0.0.1", "port": port.to_string()},
+            "storage": {"rootDirectory": setup.data},
+            "http": {"address": "127.0.0.1", "port": setup.port.to_string()},
             "log": {"level": "error", "output": "/dev/null"},
         });
-        let file = data.with_extension("json");
+        let file = setup.data.with_extension("json");
         fs::write(&file, config.to_string())?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&programs[0]);
         command.arg("serve").arg(file);
-        Ok(command)
+        alone(command, setup)
     }
 
     fn can(&self, ability: Ability) -> bool {

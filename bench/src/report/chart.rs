@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use super::number;
-use crate::peers::OURS;
+use crate::peers::{self, FILES};
 use crate::rows::Better;
 use crate::suite::{Results, RowResult};
 
 /// The rows that are drawn, each with the measure that is, and what it is called there.
-const DRAWN: [(&str, usize, &str); 7] = [
+const DRAWN: [(&str, usize, &str); 9] = [
     ("manifest", 0, "Manifests given out in a second"),
     ("blob", 0, "Processor seconds to give out a gigabyte"),
+    ("manifest-tls", 0, "Manifests given out in a second through TLS and an account"),
+    ("blob-tls", 0, "Processor seconds to give out a gigabyte through TLS"),
     ("push", 0, "Processor seconds to take in a gigabyte"),
     ("images", 0, "Small images pushed in a second, one after another"),
     ("images-16", 0, "Small images pushed in a second, 16 at once"),
@@ -61,8 +63,8 @@ fn group(body: &mut String, row: &RowResult, measure: usize, title: &str, top: f
     let mut y = top + 22.0;
     for (name, value) in values {
         let class = match name {
-            OURS => "ours",
-            "nginx (files)" | "bare hyper" => "limit",
+            name if peers::is_ours(name) => "ours",
+            FILES | "bare hyper" => "limit",
             _ => "other",
         };
         let width = (value / most * ROOM).max(1.0);

@@ -11,7 +11,7 @@ use crate::client::paced::probe;
 use crate::client::push::{blob, image};
 use crate::crew::crew;
 use crate::measuring::{gb, measure};
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, OURS, Peer};
 use crate::sets::{REPOSITORY, Scale, Set, TAG};
 use crate::site::Site;
 use crate::statistics::Latencies;
@@ -53,20 +53,20 @@ impl Row for Busy {
 
     fn goals(&self) -> Vec<Goal> {
         vec![
-            Goal { measure: 0, rule: Rule::Times(1.0, Than::BestPeer) },
-            Goal { measure: 2, rule: Rule::AtMost(5.0) },
+            Goal { server: OURS, measure: 0, rule: Rule::Times(1.0, Than::BestPeer) },
+            Goal { server: OURS, measure: 2, rule: Rule::AtMost(5.0) },
         ]
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
         site.renew()?;
-        let address = site.address()?;
+        let origin = site.origin()?;
         let world = site.world;
-        image(&mut Connection::to(address), REPOSITORY, TAG, &world.image)?;
+        image(&mut Connection::to(&origin), REPOSITORY, TAG, &world.image)?;
         let target = format!("/v2/{REPOSITORY}/manifests/{TAG}");
         let probes = |stop: &AtomicBool, limit: Duration| -> Result<Latencies> {
             let mut all = Latencies::default();
-            crew(PROBES, |_| probe(address, &target, INTERVAL, stop, limit))?
+            crew(PROBES, |_| probe(&origin, &target, INTERVAL, stop, limit))?
                 .into_iter()
                 .for_each(|one| all.join(one));
             Ok(all)
@@ -81,7 +81,7 @@ impl Row for Busy {
             let pushes = || {
                 crew(PUSHES, |number| {
                     let pushed =
-                        blob(&mut Connection::to(address), &format!("bench/up-{number}"), &contents[number]);
+                        blob(&mut Connection::to(&origin), &format!("bench/up-{number}"), &contents[number]);
                     // Measured only while all still run: with one less the server is less busy.
                     stop.store(true, Ordering::Relaxed);
                     pushed

@@ -9,19 +9,29 @@ use super::{Measure, Outcome, Row, less};
 use crate::client::connection::{Body, Connection};
 use crate::client::paced::probe;
 use crate::measuring::{measure, mib};
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, Front, Peer};
 use crate::sets::{REPOSITORY, Scale, Set, TAG};
 use crate::site::Site;
 
-pub(super) struct Connections;
+pub(super) struct Connections {
+    id: &'static str,
+    front: Front,
+}
+
+pub(super) const PLAIN: Connections = Connections { id: "connections", front: Front::Plain };
+
+/// Through TLS, by an account.
+pub(super) const THROUGH_TLS: Connections = Connections { id: "connections-tls", front: Front::Https };
 
 impl Row for Connections {
     fn id(&self) -> &'static str {
-        "connections"
+        self.id
     }
 
     fn title(&self, scale: Scale) -> String {
-        format!("{} idle keep-alive connections, after a request each", scale.pick(5_000, 1_000))
+        let through = if self.front == Front::Https { " through TLS" } else { "" };
+        let count = scale.pick(5_000, 1_000);
+        format!("{count} idle keep-alive connections{through}, after a request each")
     }
 
     fn measures(&self) -> &'static [Measure] {
@@ -30,6 +40,10 @@ impl Row for Connections {
 
     fn set(&self) -> Set {
         Set::Image
+    }
+
+    fn front(&self) -> Front {
+        self.front
     }
 
     fn takes(&self, peer: &dyn Peer) -> bool {
@@ -41,7 +55,7 @@ impl Row for Connections {
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let address = site.address()?;
+        let origin = site.origin()?;
         let meter = site.meter()?;
         let target = format!("/v2/{REPOSITORY}/manifests/{TAG}");
         let count = site.world.scale.pick(5_000, 1_000);
@@ -49,13 +63,13 @@ impl Row for Connections {
             let before = meter.anonymous();
             let mut connections = Vec::with_capacity(count);
             for _ in 0..count {
-                let mut connection = Connection::to(address);
+                let mut connection = Connection::to(&origin);
                 connection.expect(200, "GET", &target, Body::Empty)?;
                 connections.push(connection);
             }
             let limit = Duration::from_secs(site.world.scale.pick(2, 1));
             let mut latencies =
-                probe(address, &target, Duration::from_millis(2), &AtomicBool::new(false), limit)?;
+                probe(&origin, &target, Duration::from_millis(2), &AtomicBool::new(false), limit)?;
             let added = meter.anonymous().saturating_sub(before);
             Ok((mib(added) * 1024.0 / count as f64, latencies.quantile(0.99), meter.threads() as f64))
         })?;

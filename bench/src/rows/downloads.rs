@@ -1,4 +1,4 @@
-//! Large blobs, downloaded over plain HTTP.
+//! Large blobs, downloaded.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -9,15 +9,25 @@ use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more};
 use crate::client::connection::Connection;
 use crate::crew::crew;
 use crate::measuring::{gb, measure};
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, FILES, Front, GATEWAY, OURS, Peer, STACK};
 use crate::sets::{LARGE_LAYER, REPOSITORY, Scale, Set};
 use crate::site::Site;
 
 /// So many clients, each of which downloads one blob after the other.
 pub(super) struct Downloads {
-    pub(super) id: &'static str,
-    pub(super) connections: usize,
+    id: &'static str,
+    connections: usize,
+    front: Front,
 }
+
+/// One after the other.
+pub(super) const ONE: Downloads = Downloads { id: "blob", connections: 1, front: Front::Plain };
+
+/// Four at once.
+pub(super) const FOUR: Downloads = Downloads { id: "blob-4", connections: 4, front: Front::Plain };
+
+/// One after the other through TLS, by an account.
+pub(super) const THROUGH_TLS: Downloads = Downloads { id: "blob-tls", connections: 1, front: Front::Https };
 
 impl Row for Downloads {
     fn id(&self) -> &'static str {
@@ -25,9 +35,10 @@ impl Row for Downloads {
     }
 
     fn title(&self, _scale: Scale) -> String {
+        let through = if self.front == Front::Https { " through TLS and an account" } else { "" };
         match self.connections {
-            1 => "blob GET of 93 MB, one client".to_owned(),
-            count => format!("blob GET of 93 MB, {count} clients"),
+            1 => format!("blob GET of 93 MB{through}, one client"),
+            count => format!("blob GET of 93 MB{through}, {count} clients"),
         }
     }
 
@@ -39,28 +50,41 @@ impl Row for Downloads {
         Set::Image
     }
 
+    fn front(&self) -> Front {
+        self.front
+    }
+
     fn takes(&self, peer: &dyn Peer) -> bool {
         peer.can(Ability::Blob)
     }
 
     fn goals(&self) -> Vec<Goal> {
+        if self.front == Front::Https {
+            return vec![
+                Goal { server: OURS, measure: 0, rule: Rule::AtMost(0.5) },
+                Goal { server: OURS, measure: 1, rule: Rule::Times(1.0, Than::Peer(FILES)) },
+                Goal { server: OURS, measure: 1, rule: Rule::Times(2.5, Than::Peer(STACK)) },
+                Goal { server: GATEWAY, measure: 0, rule: Rule::Times(1.0, Than::Peer(STACK)) },
+                Goal { server: GATEWAY, measure: 1, rule: Rule::Times(1.0, Than::Peer(STACK)) },
+            ];
+        }
         vec![
-            Goal { measure: 0, rule: Rule::AtMost(0.16) },
-            Goal { measure: 1, rule: Rule::Times(1.0, Than::BestPeer) },
+            Goal { server: OURS, measure: 0, rule: Rule::AtMost(0.16) },
+            Goal { server: OURS, measure: 1, rule: Rule::Times(1.0, Than::BestPeer) },
         ]
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let address = site.address()?;
+        let origin = site.origin()?;
         let target = format!("/v2/{REPOSITORY}/blobs/{}", site.world.image.blobs[1].digest());
         // Once without measuring, so that nobody's first read of the file counts.
-        Connection::to(address).download(&target)?;
+        Connection::to(&origin).download(&target)?;
         let count = site.world.scale.pick(40, 10);
         let left = AtomicUsize::new(count);
         let (elapsed, usage) = measure(&site.meter()?, || {
             let start = Instant::now();
             crew(self.connections, |_| {
-                let mut connection = Connection::to(address);
+                let mut connection = Connection::to(&origin);
                 while left
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
                     .is_ok()

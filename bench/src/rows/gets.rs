@@ -8,7 +8,7 @@ use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more, ours_alone};
 use crate::client::connection::{Body, Connection};
 use crate::client::many::Load;
 use crate::measuring::measure;
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, Front, GATEWAY, OURS, Peer, STACK};
 use crate::sets::{REPOSITORY, Scale, Set, TAG, listing};
 use crate::site::{Site, World};
 
@@ -25,8 +25,11 @@ pub(super) struct Gets {
     id: &'static str,
     title: fn(Scale) -> String,
     set: Set,
+    front: Front,
     takes: fn(&dyn Peer) -> bool,
     connections: usize,
+    /// How many requests are under way at once on each connection of HTTP/2; none where HTTP/1.1 is spoken.
+    streams: Option<usize>,
     targets: fn(&World) -> Vec<String>,
     /// The key of the array in the answer, and how many entries all its pages must have together. No peer is asked
     /// for pages: one that gives everything at once is compared with everything.
@@ -40,15 +43,56 @@ pub(super) fn manifest() -> Gets {
         id: "manifest",
         title: |_| "manifest GET by tag, 32 connections".to_owned(),
         set: Set::Image,
+        front: Front::Plain,
         takes: |peer| peer.can(Ability::Manifest),
         connections: 32,
+        streams: None,
         targets: |_| vec![format!("/v2/{REPOSITORY}/manifests/{TAG}")],
         whole: None,
         search: false,
         goals: &[
-            Goal { measure: 0, rule: Rule::Times(0.8, Than::Peer("bare hyper")) },
-            Goal { measure: 0, rule: Rule::Times(4.0, Than::Peer("zot")) },
+            Goal { server: OURS, measure: 0, rule: Rule::Times(0.8, Than::Peer("bare hyper")) },
+            Goal { server: OURS, measure: 0, rule: Rule::Times(4.0, Than::Peer("zot")) },
         ],
+    }
+}
+
+pub(super) fn manifest_through_tls() -> Gets {
+    Gets {
+        id: "manifest-tls",
+        title: |_| "manifest GET by tag through TLS and an account, 32 connections".to_owned(),
+        front: Front::Https,
+        goals: &[
+            Goal { server: OURS, measure: 0, rule: Rule::Times(40.0, Than::Peer(STACK)) },
+            Goal { server: GATEWAY, measure: 0, rule: Rule::Times(20.0, Than::Peer(STACK)) },
+        ],
+        ..manifest()
+    }
+}
+
+/// As many requests are under way as with HTTP/1.1, on fewer connections: that is what HTTP/2 is for.
+pub(super) fn manifest_over_http2() -> Gets {
+    Gets {
+        id: "manifest-h2",
+        title: |_| {
+            "manifest GET by tag through TLS and an account, HTTP/2, 8 connections of 4 streams".to_owned()
+        },
+        connections: 8,
+        streams: Some(4),
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(1.0, Than::Ourselves("manifest-tls")) }],
+        ..manifest_through_tls()
+    }
+}
+
+pub(super) fn manifest_over_clear_http2() -> Gets {
+    Gets {
+        id: "manifest-h2c",
+        title: |_| "manifest GET by tag, HTTP/2 without TLS, 8 connections of 4 streams".to_owned(),
+        front: Front::ClearHttp2,
+        connections: 8,
+        streams: Some(4),
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(1.0, Than::Ourselves("manifest")) }],
+        ..manifest()
     }
 }
 
@@ -57,12 +101,14 @@ pub(super) fn catalog() -> Gets {
         id: "catalog",
         title: |scale| format!("_catalog?n=100 with {} repositories, 8 connections", scale.pick(2_000, 500)),
         set: Set::Listing,
+        front: Front::Plain,
         takes: |peer| peer.can(Ability::Registry),
         connections: 8,
+        streams: None,
         targets: |_| vec!["/v2/_catalog?n=100".to_owned()],
         whole: None,
         search: false,
-        goals: &[Goal { measure: 0, rule: Rule::Times(20.0, Than::BestPeer) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(20.0, Than::BestPeer) }],
     }
 }
 
@@ -76,8 +122,10 @@ pub(super) fn catalog_of_many() -> Gets {
             )
         },
         set: Set::Many,
+        front: Front::Plain,
         takes: ours_alone,
         connections: 8,
+        streams: None,
         targets: |world| {
             let step = world.many.count() / 100;
             let pages = (0..100).map(|page| world.many.name(page * step).replace('/', "%2F"));
@@ -85,7 +133,7 @@ pub(super) fn catalog_of_many() -> Gets {
         },
         whole: None,
         search: false,
-        goals: &[Goal { measure: 0, rule: Rule::Times(0.8, Than::Ourselves("catalog")) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(0.8, Than::Ourselves("catalog")) }],
     }
 }
 
@@ -94,12 +142,14 @@ pub(super) fn tags() -> Gets {
         id: "tags",
         title: |scale| format!("all {} tags of a repository, 4 connections", scale.pick(10_000, 2_000)),
         set: Set::Listing,
+        front: Front::Plain,
         takes: |peer| peer.can(Ability::Registry),
         connections: 4,
+        streams: None,
         targets: |_| vec![format!("/v2/{}/tags/list", listing::TAGS)],
         whole: Some(("tags", |world| world.listing.tag_count())),
         search: false,
-        goals: &[Goal { measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
     }
 }
 
@@ -110,12 +160,14 @@ pub(super) fn tags_page() -> Gets {
             format!("tags/list?n=100 in the middle of {} tags, 4 connections", scale.pick(10_000, 2_000))
         },
         set: Set::Listing,
+        front: Front::Plain,
         takes: |peer| peer.can(Ability::Registry),
         connections: 4,
+        streams: None,
         targets: |_| vec![format!("/v2/{}/tags/list?n=100&last=t01000", listing::TAGS)],
         whole: None,
         search: false,
-        goals: &[Goal { measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
     }
 }
 
@@ -124,12 +176,14 @@ pub(super) fn referrers() -> Gets {
         id: "referrers",
         title: |scale| format!("all {} referrers of a digest, 4 connections", scale.pick(1_000, 200)),
         set: Set::Listing,
+        front: Front::Plain,
         takes: |peer| peer.can(Ability::Referrers),
         connections: 4,
+        streams: None,
         targets: |world| vec![format!("/v2/{}/referrers/{}", listing::REFERRERS, world.listing.subject())],
         whole: Some(("manifests", |world| world.listing.referrer_count())),
         search: false,
-        goals: &[Goal { measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
     }
 }
 
@@ -138,12 +192,14 @@ pub(super) fn search() -> Gets {
         id: "search",
         title: |scale| format!("docker search among {} repositories, 16 clients", scale.pick(100_000, 5_000)),
         set: Set::Many,
+        front: Front::Plain,
         takes: |peer| peer.can(Ability::Search),
         connections: 16,
+        streams: None,
         targets: |world| world.many.searches(),
         whole: None,
         search: true,
-        goals: &[Goal { measure: 0, rule: Rule::AtMost(10.0) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::AtMost(10.0) }],
     }
 }
 
@@ -164,6 +220,10 @@ impl Row for Gets {
         self.set
     }
 
+    fn front(&self) -> Front {
+        self.front
+    }
+
     fn takes(&self, peer: &dyn Peer) -> bool {
         (self.takes)(peer)
     }
@@ -173,16 +233,19 @@ impl Row for Gets {
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let address = site.address()?;
+        let origin = site.origin()?;
         let mut targets = (self.targets)(site.world);
         let mut pages = 1.0;
         if let Some((key, count)) = self.whole {
-            targets = follow(&mut Connection::to(address), &targets[0], key, count(site.world))?;
+            targets = follow(&mut Connection::to(&origin), &targets[0], key, count(site.world))?;
             pages = targets.len() as f64;
         }
         let duration = Duration::from_secs(site.world.scale.pick(4, 1));
-        let load = Load { address, connections: self.connections, targets: &targets, duration };
-        let (mut served, usage) = measure(&site.meter()?, || load.run())?;
+        let load = Load::new(&origin, self.connections, &targets, duration);
+        let (mut served, usage) = measure(&site.meter()?, || match self.streams {
+            Some(streams) => load.run_http2(streams),
+            None => load.run(),
+        })?;
         let cpu = usage.server_cpu * 1e6 / served.requests as f64 * pages;
         let (half, most) = (served.latencies.quantile(0.5) * pages, served.latencies.quantile(0.99) * pages);
         let rate = served.rate() / pages;

@@ -9,7 +9,7 @@ use crate::client::connection::Connection;
 use crate::client::push::{Image, image};
 use crate::crew::crew;
 use crate::measuring::measure;
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, OURS, Peer};
 use crate::sets::{Scale, Set};
 use crate::site::Site;
 use crate::statistics::Latencies;
@@ -45,18 +45,18 @@ impl Row for Images {
 
     fn goals(&self) -> Vec<Goal> {
         let factor = if self.pushers == 1 { 3.0 } else { 4.0 };
-        vec![Goal { measure: 0, rule: Rule::Times(factor, Than::BestPeer) }]
+        vec![Goal { server: OURS, measure: 0, rule: Rule::Times(factor, Than::BestPeer) }]
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
         site.renew()?;
-        let address = site.address()?;
+        let origin = site.origin()?;
         let world = site.world;
         let duration = Duration::from_secs(world.scale.pick(4, 1));
         let ((times, elapsed), usage) = measure(&site.meter()?, || {
             let start = Instant::now();
             let times = crew(self.pushers, |pusher| {
-                let mut connection = Connection::to(address);
+                let mut connection = Connection::to(&origin);
                 let mut latencies = Latencies::default();
                 let mut number = 0;
                 while start.elapsed() < duration {

@@ -10,7 +10,7 @@ use crate::client::many::Load;
 use crate::client::push::blob;
 use crate::crew::crew;
 use crate::measuring::{gb, measure};
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, OURS, Peer};
 use crate::sets::{Scale, Set};
 use crate::site::Site;
 
@@ -39,7 +39,7 @@ impl Row for Idle {
     }
 
     fn goals(&self) -> Vec<Goal> {
-        vec![Goal { measure: 0, rule: Rule::AtMost(10.0) }]
+        vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(10.0) }]
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
@@ -77,13 +77,13 @@ impl Row for Many {
     }
 
     fn goals(&self) -> Vec<Goal> {
-        vec![Goal { measure: 0, rule: Rule::AtMost(20.0) }]
+        vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(20.0) }]
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
         let many = site.world.many;
         site.restart(&format!("/v2/{}/manifests/latest", many.name(0)))?;
-        let address = site.address()?;
+        let origin = site.origin()?;
         let mut targets = many.searches();
         for number in (0..many.count()).step_by(many.count() / 5_000) {
             let name = many.name(number);
@@ -91,7 +91,7 @@ impl Row for Many {
             targets.push(format!("/v2/_catalog?n=100&last={}", name.replace('/', "%2F")));
         }
         let duration = Duration::from_secs(site.world.scale.pick(5, 1));
-        let load = Load { address, connections: 16, targets: &targets, duration };
+        let load = Load::new(&origin, 16, &targets, duration);
         let (_, usage) = measure(&site.meter()?, || load.run())?;
         Ok(Outcome { values: vec![usage.peak_mib], usage })
     }
@@ -146,21 +146,21 @@ impl Row for Transfers {
     }
 
     fn goals(&self) -> Vec<Goal> {
-        vec![Goal { measure: 0, rule: Rule::AtMost(32.0) }]
+        vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(32.0) }]
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
         site.renew()?;
-        let address = site.address()?;
+        let origin = site.origin()?;
         let size = site.world.scale.pick(self.size, QUICK_SIZE);
         let stored = site.world.source.content(size);
-        blob(&mut Connection::to(address), "bench/down", &stored)?;
+        blob(&mut Connection::to(&origin), "bench/down", &stored)?;
         let target = format!("/v2/bench/down/blobs/{}", stored.digest());
         let contents: Vec<_> = (0..EACH_WAY).map(|_| site.world.source.content(size)).collect();
         let done = measure(&site.meter()?, || {
             let start = Instant::now();
             crew(2 * EACH_WAY, |number| {
-                let mut connection = Connection::to(address);
+                let mut connection = Connection::to(&origin);
                 match contents.get(number) {
                     Some(content) => blob(&mut connection, &format!("bench/up-{number}"), content),
                     None => connection.download(&target).map(|_| ()),

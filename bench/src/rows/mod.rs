@@ -1,11 +1,13 @@
 //! The rows of the table: pieces of work, what is measured of each, and what is to be reached.
 
+mod accounts;
 mod busy;
 mod connections;
 mod downloads;
 mod filling;
 mod gets;
 mod images;
+mod logins;
 mod memory;
 mod pushes;
 mod slow_readers;
@@ -14,8 +16,10 @@ mod starting;
 use anyhow::Result;
 use serde::Serialize;
 
+pub(crate) use logins::STRANGERS;
+
 use crate::measuring::Usage;
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, Front, Peer};
 use crate::sets::{Scale, Set};
 use crate::site::Site;
 
@@ -48,9 +52,11 @@ const fn less(name: &'static str) -> Measure {
     Measure { name, better: Better::Lower }
 }
 
-/// What ours is to reach in a row.
+/// What a server of ours is to reach in a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Goal {
+    /// Its name.
+    pub(crate) server: &'static str,
     /// Of which measure, by its place among the row's.
     pub(crate) measure: usize,
     /// What.
@@ -73,7 +79,7 @@ pub(crate) enum Than {
     Peer(&'static str),
     /// The best registry but ours.
     BestPeer,
-    /// Ours, in the row of that name.
+    /// The same server, in the row of that name.
     Ourselves(&'static str),
 }
 
@@ -95,7 +101,11 @@ pub(crate) trait Row {
     fn measures(&self) -> &'static [Measure];
     /// What the server holds at the beginning.
     fn set(&self) -> Set;
-    /// Whether this server takes part.
+    /// What lets its clients in.
+    fn front(&self) -> Front {
+        Front::Plain
+    }
+    /// Whether this server takes part, if it speaks so.
     fn takes(&self, peer: &dyn Peer) -> bool;
     /// How often it is run, where all are to be run so often: heavy rows are run less.
     fn runs(&self, wanted: usize) -> usize {
@@ -117,9 +127,9 @@ pub(crate) trait Row {
 pub(crate) fn all() -> Vec<Box<dyn Row>> {
     vec![
         Box::new(gets::manifest()),
-        Box::new(downloads::Downloads { id: "blob", connections: 1 }),
-        Box::new(downloads::Downloads { id: "blob-4", connections: 4 }),
-        Box::new(pushes::Push),
+        Box::new(downloads::ONE),
+        Box::new(downloads::FOUR),
+        Box::new(pushes::PLAIN),
         Box::new(images::Images { id: "images", pushers: 1 }),
         Box::new(images::Images { id: "images-16", pushers: 16 }),
         Box::new(gets::catalog()),
@@ -130,8 +140,21 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
         Box::new(memory::Idle),
         Box::new(memory::TRANSFERS),
         Box::new(busy::Busy),
-        Box::new(connections::Connections),
-        Box::new(slow_readers::SlowReaders),
+        Box::new(connections::PLAIN),
+        Box::new(slow_readers::PLAIN),
+        Box::new(gets::manifest_through_tls()),
+        Box::new(gets::manifest_over_http2()),
+        Box::new(gets::manifest_over_clear_http2()),
+        Box::new(downloads::THROUGH_TLS),
+        Box::new(pushes::THROUGH_TLS),
+        Box::new(connections::THROUGH_TLS),
+        Box::new(slow_readers::THROUGH_TLS),
+        Box::new(logins::REMEMBERED),
+        Box::new(logins::TOKEN),
+        Box::new(logins::NEW),
+        Box::new(logins::NEW_OWN),
+        Box::new(accounts::FEW),
+        Box::new(accounts::MANY),
         Box::new(filling::Filling),
         Box::new(gets::catalog_of_many()),
         Box::new(gets::search()),

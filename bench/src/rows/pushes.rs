@@ -4,23 +4,32 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{Goal, Measure, Outcome, Row, Rule, less, more};
+use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more};
 use crate::client::connection::Connection;
 use crate::client::push::blob;
 use crate::measuring::{gb, measure};
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, Front, GATEWAY, OURS, Peer, STACK};
 use crate::sets::{REPOSITORY, Scale, Set};
 use crate::site::Site;
 
-pub(super) struct Push;
+pub(super) struct Push {
+    id: &'static str,
+    front: Front,
+}
+
+pub(super) const PLAIN: Push = Push { id: "push", front: Front::Plain };
+
+/// Through TLS, by an account.
+pub(super) const THROUGH_TLS: Push = Push { id: "push-tls", front: Front::Https };
 
 impl Row for Push {
     fn id(&self) -> &'static str {
-        "push"
+        self.id
     }
 
     fn title(&self, scale: Scale) -> String {
-        format!("monolithic push of {}", scale.pick("1 GB", "100 MB"))
+        let through = if self.front == Front::Https { " through TLS and an account" } else { "" };
+        format!("monolithic push of {}{through}", scale.pick("1 GB", "100 MB"))
     }
 
     fn measures(&self) -> &'static [Measure] {
@@ -29,6 +38,10 @@ impl Row for Push {
 
     fn set(&self) -> Set {
         Set::Empty
+    }
+
+    fn front(&self) -> Front {
+        self.front
     }
 
     fn takes(&self, peer: &dyn Peer) -> bool {
@@ -40,16 +53,22 @@ impl Row for Push {
     }
 
     fn goals(&self) -> Vec<Goal> {
-        vec![Goal { measure: 0, rule: Rule::AtMost(1.1) }]
+        if self.front == Front::Https {
+            return vec![
+                Goal { server: GATEWAY, measure: 0, rule: Rule::Times(1.0, Than::Peer(STACK)) },
+                Goal { server: GATEWAY, measure: 2, rule: Rule::Times(1.0, Than::Peer(STACK)) },
+            ];
+        }
+        vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(1.1) }]
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
         site.renew()?;
-        let address = site.address()?;
+        let origin = site.origin()?;
         let content = site.world.source.content(site.world.scale.pick(1_000_000_000, 100_000_000));
         let done = measure(&site.meter()?, || {
             let start = Instant::now();
-            blob(&mut Connection::to(address), REPOSITORY, &content)?;
+            blob(&mut Connection::to(&origin), REPOSITORY, &content)?;
             Ok(start.elapsed().as_secs_f64())
         });
         site.wipe()?;

@@ -1,29 +1,38 @@
 //! Clients that read a large blob at 10 KB/s, and then go away in the middle of it.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::{Measure, Outcome, Row, less};
-use crate::client::connection::{Body, connect, head};
+use crate::client::connection::{Body, HTTP1, head};
 use crate::client::paced::probe;
+use crate::client::stream::Stream;
 use crate::measuring::{measure, mib};
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, Front, Peer};
 use crate::sets::{REPOSITORY, Scale, Set, TAG};
 use crate::site::Site;
 
-pub(super) struct SlowReaders;
+pub(super) struct SlowReaders {
+    id: &'static str,
+    front: Front,
+}
+
+pub(super) const PLAIN: SlowReaders = SlowReaders { id: "slow-readers", front: Front::Plain };
+
+/// Through TLS, by an account.
+pub(super) const THROUGH_TLS: SlowReaders = SlowReaders { id: "slow-readers-tls", front: Front::Https };
 
 impl Row for SlowReaders {
     fn id(&self) -> &'static str {
-        "slow-readers"
+        self.id
     }
 
     fn title(&self, _scale: Scale) -> String {
-        format!("{READERS} clients that read 93 MB at 10 KB/s and then vanish")
+        let through = if self.front == Front::Https { " through TLS" } else { "" };
+        format!("{READERS} clients that read 93 MB{through} at 10 KB/s and then vanish")
     }
 
     fn measures(&self) -> &'static [Measure] {
@@ -32,6 +41,10 @@ impl Row for SlowReaders {
 
     fn set(&self) -> Set {
         Set::Image
+    }
+
+    fn front(&self) -> Front {
+        self.front
     }
 
     fn takes(&self, peer: &dyn Peer) -> bool {
@@ -43,7 +56,7 @@ impl Row for SlowReaders {
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let address = site.address()?;
+        let origin = site.origin()?;
         let meter = site.meter()?;
         let blob = format!("/v2/{REPOSITORY}/blobs/{}", site.world.image.blobs[1].digest());
         let manifest = format!("/v2/{REPOSITORY}/manifests/{TAG}");
@@ -51,20 +64,20 @@ impl Row for SlowReaders {
         let before_files = meter.files();
         let ((added, most, threads), usage) = measure(&meter, || {
             let before = meter.anonymous();
-            let request = head(address, "GET", &blob, Body::Empty);
+            let request = head(&origin, "GET", &blob, Body::Empty);
             let mut readers = Vec::with_capacity(READERS);
             for _ in 0..READERS {
-                let mut stream = connect(address, Duration::from_secs(10))?;
+                let mut stream = origin.connect(Duration::from_secs(10), HTTP1)?;
                 // Else the kernel takes in megabytes for a client that does not read.
-                rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 16 << 10)?;
+                rustix::net::sockopt::set_socket_recv_buffer_size(stream.socket(), 16 << 10)?;
                 stream.write_all(request.as_bytes())?;
-                stream.set_nonblocking(true)?;
+                stream.socket().set_nonblocking(true)?;
                 readers.push(stream);
             }
             let stop = AtomicBool::new(false);
             let latencies = std::thread::scope(|scope| {
                 let probing =
-                    scope.spawn(|| probe(address, &manifest, Duration::from_millis(2), &stop, 2 * duration));
+                    scope.spawn(|| probe(&origin, &manifest, Duration::from_millis(2), &stop, 2 * duration));
                 let read = read_slowly(&mut readers, duration);
                 stop.store(true, Ordering::Relaxed);
                 let latencies = probing.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the probe panicked")));
@@ -81,12 +94,13 @@ impl Row for SlowReaders {
 
 const READERS: usize = 200;
 
-fn read_slowly(readers: &mut [TcpStream], duration: Duration) -> Result<()> {
+/// Reads what comes over TCP: what TLS makes of it is all the same to the server.
+fn read_slowly(readers: &mut [Stream], duration: Duration) -> Result<()> {
     let mut buffer = [0; 1_000];
     let start = Instant::now();
     while start.elapsed() < duration {
         for reader in &mut *readers {
-            match reader.read(&mut buffer) {
+            match reader.socket().read(&mut buffer) {
                 Ok(0) => anyhow::bail!("the server gave up on a slow client"),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{Goal, Measure, Outcome, Row, Rule, less, ours_alone};
 use crate::measuring::measure;
-use crate::peers::{Ability, Peer};
+use crate::peers::{Ability, OURS, Peer};
 use crate::sets::{Scale, Set, listing};
 use crate::site::Site;
 
@@ -44,7 +44,7 @@ impl Row for Starting {
     }
 
     fn goals(&self) -> Vec<Goal> {
-        vec![Goal { measure: 0, rule: Rule::AtMost(200.0) }]
+        vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(200.0) }]
     }
 
     fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {

@@ -1,6 +1,5 @@
 //! Repositories, tags and referrers to list.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use anyhow::Result;
@@ -8,6 +7,7 @@ use serde_json::json;
 
 use super::Scale;
 use crate::client::connection::{Body, Connection};
+use crate::client::origin::Origin;
 use crate::client::push::{CONFIG, MANIFEST, mount};
 use crate::content::digest_of;
 use crate::crew::crew;
@@ -149,16 +149,16 @@ impl Listing {
     }
 
     /// Pushes everything, from 16 connections.
-    pub(crate) fn push(&self, address: SocketAddr) -> Result<()> {
+    pub(crate) fn push(&self, origin: &Origin) -> Result<()> {
         let first = repository(0);
-        let mut connection = Connection::to(address);
+        let mut connection = Connection::to(origin);
         for blob in &self.blobs {
             push_blob(&mut connection, &first, blob)?;
         }
         let works: Vec<Repository<'_>> = self.repositories().collect();
         let queue = Mutex::new(works.iter());
         crew(16, |_| {
-            let mut connection = Connection::to(address);
+            let mut connection = Connection::to(origin);
             while let Some(work) = queue.lock().ok().and_then(|mut queue| queue.next()) {
                 for blob in work.blobs.iter().filter(|_| work.name != first) {
                     mount(&mut connection, &work.name, &blob.digest, &first)?;
@@ -174,7 +174,7 @@ impl Listing {
         if let Some(work) = many {
             let queue = Mutex::new(work.tags.iter());
             crew(16, |_| {
-                let mut connection = Connection::to(address);
+                let mut connection = Connection::to(origin);
                 while let Some((tag, digest)) = queue.lock().ok().and_then(|mut queue| queue.next()) {
                     let manifest = work.manifests.iter().find(|manifest| manifest.digest == *digest);
                     put(&mut connection, &work.name, tag, manifest.map_or(&[][..], |blob| &blob.bytes))?;

@@ -1,6 +1,5 @@
 //! Very many repositories, with names and descriptions in which something can be searched.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use serde_json::json;
 
 use super::Scale;
 use crate::client::connection::{Body, Connection};
+use crate::client::origin::Origin;
 use crate::client::push::{MANIFEST, manifest, mount};
 use crate::content::{Random, digest_of};
 use crate::crew::crew;
@@ -175,11 +175,11 @@ impl Many {
 
     /// Pushes them all from 16 connections: in each a blob mounted from another repository, and a manifest of its
     /// own with a description.
-    pub(crate) fn push(&self, address: SocketAddr) -> Result<Filled> {
+    pub(crate) fn push(&self, origin: &Origin) -> Result<Filled> {
         let config = b"{}";
         let digest = digest_of(config);
         let target = format!("/v2/{SHARED}/blobs/uploads/?digest={digest}");
-        Connection::to(address).expect(
+        Connection::to(origin).expect(
             201,
             "POST",
             &target,
@@ -188,7 +188,7 @@ impl Many {
         let next = AtomicUsize::new(0);
         let start = Instant::now();
         crew(16, |_| {
-            let mut connection = Connection::to(address);
+            let mut connection = Connection::to(origin);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= self.count {

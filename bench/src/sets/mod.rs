@@ -1,5 +1,6 @@
 //! What a registry holds before it is measured.
 
+pub(crate) mod accounts;
 pub(crate) mod listing;
 pub(crate) mod many;
 
@@ -17,6 +18,30 @@ pub(crate) enum Set {
     Listing,
     /// Very many repositories.
     Many,
+    /// The image, and accounts of the registry's own with grants; for ours alone.
+    Accounts(Crowd),
+}
+
+/// How many accounts there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crowd {
+    /// A team.
+    Few,
+    /// Far more than anybody has.
+    Many,
+}
+
+impl Set {
+    /// The name under which the data is kept for other rows, if they only read it.
+    pub(crate) fn kept(self) -> Option<&'static str> {
+        match self {
+            Self::Empty | Self::Image => None,
+            Self::Listing => Some("listing"),
+            Self::Many => Some("many"),
+            Self::Accounts(Crowd::Few) => Some("few-accounts"),
+            Self::Accounts(Crowd::Many) => Some("many-accounts"),
+        }
+    }
 }
 
 /// How large everything is.
