@@ -63,7 +63,7 @@ impl Row for Pulls {
                     measure,
                     rule: Rule::Times(0.9, Than::Ourselves("accounts")),
                 };
-                vec![goal(0), goal(4)]
+                vec![goal(0), goal(3)]
             }
         }
     }
