@@ -3,6 +3,7 @@
 //!
 //! This is a library so that tests can run the server in their own process; `src/main.rs` is all of the program.
 
+mod allocator;
 mod audit_log;
 pub mod cli;
 pub mod config;

@@ -1,4 +1,5 @@
-//! Blobs stream: memory does not grow with their size, nor with how many are on their way.
+//! Blobs stream: memory does not grow with their size, nor with how many are on their way. Nor does it with how many
+//! passwords were tried.
 
 use std::fs;
 use std::sync::Arc;
@@ -48,6 +49,35 @@ fn many_transfers_at_once_take_little_memory() {
     server.stop();
     println!("RssAnon: {idle} KiB idle, at most {peak} KiB with 32 uploads and 32 downloads of {mib} MiB");
     assert!(peak < LIMIT_KIB, "RssAnon rose to {peak} KiB");
+}
+
+/// To hash a password takes 19 MiB, which have to be there for the next one, or for nobody, when it is done.
+#[test]
+fn passwords_leave_no_memory_behind() {
+    let scratch = TempDir::new().unwrap();
+    let password = scratch.path().join("password");
+    fs::write(&password, "correct horse battery").unwrap();
+    let admin = ["--admin", "ann", "--admin-password-file", password.to_str().unwrap()];
+    let server = Server::start(&scratch.path().join("data"), &admin);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = Client::new();
+        // Fewer than make the registry refuse to look at an address's next one.
+        for round in 0..8 {
+            let mut attempts = tokio::task::JoinSet::new();
+            for number in 0..4 {
+                let request = client.get(format!("{}/v2/", server.url()));
+                attempts.spawn(request.basic_auth(format!("nobody-{round}-{number}"), Some("wrong")).send());
+            }
+            while let Some(attempt) = attempts.join_next().await {
+                assert_eq!(attempt.unwrap().unwrap().status(), StatusCode::UNAUTHORIZED);
+            }
+        }
+    });
+    let after = anonymous_kib(server.pid());
+    server.stop();
+    println!("RssAnon: {after} KiB after 32 passwords");
+    assert!(after < LIMIT_KIB, "RssAnon is {after} KiB after 32 passwords");
 }
 
 /// The bytes of a large blob, made as they are sent.
