@@ -362,11 +362,11 @@ impl Speech {
             _ = stage.wait_for(|stage| *stage > Stage::Running) => None,
         };
         let Some(stream) = stream else { return };
-        // Neither is to take the room of the other, nor of the handshake.
+        // A task of its own, so that the room of the handshake, some 9 KiB, is given back.
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            Box::pin(self.http2(stream, peer, true, stage, permit)).await;
+            tokio::spawn(self.http2(stream, peer, true, stage, permit));
         } else {
-            Box::pin(self.http1(stream, peer, true, stage, permit)).await;
+            tokio::spawn(self.http1(stream, peer, true, stage, permit));
         }
     }
 
@@ -384,6 +384,7 @@ impl Speech {
             _ = stage.wait_for(|stage| *stage > Stage::Running) => return,
         };
         match http2 {
+            // Neither is to take the room of the other.
             Ok(Ok(true)) => Box::pin(self.http2(stream, peer, false, stage, permit)).await,
             Ok(Ok(false)) => Box::pin(self.http1(stream, peer, false, stage, permit)).await,
             Ok(Err(_)) | Err(_) => {}
