@@ -6,10 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use registry::Registry;
 use store::directory::Socket;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -255,9 +257,25 @@ fn http1(limits: &Limits) -> http1::Builder {
     http
 }
 
+/// Answers the requests of a connection of HTTP/2. Most answers are in memory, and are given where the request was read:
+/// those of several requests that came together then leave together. What has to be waited for gets a task of its own.
+#[derive(Clone, Copy)]
+struct AtOnce;
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for AtOnce {
+    fn execute(&self, answering: F) {
+        let mut answering = Box::pin(answering);
+        // Nobody has to be woken: the task looks anew.
+        let mut context = Context::from_waker(Waker::noop());
+        if answering.as_mut().poll(&mut context).is_pending() {
+            tokio::spawn(answering);
+        }
+    }
+}
+
 /// How HTTP/2 is spoken, on every connection.
-fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+fn http2(limits: &Limits) -> http2::Builder<AtOnce> {
+    let mut http = http2::Builder::new(AtOnce);
     // The bounds of h2 on streams that are reset as soon as they are opened, and on errors of its own, stay as they
     // are (CVE-2023-44487 and its kin).
     http.timer(TokioTimer::new())
@@ -280,7 +298,7 @@ struct Connections {
 struct Speech {
     app: Arc<App>,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<AtOnce>,
     /// When it was last told that a client speaks TLS to a port that does not.
     told: Mutex<Option<Instant>>,
 }
@@ -493,7 +511,7 @@ where
     }
 }
 
-impl<S> Conversation for http2::Connection<TokioIo<Watched<S>>, Service, TokioExecutor>
+impl<S> Conversation for http2::Connection<TokioIo<Watched<S>>, Service, AtOnce>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
