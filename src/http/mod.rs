@@ -1,7 +1,7 @@
 //! HTTP: how the registry is spoken to. A file per endpoint, below the directory of its API.
 //!
-//! - [`server`] listens, bounds and closes connections; `connection` keeps their time limits. `redirect` is the port of
-//!   plain HTTP beside that of HTTPS.
+//! - [`server`] listens, bounds and closes connections; `connection` keeps their time limits, `turns` lets them go on.
+//!   `redirect` is the port of plain HTTP beside that of HTTPS.
 //! - `service` takes a request to its answer; `endpoint` reads the path, `dispatch` chooses the handler.
 //! - `v2`, `v1`, `api`, `health`, `root`: the handlers. They take what they need from the request, ask the
 //!   registry, and answer.
@@ -40,6 +40,7 @@ pub mod server;
 mod service;
 mod token;
 mod trail;
+mod turns;
 mod v1;
 mod v2;
 

@@ -1,5 +1,6 @@
 //! The server: listens, keeps the number of connections in bounds, and ends when it is told to.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -23,6 +24,7 @@ use super::app::App;
 use super::connection::{Connection, Peer, Protocol, Watched};
 use super::redirect::Redirect;
 use super::service::Service;
+use super::turns::Turns;
 use crate::config::{Config, Limits};
 use crate::gateway::Gateway;
 use crate::tls;
@@ -451,11 +453,12 @@ impl Speech {
         mut stage: watch::Receiver<Stage>,
     ) {
         let mut conversation = pin!(conversation);
+        let turns = Turns::new();
         let mut ending = false;
         let result = loop {
             tokio::select! {
                 biased;
-                result = conversation.as_mut() => break result,
+                result = poll_fn(|cx| turns.poll(conversation.as_mut(), cx)) => break result,
                 reached = stage.wait_for(|stage| *stage > if ending { Stage::Ending } else { Stage::Running }) => {
                     match reached.map(|stage| *stage) {
                         Ok(Stage::Ending) => {

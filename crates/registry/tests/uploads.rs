@@ -58,6 +58,28 @@ async fn what_arrived_before_a_connection_broke_is_kept() {
 }
 
 #[tokio::test]
+async fn what_arrived_before_a_request_was_given_up_is_kept() {
+    let scratch = TempDir::new().unwrap();
+    let registry = open(&scratch).await;
+    let app = name("team/app");
+    let id = registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Piece>();
+    let slow = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+    sender.send(Ok(Bytes::from_static(b"con"))).unwrap();
+    // As HTTP/2 does when a client resets the stream: nobody waits for the outcome any more, and then the body ends.
+    let request = registry.append_upload(&app, None, id, None, Box::pin(slow));
+    tokio::time::timeout(Duration::from_millis(50), request).await.unwrap_err();
+    sender.send(Err(ReceiveError::Torn("stream reset".to_owned()))).unwrap();
+    let range = ChunkRange { first: 3, last: 6 };
+    let last = body(&[b"tent"]);
+    assert_eq!(
+        registry.finish_upload(&app, None, id, Some(range), digest(b"content"), last).await.unwrap(),
+        7
+    );
+    registry.close().await;
+}
+
+#[tokio::test]
 async fn an_upload_goes_on_after_a_restart() {
     let scratch = TempDir::new().unwrap();
     let app = name("team/app");
