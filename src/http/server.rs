@@ -34,8 +34,8 @@ const CONTROL_CONNECTIONS: usize = 64;
 /// How many header fields hyper reads without asking for memory.
 const HYPER_HEADERS: usize = 100;
 /// The most that is read from a connection at a time, and gathered for it to be written. Larger reads would cost an
-/// upload a little less of the processor; but each has about four of them in memory, and with 128 KiB, 32 uploads and
-/// 32 downloads at once came within 2 MiB of the 32 MiB that they may take.
+/// upload a little less of the processor, but each has two of them in memory, and with 128 KiB, 32 uploads and 32
+/// downloads at once took more than the 32 MiB that they may take.
 const BUFFER: usize = 64 * 1024;
 /// How much of a request's body a client of HTTP/2 may send ahead of what was taken from it; of one request, and of
 /// all on its connection. It bounds what a body that is received slowly takes in memory, and what can be under way

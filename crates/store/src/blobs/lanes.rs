@@ -1,13 +1,14 @@
-//! Lanes: what a long upload is gathered in, so that its bytes can go to a disk without passing
-//! through the page cache.
+//! Lanes: what an upload is gathered in, two pieces of memory that are used again and again: one is
+//! filled while the other is written.
 //!
-//! Such a write takes the bytes from where they are, so they must lie as a disk wants them: in
-//! memory and in the file at multiples of [`ALIGNMENT`]. As they come from a connection they lie
-//! anywhere, and are copied together here, which costs much less than a page of the cache for each
-//! 4 KiB. It also sets free at once the memory that they were received in.
+//! The bytes of a connection are copied into a lane while the processor has them at hand, which
+//! costs little, and sets free at once the memory that they were received in: the next are received
+//! in the same. Without it each piece of a body would be received in memory of its own.
 //!
-//! There are few lanes, because each takes up two pieces: one is filled while the other is written.
-//! An upload that finds none free goes on as short ones do.
+//! A wide lane has large pieces that lie as a disk wants them, in memory and in the file at
+//! multiples of [`ALIGNMENT`]. They can go to a disk without passing through the page cache, which
+//! saves a page of the cache for each 4 KiB. There are few wide lanes, because of what they take up;
+//! an upload that finds none free goes on in its narrow one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,35 +16,34 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Where pieces begin, in memory and in the file: a multiple of what any disk asks for.
+/// Where the pieces of a wide lane begin, in memory and in the file: a multiple of what any disk
+/// asks for.
 pub(super) const ALIGNMENT: usize = 4096;
-/// How large a piece is.
-const PIECE: usize = 1 << 20;
-/// How many uploads have a lane at once; with two pieces each, that is 4 MiB. Twice as many
+/// How large the pieces of a wide lane are. What is smaller is not worth waiting for a disk.
+pub(super) const WIDE: usize = 1 << 20;
+/// How many uploads have a wide lane at once; with two pieces each, that is 4 MiB. Twice as many
 /// brought 32 uploads and 32 downloads of 512 MiB to 31.95 of the 32 MiB that they may take.
-const LANES: usize = 2;
+const WIDE_LANES: usize = 2;
 
-/// All lanes there are.
+/// All wide lanes there are.
 pub struct Lanes(Arc<Semaphore>);
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LANES)))
+        Self(Arc::new(Semaphore::new(WIDE_LANES)))
     }
 }
 
 impl Lanes {
-    /// A lane for an upload that stands at `offset`, if one is free and there is memory for it.
+    /// A wide lane for an upload that stands at `offset`, if one is free and there is memory for it.
     #[must_use]
-    pub fn enter(&self, offset: u64) -> Option<Lane> {
+    pub fn wide(&self, offset: u64) -> Option<Lane> {
         let permit = self.0.clone().try_acquire_owned().ok()?;
-        let first = MmapMut::map_anon(PIECE).ok()?;
-        let second = MmapMut::map_anon(PIECE).ok()?;
-        let free: Free = Arc::new(Mutex::new(vec![second]));
+        let mut lane = Lane::of(WIDE)?;
         // A short first piece, after which all begin where they should.
-        let beyond = usize::try_from(offset % ALIGNMENT as u64).unwrap_or(0);
-        let filling = Piece { memory: Some(first), length: 0, limit: PIECE - beyond, free: free.clone() };
-        Some(Lane { filling, rest: Bytes::new(), free, _permit: permit })
+        lane.filling.limit -= usize::try_from(offset % ALIGNMENT as u64).unwrap_or(0);
+        lane.permit = Some(permit);
+        Some(lane)
     }
 }
 
@@ -52,11 +52,32 @@ pub struct Lane {
     filling: Piece,
     /// What had no room in the piece.
     rest: Bytes,
+    size: usize,
     free: Free,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Lane {
+    /// A narrow lane, with pieces of `size` bytes, if there is memory for it.
+    #[must_use]
+    pub fn narrow(size: usize) -> Option<Self> {
+        Self::of(size)
+    }
+
+    fn of(size: usize) -> Option<Self> {
+        let first = MmapMut::map_anon(size).ok()?;
+        let second = MmapMut::map_anon(size).ok()?;
+        let free: Free = Arc::new(Mutex::new(vec![second]));
+        let filling = Piece { memory: Some(first), length: 0, limit: size, free: free.clone() };
+        Some(Self { filling, rest: Bytes::new(), size, free, permit: None })
+    }
+
+    /// Whether it is a wide one.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.permit.is_some()
+    }
+
     /// Takes in the next bytes. While a piece is [full](Self::is_full), they are only kept.
     pub fn add(&mut self, bytes: Bytes) {
         if self.rest.is_empty() {
@@ -78,16 +99,22 @@ impl Lane {
         self.filling.length == 0
     }
 
+    /// How many bytes were gathered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.filling.length + self.rest.len()
+    }
+
     /// The piece that was gathered. Its memory is used again once it is dropped.
     pub fn take(&mut self) -> Bytes {
         let free = lock(&self.free).pop();
         let taken = if let Some(memory) = free {
-            let next = Piece { memory: Some(memory), length: 0, limit: PIECE, free: self.free.clone() };
+            let next = Piece { memory: Some(memory), length: 0, limit: self.size, free: self.free.clone() };
             Bytes::from_owner(std::mem::replace(&mut self.filling, next))
         } else {
             // The pieces before are still in somebody's hands.
             let copy = Bytes::copy_from_slice(self.filling.as_ref());
-            (self.filling.length, self.filling.limit) = (0, PIECE);
+            (self.filling.length, self.filling.limit) = (0, self.size);
             copy
         };
         self.rest = self.filling.fill(std::mem::take(&mut self.rest));
@@ -97,7 +124,7 @@ impl Lane {
 
 type Free = Arc<Mutex<Vec<MmapMut>>>;
 
-/// Memory that is aligned, and comes back when it is dropped.
+/// Memory that comes back when it is dropped.
 struct Piece {
     memory: Option<MmapMut>,
     length: usize,
@@ -139,10 +166,10 @@ mod tests {
     #[test]
     #[allow(clippy::cast_possible_truncation, reason = "what is left of 251 fits")]
     fn what_goes_in_comes_out_in_aligned_pieces() {
-        let content: Vec<u8> = (0..3 * PIECE + 5000).map(|index| (index / 7 % 251) as u8).collect();
+        let content: Vec<u8> = (0..3 * WIDE + 5000).map(|index| (index / 7 % 251) as u8).collect();
         for offset in [0, 1, ALIGNMENT - 1, 3 * ALIGNMENT] {
             let lanes = Lanes::default();
-            let mut lane = lanes.enter(offset as u64).unwrap();
+            let mut lane = lanes.wide(offset as u64).unwrap();
             let (mut out, mut at) = (Vec::new(), offset);
             let mut keep = |piece: &Bytes| {
                 let aligned = piece.as_ptr().addr().is_multiple_of(ALIGNMENT);
@@ -164,24 +191,24 @@ mod tests {
 
     #[test]
     fn pieces_that_are_kept_stay_as_they_are() {
-        let mut lane = Lanes::default().enter(0).unwrap();
+        let mut lane = Lane::narrow(WIDE).unwrap();
         let kept: Vec<Bytes> = (1..=4u8)
             .map(|number| {
-                lane.add(vec![number; PIECE].into());
+                lane.add(vec![number; WIDE].into());
                 lane.take()
             })
             .collect();
         for (piece, number) in kept.iter().zip(1..) {
-            assert!(piece.len() == PIECE && piece.iter().all(|byte| *byte == number), "piece {number}");
+            assert!(piece.len() == WIDE && piece.iter().all(|byte| *byte == number), "piece {number}");
         }
     }
 
     #[test]
     fn there_are_only_so_many() {
         let lanes = Lanes::default();
-        let mut taken: Vec<Lane> = (0..LANES).map(|_| lanes.enter(0).unwrap()).collect();
-        assert!(lanes.enter(0).is_none());
+        let mut taken: Vec<Lane> = (0..WIDE_LANES).map(|_| lanes.wide(0).unwrap()).collect();
+        assert!(lanes.wide(0).is_none());
         taken.pop();
-        assert!(lanes.enter(0).is_some());
+        assert!(lanes.wide(0).is_some());
     }
 }

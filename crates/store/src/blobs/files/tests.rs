@@ -319,7 +319,7 @@ async fn pieces_of_a_lane_are_written_as_any_others() {
         let store = FileBlobs::open(&files.directory);
         let mut upload = store.begin(Algorithm::Sha256).await.unwrap();
         upload = store.append(upload, vec![whole.slice(..first)]).await.unwrap();
-        let mut lane = Lanes::default().enter(upload.offset).unwrap();
+        let mut lane = Lanes::default().wide(upload.offset).unwrap();
         for bytes in whole[first..4 << 20].chunks(65_000) {
             lane.add(Bytes::copy_from_slice(bytes));
             while lane.is_full() {

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::installing::{Installer, SMALL};
 use crate::StoreError;
+use crate::blobs::lanes::{ALIGNMENT, WIDE};
 use crate::blobs::{Stored, Upload};
 
 /// After each stretch of this size the system is told to begin writing it out, so that the sync at
@@ -266,13 +267,13 @@ impl Session {
 struct Direct(OnceLock<Option<File>>);
 
 impl Direct {
-    /// Writes as many bytes as it can, and says how many; `None` if this is nothing for it.
+    /// Writes as many bytes as it can, and says how many; `None` if this is nothing for it: all but
+    /// whole pieces of a wide lane.
     fn write(&self, path: &Path, bytes: &[u8], offset: u64) -> io::Result<Option<usize>> {
-        const ALIGNMENT: usize = crate::blobs::lanes::ALIGNMENT;
         let length = bytes.len() / ALIGNMENT * ALIGNMENT;
         let lies_well =
             offset.is_multiple_of(ALIGNMENT as u64) && bytes.as_ptr().addr().is_multiple_of(ALIGNMENT);
-        if length == 0 || !lies_well {
+        if length < WIDE || !lies_well {
             return Ok(None);
         }
         let open = || OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path).ok();
