@@ -10,6 +10,7 @@
 
 mod accounts;
 mod blobs;
+mod checkpointer;
 mod columns;
 mod elsewhere;
 #[cfg(test)]
@@ -95,7 +96,7 @@ impl Metadata {
         }
         keep_plans(&connection, STATEMENTS)?;
         let inner =
-            Inner { readers: Readers::new(path.to_owned()), writer: Writer::start(connection)?, boot };
+            Inner { readers: Readers::new(path.to_owned()), writer: Writer::start(connection, path)?, boot };
         Ok(Self { inner: Arc::new(inner) })
     }
 

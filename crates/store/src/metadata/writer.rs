@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::checkpointer::Checkpointer;
 use super::sql::{LITTLE_CACHE, Sql};
 use crate::StoreError;
 
@@ -22,8 +24,9 @@ use crate::StoreError;
 const BATCH: usize = 128;
 
 /// After this many changed rows the log is written back into the database. Often enough that the
-/// log stays a few MiB, seldom enough that the two syncs it costs do not matter.
-const CHECKPOINT_CHANGES: u64 = 4_000;
+/// log stays some ten MiB, seldom enough that a page that changes often is written back once for
+/// many changes.
+const CHECKPOINT_CHANGES: u64 = 8_000;
 
 /// A writer that had nothing to do for this long writes the log back.
 const IDLE: Duration = Duration::from_secs(1);
@@ -47,12 +50,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread on a connection that is set up.
-    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+    /// Starts the thread on a connection to the database at `path`, which is set up.
+    pub(super) fn start(connection: Connection, path: &Path) -> Result<Self, StoreError> {
+        let checkpointer = Checkpointer::start(path.to_owned())?;
         let (jobs, waiting) = channel();
         let thread = std::thread::Builder::new()
             .name("metadata-writer".into())
-            .spawn(move || Thread::new(connection, waiting).run())
+            .spawn(move || Thread::new(connection, checkpointer, waiting).run())
             .map_err(|error| StoreError::io("start", "metadata-writer", error))?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
@@ -148,19 +152,22 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 struct Thread {
+    /// Ends before the connection does, which then finds itself the last one.
+    checkpointer: Checkpointer,
     connection: Connection,
     jobs: Receiver<Box<dyn Job>>,
     waiting: VecDeque<Box<dyn Job>>,
     /// What the connection's commits wait for at the moment.
     durability: Durability,
-    /// [`Connection::total_changes`] at the last checkpoint.
+    /// [`Connection::total_changes`] when a checkpoint was last begun.
     checkpointed: u64,
 }
 
 impl Thread {
-    fn new(connection: Connection, jobs: Receiver<Box<dyn Job>>) -> Self {
+    fn new(connection: Connection, checkpointer: Checkpointer, jobs: Receiver<Box<dyn Job>>) -> Self {
         let checkpointed = connection.total_changes();
-        Self { connection, jobs, waiting: VecDeque::new(), durability: Durability::Disk, checkpointed }
+        let (waiting, durability) = (VecDeque::new(), Durability::Disk);
+        Self { checkpointer, connection, jobs, waiting, durability, checkpointed }
     }
 
     fn run(mut self) {
@@ -186,8 +193,12 @@ impl Thread {
                 self.waiting.push_back(job);
             }
             self.batch();
-            if self.connection.total_changes() - self.checkpointed >= CHECKPOINT_CHANGES {
+            if self.checkpointer.has_ended_one() {
+                // What came in meanwhile is little; without it the log can be begun anew.
                 self.checkpoint();
+            } else if self.connection.total_changes() - self.checkpointed >= CHECKPOINT_CHANGES {
+                self.checkpointed = self.connection.total_changes();
+                self.checkpointer.begin();
             }
         }
         // Closing the last connection writes the log back and removes it.
