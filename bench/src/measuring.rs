@@ -11,6 +11,9 @@ use crate::process::{Meter, own_cpu};
 
 /// How long a server may work on after its last answer and still have it counted.
 const REST: Duration = Duration::from_secs(15);
+/// A server that does nothing for so long has come to rest. It may be that it puts work off until nobody wants
+/// anything of it, and looks for that for a second.
+const CALM: Duration = Duration::from_millis(2500);
 
 /// The cost of a piece of work.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -74,15 +77,15 @@ pub(crate) fn await_quiet(patience: Duration) {
     }
 }
 
-/// Waits until the server does nothing any more, so long at most.
+/// Waits until the server has done nothing for a while, so long at most.
 pub(crate) fn rest(meter: &Meter, patience: Duration) {
     let start = Instant::now();
-    let mut last = meter.cpu();
-    while start.elapsed() < patience {
+    let (mut last, mut calm) = (meter.cpu(), start);
+    while start.elapsed() < patience && calm.elapsed() < CALM {
         std::thread::sleep(Duration::from_millis(100));
         let now = meter.cpu();
-        if now - last < 0.011 {
-            return;
+        if now - last >= 0.011 {
+            calm = Instant::now();
         }
         last = now;
     }

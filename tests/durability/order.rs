@@ -1,6 +1,6 @@
 //! The order of a push, read off its system calls. Large content is synced, named, the name synced,
-//! the transaction synced, and only then comes the answer. Small content is named, and goes with the
-//! transaction; no link to it is written before its file is synced as well.
+//! the transaction synced, and only then comes the answer. Small content goes with the transaction;
+//! its file comes later, and no link to it is written before that is synced as well.
 
 use std::collections::HashMap;
 use std::fs;
@@ -28,35 +28,37 @@ fn a_push_is_answered_after_content_name_and_transaction_are_synced() {
     let strace = ["strace", "-f", "-y", "-s", "40", "-e", calls, "-o", trace.to_str().unwrap()];
     let server = Server::start_as(&[&strace[..], &[env!("CARGO_BIN_EXE_wharfinger")]].concat(), &data, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    // A large layer; its config and its manifest are small.
-    let image = runtime.block_on(pusher::push_image(&Client::new(), &server.url(), 5)).unwrap();
+    // Of large and small layers; their configs and manifests are small. In each of the ways to push.
+    let images = [5, 6, 7, 10]
+        .map(|seed| runtime.block_on(pusher::push_image(&Client::new(), &server.url(), seed)).unwrap());
     server.stop_traced(&data);
     let calls = parse(&fs::read_to_string(&trace).unwrap());
-    // Each 201 answers, in this order, the two blobs and the manifest.
+    // Each 201 answers, in this order, the two blobs of an image and its manifest.
     let answers: Vec<&Call> = calls.iter().filter(|call| call.text.contains("HTTP/1.1 201")).collect();
-    assert_eq!(answers.len(), 3, "three answers are 201 Created");
-    let is_small = [true, false, true];
-    for ((digest, answer), is_small) in image.blobs.iter().chain([&image.manifest]).zip(answers).zip(is_small)
-    {
-        let before = |call: &&Call| call.ended < answer.begun;
-        let before: Vec<&Call> = calls.iter().filter(before).collect();
-        let renamed = is_synced_in_order(digest, is_small, &before);
-        is_linked_when_synced(digest, renamed, is_small, &calls);
+    assert_eq!(answers.len(), 12, "twelve answers are 201 Created");
+    let is_small = [[true, false, true], [true; 3], [true; 3], [true, false, true]];
+    let contents = images.iter().flat_map(|image| image.blobs.iter().chain([&image.manifest]));
+    let mut answered = 0;
+    for ((digest, answer), is_small) in contents.zip(answers).zip(is_small.into_iter().flatten()) {
+        let between = |call: &&Call| call.begun > answered && call.ended < answer.begun;
+        let between: Vec<&Call> = calls.iter().filter(between).collect();
+        is_synced_in_order(digest, is_small, &between);
+        is_linked_when_synced(digest, is_small, &calls);
+        answered = answer.ended;
     }
 }
 
-/// Finds the steps of storing `digest` among the calls that ended before its answer was begun. When
-/// it got its name.
-fn is_synced_in_order(digest: &Digest, is_small: bool, calls: &[&Call]) -> usize {
+/// Finds the steps of storing `digest` among the calls between the answer before and its own.
+fn is_synced_in_order(digest: &Digest, is_small: bool, calls: &[&Call]) {
     let hex = digest.hex();
     let directory = format!("blobs/sha256/{}/{hex}", &hex[..2]);
     let find = |what: &str, after: usize, test: &dyn Fn(&str) -> bool| {
         let found = calls.iter().find(|call| call.begun > after && test(&call.text));
         found.unwrap_or_else(|| panic!("{what} of {digest} is missing before its answer")).ended
     };
-    let renamed = find("the rename", 0, &|text| text.starts_with("rename") && text.contains(&directory));
-    let mut named = renamed;
+    let mut named = 0;
     if !is_small {
+        let renamed = find("the rename", 0, &|text| is_naming(text, digest));
         let rename = calls.iter().find(|call| call.ended == renamed).unwrap();
         let source = rename.text.split('"').nth(1).expect("the rename's source");
         let upload = source.rsplit('/').next().unwrap();
@@ -76,7 +78,12 @@ fn is_synced_in_order(digest: &Digest, is_small: bool, calls: &[&Call]) -> usize
             && text.split(',').next().is_some_and(|file| file.contains("metadata.db-wal"))
     });
     find("the sync of the transaction", logged, &|text| is_sync(text, "metadata.db-wal"));
-    renamed
+}
+
+/// Whether it gives content its place as a file.
+fn is_naming(text: &str, digest: &Digest) -> bool {
+    let hex = digest.hex();
+    text.starts_with("rename") && text.contains(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]))
 }
 
 fn is_sync(text: &str, path: &str) -> bool {
@@ -87,12 +94,13 @@ fn is_sync(text: &str, path: &str) -> bool {
 
 /// The view names content when it is on the disk: that of large content was synced before, and
 /// small content is synced with all else on the file system.
-fn is_linked_when_synced(digest: &Digest, renamed: usize, is_small: bool, calls: &[Call]) {
+fn is_linked_when_synced(digest: &Digest, is_small: bool, calls: &[Call]) {
+    let named = calls.iter().find(|call| is_naming(&call.text, digest)).expect("a file of its own").ended;
     let link = format!("sha256/{}/link", digest.hex());
     let is_link = |call: &&Call| call.text.starts_with("rename") && call.text.contains(&link);
     let linked = calls.iter().find(is_link).expect("a link in the view");
     let is_sync = |call: &Call| call.text.starts_with("syncfs(") && call.text.ends_with("= 0");
-    let synced = calls.iter().any(|call| is_sync(call) && call.begun > renamed && call.ended < linked.begun);
+    let synced = calls.iter().any(|call| is_sync(call) && call.begun > named && call.ended < linked.begun);
     assert!(synced || !is_small, "{digest} is linked before its file is synced");
 }
 

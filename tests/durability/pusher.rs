@@ -26,31 +26,45 @@ pub(crate) fn content(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Pushes a blob with POST, PATCH in two parts, and PUT: the way that leaves the most to lose.
-pub(crate) async fn push_blob(
-    http: &Client,
-    url: &str,
-    repository: &str,
-    blob: &[u8],
-) -> Result<Digest, String> {
+/// The ways to push a blob (distribution-spec, "Pushing blobs").
+#[derive(Clone, Copy)]
+enum Way {
+    /// POST, PATCH in two parts, and PUT: what arrived outlives the process between them.
+    Parts,
+    /// POST, and PUT with all of it.
+    Whole,
+    /// POST with all of it.
+    AtOnce,
+}
+
+async fn push_blob(http: &Client, url: &str, repository: &str, blob: &[u8], way: Way) -> Result<(), String> {
     let digest = Algorithm::Sha256.digest(blob);
-    let begun = http.post(format!("{url}/v2/{repository}/blobs/uploads/")).send().await.map_err(text)?;
+    let uploads = format!("{url}/v2/{repository}/blobs/uploads/");
+    if let Way::AtOnce = way {
+        let sent = http.post(format!("{uploads}?digest={digest}")).body(blob.to_vec()).send();
+        return expect(&sent.await.map_err(text)?, StatusCode::CREATED).map(drop);
+    }
+    let begun = http.post(uploads).send().await.map_err(text)?;
     let mut location = expect(&begun, StatusCode::ACCEPTED)?;
+    if let Way::Whole = way {
+        let sent = http.put(format!("{url}{location}?digest={digest}")).body(blob.to_vec()).send();
+        return expect(&sent.await.map_err(text)?, StatusCode::CREATED).map(drop);
+    }
     for part in [&blob[..blob.len() / 2], &blob[blob.len() / 2..]] {
         let sent = http.patch(format!("{url}{location}")).body(part.to_vec()).send().await.map_err(text)?;
         location = expect(&sent, StatusCode::ACCEPTED)?;
     }
     let ended = http.put(format!("{url}{location}?digest={digest}")).send().await.map_err(text)?;
-    expect(&ended, StatusCode::CREATED)?;
-    Ok(digest)
+    expect(&ended, StatusCode::CREATED).map(drop)
 }
 
-/// Pushes an image of a config and a layer, whose sizes depend on the seed. An error means that it
-/// was not acknowledged.
+/// Pushes an image of a config and a layer, whose sizes depend on the seed, as well as the ways in
+/// which they are pushed. An error means that it was not acknowledged.
 pub(crate) async fn push_image(http: &Client, url: &str, seed: u64) -> Result<Image, String> {
     let image = describe(seed);
-    for blob in [config(seed), layer(seed)] {
-        push_blob(http, url, &image.repository, &blob).await?;
+    let ways = [Way::Parts, Way::Whole, Way::AtOnce].into_iter().cycle().skip((seed % 3) as usize);
+    for (blob, way) in [config(seed), layer(seed)].into_iter().zip(ways) {
+        push_blob(http, url, &image.repository, &blob, way).await?;
     }
     let put = http
         .put(format!("{url}/v2/{}/manifests/{}", image.repository, image.tag))

@@ -79,6 +79,7 @@ struct Inner {
     policy: Policy,
     cache: cache::Cache,
     sessions: uploads::Sessions,
+    upload_ids: uploads::UploadIds,
     lanes: store::blobs::lanes::Lanes,
     tasks: upkeep::Tasks,
 }

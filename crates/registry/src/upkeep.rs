@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::{AccountSettings, Accounts};
-use crate::uploads::Sessions;
+use crate::uploads::{Sessions, UploadIds};
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
 
 /// How often uploads that nobody goes on with are looked for.
@@ -60,6 +60,7 @@ impl Registry {
         }
         let metadata = Metadata::open(&path)?;
         let accounts = Accounts::open(metadata.clone(), accounts).await?;
+        let upload_ids = UploadIds::new(&metadata.upload_secret().await?);
         let known = metadata.list_uploads().await?.into_iter().collect();
         let stale = blobs.remove_stale_uploads(&known).await?;
         if stale > 0 {
@@ -79,6 +80,7 @@ impl Registry {
                 metadata,
                 policy,
                 sessions: Sessions::default(),
+                upload_ids,
                 lanes: Lanes::default(),
                 tasks,
             }),
@@ -172,7 +174,7 @@ async fn restore(settling: &Settling) -> Result<(), Error> {
         Ok(contents) => {
             tracing::info!(
                 contents,
-                "the last run did not end in order; what it had acknowledged is in its files"
+                "the last run did not end in order; what it had acknowledged is there, and gets its files"
             );
             Ok(())
         }

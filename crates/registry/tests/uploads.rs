@@ -95,6 +95,86 @@ async fn an_upload_goes_on_after_a_restart() {
     registry.close().await;
 }
 
+/// Nothing of it is written down: the id says it all.
+#[tokio::test]
+async fn an_upload_that_took_in_nothing_goes_on_after_a_restart_for_its_owner_alone() {
+    let scratch = TempDir::new().unwrap();
+    let (app, other, ann) = (name("team/app"), name("team/app-x"), "ann".parse().unwrap());
+    let registry = open(&scratch).await;
+    let nobodys = registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
+    let anns = registry.begin_upload(&app, Some(&ann), Algorithm::Sha512).await.unwrap().id;
+    registry.close().await;
+    let metadata = store::Metadata::open(&registry.directory().metadata()).unwrap();
+    assert!(metadata.list_uploads().await.unwrap().is_empty());
+    metadata.close().await;
+    drop(registry);
+
+    let registry = open(&scratch).await;
+    for (repository, account, id) in [
+        (&other, None, nobodys),
+        (&app, Some(&ann), nobodys),
+        (&app, None, anns),
+        (&other, Some(&ann), anns),
+        (&app, None, uuid::Uuid::new_v4()),
+    ] {
+        let status = registry.upload_status(repository, account, id).await.unwrap_err();
+        let append = registry.append_upload(repository, account, id, None, body(&[b"x"])).await.unwrap_err();
+        for error in [status, append] {
+            assert!(matches!(error, Error::UploadUnknown(unknown) if unknown == id), "{error}");
+        }
+    }
+    assert_eq!(registry.upload_status(&app, None, nobodys).await.unwrap().offset, 0);
+    registry.append_upload(&app, None, nobodys, None, body(&[b"con"])).await.unwrap();
+    registry.finish_upload(&app, None, nobodys, None, digest(b"content"), body(&[b"tent"])).await.unwrap();
+    let claim = Algorithm::Sha512.digest(b"other");
+    registry.finish_upload(&app, Some(&ann), anns, None, claim, body(&[b"other"])).await.unwrap();
+    for (account, id) in [(None, nobodys), (Some(&ann), anns)] {
+        let ended = registry.upload_status(&app, account, id).await.unwrap_err();
+        assert!(matches!(ended, Error::UploadUnknown(_)), "{ended}");
+    }
+    registry.close().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_ended_or_was_cancelled_before_it_took_in_anything_is_unknown() {
+    let scratch = TempDir::new().unwrap();
+    let registry = open(&scratch).await;
+    let app = name("team/app");
+    let begin = async || registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
+    let (ended, mismatched, cancelled) = (begin().await, begin().await, begin().await);
+    registry.finish_upload(&app, None, ended, None, digest(b"x"), body(&[b"x"])).await.unwrap();
+    registry.finish_upload(&app, None, mismatched, None, digest(b"x"), body(&[b"y"])).await.unwrap_err();
+    registry.cancel_upload(&app, None, cancelled).await.unwrap();
+    for id in [ended, mismatched, cancelled] {
+        let status = registry.upload_status(&app, None, id).await.unwrap_err();
+        let cancel = registry.cancel_upload(&app, None, id).await.unwrap_err();
+        let append = registry.append_upload(&app, None, id, None, body(&[b"x"])).await.unwrap_err();
+        for error in [status, cancel, append] {
+            assert!(matches!(error, Error::UploadUnknown(unknown) if unknown == id), "{error}");
+        }
+    }
+    registry.close().await;
+}
+
+#[tokio::test]
+async fn any_number_of_uploads_may_have_begun() {
+    let scratch = TempDir::new().unwrap();
+    let registry = open(&scratch).await;
+    let app = name("team/app");
+    let mut begun = Vec::new();
+    for _ in 0..1_500 {
+        begun.push(registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id);
+    }
+    for id in &begun {
+        assert_eq!(registry.upload_status(&app, None, *id).await.unwrap().offset, 0);
+    }
+    for id in begun {
+        registry.append_upload(&app, None, id, None, body(&[b"con"])).await.unwrap();
+        registry.finish_upload(&app, None, id, None, digest(b"content"), body(&[b"tent"])).await.unwrap();
+    }
+    registry.close().await;
+}
+
 #[tokio::test]
 async fn a_chunk_that_does_not_fit_changes_nothing() {
     let scratch = TempDir::new().unwrap();

@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use oci::{Algorithm, Digest, Digester};
 use store::blobs::files::FileBlobs;
 use store::{BlobStore, Directory, StoreError};
+use uuid::Uuid;
 
 /// How much is handed on at a time, in slices of 16 KiB, as they come from a connection.
 const PIECES: [usize; 3] = [64 << 10, 128 << 10, 256 << 10];
@@ -67,7 +68,7 @@ fn hash_alone() {
 async fn append(blobs: &FileBlobs, mib: u64, length: usize) -> Result<Digest, StoreError> {
     let content = Bytes::from(random(32 << 20));
     let clock = Clock::start();
-    let mut upload = blobs.begin(Algorithm::Sha256).await?;
+    let mut upload = blobs.begin(Uuid::new_v4(), Algorithm::Sha256).await?;
     let total = mib << 20;
     while upload.offset < total {
         let at = usize::try_from(upload.offset % (32 << 20)).unwrap_or(0);

@@ -7,9 +7,11 @@
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
 //! - [`adopt`]: the way back, from such a directory to the metadata.
 //! - [`directory`]: which path is which, and the lock that keeps a second server out.
+//! - `background`: how what no request waits for is done.
 
 pub mod accounts;
 pub mod adopt;
+mod background;
 pub mod blobs;
 pub mod directory;
 pub mod error;

@@ -1,15 +1,17 @@
 //! Small content on its way from the metadata's log to files of its own.
 //!
-//! The blob store may leave small content unsettled: it is in its file, but the file may not be on
-//! the disk. The metadata keeps it meanwhile. Here it is settled: the blob store makes all files
-//! durable at once, and then the metadata forgets what it kept. Whatever happens in between, what
-//! is still kept is restored at the next start, which does no harm where it was there already.
+//! The blob store may leave small content unsettled: it can be read, but it is not in a file yet, or
+//! the file may not be on the disk. The metadata keeps it meanwhile. Here it is settled: the blob
+//! store makes files of all of it and has them on the disk, at once, and then the metadata forgets
+//! what it kept. Whatever happens in between, what is still kept is restored at the next start,
+//! which does no harm where it was there already.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
+use crate::blobs::Backlog;
 use crate::{BlobStore, Metadata, StoreError};
 
 /// Contents restored at a time; also, with their size, what they take up in memory.
@@ -24,7 +26,7 @@ pub struct Settling {
 struct Inner {
     blobs: Arc<dyn BlobStore>,
     metadata: Metadata,
-    /// Whether what is kept is known to be in its files. Held by the one that settles.
+    /// Whether the blob store is known to have what is kept. Held by the one that settles.
     restored: Mutex<bool>,
 }
 
@@ -35,11 +37,11 @@ impl Settling {
         Self { inner: Arc::new(Inner { blobs, metadata, restored: Mutex::new(false) }) }
     }
 
-    /// Writes what an earlier process left unsettled to its files. To be called before anything is
-    /// read. Returns how much there was.
+    /// Gives the blob store back what an earlier process left unsettled. To be called before anything
+    /// is read. Returns how much there was.
     ///
     /// # Errors
-    /// [`StoreError`]; what could not be written is tried again when it is next settled.
+    /// [`StoreError`]; what could not be stored is tried again when it is next settled.
     pub async fn restore(&self) -> Result<u64, StoreError> {
         let mut restored = self.inner.restored.lock().await;
         self.restore_all(&mut restored).await
@@ -53,7 +55,11 @@ impl Settling {
     pub async fn settle(&self) -> Result<u64, StoreError> {
         let Inner { blobs, metadata, restored } = &*self.inner;
         let mut restored = restored.lock().await;
-        let Some(newest) = metadata.newest_unsettled().await? else { return Ok(0) };
+        let newest = metadata.newest_unsettled().await?;
+        // There may be content of which the metadata never heard, or does not want to know.
+        if newest.is_none() && blobs.backlog() == Backlog::Nothing {
+            return Ok(0);
+        }
         if !*restored {
             self.restore_all(&mut restored).await?;
         }
@@ -62,7 +68,16 @@ impl Settling {
             *restored = false;
             return Err(error);
         }
-        Ok(metadata.settled(newest).await? as u64)
+        match newest {
+            Some(newest) => Ok(metadata.settled(newest).await? as u64),
+            None => Ok(0),
+        }
+    }
+
+    /// Whether so much is unsettled that it should not be put off any longer.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.inner.blobs.backlog() == Backlog::Much
     }
 
     async fn restore_all(&self, restored: &mut bool) -> Result<u64, StoreError> {
@@ -95,7 +110,7 @@ mod tests {
 
     use super::*;
     use crate::blobs::files::FileBlobs;
-    use crate::blobs::{Blob, Stored, Upload};
+    use crate::blobs::{Blob, Stored, Upload, UploadState};
     use crate::{Directory, Metadata};
 
     /// Blobs as files, on a disk that sometimes fails.
@@ -119,20 +134,28 @@ mod tests {
         async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
             self.files.put(digest, content).await
         }
-        async fn begin(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
-            self.files.begin(algorithm).await
+        async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError> {
+            self.files.begin(id, algorithm).await
         }
         async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
             self.files.append(upload, piece).await
+        }
+        async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError> {
+            self.files.save(upload).await
         }
         async fn commit(&self, upload: Upload, digest: &Digest) -> Result<Stored, StoreError> {
             self.files.commit(upload, digest).await
         }
         async fn settle(&self) -> Result<(), StoreError> {
             if self.fails.load(Ordering::Relaxed) {
+                // It has made the files, and cannot sync them.
+                self.files.settle().await?;
                 return Err(StoreError::io("sync", "blobs", std::io::Error::other("the disk is ill")));
             }
             self.files.settle().await
+        }
+        fn backlog(&self) -> Backlog {
+            self.files.backlog()
         }
         async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
             self.restored.fetch_add(1, Ordering::Relaxed);
@@ -192,6 +215,8 @@ mod tests {
             storage.push(content).await;
         }
         assert_eq!(storage.unsettled().await, contents.len());
+        // The files are made, and the process ends before the metadata has forgotten anything.
+        storage.blobs.settle().await.unwrap();
         for (number, content) in contents.iter().enumerate() {
             let file = storage.file(content);
             match number % 6 {
@@ -208,11 +233,15 @@ mod tests {
         let storage = Storage::open(storage.directory);
         assert_eq!(storage.settling.restore().await.unwrap(), 200);
         for content in &contents {
-            assert_eq!(fs::read(storage.file(content)).unwrap(), *content);
+            let digest = Algorithm::Sha256.digest(content);
+            assert_eq!(storage.blobs.get(&digest).await.unwrap().unwrap(), *content);
         }
         assert_eq!(storage.unsettled().await, 200, "restored, but not on the disk yet");
         assert_eq!(storage.settling.settle().await.unwrap(), 200);
         assert_eq!(storage.unsettled().await, 0);
+        for content in &contents {
+            assert_eq!(fs::read(storage.file(content)).unwrap(), *content);
+        }
         assert_eq!(storage.settling.settle().await.unwrap(), 0);
         assert_eq!(fs::read_dir(storage.directory.uploads()).unwrap().count(), 0);
     }

@@ -5,8 +5,8 @@
 //! (see [`adopt`](crate::adopt)).
 //!
 //! A write to the metadata leaves notes of what it changed, in its own transaction. A single task
-//! takes the notes, asks the metadata what each item should be by now, makes it so, syncs, and only
-//! then takes the notes away. Whatever happens in between, the notes are still there and the same
+//! waits for a pause, takes the notes, asks the metadata what each item should be by now, makes it
+//! so, syncs, and only then takes the notes away. Whatever happens in between, the notes are still there and the same
 //! is done once more, which does no harm. Links are not synced one by one: that would cost several
 //! syncs for each push. One `syncfs` for all that was written does it.
 //!
@@ -21,13 +21,14 @@ pub(crate) mod tests;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use oci::TagOrDigest;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use crate::metadata::{ViewChange, ViewItem};
+use crate::background::{self, Priority};
+use crate::metadata::{ViewChange, ViewTarget};
 use crate::settling::Settling;
 use crate::{Directory, Metadata, StoreError};
 
@@ -35,10 +36,17 @@ pub use checking::Mended;
 use links::Step;
 pub(crate) use links::{LAYERS, Links, MANIFESTS, read_link};
 
+/// When the view is so many notes behind, they are dealt with at the priority of all else.
+const MANY: i64 = 50_000;
 /// Notes dealt with at a time; also what they take up in memory.
-const BATCH: usize = 4096;
-/// How far apart two syncs are at least.
-const PAUSE: Duration = Duration::from_secs(1);
+const BATCH: usize = 2048;
+/// After nothing was changed for so long, the view is written: it takes the disk from those who wait
+/// for it to answer a push.
+const QUIET: Duration = Duration::from_secs(1);
+/// But it is written so long after a change at the latest.
+const LATEST: Duration = Duration::from_secs(5);
+/// How often is looked whether the time has come.
+const LOOK: Duration = Duration::from_millis(100);
 /// After a failure, such as a full disk, it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -53,6 +61,10 @@ struct Inner {
     metadata: Metadata,
     settling: Settling,
     wake: Notify,
+    /// Wakes whoever settles content when much has gathered.
+    settle: Notify,
+    /// How often the metadata has changed.
+    changes: AtomicU64,
     /// Held from asking the metadata until what it said is written: otherwise of two who write
     /// the same link, the one who asked first could write last.
     turn: Mutex<()>,
@@ -63,35 +75,47 @@ impl View {
     #[must_use]
     pub fn new(directory: &Directory, metadata: Metadata, settling: Settling) -> Self {
         let links = Links::new(directory.repositories().to_owned());
-        let (wake, turn) = (Notify::new(), Mutex::default());
-        Self { inner: Arc::new(Inner { links, metadata, settling, wake, turn }) }
+        let (wake, settle, changes, turn) =
+            (Notify::new(), Notify::new(), AtomicU64::new(0), Mutex::default());
+        Self { inner: Arc::new(Inner { links, metadata, settling, wake, settle, changes, turn }) }
     }
 
     /// Tells that the metadata has changed. Costs next to nothing.
     pub fn wake(&self) {
+        self.inner.changes.fetch_add(1, Ordering::Relaxed);
+        if self.inner.settling.is_urgent() {
+            self.inner.settle.notify_one();
+        }
         self.inner.wake.notify_one();
     }
 
     /// Keeps the view in step until `closing` is done, and then until nothing is left to do. At
     /// first it makes up for what was left when the process last ended.
+    ///
+    /// Meanwhile content is settled whenever much of it has gathered, whether the view comes to it
+    /// or not.
     pub async fn run(&self, closing: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.follow(closing) => {}
+            () = self.settle_what_is_much() => {}
+        }
+    }
+
+    async fn follow(&self, closing: impl Future<Output = ()>) {
         let mut closing = pin!(closing);
         loop {
-            let begun = Instant::now();
-            let wait = match self.batch().await {
-                Ok(0) => None,
-                Ok(BATCH) => Some(begun),
-                Ok(_) => Some(begun + PAUSE),
+            let done = match self.round(Priority::Low).await {
+                Ok(_) => true,
                 Err(StoreError::Closed) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the repositories/ view could not be written, trying again");
-                    Some(begun + RETRY)
+                    false
                 }
             };
             let wait = async {
-                match wait {
-                    Some(until) => tokio::time::sleep_until(until).await,
-                    None => self.inner.wake.notified().await,
+                match done {
+                    true => self.wait().await,
+                    false => tokio::time::sleep(RETRY).await,
                 }
             };
             tokio::select! {
@@ -105,6 +129,35 @@ impl View {
         }
     }
 
+    async fn settle_what_is_much(&self) {
+        let Inner { settling, settle, .. } = &*self.inner;
+        loop {
+            settle.notified().await;
+            // One that began before may have settled it.
+            if settling.is_urgent()
+                && let Err(error) = settling.settle().await
+            {
+                tracing::warn!(%error, "content could not be written to files of its own, trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Waits until there is something to do and it should be done.
+    async fn wait(&self) {
+        let Inner { wake, changes, .. } = &*self.inner;
+        wake.notified().await;
+        let begun = Instant::now();
+        let (mut seen, mut quiet) = (changes.load(Ordering::Relaxed), begun);
+        while quiet.elapsed() < QUIET && begun.elapsed() < LATEST {
+            tokio::time::sleep(LOOK).await;
+            let now = changes.load(Ordering::Relaxed);
+            if now != seen {
+                (seen, quiet) = (now, Instant::now());
+            }
+        }
+    }
+
     /// Brings the view in step now. Returns how many notes there were.
     ///
     /// # Errors
@@ -112,62 +165,62 @@ impl View {
     pub async fn drain(&self) -> Result<u64, StoreError> {
         let mut total = 0;
         loop {
-            match self.batch().await? {
+            match self.round(Priority::Ordinary).await? {
                 0 => return Ok(total),
-                notes => total += notes as u64,
+                notes => total += notes,
             }
         }
     }
 
-    /// Deals with the oldest notes. Returns how many there were.
-    async fn batch(&self) -> Result<usize, StoreError> {
+    /// Settles all content, and deals with all notes that there are at the beginning. Returns how
+    /// many those were.
+    async fn round(&self, mut priority: Priority) -> Result<u64, StoreError> {
         let Inner { links, metadata, settling, turn, .. } = &*self.inner;
-        let changes = metadata.view_changes(BATCH).await?;
-        if changes.is_empty() {
-            settling.settle().await?;
-            return Ok(0);
-        }
-        let turn = turn.lock().await;
-        let mut seen = HashSet::new();
-        let mut steps = Vec::new();
-        for change in &changes {
-            if seen.insert(links.directory(&change.repository, &change.item)) {
-                self.steps_for(change, &mut steps).await?;
-            }
-        }
+        let newest = metadata.newest_view_change().await?;
         settling.settle().await?;
-        let links = links.clone();
-        blocking(move || links.apply(&steps).and_then(|written| if written { links.sync() } else { Ok(()) }))
-            .await?;
-        drop(turn);
-        let count = changes.len();
-        metadata.view_written(changes.into_iter().map(|change| change.id).collect()).await?;
+        let Some(newest) = newest else { return Ok(0) };
+        let (mut after, mut count, mut written) = (0, 0, false);
+        if metadata.view_changes(0, 1).await?.first().is_some_and(|oldest| newest - oldest.id > MANY) {
+            priority = Priority::Ordinary;
+        }
+        while after < newest {
+            let mut changes = metadata.view_changes(after, BATCH).await?;
+            // Those that came in since may be of content that is not settled.
+            changes.retain(|change| change.id <= newest);
+            let Some(last) = changes.last() else { break };
+            after = last.id;
+            count += changes.len() as u64;
+            let turn = turn.lock().await;
+            let steps = self.steps_for(changes).await?;
+            let links = links.clone();
+            written |= background::run(priority, move || links.apply(&steps)).await?;
+            drop(turn);
+        }
+        if written {
+            let links = links.clone();
+            background::run(priority, move || links.sync()).await?;
+        }
+        metadata.view_written(newest).await?;
         Ok(count)
     }
 
-    /// What is to be done so that the item is as the metadata has it now.
-    async fn steps_for(&self, change: &ViewChange, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+    /// What is to be done so that the items that changed are as the metadata has them now. The
+    /// caller has the turn.
+    async fn steps_for(&self, changes: Vec<ViewChange>) -> Result<Vec<Step>, StoreError> {
         let Inner { links, metadata, .. } = &*self.inner;
-        let ViewChange { repository, item, .. } = change;
-        let target = match item {
-            ViewItem::Layer(digest) => metadata.blob(repository, digest).await?.map(|_| *digest),
-            ViewItem::Revision(digest) => {
-                let manifest = metadata.manifest(repository, &TagOrDigest::Digest(*digest)).await?;
-                manifest.map(|manifest| manifest.digest)
-            }
-            ViewItem::Tag(tag) => {
-                let manifest = metadata.manifest(repository, &TagOrDigest::Tag(tag.clone())).await?;
-                manifest.map(|manifest| manifest.digest)
-            }
-            ViewItem::Repository if metadata.repository_exists(repository).await? => {
+        let mut seen = HashSet::new();
+        let items = changes.into_iter().map(|change| (change.repository, change.item));
+        let items = items.filter(|item| seen.insert(item.clone())).collect();
+        let mut steps = Vec::new();
+        for (repository, item, target) in metadata.view_targets(items).await? {
+            match target {
                 // It was deleted and is there again: what the old one had is not noted one by one.
-                steps.extend(self.steps_to_mend(repository).await?);
-                return Ok(());
+                ViewTarget::Directory => steps.extend(self.steps_to_mend(&repository).await?),
+                ViewTarget::Link(target) => steps.extend(links.steps(&repository, &item, Some(target))),
+                ViewTarget::Nothing => steps.extend(links.steps(&repository, &item, None)),
             }
-            ViewItem::Repository => None,
-        };
-        steps.extend(links.steps(repository, item, target));
-        Ok(())
+        }
+        Ok(steps)
     }
 }
 

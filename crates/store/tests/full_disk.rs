@@ -9,8 +9,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use oci::{Algorithm, Digest};
 use small_disk::SmallDisk;
+use store::blobs::Backlog;
 use store::blobs::files::FileBlobs;
 use store::{BlobStore, Directory, StoreError, Upload};
+use uuid::Uuid;
 
 fn content(length: usize, seed: u8) -> Bytes {
     (0..=250).cycle().map(|byte: u8| byte ^ seed).take(length).collect::<Vec<_>>().into()
@@ -42,10 +44,10 @@ async fn an_upload_that_does_not_fit_leaves_nothing_and_pulls_go_on() {
     store.put(&sha256(&kept), kept.clone()).await.unwrap();
 
     let large = content(900_000, 2);
-    let upload = store.begin(Algorithm::Sha256).await.unwrap();
+    let upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
     let id = upload.id;
     let upload = store.append(upload, vec![large.slice(..200_000)]).await.unwrap();
-    let state = upload.save();
+    let (upload, state) = store.save(upload).await.unwrap();
     let refused = store.append(upload, vec![large.slice(200_000..)]).await.unwrap_err();
     assert!(refused.is_full(), "{refused}");
     // What did not count does not take up room.
@@ -94,7 +96,7 @@ async fn without_room_for_a_directory_nothing_is_half_kept() {
     let store = FileBlobs::open(&directory);
     let mut stored = 0;
     let refused = loop {
-        let content = content(1000, u8::try_from(stored).unwrap());
+        let content = content(70_000, u8::try_from(stored).unwrap());
         match store.put(&sha256(&content), content.clone()).await {
             Ok(_) => stored += 1,
             Err(error) => break error,
@@ -104,4 +106,46 @@ async fn without_room_for_a_directory_nothing_is_half_kept() {
     assert_eq!(blobs_in(&store).await.len(), stored);
     assert_eq!(files_below(directory.root()), stored);
     assert!(stored > 0);
+}
+
+/// Small content is taken in without a file. If none can be made of it later, it waits.
+#[tokio::test]
+async fn small_content_waits_in_memory_for_room() {
+    for disk in [SmallDisk::new("size=1m"), SmallDisk::new("size=4m,nr_inodes=24")] {
+        let directory = Directory::open(disk.path()).unwrap();
+        let store = FileBlobs::open(&directory);
+        // Neither bytes nor inodes are left.
+        let mut fillers = Vec::new();
+        for length in [300_000, 70_000, 4_096] {
+            for _ in 0..24 {
+                let filler = disk.path().join(format!("filler-{}", fillers.len()));
+                let written = fs::write(&filler, content(length, 6));
+                fillers.extend(filler.exists().then_some(filler));
+                if written.is_err() {
+                    break;
+                }
+            }
+        }
+        let before = files_below(disk.path());
+        let contents: Vec<Bytes> = (0..4).map(|seed| content(9_000, seed)).collect();
+        for content in &contents {
+            store.put(&sha256(content), content.clone()).await.unwrap();
+        }
+        for _ in 0..2 {
+            let refused = store.settle().await.unwrap_err();
+            assert!(refused.is_full(), "{refused}");
+            assert_eq!(files_below(disk.path()), before, "nothing is half kept");
+            assert_eq!(store.backlog(), Backlog::Some);
+            assert_eq!(blobs_in(&store).await.len(), contents.len());
+            for content in &contents {
+                assert_eq!(store.get(&sha256(content)).await.unwrap().unwrap(), content);
+            }
+        }
+        for filler in fillers {
+            fs::remove_file(filler).unwrap();
+        }
+        store.settle().await.unwrap();
+        assert_eq!((store.backlog(), files_below(directory.root())), (Backlog::Nothing, contents.len()));
+        assert_eq!(blobs_in(&FileBlobs::open(&directory)).await.len(), contents.len());
+    }
 }

@@ -3,10 +3,13 @@
 //! An upload belongs to one repository and one account, or to nobody in particular; for everybody
 //! else it does not exist. Between requests it is written down in the metadata (how
 //! far it came, and the state of its hash), so that it goes on after a restart; the copy in memory
-//! only saves looking it up. While a request writes to it, others wait for their turn.
+//! only saves looking it up. One that took in nothing is not written down: its id is enough (see
+//! `ids`). While a request writes to it, others wait for their turn.
 //!
 //! Receiving, and hashing and writing, overlap: while one piece is written on another thread, the
 //! next is received. A thread is held only while there is something to write.
+
+mod ids;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -24,13 +27,15 @@ use store::{StoreError, Upload};
 use tokio::sync::{Mutex as TurnMutex, OwnedMutexGuard};
 use uuid::Uuid;
 
+pub(crate) use self::ids::UploadIds;
+use self::ids::has_expired;
 use crate::gathering::Gathering;
 use crate::{Error, ReceiveError, Registry};
 
 /// How long a request waits for another that writes to the same upload, which is most often the
 /// rest of a torn connection.
 const TURN: Duration = Duration::from_secs(5);
-/// Uploads kept in memory between requests. Those beyond are read from the metadata.
+/// Uploads kept in memory between requests. Those beyond are written down and read from the metadata.
 const LIVE: usize = 1024;
 
 /// How far an upload came.
@@ -64,19 +69,34 @@ pub(crate) struct Sessions {
 struct Session {
     repository: RepositoryName,
     account: Option<AccountName>,
-    /// The upload, while nobody has it; `None` if it must be read from the metadata.
-    upload: Arc<TurnMutex<Option<Upload>>>,
+    upload: Arc<TurnMutex<Resting>>,
+}
+
+/// An upload while nobody has it, or as one finds it who comes after somebody who failed.
+enum Resting {
+    /// It took in nothing that counts, and is not written down.
+    Begun(Algorithm),
+    /// As it is written down.
+    InMemory(Box<Upload>),
+    /// It must be read from the metadata.
+    Written,
+    /// It is no more.
+    Ended,
 }
 
 /// The right to write to an upload.
 struct Turn {
     upload: Upload,
-    slot: OwnedMutexGuard<Option<Upload>>,
+    slot: OwnedMutexGuard<Resting>,
 }
 
 impl Sessions {
     fn live(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Session>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, id: Uuid) -> Option<Arc<Session>> {
+        self.live().get(&id).cloned()
     }
 
     /// The session of an upload, made if it is not in memory.
@@ -85,15 +105,10 @@ impl Sessions {
         repository: &RepositoryName,
         account: Option<&AccountName>,
         id: Uuid,
-        upload: Option<Upload>,
+        upload: Resting,
     ) -> Arc<Session> {
         let mut live = self.live();
-        if live.len() >= LIVE {
-            // Those that somebody has are held by more than this map.
-            live.retain(|_, session| {
-                Arc::strong_count(session) > 1 || Arc::strong_count(&session.upload) > 1
-            });
-        }
+        Self::make_room(&mut live);
         let session = || Session {
             repository: repository.clone(),
             account: account.cloned(),
@@ -102,8 +117,48 @@ impl Sessions {
         live.entry(id).or_insert_with(|| Arc::new(session())).clone()
     }
 
+    /// Whether another may be in memory alone.
+    fn has_room(&self) -> bool {
+        Self::make_room(&mut self.live())
+    }
+
+    fn make_room(live: &mut HashMap<Uuid, Arc<Session>>) -> bool {
+        if live.len() >= LIVE {
+            // Those that somebody has are held by more than this map.
+            live.retain(|_, session| Arc::strong_count(session) > 1 || !session.is_written_down());
+        }
+        live.len() < LIVE
+    }
+
     fn leave(&self, id: Uuid) {
         self.live().remove(&id);
+    }
+
+    /// Ends those that took in nothing since they began, longer ago than `expiry`; how many.
+    fn expire(&self, expiry: Duration) -> usize {
+        let mut live = self.live();
+        let before = live.len();
+        live.retain(|id, session| match session.upload.try_lock() {
+            Ok(mut resting) if matches!(*resting, Resting::Begun(_)) && has_expired(*id, expiry) => {
+                // Who waits for a turn finds nothing any more.
+                *resting = Resting::Ended;
+                false
+            }
+            _ => true,
+        });
+        before - live.len()
+    }
+}
+
+impl Session {
+    /// Whether the metadata has all there is to know, and nobody is at work on it.
+    fn is_written_down(&self) -> bool {
+        Arc::strong_count(&self.upload) == 1
+            && self.upload.try_lock().is_ok_and(|resting| !matches!(*resting, Resting::Begun(_)))
+    }
+
+    fn is_of(&self, repository: &RepositoryName, account: Option<&AccountName>) -> bool {
+        self.repository == *repository && self.account.as_ref() == account
     }
 }
 
@@ -118,11 +173,15 @@ impl Registry {
         account: Option<&AccountName>,
         algorithm: Algorithm,
     ) -> Result<UploadStatus, Error> {
-        let upload = self.inner.blobs.begin(algorithm).await?;
-        let status = UploadStatus { id: upload.id, offset: 0 };
-        self.inner.metadata.create_upload(repository, account, &upload.save()).await?;
-        self.inner.sessions.enter(repository, account, status.id, Some(upload));
-        Ok(status)
+        let inner = &self.inner;
+        let id = inner.upload_ids.give(repository, account, algorithm);
+        if inner.sessions.has_room() {
+            inner.sessions.enter(repository, account, id, Resting::Begun(algorithm));
+        } else {
+            let (_, state) = inner.blobs.save(inner.blobs.begin(id, algorithm).await?).await?;
+            inner.metadata.create_upload(repository, account, &state).await?;
+        }
+        Ok(UploadStatus { id, offset: 0 })
     }
 
     /// How far an upload came.
@@ -135,9 +194,15 @@ impl Registry {
         account: Option<&AccountName>,
         id: Uuid,
     ) -> Result<UploadStatus, Error> {
-        let record =
-            self.inner.metadata.upload(repository, account, id).await?.ok_or(Error::UploadUnknown(id))?;
-        Ok(UploadStatus { id, offset: record.state.offset })
+        let session = self.session(repository, account, id).await?;
+        let record = self.inner.metadata.upload(repository, account, id).await?;
+        let offset = match record {
+            Some(record) => record.state.offset,
+            // Not written down and not ended: the first bytes are on their way, if any.
+            None if self.inner.sessions.get(id).is_some_and(|now| Arc::ptr_eq(&now, &session)) => 0,
+            None => return Err(Error::UploadUnknown(id)),
+        };
+        Ok(UploadStatus { id, offset })
     }
 
     /// Takes in a chunk, or with no range whatever comes. What arrived before a connection broke is kept.
@@ -157,11 +222,10 @@ impl Registry {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
         apart(async move {
             let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
-            let (turn, received) = registry.receive(turn, range, body).await?;
-            registry.inner.metadata.save_upload(&repository, account.as_ref(), &turn.upload.save()).await?;
-            let status = UploadStatus { id, offset: turn.upload.offset };
-            turn.pass_on();
-            received.map(|()| status)
+            let (turn, received) = registry.receive_in_turn(turn, range, body).await?;
+            let offset = turn.upload.offset;
+            registry.write_down(&repository, account.as_ref(), turn).await?;
+            received.map(|()| UploadStatus { id, offset })
         })
         .await
     }
@@ -183,32 +247,33 @@ impl Registry {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
         apart(async move {
             let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
-            let (turn, received) = registry.receive(turn, range, body).await?;
+            let (turn, received) = registry.receive_in_turn(turn, range, body).await?;
             if let Err(error) = received {
-                registry
-                    .inner
-                    .metadata
-                    .save_upload(&repository, account.as_ref(), &turn.upload.save())
-                    .await?;
-                turn.pass_on();
+                registry.write_down(&repository, account.as_ref(), turn).await?;
                 return Err(error);
             }
-            let Turn { upload, slot } = turn;
+            let is_written = turn.is_written();
+            let Turn { upload, mut slot } = turn;
             let inner = &registry.inner;
             let committed = inner.blobs.commit(upload, &digest).await;
             let stored = match committed {
                 Ok(stored) => stored,
                 Err(mismatch @ StoreError::DigestMismatch { .. }) => {
-                    inner.metadata.delete_upload(&repository, account.as_ref(), id).await?;
-                    inner.sessions.leave(id);
+                    if is_written {
+                        inner.metadata.delete_upload(&repository, account.as_ref(), id).await?;
+                    }
+                    registry.end(id, &mut slot);
                     return Err(mismatch.into());
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(registry.failed(id, &slot, error.into()).await),
             };
             let size = stored.size;
-            inner.metadata.link_uploaded_blob(&repository, &digest, stored, account.as_ref(), id).await?;
-            inner.sessions.leave(id);
-            drop(slot);
+            if is_written {
+                inner.metadata.link_uploaded_blob(&repository, &digest, stored, account.as_ref(), id).await?;
+            } else {
+                inner.metadata.link_blob(&repository, &digest, stored).await?;
+            }
+            registry.end(id, &mut slot);
             inner.tasks.wake_view();
             Ok(size)
         })
@@ -230,13 +295,12 @@ impl Registry {
             let inner = &registry.inner;
             // Nobody else knows this upload, so it is not written down: if the process dies, its
             // file is swept away at the next start.
-            let upload = inner.blobs.begin(digest.algorithm()).await?;
-            let id = upload.id;
-            let slot = Arc::new(TurnMutex::new(None)).lock_owned().await;
+            let id = Uuid::new_v4();
+            let upload = inner.blobs.begin(id, digest.algorithm()).await?;
             let stored = async {
-                let (turn, received) = registry.receive(Turn { upload, slot }, None, body).await?;
+                let (upload, received) = registry.receive(upload, None, body).await?;
                 received?;
-                Ok(inner.blobs.commit(turn.upload, &digest).await?)
+                Ok(inner.blobs.commit(upload, &digest).await?)
             };
             match stored.await {
                 Ok(stored) => {
@@ -264,9 +328,11 @@ impl Registry {
         account: Option<&AccountName>,
         id: Uuid,
     ) -> Result<(), Error> {
-        let turn = self.take_turn(repository, account, id).await?;
-        self.inner.metadata.delete_upload(repository, account, id).await?;
-        self.inner.sessions.leave(id);
+        let mut turn = self.take_turn(repository, account, id).await?;
+        if turn.is_written() {
+            self.inner.metadata.delete_upload(repository, account, id).await?;
+        }
+        self.end(id, &mut turn.slot);
         drop(turn);
         Ok(self.inner.blobs.abort(id).await?)
     }
@@ -276,7 +342,8 @@ impl Registry {
         let Some(limit) = std::time::SystemTime::now().checked_sub(self.inner.policy.upload_expiry) else {
             return Ok(0);
         };
-        let mut expired = 0;
+        self.inner.upload_ids.forget_expired(self.inner.policy.upload_expiry);
+        let mut expired = self.inner.sessions.expire(self.inner.policy.upload_expiry);
         loop {
             let batch = self.inner.metadata.expired_uploads(limit, 100).await?;
             let mut gone = 0;
@@ -293,16 +360,37 @@ impl Registry {
     /// Forgets an upload, whosever it is, unless somebody is writing to it.
     async fn expire_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<bool, Error> {
         let inner = &self.inner;
-        let session = inner.sessions.enter(repository, None, id, None);
+        let session = inner.sessions.enter(repository, None, id, Resting::Written);
         let Ok(mut slot) = session.upload.clone().try_lock_owned() else { return Ok(false) };
-        // Who waits for a turn finds nothing any more.
-        slot.take();
         let was_there = inner.metadata.expire_upload(id).await;
-        inner.sessions.leave(id);
+        // Who waits for a turn finds nothing any more.
+        self.end(id, &mut slot);
         drop(slot);
         let was_there = was_there?;
         inner.blobs.abort(id).await?;
         Ok(was_there)
+    }
+
+    /// The session of an upload of this account in this repository, whether it was in memory or not.
+    async fn session(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        id: Uuid,
+    ) -> Result<Arc<Session>, Error> {
+        let inner = &self.inner;
+        let resting = match inner.sessions.get(id) {
+            Some(session) if session.is_of(repository, account) => return Ok(session),
+            Some(_) => return Err(Error::UploadUnknown(id)),
+            // Asked before a session is made, so that made-up ids leave nothing behind.
+            None if inner.metadata.upload(repository, account, id).await?.is_some() => Resting::Written,
+            None => {
+                let expiry = inner.policy.upload_expiry;
+                let recognised = inner.upload_ids.recognise(id, repository, account, expiry);
+                Resting::Begun(recognised.ok_or(Error::UploadUnknown(id))?)
+            }
+        };
+        Ok(inner.sessions.enter(repository, account, id, resting))
     }
 
     async fn take_turn(
@@ -311,33 +399,83 @@ impl Registry {
         account: Option<&AccountName>,
         id: Uuid,
     ) -> Result<Turn, Error> {
-        let session = self.inner.sessions.live().get(&id).cloned();
-        let session = match session {
-            Some(session) if session.repository == *repository && session.account.as_ref() == account => {
-                session
-            }
-            Some(_) => return Err(Error::UploadUnknown(id)),
-            None => {
-                // Asked before a session is made, so that made-up ids leave nothing behind.
-                self.upload_status(repository, account, id).await?;
-                self.inner.sessions.enter(repository, account, id, None)
-            }
-        };
+        let session = self.session(repository, account, id).await?;
         let slot = tokio::time::timeout(TURN, session.upload.clone().lock_owned());
         let mut slot = slot.await.map_err(|_| Error::UploadBusy(id))?;
-        let upload = match slot.take() {
-            Some(upload) => upload,
-            None => {
-                // Also where somebody ended the upload while this request waited for its turn.
-                let record = self.inner.metadata.upload(repository, account, id).await?;
-                let Some(record) = record else {
-                    self.inner.sessions.leave(id);
+        let upload = match std::mem::replace(&mut *slot, Resting::Written) {
+            Resting::InMemory(upload) => *upload,
+            Resting::Begun(algorithm) => {
+                *slot = Resting::Begun(algorithm);
+                self.inner.blobs.begin(id, algorithm).await?
+            }
+            Resting::Written => match self.inner.metadata.upload(repository, account, id).await? {
+                Some(record) => Upload::resume(&record.state)?,
+                None => {
+                    self.end(id, &mut slot);
                     return Err(Error::UploadUnknown(id));
-                };
-                Upload::resume(&record.state)?
+                }
+            },
+            Resting::Ended => {
+                *slot = Resting::Ended;
+                return Err(Error::UploadUnknown(id));
             }
         };
         Ok(Turn { upload, slot })
+    }
+
+    /// Writes down how far an upload came, and leaves it for the next request.
+    async fn write_down(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        turn: Turn,
+    ) -> Result<(), Error> {
+        let is_written = turn.is_written();
+        let Turn { upload, mut slot } = turn;
+        if !is_written && upload.offset == 0 {
+            return Ok(());
+        }
+        let (upload, state) = self.inner.blobs.save(upload).await?;
+        if is_written {
+            self.inner.metadata.save_upload(repository, account, &state).await?;
+        } else {
+            self.inner.metadata.create_upload(repository, account, &state).await?;
+        }
+        *slot = Resting::InMemory(Box::new(upload));
+        Ok(())
+    }
+
+    /// An upload is no more: neither for those who wait for their turn nor for those who come later.
+    fn end(&self, id: Uuid, slot: &mut Resting) {
+        *slot = Resting::Ended;
+        self.inner.upload_ids.end(id);
+        self.inner.sessions.leave(id);
+    }
+
+    /// Receives a body into the upload whose turn it is, as [`receive`](Self::receive) does.
+    async fn receive_in_turn(
+        &self,
+        turn: Turn,
+        range: Option<ChunkRange>,
+        body: impl Body,
+    ) -> Result<(Turn, Result<(), Error>), Error> {
+        let Turn { upload, slot } = turn;
+        let id = upload.id;
+        match self.receive(upload, range, body).await {
+            Ok((upload, received)) => Ok((Turn { upload, slot }, received)),
+            Err(error) => Err(self.failed(id, &slot, error).await),
+        }
+    }
+
+    /// The store failed. An upload that is not written down took in nothing then, so nothing of what
+    /// it took in is kept either.
+    async fn failed(&self, id: Uuid, slot: &Resting, error: Error) -> Error {
+        if matches!(slot, Resting::Begun(_))
+            && let Err(also) = self.inner.blobs.abort(id).await
+        {
+            tracing::warn!(error = %also, "what an upload took in in vain could not be removed");
+        }
+        error
     }
 
     /// Receives a body into an upload. Comes back with the upload as far as it came, and what went
@@ -345,18 +483,17 @@ impl Registry {
     /// was last written down.
     async fn receive(
         &self,
-        turn: Turn,
+        upload: Upload,
         range: Option<ChunkRange>,
         mut body: impl Body,
-    ) -> Result<(Turn, Result<(), Error>), Error> {
+    ) -> Result<(Upload, Result<(), Error>), Error> {
         type Writing<'a> = Pin<Box<dyn Future<Output = Result<Upload, StoreError>> + Send + 'a>>;
-        let Turn { upload, slot } = turn;
         let start = upload.offset;
         if let Some(range) = range
             && range.first != start
         {
             let error = Error::OutOfOrder { id: upload.id, offset: start };
-            return Ok((Turn { upload, slot }, Err(error)));
+            return Ok((upload, Err(error)));
         }
         let expected = range.map(|range| range.last - range.first + 1);
         let blobs = &*self.inner.blobs;
@@ -371,7 +508,7 @@ impl Registry {
                     let piece = gathered.take(&self.inner.lanes, start + received);
                     writing = Some(blobs.append(upload, piece));
                 } else if let Some(outcome) = ended.take() {
-                    return Ok((Turn { upload, slot }, outcome));
+                    return Ok((upload, outcome));
                 } else {
                     idle = Some(upload);
                 }
@@ -410,9 +547,9 @@ impl Registry {
 }
 
 impl Turn {
-    /// Leaves the upload for the next request.
-    fn pass_on(mut self) {
-        *self.slot = Some(self.upload);
+    /// Whether the metadata knows the upload.
+    fn is_written(&self) -> bool {
+        !matches!(*self.slot, Resting::Begun(_))
     }
 }
 
@@ -456,5 +593,30 @@ impl<S: Future<Output: Send> + Send + 'static> Drop for Apart<S> {
         {
             runtime.spawn(steps);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_took_in_nothing_for_long_are_forgotten_unless_somebody_is_at_work() {
+        let sessions = Sessions::default();
+        let app = "team/app".parse().unwrap();
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() - 100;
+        let id = |number: u128| Uuid::from_u128((u128::from(since) << 96) | number);
+        let begun = || Resting::Begun(Algorithm::Sha256);
+        let idle = sessions.enter(&app, None, id(1), begun());
+        let busy = sessions.enter(&app, None, id(2), begun());
+        let turn = busy.upload.try_lock().unwrap();
+        sessions.enter(&app, None, id(3), Resting::Written);
+        assert_eq!(sessions.expire(Duration::from_secs(1_000)), 0);
+        assert_eq!(sessions.expire(Duration::from_secs(50)), 1);
+        assert!(matches!(*idle.upload.try_lock().unwrap(), Resting::Ended));
+        assert!(sessions.get(id(1)).is_none());
+        drop(turn);
+        assert_eq!(sessions.expire(Duration::from_secs(50)), 1);
+        assert!(sessions.get(id(3)).is_some(), "that is for those who look through the metadata");
     }
 }

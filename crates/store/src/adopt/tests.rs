@@ -101,7 +101,7 @@ async fn a_lost_database_is_rebuilt_from_the_view() {
         metadata.usage(&Visible::Everything).await.unwrap(),
         storage.metadata.usage(&Visible::Everything).await.unwrap()
     );
-    assert!(metadata.view_changes(10).await.unwrap().is_empty(), "the view is what it came from");
+    assert!(metadata.view_changes(0, 10).await.unwrap().is_empty(), "the view is what it came from");
 }
 
 #[tokio::test]
@@ -122,6 +122,7 @@ async fn what_is_wrong_is_told_and_what_is_sound_is_taken_in() {
     let html = storage.blob("scratch", "<html>").await;
     link_revision(&storage, "app", &html);
     let torn = storage.image("scratch", &[], "torn").await;
+    storage.blobs.settle().await.unwrap();
     let torn_path =
         storage.directory.blobs().join("sha256").join(&torn.hex()[..2]).join(torn.hex()).join("data");
     fs::write(torn_path, "{}").unwrap();

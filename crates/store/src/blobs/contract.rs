@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use oci::{Algorithm, Digest};
 use uuid::Uuid;
 
-use super::{Blob, BlobStore, Upload};
+use super::{Backlog, Blob, BlobStore, Stored, Upload};
 use crate::StoreError;
 
 /// A place for blobs that lasts as long as the value.
@@ -44,7 +44,7 @@ pub(crate) fn sha256(content: &[u8]) -> Digest {
 
 /// Takes in `content` in pieces of these lengths, over and over.
 pub(crate) async fn upload(store: &dyn BlobStore, content: &Bytes, lengths: &[usize]) -> Upload {
-    let mut upload = store.begin(Algorithm::Sha256).await.unwrap();
+    let mut upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
     let mut rest = content.clone();
     for length in lengths.iter().cycle() {
         if rest.is_empty() {
@@ -57,6 +57,15 @@ pub(crate) async fn upload(store: &dyn BlobStore, content: &Bytes, lengths: &[us
         upload = store.append(upload, pieces).await.unwrap();
     }
     upload
+}
+
+/// A store on the same place as after a restart, with what the one before had left unsettled.
+async fn restarted(backend: &impl Backend, digest: &Digest, stored: Stored) -> Arc<dyn BlobStore> {
+    let store = backend.store();
+    if let Some(unsettled) = stored.unsettled {
+        store.restore(digest, unsettled).await.unwrap();
+    }
+    store
 }
 
 pub(crate) async fn read(blob: Blob, range: std::ops::Range<u64>) -> Vec<u8> {
@@ -101,11 +110,18 @@ async fn present(store: &dyn BlobStore, content: &[u8]) {
 pub(crate) async fn what_was_put_is_there_after_a_restart<B: Backend>() {
     let backend = B::new();
     let small = content(4000, 1);
+    let large = content(200_000, 2);
     absent(&*backend.store(), &sha256(&small)).await;
-    backend.store().put(&sha256(&small), small.clone()).await.unwrap();
-    backend.store().put(&sha256(b""), Bytes::new()).await.unwrap();
-    present(&*backend.store(), &small).await;
-    present(&*backend.store(), b"").await;
+    for content in [small.clone(), Bytes::new(), large.clone()] {
+        let digest = sha256(&content);
+        let stored = backend.store().put(&digest, content.clone()).await.unwrap();
+        let store = restarted(&backend, &digest, stored).await;
+        present(&*store, &content).await;
+        store.settle().await.unwrap();
+    }
+    for content in [&small[..], b"", &large[..]] {
+        present(&*backend.store(), content).await;
+    }
 }
 
 pub(crate) async fn what_was_uploaded_is_there_whatever_its_size_and_pieces<B: Backend>() {
@@ -116,9 +132,10 @@ pub(crate) async fn what_was_uploaded_is_there_whatever_its_size_and_pieces<B: B
         let content = content(size, seed as u64);
         let upload = upload(&*store, &content, &[1000, 1, 300_000]).await;
         assert_eq!(upload.offset, size as u64);
-        assert_eq!(store.commit(upload, &sha256(&content)).await.unwrap().size, size as u64);
+        let stored = store.commit(upload, &sha256(&content)).await.unwrap();
+        assert_eq!(stored.size, size as u64);
         present(&*store, &content).await;
-        present(&*backend.store(), &content).await;
+        present(&*restarted(&backend, &sha256(&content), stored).await, &content).await;
     }
     assert_eq!(all(&*store).await.len(), sizes.len());
 }
@@ -161,7 +178,7 @@ pub(crate) async fn content_is_not_stored_under_a_digest_that_is_not_its_own<B: 
     let store = backend.store();
     let (content, other) = (content(5000, 5), sha256(b"other"));
     let upload = upload(&*store, &content, &[5000]).await;
-    let state = upload.save();
+    let (upload, state) = store.save(upload).await.unwrap();
     match store.commit(upload, &other).await.unwrap_err() {
         StoreError::DigestMismatch { expected, actual } => {
             assert_eq!((expected, actual), (other, sha256(&content)));
@@ -195,30 +212,39 @@ pub(crate) async fn a_digest_may_have_another_algorithm_than_the_upload<B: Backe
 pub(crate) async fn an_upload_goes_on_after_a_restart<B: Backend>() {
     let backend = B::new();
     let content = content(700_000, 7);
-    let first = upload(&*backend.store(), &content.slice(..400_000), &[150_000]).await;
-    let state = first.save();
-    drop(first);
-    let store = backend.store();
-    let resumed = Upload::resume(&state).unwrap();
-    assert_eq!(resumed.offset, 400_000);
-    let resumed = store.append(resumed, vec![content.slice(400_000..)]).await.unwrap();
-    store.commit(resumed, &sha256(&content)).await.unwrap();
-    present(&*store, &content).await;
+    for begun in [0, 1, 5_000, 64 << 10, 400_000] {
+        let first = backend.store();
+        let upload = upload(&*first, &content.slice(..begun), &[150_000]).await;
+        let (upload, state) = first.save(upload).await.unwrap();
+        drop(upload);
+        let store = backend.store();
+        let resumed = Upload::resume(&state).unwrap();
+        assert_eq!(resumed.offset, begun as u64);
+        let resumed = store.append(resumed, vec![content.slice(begun..)]).await.unwrap();
+        store.commit(resumed, &sha256(&content)).await.unwrap();
+        present(&*store, &content).await;
+        store.delete(&sha256(&content)).await.unwrap();
+    }
 }
 
 pub(crate) async fn what_came_after_the_last_save_is_written_over<B: Backend>() {
     let backend = B::new();
     let content = content(200_000, 8);
-    let saved = upload(&*backend.store(), &content.slice(..50_000), &[50_000]).await;
-    let state = saved.save();
-    // A connection that broke: this was taken in, but never written down.
-    let lost = backend.store().append(saved, vec![self::content(900_000, 9)]).await.unwrap();
-    drop(lost);
-    let store = backend.store();
-    let resumed = Upload::resume(&state).unwrap();
-    let resumed = store.append(resumed, vec![content.slice(50_000..)]).await.unwrap();
-    assert_eq!(store.commit(resumed, &sha256(&content)).await.unwrap().size, 200_000);
-    present(&*store, &content).await;
+    for (lost, rest) in [(900_000, 150_000), (900_000, 5_000), (3_000, 5_000)] {
+        let whole = content.slice(..50_000 + rest);
+        let store = backend.store();
+        let upload = upload(&*store, &whole.slice(..50_000), &[50_000]).await;
+        let (saved, state) = store.save(upload).await.unwrap();
+        // A connection that broke: this was taken in, but never written down.
+        let lost = backend.store().append(saved, vec![self::content(lost, 9)]).await.unwrap();
+        drop(lost);
+        let store = backend.store();
+        let resumed = Upload::resume(&state).unwrap();
+        let resumed = store.append(resumed, vec![whole.slice(50_000..)]).await.unwrap();
+        assert_eq!(store.commit(resumed, &sha256(&whole)).await.unwrap().size, whole.len() as u64);
+        present(&*store, &whole).await;
+        store.delete(&sha256(&whole)).await.unwrap();
+    }
 }
 
 pub(crate) async fn an_upload_that_was_taken_up_again_shuts_out_the_one_before<B: Backend>() {
@@ -226,7 +252,8 @@ pub(crate) async fn an_upload_that_was_taken_up_again_shuts_out_the_one_before<B
     let store = backend.store();
     let content = content(90_000, 10);
     let old = upload(&*store, &content.slice(..30_000), &[30_000]).await;
-    let new = Upload::resume(&old.save()).unwrap();
+    let (old, state) = store.save(old).await.unwrap();
+    let new = Upload::resume(&state).unwrap();
     let new = store.append(new, vec![content.slice(30_000..60_000)]).await.unwrap();
     // The old request is still at it, with something else to write at the same place.
     store.append(old, vec![self::content(30_000, 11)]).await.unwrap_err();
@@ -241,7 +268,7 @@ pub(crate) async fn a_step_that_nobody_waits_for_does_no_harm<B: Backend>() {
     for round in 0..50 {
         let content = content(400_000, 100 + round);
         let old = upload(&*store, &content.slice(..100_000), &[100_000]).await;
-        let state = old.save();
+        let (old, state) = store.save(old).await.unwrap();
         // Dropped as soon as it has begun, or a little later.
         let step = store.append(old, vec![self::content(300_000, 12)]);
         let _ = tokio::time::timeout(std::time::Duration::from_micros(round * 10), step).await;
@@ -258,8 +285,12 @@ pub(crate) async fn an_aborted_upload_is_gone<B: Backend>() {
     let content = content(10_000, 13);
     let upload = upload(&*store, &content, &[10_000]).await;
     let id = upload.id;
-    let again = Upload::resume(&upload.save()).unwrap();
+    let (upload, state) = store.save(upload).await.unwrap();
+    let again = Upload::resume(&state).unwrap();
+    let unsaved = self::upload(&*store, &content, &[10_000]).await;
     store.abort(id).await.unwrap();
+    store.abort(unsaved.id).await.unwrap();
+    store.commit(unsaved, &sha256(&content)).await.unwrap_err();
     store.commit(upload, &sha256(&content)).await.unwrap_err();
     store.commit(again, &sha256(&content)).await.unwrap_err();
     absent(&*store, &sha256(&content)).await;
@@ -384,11 +415,16 @@ pub(crate) async fn what_is_unsettled_is_whole_and_can_be_stored_anew<B: Backend
             store.restore(&digest, unsettled.clone()).await.unwrap();
             present(&*store, &content).await;
             store.delete(&digest).await.unwrap();
-            backend.store().restore(&digest, unsettled).await.unwrap();
+            let again = backend.store();
+            again.restore(&digest, unsettled).await.unwrap();
+            present(&*again, &content).await;
+            again.settle().await.unwrap();
             present(&*store, &content).await;
         }
         store.settle().await.unwrap();
         present(&*store, &content).await;
+        assert_eq!(store.backlog(), Backlog::Nothing);
+        present(&*backend.store(), &content).await;
     }
 }
 

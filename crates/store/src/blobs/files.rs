@@ -1,8 +1,8 @@
 //! Blobs as files, in distribution's layout: `<blobs>/sha256/ab/<hex>/data`.
 //!
-//! An upload is a file of its own beside them, and becomes a blob by being renamed. Work on files
-//! blocks, so all of it runs on the runtime's threads for blocking work; here is only what runs
-//! where, the steps themselves are in the modules below.
+//! An upload is a file of its own beside them, and becomes a blob by being renamed. Small content has
+//! no file before it is settled. Work on files blocks, so all of it runs on the runtime's threads for
+//! blocking work; here is only what runs where, the steps themselves are in the modules below.
 
 mod installing;
 mod listing;
@@ -10,6 +10,7 @@ mod mappings;
 mod reading;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 mod uploads;
 
 use std::collections::HashSet;
@@ -24,14 +25,17 @@ use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest};
 use uuid::Uuid;
 
+pub(crate) use installing::make_with_parents;
 pub(crate) use reading::OpenFile;
 pub use reading::Pieces;
 pub(crate) use uploads::Session;
 
-use super::{Blob, BlobStore, Stored, Upload};
+use super::{Backlog, Blob, BlobStore, Stored, Upload, UploadState};
+use crate::background::{self, Priority};
 use crate::{Directory, StoreError};
-use installing::Installer;
+use installing::{Installer, SMALL};
 use mappings::Mappings;
+use unsettled::Unsettled;
 use uploads::Uploads;
 
 /// Blobs as files.
@@ -39,6 +43,7 @@ use uploads::Uploads;
 pub struct FileBlobs {
     installer: Arc<Installer>,
     uploads: Arc<Uploads>,
+    unsettled: Arc<Unsettled>,
     mappings: Arc<Mappings>,
 }
 
@@ -49,6 +54,7 @@ impl FileBlobs {
         Self {
             installer: Arc::new(Installer::new(directory.blobs().to_owned())),
             uploads: Arc::new(Uploads::new(directory.uploads())),
+            unsettled: Arc::default(),
             mappings: Arc::default(),
         }
     }
@@ -76,6 +82,16 @@ impl FileBlobs {
         own.and(above).map(|()| stored)
     }
 
+    /// Takes in small content that has this digest.
+    async fn put_small(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
+        let stored = Stored { size: content.len() as u64, unsettled: Some(content.clone()) };
+        if !self.unsettled.keep(digest, &content, false) {
+            let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
+            blocking(move || uploads.put_unless_held(&installer, &digest, &content)).await?;
+        }
+        Ok(stored)
+    }
+
     fn path(&self, digest: &Digest) -> PathBuf {
         self.installer.path(digest)
     }
@@ -84,6 +100,9 @@ impl FileBlobs {
 #[async_trait]
 impl BlobStore for FileBlobs {
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        if let Some(content) = self.unsettled.get(digest) {
+            return Ok(Some(content.len() as u64));
+        }
         let path = self.path(digest);
         blocking(move || match fs::metadata(&path) {
             Ok(found) => Ok(found.is_file().then_some(found.len())),
@@ -94,6 +113,9 @@ impl BlobStore for FileBlobs {
 
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
         let path = self.path(digest);
+        if let Some(content) = self.unsettled.get(digest) {
+            return Ok(Some(Blob { size: content.len() as u64, content: OpenFile::small(content, &path) }));
+        }
         let opened = match OpenFile::open_from_memory(&path, digest, &self.mappings) {
             None => {
                 let (digest, mappings) = (*digest, self.mappings.clone());
@@ -105,6 +127,9 @@ impl BlobStore for FileBlobs {
     }
 
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+        if let Some(content) = self.unsettled.get(digest) {
+            return Ok(Some(content));
+        }
         let path = self.path(digest);
         if let Some(content) =
             OpenFile::open_from_memory(&path, digest, &self.mappings).and_then(OpenFile::into_small)
@@ -119,18 +144,28 @@ impl BlobStore for FileBlobs {
     }
 
     async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
+        let size = content.len() as u64;
+        if size <= SMALL {
+            check(digest, digest.algorithm().digest(&content))?;
+            return self.put_small(digest, content).await;
+        }
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        let stored = blocking(move || uploads.put(&installer, &digest, content)).await?;
-        self.sync_name(digest, stored).await
+        blocking(move || {
+            check(&digest, digest.algorithm().digest(&content))?;
+            uploads.put_synced(&installer, &digest, &content)
+        })
+        .await?;
+        self.sync_name(digest, size.into()).await
     }
 
-    async fn begin(&self, algorithm: Algorithm) -> Result<Upload, StoreError> {
-        // The file is made with the first bytes.
-        Ok(Upload::new(algorithm))
+    async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError> {
+        // The file is made when it is needed.
+        Ok(Upload::new(id, algorithm))
     }
 
     async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
-        let (upload, turn) = self.uploads.turn(upload).await?;
+        let (mut upload, turn) = self.uploads.turn(upload).await?;
+        let Some(piece) = upload.take_in(piece) else { return Ok(upload) };
         blocking(move || {
             let appended = uploads::append(upload, &piece);
             drop(turn);
@@ -139,8 +174,35 @@ impl BlobStore for FileBlobs {
         .await
     }
 
+    async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError> {
+        if upload.unwritten.as_ref().is_none_or(Vec::is_empty) {
+            let state = upload.state();
+            return Ok((upload, state));
+        }
+        let (upload, turn) = self.uploads.turn(upload).await?;
+        blocking(move || {
+            let upload = uploads::write_out(upload)?;
+            drop(turn);
+            let state = upload.state();
+            Ok((upload, state))
+        })
+        .await
+    }
+
     async fn commit(&self, upload: Upload, digest: &Digest) -> Result<Stored, StoreError> {
         let (upload, turn) = self.uploads.turn(upload).await?;
+        if let Some(unwritten) = upload.unwritten {
+            let content = Bytes::from(unwritten.concat());
+            drop(turn);
+            check(
+                digest,
+                match digest.algorithm() {
+                    same if same == upload.digester.algorithm() => upload.digester.finish(),
+                    other => other.digest(&content),
+                },
+            )?;
+            return self.put_small(digest, content).await;
+        }
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
         let stored = blocking(move || {
             let committed = uploads.commit(upload, &installer, &digest);
@@ -152,13 +214,33 @@ impl BlobStore for FileBlobs {
     }
 
     async fn settle(&self) -> Result<(), StoreError> {
-        let installer = self.installer.clone();
-        blocking(move || installer.settle()).await
+        let Self { installer, uploads, unsettled, .. } = self.clone();
+        let priority = if unsettled.backlog() == Backlog::Much { Priority::Ordinary } else { Priority::Low };
+        background::run(priority, move || {
+            let contents = unsettled.all();
+            for (digest, content) in &contents {
+                unsettled.with(digest, content, || match content.anew {
+                    true => uploads.put_anew(&installer, digest, &content.bytes),
+                    false => uploads.put_unless_held(&installer, digest, &content.bytes),
+                })?;
+            }
+            installer.settle().inspect_err(|_| unsettled.doubt())?;
+            unsettled.settled(&contents);
+            Ok(())
+        })
+        .await
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.unsettled.backlog()
     }
 
     async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
+        if self.unsettled.keep(digest, &content, true) {
+            return Ok(());
+        }
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        blocking(move || uploads.restore(&installer, &digest, &content)).await
+        blocking(move || uploads.put_anew(&installer, &digest, &content)).await
     }
 
     async fn abort(&self, id: Uuid) -> Result<(), StoreError> {
@@ -173,9 +255,9 @@ impl BlobStore for FileBlobs {
     }
 
     async fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let (installer, mappings, digest) = (self.installer.clone(), self.mappings.clone(), *digest);
+        let (Self { installer, unsettled, mappings, .. }, digest) = (self.clone(), *digest);
         blocking(move || {
-            let deleted = installer.delete(&digest);
+            let deleted = unsettled.delete(&digest, || installer.delete(&digest));
             mappings.forget(&digest);
             deleted
         })
@@ -183,13 +265,21 @@ impl BlobStore for FileBlobs {
     }
 
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>> {
-        Box::pin(listing::Listing::start(self.installer.root().to_owned()))
+        Box::pin(listing::Listing::start(self.installer.root().to_owned(), self.unsettled.clone()))
     }
+}
+
+/// Refuses content whose digest is another than was said.
+fn check(expected: &Digest, actual: Digest) -> Result<(), StoreError> {
+    if actual == *expected {
+        return Ok(());
+    }
+    Err(StoreError::DigestMismatch { expected: *expected, actual })
 }
 
 /// Runs work that blocks where it may. If the caller loses interest before it has begun, it never
 /// begins; once begun, it runs to its end.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);

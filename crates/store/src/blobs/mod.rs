@@ -37,7 +37,7 @@ impl Blob {
 }
 
 /// An upload: content on its way in. All there is to know about it can be written down
-/// ([`Upload::save`]) and taken up again later ([`Upload::resume`]), by another process too.
+/// ([`BlobStore::save`]) and taken up again later ([`Upload::resume`]), by another process too.
 #[derive(Debug)]
 pub struct Upload {
     /// Names the upload; unguessable.
@@ -46,6 +46,8 @@ pub struct Upload {
     pub offset: u64,
     /// The hash of those bytes so far.
     pub digester: Digester,
+    /// The bytes themselves, as long as nothing of them was ever written.
+    pub(crate) unwritten: Option<Vec<Bytes>>,
     /// What the backend keeps open from one piece to the next. It is not written down.
     pub(crate) session: Option<Arc<files::Session>>,
 }
@@ -65,14 +67,13 @@ pub struct UploadState {
 
 impl Upload {
     /// An upload that has taken in nothing.
-    #[must_use]
-    pub fn new(algorithm: Algorithm) -> Self {
-        Self { id: Uuid::new_v4(), offset: 0, digester: Digester::new(algorithm), session: None }
+    pub(crate) fn new(id: Uuid, algorithm: Algorithm) -> Self {
+        let digester = Digester::new(algorithm);
+        Self { id, offset: 0, digester, unwritten: Some(Vec::new()), session: None }
     }
 
-    /// What to write down, so that the upload can go on after a restart.
-    #[must_use]
-    pub fn save(&self) -> UploadState {
+    /// What to write down, once nothing of it is in memory alone.
+    pub(crate) fn state(&self) -> UploadState {
         UploadState {
             id: self.id,
             offset: self.offset,
@@ -88,7 +89,7 @@ impl Upload {
     pub fn resume(state: &UploadState) -> Result<Self, StoreError> {
         let digester = Digester::resume(state.algorithm, &state.hash_state)
             .ok_or_else(|| StoreError::Damaged(format!("hash state of upload {}", state.id)))?;
-        Ok(Self { id: state.id, offset: state.offset, digester, session: None })
+        Ok(Self { id: state.id, offset: state.offset, digester, unwritten: None, session: None })
     }
 }
 
@@ -97,12 +98,13 @@ impl Upload {
 pub struct Stored {
     /// Its size in bytes.
     pub size: u64,
-    /// The content itself, if the backend leaves it to others to have it outlive a power failure.
+    /// The content itself, if the backend leaves it to others to have it outlive the process and a
+    /// power failure.
     ///
-    /// It is in its place and can be read, and it outlives the process. But whoever acknowledges
-    /// it keeps these bytes durably until [`BlobStore::settle`] has succeeded, and hands them to
-    /// [`BlobStore::restore`] if the machine fails before. The metadata does so, with the very
-    /// transaction that makes the content known, so that one sync serves for both.
+    /// It can be read. But whoever acknowledges it keeps these bytes durably until
+    /// [`BlobStore::settle`] has succeeded, and hands them to [`BlobStore::restore`] if the process
+    /// ends before. The metadata does so, with the very transaction that makes the content known,
+    /// so that one sync serves for both.
     pub unsettled: Option<Bytes>,
 }
 
@@ -113,12 +115,23 @@ impl From<u64> for Stored {
     }
 }
 
+/// How much there is to settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backlog {
+    /// Nothing that the backend knows of.
+    Nothing,
+    /// Something.
+    Some,
+    /// So much that it should not be put off any longer.
+    Much,
+}
+
 /// Where content is kept.
 ///
 /// The contract, for every backend:
 /// - Nobody observes a blob that is not complete: before [`commit`](Self::commit) or
 ///   [`put`](Self::put) there is nothing, afterwards all of it, and so it is after a crash at any
-///   moment; after a failure of power, as soon as what is unsettled was restored.
+///   moment, as soon as what was unsettled is restored.
 /// - When `commit` or `put` return `Ok`, the blob is durable (written, synced, and its name
 ///   synced), or it is [`Stored::unsettled`].
 /// - Content whose hash is not the digest is never stored under it.
@@ -140,13 +153,18 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Stores `content`, whose digest the caller has computed.
     async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError>;
 
-    /// Makes room for an upload. Nothing is durable yet.
-    async fn begin(&self, algorithm: Algorithm) -> Result<Upload, StoreError>;
+    /// Makes room for an upload of this name, which is unguessable and no other's. Nothing is
+    /// durable yet.
+    async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError>;
 
     /// Takes in the next bytes of an upload, in the order of `piece`, hashing them on the way. The
     /// upload that comes back has them; if an error comes back, the upload is as it was before and
     /// can be resumed from the state last saved.
     async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError>;
+
+    /// Has what an upload took in outlive the process, and says what to write down, so that it can
+    /// go on after a restart.
+    async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError>;
 
     /// Ends an upload: its content becomes the blob `digest`.
     ///
@@ -157,6 +175,9 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Makes durable all that was stored before the call. After an error, what was unsettled must
     /// be restored before this is believed again.
     async fn settle(&self) -> Result<(), StoreError>;
+
+    /// How much there is to settle.
+    fn backlog(&self) -> Backlog;
 
     /// Stores content that was unsettled anew, whatever is in its place. It is unsettled then.
     async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError>;

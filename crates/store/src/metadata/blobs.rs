@@ -182,7 +182,11 @@ impl Metadata {
     }
 }
 
-fn linked(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, StoreError> {
+pub(super) fn linked(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<u64>, StoreError> {
     sql.first(
         "SELECT COALESCE(b.size, 0) FROM repositories r JOIN blobs b ON b.digest = ?2
          JOIN blob_links l ON l.repository = r.id AND l.blob = b.id

@@ -68,8 +68,10 @@ pub(super) async fn put(metadata: &Metadata, manifest: PutManifest) {
 
 /// Deals with all notes for the view; what they said, in order.
 pub(super) async fn notes(metadata: &Metadata) -> Vec<super::ViewItem> {
-    let changes = metadata.view_changes(1_000).await.unwrap();
-    metadata.view_written(changes.iter().map(|change| change.id).collect()).await.unwrap();
+    let changes = metadata.view_changes(0, 1_000).await.unwrap();
+    if let Some(last) = changes.last() {
+        metadata.view_written(last.id).await.unwrap();
+    }
     changes.into_iter().map(|change| change.item).collect()
 }
 

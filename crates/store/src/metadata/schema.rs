@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "repositories, manifests, tags, uploads, search", sql: FIRST },
     Migration { version: 2, name: "accounts, organisations, grants, tokens, audit", sql: ACCOUNTS },
     Migration { version: 3, name: "unsettled content", sql: UNSETTLED },
+    Migration { version: 4, name: "ids of uploads", sql: UPLOAD_SECRET },
 ];
 
 /// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
@@ -279,6 +280,12 @@ CREATE TABLE unsettled_contents (
 );
 ";
 
+const UPLOAD_SECRET: &str = "
+-- What the ids of uploads are sealed with; one row.
+CREATE TABLE upload_secret (secret BLOB NOT NULL);
+INSERT INTO upload_secret (secret) VALUES (randomblob(32));
+";
+
 /// Brings the database at `path`, which `connection` has opened, to the newest version.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let id: i32 = connection
@@ -379,7 +386,7 @@ mod tests {
             .unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 3)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 4)"),
             "{message}"
         );
     }

@@ -171,7 +171,7 @@ pub struct ViewChange {
 }
 
 /// An item of the view. What it should be is asked of the metadata when it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ViewItem {
     /// The link of a blob below `_layers/`.
     Layer(Digest),
@@ -181,4 +181,15 @@ pub enum ViewItem {
     Tag(Tag),
     /// The repository's directory as a whole.
     Repository,
+}
+
+/// What an item of the view should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewTarget {
+    /// A link to this content.
+    Link(Digest),
+    /// The directory of a repository that is there.
+    Directory,
+    /// It should not be there.
+    Nothing,
 }

@@ -132,7 +132,15 @@ impl Metadata {
         .await
     }
 
-    /// The ids of all uploads. What the blob store has of any other upload can be dropped.
+    /// What the ids of uploads are sealed with: 32 random bytes, the same for as long as the database
+    /// is there.
+    pub async fn upload_secret(&self) -> Result<Vec<u8>, StoreError> {
+        let secret =
+            self.read(|sql| sql.first("SELECT secret FROM upload_secret", (), |row| row.get(0))).await?;
+        secret.ok_or_else(|| StoreError::Damaged("the secret of the ids of uploads".to_owned()))
+    }
+
+    /// The ids of all uploads that are written down. What the blob store has of any other upload can be dropped.
     pub async fn list_uploads(&self) -> Result<Vec<Uuid>, StoreError> {
         self.read(|sql| sql.all("SELECT id FROM uploads ORDER BY id", (), |row| columns::text(row, 0))).await
     }

@@ -4,38 +4,94 @@
 //! be written afterwards, and nothing is forgotten if the process ends in between. A note says
 //! which item to look at, not what it became: writing an item twice, or late, does no harm.
 
-use oci::RepositoryName;
+use oci::{Digest, RepositoryName};
 use rusqlite::{Row, params};
 
 use super::sql::Sql;
 use super::writer::Durability;
-use super::{Metadata, ViewChange, ViewItem, columns};
+use super::{Metadata, ViewChange, ViewItem, ViewTarget, blobs, columns, manifests, repositories};
 use crate::StoreError;
 
+/// Notes taken away in one transaction: a bound on how long others wait for it.
+const FORGOTTEN_AT_ONCE: i64 = 256;
+
 impl Metadata {
-    /// The oldest notes that were not yet dealt with.
-    pub async fn view_changes(&self, limit: usize) -> Result<Vec<ViewChange>, StoreError> {
+    /// The notes that were not yet dealt with in the order of their ids, from the one after `after`.
+    pub async fn view_changes(&self, after: i64, limit: usize) -> Result<Vec<ViewChange>, StoreError> {
         self.read(move |sql| {
             sql.all(
-                "SELECT id, repository, kind, item FROM view_changes ORDER BY id LIMIT ?1",
-                params![columns::limit_in(limit)],
+                "SELECT id, repository, kind, item FROM view_changes WHERE id > ?1 ORDER BY id LIMIT ?2",
+                params![after, columns::limit_in(limit)],
                 change,
             )
         })
         .await
     }
 
-    /// Takes away notes that were dealt with, by their ids. Not synced: a note that comes back
-    /// after a power failure is dealt with once more.
-    pub async fn view_written(&self, ids: Vec<i64>) -> Result<(), StoreError> {
-        self.write(Durability::Process, move |sql| {
-            for id in ids {
-                sql.run("DELETE FROM view_changes WHERE id = ?1", params![id])?;
-            }
-            Ok(())
+    /// The id of the newest note that was not yet dealt with.
+    pub async fn newest_view_change(&self) -> Result<Option<i64>, StoreError> {
+        self.read(|sql| {
+            sql.first("SELECT id FROM view_changes ORDER BY id DESC LIMIT 1", (), |row| row.get(0))
         })
         .await
     }
+
+    /// What these items should be, all at one moment, in their order.
+    pub async fn view_targets(
+        &self,
+        items: Vec<(RepositoryName, ViewItem)>,
+    ) -> Result<Vec<(RepositoryName, ViewItem, ViewTarget)>, StoreError> {
+        self.read(move |sql| {
+            let targets = items.into_iter().map(|(repository, item)| {
+                let target = target(sql, &repository, &item)?;
+                Ok((repository, item, target))
+            });
+            targets.collect()
+        })
+        .await
+    }
+
+    /// Takes away the notes up to and including this one, which were dealt with. Notes come in the
+    /// order of their ids, so that none among them was not seen. Not synced: a note that comes back
+    /// after a power failure is dealt with once more.
+    pub async fn view_written(&self, up_to: i64) -> Result<(), StoreError> {
+        loop {
+            let forgotten = self
+                .write(Durability::Process, move |sql| {
+                    sql.run(
+                        "DELETE FROM view_changes
+                         WHERE id <= MIN(?1, (SELECT MIN(id) FROM view_changes) + ?2)",
+                        params![up_to, FORGOTTEN_AT_ONCE],
+                    )
+                })
+                .await?;
+            if forgotten == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn target(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -> Result<ViewTarget, StoreError> {
+    let link: Option<Digest> = match item {
+        ViewItem::Layer(digest) => blobs::linked(sql, repository, digest)?.map(|_| *digest),
+        ViewItem::Revision(digest) => match repositories::find(sql, repository)? {
+            Some(id) => manifests::find(sql, id, digest)?.map(|_| *digest),
+            None => None,
+        },
+        ViewItem::Tag(tag) => sql.first(
+            "SELECT b.digest FROM repositories r
+             JOIN tags t ON t.repository = r.id AND t.name = ?2 JOIN blobs b ON b.id = t.blob
+             WHERE r.name = ?1",
+            params![repository.as_str(), tag.as_str()],
+            |row| columns::digest(row, 0),
+        )?,
+        ViewItem::Repository if repositories::find(sql, repository)?.is_some() => {
+            return Ok(ViewTarget::Directory);
+        }
+        ViewItem::Repository => None,
+    };
+    Ok(link.map_or(ViewTarget::Nothing, ViewTarget::Link))
 }
 
 /// Notes that `item` of the view may have changed.
@@ -65,32 +121,66 @@ fn change(row: &Row<'_>) -> rusqlite::Result<ViewChange> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Metadata;
-    use super::super::fixtures::{digest, empty, name, put, tagged};
+    use super::super::fixtures::{digest, empty, name, put, tag, tagged};
+    use super::super::{Metadata, ViewItem, ViewTarget};
 
     #[tokio::test]
     async fn a_note_stays_until_it_was_dealt_with_also_over_a_restart() {
         let (metadata, directory) = empty();
         put(&metadata, tagged("app", "m", &["a", "b"])).await;
-        let all = metadata.view_changes(10).await.unwrap();
+        let all = metadata.view_changes(0, 10).await.unwrap();
         assert_eq!(all.len(), 3);
-        assert_eq!(metadata.view_changes(2).await.unwrap(), all[..2]);
-        metadata.view_written(vec![all[0].id]).await.unwrap();
+        assert_eq!(metadata.view_changes(0, 2).await.unwrap(), all[..2]);
+        metadata.view_written(all[0].id).await.unwrap();
 
         metadata.close().await;
         let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
-        assert_eq!(metadata.view_changes(10).await.unwrap(), all[1..]);
+        assert_eq!(metadata.view_changes(0, 10).await.unwrap(), all[1..]);
     }
 
     #[tokio::test]
     async fn the_number_of_a_note_is_never_used_again() {
         let (metadata, _directory) = empty();
         metadata.link_blob(&name("app"), &digest("one"), 1).await.unwrap();
-        let first = metadata.view_changes(10).await.unwrap();
-        metadata.view_written(first.iter().map(|change| change.id).collect()).await.unwrap();
+        let first = metadata.view_changes(0, 10).await.unwrap();
+        metadata.view_written(first[0].id).await.unwrap();
         metadata.link_blob(&name("app"), &digest("two"), 1).await.unwrap();
         // A writer of the view that comes late takes nothing away that it has not seen.
-        metadata.view_written(first.iter().map(|change| change.id).collect()).await.unwrap();
-        assert_eq!(metadata.view_changes(10).await.unwrap().len(), 1);
+        metadata.view_written(first[0].id).await.unwrap();
+        assert_eq!(metadata.view_changes(0, 10).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn any_number_of_notes_is_taken_away() {
+        let (metadata, _directory) = empty();
+        let tags: Vec<String> = (0..3 * super::FORGOTTEN_AT_ONCE).map(|n| format!("t{n}")).collect();
+        put(&metadata, tagged("app", "m", &tags.iter().map(String::as_str).collect::<Vec<_>>())).await;
+        let all = metadata.view_changes(0, 10_000).await.unwrap();
+        metadata.view_written(all[all.len() - 2].id).await.unwrap();
+        assert_eq!(metadata.view_changes(0, 10_000).await.unwrap(), all[all.len() - 1..]);
+    }
+
+    #[tokio::test]
+    async fn a_target_is_what_the_item_should_be_now() {
+        let (metadata, _directory) = empty();
+        let app = name("app");
+        metadata.link_blob(&app, &digest("layer"), 1).await.unwrap();
+        put(&metadata, tagged("app", "m", &["a"])).await;
+        let items = [
+            (ViewItem::Layer(digest("layer")), ViewTarget::Link(digest("layer"))),
+            (ViewItem::Layer(digest("m")), ViewTarget::Nothing),
+            (ViewItem::Revision(digest("m")), ViewTarget::Link(digest("m"))),
+            (ViewItem::Revision(digest("layer")), ViewTarget::Nothing),
+            (ViewItem::Tag(tag("a")), ViewTarget::Link(digest("m"))),
+            (ViewItem::Tag(tag("b")), ViewTarget::Nothing),
+            (ViewItem::Repository, ViewTarget::Directory),
+        ];
+        let asked = items.iter().map(|(item, _)| (app.clone(), item.clone()));
+        let absent = items.iter().map(|(item, _)| (name("absent"), item.clone()));
+        let targets = metadata.view_targets(asked.chain(absent).collect()).await.unwrap();
+        let (there, nowhere) = targets.split_at(items.len());
+        let expected = items.into_iter().map(|(item, target)| (app.clone(), item, target));
+        assert!(there.iter().cloned().eq(expected), "{there:?}");
+        assert!(nowhere.iter().all(|(_, _, target)| *target == ViewTarget::Nothing), "{nowhere:?}");
     }
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use oci::{Digest, RepositoryName};
 
 use crate::StoreError;
+use crate::blobs::files::make_with_parents;
 use crate::metadata::ViewItem;
 
 /// Name of the directory of the configs and layers.
@@ -144,19 +145,16 @@ fn by_digest(directory: PathBuf, digest: &Digest) -> PathBuf {
 }
 
 fn write(link: &Path, target: &Digest) -> Result<bool, StoreError> {
-    // Also when the disk is full: what is right needs no room.
     let text = target.to_string();
-    if fs::read(link).is_ok_and(|content| content == text.as_bytes()) {
+    // The directory first, which is nearly always new, and then there is no link in it to look at.
+    let is_new = link.parent().map_or(Ok(false), make_with_parents);
+    // Also when the disk is full: what is right needs no room.
+    if matches!(is_new, Ok(false)) && fs::read(link).is_ok_and(|content| content == text.as_bytes()) {
         return Ok(false);
     }
     // Always the same name, since nobody else writes here: what a crash leaves is used again.
     let unfinished = link.with_extension("unfinished");
-    let written = match fs::write(&unfinished, &text) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            link.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&unfinished, &text))
-        }
-        written => written,
-    };
+    let written = is_new.and_then(|_| fs::write(&unfinished, &text));
     if let Err(error) = written.and_then(|()| fs::rename(&unfinished, link)) {
         let _ = fs::remove_file(&unfinished);
         return Err(StoreError::io("write", link, error));

@@ -39,13 +39,11 @@ impl Storage {
         let data = Arc::new(tempfile::tempdir().unwrap());
         let directory = Directory::open(data.path()).unwrap();
         let metadata = Metadata::open(&directory.metadata()).unwrap();
+        let blobs = FileBlobs::open(&directory);
+        let settling = Settling::new(Arc::new(blobs.clone()), metadata.clone());
         Self {
-            blobs: FileBlobs::open(&directory),
-            view: View::new(
-                &directory,
-                metadata.clone(),
-                Settling::new(Arc::new(FileBlobs::open(&directory)), metadata.clone()),
-            ),
+            blobs,
+            view: View::new(&directory, metadata.clone(), settling),
             metadata,
             directory,
             _data: data,
@@ -214,14 +212,11 @@ async fn an_index_alone_is_in_distributions_catalog() {
 async fn notes_that_come_back_after_a_crash_do_no_harm() {
     let storage = Storage::new();
     storage.image("app", &["latest"], "one").await;
-    let notes = storage.metadata.view_changes(100).await.unwrap();
+    let notes = storage.metadata.view_changes(0, 100).await.unwrap();
     storage.view.drain().await.unwrap();
     let before = storage.links();
     // As if the process had ended before the notes were taken away, and in the middle of a link.
-    let mut steps = Vec::new();
-    for note in &notes {
-        storage.view.steps_for(note, &mut steps).await.unwrap();
-    }
+    let steps = storage.view.steps_for(notes).await.unwrap();
     assert!(!storage.view.inner.links.apply(&steps).unwrap(), "nothing was left to do");
     let link = storage.directory.repositories().join("app/_manifests/tags/latest/current/link");
     fs::write(link.with_extension("unfinished"), "sha2").unwrap();

@@ -16,12 +16,13 @@
 //! steps, and its file is synced because another program may have written it. On ext4 such a sync
 //! costs little while nobody else writes.
 //!
-//! For a small blob that would be three syncs for a few KiB. So it is only named, and whoever
-//! acknowledges it keeps its content until [`settle`](Installer::settle) has made durable all that
-//! there is at once ([`Stored::unsettled`](crate::blobs::Stored::unsettled)). After a failure of
-//! power a file may then be there with its size and not with its content, and nobody may know,
-//! since it was never acknowledged. So a small blob counts as being there if its bytes are the
-//! right ones, and not already if its size is.
+//! For a small blob that would be three syncs for a few KiB. So it is only named, later (see
+//! `unsettled`), and whoever acknowledges it keeps its content until [`settle`](Installer::settle)
+//! has made durable all that there is at once
+//! ([`Stored::unsettled`](crate::blobs::Stored::unsettled)). After a failure of power a file may then
+//! be there with its size and not with its content, and nobody may know, since it was never
+//! acknowledged. So a small blob counts as being there if its bytes are the right ones, and not
+//! already if its size is.
 //!
 //! Who deletes a blob sees to it that nobody stores it at that moment; the metadata knows. Here,
 //! one of the two wins, and nothing is half there.
@@ -122,22 +123,32 @@ impl Installer {
         let directory = self.directory(digest);
         let to = directory.join("data");
         let installed = loop {
-            if let Err(error) = make_with_parents(&directory) {
-                break Err(StoreError::io("make", &directory, error));
-            }
             match fs::rename(from, &to) {
                 Ok(()) => break Ok(()),
-                // One who deleted the same blob has removed the directory between the two calls.
-                // If it is the file that is missing, this does not go on.
+                // The directory is not there yet, or not any more, since somebody deleted the same
+                // blob. If it is the file that is missing, this does not go on.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() => {}
                 Err(error) => break Err(StoreError::io("rename to", &to, error)),
             }
+            if let Err(error) = make_with_parents(&directory) {
+                break Err(StoreError::io("make", &directory, error));
+            }
         };
         if installed.is_err() {
-            // Leaves no empty directory under the digest; refused if a blob is in it.
-            let _ = fs::remove_dir(&directory);
+            self.leave_nothing(digest);
         }
         installed
+    }
+
+    /// Makes the directory of a blob; whether it was not there, and so neither was the blob.
+    pub(super) fn make(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let directory = self.directory(digest);
+        make_with_parents(&directory).map_err(|error| StoreError::io("make", directory, error))
+    }
+
+    /// Leaves no empty directory under the digest; refused if a blob is in it.
+    pub(super) fn leave_nothing(&self, digest: &Digest) {
+        let _ = fs::remove_dir(self.directory(digest));
     }
 
     /// Syncs the directory that holds the blob alone.
@@ -191,12 +202,14 @@ impl Installer {
     }
 }
 
-/// `mkdir -p` that tries the innermost first, because the others are there nearly always.
-fn make_with_parents(directory: &Path) -> io::Result<()> {
+/// `mkdir -p` that tries the innermost first, because the others are there nearly always. Whether it
+/// was not there.
+pub(crate) fn make_with_parents(directory: &Path) -> io::Result<bool> {
     match fs::create_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(directory),
-        made => made,
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(directory).map(|()| true),
+        Err(error) => Err(error),
     }
 }
 

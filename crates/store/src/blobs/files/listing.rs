@@ -1,9 +1,11 @@
-//! Walking over all blobs, a few at a time.
+//! Walking over all blobs, a few at a time: first those that have no file yet, then the files.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -11,21 +13,22 @@ use oci::Digest;
 use tokio::sync::mpsc;
 
 use super::absent;
+use super::unsettled::Unsettled;
 use crate::StoreError;
 
 type Item = Result<(Digest, u64), StoreError>;
 
-/// All blobs below a directory. A thread for blocking work walks, as far ahead as the channel
+/// All blobs. A thread for blocking work walks, as far ahead as the channel
 /// holds, and ends when nobody listens any more.
 pub(super) struct Listing {
     items: mpsc::Receiver<Item>,
-    started: Option<(mpsc::Sender<Item>, PathBuf)>,
+    started: Option<(mpsc::Sender<Item>, PathBuf, Arc<Unsettled>)>,
 }
 
 impl Listing {
-    pub(super) fn start(root: PathBuf) -> Self {
+    pub(super) fn start(root: PathBuf, unsettled: Arc<Unsettled>) -> Self {
         let (sender, items) = mpsc::channel(256);
-        Self { items, started: Some((sender, root)) }
+        Self { items, started: Some((sender, root, unsettled)) }
     }
 }
 
@@ -34,9 +37,20 @@ impl Stream for Listing {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         // When it is first asked, since only then there is a runtime for certain.
-        if let Some((sender, root)) = self.started.take() {
+        if let Some((sender, root, unsettled)) = self.started.take() {
             tokio::task::spawn_blocking(move || {
-                let send = |item| sender.blocking_send(item).is_ok();
+                let mut listed = HashSet::new();
+                for (digest, content) in unsettled.all() {
+                    listed.insert(digest);
+                    if sender.blocking_send(Ok((digest, content.bytes.len() as u64))).is_err() {
+                        return;
+                    }
+                }
+                let send = |item: Item| match item {
+                    // It was settled since.
+                    Ok((digest, _)) if listed.contains(&digest) => true,
+                    item => sender.blocking_send(item).is_ok(),
+                };
                 if let Err(error) = walk(&root, &send) {
                     send(Err(error));
                 }

@@ -129,6 +129,11 @@ impl OpenFile {
         Ok(Some(Self { content, mapped, path: path.to_owned() }))
     }
 
+    /// Content that is in memory already; `path` is where its file will be.
+    pub(super) fn small(content: Bytes, path: &Path) -> Self {
+        Self { content, mapped: None, path: path.to_owned() }
+    }
+
     /// The content, if it was read rather than mapped.
     pub(super) fn into_small(self) -> Option<Bytes> {
         self.mapped.is_none().then_some(self.content)

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::FileBlobs;
+use crate::blobs::Backlog;
 use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
 use crate::blobs::lanes::Lanes;
 use crate::{BlobStore, Directory, StoreError, Upload};
@@ -50,6 +51,7 @@ async fn a_blob_lies_where_distribution_looks_for_it() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     store.put(&sha256(b"abc"), Bytes::from_static(b"abc")).await.unwrap();
+    store.settle().await.unwrap();
     let path = files
         .directory
         .blobs()
@@ -81,12 +83,13 @@ async fn uploads_that_nobody_knows_are_swept_away() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(1000, 2);
-    let known = upload(&store, &content, &[1000]).await;
-    let unknown = upload(&store, &content, &[1000]).await.id;
+    let [known, unknown] = [(); 2].map(|()| upload(&store, &content, &[1000]));
+    let (_, known) = store.save(known.await).await.unwrap();
+    let unknown = store.save(unknown.await).await.unwrap().1.id;
     fs::write(files.directory.uploads().join(format!("put-{unknown}")), "torn").unwrap();
     let store = FileBlobs::open(&files.directory);
     assert_eq!(store.remove_stale_uploads(&[known.id, Uuid::new_v4()].into()).await.unwrap(), 2);
-    let resumed = Upload::resume(&known.save()).unwrap();
+    let resumed = Upload::resume(&known).unwrap();
     store.commit(resumed, &sha256(&content)).await.unwrap();
     assert_eq!(files.uploads(), 0);
 }
@@ -106,6 +109,8 @@ async fn a_blob_that_a_crash_of_another_registry_emptied_is_mended_by_the_next_p
             store.commit(upload, &sha256(&content)).await.unwrap();
         }
         assert_eq!(store.get(&sha256(&content)).await.unwrap().unwrap(), content);
+        store.settle().await.unwrap();
+        assert_eq!(fs::read(files.data(&content)).unwrap(), content);
         fs::remove_file(files.data(&content)).unwrap();
     }
 }
@@ -125,6 +130,8 @@ async fn small_content_that_a_power_failure_left_with_its_size_alone_is_mended_b
             store.commit(upload, &sha256(&content)).await.unwrap();
         }
         assert!(store.get(&sha256(&content)).await.unwrap().unwrap() == content);
+        store.settle().await.unwrap();
+        assert!(fs::read(files.data(&content)).unwrap() == content);
         fs::remove_file(files.data(&content)).unwrap();
     }
     assert_eq!(files.uploads(), 0);
@@ -146,12 +153,86 @@ async fn small_content_is_left_unsettled_and_large_content_is_not() {
 }
 
 #[tokio::test]
+async fn small_content_has_no_file_before_it_is_settled() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let contents: Vec<Bytes> = (0..20).map(|seed| content(3_000, seed)).collect();
+    for (number, content) in contents.iter().enumerate() {
+        if number % 2 == 0 {
+            store.put(&sha256(content), content.clone()).await.unwrap();
+        } else {
+            let upload = upload(&store, content, &[1_000]).await;
+            store.commit(upload, &sha256(content)).await.unwrap();
+        }
+    }
+    assert_eq!(files.uploads(), 0);
+    assert!(contents.iter().all(|content| !files.data(content).exists()));
+    assert_eq!(store.backlog(), Backlog::Some);
+    assert!(store.delete(&sha256(&contents[0])).await.unwrap());
+    store.settle().await.unwrap();
+    assert_eq!(store.backlog(), Backlog::Nothing);
+    assert!(!files.data(&contents[0]).exists());
+    for content in &contents[1..] {
+        assert_eq!(fs::read(files.data(content)).unwrap(), *content);
+        assert_eq!(store.get(&sha256(content)).await.unwrap().unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn beyond_a_bound_small_content_gets_its_file_at_once() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let mut contents = Vec::new();
+    let beyond = loop {
+        let content = content(60_000, contents.len() as u64);
+        let stored = store.put(&sha256(&content), content.clone()).await.unwrap();
+        assert_eq!(stored.unsettled.as_ref(), Some(&content), "it is not synced either");
+        if files.data(&content).exists() {
+            break content;
+        }
+        contents.push(content);
+    };
+    assert!(contents.len() > 100, "{}", contents.len());
+    assert_eq!(store.backlog(), Backlog::Much);
+    // What is there already needs no room, and neither does what is restored.
+    store.put(&sha256(&contents[0]), contents[0].clone()).await.unwrap();
+    assert!(!files.data(&contents[0]).exists());
+    fs::write(files.data(&beyond), "").unwrap();
+    store.restore(&sha256(&beyond), beyond.clone()).await.unwrap();
+    for content in contents.iter().chain([&beyond]) {
+        assert!(store.get(&sha256(content)).await.unwrap().unwrap() == content);
+    }
+    store.settle().await.unwrap();
+    assert_eq!((store.backlog(), files.uploads()), (Backlog::Nothing, 0));
+    for content in contents.iter().chain([&beyond]) {
+        assert!(fs::read(files.data(content)).unwrap() == *content);
+    }
+}
+
+#[tokio::test]
+async fn what_is_restored_is_written_anew_whatever_lies_there() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(10_000, 9);
+    store.put(&sha256(&content), content.clone()).await.unwrap();
+    store.settle().await.unwrap();
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(files.data(&content)).unwrap());
+    let first = inode();
+    store.put(&sha256(&content), content.clone()).await.unwrap();
+    store.settle().await.unwrap();
+    assert_eq!(inode(), first, "what is right is left alone");
+    store.restore(&sha256(&content), content.clone()).await.unwrap();
+    store.settle().await.unwrap();
+    assert_ne!(inode(), first, "the disk may never have taken it");
+}
+
+#[tokio::test]
 async fn an_upload_whose_file_was_cut_short_does_not_get_a_hole() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(10_000, 4);
     let upload = upload(&store, &content.slice(..6000), &[6000]).await;
-    let state = upload.save();
+    let (upload, state) = store.save(upload).await.unwrap();
     drop(upload);
     let file = files.directory.uploads().join(state.id.to_string());
     fs::File::options().write(true).open(&file).unwrap().set_len(5000).unwrap();
@@ -201,7 +282,9 @@ async fn blobs_may_lie_behind_a_symbolic_link() {
     symlink(elsewhere.path(), files.directory.blobs().join("sha256")).unwrap();
     let store = FileBlobs::open(&files.directory);
     store.put(&sha256(b"abc"), Bytes::from_static(b"abc")).await.unwrap();
+    store.settle().await.unwrap();
     assert_eq!(store.get(&sha256(b"abc")).await.unwrap().unwrap(), "abc");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
 }
 
 #[tokio::test]
@@ -300,7 +383,8 @@ proptest! {
             let content = content(size, 8);
             let cut = cut.min(size);
             let first = upload(&*store, &content.slice(..cut), &lengths).await;
-            let mut second = Upload::resume(&first.save()).unwrap();
+            let (_, state) = store.save(first).await.unwrap();
+            let mut second = Upload::resume(&state).unwrap();
             for piece in content[cut..].chunks(lengths[0]) {
                 second = store.append(second, vec![Bytes::copy_from_slice(piece)]).await.unwrap();
             }
@@ -317,7 +401,7 @@ async fn pieces_of_a_lane_are_written_as_any_others() {
     for first in [0, 4096, 5000] {
         let files = Files::new();
         let store = FileBlobs::open(&files.directory);
-        let mut upload = store.begin(Algorithm::Sha256).await.unwrap();
+        let mut upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
         upload = store.append(upload, vec![whole.slice(..first)]).await.unwrap();
         let mut lane = Lanes::default().wide(upload.offset).unwrap();
         for bytes in whole[first..4 << 20].chunks(65_000) {

@@ -1,5 +1,8 @@
 //! Uploads as files: content on its way in, one file each until it is a blob.
 //!
+//! What is small at its end never needs one. So an upload has its first bytes in memory, until it is
+//! too large for that or must outlive the process.
+//!
 //! Who has an upload in hand writes to its file at the place where the upload stands, so that what
 //! a torn attempt left there is overwritten. For that, no two may write at a time, and one that
 //! was overtaken must not write at all: a client whose connection broke comes back with a new
@@ -15,7 +18,7 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -39,6 +42,9 @@ type Turn = OwnedMutexGuard<()>;
 pub(super) struct Uploads {
     directory: PathBuf,
     sessions: Sessions,
+    /// Names the files that are no uploads', together with their number.
+    name: Uuid,
+    puts: AtomicU64,
 }
 
 /// An upload in someone's hands: its file, kept open from one piece to the next.
@@ -54,7 +60,8 @@ pub(crate) struct Session {
 
 impl Uploads {
     pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, sessions: Sessions::default() }
+        let (sessions, name, puts) = (Sessions::default(), Uuid::new_v4(), AtomicU64::new(0));
+        Self { directory, sessions, name, puts }
     }
 
     pub(super) fn remove_stale(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
@@ -116,8 +123,8 @@ impl Uploads {
         remove(&self.path(id))
     }
 
-    /// Puts what an upload took in in its place as a blob; its name is still to be synced, or all
-    /// of it is unsettled.
+    /// Puts what the file of an upload has in its place as a blob; its name is still to be synced,
+    /// or all of it is unsettled.
     pub(super) fn commit(
         &self,
         upload: Upload,
@@ -162,34 +169,36 @@ impl Uploads {
         Ok(Stored { size, unsettled })
     }
 
-    /// Puts content that is all there in its place as a blob; its name is still to be synced, or
-    /// all of it is unsettled.
-    pub(super) fn put(
+    /// Puts large content in its place as a blob; its name is still to be synced.
+    pub(super) fn put_synced(
         &self,
         installer: &Installer,
         digest: &Digest,
-        content: Bytes,
-    ) -> Result<Stored, StoreError> {
-        let actual = digest.algorithm().digest(&content);
-        if actual != *digest {
-            return Err(StoreError::DigestMismatch { expected: *digest, actual });
+        content: &[u8],
+    ) -> Result<(), StoreError> {
+        match installer.is_there(digest, content.len() as u64)? {
+            true => Ok(()),
+            false => self.write(installer, digest, content, File::sync_data),
         }
-        let size = content.len() as u64;
-        if size > SMALL {
-            if !installer.is_there(digest, size)? {
-                self.write(installer, digest, &content, File::sync_data)?;
-            }
-            return Ok(Stored { size, unsettled: None });
-        }
-        if !installer.holds(digest, &content)? {
-            self.write(installer, digest, &content, |_| Ok(()))?;
-        }
-        Ok(Stored { size, unsettled: Some(content) })
     }
 
-    /// Puts content in its place anew, whatever is there: the system may hold that for clean which
-    /// the disk never took. Without room for it, what is there may do.
-    pub(super) fn restore(
+    /// Puts small content in its place, unless it is there.
+    pub(super) fn put_unless_held(
+        &self,
+        installer: &Installer,
+        digest: &Digest,
+        content: &[u8],
+    ) -> Result<(), StoreError> {
+        // The directory first, which is nearly always new, and then there is nothing to look at.
+        if !installer.make(digest)? && installer.holds(digest, content)? {
+            return Ok(());
+        }
+        self.write(installer, digest, content, |_| Ok(())).inspect_err(|_| installer.leave_nothing(digest))
+    }
+
+    /// Puts small content in its place anew, whatever is there: the system may hold that for clean
+    /// which the disk never took. Without room for it, what is there may do.
+    pub(super) fn put_anew(
         &self,
         installer: &Installer,
         digest: &Digest,
@@ -209,7 +218,8 @@ impl Uploads {
         sync: impl FnOnce(&File) -> io::Result<()>,
     ) -> Result<(), StoreError> {
         // A name that is no upload's, so that nobody can go on with it.
-        let path = self.directory.join(format!("put-{}", Uuid::new_v4()));
+        let number = self.puts.fetch_add(1, Ordering::Relaxed);
+        let path = self.directory.join(format!("put-{}-{number}", self.name));
         let stored = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -247,8 +257,17 @@ impl Session {
         Ok(self.file.get_or_init(|| file))
     }
 
+    /// Writes the bytes that follow on the first `offset` ones.
+    fn write(&self, file: &File, piece: &[Bytes], offset: u64) -> Result<(), StoreError> {
+        self.write_somehow(file, piece, offset).map_err(|error| {
+            // On a full disk, what does not count should not take up room.
+            let _ = file.set_len(offset);
+            StoreError::io("write", &self.path, error)
+        })
+    }
+
     /// Writes past the page cache what lies as that wants it, if the file system can do so.
-    fn write(&self, file: &File, piece: &[Bytes], offset: u64) -> io::Result<()> {
+    fn write_somehow(&self, file: &File, piece: &[Bytes], offset: u64) -> io::Result<()> {
         if let [bytes] = piece
             && let Some(written) = self.direct.write(&self.path, bytes, offset)?
         {
@@ -310,23 +329,52 @@ impl std::fmt::Debug for Session {
     }
 }
 
+impl Upload {
+    /// Takes the next bytes into memory, and hashes them, if it is small with them; else gives them
+    /// back, to be written.
+    pub(super) fn take_in(&mut self, piece: Vec<Bytes>) -> Option<Vec<Bytes>> {
+        let end = self.offset + length_of(&piece);
+        match &mut self.unwritten {
+            Some(unwritten) if end <= SMALL => {
+                piece.iter().for_each(|bytes| self.digester.update(bytes));
+                unwritten.extend(piece);
+                self.offset = end;
+                None
+            }
+            _ => Some(piece),
+        }
+    }
+}
+
+fn length_of(piece: &[Bytes]) -> u64 {
+    piece.iter().map(|bytes| bytes.len() as u64).sum()
+}
+
+/// Writes what of an upload is in memory alone.
+pub(super) fn write_out(mut upload: Upload) -> Result<Upload, StoreError> {
+    let Some(session) = upload.session.clone() else { return Err(StoreError::Closed) };
+    if let Some(unwritten) = upload.unwritten.take()
+        && !unwritten.is_empty()
+    {
+        session.write(session.file(0)?, &unwritten, 0)?;
+    }
+    Ok(upload)
+}
+
 /// Writes and hashes the next bytes of an upload.
-pub(super) fn append(mut upload: Upload, piece: &[Bytes]) -> Result<Upload, StoreError> {
+pub(super) fn append(upload: Upload, piece: &[Bytes]) -> Result<Upload, StoreError> {
+    let mut upload = write_out(upload)?;
     let Some(session) = upload.session.clone() else { return Err(StoreError::Closed) };
     let file = session.file(upload.offset)?;
     let begin = upload.offset;
-    let end = begin + piece.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
-    if let Err(error) = session.write(file, piece, begin) {
-        // On a full disk, what does not count should not take up room.
-        let _ = file.set_len(begin);
-        return Err(StoreError::io("write", &session.path, error));
-    }
+    let end = begin + length_of(piece);
+    session.write(file, piece, begin)?;
     for bytes in piece {
         upload.digester.update(bytes);
     }
     let (first, last) = (begin / STRETCH * STRETCH, end / STRETCH * STRETCH);
     if last > first {
-        write_out(file, first, last - first);
+        begin_to_sync(file, first, last - first);
     }
     upload.offset = end;
     Ok(upload)
@@ -355,7 +403,7 @@ fn write_at(file: &File, piece: &[Bytes], mut offset: u64) -> io::Result<()> {
 
 /// Has the system begin to write that part of the file, without waiting. A hint: errors show at
 /// the sync.
-fn write_out(file: &File, offset: u64, length: u64) {
+fn begin_to_sync(file: &File, offset: u64, length: u64) {
     let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
     // SAFETY: the call takes a descriptor, which is open, and numbers.
     unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
