@@ -245,7 +245,7 @@ async fn a_blob_that_was_cut_short_is_an_error_and_not_a_short_answer() {
 async fn what_broke_inside_is_not_told_to_the_client() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
-    let digest = app.push_blob("x").await;
+    let digest = app.push_blob(random(100_000)).await;
     std::fs::remove_file(registry.blob_file(&digest)).unwrap();
     let answer = app.get(format_args!("blobs/{digest}")).await.fails(500, "UNKNOWN");
     assert!(!answer.text().contains(&digest.hex()) && !answer.text().contains("data"), "{}", answer.text());
