@@ -4,6 +4,7 @@ use oci::{Digest, RepositoryName};
 use store::accounts::Visible;
 use store::{Blob, StoreError};
 
+use crate::apart::apart;
 use crate::{Error, Registry};
 
 impl Registry {
@@ -61,16 +62,20 @@ impl Registry {
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::BlobUnknown`].
     pub async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        let inner = &self.inner;
-        if !inner.policy.delete {
+        if !self.inner.policy.delete {
             return Err(Error::DeleteDisabled);
         }
-        let was_there = inner.metadata.unlink_blob(repository, digest).await?;
-        inner.cache.blob_deleted(repository, digest);
-        if !was_there {
-            return Err(Error::BlobUnknown { repository: repository.clone(), digest: *digest });
-        }
-        inner.tasks.wake_view();
-        Ok(())
+        let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
+        apart(async move {
+            let inner = &registry.inner;
+            let was_there = inner.metadata.unlink_blob(&repository, &digest).await?;
+            inner.cache.blob_deleted(&repository, &digest);
+            if !was_there {
+                return Err(Error::BlobUnknown { repository, digest });
+            }
+            inner.tasks.wake_view();
+            Ok(())
+        })
+        .await
     }
 }

@@ -27,6 +27,8 @@ pub struct CachedManifest {
     pub content: Bytes,
 }
 
+/// Bytes that lists of tags take at most, all together.
+const TAG_LISTS: u64 = 4 << 20;
 /// Tags and blob links are small; this many of each are kept.
 const LINKS: usize = 8192;
 /// Counters of changes; repositories share them by hash.
@@ -36,6 +38,7 @@ pub(crate) struct Cache {
     tags: QuickCache<(RepositoryName, Tag), Digest>,
     manifests: QuickCache<(RepositoryName, Digest), Arc<CachedManifest>, ByContent>,
     blobs: QuickCache<(RepositoryName, Digest), u64>,
+    tag_lists: QuickCache<RepositoryName, Arc<[Tag]>, ByTags>,
     changes: [Mutex<u64>; SHARDS],
     hasher: RandomState,
 }
@@ -51,6 +54,16 @@ impl Weighter<(RepositoryName, Digest), Arc<CachedManifest>> for ByContent {
     fn weight(&self, _: &(RepositoryName, Digest), manifest: &Arc<CachedManifest>) -> u64 {
         // The entry's own size, roughly, so that many tiny manifests stay in bounds as well.
         manifest.content.len() as u64 + 400
+    }
+}
+
+#[derive(Clone)]
+struct ByTags;
+
+impl Weighter<RepositoryName, Arc<[Tag]>> for ByTags {
+    fn weight(&self, _: &RepositoryName, tags: &Arc<[Tag]>) -> u64 {
+        // Each is a pointer and what it points to, with its counters and the allocator's own.
+        tags.iter().map(|tag| tag.as_str().len() as u64 + 48).sum::<u64>() + 200
     }
 }
 
@@ -71,6 +84,7 @@ impl Cache {
             tags: QuickCache::new(LINKS),
             manifests: QuickCache::with_weighter(expected, bytes, ByContent),
             blobs: QuickCache::new(LINKS),
+            tag_lists: QuickCache::with_weighter(64, TAG_LISTS, ByTags),
             changes: std::array::from_fn(|_| Mutex::new(0)),
             hasher: RandomState::new(),
         }
@@ -91,6 +105,11 @@ impl Cache {
     /// The size of a blob that the repository is known to hold.
     pub(crate) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<u64> {
         self.blobs.get(&Key(repository, digest))
+    }
+
+    /// All the tags of a repository that are listed, in the order of their bytes.
+    pub(crate) fn tag_list(&self, repository: &RepositoryName) -> Option<Arc<[Tag]>> {
+        self.tag_lists.get(repository)
     }
 
     /// To be taken before the store is asked for what is not here.
@@ -124,6 +143,13 @@ impl Cache {
         }
     }
 
+    pub(crate) fn keep_tag_list(&self, ticket: Ticket, repository: &RepositoryName, tags: &Arc<[Tag]>) {
+        let changes = self.changes(repository);
+        if *changes == ticket.0 {
+            self.tag_lists.insert(repository.clone(), tags.clone());
+        }
+    }
+
     /// A manifest was put, and these tags point to it now.
     pub(crate) fn manifest_put(
         &self,
@@ -138,6 +164,9 @@ impl Cache {
         for tag in tags {
             self.tags.remove(&Key(repository, tag));
         }
+        if !tags.is_empty() {
+            self.tag_lists.remove(repository);
+        }
         self.manifests.remove(&Key(repository, &manifest.record.digest));
     }
 
@@ -146,6 +175,7 @@ impl Cache {
         let mut changes = self.changes(repository);
         *changes += 1;
         self.tags.remove(&Key(repository, tag));
+        self.tag_lists.remove(repository);
     }
 
     /// A manifest was removed, and with it every tag that pointed to it.
@@ -154,6 +184,7 @@ impl Cache {
         *changes += 1;
         self.manifests.remove(&Key(repository, digest));
         self.tags.retain(|(name, _), target| name != repository || target != digest);
+        self.tag_lists.remove(repository);
     }
 
     /// A blob was removed from the repository.
@@ -170,6 +201,7 @@ impl Cache {
         self.tags.retain(|(name, _), _| name != repository);
         self.manifests.retain(|(name, _), _| name != repository);
         self.blobs.retain(|(name, _), _| name != repository);
+        self.tag_lists.remove(repository);
     }
 
     fn changes(&self, repository: &RepositoryName) -> MutexGuard<'_, u64> {
@@ -254,5 +286,35 @@ mod tests {
         assert!(cache.tag(&neighbour, &tag).is_some());
         assert!(cache.manifest(&neighbour, &one.record.digest).is_some());
         assert_eq!(cache.blob(&neighbour, &one.record.digest), Some(3));
+    }
+
+    #[test]
+    fn a_list_of_tags_is_kept_until_a_tag_may_be_in_it_or_not() {
+        let (cache, name, tag, one) = fixture();
+        let list: Arc<[Tag]> = [tag.clone()].into();
+        let keep = || {
+            cache.keep_tag_list(cache.ticket(&name), &name, &list);
+            assert!(cache.tag_list(&name).is_some());
+        };
+        let changes: [&dyn Fn(); 4] = [
+            &|| cache.manifest_put(&name, &one, std::slice::from_ref(&tag)),
+            &|| cache.tag_deleted(&name, &tag),
+            &|| cache.manifest_deleted(&name, &one.record.digest),
+            &|| cache.repository_deleted(&name),
+        ];
+        for change in changes {
+            keep();
+            change();
+            assert!(cache.tag_list(&name).is_none());
+        }
+        keep();
+        cache.manifest_put(&name, &one, &[]);
+        cache.blob_deleted(&name, &one.record.digest);
+        cache.tag_deleted(&"team".parse().unwrap(), &tag);
+        assert!(cache.tag_list(&name).is_some(), "nothing that is in it has changed");
+        let before = cache.ticket(&name);
+        cache.tag_deleted(&name, &tag);
+        cache.keep_tag_list(before, &name, &list);
+        assert!(cache.tag_list(&name).is_none(), "it is from before a change");
     }
 }

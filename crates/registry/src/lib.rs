@@ -5,13 +5,16 @@
 //! - [`listing`]: tags, catalog, referrers, search, usage.
 //! - [`check`]: whether everything that the metadata promises is there, and whole.
 //! - [`access`]: who asks, and what they may do.
-//! - `cache`: manifests and links that were asked for before, exact at every moment.
+//! - `cache`: manifests, links and lists of tags that were asked for before, exact at every moment.
+//! - `apart`: steps that a client which hangs up must not leave half done.
+//! - `tag_list`: pages of a list of tags that several share.
 //! - `gathering`: what came of an upload and is not written yet.
 //! - [`description`]: what an image says of itself.
 //! - `elsewhere`: repositories whose content is behind a gateway.
 //! - `upkeep`: opening, adoption, what runs beside the requests, closing.
 
 pub mod access;
+mod apart;
 pub mod blobs;
 mod cache;
 pub mod check;
@@ -21,6 +24,7 @@ pub mod error;
 mod gathering;
 pub mod listing;
 pub mod manifests;
+pub mod tag_list;
 mod upkeep;
 pub mod uploads;
 

@@ -1,9 +1,13 @@
 //! Lists: tags, catalog, referrers, search, usage. Every list is a page of bounded size.
 
+use std::sync::Arc;
+
 use oci::{Digest, RepositoryName, Tag};
 use store::accounts::Visible;
 use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
 
+use crate::apart::apart;
+use crate::tag_list::TagPage;
 use crate::{Error, Registry};
 
 /// One page of a list, and whether more follow after its last item.
@@ -35,9 +39,18 @@ impl Registry {
         repository: &RepositoryName,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Page<Tag>, Error> {
-        let tags = self.inner.metadata.tags(repository, after, limit + 1).await?;
-        Ok(Page::cut(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?, limit))
+    ) -> Result<TagPage, Error> {
+        let inner = &self.inner;
+        if let Some(all) = inner.cache.tag_list(repository) {
+            return Ok(TagPage::of(all, after, limit));
+        }
+        let ticket = inner.cache.ticket(repository);
+        let tags = inner.metadata.tags(repository, after, limit + 1).await?;
+        let tags: Arc<[Tag]> = tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?.into();
+        if after.is_none() && tags.len() <= limit {
+            inner.cache.keep_tag_list(ticket, repository, &tags);
+        }
+        Ok(TagPage::of(tags, after, limit))
     }
 
     /// Tags of a repository with what they point to; with fallback tags if `all`.
@@ -150,17 +163,21 @@ impl Registry {
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::NameUnknown`].
     pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<(), Error> {
-        let inner = &self.inner;
-        if !inner.policy.delete {
+        if !self.inner.policy.delete {
             return Err(Error::DeleteDisabled);
         }
-        let was_there = inner.metadata.delete_repository(repository).await?;
-        inner.cache.repository_deleted(repository);
-        if !was_there {
-            return Err(Error::NameUnknown(repository.clone()));
-        }
-        inner.tasks.wake_view();
-        Ok(())
+        let (registry, repository) = (self.clone(), repository.clone());
+        apart(async move {
+            let inner = &registry.inner;
+            let was_there = inner.metadata.delete_repository(&repository).await?;
+            inner.cache.repository_deleted(&repository);
+            if !was_there {
+                return Err(Error::NameUnknown(repository));
+            }
+            inner.tasks.wake_view();
+            Ok(())
+        })
+        .await
     }
 
     /// Whether the store answers: for a readiness check.

@@ -7,6 +7,7 @@ use oci::{Digest, Kind, Manifest, MediaType, RepositoryName, Tag, TagOrDigest};
 use store::StoreError;
 use store::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
 
+use crate::apart::apart;
 pub use crate::cache::CachedManifest as StoredManifest;
 use crate::{Error, Policy, Registry, description};
 
@@ -102,10 +103,8 @@ impl Registry {
     /// [`Error::ManifestInvalid`], [`Error::ManifestTooLarge`], [`Error::DigestMismatch`],
     /// [`Error::PartsMissing`], [`Error::Full`].
     pub async fn put_manifest(&self, push: Push) -> Result<Pushed, Error> {
-        // On a task of its own: a client that hangs up must not leave a push between its steps.
         let registry = self.clone();
-        let task = tokio::spawn(async move { registry.put_manifest_steps(push).await });
-        task.await.unwrap_or_else(|_| Err(Error::Store(StoreError::Closed)))
+        apart(async move { registry.put_manifest_steps(push).await }).await
     }
 
     async fn put_manifest_steps(&self, push: Push) -> Result<Pushed, Error> {
@@ -172,20 +171,27 @@ impl Registry {
         if !inner.policy.delete {
             return Err(Error::DeleteDisabled);
         }
-        let was_there = match target {
-            TagOrDigest::Tag(tag) => {
-                let was_there = inner.metadata.delete_tag(repository, tag).await?;
-                inner.cache.tag_deleted(repository, tag);
-                was_there
-            }
-            TagOrDigest::Digest(digest) => {
-                let was_there = inner.metadata.delete_manifest(repository, digest).await?;
-                inner.cache.manifest_deleted(repository, digest);
-                was_there
+        let steps = {
+            let (registry, repository, target) = (self.clone(), repository.clone(), target.clone());
+            async move {
+                let inner = &registry.inner;
+                let was_there = match &target {
+                    TagOrDigest::Tag(tag) => {
+                        let was_there = inner.metadata.delete_tag(&repository, tag).await?;
+                        inner.cache.tag_deleted(&repository, tag);
+                        was_there
+                    }
+                    TagOrDigest::Digest(digest) => {
+                        let was_there = inner.metadata.delete_manifest(&repository, digest).await?;
+                        inner.cache.manifest_deleted(&repository, digest);
+                        was_there
+                    }
+                };
+                inner.tasks.wake_view();
+                Ok(was_there)
             }
         };
-        if was_there {
-            inner.tasks.wake_view();
+        if apart(steps).await? {
             return Ok(());
         }
         Err(if inner.metadata.repository_exists(repository).await? {

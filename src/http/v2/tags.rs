@@ -13,7 +13,7 @@ use crate::http::response::{self, Response};
 #[derive(Serialize)]
 struct TagList<'a> {
     name: &'a RepositoryName,
-    tags: Vec<Tag>,
+    tags: &'a [Tag],
 }
 
 pub(crate) async fn get(
@@ -24,9 +24,9 @@ pub(crate) async fn get(
 ) -> Result<Response, Error> {
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
     let found = app.registry.tags(repository, page.last.as_deref(), page.limit).await?;
-    let last = found.items.last().filter(|_| found.more).cloned();
-    let mut response = response::json(&TagList { name: repository, tags: found.items });
+    let last = found.last().filter(|_| found.more());
+    let mut response = response::json(&TagList { name: repository, tags: &found });
     let path = format!("/v2/{repository}/tags/list");
-    page.link_next(&mut response, caller.links(), &path, &[], last.as_ref().map(Tag::as_str));
+    page.link_next(&mut response, caller.links(), &path, &[], last.map(Tag::as_str));
     Ok(response)
 }

@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +28,7 @@ use uuid::Uuid;
 
 pub(crate) use self::ids::UploadIds;
 use self::ids::has_expired;
+use crate::apart::apart;
 use crate::gathering::Gathering;
 use crate::{Error, ReceiveError, Registry};
 
@@ -550,49 +550,6 @@ impl Turn {
     /// Whether the metadata knows the upload.
     fn is_written(&self) -> bool {
         !matches!(*self.slot, Resting::Begun(_))
-    }
-}
-
-/// Runs the steps so that a client that hangs up cannot leave them half done: the body then ends in
-/// an error, and the steps come to their end, on a task of their own.
-///
-/// As long as the client is there they run where they are asked for, on the task of the connection:
-/// what came from it is taken in while the processor still has it at hand, and the memory that it
-/// was received in is free for what comes next.
-fn apart<T, S>(steps: S) -> Apart<S>
-where
-    T: Send + 'static,
-    S: Future<Output = Result<T, Error>> + Send + 'static,
-{
-    Apart(Some(Box::pin(steps)))
-}
-
-/// Steps that go on if nobody waits for them any longer.
-struct Apart<S: Future<Output: Send> + Send + 'static>(Option<Pin<Box<S>>>);
-
-impl<T: Send, S: Future<Output = Result<T, Error>> + Send + 'static> Future for Apart<S> {
-    type Output = Result<T, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Out of place meanwhile, so that steps that panic are not taken up again.
-        let Some(mut steps) = self.0.take() else {
-            return Poll::Ready(Err(Error::Store(StoreError::Closed)));
-        };
-        let outcome = steps.as_mut().poll(cx);
-        if outcome.is_pending() {
-            self.0 = Some(steps);
-        }
-        outcome
-    }
-}
-
-impl<S: Future<Output: Send> + Send + 'static> Drop for Apart<S> {
-    fn drop(&mut self) {
-        if let Some(steps) = self.0.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(steps);
-        }
     }
 }
 
