@@ -4,9 +4,14 @@
 //! takes it in, and each piece that is taken wakes the reading part. Both are of one task. To the runtime that is a
 //! task with more to do than one turn: it lets others go first and wakes another thread to help, which then takes the
 //! task over, away from the core that has its bytes at hand; and so with every piece. Therefore a connection that was
-//! woken while it had its turn has another right away, and queues behind the others only after several of them.
+//! woken while it had its turn has another right away.
+//!
+//! Then it comes after the others, and not only after those that the runtime knows of: while there are tasks to go on
+//! with, it looks for requests that came in once in 61 tasks, and for whoever asks for a manifest while large pushes
+//! run that was 12 ms in the slowest hundredth. So the connection yields, as a task does that has long to go, and has
+//! its next turn after a look at the network.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -14,7 +19,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 
 /// How many turns in a row. One takes in a piece of a body at most, which is some tens of microseconds.
-const IN_A_ROW: usize = 8;
+const IN_A_ROW: usize = 2;
 
 /// It waits to be woken.
 const WAITING: u8 = 0;
@@ -67,7 +72,9 @@ impl Turns {
                 return outcome;
             }
         }
-        cx.waker().wake_by_ref();
+        // Asked once, it wakes the task after that look, whether it is there to see it or not.
+        let yielded = pin!(tokio::task::yield_now());
+        let _ = yielded.poll(cx);
         Poll::Pending
     }
 }
@@ -75,7 +82,6 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::pin::pin;
     use std::sync::atomic::AtomicUsize;
 
     use super::*;

@@ -11,8 +11,8 @@
 
 pub mod accounts;
 pub mod adopt;
-mod background;
 pub mod blobs;
+mod blocking;
 pub mod directory;
 pub mod error;
 pub mod metadata;

@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use crate::background::{self, Priority};
+use crate::blocking::{Priority, blocking_at};
 use crate::metadata::{ViewChange, ViewTarget};
 use crate::settling::Settling;
 use crate::{Directory, Metadata, StoreError};
@@ -193,12 +193,12 @@ impl View {
             let turn = turn.lock().await;
             let steps = self.steps_for(changes).await?;
             let links = links.clone();
-            written |= background::run(priority, move || links.apply(&steps)).await?;
+            written |= blocking_at(priority, move || links.apply(&steps)).await?;
             drop(turn);
         }
         if written {
             let links = links.clone();
-            background::run(priority, move || links.sync()).await?;
+            blocking_at(priority, move || links.sync()).await?;
         }
         metadata.view_written(newest).await?;
         Ok(count)
@@ -222,11 +222,4 @@ impl View {
         }
         Ok(steps)
     }
-}
-
-/// Runs work on files where it may block.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
 }

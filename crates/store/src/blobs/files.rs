@@ -1,8 +1,8 @@
 //! Blobs as files, in distribution's layout: `<blobs>/sha256/ab/<hex>/data`.
 //!
 //! An upload is a file of its own beside them, and becomes a blob by being renamed. Small content has
-//! no file before it is settled. Work on files blocks, so all of it runs on the runtime's threads for
-//! blocking work; here is only what runs where, the steps themselves are in the modules below.
+//! no file before it is settled. Work on files blocks, so all of it runs on threads for blocking
+//! work; here is only what runs where, the steps themselves are in the modules below.
 
 mod installing;
 mod listing;
@@ -31,12 +31,15 @@ pub use reading::Pieces;
 pub(crate) use uploads::Session;
 
 use super::{Backlog, Blob, BlobStore, Stored, Upload, UploadState};
-use crate::background::{self, Priority};
+use crate::blocking::{Priority, blocking, blocking_at};
 use crate::{Directory, StoreError};
 use installing::{Installer, SMALL};
 use mappings::Mappings;
 use unsettled::Unsettled;
 use uploads::Uploads;
+
+/// From here on an upload gives way to others: it takes seconds, whatever it does.
+const LARGE: u64 = 8 << 20;
 
 /// Blobs as files.
 #[derive(Clone)]
@@ -166,7 +169,8 @@ impl BlobStore for FileBlobs {
     async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
         let (mut upload, turn) = self.uploads.turn(upload).await?;
         let Some(piece) = upload.take_in(piece) else { return Ok(upload) };
-        blocking(move || {
+        let priority = if upload.offset < LARGE { Priority::Ordinary } else { Priority::Low };
+        blocking_at(priority, move || {
             let appended = uploads::append(upload, &piece);
             drop(turn);
             appended
@@ -216,7 +220,7 @@ impl BlobStore for FileBlobs {
     async fn settle(&self) -> Result<(), StoreError> {
         let Self { installer, uploads, unsettled, .. } = self.clone();
         let priority = if unsettled.backlog() == Backlog::Much { Priority::Ordinary } else { Priority::Low };
-        background::run(priority, move || {
+        blocking_at(priority, move || {
             let contents = unsettled.all();
             for (digest, content) in &contents {
                 unsettled.with(digest, content, || match content.anew {
@@ -275,21 +279,6 @@ fn check(expected: &Digest, actual: Digest) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::DigestMismatch { expected: *expected, actual })
-}
-
-/// Runs work that blocks where it may. If the caller loses interest before it has begun, it never
-/// begins; once begun, it runs to its end.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-    impl<T> Drop for AbortOnDrop<T> {
-        fn drop(&mut self) {
-            self.0.abort();
-        }
-    }
-    let mut task = AbortOnDrop(tokio::task::spawn_blocking(work));
-    (&mut task.0).await.unwrap_or(Err(StoreError::Closed))
 }
 
 /// Turns "there is no such file" into `None`; so is a path through something that is no directory.

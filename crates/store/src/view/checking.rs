@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use oci::{Digest, RepositoryName, Tag};
 
+use super::View;
 use super::links::{LAYERS, Links, MANIFESTS, Step, is_absence, read_link};
-use super::{View, blocking};
 use crate::StoreError;
 use crate::accounts::Visible;
+use crate::blocking::blocking;
 use crate::metadata::ViewItem;
 
 /// Rows asked of the metadata at a time. Few in tests, so that these have several pages.
