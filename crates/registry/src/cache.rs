@@ -18,6 +18,8 @@ use quick_cache::sync::Cache as QuickCache;
 use quick_cache::{Equivalent, Weighter};
 use store::metadata::ManifestRecord;
 
+use crate::tag_list::TagList;
+
 /// A manifest with its bytes, as it is handed out.
 #[derive(Debug)]
 pub struct CachedManifest {
@@ -38,7 +40,7 @@ pub(crate) struct Cache {
     tags: QuickCache<(RepositoryName, Tag), Digest>,
     manifests: QuickCache<(RepositoryName, Digest), Arc<CachedManifest>, ByContent>,
     blobs: QuickCache<(RepositoryName, Digest), u64>,
-    tag_lists: QuickCache<RepositoryName, Arc<[Tag]>, ByTags>,
+    tag_lists: QuickCache<RepositoryName, TagList, ByTags>,
     changes: [Mutex<u64>; SHARDS],
     hasher: RandomState,
 }
@@ -60,8 +62,12 @@ impl Weighter<(RepositoryName, Digest), Arc<CachedManifest>> for ByContent {
 #[derive(Clone)]
 struct ByTags;
 
-impl Weighter<RepositoryName, Arc<[Tag]>> for ByTags {
-    fn weight(&self, _: &RepositoryName, tags: &Arc<[Tag]>) -> u64 {
+impl Weighter<RepositoryName, TagList> for ByTags {
+    fn weight(&self, _: &RepositoryName, list: &TagList) -> u64 {
+        let tags: &[Tag] = match list {
+            TagList::Whole(tags) => tags,
+            TagList::TooLong => &[],
+        };
         // Each is a pointer and what it points to, with its counters and the allocator's own.
         tags.iter().map(|tag| tag.as_str().len() as u64 + 48).sum::<u64>() + 200
     }
@@ -107,8 +113,8 @@ impl Cache {
         self.blobs.get(&Key(repository, digest))
     }
 
-    /// All the tags of a repository that are listed, in the order of their bytes.
-    pub(crate) fn tag_list(&self, repository: &RepositoryName) -> Option<Arc<[Tag]>> {
+    /// What is known of the list of a repository's tags.
+    pub(crate) fn tag_list(&self, repository: &RepositoryName) -> Option<TagList> {
         self.tag_lists.get(repository)
     }
 
@@ -143,10 +149,12 @@ impl Cache {
         }
     }
 
-    pub(crate) fn keep_tag_list(&self, ticket: Ticket, repository: &RepositoryName, tags: &Arc<[Tag]>) {
+    /// Keeps a list, unless it would take more than its share of the room; then only that.
+    pub(crate) fn keep_tag_list(&self, ticket: Ticket, repository: &RepositoryName, list: TagList) {
+        let fits = ByTags.weight(repository, &list) <= TAG_LISTS / 4;
         let changes = self.changes(repository);
         if *changes == ticket.0 {
-            self.tag_lists.insert(repository.clone(), tags.clone());
+            self.tag_lists.insert(repository.clone(), if fits { list } else { TagList::TooLong });
         }
     }
 
@@ -293,7 +301,7 @@ mod tests {
         let (cache, name, tag, one) = fixture();
         let list: Arc<[Tag]> = [tag.clone()].into();
         let keep = || {
-            cache.keep_tag_list(cache.ticket(&name), &name, &list);
+            cache.keep_tag_list(cache.ticket(&name), &name, TagList::Whole(list.clone()));
             assert!(cache.tag_list(&name).is_some());
         };
         let changes: [&dyn Fn(); 4] = [
@@ -314,7 +322,20 @@ mod tests {
         assert!(cache.tag_list(&name).is_some(), "nothing that is in it has changed");
         let before = cache.ticket(&name);
         cache.tag_deleted(&name, &tag);
-        cache.keep_tag_list(before, &name, &list);
+        cache.keep_tag_list(before, &name, TagList::Whole(list));
         assert!(cache.tag_list(&name).is_none(), "it is from before a change");
+    }
+
+    #[test]
+    fn a_list_of_tags_that_takes_too_much_room_is_known_for_that_alone() {
+        let (cache, name, ..) = fixture();
+        for (count, whole) in [(5000, true), (8000, false)] {
+            let tags = (0..count).map(|number| format!("{number:0128}").parse().unwrap());
+            cache.keep_tag_list(cache.ticket(&name), &name, TagList::Whole(tags.collect()));
+            match cache.tag_list(&name) {
+                Some(TagList::Whole(list)) => assert!(whole && list.len() == count),
+                kept => assert!(!whole && matches!(kept, Some(TagList::TooLong)), "{count}"),
+            }
+        }
     }
 }

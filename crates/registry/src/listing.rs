@@ -7,7 +7,7 @@ use store::accounts::Visible;
 use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
 
 use crate::apart::apart;
-use crate::tag_list::TagPage;
+use crate::tag_list::{TagList, TagPage, WHOLE};
 use crate::{Error, Registry};
 
 /// One page of a list, and whether more follow after its last item.
@@ -41,14 +41,27 @@ impl Registry {
         limit: usize,
     ) -> Result<TagPage, Error> {
         let inner = &self.inner;
-        if let Some(all) = inner.cache.tag_list(repository) {
+        let known = inner.cache.tag_list(repository);
+        if let Some(TagList::Whole(all)) = known {
             return Ok(TagPage::of(all, after, limit));
         }
         let ticket = inner.cache.ticket(repository);
-        let tags = inner.metadata.tags(repository, after, limit + 1).await?;
-        let tags: Arc<[Tag]> = tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?.into();
+        let read = async |after, limit| -> Result<Arc<[Tag]>, Error> {
+            let tags = inner.metadata.tags(repository, after, limit).await?;
+            Ok(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?.into())
+        };
+        // Who asks for what follows on a page goes through the whole list.
+        if after.is_some() && known.is_none() {
+            let all = read(None, WHOLE + 1).await?;
+            if all.len() <= WHOLE {
+                inner.cache.keep_tag_list(ticket, repository, TagList::Whole(all.clone()));
+                return Ok(TagPage::of(all, after, limit));
+            }
+            inner.cache.keep_tag_list(ticket, repository, TagList::TooLong);
+        }
+        let tags = read(after, limit + 1).await?;
         if after.is_none() && tags.len() <= limit {
-            inner.cache.keep_tag_list(ticket, repository, &tags);
+            inner.cache.keep_tag_list(ticket, repository, TagList::Whole(tags.clone()));
         }
         Ok(TagPage::of(tags, after, limit))
     }

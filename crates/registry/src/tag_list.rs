@@ -1,9 +1,21 @@
-//! A page of the tags of a repository, which is a part of a list that others are answered from as well.
+//! The list of the tags of a repository, kept in memory, and pages of it.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use oci::Tag;
+
+/// How many tags a list has at most that is kept.
+pub(crate) const WHOLE: usize = 16_384;
+
+/// What is known of all the tags of a repository that are listed.
+#[derive(Clone, Debug)]
+pub(crate) enum TagList {
+    /// All of them, in the order of their bytes.
+    Whole(Arc<[Tag]>),
+    /// They are too many to be kept, so that nobody need read them all to find that out.
+    TooLong,
+}
 
 /// Tags of a repository in the order of their bytes, and whether more follow after the last.
 #[derive(Clone, Debug)]
