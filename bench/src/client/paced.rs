@@ -10,13 +10,26 @@ use anyhow::Result;
 
 use super::connection::{Body, Connection};
 use super::origin::Origin;
+use crate::crew::crew;
 use crate::statistics::Latencies;
 
 /// How nice the probing threads are: they come before what keeps the server busy.
 const AHEAD: i32 = -15;
 
-/// GETs the target at this interval from a connection of its own until `stop`, or until `limit` has passed.
+/// GETs the target at this interval from a connection of its own until `stop`, or until `limit` has passed. It has a
+/// thread of its own: what is started from one that comes before others, a server for example, would do so too.
 pub(crate) fn probe(
+    origin: &Origin,
+    target: &str,
+    interval: Duration,
+    stop: &AtomicBool,
+    limit: Duration,
+) -> Result<Latencies> {
+    let probed = crew(1, |_| probe_ahead(origin, target, interval, stop, limit))?;
+    Ok(probed.into_iter().next().unwrap_or_default())
+}
+
+fn probe_ahead(
     origin: &Origin,
     target: &str,
     interval: Duration,

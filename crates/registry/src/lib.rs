@@ -7,7 +7,7 @@
 //! - [`access`]: who asks, and what they may do.
 //! - `cache`: manifests, links and lists of tags that were asked for before, exact at every moment.
 //! - `apart`: steps that a client which hangs up must not leave half done.
-//! - `tag_list`: pages of a list of tags that several share.
+//! - [`tag_list`]: the list of a repository's tags as it is kept, and pages of it.
 //! - `gathering`: what came of an upload and is not written yet.
 //! - [`description`]: what an image says of itself.
 //! - `elsewhere`: repositories whose content is behind a gateway.

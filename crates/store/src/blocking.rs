@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::StoreError;
@@ -55,12 +55,11 @@ pub(crate) async fn blocking_at<T: Send + 'static>(
             self.0.abort();
         }
     }
-    let nice = || NICE_THREADS.as_ref().map(|runtime| runtime.handle().clone());
-    let threads = match priority {
-        Priority::Low => nice().unwrap_or_else(Handle::current),
-        Priority::Ordinary => Handle::current(),
-    };
-    let mut task = AbortOnDrop(threads.spawn_blocking(work));
+    let nice_threads = if priority == Priority::Low { NICE_THREADS.as_ref() } else { None };
+    let mut task = AbortOnDrop(match nice_threads {
+        Some(runtime) => runtime.spawn_blocking(work),
+        None => tokio::task::spawn_blocking(work),
+    });
     (&mut task.0).await.unwrap_or(Err(StoreError::Closed))
 }
 
