@@ -18,7 +18,9 @@ mod site;
 mod statistics;
 mod suite;
 
+use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -118,9 +120,14 @@ fn benchmark(options: &Options) -> Result<()> {
     let scale = Scale { quick: options.quick };
     let mut rows = rows::all();
     if options.list {
-        rows.iter().for_each(|row| println!("{:16} {}", row.id(), row.title(scale)));
-        println!("\nservers: {}", names(&peers::all()));
-        return Ok(());
+        let mut list: String =
+            rows.iter().map(|row| format!("{:16} {}\n", row.id(), row.title(scale))).collect();
+        let _ = writeln!(list, "\nservers: {}", names(&peers::all()));
+        // Who reads a part of it, as `head` does, has what it wants.
+        return match std::io::stdout().write_all(list.as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        };
     }
     if let Some(unknown) = options.only.iter().find(|id| rows.iter().all(|row| row.id() != id.as_str())) {
         bail!("there is no row {unknown}; --list names them");

@@ -137,6 +137,9 @@ mod tests {
         async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError> {
             self.files.begin(id, algorithm).await
         }
+        async fn expect(&self, upload: Upload, digest: &Digest, size: u64) -> Result<Upload, StoreError> {
+            self.files.expect(upload, digest, size).await
+        }
         async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
             self.files.append(upload, piece).await
         }

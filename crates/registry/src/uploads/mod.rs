@@ -56,6 +56,21 @@ pub struct ChunkRange {
     pub last: u64,
 }
 
+/// What a client says that it sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The digest of the blob.
+    pub digest: Digest,
+    /// How many bytes the body has, if that was said.
+    pub length: Option<u64>,
+}
+
+impl From<Digest> for Claim {
+    fn from(digest: Digest) -> Self {
+        Self { digest, length: None }
+    }
+}
+
 /// The body of a request, piece by piece.
 pub trait Body: Stream<Item = Result<Bytes, ReceiveError>> + Send + Unpin + 'static {}
 impl<S: Stream<Item = Result<Bytes, ReceiveError>> + Send + Unpin + 'static> Body for S {}
@@ -241,12 +256,15 @@ impl Registry {
         account: Option<&AccountName>,
         id: Uuid,
         range: Option<ChunkRange>,
-        digest: Digest,
+        claim: impl Into<Claim>,
         body: impl Body,
     ) -> Result<u64, Error> {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
+        let claim = claim.into();
         apart(async move {
-            let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
+            let mut turn = registry.take_turn(&repository, account.as_ref(), id).await?;
+            turn.upload = registry.expect(turn.upload, claim).await?;
+            let digest = claim.digest;
             let (turn, received) = registry.receive_in_turn(turn, range, body).await?;
             if let Err(error) = received {
                 registry.write_down(&repository, account.as_ref(), turn).await?;
@@ -287,16 +305,19 @@ impl Registry {
     pub async fn upload_blob(
         &self,
         repository: &RepositoryName,
-        digest: Digest,
+        claim: impl Into<Claim>,
         body: impl Body,
     ) -> Result<u64, Error> {
         let (registry, repository) = (self.clone(), repository.clone());
+        let claim = claim.into();
+        let digest = claim.digest;
         apart(async move {
             let inner = &registry.inner;
             // Nobody else knows this upload, so it is not written down: if the process dies, its
             // file is swept away at the next start.
             let id = Uuid::new_v4();
             let upload = inner.blobs.begin(id, digest.algorithm()).await?;
+            let upload = registry.expect(upload, claim).await?;
             let stored = async {
                 let (upload, received) = registry.receive(upload, None, body).await?;
                 received?;
@@ -316,6 +337,17 @@ impl Registry {
             }
         })
         .await
+    }
+
+    /// Tells the store what an upload is said to become, if all of it is yet to come: what is there
+    /// already need not be written again.
+    async fn expect(&self, upload: Upload, claim: Claim) -> Result<Upload, Error> {
+        match claim.length {
+            Some(length) if upload.offset == 0 => {
+                Ok(self.inner.blobs.expect(upload, &claim.digest, length).await?)
+            }
+            _ => Ok(upload),
+        }
     }
 
     /// Forgets an upload and what it took in.

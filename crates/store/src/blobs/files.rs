@@ -38,7 +38,8 @@ use mappings::Mappings;
 use unsettled::Unsettled;
 use uploads::Uploads;
 
-/// From here on an upload gives way to others: it takes seconds, whatever it does.
+/// From here on an upload gives way to others: it takes seconds, whatever it does. Unless it is the
+/// only one, and so can keep nobody waiting for long.
 const LARGE: u64 = 8 << 20;
 
 /// Blobs as files.
@@ -166,10 +167,23 @@ impl BlobStore for FileBlobs {
         Ok(Upload::new(id, algorithm))
     }
 
+    async fn expect(&self, mut upload: Upload, digest: &Digest, size: u64) -> Result<Upload, StoreError> {
+        // Small content costs as little when it is kept. To hash with two algorithms costs more than to write.
+        if size <= SMALL || upload.offset > 0 || upload.digester.algorithm() != digest.algorithm() {
+            return Ok(upload);
+        }
+        let (installer, digest) = (self.installer.clone(), *digest);
+        if let Some(twin) = blocking(move || installer.open(&digest, size)).await? {
+            (upload.twin, upload.unwritten) = (Some(Arc::new(twin)), None);
+        }
+        Ok(upload)
+    }
+
     async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
         let (mut upload, turn) = self.uploads.turn(upload).await?;
         let Some(piece) = upload.take_in(piece) else { return Ok(upload) };
-        let priority = if upload.offset < LARGE { Priority::Ordinary } else { Priority::Low };
+        let gives_way = upload.offset >= LARGE && self.uploads.is_one_of_several_large(&upload);
+        let priority = if gives_way { Priority::Low } else { Priority::Ordinary };
         blocking_at(priority, move || {
             let appended = uploads::append(upload, &piece);
             drop(turn);
@@ -179,6 +193,10 @@ impl BlobStore for FileBlobs {
     }
 
     async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError> {
+        let upload = match upload.twin {
+            Some(_) => Upload::new(upload.id, upload.digester.algorithm()),
+            None => upload,
+        };
         if upload.unwritten.as_ref().is_none_or(Vec::is_empty) {
             let state = upload.state();
             return Ok((upload, state));
@@ -208,12 +226,16 @@ impl BlobStore for FileBlobs {
             return self.put_small(digest, content).await;
         }
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        let stored = blocking(move || {
+        let (stored, remains) = blocking(move || {
             let committed = uploads.commit(upload, &installer, &digest);
             drop(turn);
             committed
         })
         .await?;
+        if let Some(remains) = remains {
+            // It takes the system as long as writing did, and nobody need wait for it.
+            drop(tokio::spawn(blocking_at(Priority::Low, move || uploads::remove(&remains))));
+        }
         self.sync_name(digest, stored).await
     }
 

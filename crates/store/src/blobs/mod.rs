@@ -48,6 +48,8 @@ pub struct Upload {
     pub digester: Digester,
     /// The bytes themselves, as long as nothing of them was ever written.
     pub(crate) unwritten: Option<Vec<Bytes>>,
+    /// The blob that it is said to become and that is here already: then nothing of it is written.
+    pub(crate) twin: Option<Arc<std::fs::File>>,
     /// What the backend keeps open from one piece to the next. It is not written down.
     pub(crate) session: Option<Arc<files::Session>>,
 }
@@ -69,7 +71,7 @@ impl Upload {
     /// An upload that has taken in nothing.
     pub(crate) fn new(id: Uuid, algorithm: Algorithm) -> Self {
         let digester = Digester::new(algorithm);
-        Self { id, offset: 0, digester, unwritten: Some(Vec::new()), session: None }
+        Self { id, offset: 0, digester, unwritten: Some(Vec::new()), twin: None, session: None }
     }
 
     /// What to write down, once nothing of it is in memory alone.
@@ -89,7 +91,8 @@ impl Upload {
     pub fn resume(state: &UploadState) -> Result<Self, StoreError> {
         let digester = Digester::resume(state.algorithm, &state.hash_state)
             .ok_or_else(|| StoreError::Damaged(format!("hash state of upload {}", state.id)))?;
-        Ok(Self { id: state.id, offset: state.offset, digester, unwritten: None, session: None })
+        let (id, offset) = (state.id, state.offset);
+        Ok(Self { id, offset, digester, unwritten: None, twin: None, session: None })
     }
 }
 
@@ -157,13 +160,17 @@ pub trait BlobStore: Send + Sync + 'static {
     /// durable yet.
     async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError>;
 
+    /// Hears which blob an upload that took in nothing is said to become, and with how many bytes. A
+    /// backend that has it may only hash what comes in, and keep nothing of it.
+    async fn expect(&self, upload: Upload, digest: &Digest, size: u64) -> Result<Upload, StoreError>;
+
     /// Takes in the next bytes of an upload, in the order of `piece`, hashing them on the way. The
     /// upload that comes back has them; if an error comes back, the upload is as it was before and
     /// can be resumed from the state last saved.
     async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError>;
 
     /// Has what an upload took in outlive the process, and says what to write down, so that it can
-    /// go on after a restart.
+    /// go on after a restart. One of which nothing was kept begins anew.
     async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError>;
 
     /// Ends an upload: its content becomes the blob `digest`.

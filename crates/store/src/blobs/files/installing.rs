@@ -96,24 +96,23 @@ impl Installer {
         found.map_err(|error| StoreError::io("read", path, error))
     }
 
-    /// Whether the blob is there with that size; then its content is synced. One of another size is
-    /// damaged (other registries left empty files after a crash) and counts as absent, so that
-    /// pushing it again mends it.
-    pub(super) fn is_there(&self, digest: &Digest, size: u64) -> Result<bool, StoreError> {
+    /// The file of a blob, if it is there with that size. One of another size is damaged (other
+    /// registries left empty files after a crash) and counts as absent, so that pushing it again
+    /// mends it.
+    pub(super) fn open(&self, digest: &Digest, size: u64) -> Result<Option<File>, StoreError> {
         let path = self.path(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) => {
-                return absent::<()>(error)
-                    .map(|_| false)
-                    .map_err(|error| StoreError::io("open", path, error));
-            }
+            Err(error) => return absent(error).map_err(|error| StoreError::io("open", path, error)),
         };
         let found = file.metadata().map_err(|error| StoreError::io("look at", &path, error))?;
-        if !found.is_file() || found.len() != size {
-            return Ok(false);
-        }
-        file.sync_all().map_err(|error| StoreError::io("sync", &path, error))?;
+        Ok((found.is_file() && found.len() == size).then_some(file))
+    }
+
+    /// Whether the blob is there with that size; then its content is synced.
+    pub(super) fn is_there(&self, digest: &Digest, size: u64) -> Result<bool, StoreError> {
+        let Some(file) = self.open(digest, size)? else { return Ok(false) };
+        file.sync_all().map_err(|error| StoreError::io("sync", self.path(digest), error))?;
         Ok(true)
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -44,6 +45,17 @@ impl Files {
     fn uploads(&self) -> usize {
         fs::read_dir(self.directory.uploads()).unwrap().count()
     }
+
+    /// The file of an upload that became what was there is removed a little later.
+    async fn have_no_uploads(&self) {
+        for _ in 0..500 {
+            if self.uploads() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} files are left of uploads", self.uploads());
+    }
 }
 
 #[tokio::test]
@@ -73,9 +85,50 @@ async fn no_file_is_left_of_what_ended() {
         let aborted = upload(&store, &content, &[40_000]).await;
         store.abort(aborted.id).await.unwrap();
     }
-    assert_eq!(files.uploads(), 0);
+    files.have_no_uploads().await;
     assert!(store.delete(&sha256(&content)).await.unwrap());
     assert!(!files.data(&content).parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn what_is_there_is_hashed_and_not_written_again() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(1_000_000, 1);
+    let (digest, size) = (sha256(&content), content.len() as u64);
+    store.put(&digest, content.clone()).await.unwrap();
+    let before = fs::metadata(files.data(&content)).unwrap().modified().unwrap();
+    let upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
+    let upload = store.expect(upload, &digest, size).await.unwrap();
+    let upload = store.append(upload, vec![content.clone()]).await.unwrap();
+    assert_eq!(files.uploads(), 0);
+    store.commit(upload, &digest).await.unwrap();
+    assert_eq!(fs::metadata(files.data(&content)).unwrap().modified().unwrap(), before);
+
+    // What is damaged is not there: what comes in mends it.
+    fs::write(files.data(&content), &content[..1000]).unwrap();
+    let upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
+    let upload = store.expect(upload, &digest, size).await.unwrap();
+    let upload = store.append(upload, vec![content.clone()]).await.unwrap();
+    assert_eq!(files.uploads(), 1);
+    store.commit(upload, &digest).await.unwrap();
+    assert_eq!(fs::read(files.data(&content)).unwrap(), content);
+}
+
+#[tokio::test]
+async fn a_large_upload_gives_way_if_there_are_others() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let mut uploads = Vec::new();
+    for seed in 0..2 {
+        uploads.push(upload(&store, &content(100_000, seed), &[100_000]).await);
+    }
+    assert!(!store.uploads.is_one_of_several_large(&uploads[0]));
+    assert!(!store.uploads.is_one_of_several_large(&uploads[0]), "it is not another to itself");
+    assert!(store.uploads.is_one_of_several_large(&uploads[1]));
+    assert!(store.uploads.is_one_of_several_large(&uploads[0]));
+    uploads.truncate(1);
+    assert!(!store.uploads.is_one_of_several_large(&uploads[0]), "the other has ended");
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use oci::{Digest, Digester};
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
+use super::check;
 use super::installing::{Installer, SMALL};
 use crate::StoreError;
 use crate::blobs::lanes::{ALIGNMENT, WIDE};
@@ -45,6 +46,8 @@ pub(super) struct Uploads {
     /// Names the files that are no uploads', together with their number.
     name: Uuid,
     puts: AtomicU64,
+    /// Held once more by each large upload that is in someone's hands.
+    large: Arc<()>,
 }
 
 /// An upload in someone's hands: its file, kept open from one piece to the next.
@@ -56,12 +59,13 @@ pub(crate) struct Session {
     turn: Arc<tokio::sync::Mutex<()>>,
     overtaken: AtomicBool,
     sessions: Sessions,
+    large: OnceLock<Arc<()>>,
 }
 
 impl Uploads {
     pub(super) fn new(directory: PathBuf) -> Self {
         let (sessions, name, puts) = (Sessions::default(), Uuid::new_v4(), AtomicU64::new(0));
-        Self { directory, sessions, name, puts }
+        Self { directory, sessions, name, puts, large: Arc::default() }
     }
 
     pub(super) fn remove_stale(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
@@ -89,6 +93,13 @@ impl Uploads {
         Ok((upload, turn))
     }
 
+    /// Takes down that the upload is a large one, and says whether there are others.
+    pub(super) fn is_one_of_several_large(&self, upload: &Upload) -> bool {
+        let Some(session) = &upload.session else { return false };
+        session.large.get_or_init(|| self.large.clone());
+        Arc::strong_count(&self.large) > 2
+    }
+
     /// A turn after which nobody who has the upload in hand gets another.
     pub(super) async fn last_turn(&self, id: Uuid) -> Turn {
         self.take_up(id).turn.clone().lock_owned().await
@@ -108,6 +119,7 @@ impl Uploads {
             turn: before.as_ref().map(|before| before.turn.clone()).unwrap_or_default(),
             overtaken: AtomicBool::new(false),
             sessions: self.sessions.clone(),
+            large: OnceLock::new(),
         });
         sessions.insert(id, Arc::downgrade(&session));
         // Ahead of `before`: if that is the last of its kind, dropping it takes the lock.
@@ -124,14 +136,18 @@ impl Uploads {
     }
 
     /// Puts what the file of an upload has in its place as a blob; its name is still to be synced,
-    /// or all of it is unsettled.
+    /// or all of it is unsettled. Also returns the file, if the blob was there and so it is to be
+    /// removed.
     pub(super) fn commit(
         &self,
         upload: Upload,
         installer: &Installer,
         digest: &Digest,
-    ) -> Result<Stored, StoreError> {
-        let Upload { offset: size, digester, session, .. } = upload;
+    ) -> Result<(Stored, Option<PathBuf>), StoreError> {
+        let Upload { offset: size, digester, session, twin, .. } = upload;
+        if let Some(twin) = twin {
+            return self.commit_twin(&twin, size, digester, installer, digest);
+        }
         let session = session.ok_or(StoreError::Closed)?;
         let file = session.file(size)?;
         let path = &session.path;
@@ -143,9 +159,9 @@ impl Uploads {
             hash_again(file, size, Digester::new(digest.algorithm()))
                 .map_err(|error| StoreError::io("read", path, error))?
         };
-        if actual != *digest {
+        if let Err(mismatch) = check(digest, actual) {
             remove(path)?;
-            return Err(StoreError::DigestMismatch { expected: *digest, actual });
+            return Err(mismatch);
         }
         let unsettled = if size <= SMALL {
             Some(read_whole(file, size).map_err(|error| StoreError::io("read", path, error))?)
@@ -157,8 +173,7 @@ impl Uploads {
             None => installer.is_there(digest, size)?,
         };
         if is_there {
-            remove(path)?;
-            return Ok(Stored { size, unsettled });
+            return Ok((Stored { size, unsettled }, Some(path.clone())));
         }
         // Beyond the end may be what a torn attempt left.
         file.metadata()
@@ -166,7 +181,29 @@ impl Uploads {
             .and_then(|()| if unsettled.is_some() { Ok(()) } else { file.sync_data() })
             .map_err(|error| StoreError::io("sync", path, error))?;
         installer.install(path, digest)?;
-        Ok(Stored { size, unsettled })
+        Ok((Stored { size, unsettled }, None))
+    }
+
+    /// The same for an upload of which nothing was written, since the blob was there.
+    fn commit_twin(
+        &self,
+        twin: &File,
+        size: u64,
+        digester: Digester,
+        installer: &Installer,
+        digest: &Digest,
+    ) -> Result<(Stored, Option<PathBuf>), StoreError> {
+        check(digest, digester.finish())?;
+        if !installer.is_there(digest, size)? {
+            // It was deleted meanwhile, and with it everything but what was opened before.
+            let again = hash_again(twin, size, Digester::new(digest.algorithm()));
+            check(digest, again.map_err(|error| StoreError::io("read", installer.path(digest), error))?)?;
+            self.write(installer, digest, |mut file| {
+                io::copy(&mut &*twin, &mut file)?;
+                file.sync_data()
+            })?;
+        }
+        Ok((size.into(), None))
     }
 
     /// Puts large content in its place as a blob; its name is still to be synced.
@@ -178,7 +215,10 @@ impl Uploads {
     ) -> Result<(), StoreError> {
         match installer.is_there(digest, content.len() as u64)? {
             true => Ok(()),
-            false => self.write(installer, digest, content, File::sync_data),
+            false => self.write(installer, digest, |mut file| {
+                file.write_all(content)?;
+                file.sync_data()
+            }),
         }
     }
 
@@ -193,7 +233,8 @@ impl Uploads {
         if !installer.make(digest)? && installer.holds(digest, content)? {
             return Ok(());
         }
-        self.write(installer, digest, content, |_| Ok(())).inspect_err(|_| installer.leave_nothing(digest))
+        self.write(installer, digest, |mut file| file.write_all(content))
+            .inspect_err(|_| installer.leave_nothing(digest))
     }
 
     /// Puts small content in its place anew, whatever is there: the system may hold that for clean
@@ -204,18 +245,18 @@ impl Uploads {
         digest: &Digest,
         content: &[u8],
     ) -> Result<(), StoreError> {
-        match self.write(installer, digest, content, |_| Ok(())) {
+        match self.write(installer, digest, |mut file| file.write_all(content)) {
             Err(error) if error.is_full() && installer.holds(digest, content)? => Ok(()),
             written => written,
         }
     }
 
+    /// Puts the file that `fill` fills in its place as a blob.
     fn write(
         &self,
         installer: &Installer,
         digest: &Digest,
-        content: &[u8],
-        sync: impl FnOnce(&File) -> io::Result<()>,
+        fill: impl FnOnce(&File) -> io::Result<()>,
     ) -> Result<(), StoreError> {
         // A name that is no upload's, so that nobody can go on with it.
         let number = self.puts.fetch_add(1, Ordering::Relaxed);
@@ -224,10 +265,7 @@ impl Uploads {
             .write(true)
             .create_new(true)
             .open(&path)
-            .and_then(|mut file| {
-                file.write_all(content)?;
-                sync(&file)
-            })
+            .and_then(|file| fill(&file))
             .map_err(|error| StoreError::io("write", &path, error))
             .and_then(|()| installer.install(&path, digest));
         if stored.is_err() {
@@ -364,10 +402,15 @@ pub(super) fn write_out(mut upload: Upload) -> Result<Upload, StoreError> {
 /// Writes and hashes the next bytes of an upload.
 pub(super) fn append(upload: Upload, piece: &[Bytes]) -> Result<Upload, StoreError> {
     let mut upload = write_out(upload)?;
-    let Some(session) = upload.session.clone() else { return Err(StoreError::Closed) };
-    let file = session.file(upload.offset)?;
     let begin = upload.offset;
     let end = begin + length_of(piece);
+    if upload.twin.is_some() {
+        piece.iter().for_each(|bytes| upload.digester.update(bytes));
+        upload.offset = end;
+        return Ok(upload);
+    }
+    let Some(session) = upload.session.clone() else { return Err(StoreError::Closed) };
+    let file = session.file(upload.offset)?;
     session.write(file, piece, begin)?;
     for bytes in piece {
         upload.digester.update(bytes);
@@ -433,7 +476,8 @@ fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
         .map_err(|error| StoreError::io("list", directory, error))
 }
 
-fn remove(path: &Path) -> Result<(), StoreError> {
+/// Removes a file of the uploads, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
         _ => Ok(()),
