@@ -233,8 +233,9 @@ impl BlobStore for FileBlobs {
         })
         .await?;
         if let Some(remains) = remains {
-            // It takes the system as long as writing did, and nobody need wait for it.
-            drop(tokio::spawn(blocking_at(Priority::Low, move || uploads::remove(&remains))));
+            // It takes the system long, and nobody need wait for it. But what is on its way to the disk in
+            // vain, and the room that it takes there, should not wait for other work either.
+            drop(tokio::spawn(blocking(move || uploads::remove(&remains))));
         }
         self.sync_name(digest, stored).await
     }
