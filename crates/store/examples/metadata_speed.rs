@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release -p store --example metadata_speed -- <directory> [images] [pushers]`
 
+use std::convert::Infallible;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oci::media_type::{OCI_CONFIG, OCI_MANIFEST};
@@ -38,26 +39,13 @@ async fn measure(directory: PathBuf, images: usize, pushers: usize) -> Result<()
             })
         })
         .collect();
-    let settling = {
-        let metadata = metadata.clone();
-        tokio::spawn(async move {
-            // As if files were made of all content twice a second.
-            loop {
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-                if let Some(newest) = metadata.newest_unsettled().await? {
-                    metadata.settled(newest).await?;
-                }
-            }
-            #[allow(unreachable_code, reason = "says what kind of errors there are")]
-            Ok::<_, Failure>(())
-        })
-    };
+    let settling = tokio::spawn(settle(metadata.clone()));
     for pushing in all {
         pushing.await??;
     }
     settling.abort();
     let (seconds, cpu) = (begun.elapsed().as_secs_f64(), processor_time() - before);
-    let count = images as f64;
+    let count = (images / pushers * pushers) as f64;
     println!(
         "{pushers} pushers: {:.0} images/s, {:.0} µs of the processor for each",
         count / seconds,
@@ -65,6 +53,16 @@ async fn measure(directory: PathBuf, images: usize, pushers: usize) -> Result<()
     );
     metadata.close().await;
     Ok(())
+}
+
+/// As if files were made of all content twice a second.
+async fn settle(metadata: Metadata) -> Result<Infallible, Failure> {
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if let Some(newest) = metadata.newest_unsettled().await? {
+            metadata.settled(newest).await?;
+        }
+    }
 }
 
 /// As an image is pushed: its layer, its config, its manifest.

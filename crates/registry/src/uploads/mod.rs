@@ -339,14 +339,11 @@ impl Registry {
         .await
     }
 
-    /// Tells the store what an upload is said to become, if all of it is yet to come: what is there
-    /// already need not be written again.
+    /// Tells the store what an upload is said to become: what is there already need not be written again.
     async fn expect(&self, upload: Upload, claim: Claim) -> Result<Upload, Error> {
         match claim.length {
-            Some(length) if upload.offset == 0 => {
-                Ok(self.inner.blobs.expect(upload, &claim.digest, length).await?)
-            }
-            _ => Ok(upload),
+            Some(length) => Ok(self.inner.blobs.expect(upload, &claim.digest, length).await?),
+            None => Ok(upload),
         }
     }
 

@@ -328,10 +328,8 @@ pub(crate) async fn what_is_said_to_come_is_believed_when_it_came<B: Backend>() 
     let backend = B::new();
     let store = backend.store();
     for (seed, size) in [0, 5_000, 300_000].into_iter().enumerate() {
-        let (content, digest) = {
-            let content = content(size, 30 + seed as u64);
-            (content.clone(), sha256(&content))
-        };
+        let content = content(size, 30 + seed as u64);
+        let digest = sha256(&content);
         // Not there, and then there.
         for _ in 0..2 {
             let upload = expected(&*store, &content, &content).await;

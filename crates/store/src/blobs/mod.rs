@@ -161,7 +161,8 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError>;
 
     /// Hears which blob an upload that took in nothing is said to become, and with how many bytes. A
-    /// backend that has it may only hash what comes in, and keep nothing of it.
+    /// backend that has it may only hash what comes in, and keep nothing of it. For an upload that took
+    /// in something it changes nothing.
     async fn expect(&self, upload: Upload, digest: &Digest, size: u64) -> Result<Upload, StoreError>;
 
     /// Takes in the next bytes of an upload, in the order of `piece`, hashing them on the way. The

@@ -146,7 +146,8 @@ impl Uploads {
     ) -> Result<(Stored, Option<PathBuf>), StoreError> {
         let Upload { offset: size, digester, session, twin, .. } = upload;
         if let Some(twin) = twin {
-            return self.commit_twin(&twin, size, digester, installer, digest);
+            self.commit_twin(&twin, size, digester, installer, digest)?;
+            return Ok((size.into(), None));
         }
         let session = session.ok_or(StoreError::Closed)?;
         let file = session.file(size)?;
@@ -184,7 +185,7 @@ impl Uploads {
         Ok((Stored { size, unsettled }, None))
     }
 
-    /// The same for an upload of which nothing was written, since the blob was there.
+    /// Sees to it that the blob is there as which an upload ends of which nothing was written.
     fn commit_twin(
         &self,
         twin: &File,
@@ -192,18 +193,18 @@ impl Uploads {
         digester: Digester,
         installer: &Installer,
         digest: &Digest,
-    ) -> Result<(Stored, Option<PathBuf>), StoreError> {
+    ) -> Result<(), StoreError> {
         check(digest, digester.finish())?;
-        if !installer.is_there(digest, size)? {
-            // It was deleted meanwhile, and with it everything but what was opened before.
-            let again = hash_again(twin, size, Digester::new(digest.algorithm()));
-            check(digest, again.map_err(|error| StoreError::io("read", installer.path(digest), error))?)?;
-            self.write(installer, digest, |mut file| {
-                io::copy(&mut &*twin, &mut file)?;
-                file.sync_data()
-            })?;
+        if installer.is_there(digest, size)? {
+            return Ok(());
         }
-        Ok((size.into(), None))
+        // It was deleted meanwhile, and with it everything but what was opened before.
+        let again = hash_again(twin, size, Digester::new(digest.algorithm()));
+        check(digest, again.map_err(|error| StoreError::io("read", installer.path(digest), error))?)?;
+        self.write(installer, digest, |mut file| {
+            io::copy(&mut &*twin, &mut file)?;
+            file.sync_data()
+        })
     }
 
     /// Puts large content in its place as a blob; its name is still to be synced.
@@ -399,25 +400,21 @@ pub(super) fn write_out(mut upload: Upload) -> Result<Upload, StoreError> {
     Ok(upload)
 }
 
-/// Writes and hashes the next bytes of an upload.
+/// Takes in the next bytes of an upload: writes them, unless they are there, and hashes them.
 pub(super) fn append(upload: Upload, piece: &[Bytes]) -> Result<Upload, StoreError> {
     let mut upload = write_out(upload)?;
-    let begin = upload.offset;
-    let end = begin + length_of(piece);
-    if upload.twin.is_some() {
-        piece.iter().for_each(|bytes| upload.digester.update(bytes));
-        upload.offset = end;
-        return Ok(upload);
+    let end = upload.offset + length_of(piece);
+    if upload.twin.is_none() {
+        let Some(session) = &upload.session else { return Err(StoreError::Closed) };
+        let file = session.file(upload.offset)?;
+        session.write(file, piece, upload.offset)?;
+        let (first, last) = (upload.offset / STRETCH * STRETCH, end / STRETCH * STRETCH);
+        if last > first {
+            begin_to_sync(file, first, last - first);
+        }
     }
-    let Some(session) = upload.session.clone() else { return Err(StoreError::Closed) };
-    let file = session.file(upload.offset)?;
-    session.write(file, piece, begin)?;
     for bytes in piece {
         upload.digester.update(bytes);
-    }
-    let (first, last) = (begin / STRETCH * STRETCH, end / STRETCH * STRETCH);
-    if last > first {
-        begin_to_sync(file, first, last - first);
     }
     upload.offset = end;
     Ok(upload)
