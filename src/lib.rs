@@ -10,5 +10,6 @@ pub mod config;
 pub mod gateway;
 pub mod http;
 pub mod logging;
+mod scheduling;
 pub mod serve;
 pub mod tls;

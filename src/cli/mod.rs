@@ -37,7 +37,7 @@ use clap::{Parser, Subcommand};
 
 use output::Failure;
 
-use crate::allocator;
+use crate::{allocator, scheduling};
 
 /// A private container registry: push, pull, search and keep images, from one binary.
 #[derive(Debug, Parser)]
@@ -124,6 +124,7 @@ impl Command {
 /// The program: does what its arguments ask for, and says how that ended.
 pub fn main() -> ExitCode {
     allocator::set_up();
+    scheduling::set_up();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
