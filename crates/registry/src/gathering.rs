@@ -41,8 +41,9 @@ impl Gathering {
         }
     }
 
-    /// What to write next. `end` is where in the upload lies the end of all that was added.
-    pub(crate) fn take(&mut self, lanes: &Lanes, end: u64) -> Vec<Bytes> {
+    /// What to write next. `end` is where in the upload lies the end of all that was added; `lanes`
+    /// is where a wider one is to be had, for who can use it.
+    pub(crate) fn take(&mut self, lanes: Option<&Lanes>, end: u64) -> Vec<Bytes> {
         let more_to_come = self.is_full();
         let taken = match &mut self.lane {
             Some(lane) => vec![lane.take()],
@@ -58,11 +59,11 @@ impl Gathering {
     }
 
     /// Goes on in a lane, or in a wider one, when that is due and there is one.
-    fn change_lane(&mut self, lanes: &Lanes, end: u64) {
+    fn change_lane(&mut self, lanes: Option<&Lanes>, end: u64) {
         match &mut self.lane {
             None => self.lane = Lane::narrow(PIECE),
             Some(lane) if end >= LONG && !lane.is_wide() => {
-                if let Some(mut wide) = lanes.wide(end - lane.len() as u64) {
+                if let Some(mut wide) = lanes.and_then(|lanes| lanes.wide(end - lane.len() as u64)) {
                     while !lane.is_empty() {
                         wide.add(lane.take());
                     }
@@ -82,21 +83,24 @@ mod tests {
     #[allow(clippy::cast_possible_truncation, reason = "what is left of 251 fits")]
     fn an_upload_that_grows_changes_lanes_and_loses_nothing() {
         let content: Vec<u8> = (0..5_000_000).map(|index: usize| (index / 7 % 251) as u8).collect();
-        // One that is long in its midst, and one that never is.
-        for (start, largest) in [(LONG - 1_000_000, 1 << 20), (0, PIECE)] {
-            let (lanes, mut gathered) = (Lanes::default(), Gathering::default());
+        // One that is long in its midst, one that never is, and one that needs no wider lane.
+        let all = Lanes::default();
+        for (start, lanes, largest) in
+            [(LONG - 1_000_000, Some(&all), 1 << 20), (0, Some(&all), PIECE), (LONG, None, PIECE)]
+        {
+            let mut gathered = Gathering::default();
             let (mut out, mut end, mut sizes) = (Vec::new(), start, Vec::new());
             for bytes in content.chunks(60_001) {
                 gathered.add(Bytes::copy_from_slice(bytes));
                 end += bytes.len() as u64;
                 while gathered.is_full() {
-                    let piece = gathered.take(&lanes, end).concat();
+                    let piece = gathered.take(lanes, end).concat();
                     sizes.push(piece.len());
                     out.extend(piece);
                 }
             }
             while !gathered.is_empty() {
-                out.extend(gathered.take(&lanes, end).concat());
+                out.extend(gathered.take(lanes, end).concat());
             }
             assert!(out == content, "from {start}");
             // The first is taken as it came.
@@ -110,7 +114,7 @@ mod tests {
         let bytes = Bytes::from_static(b"content");
         let mut gathered = Gathering::default();
         gathered.add(bytes.clone());
-        let taken = gathered.take(&Lanes::default(), 7);
+        let taken = gathered.take(Some(&Lanes::default()), 7);
         assert_eq!((taken[0].as_ptr(), taken.len()), (bytes.as_ptr(), 1));
         assert!(gathered.is_empty() && gathered.lane.is_none());
     }

@@ -10,11 +10,11 @@
 //! next is received. A thread is held only while there is something to write.
 
 mod ids;
+mod sessions;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,11 +23,12 @@ use futures_util::StreamExt;
 use oci::{Algorithm, Digest, RepositoryName};
 use store::accounts::AccountName;
 use store::{StoreError, Upload};
-use tokio::sync::{Mutex as TurnMutex, OwnedMutexGuard};
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 pub(crate) use self::ids::UploadIds;
-use self::ids::has_expired;
+pub(crate) use self::sessions::Sessions;
+use self::sessions::{Resting, Session};
 use crate::apart::apart;
 use crate::gathering::Gathering;
 use crate::{Error, ReceiveError, Registry};
@@ -35,8 +36,6 @@ use crate::{Error, ReceiveError, Registry};
 /// How long a request waits for another that writes to the same upload, which is most often the
 /// rest of a torn connection.
 const TURN: Duration = Duration::from_secs(5);
-/// Uploads kept in memory between requests. Those beyond are written down and read from the metadata.
-const LIVE: usize = 1024;
 
 /// How far an upload came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +64,7 @@ pub struct Claim {
     pub length: Option<u64>,
 }
 
+/// With a length that was not said.
 impl From<Digest> for Claim {
     fn from(digest: Digest) -> Self {
         Self { digest, length: None }
@@ -75,106 +75,10 @@ impl From<Digest> for Claim {
 pub trait Body: Stream<Item = Result<Bytes, ReceiveError>> + Send + Unpin + 'static {}
 impl<S: Stream<Item = Result<Bytes, ReceiveError>> + Send + Unpin + 'static> Body for S {}
 
-/// The uploads that are in memory.
-#[derive(Default)]
-pub(crate) struct Sessions {
-    live: Mutex<HashMap<Uuid, Arc<Session>>>,
-}
-
-struct Session {
-    repository: RepositoryName,
-    account: Option<AccountName>,
-    upload: Arc<TurnMutex<Resting>>,
-}
-
-/// An upload while nobody has it, or as one finds it who comes after somebody who failed.
-enum Resting {
-    /// It took in nothing that counts, and is not written down.
-    Begun(Algorithm),
-    /// As it is written down.
-    InMemory(Box<Upload>),
-    /// It must be read from the metadata.
-    Written,
-    /// It is no more.
-    Ended,
-}
-
 /// The right to write to an upload.
 struct Turn {
     upload: Upload,
     slot: OwnedMutexGuard<Resting>,
-}
-
-impl Sessions {
-    fn live(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Session>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self, id: Uuid) -> Option<Arc<Session>> {
-        self.live().get(&id).cloned()
-    }
-
-    /// The session of an upload, made if it is not in memory.
-    fn enter(
-        &self,
-        repository: &RepositoryName,
-        account: Option<&AccountName>,
-        id: Uuid,
-        upload: Resting,
-    ) -> Arc<Session> {
-        let mut live = self.live();
-        Self::make_room(&mut live);
-        let session = || Session {
-            repository: repository.clone(),
-            account: account.cloned(),
-            upload: Arc::new(TurnMutex::new(upload)),
-        };
-        live.entry(id).or_insert_with(|| Arc::new(session())).clone()
-    }
-
-    /// Whether another may be in memory alone.
-    fn has_room(&self) -> bool {
-        Self::make_room(&mut self.live())
-    }
-
-    fn make_room(live: &mut HashMap<Uuid, Arc<Session>>) -> bool {
-        if live.len() >= LIVE {
-            // Those that somebody has are held by more than this map.
-            live.retain(|_, session| Arc::strong_count(session) > 1 || !session.is_written_down());
-        }
-        live.len() < LIVE
-    }
-
-    fn leave(&self, id: Uuid) {
-        self.live().remove(&id);
-    }
-
-    /// Ends those that took in nothing since they began, longer ago than `expiry`; how many.
-    fn expire(&self, expiry: Duration) -> usize {
-        let mut live = self.live();
-        let before = live.len();
-        live.retain(|id, session| match session.upload.try_lock() {
-            Ok(mut resting) if matches!(*resting, Resting::Begun(_)) && has_expired(*id, expiry) => {
-                // Who waits for a turn finds nothing any more.
-                *resting = Resting::Ended;
-                false
-            }
-            _ => true,
-        });
-        before - live.len()
-    }
-}
-
-impl Session {
-    /// Whether the metadata has all there is to know, and nobody is at work on it.
-    fn is_written_down(&self) -> bool {
-        Arc::strong_count(&self.upload) == 1
-            && self.upload.try_lock().is_ok_and(|resting| !matches!(*resting, Resting::Begun(_)))
-    }
-
-    fn is_of(&self, repository: &RepositoryName, account: Option<&AccountName>) -> bool {
-        self.repository == *repository && self.account.as_ref() == account
-    }
 }
 
 impl Registry {
@@ -526,6 +430,8 @@ impl Registry {
         }
         let expected = range.map(|range| range.last - range.first + 1);
         let blobs = &*self.inner.blobs;
+        // Who writes nothing needs no way to the disk.
+        let lanes = (!upload.is_only_hashed()).then_some(&self.inner.lanes);
         let mut gathered = Gathering::default();
         let mut received: u64 = 0;
         let mut ended: Option<Result<(), Error>> = None;
@@ -534,7 +440,7 @@ impl Registry {
         loop {
             if let Some(upload) = idle.take() {
                 if gathered.is_full() || (ended.is_some() && !gathered.is_empty()) {
-                    let piece = gathered.take(&self.inner.lanes, start + received);
+                    let piece = gathered.take(lanes, start + received);
                     writing = Some(blobs.append(upload, piece));
                 } else if let Some(outcome) = ended.take() {
                     return Ok((upload, outcome));
@@ -579,30 +485,5 @@ impl Turn {
     /// Whether the metadata knows the upload.
     fn is_written(&self) -> bool {
         !matches!(*self.slot, Resting::Begun(_))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn those_that_took_in_nothing_for_long_are_forgotten_unless_somebody_is_at_work() {
-        let sessions = Sessions::default();
-        let app = "team/app".parse().unwrap();
-        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() - 100;
-        let id = |number: u128| Uuid::from_u128((u128::from(since) << 96) | number);
-        let begun = || Resting::Begun(Algorithm::Sha256);
-        let idle = sessions.enter(&app, None, id(1), begun());
-        let busy = sessions.enter(&app, None, id(2), begun());
-        let turn = busy.upload.try_lock().unwrap();
-        sessions.enter(&app, None, id(3), Resting::Written);
-        assert_eq!(sessions.expire(Duration::from_secs(1_000)), 0);
-        assert_eq!(sessions.expire(Duration::from_secs(50)), 1);
-        assert!(matches!(*idle.upload.try_lock().unwrap(), Resting::Ended));
-        assert!(sessions.get(id(1)).is_none());
-        drop(turn);
-        assert_eq!(sessions.expire(Duration::from_secs(50)), 1);
-        assert!(sessions.get(id(3)).is_some(), "that is for those who look through the metadata");
     }
 }

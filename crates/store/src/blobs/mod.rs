@@ -74,6 +74,12 @@ impl Upload {
         Self { id, offset: 0, digester, unwritten: Some(Vec::new()), twin: None, session: None }
     }
 
+    /// Whether nothing of it is written, since it is said to become what is here already
+    /// ([`BlobStore::expect`]).
+    pub fn is_only_hashed(&self) -> bool {
+        self.twin.is_some()
+    }
+
     /// What to write down, once nothing of it is in memory alone.
     pub(crate) fn state(&self) -> UploadState {
         UploadState {

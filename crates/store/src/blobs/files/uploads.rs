@@ -404,7 +404,7 @@ pub(super) fn write_out(mut upload: Upload) -> Result<Upload, StoreError> {
 pub(super) fn append(upload: Upload, piece: &[Bytes]) -> Result<Upload, StoreError> {
     let mut upload = write_out(upload)?;
     let end = upload.offset + length_of(piece);
-    if upload.twin.is_none() {
+    if !upload.is_only_hashed() {
         let Some(session) = &upload.session else { return Err(StoreError::Closed) };
         let file = session.file(upload.offset)?;
         session.write(file, piece, upload.offset)?;
