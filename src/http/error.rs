@@ -130,6 +130,9 @@ struct Item {
     detail: Option<Value>,
 }
 
+/// How long a client should wait before it tries again what the store could not do for now.
+const UNAVAILABLE_SECONDS: u64 = 5;
+
 impl Error {
     /// The status and the code.
     fn classify(&self) -> (StatusCode, &'static str) {
@@ -246,6 +249,9 @@ impl Error {
             (Self::Denied { challenge, .. }, _) => {
                 challenge.iter().map(|challenge| (WWW_AUTHENTICATE, challenge.clone())).collect()
             }
+            (Self::Registry(registry::Error::Unavailable(_)), _) => {
+                vec![(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_SECONDS))]
+            }
             (Self::TooMany { wait }, _) => vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))],
             // Where the upload ends and where it goes on, so that the client need not ask.
             (
@@ -290,7 +296,9 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::Busy => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         E::PasswordRefused(_) | E::NameUnfit(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
         E::Full => return (StatusCode::INSUFFICIENT_STORAGE, FULL),
-        E::Store(StoreError::Closed) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+        E::Unavailable(_) | E::Store(StoreError::Closed) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE);
+        }
         E::Store(_) | E::Htpasswd(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
     };
     (status, code.as_str())

@@ -89,6 +89,9 @@ pub enum Error {
     /// No room left.
     #[error("the registry has no space left; nothing was stored")]
     Full,
+    /// The store cannot be written for now: another program has locked the database, or the content is not mounted.
+    #[error("the registry cannot write for now")]
+    Unavailable(#[source] StoreError),
     /// Too many passwords are being hashed.
     #[error("too many passwords are being looked at; try again in a second")]
     Busy,
@@ -127,6 +130,8 @@ impl From<StoreError> for Error {
                 tracing::warn!(error = %full, "no space left");
                 Self::Full
             }
+            error if error.is_locked() => Self::Unavailable(error),
+            StoreError::ContentGone(_) => Self::Unavailable(error),
             StoreError::DigestMismatch { expected, actual } => Self::DigestMismatch { expected, actual },
             error => Self::Store(error),
         }

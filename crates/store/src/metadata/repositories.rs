@@ -7,7 +7,7 @@ use super::sql::Sql;
 use super::view_changes::note;
 use super::visible::{Among, names};
 use super::writer::Durability;
-use super::{Metadata, RepositoryRecord, ViewItem, columns, search};
+use super::{JobStep, Metadata, RepositoryRecord, ViewItem, columns, search};
 use crate::StoreError;
 use crate::accounts::Visible;
 
@@ -79,6 +79,12 @@ impl Metadata {
         self.read(|sql| Ok(!sql.exists("SELECT 1 FROM repositories LIMIT 1", ())?)).await
     }
 
+    /// Whether any repository holds a blob or a manifest here.
+    pub async fn holds_content(&self) -> Result<bool, StoreError> {
+        self.read(|sql| sql.exists("SELECT 1 FROM manifests UNION ALL SELECT 1 FROM blob_links LIMIT 1", ()))
+            .await
+    }
+
     /// Gives a repository another description. `false` if it is not there.
     pub async fn set_description(
         &self,
@@ -96,20 +102,9 @@ impl Metadata {
 
     /// Deletes a repository with its tags, manifests and links. `false` if it was not there.
     pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
-        let repository = repository.clone();
-        self.write(Durability::Disk, move |sql| {
-            let Some(id) = find(sql, &repository)? else { return Ok(false) };
-            sql.run(
-                "DELETE FROM manifest_parts
-                 WHERE manifest IN (SELECT m.blob FROM manifests m WHERE m.repository = ?1)
-                   AND NOT EXISTS (SELECT 1 FROM manifests o
-                                   WHERE o.blob = manifest_parts.manifest AND o.repository <> ?1)",
-                params![id],
-            )?;
-            remove(sql, &repository, id)?;
-            Ok(true)
-        })
-        .await
+        let Some(job) = self.begin_deletion(repository).await? else { return Ok(false) };
+        while self.delete_step(&job).await? == JobStep::Continues {}
+        Ok(true)
     }
 }
 
@@ -190,13 +185,26 @@ pub(super) fn add_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
     }
 }
 
-/// Counts a manifest that went. After the last one the repository is found no more.
-pub(super) fn remove_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
-    sql.run("UPDATE repositories SET manifests = manifests - 1 WHERE id = ?1", params![id])?;
+/// Counts manifests that went. After the last one the repository is found no more.
+pub(super) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize) -> Result<(), StoreError> {
+    if count == 0 {
+        return Ok(());
+    }
+    let count = columns::limit_in(count);
+    sql.run("UPDATE repositories SET manifests = manifests - ?2 WHERE id = ?1", params![id, count])?;
     match Indexed::read(sql, id)? {
         Some(now) if now.manifests == 0 => search::remove(sql, id, &now.name, &now.description),
         _ => Ok(()),
     }
+}
+
+/// Forgets the parts of a manifest that no repository holds any more. How many there were.
+pub(super) fn forget_parts(sql: Sql<'_>, manifest: i64) -> Result<usize, StoreError> {
+    sql.run(
+        "DELETE FROM manifest_parts WHERE manifest = ?1
+           AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.blob = ?1)",
+        params![manifest],
+    )
 }
 
 /// By what a repository is found in a search, which it is while it holds manifests.

@@ -193,3 +193,23 @@ pub enum ViewTarget {
     /// It should not be there.
     Nothing,
 }
+
+/// A deletion of a repository that takes several transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The number of the job, never used again.
+    pub id: i64,
+    /// The repository to be deleted.
+    pub repository: RepositoryName,
+    /// The number of rows deleted so far.
+    pub progress: u64,
+}
+
+/// The state of a job after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobStep {
+    /// There is more to do.
+    Continues,
+    /// The job is finished, and durably so.
+    Done,
+}
