@@ -64,7 +64,7 @@ impl Check {
     fn run(self) -> Result<(), Failure> {
         let loaded = self.settings.or_file(self.file).load();
         let checked = loaded.and_then(|loaded| {
-            let exposed = loaded.config.exposed(serve::has_accounts(&loaded.config));
+            let exposed = serve::refused(&loaded.config, None);
             let wrong: Vec<Mistake> = exposed.into_iter().chain(without_https(&loaded.config)).collect();
             if wrong.is_empty() { Ok(loaded) } else { Err(Mistakes(wrong)) }
         });

@@ -23,6 +23,10 @@ pub(super) struct Gateway {
 
     #[command(flatten)]
     administrator: Administrator,
+
+    /// Use a database that is older than its last commit, such as one from a backup: what is missing in it is lost
+    #[arg(long)]
+    accept_older_database: bool,
 }
 
 const HELP: &str = "\
@@ -46,17 +50,21 @@ impl Gateway {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let upstreams = (!self.upstream.is_empty()).then(|| self.upstream.join(","));
         let upstreams = flag("--upstream", "gateway.upstreams", upstreams);
-        let config = self.settings.load_with(upstreams)?.config;
+        let crate::config::Loaded { config, file, .. } = self.settings.load_with(upstreams)?;
         if config.gateway.upstreams.is_empty() {
             return Err(Failure::usage("a gateway needs a registry to stand before")
                 .help("name it, as in --upstream http://registry:5000"));
         }
         let first = self.administrator.read()?;
-        if let Some(exposed) = config.exposed(first.is_some() || serve::has_accounts(&config)) {
+        if let Some(exposed) = serve::refused(&config, first.as_ref()) {
             return Err(Mistakes(vec![exposed]).into());
         }
+        if self.accept_older_database {
+            serve::accept_older_database(&config)
+                .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
+        }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        serve::serve(config, serve::Front::Gateway, first).await.map_err(|error| match error {
+        serve::serve(config, file, serve::Front::Gateway, first).await.map_err(|error| match error {
             ServeError::Exposed(mistake) => Mistakes(vec![mistake]).into(),
             error => Failure::new("cannot serve").because(&error),
         })

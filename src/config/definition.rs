@@ -162,6 +162,7 @@ settings! {
 
         /// Listen beyond this machine even if there are no accounts: whoever reaches the port may then pull, push,
         /// overwrite and delete. For networks where everyone may. As soon as there is an account, it has no effect.
+        /// It is also the consent to open a data directory whose accounts were removed or lost.
         open: bool = false, switch();
 
         /// The address by which clients reach the registry, such as `"https://registry.example.com"`. Empty:
@@ -241,6 +242,11 @@ settings! {
     /// Who may do what. As soon as there is an account, of this registry's own (`wharfinger user add`) or of one of
     /// these sources, everything is private unless it is granted.
     auth: Auth {
+        /// Do not start without an account. A registry behind a proxy needs it: there, an empty volume or a mistyped
+        /// `data` would be an open registry. A data directory that has had accounts is never served without them
+        /// either, unless `open` is set.
+        required: bool = false, switch();
+
         /// A file of users as `htpasswd` writes it: bcrypt (`htpasswd -B`), and the older kinds that nginx takes. Read
         /// again when it changes. Each of its users is an account that owns its namespace.
         htpasswd: Option<PathBuf> = None, optional_path();

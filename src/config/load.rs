@@ -126,6 +126,7 @@ impl Config {
             loading.flag(flag);
         }
         if loading.mistakes.is_empty() {
+            loading.mistakes.extend(loading.config.access_mistakes());
             loading.mistakes.extend(loading.config.tls_mistakes());
         }
         if loading.mistakes.is_empty() {

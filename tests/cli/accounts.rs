@@ -221,3 +221,87 @@ fn a_password_is_asked_for_at_a_terminal() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("two different passwords"), "{said}");
 }
+
+/// Runs `serve` on loopback where it must refuse, and returns what it says.
+fn refuses_to_serve(data: &Path, variables: &[(&str, &str)], code: i32) -> String {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let output = type_in(&serve, variables, "");
+    assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+#[test]
+fn lost_accounts_keep_the_registry_closed() {
+    let scratch = TempDir::new().unwrap();
+    let data = scratch.path().join("data");
+    let add = ["user", "add", "root", "--admin", "--password-stdin", "--data", data.to_str().unwrap()];
+    success("user add", &type_in(&add, &[], PASSWORD));
+    let database = data.join("wharfinger/metadata.db");
+    std::fs::remove_file(&database).unwrap();
+    let said = refuses_to_serve(&data, &[], 2);
+    assert!(said.contains("has had accounts, and its database holds none now"), "{said}");
+    assert!(said.contains(data.to_str().unwrap()) && said.contains("--open"), "{said}");
+    assert!(!database.exists(), "no database is made in the place of the lost one");
+
+    let log = scratch.path().join("log");
+    let open = ["serve", "--listen", "127.0.0.1:0", "--open", "--data", data.to_str().unwrap()];
+    let mut server = Daemon::start(WHARFINGER, &open, &log);
+    server.address();
+    server.stop();
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("no accounts: anyone who reaches this port"), "{said}");
+
+    success("user add", &type_in(&add, &[], PASSWORD));
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let mut server = Daemon::start(WHARFINGER, &serve, &log);
+    server.address();
+    server.stop();
+    let said = std::fs::read_to_string(&log).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let root = data.canonicalize().unwrap();
+    let begin = format!("wharfinger {version}: data {}; HTTP; configuration ", root.display());
+    let lines = said.lines().filter(|line| line.contains(&begin) && line.ends_with("; 1 account"));
+    assert_eq!(lines.count(), 2, "in the log and for the person: {said}");
+}
+
+#[test]
+fn required_accounts_refuse_an_empty_volume() {
+    let scratch = TempDir::new().unwrap();
+    let data = scratch.path().join("data");
+    let required = [("WHARFINGER_AUTH_REQUIRED", "true")];
+    let said = refuses_to_serve(&data, &required, 2);
+    assert!(said.contains("auth.required is set"), "{said}");
+    assert!(!data.exists(), "nothing is made");
+    let both = [required[0], ("WHARFINGER_OPEN", "true")];
+    assert!(refuses_to_serve(&data, &both, 2).contains("contradict each other"));
+}
+
+#[test]
+fn failed_serve_leaves_no_data_directory() {
+    let scratch = TempDir::new().unwrap();
+    let data = scratch.path().join("data");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = type_in(&["serve", "--listen", &address, "--data", data.to_str().unwrap()], &[], "");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(!data.exists());
+}
+
+#[test]
+fn older_database_needs_consent() {
+    let registry = super::Registry::at_rest();
+    let database = registry.data().join("wharfinger/metadata.db");
+    let copy = std::fs::read(&database).unwrap();
+    registry.says("rm team/app-1:v1");
+    std::fs::write(&database, copy).unwrap();
+    let said = refuses_to_serve(&registry.data(), &[], 1);
+    assert!(said.contains("is older than its last commit"), "{said}");
+    assert!(said.contains("--accept-older-database"), "{said}");
+    let (data, log) = (registry.data(), registry.scratch.path().join("log"));
+    let accept =
+        ["serve", "--listen", "127.0.0.1:0", "--accept-older-database", "--data", data.to_str().unwrap()];
+    let mut server = Daemon::start(WHARFINGER, &accept, &log);
+    server.address();
+    server.stop();
+    assert!(registry.says("ls").contains("team/app-1"));
+}
