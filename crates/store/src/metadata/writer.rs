@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -17,8 +17,6 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::checkpointer::Checkpointer;
-use super::commit_mark::{CommitMark, SEQUENCE};
-use super::lock_holders;
 use super::sql::{LITTLE_CACHE, Sql};
 use crate::StoreError;
 
@@ -53,15 +51,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread on a connection to the database at `path`, which is set up.
-    pub(super) fn start(connection: Connection, path: &Path, mark: CommitMark) -> Result<Self, StoreError> {
+    pub(super) fn start(connection: Connection, path: &Path) -> Result<Self, StoreError> {
         let checkpointer = Checkpointer::start(path.to_owned())?;
         let (jobs, waiting) = channel();
         let thread = std::thread::Builder::new()
             .name("metadata-writer".into())
-            .spawn({
-                let path = path.to_owned();
-                move || Thread::new(connection, checkpointer, waiting, path, mark).run()
-            })
+            .spawn(move || Thread::new(connection, checkpointer, waiting).run())
             .map_err(|error| StoreError::io("start", "metadata-writer", error))?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
@@ -166,25 +161,13 @@ struct Thread {
     durability: Durability,
     /// [`Connection::total_changes`] when a checkpoint was last begun.
     checkpointed: u64,
-    path: PathBuf,
-    mark: CommitMark,
-    /// [`SEQUENCE`] after the last commit.
-    sequence: i64,
 }
 
 impl Thread {
-    fn new(
-        connection: Connection,
-        checkpointer: Checkpointer,
-        jobs: Receiver<Box<dyn Job>>,
-        path: PathBuf,
-        mark: CommitMark,
-    ) -> Self {
+    fn new(connection: Connection, checkpointer: Checkpointer, jobs: Receiver<Box<dyn Job>>) -> Self {
         let checkpointed = connection.total_changes();
         let (waiting, durability) = (VecDeque::new(), Durability::Disk);
-        // Without it, the first commit writes the mark although nothing may have changed.
-        let sequence = connection.query_row(SEQUENCE, (), |row| row.get(0)).unwrap_or(-1);
-        Self { checkpointer, connection, jobs, waiting, durability, checkpointed, path, mark, sequence }
+        Self { checkpointer, connection, jobs, waiting, durability, checkpointed }
     }
 
     fn run(mut self) {
@@ -250,10 +233,6 @@ impl Thread {
     ) -> Result<(), StoreError> {
         let durability = batch.iter().map(|job| job.durability()).max().unwrap_or(Durability::Disk);
         if let Err(error) = self.begin(durability) {
-            if error.is_locked() {
-                let holders = lock_holders::describe(&self.path);
-                tracing::warn!(database = %self.path.display(), %holders, "the database is locked; pushes fail");
-            }
             ran.extend(batch.drain(..));
             return Err(error);
         }
@@ -265,14 +244,7 @@ impl Thread {
             ran.push(job);
             done?;
         }
-        let sequence = self.connection.prepare_cached(SEQUENCE)?.query_row((), |row| row.get(0))?;
-        self.statement("COMMIT")?;
-        // Only a commit that wrote something was synced, and with it all before it.
-        let has_moved = std::mem::replace(&mut self.sequence, sequence) != sequence;
-        if has_moved && durability != Durability::Process {
-            self.mark.write(sequence);
-        }
-        Ok(())
+        self.statement("COMMIT")
     }
 
     fn run_job(&self, job: &mut dyn Job) -> Result<(), StoreError> {
@@ -377,7 +349,7 @@ mod tests {
     }
 
     async fn count(metadata: &Metadata) -> usize {
-        metadata.repositories(&Visible::Everything, None, 1_000).await.unwrap().len()
+        metadata.all_repositories(None, 1_000).await.unwrap().len()
     }
 
     /// Keeps the writer busy until the sender that comes back is dropped.
@@ -392,17 +364,6 @@ mod tests {
             held.await.unwrap();
         });
         release
-    }
-
-    #[tokio::test]
-    async fn locked_database_is_told_and_recovers() {
-        let (metadata, directory) = empty();
-        let other = Connection::open(directory.path().join("metadata.db")).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let error = metadata.write(Durability::Disk, |sql| insert(sql, "app")).await.unwrap_err();
-        assert!(error.is_locked(), "{error}");
-        other.execute_batch("ROLLBACK").unwrap();
-        metadata.write(Durability::Disk, |sql| insert(sql, "app")).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

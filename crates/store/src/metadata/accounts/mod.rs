@@ -18,4 +18,3 @@ mod tokens;
 mod users;
 
 pub use records::*;
-pub(super) use users::any_users;
