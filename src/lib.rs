@@ -5,6 +5,7 @@
 
 mod allocator;
 mod audit_log;
+mod byte_order_mark;
 pub mod cli;
 pub mod config;
 pub mod gateway;
