@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::instance::{Candidate, Context, Instance};
 use crate::machine::{Machine, free_space};
 use crate::measuring::{Usage, await_quiet};
 use crate::peers::{self, OURS};
-use crate::rows::{Baseline, Better, Goal, Measure, Row, Rule};
+use crate::rows::{Better, Goal, Measure, Row, Rule, Than};
+use crate::site::{Candidate, Site, World};
 use crate::statistics::Spread;
 
 /// Everything that came out.
@@ -19,20 +19,24 @@ pub(crate) struct Results {
     pub(crate) format: u32,
     /// Small amounts, good for finding that something broke and for nothing else.
     pub(crate) quick: bool,
+    /// The machine.
     pub(crate) machine: Machine,
+    /// The servers.
     pub(crate) servers: Vec<ServerInfo>,
     /// The servers that could not take part.
     pub(crate) missing: Vec<Missing>,
+    /// The rows.
     pub(crate) rows: Vec<RowResult>,
 }
 
 /// A server that took part.
 #[derive(Serialize)]
 pub(crate) struct ServerInfo {
+    /// Its name.
     pub(crate) name: &'static str,
     /// The version it says it is.
     pub(crate) version: String,
-    /// The content that is synced before a push is answered.
+    /// What it makes durable before it answers a push.
     pub(crate) syncs: &'static str,
     /// No registry, but what is possible at most.
     pub(crate) limit: bool,
@@ -41,40 +45,48 @@ pub(crate) struct ServerInfo {
 /// A server that did not.
 #[derive(Serialize)]
 pub(crate) struct Missing {
+    /// Its name.
     pub(crate) name: &'static str,
+    /// Why not.
     pub(crate) why: String,
 }
 
-/// The results of one row.
+/// What came out of a row.
 #[derive(Serialize)]
 pub(crate) struct RowResult {
+    /// Its name.
     pub(crate) id: &'static str,
+    /// What was done.
     pub(crate) title: String,
+    /// What was measured.
     pub(crate) measures: &'static [Measure],
+    /// Of each server.
     pub(crate) servers: Vec<ServerResult>,
     /// Why nobody did it.
     pub(crate) skipped: Option<String>,
+    /// What ours were to reach.
     pub(crate) goals: Vec<GoalResult>,
 }
 
-/// The results of one row on one server.
+/// What came out of a row on one server.
 #[derive(Serialize)]
 pub(crate) struct ServerResult {
+    /// Its name.
     pub(crate) name: &'static str,
     /// A value for each measure, run after run.
     pub(crate) runs: Vec<Vec<f64>>,
-    /// The cost of each run.
+    /// What each run cost.
     pub(crate) usage: Vec<Usage>,
     /// Why it could not.
     pub(crate) failure: Option<String>,
 }
 
-/// The outcome of a goal.
+/// What became of a goal.
 #[derive(Serialize)]
 pub(crate) struct GoalResult {
-    /// The goal in words.
+    /// What it asked, in words.
     pub(crate) goal: String,
-    /// The measured value in the same words.
+    /// What there is instead, in the same words.
     pub(crate) found: String,
     /// Whether it was reached; nothing if there was nobody to compare with.
     pub(crate) met: Option<bool>,
@@ -93,7 +105,7 @@ impl ServerResult {
 }
 
 impl RowResult {
-    /// The summary of that server.
+    /// What that server came to.
     pub(crate) fn of(&self, name: &str) -> Option<&ServerResult> {
         self.servers.iter().find(|server| server.name == name)
     }
@@ -124,9 +136,9 @@ pub(crate) struct Pace {
     pub(crate) patience: Duration,
 }
 
-/// The partial results are handed over after each row.
+/// Runs the rows. What there is so far is handed over after each.
 pub(crate) fn run(
-    world: &Context,
+    world: &World,
     candidates: &[Candidate],
     missing: Vec<Missing>,
     rows: &[Box<dyn Row>],
@@ -160,7 +172,7 @@ fn describe(candidate: &Candidate) -> ServerInfo {
     }
 }
 
-fn run_row(world: &Context, candidates: &[Candidate], row: &dyn Row, pace: Pace) -> RowResult {
+fn run_row(world: &World, candidates: &[Candidate], row: &dyn Row, pace: Pace) -> RowResult {
     let title = row.title(world.scale);
     let mut result = RowResult {
         id: row.id(),
@@ -178,24 +190,24 @@ fn run_row(world: &Context, candidates: &[Candidate], row: &dyn Row, pace: Pace)
     let taking_part = candidates
         .iter()
         .filter(|candidate| candidate.peer.speaks(row.front()) && row.takes(candidate.peer.as_ref()));
-    let mut sites: Vec<Instance<'_>> =
-        taking_part.map(|candidate| Instance::new(world, candidate, row.set(), row.front())).collect();
+    let mut sites: Vec<Site<'_>> =
+        taking_part.map(|candidate| Site::new(world, candidate, row.set(), row.front())).collect();
     result.servers = sites
         .iter()
-        .map(|instance| ServerResult {
-            name: instance.candidate.peer.name(),
+        .map(|site| ServerResult {
+            name: site.candidate.peer.name(),
             runs: Vec::new(),
             usage: Vec::new(),
             failure: None,
         })
         .collect();
     for number in 1..=row.runs(pace.runs) {
-        for (instance, server) in sites.iter_mut().zip(&mut result.servers) {
+        for (site, server) in sites.iter_mut().zip(&mut result.servers) {
             if server.failure.is_some() {
                 continue;
             }
             await_quiet(pace.patience);
-            match row.run(instance) {
+            match row.run(site) {
                 Ok(outcome) => {
                     let first = outcome.values.first().copied().unwrap_or(f64::NAN);
                     eprintln!(
@@ -228,12 +240,12 @@ fn judge(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
         ),
         Rule::Times(factor, than) => {
             let other = match than {
-                Baseline::Peer(name) => median(row, name).map(|value| (name.to_owned(), value)),
-                Baseline::Ourselves(id) => {
+                Than::Peer(name) => median(row, name).map(|value| (name.to_owned(), value)),
+                Than::Ourselves(id) => {
                     let row = results.rows.iter().find(|row| row.id == id);
                     row.and_then(|row| median(row, goal.server)).map(|value| (format!("in `{id}`"), value))
                 }
-                Baseline::BestPeer => row
+                Than::BestPeer => row
                     .servers
                     .iter()
                     .filter(|server| {
@@ -248,10 +260,10 @@ fn judge(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
                     ),
             };
             let who = match (&other, than) {
-                (Some((name, _)), Baseline::BestPeer) => format!("the best registry ({name})"),
-                (_, Baseline::BestPeer) => "the best registry".to_owned(),
-                (_, Baseline::Peer(name)) => name.to_owned(),
-                (_, Baseline::Ourselves(id)) => format!("in `{id}`"),
+                (Some((name, _)), Than::BestPeer) => format!("the best registry ({name})"),
+                (_, Than::BestPeer) => "the best registry".to_owned(),
+                (_, Than::Peer(name)) => name.to_owned(),
+                (_, Than::Ourselves(id)) => format!("in `{id}`"),
             };
             let found = ours.zip(other).map(|(ours, (_, other))| {
                 let times = times_as_good(measure.better, ours, other);

@@ -39,11 +39,12 @@ impl Origin {
         self.address
     }
 
+    /// `http` or `https`.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// The value of `Authorization` for each request.
+    /// What its requests carry as `Authorization`.
     pub(crate) fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
     }

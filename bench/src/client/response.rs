@@ -2,9 +2,10 @@
 
 use anyhow::{Context as _, Result, bail};
 
-/// The fields of a response head that a registry client reads.
+/// What a client of a registry looks at in the head of a response.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Head {
+    /// The status code.
     pub(crate) status: u16,
     /// `Location`, without scheme and authority.
     pub(crate) location: Option<String>,

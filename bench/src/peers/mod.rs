@@ -21,22 +21,25 @@ use crate::client::push::Image;
 use crate::security::Security;
 use crate::sets::listing::Listing;
 
-/// Features that some servers have and others lack.
+/// What some servers can do and others cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ability {
     /// Give out one image: its manifest.
     Manifest,
+    /// Give out blobs.
     Blob,
     /// Be pushed to, and list repositories and tags.
     Registry,
     /// List the referrers of a digest.
     Referrers,
+    /// Answer `docker search`.
     Search,
 }
 
-/// The kind of access control before a server.
+/// What a server lets clients in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Front {
+    /// Plain HTTP, everyone.
     Plain,
     /// HTTPS, over HTTP/1.1 or HTTP/2, people with an account of a file that htpasswd made.
     Https,
@@ -51,7 +54,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) data: &'a Path,
     /// The port of loopback on which clients reach it.
     pub(crate) port: u16,
-    /// The access control before it.
+    /// What lets them in.
     pub(crate) front: Front,
     /// The certificate and the users, for a front that has such.
     pub(crate) security: &'a Security,
@@ -87,7 +90,7 @@ pub(crate) trait Peer: Send + Sync {
     /// Whether it can do that.
     fn can(&self, ability: Ability) -> bool;
 
-    /// The content that is synced before a push is answered, found by tracing its system calls.
+    /// What it makes durable before it answers a push, found by tracing its system calls.
     fn syncs(&self) -> &'static str;
 
     /// It is no registry but a limit: what a server here can reach at most.

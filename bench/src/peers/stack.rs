@@ -1,4 +1,4 @@
-//! The usual stack of today: nginx with TLS and an htpasswd file before Debian's docker-registry.
+//! What people run today: nginx with TLS and a file of users, before Debian's docker-registry.
 
 use std::path::PathBuf;
 

@@ -11,7 +11,7 @@ use crate::client::connection::{Body, Connection};
 use crate::client::origin::Origin;
 use crate::client::push::{MANIFEST, manifest, mount};
 use crate::content::{Random, digest_of};
-use crate::parallel::parallel;
+use crate::crew::crew;
 
 const OWNERS: [&str; 40] = [
     "platform",
@@ -141,6 +141,7 @@ const SECOND: [&str; 40] = [
 ];
 const SHARED: &str = "many/shared";
 
+/// The set.
 #[derive(Clone, Copy)]
 pub(crate) struct Many {
     count: usize,
@@ -149,7 +150,9 @@ pub(crate) struct Many {
 /// How long it took to push it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Filled {
+    /// How many repositories.
     pub(crate) repositories: usize,
+    /// In this time.
     pub(crate) elapsed: Duration,
 }
 
@@ -184,7 +187,7 @@ impl Many {
         )?;
         let next = AtomicUsize::new(0);
         let start = Instant::now();
-        parallel(16, |_| {
+        crew(16, |_| {
             let mut connection = Connection::to(origin);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
@@ -199,7 +202,7 @@ impl Many {
         Ok(Filled { repositories: self.count, elapsed: start.elapsed() })
     }
 
-    /// Typical search terms: whole words, prefixes, parts, two words, one exact name, and a term without a match.
+    /// What people type into a search: whole words, beginnings, parts, two words, the name of one image, and what
     /// is nowhere.
     pub(crate) fn searches(&self) -> Vec<String> {
         let mut random = Random::new(7);

@@ -25,10 +25,11 @@ use crate::sets::{REPOSITORY, Scale, Set, TAG};
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The context shared by all rows and servers.
-pub(crate) struct Context {
+/// What all rows and servers share.
+pub(crate) struct World {
     /// How large everything is.
     pub(crate) scale: Scale,
+    /// Random content.
     pub(crate) source: Source,
     /// The image of [`Set::Image`].
     pub(crate) image: Image,
@@ -48,7 +49,7 @@ pub(crate) struct Context {
     pub(crate) directories: AtomicUsize,
 }
 
-impl Context {
+impl World {
     /// A directory that nobody has used.
     fn fresh(&self, candidate: &Candidate) -> PathBuf {
         let number = self.directories.fetch_add(1, Ordering::Relaxed);
@@ -60,15 +61,17 @@ impl Context {
 pub(crate) struct Candidate {
     /// The kind of server.
     pub(crate) peer: Box<dyn Peer>,
+    /// Its programs.
     pub(crate) programs: Vec<PathBuf>,
     /// The version they say they are.
     pub(crate) version: String,
 }
 
 /// One server in one row.
-pub(crate) struct Instance<'a> {
-    pub(crate) world: &'a Context,
-    /// The registry that runs in this instance.
+pub(crate) struct Site<'a> {
+    /// What all share.
+    pub(crate) world: &'a World,
+    /// Whose server it is.
     pub(crate) candidate: &'a Candidate,
     set: Set,
     front: Front,
@@ -83,9 +86,9 @@ struct Running {
     meter: Meter,
 }
 
-impl<'a> Instance<'a> {
+impl<'a> Site<'a> {
     /// A site whose server is started when it is first needed.
-    pub(crate) fn new(world: &'a Context, candidate: &'a Candidate, set: Set, front: Front) -> Self {
+    pub(crate) fn new(world: &'a World, candidate: &'a Candidate, set: Set, front: Front) -> Self {
         let data = match set.kept() {
             Some(kept) => world.directory.join(format!("{}-{kept}", directory_name(candidate))),
             None => world.fresh(candidate),
@@ -98,15 +101,15 @@ impl<'a> Instance<'a> {
         Ok(self.running()?.origin.clone())
     }
 
-    /// The sampler of the server's CPU time and memory.
+    /// What reads the server's use of the machine.
     pub(crate) fn meter(&mut self) -> Result<Meter> {
         Ok(self.running()?.meter.clone())
     }
 
     /// Ends the server and prepares another in a new directory.
     ///
-    /// The old data stays until the end of the benchmark. Without a journal, ext4 scans recently deleted inodes
-    /// whenever it creates a file, and the next push would pay for that.
+    /// The old data stays until the end of the benchmark: where ext4 has no journal, it looks at every file that was
+    /// deleted within the last minutes whenever it makes a new one, and who pushes next would pay for it.
     pub(crate) fn renew(&mut self) -> Result<()> {
         self.running = None;
         self.data = self.world.fresh(self.candidate);
@@ -165,7 +168,7 @@ impl<'a> Instance<'a> {
         }
         self.check(&running.origin)?;
         if new {
-            // Work that the server does after a bulk push counts only in the bulk push rows.
+            // What the server does after it was filled is no part of any row but those that fill it.
             rest(&running.meter, Duration::from_secs(120));
         }
         Ok(running)
