@@ -5,7 +5,6 @@
 
 mod allocator;
 mod audit_log;
-mod byte_order_mark;
 pub mod cli;
 pub mod config;
 pub mod gateway;

@@ -1,14 +1,15 @@
 //! Serving: opens the registry, listens, says so, and ends in order.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use registry::access::{AccountSettings, Accounts, Admission, AuditSink};
 use registry::{Policy, Registry};
 use store::accounts::AccountName;
-use store::{Directory, Metadata};
+use store::{Directory, Metadata, StoreError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit_log;
@@ -134,7 +135,37 @@ pub async fn prepare(
     {
         tracing::info!(account = %name, "made the first administrator");
     }
-    config.exposed(accounts.in_force()).map_or(Ok(()), |exposed| Err(ServeError::Exposed(exposed)))
+    if accounts.exist().await? {
+        return Ok(());
+    }
+    let refused = config.accounts_lost(&absolute(&config.data), accounts.have_existed());
+    refused.or_else(|| config.exposed(false)).map_or(Ok(()), |refused| Err(ServeError::Exposed(refused)))
+}
+
+/// Why a server with this configuration would not be served, as far as that can be told without making or changing
+/// anything of its data.
+#[must_use]
+pub fn refused(config: &Config, first: Option<&FirstAdministrator>) -> Option<Mistake> {
+    if first.is_some() || has_accounts(config) {
+        return None;
+    }
+    let existed = Directory::find(&config.data)
+        .is_some_and(|directory| Metadata::has_had_users_at(&directory.metadata()));
+    config.accounts_lost(&absolute(&config.data), existed).or_else(|| config.exposed(false))
+}
+
+/// Takes the database of the data directory as it is, though it is older than its last commit.
+///
+/// # Errors
+/// [`StoreError`] if the directory is in use, or the mark cannot be removed.
+pub fn accept_older_database(config: &Config) -> Result<(), StoreError> {
+    let Some(directory) = Directory::find(&config.data) else { return Ok(()) };
+    let _lock = directory.lock()?;
+    Metadata::accept_older(&directory.metadata())
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Opens the registry of the configuration and listens, so that whatever can fail fails now.
@@ -228,7 +259,7 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
         tracing::info!(
             repositories = adopted.repositories,
             problems = adopted.problems.len(),
-            "read the repositories of the data directory: it was another registry's, or its database was missing"
+            "the data directory was another registry's, or had lost its database; what is in it was taken over"
         );
         for problem in &adopted.problems {
             tracing::warn!(%problem, "could not be taken over");
@@ -265,34 +296,37 @@ async fn listen(
 /// [`ServeError`], before anything is listened on. Once it serves, nothing ends it but a signal.
 pub async fn serve(
     config: Config,
+    file: Option<PathBuf>,
     front: Front,
     first: Option<FirstAdministrator>,
 ) -> Result<(), ServeError> {
     let (terminate, interrupt) = signals().map_err(ServeError::Signals)?;
-    if !config.data.exists() {
-        before_anything_is_made(&config)?;
-    }
-    let (registry, server) = match front {
-        Front::Registry => open(&config, first.as_ref()).await?,
-        Front::Gateway => open_gateway(&config, first.as_ref()).await?,
+    let is_new = !config.data.exists();
+    let opened = match front {
+        Front::Registry => open(&config, first.as_ref()).await,
+        Front::Gateway => open_gateway(&config, first.as_ref()).await,
     };
+    if opened.is_err() && is_new {
+        Directory::remove_unused(&config.data);
+    }
+    let (registry, server) = opened?;
+    let summary = Summary::of(&registry, &server, file.as_deref()).await?;
+    tracing::info!("{summary}");
+    if registry.accounts().in_force() && config.is_clear_text() {
+        tracing::warn!(
+            listen = %config.listen,
+            "passwords cross the network in clear text: serve HTTPS (--tls-self-signed HOST, or tls.certificate), or, \
+             if a proxy ends TLS, set proxy.trusted or an external_url that begins with https://"
+        );
+    }
     // In one piece, so that who waits for the first line has the rest as well. A closed standard output is no reason not to
     // serve.
-    let _ = io::stdout().lock().write_all(greeting(&server, &config).as_bytes());
+    let _ = io::stdout().lock().write_all(greeting(&server, &config, &summary).as_bytes());
     let listener = tokio::spawn(stop_on_signals(server.stop(), terminate, interrupt));
     server.run().await;
     listener.abort();
     registry.close().await;
     tracing::info!("stopped");
-    Ok(())
-}
-
-/// Looks for what would keep the server from starting, so that it leaves no empty data directory behind.
-fn before_anything_is_made(config: &Config) -> Result<(), ServeError> {
-    tls::check(config)?;
-    let address = config.listen;
-    // The standard library allows the address to be listened on again at once, as the server does.
-    std::net::TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })?;
     Ok(())
 }
 
@@ -315,13 +349,48 @@ async fn stop_on_signals(stop: Stop, mut terminate: Signal, mut interrupt: Signa
     }
 }
 
+/// The state of a server that starts, in one line: an operator sees there that it is the wrong directory, or open.
+struct Summary {
+    data: PathBuf,
+    accounts: String,
+    scheme: &'static str,
+    file: String,
+}
+
+impl Summary {
+    async fn of(registry: &Registry, server: &Server, file: Option<&Path>) -> Result<Self, ServeError> {
+        let accounts = registry.accounts();
+        let accounts = match accounts.count_users().await? {
+            0 if !accounts.in_force() => {
+                "no accounts: anyone who reaches this port may pull, push, overwrite and delete".to_owned()
+            }
+            1 => "1 account".to_owned(),
+            users => format!("{users} accounts"),
+        };
+        Ok(Self {
+            data: registry.directory().root().to_owned(),
+            accounts,
+            scheme: if server.tls().is_some() { "HTTPS" } else { "HTTP" },
+            file: file.map_or("none".to_owned(), |file| absolute(file).display().to_string()),
+        })
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { data, accounts, scheme, file } = self;
+        let (version, data) = (env!("CARGO_PKG_VERSION"), data.display());
+        write!(f, "wharfinger {version}: data {data}; {scheme}; configuration {file}; {accounts}")
+    }
+}
+
 /// How to use it, for the person who started it: whole lines.
-fn greeting(server: &Server, config: &Config) -> String {
+fn greeting(server: &Server, config: &Config, summary: &Summary) -> String {
     let address = server.address();
     let origin = server.tls().map(Acceptor::origin);
     let host = address_for_clients(address, origin, config);
     let mut greeting = format!(
-        "listening on {}://{address}\n  push    docker push {host}/official/ubuntu:14.04\n  pull    docker pull \
+        "listening on {}://{address}\n{summary}\n  push    docker push {host}/official/ubuntu:14.04\n  pull    docker pull \
          {host}/official/ubuntu:14.04\n  search  docker search {host}/ubuntu\n",
         server.scheme()
     );
@@ -375,8 +444,7 @@ fn policy(config: &Config) -> Policy {
 
 /// Whether a server with this configuration would have accounts, as far as that can be told without opening its data.
 /// What cannot be read holds none.
-#[must_use]
-pub fn has_accounts(config: &Config) -> bool {
+fn has_accounts(config: &Config) -> bool {
     config.auth.htpasswd.is_some() || config.auth.forward.is_some() || {
         let metadata = Directory::find(&config.data).map(|directory| directory.metadata());
         metadata.is_some_and(|metadata| Metadata::holds_users(&metadata).unwrap_or(false))
@@ -390,6 +458,8 @@ pub fn account_settings(config: &Config) -> AccountSettings {
     AccountSettings {
         htpasswd: auth.htpasswd.clone(),
         forward: auth.forward.is_some(),
+        required: auth.required,
+        open: config.open,
         admission: auth
             .locations
             .iter()

@@ -1,8 +1,8 @@
-//! What is pushed: random bytes of any length, with their digest, at no cost while a server is measured.
+//! Test content: random bytes of any length, with their digest, at no cost while a server is measured.
 //!
-//! Random, because bytes that compress flatter a registry (or a disk) that compresses. Hashing a gigabyte for each
-//! push would take as long as the push itself, so every content of one length shares all its bytes but the last 32:
-//! the hash of what they share is computed once, and a new content costs the hash of its tail.
+//! Random bytes, because compressible ones flatter a registry (or a disk) that compresses. Hashing a gigabyte for
+//! each push would take as long as the push itself. All contents of one length therefore share all bytes but the
+//! last 32. The hash of the shared part is computed once, and a new content costs the hash of its tail.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -139,7 +139,6 @@ impl Random {
         Self(seed)
     }
 
-    /// The next number.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

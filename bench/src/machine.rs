@@ -5,14 +5,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// What a reader of the figures must know.
+/// The facts about the machine that a reader of the figures must know.
 #[derive(Serialize)]
 pub(crate) struct Machine {
     /// The processor, by its own name.
     pub(crate) processor: String,
     /// How many of its cores there are here.
     pub(crate) cores: usize,
-    /// Memory in GiB.
     pub(crate) memory_gib: u64,
     /// The release of the kernel.
     pub(crate) kernel: String,

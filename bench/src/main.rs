@@ -5,16 +5,16 @@
 
 mod client;
 mod content;
-mod crew;
+mod instance;
 mod machine;
 mod measuring;
+mod parallel;
 mod peers;
 mod process;
 mod report;
 mod rows;
 mod security;
 mod sets;
-mod site;
 mod statistics;
 mod suite;
 
@@ -30,9 +30,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
+use crate::instance::{Candidate, Context};
 use crate::peers::{OURS, Paths};
 use crate::sets::Scale;
-use crate::site::{Candidate, World};
 use crate::suite::{Missing, Pace};
 
 /// Starts registries side by side on loopback, gives each the same work, and reports what the work cost.
@@ -71,8 +71,8 @@ struct Options {
     /// Where to make the directory for the data, which should be on a disk.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// Leaves the data there. Where ext4 has no journal, it looks at every file that was deleted within the last
-    /// minutes whenever it makes a new one, and the next benchmark would pay for it.
+    /// Leaves the data there. Without a journal, ext4 scans recently deleted inodes whenever it creates a file,
+    /// and the next benchmark would pay for that.
     #[arg(long)]
     keep: bool,
     /// Our program, if it is not beside this one.
@@ -123,7 +123,7 @@ fn benchmark(options: &Options) -> Result<()> {
         let mut list: String =
             rows.iter().map(|row| format!("{:16} {}\n", row.id(), row.title(scale))).collect();
         let _ = writeln!(list, "\nservers: {}", names(&peers::all()));
-        // Who reads a part of it, as `head` does, has what it wants.
+        // A reader such as `head` may close the pipe early; that is no error.
         return match std::io::stdout().write_all(list.as_bytes()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),
@@ -145,7 +145,7 @@ fn benchmark(options: &Options) -> Result<()> {
     let parent = options.directory.clone().unwrap_or_else(std::env::temp_dir);
     let directory = tempfile::Builder::new().prefix("wharfinger-bench-").tempdir_in(parent)?;
     let source = content::Source::new();
-    let world = World {
+    let world = Context {
         scale,
         image: sets::image(&source),
         source,

@@ -1,4 +1,4 @@
-//! What a piece of work cost: the server, this load generator, and how much others disturbed it.
+//! The cost of a piece of work: the server, this load generator, and interference by other processes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -91,7 +91,6 @@ pub(crate) fn rest(meter: &Meter, patience: Duration) {
     }
 }
 
-/// Bytes as MiB.
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

@@ -1,4 +1,4 @@
-//! What a server needs that speaks HTTPS to people with accounts: a certificate, and a file of users.
+//! A certificate and an htpasswd file for servers that speak HTTPS and have accounts.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,14 +17,12 @@ use rustls::{ClientConfig, RootCertStore};
 pub(crate) const ACCOUNT: &str = "bench";
 /// The password of every account.
 const PASSWORD: &str = "correct-horse-battery";
-/// What `htpasswd -B` takes if it is told nothing else.
+/// The default cost of `htpasswd -B`.
 const BCRYPT_COST: u32 = 5;
 
 /// The files, and what clients need beside them.
 pub(crate) struct Security {
-    /// The certificate, PEM.
     pub(crate) certificate: PathBuf,
-    /// Its key, PEM.
     pub(crate) key: PathBuf,
     /// The users, as `htpasswd -B` writes them.
     pub(crate) users: PathBuf,
@@ -36,7 +34,7 @@ impl Security {
     /// Makes the files below a directory. In the file of users, [`ACCOUNT`] is the first, and then come so many
     /// others, whom [`stranger`] names.
     pub(crate) fn make(directory: &Path, strangers: usize) -> Result<Self> {
-        // What the walk-through of every registry has people type: openssl genrsa 2048.
+        // The key size of the usual recipe: `openssl genrsa 2048`.
         let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
         let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])?.self_signed(&pair)?;
         let made = Self {

@@ -12,7 +12,6 @@ impl Latencies {
         Self(Vec::with_capacity(count))
     }
 
-    /// One more.
     pub(crate) fn add(&mut self, latency: Duration) {
         self.0.push(latency);
     }
@@ -34,14 +33,12 @@ impl Latencies {
     }
 }
 
-/// What several runs of the same work came to.
+/// The summary of several runs of the same work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     /// The middle one, or the mean of the two in the middle.
     pub(crate) median: f64,
-    /// The smallest.
     pub(crate) least: f64,
-    /// The largest.
     pub(crate) most: f64,
 }
 

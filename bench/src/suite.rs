@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::instance::{Candidate, Context, Instance};
 use crate::machine::{Machine, free_space};
 use crate::measuring::{Usage, await_quiet};
 use crate::peers::{self, OURS};
-use crate::rows::{Better, Goal, Measure, Row, Rule, Than};
-use crate::site::{Candidate, Site, World};
+use crate::rows::{Baseline, Better, Goal, Measure, Row, Rule};
 use crate::statistics::Spread;
 
 /// Everything that came out.
@@ -19,24 +19,20 @@ pub(crate) struct Results {
     pub(crate) format: u32,
     /// Small amounts, good for finding that something broke and for nothing else.
     pub(crate) quick: bool,
-    /// The machine.
     pub(crate) machine: Machine,
-    /// The servers.
     pub(crate) servers: Vec<ServerInfo>,
     /// The servers that could not take part.
     pub(crate) missing: Vec<Missing>,
-    /// The rows.
     pub(crate) rows: Vec<RowResult>,
 }
 
 /// A server that took part.
 #[derive(Serialize)]
 pub(crate) struct ServerInfo {
-    /// Its name.
     pub(crate) name: &'static str,
     /// The version it says it is.
     pub(crate) version: String,
-    /// What it makes durable before it answers a push.
+    /// The content that is synced before a push is answered.
     pub(crate) syncs: &'static str,
     /// No registry, but what is possible at most.
     pub(crate) limit: bool,
@@ -45,48 +41,40 @@ pub(crate) struct ServerInfo {
 /// A server that did not.
 #[derive(Serialize)]
 pub(crate) struct Missing {
-    /// Its name.
     pub(crate) name: &'static str,
-    /// Why not.
     pub(crate) why: String,
 }
 
-/// What came out of a row.
+/// The results of one row.
 #[derive(Serialize)]
 pub(crate) struct RowResult {
-    /// Its name.
     pub(crate) id: &'static str,
-    /// What was done.
     pub(crate) title: String,
-    /// What was measured.
     pub(crate) measures: &'static [Measure],
-    /// Of each server.
     pub(crate) servers: Vec<ServerResult>,
     /// Why nobody did it.
     pub(crate) skipped: Option<String>,
-    /// What ours were to reach.
     pub(crate) goals: Vec<GoalResult>,
 }
 
-/// What came out of a row on one server.
+/// The results of one row on one server.
 #[derive(Serialize)]
 pub(crate) struct ServerResult {
-    /// Its name.
     pub(crate) name: &'static str,
     /// A value for each measure, run after run.
     pub(crate) runs: Vec<Vec<f64>>,
-    /// What each run cost.
+    /// The cost of each run.
     pub(crate) usage: Vec<Usage>,
     /// Why it could not.
     pub(crate) failure: Option<String>,
 }
 
-/// What became of a goal.
+/// The outcome of a goal.
 #[derive(Serialize)]
 pub(crate) struct GoalResult {
-    /// What it asked, in words.
+    /// The goal in words.
     pub(crate) goal: String,
-    /// What there is instead, in the same words.
+    /// The measured value in the same words.
     pub(crate) found: String,
     /// Whether it was reached; nothing if there was nobody to compare with.
     pub(crate) met: Option<bool>,
@@ -105,7 +93,7 @@ impl ServerResult {
 }
 
 impl RowResult {
-    /// What that server came to.
+    /// The summary of that server.
     pub(crate) fn of(&self, name: &str) -> Option<&ServerResult> {
         self.servers.iter().find(|server| server.name == name)
     }
@@ -136,9 +124,9 @@ pub(crate) struct Pace {
     pub(crate) patience: Duration,
 }
 
-/// Runs the rows. What there is so far is handed over after each.
+/// The partial results are handed over after each row.
 pub(crate) fn run(
-    world: &World,
+    world: &Context,
     candidates: &[Candidate],
     missing: Vec<Missing>,
     rows: &[Box<dyn Row>],
@@ -172,7 +160,7 @@ fn describe(candidate: &Candidate) -> ServerInfo {
     }
 }
 
-fn run_row(world: &World, candidates: &[Candidate], row: &dyn Row, pace: Pace) -> RowResult {
+fn run_row(world: &Context, candidates: &[Candidate], row: &dyn Row, pace: Pace) -> RowResult {
     let title = row.title(world.scale);
     let mut result = RowResult {
         id: row.id(),
@@ -190,24 +178,24 @@ fn run_row(world: &World, candidates: &[Candidate], row: &dyn Row, pace: Pace) -
     let taking_part = candidates
         .iter()
         .filter(|candidate| candidate.peer.speaks(row.front()) && row.takes(candidate.peer.as_ref()));
-    let mut sites: Vec<Site<'_>> =
-        taking_part.map(|candidate| Site::new(world, candidate, row.set(), row.front())).collect();
+    let mut sites: Vec<Instance<'_>> =
+        taking_part.map(|candidate| Instance::new(world, candidate, row.set(), row.front())).collect();
     result.servers = sites
         .iter()
-        .map(|site| ServerResult {
-            name: site.candidate.peer.name(),
+        .map(|instance| ServerResult {
+            name: instance.candidate.peer.name(),
             runs: Vec::new(),
             usage: Vec::new(),
             failure: None,
         })
         .collect();
     for number in 1..=row.runs(pace.runs) {
-        for (site, server) in sites.iter_mut().zip(&mut result.servers) {
+        for (instance, server) in sites.iter_mut().zip(&mut result.servers) {
             if server.failure.is_some() {
                 continue;
             }
             await_quiet(pace.patience);
-            match row.run(site) {
+            match row.run(instance) {
                 Ok(outcome) => {
                     let first = outcome.values.first().copied().unwrap_or(f64::NAN);
                     eprintln!(
@@ -240,12 +228,12 @@ fn judge(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
         ),
         Rule::Times(factor, than) => {
             let other = match than {
-                Than::Peer(name) => median(row, name).map(|value| (name.to_owned(), value)),
-                Than::Ourselves(id) => {
+                Baseline::Peer(name) => median(row, name).map(|value| (name.to_owned(), value)),
+                Baseline::Ourselves(id) => {
                     let row = results.rows.iter().find(|row| row.id == id);
                     row.and_then(|row| median(row, goal.server)).map(|value| (format!("in `{id}`"), value))
                 }
-                Than::BestPeer => row
+                Baseline::BestPeer => row
                     .servers
                     .iter()
                     .filter(|server| {
@@ -260,10 +248,10 @@ fn judge(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
                     ),
             };
             let who = match (&other, than) {
-                (Some((name, _)), Than::BestPeer) => format!("the best registry ({name})"),
-                (_, Than::BestPeer) => "the best registry".to_owned(),
-                (_, Than::Peer(name)) => name.to_owned(),
-                (_, Than::Ourselves(id)) => format!("in `{id}`"),
+                (Some((name, _)), Baseline::BestPeer) => format!("the best registry ({name})"),
+                (_, Baseline::BestPeer) => "the best registry".to_owned(),
+                (_, Baseline::Peer(name)) => name.to_owned(),
+                (_, Baseline::Ourselves(id)) => format!("in `{id}`"),
             };
             let found = ours.zip(other).map(|(ours, (_, other))| {
                 let times = times_as_good(measure.better, ours, other);

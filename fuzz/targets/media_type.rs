@@ -1,5 +1,5 @@
-//! A media type has one spelling and can be sent in a header; one that was read from a header has no
-//! parameters and is the same when it is read again.
+//! A media type has one spelling and can be sent in a header. A parsed one has no
+//! parameters and parses to itself.
 
 #![no_main]
 

@@ -7,7 +7,6 @@ use clap::Args;
 use store::accounts::AccountName;
 
 use super::output::Failure;
-use crate::byte_order_mark;
 use crate::config::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE};
 use crate::serve::FirstAdministrator;
 
@@ -31,10 +30,10 @@ impl Administrator {
         let name = match (&self.admin, variable(ADMIN_VARIABLE)) {
             (Some(name), _) => name.clone(),
             (None, Some(name)) => name.parse().map_err(|error| {
-                Failure::usage(format!("{ADMIN_VARIABLE} is not the name of an account: {error}"))
+                Failure::usage(format!("{ADMIN_VARIABLE} cannot name an account: {error}"))
             })?,
             (None, None) if self.admin_password_file.is_some() => {
-                return Err(Failure::usage("--admin-password-file is given without --admin NAME"));
+                return Err(Failure::usage("--admin-password-file is of no use without --admin NAME"));
             }
             (None, None) => return Ok(None),
         };
@@ -43,37 +42,16 @@ impl Administrator {
                 let text = std::fs::read_to_string(path).map_err(|error| {
                     Failure::usage(format!("cannot read the password in {}", path.display())).because(&error)
                 })?;
-                first_line(&text).to_owned()
+                // Editors and echo end a file with a line break, which is no part of the password.
+                text.strip_suffix('\n')
+                    .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text))
+                    .to_owned()
             }
-            None => {
-                let text = variable(ADMIN_PASSWORD_VARIABLE).ok_or_else(|| {
-                    Failure::usage(format!("the administrator {name} needs a password")).help(format!(
-                        "give it with --admin-password-file FILE or in {ADMIN_PASSWORD_VARIABLE}"
-                    ))
-                })?;
-                first_line(&text).to_owned()
-            }
+            None => variable(ADMIN_PASSWORD_VARIABLE).ok_or_else(|| {
+                Failure::usage(format!("the administrator {name} needs a password"))
+                    .help(format!("give it with --admin-password-file FILE or in {ADMIN_PASSWORD_VARIABLE}"))
+            })?,
         };
         Ok(Some(FirstAdministrator { name, password }))
-    }
-}
-
-/// Text without the line break at its end and the byte order mark before it: editors, `echo` and secret stores add
-/// them, and they are no part of a password.
-fn first_line(text: &str) -> &str {
-    let text = byte_order_mark::strip_str(text);
-    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn password_is_read_without_line_break_and_mark() {
-        for text in ["secret", "secret\n", "secret\r\n", "\u{feff}secret\n"] {
-            assert_eq!(first_line(text), "secret", "{text:?}");
-        }
-        assert_eq!(first_line("two\n\n"), "two\n", "only one line break is added by an editor");
     }
 }

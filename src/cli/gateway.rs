@@ -9,7 +9,7 @@ use crate::config::Mistakes;
 use crate::serve::ServeError;
 use crate::{logging, serve};
 
-/// Run a gateway: accounts, HTTPS and search in front of a registry that has none
+/// Give a registry that has no accounts some: stand before it
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Gateway {
@@ -23,6 +23,10 @@ pub(super) struct Gateway {
 
     #[command(flatten)]
     administrator: Administrator,
+
+    /// Use a database that is older than its last commit, such as one from a backup: what is missing in it is lost
+    #[arg(long)]
+    accept_older_database: bool,
 }
 
 const HELP: &str = "\
@@ -35,28 +39,32 @@ Examples:
       for everyone with an account in the file
 
 The data directory keeps accounts, grants and the audit log; images stay where they are, in the registry behind. \
-Make sure that the registry behind can only be reached through the gateway. Every setting can be given in the configuration \
+Make sure that nobody reaches that one but through the gateway. Every setting can be given in the configuration \
 file, section [gateway]; `wharfinger config example` lists them.
 
 It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`).
 
-Exit codes: 0 stopped by a signal; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 stopped as asked; 1 could not go on; 2 the command line or the configuration is wrong.";
 
 impl Gateway {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let upstreams = (!self.upstream.is_empty()).then(|| self.upstream.join(","));
         let upstreams = flag("--upstream", "gateway.upstreams", upstreams);
-        let config = self.settings.load_with(upstreams)?.config;
+        let crate::config::Loaded { config, file, .. } = self.settings.load_with(upstreams)?;
         if config.gateway.upstreams.is_empty() {
-            return Err(Failure::usage("the registry behind the gateway is missing")
+            return Err(Failure::usage("a gateway needs a registry to stand before")
                 .help("name it, as in --upstream http://registry:5000"));
         }
         let first = self.administrator.read()?;
-        if let Some(exposed) = config.exposed(first.is_some() || serve::has_accounts(&config)) {
+        if let Some(exposed) = serve::refused(&config, first.as_ref()) {
             return Err(Mistakes(vec![exposed]).into());
         }
+        if self.accept_older_database {
+            serve::accept_older_database(&config)
+                .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
+        }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        serve::serve(config, serve::Front::Gateway, first).await.map_err(|error| match error {
+        serve::serve(config, file, serve::Front::Gateway, first).await.map_err(|error| match error {
             ServeError::Exposed(mistake) => Mistakes(vec![mistake]).into(),
             error => Failure::new("cannot serve").because(&error),
         })

@@ -14,7 +14,6 @@ mod connection;
 mod du;
 mod gateway;
 mod grant;
-mod guesses;
 mod image;
 mod inspect;
 mod ls;
@@ -28,9 +27,7 @@ mod search;
 mod serve;
 mod tag;
 mod team;
-mod times;
 mod token;
-mod unreachable;
 mod user;
 mod version;
 
@@ -59,13 +56,13 @@ Examples:
   docker push localhost:5000/team/app:1.0
       push an image to it
   wharfinger user add admin --admin
-      the first account: from then on, everything is private unless it is granted
+      accounts: from then on, everything is private that is not granted
   wharfinger config example > wharfinger.toml
-      a file with every setting, for editing
+      a file with every setting, to change what is to change
   wharfinger config check
-      find mistakes in it, and show the settings in force
+      is it right, and what is in force?
 
-Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -128,11 +125,7 @@ impl Command {
 pub fn main() -> ExitCode {
     allocator::set_up();
     scheduling::set_up();
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
-        let words: Vec<String> =
-            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-        guesses::hint(error, &words).exit()
-    });
+    let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

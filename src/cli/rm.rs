@@ -57,9 +57,8 @@ impl Remove {
         if let Some(whole) = self.images.iter().find(|image| image.target.is_none())
             && !self.all
         {
-            return Err(Failure::usage(format!("`{whole}` names a whole repository")).help(format!(
-                "name a tag, as in {whole}:latest, or use --all to remove the whole repository"
-            )));
+            return Err(Failure::usage(format!("`{whole}` names a whole repository"))
+                .help(format!("name a tag, as in {whole}:latest, or say --all to remove all of it")));
         }
         let registry = self.place.connect().await?;
         let mut removed = Vec::new();
@@ -96,11 +95,8 @@ impl Remove {
         let removed = registry.find(registry.request(Method::DELETE, &path)).await?;
         match (removed, &image.target) {
             (Some(_), _) => Ok(()),
-            (None, Some(TagOrDigest::Tag(_) | TagOrDigest::Digest(_))) => {
-                Err(image::not_found(registry, image))
-            }
-            (None, None) => Err(Failure::new(format!("there is no repository {image}"))
-                .help(format!("{} lists what is there", registry.command("ls")))),
+            (None, Some(TagOrDigest::Tag(_) | TagOrDigest::Digest(_))) => Err(image::not_found(image)),
+            (None, None) => Err(Failure::new(format!("there is no repository {image}"))),
         }
     }
 }
@@ -110,7 +106,7 @@ fn confirm(repository: &Repository) -> Result<(), Failure> {
     let what =
         format!("{} with {} tags and {} images", repository.name, repository.tags, repository.manifests);
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("this would remove {what}")).help("confirm with --yes"));
+        return Err(Failure::usage(format!("this would remove {what}")).help("say --yes if that is meant"));
     }
     eprint!("Remove {what}? [y/N] ");
     // A prompt that cannot be shown is followed by an answer that cannot be given.

@@ -18,6 +18,10 @@ pub(super) struct Serve {
 
     #[command(flatten)]
     administrator: Administrator,
+
+    /// Use a database that is older than its last commit, such as one from a backup: what is missing in it is lost
+    #[arg(long)]
+    accept_older_database: bool,
 }
 
 const HELP: &str = "\
@@ -38,20 +42,28 @@ Every setting can be given in the configuration file or as a variable of the env
 WHARFINGER_LISTEN or WHARFINGER_LIMITS_BLOB_BYTES; `wharfinger config example` lists them. A flag wins over a \
 variable, and that over the file.
 
+Without accounts, everyone who reaches the port may pull, push, overwrite and delete. Beyond this machine that needs \
+--open. Behind a proxy, set auth.required, so that an empty volume or a mistyped --data is not served; a directory that \
+has had accounts is not served without them either.
+
 It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`).
 
-Exit codes: 0 stopped by a signal; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 stopped as asked; 1 could not go on; 2 the command line or the configuration is wrong.";
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let config = self.settings.load()?.config;
+        let crate::config::Loaded { config, file, .. } = self.settings.load()?;
         let first = self.administrator.read()?;
         // Before anything is made of the data; what is in there is looked at again when it is open.
-        if let Some(exposed) = config.exposed(first.is_some() || serve::has_accounts(&config)) {
+        if let Some(exposed) = serve::refused(&config, first.as_ref()) {
             return Err(Mistakes(vec![exposed]).into());
         }
+        if self.accept_older_database {
+            serve::accept_older_database(&config)
+                .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
+        }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        serve::serve(config, serve::Front::Registry, first).await.map_err(|error| match error {
+        serve::serve(config, file, serve::Front::Registry, first).await.map_err(|error| match error {
             ServeError::Exposed(mistake) => Mistakes(vec![mistake]).into(),
             error => Failure::new("cannot serve").because(&error),
         })

@@ -14,7 +14,7 @@ use super::output::{self, Column, Failure, Format, Row};
 use super::user;
 use crate::http::api::types::accounts::{Team, TeamMembers, Teams};
 
-/// Teams: members of an organisation who share grants
+/// Teams: members of an organisation who are given rights together
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct TeamCommand {
@@ -30,7 +30,7 @@ Examples:
   wharfinger team member add acme/devs bob
   wharfinger grant add acme/devs push 'official/*'
 
-Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -46,7 +46,7 @@ enum Command {
         #[command(flatten)]
         format: Format,
     },
-    /// Remove a team and its grants
+    /// Remove a team, and grants to it
     #[command(after_help = "Example:\n  wharfinger team remove acme/devs")]
     Remove(Named),
     /// The members of a team
@@ -68,10 +68,10 @@ struct Named {
 
 #[derive(Debug, Subcommand)]
 enum MemberCommand {
-    /// Add a member of the organisation to the team
+    /// Put a member of the organisation into the team
     #[command(after_help = "Example:\n  wharfinger team member add acme/devs bob")]
     Add(Membership),
-    /// Remove a user from the team
+    /// Take a user out of the team
     #[command(after_help = "Example:\n  wharfinger team member remove acme/devs bob")]
     Remove(Membership),
     /// List the members of the team

@@ -16,9 +16,9 @@ use ipnet::IpNet;
 use super::location::{Location, locations};
 use super::spelling::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Given, Literal, LogFormat, Refused, Spelling,
-    UpstreamHost, address, base_url, choice, contact, count, count_or_unlimited, directory_url, duration,
-    header_name, host, list_of, log_filter, network, optional_address, optional_path, path, size,
-    size_or_unlimited, switch, url, word,
+    UpstreamHost, address, base_url, choice, contact, count, directory_url, duration, header_name, host,
+    list_of, log_filter, network, optional_address, optional_path, path, size, size_or_unlimited, switch,
+    url, word,
 };
 use crate::tls::host::Host;
 
@@ -162,6 +162,7 @@ settings! {
 
         /// Listen beyond this machine even if there are no accounts: whoever reaches the port may then pull, push,
         /// overwrite and delete. For networks where everyone may. As soon as there is an account, it has no effect.
+        /// It is also the consent to open a data directory whose accounts were removed or lost.
         open: bool = false, switch();
 
         /// The address by which clients reach the registry, such as `"https://registry.example.com"`. Empty:
@@ -219,12 +220,12 @@ settings! {
         /// How many header fields a request may have.
         headers: usize = 100, count().at_least(16);
 
-        /// How many requests a second one address may send, over some time, or `"unlimited"`. An IPv6 network of /64
+        /// How many requests a second one address may send, over some time; 0 sets no limit. An IPv6 network of /64
         /// counts as one address.
-        requests_per_address: Option<usize> = None, count_or_unlimited();
+        requests_per_address: usize = 0, count();
 
-        /// How many requests a second one account may send, over some time, or `"unlimited"`.
-        requests_per_account: Option<usize> = None, count_or_unlimited();
+        /// How many requests a second one account may send, over some time; 0 sets no limit.
+        requests_per_account: usize = 0, count();
 
         /// How many bytes a second one address may send and receive, all its connections together, or
         /// `"unlimited"`.
@@ -241,6 +242,11 @@ settings! {
     /// Who may do what. As soon as there is an account, of this registry's own (`wharfinger user add`) or of one of
     /// these sources, everything is private unless it is granted.
     auth: Auth {
+        /// Do not start without an account. A registry behind a proxy needs it: there, an empty volume or a mistyped
+        /// `data` would be an open registry. A data directory that has had accounts is never served without them
+        /// either, unless `open` is set.
+        required: bool = false, switch();
+
         /// A file of users as `htpasswd` writes it: bcrypt (`htpasswd -B`), and the older kinds that nginx takes. Read
         /// again when it changes. Each of its users is an account that owns its namespace.
         htpasswd: Option<PathBuf> = None, optional_path();

@@ -1,9 +1,49 @@
-//! Whether the address that is listened on is safe without accounts.
+//! Whether the registry may be served as it is: which addresses are safe without accounts, and when accounts are
+//! required.
+
+use std::path::Path;
 
 use super::definition::Config;
 use super::mistake::Mistake;
 
 impl Config {
+    /// Why a registry without accounts may not be served, on whatever address: they are required, or were here once
+    /// (`existed`) and are lost.
+    pub fn accounts_lost(&self, data: &Path, existed: bool) -> Option<Mistake> {
+        let data = data.display();
+        let make = format!("wharfinger user add NAME --admin --password-stdin --data {data}");
+        if self.auth.required {
+            let mistake = Mistake::new(format!(
+                "auth.required is set, and {data} holds no account: refusing to serve an open registry"
+            ));
+            return Some(mistake.help(format!(
+                "check that `data` names the right directory and that its volume is mounted;\nfor a new registry, make \
+                 an account first ({make}), or start with --admin NAME --admin-password-file FILE"
+            )));
+        }
+        if existed && !self.open {
+            let mistake = Mistake::new(format!(
+                "{data} has had accounts, and its database holds none now: refusing to serve an open registry"
+            ));
+            return Some(mistake.help(format!(
+                "if the database was lost, restore {data}/wharfinger/metadata.db from a backup;\nor make a new account \
+                 ({make});\nor, if everyone may pull, push, overwrite and delete, say --open"
+            )));
+        }
+        None
+    }
+
+    /// Whether passwords and images would cross a network in clear text: plain HTTP beyond this machine, and no sign of a
+    /// proxy that ends TLS.
+    pub fn is_clear_text(&self) -> bool {
+        let has_tls = self.tls.certificate.is_some()
+            || !self.tls.self_signed.is_empty()
+            || self.acme.directory.is_some();
+        let is_behind_tls = !self.proxy.trusted.is_empty()
+            || self.external_url.as_ref().is_some_and(|url| url.as_str().starts_with("https:"));
+        !has_tls && !is_behind_tls && !self.listen.ip().to_canonical().is_loopback()
+    }
+
     /// Why the server may not listen where it is told to, if it may not: beyond this machine, while there are no
     /// accounts (`in_force`), whoever reaches the port could do everything, and nothing less than the operator's word
     /// makes that right.
@@ -17,7 +57,7 @@ impl Config {
             "refusing to listen on {address}: without accounts, whoever can reach that port could pull, push, \
              overwrite and delete every image"
         ));
-        Some(mistake.about("listen").help(format!(
+        Some(mistake.help(format!(
             "make an account first (wharfinger user add NAME --admin --password-stdin), or name a file of users \
              (--htpasswd FILE);\nor listen on this machine only (--listen 127.0.0.1:{port});\nor, on a network \
              where everyone may do all that, say --open (or `open = true`, or WHARFINGER_OPEN=true)",
@@ -29,6 +69,37 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lost_accounts_refuse_to_serve() {
+        let data = Path::new("/srv/registry");
+        let lost = |change: fn(&mut Config), existed| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.accounts_lost(data, existed).map(|mistake| mistake.message)
+        };
+        assert_eq!(lost(|_| {}, false), None);
+        assert!(lost(|_| {}, true).unwrap().starts_with("/srv/registry has had accounts"));
+        assert_eq!(lost(|config| config.open = true, true), None);
+        let required = lost(|config| config.auth.required = true, false).unwrap();
+        assert!(
+            required.starts_with("auth.required is set, and /srv/registry holds no account"),
+            "{required}"
+        );
+    }
+
+    #[test]
+    fn clear_text_is_http_beyond_this_machine() {
+        let clear = |listen: &str, change: fn(&mut Config)| {
+            let mut config = Config { listen: listen.parse().unwrap(), ..Config::default() };
+            change(&mut config);
+            config.is_clear_text()
+        };
+        assert!(clear("0.0.0.0:5000", |_| {}));
+        assert!(!clear("127.0.0.1:5000", |_| {}));
+        assert!(!clear("0.0.0.0:5000", |config| config.tls.certificate = Some("server.pem".into())));
+        assert!(!clear("0.0.0.0:5000", |config| config.proxy.trusted = vec!["10.0.0.1/32".parse().unwrap()]));
+    }
 
     fn exposed(listen: &str, open: bool) -> bool {
         let config = Config { listen: listen.parse().unwrap(), open, ..Config::default() };

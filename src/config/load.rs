@@ -12,7 +12,6 @@ use super::environment::CONFIG_VARIABLE;
 use super::mistake::{Excerpt, Mistake, Mistakes};
 use super::spelling::{Given, Literal, Refused};
 use super::{environment, file};
-use crate::byte_order_mark;
 
 /// Where a file is looked for when none is named; the first that is there counts.
 pub const USUAL_FILES: [&str; 2] = ["wharfinger.toml", "/etc/wharfinger/wharfinger.toml"];
@@ -116,16 +115,7 @@ impl Loaded {
 
 impl Config {
     /// Puts the configuration together, or says everything that is wrong with it.
-    ///
-    /// # Errors
-    /// All mistakes at once.
     pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
-        let (loaded, mistakes) = Self::read(sources);
-        if mistakes.is_empty() { Ok(loaded) } else { Err(Mistakes(mistakes)) }
-    }
-
-    /// Puts the configuration together as far as that is possible. A setting with a mistake keeps its default.
-    pub fn read(sources: &Sources) -> (Loaded, Vec<Mistake>) {
         let mut loading = Loading::default();
         let file = choose_file(sources);
         if let Some(chosen) = &file {
@@ -135,12 +125,15 @@ impl Config {
         for flag in &sources.flags {
             loading.flag(flag);
         }
-        // The default in the place of a mistake says nothing about what goes together.
-        if !loading.mistakes.iter().any(|mistake| mistake.may_concern(&["tls", "listen"])) {
+        if loading.mistakes.is_empty() {
+            loading.mistakes.extend(loading.config.access_mistakes());
             loading.mistakes.extend(loading.config.tls_mistakes());
         }
-        let file = file.map(|file| file.path);
-        (Loaded { config: loading.config, file, origins: loading.origins }, loading.mistakes)
+        if loading.mistakes.is_empty() {
+            Ok(Loaded { config: loading.config, file: file.map(|file| file.path), origins: loading.origins })
+        } else {
+            Err(Mistakes(loading.mistakes))
+        }
     }
 }
 
@@ -176,7 +169,7 @@ impl Loading {
     fn file(&mut self, chosen: &ChosenFile) {
         let path: &Path = &chosen.path;
         let text = match std::fs::read(path) {
-            Ok(bytes) => byte_order_mark::strip(&bytes).to_vec(),
+            Ok(bytes) => bytes,
             Err(error) => {
                 let message = format!("cannot read {}, {}: {error}", path.display(), chosen.by);
                 self.mistakes.push(Mistake::new(message));
@@ -245,12 +238,7 @@ impl Loading {
                     Some(part) => format!("{what}: {}", part.wrong),
                     None => format!("{what} is {given}; expected {}", (setting.expects)()),
                 };
-                self.mistakes.push(Mistake {
-                    message,
-                    excerpt: within.or(place),
-                    help: hint,
-                    about: Some(setting.path.to_owned()),
-                });
+                self.mistakes.push(Mistake { message, excerpt: within.or(place), help: hint });
             }
         }
     }
@@ -353,20 +341,6 @@ mod tests {
                 "WHARFINGER_AUTH_LOCATIONS in the environment: `path` is missing"
             ]
         );
-    }
-
-    #[test]
-    fn byte_order_mark_before_file_is_ignored() {
-        let loaded = load("\u{feff}listen = \":5001\"\n", &[], &[]).unwrap();
-        assert_eq!(loaded.config.listen.port(), 5001);
-    }
-
-    #[test]
-    fn mistakes_of_several_kinds_are_all_told() {
-        let told = load("blob = 1\n[tls]\nkey = \"server.key\"\nredirect = \":80\"\n", &[], &[]).unwrap_err();
-        assert_eq!(told.len(), 3, "{told:?}");
-        let follow_up = load("[tls]\ncertificate = 1\nkey = \"server.key\"\n", &[], &[]).unwrap_err();
-        assert_eq!(follow_up.len(), 1, "the certificate is there, if not as it should be: {follow_up:?}");
     }
 
     #[test]

@@ -1,10 +1,20 @@
-//! Settings of HTTPS that do not go together.
+//! Settings of access and HTTPS that do not go together.
 
 use super::definition::Config;
 use super::mistake::Mistake;
 use super::spelling::AcmeChallenge;
 
 impl Config {
+    /// What is wrong with the settings of access as a whole.
+    pub(super) fn access_mistakes(&self) -> Vec<Mistake> {
+        if !(self.open && self.auth.required) {
+            return Vec::new();
+        }
+        let mistake =
+            Mistake::new("open and auth.required contradict each other: without accounts, and not without");
+        vec![mistake.help("remove `open` (--open, WHARFINGER_OPEN), or auth.required")]
+    }
+
     /// What is wrong with the settings of `[tls]` as a whole.
     pub(super) fn tls_mistakes(&self) -> Vec<Mistake> {
         let tls = &self.tls;
@@ -103,6 +113,14 @@ mod tests {
         let mut config = Config::default();
         change(&mut config);
         config.tls_mistakes().into_iter().map(|mistake| mistake.message).collect()
+    }
+
+    #[test]
+    fn open_and_required_accounts_are_refused() {
+        let mut config = Config { open: true, ..Config::default() };
+        assert!(config.access_mistakes().is_empty());
+        config.auth.required = true;
+        assert_eq!(config.access_mistakes().len(), 1);
     }
 
     #[test]

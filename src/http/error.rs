@@ -33,7 +33,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Path(#[from] Misread),
     /// The endpoint does not take this method.
-    #[error("this method is not allowed at this path")]
+    #[error("this method means nothing here")]
     Method,
     /// A parameter of the query is malformed.
     #[error("the parameter `{parameter}` must be {expected}")]
@@ -67,7 +67,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
     /// The store does not answer.
-    #[error("the registry's storage does not answer; its log has the cause")]
+    #[error("the store does not answer")]
     NotReady(#[source] registry::Error),
     /// The client may not do this, or did not say who it is.
     #[error("{denied}")]
@@ -84,7 +84,7 @@ pub(crate) enum Error {
     #[error("the body must be JSON, with the Content-Type application/json")]
     NoJson,
     /// A body is not the JSON that it should be.
-    #[error("invalid JSON in the body: {0}")]
+    #[error("the body is not what it should be: {0}")]
     BadJson(serde_json::Error),
     /// A body is longer than it can have reason to be.
     #[error("the body is larger than {limit} bytes")]
@@ -129,6 +129,9 @@ struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Value>,
 }
+
+/// How long a client should wait before it tries again what the store could not do for now.
+const UNAVAILABLE_SECONDS: u64 = 5;
 
 impl Error {
     /// The status and the code.
@@ -189,7 +192,7 @@ impl Error {
             let id = id.to_str().unwrap_or_default();
             tracing::error!(id, error = %self, causes = %causes(&self), "a request failed");
             // What broke is the operator's to know: it may name paths and queries.
-            format!("internal error: the registry's log has the cause under the request id {id}")
+            format!("the registry could not do this; its log has the reason under the request id {id}")
         } else {
             self.to_string()
         };
@@ -246,6 +249,9 @@ impl Error {
             (Self::Denied { challenge, .. }, _) => {
                 challenge.iter().map(|challenge| (WWW_AUTHENTICATE, challenge.clone())).collect()
             }
+            (Self::Registry(registry::Error::Unavailable(_)), _) => {
+                vec![(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_SECONDS))]
+            }
             (Self::TooMany { wait }, _) => vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))],
             // Where the upload ends and where it goes on, so that the client need not ask.
             (
@@ -290,7 +296,9 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::Busy => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         E::PasswordRefused(_) | E::NameUnfit(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
         E::Full => return (StatusCode::INSUFFICIENT_STORAGE, FULL),
-        E::Store(StoreError::Closed) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+        E::Unavailable(_) | E::Store(StoreError::Closed) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE);
+        }
         E::Store(_) | E::Htpasswd(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
     };
     (status, code.as_str())

@@ -10,7 +10,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::certificate::{self, Certificate, NotACertificate};
-use crate::byte_order_mark;
 
 /// A certificate, the certificates of those who vouch for it, and its key.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ pub enum PairError {
     #[error("{} holds no private key: it should have -----BEGIN PRIVATE KEY-----, or RSA or EC PRIVATE KEY", .0.display())]
     NoKey(PathBuf),
     /// The key is encrypted.
-    #[error("the key in {} is protected by a passphrase, for which a server cannot ask; write it without \
+    #[error("the key in {} is protected by a passphrase, which a server has nobody to ask for; write it without \
              one: openssl pkey -in {} -out server.key", .0.display(), .0.display())]
     Encrypted(PathBuf),
     /// It is a key of a kind that is not taken.
@@ -135,9 +134,9 @@ impl Pair {
         for above in &self.chain[1..] {
             if now > above.not_after {
                 doubts.push(format!(
-                    "the certificate of {} in its chain expired on {}; replace it",
+                    "the certificate of {} in its chain held until {}",
                     above.subject,
-                    above.not_after.date()
+                    above.until()
                 ));
             }
         }
@@ -213,8 +212,7 @@ fn parse_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, PairErr
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PairError> {
-    let bytes = std::fs::read(path).map_err(|source| PairError::Read { path: path.to_owned(), source })?;
-    Ok(byte_order_mark::strip(&bytes).to_vec())
+    std::fs::read(path).map_err(|source| PairError::Read { path: path.to_owned(), source })
 }
 
 fn not_pem(path: &Path, error: &pem::Error) -> PairError {

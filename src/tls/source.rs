@@ -98,8 +98,8 @@ impl Source {
             if let Fate::Replaced(reason) = &kept.fate {
                 tracing::warn!(
                     certificate = %kept.certificate.display(),
-                    "the self-signed certificate was replaced, because {reason}; clients that trust the old one need the new one: \
-                     `wharfinger cert show`"
+                    "the self-signed certificate was made anew, because {reason}; whoever trusted the old one has to be \
+                     given the new one"
                 );
             }
             let origin = Origin::SelfSigned { certificate: kept.certificate, hosts: tls.self_signed.clone() };
@@ -175,13 +175,13 @@ impl Source {
         let now = OffsetDateTime::now_utc();
         let certificate = pair.certificate();
         for doubt in pair.doubts(now) {
-            tracing::warn!(subject = certificate.subject, "the certificate: {doubt}");
+            tracing::warn!(subject = certificate.subject, "about the certificate: {doubt}");
         }
         let left = certificate.not_after - now;
         if left > time::Duration::ZERO && left < NOTICE {
             tracing::warn!(
                 until = certificate.until(),
-                "the certificate expires in {} days; replace it before",
+                "the certificate will end in {} days",
                 left.whole_days()
             );
         }
@@ -215,11 +215,11 @@ impl Source {
                     certificate = %files.certificate.display(),
                     until = pair.certificate().until(),
                     fingerprint = pair.certificate().fingerprint,
-                    "the certificate was read again and is in use"
+                    "the certificate has changed, and is in force"
                 ),
                 Err(error) => tracing::error!(
                     %error,
-                    "the changed certificate or its key cannot be used; the last good one stays in use"
+                    "the certificate or its key has changed and cannot be used; the last good one stays in force"
                 ),
             }
         }

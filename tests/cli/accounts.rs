@@ -114,11 +114,7 @@ fn an_organisation_a_team_a_robot_a_grant_and_a_token() {
     registry.says("team member add acme/devs bob");
     assert_eq!(registry.json("team list acme")[0]["members"], 1);
     let no_robot = registry.operate("robot add deploy", "");
-    assert!(
-        text(&no_robot.stderr).contains("write OWNER+NAME, such as acme+ci"),
-        "{}",
-        text(&no_robot.stderr)
-    );
+    assert!(text(&no_robot.stderr).contains("acme+deploy"), "{}", text(&no_robot.stderr));
     let secret = registry.says("robot add acme+deploy");
     let secret =
         secret.split_whitespace().find(|word| word.starts_with("wfr_")).expect("a secret").to_owned();
@@ -199,47 +195,6 @@ fn the_first_start_makes_an_administrator_and_the_next_does_not() {
     assert_eq!(without.status.code(), Some(2), "{}", text(&without.stderr));
 }
 
-#[test]
-fn first_account_needs_a_named_directory() {
-    let scratch = TempDir::new().unwrap();
-    let add = |arguments: &[&str]| {
-        let mut child = Command::new(WHARFINGER)
-            .args([&["user", "add", "ann", "--admin", "--password-stdin"], arguments].concat())
-            .current_dir(scratch.path())
-            .env_remove("WHARFINGER_DATA")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    };
-    let refused = add(&[]);
-    assert_eq!(refused.status.code(), Some(1));
-    let told = text(&refused.stderr);
-    assert!(told.contains("no data directory `data` in ") && told.contains("--data DIR"), "{told}");
-    assert!(!scratch.path().join("data").exists());
-    success("user add", &add(&["--data", "data"]));
-    assert_eq!(add(&[]).status.code(), Some(1), "now it is there, and so is ann");
-}
-
-#[test]
-fn audit_takes_days_and_dates() {
-    let registry = Registry::start();
-    registry.says("user add ann --password-stdin");
-    for since in ["yesterday", "today", "1h", "2020-01-01"] {
-        assert!(registry.says(&format!("audit --since {since}")).contains("user.add"), "{since}");
-    }
-    let wrong = registry.operate("audit --since someday", "");
-    assert_eq!(wrong.status.code(), Some(2));
-    assert!(
-        text(&wrong.stderr).contains("such as 30m, 12h or 7d; or today, yesterday"),
-        "{}",
-        text(&wrong.stderr)
-    );
-}
-
 /// At a terminal the password is asked for, twice, so that no slip makes it one that nobody knows.
 #[test]
 fn a_password_is_asked_for_at_a_terminal() {
@@ -265,4 +220,88 @@ fn a_password_is_asked_for_at_a_terminal() {
     let (code, said) = add("ann", &format!("{PASSWORD}\nanother password\n"));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("two different passwords"), "{said}");
+}
+
+/// Runs `serve` on loopback where it must refuse, and returns what it says.
+fn refuses_to_serve(data: &Path, variables: &[(&str, &str)], code: i32) -> String {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let output = type_in(&serve, variables, "");
+    assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+#[test]
+fn lost_accounts_keep_the_registry_closed() {
+    let scratch = TempDir::new().unwrap();
+    let data = scratch.path().join("data");
+    let add = ["user", "add", "root", "--admin", "--password-stdin", "--data", data.to_str().unwrap()];
+    success("user add", &type_in(&add, &[], PASSWORD));
+    let database = data.join("wharfinger/metadata.db");
+    std::fs::remove_file(&database).unwrap();
+    let said = refuses_to_serve(&data, &[], 2);
+    assert!(said.contains("has had accounts, and its database holds none now"), "{said}");
+    assert!(said.contains(data.to_str().unwrap()) && said.contains("--open"), "{said}");
+    assert!(!database.exists(), "no database is made in the place of the lost one");
+
+    let log = scratch.path().join("log");
+    let open = ["serve", "--listen", "127.0.0.1:0", "--open", "--data", data.to_str().unwrap()];
+    let mut server = Daemon::start(WHARFINGER, &open, &log);
+    server.address();
+    server.stop();
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("no accounts: anyone who reaches this port"), "{said}");
+
+    success("user add", &type_in(&add, &[], PASSWORD));
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let mut server = Daemon::start(WHARFINGER, &serve, &log);
+    server.address();
+    server.stop();
+    let said = std::fs::read_to_string(&log).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let root = data.canonicalize().unwrap();
+    let begin = format!("wharfinger {version}: data {}; HTTP; configuration ", root.display());
+    let lines = said.lines().filter(|line| line.contains(&begin) && line.ends_with("; 1 account"));
+    assert_eq!(lines.count(), 2, "in the log and for the person: {said}");
+}
+
+#[test]
+fn required_accounts_refuse_an_empty_volume() {
+    let scratch = TempDir::new().unwrap();
+    let data = scratch.path().join("data");
+    let required = [("WHARFINGER_AUTH_REQUIRED", "true")];
+    let said = refuses_to_serve(&data, &required, 2);
+    assert!(said.contains("auth.required is set"), "{said}");
+    assert!(!data.exists(), "nothing is made");
+    let both = [required[0], ("WHARFINGER_OPEN", "true")];
+    assert!(refuses_to_serve(&data, &both, 2).contains("contradict each other"));
+}
+
+#[test]
+fn failed_serve_leaves_no_data_directory() {
+    let scratch = TempDir::new().unwrap();
+    let data = scratch.path().join("data");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = type_in(&["serve", "--listen", &address, "--data", data.to_str().unwrap()], &[], "");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(!data.exists());
+}
+
+#[test]
+fn older_database_needs_consent() {
+    let registry = super::Registry::at_rest();
+    let database = registry.data().join("wharfinger/metadata.db");
+    let copy = std::fs::read(&database).unwrap();
+    registry.says("rm team/app-1:v1");
+    std::fs::write(&database, copy).unwrap();
+    let said = refuses_to_serve(&registry.data(), &[], 1);
+    assert!(said.contains("is older than its last commit"), "{said}");
+    assert!(said.contains("--accept-older-database"), "{said}");
+    let (data, log) = (registry.data(), registry.scratch.path().join("log"));
+    let accept =
+        ["serve", "--listen", "127.0.0.1:0", "--accept-older-database", "--data", data.to_str().unwrap()];
+    let mut server = Daemon::start(WHARFINGER, &accept, &log);
+    server.address();
+    server.stop();
+    assert!(registry.says("ls").contains("team/app-1"));
 }

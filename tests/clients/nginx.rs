@@ -95,8 +95,10 @@ fn no_address_is_wrong(head: &str, base: &str) {
 
 #[test]
 fn https_in_nginx_and_accounts_in_the_registry() {
-    let registry = Server::with_accounts(PAGE.block("toml"), &["ann", "bob"]);
-    let nginx = recipe("HTTPS in nginx, accounts in the registry", &registry);
+    let heading = "HTTPS in nginx, accounts in the registry";
+    let settings = format!("{}{}", PAGE.block("toml"), PAGE.below(heading).block("toml"));
+    let registry = Server::with_accounts(&settings, &["ann", "bob"]);
+    let nginx = recipe(heading, &registry);
     let user = Engine::shared().terminal();
     let image = an_engine_signs_in_pushes_and_pulls(&user, &nginx);
     is_refused_to_push(&user, &image, &nginx.at("bob/app:1"));

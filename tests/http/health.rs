@@ -1,12 +1,31 @@
 //! `/healthz`, `/readyz` and `/`.
 
-use crate::harness::TestRegistry;
+use crate::harness::{Part, TestRegistry, image_manifest};
 
 #[tokio::test]
 async fn it_is_alive_and_ready() {
     let registry = TestRegistry::start().await;
     registry.get("/healthz").await.is(200).carries("ok\n");
     registry.get("/readyz").await.is(200).carries("ready\n");
+}
+
+#[tokio::test]
+async fn moved_content_stops_pushes_and_readiness() {
+    let registry = TestRegistry::start().await;
+    let repository = registry.repository("app");
+    repository.push_image("v1").await;
+    let (docker, away) = (registry.data().join("docker"), registry.data().join("away"));
+    std::fs::rename(&docker, &away).unwrap();
+    registry.get("/readyz").await.fails(503, "UNAVAILABLE");
+    let refused = registry.post(repository.path("blobs/uploads/")).await;
+    refused.fails(503, "UNAVAILABLE").has("retry-after", 5);
+    let manifest = image_manifest(&Part::config(b"{}"), &[]);
+    repository.put_manifest("v2", &manifest).await.fails(503, "UNAVAILABLE");
+    assert!(!docker.exists(), "no new tree is begun");
+
+    std::fs::rename(&away, &docker).unwrap();
+    registry.get("/readyz").await.is(200);
+    repository.push_image("v2").await;
 }
 
 #[tokio::test]

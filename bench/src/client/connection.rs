@@ -13,23 +13,20 @@ use crate::content::Content;
 /// No request of the benchmark takes longer; a server that hangs fails its row instead of the run.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What is offered in a handshake of TLS.
+/// The ALPN protocols offered in a TLS handshake.
 pub(crate) const HTTP1: &[&[u8]] = &[b"http/1.1"];
 
-/// Who asks.
 pub(super) const USER_AGENT: &str = "wharfinger-bench";
-/// What a client of registries takes.
+/// The media types in `Accept` that a registry client sends.
 pub(super) const ACCEPT: &str =
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*";
 
-/// What is sent with a request.
+/// The body of a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Body<'a> {
-    /// Nothing.
     Empty,
     /// Bytes of this media type.
     Typed(&'a str, &'a [u8]),
-    /// A blob.
     Blob(&'a Content),
 }
 
@@ -46,7 +43,6 @@ impl Body<'_> {
 /// A response that was received whole.
 #[derive(Debug)]
 pub(crate) struct Response {
-    /// Its head.
     pub(crate) head: Head,
     /// Its body, if it was wanted.
     pub(crate) body: Vec<u8>,
@@ -140,8 +136,8 @@ impl Connection {
         let mut reader = Reader::new(method == "HEAD");
         let mut content = Vec::new();
         let sent = send(&mut stream, &self.origin, method, target, body);
-        // A server may refuse an upload and close before it has read all: what it says is worth more than the
-        // error of the write, so the response is read in any case.
+        // A server may refuse an upload and close before it has read all of it. Its response says more than the
+        // error of the write, so read the response in any case.
         while reader.head().status == 0 {
             let count = match stream.read(&mut self.buffer) {
                 Ok(count) => count,

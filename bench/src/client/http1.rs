@@ -6,12 +6,12 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use super::connection::{Body, head};
-use super::many::{Conversation, Served};
 use super::origin::Origin;
+use super::pipelined::{PipelinedClient, Served};
 use super::response::Reader;
 use super::stream::Stream;
 
-/// What is asked for, ready to be sent.
+/// A serialized request, ready to be sent.
 pub(super) struct Requests<'a> {
     targets: &'a [String],
     texts: Vec<Vec<u8>>,
@@ -85,7 +85,7 @@ impl<'a> Client<'a> {
     }
 }
 
-impl Conversation for Client<'_> {
+impl PipelinedClient for Client<'_> {
     fn stream(&self) -> &Stream {
         &self.stream
     }
@@ -94,7 +94,7 @@ impl Conversation for Client<'_> {
         self.ask()
     }
 
-    fn go_on(&mut self, buffer: &mut [u8], served: &mut Served) -> Result<bool> {
+    fn advance(&mut self, buffer: &mut [u8], served: &mut Served) -> Result<bool> {
         if !self.receive(buffer)? {
             return Ok(true);
         }

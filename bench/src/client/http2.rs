@@ -10,11 +10,11 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use super::connection::{ACCEPT, USER_AGENT};
-use super::many::{Conversation, Served};
 use super::origin::Origin;
+use super::pipelined::{PipelinedClient, Served};
 use super::stream::Stream;
 
-/// What is offered in a handshake of TLS.
+/// The ALPN protocols offered in a TLS handshake.
 pub(super) const HTTP2: &[&[u8]] = &[b"h2"];
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,7 +28,6 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
-/// Flags of frames.
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -66,7 +65,7 @@ impl Requests {
             write_length(&mut first, value.len());
             first.extend_from_slice(value.as_bytes());
         }
-        // What was kept last has the number 62, what came before it the next ones (section 2.3.3).
+        // The newest entry of the dynamic table has index 62, older ones follow (RFC 7541, section 2.3.3).
         let kept = (0..fields.len()).rev().map(|place| 0x80 | (62 + u8::try_from(place).unwrap_or(0)));
         Self { first, again: beginning.into_iter().chain(kept).collect() }
     }
@@ -104,7 +103,7 @@ pub(super) struct Client<'a> {
     pending: Vec<u8>,
     /// How many bytes of content are still to be skipped.
     skip: usize,
-    /// Whose answer ends with them.
+    /// The stream that ends with these headers.
     ending: Option<u32>,
     /// How much of the connection's window was used.
     used: u32,
@@ -144,7 +143,6 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Takes received bytes.
     fn feed(&mut self, mut input: &[u8], served: &mut Served) -> Result<()> {
         loop {
             let skipped = self.skip.min(input.len());
@@ -239,7 +237,7 @@ fn kept(head: &[u8]) -> usize {
     if head[3] == DATA { 0 } else { length(head) }
 }
 
-impl Conversation for Client<'_> {
+impl PipelinedClient for Client<'_> {
     fn stream(&self) -> &Stream {
         &self.stream
     }
@@ -255,7 +253,7 @@ impl Conversation for Client<'_> {
         self.send()
     }
 
-    fn go_on(&mut self, buffer: &mut [u8], served: &mut Served) -> Result<bool> {
+    fn advance(&mut self, buffer: &mut [u8], served: &mut Served) -> Result<bool> {
         loop {
             let count = match self.stream.read(buffer) {
                 Ok(0) => bail!("the server closed a connection"),

@@ -12,62 +12,26 @@ use mio::{Events, Interest, Poll, Token};
 use super::http1::{self, Requests};
 use super::http2;
 use super::origin::Origin;
-use super::stream::Stream;
+use super::pipelined::{PipelinedClient, Served};
 use crate::statistics::Latencies;
 
-/// How long a connection may take to be made.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a number of requests may take.
-const PATIENCE_FOR_ALL: Duration = Duration::from_secs(120);
+/// The connect timeout.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The timeout of a bounded number of requests.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// GETs in a closed loop.
 pub(crate) struct Load<'a> {
-    /// The server.
     pub(crate) origin: &'a Origin,
     /// How many connections ask at once.
     pub(crate) connections: usize,
-    /// What they ask for, in turn.
+    /// The requests, sent in turn.
     pub(crate) targets: &'a [String],
-    /// What their requests carry as `Authorization`, in turn, in place of what the origin has for all.
+    /// The values of `Authorization`, used in turn instead of the origin's.
     pub(crate) callers: &'a [String],
-    /// For how long.
     pub(crate) duration: Duration,
     /// How often at most.
     pub(crate) at_most: u64,
-}
-
-/// What came of it.
-pub(crate) struct Served {
-    /// Responses received whole.
-    pub(crate) requests: u64,
-    /// How long it took.
-    pub(crate) elapsed: Duration,
-    /// The time of each, from request to end of response.
-    pub(crate) latencies: Latencies,
-}
-
-impl Served {
-    /// Responses a second.
-    pub(crate) fn rate(&self) -> f64 {
-        self.requests as f64 / self.elapsed.as_secs_f64()
-    }
-
-    /// One more.
-    pub(super) fn add(&mut self, latency: Duration) {
-        self.requests += 1;
-        self.latencies.add(latency);
-    }
-}
-
-/// One connection, on which requests are sent and responses received without waiting for either.
-pub(super) trait Conversation {
-    /// What it is held on.
-    fn stream(&self) -> &Stream;
-    /// Sends the first requests.
-    fn begin(&mut self) -> Result<()>;
-    /// Takes what has arrived, all of it, and sends another request for each response that is complete. `false`
-    /// where there are no more requests to be sent on this connection.
-    fn go_on(&mut self, buffer: &mut [u8], served: &mut Served) -> Result<bool>;
 }
 
 impl<'a> Load<'a> {
@@ -90,31 +54,31 @@ impl<'a> Load<'a> {
         callers: &'a [String],
     ) -> Self {
         let at_most = callers.len().saturating_sub(connections) as u64;
-        Self { origin, connections, targets, callers, duration: PATIENCE_FOR_ALL, at_most }
+        Self { origin, connections, targets, callers, duration: TOTAL_TIMEOUT, at_most }
     }
 
     /// Runs it over HTTP/1.1. Any answer but 200 ends it with an error: a refusal is quickly given and proves nothing.
     pub(crate) fn run(&self) -> Result<Served> {
         let requests = Requests::new(self.origin, self.targets, self.callers);
         let connect = |index| {
-            let stream = self.origin.connect(PATIENCE, super::connection::HTTP1)?;
+            let stream = self.origin.connect(CONNECT_TIMEOUT, super::connection::HTTP1)?;
             Ok(http1::Client::new(stream, &requests, index, self.connections))
         };
-        self.converse(connect)
+        self.run_loop(connect)
     }
 
     /// Runs it over HTTP/2, with so many requests at once on each connection. All are for the first target.
     pub(crate) fn run_http2(&self, streams: usize) -> Result<Served> {
         let requests = http2::Requests::new(self.origin, &self.targets[0]);
         let connect = |_| {
-            let stream = self.origin.connect(PATIENCE, http2::HTTP2)?;
+            let stream = self.origin.connect(CONNECT_TIMEOUT, http2::HTTP2)?;
             Ok(http2::Client::new(stream, &requests, streams))
         };
-        self.converse(connect)
+        self.run_loop(connect)
     }
 
     /// So many connections, for so long. One that takes no more requests is replaced.
-    fn converse<C: Conversation>(&self, connect: impl Fn(usize) -> Result<C>) -> Result<Served> {
+    fn run_loop<C: PipelinedClient>(&self, connect: impl Fn(usize) -> Result<C>) -> Result<Served> {
         let mut poll = Poll::new()?;
         let open = |poll: &mut Poll, index| {
             let client = connect(index)?;
@@ -138,7 +102,7 @@ impl<'a> Load<'a> {
             poll.poll(&mut events, Some(Duration::from_millis(100)))?;
             for event in &events {
                 let Token(index) = event.token();
-                if !clients[index].go_on(&mut buffer, &mut served)? {
+                if !clients[index].advance(&mut buffer, &mut served)? {
                     // Closing it takes it out of the poll.
                     clients[index] = open(&mut poll, index)?;
                     clients[index].begin()?;

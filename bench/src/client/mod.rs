@@ -9,6 +9,7 @@ mod http2;
 pub(crate) mod many;
 pub(crate) mod origin;
 pub(crate) mod paced;
+mod pipelined;
 pub(crate) mod push;
 pub(crate) mod response;
 pub(crate) mod stream;

@@ -39,12 +39,11 @@ impl Origin {
         self.address
     }
 
-    /// `http` or `https`.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// What its requests carry as `Authorization`.
+    /// The value of `Authorization` for each request.
     pub(crate) fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
     }

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::connection::{Body, Connection};
 use super::origin::Origin;
-use crate::crew::crew;
+use crate::parallel::parallel;
 use crate::statistics::Latencies;
 
 /// How nice the probing threads are: they come before what keeps the server busy.
@@ -25,7 +25,7 @@ pub(crate) fn probe(
     stop: &AtomicBool,
     limit: Duration,
 ) -> Result<Latencies> {
-    let probed = crew(1, |_| probe_ahead(origin, target, interval, stop, limit))?;
+    let probed = parallel(1, |_| probe_ahead(origin, target, interval, stop, limit))?;
     Ok(probed.into_iter().next().unwrap_or_default())
 }
 

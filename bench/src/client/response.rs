@@ -2,10 +2,9 @@
 
 use anyhow::{Context as _, Result, bail};
 
-/// What a client of a registry looks at in the head of a response.
+/// The fields of a response head that a registry client reads.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Head {
-    /// The status code.
     pub(crate) status: u16,
     /// `Location`, without scheme and authority.
     pub(crate) location: Option<String>,

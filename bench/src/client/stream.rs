@@ -12,9 +12,7 @@ const RECEIVED: usize = 128 << 10;
 
 /// A connection to a server.
 pub(crate) enum Stream {
-    /// TCP.
     Plain(TcpStream),
-    /// TLS over TCP.
     Tls(Box<Tls>),
 }
 
@@ -28,7 +26,6 @@ pub(crate) struct Tls {
 }
 
 impl Stream {
-    /// The connection below.
     pub(crate) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,

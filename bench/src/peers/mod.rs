@@ -21,25 +21,22 @@ use crate::client::push::Image;
 use crate::security::Security;
 use crate::sets::listing::Listing;
 
-/// What some servers can do and others cannot.
+/// Features that some servers have and others lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ability {
     /// Give out one image: its manifest.
     Manifest,
-    /// Give out blobs.
     Blob,
     /// Be pushed to, and list repositories and tags.
     Registry,
     /// List the referrers of a digest.
     Referrers,
-    /// Answer `docker search`.
     Search,
 }
 
-/// What a server lets clients in by.
+/// The kind of access control before a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Front {
-    /// Plain HTTP, everyone.
     Plain,
     /// HTTPS, over HTTP/1.1 or HTTP/2, people with an account of a file that htpasswd made.
     Https,
@@ -54,7 +51,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) data: &'a Path,
     /// The port of loopback on which clients reach it.
     pub(crate) port: u16,
-    /// What lets them in.
+    /// The access control before it.
     pub(crate) front: Front,
     /// The certificate and the users, for a front that has such.
     pub(crate) security: &'a Security,
@@ -90,7 +87,7 @@ pub(crate) trait Peer: Send + Sync {
     /// Whether it can do that.
     fn can(&self, ability: Ability) -> bool;
 
-    /// What it makes durable before it answers a push, found by tracing its system calls.
+    /// The content that is synced before a push is answered, found by tracing its system calls.
     fn syncs(&self) -> &'static str;
 
     /// It is no registry but a limit: what a server here can reach at most.

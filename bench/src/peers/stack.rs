@@ -1,4 +1,4 @@
-//! What people run today: nginx with TLS and a file of users, before Debian's docker-registry.
+//! The usual stack of today: nginx with TLS and an htpasswd file before Debian's docker-registry.
 
 use std::path::PathBuf;
 

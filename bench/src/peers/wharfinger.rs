@@ -59,7 +59,7 @@ pub(super) fn program(paths: &Paths) -> Result<PathBuf, String> {
         .ok_or_else(|| "not built: `cargo build --release`, or give --wharfinger".to_owned())
 }
 
-/// What its servers are all started with. The log of requests is off, as it is for the others.
+/// The arguments of every instance.
 pub(super) fn arguments(setup: Setup<'_>) -> [OsString; 6] {
     let listen = format!("127.0.0.1:{}", setup.port);
     [
@@ -72,7 +72,7 @@ pub(super) fn arguments(setup: Setup<'_>) -> [OsString; 6] {
     ]
 }
 
-/// What makes them speak HTTPS to people with accounts.
+/// The arguments for HTTPS with accounts.
 pub(super) fn secure(setup: Setup<'_>) -> [OsString; 6] {
     let security = setup.security;
     [

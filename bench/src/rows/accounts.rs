@@ -1,15 +1,15 @@
-//! What accounts and grants do to a pull: with a team's, and with far more than anybody has.
+//! The cost of accounts and grants on a pull: with a team's number of them, and with far more than usual.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more, ours_alone};
+use super::{Baseline, Goal, Measure, Outcome, Row, Rule, less, more, ours_alone};
 use crate::client::many::Load;
+use crate::instance::Instance;
 use crate::measuring::measure;
 use crate::peers::{OURS, Peer};
 use crate::sets::{Crowd, REPOSITORY, Scale, Set, TAG};
-use crate::site::Site;
 
 pub(super) struct Pulls {
     id: &'static str,
@@ -61,25 +61,25 @@ impl Row for Pulls {
                 let goal = |measure| Goal {
                     server: OURS,
                     measure,
-                    rule: Rule::Times(0.9, Than::Ourselves("accounts")),
+                    rule: Rule::Times(0.9, Baseline::Ourselves("accounts")),
                 };
                 vec![goal(0), goal(3)]
             }
         }
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
         let targets = [format!("/v2/{REPOSITORY}/manifests/{TAG}")];
         // So that nothing of the accounts is in memory.
-        site.restart("/v2/")?;
-        let origin = site.origin()?;
-        let callers = site.world.accounts.with_tokens();
+        instance.restart("/v2/")?;
+        let origin = instance.origin()?;
+        let callers = instance.world.accounts.with_tokens();
         let firsts = Load::once_each(&origin, 1, &targets, &callers);
-        let (mut first, first_usage) = measure(&site.meter()?, || firsts.run())?;
+        let (mut first, first_usage) = measure(&instance.meter()?, || firsts.run())?;
         let first_cost = first_usage.server_cpu * 1e6 / first.requests as f64;
-        let duration = Duration::from_secs(site.world.scale.pick(4, 1));
+        let duration = Duration::from_secs(instance.world.scale.pick(4, 1));
         let load = Load::new(&origin, 32, &targets, duration);
-        let (mut served, usage) = measure(&site.meter()?, || load.run())?;
+        let (mut served, usage) = measure(&instance.meter()?, || load.run())?;
         let cost = usage.server_cpu * 1e6 / served.requests as f64;
         let values = vec![
             served.rate(),

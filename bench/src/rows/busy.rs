@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more};
+use super::{Baseline, Goal, Measure, Outcome, Row, Rule, less, more};
 use crate::client::connection::Connection;
 use crate::client::paced::probe;
 use crate::client::push::{blob, image};
-use crate::crew::crew;
+use crate::instance::Instance;
 use crate::measuring::{gb, measure};
+use crate::parallel::parallel;
 use crate::peers::{Ability, OURS, Peer};
 use crate::sets::{REPOSITORY, Scale, Set, TAG};
-use crate::site::Site;
 use crate::statistics::Latencies;
 
 pub(super) struct Busy;
@@ -53,20 +53,20 @@ impl Row for Busy {
 
     fn goals(&self) -> Vec<Goal> {
         vec![
-            Goal { server: OURS, measure: 0, rule: Rule::Times(1.0, Than::BestPeer) },
+            Goal { server: OURS, measure: 0, rule: Rule::Times(1.0, Baseline::BestPeer) },
             Goal { server: OURS, measure: 2, rule: Rule::AtMost(5.0) },
         ]
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        site.renew()?;
-        let origin = site.origin()?;
-        let world = site.world;
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        instance.renew()?;
+        let origin = instance.origin()?;
+        let world = instance.world;
         image(&mut Connection::to(&origin), REPOSITORY, TAG, &world.image)?;
         let target = format!("/v2/{REPOSITORY}/manifests/{TAG}");
         let probes = |stop: &AtomicBool, limit: Duration| -> Result<Latencies> {
             let mut all = Latencies::default();
-            crew(PROBES, |_| probe(&origin, &target, INTERVAL, stop, limit))?
+            parallel(PROBES, |_| probe(&origin, &target, INTERVAL, stop, limit))?
                 .into_iter()
                 .for_each(|one| all.join(one));
             Ok(all)
@@ -76,10 +76,10 @@ impl Row for Busy {
         let contents: Vec<_> =
             (0..PUSHES).map(|_| world.source.content(world.scale.pick(1_000_000_000, 100_000_000))).collect();
         let stop = AtomicBool::new(false);
-        let done = measure(&site.meter()?, || {
+        let done = measure(&instance.meter()?, || {
             let start = Instant::now();
             let pushes = || {
-                crew(PUSHES, |number| {
+                parallel(PUSHES, |number| {
                     let pushed =
                         blob(&mut Connection::to(&origin), &format!("bench/up-{number}"), &contents[number]);
                     // Measured only while all still run: with one less the server is less busy.
@@ -96,7 +96,7 @@ impl Row for Busy {
                 pushed.map(|_| (latencies, seconds))
             })
         });
-        site.wipe()?;
+        instance.wipe()?;
         let ((mut latencies, seconds), usage) = done?;
         let (most, half) = (latencies.quantile(0.99), latencies.quantile(0.5));
         let volume = gb(contents.iter().map(crate::content::Content::length).sum());

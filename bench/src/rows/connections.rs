@@ -8,10 +8,10 @@ use anyhow::Result;
 use super::{Measure, Outcome, Row, less};
 use crate::client::connection::{Body, Connection};
 use crate::client::paced::probe;
+use crate::instance::Instance;
 use crate::measuring::{measure, mib};
 use crate::peers::{Ability, Front, Peer};
 use crate::sets::{REPOSITORY, Scale, Set, TAG};
-use crate::site::Site;
 
 pub(super) struct Connections {
     id: &'static str,
@@ -54,11 +54,11 @@ impl Row for Connections {
         1
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let origin = site.origin()?;
-        let meter = site.meter()?;
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        let origin = instance.origin()?;
+        let meter = instance.meter()?;
         let target = format!("/v2/{REPOSITORY}/manifests/{TAG}");
-        let count = site.world.scale.pick(5_000, 1_000);
+        let count = instance.world.scale.pick(5_000, 1_000);
         let ((each, most, threads), usage) = measure(&meter, || {
             let before = meter.anonymous();
             let mut connections = Vec::with_capacity(count);
@@ -67,7 +67,7 @@ impl Row for Connections {
                 connection.expect(200, "GET", &target, Body::Empty)?;
                 connections.push(connection);
             }
-            let limit = Duration::from_secs(site.world.scale.pick(2, 1));
+            let limit = Duration::from_secs(instance.world.scale.pick(2, 1));
             let mut latencies =
                 probe(&origin, &target, Duration::from_millis(2), &AtomicBool::new(false), limit)?;
             let added = meter.anonymous().saturating_sub(before);

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more};
+use super::{Baseline, Goal, Measure, Outcome, Row, Rule, less, more};
 use crate::client::connection::Connection;
-use crate::crew::crew;
+use crate::instance::Instance;
 use crate::measuring::{gb, measure};
+use crate::parallel::parallel;
 use crate::peers::{Ability, FILES, Front, GATEWAY, OURS, Peer, STACK};
 use crate::sets::{LARGE_LAYER, REPOSITORY, Scale, Set};
-use crate::site::Site;
 
 /// So many clients, each of which downloads one blob after the other.
 pub(super) struct Downloads {
@@ -23,7 +23,6 @@ pub(super) struct Downloads {
 /// One after the other.
 pub(super) const ONE: Downloads = Downloads { id: "blob", connections: 1, front: Front::Plain };
 
-/// Four at once.
 pub(super) const FOUR: Downloads = Downloads { id: "blob-4", connections: 4, front: Front::Plain };
 
 /// One after the other through TLS, by an account.
@@ -62,28 +61,28 @@ impl Row for Downloads {
         if self.front == Front::Https {
             return vec![
                 Goal { server: OURS, measure: 0, rule: Rule::AtMost(0.5) },
-                Goal { server: OURS, measure: 1, rule: Rule::Times(1.0, Than::Peer(FILES)) },
-                Goal { server: OURS, measure: 1, rule: Rule::Times(2.5, Than::Peer(STACK)) },
-                Goal { server: GATEWAY, measure: 0, rule: Rule::Times(1.0, Than::Peer(STACK)) },
-                Goal { server: GATEWAY, measure: 1, rule: Rule::Times(1.0, Than::Peer(STACK)) },
+                Goal { server: OURS, measure: 1, rule: Rule::Times(1.0, Baseline::Peer(FILES)) },
+                Goal { server: OURS, measure: 1, rule: Rule::Times(2.5, Baseline::Peer(STACK)) },
+                Goal { server: GATEWAY, measure: 0, rule: Rule::Times(1.0, Baseline::Peer(STACK)) },
+                Goal { server: GATEWAY, measure: 1, rule: Rule::Times(1.0, Baseline::Peer(STACK)) },
             ];
         }
         vec![
             Goal { server: OURS, measure: 0, rule: Rule::AtMost(0.16) },
-            Goal { server: OURS, measure: 1, rule: Rule::Times(1.0, Than::BestPeer) },
+            Goal { server: OURS, measure: 1, rule: Rule::Times(1.0, Baseline::BestPeer) },
         ]
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let origin = site.origin()?;
-        let target = format!("/v2/{REPOSITORY}/blobs/{}", site.world.image.blobs[1].digest());
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        let origin = instance.origin()?;
+        let target = format!("/v2/{REPOSITORY}/blobs/{}", instance.world.image.blobs[1].digest());
         // Once without measuring, so that nobody's first read of the file counts.
         Connection::to(&origin).download(&target)?;
-        let count = site.world.scale.pick(40, 10);
+        let count = instance.world.scale.pick(40, 10);
         let left = AtomicUsize::new(count);
-        let (elapsed, usage) = measure(&site.meter()?, || {
+        let (elapsed, usage) = measure(&instance.meter()?, || {
             let start = Instant::now();
-            crew(self.connections, |_| {
+            parallel(self.connections, |_| {
                 let mut connection = Connection::to(&origin);
                 while left
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))

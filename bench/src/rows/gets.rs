@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more, ours_alone};
+use super::{Baseline, Goal, Measure, Outcome, Row, Rule, less, more, ours_alone};
 use crate::client::connection::{Body, Connection};
 use crate::client::many::Load;
+use crate::instance::{Context, Instance};
 use crate::measuring::measure;
 use crate::peers::{Ability, Front, GATEWAY, OURS, Peer, STACK};
 use crate::sets::{REPOSITORY, Scale, Set, TAG, listing};
-use crate::site::{Site, World};
 
 const MEASURES: [Measure; 4] =
     [more("requests/s"), less("p50 ms"), less("p99 ms"), less("server CPU µs/request")];
@@ -18,7 +18,7 @@ const SEARCH_MEASURES: [Measure; 4] =
     [less("p99 ms"), less("p50 ms"), more("requests/s"), less("server CPU µs/request")];
 
 /// The key of an array, and how many entries it must have.
-type Whole = (&'static str, fn(&World) -> usize);
+type Whole = (&'static str, fn(&Context) -> usize);
 
 /// A row of GETs.
 pub(super) struct Gets {
@@ -30,7 +30,7 @@ pub(super) struct Gets {
     connections: usize,
     /// How many requests are under way at once on each connection of HTTP/2; none where HTTP/1.1 is spoken.
     streams: Option<usize>,
-    targets: fn(&World) -> Vec<String>,
+    targets: fn(&Context) -> Vec<String>,
     /// The key of the array in the answer, and how many entries all its pages must have together. No peer is asked
     /// for pages: one that gives everything at once is compared with everything.
     whole: Option<Whole>,
@@ -51,8 +51,8 @@ pub(super) fn manifest() -> Gets {
         whole: None,
         search: false,
         goals: &[
-            Goal { server: OURS, measure: 0, rule: Rule::Times(0.8, Than::Peer("bare hyper")) },
-            Goal { server: OURS, measure: 0, rule: Rule::Times(4.0, Than::Peer("zot")) },
+            Goal { server: OURS, measure: 0, rule: Rule::Times(0.8, Baseline::Peer("bare hyper")) },
+            Goal { server: OURS, measure: 0, rule: Rule::Times(4.0, Baseline::Peer("zot")) },
         ],
     }
 }
@@ -63,8 +63,8 @@ pub(super) fn manifest_through_tls() -> Gets {
         title: |_| "manifest GET by tag through TLS and an account, 32 connections".to_owned(),
         front: Front::Https,
         goals: &[
-            Goal { server: OURS, measure: 0, rule: Rule::Times(40.0, Than::Peer(STACK)) },
-            Goal { server: GATEWAY, measure: 0, rule: Rule::Times(20.0, Than::Peer(STACK)) },
+            Goal { server: OURS, measure: 0, rule: Rule::Times(40.0, Baseline::Peer(STACK)) },
+            Goal { server: GATEWAY, measure: 0, rule: Rule::Times(20.0, Baseline::Peer(STACK)) },
         ],
         ..manifest()
     }
@@ -79,7 +79,11 @@ pub(super) fn manifest_over_http2() -> Gets {
         },
         connections: 8,
         streams: Some(4),
-        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(1.0, Than::Ourselves("manifest-tls")) }],
+        goals: &[Goal {
+            server: OURS,
+            measure: 0,
+            rule: Rule::Times(1.0, Baseline::Ourselves("manifest-tls")),
+        }],
         ..manifest_through_tls()
     }
 }
@@ -91,7 +95,7 @@ pub(super) fn manifest_over_clear_http2() -> Gets {
         front: Front::ClearHttp2,
         connections: 8,
         streams: Some(4),
-        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(1.0, Than::Ourselves("manifest")) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(1.0, Baseline::Ourselves("manifest")) }],
         ..manifest()
     }
 }
@@ -108,7 +112,7 @@ pub(super) fn catalog() -> Gets {
         targets: |_| vec!["/v2/_catalog?n=100".to_owned()],
         whole: None,
         search: false,
-        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(20.0, Than::BestPeer) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(20.0, Baseline::BestPeer) }],
     }
 }
 
@@ -133,7 +137,7 @@ pub(super) fn catalog_of_many() -> Gets {
         },
         whole: None,
         search: false,
-        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(0.8, Than::Ourselves("catalog")) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(0.8, Baseline::Ourselves("catalog")) }],
     }
 }
 
@@ -149,7 +153,7 @@ pub(super) fn tags() -> Gets {
         targets: |_| vec![format!("/v2/{}/tags/list", listing::TAGS)],
         whole: Some(("tags", |world| world.listing.tag_count())),
         search: false,
-        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Baseline::BestPeer) }],
     }
 }
 
@@ -167,7 +171,7 @@ pub(super) fn tags_page() -> Gets {
         targets: |_| vec![format!("/v2/{}/tags/list?n=100&last=t01000", listing::TAGS)],
         whole: None,
         search: false,
-        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Baseline::BestPeer) }],
     }
 }
 
@@ -183,7 +187,7 @@ pub(super) fn referrers() -> Gets {
         targets: |world| vec![format!("/v2/{}/referrers/{}", listing::REFERRERS, world.listing.subject())],
         whole: Some(("manifests", |world| world.listing.referrer_count())),
         search: false,
-        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Than::BestPeer) }],
+        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Baseline::BestPeer) }],
     }
 }
 
@@ -232,17 +236,17 @@ impl Row for Gets {
         self.goals.to_vec()
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let origin = site.origin()?;
-        let mut targets = (self.targets)(site.world);
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        let origin = instance.origin()?;
+        let mut targets = (self.targets)(instance.world);
         let mut pages = 1.0;
         if let Some((key, count)) = self.whole {
-            targets = follow(&mut Connection::to(&origin), &targets[0], key, count(site.world))?;
+            targets = follow(&mut Connection::to(&origin), &targets[0], key, count(instance.world))?;
             pages = targets.len() as f64;
         }
-        let duration = Duration::from_secs(site.world.scale.pick(4, 1));
+        let duration = Duration::from_secs(instance.world.scale.pick(4, 1));
         let load = Load::new(&origin, self.connections, &targets, duration);
-        let (mut served, usage) = measure(&site.meter()?, || match self.streams {
+        let (mut served, usage) = measure(&instance.meter()?, || match self.streams {
             Some(streams) => load.run_http2(streams),
             None => load.run(),
         })?;

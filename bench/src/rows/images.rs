@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more};
+use super::{Baseline, Goal, Measure, Outcome, Row, Rule, less, more};
 use crate::client::connection::Connection;
 use crate::client::push::{Image, image};
-use crate::crew::crew;
+use crate::instance::Instance;
 use crate::measuring::measure;
+use crate::parallel::parallel;
 use crate::peers::{Ability, OURS, Peer};
 use crate::sets::{Scale, Set};
-use crate::site::Site;
 use crate::statistics::Latencies;
 
 pub(super) struct Images {
@@ -45,17 +45,17 @@ impl Row for Images {
 
     fn goals(&self) -> Vec<Goal> {
         let factor = if self.pushers == 1 { 3.0 } else { 4.0 };
-        vec![Goal { server: OURS, measure: 0, rule: Rule::Times(factor, Than::BestPeer) }]
+        vec![Goal { server: OURS, measure: 0, rule: Rule::Times(factor, Baseline::BestPeer) }]
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        site.renew()?;
-        let origin = site.origin()?;
-        let world = site.world;
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        instance.renew()?;
+        let origin = instance.origin()?;
+        let world = instance.world;
         let duration = Duration::from_secs(world.scale.pick(4, 1));
-        let ((times, elapsed), usage) = measure(&site.meter()?, || {
+        let ((times, elapsed), usage) = measure(&instance.meter()?, || {
             let start = Instant::now();
-            let times = crew(self.pushers, |pusher| {
+            let times = parallel(self.pushers, |pusher| {
                 let mut connection = Connection::to(&origin);
                 let mut latencies = Latencies::default();
                 let mut number = 0;

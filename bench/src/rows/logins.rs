@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more, ours_alone};
+use super::{Baseline, Goal, Measure, Outcome, Row, Rule, less, more, ours_alone};
 use crate::client::many::Load;
+use crate::instance::Instance;
 use crate::measuring::measure;
 use crate::peers::{Ability, Front, GATEWAY, OURS, Peer, STACK};
 use crate::security::{basic, stranger};
 use crate::sets::{Crowd, REPOSITORY, Scale, Set};
-use crate::site::Site;
 
 /// How many users the file has besides the one that all other rows are run as.
 pub(crate) const STRANGERS: usize = 2_000;
@@ -18,7 +18,7 @@ pub(crate) const STRANGERS: usize = 2_000;
 const OWN: usize = 300;
 const CONNECTIONS: usize = 16;
 
-/// Whose password it is that comes.
+/// The account whose password is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Who {
     /// The same one again and again, as from a machine that builds.
@@ -82,30 +82,30 @@ impl Row for Logins {
         if self.token || self.who == Who::NewOwn {
             return Vec::new();
         }
-        let goal = |server| Goal { server, measure: 0, rule: Rule::Times(1.0, Than::Peer(STACK)) };
+        let goal = |server| Goal { server, measure: 0, rule: Rule::Times(1.0, Baseline::Peer(STACK)) };
         vec![goal(OURS), goal(GATEWAY)]
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
         if self.who != Who::Remembered {
-            // What was sent in the run before is remembered.
-            site.restart("/v2/")?;
+            // Passwords of the previous run are still in the credential cache.
+            instance.restart("/v2/")?;
         }
-        let origin = site.origin()?;
+        let origin = instance.origin()?;
         let target = if self.token {
             format!("/token?service=wharfinger&scope=repository:{REPOSITORY}:pull")
         } else {
             "/v2/".to_owned()
         };
         let targets = [target];
-        let duration = Duration::from_secs(site.world.scale.pick(4, 1));
+        let duration = Duration::from_secs(instance.world.scale.pick(4, 1));
         let count = if self.who == Who::NewOwn { OWN } else { STRANGERS };
         let callers: Vec<String> = (0..count).map(|number| basic(&stranger(number))).collect();
         let load = match self.who {
             Who::Remembered => Load::new(&origin, CONNECTIONS, &targets, duration),
             Who::New | Who::NewOwn => Load::once_each(&origin, CONNECTIONS, &targets, &callers),
         };
-        let (mut served, usage) = measure(&site.meter()?, || load.run())?;
+        let (mut served, usage) = measure(&instance.meter()?, || load.run())?;
         let cost = usage.server_cpu * 1e3 / served.requests as f64;
         Ok(Outcome { values: vec![served.rate(), served.latencies.quantile(0.99), cost], usage })
     }

@@ -8,11 +8,11 @@ use super::{Goal, Measure, Outcome, Row, Rule, less, more, ours_alone};
 use crate::client::connection::Connection;
 use crate::client::many::Load;
 use crate::client::push::blob;
-use crate::crew::crew;
+use crate::instance::Instance;
 use crate::measuring::{gb, measure};
+use crate::parallel::parallel;
 use crate::peers::{Ability, OURS, Peer};
 use crate::sets::{Scale, Set};
-use crate::site::Site;
 
 /// A server that has just been started.
 pub(super) struct Idle;
@@ -42,9 +42,9 @@ impl Row for Idle {
         vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(10.0) }]
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        site.renew()?;
-        let (_, usage) = measure(&site.meter()?, || Ok(()))?;
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        instance.renew()?;
+        let (_, usage) = measure(&instance.meter()?, || Ok(()))?;
         Ok(Outcome { values: vec![usage.peak_mib], usage })
     }
 }
@@ -80,19 +80,19 @@ impl Row for Many {
         vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(20.0) }]
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let many = site.world.many;
-        site.restart(&format!("/v2/{}/manifests/latest", many.name(0)))?;
-        let origin = site.origin()?;
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        let many = instance.world.many;
+        instance.restart(&format!("/v2/{}/manifests/latest", many.name(0)))?;
+        let origin = instance.origin()?;
         let mut targets = many.searches();
         for number in (0..many.count()).step_by(many.count() / 5_000) {
             let name = many.name(number);
             targets.push(format!("/v2/{name}/manifests/latest"));
             targets.push(format!("/v2/_catalog?n=100&last={}", name.replace('/', "%2F")));
         }
-        let duration = Duration::from_secs(site.world.scale.pick(5, 1));
+        let duration = Duration::from_secs(instance.world.scale.pick(5, 1));
         let load = Load::new(&origin, 16, &targets, duration);
-        let (_, usage) = measure(&site.meter()?, || load.run())?;
+        let (_, usage) = measure(&instance.meter()?, || load.run())?;
         Ok(Outcome { values: vec![usage.peak_mib], usage })
     }
 }
@@ -149,17 +149,17 @@ impl Row for Transfers {
         vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(32.0) }]
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        site.renew()?;
-        let origin = site.origin()?;
-        let size = site.world.scale.pick(self.size, QUICK_SIZE);
-        let stored = site.world.source.content(size);
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        instance.renew()?;
+        let origin = instance.origin()?;
+        let size = instance.world.scale.pick(self.size, QUICK_SIZE);
+        let stored = instance.world.source.content(size);
         blob(&mut Connection::to(&origin), "bench/down", &stored)?;
         let target = format!("/v2/bench/down/blobs/{}", stored.digest());
-        let contents: Vec<_> = (0..EACH_WAY).map(|_| site.world.source.content(size)).collect();
-        let done = measure(&site.meter()?, || {
+        let contents: Vec<_> = (0..EACH_WAY).map(|_| instance.world.source.content(size)).collect();
+        let done = measure(&instance.meter()?, || {
             let start = Instant::now();
-            crew(2 * EACH_WAY, |number| {
+            parallel(2 * EACH_WAY, |number| {
                 let mut connection = Connection::to(&origin);
                 match contents.get(number) {
                     Some(content) => blob(&mut connection, &format!("bench/up-{number}"), content),
@@ -169,7 +169,7 @@ impl Row for Transfers {
             Ok(start.elapsed().as_secs_f64())
         });
         // Not kept until the next server's turn: the disk would have to hold it for all of them.
-        site.wipe()?;
+        instance.wipe()?;
         let (seconds, usage) = done?;
         let volume = gb(2 * EACH_WAY as u64 * size);
         Ok(Outcome { values: vec![usage.peak_mib, volume / seconds, usage.server_cpu / volume], usage })

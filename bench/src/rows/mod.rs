@@ -1,10 +1,10 @@
 //! The rows of the table: pieces of work, what is measured of each, and what is to be reached.
 
 mod accounts;
+mod bulk_push;
 mod busy;
 mod connections;
 mod downloads;
-mod filling;
 mod gets;
 mod images;
 mod logins;
@@ -18,25 +18,22 @@ use serde::Serialize;
 
 pub(crate) use logins::STRANGERS;
 
+use crate::instance::Instance;
 use crate::measuring::Usage;
 use crate::peers::{Ability, Front, Peer};
 use crate::sets::{Scale, Set};
-use crate::site::Site;
 
 /// Which way is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Better {
-    /// More is better.
     Higher,
-    /// Less is better.
     Lower,
 }
 
 /// One figure of a row.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Measure {
-    /// What it is.
     pub(crate) name: &'static str,
     /// Which way is better.
     pub(crate) better: Better,
@@ -52,29 +49,27 @@ const fn less(name: &'static str) -> Measure {
     Measure { name, better: Better::Lower }
 }
 
-/// What a server of ours is to reach in a row.
+/// A figure that our server should reach in a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Goal {
-    /// Its name.
     pub(crate) server: &'static str,
     /// Of which measure, by its place among the row's.
     pub(crate) measure: usize,
-    /// What.
     pub(crate) rule: Rule,
 }
 
-/// What a goal asks.
+/// The condition of a goal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rule {
     /// Not more than this.
     AtMost(f64),
     /// So many times as good as another.
-    Times(f64, Than),
+    Times(f64, Baseline),
 }
 
-/// Who a goal compares with.
+/// The server that a goal compares with.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Than {
+pub(crate) enum Baseline {
     /// The server of that name.
     Peer(&'static str),
     /// The best registry but ours.
@@ -87,7 +82,7 @@ pub(crate) enum Than {
 pub(crate) struct Outcome {
     /// A value for each measure, in their order.
     pub(crate) values: Vec<f64>,
-    /// What it cost.
+    /// The cost of the run.
     pub(crate) usage: Usage,
 }
 
@@ -95,13 +90,12 @@ pub(crate) struct Outcome {
 pub(crate) trait Row {
     /// Its name on the command line.
     fn id(&self) -> &'static str;
-    /// What is done, in words.
+    /// A description of the work.
     fn title(&self, scale: Scale) -> String;
-    /// What is measured. The first is compared.
     fn measures(&self) -> &'static [Measure];
-    /// What the server holds at the beginning.
+    /// The content of the server at the beginning.
     fn set(&self) -> Set;
-    /// What lets its clients in.
+    /// The access control before the server.
     fn front(&self) -> Front {
         Front::Plain
     }
@@ -115,12 +109,10 @@ pub(crate) trait Row {
     fn disk(&self, _scale: Scale) -> u64 {
         2 << 30
     }
-    /// What is to be reached.
     fn goals(&self) -> Vec<Goal> {
         Vec::new()
     }
-    /// Does it once.
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome>;
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome>;
 }
 
 /// All rows, in the order of the table.
@@ -155,7 +147,7 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
         Box::new(logins::NEW_OWN),
         Box::new(accounts::FEW),
         Box::new(accounts::MANY),
-        Box::new(filling::Filling),
+        Box::new(bulk_push::Filling),
         Box::new(gets::catalog_of_many()),
         Box::new(gets::search()),
         Box::new(starting::Starting::MANY),

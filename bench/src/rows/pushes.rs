@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{Goal, Measure, Outcome, Row, Rule, Than, less, more};
+use super::{Baseline, Goal, Measure, Outcome, Row, Rule, less, more};
 use crate::client::connection::Connection;
 use crate::client::push::blob;
+use crate::instance::Instance;
 use crate::measuring::{gb, measure};
 use crate::peers::{Ability, Front, GATEWAY, OURS, Peer, STACK};
 use crate::sets::{REPOSITORY, Scale, Set};
-use crate::site::Site;
 
 pub(super) struct Push {
     id: &'static str,
@@ -55,23 +55,23 @@ impl Row for Push {
     fn goals(&self) -> Vec<Goal> {
         if self.front == Front::Https {
             return vec![
-                Goal { server: GATEWAY, measure: 0, rule: Rule::Times(1.0, Than::Peer(STACK)) },
-                Goal { server: GATEWAY, measure: 2, rule: Rule::Times(1.0, Than::Peer(STACK)) },
+                Goal { server: GATEWAY, measure: 0, rule: Rule::Times(1.0, Baseline::Peer(STACK)) },
+                Goal { server: GATEWAY, measure: 2, rule: Rule::Times(1.0, Baseline::Peer(STACK)) },
             ];
         }
         vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(1.1) }]
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        site.renew()?;
-        let origin = site.origin()?;
-        let content = site.world.source.content(site.world.scale.pick(1_000_000_000, 100_000_000));
-        let done = measure(&site.meter()?, || {
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        instance.renew()?;
+        let origin = instance.origin()?;
+        let content = instance.world.source.content(instance.world.scale.pick(1_000_000_000, 100_000_000));
+        let done = measure(&instance.meter()?, || {
             let start = Instant::now();
             blob(&mut Connection::to(&origin), REPOSITORY, &content)?;
             Ok(start.elapsed().as_secs_f64())
         });
-        site.wipe()?;
+        instance.wipe()?;
         let (seconds, usage) = done?;
         let volume = gb(content.length());
         Ok(Outcome { values: vec![usage.server_cpu / volume, seconds, volume / seconds], usage })

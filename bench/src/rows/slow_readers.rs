@@ -10,10 +10,10 @@ use super::{Measure, Outcome, Row, less};
 use crate::client::connection::{Body, HTTP1, head};
 use crate::client::paced::probe;
 use crate::client::stream::Stream;
+use crate::instance::Instance;
 use crate::measuring::{measure, mib};
 use crate::peers::{Ability, Front, Peer};
 use crate::sets::{REPOSITORY, Scale, Set, TAG};
-use crate::site::Site;
 
 pub(super) struct SlowReaders {
     id: &'static str,
@@ -55,12 +55,12 @@ impl Row for SlowReaders {
         1
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let origin = site.origin()?;
-        let meter = site.meter()?;
-        let blob = format!("/v2/{REPOSITORY}/blobs/{}", site.world.image.blobs[1].digest());
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        let origin = instance.origin()?;
+        let meter = instance.meter()?;
+        let blob = format!("/v2/{REPOSITORY}/blobs/{}", instance.world.image.blobs[1].digest());
         let manifest = format!("/v2/{REPOSITORY}/manifests/{TAG}");
-        let duration = Duration::from_secs(site.world.scale.pick(5, 2));
+        let duration = Duration::from_secs(instance.world.scale.pick(5, 2));
         let before_files = meter.files();
         let ((added, most, threads), usage) = measure(&meter, || {
             let before = meter.anonymous();

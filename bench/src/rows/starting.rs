@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use super::{Goal, Measure, Outcome, Row, Rule, less, ours_alone};
+use crate::instance::Instance;
 use crate::measuring::measure;
 use crate::peers::{Ability, OURS, Peer};
 use crate::sets::{Scale, Set, listing};
-use crate::site::Site;
 
 pub(super) struct Starting {
     id: &'static str,
@@ -47,13 +47,13 @@ impl Row for Starting {
         vec![Goal { server: OURS, measure: 0, rule: Rule::AtMost(200.0) }]
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
         let target = match self.set {
-            Set::Many => format!("/v2/{}/manifests/latest", site.world.many.name(4_321)),
+            Set::Many => format!("/v2/{}/manifests/latest", instance.world.many.name(4_321)),
             _ => format!("/v2/{}/manifests/{}", listing::repository(123), listing::TAG),
         };
-        let took = site.restart(&target)?;
-        let (_, usage) = measure(&site.meter()?, || Ok(()))?;
+        let took = instance.restart(&target)?;
+        let (_, usage) = measure(&instance.meter()?, || Ok(()))?;
         Ok(Outcome { values: vec![took.as_secs_f64() * 1e3], usage })
     }
 }

@@ -10,7 +10,7 @@ use crate::client::connection::{Body, Connection};
 use crate::client::origin::Origin;
 use crate::client::push::{CONFIG, MANIFEST, mount};
 use crate::content::digest_of;
-use crate::crew::crew;
+use crate::parallel::parallel;
 
 /// The repository that has many tags.
 pub(crate) const TAGS: &str = "lists/tags";
@@ -21,9 +21,7 @@ pub(crate) const TAG: &str = "t00000";
 
 /// Bytes and their digest.
 pub(crate) struct Blob {
-    /// The digest.
     pub(crate) digest: String,
-    /// The bytes.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -37,19 +35,16 @@ impl Blob {
     }
 }
 
-/// What one repository holds.
+/// The content of one repository.
 pub(crate) struct Repository<'a> {
-    /// Its name.
     pub(crate) name: String,
     /// Blobs that are no manifests.
     pub(crate) blobs: &'a [Blob],
-    /// Manifests.
     pub(crate) manifests: &'a [Blob],
     /// Tags, each with the digest that it names.
     pub(crate) tags: &'a [(String, String)],
 }
 
-/// All of it.
 pub(crate) struct Listing {
     repositories: usize,
     blobs: Vec<Blob>,
@@ -157,7 +152,7 @@ impl Listing {
         }
         let works: Vec<Repository<'_>> = self.repositories().collect();
         let queue = Mutex::new(works.iter());
-        crew(16, |_| {
+        parallel(16, |_| {
             let mut connection = Connection::to(origin);
             while let Some(work) = queue.lock().ok().and_then(|mut queue| queue.next()) {
                 for blob in work.blobs.iter().filter(|_| work.name != first) {
@@ -173,7 +168,7 @@ impl Listing {
         let many = works.iter().find(|work| work.tags.len() > 1);
         if let Some(work) = many {
             let queue = Mutex::new(work.tags.iter());
-            crew(16, |_| {
+            parallel(16, |_| {
                 let mut connection = Connection::to(origin);
                 while let Some((tag, digest)) = queue.lock().ok().and_then(|mut queue| queue.next()) {
                     let manifest = work.manifests.iter().find(|manifest| manifest.digest == *digest);

@@ -11,7 +11,7 @@ use crate::client::connection::{Body, Connection};
 use crate::client::origin::Origin;
 use crate::client::push::{MANIFEST, manifest, mount};
 use crate::content::{Random, digest_of};
-use crate::crew::crew;
+use crate::parallel::parallel;
 
 const OWNERS: [&str; 40] = [
     "platform",
@@ -141,7 +141,6 @@ const SECOND: [&str; 40] = [
 ];
 const SHARED: &str = "many/shared";
 
-/// The set.
 #[derive(Clone, Copy)]
 pub(crate) struct Many {
     count: usize,
@@ -150,9 +149,7 @@ pub(crate) struct Many {
 /// How long it took to push it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Filled {
-    /// How many repositories.
     pub(crate) repositories: usize,
-    /// In this time.
     pub(crate) elapsed: Duration,
 }
 
@@ -187,7 +184,7 @@ impl Many {
         )?;
         let next = AtomicUsize::new(0);
         let start = Instant::now();
-        crew(16, |_| {
+        parallel(16, |_| {
             let mut connection = Connection::to(origin);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
@@ -202,7 +199,7 @@ impl Many {
         Ok(Filled { repositories: self.count, elapsed: start.elapsed() })
     }
 
-    /// What people type into a search: whole words, beginnings, parts, two words, the name of one image, and what
+    /// Typical search terms: whole words, prefixes, parts, two words, one exact name, and a term without a match.
     /// is nowhere.
     pub(crate) fn searches(&self) -> Vec<String> {
         let mut random = Random::new(7);

@@ -1,4 +1,4 @@
-//! What a registry holds before it is measured.
+//! The content of a registry before it is measured.
 
 pub(crate) mod accounts;
 pub(crate) mod listing;
@@ -10,13 +10,11 @@ use crate::content::Source;
 /// One of the states that rows start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Set {
-    /// Nothing.
     Empty,
     /// One image with a large layer.
     Image,
     /// Repositories, tags and referrers to list.
     Listing,
-    /// Very many repositories.
     Many,
     /// The image, and accounts of the registry's own with grants; for ours alone.
     Accounts(Crowd),
@@ -25,7 +23,6 @@ pub(crate) enum Set {
 /// How many accounts there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Crowd {
-    /// A team.
     Few,
     /// Far more than anybody has.
     Many,
@@ -60,7 +57,6 @@ impl Scale {
 
 /// The repository of the image.
 pub(crate) const REPOSITORY: &str = "bench/app";
-/// Its tag.
 pub(crate) const TAG: &str = "v1";
 /// The length of its large layer, which is that of a common runtime image.
 pub(crate) const LARGE_LAYER: u64 = 93_000_000;

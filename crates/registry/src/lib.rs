@@ -3,6 +3,7 @@
 //!
 //! - [`manifests`], [`blobs`], [`uploads`]: the content of a repository, in and out.
 //! - [`listing`]: tags, catalog, referrers, search, usage.
+//! - `repositories`: deletion of whole repositories.
 //! - [`check`]: whether everything that the metadata promises is there, and whole.
 //! - [`access`]: who asks, and what they may do.
 //! - `cache`: manifests, links and lists of tags that were asked for before, exact at every moment.
@@ -24,6 +25,7 @@ pub mod error;
 mod gathering;
 pub mod listing;
 pub mod manifests;
+mod repositories;
 pub mod tag_list;
 mod upkeep;
 pub mod uploads;
@@ -78,6 +80,7 @@ pub struct Registry {
 struct Inner {
     accounts: access::Accounts,
     directory: Directory,
+    content: store::directory::Content,
     blobs: Arc<dyn BlobStore>,
     metadata: Metadata,
     policy: Policy,

@@ -6,7 +6,6 @@ use oci::{Digest, RepositoryName, Tag};
 use store::accounts::Visible;
 use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
 
-use crate::apart::apart;
 use crate::tag_list::{TagList, TagPage, WHOLE};
 use crate::{Error, Registry};
 
@@ -171,34 +170,12 @@ impl Registry {
         Ok(Page::cut(self.inner.metadata.repository_usage(visible, after, limit + 1).await?, limit))
     }
 
-    /// Deletes a repository with its tags, its manifests and its hold on blobs.
+    /// Whether the store answers, and the content is where it was: for a readiness check.
     ///
     /// # Errors
-    /// [`Error::DeleteDisabled`], [`Error::NameUnknown`].
-    pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<(), Error> {
-        if !self.inner.policy.delete {
-            return Err(Error::DeleteDisabled);
-        }
-        let (registry, repository) = (self.clone(), repository.clone());
-        apart(async move {
-            let inner = &registry.inner;
-            let was_there = inner.metadata.delete_repository(&repository).await?;
-            inner.cache.repository_deleted(&repository);
-            if !was_there {
-                return Err(Error::NameUnknown(repository));
-            }
-            inner.tasks.wake_view();
-            Ok(())
-        })
-        .await
-    }
-
-    /// Whether the store answers: for a readiness check.
-    ///
-    /// # Errors
-    /// Whatever keeps the metadata from answering.
+    /// [`Error::Unavailable`], or whatever keeps the metadata from answering.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.inner.metadata.catalog(&Visible::Everything, None, 1).await?;
-        Ok(())
+        self.inner.content.check()?;
+        Ok(self.inner.metadata.ready().await?)
     }
 }

@@ -109,6 +109,7 @@ impl Registry {
 
     async fn put_manifest_steps(&self, push: Push) -> Result<Pushed, Error> {
         let inner = &self.inner;
+        inner.content.check()?;
         let Push { repository, target, content_type, content, mut tags } = push;
         let limit = inner.policy.manifest_bytes;
         if content.len() > limit {

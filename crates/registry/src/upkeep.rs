@@ -7,7 +7,7 @@ use std::time::Duration;
 use store::adopt::{self, Report};
 use store::blobs::files::FileBlobs;
 use store::blobs::lanes::Lanes;
-use store::directory::Lock;
+use store::directory::{Content, Lock};
 use store::settling::Settling;
 use store::view::View;
 use store::{Directory, Metadata, StoreError};
@@ -59,6 +59,7 @@ impl Registry {
             opened.adopted = adopt_into(&path, &directory, &blobs, progress).await?;
         }
         let metadata = Metadata::open(&path)?;
+        let content = claim_content(&directory, &metadata, opened.adopted.is_some()).await?;
         let accounts = Accounts::open(metadata.clone(), accounts).await?;
         let upload_ids = UploadIds::new(&metadata.upload_secret().await?);
         let known = metadata.list_uploads().await?.into_iter().collect();
@@ -76,6 +77,7 @@ impl Registry {
                 cache: Cache::new(policy.cache_bytes),
                 accounts,
                 directory,
+                content,
                 blobs,
                 metadata,
                 policy,
@@ -132,6 +134,18 @@ impl Registry {
                 view.run(async move { _ = stopped.wait_for(|stop| *stop).await }).await;
             })
         };
+        let deletions = {
+            let registry = self.clone();
+            let mut stopped = stopped.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = async { _ = stopped.wait_for(|stop| *stop).await } => {}
+                    resumed = registry.resume_deletions() => if let Err(error) = resumed {
+                        tracing::warn!(%error, "a deletion could not be finished; the next start tries it again");
+                    },
+                }
+            })
+        };
         let sweep = {
             let registry = self.clone();
             let mut stopped = stopped;
@@ -151,7 +165,7 @@ impl Registry {
             })
         };
         let mut running = self.inner.tasks.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.extend([view, sweep]);
+        running.extend([view, deletions, sweep]);
     }
 }
 
@@ -165,6 +179,15 @@ impl Tasks {
     pub(crate) fn wake_view(&self) {
         self.view.wake();
     }
+}
+
+async fn claim_content(
+    directory: &Directory,
+    metadata: &Metadata,
+    is_adopted: bool,
+) -> Result<Content, Error> {
+    let is_expected = metadata.holds_content().await?;
+    Ok(directory.claim_content(metadata.id(), is_adopted, is_expected)?)
 }
 
 /// Writes to files what the last process had acknowledged and not settled.
@@ -213,6 +236,9 @@ async fn adopt_into(
     };
     let report = adopt::adopt(directory, &**blobs, &metadata, describe, progress).await?;
     metadata.close().await;
+    // They are marks of the database that was lost, and of the one that has another name now.
+    Metadata::accept_older(&unfinished)?;
+    Metadata::accept_older(path)?;
     std::fs::rename(&unfinished, path).map_err(|error| StoreError::io("rename to", path, error))?;
     let parent = directory.own();
     std::fs::File::open(parent)

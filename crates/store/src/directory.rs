@@ -3,7 +3,10 @@
 //! ```text
 //! <data>/docker/registry/v2/blobs/          content, in distribution's layout
 //! <data>/docker/registry/v2/repositories/   the derived view, in distribution's layout
+//! <data>/docker/registry/v2/.wharfinger     which database the content belongs to
 //! <data>/wharfinger/metadata.db             the truth about repositories
+//! <data>/wharfinger/metadata.db.mark        how far its commits have come
+//! <data>/wharfinger/accounts                only where there have been accounts
 //! <data>/wharfinger/uploads/                content on its way in
 //! <data>/wharfinger/lock                    held by the one process that works here
 //! <data>/wharfinger/control.sock            where a running server takes commands
@@ -17,12 +20,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use crate::StoreError;
+use crate::{Metadata, StoreError};
+
+/// The file that says which database the content belongs to. distribution takes no notice of it.
+const CONTENT_IDENTITY: &str = ".wharfinger";
 
 /// What makes a directory a gateway's.
 const GATEWAY_KEY: &str = "gateway.key";
@@ -41,6 +47,29 @@ pub struct Directory {
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    /// Locked as well, because a lock file can be removed while it is held.
+    _directory: File,
+}
+
+/// The content of a data directory, as it was when it was opened.
+#[derive(Clone, Debug)]
+pub struct Content {
+    identity: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Content {
+    /// Whether the content is still the same directory: it was not moved away, nor its volume unmounted. Costs one stat.
+    ///
+    /// # Errors
+    /// [`StoreError::ContentGone`].
+    pub fn check(&self) -> Result<(), StoreError> {
+        match fs::metadata(&self.identity) {
+            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(()),
+            _ => Err(StoreError::ContentGone(self.identity.with_file_name(""))),
+        }
+    }
 }
 
 /// The path of a Unix socket, short enough for the system.
@@ -117,6 +146,18 @@ impl Directory {
     #[must_use]
     pub fn find(path: impl AsRef<Path>) -> Option<Self> {
         Self::at(path.as_ref()).ok().filter(|directory| directory.own.is_dir())
+    }
+
+    /// Removes a data directory that a server made and could not serve: nothing is left to be taken for a registry.
+    /// One that holds content, or has had accounts, stays.
+    pub fn remove_unused(path: impl AsRef<Path>) {
+        let Some(directory) = Self::find(path) else { return };
+        if directory.is_without_content().unwrap_or(false)
+            && !Metadata::has_had_users_at(&directory.metadata())
+        {
+            // What cannot be removed is as harmless as it was.
+            let _ = fs::remove_dir_all(&directory.root);
+        }
     }
 
     fn at(given: &Path) -> Result<Self, StoreError> {
@@ -250,6 +291,55 @@ impl Directory {
         written.map_err(|error| StoreError::io("write", path, error))
     }
 
+    /// Makes sure that the content belongs to the database with this id. Content without an identity gets this one, and
+    /// so does all content if `is_adopted`: the database was made from it.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if it is the content of another database, or if none is here and there should be
+    /// (`is_expected`).
+    pub fn claim_content(
+        &self,
+        id: &str,
+        is_adopted: bool,
+        is_expected: bool,
+    ) -> Result<Content, StoreError> {
+        let v2 = self.blobs.parent().unwrap_or(&self.root);
+        let identity = v2.join(CONTENT_IDENTITY);
+        let found = match fs::read_to_string(&identity) {
+            Ok(found) => Some(found.trim().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(StoreError::io("read", identity, error)),
+        };
+        match found {
+            Some(found) if found == id => {}
+            Some(_) if is_expected && !is_adopted => {
+                return Err(StoreError::Directory(format!(
+                    "{v2} is the content of another database than {own}/metadata.db: mount or restore the right one; or, \
+                     if they belong together, remove {identity}",
+                    v2 = v2.display(),
+                    own = self.own.display(),
+                    identity = identity.display(),
+                )));
+            }
+            None if is_expected && !is_adopted && self.is_without_content()? => {
+                return Err(StoreError::Directory(format!(
+                    "{v2} is empty, and {own}/metadata.db knows images that were in it: was it moved away, or is its volume \
+                     not mounted? Put it back; or, to begin anew, move {own} away as well",
+                    v2 = v2.display(),
+                    own = self.own.display(),
+                )));
+            }
+            _ => {
+                let new = v2.join(format!("{CONTENT_IDENTITY}.new"));
+                fs::write(&new, format!("{id}\n"))
+                    .and_then(|()| fs::rename(&new, &identity))
+                    .map_err(|error| refused("write", &identity, &error))?;
+            }
+        }
+        let found = fs::metadata(&identity).map_err(|error| StoreError::io("look at", &identity, error))?;
+        Ok(Content { identity, device: found.dev(), inode: found.ino() })
+    }
+
     /// Takes the right to work in the directory.
     ///
     /// # Errors
@@ -287,9 +377,15 @@ impl Directory {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(failed(error.into())),
         }
+        let directory = File::open(&self.own).map_err(failed)?;
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            // NFS locks only what is open for writing; the lock file has to do there.
+            Ok(()) | Err(_) => {}
+        }
         file.set_len(0).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Some(Lock { _file: file }))
+        Ok(Some(Lock { _file: file, _directory: directory }))
     }
 
     /// The process that holds the lock, as far as the lock file tells.
@@ -428,6 +524,51 @@ mod tests {
         assert_eq!(Directory::open(data.path()).unwrap().gateway_key().unwrap(), Some([7; 32]));
         fs::write(directory.own().join("gateway.key"), "short").unwrap();
         assert!(message(directory.gateway_key()).contains("not a key of 32 bytes"));
+    }
+
+    #[test]
+    fn lock_holds_without_its_file() {
+        let data = tempfile::tempdir().unwrap();
+        let directory = Directory::open(data.path()).unwrap();
+        let lock = directory.lock().unwrap();
+        fs::remove_file(directory.own().join("lock")).unwrap();
+        assert!(directory.try_lock().unwrap().is_none());
+        drop(lock);
+        directory.lock().unwrap();
+    }
+
+    #[test]
+    fn content_moved_away_is_noticed() {
+        let data = tempfile::tempdir().unwrap();
+        let directory = Directory::open(data.path()).unwrap();
+        let content = directory.claim_content("one", false, false).unwrap();
+        content.check().unwrap();
+        fs::rename(data.path().join("docker"), data.path().join("away")).unwrap();
+        assert!(matches!(content.check(), Err(StoreError::ContentGone(_))));
+        // What another process makes in its place is not it either.
+        let empty = Directory::open(data.path()).unwrap();
+        let said = message(empty.claim_content("one", false, true));
+        assert!(said.contains("was it moved away"), "{said}");
+        fs::remove_dir_all(data.path().join("docker")).unwrap();
+        fs::rename(data.path().join("away"), data.path().join("docker")).unwrap();
+        content.check().unwrap();
+        let said = message(directory.claim_content("two", false, true));
+        assert!(said.contains("content of another database"), "{said}");
+        directory.claim_content("two", true, true).unwrap();
+        directory.claim_content("two", false, true).unwrap();
+    }
+
+    #[test]
+    fn unused_directory_is_removed_and_others_stay() {
+        let data = tempfile::tempdir().unwrap();
+        let root = data.path().join("data");
+        let directory = Directory::open(&root).unwrap();
+        fs::create_dir(directory.blobs().join("sha256")).unwrap();
+        Directory::remove_unused(&root);
+        assert!(root.exists());
+        fs::remove_dir(directory.blobs().join("sha256")).unwrap();
+        Directory::remove_unused(&root);
+        assert!(!root.exists());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use oci::Digest;
+use rusqlite::ErrorCode;
 
 /// Why a store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +24,7 @@ pub enum StoreError {
         actual: Digest,
     },
     /// The file system refused something.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("{action} {}: {source}", path.display())]
     Io {
         /// What was tried: "read", "write", "sync" …
         action: &'static str,
@@ -41,6 +42,9 @@ pub enum StoreError {
     /// The directory is in use by another process, or is not what it should be.
     #[error("{0}")]
     Directory(String),
+    /// The directory of the content is not the one that was opened: it was moved away, or its volume is not mounted.
+    #[error("{} is not the content of this registry any more; was it moved, or its volume unmounted?", .0.display())]
+    ContentGone(PathBuf),
     /// The store is closing, or a task of it died.
     #[error("the store is shut down")]
     Closed,
@@ -58,15 +62,31 @@ impl StoreError {
         }
     }
 
+    /// Whether another program has locked the database.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self.database_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    }
+
+    /// Whether the database's file is damaged.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self.database_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+
+    fn database_code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Database(error) => error.sqlite_error_code(),
+            _ => None,
+        }
+    }
+
     /// Whether the reason is lack of room.
     #[must_use]
     pub fn is_full(&self) -> bool {
         match self {
             Self::Full { .. } => true,
-            Self::Database(rusqlite::Error::SqliteFailure(error, _)) => {
-                error.code == rusqlite::ErrorCode::DiskFull
-            }
-            _ => false,
+            other => other.database_code() == Some(ErrorCode::DiskFull),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! - [`settling`]: small content on its way from the metadata's log to files of its own.
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
 //! - [`adopt`]: the way back, from such a directory to the metadata.
-//! - [`directory`]: which path is which, and the lock that keeps a second server out.
+//! - [`directory`]: which path is which, the lock that keeps a second server out, the identity of the content.
 //! - `background`: how what no request waits for is done.
 
 pub mod accounts;

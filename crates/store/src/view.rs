@@ -47,6 +47,9 @@ const QUIET: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(5);
 /// How often is looked whether the time has come.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long the view is written when the process ends, which service managers kill after 10 s. The next start does the
+/// rest.
+const CLOSING: Duration = Duration::from_secs(3);
 /// After a failure, such as a full disk, it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -104,7 +107,7 @@ impl View {
     async fn follow(&self, closing: impl Future<Output = ()>) {
         let mut closing = pin!(closing);
         loop {
-            let done = match self.round(Priority::Low).await {
+            let done = match self.round(Priority::Low, None).await {
                 Ok(_) => true,
                 Err(StoreError::Closed) => return,
                 Err(error) => {
@@ -124,8 +127,11 @@ impl View {
                 () = wait => {}
             }
         }
-        if let Err(error) = self.drain().await {
-            tracing::warn!(%error, "the repositories/ view is not complete; that is made up for at the next start");
+        match self.drain_until(Some(Instant::now() + CLOSING)).await {
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the repositories/ view is not complete; that is made up for at the next start");
+            }
         }
     }
 
@@ -163,18 +169,26 @@ impl View {
     /// # Errors
     /// [`StoreError`] of the metadata or the file system; what was not done is done next time.
     pub async fn drain(&self) -> Result<u64, StoreError> {
+        self.drain_until(None).await
+    }
+
+    async fn drain_until(&self, deadline: Option<Instant>) -> Result<u64, StoreError> {
         let mut total = 0;
         loop {
-            match self.round(Priority::Ordinary).await? {
+            match self.round(Priority::Ordinary, deadline).await? {
                 0 => return Ok(total),
                 notes => total += notes,
+            }
+            if is_past(deadline) {
+                tracing::info!("the rest of the repositories/ view is written at the next start");
+                return Ok(total);
             }
         }
     }
 
-    /// Settles all content, and deals with all notes that there are at the beginning. Returns how
-    /// many those were.
-    async fn round(&self, mut priority: Priority) -> Result<u64, StoreError> {
+    /// Settles all content, and deals with the notes that there are at the beginning, as far as the
+    /// deadline allows. Returns how many those were.
+    async fn round(&self, mut priority: Priority, deadline: Option<Instant>) -> Result<u64, StoreError> {
         let Inner { links, metadata, settling, turn, .. } = &*self.inner;
         let newest = metadata.newest_view_change().await?;
         settling.settle().await?;
@@ -183,7 +197,7 @@ impl View {
         if metadata.view_changes(0, 1).await?.first().is_some_and(|oldest| newest - oldest.id > MANY) {
             priority = Priority::Ordinary;
         }
-        while after < newest {
+        while after < newest && (count == 0 || !is_past(deadline)) {
             let mut changes = metadata.view_changes(after, BATCH).await?;
             // Those that came in since may be of content that is not settled.
             changes.retain(|change| change.id <= newest);
@@ -200,7 +214,7 @@ impl View {
             let links = links.clone();
             blocking_at(priority, move || links.sync()).await?;
         }
-        metadata.view_written(newest).await?;
+        metadata.view_written(after).await?;
         Ok(count)
     }
 
@@ -222,4 +236,8 @@ impl View {
         }
         Ok(steps)
     }
+}
+
+fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }

@@ -11,7 +11,7 @@
 //! - `tending`: what runs beside the requests.
 //!
 //! Accounts are in force as soon as there is a user, an htpasswd file or a backend of the
-//! operator's. Until then everybody may do everything, and credentials are wrong.
+//! operator's, and stay so when the last user is gone (`AccountSettings::open`). Until then everybody may do everything, and credentials are wrong.
 
 mod admission;
 mod apr1;
@@ -66,6 +66,10 @@ pub struct AccountSettings {
     pub htpasswd: Option<PathBuf>,
     /// Whether a backend of the operator's says who asks: see [`Accounts::vouched`].
     pub forward: bool,
+    /// Whether access control applies even while there is no account.
+    pub required: bool,
+    /// Whether a registry that has lost its last account is open to everyone again.
+    pub open: bool,
     /// Who is let in to trees of repositories, whatever was granted. It counts once accounts are in force.
     pub admission: Trees<Admission>,
     /// Who issues bearer tokens: their `iss`.
@@ -94,6 +98,8 @@ impl Default for AccountSettings {
         Self {
             htpasswd: None,
             forward: false,
+            required: false,
+            open: false,
             admission: Trees::default(),
             issuer: "wharfinger".to_owned(),
             service: "wharfinger".to_owned(),
@@ -245,10 +251,32 @@ impl Accounts {
         self.inner.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Whether somebody could sign in: there is a user, an htpasswd file or a backend of the operator's.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn exist(&self) -> Result<bool, Error> {
+        let settings = &self.inner.settings;
+        Ok(settings.htpasswd.is_some() || settings.forward || self.inner.metadata.has_users().await?)
+    }
+
+    /// The number of users in the database.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn count_users(&self) -> Result<u64, Error> {
+        Ok(self.inner.metadata.count_users().await?)
+    }
+
+    /// Whether this directory has had users, even if it has none now.
+    #[must_use]
+    pub fn have_existed(&self) -> bool {
+        self.inner.metadata.has_had_users()
+    }
+
     async fn refresh_in_force(&self) -> Result<(), Error> {
         let settings = &self.inner.settings;
-        let in_force =
-            settings.htpasswd.is_some() || settings.forward || self.inner.metadata.has_users().await?;
+        let in_force = settings.required || self.exist().await? || (self.have_existed() && !settings.open);
         if self.inner.in_force.swap(in_force, Ordering::AcqRel) != in_force {
             self.changed();
         }

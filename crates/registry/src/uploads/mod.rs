@@ -93,6 +93,7 @@ impl Registry {
         algorithm: Algorithm,
     ) -> Result<UploadStatus, Error> {
         let inner = &self.inner;
+        inner.content.check()?;
         let id = inner.upload_ids.give(repository, account, algorithm);
         if inner.sessions.has_room() {
             inner.sessions.enter(repository, account, id, Resting::Begun(algorithm));
@@ -166,6 +167,7 @@ impl Registry {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
         let claim = claim.into();
         apart(async move {
+            registry.inner.content.check()?;
             let mut turn = registry.take_turn(&repository, account.as_ref(), id).await?;
             turn.upload = registry.expect(turn.upload, claim).await?;
             let digest = claim.digest;
@@ -217,6 +219,7 @@ impl Registry {
         let digest = claim.digest;
         apart(async move {
             let inner = &registry.inner;
+            inner.content.check()?;
             // Nobody else knows this upload, so it is not written down: if the process dies, its
             // file is swept away at the next start.
             let id = Uuid::new_v4();

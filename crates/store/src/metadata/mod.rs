@@ -9,13 +9,17 @@
 //! [`Metadata::close`], and with [`StoreError::Database`] where the database refuses.
 
 mod accounts;
+mod accounts_mark;
 mod blobs;
 mod checkpointer;
 mod columns;
+mod commit_mark;
 mod elsewhere;
 #[cfg(test)]
 mod fixtures;
 mod import;
+mod jobs;
+mod lock_holders;
 mod manifests;
 #[cfg(test)]
 mod measure;
@@ -37,7 +41,7 @@ mod writer;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -47,6 +51,8 @@ pub use types::*;
 pub use unsettled::UnsettledContent;
 
 use crate::StoreError;
+use accounts_mark::AccountsMark;
+use commit_mark::CommitMark;
 use readers::Readers;
 use sql::{LITTLE_CACHE, Sql, keep_plans};
 use writer::{Durability, Writer};
@@ -64,6 +70,10 @@ struct Inner {
     readers: Arc<Readers>,
     writer: Writer,
     boot: String,
+    id: String,
+    accounts_mark: Arc<AccountsMark>,
+    /// The first error that says that the database's file is damaged.
+    damage: OnceLock<String>,
 }
 
 impl Metadata {
@@ -88,15 +98,27 @@ impl Metadata {
             )
             .map_err(|error| schema::unreadable(error, path))?;
         connection.execute_batch(LITTLE_CACHE)?;
+        commit_mark::compare(&connection, path)?;
         schema::migrate(&mut connection, path)?;
+        let id: String = connection.query_row("SELECT id FROM identity", (), |row| row.get(0))?;
         let boot = uploads::this_boot();
         let forgotten = uploads::forget_other_boots(&connection, &boot)?;
         if forgotten > 0 {
             tracing::info!(uploads = forgotten, "forgot uploads from before the machine was started");
         }
         keep_plans(&connection, STATEMENTS)?;
-        let inner =
-            Inner { readers: Readers::new(path.to_owned()), writer: Writer::start(connection, path)?, boot };
+        let accounts_mark = Arc::new(AccountsMark::beside(path));
+        if accounts::any_users(&connection)? {
+            accounts_mark.write()?;
+        }
+        let inner = Inner {
+            readers: Readers::new(path.to_owned()),
+            writer: Writer::start(connection, path, CommitMark::new(path, id.clone()))?,
+            boot,
+            id,
+            accounts_mark,
+            damage: OnceLock::new(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -119,6 +141,48 @@ impl Metadata {
         look().map_err(|error: rusqlite::Error| schema::unreadable(error, path))
     }
 
+    /// Takes the database at `path` as it is, though it is older than its last commit. Nobody may have it open.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if its mark cannot be removed.
+    pub fn accept_older(path: &Path) -> Result<(), StoreError> {
+        commit_mark::forget(path)
+    }
+
+    /// Which database this is: 32 hexadecimal digits, the same for as long as the database lives.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    /// Whether the database answers, and was never found to be damaged: for a readiness check. Reads a row of each table.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        if let Some(damage) = self.inner.damage.get() {
+            return Err(StoreError::Damaged(damage.clone()));
+        }
+        self.read(|sql| {
+            for table in
+                ["repositories", "blobs", "blob_links", "manifests", "manifest_parts", "tags", "accounts"]
+            {
+                sql.exists(&format!("SELECT * FROM {table} LIMIT 1"), ())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether the directory of the database at `path` has had users, even if the database is lost. Opens nothing.
+    #[must_use]
+    pub fn has_had_users_at(path: &Path) -> bool {
+        accounts_mark::exists(path)
+    }
+
+    /// Whether this directory has had users, even if it has none now.
+    #[must_use]
+    pub fn has_had_users(&self) -> bool {
+        self.inner.accounts_mark.is_written()
+    }
+
     /// Ends: waits for what was begun, refuses what comes later, and writes the log back into the
     /// database, so that its file is all there is.
     pub async fn close(&self) {
@@ -133,7 +197,7 @@ impl Metadata {
         &self,
         operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.inner.readers.read(operation).await
+        self.note_damage(self.inner.readers.read(operation).await)
     }
 
     async fn write<T: Send + 'static>(
@@ -141,7 +205,17 @@ impl Metadata {
         durability: Durability,
         operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.inner.writer.write(durability, operation).await
+        self.note_damage(self.inner.writer.write(durability, operation).await)
+    }
+
+    fn note_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &result
+            && error.is_corrupt()
+            && self.inner.damage.set(error.to_string()).is_ok()
+        {
+            tracing::error!(%error, "the database is damaged; restore metadata.db from a backup");
+        }
+        result
     }
 
     fn boot(&self) -> String {

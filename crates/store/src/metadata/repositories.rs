@@ -5,9 +5,9 @@ use rusqlite::{Row, params};
 
 use super::sql::Sql;
 use super::view_changes::note;
-use super::visible::names;
+use super::visible::{Among, names};
 use super::writer::Durability;
-use super::{Metadata, RepositoryRecord, ViewItem, columns, search};
+use super::{JobStep, Metadata, RepositoryRecord, ViewItem, columns, search};
 use crate::StoreError;
 use crate::accounts::Visible;
 
@@ -33,13 +33,13 @@ impl Metadata {
                 params![after, columns::limit_in(limit)],
                 |row| columns::text(row, 0),
             ),
-            Visible::Only(visible) => names(sql, visible, &after, limit),
+            Visible::Only(visible) => names(sql, Among::Listed, visible, &after, limit),
         })
         .await
     }
 
-    /// The visible repositories that hold at least one manifest, as lists show them, in the order of their names,
-    /// from the one after `after`.
+    /// All visible repositories, also those without a manifest, in the order of their bytes, from
+    /// the one after `after`.
     pub async fn repositories(
         &self,
         visible: &Visible,
@@ -51,34 +51,16 @@ impl Metadata {
             Visible::Everything => sql.all(
                 concat!(
                     repository_columns!(),
-                    " FROM repositories r WHERE r.manifests > 0 AND r.name > ?1 ORDER BY r.name LIMIT ?2"
+                    " FROM repositories r WHERE r.name > ?1 ORDER BY r.name LIMIT ?2"
                 ),
                 params![after, columns::limit_in(limit)],
                 record,
             ),
             Visible::Only(visible) => {
-                let names = names(sql, visible, &after, limit)?;
+                let names = names(sql, Among::All, visible, &after, limit)?;
                 let records = names.iter().map(|name| named(sql, name));
                 Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
             }
-        })
-        .await
-    }
-
-    /// The names of all repositories, also of those that hold blobs and no manifest, in their order, from the one
-    /// after `after`.
-    pub async fn all_repositories(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<RepositoryName>, StoreError> {
-        let after = after.unwrap_or_default().to_owned();
-        self.read(move |sql| {
-            sql.all(
-                "SELECT name FROM repositories WHERE name > ?1 ORDER BY name LIMIT ?2",
-                params![after, columns::limit_in(limit)],
-                |row| columns::text(row, 0),
-            )
         })
         .await
     }
@@ -95,6 +77,12 @@ impl Metadata {
     /// Whether there is no repository at all.
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
         self.read(|sql| Ok(!sql.exists("SELECT 1 FROM repositories LIMIT 1", ())?)).await
+    }
+
+    /// Whether any repository holds a blob or a manifest here.
+    pub async fn holds_content(&self) -> Result<bool, StoreError> {
+        self.read(|sql| sql.exists("SELECT 1 FROM manifests UNION ALL SELECT 1 FROM blob_links LIMIT 1", ()))
+            .await
     }
 
     /// Gives a repository another description. `false` if it is not there.
@@ -114,20 +102,9 @@ impl Metadata {
 
     /// Deletes a repository with its tags, manifests and links. `false` if it was not there.
     pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
-        let repository = repository.clone();
-        self.write(Durability::Disk, move |sql| {
-            let Some(id) = find(sql, &repository)? else { return Ok(false) };
-            sql.run(
-                "DELETE FROM manifest_parts
-                 WHERE manifest IN (SELECT m.blob FROM manifests m WHERE m.repository = ?1)
-                   AND NOT EXISTS (SELECT 1 FROM manifests o
-                                   WHERE o.blob = manifest_parts.manifest AND o.repository <> ?1)",
-                params![id],
-            )?;
-            remove(sql, &repository, id)?;
-            Ok(true)
-        })
-        .await
+        let Some(job) = self.begin_deletion(repository).await? else { return Ok(false) };
+        while self.delete_step(&job).await? == JobStep::Continues {}
+        Ok(true)
     }
 }
 
@@ -137,9 +114,8 @@ macro_rules! repository_columns {
         "SELECT r.name, r.description, r.manifests, r.updated_at,
                 (SELECT COUNT(*) FROM tags t WHERE t.repository = r.id AND t.hidden = 0),
                 (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
-                 WHERE b.id IN (SELECT m.blob FROM manifests m WHERE m.repository = r.id
-                                UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
-                                WHERE m.repository = r.id AND p.required AND NOT p.is_manifest))"
+                 WHERE b.id IN (SELECT l.blob FROM blob_links l WHERE l.repository = r.id
+                                UNION SELECT m.blob FROM manifests m WHERE m.repository = r.id))"
     };
 }
 use repository_columns;
@@ -209,13 +185,26 @@ pub(super) fn add_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
     }
 }
 
-/// Counts a manifest that went. After the last one the repository is found no more.
-pub(super) fn remove_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
-    sql.run("UPDATE repositories SET manifests = manifests - 1 WHERE id = ?1", params![id])?;
+/// Counts manifests that went. After the last one the repository is found no more.
+pub(super) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize) -> Result<(), StoreError> {
+    if count == 0 {
+        return Ok(());
+    }
+    let count = columns::limit_in(count);
+    sql.run("UPDATE repositories SET manifests = manifests - ?2 WHERE id = ?1", params![id, count])?;
     match Indexed::read(sql, id)? {
         Some(now) if now.manifests == 0 => search::remove(sql, id, &now.name, &now.description),
         _ => Ok(()),
     }
+}
+
+/// Forgets the parts of a manifest that no repository holds any more. How many there were.
+pub(super) fn forget_parts(sql: Sql<'_>, manifest: i64) -> Result<usize, StoreError> {
+    sql.run(
+        "DELETE FROM manifest_parts WHERE manifest = ?1
+           AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.blob = ?1)",
+        params![manifest],
+    )
 }
 
 /// By what a repository is found in a search, which it is while it holds manifests.
@@ -260,7 +249,7 @@ mod tests {
     use crate::accounts::Visible;
 
     #[tokio::test]
-    async fn lists_have_repositories_with_a_manifest() {
+    async fn the_catalog_has_those_with_a_manifest_and_the_list_has_all() {
         let (metadata, _directory) = empty();
         assert!(metadata.is_empty().await.unwrap());
         for repository in ["app", "app/x", "app-x", "b"] {
@@ -282,15 +271,8 @@ mod tests {
         let listed = metadata.repositories(&Visible::Everything, Some("app"), 2).await.unwrap();
         assert_eq!(
             listed.into_iter().map(|record| record.name).collect::<Vec<_>>(),
-            ["app-x", "app/x"].map(name)
+            ["app-only-a-blob", "app-x"].map(name)
         );
-        let usages = metadata.repository_usage(&Visible::Everything, Some("app"), 2).await.unwrap();
-        assert_eq!(
-            usages.into_iter().map(|usage| usage.name).collect::<Vec<_>>(),
-            ["app-x", "app/x"].map(name)
-        );
-        let all = metadata.all_repositories(Some("app"), 2).await.unwrap();
-        assert_eq!(all, ["app-only-a-blob", "app-x"].map(name));
     }
 
     #[tokio::test]
@@ -334,7 +316,7 @@ mod tests {
 
         assert!(metadata.delete_repository(&name("app/x")).await.unwrap());
         assert!(metadata.is_empty().await.unwrap());
-        let left = Usage { repositories: 0, blobs: 0, bytes: 0, unreferenced_bytes: 110 };
+        let left = Usage { repositories: 0, blobs: 2, bytes: 110, unreferenced_bytes: 110 };
         assert_eq!(
             metadata.usage(&Visible::Everything).await.unwrap(),
             left,
@@ -358,20 +340,13 @@ mod tests {
         for (repository, own) in [("a", "only a"), ("b", "only b")] {
             metadata.link_blob(&name(repository), &digest("shared"), 1_000).await.unwrap();
             metadata.link_blob(&name(repository), &digest(own), 100).await.unwrap();
-            metadata.link_blob(&name(repository), &digest("no image needs it"), 7).await.unwrap();
-            let mut image = manifest(repository, &format!("image with {own}"));
-            image.parts = vec![layer("shared"), layer(own)];
-            put(&metadata, image).await;
+            put(&metadata, manifest(repository, "shared manifest")).await;
         }
         let usage = metadata.usage(&Visible::Everything).await.unwrap();
-        assert_eq!(usage, Usage { repositories: 2, blobs: 5, bytes: 1_220, unreferenced_bytes: 7 });
+        assert_eq!(usage, Usage { repositories: 2, blobs: 4, bytes: 1_210, unreferenced_bytes: 0 });
         let usages = metadata.repository_usage(&Visible::Everything, None, 10).await.unwrap();
         assert_eq!(usages.len(), 2);
-        assert!(usages.iter().all(|usage| (usage.bytes, usage.own_bytes) == (1_110, 110)));
-        for usage in &usages {
-            let listed = metadata.repository(&usage.name).await.unwrap().unwrap();
-            assert_eq!(listed.bytes, usage.bytes, "a list and the usage say the same");
-        }
+        assert!(usages.iter().all(|usage| (usage.bytes, usage.own_bytes) == (1_110, 100)));
         assert_eq!(
             metadata.repository_usage(&Visible::Everything, Some("a"), 10).await.unwrap(),
             usages[1..]

@@ -24,6 +24,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "accounts, organisations, grants, tokens, audit", sql: ACCOUNTS },
     Migration { version: 3, name: "unsettled content", sql: UNSETTLED },
     Migration { version: 4, name: "ids of uploads", sql: UPLOAD_SECRET },
+    Migration { version: 5, name: "jobs", sql: JOBS },
+    Migration { version: 6, name: "identity of the database", sql: IDENTITY },
 ];
 
 /// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
@@ -286,6 +288,26 @@ CREATE TABLE upload_secret (secret BLOB NOT NULL);
 INSERT INTO upload_secret (secret) VALUES (randomblob(32));
 ";
 
+const JOBS: &str = "
+-- Work that takes more than one transaction, and continues after a restart. cursor is where it continues, progress the
+-- number of rows that it has dealt with.
+CREATE TABLE jobs (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind       TEXT NOT NULL,
+    subject    TEXT NOT NULL,
+    cursor     INTEGER NOT NULL DEFAULT 0,
+    progress   INTEGER NOT NULL DEFAULT 0,
+    started_at INTEGER NOT NULL,
+    UNIQUE (kind, subject)
+);
+";
+
+const IDENTITY: &str = "
+-- Which database this is, for the files beside it; one row.
+CREATE TABLE identity (id TEXT NOT NULL);
+INSERT INTO identity (id) VALUES (lower(hex(randomblob(16))));
+";
+
 /// Brings the database at `path`, which `connection` has opened, to the newest version.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let id: i32 = connection
@@ -370,7 +392,10 @@ mod tests {
         let (metadata, directory) = empty();
         put(&metadata, manifest("app", "m")).await;
         metadata.close().await;
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "the log is written back and gone");
+        let mut files: Vec<_> =
+            fs::read_dir(&directory).unwrap().map(|file| file.unwrap().file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["metadata.db", "metadata.db.mark"], "the log is written back and gone");
         let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
         assert_eq!(metadata.catalog(&Visible::Everything, None, 10).await.unwrap().len(), 1);
     }
@@ -386,7 +411,7 @@ mod tests {
             .unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 4)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 6)"),
             "{message}"
         );
     }

@@ -25,7 +25,7 @@ use oci::RepositoryName;
 use rusqlite::params;
 
 use super::sql::Sql;
-use super::visible::{Walked, walk};
+use super::visible::{Among, Walked, walk};
 use super::{Hit, Metadata, SEARCH_WINDOW, SearchPage, columns};
 use crate::StoreError;
 use crate::accounts::{Selection, Visible};
@@ -39,6 +39,10 @@ const FEW: usize = 100;
 
 /// Letters of a word that are indexed; what follows is compared, but does not find.
 const WORD: usize = 64;
+
+/// Endings of a word that are indexed, those of the beginning of the word first. Each costs a row, and a name of 250
+/// letters must not cost 60 of them.
+const ENDINGS: usize = 24;
 
 /// Words of a description that are indexed.
 const DESCRIPTION_WORDS: usize = 256;
@@ -122,7 +126,7 @@ fn page(sql: Sql<'_>, found: &[i64], offset: usize, limit: usize) -> Result<Sear
 /// The visible repositories that hold a manifest, by name.
 fn all_visible(sql: Sql<'_>, visible: &Selection) -> Result<Vec<i64>, StoreError> {
     let mut ids = Vec::new();
-    walk(sql, visible, "", usize::MAX, |id, _| {
+    walk(sql, Among::Listed, visible, "", usize::MAX, |id, _| {
         ids.push(id);
         Ok(ids.len() < SEARCH_WINDOW)
     })?;
@@ -161,7 +165,7 @@ fn through_visible(
     effort: usize,
 ) -> Result<Option<Found>, StoreError> {
     let mut tiers: [Vec<Candidate>; Query::RANKS] = Default::default();
-    let walked = walk(sql, visible, "", effort, |id, name| {
+    let walked = walk(sql, Among::Listed, visible, "", effort, |id, name| {
         let description = || {
             let description =
                 sql.first("SELECT description FROM repositories WHERE id = ?1", params![id], |row| {
@@ -231,7 +235,7 @@ impl Query {
             let ranks = words.map(indexed).filter_map(|word| match word.find(&self.text)? {
                 0 if word == self.text => Some(2),
                 0 => Some(3),
-                _ => Some(4),
+                at => (word[..at].chars().count() <= ENDINGS).then_some(4),
             });
             ranks.min()
         };
@@ -673,7 +677,7 @@ fn new_word(sql: Sql<'_>, field: Field, word: &str) -> Result<i64, StoreError> {
     )?;
     let id = id.ok_or_else(|| StoreError::Damaged(format!("the word {word:?} could not be noted")))?;
     if field != Field::LastComponent {
-        for (begin, _) in word.char_indices().skip(1) {
+        for (begin, _) in word.char_indices().skip(1).take(ENDINGS) {
             sql.run(
                 "INSERT INTO search_suffixes (field, suffix, word) VALUES (?1, ?2, ?3)",
                 params![field.number(), &word[begin..], id],
@@ -695,6 +699,7 @@ fn unpost(sql: Sql<'_>, repository: i64, name: &str, field: Field, word: &str) -
         return Ok(());
     }
     if field != Field::LastComponent {
+        // All of them: a database of an older version has more.
         for (begin, _) in word.char_indices().skip(1) {
             sql.run(
                 "DELETE FROM search_suffixes WHERE field = ?1 AND suffix = ?2 AND word = ?3",

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -17,6 +17,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::checkpointer::Checkpointer;
+use super::commit_mark::{CommitMark, SEQUENCE};
+use super::lock_holders;
 use super::sql::{LITTLE_CACHE, Sql};
 use crate::StoreError;
 
@@ -51,12 +53,15 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread on a connection to the database at `path`, which is set up.
-    pub(super) fn start(connection: Connection, path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn start(connection: Connection, path: &Path, mark: CommitMark) -> Result<Self, StoreError> {
         let checkpointer = Checkpointer::start(path.to_owned())?;
         let (jobs, waiting) = channel();
         let thread = std::thread::Builder::new()
             .name("metadata-writer".into())
-            .spawn(move || Thread::new(connection, checkpointer, waiting).run())
+            .spawn({
+                let path = path.to_owned();
+                move || Thread::new(connection, checkpointer, waiting, path, mark).run()
+            })
             .map_err(|error| StoreError::io("start", "metadata-writer", error))?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
@@ -161,13 +166,25 @@ struct Thread {
     durability: Durability,
     /// [`Connection::total_changes`] when a checkpoint was last begun.
     checkpointed: u64,
+    path: PathBuf,
+    mark: CommitMark,
+    /// [`SEQUENCE`] after the last commit.
+    sequence: i64,
 }
 
 impl Thread {
-    fn new(connection: Connection, checkpointer: Checkpointer, jobs: Receiver<Box<dyn Job>>) -> Self {
+    fn new(
+        connection: Connection,
+        checkpointer: Checkpointer,
+        jobs: Receiver<Box<dyn Job>>,
+        path: PathBuf,
+        mark: CommitMark,
+    ) -> Self {
         let checkpointed = connection.total_changes();
         let (waiting, durability) = (VecDeque::new(), Durability::Disk);
-        Self { checkpointer, connection, jobs, waiting, durability, checkpointed }
+        // Without it, the first commit writes the mark although nothing may have changed.
+        let sequence = connection.query_row(SEQUENCE, (), |row| row.get(0)).unwrap_or(-1);
+        Self { checkpointer, connection, jobs, waiting, durability, checkpointed, path, mark, sequence }
     }
 
     fn run(mut self) {
@@ -233,6 +250,10 @@ impl Thread {
     ) -> Result<(), StoreError> {
         let durability = batch.iter().map(|job| job.durability()).max().unwrap_or(Durability::Disk);
         if let Err(error) = self.begin(durability) {
+            if error.is_locked() {
+                let holders = lock_holders::describe(&self.path);
+                tracing::warn!(database = %self.path.display(), %holders, "the database is locked; pushes fail");
+            }
             ran.extend(batch.drain(..));
             return Err(error);
         }
@@ -244,7 +265,14 @@ impl Thread {
             ran.push(job);
             done?;
         }
-        self.statement("COMMIT")
+        let sequence = self.connection.prepare_cached(SEQUENCE)?.query_row((), |row| row.get(0))?;
+        self.statement("COMMIT")?;
+        // Only a commit that wrote something was synced, and with it all before it.
+        let has_moved = std::mem::replace(&mut self.sequence, sequence) != sequence;
+        if has_moved && durability != Durability::Process {
+            self.mark.write(sequence);
+        }
+        Ok(())
     }
 
     fn run_job(&self, job: &mut dyn Job) -> Result<(), StoreError> {
@@ -349,7 +377,7 @@ mod tests {
     }
 
     async fn count(metadata: &Metadata) -> usize {
-        metadata.all_repositories(None, 1_000).await.unwrap().len()
+        metadata.repositories(&Visible::Everything, None, 1_000).await.unwrap().len()
     }
 
     /// Keeps the writer busy until the sender that comes back is dropped.
@@ -364,6 +392,17 @@ mod tests {
             held.await.unwrap();
         });
         release
+    }
+
+    #[tokio::test]
+    async fn locked_database_is_told_and_recovers() {
+        let (metadata, directory) = empty();
+        let other = Connection::open(directory.path().join("metadata.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let error = metadata.write(Durability::Disk, |sql| insert(sql, "app")).await.unwrap_err();
+        assert!(error.is_locked(), "{error}");
+        other.execute_batch("ROLLBACK").unwrap();
+        metadata.write(Durability::Disk, |sql| insert(sql, "app")).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -97,10 +97,15 @@ impl Links {
 
     /// Does the steps in their order. Whether anything was not so already.
     pub(super) fn apply(&self, steps: &[Step]) -> Result<bool, StoreError> {
+        // A tree that was moved away is not begun anew. One from which only the view was removed is.
+        let tree = self.root.parent().unwrap_or(&self.root);
+        if !tree.is_dir() {
+            return Err(StoreError::ContentGone(tree.to_owned()));
+        }
         let mut changed = false;
         for step in steps {
             changed |= match step {
-                Step::Write(link, target) => write(link, target)?,
+                Step::Write(link, target) => write(tree, link, target)?,
                 Step::Make(directory) => make(directory)?,
                 Step::Remove(directory) => remove(directory)?,
                 Step::RemoveRepository(directory) => self.remove_repository(directory)?,
@@ -144,10 +149,10 @@ fn by_digest(directory: PathBuf, digest: &Digest) -> PathBuf {
     directory.join(digest.algorithm().as_str()).join(digest.hex())
 }
 
-fn write(link: &Path, target: &Digest) -> Result<bool, StoreError> {
+fn write(tree: &Path, link: &Path, target: &Digest) -> Result<bool, StoreError> {
     let text = target.to_string();
     // The directory first, which is nearly always new, and then there is no link in it to look at.
-    let is_new = link.parent().map_or(Ok(false), make_with_parents);
+    let is_new = link.parent().map_or(Ok(false), |parent| make_with_parents(tree, parent));
     // Also when the disk is full: what is right needs no room.
     if matches!(is_new, Ok(false)) && fs::read(link).is_ok_and(|content| content == text.as_bytes()) {
         return Ok(false);

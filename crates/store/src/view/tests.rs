@@ -312,3 +312,14 @@ async fn a_check_goes_through_all_pages() {
     storage.view.check(|_| {}).await.unwrap();
     assert_eq!(storage.links(), before);
 }
+
+#[tokio::test]
+async fn closing_leaves_the_rest_to_the_next_start() {
+    let storage = Storage::new();
+    let tags: Vec<String> = (0..super::BATCH + 10).map(|n| format!("t{n}")).collect();
+    storage.image("app", &tags.iter().map(String::as_str).collect::<Vec<_>>(), "layer").await;
+    let notes = super::BATCH as u64 + 13;
+    let at_once = Some(tokio::time::Instant::now());
+    assert_eq!(storage.view.drain_until(at_once).await.unwrap(), super::BATCH as u64, "a batch at least");
+    assert_eq!(storage.view.drain().await.unwrap(), notes - super::BATCH as u64);
+}

@@ -51,13 +51,13 @@ pub enum ManageError {
         name: String,
     },
     /// There is something of this name.
-    #[error("there is already a user, a robot or an organisation called {0}")]
+    #[error("there is a user, a robot or an organisation called {0} already")]
     NameTaken(AccountName),
     /// The organisation has such a team.
-    #[error("there is already a team {0}")]
+    #[error("there is a team {0} already")]
     TeamTaken(String),
     /// There are repositories below the name, which would be given away with it.
-    #[error("the name {0} is not available: there are repositories below it")]
+    #[error("the name {0} cannot be had: there are repositories below it")]
     NamespaceInUse(AccountName),
     /// The name cannot be that of such an account.
     #[error("{name} cannot be the name of {what}")]
@@ -71,13 +71,13 @@ pub enum ManageError {
     #[error(transparent)]
     Name(#[from] AccountNameError),
     /// The owner is not there, or cannot be one.
-    #[error("there is no user called \"{0}\", who was named as the owner")]
+    #[error("there is no user {0} to be the owner")]
     OwnerUnknown(String),
     /// To whom something was to be granted is not there.
-    #[error("there is no user, robot, team or organisation called \"{0}\"")]
+    #[error("there is no {0} to be granted anything")]
     SubjectUnknown(Subject),
     /// A grant of nothing.
-    #[error("a grant needs at least one right: pull, push, delete or administer")]
+    #[error("a grant gives at least one right: pull, push, delete or administer")]
     NoRights,
     /// The user is not a member.
     #[error("{user} is not a member of {of}")]
@@ -91,9 +91,7 @@ pub enum ManageError {
     #[error("this is the last administrator; make another one first")]
     LastAdministrator,
     /// The registry would be open to everyone.
-    #[error(
-        "this is the last user: without users the registry would be open to everyone; make another one first"
-    )]
+    #[error("this is the last user, and without any the registry would be open to everyone")]
     LastUser,
     /// An organisation would have no owner.
     #[error("{user} is the last owner of {organisations}; make another one first")]
@@ -105,8 +103,8 @@ pub enum ManageError {
     },
     /// There are repositories below the name, which whoever gets it next would own.
     #[error(
-        "{name} owns repositories, such as {repository}, and the next account of this name would own them: \
-         remove them first, or use --force"
+        "{name} owns repositories, such as {repository}, and whoever is given the name next would own them: \
+         remove them first, or force it"
     )]
     HasRepositories {
         /// The account.
@@ -115,15 +113,17 @@ pub enum ManageError {
         repository: RepositoryName,
     },
     /// What was to be changed, an account of this kind does not have.
-    #[error("{0} is not a user: only users have a password and can be administrators")]
+    #[error("{0} has nothing of the kind that was to be changed")]
     NotOfThisKind(AccountName),
     /// The password is kept elsewhere.
     #[error(
-        "the password of {0} is not kept here: change it in the htpasswd file, or in the backend that auth.forward names"
+        "the password of {0} is not kept here but in the htpasswd file, or where the operator's own backend has it"
     )]
     PasswordElsewhere(AccountName),
     /// The htpasswd file still has the user.
-    #[error("{0} is in the htpasswd file and would come back with it: remove the line from the file first")]
+    #[error(
+        "{0} is a user of the htpasswd file, and would be back as soon as that is read again: take them out of it first"
+    )]
     InTheFile(AccountName),
     /// The password is not taken.
     #[error(transparent)]
@@ -135,12 +135,10 @@ pub enum ManageError {
     #[error("{0}")]
     Token(&'static str),
     /// Nobody makes an account for themselves here.
-    #[error(
-        "registration is closed: ask an administrator for an account (the operator opens it with auth.self_registration)"
-    )]
+    #[error("this registry lets nobody make an account for themselves; ask its administrator for one")]
     RegistrationClosed,
     /// The system has no random numbers to give.
-    #[error("the operating system gives no random numbers")]
+    #[error("the system has no random numbers to give")]
     Random(#[source] getrandom::Error),
     /// The registry itself could not do it.
     #[error(transparent)]
@@ -210,14 +208,12 @@ impl Manage {
     fn own_account(&self) -> Result<&SignedIn, ManageError> {
         match &self.asker.identity {
             Identity::Account(account) if account.scope.is_some() => Err(ManageError::Denied(
-                "this token allows less than the account may, and managing accounts is not included; \
-                 log in with the password",
+                "what is signed in with allows less than the account may, and managing is not in it; \
+                 sign in with the password",
             )),
             Identity::Account(account) => Ok(account),
-            Identity::Operator => Err(ManageError::Denied("this needs an account: name one with --account")),
-            Identity::Anonymous if self.accounts.in_force() => {
-                Err(ManageError::SignIn("authentication required: log in first"))
-            }
+            Identity::Operator => Err(ManageError::Denied("this needs an account: name one")),
+            Identity::Anonymous if self.accounts.in_force() => Err(ManageError::SignIn("sign in first")),
             Identity::Anonymous => Err(ManageError::SignIn(
                 "this registry has no accounts yet; its operator makes the first one, on its own machine: \
                  wharfinger user add NAME --admin",
@@ -225,11 +221,7 @@ impl Manage {
         }
     }
 
-    /// Lets only administrators and the operator go on.
-    ///
-    /// # Errors
-    /// [`ManageError::SignIn`], [`ManageError::Denied`].
-    pub fn must_be_administrator(&self) -> Result<(), ManageError> {
+    fn must_be_administrator(&self) -> Result<(), ManageError> {
         if self.is_administrator() {
             return Ok(());
         }

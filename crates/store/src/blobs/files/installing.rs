@@ -129,8 +129,8 @@ impl Installer {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() => {}
                 Err(error) => break Err(StoreError::io("rename to", &to, error)),
             }
-            if let Err(error) = make_with_parents(&directory) {
-                break Err(StoreError::io("make", &directory, error));
+            if let Err(error) = self.make_directory(&directory) {
+                break Err(error);
             }
         };
         if installed.is_err() {
@@ -141,8 +141,16 @@ impl Installer {
 
     /// Makes the directory of a blob; whether it was not there, and so neither was the blob.
     pub(super) fn make(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let directory = self.directory(digest);
-        make_with_parents(&directory).map_err(|error| StoreError::io("make", directory, error))
+        self.make_directory(&self.directory(digest))
+    }
+
+    /// Makes a directory below the root, which must be there: a tree that was moved away is not begun anew.
+    fn make_directory(&self, directory: &Path) -> Result<bool, StoreError> {
+        let made = make_with_parents(&self.root, directory);
+        made.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::ContentGone(self.root.clone()),
+            _ => StoreError::io("make", directory, error),
+        })
     }
 
     /// Leaves no empty directory under the digest; refused if a blob is in it.
@@ -201,13 +209,15 @@ impl Installer {
     }
 }
 
-/// `mkdir -p` that tries the innermost first, because the others are there nearly always. Whether it
-/// was not there.
-pub(crate) fn make_with_parents(directory: &Path) -> io::Result<bool> {
+/// `mkdir -p` below `root`, which is not made. Tries the innermost first, because the others are there nearly always.
+/// Whether it was not there.
+pub(crate) fn make_with_parents(root: &Path, directory: &Path) -> io::Result<bool> {
     match fs::create_dir(directory) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(directory).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && root.is_dir() => {
+            fs::create_dir_all(directory).map(|()| true)
+        }
         Err(error) => Err(error),
     }
 }

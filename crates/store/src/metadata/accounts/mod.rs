@@ -18,3 +18,4 @@ mod tokens;
 mod users;
 
 pub use records::*;
+pub(super) use users::any_users;

@@ -1,10 +1,11 @@
 //! Accounts: made, changed, found, removed; and what holds for users alone.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use oci::RepositoryName;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::super::Metadata;
 use super::super::columns;
@@ -20,6 +21,7 @@ use crate::accounts::{AccountName, Role};
 impl Metadata {
     /// Makes a user.
     pub async fn add_user(&self, user: NewUser) -> Result<AddOutcome, StoreError> {
+        let mark = Arc::clone(&self.inner.accounts_mark);
         self.write(Durability::Disk, move |sql| {
             if user.name.is_robot() {
                 return Ok(AddOutcome::NameUnfit);
@@ -30,18 +32,20 @@ impl Metadata {
             {
                 return Ok(AddOutcome::NamespaceInUse);
             }
-            add(
-                sql,
-                &New {
-                    name: &user.name,
-                    kind: AccountKind::User,
-                    owner: None,
-                    password: user.password.as_ref(),
-                    source: user.source,
-                    administrator: user.administrator,
-                    description: &user.description,
-                },
-            )
+            let new = New {
+                name: &user.name,
+                kind: AccountKind::User,
+                owner: None,
+                password: user.password.as_ref(),
+                source: user.source,
+                administrator: user.administrator,
+                description: &user.description,
+            };
+            let added = add(sql, &new)?;
+            if matches!(added, AddOutcome::Added(_)) {
+                mark.write()?;
+            }
+            Ok(added)
         })
         .await
     }
@@ -144,6 +148,20 @@ impl Metadata {
         self.read(|sql| has_users(sql, None)).await
     }
 
+    /// The number of users, those that are disabled included.
+    pub async fn count_users(&self) -> Result<u64, StoreError> {
+        let count = self
+            .read(|sql| {
+                sql.first(
+                    "SELECT COUNT(*) FROM accounts WHERE kind = ?1",
+                    params![AccountKind::User.as_str()],
+                    |row| columns::count(row, 0),
+                )
+            })
+            .await?;
+        Ok(count.unwrap_or(0))
+    }
+
     /// A repository below `name/`, if there is one: then the name is not free for everybody.
     pub async fn namespace_in_use(&self, name: &AccountName) -> Result<Option<RepositoryName>, StoreError> {
         let name = name.clone();
@@ -153,6 +171,7 @@ impl Metadata {
     /// Brings the users in step with an htpasswd file, of which these are all names: makes those
     /// that are missing, disables those that left the file, enables those that came back.
     pub async fn sync_file_users(&self, names: Vec<AccountName>) -> Result<SyncedFile, StoreError> {
+        let mark = Arc::clone(&self.inner.accounts_mark);
         self.write(Durability::Disk, move |sql| {
             let mut synced = SyncedFile::default();
             let mut staying = HashSet::new();
@@ -174,6 +193,7 @@ impl Metadata {
                             description: "",
                         };
                         if let AddOutcome::Added(added) = add(sql, &new)? {
+                            mark.write()?;
                             staying.insert(added.id);
                             synced.changed += 1;
                         }
@@ -299,6 +319,11 @@ pub(super) fn first_below(sql: Sql<'_>, name: &AccountName) -> Result<Option<Rep
 }
 
 /// Whether there is a user besides this one.
+/// Whether the database holds users; for a start, when no other connection has it.
+pub(in super::super) fn any_users(connection: &Connection) -> Result<bool, StoreError> {
+    has_users(Sql::inside_transaction(connection), None)
+}
+
 fn has_users(sql: Sql<'_>, besides: Option<i64>) -> Result<bool, StoreError> {
     sql.exists(
         "SELECT 1 FROM accounts WHERE kind = ?1 AND (?2 IS NULL OR id <> ?2) LIMIT 1",

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 
 /// Runs the work on so many threads, each told its number, and waits for all. The first error is returned.
-pub(crate) fn crew<T: Send>(size: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+pub(crate) fn parallel<T: Send>(size: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     std::thread::scope(|scope| {
         let work = &work;
         let members: Vec<_> = (0..size).map(|number| scope.spawn(move || work(number))).collect();

@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result};
 
 use super::{Measure, Outcome, Row, more, ours_alone};
+use crate::instance::Instance;
 use crate::measuring::{measure, mib};
 use crate::peers::Peer;
 use crate::sets::{Scale, Set};
-use crate::site::Site;
 
 pub(super) struct Filling;
 
@@ -38,10 +38,10 @@ impl Row for Filling {
         1
     }
 
-    fn run(&self, site: &mut Site<'_>) -> Result<Outcome> {
-        let (_, usage) = measure(&site.meter()?, || Ok(()))?;
-        let filled = site.world.filled.get().context("the repositories were pushed")?;
-        let database = site.data().join("wharfinger/metadata.db");
+    fn run(&self, instance: &mut Instance<'_>) -> Result<Outcome> {
+        let (_, usage) = measure(&instance.meter()?, || Ok(()))?;
+        let filled = instance.world.filled.get().context("the repositories were pushed")?;
+        let database = instance.data().join("wharfinger/metadata.db");
         let size = std::fs::metadata(database).map_or(0, |found| found.len());
         let rate = filled.repositories as f64 / filled.elapsed.as_secs_f64();
         Ok(Outcome { values: vec![rate, mib(size)], usage })

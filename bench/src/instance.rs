@@ -25,11 +25,10 @@ use crate::sets::{REPOSITORY, Scale, Set, TAG};
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What all rows and servers share.
-pub(crate) struct World {
+/// The context shared by all rows and servers.
+pub(crate) struct Context {
     /// How large everything is.
     pub(crate) scale: Scale,
-    /// Random content.
     pub(crate) source: Source,
     /// The image of [`Set::Image`].
     pub(crate) image: Image,
@@ -49,7 +48,7 @@ pub(crate) struct World {
     pub(crate) directories: AtomicUsize,
 }
 
-impl World {
+impl Context {
     /// A directory that nobody has used.
     fn fresh(&self, candidate: &Candidate) -> PathBuf {
         let number = self.directories.fetch_add(1, Ordering::Relaxed);
@@ -61,17 +60,15 @@ impl World {
 pub(crate) struct Candidate {
     /// The kind of server.
     pub(crate) peer: Box<dyn Peer>,
-    /// Its programs.
     pub(crate) programs: Vec<PathBuf>,
     /// The version they say they are.
     pub(crate) version: String,
 }
 
 /// One server in one row.
-pub(crate) struct Site<'a> {
-    /// What all share.
-    pub(crate) world: &'a World,
-    /// Whose server it is.
+pub(crate) struct Instance<'a> {
+    pub(crate) world: &'a Context,
+    /// The registry that runs in this instance.
     pub(crate) candidate: &'a Candidate,
     set: Set,
     front: Front,
@@ -86,9 +83,9 @@ struct Running {
     meter: Meter,
 }
 
-impl<'a> Site<'a> {
+impl<'a> Instance<'a> {
     /// A site whose server is started when it is first needed.
-    pub(crate) fn new(world: &'a World, candidate: &'a Candidate, set: Set, front: Front) -> Self {
+    pub(crate) fn new(world: &'a Context, candidate: &'a Candidate, set: Set, front: Front) -> Self {
         let data = match set.kept() {
             Some(kept) => world.directory.join(format!("{}-{kept}", directory_name(candidate))),
             None => world.fresh(candidate),
@@ -101,15 +98,15 @@ impl<'a> Site<'a> {
         Ok(self.running()?.origin.clone())
     }
 
-    /// What reads the server's use of the machine.
+    /// The sampler of the server's CPU time and memory.
     pub(crate) fn meter(&mut self) -> Result<Meter> {
         Ok(self.running()?.meter.clone())
     }
 
     /// Ends the server and prepares another in a new directory.
     ///
-    /// The old data stays until the end of the benchmark: where ext4 has no journal, it looks at every file that was
-    /// deleted within the last minutes whenever it makes a new one, and who pushes next would pay for it.
+    /// The old data stays until the end of the benchmark. Without a journal, ext4 scans recently deleted inodes
+    /// whenever it creates a file, and the next push would pay for that.
     pub(crate) fn renew(&mut self) -> Result<()> {
         self.running = None;
         self.data = self.world.fresh(self.candidate);
@@ -168,7 +165,7 @@ impl<'a> Site<'a> {
         }
         self.check(&running.origin)?;
         if new {
-            // What the server does after it was filled is no part of any row but those that fill it.
+            // Work that the server does after a bulk push counts only in the bulk push rows.
             rest(&running.meter, Duration::from_secs(120));
         }
         Ok(running)

@@ -1,0 +1,168 @@
+//! The commit mark: a file beside the database that says how far its commits have come.
+//!
+//! A database whose write-ahead log was left behind opens without an error, as it was some time ago. The mark makes that
+//! visible. It holds the database's id and its sequence: the sum of its AUTOINCREMENT counters, which every push, deletion
+//! and audited action raises and nothing lowers.
+//!
+//! The mark may lag behind the database and never leads it: the writer writes it after the commit was synced, and does not
+//! sync the mark. So neither `kill -9` nor a power failure makes a false alarm. `kill -9` does not even make it lag.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::StoreError;
+
+/// The sequence of a database. A transaction sees it as it will be after its commit.
+pub(super) const SEQUENCE: &str = "SELECT COALESCE(SUM(seq), 0) FROM sqlite_sequence";
+
+/// Writes the mark. The bytes are always as many, and a sector has room for them, so that none is ever half written.
+pub(super) struct CommitMark {
+    path: PathBuf,
+    id: String,
+    file: Option<File>,
+    has_failed: bool,
+}
+
+impl CommitMark {
+    /// For the database at `path` with this id.
+    pub(super) fn new(path: &Path, id: String) -> Self {
+        Self { path: beside(path), id, file: None, has_failed: false }
+    }
+
+    /// Notes that the database has come to this sequence, durably.
+    pub(super) fn write(&mut self, sequence: i64) {
+        let text = format!("{} {sequence:020}\n", self.id);
+        let written = self.open().and_then(|file| file.write_all_at(text.as_bytes(), 0));
+        if let Err(error) = written
+            && !std::mem::replace(&mut self.has_failed, true)
+        {
+            // Nothing depends on it but a warning at a later start.
+            tracing::warn!(%error, path = %self.path.display(), "the commit mark cannot be written");
+        }
+    }
+
+    fn open(&mut self) -> std::io::Result<&File> {
+        if self.file.is_none() {
+            let mut options = OpenOptions::new();
+            self.file = Some(options.write(true).create(true).truncate(false).mode(0o600).open(&self.path)?);
+        }
+        self.file.as_ref().ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+}
+
+fn beside(database: &Path) -> PathBuf {
+    let mut path = database.to_owned().into_os_string();
+    path.push(".mark");
+    path.into()
+}
+
+/// Forgets the mark of the database at `path`: it is taken as it is.
+pub(super) fn forget(path: &Path) -> Result<(), StoreError> {
+    let path = beside(path);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a database that is older than its mark. `connection` has opened the one at `path`, and not migrated it yet.
+pub(super) fn compare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let Some((marked_id, marked)) = read(&beside(path)) else { return Ok(()) };
+    let has_table = "SELECT COUNT(*) = 2 FROM sqlite_schema WHERE name IN ('identity', 'sqlite_sequence')";
+    let state: Option<(String, i64)> = match connection.query_row(has_table, (), |row| row.get(0))? {
+        true => connection
+            .query_row(&format!("SELECT id, ({SEQUENCE}) FROM identity"), (), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?,
+        false => None,
+    };
+    let found = match state {
+        Some((id, sequence)) if id == marked_id && sequence < marked => sequence,
+        Some((id, _)) if id == marked_id => return Ok(()),
+        Some(_) => {
+            tracing::warn!(database = %path.display(), "the database is not the one that was here last; using it as it is");
+            return Ok(());
+        }
+        // The log held everything but an empty file.
+        None => 0,
+    };
+    Err(StoreError::Directory(format!(
+        "the database {path} is older than its last commit: {lost} changes that were acknowledged are missing (it is at \
+         {found}, its mark at {marked}). The usual reason is a copy without {path}-wal, or a restored backup. Restore \
+         the missing file; or, to go on without these changes, start once with \
+         `wharfinger serve --accept-older-database`",
+        path = path.display(),
+        lost = marked - found,
+    )))
+}
+
+fn read(path: &Path) -> Option<(String, i64)> {
+    let text = fs::read_to_string(path).ok()?;
+    let (id, sequence) = text.trim_end().split_once(' ')?;
+    Some((id.to_owned(), sequence.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::Metadata;
+    use super::super::fixtures::{empty, manifest, name, put};
+
+    #[tokio::test]
+    async fn database_without_its_log_is_refused() {
+        let (metadata, directory) = empty();
+        put(&metadata, manifest("app", "one")).await;
+        metadata.close().await;
+        let path = directory.path().join("metadata.db");
+        let metadata = Metadata::open(&path).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        let copied = copy.path().join("metadata.db");
+        fs::copy(&path, &copied).unwrap();
+        put(&metadata, manifest("app", "two")).await;
+        fs::copy(directory.path().join("metadata.db.mark"), copy.path().join("metadata.db.mark")).unwrap();
+
+        let refused = Metadata::open(&copied).err().unwrap().to_string();
+        assert!(refused.contains("older than its last commit: 1 changes"), "{refused}");
+        Metadata::accept_older(&copied).unwrap();
+        let older = Metadata::open(&copied).unwrap();
+        assert_eq!(older.manifests(&name("app"), None, 10).await.unwrap().len(), 1);
+        put(&older, manifest("app", "three")).await;
+        older.close().await;
+        Metadata::open(&copied).unwrap();
+        metadata.close().await;
+        Metadata::open(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn empty_database_with_a_mark_is_refused() {
+        let (metadata, directory) = empty();
+        put(&metadata, manifest("app", "one")).await;
+        metadata.close().await;
+        let path = directory.path().join("metadata.db");
+        fs::write(&path, "").unwrap();
+        let refused = Metadata::open(&path).err().unwrap().to_string();
+        assert!(refused.contains("older than its last commit"), "{refused}");
+        let again = Metadata::open(&path).err().unwrap().to_string();
+        assert!(again.contains("older than its last commit"), "{again}");
+    }
+
+    #[tokio::test]
+    async fn database_with_its_log_opens_after_a_kill() {
+        let (metadata, directory) = empty();
+        put(&metadata, manifest("app", "one")).await;
+        // A copy of all files, between commits, is what a process that was killed leaves.
+        let copy = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(directory.path()).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        let copied = Metadata::open(&copy.path().join("metadata.db")).unwrap();
+        assert_eq!(copied.manifests(&name("app"), None, 10).await.unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,207 @@
+//! Jobs: work that takes longer than one transaction may, with a cursor and its progress.
+//!
+//! The writer is one thread, so a long transaction keeps every push waiting. A job does a bounded number of rows in each
+//! of its transactions, and continues after a restart where it stopped. The one process that holds the directory's lock
+//! runs it, so that a job needs no lease.
+
+use oci::RepositoryName;
+use rusqlite::params;
+
+use super::repositories::{self, remove_if_empty, remove_manifests};
+use super::sql::Sql;
+use super::view_changes::note;
+use super::writer::Durability;
+use super::{Job, JobStep, Metadata, ViewItem, columns};
+use crate::StoreError;
+
+/// The kind of the only jobs that there are yet.
+const DELETE_REPOSITORY: &str = "delete repository";
+
+/// Rows that one step deletes, of tags and of links: some milliseconds.
+const ROWS: usize = 512;
+/// Manifests that one step deletes, unless they have very many parts.
+const MANIFESTS: usize = 128;
+/// A step ends after so many parts of manifests. One manifest has no more than fit in its 8 MiB.
+const PARTS: usize = 2_048;
+
+impl Metadata {
+    /// Begins to delete a repository with its tags, manifests and links, as far as they are here now; `None` if it is not
+    /// here. [`Metadata::delete_step`] does it.
+    pub async fn begin_deletion(&self, repository: &RepositoryName) -> Result<Option<Job>, StoreError> {
+        let repository = repository.clone();
+        self.write(Durability::Disk, move |sql| {
+            if repositories::find(sql, &repository)?.is_none() {
+                return Ok(None);
+            }
+            let id = sql.first(
+                "INSERT INTO jobs (kind, subject, started_at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (kind, subject) DO UPDATE SET started_at = excluded.started_at, cursor = 0
+                 RETURNING id",
+                params![DELETE_REPOSITORY, repository.as_str(), columns::now()],
+                |row| row.get(0),
+            )?;
+            Ok(id.map(|id| Job { id, repository, progress: 0 }))
+        })
+        .await
+    }
+
+    /// The deletions that are not done, the oldest first: after a start, what the last run did not finish.
+    pub async fn deletions(&self) -> Result<Vec<Job>, StoreError> {
+        self.read(|sql| {
+            sql.all(
+                "SELECT id, subject, progress FROM jobs WHERE kind = ?1 ORDER BY id",
+                params![DELETE_REPOSITORY],
+                |row| {
+                    let (id, repository) = (row.get(0)?, columns::text(row, 1)?);
+                    Ok(Job { id, repository, progress: columns::count(row, 2)? })
+                },
+            )
+        })
+        .await
+    }
+
+    /// Does the next bounded part of a deletion, in a transaction of its own.
+    pub async fn delete_step(&self, job: &Job) -> Result<JobStep, StoreError> {
+        let job = job.clone();
+        self.write(Durability::Disk, move |sql| step(sql, &job)).await
+    }
+}
+
+fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
+    let begun = sql.first("SELECT started_at, cursor FROM jobs WHERE id = ?1", params![job.id], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+    })?;
+    // Another request for the same deletion may have ended it.
+    let Some((started_at, cursor)) = begun else { return Ok(JobStep::Done) };
+    let Some(repository) = repositories::find(sql, &job.repository)? else { return end(sql, job) };
+    let rows = match delete_tags(sql, repository, started_at)? {
+        0 => delete_manifests(sql, repository, started_at)?,
+        tags => tags,
+    };
+    if rows > 0 {
+        return progress(sql, job, rows, cursor);
+    }
+    if let Some((rows, cursor)) = delete_links(sql, repository, cursor)? {
+        return progress(sql, job, rows, cursor);
+    }
+    remove_if_empty(sql, &job.repository, repository)?;
+    if repositories::find(sql, &job.repository)?.is_some() {
+        // Pushes meanwhile stay. The view is compared with them as a whole.
+        note(sql, &job.repository, &ViewItem::Repository)?;
+    }
+    end(sql, job)
+}
+
+fn progress(sql: Sql<'_>, job: &Job, rows: usize, cursor: i64) -> Result<JobStep, StoreError> {
+    sql.run(
+        "UPDATE jobs SET progress = progress + ?2, cursor = ?3 WHERE id = ?1",
+        params![job.id, columns::limit_in(rows), cursor],
+    )?;
+    Ok(JobStep::Continues)
+}
+
+fn end(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
+    sql.run("DELETE FROM jobs WHERE id = ?1", params![job.id])?;
+    Ok(JobStep::Done)
+}
+
+fn delete_tags(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<usize, StoreError> {
+    sql.run(
+        "DELETE FROM tags WHERE repository = ?1 AND name IN (
+            SELECT name FROM tags WHERE repository = ?1 AND updated_at <= ?2 ORDER BY name LIMIT ?3)",
+        params![repository, started_at, columns::limit_in(ROWS)],
+    )
+}
+
+fn delete_manifests(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<usize, StoreError> {
+    let blobs: Vec<i64> = sql.all(
+        "SELECT blob FROM manifests WHERE repository = ?1 AND pushed_at <= ?2 ORDER BY blob LIMIT ?3",
+        params![repository, started_at, columns::limit_in(MANIFESTS)],
+        |row| row.get(0),
+    )?;
+    let (mut manifests, mut parts) = (0, 0);
+    for blob in blobs {
+        sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![repository, blob])?;
+        parts += repositories::forget_parts(sql, blob)?;
+        manifests += 1;
+        if parts >= PARTS {
+            break;
+        }
+    }
+    remove_manifests(sql, repository, manifests)?;
+    Ok(manifests)
+}
+
+/// Deletes the next links that no manifest of the repository needs. How many, and where to continue; `None` at the end.
+fn delete_links(sql: Sql<'_>, repository: i64, after: i64) -> Result<Option<(usize, i64)>, StoreError> {
+    let blobs: Vec<i64> = sql.all(
+        "SELECT blob FROM blob_links WHERE repository = ?1 AND blob > ?2 ORDER BY blob LIMIT ?3",
+        params![repository, after, columns::limit_in(ROWS)],
+        |row| row.get(0),
+    )?;
+    let Some(last) = blobs.last().copied() else { return Ok(None) };
+    let mut rows = 0;
+    for blob in blobs {
+        rows += sql.run(
+            "DELETE FROM blob_links WHERE repository = ?1 AND blob = ?2 AND NOT EXISTS (
+                SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest AND m.repository = ?1
+                WHERE p.blob = ?2)",
+            params![repository, blob],
+        )?;
+    }
+    Ok(Some((rows, last)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{by_tag, digest, empty, layer, name, put, tagged};
+    use super::*;
+    use crate::accounts::Visible;
+
+    async fn fill(metadata: &Metadata, images: usize) {
+        metadata.link_blob(&name("app"), &digest("layer"), 100).await.unwrap();
+        for n in 0..images {
+            let mut image = tagged("app", &format!("m{n}"), &[&format!("t{n}")]);
+            image.parts = vec![layer("layer")];
+            put(metadata, image).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn deletion_resumes_after_a_restart() {
+        let (metadata, directory) = empty();
+        fill(&metadata, 2 * MANIFESTS).await;
+        let job = metadata.begin_deletion(&name("app")).await.unwrap().unwrap();
+        assert_eq!(metadata.begin_deletion(&name("absent")).await.unwrap(), None);
+        for _ in 0..2 {
+            assert_eq!(metadata.delete_step(&job).await.unwrap(), JobStep::Continues);
+        }
+        metadata.close().await;
+
+        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        let [job] = &metadata.deletions().await.unwrap()[..] else { panic!("one deletion is left") };
+        assert_eq!(job.progress, 3 * MANIFESTS as u64, "all tags and a batch of manifests");
+        while metadata.delete_step(job).await.unwrap() == JobStep::Continues {}
+        assert!(metadata.deletions().await.unwrap().is_empty());
+        assert!(!metadata.repository_exists(&name("app")).await.unwrap());
+        assert!(metadata.is_empty().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn deletion_keeps_what_is_pushed_meanwhile() {
+        let (metadata, _directory) = empty();
+        fill(&metadata, 3).await;
+        let job = metadata.begin_deletion(&name("app")).await.unwrap().unwrap();
+        metadata.delete_step(&job).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        let mut image = tagged("app", "new", &["new"]);
+        image.parts = vec![layer("layer")];
+        put(&metadata, image).await;
+        while metadata.delete_step(&job).await.unwrap() == JobStep::Continues {}
+        assert_eq!(metadata.manifests(&name("app"), None, 10).await.unwrap().len(), 1);
+        assert!(metadata.manifest(&name("app"), &by_tag("new")).await.unwrap().is_some());
+        assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), Some(100));
+        assert_eq!(metadata.catalog(&Visible::Everything, None, 10).await.unwrap(), [name("app")]);
+        assert_eq!(metadata.search(&Visible::Everything, "app", 0, 10).await.unwrap().total, 1);
+    }
+}
