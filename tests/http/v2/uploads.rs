@@ -576,3 +576,34 @@ async fn uploads_that_nobody_goes_on_with_are_forgotten() {
     assert_eq!(registry.files("wharfinger/uploads").len(), 0);
     registry.get(&location).await.fails(404, "BLOB_UPLOAD_UNKNOWN");
 }
+
+#[tokio::test]
+async fn chunk_of_the_wrong_length_leaves_no_bytes() {
+    let registry = TestRegistry::start().await;
+    let app = registry.repository("app");
+    let location = app.begin_upload().await;
+    // Without a Content-Length the length is known at the end of the body only.
+    let chunk = async |first: usize, last: usize, body: &str| {
+        let mut client = registry.connect().await;
+        let head = format!(
+            "PATCH {location} HTTP/1.1\r\nhost: x\r\ncontent-range: {first}-{last}\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        client.send(format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len())).await;
+        client.answer().await.status
+    };
+    assert_eq!(chunk(0, 9, "01234").await, 400);
+    registry.get(&location).await.is(204).has("range", "0-0");
+    assert_eq!(chunk(0, 9, "0123456789").await, 202);
+    for body in ["abcde", "abcdefghijklmno"] {
+        assert_eq!(chunk(10, 19, body).await, 400);
+        registry.get(&location).await.is(204).has("range", "0-9");
+    }
+    let large = "x".repeat(300_000);
+    assert_eq!(chunk(10, 400_009, &large).await, 400);
+    registry.get(&location).await.is(204).has("range", "0-9");
+    assert_eq!(chunk(10, 19, "abcdefghij").await, 202);
+    let content = b"0123456789abcdefghij";
+    let digest = Algorithm::Sha256.digest(content);
+    registry.put(format_args!("{location}?digest={digest}"), "").await.is(201);
+    app.get(format_args!("blobs/{digest}")).await.is(200).carries(content);
+}

@@ -388,7 +388,8 @@ impl Registry {
         self.inner.sessions.leave(id);
     }
 
-    /// Receives a body into the upload whose turn it is, as [`receive`](Self::receive) does.
+    /// Receives a body into the upload whose turn it is, as [`receive`](Self::receive) does. An outer error leaves the
+    /// upload as it was last written down.
     async fn receive_in_turn(
         &self,
         turn: Turn,
@@ -398,6 +399,8 @@ impl Registry {
         let Turn { upload, slot } = turn;
         let id = upload.id;
         match self.receive(upload, range, body).await {
+            // None of the bytes of a chunk that is not as long as its range stay: the upload is as it was before.
+            Ok((_, Err(error @ Error::ChunkLength { .. }))) => Err(self.failed(id, &slot, error).await),
             Ok((upload, received)) => Ok((Turn { upload, slot }, received)),
             Err(error) => Err(self.failed(id, &slot, error).await),
         }
