@@ -1,9 +1,9 @@
 //! The audit log as lines of JSON on standard output, for whoever collects logs (`audit.log`).
 
-use std::io::{self, Write as _};
-
 use serde::Serialize;
 use store::metadata::AuditEntry;
+
+use crate::output_queue;
 
 /// One entry. What is not known is left out.
 #[derive(Serialize)]
@@ -26,14 +26,11 @@ struct Line<'a> {
     detail: Option<&'a str>,
 }
 
-/// Prints an entry. The log in the metadata has it as well, so that a reader who went away costs nothing but a
-/// warning.
+/// Prints an entry. A reader that is gone or stuck costs lines of this output only: the log in the metadata has them.
 pub(crate) fn print(entry: &AuditEntry) {
     let mut line = line(entry);
     line.push('\n');
-    if let Err(error) = io::stdout().lock().write_all(line.as_bytes()) {
-        tracing::warn!(%error, "cannot print an entry of the audit log");
-    }
+    output_queue::stdout().push(line.as_bytes());
 }
 
 fn line(entry: &AuditEntry) -> String {

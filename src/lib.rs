@@ -3,6 +3,9 @@
 //!
 //! This is a library so that tests can run the server in their own process; `src/main.rs` is all of the program.
 
+// The server writes through `output_queue`: the macros panic where an output fails.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod allocator;
 mod audit_log;
 pub mod cli;
@@ -10,6 +13,8 @@ pub mod config;
 pub mod gateway;
 pub mod http;
 pub mod logging;
+mod output_queue;
+pub mod reload;
 mod scheduling;
 pub mod serve;
 pub mod tls;

@@ -1,8 +1,10 @@
-//! What is logged and where to: standard error, as text for people or as lines of JSON for machines.
+//! The log: what is logged and where to. Standard error, as text for people or as lines of JSON for machines.
 //!
 //! Nothing secret belongs in an event: no password, token, cookie or `Authorization` header, at any level.
 
 use std::io::{self, IsTerminal as _};
+use std::panic;
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -10,28 +12,71 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{Log, LogFormat};
+use crate::output_queue;
+
+/// Puts another filter in force.
+type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
+
+static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
 
 /// Starts logging for the whole process; to be called once.
 pub fn start(log: &Log) -> Result<(), TryInitError> {
     // The convention of no-color.org: set to anything, it asks for none.
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colours = io::stderr().is_terminal() && !plain;
-    subscriber(log, colours, io::stderr).try_init()
+    let (subscriber, set_level) = subscriber(log, colours, output_queue::stderr);
+    subscriber.try_init()?;
+    // Nobody else sets it: a second start has failed above.
+    let _ = SET_LEVEL.set(set_level);
+    // The standard hook writes to standard error itself, and blocks where that is stuck.
+    panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(panic = %panic, %backtrace, "a task panicked, which is a bug of wharfinger");
+        // A panic of the main thread ends the process.
+        if std::thread::current().name() == Some("main") {
+            output_queue::flush();
+        }
+    }));
+    Ok(())
 }
 
-/// What writes events as the configuration asks.
-fn subscriber<W>(log: &Log, colours: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+/// Changes the level of a log that was started.
+pub(crate) fn set_level(level: &str) {
+    if let Some(set_level) = SET_LEVEL.get() {
+        set_level(level);
+    }
+}
+
+/// What writes events as the configuration asks, and what changes its level.
+fn subscriber<W>(log: &Log, colours: bool, writer: W) -> (Box<dyn Subscriber + Send + Sync>, SetLevel)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&log.level)).with_writer(writer);
+    // An output that fails is the queue's business: with `log_internal_errors`, a failed write would be told by a
+    // macro that panics when it fails as well.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&log.level))
+        .with_writer(writer)
+        .with_ansi(colours)
+        .log_internal_errors(false);
     match log.format {
-        LogFormat::Text => Box::new(builder.with_ansi(colours).compact().finish()),
+        LogFormat::Text => {
+            let builder = builder.compact().with_filter_reloading();
+            let level = builder.reload_handle();
+            (Box::new(builder.finish()), Box::new(move |text| drop(level.reload(EnvFilter::new(text)))))
+        }
         // The fields of an event stand beside its message, and those of its span in `span`: what a collector
         // of logs searches by.
-        LogFormat::Json => Box::new(
-            builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
-        ),
+        LogFormat::Json => {
+            let builder = builder
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .with_filter_reloading();
+            let level = builder.reload_handle();
+            (Box::new(builder.finish()), Box::new(move |text| drop(level.reload(EnvFilter::new(text)))))
+        }
     }
 }
 
@@ -59,7 +104,7 @@ mod tests {
         let written = Written::default();
         let writer = written.clone();
         let log = Log { format, level: level.to_owned() };
-        let subscriber = subscriber(&log, false, move || writer.clone());
+        let (subscriber, _) = subscriber(&log, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             let _span = tracing::info_span!("request", id = "r1").entered();
             tracing::info!(status = 200, "answered\x1b[31m");
@@ -91,5 +136,20 @@ mod tests {
     #[test]
     fn the_level_decides() {
         assert_eq!(logged(LogFormat::Text, "off"), "");
+    }
+
+    #[test]
+    fn level_changes_while_the_log_is_in_use() {
+        let written = Written::default();
+        let writer = written.clone();
+        let log = Log { format: LogFormat::Text, level: "info".to_owned() };
+        let (subscriber, set_level) = subscriber(&log, false, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("before");
+            set_level("debug");
+            tracing::debug!("after");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("before") && text.contains("after"), "{text}");
     }
 }

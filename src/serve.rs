@@ -1,24 +1,27 @@
 //! Serving: opens the registry, listens, says so, and ends in order.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use registry::access::{AccountSettings, Accounts, Admission, AuditSink};
 use registry::{Policy, Registry};
 use store::accounts::AccountName;
 use store::{Directory, Metadata, StoreError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
-use crate::audit_log;
 use crate::config::{Admits, Config, Mistake};
 use crate::gateway::{Gateway, SetupError};
 use crate::http::server::{Server, Stop};
+use crate::reload::{ReadConfig, Reload};
 use crate::tls::host::Host;
 use crate::tls::trust::{self, Trust};
 use crate::tls::{self, Acceptor};
+use crate::{audit_log, output_queue};
 
 /// What is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,18 +292,19 @@ async fn listen(
     Ok(server)
 }
 
-/// Serves until a signal ends it: the first SIGTERM or SIGINT lets requests under way come to their end, the second
-/// does not.
+/// Serves until a signal ends it. The first SIGTERM or SIGINT lets requests under way come to their end, the second does
+/// not. SIGHUP reads again what `read` gives and what the configuration names.
 ///
 /// # Errors
 /// [`ServeError`], before anything is listened on. Once it serves, nothing ends it but a signal.
 pub async fn serve(
     config: Config,
     file: Option<PathBuf>,
+    read: ReadConfig,
     front: Front,
     first: Option<FirstAdministrator>,
 ) -> Result<(), ServeError> {
-    let (terminate, interrupt) = signals().map_err(ServeError::Signals)?;
+    let signals = Signals::new().map_err(ServeError::Signals)?;
     let is_new = !config.data.exists();
     let opened = match front {
         Front::Registry => open(&config, first.as_ref()).await,
@@ -319,32 +323,75 @@ pub async fn serve(
              if a proxy ends TLS, set proxy.trusted or an external_url that begins with https://"
         );
     }
-    // In one piece, so that who waits for the first line has the rest as well. A closed standard output is no reason not to
-    // serve.
-    let _ = io::stdout().lock().write_all(greeting(&server, &config, &summary).as_bytes());
-    let listener = tokio::spawn(stop_on_signals(server.stop(), terminate, interrupt));
+    // In one piece, so that who waits for the first line has the rest as well.
+    output_queue::stdout().push(greeting(&server, &config, &summary).as_bytes());
+    let hurry = Arc::new(Notify::new());
+    let limit = config.limits.shutdown_timeout;
+    let reload = Reload {
+        read: Arc::new(read),
+        in_force: config,
+        accounts: registry.accounts().clone(),
+        tls: server.tls().cloned(),
+    };
+    let handler = tokio::spawn(signals.handle(server.stop(), limit, hurry.clone(), reload));
     server.run().await;
-    listener.abort();
-    registry.close().await;
-    tracing::info!("stopped");
+    tokio::select! {
+        () = registry.close() => tracing::info!("stopped"),
+        // Whatever was acknowledged is on the disk by now; the rest is done at the next start.
+        () = hurry.notified() => tracing::warn!("stopped at once, before the registry was closed"),
+    }
+    handler.abort();
     Ok(())
 }
 
-fn signals() -> io::Result<(Signal, Signal)> {
-    Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+/// The signals that a server takes.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
-async fn stop_on_signals(stop: Stop, mut terminate: Signal, mut interrupt: Signal) {
-    for attempt in 0.. {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        if attempt == 0 {
-            tracing::info!("stopping when the requests under way have ended; a second signal stops at once");
-            stop.gracefully();
-        } else {
-            stop.at_once();
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Handles signals for ever. `hurry` is told of each signal to stop after the first.
+    async fn handle(mut self, stop: Stop, limit: Duration, hurry: Arc<Notify>, mut reload: Reload) {
+        let mut is_stopping = false;
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+                _ = self.hangup.recv() => {
+                    if !is_stopping {
+                        // A signal to stop is not to wait for files that are read slowly.
+                        tokio::select! {
+                            () = reload.run() => continue,
+                            _ = self.terminate.recv() => {}
+                            _ = self.interrupt.recv() => {}
+                        }
+                    } else {
+                        continue;
+                    }
+                }
+            }
+            if is_stopping {
+                stop.at_once();
+                hurry.notify_waiters();
+            } else {
+                is_stopping = true;
+                tracing::info!(
+                    limit_seconds = limit.as_secs_f64(),
+                    "stopping: no more connections are taken, requests under way may end within \
+                     limits.shutdown_timeout; a second signal stops at once"
+                );
+                stop.gracefully();
+            }
         }
     }
 }

@@ -42,7 +42,9 @@ The data directory keeps accounts, grants and the audit log; images stay where t
 Make sure that nobody reaches that one but through the gateway. Every setting can be given in the configuration \
 file, section [gateway]; `wharfinger config example` lists them.
 
-It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`).
+It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`). \
+On SIGHUP it reads the configuration, the htpasswd file and the certificate again: a new `log.level` is in force at once, \
+and the log names each other setting that was changed and needs a restart.
 
 Exit codes: 0 stopped as asked; 1 could not go on; 2 the command line or the configuration is wrong.";
 
@@ -50,7 +52,9 @@ impl Gateway {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let upstreams = (!self.upstream.is_empty()).then(|| self.upstream.join(","));
         let upstreams = flag("--upstream", "gateway.upstreams", upstreams);
-        let crate::config::Loaded { config, file, .. } = self.settings.load_with(upstreams)?;
+        let settings = self.settings;
+        let read = move || settings.load_with(upstreams.clone());
+        let crate::config::Loaded { config, file, .. } = read()?;
         if config.gateway.upstreams.is_empty() {
             return Err(Failure::usage("a gateway needs a registry to stand before")
                 .help("name it, as in --upstream http://registry:5000"));
@@ -64,7 +68,8 @@ impl Gateway {
                 .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
         }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        serve::serve(config, file, serve::Front::Gateway, first).await.map_err(|error| match error {
+        let served = serve::serve(config, file, Box::new(read), serve::Front::Gateway, first).await;
+        served.map_err(|error| match error {
             ServeError::Exposed(mistake) => Mistakes(vec![mistake]).into(),
             error => Failure::new("cannot serve").because(&error),
         })

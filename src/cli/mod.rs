@@ -32,12 +32,16 @@ mod user;
 mod version;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use output::Failure;
 
-use crate::{allocator, scheduling};
+use crate::{allocator, output_queue, scheduling};
+
+/// How long tasks that nobody waits for may keep the process from its end.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// A private container registry: push, pull, search and keep images, from one binary.
 #[derive(Debug, Parser)]
@@ -132,7 +136,11 @@ pub fn main() -> ExitCode {
             return Failure::new("cannot start the threads that do the work").because(&error).report();
         }
     };
-    match runtime.block_on(cli.command.run()) {
+    let ended = runtime.block_on(cli.command.run());
+    // What must come to its end was waited for; a blocked system call must not keep the process.
+    runtime.shutdown_timeout(SHUTDOWN);
+    output_queue::flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

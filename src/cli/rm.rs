@@ -108,9 +108,8 @@ fn confirm(repository: &Repository) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!("this would remove {what}")).help("say --yes if that is meant"));
     }
-    eprint!("Remove {what}? [y/N] ");
     // A prompt that cannot be shown is followed by an answer that cannot be given.
-    let _ = std::io::stderr().flush();
+    let _ = write!(std::io::stderr(), "Remove {what}? [y/N] ");
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {

@@ -46,13 +46,17 @@ Without accounts, everyone who reaches the port may pull, push, overwrite and de
 --open. Behind a proxy, set auth.required, so that an empty volume or a mistyped --data is not served; a directory that \
 has had accounts is not served without them either.
 
-It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`).
+It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`). \
+On SIGHUP it reads the configuration, the htpasswd file and the certificate again: a new `log.level` is in force at once, \
+and the log names each other setting that was changed and needs a restart.
 
 Exit codes: 0 stopped as asked; 1 could not go on; 2 the command line or the configuration is wrong.";
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let crate::config::Loaded { config, file, .. } = self.settings.load()?;
+        let settings = self.settings;
+        let read = move || settings.load();
+        let crate::config::Loaded { config, file, .. } = read()?;
         let first = self.administrator.read()?;
         // Before anything is made of the data; what is in there is looked at again when it is open.
         if let Some(exposed) = serve::refused(&config, first.as_ref()) {
@@ -63,7 +67,8 @@ impl Serve {
                 .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
         }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        serve::serve(config, file, serve::Front::Registry, first).await.map_err(|error| match error {
+        let served = serve::serve(config, file, Box::new(read), serve::Front::Registry, first).await;
+        served.map_err(|error| match error {
             ServeError::Exposed(mistake) => Mistakes(vec![mistake]).into(),
             error => Failure::new("cannot serve").because(&error),
         })

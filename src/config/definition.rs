@@ -193,6 +193,10 @@ settings! {
         /// The largest blob (layer) that can be pushed, or `"unlimited"`.
         blob_bytes: Option<u64> = None, size_or_unlimited();
 
+        /// How much memory the bodies of requests may take that are read whole: manifests, forms, JSON. Each client (an
+        /// account, else an address) has a quarter of it. Further requests wait, and are answered 503 after 10 s.
+        body_memory: u64 = 64 * MIB, size().at_least(MIB);
+
         /// How long a client may take to send the head of a request.
         header_timeout: Duration = Duration::from_secs(15), duration();
 
@@ -208,8 +212,13 @@ settings! {
         /// When the server is told to stop (SIGTERM, Ctrl-C): how long transfers may take to end.
         shutdown_timeout: Duration = Duration::from_secs(30), duration().or_none();
 
-        /// How many connections may be open at once; further ones wait.
+        /// How many connections may be open at once. Beyond, the longest idle ones are closed; while none is idle, further
+        /// ones wait.
         connections: usize = 10_000, count().at_least(1);
+
+        /// How many of them one address may have. Beyond, its longest idle ones are closed; while none is idle, further
+        /// ones are refused. An IPv6 network of /64 counts as one address; proxies in `proxy.trusted` are exempt.
+        connections_per_address: usize = 5_000, count().at_least(1);
 
         /// How many requests a client may have under way at once on one connection of HTTP/2.
         streams: usize = 100, count().at_least(1);
@@ -427,6 +436,12 @@ settings! {
         /// How much memory manifests that were asked for before may take; 0 keeps none.
         manifest_bytes: u64 = 8 * MIB, size();
     }
+}
+
+/// The settings that differ between two configurations, in the order of the template.
+pub fn changed_settings(before: &Config, after: &Config) -> Vec<&'static str> {
+    let differs = |setting: &&Setting| (setting.write)(before) != (setting.write)(after);
+    settings().filter(differs).map(|setting| setting.path).collect()
 }
 
 /// Every setting, in the order of the template.

@@ -14,7 +14,7 @@ mod template;
 
 pub use definition::{
     Acme, Audit, Auth, Cache, Config, Gateway, Limits, Log, Proxy, Registry, SECTIONS, Section, Setting, Tls,
-    settings,
+    changed_settings, settings,
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};

@@ -186,7 +186,7 @@ impl Exchange<'_> {
     /// PUT and DELETE of a manifest.
     async fn change_manifest(
         &self,
-        request: Request,
+        mut request: Request,
         name: &RepositoryName,
         target: &TagOrDigest,
         most: usize,

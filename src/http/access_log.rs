@@ -2,6 +2,7 @@
 //!
 //! Neither the query nor any header is logged: they may hold secrets.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use registry::access::Identity;
 use store::accounts::AccountName;
 use tracing::Level;
 
-use super::connection::{Connection, Peer};
+use super::connection::{Connection, CutOff, Peer};
 
 /// A request that is being answered, until the answer's body is dropped.
 pub(crate) struct Exchange {
@@ -112,10 +113,15 @@ impl Line {
     fn write(&self, connection: &Connection) {
         let milliseconds = self.begun.elapsed().as_micros() as f64 / 1000.0;
         let id = self.id.to_str().unwrap_or_default();
-        let message = match self.status {
-            None => "the client left before there was an answer",
-            Some(_) if self.sent < self.expected => "the answer was cut off",
-            Some(_) => "answered",
+        let is_whole = self.status.is_some() && self.sent >= self.expected;
+        let message = match (connection.was_cut_off(), self.status) {
+            (_, Some(_)) if is_whole => Cow::Borrowed("answered"),
+            (Some(CutOff::After(limit)), _) => {
+                format!("cut off: still running {} s after the stop", limit.as_secs_f64()).into()
+            }
+            (Some(CutOff::AtOnce), _) => "cut off: the server was told to stop at once".into(),
+            (None, None) => "the client left before there was an answer".into(),
+            (None, Some(_)) => "the answer was cut off".into(),
         };
         tracing::info!(
             method = %self.method,

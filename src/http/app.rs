@@ -1,6 +1,8 @@
 //! What every request needs: the registry, how to name addresses, and the limits.
 
 use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::header::HeaderMap;
 use registry::Registry;
@@ -8,6 +10,7 @@ use registry::access::Accounts;
 
 use super::access::Asking;
 use super::allowance::Allowances;
+use super::body_budget::BodyBudget;
 use super::connection::{Connection, Peer};
 use super::forward::Forward;
 use super::forwarded::{Called, Proxies};
@@ -35,6 +38,7 @@ pub(crate) struct App {
     is_named: bool,
     proxies: Proxies,
     pub(crate) allowances: Allowances,
+    pub(crate) body_budget: Arc<BodyBudget>,
     pub(crate) limits: Limits,
     /// Whether HTTP/2 is spoken without TLS.
     pub(crate) http2_clear: bool,
@@ -58,10 +62,16 @@ impl App {
             is_named: config.external_url.is_some(),
             proxies: Proxies::new(config.proxy.trusted.clone()),
             allowances: Allowances::new(&config.limits),
+            body_budget: Arc::new(BodyBudget::new(&config.limits)),
             limits: config.limits.clone(),
             http2_clear: config.http2_clear,
             ids: RequestIds::new(),
         })
+    }
+
+    /// Whether clients of this address are behind a proxy whose word is taken.
+    pub(crate) fn is_proxy(&self, client: IpAddr) -> bool {
+        self.proxies.trusts(client)
     }
 
     /// Who sent a request, and how it was called.

@@ -15,14 +15,15 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+use super::connection_table::Slot;
 use super::patience::Patience;
 use crate::config::Limits;
 
@@ -64,6 +65,15 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+/// Why requests under way are cut off by the end of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CutOff {
+    /// They did not end in this time after the server was told to stop.
+    After(Duration),
+    /// The server was told to stop at once.
+    AtOnce,
+}
+
 /// What the parts that serve a connection tell each other.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -84,11 +94,17 @@ pub(crate) struct Connection {
     first: AtomicU32,
     /// Tells whoever serves it that it has been idle for too long.
     idle: Notify,
+    /// Whether a write waits for the client.
+    writing: AtomicBool,
+    /// Its place within the limit of connections, if there is one.
+    slot: Option<Arc<Slot>>,
+    /// Why the server ended it, if it did so while requests were under way.
+    cut_off: OnceLock<CutOff>,
 }
 
 impl Connection {
     /// A connection with `peer` on which `protocol` is spoken, over TLS if `secure`.
-    pub(crate) fn new(peer: Peer, protocol: Protocol, secure: bool) -> Arc<Self> {
+    pub(crate) fn new(peer: Peer, protocol: Protocol, secure: bool, slot: Option<Arc<Slot>>) -> Arc<Self> {
         Arc::new(Self {
             peer,
             protocol,
@@ -99,7 +115,38 @@ impl Connection {
             receiving: AtomicBool::new(false),
             first: AtomicU32::new(0),
             idle: Notify::new(),
+            writing: AtomicBool::new(false),
+            slot,
+            cut_off: OnceLock::new(),
         })
+    }
+
+    /// Whether no request is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.answering.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether the end of an answer still waits for the client to take it.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has to make room for others.
+    pub(crate) async fn evicted(&self) {
+        match &self.slot {
+            Some(slot) => slot.evicted().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Notes that the server ends it, whatever is under way.
+    pub(crate) fn cut_off(&self, reason: CutOff) {
+        // The first reason stays.
+        let _ = self.cut_off.set(reason);
+    }
+
+    pub(crate) fn was_cut_off(&self) -> Option<CutOff> {
+        self.cut_off.get().copied()
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -130,7 +177,11 @@ impl Connection {
     }
 
     pub(crate) fn begin_exchange(&self) {
-        self.answering.fetch_add(1, Ordering::Relaxed);
+        if self.answering.fetch_add(1, Ordering::SeqCst) == 0
+            && let Some(slot) = &self.slot
+        {
+            slot.set_busy();
+        }
         self.exchanges.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -143,7 +194,15 @@ impl Connection {
 
     /// An exchange is over; `answered` if it had its answer.
     pub(crate) fn end_exchange(&self, answered: bool) {
-        self.answering.fetch_sub(1, Ordering::Relaxed);
+        if self.answering.fetch_sub(1, Ordering::SeqCst) == 1
+            && let Some(slot) = &self.slot
+        {
+            slot.set_idle();
+            // Another request may have begun in between.
+            if !self.is_idle() {
+                slot.set_busy();
+            }
+        }
         if answered && self.protocol == Protocol::Http2 {
             self.sending.fetch_sub(1, Ordering::Relaxed);
         }
@@ -236,6 +295,7 @@ impl<S> Watched<S> {
         if outcome.is_ready() {
             if self.writing {
                 self.writing = false;
+                self.connection.writing.store(false, Ordering::Relaxed);
                 // The end of a long answer may still be on its way when the next request is waited for.
                 self.idle.progress();
             }
@@ -243,6 +303,7 @@ impl<S> Watched<S> {
             return outcome;
         }
         self.writing = true;
+        self.connection.writing.store(true, Ordering::Relaxed);
         ready!(self.write.poll_exhausted(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
@@ -359,7 +420,7 @@ mod tests {
 
     fn watched() -> (Watched<DuplexStream>, Arc<Connection>, DuplexStream) {
         let (ours, theirs) = duplex(64);
-        let connection = Connection::new(Peer::Control, Protocol::Http1, false);
+        let connection = Connection::new(Peer::Control, Protocol::Http1, false, None);
         (Watched::new(ours, connection.clone(), &limits()), connection, theirs)
     }
 

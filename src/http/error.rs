@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use store::StoreError;
 
 use super::access::Denied;
+use super::body_budget::RETRY;
 use super::endpoint::{Endpoint, Misread};
 use super::forward::ForwardError;
 use super::links::Links;
@@ -32,6 +33,9 @@ pub(crate) enum Error {
     /// The path asks for nothing that there could be.
     #[error(transparent)]
     Path(#[from] Misread),
+    /// The request calls no host, more than one, or one that cannot be.
+    #[error("a request needs one Host header with a host and perhaps a port (RFC 9112 section 3.2)")]
+    BadHost,
     /// The endpoint does not take this method.
     #[error("this method means nothing here")]
     Method,
@@ -104,6 +108,9 @@ pub(crate) enum Error {
         /// How long to wait.
         wait: Duration,
     },
+    /// Too many bodies of requests are in memory.
+    #[error("too many requests with large bodies are under way; try again in {} s", RETRY.as_secs())]
+    Overloaded,
     /// No part of the content is within the range that was asked for.
     #[error("the content has {size} bytes, and none of them lies in the range")]
     RangeNotSatisfiable {
@@ -149,7 +156,7 @@ impl Error {
                 Misread::Upload => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
             },
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
-            Self::BadParameter { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
+            Self::BadHost | Self::BadParameter { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::BadDigest { .. } | Self::DigestMissing => {
                 (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid)
             }
@@ -159,6 +166,7 @@ impl Error {
             Self::BadContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid),
             Self::Denied { denied: Denied::Forbidden, .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Self::Denied { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
+            Self::Overloaded => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Manage(error) => return classify_manage(error),
             Self::NoJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::Unsupported),
@@ -185,7 +193,7 @@ impl Error {
             tracing::error!(id = id.to_str().unwrap_or_default(), error = %error.reason(), "a request could not be passed on");
         }
         // What a gateway says of the registry behind is for whoever asks; hosts and reasons are in the log alone.
-        let is_passed_on = matches!(self, Self::Gateway(_));
+        let is_passed_on = matches!(self, Self::Gateway(_) | Self::Overloaded);
         let message = if !is_passed_on
             && (status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::SERVICE_UNAVAILABLE)
         {
@@ -252,6 +260,7 @@ impl Error {
             (Self::Registry(registry::Error::Unavailable(_)), _) => {
                 vec![(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_SECONDS))]
             }
+            (Self::Overloaded, _) => vec![(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))],
             (Self::TooMany { wait }, _) => vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))],
             // Where the upload ends and where it goes on, so that the client need not ask.
             (
@@ -291,7 +300,9 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::ChunkLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
         // Whatever was announced, this is not as long.
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
-        E::Receive(ReceiveError::Idle(_)) => (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid),
+        E::Receive(ReceiveError::Idle(_) | ReceiveError::Slow(_)) => {
+            (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid)
+        }
         E::DeleteDisabled => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
         E::Busy => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         E::PasswordRefused(_) | E::NameUnfit(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
@@ -344,7 +355,9 @@ fn classify_gateway(error: &gateway::Error) -> (StatusCode, &'static str) {
         E::Unsupported => (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported.as_str()),
         E::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BlobUploadInvalid.as_str()),
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid.as_str()),
-        E::Receive(ReceiveError::Idle(_)) => (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid.as_str()),
+        E::Receive(ReceiveError::Idle(_) | ReceiveError::Slow(_)) => {
+            (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid.as_str())
+        }
     }
 }
 

@@ -15,6 +15,9 @@ use super::allowance::Pace;
 use super::connection::Connection;
 use super::patience::Patience;
 
+/// How fast a body has to come that is held in memory, in bytes a second.
+const SLOWEST: u64 = 16 << 10;
+
 /// The body of a request. Nothing of it is gathered here: who polls it decides how much is in memory.
 pub(crate) struct Receiving {
     body: Incoming,
@@ -44,15 +47,24 @@ impl Receiving {
     }
 
     /// The whole body, if it has no more than `most` bytes. One that is said or found to be larger is not read
-    /// to its end.
-    pub(crate) async fn whole(mut self, most: usize) -> Result<Result<Bytes, TooLarge>, ReceiveError> {
-        let announced = self.announced();
-        if announced.is_some_and(|length| length > most as u64) {
+    /// to its end. However steadily its bytes drip in, there is a deadline, because it is held in memory.
+    pub(crate) async fn whole(&mut self, most: usize) -> Result<Result<Bytes, TooLarge>, ReceiveError> {
+        let length = self.announced().unwrap_or(most as u64);
+        if length > most as u64 {
             return Ok(Err(TooLarge));
         }
-        // What a client announces is not believed before it comes: memory is taken as bytes arrive.
-        let mut gathered = BytesMut::new();
-        while let Some(piece) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
+        let deadline = self.limit.saturating_add(Duration::from_secs(length / SLOWEST));
+        match tokio::time::timeout(deadline, self.gather(most)).await {
+            Ok(gathered) => gathered,
+            Err(_) => Err(ReceiveError::Slow(deadline.as_secs())),
+        }
+    }
+
+    async fn gather(&mut self, most: usize) -> Result<Result<Bytes, TooLarge>, ReceiveError> {
+        // What is announced is charged by now, so that its memory can be had at once, and given back as one piece.
+        let announced = self.announced().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut gathered = BytesMut::with_capacity(announced.min(most));
+        while let Some(piece) = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await {
             let piece = piece?;
             if gathered.len() + piece.len() > most {
                 return Ok(Err(TooLarge));

@@ -17,16 +17,18 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
+use super::connection_table::ConnectionTable;
+use super::host_header;
 use super::response::{self, Response};
-use super::server::{after_failed_accept, permit};
+use super::server::{after_failed_accept, listen};
 use crate::config::Config;
 use crate::tls;
 use crate::tls::host::Host;
 
-/// Connections at once. Each is for one request; further ones wait.
+/// Connections at once, in all and of one client network. Each is for one request, and idle as far as the limit goes.
 const CONNECTIONS: usize = 256;
+const CONNECTIONS_PER_NETWORK: usize = 32;
 /// The most that the head of a request may have.
 const HEAD_BYTES: usize = 16 * 1024;
 /// Where authorities ask (RFC 8555 section 8.3).
@@ -36,7 +38,7 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 pub(super) struct Redirect {
     listener: TcpListener,
     target: Arc<Target>,
-    connections: Arc<Semaphore>,
+    connections: ConnectionTable,
     patience: Duration,
 }
 
@@ -63,9 +65,9 @@ impl Redirect {
         let base = config.external_url.as_ref().map(|url| url.as_str());
         let base = base.filter(|url| url.starts_with("https://")).map(str::to_owned);
         Ok(Self {
-            listener: TcpListener::bind(address).await?,
+            listener: listen(address)?,
             target: Arc::new(Target { base, port, tls }),
-            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            connections: ConnectionTable::new("tls.redirect", CONNECTIONS, CONNECTIONS_PER_NETWORK),
             patience: config.limits.header_timeout,
         })
     }
@@ -73,14 +75,18 @@ impl Redirect {
     /// Answers for ever.
     pub(super) async fn run(&self) -> Infallible {
         loop {
-            let permit = permit(&self.connections).await;
             match self.listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, client)) => {
+                    let Ok(held) = self.connections.enter(client.ip(), false).await else { continue };
                     let (target, patience) = (self.target.clone(), self.patience);
                     tokio::spawn(async move {
                         // Twice: once for the head of the request, once for the answer.
-                        let _ = tokio::time::timeout(patience * 2, converse(stream, target, patience)).await;
-                        drop(permit);
+                        let conversation =
+                            tokio::time::timeout(patience * 2, converse(stream, target, patience));
+                        tokio::select! {
+                            _ = conversation => {}
+                            () = held.slot().evicted() => {}
+                        }
                     });
                 }
                 Err(error) => after_failed_accept(&error).await,
@@ -107,6 +113,9 @@ async fn converse(stream: TcpStream, target: Arc<Target>, patience: Duration) {
 
 fn answer(target: &Target, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
     let reads = method == Method::GET || method == Method::HEAD;
+    if !host_header::is_unambiguous(headers) {
+        return told(StatusCode::BAD_REQUEST, "A request calls one host.");
+    }
     if let Some(token) = uri.path().strip_prefix(CHALLENGES).filter(|_| reads) {
         return match target.tls.challenge_text(token) {
             Some(text) => response::text(text),

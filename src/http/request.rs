@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{AsHeaderName, HOST, HeaderMap, HeaderValue};
+use hyper::header::{AsHeaderName, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 
+use super::allowance::Client;
+use super::body_budget::{BodyBudget, Charge};
 use super::connection::Connection;
 use super::error::Error;
 use super::query::Query;
@@ -21,6 +23,10 @@ pub(crate) struct Request {
     pub(crate) body: Receiving,
     /// Under which it is logged.
     pub(crate) id: HeaderValue,
+    /// Whose memory a body takes that is read whole.
+    budget: Option<(Arc<BodyBudget>, Client)>,
+    /// The memory of a body that was read whole. It is given back with the request.
+    charge: Option<Charge>,
 }
 
 impl Request {
@@ -30,21 +36,21 @@ impl Request {
         body_timeout: Duration,
         id: HeaderValue,
     ) -> Self {
-        let (mut head, body) = request.into_parts();
-        // HTTP/2 has it in a field of its own.
-        if let Some(authority) = head.uri.authority()
-            && !head.headers.contains_key(HOST)
-            && let Ok(host) = HeaderValue::from_str(authority.as_str())
-        {
-            head.headers.insert(HOST, host);
-        }
+        let (head, body) = request.into_parts();
         Self {
             method: head.method,
             uri: head.uri,
             headers: head.headers,
             body: Receiving::new(body, connection, body_timeout),
             id,
+            budget: None,
+            charge: None,
         }
+    }
+
+    /// Has a body that is read whole charged to a client.
+    pub(crate) fn charge_to(&mut self, budget: Arc<BodyBudget>, client: Client) {
+        self.budget = Some((budget, client));
     }
 
     pub(crate) fn is_head(&self) -> bool {
@@ -60,12 +66,19 @@ impl Request {
         self.headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
     }
 
-    /// The whole body, of at most `most` bytes; `too_large` is the error if it has more.
+    /// The whole body, of at most `most` bytes; `too_large` is the error if it has more. Waits for room in the memory
+    /// budget, which stays charged until the request is dropped.
     pub(crate) async fn whole_body(
-        self,
+        &mut self,
         most: usize,
         too_large: impl FnOnce() -> Error,
     ) -> Result<Bytes, Error> {
+        let length = self.body.announced().unwrap_or(most as u64);
+        if length <= most as u64
+            && let Some((budget, client)) = &self.budget
+        {
+            self.charge = Some(budget.charge(*client, length).await.map_err(|_| Error::Overloaded)?);
+        }
         match self.body.whole(most).await.map_err(registry::Error::from)? {
             Ok(bytes) => Ok(bytes),
             Err(TooLarge) => Err(too_large()),

@@ -1,4 +1,4 @@
-//! The server: listens, keeps the number of connections in bounds, and ends when it is told to.
+//! The server: listens, limits the number of connections, and shuts down gracefully.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,12 +17,14 @@ use registry::Registry;
 use socket2::SockRef;
 use store::directory::Socket;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 
 use super::app::App;
-use super::connection::{Connection, Peer, Protocol, Watched};
+use super::connection::{Connection, CutOff, Peer, Protocol, Watched};
+use super::connection_table::{ConnectionTable, Held, Slot};
 use super::redirect::Redirect;
 use super::service::Service;
 use super::turns::Turns;
@@ -51,6 +53,9 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// network it is the system's to say, which knows how far away the client is.
 const SENT_WITHIN_A_MACHINE: usize = 512 << 10;
 
+/// How long a connection that has to make room may take to send the end of its last answer.
+const EVICTION_LINGER: Duration = Duration::from_secs(5);
+
 /// How long to wait before accepting again when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -75,8 +80,8 @@ enum Stage {
     Running,
     /// Those under way are answered to their end; no more are taken.
     Ending,
-    /// It is over.
-    Over,
+    /// Connections are closed, whatever is under way.
+    Over(CutOff),
 }
 
 impl Stop {
@@ -87,7 +92,7 @@ impl Stop {
 
     /// Connections are closed, whatever is under way.
     pub fn at_once(&self) {
-        self.advance(Stage::Over);
+        self.advance(Stage::Over(CutOff::AtOnce));
     }
 
     fn advance(&self, stage: Stage) {
@@ -105,8 +110,7 @@ impl Server {
     /// # Errors
     /// Those of the system.
     pub async fn bind(registry: Registry, gateway: Option<Gateway>, config: &Config) -> io::Result<Self> {
-        // It may be bound again while connections of an earlier process are still dying (SO_REUSEADDR).
-        let tcp = TcpListener::bind(config.listen).await?;
+        let tcp = listen(config.listen)?;
         let address = tcp.local_addr()?;
         let app = Arc::new(App::new(registry, gateway, config)?);
         Ok(Self {
@@ -206,8 +210,11 @@ impl Server {
         };
         if tokio::time::timeout(shutdown_timeout, over).await.is_err() {
             let left = self.stop.0.receiver_count();
-            tracing::warn!(connections = left, "closing connections that did not end in time");
-            self.stop.at_once();
+            tracing::warn!(
+                connections = left,
+                "closing connections whose requests did not end within limits.shutdown_timeout"
+            );
+            self.stop.advance(Stage::Over(CutOff::After(shutdown_timeout)));
             self.stop.0.closed().await;
         }
     }
@@ -298,7 +305,7 @@ fn http2(limits: &Limits) -> http2::Builder<AtOnce> {
 
 struct Connections {
     speech: Arc<Speech>,
-    tcp: Arc<Semaphore>,
+    tcp: ConnectionTable,
     control: Arc<Semaphore>,
     stage: watch::Receiver<Stage>,
 }
@@ -315,8 +322,8 @@ struct Speech {
 impl Connections {
     fn new(app: Arc<App>, stop: &Stop) -> Self {
         Self {
-            // Those in excess are not refused: they wait in the system's queue until there is room.
-            tcp: Arc::new(Semaphore::new(app.limits.connections.min(Semaphore::MAX_PERMITS))),
+            // Where all are busy, further ones are not refused: they wait in the system's queue until there is room.
+            tcp: ConnectionTable::new("listen", app.limits.connections, app.limits.connections_per_address),
             control: Arc::new(Semaphore::new(CONTROL_CONNECTIONS)),
             speech: Arc::new(Speech {
                 http1: http1(&app.limits),
@@ -335,9 +342,11 @@ impl Connections {
         tls: Option<&tls::Acceptor>,
     ) -> std::convert::Infallible {
         loop {
-            let permit = permit(&self.tcp).await;
             match listener.accept().await {
                 Ok((stream, client)) => {
+                    let is_proxy = self.speech.app.is_proxy(client.ip());
+                    // A network that has its share is refused by the end of the connection.
+                    let Ok(held) = self.tcp.enter(client.ip(), is_proxy).await else { continue };
                     // Answers are written whole; waiting for more to send with them only delays them.
                     let _ = stream.set_nodelay(true);
                     let local = reached(&stream, listening);
@@ -350,13 +359,13 @@ impl Connections {
                     let peer = Peer::Tcp { client, local };
                     match tls {
                         Some(tls) => {
-                            tokio::spawn(speech.secure(stream, tls.clone(), peer, stage, permit));
+                            tokio::spawn(speech.secure(stream, tls.clone(), peer, stage, held));
                         }
                         None if speech.app.http2_clear => {
-                            tokio::spawn(speech.either(stream, peer, stage, permit));
+                            tokio::spawn(speech.either(stream, peer, stage, held));
                         }
                         None => {
-                            tokio::spawn(speech.http1(stream, peer, false, stage, permit));
+                            tokio::spawn(speech.http1(stream, peer, false, stage, Place::Tcp(held)));
                         }
                     }
                 }
@@ -372,7 +381,7 @@ impl Connections {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let (speech, stage) = (self.speech.clone(), self.stage.clone());
-                    tokio::spawn(speech.http1(stream, Peer::Control, false, stage, permit));
+                    tokio::spawn(speech.http1(stream, Peer::Control, false, stage, Place::Control(permit)));
                 }
                 Err(error) => after_failed_accept(&error).await,
             }
@@ -388,18 +397,19 @@ impl Speech {
         tls: tls::Acceptor,
         peer: Peer,
         mut stage: watch::Receiver<Stage>,
-        permit: OwnedSemaphorePermit,
+        held: Held,
     ) {
         let stream = tokio::select! {
             stream = tls.accept(stream) => stream,
             _ = stage.wait_for(|stage| *stage > Stage::Running) => None,
+            () = held.slot().evicted() => None,
         };
         let Some(stream) = stream else { return };
         // A task of its own, so that the room of the handshake, some 9 KiB, is given back.
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            tokio::spawn(self.http2(stream, peer, true, stage, permit));
+            tokio::spawn(self.http2(stream, peer, true, stage, held));
         } else {
-            tokio::spawn(self.http1(stream, peer, true, stage, permit));
+            tokio::spawn(self.http1(stream, peer, true, stage, Place::Tcp(held)));
         }
     }
 
@@ -409,17 +419,18 @@ impl Speech {
         stream: TcpStream,
         peer: Peer,
         mut stage: watch::Receiver<Stage>,
-        permit: OwnedSemaphorePermit,
+        held: Held,
     ) {
         let begun = tokio::time::timeout(self.app.limits.idle_timeout, begins_http2(&stream));
         let http2 = tokio::select! {
             begun = begun => begun,
             _ = stage.wait_for(|stage| *stage > Stage::Running) => return,
+            () = held.slot().evicted() => return,
         };
         match http2 {
             // Neither is to take the room of the other.
-            Ok(Ok(true)) => Box::pin(self.http2(stream, peer, false, stage, permit)).await,
-            Ok(Ok(false)) => Box::pin(self.http1(stream, peer, false, stage, permit)).await,
+            Ok(Ok(true)) => Box::pin(self.http2(stream, peer, false, stage, held)).await,
+            Ok(Ok(false)) => Box::pin(self.http1(stream, peer, false, stage, Place::Tcp(held))).await,
             Ok(Err(_)) | Err(_) => {}
         }
     }
@@ -430,15 +441,15 @@ impl Speech {
         peer: Peer,
         secure: bool,
         stage: watch::Receiver<Stage>,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = Connection::new(peer, Protocol::Http1, secure);
+        let connection = Connection::new(peer, Protocol::Http1, secure, place.slot());
         let io = TokioIo::new(Watched::new(stream, connection.clone(), &self.app.limits));
         let service = Service::new(self.app.clone(), connection.clone());
         self.converse(self.http1.serve_connection(io, service), connection, stage).await;
-        drop(permit);
+        drop(place);
     }
 
     async fn http2<S>(
@@ -447,15 +458,15 @@ impl Speech {
         peer: Peer,
         secure: bool,
         stage: watch::Receiver<Stage>,
-        permit: OwnedSemaphorePermit,
+        held: Held,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = Connection::new(peer, Protocol::Http2, secure);
+        let connection = Connection::new(peer, Protocol::Http2, secure, Some(held.slot().clone()));
         let io = TokioIo::new(Watched::new(stream, connection.clone(), &self.app.limits));
         let service = Service::new(self.app.clone(), connection.clone());
         self.converse(self.http2.serve_connection(io, service), connection, stage).await;
-        drop(permit);
+        drop(held);
     }
 
     /// Serves a connection to its end, or until the server ends it.
@@ -468,20 +479,41 @@ impl Speech {
         let mut conversation = pin!(conversation);
         let turns = Turns::new();
         let mut ending = false;
+        let mut linger: Option<Pin<Box<Sleep>>> = None;
         let result = loop {
             tokio::select! {
                 biased;
                 result = poll_fn(|cx| turns.poll(conversation.as_mut(), cx)) => break result,
                 reached = stage.wait_for(|stage| *stage > if ending { Stage::Ending } else { Stage::Running }) => {
-                    match reached.map(|stage| *stage) {
+                    let reached = reached.map(|stage| *stage);
+                    match reached {
                         Ok(Stage::Ending) => {
                             ending = true;
                             conversation.as_mut().end();
+                        }
+                        Ok(Stage::Over(reason)) => {
+                            connection.cut_off(reason);
+                            break Ok(());
                         }
                         _ => break Ok(()),
                     }
                 }
                 () = connection.idle_too_long() => conversation.as_mut().end(),
+                () = connection.evicted() => {
+                    if connection.is_idle() && !connection.is_writing() && !connection.is_multiplexed() {
+                        break Ok(());
+                    }
+                    // What is under way comes to its end, and no other request is taken. In HTTP/2 the end of an answer
+                    // may wait in the connection for the client, so that it has a moment to take it.
+                    conversation.as_mut().end();
+                    linger = Some(Box::pin(tokio::time::sleep(EVICTION_LINGER)));
+                }
+                () = elapsed(&mut linger) => {
+                    if connection.is_idle() {
+                        break Ok(());
+                    }
+                    linger = None;
+                }
             }
         };
         let Err(error) = result else { return };
@@ -536,6 +568,40 @@ where
     }
 }
 
+/// Waits for a timer, if there is one.
+async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The place of a connection within the limits.
+enum Place {
+    Tcp(Held),
+    Control(
+        #[expect(dead_code, reason = "it is held, and dropped with the connection")] OwnedSemaphorePermit,
+    ),
+}
+
+impl Place {
+    fn slot(&self) -> Option<Arc<Slot>> {
+        match self {
+            Self::Tcp(held) => Some(held.slot().clone()),
+            Self::Control(_) => None,
+        }
+    }
+}
+
+/// Listens on an address. The backlog is as long as the system allows (`net.core.somaxconn`), because clients that find
+/// it full try again a second later. SO_REUSEADDR: the address may be bound again at once after a restart.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(u32::MAX)
+}
+
 /// Where a client reached this machine. Only a server that listens on every address has to ask for it.
 fn reached(stream: &TcpStream, listening: SocketAddr) -> SocketAddr {
     if !listening.ip().is_unspecified() {
@@ -562,7 +628,7 @@ async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-pub(super) async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     semaphore.clone().acquire_owned().await.expect("this semaphore is never closed")
 }
 

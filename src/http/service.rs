@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hyper::Method;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
+use hyper::{Method, StatusCode};
 use oci::{RepositoryName, TagOrDigest};
 use registry::access::Identity;
 
@@ -22,9 +22,11 @@ use super::dispatch;
 use super::endpoint::{Endpoint, Misread};
 use super::error::Error;
 use super::forwarded::Called;
+use super::host_header;
+use super::links::Links;
 use super::request::Request;
 use super::request_id::X_REQUEST_ID;
-use super::response::{DOCKER_API_VERSION, Response};
+use super::response::{self, DOCKER_API_VERSION, Response};
 use super::trail::{self, Deed};
 use super::v2::manifests;
 
@@ -71,12 +73,14 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
     type Future = Answer;
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> Answer {
-        if self.connection.is_multiplexed() {
-            name_host(&mut request);
-        }
+        let host = host_header::check(&mut request);
         let id = self.app.ids.of(request.headers());
         let mut exchange = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id);
-        let is_v2 = request.uri().path().starts_with("/v2");
+        let reply = Reply {
+            id: id.clone(),
+            is_v2: request.uri().path().starts_with("/v2"),
+            is_head: request.method() == Method::HEAD,
+        };
         let endpoint = Endpoint::parse(request.uri().path());
         if let Ok(endpoint) = &endpoint {
             exchange.asked_for(endpoint.label());
@@ -86,10 +90,19 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         let called = self.app.called(&self.connection, &request.headers);
         exchange.sent_from(called.from);
         let address = Client::Address(whose(called.from));
-        if let Err(wait) = self.app.allowances.request(address) {
+        let refusal = match host {
+            Err(_) => Some(Error::BadHost),
+            Ok(()) => self.app.allowances.request(address).err().map(|wait| Error::TooMany { wait }),
+        };
+        if let Some(error) = refusal {
             let links = self.app.links(&called);
-            let response = Error::TooMany { wait }.into_response(endpoint.as_ref().ok(), &links, &id);
-            return Answer::Now(Some(self.finish(response, exchange, id, is_v2)));
+            let response = error.into_response(endpoint.as_ref().ok(), &links, &id);
+            return Answer::Now(Some(self.finish(response, exchange, reply)));
+        }
+        if endpoint.is_err()
+            && let Some(response) = redirect_to_clean_path(&request, &self.app.links(&called))
+        {
+            return Answer::Now(Some(self.finish(response, exchange, reply)));
         }
         if let Ok(Endpoint::Manifest(name, target)) = &endpoint
             && (request.method == Method::GET || request.method == Method::HEAD)
@@ -101,7 +114,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         {
             exchange.sent_by(&identity);
             let response = self.paced(response, &called, Some(&identity));
-            return Answer::Now(Some(self.finish(response, exchange, id, is_v2)));
+            return Answer::Now(Some(self.finish(response, exchange, reply)));
         }
         let service = Self { app: self.app.clone(), connection: self.connection.clone() };
         Answer::Later(Box::pin(async move {
@@ -113,9 +126,16 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
                 exchange.sent_by(identity);
             }
             let response = service.paced(response, &called, identity.as_ref());
-            service.finish(response, exchange, id, is_v2)
+            service.finish(response, exchange, reply)
         }))
     }
+}
+
+/// What the last step of every answer needs to know of its request.
+struct Reply {
+    id: HeaderValue,
+    is_v2: bool,
+    is_head: bool,
 }
 
 impl Service {
@@ -151,6 +171,8 @@ impl Service {
                 if let Some(pace) = app.allowances.pace(called.from, account) {
                     request.body.keep(pace);
                 }
+                let client = account.map_or(Client::Address(whose(called.from)), Client::Account);
+                request.charge_to(app.body_budget.clone(), client);
                 dispatch::answer(app, &caller, endpoint, request).await
             }
         };
@@ -190,17 +212,14 @@ impl Service {
     }
 
     /// Adds what all answers have, and has the exchange end with the body.
-    fn finish(
-        &self,
-        mut response: Response,
-        mut exchange: Exchange,
-        id: HeaderValue,
-        is_v2: bool,
-    ) -> Response {
+    fn finish(&self, mut response: Response, mut exchange: Exchange, reply: Reply) -> Response {
+        if reply.is_head {
+            leave_body_out(&mut response);
+        }
         exchange.answered(response.status(), http_body::Body::size_hint(response.body()).lower());
         response.body_mut().ends(exchange);
         let headers = response.headers_mut();
-        if is_v2 {
+        if reply.is_v2 {
             headers.insert(DOCKER_API_VERSION, API_VERSION);
         }
         if self.connection.is_multiplexed() {
@@ -210,17 +229,64 @@ impl Service {
             // Nobody will read the rest of the request, so that no other could follow it.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        headers.insert(X_REQUEST_ID, id);
+        headers.insert(X_REQUEST_ID, reply.id);
         response
     }
 }
 
-/// HTTP/2 names the host in the address of the request (RFC 9113 section 8.3.1, `:authority`); whoever asks for it
-/// finds it in the same place as in HTTP/1.1.
-fn name_host(request: &mut hyper::Request<Incoming>) {
-    if let Some(authority) = request.uri().authority()
-        && let Ok(host) = HeaderValue::try_from(authority.as_str())
-    {
-        request.headers_mut().insert(HOST, host);
+/// Makes the answer to GET the answer to HEAD: the same headers and no body (RFC 9110 section 9.3.2). hyper does that
+/// for HTTP/1.1 alone.
+fn leave_body_out(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length @ 1..) = body.len() {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+}
+
+/// Sends a reader of a path with repeated slashes, or with one at its end, to the endpoint that it means.
+///
+/// distribution does the same, and clients rely on it where an address was put together from parts. Only the spelling
+/// that is asked for next is looked at by access control and by the handler. `None` if the clean path is no endpoint.
+fn redirect_to_clean_path(request: &Request, links: &Links) -> Option<Response> {
+    if request.method != Method::GET && !request.is_head() {
+        return None;
+    }
+    let path = clean_path(request.uri.path())?;
+    Endpoint::parse(&path).ok()?;
+    let query = request.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = links.absolute(&format!("{path}{query}")).try_into().ok()?;
+    let mut response = response::status(StatusCode::MOVED_PERMANENTLY);
+    response.headers_mut().insert(LOCATION, location);
+    Some(response)
+}
+
+/// The path without empty components. `None` if it has none.
+fn clean_path(path: &str) -> Option<String> {
+    let mut clean = String::with_capacity(path.len());
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        clean.push('/');
+        clean.push_str(part);
+    }
+    // Of the two spellings of `/v2`, clients know this one.
+    if clean.is_empty() || clean == "/v2" {
+        clean.push('/');
+    }
+    (clean != path).then_some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_path_has_no_empty_components() {
+        let clean = |path| clean_path(path);
+        assert_eq!(clean("//v2/"), Some("/v2/".to_owned()));
+        assert_eq!(clean("//"), Some("/".to_owned()));
+        assert_eq!(clean("/v2//a///tags/list/"), Some("/v2/a/tags/list".to_owned()));
+        assert_eq!(clean("/v2/../a/"), Some("/v2/../a".to_owned()));
+        assert_eq!(clean("/v2/%2f/a"), None);
+        assert_eq!(clean("/v2/"), None);
+        assert_eq!(clean("*"), Some("/*".to_owned()));
     }
 }

@@ -62,7 +62,7 @@ pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result
 }
 
 /// POST: for whoever the credentials in the form are of.
-pub(crate) async fn post(app: &App, caller: &Caller, request: Request) -> Result<Response, Error> {
+pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Result<Response, Error> {
     let is_form = request.header(CONTENT_TYPE).is_some_and(|kind| {
         kind.split(';')
             .next()

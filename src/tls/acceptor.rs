@@ -70,6 +70,13 @@ impl Acceptor {
         self.source.maintain().await
     }
 
+    /// Reads the certificate again, if it is in files of the operator.
+    pub(crate) async fn reload(&self) {
+        let source = self.source.clone();
+        // A failure of the task is one of the runtime, which is ending then.
+        let _ = tokio::task::spawn_blocking(move || source.reload()).await;
+    }
+
     /// What an authority is answered that asks for `/.well-known/acme-challenge/TOKEN`, in plain HTTP, to see whether a
     /// name leads here (RFC 8555 section 8.3). `None` if nobody expects it to.
     #[must_use]

@@ -209,19 +209,30 @@ impl Source {
                 continue;
             }
             loaded = stamp;
-            let taken = files.read().map_err(OpenError::from).and_then(|pair| Ok((self.put(&pair)?, pair).1));
-            match taken {
-                Ok(pair) => tracing::info!(
-                    certificate = %files.certificate.display(),
-                    until = pair.certificate().until(),
-                    fingerprint = pair.certificate().fingerprint,
-                    "the certificate has changed, and is in force"
-                ),
-                Err(error) => tracing::error!(
-                    %error,
-                    "the certificate or its key has changed and cannot be used; the last good one stays in force"
-                ),
-            }
+            self.take(files);
+        }
+    }
+
+    /// Reads the files again now. What is not in files has nothing to be read.
+    pub(super) fn reload(&self) {
+        if let Keeper::Operator(files) = &self.keeper {
+            self.take(files);
+        }
+    }
+
+    fn take(&self, files: &Files) {
+        let taken = files.read().map_err(OpenError::from).and_then(|pair| Ok((self.put(&pair)?, pair).1));
+        match taken {
+            Ok(pair) => tracing::info!(
+                certificate = %files.certificate.display(),
+                until = pair.certificate().until(),
+                fingerprint = pair.certificate().fingerprint,
+                "the certificate was read again, and is in force"
+            ),
+            Err(error) => tracing::error!(
+                %error,
+                "the certificate or its key cannot be used; the last good one stays in force"
+            ),
         }
     }
 }

@@ -8,6 +8,7 @@ mod daemon;
 #[path = "../durability/pusher.rs"]
 #[allow(dead_code, reason = "the durability suite needs more of it")]
 mod pusher;
+mod signals;
 
 use std::fs;
 use std::path::{Path, PathBuf};

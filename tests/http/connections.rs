@@ -120,27 +120,74 @@ async fn slow_uploads_hold_up_nobody_in_the_same_repository() {
     }
 }
 
+/// A connection with an upload under way.
+async fn busy(registry: &TestRegistry) -> RawClient {
+    let location = registry.repository("app").begin_upload().await;
+    let mut client = registry.connect().await;
+    let head = "HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n";
+    client.send(format!("PATCH {location} {head}")).await;
+    assert_eq!(client.answer().await.status, 100, "the request is under way");
+    client.send("01").await;
+    client
+}
+
+async fn asking(registry: &TestRegistry) -> RawClient {
+    let mut client = registry.connect().await;
+    client.send("GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    client
+}
+
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_their_turn() {
-    let registry = TestRegistry::start_with(|config| config.limits.connections = 2).await;
-    let address = registry.address();
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        let mut client = RawClient::connect(address).await;
-        client.send("GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        clients.push(client);
+async fn connections_wait_while_all_are_busy() {
+    let registry = TestRegistry::start_with(|config| config.limits.connections = 3).await;
+    let (mut first, mut second) = (busy(&registry).await, busy(&registry).await);
+    // The place that the client of the uploads had goes to the third.
+    let mut third = busy(&registry).await;
+    sleep(STEP).await;
+    let mut waiting = asking(&registry).await;
+    assert!(timeout(SHORT, waiting.answer()).await.is_err());
+    first.send("23").await;
+    assert_eq!(first.answer().await.status, 202);
+    // It is idle now, and makes room.
+    assert_eq!(timeout(Duration::from_secs(5), waiting.answer()).await.unwrap().status, 200);
+    for client in [&mut second, &mut third] {
+        client.send("23").await;
+        assert_eq!(client.answer().await.status, 202);
     }
-    let mut third = clients.pop().unwrap();
-    for client in &mut clients {
-        assert_eq!(client.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let registry = TestRegistry::start_with(|config| config.limits.connections = 20).await;
+    let image = registry.repository("app").push_image("1").await;
+    let mut upload = busy(&registry).await;
+    let mut silent = Vec::new();
+    for number in 0..100 {
+        let mut client = registry.connect().await;
+        if number % 2 == 0 {
+            client.send("GET /v2/ HT").await;
+        }
+        silent.push(client);
     }
-    assert!(timeout(SHORT, third.answer()).await.is_err(), "the third waits");
-    clients.pop();
-    let mut third_answer = None;
-    if let Ok(answer) = timeout(Duration::from_secs(5), third.answer()).await {
-        third_answer = Some(answer.status);
+    for _ in 0..20 {
+        let mut client = timeout(Duration::from_secs(5), asking(&registry)).await.unwrap();
+        assert_eq!(timeout(Duration::from_secs(5), client.answer()).await.unwrap().status, 200);
     }
-    assert_eq!(third_answer, Some(200), "until there is room");
+    let manifest = registry.repository("app").get("manifests/1").await.is(200);
+    assert!(manifest.body == image.manifest);
+    upload.send("23").await;
+    assert_eq!(upload.answer().await.status, 202, "what is under way is not cut off");
+}
+
+#[tokio::test]
+async fn address_has_its_share_of_connections() {
+    let registry = TestRegistry::start_with(|config| config.limits.connections_per_address = 3).await;
+    let mut clients = [busy(&registry).await, busy(&registry).await, busy(&registry).await];
+    sleep(STEP).await;
+    assert!(asking(&registry).await.try_answer().await.is_none(), "the fourth is refused");
+    clients[0].send("23").await;
+    assert_eq!(clients[0].answer().await.status, 202);
+    assert_eq!(asking(&registry).await.answer().await.status, 200);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod control;
 mod gateway;
 mod harness;
 mod health;
+mod http2;
 mod protocol;
 mod proxied;
 mod shutdown;

@@ -147,4 +147,7 @@ pub enum ReceiveError {
     /// Nothing came for too long.
     #[error("no byte of the request's body came for {0} seconds")]
     Idle(u64),
+    /// A body that is held in memory came too slowly.
+    #[error("the request's body did not come within {0} seconds")]
+    Slow(u64),
 }

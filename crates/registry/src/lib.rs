@@ -14,6 +14,8 @@
 //! - `elsewhere`: repositories whose content is behind a gateway.
 //! - `upkeep`: opening, adoption, what runs beside the requests, closing.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod access;
 mod apart;
 pub mod blobs;

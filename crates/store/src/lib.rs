@@ -9,6 +9,8 @@
 //! - [`directory`]: which path is which, the lock that keeps a second server out, the identity of the content.
 //! - `background`: how what no request waits for is done.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod accounts;
 pub mod adopt;
 pub mod blobs;

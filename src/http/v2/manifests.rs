@@ -55,7 +55,7 @@ pub(crate) fn answer(manifest: &StoredManifest, target: &TagOrDigest, request: &
 pub(crate) async fn put(
     app: &App,
     caller: &Caller,
-    request: Request,
+    mut request: Request,
     repository: &RepositoryName,
     target: &TagOrDigest,
 ) -> Result<Response, Error> {

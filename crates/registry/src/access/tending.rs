@@ -193,6 +193,16 @@ impl Accounts {
         Ok(())
     }
 
+    /// Reads the htpasswd file now if it has changed, without waiting whether it changes further.
+    ///
+    /// # Errors
+    /// [`Error::Store`]. A file that cannot be used is logged, and the users stay as they were.
+    pub async fn reload_htpasswd(&self) -> Result<(), Error> {
+        // The first look notes the change, the second one finds it settled.
+        self.look_at_htpasswd().await?;
+        self.look_at_htpasswd().await
+    }
+
     /// Makes the users of the file accounts like any others.
     pub(super) async fn sync_htpasswd(&self) -> Result<(), Error> {
         let users = self.inner.htpasswd.as_ref().map(super::htpasswd::File::users);

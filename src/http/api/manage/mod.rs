@@ -118,7 +118,7 @@ impl Call<'_> {
 }
 
 /// Reads the body of a request.
-async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Error> {
+async fn body<T: DeserializeOwned>(mut request: Request) -> Result<T, Error> {
     let is_json = request.header(CONTENT_TYPE).is_some_and(|kind| {
         kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
     });

@@ -1,0 +1,342 @@
+//! The connection limit: how many connections are open, in all and for each client network.
+//!
+//! Where a limit is reached, the connections that have been idle for longest make room. A connection is idle while no
+//! request is under way on it, so that clients which connect and say nothing keep nobody out.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::allowance::whose;
+
+/// How often at most it is logged that a limit is reached.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+/// The share of all connections that is closed at once: to find them, all have to be looked at.
+const EVICTED_SHARE: usize = 64;
+/// Connections that were told to end may be open for a moment beside those within the limit: so many at most.
+fn slack(limit: usize) -> usize {
+    limit / 8 + 16
+}
+
+/// The value of `idle_since` while a request is under way.
+const BUSY: u64 = u64::MAX;
+
+/// The open connections of one listener. Clones share the table.
+#[derive(Clone)]
+pub(crate) struct ConnectionTable(Arc<Shared>);
+
+struct Shared {
+    /// The setting that names the port, for the log.
+    port: &'static str,
+    limit: usize,
+    per_network: usize,
+    begun: Instant,
+    state: Mutex<State>,
+    /// Told when a connection ends or becomes idle while somebody waits for room.
+    room: Notify,
+    is_awaited: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    slots: HashMap<u64, Arc<Slot>>,
+    networks: HashMap<IpAddr, usize>,
+    next: u64,
+    /// Connections that were told to end and have not ended yet.
+    leaving: usize,
+    reported: Option<Instant>,
+}
+
+/// The place of a connection in the table.
+pub(crate) struct Slot {
+    network: IpAddr,
+    /// Milliseconds since the table was made, or [`BUSY`].
+    idle_since: AtomicU64,
+    is_evicted: AtomicBool,
+    evict: Notify,
+    table: Arc<Shared>,
+}
+
+/// Holds a place until it is dropped.
+pub(crate) struct Held {
+    id: u64,
+    slot: Arc<Slot>,
+}
+
+/// The network of a client has as many connections as it may, and none of them is idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NetworkFull;
+
+impl ConnectionTable {
+    /// A table for `limit` connections to the port of a setting, of which one client network has `per_network` at most.
+    pub(crate) fn new(port: &'static str, limit: usize, per_network: usize) -> Self {
+        Self(Arc::new(Shared {
+            port,
+            limit,
+            per_network,
+            begun: Instant::now(),
+            state: Mutex::default(),
+            room: Notify::new(),
+            is_awaited: AtomicBool::new(false),
+        }))
+    }
+
+    /// Takes a place for a connection, and waits for one while all connections are busy. `is_proxy`: the client
+    /// speaks for others, so that no limit of one network is meant for it.
+    pub(crate) async fn enter(&self, client: IpAddr, is_proxy: bool) -> Result<Held, NetworkFull> {
+        let network = whose(client);
+        loop {
+            // Asked for before the table is looked at, so that no news is missed.
+            let room = self.0.room.notified();
+            if let Some(entered) = self.0.try_enter(network, is_proxy) {
+                return entered;
+            }
+            room.await;
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(BUSY - 1)
+    }
+
+    /// `None` if all connections are busy.
+    fn try_enter(self: &Arc<Self>, network: IpAddr, is_proxy: bool) -> Option<Result<Held, NetworkFull>> {
+        let mut state = self.state();
+        let of_network = state.networks.get(&network).copied().unwrap_or(0);
+        if !is_proxy && of_network >= self.per_network {
+            let evicted = state.evict(Some(network), 1);
+            if state.may_report() {
+                tracing::warn!(
+                    port = self.port,
+                    %network,
+                    connections = of_network,
+                    "a client network has as many connections as it may (limits.connections_per_address): its longest \
+                     idle ones are closed, and further ones while none is idle"
+                );
+            }
+            if evicted == 0 {
+                return Some(Err(NetworkFull));
+            }
+        } else if state.slots.len() >= self.limit.saturating_add(slack(self.limit)) {
+            self.is_awaited.store(true, Ordering::SeqCst);
+            return None;
+        } else if state.slots.len() - state.leaving >= self.limit {
+            let (largest, of_largest) = state
+                .networks
+                .iter()
+                .max_by_key(|(_, count)| **count)
+                .map(|(name, count)| (*name, *count))?;
+            let most = (self.limit / EVICTED_SHARE).max(1);
+            let mut evicted = state.evict(Some(largest), most);
+            if evicted == 0 {
+                evicted = state.evict(None, most);
+            }
+            if state.may_report() {
+                tracing::warn!(
+                    port = self.port,
+                    connections = state.slots.len(),
+                    largest_network = %largest,
+                    of_largest,
+                    closed = evicted,
+                    "as many connections are open as may be (limits.connections): the longest idle ones are closed, and \
+                     further ones wait while none is idle"
+                );
+            }
+            if evicted == 0 {
+                self.is_awaited.store(true, Ordering::SeqCst);
+                // One may have become idle since it was looked at.
+                if state.evict(None, 1) == 0 {
+                    return None;
+                }
+            }
+        }
+        self.is_awaited.store(false, Ordering::SeqCst);
+        Some(Ok(self.insert(&mut state, network)))
+    }
+
+    fn insert(self: &Arc<Self>, state: &mut State, network: IpAddr) -> Held {
+        let slot = Arc::new(Slot {
+            network,
+            idle_since: AtomicU64::new(self.now()),
+            is_evicted: AtomicBool::new(false),
+            evict: Notify::new(),
+            table: self.clone(),
+        });
+        let id = state.next;
+        state.next += 1;
+        state.slots.insert(id, slot.clone());
+        *state.networks.entry(network).or_default() += 1;
+        Held { id, slot }
+    }
+}
+
+impl State {
+    /// Tells up to `most` connections, of one network or of all, to end: those that have been idle for longest.
+    fn evict(&mut self, network: Option<IpAddr>, most: usize) -> usize {
+        let mut idle: Vec<(u64, &Arc<Slot>)> = self
+            .slots
+            .values()
+            .filter(|slot| network.is_none_or(|network| slot.network == network))
+            .filter(|slot| !slot.is_evicted.load(Ordering::Relaxed))
+            .map(|slot| (slot.idle_since.load(Ordering::SeqCst), slot))
+            .filter(|(since, _)| *since != BUSY)
+            .collect();
+        if idle.len() > most {
+            idle.select_nth_unstable_by_key(most - 1, |(since, _)| *since);
+            idle.truncate(most);
+        }
+        for (_, slot) in &idle {
+            slot.is_evicted.store(true, Ordering::Relaxed);
+            slot.evict.notify_one();
+        }
+        self.leaving += idle.len();
+        idle.len()
+    }
+
+    fn may_report(&mut self) -> bool {
+        let may = self.reported.is_none_or(|reported| reported.elapsed() >= REPORT_INTERVAL);
+        if may {
+            self.reported = Some(Instant::now());
+        }
+        may
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("network", &self.network).finish_non_exhaustive()
+    }
+}
+
+impl Slot {
+    /// A request is under way.
+    pub(crate) fn set_busy(&self) {
+        self.idle_since.store(BUSY, Ordering::SeqCst);
+    }
+
+    /// No request is under way.
+    pub(crate) fn set_idle(&self) {
+        self.idle_since.store(self.table.now(), Ordering::SeqCst);
+        if self.table.is_awaited.load(Ordering::SeqCst) {
+            self.table.room.notify_waiters();
+        }
+    }
+
+    /// Waits until the connection has to make room.
+    pub(crate) async fn evicted(&self) {
+        self.evict.notified().await;
+    }
+}
+
+impl Held {
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let table = &self.slot.table;
+        let mut state = table.state();
+        state.slots.remove(&self.id);
+        if self.slot.is_evicted.load(Ordering::Relaxed) {
+            state.leaving -= 1;
+        }
+        let network = self.slot.network;
+        if let Some(count) = state.networks.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                state.networks.remove(&network);
+            }
+        }
+        drop(state);
+        table.room.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    fn enter(table: &ConnectionTable, client: IpAddr) -> Option<Result<Held, NetworkFull>> {
+        table.enter(client, false).now_or_never()
+    }
+
+    fn entered(table: &ConnectionTable, client: IpAddr) -> Held {
+        enter(table, client).expect("there is room").expect("the network has room")
+    }
+
+    fn is_evicted(held: &Held) -> bool {
+        held.slot().is_evicted.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn longest_idle_of_the_largest_network_makes_room() {
+        let table = ConnectionTable::new("listen", 3, 3);
+        let (first, second, other) = (entered(&table, A), entered(&table, A), entered(&table, B));
+        second.slot().idle_since.store(5, Ordering::SeqCst);
+        first.slot().idle_since.store(9, Ordering::SeqCst);
+        other.slot().idle_since.store(0, Ordering::SeqCst);
+        let _fourth = entered(&table, B);
+        assert_eq!([&first, &second, &other].map(is_evicted), [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn busy_connections_are_waited_for() {
+        let table = ConnectionTable::new("listen", 2, 2);
+        let (first, second) = (entered(&table, A), entered(&table, B));
+        first.slot().set_busy();
+        second.slot().set_busy();
+        assert!(enter(&table, B).is_none());
+        let waiting = tokio::spawn({
+            let table = table.clone();
+            async move { table.enter(B, false).await.is_ok() }
+        });
+        tokio::task::yield_now().await;
+        second.slot().set_idle();
+        assert!(waiting.await.unwrap());
+        assert_eq!((is_evicted(&first), is_evicted(&second)), (false, true));
+    }
+
+    #[test]
+    fn network_at_its_limit_keeps_nobody_else_out() {
+        let table = ConnectionTable::new("listen", 4, 2);
+        let (first, second) = (entered(&table, A), entered(&table, A));
+        first.slot().set_busy();
+        second.slot().set_busy();
+        assert_eq!(enter(&table, A).map(|entered| entered.is_err()), Some(true));
+        let _other = entered(&table, B);
+        let proxy = table.enter(A, true).now_or_never();
+        assert!(proxy.is_some_and(|entered| entered.is_ok()));
+        second.slot().set_idle();
+        let _third = entered(&table, A);
+        assert!(is_evicted(&second));
+    }
+
+    #[test]
+    fn place_is_free_again_after_the_end() {
+        let table = ConnectionTable::new("listen", 1, 1);
+        for _ in 0..3 {
+            let held = entered(&table, A);
+            held.slot().set_busy();
+            assert_eq!(enter(&table, A).map(|entered| entered.is_err()), Some(true));
+        }
+        assert!(table.0.state().networks.is_empty());
+    }
+}
