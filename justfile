@@ -15,6 +15,10 @@ test *arguments:
 clients *names:
     scripts/test --test clients {{names}}
 
+# The clients that `just clients` leaves out: `just more-clients`, `just more-clients nerdctl::`
+more-clients *names:
+    scripts/test-more-clients {{names}}
+
 # The tests that need nothing but Rust
 units:
     cargo test --workspace --lib --bins

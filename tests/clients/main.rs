@@ -6,7 +6,7 @@
 mod accounts;
 mod acme;
 mod buildah;
-mod buildx;
+mod buildkit;
 mod containerd;
 mod cosign;
 mod crane;

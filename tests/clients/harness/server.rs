@@ -52,6 +52,11 @@ impl Server {
         Server::start_with(data, scratch, settings)
     }
 
+    /// Starts with HTTPS and a self-signed certificate, with the administrator `root` and these users.
+    pub(crate) fn secure(users: &[&str]) -> Server {
+        Server::with_accounts("[tls]\nself_signed = [\"127.0.0.1\"]\n", users)
+    }
+
     /// What a command prints that is run on the data directory.
     pub(crate) fn says(&self, command: &str) -> String {
         let words: Vec<String> = command.split(' ').map(|word| format!("'{word}'")).collect();
@@ -113,6 +118,11 @@ impl Server {
     /// Where the registry keeps its data.
     pub(crate) fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The certificate that it has made for itself.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.data.join("wharfinger/tls/self-signed.pem")
     }
 
     /// Stops the registry; its data stays until the answer is dropped.

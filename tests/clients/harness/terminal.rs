@@ -119,7 +119,7 @@ impl Terminal {
         // 127 is the shell's own word for a command that it cannot find.
         assert!(
             answer.status != Some(127),
-            "{}a tool is missing: run scripts/test, which installs it",
+            "{}a tool is missing: run scripts/test or scripts/test-more-clients, which install it",
             answer.stderr
         );
         answer
@@ -168,10 +168,10 @@ fn path() -> &'static str {
         let cache = variable("XDG_CACHE_HOME")
             .or_else(|| variable("HOME").map(|home| format!("{home}/.cache")))
             .unwrap_or_else(|| "/root/.cache".to_owned());
-        let pinned = include_str!("../../../scripts/tools.txt")
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| {
+        let lists =
+            [include_str!("../../../scripts/tools.txt"), include_str!("../../../scripts/more-tools.txt")];
+        let pinned =
+            lists.into_iter().flat_map(str::lines).filter(|line| !line.starts_with('#')).filter_map(|line| {
                 let mut words = line.split_whitespace();
                 Some(format!("{cache}/wharfinger/tools/{}-{}", words.next()?, words.next()?))
             });

@@ -1,6 +1,8 @@
 //! What every test of this suite stands on: servers and an engine that are stopped whatever happens,
 //! a terminal to type into, and images to send.
 
+mod buildkit;
+mod containerd;
 mod daemon;
 mod distribution;
 mod engine;
@@ -13,6 +15,8 @@ mod pebble;
 mod server;
 mod terminal;
 
+pub(crate) use buildkit::{BuildKit, build_context};
+pub(crate) use containerd::Containerd;
 pub(crate) use daemon::Daemon;
 pub(crate) use distribution::Distribution;
 pub(crate) use engine::Engine;
