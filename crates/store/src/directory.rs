@@ -378,10 +378,10 @@ impl Directory {
             Err(error) => return Err(failed(error.into())),
         }
         let directory = File::open(&self.own).map_err(failed)?;
-        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            // NFS locks only what is open for writing; the lock file has to do there.
-            Ok(()) | Err(_) => {}
+        // NFS locks only what is open for writing; the lock file has to do there.
+        let locked = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
+        if locked == Err(rustix::io::Errno::WOULDBLOCK) {
+            return Ok(None);
         }
         file.set_len(0).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
