@@ -20,7 +20,6 @@ fn nerdctl_signs_in_pushes_and_pulls() {
     let login = |password: &str| {
         format!("echo '{password}' | {nerdctl} login -u ann --password-stdin {}", registry.address())
     };
-    user.fails(&login(PASSWORD));
     containerd.trusts(&registry);
     user.fails(&login("wrong"));
     user.fails(&format!("{nerdctl} pull {first}"));

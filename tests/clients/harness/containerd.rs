@@ -56,16 +56,18 @@ impl Containerd {
         self.scratch.path().join("hosts")
     }
 
-    /// Writes the `hosts.toml` that says where [`Containerd::NAME`] is and which certificate it has.
+    /// Writes the `hosts.toml` of this registry, for its address and for [`Containerd::NAME`].
     pub(crate) fn trusts(&self, registry: &Server) {
-        let directory = self.hosts().join(Containerd::NAME);
-        fs::create_dir(&directory).expect("a directory can be made");
         let text = format!(
             "server = 'https://{address}'\n[host.'https://{address}']\n\
              capabilities = ['pull', 'resolve', 'push']\nca = '{}'\n",
             registry.certificate().display(),
             address = registry.address(),
         );
-        fs::write(directory.join("hosts.toml"), text).expect("a settings file can be written");
+        for name in [registry.address(), Containerd::NAME] {
+            let directory = self.hosts().join(name);
+            fs::create_dir(&directory).expect("a directory can be made");
+            fs::write(directory.join("hosts.toml"), &text).expect("a settings file can be written");
+        }
     }
 }
