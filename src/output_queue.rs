@@ -302,7 +302,7 @@ mod tests {
         queue.flush_within(Duration::from_millis(10));
         let state = queue.0.state();
         assert!(state.pending.len() <= CAPACITY);
-        assert!(state.dropped as usize >= CAPACITY / line.len(), "{}", state.dropped);
+        assert!(state.dropped >= (CAPACITY / line.len()) as u64, "{}", state.dropped);
         drop(state);
         output.set(|script| script.blocked = false);
         queue.flush_within(LONG);
