@@ -4,6 +4,7 @@ use serde::Serialize;
 use store::metadata::AuditEntry;
 
 use crate::output_queue;
+use crate::rfc3339;
 
 /// One entry. What is not known is left out.
 #[derive(Serialize)]
@@ -35,7 +36,7 @@ pub(crate) fn print(entry: &AuditEntry) {
 
 fn line(entry: &AuditEntry) -> String {
     let line = Line {
-        at: humantime::format_rfc3339_millis(entry.at).to_string(),
+        at: rfc3339::milliseconds(entry.at),
         account: entry.account.as_deref(),
         address: entry.address.as_deref(),
         action: &entry.action,

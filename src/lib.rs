@@ -15,6 +15,7 @@ pub mod http;
 pub mod logging;
 mod output_queue;
 pub mod reload;
+mod rfc3339;
 mod scheduling;
 pub mod serve;
 pub mod tls;

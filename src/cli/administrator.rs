@@ -7,6 +7,7 @@ use clap::Args;
 use store::accounts::AccountName;
 
 use super::output::Failure;
+use super::password;
 use crate::config::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE};
 use crate::serve::FirstAdministrator;
 
@@ -42,15 +43,15 @@ impl Administrator {
                 let text = std::fs::read_to_string(path).map_err(|error| {
                     Failure::usage(format!("cannot read the password in {}", path.display())).because(&error)
                 })?;
-                // Editors and echo end a file with a line break, which is no part of the password.
-                text.strip_suffix('\n')
-                    .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text))
-                    .to_owned()
+                password::bare(&text).to_owned()
             }
-            None => variable(ADMIN_PASSWORD_VARIABLE).ok_or_else(|| {
-                Failure::usage(format!("the administrator {name} needs a password"))
-                    .help(format!("give it with --admin-password-file FILE or in {ADMIN_PASSWORD_VARIABLE}"))
-            })?,
+            None => variable(ADMIN_PASSWORD_VARIABLE)
+                .map(|text| password::bare(&text).to_owned())
+                .ok_or_else(|| {
+                    Failure::usage(format!("the administrator {name} needs a password")).help(format!(
+                        "give it with --admin-password-file FILE or in {ADMIN_PASSWORD_VARIABLE}"
+                    ))
+                })?,
         };
         Ok(Some(FirstAdministrator { name, password }))
     }

@@ -10,6 +10,7 @@ use store::accounts::AccountName;
 use super::connection::{Connection, Where};
 use super::output::{self, Column, Failure, Format, Row};
 use crate::http::api::types::accounts::{Audit, AuditEntry};
+use crate::rfc3339;
 
 /// Read who did what, from where, and who was refused
 #[derive(Args, Debug)]
@@ -80,7 +81,7 @@ impl Row for AuditEntry {
 
     fn cells(&self) -> Vec<String> {
         vec![
-            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(self.at)).to_string(),
+            rfc3339::seconds(UNIX_EPOCH + Duration::from_secs(self.at)),
             or_dash(self.account.as_deref()),
             or_dash(self.address.as_deref()),
             self.action.clone(),

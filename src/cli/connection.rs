@@ -19,11 +19,12 @@ use store::directory::Socket;
 
 use super::output::Failure;
 use super::page::Page;
-use super::password::{Password, Passwords};
+use super::password::{self, Password, Passwords};
 use super::settings::Place;
 use crate::config::{Config, TOKEN_VARIABLE};
 use crate::http::server::Inside;
 use crate::serve;
+use crate::tls::pair;
 
 /// The flags that say which registry a command works on.
 #[derive(Args, Clone, Debug, Default)]
@@ -136,7 +137,9 @@ impl Where {
                 Ok(Credentials::Password { user: user.clone(), password })
             }
             None => match std::env::var(TOKEN_VARIABLE) {
-                Ok(token) if !token.is_empty() => Ok(Credentials::Token(token)),
+                Ok(token) if !password::bare(&token).is_empty() => {
+                    Ok(Credentials::Token(password::bare(&token).to_owned()))
+                }
                 _ => Ok(Credentials::None),
             },
         }
@@ -148,7 +151,7 @@ impl Where {
         let name = file.display();
         let pem = std::fs::read(file)
             .map_err(|error| Failure::usage(format!("cannot read {name}")).because(&error))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+        let certificates = reqwest::Certificate::from_pem_bundle(pair::without_bom(&pem))
             .map_err(|error| Failure::usage(format!("{name} is no certificate")).because(&error))?;
         if certificates.is_empty() {
             return Err(Failure::usage(format!("{name} holds no certificate"))

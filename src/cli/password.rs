@@ -64,13 +64,34 @@ fn typed(prompt: &str) -> Result<String, Failure> {
         .map_err(|error| Failure::new("cannot read a password from the terminal").because(&error))
 }
 
+/// The secret in a text, without the byte order mark that some editors begin a file with, and without the line break
+/// that editors, `echo` and secret stores end it with.
+pub(super) fn bare(text: &str) -> &str {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
+}
+
 /// The next line of standard input, without its end. What else is there is left for the next.
 fn line() -> Result<String, Failure> {
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
     match read {
         Ok(0) => Err(Failure::usage("standard input ended where a password was expected")),
-        Ok(_) => Ok(line.trim_end_matches(['\r', '\n']).to_owned()),
+        Ok(_) => Ok(bare(&line).to_owned()),
         Err(error) => Err(Failure::new("cannot read a password from standard input").because(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_is_read_without_bom_and_line_break() {
+        for text in ["secret", "secret\n", "secret\r\n", "\u{feff}secret", "\u{feff}secret\r\n"] {
+            assert_eq!(bare(text), "secret", "{text:?}");
+        }
+        assert_eq!(bare("two lines\n\n"), "two lines\n");
+        assert_eq!(bare(" spaces "), " spaces ");
     }
 }

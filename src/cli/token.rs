@@ -10,6 +10,7 @@ use super::connection::{Connection, Where};
 use super::output::{self, Column, Failure, Format, Row};
 use super::user::{self, last_seen};
 use crate::http::api::types::accounts::{MadeToken, NewToken, Token, TokenChange, Tokens};
+use crate::rfc3339;
 
 /// Personal tokens: what a user signs in with instead of the password, where less is enough
 #[derive(Args, Debug)]
@@ -153,13 +154,22 @@ fn rights(text: &str) -> Result<Limit<Rights>, RightsError> {
     if text == "all" { Ok(Limit(None)) } else { text.parse().map(|rights| Limit(Some(rights))) }
 }
 
-/// Take a token back: from that moment it is good for nothing
+/// Revoke a token: from that moment it is good for nothing
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  wharfinger token remove --account ann 3")]
+#[command(after_help = "\
+Another password does not revoke tokens. Revoke all of them if somebody else may have had the account.
+
+Examples:
+  wharfinger token remove --account ann 3
+  wharfinger token remove --account ann --all")]
 struct Remove {
     /// The number that `wharfinger token list` gives
-    #[arg(value_name = "ID")]
-    id: i64,
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    id: Option<i64>,
+
+    /// Revoke all tokens of the user
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
 
     #[command(flatten)]
     whose: Whose,
@@ -195,11 +205,11 @@ impl Row for Token {
 
 /// When something ends, for people: the day, or that it is over.
 fn expiry(seconds: u64) -> String {
-    let at = UNIX_EPOCH + Duration::from_secs(seconds);
+    let Some(at) = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) else { return "never".to_owned() };
     if at <= SystemTime::now() {
         return "expired".to_owned();
     }
-    humantime::format_rfc3339_seconds(at).to_string().split('T').next().unwrap_or_default().to_owned()
+    rfc3339::seconds(at).split('T').next().unwrap_or_default().to_owned()
 }
 
 impl Whose {
@@ -214,6 +224,11 @@ impl Whose {
         })?;
         Ok(format!("{}/tokens", user::path(&account)))
     }
+}
+
+/// The numbers of the tokens below a path.
+pub(super) async fn ids(registry: &Connection, path: &str) -> Result<Vec<i64>, Failure> {
+    Ok(registry.list::<Tokens>(path, &[]).await?.iter().map(|token| token.id).collect())
 }
 
 impl TokenCommand {
@@ -288,17 +303,27 @@ impl List {
 
 impl Remove {
     async fn run(self) -> Result<(), Failure> {
-        let Self { id, whose, format } = self;
-        whose
-            .place
-            .with(async |registry| {
-                let path = format!("{}/{id}", whose.path(registry).await?);
-                registry.send(registry.request(Method::DELETE, &path)).await.map(drop)
-            })
-            .await?;
+        let Self { id, all: _, whose, format } = self;
+        let removed = whose.place.with(async |registry| {
+            let path = whose.path(registry).await?;
+            let ids = match id {
+                Some(id) => vec![id],
+                None => ids(registry, &path).await?,
+            };
+            for id in &ids {
+                registry.send(registry.request(Method::DELETE, &format!("{path}/{id}"))).await?;
+            }
+            Ok(ids)
+        });
+        let removed = removed.await?;
         if format.json {
-            return output::print_json(&serde_json::json!({ "removed": [id] }));
+            return output::print_json(&serde_json::json!({ "removed": removed }));
         }
-        output::print(format_args!("took the token {id} back\n"))
+        match (id, removed.len()) {
+            (Some(id), _) => output::print(format_args!("revoked the token {id}\n")),
+            (None, 0) => output::print("there are no tokens\n"),
+            (None, 1) => output::print("revoked 1 token\n"),
+            (None, count) => output::print(format_args!("revoked {count} tokens\n")),
+        }
     }
 }

@@ -8,6 +8,7 @@ use store::accounts::AccountName;
 
 use super::connection::{Connection, Where, segment};
 use super::output::{self, Column, Failure, Format, Row};
+use super::token;
 use crate::http::api::types::accounts::{Me, NewUser, Secret, User, UserChange, Users};
 
 /// Users: who may sign in, and who of them may do everything
@@ -142,8 +143,9 @@ struct Change {
 /// Give a user another password
 #[derive(Args, Debug)]
 #[command(after_help = "\
-It is asked for at the terminal, or read from standard input with --password-stdin. Personal tokens stay good; take \
-them back with `wharfinger token remove`. The password of a user of an htpasswd file is changed in that file.
+It is asked for at the terminal, or read from standard input with --password-stdin. Whoever is logged in with the old \
+password is logged out. Personal tokens stay valid: programs use them. Revoke them with `wharfinger token remove \
+--account NAME --all`. The password of a user of an htpasswd file is changed in that file.
 
 Examples:
   wharfinger user password ann
@@ -332,12 +334,25 @@ impl Password {
         let registry = self.place.connect_with(credentials).await?;
         let request = registry.request(Method::PATCH, &path(&self.name)).json(&change);
         let changed = registry.ask::<User>(request).await;
+        // The user's own old password is good for nothing any more: then tokens are not to be counted.
+        let tokens = token::ids(&registry, &format!("{}/tokens", path(&self.name))).await;
         registry.close().await;
         let changed = changed?;
         if self.format.json {
             return output::print_json(&changed);
         }
-        output::print(format_args!("{} has a new password\n", self.name))
+        output::print(format_args!("{} has a new password\n", self.name))?;
+        let stay = match tokens.map(|ids| ids.len()) {
+            Ok(0) => return Ok(()),
+            Ok(1) => "1 personal token stays".to_owned(),
+            Ok(count) => format!("{count} personal tokens stay"),
+            Err(_) => "personal tokens, if there are any, stay".to_owned(),
+        };
+        output::remark(&format!(
+            "{stay} valid; revoke all of them with\n  wharfinger token remove --account {} --all\n",
+            self.name
+        ));
+        Ok(())
     }
 }
 

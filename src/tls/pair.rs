@@ -212,7 +212,13 @@ fn parse_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, PairErr
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PairError> {
-    std::fs::read(path).map_err(|source| PairError::Read { path: path.to_owned(), source })
+    let text = std::fs::read(path).map_err(|source| PairError::Read { path: path.to_owned(), source })?;
+    Ok(without_bom(&text).to_owned())
+}
+
+/// A text without the byte order mark that some editors begin a file with, and that hides the first line of PEM.
+pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 fn not_pem(path: &Path, error: &pem::Error) -> PairError {

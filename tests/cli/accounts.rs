@@ -145,7 +145,14 @@ fn an_organisation_a_team_a_robot_a_grant_and_a_token() {
     for (wrong, code) in [(change.as_str(), 2), ("token change --account bob 999 --label x", 1)] {
         assert_eq!(registry.operate(wrong, "").status.code(), Some(code), "{wrong}");
     }
-    registry.says(&format!("token remove --account bob {}", tokens[0]["id"]));
+    let changed = registry.operate("user password bob --password-stdin", "another password of bob\n");
+    success("user password", &changed);
+    let remark = text(&changed.stderr);
+    assert!(remark.contains("1 personal token stays valid"), "{remark}");
+    assert!(remark.contains("wharfinger token remove --account bob --all"), "{remark}");
+    assert_eq!(registry.operate("token remove --account bob", "").status.code(), Some(2));
+    registry.says("token remove --account bob --all");
+    assert_eq!(registry.json("token list --account bob"), serde_json::json!([]));
     let variables = [("WHARFINGER_TOKEN", token.trim())];
     let revoked = type_in(&["ls", "--server", &registry.url], &variables, "");
     assert_eq!(revoked.status.code(), Some(1));

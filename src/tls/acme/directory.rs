@@ -13,6 +13,7 @@ use hyper::{Request, Response};
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 
 use crate::config;
+use crate::tls::pair;
 
 /// How long a connection to an authority may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -66,7 +67,7 @@ impl Directory {
         if let Some(path) = &settings.ca {
             let pem =
                 std::fs::read(path).map_err(|source| NoDirectory::Read { path: path.clone(), source })?;
-            let roots = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+            let roots = reqwest::Certificate::from_pem_bundle(pair::without_bom(&pem)).unwrap_or_default();
             if roots.is_empty() {
                 return Err(NoDirectory::NoCertificate(path.clone()));
             }
