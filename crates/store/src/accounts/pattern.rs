@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use oci::RepositoryName;
-use oci::name::MAX_LEN;
+use oci::name::{MAX_LEN, is_component};
 
 use super::spelled;
 
@@ -92,6 +92,15 @@ impl Pattern {
     /// Whether it is `prefix` and `**`, so that whatever begins with the prefix matches.
     pub(super) fn is_whole_prefix(&self) -> bool {
         &self.text[self.literal..] == "**"
+    }
+
+    /// Whether there can be a name that matches. `acme/../bob/*` can match none, although each of its characters is
+    /// one of a name.
+    #[must_use]
+    pub fn can_match(&self) -> bool {
+        // A letter is what fits in most places where a wildcard stands.
+        let fits = |part: &str| is_component(&part.replace("**", "a").replace(['*', '?'], "a"));
+        self.is_exact() || self.text.split('/').all(fits)
     }
 
     /// Whether the repository's name matches.
@@ -234,6 +243,18 @@ pub(super) mod tests {
     /// Names and patterns of few letters, so that they meet.
     pub(in super::super) const NAMES: &str = "[ab]{1,2}(-[ab]{1,2}){0,1}(/[ab]{1,2}(-[ab]){0,1}){0,3}";
     pub(in super::super) const PATTERNS: &str = r"[ab*?]{1,3}(-[ab*]{1,2}){0,1}(/[ab*?-]{1,3}){0,3}";
+
+    #[test]
+    fn pattern_that_no_name_matches_is_known() {
+        for good in
+            ["acme/app", "acme/*", "**", "*", "team/*-prod", "a/v?", "a.*", "**/prod", "a**b/c_*", "a-?/**"]
+        {
+            assert!(pattern(good).can_match(), "{good}");
+        }
+        for bad in ["acme/../bob/*", "../*", "./**", "-*", "acme/*-", "a..*", "acme/.*/b", "_?"] {
+            assert!(!pattern(bad).can_match(), "{bad}");
+        }
+    }
 
     #[test]
     fn patterns_say_what_they_match() {

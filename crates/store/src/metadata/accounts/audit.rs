@@ -7,7 +7,7 @@ use rusqlite::{Row, params};
 use super::super::Metadata;
 use super::super::columns;
 use super::super::writer::Durability;
-use super::{AuditEntry, AuditFilter, AuditRecord};
+use super::{AuditAmendment, AuditEntry, AuditFilter, AuditRecord};
 use crate::StoreError;
 
 /// Everything for which the filter holds; the condition on the account is given.
@@ -44,6 +44,30 @@ impl Metadata {
                         entry.verdict.as_str(),
                         entry.status,
                         entry.request_id,
+                        entry.detail,
+                    ],
+                )?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes rows that were kept before. One that is gone is passed over.
+    pub async fn amend_audit(&self, amendments: Vec<AuditAmendment>) -> Result<(), StoreError> {
+        self.write(Durability::Process, move |sql| {
+            for AuditAmendment { entry } in &amendments {
+                sql.run(
+                    "UPDATE audit SET action = ?5, object = ?6, status = ?7, detail = ?8
+                     WHERE at = ?1 AND account IS ?2 AND request_id IS ?3 AND verdict = ?4",
+                    params![
+                        columns::time_in(entry.at),
+                        entry.account,
+                        entry.request_id,
+                        entry.verdict.as_str(),
+                        entry.action,
+                        entry.object,
+                        entry.status,
                         entry.detail,
                     ],
                 )?;
@@ -172,6 +196,24 @@ mod tests {
         metadata.append_audit(vec![kept.clone(), bare.clone()]).await.unwrap();
         let records = metadata.audit(AuditFilter::default(), 10).await.unwrap();
         assert_eq!(records.into_iter().map(|record| record.entry).collect::<Vec<_>>(), [kept, bare]);
+    }
+
+    #[tokio::test]
+    async fn audit_amendment_changes_its_row_alone() {
+        let (metadata, _directory) = empty();
+        let first = entry(10, Some("ann"), "blob.look", "bob/app@x");
+        let other = AuditEntry { request_id: Some("other".to_owned()), ..first.clone() };
+        metadata.append_audit(vec![first.clone(), other.clone()]).await.unwrap();
+        let amended = AuditEntry {
+            action: "blob.upload".to_owned(),
+            object: Some("bob/app".to_owned()),
+            status: Some(403),
+            detail: Some("10 more".to_owned()),
+            ..first
+        };
+        metadata.amend_audit(vec![AuditAmendment { entry: amended.clone() }]).await.unwrap();
+        let records = metadata.audit(AuditFilter::default(), 10).await.unwrap();
+        assert_eq!(records.into_iter().map(|record| record.entry).collect::<Vec<_>>(), [amended, other]);
     }
 
     #[tokio::test]

@@ -177,9 +177,18 @@ pub enum RemoveOutcome {
 pub struct SyncedFile {
     /// How many accounts were made, disabled or enabled.
     pub changed: u64,
+    /// The accounts that were made.
+    pub made: Vec<AccountName>,
     /// Names of the file that belong to an account made here, or to an organisation: those stay as
     /// they are, and the file's password does not count for them.
     pub taken: Vec<AccountName>,
+}
+
+/// A row of the audit log as it is to be from now on. The moment, the account and the request are those of the row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditAmendment {
+    /// The row, with another action, object, status and detail.
+    pub entry: AuditEntry,
 }
 
 /// A grant.

@@ -196,6 +196,7 @@ impl Metadata {
                             mark.write()?;
                             staying.insert(added.id);
                             synced.changed += 1;
+                            synced.made.push(name);
                         }
                     }
                 }
