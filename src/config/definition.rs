@@ -257,12 +257,14 @@ settings! {
         required: bool = false, switch();
 
         /// A file of users as `htpasswd` writes it: bcrypt (`htpasswd -B`), and the older kinds that nginx takes. Read
-        /// again when it changes. Each of its users is an account that owns its namespace.
+        /// again when it changes. Each of its users is an account that owns its namespace. A line that cannot be used is
+        /// named in a warning, and its user cannot sign in.
         htpasswd: Option<PathBuf> = None, optional_path();
 
         /// A server of yours that is asked who sends a request, as nginx's auth_request asks: a GET of this address
         /// with the headers below and X-Original-URI and X-Original-Method. 200 names the account in the header
-        /// X-Remote-User; 401 and 403 refuse.
+        /// X-Remote-User; 401 and 403 refuse. Without that header the user of the Basic credentials counts, if these
+        /// alone have earned the 200 and the account has no password here.
         forward: Option<BaseUrl> = None, base_url();
 
         /// The headers of a request that `forward` is given.
@@ -305,8 +307,8 @@ settings! {
         /// How long it is kept.
         retention: Duration = Duration::from_secs(90 * 24 * 60 * 60), duration().at_least(Duration::from_secs(60));
 
-        /// Whether pulls are recorded as well. Pushes, deletions, sign-ins that failed, refusals, and what
-        /// changes accounts always are.
+        /// Whether pulls are recorded as well. Pushes, deletions, sign-ins, refusals, and what changes accounts
+        /// always are.
         pulls: bool = false, switch();
 
         /// Whether each entry is also a line of JSON on standard output.

@@ -2,10 +2,11 @@
 //! [`Endpoint`] that selects the handler: no handler can be reached without a [`Caller`], and callers are made here
 //! alone.
 //!
-//! What a caller may not see does not exist for it: whoever has not signed in hears 401 and how to sign in, and
-//! whoever has hears what it would hear of a repository that is not there. Neither depends on whether it is there:
-//! nothing here asks the store for repositories.
+//! A repository that a caller may not see does not exist for it. Without a sign-in the answer is 401 and how to sign
+//! in. Otherwise reading and deleting are answered as for an absent repository, and a push is denied in the same words
+//! whether the repository is private, absent or only readable. Nothing here asks the store for repositories.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -28,12 +29,11 @@ use crate::config::{Admits, Auth, Challenge as Kind};
 /// Who sends a request that may be carried out.
 pub(crate) struct Caller {
     identity: Identity,
-    from: IpAddr,
+    called: Called,
     reached: Option<SocketAddr>,
     visible: Option<Visible>,
     links: Links,
     base: Option<String>,
-    secure: bool,
 }
 
 impl Caller {
@@ -54,7 +54,12 @@ impl Caller {
 
     /// The address that it has, as far as it can be believed.
     pub(crate) fn address(&self) -> IpAddr {
-        self.from
+        self.called.from
+    }
+
+    /// The client, and how it called.
+    pub(crate) fn called(&self) -> &Called {
+        &self.called
     }
 
     /// Where on this machine its connection ended; `None` for a command over the control socket.
@@ -64,7 +69,7 @@ impl Caller {
 
     /// Whether it called by HTTPS.
     pub(crate) fn is_secure(&self) -> bool {
-        self.secure
+        self.called.secure
     }
 
     /// The beginning of every address of this registry, with scheme and host; empty if nobody said it.
@@ -167,23 +172,67 @@ impl<'e> Need<'e> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
     /// Nobody has signed in.
-    #[error("sign in to do this")]
+    #[error("authentication required: log in first, as with docker login")]
     SignIn,
     /// The credentials are wrong. Whether there is such an account is not said.
-    #[error("wrong user name, password or token")]
+    #[error("authentication required: wrong user name, password or token")]
     Wrong,
     /// They were right once.
-    #[error("the token has expired")]
+    #[error("authentication required: the token has expired or was revoked")]
     Expired,
-    /// There are no accounts that credentials could be of.
-    #[error("log out: this registry has no accounts, and takes no credentials")]
-    NoAccounts,
     /// Another token would do.
-    #[error("the token was not issued for this")]
+    #[error("authentication required: the token was not issued for this")]
     Scope,
     /// It may not do this.
-    #[error("your account may not do this")]
+    #[error("requested access to the resource is denied: your account may not do this")]
     Forbidden,
+}
+
+/// A right on a repository that the caller does not have. The text is the same for a repository that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NoRight {
+    right: Right,
+    repository: RepositoryName,
+    /// The namespace that the account owns.
+    own: Option<AccountName>,
+    /// Whether the token in use allows less than its account may do.
+    is_narrowed: bool,
+}
+
+impl NoRight {
+    fn of(identity: &Identity, right: Right, repository: &RepositoryName) -> Self {
+        Self {
+            right,
+            repository: repository.clone(),
+            own: identity.name().filter(|name| name.has_namespace()).cloned(),
+            is_narrowed: identity.scope().is_some(),
+        }
+    }
+
+    /// The right that is missing.
+    pub(crate) fn right(&self) -> Right {
+        self.right
+    }
+}
+
+impl fmt::Display for NoRight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { repository, .. } = self;
+        f.write_str("requested access to the resource is denied: you may not ")?;
+        match self.right {
+            Right::Pull => write!(f, "pull from {repository}")?,
+            Right::Push => write!(f, "push to {repository}")?,
+            Right::Delete => write!(f, "delete in {repository}")?,
+            Right::Administer => write!(f, "administer {repository}")?,
+        }
+        if self.is_narrowed {
+            f.write_str("; the token in use allows less than its account may do")?;
+        }
+        if let Some(own) = &self.own {
+            write!(f, "; {own}/... is yours")?;
+        }
+        f.write_str("; an administrator can grant more")
+    }
 }
 
 /// A request as far as it matters here.
@@ -211,11 +260,13 @@ pub(crate) struct Refused {
     pub(crate) identity: Option<Identity>,
     /// Whose credentials they should have been, if they are wrong.
     pub(crate) claimed: Option<AccountName>,
+    /// Why credentials are refused, for the audit log.
+    pub(crate) reason: Option<&'static str>,
 }
 
 impl Refused {
     pub(crate) fn by(error: impl Into<Error>, identity: Option<Identity>) -> Box<Self> {
-        Box::new(Self { error: error.into(), identity, claimed: None })
+        Box::new(Self { error: error.into(), identity, claimed: None, reason: None })
     }
 
     /// Someone whose credentials did not do.
@@ -223,19 +274,18 @@ impl Refused {
         error: SignInError,
         challenge: impl FnOnce(Denied) -> Option<HeaderValue>,
     ) -> Box<Self> {
-        let claimed = error.name().cloned();
+        let (claimed, reason) = (error.name().cloned(), error.reason());
         let denied = match error {
             SignInError::TooMany { retry_after, .. } => {
                 let error = Error::TooMany { wait: retry_after };
-                return Box::new(Self { error, identity: None, claimed });
+                return Box::new(Self { error, identity: None, claimed, reason });
             }
             SignInError::Store(error) => return Self::by(error, None),
-            SignInError::NoAccounts => Denied::NoAccounts,
             SignInError::Expired { .. } => Denied::Expired,
             SignInError::Wrong { .. } => Denied::Wrong,
         };
         let error = Error::Denied { denied, challenge: challenge(denied) };
-        Box::new(Self { error, identity: None, claimed })
+        Box::new(Self { error, identity: None, claimed, reason })
     }
 }
 
@@ -255,9 +305,8 @@ pub(crate) async fn judge(
     };
     Ok(Caller {
         identity: identified.identity,
-        from: asked.called.from,
+        called: asked.called.clone(),
         reached: connection.reached(),
-        secure: asked.called.secure,
         visible,
         links: app.links(asked.called),
         base: app.base(asked.called, asked.headers),
@@ -274,6 +323,7 @@ pub(crate) fn reads_at_once(
 ) -> Option<Identity> {
     let identity = match credentials(headers) {
         _ if matches!(connection.peer(), Peer::Control) => Identity::Operator,
+        _ if !app.accounts.in_force() => Identity::Anonymous,
         // The operator's backend is asked by who can wait.
         _ if app.forward.is_some() => return None,
         Ok(None) => Identity::Anonymous,
@@ -284,7 +334,8 @@ pub(crate) fn reads_at_once(
 }
 
 /// Finds out who sends a request. Wrong credentials are refused whatever is asked for, or `docker login` would
-/// succeed with them wherever anyone is let in.
+/// succeed with them wherever anyone is let in. Without accounts credentials are ignored: clients send what they have
+/// stored.
 pub(crate) async fn identify(
     app: &App,
     connection: &Connection,
@@ -293,22 +344,38 @@ pub(crate) async fn identify(
     if matches!(connection.peer(), Peer::Control) {
         return Ok(Identified { identity: Identity::Operator, by_credentials: true });
     }
-    let how = |denied| challenge(app, asked, Some(denied));
-    let authorization = credentials(asked.headers)
-        .map_err(|denied| Refused::by(Error::Denied { denied, challenge: how(denied) }, None))?;
+    let nobody = Identified { identity: Identity::Anonymous, by_credentials: false };
+    if !app.accounts.in_force() {
+        return Ok(nobody);
+    }
+    let authorization = credentials(asked.headers).map_err(|denied| {
+        let error = Error::Denied { denied, challenge: challenge(app, asked, Some(denied)) };
+        Box::new(Refused { error, identity: None, claimed: None, reason: Some("two Authorization headers") })
+    })?;
+    match sign_in(app, asked, authorization).await? {
+        Some(identity) => counted(app, Identified { identity, by_credentials: true }),
+        None => Ok(nobody),
+    }
+}
+
+/// Signs a client in: with the operator's backend, and then with the registry's own accounts. `None` if it brings
+/// nothing to sign in with.
+pub(crate) async fn sign_in(
+    app: &App,
+    asked: Asked<'_>,
+    authorization: Option<&HeaderValue>,
+) -> Result<Option<Identity>, Box<Refused>> {
     if let Some(forward) = &app.forward
         && let Some(identity) =
             forward.identify(app, asked).await.map_err(|error| Refused::by(error, None))?
     {
-        return counted(app, Identified { identity, by_credentials: true });
+        return Ok(Some(identity));
     }
-    let Some(authorization) = authorization else {
-        return Ok(Identified { identity: Identity::Anonymous, by_credentials: false });
-    };
-    match app.accounts.sign_in(authorization.as_bytes(), asked.called.from).await {
-        Ok(identity) => counted(app, Identified { identity, by_credentials: true }),
-        Err(error) => Err(Refused::not_signed_in(error, how)),
-    }
+    let Some(authorization) = authorization else { return Ok(None) };
+    let signed_in = app.accounts.sign_in(authorization.as_bytes(), asked.called.from).await;
+    signed_in
+        .map(Some)
+        .map_err(|error| Refused::not_signed_in(error, |denied| challenge(app, asked, Some(denied))))
 }
 
 /// What docker sends, over HTTPS, with a search for somebody who has not signed in: neither a name nor a password.
@@ -376,8 +443,10 @@ pub(crate) async fn allow(
                 Verdict::OutOfScope => Err(refused(Denied::Scope)),
                 // A token for nobody in particular is none that could be widened without signing in.
                 Verdict::Denied | Verdict::Hidden if identity.is_anonymous() => Err(refused(Denied::SignIn)),
-                Verdict::Denied => Err(Error::Denied { denied: Denied::Forbidden, challenge: None }),
-                Verdict::Hidden => Err(absent(endpoint, repository).into()),
+                Verdict::Hidden if right != Right::Push => Err(absent(endpoint, repository).into()),
+                Verdict::Denied | Verdict::Hidden => {
+                    Err(Error::NoRight(NoRight::of(identity, right, repository)))
+                }
             }
         }
     }
@@ -396,7 +465,6 @@ fn absent(endpoint: &Endpoint, repository: &RepositoryName) -> registry::Error {
         Endpoint::Blob(_, digest) => {
             registry::Error::BlobUnknown { repository: repository.clone(), digest: *digest }
         }
-        Endpoint::Upload(_, id) => registry::Error::UploadUnknown(*id),
         _ => registry::Error::NameUnknown(repository.clone()),
     }
 }

@@ -56,7 +56,12 @@ pub(crate) async fn answer(
         None => signed_in(app, connection, called, request).await,
     };
     match judged {
-        Ok(who) => Ok(yes(who.as_ref())),
+        Ok(who) => {
+            if let Some(who) = &who {
+                trail::signed_in(app, &who.identity, called.from, &request.id).await;
+            }
+            Ok(yes(who.as_ref()))
+        }
         Err(refused) => {
             let deed = original.as_ref().and_then(Original::deed);
             trail::refused(app, deed, &refused, called.from, &request.id).await;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::StoreError;
 
-use super::access::Denied;
+use super::access::{Denied, NoRight};
 use super::body_budget::RETRY;
 use super::endpoint::{Endpoint, Misread};
 use super::forward::ForwardError;
@@ -81,6 +81,9 @@ pub(crate) enum Error {
         /// How to sign in.
         challenge: Option<HeaderValue>,
     },
+    /// The client has signed in, and has no such right on the repository.
+    #[error("{0}")]
+    NoRight(NoRight),
     /// Something of accounts was not looked at or changed.
     #[error(transparent)]
     Manage(ManageError),
@@ -164,7 +167,9 @@ impl Error {
             Self::NotReady(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::BadContentRange => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Self::BadContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid),
-            Self::Denied { denied: Denied::Forbidden, .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::Denied { denied: Denied::Forbidden, .. } | Self::NoRight(_) => {
+                (StatusCode::FORBIDDEN, ErrorCode::Denied)
+            }
             Self::Denied { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Overloaded => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
@@ -261,7 +266,9 @@ impl Error {
                 vec![(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_SECONDS))]
             }
             (Self::Overloaded, _) => vec![(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))],
-            (Self::TooMany { wait }, _) => vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))],
+            (Self::TooMany { wait }, _) | (Self::Manage(ManageError::TooMany { retry_after: wait }), _) => {
+                vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))]
+            }
             // Where the upload ends and where it goes on, so that the client need not ask.
             (
                 Self::Registry(registry::Error::OutOfOrder { id, offset }),
@@ -322,6 +329,7 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
         E::Registry(error) => return classify_registry(error),
         E::Random(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
         E::SignIn(_) | E::Denied(_) | E::RegistrationClosed => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+        E::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         E::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
         E::NameTaken(_)
         | E::TeamTaken(_)
@@ -337,6 +345,7 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
         E::OwnerUnknown(_)
         | E::SubjectUnknown(_)
         | E::NoRights
+        | E::PatternUnfit(_)
         | E::NotAMember { .. }
         | E::Password(_)
         | E::TextTooLong

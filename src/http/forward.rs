@@ -1,10 +1,14 @@
 //! `auth.forward`: a server of the operator's that is asked who sends a request, as nginx's `auth_request` asks.
 //!
 //! It gets a GET without a body, with the headers that the operator chose and with `X-Original-URI`,
-//! `X-Original-Method` and `X-Real-IP`. 200 vouches for the account that `X-Remote-User` names (without it, for the
-//! user of the Basic credentials, or for nobody in particular); 401 means that it knows nobody by these headers, and
-//! then the registry's own accounts are asked; 403 refuses the request. Anything else, and an answer that does not
-//! come in time, lets nobody in.
+//! `X-Original-Method` and `X-Real-IP`. 200 vouches for the account that `X-Remote-User` names; 401 means that it
+//! knows nobody by these headers, and then the registry's own accounts are asked; 403 refuses the request. Anything
+//! else, and an answer that does not come in time, lets nobody in.
+//!
+//! A 200 without `X-Remote-User` names nobody. A cookie, another header or the client's address may have earned it,
+//! while the name in the Basic credentials is only what the client claims. That name counts if the backend lets in
+//! these credentials alone and refuses the same request without them. An account with a password of its own is never
+//! signed in to by such a name.
 //!
 //! Bearer tokens are this registry's own, and are not shown to it.
 
@@ -51,10 +55,30 @@ struct Answer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
+    /// The account that `X-Remote-User` names.
     Account(AccountName),
+    /// The account whose Basic credentials the backend has accepted without naming it.
+    Credentials(AccountName),
     /// Let in, and nobody in particular.
     Anyone,
     /// Not known there.
+    Unknown,
+    Refused,
+}
+
+/// Which of the chosen headers the backend is asked with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    All,
+    AuthorizationAlone,
+    AllButAuthorization,
+    Nothing,
+}
+
+/// What the backend answered.
+enum Reply {
+    /// Let in, with the name in `X-Remote-User`.
+    Admitted(Option<String>),
     Unknown,
     Refused,
 }
@@ -116,15 +140,18 @@ impl Forward {
         }
         let (verdict, at) = match &kept {
             Some(answer) => (answer.verdict.clone(), answer.at),
-            None => (self.ask(asked).await.map_err(Error::Forward)?, Instant::now()),
+            None => (self.decide(asked).await.map_err(Error::Forward)?, Instant::now()),
         };
         let identity = match &verdict {
-            Verdict::Account(name) => match app.accounts.vouched(name.clone()).await {
-                Ok(identity) => Some(identity),
-                Err(SignInError::Store(error)) => return Err(error.into()),
-                // Disabled here, whatever is known there.
-                Err(_) => return Err(Error::Denied { denied: Denied::Forbidden, challenge: None }),
-            },
+            Verdict::Credentials(name) if app.accounts.has_password(name).await? => None,
+            Verdict::Account(name) | Verdict::Credentials(name) => {
+                match app.accounts.vouched(name.clone(), asked.called.from).await {
+                    Ok(identity) => Some(identity),
+                    Err(SignInError::Store(error)) => return Err(error.into()),
+                    // Disabled here, whatever is known there.
+                    Err(_) => return Err(Error::Denied { denied: Denied::Forbidden, challenge: None }),
+                }
+            }
             Verdict::Anyone => Some(Identity::Anonymous),
             Verdict::Unknown => None,
             Verdict::Refused => {
@@ -153,7 +180,43 @@ impl Forward {
         [self.keys[0].hash_one(&told), self.keys[1].hash_one(&told)]
     }
 
-    async fn ask(&self, asked: Asked<'_>) -> Result<Verdict, ForwardError> {
+    /// Asks the backend who sends a request, as often as it takes to be sure of the name.
+    async fn decide(&self, asked: Asked<'_>) -> Result<Verdict, ForwardError> {
+        let named = match self.ask(asked, Sent::All).await? {
+            Reply::Admitted(named) => named,
+            Reply::Unknown => return Ok(Verdict::Unknown),
+            Reply::Refused => return Ok(Verdict::Refused),
+        };
+        let Some(authorization) = asked.headers.get(AUTHORIZATION) else { return admitted(named, None) };
+        let claimed = basic_user(authorization.as_bytes());
+        let brings_more =
+            self.headers.iter().any(|name| *name != AUTHORIZATION && asked.headers.contains_key(name));
+        if !self.headers.contains(&AUTHORIZATION) {
+            // These credentials are for the registry's own accounts.
+            return Ok(Verdict::Unknown);
+        }
+        if (named.is_some() && !brings_more) || !self.admits(asked, Sent::AllButAuthorization).await? {
+            return admitted(named, claimed);
+        }
+        // Something else was enough, and the name may be no more than the client's claim, as nginx's $remote_user is.
+        if brings_more
+            && let Reply::Admitted(named) = self.ask(asked, Sent::AuthorizationAlone).await?
+            && !self.admits(asked, Sent::Nothing).await?
+        {
+            return admitted(named, claimed);
+        }
+        tracing::warn!(
+            "the server of auth.forward lets in a request without its Authorization; \
+             these credentials are checked by the registry's own accounts"
+        );
+        Ok(Verdict::Unknown)
+    }
+
+    async fn admits(&self, asked: Asked<'_>, sent: Sent) -> Result<bool, ForwardError> {
+        Ok(matches!(self.ask(asked, sent).await?, Reply::Admitted(_)))
+    }
+
+    async fn ask(&self, asked: Asked<'_>, sent: Sent) -> Result<Reply, ForwardError> {
         let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut request = self
             .client
@@ -161,7 +224,7 @@ impl Forward {
             .header("x-original-uri", path)
             .header("x-original-method", asked.method.as_str())
             .header("x-real-ip", asked.called.from.to_string());
-        for name in &self.headers {
+        for name in self.headers.iter().filter(|name| sent.includes(name)) {
             for value in asked.headers.get_all(name) {
                 request = request.header(name, value);
             }
@@ -169,25 +232,41 @@ impl Forward {
         let answer = request.send().await.map_err(reqwest::Error::without_url)?;
         match answer.status() {
             StatusCode::OK | StatusCode::NO_CONTENT => {}
-            StatusCode::UNAUTHORIZED => return Ok(Verdict::Unknown),
-            StatusCode::FORBIDDEN => return Ok(Verdict::Refused),
+            StatusCode::UNAUTHORIZED => return Ok(Reply::Unknown),
+            StatusCode::FORBIDDEN => return Ok(Reply::Refused),
             other => return Err(ForwardError::Status(other)),
         }
-        let named = match answer.headers().get(REMOTE_USER) {
-            Some(name) => {
-                let name = String::from_utf8_lossy(name.as_bytes()).trim().to_owned();
-                Some(name).filter(|name| !name.is_empty())
-            }
-            None => asked.headers.get(AUTHORIZATION).and_then(|value| basic_user(value.as_bytes())),
-        };
-        match named {
-            // A robot is an account of ours with a secret of ours.
-            Some(name) => match name.parse::<AccountName>() {
-                Ok(account) if !account.is_robot() => Ok(Verdict::Account(account)),
-                _ => Err(ForwardError::Name(name)),
-            },
-            None => Ok(Verdict::Anyone),
+        let named = answer.headers().get(REMOTE_USER);
+        let named = named.map(|name| String::from_utf8_lossy(name.as_bytes()).trim().to_owned());
+        Ok(Reply::Admitted(named.filter(|name| !name.is_empty())))
+    }
+}
+
+impl Sent {
+    fn includes(self, header: &HeaderName) -> bool {
+        match self {
+            Self::All => true,
+            Self::AuthorizationAlone => *header == AUTHORIZATION,
+            Self::AllButAuthorization => *header != AUTHORIZATION,
+            Self::Nothing => false,
         }
+    }
+}
+
+/// Who is let in: the account that the backend names, or the one whose proved credentials these are.
+fn admitted(named: Option<String>, claimed: Option<String>) -> Result<Verdict, ForwardError> {
+    match (named, claimed) {
+        (Some(named), _) => Ok(Verdict::Account(user(named)?)),
+        (None, Some(claimed)) => Ok(Verdict::Credentials(user(claimed)?)),
+        (None, None) => Ok(Verdict::Anyone),
+    }
+}
+
+/// The account of this name, which is a user's: a robot is an account of ours with a secret of ours.
+fn user(name: String) -> Result<AccountName, ForwardError> {
+    match name.parse::<AccountName>() {
+        Ok(account) if !account.is_robot() => Ok(account),
+        _ => Err(ForwardError::Name(name)),
     }
 }
 

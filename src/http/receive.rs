@@ -41,6 +41,11 @@ impl Receiving {
         self.pace = Some(pace);
     }
 
+    /// The idle timeout.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// How long the body is, if the head of the request says so.
     pub(crate) fn announced(&self) -> Option<u64> {
         self.body.size_hint().exact()

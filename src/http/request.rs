@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{AsHeaderName, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
+use registry::ReceiveError;
 
 use super::allowance::Client;
 use super::body_budget::{BodyBudget, Charge};
@@ -64,6 +65,20 @@ impl Request {
     /// The first value of a header; one that is no text counts as malformed in whatever way it can be.
     pub(crate) fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
+    }
+
+    /// The whole body of a form or a document: short, and complete within the idle timeout. A client that sends it byte
+    /// by byte would otherwise hold its connection for ever.
+    pub(crate) async fn short_body(
+        &mut self,
+        most: usize,
+        too_large: impl FnOnce() -> Error,
+    ) -> Result<Bytes, Error> {
+        let limit = self.body.limit();
+        match tokio::time::timeout(limit, self.whole_body(most, too_large)).await {
+            Ok(body) => body,
+            Err(_) => Err(registry::Error::from(ReceiveError::Idle(limit.as_secs())).into()),
+        }
     }
 
     /// The whole body, of at most `most` bytes; `too_large` is the error if it has more. Waits for room in the memory

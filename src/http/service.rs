@@ -164,6 +164,7 @@ impl Service {
             }
         };
         let identity = caller.identity().clone();
+        trail::signed_in(app, &identity, called.from, id).await;
         let answer = match endpoint {
             Err(misread) => Err(Error::from(*misread)),
             Ok(endpoint) => {

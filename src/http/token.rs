@@ -3,24 +3,26 @@
 //!
 //! With GET, credentials come as Basic, or there are none and the token is for nobody in particular: public images are
 //! pulled with it. With POST, they come in a form: a password, or a refresh token that was issued instead of keeping
-//! one. What the token allows is what was asked for, as far as the account may do it.
+//! one; without a body POST is answered like GET. What the token allows is what was asked for, as far as the account
+//! may do it. The `account` of the query is the client's remark: a backend may know the user by another name.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use registry::access::{Identity, Issued, ScopeRequest, SignInError};
 use serde::Serialize;
 
-use super::access::{self, Caller, Refused};
+use super::access::{self, Asked, Caller, Refused};
 use super::app::App;
+use super::endpoint::Endpoint;
 use super::error::Error;
 use super::query::Query;
 use super::request::Request;
 use super::response::{self, Response};
 use super::trail;
+use crate::rfc3339;
 
 /// The longest form. The largest part of one is a list of scopes.
 const FORM_BYTES: usize = 64 * 1024;
@@ -42,14 +44,6 @@ struct Answer {
 pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
     let query = request.query();
     check_service(app, query)?;
-    if let (Some(account), Some(name)) = (query.get_filled("account"), caller.identity().name())
-        && account != name.as_str()
-    {
-        return Err(Error::BadParameter {
-            parameter: "account",
-            expected: "the account whose credentials are sent",
-        });
-    }
     // An engine that has a refresh token keeps it instead of the password, and then searches without signing in: its
     // search is the one request for which it knows passwords only.
     let is_engine = query.get("client_id").as_deref() == Some("docker");
@@ -57,12 +51,15 @@ pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result
     let issued = app.accounts.issue(caller.identity(), &scopes(query), offline).await;
     match issued {
         Ok(issued) => Ok(answer(issued)),
-        Err(error) => Err(refused(app, caller, &request.id, error).await),
+        Err(error) => Err(refused(app, caller, &request.id, not_signed_in(app, error)).await),
     }
 }
 
 /// POST: for whoever the credentials in the form are of.
 pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Result<Response, Error> {
+    if request.body.announced() == Some(0) {
+        return get(app, caller, &request).await;
+    }
     let is_form = request.header(CONTENT_TYPE).is_some_and(|kind| {
         kind.split(';')
             .next()
@@ -74,11 +71,11 @@ pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Re
         return Err(Error::NoForm);
     }
     let id = request.id.clone();
-    let bytes = request.whole_body(FORM_BYTES, || Error::NoForm).await?;
+    let (method, uri) = (request.method.clone(), request.uri.clone());
+    let bytes = request.short_body(FORM_BYTES, || Error::NoForm).await?;
     let form = Query::new(Some(std::str::from_utf8(&bytes).map_err(|_| Error::NoForm)?));
     check_service(app, form)?;
     let missing = |parameter, expected| Error::BadParameter { parameter, expected };
-    let from = caller.address();
     let grant = form.get("grant_type").unwrap_or_default();
     let (signed_in, refresh_token) = match &*grant {
         "password" => {
@@ -86,23 +83,31 @@ pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Re
                 form.get_filled("username").ok_or_else(|| missing("username", "the name of an account"))?;
             let password = form.get("password").ok_or_else(|| missing("password", "its password"))?;
             let basic = basic(&name, &password).ok_or_else(|| missing("username", "without a colon"))?;
-            (app.accounts.sign_in(basic.as_bytes(), from).await, None)
+            // The credentials of the form are all that there is: nothing else vouches for them.
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, basic)]);
+            let endpoint = Some(&Endpoint::Token);
+            let asked =
+                Asked { endpoint, method: &method, uri: &uri, headers: &headers, called: caller.called() };
+            (access::sign_in(app, asked, headers.get(AUTHORIZATION)).await, None)
         }
         "refresh_token" => {
             let token =
                 form.get_filled("refresh_token").ok_or_else(|| missing("refresh_token", "such a token"))?;
-            (app.accounts.refresh(&token).await, Some(token.into_owned()))
+            let refreshed = app.accounts.refresh(&token, caller.address()).await;
+            let refreshed = refreshed.map_err(|error| not_signed_in(app, error));
+            (refreshed.map(Some), Some(token.into_owned()))
         }
         _ => return Err(missing("grant_type", "password or refresh_token")),
     };
-    let identity: Identity = match signed_in {
-        Ok(identity) => identity,
+    let identity = match signed_in {
+        Ok(identity) => identity.unwrap_or(Identity::Anonymous),
         Err(error) => return Err(refused(app, caller, &id, error).await),
     };
+    trail::signed_in(app, &identity, caller.address(), &id).await;
     let offline = refresh_token.is_none() && form.get("access_type").as_deref() == Some("offline");
     let mut issued = match app.accounts.issue(&identity, &scopes(form), offline).await {
         Ok(issued) => issued,
-        Err(error) => return Err(refused(app, caller, &id, error).await),
+        Err(error) => return Err(refused(app, caller, &id, not_signed_in(app, error)).await),
     };
     // Clients that send one expect one back, which may be the same.
     issued.refresh_token = issued.refresh_token.or(refresh_token);
@@ -110,10 +115,13 @@ pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Re
 }
 
 /// Someone whose credentials do not do, which is recorded as it is where they come with any other request.
-async fn refused(app: &App, caller: &Caller, id: &HeaderValue, error: SignInError) -> Error {
-    let refused = Refused::not_signed_in(error, |_| access::basic_challenge(app));
+async fn refused(app: &App, caller: &Caller, id: &HeaderValue, refused: Box<Refused>) -> Error {
     trail::refused(app, None, &refused, caller.address(), id).await;
     refused.error
+}
+
+fn not_signed_in(app: &App, error: SignInError) -> Box<Refused> {
+    Refused::not_signed_in(error, |_| access::basic_challenge(app))
 }
 
 /// Every value of `scope`, each of which may hold several.
@@ -132,8 +140,9 @@ fn check_service(app: &App, query: Query<'_>) -> Result<(), Error> {
     }
 }
 
-fn basic(name: &str, password: &str) -> Option<String> {
-    (!name.contains(':')).then(|| format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))))
+fn basic(name: &str, password: &str) -> Option<HeaderValue> {
+    let text = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+    HeaderValue::try_from(text).ok().filter(|_| !name.contains(':'))
 }
 
 fn answer(issued: Issued) -> Response {
@@ -142,13 +151,9 @@ fn answer(issued: Issued) -> Response {
         token: issued.token,
         token_type: "Bearer",
         expires_in: issued.expires_in.as_secs(),
-        issued_at: rfc3339(issued.issued_at),
+        issued_at: rfc3339::seconds(issued.issued_at),
         refresh_token: issued.refresh_token,
     });
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
 }

@@ -1,13 +1,13 @@
 //! What the audit log is told of requests: what they changed, and what was refused to whom.
 //!
 //! Nothing is recorded while there are no accounts: there is nobody of whom it could be said. What
-//! `registry::access` changes for a request (accounts, grants, tokens) it records itself.
+//! `registry::access` changes for a request (accounts, grants, tokens) it records itself, and it aggregates repeats.
 
 use std::net::IpAddr;
 
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
-use registry::access::{AuditEvent, AuditVerdict};
+use registry::access::{AuditEvent, AuditVerdict, Identity, SIGN_IN, Via};
 
 use super::access::{Caller, Denied, Refused};
 use super::app::App;
@@ -122,6 +122,31 @@ pub(crate) async fn done(app: &App, deed: Deed, caller: &Caller, status: StatusC
     }
 }
 
+/// Records that an account has signed in. Bearer tokens are no sign-in: they were issued for one.
+pub(crate) async fn signed_in(app: &App, identity: &Identity, from: IpAddr, id: &HeaderValue) {
+    let Some(account) = identity.account() else { return };
+    let way = match account.via {
+        Via::Password => "with a password",
+        Via::PersonalToken => "with a personal token",
+        Via::RobotSecret => "with a robot's secret",
+        Via::RefreshToken => "with a refresh token",
+        Via::Forward => "by auth.forward",
+        Via::Bearer => return,
+    };
+    app.accounts
+        .record(AuditEvent {
+            account: AuditEvent::account_of(identity),
+            address: Some(from),
+            action: SIGN_IN,
+            object: None,
+            verdict: AuditVerdict::Allowed,
+            status: None,
+            request_id: id.to_str().ok().map(str::to_owned),
+            detail: Some(way.to_owned()),
+        })
+        .await;
+}
+
 /// Records what was refused, if it says something about someone: wrong credentials, and what an account may not do.
 /// That someone has yet to sign in, or needs another token, is how every push and pull begins.
 pub(crate) async fn refused(
@@ -131,15 +156,19 @@ pub(crate) async fn refused(
     from: IpAddr,
     id: &HeaderValue,
 ) {
-    let (action, status) = match &refused.error {
+    let action = || deed.as_ref().map_or("request", |deed| deed.action);
+    let reason = refused.reason.map(str::to_owned);
+    let (action, status, detail) = match &refused.error {
         Error::Denied { denied: Denied::Wrong | Denied::Expired, .. } => {
-            ("sign_in", StatusCode::UNAUTHORIZED)
+            (SIGN_IN, StatusCode::UNAUTHORIZED, reason)
         }
-        Error::Denied { denied: Denied::Forbidden, .. } => {
-            (deed.as_ref().map_or("request", |deed| deed.action), StatusCode::FORBIDDEN)
+        Error::TooMany { .. } if reason.is_some() => (SIGN_IN, StatusCode::TOO_MANY_REQUESTS, reason),
+        Error::NoRight(no_right) => {
+            (action(), StatusCode::FORBIDDEN, Some(format!("without the right to {}", no_right.right())))
         }
+        Error::Denied { denied: Denied::Forbidden, .. } => (action(), StatusCode::FORBIDDEN, reason),
         Error::Registry(error) if error.is_unknown() => {
-            (deed.as_ref().map_or("request", |deed| deed.action), StatusCode::NOT_FOUND)
+            (action(), StatusCode::NOT_FOUND, Some("without the right to pull".to_owned()))
         }
         _ => return,
     };
@@ -156,7 +185,7 @@ pub(crate) async fn refused(
             verdict: AuditVerdict::Denied,
             status: Some(status.as_u16()),
             request_id: id.to_str().ok().map(str::to_owned),
-            detail: None,
+            detail,
         })
         .await;
 }

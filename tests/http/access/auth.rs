@@ -1,11 +1,6 @@
-//! `/auth`, which proxies ask; and `auth.forward`, which asks one.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+//! `/auth`, which proxies ask.
 
 use reqwest::Method;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 use crate::harness::{Answer, Ask, By, TestRegistry, Who, basic, with_accounts, with_accounts_and};
 
@@ -131,96 +126,4 @@ async fn a_prefix_that_a_client_made_up_changes_nothing() {
     ] {
         assert_eq!(judged(&ann, method, &uri, prefix).await, 403, "{method} {uri} below {prefix}");
     }
-}
-
-/// A server of an operator's own, which answers by a table.
-struct Backend {
-    address: String,
-    asked: Arc<Mutex<Vec<String>>>,
-    count: Arc<AtomicUsize>,
-}
-
-impl Backend {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}/check", listener.local_addr().unwrap());
-        let (asked, count) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
-        let (heads, requests) = (asked.clone(), count.clone());
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let (heads, requests) = (heads.clone(), requests.clone());
-                tokio::spawn(async move {
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        match stream.read_u8().await {
-                            Ok(byte) => head.push(byte),
-                            Err(_) => return,
-                        }
-                    }
-                    let head = String::from_utf8(head).unwrap().to_lowercase();
-                    requests.fetch_add(1, Ordering::SeqCst);
-                    let answer = if head.contains("x-docker-token: ann") {
-                        "200 OK\r\nX-Remote-User: ann"
-                    } else if head.contains("x-docker-token: banned") {
-                        "403 Forbidden"
-                    } else if head.contains("x-docker-token: broken") {
-                        "500 Internal Server Error"
-                    } else {
-                        "401 Unauthorized"
-                    };
-                    heads.lock().unwrap().push(head);
-                    let answer =
-                        format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-                    let _ = stream.write_all(answer.as_bytes()).await;
-                });
-            }
-        });
-        Self { address, asked, count }
-    }
-}
-
-/// Settings with a backend.
-fn forwarded_to(url: &str) -> wharfinger::config::Auth {
-    let settings = [("WHARFINGER_AUTH_FORWARD".into(), url.into())];
-    let sources = wharfinger::config::Sources { environment: settings.to_vec(), ..Default::default() };
-    wharfinger::config::Config::load(&sources).unwrap().config.auth
-}
-
-#[tokio::test]
-async fn a_backend_says_who_it_is() {
-    let backend = Backend::start().await;
-    let registry = TestRegistry::start_with(|config| {
-        config.auth = forwarded_to(&backend.address);
-    })
-    .await;
-    let with = async |token: &str, method: Method, path: &str| {
-        registry.request(method, path).header("x-docker-token", token).ask().await
-    };
-    with("ann", Method::POST, "/v2/ann/app/blobs/uploads/").await.is(202);
-    with("ann", Method::POST, "/v2/bob/app/blobs/uploads/").await.is(404);
-    with("banned", Method::GET, "/v2/").await.is(403);
-    with("broken", Method::GET, "/v2/").await.is(503);
-    with("nobody", Method::GET, "/v2/").await.is(401);
-    registry.get("/v2/").await.is(401);
-    let head = backend.asked.lock().unwrap()[0].clone();
-    assert!(head.starts_with("get /check"), "{head}");
-    assert!(head.contains("x-original-uri: /v2/ann/app/blobs/uploads/"), "{head}");
-    assert!(head.contains("x-original-method: post"), "{head}");
-    assert!(!head.contains("content-length") || head.contains("content-length: 0"), "{head}");
-    // The same headers are not asked about again for a while.
-    let before = backend.count.load(Ordering::SeqCst);
-    for _ in 0..5 {
-        with("ann", Method::GET, "/v2/ann/app/tags/list").await.is(404);
-    }
-    assert!(backend.count.load(Ordering::SeqCst) <= before + 1);
-}
-
-#[tokio::test]
-async fn a_backend_that_is_gone_lets_nobody_in() {
-    let registry = TestRegistry::start_with(|config| {
-        config.auth = forwarded_to("http://127.0.0.1:9/");
-    })
-    .await;
-    let answer = registry.request(Method::GET, "/v2/").header("x-docker-token", "ann").ask().await;
-    answer.is(503);
 }

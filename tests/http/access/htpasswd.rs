@@ -45,7 +45,7 @@ async fn users_of_a_file_are_accounts_like_any_other() {
         registry.get_as(&basic(name, "wrong"), "/v2/").await.is(401);
         let repository = format!("{name}/app");
         registry.repository(&repository).of(&user).push_image("1").await;
-        registry.ask_as(&user, Method::POST, "/v2/somebody/app/blobs/uploads/").await.is(404);
+        registry.ask_as(&user, Method::POST, "/v2/somebody/app/blobs/uploads/").await.is(403);
     }
     registry.get_as(&Who::user("bob"), "/v2/ann/app/manifests/1").await.is(404);
     let ann = Who::user("ann");
@@ -63,10 +63,15 @@ async fn users_of_a_file_are_accounts_like_any_other() {
     registry.get_as(&Who::user("carl"), "/v2/").await.is(401);
     registry.get_as(&basic("ann", "another password"), "/v2/ann/app/manifests/1").await.is(200);
 
-    // A broken file is not taken: the last good one holds.
-    std::fs::write(&file, "ann:$7$this is nothing\n").unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // An odd line is its user's alone: a removal counts whatever else is in the file.
+    htpasswd(&["-D", "bob"], &file);
+    let lines = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("\u{feff}eve:$6$salt$hash\nno line\n{lines}")).unwrap();
+    until(&registry, &Who::user("bob"), 401).await;
     registry.get_as(&Who::user("dave"), "/v2/").await.is(200);
+    registry.get_as(&basic("eve", PASSWORD), "/v2/").await.is(401);
+    let made = registry.get_as(&Who::user("dave"), "/api/v1/me").await.is(200).json();
+    assert_eq!(made["name"], "dave");
 }
 
 /// Whoever is in the file would be back when it is read again.

@@ -178,8 +178,8 @@ async fn whoever_owns_a_repository_grants_it_and_nobody_else() {
         .is(204);
     registry.get("/v2/ann/app/manifests/1").await.is(401);
     // Names of everyone's are the administrator's to give.
-    registry.ask_as(&ann, Method::POST, "/v2/official/ubuntu/blobs/uploads/").await.is(404);
-    registry.ask_as(&ann, Method::POST, "/v2/ubuntu/blobs/uploads/").await.is(404);
+    registry.ask_as(&ann, Method::POST, "/v2/official/ubuntu/blobs/uploads/").await.is(403);
+    registry.ask_as(&ann, Method::POST, "/v2/ubuntu/blobs/uploads/").await.is(403);
     set(&Who::root(), &json!({ "subject": "ann", "rights": ["push"], "repositories": "official/*" }))
         .await
         .is(204);

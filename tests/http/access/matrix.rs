@@ -447,7 +447,7 @@ impl Fixture {
             _ if may(caller, need, state) => route.succeeds_with(),
             // Signing in would help, or another token would.
             Caller::Anonymous | Caller::NarrowBearer => 401,
-            _ if may(caller, Need::Pull, state) => 403,
+            _ if may(caller, Need::Pull, state) || need == Need::Push => 403,
             _ => 404,
         }
     }

@@ -2,10 +2,11 @@
 
 mod audit;
 mod auth;
-mod guesses;
+mod forward;
 mod htpasswd;
 mod limits;
 mod locations;
+mod login;
 mod manage;
 mod matrix;
 mod tokens;

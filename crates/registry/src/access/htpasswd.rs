@@ -1,13 +1,14 @@
 //! Files made by `htpasswd`: who may log in, and with which password.
 //!
-//! A line is `name:hash`; what follows another `:` is a comment, as nginx has it. bcrypt (`-B`) is
-//! as it should be; `$apr1$` (`-m`) and `{SHA}` (`-s`) are taken because files have them, with a
-//! warning. A file with a line that cannot be understood is not taken at all: at the start that is
-//! an error, later the last good one is kept. The file is looked at every few seconds, and read
-//! when it has changed and has then stayed as it is once, so that no half-written one is believed.
+//! A line is `name:hash`; a second `:` begins a comment, as in nginx. Each line stands for itself. A line that cannot
+//! be used (another scheme, an odd name) is named in a warning, and its user cannot sign in; all other lines count, and
+//! so does every removal. Of several lines for a name the first counts, as in nginx. bcrypt (`-B`) is recommended;
+//! `$apr1$` (`-m`) and `{SHA}` (`-s`) are taken with a warning.
+//!
+//! The file is looked at every few seconds, and read when it has changed and has then stayed as it is once, so that no
+//! half-written one is believed. If it cannot be read, that is an error at the start, and later the last users stay.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,12 @@ use super::passwords::{Kept, Scheme};
 
 /// The largest file that is read: room for a hundred thousand users.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// So many wrong lines are named one by one.
+/// The longest line that is read, in bytes. nginx reads no longer ones either.
+const MAX_LINE: usize = 2048;
+/// The number of odd lines, or of users, that a warning names one by one.
 const NAMED: usize = 10;
+/// What some editors write at the beginning of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The users of a file.
 #[derive(Debug, Default)]
@@ -29,29 +34,20 @@ pub(super) struct Users {
     passwords: HashMap<AccountName, Kept>,
     /// Names of those whose hash is quickly guessed.
     weak: Vec<AccountName>,
+    /// The lines that cannot be used, and why.
+    odd: Vec<String>,
     /// The most expensive scheme in it, and its cost.
     dearest: Option<(Scheme, u32)>,
 }
 
-/// Why a file was not taken.
+/// The file cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum HtpasswdError {
-    /// It cannot be read.
-    #[error("the htpasswd file {} cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Lines of it are wrong.
-    #[error("the htpasswd file {} cannot be used:{lines}", path.display())]
-    Lines {
-        /// The file.
-        path: PathBuf,
-        /// Which, and what is wrong with each.
-        lines: String,
-    },
+#[error("cannot read the htpasswd file {}: {source}", path.display())]
+pub struct HtpasswdError {
+    /// The file.
+    path: PathBuf,
+    /// What the system said.
+    source: io::Error,
 }
 
 /// What tells one state of a file from another without reading it.
@@ -95,43 +91,36 @@ impl Users {
         self.dearest
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, HtpasswdError> {
+    fn parse(text: &str) -> Self {
         let mut users = Self::default();
-        let mut wrong = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim_end_matches('\r');
-            if line.trim().is_empty() || line.trim_start().starts_with('#') {
+        let mut names = HashSet::new();
+        for (index, line) in text.trim_start_matches(BYTE_ORDER_MARK).lines().enumerate() {
+            let line = line.trim_end();
+            if line.is_empty() || line.trim_start().starts_with('#') {
                 continue;
             }
-            if let Err(reason) = users.take_line(line) {
-                wrong.push(format!("line {}, {reason}", index + 1));
+            if let Err(reason) = users.take_line(line, &mut names) {
+                users.odd.push(format!("line {}, {reason}", index + 1));
             }
-        }
-        if !wrong.is_empty() {
-            let mut lines = String::new();
-            for reason in wrong.iter().take(NAMED) {
-                // Writing to a text does not fail.
-                let _ = write!(lines, "\n  {reason}");
-            }
-            if wrong.len() > NAMED {
-                let _ = write!(lines, "\n  and {} more", wrong.len() - NAMED);
-            }
-            return Err(HtpasswdError::Lines { path: path.to_owned(), lines });
         }
         users.weak.sort();
-        Ok(users)
+        users
     }
 
-    fn take_line(&mut self, line: &str) -> Result<(), String> {
+    /// Takes a line. `names` are those of the lines before, whether they could be used or not.
+    fn take_line<'a>(&mut self, line: &'a str, names: &mut HashSet<&'a str>) -> Result<(), String> {
         // A line without a colon may be a password that went astray: it is not repeated.
         let (name, rest) = line.split_once(':').ok_or("without a `:`: a line is NAME:HASH")?;
+        if line.len() > MAX_LINE {
+            return Err(format!("longer than {MAX_LINE} bytes"));
+        }
+        if !names.insert(name) {
+            return Err(format!("user {name:?}: an earlier line is for this user, and that one counts"));
+        }
         let hash = rest.split(':').next().unwrap_or_default().trim();
         let account: AccountName = name.parse().map_err(|error| format!("user {name:?}: {error}"))?;
         if account.is_robot() {
             return Err(format!("user {name:?}: a name with `+` is that of a robot, which has no password"));
-        }
-        if self.passwords.contains_key(&account) {
-            return Err(format!("user {name:?}: there is another line for this user"));
         }
         let (kept, scheme) = Kept::parse(hash).map_err(|error| format!("user {name:?}: {error}"))?;
         if matches!(scheme, Scheme::Apr1 | Scheme::Sha1) {
@@ -164,7 +153,7 @@ impl File {
     pub(super) fn open(path: &Path) -> Result<Self, HtpasswdError> {
         let look = Look::at(path).ok();
         let users = Arc::new(read(path)?);
-        warn_of_weak(path, &users);
+        users.warn(path);
         let state = State { users, read: look, seen: look };
         Ok(Self { path: path.to_owned(), state: Mutex::new(state) })
     }
@@ -190,7 +179,7 @@ impl File {
         match read(&self.path) {
             Ok(users) => {
                 let users = Arc::new(users);
-                warn_of_weak(&self.path, &users);
+                users.warn(&self.path);
                 tracing::info!(users = users.len(), file = %self.path.display(), "read the htpasswd file again");
                 self.state().users = users.clone();
                 Some(users)
@@ -216,34 +205,51 @@ impl Look {
 }
 
 fn read(path: &Path) -> Result<Users, HtpasswdError> {
-    let unreadable = |source| HtpasswdError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| HtpasswdError { path: path.to_owned(), source };
     if fs::metadata(path).map_err(unreadable)?.len() > MAX_BYTES {
         return Err(unreadable(io::Error::other(format!("it has more than {MAX_BYTES} bytes"))));
     }
-    Users::parse(&fs::read_to_string(path).map_err(unreadable)?, path)
+    let bytes = fs::read(path).map_err(unreadable)?;
+    // Bytes that are no text make their line an odd one, and no other.
+    Ok(Users::parse(&String::from_utf8_lossy(&bytes)))
 }
 
-fn warn_of_weak(path: &Path, users: &Users) {
-    if !users.weak.is_empty() {
-        let names: Vec<_> = users.weak.iter().take(NAMED).map(AccountName::as_str).collect();
-        tracing::warn!(
-            file = %path.display(),
-            users = users.weak.len(),
-            "hashes of the htpasswd file are quickly guessed ($apr1$ or {{SHA}}); make them anew with \
-             `htpasswd -B`: {}{}",
-            names.join(", "),
-            if users.weak.len() > NAMED { ", …" } else { "" }
-        );
+impl Users {
+    /// Tells the operator which lines cannot be used, and which hashes are weak.
+    fn warn(&self, path: &Path) {
+        if !self.odd.is_empty() {
+            tracing::warn!(
+                file = %path.display(),
+                lines = self.odd.len(),
+                "lines of the htpasswd file cannot be used, and their users cannot sign in: {}",
+                some_of(self.odd.iter().map(String::as_str), "; ")
+            );
+        }
+        if !self.weak.is_empty() {
+            tracing::warn!(
+                file = %path.display(),
+                users = self.weak.len(),
+                "hashes of the htpasswd file are quickly guessed ($apr1$ or {{SHA}}); make them anew with \
+                 `htpasswd -B`: {}",
+                some_of(self.weak.iter().map(AccountName::as_str), ", ")
+            );
+        }
     }
+}
+
+/// The first of many, and how many more there are.
+fn some_of<'a>(all: impl ExactSizeIterator<Item = &'a str>, separator: &str) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let mut some = all.take(NAMED).collect::<Vec<_>>().join(separator);
+    if more > 0 {
+        some.push_str(&format!("{separator}and {more} more"));
+    }
+    some
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse(text: &str) -> Result<Users, String> {
-        Users::parse(text, Path::new("passwd")).map_err(|error| error.to_string())
-    }
 
     const ANN: &str = "ann:$2y$05$xQ/ccebv5HNO1pAN6EqWfu8J52Ai4SGgrLDj0FWs49Slgr8xYMYTG";
     const BOB: &str = "bob:$apr1$XgwFEC8l$GOqbkMss5uES/sd2kyDbh1";
@@ -255,68 +261,95 @@ mod tests {
 
     #[test]
     fn files_of_htpasswd_are_understood() {
-        let users = parse(&format!("# users\n\n{ANN}\r\n{BOB}:a comment\n  # more\n{CAT}")).unwrap();
+        let users = Users::parse(&format!("# users\n\n{ANN}\r\n{BOB}:a comment\n  # more\n{CAT}"));
         assert_eq!(users.len(), 3);
+        assert!(users.odd.is_empty(), "{:?}", users.odd);
         for name in ["ann", "bob", "cat@example.org"] {
             assert!(users.password(&account(name)).is_some(), "{name}");
         }
         assert!(users.password(&account("dan")).is_none());
         assert_eq!(users.weak, [account("bob"), account("cat@example.org")]);
         assert_eq!(users.dearest(), Some((Scheme::Bcrypt, 5)));
-        assert_eq!(parse("").unwrap().len(), 0);
+        assert_eq!(Users::parse("").len(), 0);
+    }
+
+    /// Those who can sign in, and the odd lines.
+    fn parsed(text: &str) -> (Vec<String>, Vec<String>) {
+        let users = Users::parse(text);
+        let mut names: Vec<_> = users.names().map(ToString::to_string).collect();
+        names.sort();
+        (names, users.odd)
     }
 
     #[test]
-    fn wrong_lines_are_named_and_their_hashes_are_not() {
+    fn odd_lines_are_named_and_all_others_count() {
+        let sha512 = "sha:$6$01v0KOH.q2blyG8b$8JssUx";
         let text = format!(
-            "{ANN}\nsecretpassword\nbob:plainsecret\n:x\nd an:x\ncrypt:ymd5b5kzMYfac\n{ANN}\nann+ci:{{SHA}}5en6G6MezRroT3XKqkdPOmY/BfQ="
+            "{ANN}\nsecretpassword\nbob:plainsecret\n:x\nd an:x\ncrypt:ymd5b5kzMYfac\n{sha512}\n\
+             ann:{{SHA}}5en6G6MezRroT3XKqkdPOmY/BfQ=\nann+ci:{{SHA}}5en6G6MezRroT3XKqkdPOmY/BfQ=\n\
+             long:{}\nempty:\n{CAT}",
+            "x".repeat(MAX_LINE)
         );
-        let error = parse(&text).unwrap_err();
-        for expected in [
-            "passwd cannot be used",
+        let users = Users::parse(&text);
+        assert!(users.password(&account("ann")).unwrap().text().starts_with("$2y$"), "the first line counts");
+        let (names, odd) = parsed(&text);
+        assert_eq!(names, ["ann", "cat@example.org"]);
+        let expected = [
             "line 2, without a `:`",
             "line 3, user \"bob\": a password in plain text",
             "line 4, user \"\": the name of an account cannot be empty",
             "line 5, user \"d an\"",
             "line 6, user \"crypt\": a DES crypt hash cannot be compared with",
-            "line 7, user \"ann\": there is another line",
-            "line 8, user \"ann+ci\": a name with `+` is that of a robot",
-        ] {
-            assert!(error.contains(expected), "{expected}\n{error}");
+            "line 7, user \"sha\": a SHA-512 crypt hash",
+            "line 8, user \"ann\": an earlier line is for this user",
+            "line 9, user \"ann+ci\": a name with `+` is that of a robot",
+            "line 10, longer than 2048 bytes",
+            "line 11, user \"empty\": an empty password",
+        ];
+        assert_eq!(odd.len(), expected.len(), "{odd:?}");
+        for (odd, expected) in odd.iter().zip(expected) {
+            assert!(odd.starts_with(expected), "{odd}");
+            for secret in ["secretpassword", "plainsecret", "ymd5b5kzMYfac", "8JssUx"] {
+                assert!(!odd.contains(secret), "{odd}");
+            }
         }
-        for secret in ["secretpassword", "plainsecret", "ymd5b5kzMYfac"] {
-            assert!(!error.contains(secret), "{error}");
-        }
-        let many = parse(&"x\n".repeat(30)).unwrap_err();
-        assert!(
-            many.contains("line 10,") && many.contains("and 20 more") && !many.contains("line 11,"),
-            "{many}"
-        );
+        let many: Vec<_> = (0..30).map(|line| format!("line {line}")).collect();
+        assert!(some_of(many.iter().map(String::as_str), "; ").ends_with("line 9; and 20 more"));
     }
 
     #[test]
-    fn a_changed_file_is_read_once_it_has_settled_and_a_broken_one_is_not_taken() {
+    fn odd_first_line_of_a_user_hides_later_ones() {
+        let (names, odd) = parsed(&format!("ann:$6$salt$hash\n{ANN}"));
+        assert_eq!((names.len(), odd.len()), (0, 2));
+    }
+
+    #[test]
+    fn file_with_bom_and_crlf_is_understood() {
+        let (names, odd) = parsed(&format!("\u{feff}{ANN}\r\n\r\n# a comment\r\n{CAT}\r\n"));
+        assert_eq!((names.len(), odd.len()), (2, 0), "{odd:?}");
+    }
+
+    #[test]
+    fn changed_file_is_read_once_it_has_settled() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("passwd");
-        fs::write(&path, format!("{ANN}\n")).unwrap();
+        fs::write(&path, format!("{ANN}\n{CAT}\n")).unwrap();
         let file = File::open(&path).unwrap();
-        assert_eq!(file.users().len(), 1);
+        assert_eq!(file.users().len(), 2);
         assert!(file.look().is_none(), "nothing has changed");
 
-        fs::write(&path, format!("{ANN}\n{BOB}\n")).unwrap();
+        // A removal counts whatever else is in the file.
+        fs::write(&path, b"cat:\xff\xfe\nbroken\n".iter().chain(ANN.as_bytes()).copied().collect::<Vec<_>>())
+            .unwrap();
         assert!(file.look().is_none(), "it may still be written to");
-        assert_eq!(file.look().unwrap().len(), 2);
+        assert_eq!(file.look().unwrap().len(), 1);
         assert!(file.look().is_none());
-
-        fs::write(&path, format!("{ANN}\n{BOB}\nbroken\n")).unwrap();
-        assert!(file.look().is_none());
-        assert!(file.look().is_none(), "it cannot be used");
-        assert_eq!(file.users().len(), 2, "the last good one is kept");
+        assert!(file.users().password(&account("cat@example.org")).is_none());
 
         fs::remove_file(&path).unwrap();
         assert!(file.look().is_none());
         assert!(file.look().is_none());
-        assert_eq!(file.users().len(), 2, "also when it is gone");
+        assert_eq!(file.users().len(), 1, "the last users stay");
 
         fs::write(&path, format!("{CAT}\n")).unwrap();
         assert!(file.look().is_none());
@@ -325,11 +358,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_or_wrong_is_an_error_at_the_start() {
+    fn missing_file_is_an_error_at_the_start() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("passwd");
-        assert!(matches!(File::open(&path), Err(HtpasswdError::Unreadable { .. })));
-        fs::write(&path, "x").unwrap();
-        assert!(matches!(File::open(&path), Err(HtpasswdError::Lines { .. })));
+        assert!(File::open(&directory.path().join("passwd")).is_err());
     }
 }

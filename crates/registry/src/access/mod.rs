@@ -2,16 +2,17 @@
 //!
 //! - [`Accounts`]: everything below, over the metadata alone.
 //! - `sign_in`, `credentials`: from an `Authorization` header to an [`Identity`]; `remembered` and
-//!   `guesses` keep that cheap for who is right, and dear for who is not.
+//!   `login_throttle` keep that cheap for who is right, and dear for who is not.
 //! - `admission`: where the operator's settings let in more, or fewer, than was granted.
 //! - `decisions`: what an identity may do with a repository, and which it may know of.
 //! - `tokens`, `bearer`, `scope`: the token protocol.
 //! - `passwords`, `apr1`, `htpasswd`, `secrets`: what people and programs prove themselves with.
-//! - `audit`: who did what.
+//! - `audit`, `repeats`: who did what.
 //! - `tending`: what runs beside the requests.
 //!
 //! Accounts are in force as soon as there is a user, an htpasswd file or a backend of the
-//! operator's, and stay so when the last user is gone (`AccountSettings::open`). Until then everybody may do everything, and credentials are wrong.
+//! operator's, and stay so when the last user is gone (`AccountSettings::open`). Until then everybody may do everything,
+//! and credentials are ignored.
 
 mod admission;
 mod apr1;
@@ -19,12 +20,13 @@ mod audit;
 mod bearer;
 mod credentials;
 mod decisions;
-mod guesses;
 mod htpasswd;
 mod identity;
+mod login_throttle;
 pub mod manage;
 mod passwords;
 mod remembered;
+mod repeats;
 mod scope;
 mod secrets;
 mod sign_in;
@@ -47,10 +49,11 @@ pub use admission::Admission;
 pub use audit::{AuditEvent, AuditSink};
 pub use bearer::{Jwk, Jwks};
 pub use decisions::Verdict;
-pub use guesses::{GuessLimit, GuessLimits};
 pub use htpasswd::HtpasswdError;
 pub use identity::{Identity, SignedIn, TokenScope, Via};
+pub use login_throttle::{RateLimit, ThrottleLimits};
 pub use passwords::{Password, PasswordRefused};
+pub use repeats::SIGN_IN;
 pub use scope::{Action, MAX_SCOPES, ScopeRequest};
 pub use secrets::{Secret, SecretKind};
 pub use sign_in::SignInError;
@@ -58,6 +61,9 @@ pub use store::metadata::Verdict as AuditVerdict;
 pub use tokens::Issued;
 
 use crate::Error;
+
+/// Stands for names that no account can have.
+const NOBODY: &str = "?";
 
 /// What the operator decides about accounts.
 #[derive(Clone)]
@@ -82,8 +88,8 @@ pub struct AccountSettings {
     pub key_lifetime: Duration,
     /// How long credentials that were found right are remembered.
     pub remember: Duration,
-    /// What guessing passwords costs.
-    pub guesses: GuessLimits,
+    /// The limits on attempts to sign in, and on new accounts.
+    pub throttle: ThrottleLimits,
     /// Whether people may make accounts for themselves.
     pub self_registration: bool,
     /// How long the audit log is kept.
@@ -106,7 +112,7 @@ impl Default for AccountSettings {
             token_lifetime: Duration::from_secs(300),
             key_lifetime: 30 * DAY,
             remember: Duration::from_secs(60),
-            guesses: GuessLimits::default(),
+            throttle: ThrottleLimits::default(),
             self_registration: false,
             audit_retention: 90 * DAY,
             audit_sink: None,
@@ -129,7 +135,9 @@ struct Inner {
     htpasswd: Option<htpasswd::File>,
     hashing: passwords::Hashing,
     remembered: remembered::Remembered,
-    guesses: guesses::Guesses,
+    throttle: login_throttle::LoginThrottle,
+    /// [`NOBODY`].
+    nobody: AccountName,
     keys: bearer::Keys,
     admissions: admission::Admissions,
     decisions: decisions::Decisions,
@@ -153,7 +161,8 @@ impl Accounts {
                 htpasswd,
                 hashing: passwords::Hashing::new(),
                 remembered: remembered::Remembered::new().map_err(no_random)?,
-                guesses: guesses::Guesses::new(settings.guesses),
+                throttle: login_throttle::LoginThrottle::new(settings.throttle),
+                nobody: NOBODY.parse().map_err(|_| StoreError::Damaged(format!("{NOBODY} is no name")))?,
                 keys: bearer::Keys::new(settings.issuer.clone(), settings.service.clone()),
                 admissions: admission::Admissions::new(settings.admission.clone()),
                 decisions: decisions::Decisions::new(),
@@ -215,7 +224,11 @@ impl Accounts {
         };
         let metadata = self.inner.metadata.clone();
         match self.change(async move { Ok(metadata.add_user(user).await?) }).await? {
-            AddOutcome::Added(_) => Ok(true),
+            AddOutcome::Added(_) => {
+                let detail = "an administrator, by the first start";
+                self.record_durably(sign_in::made_by(audit::OPERATOR, name, None, detail)).await;
+                Ok(true)
+            }
             AddOutcome::NameTaken => Ok(false),
             AddOutcome::NamespaceInUse | AddOutcome::NameUnfit | AddOutcome::OwnerUnknown => {
                 Err(Error::NameUnfit(name.clone()))

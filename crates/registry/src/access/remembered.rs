@@ -16,8 +16,8 @@ use quick_cache::sync::{Cache, DefaultLifecycle, PlaceholderGuard};
 use quick_cache::{DefaultHashBuilder, UnitWeighter};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-use super::guesses::Network;
 use super::identity::Identity;
+use super::login_throttle::Network;
 
 /// How many are remembered.
 const ENTRIES: usize = 16_384;

@@ -18,13 +18,15 @@ use super::identity::Proof;
 use super::passwords::{Busy, Kept, Password, Scheme};
 use super::remembered::{Entry, Known};
 use super::secrets::{Secret, SecretKind};
-use super::{Accounts, Identity, SignedIn, TokenScope, Via};
+use super::{Accounts, AuditEvent, AuditVerdict, Identity, SignedIn, TokenScope, Via};
 use crate::Error;
 
 /// How long somebody is sent away while too many passwords are being looked at.
 const BUSY: Duration = Duration::from_secs(1);
 /// What bcrypt has if `htpasswd -B` is not told otherwise.
 const BCRYPT_COST: u32 = 5;
+/// The name of `auth.forward` in the audit log. It can be no account's.
+const FORWARD: &str = "(auth.forward)";
 
 /// Why somebody is not signed in.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +37,16 @@ pub enum SignInError {
     Wrong {
         /// The name that was sent, if it can be one.
         name: Option<AccountName>,
+        /// The reason, for the audit log.
+        reason: &'static str,
     },
     /// The token was good once.
     #[error("the token has expired or was revoked")]
     Expired {
         /// Whose it was.
         name: Option<AccountName>,
+        /// The reason, for the audit log.
+        reason: &'static str,
     },
     /// Too many wrong passwords.
     #[error("too many attempts; try again in {} seconds", retry_after.as_secs().max(1))]
@@ -50,9 +56,6 @@ pub enum SignInError {
         /// The name that was sent, if it can be one.
         name: Option<AccountName>,
     },
-    /// Credentials were sent to a registry without accounts.
-    #[error("this registry has no accounts; log out, and go on without credentials")]
-    NoAccounts,
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] Error),
@@ -65,16 +68,28 @@ impl From<store::StoreError> for SignInError {
 }
 
 impl SignInError {
-    fn wrong(name: impl Into<Option<AccountName>>) -> Self {
-        Self::Wrong { name: name.into() }
+    pub(super) fn wrong(name: impl Into<Option<AccountName>>, reason: &'static str) -> Self {
+        Self::Wrong { name: name.into(), reason }
+    }
+
+    /// Why the credentials are refused: for the audit log, not for the client.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Wrong { reason, .. } | Self::Expired { reason, .. } => Some(reason),
+            Self::TooMany { .. } => Some("too many attempts"),
+            Self::Store(_) => None,
+        }
     }
 
     /// Whom the credentials claim to be of, as far as that can be said.
     #[must_use]
     pub fn name(&self) -> Option<&AccountName> {
         match self {
-            Self::Wrong { name } | Self::Expired { name } | Self::TooMany { name, .. } => name.as_ref(),
-            Self::NoAccounts | Self::Store(_) => None,
+            Self::Wrong { name, .. } | Self::Expired { name, .. } | Self::TooMany { name, .. } => {
+                name.as_ref()
+            }
+            Self::Store(_) => None,
         }
     }
 }
@@ -94,14 +109,15 @@ impl Accounts {
         remembered.current(remembered.key(authorization, from), self.generation(), Instant::now())
     }
 
-    /// Who sent this `Authorization` header, from this address.
+    /// Who sent this `Authorization` header, from this address. Without accounts credentials are ignored: clients
+    /// send what they have stored.
     ///
     /// # Errors
-    /// Why it is nobody. Credentials that are sent are never ignored: who sends wrong ones is not
-    /// let in as nobody in particular either.
+    /// Why it is nobody. Where there are accounts, a client with wrong credentials is not let in as nobody in
+    /// particular either.
     pub async fn sign_in(&self, authorization: &[u8], from: IpAddr) -> Result<Identity, SignInError> {
         if !self.in_force() {
-            return Err(SignInError::NoAccounts);
+            return Ok(Identity::Anonymous);
         }
         let remembered = &self.inner.remembered;
         let key = remembered.key(authorization, from);
@@ -124,23 +140,41 @@ impl Accounts {
         earlier: Option<&Entry>,
         from: IpAddr,
     ) -> Result<Found, SignInError> {
-        match Credentials::parse(authorization).ok_or(SignInError::wrong(None))? {
-            Credentials::Bearer(Token(token)) => match Secret::parse(&token) {
+        let credentials = Credentials::parse(authorization)
+            .ok_or_else(|| SignInError::wrong(None, "neither Basic nor Bearer credentials"));
+        let found = match credentials {
+            Ok(Credentials::Bearer(Token(token))) => match Secret::parse(&token) {
                 Some(secret) => self.with_secret(&secret, None).await,
                 None => self.with_bearer(&token).await,
             },
-            Credentials::Basic { name, password } => {
+            Ok(Credentials::Basic { name, password }) => {
                 let name: Option<AccountName> = name.parse().ok();
-                if Secret::is_meant(password.reveal()) {
-                    let secret = Secret::parse(password.reveal());
-                    let (Some(name), Some(secret)) = (&name, secret) else {
-                        return Err(SignInError::wrong(name));
-                    };
-                    return self.with_secret(&secret, Some(name)).await;
+                if !Secret::is_meant(password.reveal()) {
+                    return self.with_password(name, password, earlier, from).await;
                 }
-                self.with_password(name, password, earlier, from).await
+                match (&name, Secret::parse(password.reveal())) {
+                    (Some(name), Some(secret)) => self.with_secret(&secret, Some(name)).await,
+                    (None, _) => Err(SignInError::wrong(None, "no account can have this name")),
+                    (Some(_), None) => Err(SignInError::wrong(name, "a token that is cut short or mistyped")),
+                }
             }
+            Err(error) => Err(error),
+        };
+        self.counting_wrong_tokens(found, from)
+    }
+
+    /// Counts a token that is wrong. One that was good once, or whose account is known, was not made up.
+    fn counting_wrong_tokens<T>(
+        &self,
+        found: Result<T, SignInError>,
+        from: IpAddr,
+    ) -> Result<T, SignInError> {
+        if let Err(SignInError::Wrong { name, .. }) = &found
+            && let Err(too_many) = self.inner.throttle.wrong_token(from, Instant::now())
+        {
+            return Err(SignInError::TooMany { retry_after: too_many.retry_after, name: name.clone() });
         }
+        found
     }
 
     async fn with_password(
@@ -166,11 +200,14 @@ impl Accounts {
             return Ok(Found { identity: self.signed_in_with_password(account, kept), until: earlier.until });
         }
         // Names that no account can have count as one.
-        let counted = name.clone().or_else(|| "?".parse().ok()).ok_or(SignInError::wrong(None))?;
-        let guesses = &inner.guesses;
-        let attempt = guesses.attempt(&counted, from, Instant::now()).map_err(|too_many| {
+        let counted = name.clone().unwrap_or_else(|| inner.nobody.clone());
+        let throttle = &inner.throttle;
+        let attempt = throttle.attempt(&counted, from, Instant::now()).map_err(|too_many| {
             SignInError::TooMany { retry_after: too_many.retry_after, name: name.clone() }
         })?;
+        if !attempt.wait.is_zero() {
+            tokio::time::sleep(attempt.wait).await;
+        }
         let to_compare = match &kept {
             Some(kept) => kept.clone(),
             None => self.nobodys_password()?,
@@ -178,36 +215,48 @@ impl Accounts {
         let is_right = match inner.hashing.matches(to_compare, password).await {
             Ok(is_right) => is_right,
             Err(Busy) => {
-                guesses.take_back(&attempt);
+                throttle.take_back(&attempt);
                 return Err(SignInError::TooMany { retry_after: BUSY, name });
             }
         };
         match (account, kept) {
             (Some(account), Some(kept)) if is_right && !account.disabled => {
-                guesses.right(&attempt, Instant::now());
+                throttle.right(&attempt);
                 inner.tending.account_seen(account.id);
                 let until = self.remember_until(None);
                 Ok(Found { identity: self.signed_in_with_password(&account, &kept), until })
             }
-            _ => Err(SignInError::wrong(name)),
+            (account, kept) => {
+                let reason = match (account, kept) {
+                    _ if name.is_none() => "no account can have this name",
+                    (Some(account), _) if is_right && account.disabled => "the account is disabled",
+                    (Some(_), Some(_)) => "wrong password",
+                    (Some(_), None) => "the account has no password here",
+                    (None, _) => "no such account",
+                };
+                Err(SignInError::wrong(name, reason))
+            }
         }
     }
 
     /// With a personal token or a robot's secret; `name` is whom the client says that it belongs to.
     async fn with_secret(&self, secret: &Secret, name: Option<&AccountName>) -> Result<Found, SignInError> {
         let Some((token, account)) = self.inner.metadata.token_by_hash(&secret.hash()).await? else {
-            return Err(SignInError::wrong(name.cloned()));
+            return Err(SignInError::wrong(name.cloned(), "unknown or revoked token"));
         };
         let via = match (secret.kind(), token.kind) {
             (SecretKind::Personal, TokenKind::Personal) => Via::PersonalToken,
             (SecretKind::Robot, TokenKind::Robot) => Via::RobotSecret,
-            _ => return Err(SignInError::wrong(name.cloned())),
+            _ => return Err(SignInError::wrong(name.cloned(), "a refresh token is not good for this")),
         };
-        if account.disabled || name.is_some_and(|name| *name != account.name) {
-            return Err(SignInError::wrong(name.cloned()));
+        if account.disabled {
+            return Err(SignInError::wrong(account.name, "the account is disabled"));
+        }
+        if name.is_some_and(|name| *name != account.name) {
+            return Err(SignInError::wrong(name.cloned(), "the token is another account's"));
         }
         if has_ended(&token) {
-            return Err(SignInError::Expired { name: Some(account.name) });
+            return Err(SignInError::Expired { name: Some(account.name), reason: "the token has expired" });
         }
         self.inner.tending.token_used(token.id);
         self.inner.tending.account_seen(account.id);
@@ -218,8 +267,8 @@ impl Accounts {
     /// With a bearer token that was issued here.
     async fn with_bearer(&self, token: &str) -> Result<Found, SignInError> {
         let checked = self.inner.keys.check(token).map_err(|refused| match refused {
-            Refused::Expired => SignInError::Expired { name: None },
-            Refused::Wrong => SignInError::wrong(None),
+            Refused::Expired => SignInError::Expired { name: None, reason: "the bearer token has expired" },
+            Refused::Wrong => SignInError::wrong(None, "a bearer token that was not issued here"),
         })?;
         let claims = &checked.claims;
         let lasts = claims.ends().duration_since(SystemTime::now()).unwrap_or_default();
@@ -227,11 +276,17 @@ impl Accounts {
         let Some(bond) = &claims.wharfinger else {
             return match claims.sub.as_str() {
                 "" => Ok(Found { identity: Identity::Anonymous, until }),
-                _ => Err(SignInError::wrong(None)),
+                _ => Err(SignInError::wrong(None, "a bearer token that names no account")),
             };
         };
-        let name: AccountName = claims.sub.parse().map_err(|_| SignInError::wrong(None))?;
-        let revoked = || SignInError::Expired { name: Some(name.clone()) };
+        let name: AccountName = claims
+            .sub
+            .parse()
+            .map_err(|_| SignInError::wrong(None, "a bearer token that names no account"))?;
+        let revoked = || SignInError::Expired {
+            name: Some(name.clone()),
+            reason: "the password, token or account behind the bearer token is no longer valid",
+        };
         let account = self.inner.metadata.account(&name).await?.ok_or_else(revoked)?;
         if account.id != bond.account || account.disabled {
             return Err(revoked());
@@ -277,19 +332,27 @@ impl Accounts {
     ///
     /// # Errors
     /// Why it is nobody.
-    pub async fn refresh(&self, token: &str) -> Result<Identity, SignInError> {
+    pub async fn refresh(&self, token: &str, from: IpAddr) -> Result<Identity, SignInError> {
         if !self.in_force() {
-            return Err(SignInError::NoAccounts);
+            return Ok(Identity::Anonymous);
         }
-        let wrong = || SignInError::wrong(None);
+        let found = self.with_refresh_token(token).await;
+        self.counting_wrong_tokens(found, from)
+    }
+
+    async fn with_refresh_token(&self, token: &str) -> Result<Identity, SignInError> {
+        let wrong = || SignInError::wrong(None, "unknown or revoked refresh token");
         let secret =
             Secret::parse(token).filter(|secret| secret.kind() == SecretKind::Refresh).ok_or_else(wrong)?;
         let (token, account) = self.inner.metadata.token_by_hash(&secret.hash()).await?.ok_or_else(wrong)?;
-        if token.kind != TokenKind::Refresh || account.disabled {
-            return Err(SignInError::wrong(account.name));
+        if token.kind != TokenKind::Refresh {
+            return Err(SignInError::wrong(account.name, "a token that is no refresh token"));
+        }
+        if account.disabled {
+            return Err(SignInError::wrong(account.name, "the account is disabled"));
         }
         if has_ended(&token) {
-            return Err(SignInError::Expired { name: Some(account.name) });
+            return Err(SignInError::Expired { name: Some(account.name), reason: "the token has expired" });
         }
         self.inner.tending.token_used(token.id);
         self.inner.tending.account_seen(account.id);
@@ -301,7 +364,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`SignInError::Wrong`] if the account is disabled, or no user.
-    pub async fn vouched(&self, name: AccountName) -> Result<Identity, SignInError> {
+    pub async fn vouched(&self, name: AccountName, from: IpAddr) -> Result<Identity, SignInError> {
         let metadata = &self.inner.metadata;
         let mut account = metadata.account(&name).await?;
         if account.is_none() {
@@ -315,7 +378,10 @@ impl Accounts {
             };
             let metadata = metadata.clone();
             account = match self.change(async move { Ok(metadata.add_user(user).await?) }).await? {
-                AddOutcome::Added(account) => Some(account),
+                AddOutcome::Added(account) => {
+                    self.record_durably(made_by(FORWARD, &name, Some(from), "named by auth.forward")).await;
+                    Some(account)
+                }
                 // Another request was faster.
                 AddOutcome::NameTaken => self.inner.metadata.account(&name).await?,
                 AddOutcome::NamespaceInUse | AddOutcome::NameUnfit | AddOutcome::OwnerUnknown => None,
@@ -333,7 +399,8 @@ impl Accounts {
                     proof: Proof::Forward,
                 })))
             }
-            _ => Err(SignInError::wrong(name)),
+            Some(account) if account.disabled => Err(SignInError::wrong(name, "the account is disabled")),
+            _ => Err(SignInError::wrong(name, "the name cannot be a user's")),
         }
     }
 
@@ -353,6 +420,15 @@ impl Accounts {
             Err(SignInError::Wrong { .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the password of an account is known here, so that nobody else can vouch for it by its name alone.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn has_password(&self, name: &AccountName) -> Result<bool, Error> {
+        let account = self.inner.metadata.account(name).await?;
+        Ok(account.is_some_and(|account| account.source != Source::Forward))
     }
 
     /// The password of a user, wherever it is kept.
@@ -407,6 +483,25 @@ fn signed_in_with_token(account: AccountRecord, token: TokenRecord, via: Via) ->
         via,
         proof: Proof::Token { id, expires_at },
     }))
+}
+
+/// The entry of the audit log for an account that no request has asked for by itself.
+pub(super) fn made_by(
+    maker: &str,
+    name: &AccountName,
+    address: Option<IpAddr>,
+    detail: impl Into<String>,
+) -> AuditEvent {
+    AuditEvent {
+        account: Some(maker.to_owned()),
+        address,
+        action: "user.add",
+        object: Some(name.to_string()),
+        verdict: AuditVerdict::Allowed,
+        status: None,
+        request_id: None,
+        detail: Some(detail.into()),
+    }
 }
 
 fn has_ended(token: &TokenRecord) -> bool {

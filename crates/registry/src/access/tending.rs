@@ -14,8 +14,11 @@ use tokio::task::JoinHandle;
 use super::Accounts;
 use super::bearer::NewKey;
 use super::htpasswd::Users;
+use super::sign_in::made_by;
 use crate::Error;
 
+/// The name of the htpasswd file in the audit log. It can be no account's.
+const HTPASSWD: &str = "(htpasswd)";
 /// How often the htpasswd file is looked at. A change counts after two looks.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it is written down what was used when.
@@ -136,6 +139,7 @@ impl Accounts {
         if !used.is_empty() {
             self.inner.metadata.touch_tokens(used).await?;
         }
+        self.inner.audit.end_repeats().await;
         Ok(())
     }
 
@@ -209,6 +213,9 @@ impl Accounts {
         let names = users.iter().flat_map(|users| Users::names(users)).cloned().collect();
         let metadata = self.inner.metadata.clone();
         let synced = self.change(async move { Ok(metadata.sync_file_users(names).await?) }).await?;
+        for name in &synced.made {
+            self.record(made_by(HTPASSWD, name, None, "in the htpasswd file")).await;
+        }
         if !synced.taken.is_empty() {
             let names: Vec<_> = synced.taken.iter().map(store::accounts::AccountName::as_str).collect();
             tracing::warn!(

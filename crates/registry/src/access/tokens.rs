@@ -45,17 +45,15 @@ impl Accounts {
     ///
     /// # Errors
     /// [`SignInError::Wrong`] for who has signed in with a bearer token, which is not good for
-    /// another, and for an account whose password has just changed; [`SignInError::NoAccounts`].
+    /// another, and for an account whose password has just changed.
     pub async fn issue(
         &self,
         identity: &Identity,
         wanted: &[ScopeRequest],
         offline: bool,
     ) -> Result<Issued, SignInError> {
-        if !self.in_force() {
-            return Err(SignInError::NoAccounts);
-        }
-        let wrong = || SignInError::Wrong { name: identity.name().cloned() };
+        let wrong =
+            || SignInError::wrong(identity.name().cloned(), "a bearer token, or a password just changed");
         let mut lifetime = self.inner.settings.token_lifetime;
         let now = SystemTime::now();
         let (subject, bond) = match identity {
@@ -137,7 +135,7 @@ impl Accounts {
             patterns: None,
             expires_at: Some(SystemTime::now() + REFRESH_LIFETIME),
         };
-        metadata.add_token(token).await?.ok_or(SignInError::Wrong { name: None })?;
+        metadata.add_token(token).await?.ok_or(SignInError::wrong(None, "the account is gone"))?;
         let kept = metadata.tokens(account, TokenKind::Refresh, None, REFRESH_TOKENS + 1).await?;
         if kept.len() > REFRESH_TOKENS
             && let Some(oldest) = kept.iter().min_by_key(|token| token.id)

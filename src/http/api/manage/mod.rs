@@ -125,7 +125,7 @@ async fn body<T: DeserializeOwned>(mut request: Request) -> Result<T, Error> {
     if !is_json {
         return Err(Error::NoJson);
     }
-    let bytes = request.whole_body(BODY_BYTES, || Error::BodyTooLarge { limit: BODY_BYTES }).await?;
+    let bytes = request.short_body(BODY_BYTES, || Error::BodyTooLarge { limit: BODY_BYTES }).await?;
     serde_json::from_slice(&bytes).map_err(Error::BadJson)
 }
 

@@ -10,6 +10,7 @@ use crate::http::response::Response;
 
 pub(super) async fn register(call: Call<'_>) -> Result<Response, Error> {
     let Call { app, manage, request, .. } = call;
+    manage.must_be_open_for_registration().map_err(Error::Manage)?;
     let wish: Registration = body(request).await?;
     let user = change(app, async move { manage.register(&wish.name, wish.password.into_text()).await });
     Ok(made(&User::from(user.await?)))

@@ -4,7 +4,7 @@ use oci::RepositoryName;
 use store::accounts::{AccountName, Pattern, Right, Rights, Role, Subject};
 use store::metadata::{GrantFilter, GrantRecord, SetGrant};
 
-use super::{Manage, ManageError, not_found};
+use super::{Manage, ManageError, fitting, not_found};
 
 /// Which grants are to be listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,7 @@ impl Manage {
     ) -> Result<(), ManageError> {
         let set = async {
             self.may_grant(pattern).await?;
+            fitting(pattern)?;
             match self.metadata().set_grant(subject, pattern, rights).await? {
                 SetGrant::Set => Ok(()),
                 SetGrant::SubjectUnknown => Err(ManageError::SubjectUnknown(subject.clone())),

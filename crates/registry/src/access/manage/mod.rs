@@ -16,9 +16,10 @@ mod tokens;
 mod users;
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use oci::RepositoryName;
-use store::accounts::{AccountName, AccountNameError, Role, Subject};
+use store::accounts::{AccountName, AccountNameError, Pattern, Role, Subject};
 use store::metadata::{AccountKind, AccountRecord, Verdict};
 use store::{Metadata, StoreError};
 
@@ -79,6 +80,12 @@ pub enum ManageError {
     /// A grant of nothing.
     #[error("a grant gives at least one right: pull, push, delete or administer")]
     NoRights,
+    /// No repository can have a name that the pattern matches.
+    #[error(
+        "no repository can be called as in the pattern {0}: it has an empty part, a dot part or a part that begins \
+             or ends with `.`, `_` or `-`"
+    )]
+    PatternUnfit(Pattern),
     /// The user is not a member.
     #[error("{user} is not a member of {of}")]
     NotAMember {
@@ -137,6 +144,12 @@ pub enum ManageError {
     /// Nobody makes an account for themselves here.
     #[error("this registry lets nobody make an account for themselves; ask its administrator for one")]
     RegistrationClosed,
+    /// Too many accounts were made from the same network.
+    #[error("too many accounts were made from this network; try again in {} s", retry_after.as_secs().max(1))]
+    TooMany {
+        /// When another one can be made.
+        retry_after: Duration,
+    },
     /// The system has no random numbers to give.
     #[error("the system has no random numbers to give")]
     Random(#[source] getrandom::Error),
@@ -155,7 +168,9 @@ impl ManageError {
     /// What the audit log says of it.
     fn verdict(&self) -> Verdict {
         match self {
-            Self::SignIn(_) | Self::Denied(_) | Self::RegistrationClosed => Verdict::Denied,
+            Self::SignIn(_) | Self::Denied(_) | Self::RegistrationClosed | Self::TooMany { .. } => {
+                Verdict::Denied
+            }
             _ => Verdict::Failed,
         }
     }
@@ -291,6 +306,11 @@ fn not_found(what: &'static str, name: impl ToString) -> ManageError {
 /// A description or a label that is not too long.
 fn checked(text: &str) -> Result<(), ManageError> {
     if text.chars().nth(MAX_TEXT).is_some() { Err(ManageError::TextTooLong) } else { Ok(()) }
+}
+
+/// A pattern that some repository can match.
+fn fitting(pattern: &Pattern) -> Result<(), ManageError> {
+    if pattern.can_match() { Ok(()) } else { Err(ManageError::PatternUnfit(pattern.clone())) }
 }
 
 /// Whether the account was signed in to with something that cannot be carried on for longer than

@@ -6,7 +6,7 @@ use store::accounts::{AccountName, Pattern, Rights};
 use store::metadata::{AccountKind, AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
 
 use super::super::{Secret, SecretKind};
-use super::{Manage, ManageError, checked, is_in_person, not_found};
+use super::{Manage, ManageError, checked, fitting, is_in_person, not_found};
 
 /// The most repositories and patterns that a token names.
 const MAX_PATTERNS: usize = 100;
@@ -65,7 +65,8 @@ fn is_good(rights: Option<Rights>, patterns: Option<&[Pattern]>) -> Result<(), M
         Some(patterns) if patterns.len() > MAX_PATTERNS => {
             Err(ManageError::Token("a token names at most 100 repositories and patterns"))
         }
-        _ => Ok(()),
+        Some(patterns) => patterns.iter().try_for_each(fitting),
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Users.
 
+use std::time::Instant;
+
 use store::accounts::AccountName;
 use store::metadata::{
     AccountChange, AccountKind, AccountRecord, AddOutcome, ChangeOutcome, NewUser, PasswordHash,
@@ -69,16 +71,27 @@ impl Manage {
     /// Makes an account for whoever asks, if the operator allows that.
     pub async fn register(&self, name: &AccountName, password: String) -> Result<AccountRecord, ManageError> {
         let made = async {
-            // Without any account the first one closes the registry, which is not for anybody to do.
-            if !self.accounts.settings().self_registration || !self.accounts.in_force() {
-                return Err(ManageError::RegistrationClosed);
-            }
+            self.must_be_open_for_registration()?;
             if !name.has_namespace() {
                 return Err(ManageError::NameUnfit { name: name.clone(), what: "a user who registers" });
+            }
+            if let Some(address) = self.asker.address {
+                let counted = self.accounts.inner.throttle.registration(address, Instant::now());
+                counted.map_err(|too_many| ManageError::TooMany { retry_after: too_many.retry_after })?;
             }
             self.make(name, password, false, String::new(), true).await
         };
         self.end("user.register", name, None, made.await).await
+    }
+
+    /// Refuses a registration before its body is read.
+    ///
+    /// # Errors
+    /// [`ManageError::RegistrationClosed`].
+    pub fn must_be_open_for_registration(&self) -> Result<(), ManageError> {
+        // Without any account the first one closes the registry, which is not for anybody to do.
+        let is_open = self.accounts.settings().self_registration && self.accounts.in_force();
+        if is_open { Ok(()) } else { Err(ManageError::RegistrationClosed) }
     }
 
     async fn make(
