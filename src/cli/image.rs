@@ -9,6 +9,12 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use super::connection::Connection;
 use super::output::Failure;
 
+/// The media types of manifests. Behind a gateway, distribution 2 converts a manifest of a type that is not named here to
+/// schema 1, which has another digest.
+const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, */*";
+
 /// A manifest that was fetched.
 pub(super) struct Fetched {
     pub(super) digest: Digest,
@@ -20,7 +26,7 @@ pub(super) struct Fetched {
 pub(super) async fn find(registry: &Connection, image: &Reference) -> Result<Option<Fetched>, Failure> {
     let target = image.target.clone().unwrap_or_else(|| TagOrDigest::Tag(Tag::latest()));
     let request = registry.request(Method::GET, &format!("/v2/{}/manifests/{target}", image.repository));
-    let Some(answer) = registry.find(request.header(ACCEPT, "*/*")).await? else { return Ok(None) };
+    let Some(answer) = registry.find(request.header(ACCEPT, ACCEPTED)).await? else { return Ok(None) };
     let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let not_a_registry = || Failure::new(format!("the server's answer about {image} is no manifest"));
     let media_type =

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use oci::reference::Reference;
-use oci::{Descriptor, Digest, Kind, Manifest, MediaType};
+use oci::{Descriptor, Digest, Kind, Manifest, MediaType, Tag, TagOrDigest};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
@@ -183,11 +183,33 @@ impl Inspect {
     async fn referrers(&self, registry: &Connection, digest: &Digest) -> Result<Vec<Descriptor>, Failure> {
         #[derive(Deserialize)]
         struct Referrers {
+            #[serde(default)]
             manifests: Vec<Descriptor>,
         }
-        let referrers: Referrers =
-            registry.get(&format!("/v2/{}/referrers/{digest}", self.image.repository)).await?;
+        let unreadable = |error: &dyn std::error::Error| {
+            Failure::new(format!("cannot read the list of referrers of {digest}")).because(error)
+        };
+        let path = format!("/v2/{}/referrers/{digest}", self.image.repository);
+        let content = match registry.find(registry.request(Method::GET, &path)).await? {
+            Some(answer) => answer.bytes().await.map_err(|error| unreadable(&error))?,
+            // Behind a gateway, distribution 2 has no such endpoint: its clients keep the list under a tag
+            // (distribution-spec, "Referrers Tag Schema").
+            None => match image::find(registry, &self.fallback(digest)?).await? {
+                Some(list) => list.content,
+                None => return Ok(Vec::new()),
+            },
+        };
+        let referrers: Referrers = serde_json::from_slice(&content).map_err(|error| unreadable(&error))?;
         Ok(referrers.manifests)
+    }
+
+    /// The tag that lists the referrers of a digest in a registry without the referrers API.
+    fn fallback(&self, digest: &Digest) -> Result<Reference, Failure> {
+        let tag = digest.to_string().replace(':', "-");
+        // A SHA-512 has more letters than a tag may have.
+        let tag = tag.get(..tag.len().min(128)).unwrap_or_default().parse::<Tag>();
+        let tag = tag.map_err(|error| Failure::new(format!("{digest} makes no tag")).because(&error))?;
+        Ok(Reference { repository: self.image.repository.clone(), target: Some(TagOrDigest::Tag(tag)) })
     }
 }
 

@@ -50,9 +50,9 @@ impl Row for Repository {
     fn cells(&self) -> Vec<String> {
         vec![
             self.name.to_string(),
-            self.tags.to_string(),
-            output::human_size(self.bytes),
-            age(self.updated_at),
+            known(self.tags, |tags| tags.to_string()),
+            known(self.bytes, output::human_size),
+            known(self.updated_at, age),
             output::shorten(&self.description, 60),
         ]
     }
@@ -66,6 +66,11 @@ impl Row for TagEntry {
         let kind = if is_index(self.media_type.as_str()) { "index" } else { "image" };
         vec![self.tag.to_string(), self.digest.to_string(), kind.to_owned(), age(self.updated_at)]
     }
+}
+
+/// A cell; `-` where a gateway does not know the value.
+fn known(value: Option<u64>, spell: impl Fn(u64) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), spell)
 }
 
 fn is_index(media_type: &str) -> bool {

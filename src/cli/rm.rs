@@ -103,8 +103,12 @@ impl Remove {
 
 /// Asks the person at the terminal; without one there is nobody to ask.
 fn confirm(repository: &Repository) -> Result<(), Failure> {
-    let what =
-        format!("{} with {} tags and {} images", repository.name, repository.tags, repository.manifests);
+    let what = format!(
+        "{} with {} tags and {} images",
+        repository.name,
+        repository.tags.unwrap_or_default(),
+        repository.manifests.unwrap_or_default()
+    );
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!("this would remove {what}")).help("say --yes if that is meant"));
     }

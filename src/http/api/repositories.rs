@@ -15,7 +15,8 @@ pub(crate) async fn list(app: &App, caller: &Caller, request: &Request) -> Resul
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
     let found = app.registry.repositories(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
-    let repositories = found.items.into_iter().map(Repository::from).collect();
+    let describe = if app.gateway.is_some() { Repository::behind_gateway } else { Repository::from };
+    let repositories = found.items.into_iter().map(describe).collect();
     let mut response = response::json(&Repositories { repositories, more: found.more });
     let last = last.as_ref().map(RepositoryName::as_str);
     page.link_next(&mut response, caller.links(), "/api/v1/repositories", &[], last);

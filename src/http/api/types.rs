@@ -28,14 +28,28 @@ pub struct Repository {
     pub name: RepositoryName,
     /// What its images say of themselves, perhaps nothing.
     pub description: String,
-    /// Number of tags.
-    pub tags: u64,
+    /// Number of tags. A gateway keeps no images, and says `null` here and in the fields below.
+    pub tags: Option<u64>,
     /// Number of manifests.
-    pub manifests: u64,
+    pub manifests: Option<u64>,
     /// Bytes of all distinct blobs and manifests that it holds.
-    pub bytes: u64,
+    pub bytes: Option<u64>,
     /// When something was last pushed to it, in seconds since 1970.
-    pub updated_at: u64,
+    pub updated_at: Option<u64>,
+}
+
+impl Repository {
+    /// A repository whose content is behind a gateway, so that nothing but its name and description is known.
+    pub fn behind_gateway(record: RepositoryRecord) -> Self {
+        Self {
+            name: record.name,
+            description: record.description,
+            tags: None,
+            manifests: None,
+            bytes: None,
+            updated_at: None,
+        }
+    }
 }
 
 /// A page of tags: `GET /api/v1/repositories/<name>/_tags?n=&last=&all=true`. If there are more, the answer has a
@@ -115,10 +129,10 @@ impl From<RepositoryRecord> for Repository {
         Self {
             name: record.name,
             description: record.description,
-            tags: record.tags,
-            manifests: record.manifests,
-            bytes: record.bytes,
-            updated_at: seconds(record.updated_at),
+            tags: Some(record.tags),
+            manifests: Some(record.manifests),
+            bytes: Some(record.bytes),
+            updated_at: Some(seconds(record.updated_at)),
         }
     }
 }
