@@ -16,9 +16,9 @@ use ipnet::IpNet;
 use super::location::{Location, locations};
 use super::spelling::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Given, Literal, LogFormat, Refused, Spelling,
-    UpstreamHost, address, base_url, choice, contact, count, directory_url, duration, header_name, host,
-    list_of, log_filter, network, optional_address, optional_path, path, size, size_or_unlimited, switch,
-    url, word,
+    UpstreamHost, WebOrigin, address, base_url, choice, contact, count, directory_url, duration, header_name,
+    host, list_of, log_filter, network, optional_address, optional_path, path, size, size_or_unlimited,
+    switch, url, web_origin, word,
 };
 use crate::tls::host::Host;
 
@@ -322,6 +322,15 @@ settings! {
         /// which method: X-Original-Method, X-Forwarded-Method. A proxy in this list must set these headers itself, or
         /// remove what a client sent.
         trusted: Vec<IpNet> = Vec::new(), list_of(network());
+    }
+
+    /// Pages in browsers.
+    web: Web {
+        /// The origins whose pages may use the registry from a browser (CORS), such as
+        /// `["https://ui.example.com"]`, for docker-registry-ui and the like. A page of such an origin may do whatever the
+        /// person in front of the browser may. `["*"]` is every origin, without the passwords that a browser keeps; do
+        /// not use it where the network is what protects the registry.
+        cors_origins: Vec<WebOrigin> = Vec::new(), list_of(web_origin());
     }
 
     /// HTTPS. With a certificate from files, from here or from an authority (one of the three), the port speaks HTTPS

@@ -14,13 +14,15 @@ mod template;
 
 pub use definition::{
     Acme, Audit, Auth, Cache, Config, Gateway, Limits, Log, Proxy, Registry, SECTIONS, Section, Setting, Tls,
-    changed_settings, settings,
+    Web, changed_settings, settings,
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use location::{Admits, Location};
 pub use mistake::{Excerpt, Mistake, Mistakes};
-pub use spelling::{AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Literal, LogFormat, UpstreamHost};
+pub use spelling::{
+    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Literal, LogFormat, UpstreamHost, WebOrigin,
+};
 pub use template::template;
 
 /// The known name that someone most probably meant, if one is near enough.

@@ -112,6 +112,11 @@ impl Client {
         self.patience.read
     }
 
+    /// All of them, in the order of the configuration.
+    pub(super) fn upstreams(&self) -> &[Upstream] {
+        &self.upstreams
+    }
+
     /// The upstream at a place of the configuration.
     pub(super) fn upstream(&self, index: usize) -> Option<&Upstream> {
         self.upstreams.get(index)
@@ -175,6 +180,15 @@ impl Client {
             (None, Some(error)) => Err(error),
             (None, None) => Err(Error::Unreachable("there is no upstream".into())),
         }
+    }
+
+    /// Asks one upstream, and no other in its place.
+    pub(super) async fn ask_only(
+        &self,
+        upstream: &Upstream,
+        ask: &Ask,
+    ) -> Result<hyper::Response<Incoming>, Error> {
+        self.ask_one(upstream, ask, &Sending::Nothing).await.map_err(|failed| failed.note(upstream))
     }
 
     /// In which order they are asked: where it began, then those that answer these days, then the others.

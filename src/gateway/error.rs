@@ -1,6 +1,7 @@
 //! Why an upstream's answer did not come, or is none that a client could use.
 
 use hyper::StatusCode;
+use oci::{Digest, RepositoryName};
 use registry::ReceiveError;
 
 use super::sending::Broken;
@@ -41,6 +42,17 @@ pub(crate) enum Error {
     /// The client's own body is that of a blob which is larger than the operator allows.
     #[error("a blob has at most {0} bytes here")]
     TooLarge(u64),
+    /// Nothing shows that a repository refers to a digest, and the registry behind does not tell repositories apart.
+    #[error(
+        "{digest} may not be read from {repository}: the gateway found no manifest there that names it, and the \
+         repository is too large to be searched; pull a manifest that names it first"
+    )]
+    Unproven {
+        /// The repository.
+        repository: RepositoryName,
+        /// The digest of the blob.
+        digest: Digest,
+    },
     /// A gateway keeps no images, so that this is not known here.
     #[error("a gateway cannot tell this, as it keeps no images; ask the registry behind it")]
     Unsupported,
@@ -52,7 +64,11 @@ impl Error {
         match self {
             Self::Senseless(why) | Self::Unwell(_, why) => format!("{self}: {why}"),
             Self::Unreachable(cause) | Self::Refused(cause) => format!("{self}: {}", chain(&**cause)),
-            Self::TimedOut | Self::Receive(_) | Self::TooLarge(_) | Self::Unsupported => self.to_string(),
+            Self::TimedOut
+            | Self::Receive(_)
+            | Self::TooLarge(_)
+            | Self::Unproven { .. }
+            | Self::Unsupported => self.to_string(),
         }
     }
 

@@ -280,6 +280,11 @@ impl Asking<'_> {
 }
 
 impl Kept {
+    /// The bytes of the manifest.
+    pub(super) fn content(&self) -> Option<&Bytes> {
+        self.manifest.as_ref().map(|manifest| &manifest.content)
+    }
+
     /// The answer to GET and HEAD.
     pub(super) fn answer(&self, request: &HeaderMap) -> Option<Response> {
         let manifest = self.manifest.as_ref()?;

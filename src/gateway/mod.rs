@@ -9,6 +9,7 @@
 //! - [`uploads`]: whose an upload is.
 //! - [`manifests`]: what an upstream gave a moment ago.
 //! - [`learning`]: the names of the repositories behind.
+//! - [`references`]: access control for blobs, and [`scoping`], the probe that says where none is needed.
 
 mod client;
 mod credentials;
@@ -18,6 +19,8 @@ mod learning;
 mod locations;
 mod manifests;
 pub(crate) mod proxy;
+mod references;
+mod scoping;
 mod sending;
 mod uploads;
 mod upstream;
@@ -28,7 +31,7 @@ use std::sync::Arc;
 
 use hyper::Uri;
 use hyper::header::HeaderMap;
-use oci::{RepositoryName, TagOrDigest};
+use oci::{Digest, RepositoryName, TagOrDigest};
 use registry::Registry;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -50,6 +53,9 @@ struct Inner {
     client: Arc<client::Client>,
     manifests: manifests::Manifests,
     learning: Arc<learning::Learning>,
+    references: references::References,
+    scoping: Arc<scoping::Scoping>,
+    registry: Registry,
     proofs: uploads::Proofs,
     host: UpstreamHost,
     /// The largest manifest that is held in memory.
@@ -118,9 +124,14 @@ impl Gateway {
         };
         let tls = tls(settings.certificates.as_deref())?;
         let client = Arc::new(client::Client::new(upstreams, patience, tls));
-        let learning = Arc::new(learning::Learning::new(registry));
-        let reading = tokio::spawn(learning.clone().run(client.clone(), settings.catalog_interval));
+        let learning = Arc::new(learning::Learning::new(registry.clone()));
+        let scoping = Arc::new(scoping::Scoping::new());
+        let reading = learning.clone().run(client.clone(), scoping.clone(), settings.catalog_interval);
+        let reading = tokio::spawn(reading);
         let inner = Inner {
+            references: references::References::new(),
+            scoping,
+            registry,
             client,
             manifests: manifests::Manifests::new(settings.cache, config.cache.manifest_bytes),
             learning,
@@ -140,6 +151,29 @@ impl Gateway {
         headers: &HeaderMap,
     ) -> Option<Response> {
         self.inner.manifests.at_hand(repository, target, headers)
+    }
+
+    /// Whether a repository refers to a digest. Before an upstream that looks itself this is always so.
+    ///
+    /// # Errors
+    /// If the upstream does not answer, or the repository is too large to be walked through.
+    async fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let Inner { client, references, scoping, registry, .. } = &*self.inner;
+        if scoping.is_by_repository(repository) {
+            return Ok(true);
+        }
+        let holds = references.holds(client, repository, digest).await?;
+        if holds && scoping.is_due(repository) {
+            let (client, registry) = (client.clone(), registry.clone());
+            tokio::spawn(scoping.clone().probe(client, registry, repository.clone(), *digest));
+        }
+        Ok(holds)
+    }
+
+    /// Whether the upstream is known to answer for a blob in any repository. `/auth` cannot guard such a registry,
+    /// because it sees neither uploads nor manifests.
+    pub(crate) fn is_shared_by_all(&self) -> bool {
+        self.inner.scoping.is_by_registry_anywhere()
     }
 
     /// Whether an upstream answers: for a readiness check.

@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 use hyper::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK, LOCATION, RANGE,
-    TRANSFER_ENCODING,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK,
+    LOCATION, RANGE, TRANSFER_ENCODING,
 };
 use hyper::{Method, StatusCode};
 use oci::{Digest, Manifest, MediaType, RepositoryName, TagOrDigest};
@@ -21,7 +21,8 @@ use super::client::{Answered, Ask, whole};
 use super::error::Error;
 use super::headers::{Origin, downward, upward};
 use super::locations::{self, Place};
-use super::manifests::Found;
+use super::manifests::{Asking, Found};
+use super::references::Named;
 use super::sending::{Room, Sending};
 use super::uploads::{Begun, without_proof};
 use crate::config::UpstreamHost;
@@ -31,8 +32,9 @@ use crate::http::body::Body;
 use crate::http::endpoint::Endpoint;
 use crate::http::error::Error as HttpError;
 use crate::http::request::Request;
-use crate::http::response::Response;
+use crate::http::response::{self, Response};
 
+const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// The most that is read of an image's config.
 const CONFIG_BYTES: usize = 1 << 20;
 
@@ -75,10 +77,7 @@ pub(crate) async fn answer(
             let most = app.limits.manifest_bytes;
             exchange.change_manifest(request, name, target, most).await
         }
-        Endpoint::Blob(name, digest) => {
-            let action = if reads { "pull" } else { "delete" };
-            exchange.pass(request, name, format!("/v2/{name}/blobs/{digest}"), action).await
-        }
+        Endpoint::Blob(name, digest) => exchange.blob(request, name, digest).await,
         Endpoint::Uploads(name) => exchange.begin_upload(request, name).await,
         Endpoint::Upload(name, id) => exchange.upload(request, name, *id).await,
         _ => Err(Error::Unsupported.into()),
@@ -105,6 +104,25 @@ impl Exchange<'_> {
         Ok(Sending::streamed(request.body, Room::beside(self.policy.blob_bytes, begun))?)
     }
 
+    /// GET, HEAD and DELETE of a blob that the repository refers to.
+    async fn blob(
+        &self,
+        request: Request,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Response, HttpError> {
+        if !self.gateway.holds(name, digest).await? {
+            return Err(registry::Error::BlobUnknown { repository: name.clone(), digest: *digest }.into());
+        }
+        let action = if reads(&request) { "pull" } else { "delete" };
+        let deletes = request.method == Method::DELETE;
+        let response = self.pass(request, name, format!("/v2/{name}/blobs/{digest}"), action).await?;
+        if deletes && response.status().is_success() {
+            self.gateway.inner.references.blob_deleted(name, *digest);
+        }
+        Ok(response)
+    }
+
     /// GET and HEAD of a manifest.
     async fn manifest(
         &self,
@@ -127,37 +145,47 @@ impl Exchange<'_> {
                 Found::Alone => {}
             }
         }
-        let Some(asking) = asking else {
+        let is_scoped = gateway.inner.scoping.is_by_repository(name);
+        let is_partial = request.is_head() || request.headers.contains_key(RANGE);
+        if asking.is_none() && (is_scoped || is_partial) {
             let response = self.pass(request, name, path, "pull").await?;
             if response.status() == StatusCode::OK {
                 gateway.inner.learning.passed_by(name, None).await;
             }
             return Ok(response);
-        };
+        }
 
-        // Whatever the client asked, all of it is had, for everyone who waits; what the client has is judged here.
         let mut ask = self.ask(&request, path, scope(name, "pull"));
-        ask.method = Method::GET;
-        ask.headers.remove(IF_NONE_MATCH);
-        if let Some(etag) = asking.etag() {
-            ask.headers.insert(IF_NONE_MATCH, etag.clone());
+        if let Some(asking) = &asking {
+            // Whatever the client asked, all of it is had, for everyone who waits; what the client has is judged here.
+            ask.method = Method::GET;
+            ask.headers.remove(IF_NONE_MATCH);
+            if let Some(etag) = asking.etag() {
+                ask.headers.insert(IF_NONE_MATCH, etag.clone());
+            }
         }
         let answered = match gateway.inner.client.ask(&ask, &Sending::Nothing, None).await {
             Ok(answered) => answered,
             Err(error) => {
                 // The others find out for themselves, all at once rather than one after another.
-                asking.refused();
+                asking.map(Asking::refused);
                 return Err(error.into());
             }
         };
-        if answered.response.status() == StatusCode::NOT_MODIFIED {
-            let kept = asking.confirmed().and_then(|kept| kept.answer(&request.headers));
-            return kept.ok_or_else(|| Error::Senseless("304 for what is not known".to_owned()).into());
+        if answered.response.status() == StatusCode::NOT_MODIFIED
+            && let Some(asking) = asking
+        {
+            let kept = asking.confirmed();
+            if let Some(content) = kept.as_ref().and_then(|kept| kept.content()) {
+                gateway.inner.references.passed(name, content);
+            }
+            let answer = kept.and_then(|kept| kept.answer(&request.headers));
+            return answer.ok_or_else(|| Error::Senseless("304 for what is not known".to_owned()).into());
         }
         let announced = http_body::Body::size_hint(answered.response.body()).exact();
         let is_small = announced.is_some_and(|length| length <= gateway.inner.manifest_bytes as u64);
         if answered.response.status() != StatusCode::OK || !is_small {
-            asking.refused();
+            asking.map(Asking::refused);
             return self.passed_on(answered, &request.method, None);
         }
         gateway.inner.learning.passed_by(name, None).await;
@@ -166,15 +194,15 @@ impl Exchange<'_> {
             match whole(body, gateway.inner.manifest_bytes, gateway.inner.client.read_patience()).await {
                 Ok(content) => content,
                 Err(why) => {
-                    asking.refused();
+                    asking.map(Asking::refused);
                     return Err(Error::Unreachable(why.into()).into());
                 }
             };
+        gateway.inner.references.passed(name, &content);
         let mut headers = HeaderMap::new();
         downward(&head.headers, &mut headers);
-        if let Some(answer) =
-            asking.received(&headers, &content).and_then(|kept| kept.answer(&request.headers))
-        {
+        let kept = asking.and_then(|asking| asking.received(&headers, &content));
+        if let Some(answer) = kept.and_then(|kept| kept.answer(&request.headers)) {
             return Ok(answer);
         }
         headers.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
@@ -200,8 +228,11 @@ impl Exchange<'_> {
         let ask = self.ask(&request, format!("/v2/{name}/manifests/{target}{query}"), scope(name, action));
         let content =
             request.whole_body(most, || registry::Error::ManifestTooLarge { limit: most }.into()).await?;
+        if puts {
+            self.check_parts(name, &content).await?;
+        }
         let manifest = puts.then(|| parse(&ask.headers, &content)).flatten();
-        let body = if puts { Sending::Whole(Some(content)) } else { Sending::Nothing };
+        let body = if puts { Sending::Whole(Some(content.clone())) } else { Sending::Nothing };
 
         // It goes on even if the client leaves: otherwise the upstream might still do it, after what is in memory
         // was declared right again.
@@ -213,7 +244,11 @@ impl Exchange<'_> {
             let answered = gateway.inner.client.ask(&ask, &body, None).await?;
             drop(change);
             let (upstream, response) = (answered.upstream.index, answered.response);
+            if !puts {
+                gateway.inner.references.manifest_deleted(&repository);
+            }
             if puts && response.status().is_success() {
+                gateway.inner.references.passed(&repository, &content);
                 let description = manifest.as_ref().and_then(description::annotation);
                 let config =
                     manifest.as_ref().filter(|_| description.is_none()).and_then(description::config);
@@ -232,6 +267,26 @@ impl Exchange<'_> {
         self.passed_on(Answered { upstream, response }, &method, None)
     }
 
+    /// Refuses a manifest that names content which the repository does not have: it would open that content to all who
+    /// may pull from the repository.
+    async fn check_parts(&self, name: &RepositoryName, content: &Bytes) -> Result<(), HttpError> {
+        if self.gateway.inner.scoping.is_by_repository(name) {
+            return Ok(());
+        }
+        let mut missing = Vec::new();
+        for digest in Named::read(content).blobs {
+            match self.gateway.holds(name, &digest).await {
+                Ok(true) => {}
+                Ok(false) | Err(Error::Unproven { .. }) => missing.push(digest),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(registry::Error::PartsMissing { repository: name.clone(), missing }.into())
+    }
+
     /// POST: begins an upload, takes a whole blob, or mounts one of another repository.
     async fn begin_upload(&self, request: Request, name: &RepositoryName) -> Result<Response, HttpError> {
         let query = request.query();
@@ -241,7 +296,7 @@ impl Exchange<'_> {
         let parameters = match (mount, from) {
             // Only from where the client could pull it. From nowhere in particular, the upstream would look
             // everywhere, also where the client may not.
-            (Some(mount), Some(from)) if self.may_pull(&from).await? => {
+            (Some(mount), Some(from)) if self.may_mount(&from, &mount).await? => {
                 allowed = format!("{allowed} {}", scope(&from, "pull"));
                 format!("?mount={}&from={}", encode(&mount.to_string()), encode(from.as_str()))
             }
@@ -249,10 +304,14 @@ impl Exchange<'_> {
             (Some(_), _) => String::new(),
             (None, _) => parameters(&request, &["digest", "digest-algorithm"]),
         };
-        let ask = self.ask(&request, format!("/v2/{name}/blobs/uploads/{parameters}"), allowed);
+        let ask = self.ask_upload(&request, format!("/v2/{name}/blobs/uploads/{parameters}"), allowed);
+        // A mount that was not passed on is an upload that only begins.
+        let digest = if parameters.is_empty() { None } else { mount.or(query.digest("digest")?) };
         let body = self.body(request, 0)?;
         let answered = self.gateway.inner.client.ask(&ask, &body, None).await?;
-        self.passed_on(answered, &ask.method, None)
+        let response = self.passed_on(answered, &ask.method, None)?;
+        self.note_upload(name, digest, &response);
+        Ok(response)
     }
 
     /// What is done with an upload that was begun.
@@ -260,16 +319,30 @@ impl Exchange<'_> {
         let query = request.uri.query();
         let begun = self.gateway.inner.proofs.check(name, id, &self.account(), query);
         let begun = begun.ok_or(registry::Error::UploadUnknown(id))?;
-        if request.method == Method::PUT && request.query().digest("digest")?.is_none() {
+        let digest = request.query().digest("digest")?.filter(|_| request.method == Method::PUT);
+        if request.method == Method::PUT && digest.is_none() {
             return Err(HttpError::DigestMissing);
         }
         let query = without_proof(query);
         let separator = if query.is_empty() { "" } else { "?" };
         let path = format!("/v2/{name}/blobs/uploads/{id}{separator}{query}");
-        let ask = self.ask(&request, path, scope(name, "pull,push"));
+        let ask = self.ask_upload(&request, path, scope(name, "pull,push"));
         let body = if reads(&request) { Sending::Nothing } else { self.body(request, begun.bytes)? };
         let answered = self.gateway.inner.client.ask(&ask, &body, Some(begun.home)).await?;
-        self.passed_on(answered, &ask.method, Some(id))
+        let response = self.passed_on(answered, &ask.method, Some(id))?;
+        self.note_upload(name, digest, &response);
+        Ok(response)
+    }
+
+    /// Notes that the upstream has taken a blob into a repository.
+    fn note_upload(&self, name: &RepositoryName, digest: Option<Digest>, response: &Response) {
+        let said = response.headers().get(response::DOCKER_CONTENT_DIGEST);
+        if let Some(digest) = digest
+            && response.status() == StatusCode::CREATED
+            && said.is_none_or(|said| said.as_bytes() == digest.to_string().as_bytes())
+        {
+            self.gateway.inner.references.uploaded(name, digest);
+        }
     }
 
     /// Whose an upload is: nobody else finds it.
@@ -277,9 +350,33 @@ impl Exchange<'_> {
         self.caller.identity().name().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Whether the caller may pull from a repository.
-    async fn may_pull(&self, from: &RepositoryName) -> Result<bool, HttpError> {
-        Ok(self.accounts.may(self.caller.identity(), from, Right::Pull).await?)
+    /// Whether the caller could pull a blob from a repository, and so may mount it from there. The upstream is not
+    /// relied on: it may look for the blob elsewhere as well.
+    async fn may_mount(&self, from: &RepositoryName, digest: &Digest) -> Result<bool, HttpError> {
+        if !self.accounts.may(self.caller.identity(), from, Right::Pull).await? {
+            return Ok(false);
+        }
+        match self.gateway.holds(from, digest).await {
+            Ok(true) => {}
+            Ok(false) | Err(Error::Unproven { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        let ask = Ask {
+            method: Method::HEAD,
+            path_and_query: format!("/v2/{from}/blobs/{digest}"),
+            headers: HeaderMap::new(),
+            scope: scope(from, "pull"),
+        };
+        let answered = self.gateway.inner.client.ask(&ask, &Sending::Nothing, None).await?;
+        Ok(answered.response.status() == StatusCode::OK)
+    }
+
+    /// The same for an upload. Its body is never called a form: distribution reads `mount` and `from` with Go's
+    /// `FormValue`, which prefers the fields of a form in the body to the query that was checked here.
+    fn ask_upload(&self, request: &Request, path_and_query: String, scope: String) -> Ask {
+        let mut ask = self.ask(request, path_and_query, scope);
+        ask.headers.insert(CONTENT_TYPE, OCTET_STREAM);
+        ask
     }
 
     fn ask(&self, request: &Request, path_and_query: String, scope: String) -> Ask {
@@ -338,6 +435,9 @@ impl Exchange<'_> {
         {
             headers.insert(LINK, link);
         }
+        if status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Ok(self.range_refused(headers));
+        }
         let patience = self.gateway.inner.client.read_patience();
         let (_, body) = response.into_parts();
         let body = if has_none { Body::default() } else { Body::upstream(body, patience) };
@@ -345,6 +445,23 @@ impl Exchange<'_> {
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         Ok(answer)
+    }
+
+    /// 416 with a body of ours: docker-registry 2.8.2 announces the length of the blob and sends nothing.
+    fn range_refused(&self, mut headers: HeaderMap) -> Response {
+        let code = match self.endpoint {
+            Endpoint::Uploads(_) | Endpoint::Upload(..) => oci::ErrorCode::BlobUploadInvalid,
+            _ => oci::ErrorCode::Unsupported,
+        };
+        let message = "the range is not within the content";
+        let errors = serde_json::json!({ "errors": [{ "code": code.as_str(), "message": message }] });
+        let mut answer = response::json(&errors);
+        *answer.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+        for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {
+            headers.remove(name);
+        }
+        answer.headers_mut().extend(headers);
+        answer
     }
 
     /// An address for the client; `None` if what the upstream said is nothing that a client could use.

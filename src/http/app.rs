@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use hyper::Method;
 use hyper::header::HeaderMap;
 use registry::Registry;
 use registry::access::Accounts;
@@ -12,6 +13,8 @@ use super::access::Asking;
 use super::allowance::Allowances;
 use super::body_budget::BodyBudget;
 use super::connection::{Connection, Peer};
+use super::cors::Cors;
+use super::error::Error;
 use super::forward::Forward;
 use super::forwarded::{Called, Proxies};
 use super::links::Links;
@@ -37,6 +40,7 @@ pub(crate) struct App {
     /// Whether the operator says by which address clients reach the registry.
     is_named: bool,
     proxies: Proxies,
+    pub(crate) cors: Cors,
     pub(crate) allowances: Allowances,
     pub(crate) body_budget: Arc<BodyBudget>,
     pub(crate) limits: Limits,
@@ -61,6 +65,7 @@ impl App {
             links: Links::new(config.external_url.as_ref().map_or("", |url| url.as_str())),
             is_named: config.external_url.is_some(),
             proxies: Proxies::new(config.proxy.trusted.clone()),
+            cors: Cors::new(&config.web.cors_origins),
             allowances: Allowances::new(&config.limits),
             body_budget: Arc::new(BodyBudget::new(&config.limits)),
             limits: config.limits.clone(),
@@ -89,6 +94,16 @@ impl App {
         } else {
             Links::new(&called.prefix)
         }
+    }
+
+    /// Refuses a request that changes something, if a browser sends it for a page of another site.
+    pub(crate) fn check_write(
+        &self,
+        called: &Called,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<(), Error> {
+        self.cors.check_write(method, headers, || self.base(called, headers))
     }
 
     /// The beginning of every address of this registry, scheme and host included, for someone who called like this.

@@ -6,6 +6,7 @@
 //! is judged as the most that it could be.
 //!
 //! 200 says yes, and who it is; 401 says how to sign in; 403 says no. There is no 404, because nginx makes 500 of it.
+//! Only the registry protocol may pass: every other path, and every method that its endpoint does not have, is 403.
 //! Anyone may ask: who does learns only what its own credentials are good for.
 //!
 //! What is behind the proxy may be another registry, so that nothing here may count on what our own handlers would
@@ -22,9 +23,11 @@ use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::error::Error;
 use super::forwarded::Called;
+use super::query::{Query, has_form};
 use super::request::Request;
 use super::response::{self, Response};
 use super::trail::{self, Deed};
+use crate::gateway::Gateway;
 
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
@@ -51,6 +54,11 @@ pub(crate) async fn answer(
     request: &Request,
 ) -> Result<Response, Error> {
     let original = read(called, request)?;
+    if let Some(original) = &original {
+        for method in &original.methods {
+            app.check_write(called, method, &request.headers)?;
+        }
+    }
     let judged = match &original {
         Some(original) => judge(app, connection, called, request, original).await,
         None => signed_in(app, connection, called, request).await,
@@ -91,8 +99,12 @@ fn read(called: &Called, request: &Request) -> Result<Option<Original>, Error> {
     };
     let Some(original) = told(ORIGINAL_URI, FORWARDED_URI)? else { return Ok(None) };
     let uri = read_uri(original, &called.prefix).ok_or_else(forbidden)?;
-    // What is nothing here may be anything there.
+    // A path that means nothing here may mean anything there. Nor is anything passed on but the registry protocol:
+    // the root, `/token` or `/api/` of another server are not the registry's to open.
     let endpoint = Endpoint::parse(uri.path()).map_err(|_| forbidden())?;
+    if !endpoint.is_protocol() {
+        return Err(forbidden());
+    }
     // Whoever may pull could push as well, if they themselves could say through the proxy that they only pull.
     let method = if called.by_proxy { told(ORIGINAL_METHOD, FORWARDED_METHOD)? } else { None };
     let methods = match method {
@@ -100,7 +112,34 @@ fn read(called: &Called, request: &Request) -> Result<Option<Original>, Error> {
         // A proxy that does not say which it is gets leave only where it makes no difference.
         None => endpoint.methods().to_vec(),
     };
+    let is_known = methods.iter().all(|method| endpoint.methods().contains(method));
+    if !is_known || is_ambiguous_mount(&endpoint, &methods, &uri, request) {
+        return Err(forbidden());
+    }
     Ok(Some(Original { uri, endpoint, methods }))
+}
+
+/// Whether a request reads a blob, or could bring one into a repository.
+fn is_blob_or_push(endpoint: &Endpoint, method: &Method) -> bool {
+    match endpoint {
+        Endpoint::Blob(..) | Endpoint::Uploads(..) | Endpoint::Upload(..) => true,
+        Endpoint::Manifest(..) => method == Method::PUT,
+        _ => false,
+    }
+}
+
+/// Whether a request may mount a blob from a repository that it does not name here.
+///
+/// Without `from` a registry looks everywhere. Of a parameter that is given twice it may read the other one. And Go's
+/// `FormValue`, which distribution reads both parameters with, prefers a form in the body to the query.
+fn is_ambiguous_mount(endpoint: &Endpoint, methods: &[Method], uri: &Uri, request: &Request) -> bool {
+    if !matches!(endpoint, Endpoint::Uploads(_)) || !methods.contains(&Method::POST) {
+        return false;
+    }
+    let query = Query::new(uri.query());
+    let (mounts, sources) = (query.all("mount").count(), query.all("from").count());
+    let is_named = mounts == 1 && sources == 1 && mounted_from(endpoint, uri).is_some();
+    (mounts + sources > 0 && !is_named) || has_form(&request.headers)
 }
 
 /// Who sends the request that the proxy has, if it may be passed on.
@@ -140,6 +179,10 @@ async fn allow(app: &App, asked: Asked<'_>, endpoint: &Endpoint, who: &Identifie
         // What it may not see: there is no other word for it here.
         Err(Error::Registry(error)) if error.is_unknown() => return Err(forbidden()),
         Err(error) => return Err(error),
+    }
+    if app.gateway.as_ref().is_some_and(Gateway::is_shared_by_all) && is_blob_or_push(endpoint, asked.method)
+    {
+        return Err(forbidden());
     }
     if let Some(from) = mounted_from(endpoint, asked.uri)
         && !app.accounts.may(&who.identity, &from, Right::Pull).await?
@@ -188,7 +231,8 @@ fn yes(who: Option<&Identified>) -> Response {
 /// is open to all out of either. So no part of the registry's own addresses is ever taken off, and what is left must
 /// be one of them.
 fn read_uri(original: &str, prefix: &str) -> Option<Uri> {
-    let uri: Uri = original.parse().ok()?;
+    // A fragment is left out here, and may be read as a part of the path elsewhere.
+    let uri: Uri = original.parse().ok().filter(|_| !original.contains('#'))?;
     let path = uri.path_and_query()?.as_str();
     let is_ours = |path: &str| {
         TREES.iter().any(|tree| {
@@ -218,7 +262,7 @@ mod tests {
             Some("/hub/v2/a/v2/b/tags/list")
         );
         assert_eq!(read("/metrics/", "/metrics").as_deref(), Some("/metrics/"));
-        for bad in ["", "host:80", "v2/", "/a b", "*"] {
+        for bad in ["", "host:80", "v2/", "/a b", "*", "/v2/#/../ann/secret/manifests/1"] {
             assert_eq!(read(bad, ""), None, "{bad}");
         }
     }

@@ -250,6 +250,23 @@ impl Endpoint {
         }
     }
 
+    /// Whether it belongs to the protocol of registries: what a proxy may pass on to another registry.
+    pub(crate) const fn is_protocol(&self) -> bool {
+        matches!(
+            self,
+            Self::Base
+                | Self::Catalog
+                | Self::Tags(..)
+                | Self::Manifest(..)
+                | Self::Blob(..)
+                | Self::Uploads(..)
+                | Self::Upload(..)
+                | Self::Referrers(..)
+                | Self::Search
+                | Self::Ping
+        )
+    }
+
     /// Whether the answer needs content, and not names and accounts alone: what a gateway does not have itself.
     pub(crate) const fn is_content(&self) -> bool {
         matches!(

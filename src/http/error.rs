@@ -84,6 +84,15 @@ pub(crate) enum Error {
     /// The client has signed in, and has no such right on the repository.
     #[error("{0}")]
     NoRight(NoRight),
+    /// A browser sends a change for a page of another site.
+    #[error(
+        "a page of {origin} may not change anything in this registry; if it should, the operator names its origin in \
+         `web.cors_origins`"
+    )]
+    CrossSite {
+        /// The origin of the page, as the browser says it.
+        origin: String,
+    },
     /// Something of accounts was not looked at or changed.
     #[error(transparent)]
     Manage(ManageError),
@@ -170,6 +179,7 @@ impl Error {
             Self::Denied { denied: Denied::Forbidden, .. } | Self::NoRight(_) => {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
+            Self::CrossSite { .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Self::Denied { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Overloaded => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
@@ -361,6 +371,7 @@ fn classify_gateway(error: &gateway::Error) -> (StatusCode, &'static str) {
         E::Unreachable(_) | E::Refused(_) | E::Senseless(_) => (StatusCode::BAD_GATEWAY, UNAVAILABLE),
         E::Unwell(status, _) => (*status, UNAVAILABLE),
         E::TimedOut => (StatusCode::GATEWAY_TIMEOUT, UNAVAILABLE),
+        E::Unproven { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown.as_str()),
         E::Unsupported => (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported.as_str()),
         E::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BlobUploadInvalid.as_str()),
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid.as_str()),

@@ -1,9 +1,10 @@
 //! `auth.forward`: a server of the operator's that is asked who sends a request, as nginx's `auth_request` asks.
 //!
 //! It gets a GET without a body, with the headers that the operator chose and with `X-Original-URI`,
-//! `X-Original-Method` and `X-Real-IP`. 200 vouches for the account that `X-Remote-User` names; 401 means that it
-//! knows nobody by these headers, and then the registry's own accounts are asked; 403 refuses the request. Anything
-//! else, and an answer that does not come in time, lets nobody in.
+//! `X-Original-Method` and `X-Real-IP`. Outside of the registry protocol it is asked about a GET of `/v2/`. 200 vouches
+//! for the account that `X-Remote-User` names; 401 means that it knows nobody by these headers, and then the registry's
+//! own accounts are asked; 403 refuses the request. Anything else, and an answer that does not come in time, lets
+//! nobody in.
 //!
 //! A 200 without `X-Remote-User` names nobody. A cookie, another header or the client's address may have earned it,
 //! while the name in the Basic credentials is only what the client claims. That name counts if the backend lets in
@@ -26,6 +27,7 @@ use store::accounts::AccountName;
 
 use super::access::{Asked, Denied};
 use super::app::App;
+use super::endpoint::Endpoint;
 use super::error::Error;
 use crate::config::Auth;
 
@@ -218,11 +220,15 @@ impl Forward {
 
     async fn ask(&self, asked: Asked<'_>, sent: Sent) -> Result<Reply, ForwardError> {
         let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
+        // Elsewhere, at `/token` for example, only the account matters: `/auth` of another Wharfinger lets nothing
+        // pass but the registry protocol.
+        let is_protocol = asked.endpoint.is_some_and(Endpoint::is_protocol);
+        let (path, method) = if is_protocol { (path, asked.method.as_str()) } else { ("/v2/", "GET") };
         let mut request = self
             .client
             .get(&self.url)
             .header("x-original-uri", path)
-            .header("x-original-method", asked.method.as_str())
+            .header("x-original-method", method)
             .header("x-real-ip", asked.called.from.to_string());
         for name in self.headers.iter().filter(|name| sent.includes(name)) {
             for value in asked.headers.get_all(name) {

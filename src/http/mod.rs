@@ -6,6 +6,7 @@
 //! - `v2`, `v1`, `api`, `health`, `root`: the handlers. They take what they need from the request, ask the
 //!   registry, and answer.
 //! - `error` alone decides which status and JSON an error becomes.
+//! - `cors` is for pages in browsers: which origins may use the registry, and no cross-site writes.
 //! - `access` decides who may do what; `forwarded` who it is that asks, behind a proxy; `allowance` how much.
 //! - `query`, `page`, `range`, `conditional`, `receive`: what requests say. `body`, `response`, `links`: answers.
 
@@ -20,6 +21,7 @@ mod body_budget;
 mod conditional;
 pub(crate) mod connection;
 mod connection_table;
+mod cors;
 mod dispatch;
 pub(crate) mod endpoint;
 pub(crate) mod error;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use oci::Digest;
 
 use super::error::Error;
@@ -64,6 +65,14 @@ impl<'a> Query<'a> {
         }
         Ok(Some(value.parse().unwrap_or(usize::MAX)))
     }
+}
+
+/// Whether the body of a request is a form, whose fields Go's `FormValue` takes for parameters of the query.
+pub(crate) fn has_form(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_TYPE).iter().any(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        text.contains("x-www-form-urlencoded") || text.contains("multipart/")
+    })
 }
 
 #[cfg(test)]

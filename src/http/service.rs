@@ -89,6 +89,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             Request::new(request, self.connection.clone(), self.app.limits.body_timeout, id.clone());
         let called = self.app.called(&self.connection, &request.headers);
         exchange.sent_from(called.from);
+        let origin = self.app.cors.allowed(&request.headers);
         let address = Client::Address(whose(called.from));
         let refusal = match host {
             Err(_) => Some(Error::BadHost),
@@ -96,12 +97,18 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         };
         if let Some(error) = refusal {
             let links = self.app.links(&called);
-            let response = error.into_response(endpoint.as_ref().ok(), &links, &id);
+            let mut response = error.into_response(endpoint.as_ref().ok(), &links, &id);
+            self.app.cors.label(origin.as_ref(), &mut response);
+            return Answer::Now(Some(self.finish(response, exchange, reply)));
+        }
+        if let Some(mut response) = self.app.cors.preflight(&request.method, &request.headers) {
+            self.app.cors.label(origin.as_ref(), &mut response);
             return Answer::Now(Some(self.finish(response, exchange, reply)));
         }
         if endpoint.is_err()
-            && let Some(response) = redirect_to_clean_path(&request, &self.app.links(&called))
+            && let Some(mut response) = redirect_to_clean_path(&request, &self.app.links(&called))
         {
+            self.app.cors.label(origin.as_ref(), &mut response);
             return Answer::Now(Some(self.finish(response, exchange, reply)));
         }
         if let Ok(Endpoint::Manifest(name, target)) = &endpoint
@@ -113,7 +120,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             && access::may_send(&self.app, &identity)
         {
             exchange.sent_by(&identity);
-            let response = self.paced(response, &called, Some(&identity));
+            let mut response = self.paced(response, &called, Some(&identity));
+            self.app.cors.label(origin.as_ref(), &mut response);
             return Answer::Now(Some(self.finish(response, exchange, reply)));
         }
         let service = Self { app: self.app.clone(), connection: self.connection.clone() };
@@ -125,7 +133,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             if let Some(identity) = &identity {
                 exchange.sent_by(identity);
             }
-            let response = service.paced(response, &called, identity.as_ref());
+            let mut response = service.paced(response, &called, identity.as_ref());
+            service.app.cors.label(origin.as_ref(), &mut response);
             service.finish(response, exchange, reply)
         }))
     }
@@ -151,6 +160,9 @@ impl Service {
         if let Ok(Endpoint::Auth) = endpoint {
             // What is judged is the request that a proxy has.
             return (auth::answer(app, connection, called, &request).await, None);
+        }
+        if let Err(error) = app.check_write(called, &request.method, &request.headers) {
+            return (Err(error), None);
         }
         let known = endpoint.as_ref().ok();
         let deed = known.and_then(|endpoint| Deed::of(endpoint, &request.method, &request.uri));

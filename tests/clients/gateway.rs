@@ -197,7 +197,7 @@ fn a_large_blob_streams_both_ways() {
     let sent = format!("curl -sSf -u 'ann:{PASSWORD}'");
     user.run(&format!(
         "openssl rand 300000000 >blob; digest=sha256:$(sha256sum blob | cut -d' ' -f1); \
-         next=$({sent} -D - -o /dev/null -X POST http://{0}/v2/ann/big/blobs/uploads/ | tr -d '\\r' | \
+         next=$({sent} -D - -o /dev/null -X POST http://{0}/v2/ann/big/blobs/uploads/ | tr -d '\r' | \
          sed -n 's/^[Ll]ocation: //p'); case $next in /*) next=http://{0}$next;; esac; \
          case $next in *\\?*) next=\"$next&\";; *) next=\"$next?\";; esac; \
          {sent} -T blob -H 'Content-Type: application/octet-stream' \"${{next}}digest=$digest\"; \
@@ -256,4 +256,117 @@ fn https_before_a_registry_that_has_none() {
     let head = user
         .run(&format!("curl -s --cacert {certificate} -D - -o /dev/null https://{}/v2/", gateway.address));
     assert!(head.contains(&format!("realm=\"https://{}/token\"", gateway.address)), "{head}");
+}
+
+/// What a command prints that signs in to the gateway as `ann`.
+fn command(gateway: &Gateway, user: &Terminal, line: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_wharfinger");
+    user.run(&format!(
+        "echo '{PASSWORD}' | {program} {line} --server http://{} --user ann --password-stdin",
+        gateway.address
+    ))
+}
+
+/// `wharfinger`'s own commands through a gateway, with an image of each kind of manifest.
+fn commands_work_through_it(upstream: &Distribution) {
+    let gateway = Gateway::before(&[upstream.address()], &[]);
+    let user = Terminal::open();
+    let image = Image::saved(&user, "image", "for our own commands");
+    for (format, tag) in [("oci", "1"), ("v2s2", "docker")] {
+        user.run(&format!(
+            "skopeo copy --format {format} --dest-tls-verify=false --dest-creds 'ann:{PASSWORD}' \
+             oci:image:latest docker://{}",
+            gateway.at(&format!("ann/app:{tag}"))
+        ));
+        let shown = command(&gateway, &user, &format!("inspect ann/app:{tag}"));
+        let media_type = if format == "oci" { "application/vnd.oci.image" } else { "application/vnd.docker" };
+        assert!(shown.contains(media_type), "{shown}");
+        command(&gateway, &user, &format!("tag ann/app:{tag} ann/copy:{tag}"));
+        let copied = command(&gateway, &user, &format!("inspect ann/copy:{tag}"));
+        let digest = |text: &str| text.lines().find(|line| line.contains("  digest")).unwrap().to_owned();
+        assert_eq!(digest(&copied), digest(&shown));
+    }
+    let listed = command(&gateway, &user, "ls");
+    let row = listed.lines().find(|line| line.contains("ann/app")).expect("a row");
+    assert!(!row.contains("0 B") && row.split_whitespace().nth(1) == Some("-"), "{listed}");
+    command(&gateway, &user, &format!("rm ann/app@{}", image.digest));
+    let gone = user.run(&format!(
+        "curl -s -o /dev/null -w '%{{http_code}}' -u 'ann:{PASSWORD}' http://{}/v2/ann/app/manifests/{}",
+        gateway.address, image.digest
+    ));
+    assert_eq!(gone, "404");
+}
+
+#[test]
+fn commands_work_before_docker_registry_2() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    commands_work_through_it(&Distribution::version_2_on(scratch.path()));
+}
+
+#[test]
+fn commands_work_before_distribution_3() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    commands_work_through_it(&Distribution::version_3_on(scratch.path()));
+}
+
+/// Whatever way a blob of another repository is asked for; and a range that is outside of one.
+fn keeps_blobs_apart(upstream: &Distribution) {
+    let gateway = Gateway::before(&[upstream.address()], &[]);
+    let user = Terminal::open();
+    let as_user = |name: &str| format!("curl -sS -u '{name}:{PASSWORD}'");
+    let at = format!("http://{}/v2", gateway.address);
+    Image::saved(&user, "image", "of bob");
+    for (name, repository) in [("bob", "bob/open:1"), ("ann", "ann/own:1")] {
+        user.run(&format!(
+            "skopeo copy --dest-tls-verify=false --dest-creds '{name}:{PASSWORD}' oci:image:latest docker://{}",
+            gateway.at(repository)
+        ));
+    }
+    user.run("printf secret >secret");
+    let digest = format!("sha256:{}", user.run("sha256sum secret | cut -d' ' -f1").trim());
+    let uploads = |repository: &str| format!("{at}/{repository}/blobs/uploads/");
+    let next = user.run(&format!(
+        "{} -D - -o /dev/null -X POST {} | tr -d '\r' | sed -n 's/^[Ll]ocation: //p'",
+        as_user("ann"),
+        uploads("ann/secret")
+    ));
+    let next = next.trim();
+    let next =
+        if next.starts_with('/') { format!("http://{}{next}", gateway.address) } else { next.to_owned() };
+    let finish = format!("{} -o /dev/null -w '%{{http_code}}' --data-binary @secret -X PUT", as_user("ann"));
+    // curl calls it a form, unless it is told otherwise.
+    assert_eq!(user.run(&format!("{finish} '{next}&digest={digest}'")), "201");
+    let status = |line: &str| user.run(&format!("{line} -o /dev/null -w '%{{http_code}}'"));
+    let blob = |repository: &str| format!("{at}/{repository}/blobs/{digest}");
+    assert_eq!(status(&format!("{} -I {}", as_user("ann"), blob("ann/secret"))), "200");
+    assert_eq!(status(&format!("{} {}", as_user("bob"), blob("ann/secret"))), "404");
+    for mount in [
+        format!("-X POST '{}?mount={digest}&from=ann/secret'", uploads("bob/open")),
+        format!("-X POST '{}?mount={digest}&from=bob/open'", uploads("bob/open")),
+        format!("-X POST '{}?mount={digest}'", uploads("bob/open")),
+        format!("-X POST -d 'mount={digest}&from=ann/secret' '{}'", uploads("bob/open")),
+        format!("-X POST -F 'mount={digest}' -F from=ann/secret '{}'", uploads("bob/open")),
+        format!(
+            "-X POST -d 'mount={digest}&from=ann/secret' '{}?mount={digest}&from=bob/open'",
+            uploads("bob/open")
+        ),
+    ] {
+        assert_eq!(status(&format!("{} {mount}", as_user("bob"))), "202", "{mount}");
+        assert_eq!(status(&format!("{} {}", as_user("bob"), blob("bob/open"))), "404", "{mount}");
+    }
+    let range = user.run(&format!("{} -D - -r 100-200 {}", as_user("ann"), blob("ann/secret")));
+    assert!(range.starts_with("HTTP/1.1 416 ") && range.contains("\"errors\""), "{range}");
+    assert!(range.to_lowercase().contains("content-range: bytes */6"), "{range}");
+}
+
+#[test]
+fn docker_registry_2_keeps_blobs_apart() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    keeps_blobs_apart(&Distribution::version_2_on(scratch.path()));
+}
+
+#[test]
+fn distribution_3_keeps_blobs_apart() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    keeps_blobs_apart(&Distribution::version_3_on(scratch.path()));
 }

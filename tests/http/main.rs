@@ -8,6 +8,7 @@ mod access;
 mod api;
 mod connections;
 mod control;
+mod cors;
 mod gateway;
 mod harness;
 mod health;

@@ -1,6 +1,7 @@
 //! How the values of settings are spelled: what people write, what it becomes, and how it is written back. The spellings
 //! themselves are in the files below, by what they are of.
 
+mod origins;
 mod places;
 mod quantities;
 mod urls;
@@ -11,6 +12,8 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::mistake::Excerpt;
+pub use origins::WebOrigin;
+pub(in crate::config) use origins::web_origin;
 pub(in crate::config) use places::{address, host, network, optional_address, optional_path, path};
 pub(in crate::config) use quantities::{count, duration, size, size_or_unlimited, switch};
 pub use urls::{BaseUrl, DirectoryUrl};

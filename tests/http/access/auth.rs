@@ -56,6 +56,58 @@ async fn a_proxy_hears_yes_no_or_sign_in() {
     registry.get("/auth").await.is(401);
 }
 
+/// What lies behind the proxy has more than a registry's paths.
+#[tokio::test]
+async fn auth_refuses_all_but_the_registry_protocol() {
+    let registry = behind_a_proxy().await;
+    for path in ["/", "/token", "/healthz", "/readyz", "/auth", "/.well-known/jwks.json", "/api/v1/users"] {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
+            for who in [&Who::NOBODY, &Who::root()] {
+                ask(&registry, who, method, path).await.is(403);
+            }
+        }
+        let without = registry.request(Method::GET, "/auth").by(&Who::root());
+        without.header("x-original-uri", path).ask().await.is(403);
+    }
+    for path in ["/v1/_ping", "/_ping"] {
+        ask(&registry, &Who::NOBODY, "GET", path).await.is(200);
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            ask(&registry, &Who::root(), method, path).await.is(403);
+        }
+    }
+    ask(&registry, &Who::root(), "GET", "/v1/search?q=x").await.is(200);
+    ask(&registry, &Who::root(), "GET", "/v2/").await.is(200);
+    ask(&registry, &Who::root(), "POST", "/v2/").await.is(403);
+}
+
+/// The registry behind would look for the blob wherever it likes.
+#[tokio::test]
+async fn auth_refuses_a_mount_from_nowhere_named() {
+    let registry = behind_a_proxy().await;
+    let ann = registry.add_user("ann").await;
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let uploads = "/v2/ann/app/blobs/uploads/";
+    ask(&registry, &ann, "POST", uploads).await.is(200);
+    ask(&registry, &ann, "POST", &format!("{uploads}?mount={digest}&from=ann/other")).await.is(200);
+    for query in [
+        format!("mount={digest}"),
+        format!("mount={digest}&from="),
+        format!("mount={digest}&from=../x"),
+        format!("mount={digest}&from=ann/other&from=bob/app"),
+        format!("mount={digest}&mount={digest}&from=ann/other"),
+        "from=bob/app".to_owned(),
+    ] {
+        for who in [&ann, &Who::root()] {
+            ask(&registry, who, "POST", &format!("{uploads}?{query}")).await.is(403);
+        }
+    }
+    // distribution reads the parameters of a form in the body as well.
+    for form in ["application/x-www-form-urlencoded", "Multipart/Form-Data; boundary=x"] {
+        let request = registry.request(Method::GET, "/auth").by(&ann).header("x-original-uri", uploads);
+        request.header("x-original-method", "POST").header("content-type", form).ask().await.is(403);
+    }
+}
+
 /// A proxy that nobody said is to be trusted may not tell the method, and pass on what its client wrote in the header.
 #[tokio::test]
 async fn a_method_that_a_client_made_up_changes_nothing() {
@@ -93,7 +145,7 @@ async fn what_is_told_in_two_ways_must_be_the_same() {
     assert_eq!(judged(manifest, manifest, "GET", "PUT").await, 403);
     assert_eq!(judged(manifest, manifest, "PUT", "GET").await, 403);
     assert_eq!(judged(manifest, "/v2/ann/secret/manifests/1", "GET", "GET").await, 403);
-    assert_eq!(judged("/healthz", "/v2/ann/secret/manifests/1", "GET", "GET").await, 403);
+    assert_eq!(judged("/v1/_ping", "/v2/ann/secret/manifests/1", "GET", "GET").await, 403);
 }
 
 /// Many a proxy passes on what a client wrote in `X-Forwarded-Prefix`, and `/auth` takes that off the address it

@@ -25,6 +25,16 @@ async fn get(gateway: &TestRegistry, path: &str) -> Answer {
     gateway.get_as(&Who::root(), path).await
 }
 
+/// What the registry behind is said to have taken in.
+const TAKEN: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+
+/// Uploads the blob, so that it is known to be of its repository.
+async fn upload(gateway: &TestRegistry) {
+    let digest = BLOB.rsplit('/').next().unwrap();
+    let request = gateway.request(Method::POST, format!("{UPLOADS}?digest={digest}")).by(&Who::root());
+    request.body("abc").ask().await.is(201);
+}
+
 async fn push(gateway: &TestRegistry, path: &str) -> Answer {
     gateway.request(Method::POST, path).by(&Who::root()).body(vec![7; 300_000]).ask().await
 }
@@ -45,12 +55,16 @@ async fn one_that_is_not_there_is_502() {
 #[tokio::test]
 async fn a_transfer_that_breaks_off_is_torn() {
     let upstream = Upstream::start(|head| {
+        if head.starts_with("post ") {
+            return Says::All(TAKEN.into());
+        }
         let framing =
             if head.contains("/blobs/") { "content-length: 1000" } else { "transfer-encoding: chunked" };
         Says::Last(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n3\r\nabc\r\n").into())
     })
     .await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
+    upload(&gateway).await;
     for path in [BLOB, TAGS] {
         let torn = gateway.request(Method::GET, path).by(&Who::root()).try_ask().await;
         assert!(torn.is_err(), "{torn:?}");
@@ -78,6 +92,7 @@ async fn a_manifest_that_breaks_off_is_502() {
 #[tokio::test]
 async fn one_that_is_too_slow_is_504_and_one_that_stalls_is_torn() {
     let upstream = Upstream::start(|head| match head {
+        _ if head.starts_with("post ") && head.contains("?digest=") => Says::All(TAKEN.into()),
         _ if head.contains("/blobs/sha256") => {
             Says::Stalls(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc".into())
         }
@@ -92,6 +107,7 @@ async fn one_that_is_too_slow_is_504_and_one_that_stalls_is_torn() {
     is_told(get(&gateway, TAGS).await, 504);
     is_told(push(&gateway, UPLOADS).await, 504);
     is_told(get(&gateway, MANIFEST).await, 502);
+    upload(&gateway).await;
     let torn = gateway.request(Method::GET, BLOB).by(&Who::root()).try_ask().await;
     assert!(torn.is_err(), "{torn:?}");
 }

@@ -8,15 +8,16 @@ use crate::harness::{Ask, By, Says, Upstream, Who, gateway};
 /// behind never hears of.
 #[tokio::test]
 async fn what_is_open_is_passed_on_for_whoever_asks_and_the_rest_is_not() {
-    let manifest = r#"{"schemaVersion":2}"#;
+    let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let manifest = format!(r#"{{"schemaVersion":2,"config":{{"digest":"{digest}"}}}}"#);
     let upstream = Upstream::start(move |_| {
-        Says::ok("content-type: application/vnd.oci.image.manifest.v1+json\r\n", manifest)
+        Says::ok("content-type: application/vnd.oci.image.manifest.v1+json\r\n", &manifest)
     })
     .await;
     let locations = r#"[{ path = "/v2/", auth = "basic", realm = "Restricted" }, { path = "/v2/official/", auth = "open" }]"#;
     let gateway = gateway(&[&upstream.url()], &[("AUTH_LOCATIONS", locations), ("GATEWAY_CACHE", "0")]).await;
-    let blob = "/v2/official/a/blobs/sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    for path in ["/v2/official/a/manifests/1", "/v2/official/a/tags/list", blob] {
+    let blob = format!("/v2/official/a/blobs/{digest}");
+    for path in ["/v2/official/a/manifests/1", "/v2/official/a/tags/list", &blob] {
         gateway.get(path).await.is(200);
         assert_eq!(upstream.asked(path).len(), 1, "{path}");
     }
