@@ -21,7 +21,7 @@ use super::client::{Answered, Ask, whole};
 use super::error::Error;
 use super::headers::{Origin, downward, upward};
 use super::locations::{self, Place};
-use super::manifests::{Asking, Found};
+use super::manifests::Found;
 use super::references::Named;
 use super::sending::{Room, Sending};
 use super::uploads::{Begun, without_proof};
@@ -168,7 +168,9 @@ impl Exchange<'_> {
             Ok(answered) => answered,
             Err(error) => {
                 // The others find out for themselves, all at once rather than one after another.
-                asking.map(Asking::refused);
+                if let Some(asking) = asking {
+                    asking.refused();
+                }
                 return Err(error.into());
             }
         };
@@ -185,7 +187,9 @@ impl Exchange<'_> {
         let announced = http_body::Body::size_hint(answered.response.body()).exact();
         let is_small = announced.is_some_and(|length| length <= gateway.inner.manifest_bytes as u64);
         if answered.response.status() != StatusCode::OK || !is_small {
-            asking.map(Asking::refused);
+            if let Some(asking) = asking {
+                asking.refused();
+            }
             return self.passed_on(answered, &request.method, None);
         }
         gateway.inner.learning.passed_by(name, None).await;
@@ -194,7 +198,9 @@ impl Exchange<'_> {
             match whole(body, gateway.inner.manifest_bytes, gateway.inner.client.read_patience()).await {
                 Ok(content) => content,
                 Err(why) => {
-                    asking.map(Asking::refused);
+                    if let Some(asking) = asking {
+                        asking.refused();
+                    }
                     return Err(Error::Unreachable(why.into()).into());
                 }
             };

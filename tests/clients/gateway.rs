@@ -283,7 +283,8 @@ fn commands_work_through_it(upstream: &Distribution) {
         assert!(shown.contains(media_type), "{shown}");
         command(&gateway, &user, &format!("tag ann/app:{tag} ann/copy:{tag}"));
         let copied = command(&gateway, &user, &format!("inspect ann/copy:{tag}"));
-        let digest = |text: &str| text.lines().find(|line| line.contains("  digest")).unwrap().to_owned();
+        let digest =
+            |text: &str| text.lines().find(|line| line.contains("  digest")).expect("a digest").to_owned();
         assert_eq!(digest(&copied), digest(&shown));
     }
     let listed = command(&gateway, &user, "ls");
