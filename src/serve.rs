@@ -262,7 +262,7 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
         tracing::info!(
             repositories = adopted.repositories,
             problems = adopted.problems.len(),
-            "the data directory was another registry's, or had lost its database; what is in it was taken over"
+            "read the repositories of the data directory: it was another registry's, or its database was missing"
         );
         for problem in &adopted.problems {
             tracing::warn!(%problem, "could not be taken over");

@@ -125,6 +125,35 @@ fn several_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn check_tells_mistakes_of_every_kind() {
+    let desk = Desk::with(
+        "\u{feff}listen = \":5000\"\ncolour = 1\n[tls]\ncertificate = \"a.pem\"\nkey = \"b.pem\"\n\
+         [auth]\n[log]\nlevel = \"info\"\nlevel = \"warn\"\n[limits]\nblob_bytes = 0\n",
+    );
+    let ran = desk.run(&["config", "check"], &[("WHARFINGER_AUTH_HTPASSWD", "c")]);
+    assert_eq!(ran.code, 1);
+    for told in [
+        "unknown key `colour` in wharfinger.toml line 2",
+        "`level` is given twice in wharfinger.toml: line 8 and line 9",
+        "`limits.blob_bytes` in wharfinger.toml line 11 is 0; expected a size",
+        "for no limit write \"unlimited\"",
+        "cannot read c, which auth.htpasswd names",
+        "cannot read a.pem, which tls.certificate names",
+        "cannot read b.pem, which tls.key names",
+    ] {
+        assert!(ran.errors.contains(told), "{told}\n{}", ran.errors);
+    }
+}
+
+#[test]
+fn flags_of_other_programs_get_a_hint() {
+    let ran = Desk::empty().run(&["serve", "--port", "5000"], &[]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.errors.contains("`--listen :5000`"), "{}", ran.errors);
+    assert!(!ran.errors.contains("--open"), "{}", ran.errors);
+}
+
+#[test]
 fn what_is_not_toml_is_told_with_its_line_and_column() {
     let ran = Desk::with("data = \"x\"\n[log\nlevel = \"info\"\n").run(&["serve"], &[]);
     assert_eq!(ran.code, 2);

@@ -31,10 +31,10 @@ impl Administrator {
         let name = match (&self.admin, variable(ADMIN_VARIABLE)) {
             (Some(name), _) => name.clone(),
             (None, Some(name)) => name.parse().map_err(|error| {
-                Failure::usage(format!("{ADMIN_VARIABLE} cannot name an account: {error}"))
+                Failure::usage(format!("{ADMIN_VARIABLE} is not the name of an account: {error}"))
             })?,
             (None, None) if self.admin_password_file.is_some() => {
-                return Err(Failure::usage("--admin-password-file is of no use without --admin NAME"));
+                return Err(Failure::usage("--admin-password-file is given without --admin NAME"));
             }
             (None, None) => return Ok(None),
         };

@@ -9,6 +9,7 @@ use store::accounts::AccountName;
 
 use super::connection::{Connection, Where};
 use super::output::{self, Column, Failure, Format, Row};
+use super::times;
 use crate::http::api::types::accounts::{Audit, AuditEntry};
 use crate::rfc3339;
 
@@ -16,9 +17,9 @@ use crate::rfc3339;
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct AuditCommand {
-    /// Only what was done in this time: 30m, 1h, 7d
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    since: Option<Duration>,
+    /// Only what was done since then: 30m, 7d, today, yesterday, 2026-11-20, 2026-11-20T14:30:00Z
+    #[arg(long, value_name = "TIME", value_parser = times::since)]
+    since: Option<SystemTime>,
 
     /// Only what this account did
     #[arg(long, value_name = "ACCOUNT")]
@@ -61,7 +62,7 @@ Examples:
   wharfinger audit --repository official/ubuntu --denied
   wharfinger audit --follow --json
 
-Exit codes: 0 read; 1 could not be; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
 
 /// How many are shown if nothing is said.
 const LATEST: usize = 100;
@@ -71,12 +72,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Row for AuditEntry {
     const COLUMNS: &'static [Column] = &[
         Column::text("TIME"),
-        Column::text("ACCOUNT"),
-        Column::text("FROM"),
+        Column::text("ACCOUNT").cut(),
+        Column::text("FROM").optional(),
         Column::text("ACTION"),
-        Column::text("ON"),
+        Column::text("ON").cut(),
         Column::text("VERDICT"),
-        Column::text("DETAIL"),
+        Column::text("DETAIL").optional(),
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -87,7 +88,7 @@ impl Row for AuditEntry {
             self.action.clone(),
             or_dash(self.object.as_deref()),
             self.verdict.to_string(),
-            output::shorten(self.detail.as_deref().unwrap_or_default(), 60),
+            self.detail.clone().unwrap_or_default(),
         ]
     }
 }
@@ -132,10 +133,9 @@ impl AuditCommand {
 
     /// What is to be seen, as parameters.
     fn filters(&self) -> Vec<(&'static str, String)> {
-        let since = self.since.map(|time| {
-            let from = SystemTime::now().checked_sub(time).unwrap_or(UNIX_EPOCH);
-            from.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string()
-        });
+        let since = self
+            .since
+            .map(|since| since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string());
         [
             ("since", since),
             ("account", self.account.as_ref().map(ToString::to_string)),

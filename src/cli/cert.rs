@@ -15,7 +15,7 @@ use crate::tls::pair::Pair;
 use crate::tls::self_signed;
 use crate::tls::trust::Trust;
 
-/// Certificates for HTTPS: make one, show what one says, check whether clients will take it
+/// Certificates for HTTPS: make, show and check them
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Cert {
@@ -38,9 +38,9 @@ configuration is wrong.";
 enum Command {
     /// Make a self-signed certificate with its key
     Make(Make),
-    /// Show what a certificate says, and how clients come to trust it
+    /// Show a certificate, and how clients come to trust it
     Show(Show),
-    /// Check whether a certificate and its key belong together, and whether clients will take them
+    /// Check that a certificate and its key match, and that clients will accept them
     Check(Check),
 }
 
@@ -54,7 +54,7 @@ struct Make {
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 
-    /// For how many days it is good
+    /// For how many days it is valid
     #[arg(long, value_name = "DAYS", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
 
@@ -167,7 +167,7 @@ impl Make {
         let (certificate, key) = (self.out.join("server.pem"), self.out.join("server.key"));
         for file in [&certificate, &key] {
             if file.exists() {
-                return Err(Failure::new(format!("{} is there already", file.display()))
+                return Err(Failure::new(format!("{} exists already", file.display()))
                     .help("remove it, or name another directory with --out"));
             }
         }

@@ -1,16 +1,15 @@
 //! `wharfinger check`: is everything there, and whole?
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use clap::Args;
-use indicatif::{HumanBytes, ProgressBar};
-use registry::check::{Checked, Fault, FaultKind};
-use serde::Serialize;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use reqwest::Method;
 
-use super::connection;
+use super::connection::{Connection, Where};
 use super::output::{self, Column, Exit, Failure, Format, Row};
-use super::settings::Place;
-use crate::serve;
+use crate::http::api::types::{CheckFault, CheckLine, CheckProgress, CheckReport};
 
 /// Check that every image is complete, and put the files of registry:2's layout in step
 #[derive(Args, Debug)]
@@ -21,128 +20,130 @@ pub(super) struct Check {
     read: bool,
 
     #[command(flatten)]
-    place: Place,
+    place: Where,
 
     #[command(flatten)]
     format: Format,
 }
 
 const HELP: &str = "\
-It takes the data directory for itself, so stop the server first. Links below repositories/ that are missing or wrong \
-are written anew; blobs are only looked at. If the database itself is lost, remove what is left of it \
-(wharfinger/metadata.db*): the next start makes it anew from repositories/.
+A running server goes on serving meanwhile. Links below repositories/ that are missing or wrong are written again; \
+blobs are only looked at. The size is that of `ls` and `du`: manifests and what they need, each digest counted once. \
+If the database itself is lost, stop the server and remove what is left of it (wharfinger/metadata.db*): the next \
+start makes it again from repositories/, without the accounts, which only a backup has.
 
 Examples:
   wharfinger check
   wharfinger check --read --data /srv/registry
+  wharfinger check --server https://registry.example.com --user admin
 
-Exit codes: 0 all is there; 1 something is missing or damaged, or it could not be checked; 2 the command line or the \
-configuration is wrong.";
+Exit codes: 0 nothing is missing; 1 something is missing or damaged, or it could not be checked; 2 the command line or \
+the configuration is wrong.";
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report {
-    repositories: u64,
-    contents: u64,
-    bytes: u64,
-    links_written: u64,
-    links_removed: u64,
-    unknown_repositories: Vec<String>,
-    faults: Vec<Line>,
-}
+/// Reading everything may take days.
+const PATIENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How often the bar is drawn where nothing is heard.
+const TICK: Duration = Duration::from_millis(200);
 
-/// A fault, as it is listed.
-#[derive(Serialize)]
-struct Line {
-    repository: String,
-    digest: String,
-    fault: String,
-}
-
-impl Row for Line {
+impl Row for CheckFault {
     const COLUMNS: &'static [Column] =
-        &[Column::text("REPOSITORY"), Column::text("DIGEST"), Column::text("FAULT")];
+        &[Column::text("REPOSITORY"), Column::text("DIGEST"), Column::text("FAULT").cut()];
 
     fn cells(&self) -> Vec<String> {
         vec![self.repository.clone(), self.digest.clone(), self.fault.clone()]
     }
 }
 
-impl From<Fault> for Line {
-    fn from(fault: Fault) -> Self {
-        let text = match fault.what {
-            FaultKind::Missing => "is missing".to_owned(),
-            FaultKind::Size { expected, actual } => format!("has {actual} bytes, not {expected}"),
-            FaultKind::Digest { actual } => format!("is damaged: its digest is {actual}"),
-        };
-        Self { repository: fault.repository.to_string(), digest: fault.digest.to_string(), fault: text }
-    }
-}
-
 impl Check {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let config = self.place.load()?.config;
-        let directory = connection::open(&config)?;
-        let name = directory.root().display().to_string();
-        let failed = |error: registry::Error| Failure::new(format!("cannot check {name}")).because(&error);
-        let registry = serve::open_registry(&config, directory).await.map_err(failed)?;
-        let bar =
-            if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        let progress = |repositories: u64, bytes: u64| {
-            bar.set_message(format!("{repositories} repositories, {}", HumanBytes(bytes)));
-            bar.tick();
-        };
-        let checked = registry.check(self.read, progress).await;
-        bar.finish_and_clear();
-        registry.close().await;
-        let Checked { repositories, contents, bytes, faults, view } = checked.map_err(failed)?;
-        let report = Report {
-            repositories,
-            contents,
-            bytes,
-            links_written: view.written,
-            links_removed: view.removed,
-            unknown_repositories: view.unknown.iter().map(ToString::to_string).collect(),
-            faults: faults.into_iter().map(Line::from).collect(),
-        };
-        let damaged = !report.faults.is_empty();
+        let report = self.place.with(async |registry| check(registry, self.read).await).await?;
         if self.format.json {
             output::print_json(&report)?;
         } else {
-            report.print(self.format)?;
+            print(&report, self.format)?;
         }
-        if damaged { Err(Failure::told(Exit::Failed)) } else { Ok(()) }
+        if report.faults.is_empty() { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
     }
 }
 
-impl Report {
-    fn print(&self, format: Format) -> Result<(), Failure> {
-        let size = output::human_size(self.bytes);
-        output::print(format_args!(
-            "{} repositories with {} manifests and blobs of {size}: {}\n",
-            self.repositories,
-            self.contents,
-            match self.faults.len() {
-                0 => "all there".to_owned(),
-                faults => format!("{faults} not as they should be"),
-            }
-        ))?;
-        if self.links_written + self.links_removed > 0 {
-            output::print(format_args!(
-                "repositories/ is in step again: {} links written, {} removed\n",
-                self.links_written, self.links_removed
-            ))?;
-        }
-        for unknown in &self.unknown_repositories {
-            output::print(format_args!(
-                "repositories/{unknown} is not of this registry, and was left as it is\n"
-            ))?;
-        }
-        if !self.faults.is_empty() {
-            output::print("\n")?;
-            output::print_list(format, &self.faults)?;
-            output::print("\nPush these images again to mend them.\n")?;
-        }
-        Ok(())
+async fn check(registry: &Connection, read: bool) -> Result<CheckReport, Failure> {
+    let request = registry.request(Method::POST, "/api/v1/check").timeout(PATIENCE);
+    let request = if read { request.query(&[("read", "true")]) } else { request };
+    let mut answer = registry.send(request).await?;
+    let bar = progress_bar();
+    if !read {
+        bar.set_message("looking at every image");
     }
+    let broken =
+        || Failure::new("the check was cut off").help("the server was stopped, or its log says more");
+    let mut line = Vec::new();
+    loop {
+        let piece = answer.chunk().await.map_err(|error| broken().because(&error))?.ok_or_else(broken)?;
+        for byte in piece {
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            let heard = serde_json::from_slice(&line).map_err(|error| broken().because(&error))?;
+            line.clear();
+            match heard {
+                CheckLine::Progress(CheckProgress { repositories, bytes }) => {
+                    bar.set_message(format!("{repositories} repositories, {}", HumanBytes(bytes)));
+                }
+                CheckLine::Report(report) => {
+                    bar.finish_and_clear();
+                    return Ok(report);
+                }
+                CheckLine::Failed(reason) => {
+                    bar.finish_and_clear();
+                    return Err(Failure::new("the check could not be finished").help(reason));
+                }
+            }
+        }
+    }
+}
+
+/// How far it is, at a terminal alone.
+fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
+    let bar =
+        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
+    let counted =
+        |number: u64, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+    output::print(format_args!(
+        "{}, {}, {}, {}: {}\n",
+        counted(report.repositories, "repository", "repositories"),
+        counted(report.manifests, "image", "images"),
+        counted(report.blobs, "layer or config", "layers and configs"),
+        output::human_size(report.bytes),
+        match report.faults.len() {
+            0 => "nothing missing".to_owned(),
+            faults => format!("{faults} missing or damaged"),
+        }
+    ))?;
+    if report.links_written + report.links_removed > 0 {
+        output::print(format_args!(
+            "repositories/ was put in step: {} links written, {} removed\n",
+            report.links_written, report.links_removed
+        ))?;
+    }
+    for unknown in &report.unknown_repositories {
+        output::print(format_args!(
+            "repositories/{unknown} is not of this registry, and was left as it is\n"
+        ))?;
+    }
+    if !report.faults.is_empty() {
+        output::print("\n")?;
+        output::print_list(format, &report.faults)?;
+        output::print("\nPush these images again to repair them.\n")?;
+    }
+    Ok(())
 }

@@ -62,31 +62,60 @@ impl Config {
 
 impl Check {
     fn run(self) -> Result<(), Failure> {
-        let loaded = self.settings.or_file(self.file).load();
-        let checked = loaded.and_then(|loaded| {
-            let exposed = serve::refused(&loaded.config, None);
-            let wrong: Vec<Mistake> = exposed.into_iter().chain(without_https(&loaded.config)).collect();
-            if wrong.is_empty() { Ok(loaded) } else { Err(Mistakes(wrong)) }
-        });
-        match checked {
-            Ok(loaded) if self.format.json => output::print_json(&Report::of(&loaded)),
-            Ok(loaded) => {
+        let (loaded, mut mistakes) = self.settings.or_file(self.file).read();
+        let concern = |settings: &[&str]| mistakes.iter().any(|mistake| mistake.may_concern(settings));
+        let (address_is_known, tls_is_known) =
+            (!concern(&["listen", "open", "auth", "data"]), !concern(&["tls"]));
+        let config = &loaded.config;
+        if address_is_known {
+            mistakes.extend(serve::refused(config, None));
+        }
+        let unreadable = unreadable_files(config);
+        let tls_is_readable = !unreadable.iter().any(|mistake| mistake.may_concern(&["tls"]));
+        mistakes.extend(unreadable);
+        if tls_is_known && tls_is_readable {
+            mistakes.extend(without_https(config));
+        }
+        match (mistakes.is_empty(), self.format.json) {
+            (true, true) => output::print_json(&Report::of(&loaded)),
+            (true, false) => {
                 output::print(format_args!("{}\n\n", source(&loaded)))?;
                 output::print_list(self.format, &loaded.effective())
             }
-            Err(Mistakes(mistakes)) if self.format.json => {
+            (false, true) => {
                 output::print_json(&Report { mistakes, ..Report::default() })?;
                 Err(Failure::told(Exit::Failed))
             }
-            Err(mistakes) => Err(Failure::from(mistakes).exit(Exit::Failed)),
+            (false, false) => Err(Failure::from(Mistakes(mistakes)).exit(Exit::Failed)),
         }
     }
+}
+
+/// The files that settings name and that cannot be read, all of them.
+fn unreadable_files(config: &crate::config::Config) -> Vec<Mistake> {
+    let is_gateway = !config.gateway.upstreams.is_empty();
+    let files = [
+        ("auth.htpasswd", &config.auth.htpasswd),
+        ("tls.certificate", &config.tls.certificate),
+        ("tls.key", &config.tls.key),
+        ("tls.acme.ca", &config.acme.ca),
+        ("tls.acme.external_account", &config.acme.external_account),
+        ("gateway.credentials", if is_gateway { &config.gateway.credentials } else { &None }),
+        ("gateway.certificates", if is_gateway { &config.gateway.certificates } else { &None }),
+    ];
+    let files = files.into_iter().filter_map(|(setting, file)| Some((setting, file.as_ref()?)));
+    let unreadable = files.filter_map(|(setting, file)| {
+        let error = std::fs::read(file).err()?;
+        let message = format!("cannot read {}, which {setting} names: {error}", file.display());
+        Some(Mistake::new(message).about(setting))
+    });
+    unreadable.collect()
 }
 
 /// Why HTTPS could not be spoken, if it is asked for.
 fn without_https(config: &crate::config::Config) -> Option<Mistake> {
     let error = tls::check(config).err()?;
-    Some(Mistake { message: format!("cannot speak HTTPS: {error}"), excerpt: None, help: None })
+    Some(Mistake::new(format!("cannot speak HTTPS: {error}")))
 }
 
 /// What `--json` prints.
@@ -113,7 +142,7 @@ fn source(loaded: &Loaded) -> String {
 
 impl Row for Effective {
     const COLUMNS: &'static [Column] =
-        &[Column::text("SETTING"), Column::text("VALUE"), Column::text("FROM")];
+        &[Column::text("SETTING"), Column::text("VALUE").cut(), Column::text("FROM").cut()];
 
     fn cells(&self) -> Vec<String> {
         vec![self.key.to_owned(), self.value.to_string(), self.origin.to_string()]

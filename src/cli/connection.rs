@@ -1,47 +1,51 @@
 //! How commands reach a registry: always through its HTTP interface, so that a command sees what clients see and
 //! cannot disagree with what a server has in memory.
 //!
-//! With `--server` that is a server somewhere, which asks who is there if it has accounts. Without, it is the registry of the data directory: through the
-//! control socket of the server that runs on it, or, if none runs, through one that lives in this process for as
-//! long as the command.
+//! With `--server` that is a server anywhere, which asks for credentials if it has accounts. Without, it is the
+//! registry of the data directory: through the control socket of the server that runs on it, or, if none runs,
+//! through one that lives in this process for as long as the command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use registry::Registry;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use store::Directory;
 use store::directory::Socket;
 
-use super::output::Failure;
+use super::output::{self, Failure};
 use super::page::Page;
 use super::password::{self, Password, Passwords};
 use super::settings::Place;
-use crate::config::{Config, TOKEN_VARIABLE};
+use super::unreachable;
+use crate::config::{Config, Origin, TOKEN_VARIABLE};
 use crate::http::server::Inside;
-use crate::serve;
+use crate::tls::client::System;
 use crate::tls::pair;
+use crate::{serve, tls};
 
 /// The flags that say which registry a command works on.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Where {
-    /// Work on the registry of a server, such as http://localhost:5000, rather than on a data directory
+    /// Use the registry of a server, such as http://localhost:5000, instead of a data directory
     #[arg(long, value_name = "URL", conflicts_with_all = ["data", "config"])]
     server: Option<String>,
 
-    /// Sign in to the server as this user; the password is asked for. Scripts put a token in WHARFINGER_TOKEN instead
+    /// Log in to the server as this user; the password is asked for. Scripts use a token in WHARFINGER_TOKEN
     #[arg(long = "user", value_name = "NAME", requires = "server")]
     sign_in_as: Option<String>,
 
-    /// Read passwords from standard input, one a line, rather than ask for them
+    /// Read passwords from standard input, one a line, instead of asking
     #[arg(long)]
     password_stdin: bool,
 
-    /// Trust this certificate of an https:// server, a PEM file, besides those that the system trusts
+    /// Trust the certificates in this PEM file as well as those of the system
     #[arg(long, value_name = "FILE", requires = "server")]
     ca: Option<PathBuf>,
 
@@ -62,18 +66,22 @@ pub(super) enum Credentials {
 enum Absent {
     /// A mistyped path must not become an empty registry.
     Refuse,
-    /// The first account is made before the registry first runs.
-    Make,
+    /// Make it where it was named: the first account is made before the registry first runs.
+    MakeIfNamed,
 }
 
 /// A registry that answers.
 pub(super) struct Connection {
     http: reqwest::Client,
     credentials: Credentials,
+    /// The server of `--server`.
+    server: Option<Url>,
     /// Without a slash at its end.
     base: String,
     /// How messages call the registry.
     name: String,
+    /// The flags that lead here, for the commands in messages.
+    flags: String,
     /// The server that lives in this process, if no other runs on the directory.
     inside: Option<(Inside, Registry)>,
     /// What the path of the socket stands on.
@@ -87,14 +95,14 @@ const TURN: Duration = Duration::from_secs(10);
 /// Servers answer lists and manifests at once; uploads of a manifest wait for a disk.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What to do where an account is needed.
-const SIGN_IN: &str = "sign in with --user NAME, or with a token in WHARFINGER_TOKEN";
+const SIGN_IN: &str = "log in with --user NAME, or with a token in WHARFINGER_TOKEN";
 
 impl Where {
     /// Reaches the registry.
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         if self.password_stdin && self.sign_in_as.is_none() {
-            return Err(Failure::usage("--password-stdin gives a password, and none is needed")
-                .help("say whose it is, as in --server URL --user NAME --password-stdin"));
+            return Err(Failure::usage("--password-stdin is given, and this command needs no password")
+                .help("leave it out, or name the user: --server URL --user NAME --password-stdin"));
         }
         self.reach(self.credentials()?, Absent::Refuse).await
     }
@@ -104,9 +112,9 @@ impl Where {
         self.reach(credentials, Absent::Refuse).await
     }
 
-    /// Reaches the registry, and makes one if the data directory is not there: for the first account.
+    /// Reaches the registry, and makes one if a data directory was named that is not there: for the first account.
     pub(super) async fn connect_or_make(&self, credentials: Credentials) -> Result<Connection, Failure> {
-        self.reach(credentials, Absent::Make).await
+        self.reach(credentials, Absent::MakeIfNamed).await
     }
 
     /// Does some work with the registry, and lets go of it however that ends.
@@ -130,7 +138,8 @@ impl Where {
         let Some(server) = &self.server else { return Ok(Credentials::None) };
         match &self.sign_in_as {
             Some(user) if user.contains(':') => {
-                Err(Failure::usage(format!("`{user}` is no user's name: it has a colon")))
+                Err(Failure::usage(format!("--user {user}: a user name contains no colon"))
+                    .help("the password is asked for, or read from standard input with --password-stdin"))
             }
             Some(user) => {
                 let password = self.passwords().known(&format!("Password of {user} at {server}: "))?;
@@ -145,56 +154,84 @@ impl Where {
         }
     }
 
-    /// A client that trusts the certificates of `--ca` as well.
-    fn trusting(&self, client: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, Failure> {
-        let Some(file) = &self.ca else { return Ok(client) };
+    /// The certificates of `--ca`.
+    fn named_certificates(&self) -> Result<Vec<CertificateDer<'static>>, Failure> {
+        let Some(file) = &self.ca else { return Ok(Vec::new()) };
         let name = file.display();
-        let pem = std::fs::read(file)
-            .map_err(|error| Failure::usage(format!("cannot read {name}")).because(&error))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(pair::without_bom(&pem))
-            .map_err(|error| Failure::usage(format!("{name} is no certificate")).because(&error))?;
+        let pem = std::fs::read(file).map_err(|error| {
+            Failure::usage(format!("cannot read {name}, which --ca names")).because(&error)
+        })?;
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(pair::without_bom(&pem)).filter_map(Result::ok).collect();
         if certificates.is_empty() {
-            return Err(Failure::usage(format!("{name} holds no certificate"))
+            return Err(Failure::usage(format!("{name}, which --ca names, contains no certificate"))
                 .help("a file in PEM begins with -----BEGIN CERTIFICATE-----"));
         }
-        Ok(certificates.into_iter().fold(client, reqwest::ClientBuilder::add_root_certificate))
+        Ok(certificates)
+    }
+
+    /// The flags that lead to the same registry, as they were typed.
+    fn flags(&self) -> String {
+        let mut flags = String::new();
+        let mut add = |flag: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                flags.push_str(&format!(" {flag} {}", output::quoted(value)));
+            }
+        };
+        add("--server", self.server.as_deref());
+        add("--user", self.sign_in_as.as_deref());
+        add("--ca", self.ca.as_deref().and_then(Path::to_str));
+        add("--config", self.place.config.as_deref().and_then(Path::to_str));
+        add("--data", self.place.data.as_deref());
+        flags
+    }
+
+    /// A client of the server that `--server` names.
+    fn client(&self, server: &Url) -> Result<reqwest::Client, Failure> {
+        let failed =
+            |error: &dyn std::error::Error| Failure::new("cannot make an HTTP client").because(error);
+        let mut client = builder();
+        if server.scheme() == "https" {
+            let tls = tls::client::config(self.named_certificates()?, System::Trusted);
+            client = client.tls_backend_preconfigured(tls.map_err(|error| failed(&error))?);
+        } else {
+            client = client.tls_certs_only([]);
+        }
+        if unreachable::is_local(server) {
+            client = client.no_proxy();
+        }
+        client.build().map_err(|error| failed(&error))
     }
 
     async fn reach(&self, credentials: Credentials, absent: Absent) -> Result<Connection, Failure> {
-        let is_secure = self.server.as_ref().is_some_and(|url| url.starts_with("https:"));
-        let client = || {
-            let client = reqwest::Client::builder().timeout(PATIENCE).user_agent("wharfinger");
-            // Reading the system's certificates takes longer than most commands.
-            if is_secure { client } else { client.tls_certs_only([]) }
-        };
-        let build = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|error| Failure::new("cannot make an HTTP client").because(&error))
-        };
-        if let Some(url) = &self.server {
-            let base = match reqwest::Url::parse(url) {
-                Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.host().is_some() => {
-                    url.trim_end_matches('/').to_owned()
-                }
-                _ => {
-                    return Err(Failure::usage(format!("`{url}` is not the URL of a server"))
-                        .help("write it as in --server https://registry.example.com"));
-                }
-            };
+        let flags = self.flags();
+        if let Some(server) = &self.server {
+            let server = unreachable::parse(server)?;
+            let base = server.as_str().trim_end_matches('/').to_owned();
             return Ok(Connection {
-                http: build(self.trusting(client())?)?,
+                http: self.client(&server)?,
                 credentials,
+                server: Some(server),
                 name: base.clone(),
                 base,
+                flags,
                 inside: None,
                 _socket: None,
             });
         }
-        let config = self.place.load()?.config;
+        let build = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| Failure::new("cannot make an HTTP client").because(&error))
+        };
+        // Reading the system's certificates takes longer than most commands.
+        let client = || builder().tls_certs_only([]);
+        let loaded = self.place.load()?;
+        let is_named = loaded.origin("data") != Origin::Default;
+        let config = loaded.config;
         let directory = match absent {
-            Absent::Refuse => open(&config)?,
-            Absent::Make => Directory::open(&config.data).map_err(|error| {
+            Absent::MakeIfNamed if is_named => Directory::open(&config.data).map_err(|error| {
                 Failure::new(format!("cannot make a registry in {}", config.data.display())).because(&error)
             })?,
+            Absent::MakeIfNamed | Absent::Refuse => open(&config, is_named)?,
         };
         let name = directory.root().display().to_string();
         let failed =
@@ -215,8 +252,10 @@ impl Where {
                 return Ok(Connection {
                     http,
                     credentials,
+                    server: None,
                     base: LOCAL.to_owned(),
                     name,
+                    flags,
                     inside: Some((inside, registry)),
                     _socket: None,
                 });
@@ -229,8 +268,10 @@ impl Where {
                 return Ok(Connection {
                     http,
                     credentials,
+                    server: None,
                     base: LOCAL.to_owned(),
                     name,
+                    flags,
                     inside: None,
                     _socket: Some(socket),
                 });
@@ -248,12 +289,28 @@ impl Where {
 }
 
 /// The data directory, which must be there: a mistyped path must not become an empty registry.
-pub(super) fn open(config: &Config) -> Result<Directory, Failure> {
+fn open(config: &Config, is_named: bool) -> Result<Directory, Failure> {
+    let path = config.data.display();
+    if !config.data.exists() {
+        let here = std::env::current_dir().map(|here| format!(" in {}", here.display())).unwrap_or_default();
+        let failure = match is_named {
+            true => Failure::new(format!("there is no data directory {path}")),
+            false => Failure::new(format!("there is no data directory `{path}`{here}")),
+        };
+        return Err(failure.help(
+            "name the registry's directory with --data DIR, or a running server with --server URL;\n\
+             `wharfinger serve --data DIR` and `wharfinger user add NAME --admin --data DIR` make a new one",
+        ));
+    }
     Directory::open_existing(&config.data).map_err(|error| {
-        Failure::new(format!("there is no registry in {}", config.data.display()))
+        Failure::new(format!("cannot open the registry in {path}"))
             .because(&error)
-            .help("name the data directory with --data, or a running server with --server")
+            .help("name another data directory with --data DIR, or a running server with --server URL")
     })
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().timeout(PATIENCE).user_agent("wharfinger")
 }
 
 /// A name as a part of a path: what has a meaning in URLs is encoded.
@@ -299,8 +356,13 @@ impl Connection {
     pub(super) async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
         let answer = self.send(request).await?;
         answer.json().await.map_err(|error| {
-            Failure::new(format!("{} does not answer as a wharfinger does", self.name)).because(&error)
+            Failure::new(format!("{} does not answer as Wharfinger does", self.name)).because(&error)
         })
+    }
+
+    /// A command for this registry, for a message.
+    pub(super) fn command(&self, words: &str) -> String {
+        format!("`wharfinger {words}{}`", self.flags)
     }
 
     /// Gets a list, however many pages it has. `filters` are parameters of every page.
@@ -334,8 +396,9 @@ impl Connection {
     }
 
     async fn try_send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        request.send().await.map_err(|error| {
-            Failure::new(format!("the registry {} does not answer", self.name)).because(&error)
+        request.send().await.map_err(|error| match &self.server {
+            Some(server) => unreachable::explain(server, &error),
+            None => Failure::new(format!("the server of {} does not answer", self.name)).because(&error),
         })
     }
 
@@ -351,16 +414,44 @@ impl Connection {
             message: String,
         }
         let status = answer.status();
-        let help = if status == StatusCode::UNAUTHORIZED && self.base != LOCAL { SIGN_IN } else { "" };
-        let mut messages = match answer.json::<Errors>().await {
-            Ok(errors) => {
-                errors.errors.into_iter().map(|error| error.message).filter(|text| !text.is_empty())
-            }
-            Err(_) => return Failure::new(format!("the registry {} answers {status}", self.name)),
+        let help = match status {
+            StatusCode::UNAUTHORIZED if self.server.is_some() => SIGN_IN.to_owned(),
+            StatusCode::NOT_FOUND => self.path_hint().unwrap_or_default(),
+            _ => String::new(),
         };
-        let Some(first) = messages.next() else {
-            return Failure::new(format!("the registry {} answers {status}", self.name));
+        let body = answer.bytes().await.unwrap_or_default();
+        let Ok(Errors { errors }) = serde_json::from_slice(&body) else {
+            return self.not_ours(status, &body);
         };
+        let mut messages = errors.into_iter().map(|error| error.message).filter(|text| !text.is_empty());
+        let Some(first) = messages.next() else { return self.not_ours(status, &body) };
         messages.fold(Failure::new(first), Failure::help).help(help)
+    }
+
+    /// An answer that is not one of a registry's errors.
+    fn not_ours(&self, status: StatusCode, body: &[u8]) -> Failure {
+        let Self { server: Some(server), name, .. } = self else {
+            return Failure::new(format!("the server of {} answers {status}", self.name));
+        };
+        // nginx, Go and Wharfinger itself say so in a sentence.
+        let speaks_https = String::from_utf8_lossy(body).contains("HTTPS");
+        if server.scheme() == "http" && status == StatusCode::BAD_REQUEST && speaks_https {
+            let (_, rest) = name.split_once("://").unwrap_or_default();
+            return Failure::new(format!("{name} speaks HTTPS on this port"))
+                .help(format!("write --server https://{rest}"));
+        }
+        let hint = self.path_hint();
+        Failure::new(format!("{name} answers {status}, which no Wharfinger does here")).help(
+            hint.unwrap_or_else(|| "check the host and the port: another server may listen there".to_owned()),
+        )
+    }
+
+    /// What to do if the address of the server has a path.
+    fn path_hint(&self) -> Option<String> {
+        let server = self.server.as_ref().filter(|server| server.path() != "/")?;
+        let (path, origin) = (server.path(), server.origin().ascii_serialization());
+        Some(format!(
+            "the address has the path {path}; unless a proxy has the registry there, write --server {origin}"
+        ))
     }
 }

@@ -19,14 +19,16 @@ pub(super) struct DiskUsage {
 }
 
 const HELP: &str = "\
-SIZE is what a repository holds, each blob counted once; OWN is the part of it that no other repository holds: what \
-would be freed if it were removed. The total counts every blob once, whoever holds it.
+SIZE is what the images of a repository need: manifests, configs and layers, each digest counted once, as in `ls` and \
+`check`. OWN is the part of it that the images of no other repository need. The total counts every digest once, however \
+many repositories need it. What no image needs is counted apart: uploads that were never used, and what removed images \
+left behind.
 
 Examples:
   wharfinger du
   wharfinger du --server http://localhost:5000 --json
 
-Exit codes: 0 said; 1 could not be; 2 the command line is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line is wrong.";
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -59,12 +61,12 @@ impl DiskUsage {
         output::print_list(self.format, &report.by_repository)?;
         let Usage { repositories, blobs, bytes, unreferenced_bytes } = report.total;
         let bytes = output::human_size(bytes);
-        output::print(format_args!("\n{bytes} in {blobs} blobs of {repositories} repositories\n"))?;
+        output::print(format_args!(
+            "\n{bytes} in {blobs} manifests and blobs that the images of {repositories} repositories need\n"
+        ))?;
         if unreferenced_bytes > 0 {
             let unreferenced = output::human_size(unreferenced_bytes);
-            output::print(format_args!(
-                "{unreferenced} of them in blobs that no repository holds any more\n"
-            ))?;
+            output::print(format_args!("{unreferenced} besides in content that no image needs\n"))?;
         }
         Ok(())
     }

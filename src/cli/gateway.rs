@@ -9,7 +9,7 @@ use crate::config::Mistakes;
 use crate::serve::ServeError;
 use crate::{logging, serve};
 
-/// Give a registry that has no accounts some: stand before it
+/// Run a gateway: accounts, HTTPS and search in front of a registry that has none
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Gateway {
@@ -39,14 +39,14 @@ Examples:
       for everyone with an account in the file
 
 The data directory keeps accounts, grants and the audit log; images stay where they are, in the registry behind. \
-Make sure that nobody reaches that one but through the gateway. Every setting can be given in the configuration \
+Make sure that the registry behind can only be reached through the gateway. Every setting can be given in the configuration \
 file, section [gateway]; `wharfinger config example` lists them.
 
 It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`). \
 On SIGHUP it reads the configuration, the htpasswd file and the certificate again: a new `log.level` is in force at once, \
 and the log names each other setting that was changed and needs a restart.
 
-Exit codes: 0 stopped as asked; 1 could not go on; 2 the command line or the configuration is wrong.";
+Exit codes: 0 stopped by a signal; 1 failed; 2 the command line or the configuration is wrong.";
 
 impl Gateway {
     pub(super) async fn run(self) -> Result<(), Failure> {
@@ -56,7 +56,7 @@ impl Gateway {
         let read = move || settings.load_with(upstreams.clone());
         let crate::config::Loaded { config, file, .. } = read()?;
         if config.gateway.upstreams.is_empty() {
-            return Err(Failure::usage("a gateway needs a registry to stand before")
+            return Err(Failure::usage("the registry behind the gateway is missing")
                 .help("name it, as in --upstream http://registry:5000"));
         }
         let first = self.administrator.read()?;

@@ -10,7 +10,7 @@ use super::connection::Where;
 use super::output::{self, Column, Failure, Format, Row};
 use crate::http::api::types::accounts::{Grant, Grants, NewGrant};
 
-/// Grants: who may do what with which repositories, beyond what they own
+/// Grants: rights on repositories for users, robots, teams or everyone
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct GrantCommand {
@@ -24,8 +24,8 @@ administrators all. A grant gives more, to
   ann            a user
   acme+deploy    a robot
   acme/devs      a team
-  accounts       whoever is signed in
-  everyone       whoever asks, without an account: public
+  accounts       everyone with an account
+  everyone       everyone, also without an account: public
 
 Rights are pull, push, delete and administer, several with commas; push and delete include pull, administer \
 everything. In a pattern * stands for characters other than /, ** for any characters, ? for one.
@@ -37,7 +37,7 @@ Examples:
   wharfinger grant list --repository official/ubuntu
   wharfinger grant remove everyone official/ubuntu
 
-Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -46,7 +46,7 @@ enum Command {
     Remove(Remove),
 }
 
-/// Give rights, instead of those given to the same subject on the same repositories before
+/// Grant rights; they replace those that the same subject had on the same repositories
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "change",
@@ -58,13 +58,13 @@ Examples:
   wharfinger grant add acme+deploy pull 'acme/**'"
 )]
 struct Add {
-    /// To whom: a user, OWNER+ROBOT, ORGANISATION/TEAM, accounts, or everyone
+    /// The subject: a user, OWNER+ROBOT, ORGANISATION/TEAM, accounts, or everyone
     subject: Subject,
 
-    /// What: pull, push, delete, administer; several with commas
+    /// The rights: pull, push, delete, administer; several with commas
     rights: Rights,
 
-    /// On what: a repository, or a pattern such as 'acme/*'
+    /// The repositories: a name, or a pattern such as 'acme/*'
     #[arg(value_name = "PATTERN")]
     repositories: Pattern,
 
@@ -85,11 +85,11 @@ Examples:
   wharfinger grant list --subject everyone
       what is public")]
 struct List {
-    /// Only those to this user, robot, team, accounts or everyone
+    /// Only grants to this user, robot, team, accounts or everyone
     #[arg(long, value_name = "SUBJECT", conflicts_with = "repository")]
     subject: Option<Subject>,
 
-    /// Only those that have this repository, by name or by pattern
+    /// Only grants that include this repository, by name or by pattern
     #[arg(long, value_name = "REPOSITORY")]
     repository: Option<RepositoryName>,
 
@@ -100,14 +100,14 @@ struct List {
     format: Format,
 }
 
-/// Take a grant back
+/// Remove a grant
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  wharfinger grant remove everyone official/ubuntu")]
 struct Remove {
-    /// To whom it was given
+    /// The subject of the grant
     subject: Subject,
 
-    /// On what, exactly as it was given
+    /// The repositories, exactly as they were granted
     #[arg(value_name = "PATTERN")]
     repositories: Pattern,
 
@@ -120,7 +120,7 @@ struct Remove {
 
 impl Row for Grant {
     const COLUMNS: &'static [Column] =
-        &[Column::text("SUBJECT"), Column::text("RIGHTS"), Column::text("REPOSITORIES")];
+        &[Column::text("SUBJECT"), Column::text("RIGHTS"), Column::text("REPOSITORIES").cut()];
 
     fn cells(&self) -> Vec<String> {
         vec![self.subject.to_string(), self.rights.to_string(), self.repositories.to_string()]

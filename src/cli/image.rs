@@ -28,7 +28,7 @@ pub(super) async fn find(registry: &Connection, image: &Reference) -> Result<Opt
     let request = registry.request(Method::GET, &format!("/v2/{}/manifests/{target}", image.repository));
     let Some(answer) = registry.find(request.header(ACCEPT, ACCEPTED)).await? else { return Ok(None) };
     let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let not_a_registry = || Failure::new(format!("the server's answer about {image} is no manifest"));
+    let not_a_registry = || Failure::new(format!("the server's answer for {image} is not a manifest"));
     let media_type =
         MediaType::from_content_type(header(CONTENT_TYPE.as_str())).map_err(|_| not_a_registry())?;
     let said: Option<Digest> = header("docker-content-digest").parse().ok();
@@ -51,14 +51,14 @@ pub(super) async fn find(registry: &Connection, image: &Reference) -> Result<Opt
 
 /// The manifest that a reference names, which must be there.
 pub(super) async fn fetch(registry: &Connection, image: &Reference) -> Result<Fetched, Failure> {
-    find(registry, image).await?.ok_or_else(|| not_found(image))
+    find(registry, image).await?.ok_or_else(|| not_found(registry, image))
 }
 
 /// There is no such image.
-pub(super) fn not_found(image: &Reference) -> Failure {
+pub(super) fn not_found(registry: &Connection, image: &Reference) -> Failure {
     let failure = match &image.target {
         None => Failure::new(format!("there is no image {image}:latest")),
         Some(_) => Failure::new(format!("there is no image {image}")),
     };
-    failure.help(format!("`wharfinger ls {}` lists what is there", image.repository))
+    failure.help(format!("{} lists its tags", registry.command(&format!("ls {}", image.repository))))
 }

@@ -10,7 +10,7 @@ use super::connection::{Connection, Where};
 use super::image;
 use super::output::{self, Failure, Format, harmless, human_size};
 
-/// Show what an image is made of: platforms, layers, labels, and what refers to it
+/// Show an image: platforms, layers, labels, and its referrers such as signatures
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Inspect {

@@ -17,7 +17,7 @@ pub(super) struct List {
     #[arg(value_name = "REPOSITORY")]
     repository: Option<RepositoryName>,
 
-    /// Also list the tags by which clients without the referrers API find signatures and the like (sha256-…)
+    /// Also list the tags that older clients make for signatures and other referrers (sha256-…)
     #[arg(long, requires = "repository")]
     all: bool,
 
@@ -36,7 +36,7 @@ Examples:
 
 Without --server it works on the data directory, through the server that runs on it if one does.
 
-Exit codes: 0 listed; 1 could not be; 2 the command line is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line is wrong.";
 
 impl Row for Repository {
     const COLUMNS: &'static [Column] = &[
@@ -44,7 +44,7 @@ impl Row for Repository {
         Column::number("TAGS"),
         Column::number("SIZE"),
         Column::text("PUSHED"),
-        Column::text("DESCRIPTION"),
+        Column::text("DESCRIPTION").optional(),
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -53,7 +53,7 @@ impl Row for Repository {
             known(self.tags, |tags| tags.to_string()),
             known(self.bytes, output::human_size),
             known(self.updated_at, age),
-            output::shorten(&self.description, 60),
+            self.description.clone(),
         ]
     }
 }

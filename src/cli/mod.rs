@@ -14,6 +14,7 @@ mod connection;
 mod du;
 mod gateway;
 mod grant;
+mod guesses;
 mod image;
 mod inspect;
 mod ls;
@@ -27,7 +28,9 @@ mod search;
 mod serve;
 mod tag;
 mod team;
+mod times;
 mod token;
+mod unreachable;
 mod user;
 mod version;
 
@@ -60,13 +63,13 @@ Examples:
   docker push localhost:5000/team/app:1.0
       push an image to it
   wharfinger user add admin --admin
-      accounts: from then on, everything is private that is not granted
+      the first account: from then on, everything is private unless it is granted
   wharfinger config example > wharfinger.toml
-      a file with every setting, to change what is to change
+      a file with every setting, for editing
   wharfinger config check
-      is it right, and what is in force?
+      find mistakes in it, and show the settings in force
 
-Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -129,7 +132,11 @@ impl Command {
 pub fn main() -> ExitCode {
     allocator::set_up();
     scheduling::set_up();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let words: Vec<String> =
+            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        guesses::hint(error, &words).exit()
+    });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

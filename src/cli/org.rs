@@ -12,7 +12,7 @@ use crate::http::api::types::accounts::{
     Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations,
 };
 
-/// Organisations: names that several users share, and what each of them may do
+/// Organisations: users who share repositories, each with a role
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct OrganisationCommand {
@@ -30,7 +30,7 @@ Examples:
   wharfinger org member set acme bob writer
   wharfinger org member list acme
 
-Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -51,11 +51,11 @@ struct Add {
     /// The name: a-z and 0-9, joined by . _ or -
     name: AccountName,
 
-    /// The first owner [default: who you are, if you sign in to a server]
+    /// The first owner [default: your own account, with --server]
     #[arg(long, value_name = "USER")]
     owner: Option<AccountName>,
 
-    /// What people should know of it
+    /// A description for people
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     description: String,
 
@@ -89,13 +89,13 @@ struct Show {
     format: Format,
 }
 
-/// Change what people should know of an organisation
+/// Change the description of an organisation
 #[derive(Args, Debug)]
 struct Change {
     /// The organisation
     name: AccountName,
 
-    /// What people should know of it
+    /// A description for people
     #[arg(long, value_name = "TEXT")]
     description: String,
 
@@ -109,8 +109,8 @@ struct Change {
 /// Remove an organisation, with its teams and robots
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Images stay. As long as there are repositories below the name, the organisation is kept, for whoever is given the name \
-next would own them: remove them first (`wharfinger rm --all`), or say --force.
+Images stay. An organisation with repositories below the name is not removed, because the next owner of that name \
+would own them: remove them first (`wharfinger rm --all`), or use --force.
 
 Example:
   wharfinger org remove acme")]
@@ -118,7 +118,7 @@ struct Remove {
     /// The organisation
     name: AccountName,
 
-    /// Remove it although there are repositories below its name
+    /// Remove it even if there are repositories below its name
     #[arg(long)]
     force: bool,
 
@@ -145,7 +145,7 @@ enum MemberCommand {
         #[command(flatten)]
         format: Format,
     },
-    /// End a membership, also that in the organisation's teams
+    /// Remove a member from the organisation and its teams
     #[command(after_help = "Example:\n  wharfinger org member remove acme bob")]
     Remove {
         /// The organisation
@@ -169,10 +169,11 @@ enum MemberCommand {
 }
 
 impl Row for Organisation {
-    const COLUMNS: &'static [Column] = &[Column::text("ORGANISATION"), Column::text("DESCRIPTION")];
+    const COLUMNS: &'static [Column] =
+        &[Column::text("ORGANISATION"), Column::text("DESCRIPTION").optional()];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.name.to_string(), output::shorten(&self.description, 80)]
+        vec![self.name.to_string(), self.description.clone()]
     }
 }
 

@@ -144,7 +144,7 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Prints a list: a table with a line for each thing, or a JSON array.
 pub fn print_list<T: Row + Serialize>(format: Format, rows: &[T]) -> Result<(), Failure> {
-    if format.json { print(json_list(rows).map_err(not_json)?) } else { print(table(rows)) }
+    if format.json { print(json_list(rows).map_err(not_json)?) } else { print(table(rows, terminal_width())) }
 }
 
 fn not_json(error: serde_json::Error) -> Failure {
@@ -165,34 +165,75 @@ pub trait Row {
 pub struct Column {
     heading: &'static str,
     right: bool,
+    fit: Fit,
+}
+
+/// What may happen to a column where a terminal is too narrow. In a pipe every cell is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// Nothing, but that digests are shortened.
+    Whole,
+    /// Its cells are cut.
+    Cut,
+    /// Its cells are cut, and where that is not enough, it is left out.
+    Optional,
 }
 
 impl Column {
     /// A column of names and other text, under a heading in capitals.
     pub const fn text(heading: &'static str) -> Self {
-        Self { heading, right: false }
+        Self { heading, right: false, fit: Fit::Whole }
     }
 
     /// A column of numbers, which end one below the other.
     pub const fn number(heading: &'static str) -> Self {
-        Self { heading, right: true }
+        Self { right: true, ..Self::text(heading) }
+    }
+
+    /// The same column, whose cells may be cut.
+    pub const fn cut(self) -> Self {
+        Self { fit: Fit::Cut, ..self }
+    }
+
+    /// The same column, which may be cut and left out.
+    pub const fn optional(self) -> Self {
+        Self { fit: Fit::Optional, ..self }
     }
 }
 
-/// One line for the headings and one for each row, in columns two spaces apart.
-fn table<T: Row>(rows: &[T]) -> String {
+/// The width of the terminal on standard output, if it is one.
+fn terminal_width() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(width.0)).filter(|width| *width > 0)
+}
+
+/// The space between two columns.
+const GAP: usize = 2;
+/// A column is not cut to less than this.
+const NARROWEST: usize = 12;
+/// How many digits of a digest are shown where there is no room for all: enough to tell images apart.
+const DIGITS: usize = 12;
+
+/// One line for the headings and one for each row, in columns two spaces apart. `room` is the width of the terminal.
+fn table<T: Row>(rows: &[T], room: Option<usize>) -> String {
     let headings = T::COLUMNS.iter().map(|column| column.heading.to_owned()).collect();
     let mut lines: Vec<Vec<String>> = vec![headings];
     lines.extend(rows.iter().map(|row| row.cells().iter().map(|cell| harmless(cell)).collect()));
-    let width = |index: usize| lines.iter().filter_map(|line| line.get(index)).map(|cell| cell.width()).max();
-    let widths: Vec<usize> = (0..T::COLUMNS.len()).map(|index| width(index).unwrap_or(0)).collect();
+    let mut widths = widths_of(&lines, T::COLUMNS.len());
+    if let Some(room) = room.filter(|room| total(&widths) > *room) {
+        lines.iter_mut().flatten().for_each(|cell| *cell = shorten_digests(cell));
+        widths = fit(&widths_of(&lines, T::COLUMNS.len()), T::COLUMNS, room);
+    }
     let mut text = String::new();
     for line in &lines {
         let mut written = String::new();
-        for ((cell, column), width) in line.iter().zip(T::COLUMNS).zip(&widths) {
+        for ((cell, column), width) in
+            line.iter().zip(T::COLUMNS).zip(&widths).filter(|(_, width)| **width > 0)
+        {
+            let cell = shorten(cell, *width);
             let padding = " ".repeat(width - cell.width());
             let (before, after) = if column.right { (padding.as_str(), "") } else { ("", padding.as_str()) };
-            written.extend([before, cell, after, "  "]);
+            written.extend([before, &cell, after, "  "]);
         }
         text.push_str(written.trim_end());
         text.push('\n');
@@ -200,11 +241,71 @@ fn table<T: Row>(rows: &[T]) -> String {
     text
 }
 
+fn widths_of(lines: &[Vec<String>], columns: usize) -> Vec<usize> {
+    let width = |index: usize| lines.iter().filter_map(|line| line.get(index)).map(|cell| cell.width()).max();
+    (0..columns).map(|index| width(index).unwrap_or(0)).collect()
+}
+
+/// The width of a line. A column of no width is left out.
+fn total(widths: &[usize]) -> usize {
+    let shown = widths.iter().filter(|width| **width > 0);
+    (shown.clone().sum::<usize>() + shown.count() * GAP).saturating_sub(GAP)
+}
+
+/// Widths that fit, as far as that is possible: optional columns are cut, then others, and then optional ones left out
+/// from the last on.
+fn fit(natural: &[usize], columns: &[Column], room: usize) -> Vec<usize> {
+    let mut natural = natural.to_vec();
+    loop {
+        let mut widths = natural.clone();
+        for kind in [Fit::Optional, Fit::Cut] {
+            let cut = |widths: &[usize]| {
+                let candidates = (0..columns.len()).filter(|index| columns[*index].fit == kind);
+                candidates.filter(|index| widths[*index] > NARROWEST).max_by_key(|index| widths[*index])
+            };
+            while total(&widths) > room
+                && let Some(widest) = cut(&widths)
+            {
+                widths[widest] -= 1;
+            }
+        }
+        let last = (0..columns.len())
+            .rev()
+            .find(|index| columns[*index].fit == Fit::Optional && natural[*index] > 0);
+        match last {
+            Some(last) if total(&widths) > room => natural[last] = 0,
+            _ => return widths,
+        }
+    }
+}
+
+/// Text in which each digest has its first digits only.
+fn shorten_digests(text: &str) -> String {
+    let mut rest = text;
+    let mut short = String::new();
+    while let Some(at) = ["sha256:", "sha512:"].iter().filter_map(|algorithm| rest.find(algorithm)).min() {
+        let (before, digest) = rest.split_at(at + "sha256:".len());
+        let digits = digest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        short.extend([before, &digest[..digits.min(DIGITS)]]);
+        rest = &digest[digits..];
+    }
+    short + rest
+}
+
 /// An array with one line for each element, so that line tools can read it too.
 fn json_list<T: Serialize>(rows: &[T]) -> serde_json::Result<String> {
     let lines: serde_json::Result<Vec<String>> = rows.iter().map(serde_json::to_string).collect();
     let lines = lines?;
     Ok(if lines.is_empty() { "[]\n".to_owned() } else { format!("[\n{}\n]\n", lines.join(",\n")) })
+}
+
+/// An argument as a shell takes it.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@%+=,".contains(char);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Text without what a terminal would obey: descriptions come from whoever pushed the image.
@@ -221,7 +322,7 @@ pub fn harmless(text: &str) -> String {
 }
 
 /// Text cut to a width, with a mark where it was.
-pub fn shorten(text: &str, width: usize) -> String {
+fn shorten(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -303,8 +404,25 @@ mod tests {
 
     #[test]
     fn a_table_is_aligned_and_has_no_spaces_at_the_ends() {
-        assert_eq!(table(&IMAGES), "NAME    SIZE  NOTE\ngröße  12345\n日本       7\n");
-        assert_eq!(table::<Image>(&[]), "NAME  SIZE  NOTE\n");
+        assert_eq!(table(&IMAGES, None), "NAME    SIZE  NOTE\ngröße  12345\n日本       7\n");
+        assert_eq!(table::<Image>(&[], None), "NAME  SIZE  NOTE\n");
+    }
+
+    #[test]
+    fn table_fits_the_terminal() {
+        const COLUMNS: &[Column] = &[
+            Column::text("NAME"),
+            Column::text("ON").cut(),
+            Column::text("FROM").optional(),
+            Column::text("NOTE").optional(),
+        ];
+        let natural = [20, 30, 20, 60];
+        assert_eq!(fit(&natural, COLUMNS, 200), natural);
+        assert_eq!(fit(&natural, COLUMNS, 100), [20, 30, 20, 24], "the widest optional column is cut first");
+        assert_eq!(fit(&natural, COLUMNS, 60), [20, 24, 12, 0], "the last optional column is left out");
+        let digest = format!("team/app@sha256:{}", "0123456789abcdef".repeat(4));
+        assert_eq!(shorten_digests(&digest), "team/app@sha256:0123456789ab");
+        assert_eq!(shorten_digests("sha256:0123 and sha512:"), "sha256:0123 and sha512:");
     }
 
     #[test]
@@ -318,6 +436,14 @@ mod tests {
     #[test]
     fn a_cell_cannot_talk_to_the_terminal() {
         assert_eq!(harmless("a\x1b[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb c\u{fffd}d");
+    }
+
+    #[test]
+    fn argument_is_quoted_for_a_shell() {
+        assert_eq!(quoted("/srv/registry"), "/srv/registry");
+        assert_eq!(quoted("my registry"), "'my registry'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
     }
 
     #[test]

@@ -41,7 +41,9 @@ impl Passwords {
     pub(super) fn chosen(self, prompt: &str) -> Result<Password, Failure> {
         let password = self.read(prompt)?;
         if matches!(self, Self::Terminal) && self.read("The same once more: ")?.0 != password.0 {
-            return Err(Failure::new("these were two different passwords").help("nothing was changed"));
+            return Err(
+                Failure::new("these were two different passwords").help("nothing was changed; try again")
+            );
         }
         Ok(password)
     }
@@ -57,8 +59,8 @@ impl Passwords {
 
 fn typed(prompt: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("there is no terminal at which to ask for a password")
-            .help("give it on standard input, and say --password-stdin"));
+        return Err(Failure::usage("there is no terminal to ask for the password")
+            .help("give it on standard input with --password-stdin"));
     }
     rpassword::prompt_password(prompt)
         .map_err(|error| Failure::new("cannot read a password from the terminal").because(&error))
@@ -76,7 +78,7 @@ fn line() -> Result<String, Failure> {
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
     match read {
-        Ok(0) => Err(Failure::usage("standard input ended where a password was expected")),
+        Ok(0) => Err(Failure::usage("standard input ended before a password; it reads one password a line")),
         Ok(_) => Ok(bare(&line).to_owned()),
         Err(error) => Err(Failure::new("cannot read a password from standard input").because(&error)),
     }

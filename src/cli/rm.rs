@@ -57,8 +57,9 @@ impl Remove {
         if let Some(whole) = self.images.iter().find(|image| image.target.is_none())
             && !self.all
         {
-            return Err(Failure::usage(format!("`{whole}` names a whole repository"))
-                .help(format!("name a tag, as in {whole}:latest, or say --all to remove all of it")));
+            return Err(Failure::usage(format!("`{whole}` names a whole repository")).help(format!(
+                "name a tag, as in {whole}:latest, or use --all to remove the whole repository"
+            )));
         }
         let registry = self.place.connect().await?;
         let mut removed = Vec::new();
@@ -95,8 +96,11 @@ impl Remove {
         let removed = registry.find(registry.request(Method::DELETE, &path)).await?;
         match (removed, &image.target) {
             (Some(_), _) => Ok(()),
-            (None, Some(TagOrDigest::Tag(_) | TagOrDigest::Digest(_))) => Err(image::not_found(image)),
-            (None, None) => Err(Failure::new(format!("there is no repository {image}"))),
+            (None, Some(TagOrDigest::Tag(_) | TagOrDigest::Digest(_))) => {
+                Err(image::not_found(registry, image))
+            }
+            (None, None) => Err(Failure::new(format!("there is no repository {image}"))
+                .help(format!("{} lists what is there", registry.command("ls")))),
         }
     }
 }
@@ -110,7 +114,7 @@ fn confirm(repository: &Repository) -> Result<(), Failure> {
         repository.manifests.unwrap_or_default()
     );
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("this would remove {what}")).help("say --yes if that is meant"));
+        return Err(Failure::usage(format!("this would remove {what}")).help("confirm with --yes"));
     }
     // A prompt that cannot be shown is followed by an answer that cannot be given.
     let _ = write!(std::io::stderr(), "Remove {what}? [y/N] ");

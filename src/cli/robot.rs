@@ -10,7 +10,7 @@ use super::output::{self, Column, Failure, Format, Row};
 use super::user::{self, either, last_seen};
 use crate::http::api::types::accounts::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
 
-/// Robots: accounts for programs, which may do what they are granted and nothing else
+/// Robots: accounts for programs, with the rights that are granted to them
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct RobotCommand {
@@ -28,7 +28,7 @@ Examples:
   wharfinger robot secret acme+deploy |
     docker login -u acme+deploy --password-stdin localhost:5000
 
-Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -40,7 +40,7 @@ enum Command {
     Remove(Remove),
 }
 
-/// Make a robot, and print its secret
+/// Make a robot and print its secret
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The secret alone goes to standard output.
@@ -52,7 +52,7 @@ struct Add {
     /// The robot: OWNER+NAME
     name: AccountName,
 
-    /// What people should know of it
+    /// A description for people
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     description: String,
 
@@ -89,22 +89,22 @@ struct Named {
     format: Format,
 }
 
-/// Change a robot: what is not named stays as it is
+/// Change a robot; only what is named changes
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  wharfinger robot change acme+deploy --disable")]
 struct Change {
     /// The robot: OWNER+NAME
     name: AccountName,
 
-    /// Let it do nothing, for the time being
+    /// Disable the robot
     #[arg(long, conflicts_with = "enable")]
     disable: bool,
 
-    /// Let it do again what it did before
+    /// Enable the robot again
     #[arg(long)]
     enable: bool,
 
-    /// What people should know of it
+    /// A description for people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
 
@@ -115,7 +115,7 @@ struct Change {
     format: Format,
 }
 
-/// Give a robot another secret, and print it; the old one is no longer taken
+/// Replace the secret of a robot and print the new one; the old one stops working
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The secret alone goes to standard output.
@@ -133,7 +133,7 @@ struct Secret {
     format: Format,
 }
 
-/// Remove a robot, and grants to it
+/// Remove a robot and its grants
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  wharfinger robot remove acme+deploy")]
 struct Remove {
@@ -151,8 +151,8 @@ impl Row for Robot {
     const COLUMNS: &'static [Column] = &[
         Column::text("ROBOT"),
         Column::text("STATE"),
-        Column::text("LAST SEEN"),
-        Column::text("DESCRIPTION"),
+        Column::text("LAST SEEN").optional(),
+        Column::text("DESCRIPTION").optional(),
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -160,7 +160,7 @@ impl Row for Robot {
             self.name.to_string(),
             if self.disabled { "disabled" } else { "" }.to_owned(),
             last_seen(self.last_seen_at),
-            output::shorten(&self.description, 60),
+            self.description.clone(),
         ]
     }
 }
@@ -235,8 +235,9 @@ impl Change {
         let change =
             RobotChange { disabled: either(self.disable, self.enable), description: self.description };
         if change == RobotChange::default() {
-            return Err(Failure::usage("nothing is named that should change")
-                .help("say --disable, --enable or --description TEXT"));
+            return Err(
+                Failure::usage("nothing to change").help("give --disable, --enable or --description TEXT")
+            );
         }
         let path = path(&self.name);
         let changed = self

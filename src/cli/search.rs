@@ -32,7 +32,7 @@ Examples:
   wharfinger search ubuntu
   wharfinger search web front --server http://localhost:5000 --json
 
-Exit codes: 0 something was found; 1 nothing was, or it could not be looked for; 2 the command line is wrong.";
+Exit codes: 0 found; 1 nothing found, or failed; 2 the command line is wrong.";
 
 #[derive(Deserialize)]
 struct Found {
@@ -47,14 +47,11 @@ struct Hit {
     description: String,
 }
 
-/// Descriptions are cut to this width in a table, as docker does; JSON has them whole.
-const DESCRIPTION_WIDTH: usize = 72;
-
 impl Row for Hit {
-    const COLUMNS: &'static [Column] = &[Column::text("NAME"), Column::text("DESCRIPTION")];
+    const COLUMNS: &'static [Column] = &[Column::text("NAME"), Column::text("DESCRIPTION").optional()];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.name.clone(), output::shorten(&self.description, DESCRIPTION_WIDTH)]
+        vec![self.name.clone(), self.description.clone()]
     }
 }
 
@@ -67,7 +64,7 @@ impl Search {
             Ok(answer) => answer
                 .json()
                 .await
-                .map_err(|error| Failure::new("the server's answer is no search result").because(&error)),
+                .map_err(|error| Failure::new("the server's answer is not a search result").because(&error)),
             Err(failure) => Err(failure),
         };
         registry.close().await;

@@ -50,7 +50,7 @@ It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or afte
 On SIGHUP it reads the configuration, the htpasswd file and the certificate again: a new `log.level` is in force at once, \
 and the log names each other setting that was changed and needs a restart.
 
-Exit codes: 0 stopped as asked; 1 could not go on; 2 the command line or the configuration is wrong.";
+Exit codes: 0 stopped by a signal; 1 failed; 2 the command line or the configuration is wrong.";
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Config, Flag, Loaded, LogFormat, Mistakes, Sources};
+use crate::config::{Config, Flag, Loaded, LogFormat, Mistake, Mistakes, Sources};
 
 /// The flags of a command that works on the data directory.
 #[derive(Args, Clone, Debug, Default)]
@@ -26,21 +26,21 @@ impl Place {
         self.load_with(Vec::new())
     }
 
-    fn load_with(&self, mut flags: Vec<Flag>) -> Result<Loaded, Mistakes> {
+    fn load_with(&self, flags: Vec<Flag>) -> Result<Loaded, Mistakes> {
+        Config::load(&self.sources(flags))
+    }
+
+    fn sources(&self, mut flags: Vec<Flag>) -> Sources {
         flags.extend(flag("--data", "data", self.data.clone()));
-        Config::load(&Sources {
-            file: self.config.clone(),
-            environment: std::env::vars_os().collect(),
-            flags,
-        })
+        Sources { file: self.config.clone(), environment: std::env::vars_os().collect(), flags }
     }
 }
 
 /// The flags that say with which certificate HTTPS is spoken.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Tls {
-    /// Speak HTTPS with a certificate for these names and addresses, which is made here and kept with the data; what
-    /// makes clients trust it is printed
+    /// Speak HTTPS with a self-signed certificate for these names and addresses, kept with the data; the lines that
+    /// make clients trust it are printed
     #[arg(long = "tls-self-signed", value_name = "HOST[,HOST…]")]
     self_signed: Option<String>,
 
@@ -80,7 +80,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     htpasswd: Option<String>,
 
-    /// Listen beyond this machine even without accounts: whoever reaches the port may do everything then
+    /// Listen beyond this machine even without accounts: everyone who reaches the port may do everything
     #[arg(long)]
     open: bool,
 
@@ -102,8 +102,17 @@ impl Settings {
         self.load_with(None)
     }
 
+    /// The configuration as far as it can be read, and everything that is wrong with it.
+    pub(super) fn read(&self) -> (Loaded, Vec<Mistake>) {
+        Config::read(&self.place.sources(self.flags(None)))
+    }
+
     /// The configuration in force, with one more setting that a flag of the command gives.
     pub(super) fn load_with(&self, more: Option<Flag>) -> Result<Loaded, Mistakes> {
+        self.place.load_with(self.flags(more))
+    }
+
+    fn flags(&self, more: Option<Flag>) -> Vec<Flag> {
         use clap::ValueEnum as _;
         let format = self.log_format.and_then(|format| format.to_possible_value());
         let flags = [
@@ -113,7 +122,7 @@ impl Settings {
             flag("--log-format", "log.format", format.map(|value| value.get_name().to_owned())),
             flag("--log-level", "log.level", self.log_level.clone()),
         ];
-        self.place.load_with(flags.into_iter().flatten().chain(self.tls.flags()).chain(more).collect())
+        flags.into_iter().flatten().chain(self.tls.flags()).chain(more).collect()
     }
 
     /// These flags with the configuration file that an argument names, if one does.

@@ -39,7 +39,7 @@ Examples:
   wharfinger tag team/app:1.4.2 team/app:stable
   wharfinger tag team/app@sha256:6c3c… released/app:1.4
 
-Exit codes: 0 done; 1 could not be done; 2 the command line is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line is wrong.";
 
 #[derive(Serialize)]
 struct Tagged {
@@ -50,7 +50,7 @@ struct Tagged {
 impl TagImage {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Some(TagOrDigest::Tag(tag)) = &self.target.target else {
-            return Err(Failure::usage(format!("`{}` names no tag", self.target))
+            return Err(Failure::usage(format!("`{}` has no tag", self.target))
                 .help(format!("write it as in {}:stable", self.target.repository)));
         };
         let registry = self.place.connect().await?;
@@ -85,7 +85,7 @@ async fn copy_parts(
     to: &RepositoryName,
 ) -> Result<(), Failure> {
     let unreadable =
-        |error: oci::ManifestError| Failure::new("the image has a manifest that is none").because(&error);
+        |error: oci::ManifestError| Failure::new("a manifest of the image is invalid").because(&error);
     // A list of what is to be done rather than recursion: an index may name another, and that a third.
     let mut open = vec![Step::Read(content.to_vec(), media_type.clone())];
     let mut seen = BTreeSet::new();
@@ -112,7 +112,7 @@ async fn copy_parts(
                 Some(child) => child,
                 // A sparse index has manifests that are not here; whether that is taken the server decides.
                 None if manifest.kind == Kind::Index => continue,
-                None => return Err(image::not_found(&child)),
+                None => return Err(image::not_found(registry, &child)),
             };
             let read = Step::Read(child.content.to_vec(), child.media_type.clone());
             // The last is done first: what the child needs comes before the child.
@@ -145,7 +145,7 @@ async fn mount(
     if let Some(upload) = answer.headers().get("location").and_then(|location| location.to_str().ok()) {
         registry.send(registry.request(Method::DELETE, upload)).await?;
     }
-    Err(Failure::new(format!("{from} does not hold {blob}")).help("the image is damaged; push it again"))
+    Err(Failure::new(format!("{from} has no blob {blob}")).help("the image is incomplete; push it again"))
 }
 
 async fn put(

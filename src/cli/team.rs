@@ -14,7 +14,7 @@ use super::output::{self, Column, Failure, Format, Row};
 use super::user;
 use crate::http::api::types::accounts::{Team, TeamMembers, Teams};
 
-/// Teams: members of an organisation who are given rights together
+/// Teams: members of an organisation who share grants
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct TeamCommand {
@@ -30,7 +30,7 @@ Examples:
   wharfinger team member add acme/devs bob
   wharfinger grant add acme/devs push 'official/*'
 
-Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -46,7 +46,7 @@ enum Command {
         #[command(flatten)]
         format: Format,
     },
-    /// Remove a team, and grants to it
+    /// Remove a team and its grants
     #[command(after_help = "Example:\n  wharfinger team remove acme/devs")]
     Remove(Named),
     /// The members of a team
@@ -68,10 +68,10 @@ struct Named {
 
 #[derive(Debug, Subcommand)]
 enum MemberCommand {
-    /// Put a member of the organisation into the team
+    /// Add a member of the organisation to the team
     #[command(after_help = "Example:\n  wharfinger team member add acme/devs bob")]
     Add(Membership),
-    /// Take a user out of the team
+    /// Remove a user from the team
     #[command(after_help = "Example:\n  wharfinger team member remove acme/devs bob")]
     Remove(Membership),
     /// List the members of the team

@@ -8,11 +8,12 @@ use store::accounts::{AccountName, Pattern, Rights, RightsError};
 
 use super::connection::{Connection, Where};
 use super::output::{self, Column, Failure, Format, Row};
+use super::times;
 use super::user::{self, last_seen};
 use crate::http::api::types::accounts::{MadeToken, NewToken, Token, TokenChange, Tokens};
 use crate::rfc3339;
 
-/// Personal tokens: what a user signs in with instead of the password, where less is enough
+/// Personal tokens: used in place of a password, with fewer rights or for some time
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct TokenCommand {
@@ -23,7 +24,7 @@ pub(super) struct TokenCommand {
 const HELP: &str = "\
 A token is given instead of the password, as in `docker login -u ann`, or in WHARFINGER_TOKEN for these commands. It \
 never may more than its user does, and can be made for less: some rights, some repositories, some time, all of which can \
-be changed later. It begins with wfp_, is shown once, and is kept nowhere; take it back with `wharfinger token remove`.
+be changed later. It begins with wfp_ and is shown only once; remove it with `wharfinger token remove`.
 
 Examples:
   wharfinger token create --account ann --label laptop
@@ -31,7 +32,7 @@ Examples:
   wharfinger token list --account ann
   wharfinger token change --account ann 3 --expires 30d
 
-Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -46,7 +47,7 @@ enum Command {
 /// Whose tokens.
 #[derive(Args, Debug)]
 struct Whose {
-    /// The user [default: who you are, if you sign in to a server]
+    /// The user [default: your own account, with --server]
     #[arg(long, value_name = "USER")]
     account: Option<AccountName>,
 
@@ -54,7 +55,7 @@ struct Whose {
     place: Where,
 }
 
-/// Make a token, and print it
+/// Make a token and print it
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The token alone goes to standard output.
@@ -69,19 +70,19 @@ struct Create {
     #[command(flatten)]
     whose: Whose,
 
-    /// What it is for
+    /// A label for people
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     label: String,
 
-    /// How long it is good: 12h, 30d, 1y [default: until it is taken back]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// How long it is valid: 12h, 30d, 1y [default: until it is removed]
+    #[arg(long, value_name = "TIME", value_parser = times::span)]
     expires: Option<Duration>,
 
-    /// What it may do at most: pull, push, delete, administer; several with commas [default: what the user may]
+    /// Its rights: pull, push, delete, administer; several with commas [default: those of the user]
     #[arg(long)]
     rights: Option<Rights>,
 
-    /// Where it may do so: a repository or a pattern such as 'ann/*'; may be repeated [default: everywhere]
+    /// The repositories it is for: a name or a pattern such as 'ann/*'; may be repeated [default: all]
     #[arg(long, value_name = "PATTERN")]
     repository: Vec<Pattern>,
 
@@ -99,7 +100,7 @@ struct List {
     format: Format,
 }
 
-/// Change a token: what is not named stays as it is, and its secret as well
+/// Change a token; only what is named changes, and the secret stays the same
 #[derive(Args, Debug)]
 #[command(after_help = "\
 It counts from that moment on, also for what was got with the token before.
@@ -111,26 +112,26 @@ Examples:
   wharfinger token change --account ann 3 --rights all \\
     --repository '**' --expires never")]
 struct Change {
-    /// The number that `wharfinger token list` gives
+    /// The number in `wharfinger token list`
     #[arg(value_name = "ID")]
     id: i64,
 
     #[command(flatten)]
     whose: Whose,
 
-    /// What it is for
+    /// A label for people
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
 
-    /// How long it is good from now on: 12h, 30d, 1y, or never, for until it is taken back
+    /// How long it is valid from now on: 12h, 30d, 1y, or never
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Limit<Duration>>,
 
-    /// What it may do at most: pull, push, delete, administer; several with commas; or all, for what the user may
+    /// Its rights: pull, push, delete, administer; several with commas; or all, for those of the user
     #[arg(long, value_parser = rights)]
     rights: Option<Limit<Rights>>,
 
-    /// Where it may do so: a repository or a pattern such as 'ann/*'; may be repeated
+    /// The repositories it is for: a name or a pattern such as 'ann/*'; may be repeated
     #[arg(long, value_name = "PATTERN")]
     repository: Vec<Pattern>,
 
@@ -142,19 +143,15 @@ struct Change {
 #[derive(Clone, Copy, Debug)]
 struct Limit<T>(Option<T>);
 
-fn lifetime(text: &str) -> Result<Limit<Duration>, humantime::DurationError> {
-    if text == "never" {
-        Ok(Limit(None))
-    } else {
-        humantime::parse_duration(text).map(|time| Limit(Some(time)))
-    }
+fn lifetime(text: &str) -> Result<Limit<Duration>, String> {
+    if text == "never" { Ok(Limit(None)) } else { times::span(text).map(|time| Limit(Some(time))) }
 }
 
 fn rights(text: &str) -> Result<Limit<Rights>, RightsError> {
     if text == "all" { Ok(Limit(None)) } else { text.parse().map(|rights| Limit(Some(rights))) }
 }
 
-/// Revoke a token: from that moment it is good for nothing
+/// Revoke a token; it stops working at once
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Another password does not revoke tokens. Revoke all of them if somebody else may have had the account.
@@ -163,7 +160,7 @@ Examples:
   wharfinger token remove --account ann 3
   wharfinger token remove --account ann --all")]
 struct Remove {
-    /// The number that `wharfinger token list` gives
+    /// The number in `wharfinger token list`
     #[arg(value_name = "ID", required_unless_present = "all")]
     id: Option<i64>,
 
@@ -181,11 +178,11 @@ struct Remove {
 impl Row for Token {
     const COLUMNS: &'static [Column] = &[
         Column::number("ID"),
-        Column::text("LABEL"),
+        Column::text("LABEL").cut(),
         Column::text("RIGHTS"),
-        Column::text("REPOSITORIES"),
+        Column::text("REPOSITORIES").cut(),
         Column::text("EXPIRES"),
-        Column::text("LAST USED"),
+        Column::text("LAST USED").optional(),
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -194,9 +191,9 @@ impl Row for Token {
         });
         vec![
             self.id.to_string(),
-            output::shorten(&self.label, 40),
+            self.label.clone(),
             self.rights.map_or("all".to_owned(), |rights| rights.to_string()),
-            output::shorten(&repositories, 60),
+            repositories,
             self.expires_at.map_or("never".to_owned(), expiry),
             last_seen(self.last_used_at),
         ]
@@ -220,7 +217,8 @@ impl Whose {
             None => user::me(registry).await?.name,
         };
         let account = account.ok_or_else(|| {
-            Failure::usage("whose token?").help("name the user, as in --account ann, or sign in to a server")
+            Failure::usage("the user of the token is missing")
+                .help("name the user with --account NAME, or log in with --server URL --user NAME")
         })?;
         Ok(format!("{}/tokens", user::path(&account)))
     }
@@ -246,8 +244,8 @@ impl Change {
     async fn run(self) -> Result<(), Failure> {
         let Self { id, whose, label, expires, rights, repository, format } = self;
         if label.is_none() && expires.is_none() && rights.is_none() && repository.is_empty() {
-            return Err(Failure::usage("nothing is named that should change")
-                .help("say --label TEXT, --expires TIME, --rights RIGHTS or --repository PATTERN"));
+            return Err(Failure::usage("nothing to change")
+                .help("give --label TEXT, --expires TIME, --rights RIGHTS or --repository PATTERN"));
         }
         let change = TokenChange {
             label,

@@ -11,7 +11,7 @@ use super::output::{self, Column, Failure, Format, Row};
 use super::token;
 use crate::http::api::types::accounts::{Me, NewUser, Secret, User, UserChange, Users};
 
-/// Users: who may sign in, and who of them may do everything
+/// Users: people who can log in
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct UserCommand {
@@ -20,9 +20,8 @@ pub(super) struct UserCommand {
 }
 
 const HELP: &str = "\
-A registry that has a user has accounts: whoever is not signed in gets nothing that is not public, and a user owns \
-the repositories below the own name, as ann owns ann/app. Make the first one an administrator: nobody else manages \
-the others.
+As soon as there is a user, everything is private unless it is granted, and each user owns the repositories below the \
+own name: ann owns ann/app. Make the first user an administrator, who manages the others.
 
 Examples:
   wharfinger user add admin --admin
@@ -31,7 +30,7 @@ Examples:
   wharfinger user password ann
   wharfinger user change ann --disable
 
-Exit codes: 0 done; 1 could not be done; 2 the command line or the configuration is wrong.";
+Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -47,14 +46,14 @@ enum Command {
 #[derive(Args, Debug)]
 #[command(after_help = ADD_HELP)]
 struct Add {
-    /// The name: a-z and 0-9, joined by . _ or -, for the repositories below it to be the user's
+    /// The name: a-z and 0-9, joined by . _ or -; the user owns the repositories below it
     name: AccountName,
 
-    /// An administrator: may do everything
+    /// Make the user an administrator, who may do everything
     #[arg(long)]
     admin: bool,
 
-    /// What people should know of it
+    /// A description for people
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     description: String,
 
@@ -86,10 +85,10 @@ struct List {
     format: Format,
 }
 
-/// Show one user, or who you are
+/// Show a user, or your own account
 #[derive(Args, Debug)]
 struct Show {
-    /// The user; left out, who you are to the registry
+    /// The user [default: your own account]
     name: Option<AccountName>,
 
     #[command(flatten)]
@@ -99,11 +98,10 @@ struct Show {
     format: Format,
 }
 
-/// Change a user: what is not named stays as it is
+/// Change a user; only what is named changes
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A user who is disabled can do nothing from that moment on, whatever they are signed in with. The last administrator \
-stays one.
+A disabled user can do nothing, with a password or a token. The last administrator stays one.
 
 Examples:
   wharfinger user change ann --admin
@@ -113,23 +111,23 @@ struct Change {
     /// The user
     name: AccountName,
 
-    /// Make an administrator of the user
+    /// Make the user an administrator
     #[arg(long, conflicts_with = "no_admin")]
     admin: bool,
 
-    /// Let the user be an administrator no longer
+    /// Make the user an ordinary user
     #[arg(long)]
     no_admin: bool,
 
-    /// Let the user do nothing, for the time being
+    /// Disable the user
     #[arg(long, conflicts_with = "enable")]
     disable: bool,
 
-    /// Let the user do again what they did before
+    /// Enable the user again
     #[arg(long)]
     enable: bool,
 
-    /// What people should know of the user
+    /// A description for people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
 
@@ -140,11 +138,11 @@ struct Change {
     format: Format,
 }
 
-/// Give a user another password
+/// Change the password of a user
 #[derive(Args, Debug)]
 #[command(after_help = "\
-It is asked for at the terminal, or read from standard input with --password-stdin. Whoever is logged in with the old \
-password is logged out. Personal tokens stay valid: programs use them. Revoke them with `wharfinger token remove \
+It is asked for at the terminal, or read from standard input with --password-stdin. Logins with the old \
+password end. Personal tokens stay valid: programs use them. Revoke them with `wharfinger token remove \
 --account NAME --all`. The password of a user of an htpasswd file is changed in that file.
 
 Examples:
@@ -164,8 +162,8 @@ struct Password {
 /// Remove a user, with their tokens, robots, memberships and grants
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Images stay. As long as there are repositories below the name, the user is kept, for whoever is given the name next \
-would own them: remove them first (`wharfinger rm --all`), or say --force.
+Images stay. A user with repositories below the name is not removed, because the next user of that name would own \
+them: remove them first (`wharfinger rm --all`), or use --force.
 
 Example:
   wharfinger user remove ann")]
@@ -173,7 +171,7 @@ struct Remove {
     /// The user
     name: AccountName,
 
-    /// Remove the user although there are repositories below the name
+    /// Remove the user even if there are repositories below the name
     #[arg(long)]
     force: bool,
 
@@ -189,8 +187,8 @@ impl Row for User {
         Column::text("USER"),
         Column::text("MAY"),
         Column::text("FROM"),
-        Column::text("LAST SEEN"),
-        Column::text("DESCRIPTION"),
+        Column::text("LAST SEEN").optional(),
+        Column::text("DESCRIPTION").optional(),
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -204,7 +202,7 @@ impl Row for User {
             may.to_owned(),
             self.source.to_string(),
             last_seen(self.last_seen_at),
-            output::shorten(&self.description, 60),
+            self.description.clone(),
         ]
     }
 }
@@ -288,7 +286,7 @@ fn introduce(me: &Me) -> String {
     let name = me.name.as_ref().map(ToString::to_string).unwrap_or_default();
     let who = match me.kind {
         MeKind::Operator => "the operator, who may do everything".to_owned(),
-        MeKind::Anonymous => "nobody: not signed in".to_owned(),
+        MeKind::Anonymous => "anonymous: not logged in".to_owned(),
         MeKind::User if me.administrator => format!("the administrator {name}, who may do everything"),
         MeKind::User => format!("the user {name}"),
         MeKind::Robot => format!("the robot {name}"),
@@ -306,8 +304,8 @@ impl Change {
             description: self.description,
         };
         if change == UserChange::default() {
-            return Err(Failure::usage("nothing is named that should change")
-                .help("say --admin, --no-admin, --disable, --enable or --description TEXT"));
+            return Err(Failure::usage("nothing to change")
+                .help("give --admin, --no-admin, --disable, --enable or --description TEXT"));
         }
         let path = path(&self.name);
         let changed = self

@@ -16,9 +16,9 @@ use ipnet::IpNet;
 use super::location::{Location, locations};
 use super::spelling::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Given, Literal, LogFormat, Refused, Spelling,
-    UpstreamHost, WebOrigin, address, base_url, choice, contact, count, directory_url, duration, header_name,
-    host, list_of, log_filter, network, optional_address, optional_path, path, size, size_or_unlimited,
-    switch, url, web_origin, word,
+    UpstreamHost, WebOrigin, address, base_url, choice, contact, count, count_or_unlimited, directory_url,
+    duration, header_name, host, list_of, log_filter, network, optional_address, optional_path, path, size,
+    size_or_unlimited, switch, url, web_origin, word,
 };
 use crate::tls::host::Host;
 
@@ -229,12 +229,12 @@ settings! {
         /// How many header fields a request may have.
         headers: usize = 100, count().at_least(16);
 
-        /// How many requests a second one address may send, over some time; 0 sets no limit. An IPv6 network of /64
+        /// How many requests a second one address may send, over some time, or `"unlimited"`. An IPv6 network of /64
         /// counts as one address.
-        requests_per_address: usize = 0, count();
+        requests_per_address: Option<usize> = None, count_or_unlimited();
 
-        /// How many requests a second one account may send, over some time; 0 sets no limit.
-        requests_per_account: usize = 0, count();
+        /// How many requests a second one account may send, over some time, or `"unlimited"`.
+        requests_per_account: Option<usize> = None, count_or_unlimited();
 
         /// How many bytes a second one address may send and receive, all its connections together, or
         /// `"unlimited"`.

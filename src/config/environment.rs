@@ -71,8 +71,8 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Mistake {
     let rest = name.strip_prefix(PREFIX).unwrap_or(name);
     let message = format!("unknown variable {name} in the environment");
     match nearest(rest, known.chain(OTHERS).filter_map(|known| known.strip_prefix(PREFIX))) {
-        Some(known) => Mistake::new(format!("{message}; did you mean {PREFIX}{known}?")),
-        None => Mistake::new(message).help(
+        Some(known) => Mistake::new(format!("{message}; did you mean {PREFIX}{known}?")).about(name),
+        None => Mistake::new(message).about(name).help(
             "a setting's variable is WHARFINGER_, its section if it has one, _ and its key, in capitals",
         ),
     }

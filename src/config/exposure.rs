@@ -57,7 +57,7 @@ impl Config {
             "refusing to listen on {address}: without accounts, whoever can reach that port could pull, push, \
              overwrite and delete every image"
         ));
-        Some(mistake.help(format!(
+        Some(mistake.about("listen").help(format!(
             "make an account first (wharfinger user add NAME --admin --password-stdin), or name a file of users \
              (--htpasswd FILE);\nor listen on this machine only (--listen 127.0.0.1:{port});\nor, on a network \
              where everyone may do all that, say --open (or `open = true`, or WHARFINGER_OPEN=true)",

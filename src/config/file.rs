@@ -63,7 +63,9 @@ impl Reader<'_> {
         if self.lines_with_mistakes().any(|line| line == place.line) {
             return;
         }
-        let mistake = if let Some((key, value, column)) = text_without_quotes(&place.text) {
+        let mistake = if error.message().contains("duplicate key") {
+            self.given_twice(&place)
+        } else if let Some((key, value, column)) = text_without_quotes(&place.text) {
             // The parser takes it for a number or a date that went wrong, which helps nobody.
             Mistake::new(format!("{place}, column {column}: text without quotes"))
                 .help(format!(r#"write {key} = "{value}""#))
@@ -73,6 +75,49 @@ impl Reader<'_> {
             Mistake::new(format!("{place}, column {}: {what}", place.column)).at(place)
         };
         self.mistakes.push(mistake);
+    }
+
+    /// A key or a section that the file has already.
+    fn given_twice(&self, place: &Excerpt) -> Mistake {
+        let (what, first) = match key_of(&place.text) {
+            Some(key) => (format!("`{key}`"), self.line_before(place.line, |line| key_of(line) == Some(key))),
+            None => {
+                let heading = place.text.split('#').next().unwrap_or_default().trim();
+                (
+                    heading.to_owned(),
+                    self.lines_before(place.line)
+                        .position(|line| line.trim().starts_with(heading))
+                        .map(|index| index + 1),
+                )
+            }
+        };
+        let message = match first {
+            Some(first) => format!(
+                "{what} is given twice in {}: line {first} and line {}",
+                self.file.display(),
+                place.line
+            ),
+            None => format!("{what} in {place} is given twice"),
+        };
+        let help = if what.starts_with('[') {
+            "put the keys of both below one of them, and remove the other"
+        } else {
+            "remove the one that is not meant"
+        };
+        Mistake::new(message).help(help).at(place.clone())
+    }
+
+    /// The lines before this one, the first of which is line 1.
+    fn lines_before(&self, line: usize) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+        let lines: Vec<&str> = self.text.lines().take(line - 1).collect();
+        lines.into_iter()
+    }
+
+    /// The last line before this one, within the same section, of which this is true.
+    fn line_before(&self, line: usize, is_it: impl Fn(&str) -> bool) -> Option<usize> {
+        let lines = self.lines_before(line).enumerate().rev();
+        let mut section = lines.take_while(|(_, text)| !text.trim_start().starts_with('['));
+        section.find(|(_, text)| is_it(text)).map(|(index, _)| index + 1)
     }
 
     fn root(&mut self, table: &DeTable<'_>) {
@@ -137,7 +182,7 @@ impl Reader<'_> {
             }
             None => Mistake::new(message).help(format!("the sections are [{}]", known.join("], ["))),
         };
-        mistake = mistake.at(place);
+        mistake = mistake.at(place).about(name);
         self.mistakes.push(mistake);
     }
 
@@ -160,7 +205,7 @@ impl Reader<'_> {
             }
             None => Mistake::new(message).help("`wharfinger config example` shows every key"),
         };
-        self.mistakes.push(mistake.at(place));
+        self.mistakes.push(mistake.at(place).about(path));
     }
 }
 
@@ -197,6 +242,13 @@ fn given(value: &DeValue<'_>, place: &dyn Fn(usize) -> Option<Excerpt>) -> Given
         }
         _ => Given::Other,
     }
+}
+
+/// The key of a line such as `level = "info"`.
+fn key_of(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once('=')?;
+    let key = key.trim();
+    (!key.is_empty() && !key.starts_with(['[', '#'])).then_some(key)
 }
 
 /// Key, value and the column of the value, in a line such as `level = info` that lacks its quotes.
@@ -338,7 +390,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_there_twice_is_refused() {
-        assert_eq!(mistakes("open = true\nopen = false").len(), 1);
+    fn key_given_twice_is_told_with_both_lines() {
+        assert_eq!(
+            mistakes("open = true\n\nopen = false"),
+            ["`open` is given twice in wharfinger.toml: line 1 and line 3"]
+        );
+        assert_eq!(
+            mistakes("[audit]\nlog = true\n[log]\nlevel = \"info\"\nlevel = \"warn\""),
+            ["`level` is given twice in wharfinger.toml: line 4 and line 5"]
+        );
+        assert_eq!(
+            mistakes("[log]\nlevel = \"info\"\n[audit]\n[log]\nformat = \"json\""),
+            ["[log] is given twice in wharfinger.toml: line 1 and line 4"]
+        );
     }
 }

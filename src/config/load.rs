@@ -12,6 +12,7 @@ use super::environment::CONFIG_VARIABLE;
 use super::mistake::{Excerpt, Mistake, Mistakes};
 use super::spelling::{Given, Literal, Refused};
 use super::{environment, file};
+use crate::tls::pair;
 
 /// Where a file is looked for when none is named; the first that is there counts.
 pub const USUAL_FILES: [&str; 2] = ["wharfinger.toml", "/etc/wharfinger/wharfinger.toml"];
@@ -115,7 +116,16 @@ impl Loaded {
 
 impl Config {
     /// Puts the configuration together, or says everything that is wrong with it.
+    ///
+    /// # Errors
+    /// All mistakes at once.
     pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
+        let (loaded, mistakes) = Self::read(sources);
+        if mistakes.is_empty() { Ok(loaded) } else { Err(Mistakes(mistakes)) }
+    }
+
+    /// Puts the configuration together as far as that is possible. A setting with a mistake keeps its default.
+    pub fn read(sources: &Sources) -> (Loaded, Vec<Mistake>) {
         let mut loading = Loading::default();
         let file = choose_file(sources);
         if let Some(chosen) = &file {
@@ -125,15 +135,15 @@ impl Config {
         for flag in &sources.flags {
             loading.flag(flag);
         }
-        if loading.mistakes.is_empty() {
+        // The default in the place of a mistake says nothing about what goes together.
+        if !loading.mistakes.iter().any(|mistake| mistake.may_concern(&["listen", "open", "auth"])) {
             loading.mistakes.extend(loading.config.access_mistakes());
+        }
+        if !loading.mistakes.iter().any(|mistake| mistake.may_concern(&["tls", "listen"])) {
             loading.mistakes.extend(loading.config.tls_mistakes());
         }
-        if loading.mistakes.is_empty() {
-            Ok(Loaded { config: loading.config, file: file.map(|file| file.path), origins: loading.origins })
-        } else {
-            Err(Mistakes(loading.mistakes))
-        }
+        let file = file.map(|file| file.path);
+        (Loaded { config: loading.config, file, origins: loading.origins }, loading.mistakes)
     }
 }
 
@@ -169,7 +179,7 @@ impl Loading {
     fn file(&mut self, chosen: &ChosenFile) {
         let path: &Path = &chosen.path;
         let text = match std::fs::read(path) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => pair::without_bom(&bytes).to_vec(),
             Err(error) => {
                 let message = format!("cannot read {}, {}: {error}", path.display(), chosen.by);
                 self.mistakes.push(Mistake::new(message));
@@ -238,7 +248,12 @@ impl Loading {
                     Some(part) => format!("{what}: {}", part.wrong),
                     None => format!("{what} is {given}; expected {}", (setting.expects)()),
                 };
-                self.mistakes.push(Mistake { message, excerpt: within.or(place), help: hint });
+                self.mistakes.push(Mistake {
+                    message,
+                    excerpt: within.or(place),
+                    help: hint,
+                    about: Some(setting.path.to_owned()),
+                });
             }
         }
     }
@@ -341,6 +356,20 @@ mod tests {
                 "WHARFINGER_AUTH_LOCATIONS in the environment: `path` is missing"
             ]
         );
+    }
+
+    #[test]
+    fn byte_order_mark_before_file_is_ignored() {
+        let loaded = load("\u{feff}listen = \":5001\"\n", &[], &[]).unwrap();
+        assert_eq!(loaded.config.listen.port(), 5001);
+    }
+
+    #[test]
+    fn mistakes_of_several_kinds_are_all_told() {
+        let told = load("blob = 1\n[tls]\nkey = \"server.key\"\nredirect = \":80\"\n", &[], &[]).unwrap_err();
+        assert_eq!(told.len(), 3, "{told:?}");
+        let follow_up = load("[tls]\ncertificate = 1\nkey = \"server.key\"\n", &[], &[]).unwrap_err();
+        assert_eq!(follow_up.len(), 1, "the certificate is there, if not as it should be: {follow_up:?}");
     }
 
     #[test]

@@ -16,11 +16,27 @@ pub struct Mistake {
     /// What to do about it, where that can be said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The setting or section that it is about, where that is known.
+    #[serde(skip)]
+    pub about: Option<String>,
 }
 
 impl Mistake {
-    pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), excerpt: None, help: None }
+    /// A mistake without a place in the file.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), excerpt: None, help: None, about: None }
+    }
+
+    /// Names the setting that it is about.
+    #[must_use]
+    pub fn about(self, setting: impl Into<String>) -> Self {
+        Self { about: Some(setting.into()), ..self }
+    }
+
+    /// Whether it may concern one of these settings or sections: what cannot be read may be about anything.
+    #[must_use]
+    pub fn may_concern(&self, settings: &[&str]) -> bool {
+        self.about.as_ref().is_none_or(|about| settings.iter().any(|setting| about.starts_with(setting)))
     }
 
     pub(super) fn at(self, excerpt: Excerpt) -> Self {

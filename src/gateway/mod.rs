@@ -41,6 +41,8 @@ pub(crate) use error::Error;
 
 use crate::config::{Config, UpstreamHost};
 use crate::http::response::Response;
+use crate::tls::client::{self as tls_client, System};
+use crate::tls::pair;
 
 /// A gateway to a registry. Cheap to clone: all clones are the same.
 #[derive(Clone)]
@@ -199,20 +201,19 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
     std::fs::read(path).map_err(|source| SetupError::Unreadable { setting, path: path.to_owned(), source })
 }
 
-/// How upstreams at `https://` addresses are known: by the system's certificates, and those of the file.
+/// Upstreams at `https://` addresses are trusted by the system's certificates, and by those of the file.
 fn tls(certificates: Option<&Path>) -> Result<rustls::ClientConfig, SetupError> {
-    let mut roots = rustls::RootCertStore::empty();
-    // Some of a system's certificates may be unreadable, and then the others will do.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = certificates {
-        let pem = read("gateway.certificates", path)?;
-        let found: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
-        let (added, _) = roots.add_parsable_certificates(found);
-        if added == 0 {
-            return Err(SetupError::NoCertificate(path.to_owned()));
+    let named = match certificates {
+        Some(path) => {
+            let pem = read("gateway.certificates", path)?;
+            let pem = pair::without_bom(&pem);
+            let found: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+            if found.is_empty() {
+                return Err(SetupError::NoCertificate(path.to_owned()));
+            }
+            found
         }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(SetupError::Tls)?.with_root_certificates(roots).with_no_client_auth())
+        None => Vec::new(),
+    };
+    tls_client::config(named, System::Trusted).map_err(SetupError::Tls)
 }

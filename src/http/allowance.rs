@@ -47,7 +47,7 @@ pub(crate) struct Allowances {
 
 impl Allowances {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let requests = |rate: usize| Allowance::new(rate as u64, BURST);
+        let requests = |rate: Option<usize>| Allowance::new(rate.unwrap_or(0) as u64, BURST);
         let bandwidth =
             |rate: Option<u64>| Allowance::new(rate.unwrap_or(0), Duration::from_secs(1)).map(Arc::new);
         Self {

@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use store::StoreError;
 use store::blobs::files::Pieces;
+use tokio::sync::mpsc;
 
 use super::access_log::Exchange;
 use super::allowance::Pace;
@@ -42,6 +43,8 @@ enum Content {
         left: u64,
     },
     Upstream(Through),
+    /// Pieces that are made while they are sent.
+    Made(mpsc::Receiver<Bytes>),
 }
 
 /// What another registry sends, handed on as it comes.
@@ -83,6 +86,11 @@ impl Body {
         }
     }
 
+    /// Pieces that are made while they are sent, until the sender is dropped.
+    pub(crate) fn made(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self { content: Content::Made(pieces), ..Self::default() }
+    }
+
     /// How many bytes are still to come, as far as that is known.
     pub(crate) fn len(&self) -> Option<u64> {
         let held_back = self.paced.as_ref().map_or(0, |paced| paced.rest.len() as u64);
@@ -91,6 +99,7 @@ impl Body {
             Content::Full(bytes) => Some(bytes.len() as u64),
             Content::Blob { left, .. } => Some(*left),
             Content::Upstream(through) => http_body::Body::size_hint(&through.body).exact(),
+            Content::Made(_) => None,
         };
         content.map(|content| content + held_back)
     }
@@ -135,6 +144,7 @@ impl Content {
             }
             Self::Blob { pieces, left } => (pieces, left),
             Self::Upstream(through) => return through.poll_piece(cx),
+            Self::Made(pieces) => return pieces.poll_recv(cx).map(|piece| piece.map(Ok)),
         };
         let piece = match ready!(Pin::new(&mut **pieces).poll_next(cx)) {
             Some(Ok(piece)) => {

@@ -110,10 +110,10 @@ pub fn routes() -> impl Iterator<Item = (&'static str, &'static [Method])> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Misread {
     /// No endpoint has such a path.
-    #[error("there is nothing at this path")]
+    #[error("there is nothing at this path; the API begins with /v2/ and /api/v1/")]
     NoSuchPath,
     /// The percent-encoding does not stand for text.
-    #[error("the path is not UTF-8")]
+    #[error("the path is not UTF-8 when decoded")]
     Encoding,
     /// What stands where the repository's name should is none.
     #[error(transparent)]

@@ -37,7 +37,7 @@ pub(crate) enum Error {
     #[error("a request needs one Host header with a host and perhaps a port (RFC 9112 section 3.2)")]
     BadHost,
     /// The endpoint does not take this method.
-    #[error("this method means nothing here")]
+    #[error("this method is not allowed at this path")]
     Method,
     /// A parameter of the query is malformed.
     #[error("the parameter `{parameter}` must be {expected}")]
@@ -71,7 +71,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
     /// The store does not answer.
-    #[error("the store does not answer")]
+    #[error("the registry's storage does not answer; its log has the cause")]
     NotReady(#[source] registry::Error),
     /// The client may not do this, or did not say who it is.
     #[error("{denied}")]
@@ -100,7 +100,7 @@ pub(crate) enum Error {
     #[error("the body must be JSON, with the Content-Type application/json")]
     NoJson,
     /// A body is not the JSON that it should be.
-    #[error("the body is not what it should be: {0}")]
+    #[error("invalid JSON in the body: {0}")]
     BadJson(serde_json::Error),
     /// A body is longer than it can have reason to be.
     #[error("the body is larger than {limit} bytes")]
@@ -215,7 +215,7 @@ impl Error {
             let id = id.to_str().unwrap_or_default();
             tracing::error!(id, error = %self, causes = %causes(&self), "a request failed");
             // What broke is the operator's to know: it may name paths and queries.
-            format!("the registry could not do this; its log has the reason under the request id {id}")
+            format!("internal error: the registry's log has the cause under the request id {id}")
         } else {
             self.to_string()
         };

@@ -92,8 +92,7 @@ impl Acceptor {
                 match refusal(&error) {
                     Some(alert) => tracing::info!(
                         ?alert,
-                        "a client does not trust the certificate; `wharfinger cert show` says what it is, and how it \
-                         comes to be trusted"
+                        "a client does not trust the certificate; `wharfinger cert show` prints how clients come to trust it"
                     ),
                     None => tracing::debug!(%error, "a TLS handshake failed"),
                 }

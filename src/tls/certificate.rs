@@ -116,7 +116,7 @@ impl Certificate {
         if self.hosts.is_empty() {
             let host = self.common_name().unwrap_or_else(|| Host::Name("registry.example.com".to_owned()));
             doubts.push(format!(
-                "it names no host in a subjectAltName, so clients written in Go (docker, containerd, podman, buildah, \
+                "it has no host in a subjectAltName, so clients written in Go (docker, containerd, podman, buildah, \
                  skopeo, crane, oras, helm) refuse it; make one with: openssl req -newkey rsa:2048 -nodes \
                  -keyout server.key -x509 -days 3650 -out server.pem -subj \"/CN={host}\" \
                  -addext \"subjectAltName={}\"",
@@ -124,13 +124,10 @@ impl Certificate {
             ));
         }
         if now > self.not_after {
-            doubts.push(format!(
-                "it held until {} and no longer does; put a new one in its place",
-                self.until()
-            ));
+            doubts.push(format!("it expired on {}; replace it", self.not_after.date()));
         } else if now < self.not_before {
             doubts.push(format!(
-                "it holds only from {}; check the clock of this machine",
+                "it is not valid before {}; check the clock of this machine",
                 written(self.not_before)
             ));
         }

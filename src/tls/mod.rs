@@ -2,12 +2,14 @@
 //!
 //! - `acceptor` makes connections; `source` knows which certificate is in force, and puts a new one in its place.
 //! - [`pair`] reads a certificate with its key from files, [`certificate`] says what it says, [`host`] what it is for.
+//! - [`client`] decides which certificates of other servers are trusted.
 //! - [`self_signed`] makes one, [`trust`] says how clients come to trust it; [`acme`] obtains one from
 //!   an authority.
 
 mod acceptor;
 pub mod acme;
 pub mod certificate;
+pub mod client;
 pub mod host;
 pub mod pair;
 pub mod self_signed;

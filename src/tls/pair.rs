@@ -52,7 +52,7 @@ pub enum PairError {
     #[error("{} holds no private key: it should have -----BEGIN PRIVATE KEY-----, or RSA or EC PRIVATE KEY", .0.display())]
     NoKey(PathBuf),
     /// The key is encrypted.
-    #[error("the key in {} is protected by a passphrase, which a server has nobody to ask for; write it without \
+    #[error("the key in {} is protected by a passphrase, for which a server cannot ask; write it without \
              one: openssl pkey -in {} -out server.key", .0.display(), .0.display())]
     Encrypted(PathBuf),
     /// It is a key of a kind that is not taken.
@@ -134,9 +134,9 @@ impl Pair {
         for above in &self.chain[1..] {
             if now > above.not_after {
                 doubts.push(format!(
-                    "the certificate of {} in its chain held until {}",
+                    "the certificate of {} in its chain expired on {}; replace it",
                     above.subject,
-                    above.until()
+                    above.not_after.date()
                 ));
             }
         }

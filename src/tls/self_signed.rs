@@ -145,7 +145,7 @@ fn outdated(pair: &Pair, hosts: &[Host]) -> Option<String> {
         return Some(format!("it was for {}", listed(&certificate.hosts)));
     }
     (OffsetDateTime::now_utc() > certificate.not_after)
-        .then(|| format!("it held until {}", certificate.until()))
+        .then(|| format!("it expired on {}", certificate.not_after.date()))
 }
 
 /// Hosts in a sentence.

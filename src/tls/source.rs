@@ -98,8 +98,8 @@ impl Source {
             if let Fate::Replaced(reason) = &kept.fate {
                 tracing::warn!(
                     certificate = %kept.certificate.display(),
-                    "the self-signed certificate was made anew, because {reason}; whoever trusted the old one has to be \
-                     given the new one"
+                    "the self-signed certificate was replaced, because {reason}; clients that trust the old one need the new one: \
+                     `wharfinger cert show`"
                 );
             }
             let origin = Origin::SelfSigned { certificate: kept.certificate, hosts: tls.self_signed.clone() };
@@ -175,13 +175,13 @@ impl Source {
         let now = OffsetDateTime::now_utc();
         let certificate = pair.certificate();
         for doubt in pair.doubts(now) {
-            tracing::warn!(subject = certificate.subject, "about the certificate: {doubt}");
+            tracing::warn!(subject = certificate.subject, "the certificate: {doubt}");
         }
         let left = certificate.not_after - now;
         if left > time::Duration::ZERO && left < NOTICE {
             tracing::warn!(
                 until = certificate.until(),
-                "the certificate will end in {} days",
+                "the certificate expires in {} days; replace it before",
                 left.whole_days()
             );
         }

@@ -114,7 +114,11 @@ fn an_organisation_a_team_a_robot_a_grant_and_a_token() {
     registry.says("team member add acme/devs bob");
     assert_eq!(registry.json("team list acme")[0]["members"], 1);
     let no_robot = registry.operate("robot add deploy", "");
-    assert!(text(&no_robot.stderr).contains("acme+deploy"), "{}", text(&no_robot.stderr));
+    assert!(
+        text(&no_robot.stderr).contains("write OWNER+NAME, such as acme+ci"),
+        "{}",
+        text(&no_robot.stderr)
+    );
     let secret = registry.says("robot add acme+deploy");
     let secret =
         secret.split_whitespace().find(|word| word.starts_with("wfr_")).expect("a secret").to_owned();
@@ -200,6 +204,47 @@ fn the_first_start_makes_an_administrator_and_the_next_does_not() {
     sign_in(&Daemon::start(WHARFINGER, &serve, &log));
     let without = type_in(&["serve", "--admin", "ann", "--data", data.to_str().unwrap()], &[], "");
     assert_eq!(without.status.code(), Some(2), "{}", text(&without.stderr));
+}
+
+#[test]
+fn first_account_needs_a_named_directory() {
+    let scratch = TempDir::new().unwrap();
+    let add = |arguments: &[&str]| {
+        let mut child = Command::new(WHARFINGER)
+            .args([&["user", "add", "ann", "--admin", "--password-stdin"], arguments].concat())
+            .current_dir(scratch.path())
+            .env_remove("WHARFINGER_DATA")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let refused = add(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert!(told.contains("no data directory `data` in ") && told.contains("--data DIR"), "{told}");
+    assert!(!scratch.path().join("data").exists());
+    success("user add", &add(&["--data", "data"]));
+    assert_eq!(add(&[]).status.code(), Some(1), "now it is there, and so is ann");
+}
+
+#[test]
+fn audit_takes_days_and_dates() {
+    let registry = Registry::start();
+    registry.says("user add ann --password-stdin");
+    for since in ["yesterday", "today", "1h", "2020-01-01"] {
+        assert!(registry.says(&format!("audit --since {since}")).contains("user.add"), "{since}");
+    }
+    let wrong = registry.operate("audit --since someday", "");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        text(&wrong.stderr).contains("such as 30m, 12h or 7d; or today, yesterday"),
+        "{}",
+        text(&wrong.stderr)
+    );
 }
 
 /// At a terminal the password is asked for, twice, so that no slip makes it one that nobody knows.

@@ -129,7 +129,9 @@ fn a_running_server_is_reached_by_its_url_as_well() {
     assert!(success("ls --server", &output).contains("team/app-1"));
     let output = run(&["ls", "--server", "http://127.0.0.1:1"], Path::new("/"));
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("does not answer"));
+    let told = text(&output.stderr);
+    assert!(told.contains("cannot reach http://127.0.0.1:1"), "{told}");
+    assert!(told.contains("nothing listens on 127.0.0.1:1"), "{told}");
     for wrong in ["localhost:5000", "ftp://localhost", "nonsense"] {
         assert_eq!(run(&["ls", "--server", wrong], Path::new("/")).status.code(), Some(2), "{wrong}");
     }
@@ -163,10 +165,13 @@ fn mistakes_are_named_and_nothing_is_done() {
     assert!(registry.refuses("rm team/app-1:absent", 1).contains("there is no image"));
     assert!(registry.refuses("inspect team/app-1", 1).contains("team/app-1:latest"));
     assert!(registry.refuses("ls absent", 1).contains("there is no repository absent"));
-    assert!(registry.refuses("tag team/app-1:v1 other", 2).contains("names no tag"));
+    assert!(registry.refuses("tag team/app-1:v1 other", 2).contains("has no tag"));
     assert!(registry.refuses("ls Team/App", 2).contains("repository name"));
     assert!(registry.refuses("search absent", 1).contains("nothing matches"));
     assert_eq!(registry.json("ls team/app-1").as_array().unwrap().len(), 1, "the image is still there");
+    let hint = registry.refuses("inspect team/app-1", 1);
+    let flags = format!("`wharfinger ls team/app-1 --data {}`", registry.data().display());
+    assert!(hint.contains(&flags), "{hint}");
     let nowhere = run(&["ls", "--data", "absent"], registry.scratch.path());
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(!registry.scratch.path().join("absent").exists(), "a mistyped path makes no registry");
@@ -180,7 +185,172 @@ fn a_second_server_is_kept_out_and_told_who_has_the_directory() {
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stderr);
     assert!(told.contains(&format!("process {}", registry.server.as_ref().unwrap().0.pid())), "{told}");
-    assert!(registry.refuses("check", 1).contains("in use"));
+}
+
+#[test]
+fn check_of_running_server_leaves_it_running() {
+    let registry = Registry::serving();
+    let report = registry.json("check --read");
+    assert_eq!((&report["repositories"], &report["manifests"]), (&1.into(), &1.into()));
+    assert_eq!(report["bytes"], registry.json("du")["bytes"], "one meaning of size");
+    assert_eq!(report["bytes"], registry.json("ls")[0]["bytes"]);
+    let told = registry.says("check");
+    assert!(told.starts_with("1 repository, 1 image, 2 layers and configs, "), "{told}");
+    assert!(told.ends_with(": nothing missing\n"), "{told}");
+    let remote = run(&["check", "--server", &registry.url()], Path::new("/"));
+    assert_eq!(remote.status.code(), Some(1), "over the network it takes an administrator");
+    assert!(registry.says("ls").contains("team/app-1"));
+}
+
+#[test]
+fn sizes_agree_after_an_image_is_removed() {
+    let registry = Registry::serving();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(pusher::push_image(&reqwest::Client::new(), &registry.url(), 2)).unwrap();
+    let digest = pusher::describe(2).manifest;
+    registry.says(&format!("rm team/app-2@{digest}"));
+    let (listed, used, checked) = (registry.json("ls"), registry.json("du"), registry.json("check"));
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&listed), ["team/app-1"]);
+    assert_eq!(names(&used["by_repository"]), names(&listed));
+    assert_eq!((&used["bytes"], &checked["bytes"]), (&listed[0]["bytes"], &listed[0]["bytes"]));
+    assert!(used["unreferenced_bytes"].as_u64().unwrap() > 0, "{used}");
+}
+
+#[test]
+fn server_mistakes_are_told_with_the_cure() {
+    let scratch = TempDir::new().unwrap();
+    let secure = |arguments: &[&str], name: &str| {
+        let (data, log) = (scratch.path().join(name), scratch.path().join(format!("{name}.log")));
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+        Daemon::start(WHARFINGER, &[&serve, arguments].concat(), &log)
+    };
+    // The certificate of docs/https.md: it signs itself, and says that it is an authority.
+    let (certificate, key) = (scratch.path().join("server.pem"), scratch.path().join("server.key"));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-x509",
+            "-days",
+            "3650",
+            "-out",
+            certificate,
+        ])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let https = secure(&["--tls-certificate", certificate, "--tls-key", key], "https");
+    let plain = secure(&[], "plain");
+    let ls = |server: &str, more: &[&str], variables: &[(&str, &str)]| {
+        let output = Command::new(WHARFINGER)
+            .args([&["ls", "--server", server], more].concat())
+            .envs(variables.iter().copied())
+            .current_dir("/")
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    let port = |daemon: &Daemon| daemon.address().rsplit(':').next().unwrap().to_owned();
+    let (https, plain) = (port(&https), port(&plain));
+
+    let (code, told) = ls(&format!("https://localhost:{https}"), &["--ca", certificate], &[]);
+    assert_eq!((code, told.as_str()), (Some(0), ""), "trusted by name");
+    let (code, told) = ls(&format!("https://localhost:{https}"), &[], &[("SSL_CERT_FILE", certificate)]);
+    assert_eq!((code, told.as_str()), (Some(0), ""), "trusted by the system");
+    let dead = [("http_proxy", "http://127.0.0.1:1"), ("HTTP_PROXY", "http://127.0.0.1:1")];
+    assert_eq!(ls(&format!("http://localhost:{plain}"), &[], &dead).0, Some(0), "not through a proxy");
+    for (server, more, variables, code, cure) in [
+        (
+            format!("http://localhost:{https}"),
+            &[][..],
+            &[][..],
+            1,
+            format!("--server https://localhost:{https}"),
+        ),
+        (format!("https://localhost:{plain}"), &[], &[], 1, format!("--server http://localhost:{plain}")),
+        (format!("https://localhost:{https}"), &[], &[], 1, "--ca FILE".to_owned()),
+        (format!("https://127.0.0.1:{https}"), &["--ca", certificate], &[], 1, "for another name".to_owned()),
+        (
+            format!("http://localhost:{plain}/v2/"),
+            &[],
+            &[],
+            2,
+            format!("--server http://localhost:{plain}\n"),
+        ),
+        (
+            format!("http://localhost:{plain}/hub"),
+            &[],
+            &[],
+            1,
+            format!("--server http://localhost:{plain}\n"),
+        ),
+        (format!("localhost:{plain}"), &[], &[], 2, format!("--server http://localhost:{plain}\n")),
+        ("http://registry.invalid".to_owned(), &[], &dead, 1, "proxy in $http_proxy".to_owned()),
+        (
+            "http://registry.invalid".to_owned(),
+            &[],
+            &[("no_proxy", "*")],
+            1,
+            "name registry.invalid".to_owned(),
+        ),
+    ] {
+        let (ended, told) = ls(&server, more, variables);
+        assert_eq!(ended, Some(code), "{server}: {told}");
+        assert!(told.contains(&cure), "{server}: {told}");
+        for library in ["error sending request", "client error", "CaUsedAs", "UnknownIssuer"] {
+            assert!(!told.contains(library), "{server}: {told}");
+        }
+    }
+}
+
+#[test]
+fn backup_of_stopped_registry_is_restored() {
+    let registry = Registry::at_rest();
+    let copy = registry.scratch.path().join("copy");
+    let copied =
+        Command::new("cp").args(["--archive", "--reflink=auto"]).arg(registry.data()).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    fs::remove_dir_all(registry.data()).unwrap();
+    fs::rename(&copy, registry.data()).unwrap();
+    assert!(registry.says("check --read").ends_with(": nothing missing\n"));
+    assert!(registry.says("ls").contains("team/app-1"));
+}
+
+#[test]
+fn serve_that_fails_makes_no_data_directory() {
+    let scratch = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for wrong in
+        [&["--listen", &address][..], &["--listen", "127.0.0.1:0", "--tls-certificate", "absent.pem"]]
+    {
+        let output = run(&[&["serve"], wrong].concat(), scratch.path());
+        assert_eq!(output.status.code(), Some(1), "{wrong:?}");
+        assert!(!scratch.path().join("data").exists(), "{wrong:?}: {}", text(&output.stderr));
+    }
+}
+
+/// In a terminal of 80 columns; in a pipe everything is whole.
+#[test]
+fn lists_fit_the_terminal() {
+    let registry = Registry::at_rest();
+    let digest = pusher::describe(1).manifest.to_string();
+    let line =
+        format!("stty cols 80 rows 24; {WHARFINGER} ls team/app-1 --data {}", registry.data().display());
+    let shown = Command::new("script").args(["-qec", &line, "/dev/null"]).output().unwrap();
+    let shown = text(&shown.stdout);
+    assert!(shown.contains(&digest[..19]) && !shown.contains(&digest), "{shown}");
+    assert!(shown.lines().all(|line| line.trim_end().chars().count() <= 80), "{shown}");
+    assert!(registry.says("ls team/app-1").contains(&digest));
 }
 
 #[test]
@@ -198,7 +368,7 @@ fn a_long_path_to_the_data_directory_is_no_obstacle() {
 #[test]
 fn check_names_what_is_missing_or_damaged_and_mends_links() {
     let registry = Registry::at_rest();
-    assert!(registry.says("check --read").contains("all there"));
+    assert!(registry.says("check --read").contains("nothing missing"));
     let image = pusher::describe(1);
     let blob = |digest: &oci::Digest| {
         let hex = digest.hex();
@@ -207,7 +377,7 @@ fn check_names_what_is_missing_or_damaged_and_mends_links() {
     let link =
         registry.data().join("docker/registry/v2/repositories/team/app-1/_manifests/tags/v1/current/link");
     fs::remove_file(&link).unwrap();
-    assert!(registry.says("check").contains("in step again"));
+    assert!(registry.says("check").contains("put in step"));
     assert_eq!(fs::read_to_string(&link).unwrap(), image.manifest.to_string());
 
     // The same size, so that only reading shows it.
@@ -215,7 +385,7 @@ fn check_names_what_is_missing_or_damaged_and_mends_links() {
     let mut content = fs::read(&layer).unwrap();
     content[0] ^= 1;
     fs::write(&layer, content).unwrap();
-    assert!(registry.says("check").contains("all there"));
+    assert!(registry.says("check").contains("nothing missing"));
     let damaged = registry.run("check --read");
     assert_eq!(damaged.status.code(), Some(1));
     assert!(text(&damaged.stdout).contains("is damaged"));
@@ -238,5 +408,5 @@ fn a_lost_database_is_made_anew_from_the_directory() {
         }
     }
     assert_eq!(digest(&registry.says("ls team/app-1 --json")), digest(&before));
-    assert!(registry.says("check --read").contains("all there"));
+    assert!(registry.says("check --read").contains("nothing missing"));
 }

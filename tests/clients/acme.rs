@@ -122,7 +122,7 @@ fn an_authority_that_wants_a_renewal_gets_it() {
     user.run(&until(&format!("test \"$(cat {file})\" != \"$(cat first.pem)\"")));
     user.run(&calls(&pebble, &url));
     assert_eq!(pebble.orders(), 2, "{}", registry.log());
-    assert!(!registry.log().contains("gave no certificate"), "{}", registry.log());
+    assert!(!registry.log().contains("issued no certificate"), "{}", registry.log());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_authority_that_is_away_is_asked_again() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let registry = Server::configured_at(&ports.https, &user.path("data"), &ports.settings(&["localhost"]));
-    logs(&registry, "the authority gave no certificate: it cannot be asked");
+    logs(&registry, "the authority issued no certificate: it cannot be reached");
     let url = by_name(&ports.https);
     user.fails(&format!("curl -sSkf {url}/healthz"));
     let pebble = Pebble::start(&ports, LONG);

@@ -67,7 +67,7 @@ async fn the_page_at_the_root_names_the_address_that_was_called() {
 
 #[tokio::test]
 async fn requests_are_counted_by_the_client_behind_the_proxy() {
-    let limited = |config: &mut wharfinger::config::Config| config.limits.requests_per_address = 1;
+    let limited = |config: &mut wharfinger::config::Config| config.limits.requests_per_address = Some(1);
     let registry = TestRegistry::start_with(|config| {
         limited(config);
         config.proxy.trusted = vec!["127.0.0.1/32".parse().unwrap()];

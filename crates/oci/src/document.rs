@@ -551,10 +551,7 @@ mod tests {
             let at = bytes.len() - 3;
             bytes[at] = 0xff;
             let error = Manifest::parse(&bytes, None).unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!("the manifest is not well formed: it is not UTF-8 text, from byte {at} on")
-            );
+            assert_eq!(error, format!("invalid manifest: invalid UTF-8 at byte {at}"));
         }
 
         #[test]
@@ -584,10 +581,7 @@ mod tests {
             let bad = good.replace("sha256:", "sha384:");
             let text = image("").replace(&good, &format!("{good},{bad}"));
             let error = parse(&text).unwrap_err().to_string();
-            assert!(
-                error.starts_with("the manifest is not well formed: layers[1].digest: digest \"sha384:"),
-                "{error}"
-            );
+            assert!(error.starts_with("invalid manifest: layers[1].digest: digest \"sha384:"), "{error}");
             assert!(error.contains("unsupported digest algorithm"), "{error}");
         }
 

@@ -149,7 +149,7 @@ pub(crate) fn read<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<
     }
     // serde_json does not look into the strings that it skips.
     let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("it is not UTF-8 text, from byte {} on", error.valid_up_to()))?;
+        .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to()))?;
     serde_json::from_str(text).or_else(|_| with_place(text))
 }
 
@@ -157,6 +157,10 @@ pub(crate) fn read<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<
 fn with_place<'de, T: serde::Deserialize<'de>>(text: &'de str) -> Result<T, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // Where the text ends or is no JSON, the path to the field is a guess.
+        if let Some(syntax) = syntax_error(text, error.inner()) {
+            return syntax;
+        }
         let place = error.path().to_string();
         let reason = error.inner().to_string();
         let reason = shortened(&reason, MAX_REASON);
@@ -166,6 +170,22 @@ fn with_place<'de, T: serde::Deserialize<'de>>(text: &'de str) -> Result<T, Stri
         };
         whole.replace(char::is_control, "\u{fffd}")
     })?;
-    deserializer.end().map_err(|error| error.to_string())?;
+    deserializer.end().map_err(|error| syntax_error(text, &error).unwrap_or_else(|| error.to_string()))?;
     Ok(value)
+}
+
+/// What is wrong with text that is not JSON, and at which byte.
+fn syntax_error(text: &str, error: &serde_json::Error) -> Option<String> {
+    if error.is_eof() {
+        return Some(format!("unexpected end of JSON at byte {}", text.len()));
+    }
+    if !error.is_syntax() {
+        return None;
+    }
+    // Lines and columns are counted from 1, and columns in bytes.
+    let before = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+    let at = before + error.column().saturating_sub(1);
+    let reason = error.to_string();
+    let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
+    Some(format!("{reason} at byte {at}"))
 }

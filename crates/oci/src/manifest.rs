@@ -45,13 +45,15 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// Not JSON, or JSON of another shape. Says in which field, where there is one.
-    #[error("the manifest is not well formed: {0}")]
+    #[error("invalid manifest: {0}")]
     Malformed(String),
     /// `schemaVersion` is 1: the format that was given up in 2017.
-    #[error("Docker's schema 1 is not supported; push the image again with a client of this decade")]
+    #[error(
+        "Docker's schema 1 is not supported; push the image again with docker 1.10 or newer, or any other current client"
+    )]
     SchemaOne,
     /// `schemaVersion` is missing or unknown.
-    #[error("the manifest's schemaVersion must be 2")]
+    #[error("invalid manifest: schemaVersion is missing or is not 2")]
     SchemaVersion,
     /// `Content-Type` and `mediaType` differ (CVE-2021-41190).
     #[error("the Content-Type is {content_type}, but the manifest's mediaType is {media_type}")]
@@ -62,7 +64,9 @@ pub enum ManifestError {
         media_type: MediaType,
     },
     /// A media type that is no manifest's.
-    #[error("{0} is not the media type of a manifest")]
+    #[error(
+        "{0} is not a media type of a manifest; expected an OCI image manifest or index, or Docker's schema 2"
+    )]
     UnsupportedMediaType(MediaType),
     /// Fields of an image and of an index in one document (CVE-2021-41190).
     #[error("the manifest has both `{0}` and `{1}`; it can be an image or an index, not both")]

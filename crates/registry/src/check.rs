@@ -18,8 +18,10 @@ const PAGE: usize = 1000;
 pub struct Checked {
     /// Repositories looked at.
     pub repositories: u64,
-    /// Distinct manifests and blobs looked at.
-    pub contents: u64,
+    /// Distinct manifests looked at.
+    pub manifests: u64,
+    /// Distinct configs and layers looked at.
+    pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Content that is not as it should be.
@@ -60,15 +62,16 @@ pub enum FaultKind {
 
 impl Registry {
     /// Looks whether every manifest, and everything that a manifest needs, is there with its size;
-    /// with `read`, whether its bytes have its digest. Mends the `repositories/` view. `progress`
-    /// hears how many repositories and bytes are done.
+    /// with `read`, whether its bytes have its digest. Mends the `repositories/` view. Requests are
+    /// served meanwhile. `progress` hears how many repositories and bytes are done, also within a
+    /// large blob, and ends the check where it returns `false`.
     ///
     /// # Errors
     /// Those of the store; what is wrong with content is in the result.
     pub async fn check(
         &self,
         read: bool,
-        progress: impl Fn(u64, u64) + Send + Sync,
+        progress: impl Fn(u64, u64) -> bool + Send + Sync,
     ) -> Result<Checked, Error> {
         let mut checked = Checked::default();
         let mut seen = HashSet::new();
@@ -77,9 +80,11 @@ impl Registry {
             let page = self.catalog(&Visible::Everything, after.as_deref(), PAGE).await?;
             after = page.items.last().map(ToString::to_string);
             for repository in &page.items {
-                self.check_repository(repository, read, &mut checked, &mut seen).await?;
+                self.check_repository(repository, read, &mut checked, &mut seen, &progress).await?;
                 checked.repositories += 1;
-                progress(checked.repositories, checked.bytes);
+                if !progress(checked.repositories, checked.bytes) {
+                    return Ok(checked);
+                }
             }
             if !page.more {
                 break;
@@ -95,6 +100,7 @@ impl Registry {
         read: bool,
         checked: &mut Checked,
         seen: &mut HashSet<Digest>,
+        progress: &(impl Fn(u64, u64) -> bool + Send + Sync),
     ) -> Result<(), Error> {
         let metadata = &self.inner.metadata;
         let mut after: Option<Digest> = None;
@@ -112,9 +118,16 @@ impl Registry {
                     if !seen.insert(digest) {
                         continue;
                     }
-                    checked.contents += 1;
+                    let within = |done| progress(checked.repositories, checked.bytes + done);
+                    let Some(found) = self.check_content(&digest, size, read, within).await? else {
+                        return Ok(());
+                    };
+                    match manifest.digest == digest {
+                        true => checked.manifests += 1,
+                        false => checked.blobs += 1,
+                    }
                     checked.bytes += size;
-                    if let Some(what) = self.check_content(&digest, size, read).await? {
+                    if let Some(what) = found {
                         checked.faults.push(Fault { repository: repository.clone(), digest, what });
                     }
                 }
@@ -122,32 +135,40 @@ impl Registry {
         }
     }
 
+    /// What is wrong with some content, if anything is; `None` if `progress` ended the check.
     async fn check_content(
         &self,
         digest: &Digest,
         size: u64,
         read: bool,
-    ) -> Result<Option<FaultKind>, StoreError> {
+        progress: impl Fn(u64) -> bool,
+    ) -> Result<Option<Option<FaultKind>>, StoreError> {
         let blobs = &self.inner.blobs;
         let actual = match blobs.stat(digest).await? {
-            None => return Ok(Some(FaultKind::Missing)),
+            None => return Ok(Some(Some(FaultKind::Missing))),
             Some(actual) => actual,
         };
         if actual != size {
-            return Ok(Some(FaultKind::Size { expected: size, actual }));
+            return Ok(Some(Some(FaultKind::Size { expected: size, actual })));
         }
         if !read {
-            return Ok(None);
+            return Ok(Some(None));
         }
-        let Some(blob) = blobs.open(digest).await? else { return Ok(Some(FaultKind::Missing)) };
+        let Some(blob) = blobs.open(digest).await? else { return Ok(Some(Some(FaultKind::Missing))) };
         let mut digester = Digester::new(digest.algorithm());
         let mut pieces = blob.read(0..size);
+        let mut done = 0;
         while let Some(piece) = pieces.next().await {
             let piece = piece?;
-            // Hashing a piece takes about a millisecond; nothing else waits in a process that checks.
+            done += piece.len() as u64;
+            // Hashing a piece takes about a millisecond, after which requests get their turn.
             digester.update(&piece);
+            if !progress(done) {
+                return Ok(None);
+            }
+            tokio::task::yield_now().await;
         }
         let actual = digester.finish();
-        Ok((actual != *digest).then_some(FaultKind::Digest { actual }))
+        Ok(Some((actual != *digest).then_some(FaultKind::Digest { actual })))
     }
 }

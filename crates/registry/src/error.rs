@@ -28,7 +28,7 @@ pub enum Error {
         digest: Digest,
     },
     /// No such upload in the repository: never begun, ended, cancelled, expired, or of another one.
-    #[error("there is no upload {0} here; it may have ended or expired")]
+    #[error("there is no upload {0}: it was finished, cancelled or expired; begin a new one")]
     UploadUnknown(Uuid),
     /// The upload is being written to by another request.
     #[error("another request is writing to upload {0}; ask for its status, then go on from there")]
@@ -57,7 +57,7 @@ pub enum Error {
         limit: u64,
     },
     /// The content has another digest than was claimed.
-    #[error("the content has the digest {actual}, not {expected}")]
+    #[error("the content has the digest {actual} instead of {expected}; send it again")]
     DigestMismatch {
         /// The claim.
         expected: Digest,
@@ -84,16 +84,16 @@ pub enum Error {
     #[error(transparent)]
     Receive(#[from] ReceiveError),
     /// The operator does not allow deletion.
-    #[error("deletion is switched off in this registry")]
+    #[error("deletion is switched off in this registry (registry.delete = false)")]
     DeleteDisabled,
     /// No room left.
-    #[error("the registry has no space left; nothing was stored")]
+    #[error("no space left on the registry's disk; nothing was stored")]
     Full,
     /// The store cannot be written for now: another program has locked the database, or the content is not mounted.
     #[error("the registry cannot write for now")]
     Unavailable(#[source] StoreError),
     /// Too many passwords are being hashed.
-    #[error("too many passwords are being looked at; try again in a second")]
+    #[error("too many passwords are being checked at this moment; try again in a second")]
     Busy,
     /// A text is not taken as a new password.
     #[error(transparent)]

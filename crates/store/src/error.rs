@@ -24,7 +24,7 @@ pub enum StoreError {
         actual: Digest,
     },
     /// The file system refused something.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried: "read", "write", "sync" …
         action: &'static str,

@@ -15,7 +15,9 @@ use super::mistake::Excerpt;
 pub use origins::WebOrigin;
 pub(in crate::config) use origins::web_origin;
 pub(in crate::config) use places::{address, host, network, optional_address, optional_path, path};
-pub(in crate::config) use quantities::{count, duration, size, size_or_unlimited, switch};
+pub(in crate::config) use quantities::{
+    count, count_or_unlimited, duration, size, size_or_unlimited, switch,
+};
 pub use urls::{BaseUrl, DirectoryUrl};
 pub(in crate::config) use urls::{base_url, contact, directory_url, url};
 pub use words::{AcmeChallenge, Challenge, LogFormat, UpstreamHost};
@@ -186,13 +188,40 @@ pub(in crate::config) fn list_of<S>(item: S) -> List<S> {
 
 pub(in crate::config) struct List<S>(S);
 
+impl<S> List<S> {
+    /// Reads every item. An error names all items that are wrong, with their hints.
+    fn read_all<T>(&self, items: &[Given]) -> Result<Vec<T>, Refused>
+    where
+        S: Spelling<T>,
+    {
+        let (mut values, mut wrong, mut hints) = (Vec::new(), Vec::new(), Vec::new());
+        for item in items {
+            match self.0.read(item) {
+                Ok(value) => values.push(value),
+                Err(refused) => {
+                    wrong.push(item.to_string());
+                    hints.extend(refused.hint);
+                }
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(values);
+        }
+        let is_or_are = if wrong.len() == 1 { "an item is" } else { "items are" };
+        let wrong = format!("{is_or_are} {}; expected {}", wrong.join(", "), self.0.expects());
+        let hint = (!hints.is_empty()).then(|| hints.join("\n"));
+        Err(Refused { part: Some(Part { wrong, place: None }), hint })
+    }
+}
+
 impl<T, S: Spelling<T>> Spelling<Vec<T>> for List<S> {
     fn read(&self, given: &Given) -> Result<Vec<T>, Refused> {
         match given {
-            Given::List(items) => items.iter().map(|item| self.0.read(item)).collect(),
+            Given::List(items) => self.read_all(items),
             Given::Text(text) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                items.map(|item| self.0.read(&Given::Text(item.to_owned()))).collect()
+                let items: Vec<Given> = items.map(|item| Given::Text(item.to_owned())).collect();
+                self.read_all(&items)
             }
             Given::String(text) => {
                 let list = Literal::List(vec![Literal::String(text.clone())]);
@@ -238,7 +267,11 @@ mod tests {
         assert_eq!(read(&text("")).as_deref(), Ok("[]"));
         assert_eq!(read(&Given::List(Vec::new())).as_deref(), Ok("[]"));
         assert_eq!(hint(networks.read(&string("10.0.0.0/8"))), r#"write a list: ["10.0.0.0/8"]"#);
-        assert!(networks.read(&Given::List(vec![string("10.0.0.0/40")])).is_err());
+        let two = Given::List(vec![string("10.0.0.0/40"), string("10.0.0.1"), string("localhost")]);
+        let refused = networks.read(&two).unwrap_err();
+        let wrong = refused.part.unwrap().wrong;
+        assert!(wrong.starts_with(r#"items are "10.0.0.0/40", "localhost"; expected "#), "{wrong}");
+        assert_eq!(refused.hint.as_deref(), Some(r#"write "127.0.0.1" and "::1""#));
         assert!(networks.read(&Given::List(vec![Given::Integer(1)])).is_err());
     }
 }

@@ -133,12 +133,20 @@ where
     }
 }
 
-/// A size, or `"unlimited"`, for which 0 can be written too.
+/// A limit in bytes, or `"unlimited"`.
 pub(in crate::config) fn size_or_unlimited() -> SizeOrUnlimited {
     SizeOrUnlimited
 }
 
 pub(in crate::config) struct SizeOrUnlimited;
+
+/// Refuses 0 as a limit: in some programs it means "nothing", in others "no limit".
+fn not_zero(given: &Given, is_zero: bool) -> Result<(), Refused> {
+    if is_zero {
+        return Err(Refused::because(format!(r#"{given} is not a limit; for no limit write "unlimited""#)));
+    }
+    Ok(())
+}
 
 impl Spelling<Option<u64>> for SizeOrUnlimited {
     fn read(&self, given: &Given) -> Result<Option<u64>, Refused> {
@@ -146,7 +154,8 @@ impl Spelling<Option<u64>> for SizeOrUnlimited {
             return Ok(None);
         }
         let bytes: u64 = size().read(given)?;
-        Ok(Some(bytes).filter(|bytes| *bytes > 0))
+        not_zero(given, bytes == 0)?;
+        Ok(Some(bytes))
     }
 
     fn write(&self, value: &Option<u64>) -> Literal {
@@ -158,6 +167,35 @@ impl Spelling<Option<u64>> for SizeOrUnlimited {
 
     fn expects(&self) -> String {
         r#"a size such as "10GB" or "512MiB", or "unlimited""#.to_owned()
+    }
+}
+
+/// A limit as a whole number, or `"unlimited"`.
+pub(in crate::config) fn count_or_unlimited() -> CountOrUnlimited {
+    CountOrUnlimited
+}
+
+pub(in crate::config) struct CountOrUnlimited;
+
+impl Spelling<Option<usize>> for CountOrUnlimited {
+    fn read(&self, given: &Given) -> Result<Option<usize>, Refused> {
+        if given.text() == Some("unlimited") {
+            return Ok(None);
+        }
+        let number = count().read(given)?;
+        not_zero(given, number == 0)?;
+        Ok(Some(number))
+    }
+
+    fn write(&self, value: &Option<usize>) -> Literal {
+        match value {
+            Some(number) => count().write(number),
+            None => Literal::String("unlimited".to_owned()),
+        }
+    }
+
+    fn expects(&self) -> String {
+        r#"a whole number of at least 1, such as 100, or "unlimited""#.to_owned()
     }
 }
 
@@ -287,13 +325,21 @@ mod tests {
     }
 
     #[test]
-    fn a_size_can_be_unlimited() {
-        let read = |given: Given| size_or_unlimited().read(&given);
-        assert_eq!(read(string("unlimited")), Ok(None));
-        assert_eq!(read(Given::Integer(0)), Ok(None));
-        assert_eq!(read(text("0")), Ok(None));
-        assert_eq!(read(text("10GB")), Ok(Some(10_000_000_000)));
-        assert!(read(string("none at all")).is_err());
+    fn limit_of_zero_is_refused() {
+        let size = |given: Given| size_or_unlimited().read(&given);
+        assert_eq!(size(string("unlimited")), Ok(None));
+        assert_eq!(size(text("10GB")), Ok(Some(10_000_000_000)));
+        assert!(size(string("none at all")).is_err());
+        assert_eq!(hint(size(Given::Integer(0))), r#"0 is not a limit; for no limit write "unlimited""#);
+        for zero in ["0", "0B", "0GiB"] {
+            let expected = format!(r#""{zero}" is not a limit; for no limit write "unlimited""#);
+            assert_eq!(hint(size(text(zero))), expected);
+        }
+        let count = |given: Given| count_or_unlimited().read(&given);
+        assert_eq!(count(string("unlimited")), Ok(None));
+        assert_eq!(count(text("7")), Ok(Some(7)));
+        assert_eq!(hint(count(Given::Integer(0))), r#"0 is not a limit; for no limit write "unlimited""#);
+        assert!(count(Given::Integer(-1)).is_err());
     }
 
     #[test]

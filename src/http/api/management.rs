@@ -89,6 +89,8 @@ resources! {
     RobotSecret(AccountName) = "api_robot_secret", "/api/v1/robots/{robot}/secret", [PUT];
     /// All grants.
     Grants = "api_grants", "/api/v1/grants", [GET, HEAD, PUT, DELETE];
+    /// The check of all content.
+    Check = "api_check", "/api/v1/check", [POST];
     /// What happened.
     Audit = "api_audit", "/api/v1/audit", [GET, HEAD];
 }
@@ -127,6 +129,7 @@ impl Management {
             ["robots", robot] => Self::Robot(robot.parse()?),
             ["robots", robot, "secret"] => Self::RobotSecret(robot.parse()?),
             ["grants"] => Self::Grants,
+            ["check"] => Self::Check,
             ["audit"] => Self::Audit,
             _ => return Err(Misread::NoSuchPath),
         })

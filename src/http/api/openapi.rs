@@ -15,7 +15,7 @@ use super::types::accounts::{
     NewUser, Organisation, OrganisationChange, Organisations, Registration, Robot, RobotChange, RobotSecret,
     Robots, TeamMembers, Teams, Token, TokenChange, Tokens, User, UserChange, Users,
 };
-use super::types::{Repositories, Repository, RepositoryUsages, Tags, Usage};
+use super::types::{CheckLine, Repositories, Repository, RepositoryUsages, Tags, Usage};
 use crate::http::response::{self, Response};
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
@@ -369,6 +369,13 @@ fn rights(types: &mut SchemaGenerator) -> Vec<Operation> {
                 ("repositories", "string", "Its name or pattern."),
             ])
             .ends(204, "It is gone."),
+        Operation::new("post", "/api/v1/check", "Check that all content is there")
+            .note(
+                "For administrators. The answer has a JSON object on each line (application/x-ndjson): progress while \
+                 it goes on, and what it found on the last.",
+            )
+            .parameters(&[("read", "boolean", "Read all content and compare it with its digest.")])
+            .answers::<CheckLine>(types, 200, "A line."),
         Operation::new("get", "/api/v1/audit", "Read what was done, the oldest first")
             .note("For administrators. To follow, ask again with the last `id` as `after`.")
             .parameters(&[

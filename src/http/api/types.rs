@@ -5,6 +5,7 @@ pub mod accounts;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oci::{Digest, MediaType, RepositoryName, Tag};
+use registry::check::{Checked, Fault, FaultKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::metadata::{
@@ -32,7 +33,7 @@ pub struct Repository {
     pub tags: Option<u64>,
     /// Number of manifests.
     pub manifests: Option<u64>,
-    /// Bytes of all distinct blobs and manifests that it holds.
+    /// Bytes of its manifests and of the blobs that they need, each counted once.
     pub bytes: Option<u64>,
     /// When something was last pushed to it, in seconds since 1970.
     pub updated_at: Option<u64>,
@@ -88,11 +89,11 @@ pub struct TagEntry {
 pub struct Usage {
     /// Number of repositories that hold a manifest.
     pub repositories: u64,
-    /// Number of distinct blobs and manifests.
+    /// Number of distinct manifests and blobs that images need.
     pub blobs: u64,
     /// Their bytes, each counted once.
     pub bytes: u64,
-    /// The part of `bytes` that no repository holds any more.
+    /// Bytes of all other content, which no image needs; 0 for whoever may not see everything.
     pub unreferenced_bytes: u64,
 }
 
@@ -112,10 +113,90 @@ pub struct RepositoryUsage {
     /// Its name.
     #[schemars(with = "String")]
     pub name: RepositoryName,
-    /// Bytes of all distinct blobs and manifests that it holds.
+    /// Bytes of its manifests and of the blobs that they need, each counted once.
     pub bytes: u64,
-    /// The part of `bytes` that no other repository holds.
+    /// The part of `bytes` that the images of no other repository need.
     pub own_bytes: u64,
+}
+
+/// A line of the answer to `POST /api/v1/check?read=`: any number of `progress`, then one of the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckLine {
+    /// How far the check is.
+    Progress(CheckProgress),
+    /// What it found.
+    Report(CheckReport),
+    /// Why it could not be finished.
+    Failed(String),
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckProgress {
+    /// Number of repositories that are done.
+    pub repositories: u64,
+    /// Number of bytes that were looked at.
+    pub bytes: u64,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckReport {
+    /// Number of repositories with images.
+    pub repositories: u64,
+    /// Number of distinct manifests: images, indexes and artifacts.
+    pub manifests: u64,
+    /// Number of distinct configs and layers.
+    pub blobs: u64,
+    /// Bytes of all of these, each counted once.
+    pub bytes: u64,
+    /// Links below `repositories/` that were missing or wrong, and are right now.
+    pub links_written: u64,
+    /// Links below `repositories/` to what is not there, which are gone now.
+    pub links_removed: u64,
+    /// Repositories below `repositories/` that are not of this registry, and were left as they are.
+    pub unknown_repositories: Vec<String>,
+    /// Content that is not as it should be.
+    pub faults: Vec<CheckFault>,
+}
+
+/// Content that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckFault {
+    /// A repository that needs it.
+    pub repository: String,
+    /// Its digest.
+    pub digest: String,
+    /// What is wrong with it.
+    pub fault: String,
+}
+
+impl From<Checked> for CheckReport {
+    fn from(checked: Checked) -> Self {
+        let Checked { repositories, manifests, blobs, bytes, faults, view } = checked;
+        Self {
+            repositories,
+            manifests,
+            blobs,
+            bytes,
+            links_written: view.written,
+            links_removed: view.removed,
+            unknown_repositories: view.unknown.iter().map(ToString::to_string).collect(),
+            faults: faults.into_iter().map(CheckFault::from).collect(),
+        }
+    }
+}
+
+impl From<Fault> for CheckFault {
+    fn from(fault: Fault) -> Self {
+        let text = match fault.what {
+            FaultKind::Missing => "is missing".to_owned(),
+            FaultKind::Size { expected, actual } => format!("has {actual} bytes instead of {expected}"),
+            FaultKind::Digest { actual } => format!("is damaged: its digest is {actual}"),
+        };
+        Self { repository: fault.repository.to_string(), digest: fault.digest.to_string(), fault: text }
+    }
 }
 
 impl From<RepositoryUsageRecord> for RepositoryUsage {

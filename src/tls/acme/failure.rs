@@ -11,7 +11,7 @@ use crate::tls::pair::PairError;
 pub(super) enum Failure {
     /// It does not answer, or not as an authority does.
     #[error(
-        "it cannot be asked: {0}; look at tls.acme.directory, at the network and, for an authority of your own, at \
+        "it cannot be reached: {0}; check tls.acme.directory, at the network and, for an authority of your own, at \
          tls.acme.ca"
     )]
     Unreachable(String),
@@ -19,7 +19,7 @@ pub(super) enum Failure {
     #[error("it refuses: {}{}", said(.0), advice(.0))]
     Refused(Problem),
     /// It looked whether a name leads here, and found that it does not.
-    #[error("it could not see that {host} leads here: {}; {way}", reason.as_ref().map_or_else(|| "no reason given".to_owned(), said))]
+    #[error("it could not verify that {host} leads to this server: {}; {way}", reason.as_ref().map_or_else(|| "no reason given".to_owned(), said))]
     Unproven {
         /// The name or address.
         host: String,
@@ -39,19 +39,19 @@ pub(super) enum Failure {
         offered: String,
     },
     /// It takes too long.
-    #[error("it did not come to an end with the order in time")]
+    #[error("it did not finish the order in time")]
     Slow,
     /// What it gave is no certificate for the key.
-    #[error("what it gave cannot be used: {0}")]
+    #[error("its certificate cannot be used: {0}")]
     NoCertificate(PairError),
     /// What it gave is a certificate for other hosts.
-    #[error("the certificate that it gave is not for {0}")]
+    #[error("its certificate is not for {0}")]
     NotFor(Host),
     /// What it gave cannot be used for TLS.
-    #[error("what it gave cannot be used for HTTPS: {0}")]
+    #[error("its certificate cannot be used for HTTPS: {0}")]
     Unusable(rustls::Error),
     /// A host cannot be asked for.
-    #[error("the request cannot be made: {0}; look at tls.acme.hosts")]
+    #[error("the certificate request cannot be made: {0}; check tls.acme.hosts")]
     Request(#[from] rcgen::Error),
     /// Something broke here.
     #[error("{0}")]
@@ -112,14 +112,11 @@ fn said(problem: &Problem) -> String {
 /// What to do about the kinds of RFC 8555 section 6.7 that are the operator's to put right.
 fn advice(problem: &Problem) -> &'static str {
     match kind(problem) {
-        "invalidContact" | "unsupportedContact" => "; look at tls.acme.contact",
-        "rejectedIdentifier" | "unsupportedIdentifier" => "; look at tls.acme.hosts",
+        "invalidContact" | "unsupportedContact" => "; check tls.acme.contact",
+        "rejectedIdentifier" | "unsupportedIdentifier" => "; check tls.acme.hosts",
         "caa" => "; the CAA records of the domain name the authorities that may give certificates for it",
-        "externalAccountRequired" => {
-            "; it gives certificates only to those who have an account with it already: name it in \
-             tls.acme.external_account"
-        }
-        "userActionRequired" => "; its terms of service may have changed",
+        "externalAccountRequired" => "; it wants an existing account: name it in tls.acme.external_account",
+        "userActionRequired" => "; its terms of service may have changed: read them",
         _ => "",
     }
 }
@@ -140,7 +137,7 @@ mod tests {
         );
         assert_eq!(
             failure.to_string(),
-            "it refuses: no names of localhost; not a public name (rejectedIdentifier); look at tls.acme.hosts"
+            "it refuses: no names of localhost; not a public name (rejectedIdentifier); check tls.acme.hosts"
         );
         assert!(!failure.passes());
     }

@@ -141,7 +141,7 @@ impl Acme {
                     tracing::info!(
                         until = pair.certificate().until(),
                         fingerprint = pair.certificate().fingerprint,
-                        "the authority gave a certificate, which is in force"
+                        "the authority issued a certificate, which is in use"
                     );
                     *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held::new(&pair));
                     LEAST
@@ -178,7 +178,7 @@ impl Acme {
         }
         // One that cannot be kept is better than none, and ordering again would only use up the authority's patience.
         if let Err(error) = self.folder.keep_certificate(pem).await {
-            tracing::error!(%error, "the new certificate cannot be kept, and will be asked for again at the next start");
+            tracing::error!(%error, "the new certificate cannot be stored; it is requested again at the next start");
         }
         Ok(pair)
     }
@@ -186,16 +186,16 @@ impl Acme {
     fn tell(&self, failure: &Failure, held: Option<&Certificate>, now: OffsetDateTime, wait: Duration) {
         let still = match held {
             Some(certificate) if certificate.not_after > now => {
-                format!("the one in force stays so, and holds until {}", certificate.until())
+                format!("the current one stays in use until {}", certificate.until())
             }
-            Some(certificate) => format!("the one in force ended at {}", certificate.until()),
-            None => "connections are refused until there is one".to_owned(),
+            Some(certificate) => format!("the current one expired on {}", certificate.not_after.date()),
+            None => "HTTPS is refused until there is one".to_owned(),
         };
         let again = humantime::format_duration(Duration::from_secs(wait.as_secs()));
         tracing::error!(
             directory = self.url,
             hosts = listed(&self.hosts),
-            "the authority gave no certificate: {failure}; {still}; trying again in {again}"
+            "the authority issued no certificate: {failure}; {still}; trying again in {again}"
         );
     }
 }

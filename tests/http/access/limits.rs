@@ -6,7 +6,7 @@ use crate::harness::{Who, random, with_accounts_and};
 
 #[tokio::test]
 async fn who_sends_too_many_requests_waits_and_nobody_else() {
-    let registry = with_accounts_and(|config| config.limits.requests_per_account = 20).await;
+    let registry = with_accounts_and(|config| config.limits.requests_per_account = Some(20)).await;
     let (ann, bob) = (registry.add_user("ann").await, registry.add_user("bob").await);
     registry.repository("ann/app").of(&ann).push_image("1").await;
     // From memory as well as not.

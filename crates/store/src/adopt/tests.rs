@@ -158,7 +158,7 @@ async fn what_is_wrong_is_told_and_what_is_sound_is_taken_in() {
     told("app/_manifests/tags/gone", "no manifest of the repository");
     told(&format!("app/_manifests/revisions/{old_digest}"), "schema 1");
     told("app/_manifests/tags/old", "no manifest of the repository");
-    told(&format!("app/_manifests/revisions/{html}"), "not well formed");
+    told(&format!("app/_manifests/revisions/{html}"), "invalid manifest");
     told(&format!("app/_manifests/revisions/{torn}"), "does not have this digest");
     told("app/_manifests/tags/stray", "no manifest of the repository");
     told("app/_manifests/tags/empty", "points nowhere");

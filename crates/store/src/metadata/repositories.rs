@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::sql::Sql;
 use super::view_changes::note;
-use super::visible::{Among, names};
+use super::visible::names;
 use super::writer::Durability;
 use super::{JobStep, Metadata, RepositoryRecord, ViewItem, columns, search};
 use crate::StoreError;
@@ -33,13 +33,13 @@ impl Metadata {
                 params![after, columns::limit_in(limit)],
                 |row| columns::text(row, 0),
             ),
-            Visible::Only(visible) => names(sql, Among::Listed, visible, &after, limit),
+            Visible::Only(visible) => names(sql, visible, &after, limit),
         })
         .await
     }
 
-    /// All visible repositories, also those without a manifest, in the order of their bytes, from
-    /// the one after `after`.
+    /// The visible repositories that hold at least one manifest, as lists show them, in the order of their names,
+    /// from the one after `after`.
     pub async fn repositories(
         &self,
         visible: &Visible,
@@ -51,16 +51,34 @@ impl Metadata {
             Visible::Everything => sql.all(
                 concat!(
                     repository_columns!(),
-                    " FROM repositories r WHERE r.name > ?1 ORDER BY r.name LIMIT ?2"
+                    " FROM repositories r WHERE r.manifests > 0 AND r.name > ?1 ORDER BY r.name LIMIT ?2"
                 ),
                 params![after, columns::limit_in(limit)],
                 record,
             ),
             Visible::Only(visible) => {
-                let names = names(sql, Among::All, visible, &after, limit)?;
+                let names = names(sql, visible, &after, limit)?;
                 let records = names.iter().map(|name| named(sql, name));
                 Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
             }
+        })
+        .await
+    }
+
+    /// The names of all repositories, also of those that hold blobs and no manifest, in their order, from the one
+    /// after `after`.
+    pub async fn all_repositories(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        let after = after.unwrap_or_default().to_owned();
+        self.read(move |sql| {
+            sql.all(
+                "SELECT name FROM repositories WHERE name > ?1 ORDER BY name LIMIT ?2",
+                params![after, columns::limit_in(limit)],
+                |row| columns::text(row, 0),
+            )
         })
         .await
     }
@@ -114,8 +132,9 @@ macro_rules! repository_columns {
         "SELECT r.name, r.description, r.manifests, r.updated_at,
                 (SELECT COUNT(*) FROM tags t WHERE t.repository = r.id AND t.hidden = 0),
                 (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
-                 WHERE b.id IN (SELECT l.blob FROM blob_links l WHERE l.repository = r.id
-                                UNION SELECT m.blob FROM manifests m WHERE m.repository = r.id))"
+                 WHERE b.id IN (SELECT m.blob FROM manifests m WHERE m.repository = r.id
+                                UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
+                                WHERE m.repository = r.id AND p.required AND NOT p.is_manifest))"
     };
 }
 use repository_columns;
@@ -249,7 +268,7 @@ mod tests {
     use crate::accounts::Visible;
 
     #[tokio::test]
-    async fn the_catalog_has_those_with_a_manifest_and_the_list_has_all() {
+    async fn lists_have_repositories_with_a_manifest() {
         let (metadata, _directory) = empty();
         assert!(metadata.is_empty().await.unwrap());
         for repository in ["app", "app/x", "app-x", "b"] {
@@ -271,8 +290,15 @@ mod tests {
         let listed = metadata.repositories(&Visible::Everything, Some("app"), 2).await.unwrap();
         assert_eq!(
             listed.into_iter().map(|record| record.name).collect::<Vec<_>>(),
-            ["app-only-a-blob", "app-x"].map(name)
+            ["app-x", "app/x"].map(name)
         );
+        let usages = metadata.repository_usage(&Visible::Everything, Some("app"), 2).await.unwrap();
+        assert_eq!(
+            usages.into_iter().map(|usage| usage.name).collect::<Vec<_>>(),
+            ["app-x", "app/x"].map(name)
+        );
+        let all = metadata.all_repositories(Some("app"), 2).await.unwrap();
+        assert_eq!(all, ["app-only-a-blob", "app-x"].map(name));
     }
 
     #[tokio::test]
@@ -316,7 +342,7 @@ mod tests {
 
         assert!(metadata.delete_repository(&name("app/x")).await.unwrap());
         assert!(metadata.is_empty().await.unwrap());
-        let left = Usage { repositories: 0, blobs: 2, bytes: 110, unreferenced_bytes: 110 };
+        let left = Usage { repositories: 0, blobs: 0, bytes: 0, unreferenced_bytes: 110 };
         assert_eq!(
             metadata.usage(&Visible::Everything).await.unwrap(),
             left,
@@ -340,13 +366,20 @@ mod tests {
         for (repository, own) in [("a", "only a"), ("b", "only b")] {
             metadata.link_blob(&name(repository), &digest("shared"), 1_000).await.unwrap();
             metadata.link_blob(&name(repository), &digest(own), 100).await.unwrap();
-            put(&metadata, manifest(repository, "shared manifest")).await;
+            metadata.link_blob(&name(repository), &digest("no image needs it"), 7).await.unwrap();
+            let mut image = manifest(repository, &format!("image with {own}"));
+            image.parts = vec![layer("shared"), layer(own)];
+            put(&metadata, image).await;
         }
         let usage = metadata.usage(&Visible::Everything).await.unwrap();
-        assert_eq!(usage, Usage { repositories: 2, blobs: 4, bytes: 1_210, unreferenced_bytes: 0 });
+        assert_eq!(usage, Usage { repositories: 2, blobs: 5, bytes: 1_220, unreferenced_bytes: 7 });
         let usages = metadata.repository_usage(&Visible::Everything, None, 10).await.unwrap();
         assert_eq!(usages.len(), 2);
-        assert!(usages.iter().all(|usage| (usage.bytes, usage.own_bytes) == (1_110, 100)));
+        assert!(usages.iter().all(|usage| (usage.bytes, usage.own_bytes) == (1_110, 110)));
+        for usage in &usages {
+            let listed = metadata.repository(&usage.name).await.unwrap().unwrap();
+            assert_eq!(listed.bytes, usage.bytes, "a list and the usage say the same");
+        }
         assert_eq!(
             metadata.repository_usage(&Visible::Everything, Some("a"), 10).await.unwrap(),
             usages[1..]

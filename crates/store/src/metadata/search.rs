@@ -25,7 +25,7 @@ use oci::RepositoryName;
 use rusqlite::params;
 
 use super::sql::Sql;
-use super::visible::{Among, Walked, walk};
+use super::visible::{Walked, walk};
 use super::{Hit, Metadata, SEARCH_WINDOW, SearchPage, columns};
 use crate::StoreError;
 use crate::accounts::{Selection, Visible};
@@ -126,7 +126,7 @@ fn page(sql: Sql<'_>, found: &[i64], offset: usize, limit: usize) -> Result<Sear
 /// The visible repositories that hold a manifest, by name.
 fn all_visible(sql: Sql<'_>, visible: &Selection) -> Result<Vec<i64>, StoreError> {
     let mut ids = Vec::new();
-    walk(sql, Among::Listed, visible, "", usize::MAX, |id, _| {
+    walk(sql, visible, "", usize::MAX, |id, _| {
         ids.push(id);
         Ok(ids.len() < SEARCH_WINDOW)
     })?;
@@ -165,7 +165,7 @@ fn through_visible(
     effort: usize,
 ) -> Result<Option<Found>, StoreError> {
     let mut tiers: [Vec<Candidate>; Query::RANKS] = Default::default();
-    let walked = walk(sql, Among::Listed, visible, "", effort, |id, name| {
+    let walked = walk(sql, visible, "", effort, |id, name| {
         let description = || {
             let description =
                 sql.first("SELECT description FROM repositories WHERE id = ?1", params![id], |row| {

@@ -99,7 +99,7 @@ pub struct RepositoryRecord {
     pub tags: u64,
     /// Number of manifests.
     pub manifests: u64,
-    /// Bytes of all distinct blobs and manifests that it holds.
+    /// Bytes of its manifests and of the blobs that they need, each counted once.
     pub bytes: u64,
     /// When something was last pushed to it.
     pub updated_at: SystemTime,
@@ -131,11 +131,11 @@ pub const SEARCH_WINDOW: usize = 1_000;
 pub struct Usage {
     /// Number of repositories that hold a manifest.
     pub repositories: u64,
-    /// Number of distinct blobs and manifests known.
+    /// Number of distinct manifests and blobs that images need.
     pub blobs: u64,
     /// Their bytes, each counted once.
     pub bytes: u64,
-    /// The part of `bytes` that no repository holds any more; 0 if not everything was visible.
+    /// Bytes of all other content, which no image needs; 0 if not everything was visible.
     pub unreferenced_bytes: u64,
 }
 
@@ -144,9 +144,9 @@ pub struct Usage {
 pub struct RepositoryUsage {
     /// Its name.
     pub name: RepositoryName,
-    /// Bytes of all distinct blobs and manifests that it holds.
+    /// Bytes of its manifests and of the blobs that they need, each counted once.
     pub bytes: u64,
-    /// The part of `bytes` that no other repository holds: what its deletion would make free.
+    /// The part of `bytes` that the images of no other repository need: what its deletion would make free.
     pub own_bytes: u64,
 }
 

@@ -1,4 +1,8 @@
-//! Usage: how much space the registry takes, and which repository takes it.
+//! Usage: how much space the images take, and which repository takes it.
+//!
+//! Everywhere (`ls`, `du`, `check`, the API) the size of images is that of their manifests and of all that these
+//! need, each digest counted once. What no image needs is counted apart: blobs that were pushed and never used, or
+//! whose images were removed.
 
 use std::collections::HashSet;
 
@@ -6,14 +10,14 @@ use oci::RepositoryName;
 use rusqlite::params;
 
 use super::sql::Sql;
-use super::visible::{Among, walk};
+use super::visible::walk;
 use super::{Metadata, RepositoryUsage, Usage, columns};
 use crate::StoreError;
 use crate::accounts::{Selection, Visible};
 
 impl Metadata {
-    /// Space used by all visible repositories together, and if everything is visible by what no
-    /// repository holds. Looks at every blob of them: for a person who asks, not for a request
+    /// Space used by the images of all visible repositories together, and if everything is visible by
+    /// what no image needs. Looks at every blob of them: for a person who asks, not for a request
     /// that comes often.
     pub async fn usage(&self, visible: &Visible) -> Result<Usage, StoreError> {
         let visible = visible.clone();
@@ -23,12 +27,13 @@ impl Metadata {
             }
             let usage = sql.first(
                 "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
-                        COUNT(*), COALESCE(SUM(b.size), 0),
-                        COALESCE(SUM(CASE
-                            WHEN EXISTS (SELECT 1 FROM blob_links l WHERE l.blob = b.id) THEN 0
-                            WHEN EXISTS (SELECT 1 FROM manifests m WHERE m.blob = b.id) THEN 0
-                            ELSE b.size END), 0)
-                 FROM blobs b WHERE b.size IS NOT NULL",
+                        COALESCE(SUM(needed), 0), COALESCE(SUM(size * needed), 0),
+                        COALESCE(SUM(size * (1 - needed)), 0)
+                 FROM (SELECT b.size AS size,
+                              EXISTS (SELECT 1 FROM manifests m WHERE m.blob = b.id)
+                              OR EXISTS (SELECT 1 FROM manifest_parts p
+                                         WHERE p.blob = b.id AND p.required AND NOT p.is_manifest) AS needed
+                       FROM blobs b WHERE b.size IS NOT NULL)",
                 (),
                 |row| {
                     Ok(Usage {
@@ -44,7 +49,7 @@ impl Metadata {
         .await
     }
 
-    /// Space that each visible repository takes, in the order of their names, from the one after
+    /// Space that the images of each visible repository take, in the order of their names, from the one after
     /// `after`. If not everything is visible, `own_bytes` is what no visible repository holds too:
     /// otherwise it would tell of what others have.
     pub async fn repository_usage(
@@ -56,14 +61,14 @@ impl Metadata {
         let (visible, after) = (visible.clone(), after.unwrap_or_default().to_owned());
         self.read(move |sql| match &visible {
             Visible::Everything => sql.all(
-                concat!(usage_columns!(), "r.name > ?1 ORDER BY r.name LIMIT ?2"),
+                concat!(usage_columns!(), "r.manifests > 0 AND r.name > ?1 ORDER BY r.name LIMIT ?2"),
                 params![after, columns::limit_in(limit)],
                 record,
             ),
             Visible::Only(visible) => {
                 let mut usages = Vec::new();
                 if limit > 0 {
-                    walk(sql, Among::All, visible, &after, usize::MAX, |id, name| {
+                    walk(sql, visible, &after, usize::MAX, |id, name| {
                         usages.push(usage_among(sql, visible, id, name)?);
                         Ok(usages.len() < limit)
                     })?;
@@ -84,36 +89,53 @@ impl Metadata {
     }
 }
 
+/// The manifests of the repository `$repository` and the blobs that they need, each once.
+macro_rules! content_of {
+    ($repository:literal) => {
+        concat!(
+            "SELECT m.blob FROM manifests m WHERE m.repository = ",
+            $repository,
+            " UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
+              WHERE p.required AND NOT p.is_manifest AND m.repository = ",
+            $repository
+        )
+    };
+}
+
 /// What [`record`] reads, up to the condition on the repository `r`.
 macro_rules! usage_columns {
     () => {
-        "SELECT r.name,
-                (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
-                 WHERE b.id IN (SELECT l.blob FROM blob_links l WHERE l.repository = r.id
-                                UNION SELECT m.blob FROM manifests m WHERE m.repository = r.id)),
-                (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
-                 WHERE b.id IN (SELECT l.blob FROM blob_links l WHERE l.repository = r.id
-                                UNION SELECT m.blob FROM manifests m WHERE m.repository = r.id)
-                   AND NOT EXISTS (SELECT 1 FROM blob_links o WHERE o.blob = b.id AND o.repository <> r.id)
-                   AND NOT EXISTS (SELECT 1 FROM manifests o WHERE o.blob = b.id AND o.repository <> r.id))
-         FROM repositories r WHERE "
+        concat!(
+            "SELECT r.name,
+                    (SELECT COALESCE(SUM(b.size), 0) FROM blobs b WHERE b.id IN (",
+            content_of!("r.id"),
+            ")),
+                    (SELECT COALESCE(SUM(b.size), 0) FROM blobs b WHERE b.id IN (",
+            content_of!("r.id"),
+            ")
+                       AND NOT EXISTS (SELECT 1 FROM manifests o WHERE o.blob = b.id AND o.repository <> r.id)
+                       AND NOT EXISTS (SELECT 1 FROM manifest_parts p JOIN manifests o ON o.blob = p.manifest
+                                       WHERE p.blob = b.id AND p.required AND NOT p.is_manifest
+                                         AND o.repository <> r.id))
+             FROM repositories r WHERE "
+        )
     };
 }
-use usage_columns;
+use {content_of, usage_columns};
 
 /// So many repositories that hold a blob are asked for one that is visible; a blob that is in more
 /// is taken for one's own if none of those is.
 const HOLDERS: usize = 1_000;
 
-/// The blobs and manifests of a repository, each once, with their sizes.
-const CONTENT: &str = "SELECT b.id, COALESCE(b.size, 0) FROM blobs b
-     WHERE b.id IN (SELECT l.blob FROM blob_links l WHERE l.repository = ?1
-                    UNION SELECT m.blob FROM manifests m WHERE m.repository = ?1)";
+/// The content of a repository's images, each digest once, with its size.
+const CONTENT: &str =
+    concat!("SELECT b.id, COALESCE(b.size, 0) FROM blobs b WHERE b.id IN (", content_of!("?1"), ")");
 
 fn usage_of_some(sql: Sql<'_>, visible: &Selection) -> Result<Usage, StoreError> {
     let mut usage = Usage::default();
     let mut seen = HashSet::new();
-    walk(sql, Among::All, visible, "", usize::MAX, |id, _| {
+    walk(sql, visible, "", usize::MAX, |id, _| {
+        usage.repositories += 1;
         sql.each(CONTENT, params![id], |row| {
             if seen.insert(row.get::<_, i64>(0)?) {
                 usage.blobs += 1;
@@ -121,10 +143,6 @@ fn usage_of_some(sql: Sql<'_>, visible: &Selection) -> Result<Usage, StoreError>
             }
             Ok(())
         })?;
-        Ok(true)
-    })?;
-    walk(sql, Among::Listed, visible, "", usize::MAX, |_, _| {
-        usage.repositories += 1;
         Ok(true)
     })?;
     Ok(usage)
@@ -144,8 +162,9 @@ fn usage_among(
         let mut is_shared = false;
         sql.each_while(
             "SELECT r.name FROM (
-                SELECT repository FROM blob_links WHERE blob = ?1
-                UNION ALL SELECT repository FROM manifests WHERE blob = ?1 LIMIT ?3) AS h
+                SELECT m.repository FROM manifests m WHERE m.blob = ?1
+                UNION SELECT m.repository FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest
+                      WHERE p.blob = ?1 AND p.required AND NOT p.is_manifest LIMIT ?3) AS h
              JOIN repositories r ON r.id = h.repository WHERE r.id <> ?2",
             params![blob, id, columns::limit_in(HOLDERS)],
             |row| {

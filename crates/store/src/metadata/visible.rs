@@ -12,15 +12,6 @@ use crate::accounts::{Selection, first_after};
 /// a walk that ends or leaps sooner reads no more than it needs.
 const BATCH: usize = 1_000;
 
-/// Among which repositories a walk goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Among {
-    /// Those that hold a manifest.
-    Listed,
-    /// All.
-    All,
-}
-
 /// How a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Walked {
@@ -32,7 +23,7 @@ pub(super) enum Walked {
     Tired,
 }
 
-/// Shows `look` the visible repositories after `after`, with their ids, until that returns
+/// Shows `look` the visible repositories with a manifest after `after`, with their ids, until that returns
 /// `false`, or `most` names were read.
 ///
 /// From a name that is not visible it leaps to the next that could be. So it reads at most two
@@ -40,16 +31,11 @@ pub(super) enum Walked {
 /// wildcard does but do not match it.
 pub(super) fn walk(
     sql: Sql<'_>,
-    among: Among,
     visible: &Selection,
     after: &str,
     most: usize,
     mut look: impl FnMut(i64, RepositoryName) -> Result<bool, StoreError>,
 ) -> Result<Walked, StoreError> {
-    let statement = match among {
-        Among::Listed => LISTED,
-        Among::All => ALL,
-    };
     let mut from = if after.is_empty() { String::new() } else { first_after(after) };
     let mut left = most;
     while let Some(start) = visible.next(&from) {
@@ -57,7 +43,7 @@ pub(super) fn walk(
         let mut ended = None;
         let mut goes_on = false;
         let mut failed = None;
-        sql.each_while(statement, params![start, columns::limit_in(BATCH)], |row| {
+        sql.each_while(LISTED, params![start, columns::limit_in(BATCH)], |row| {
             if left == 0 {
                 ended = Some(Walked::Tired);
                 return Ok(false);
@@ -102,14 +88,13 @@ pub(super) fn walk(
 /// The names of up to `limit` visible repositories after `after`.
 pub(super) fn names(
     sql: Sql<'_>,
-    among: Among,
     visible: &Selection,
     after: &str,
     limit: usize,
 ) -> Result<Vec<RepositoryName>, StoreError> {
     let mut names = Vec::new();
     if limit > 0 {
-        walk(sql, among, visible, after, usize::MAX, |_, name| {
+        walk(sql, visible, after, usize::MAX, |_, name| {
             names.push(name);
             Ok(names.len() < limit)
         })?;
@@ -119,7 +104,6 @@ pub(super) fn names(
 
 const LISTED: &str =
     "SELECT name, id FROM repositories WHERE manifests > 0 AND name >= ?1 ORDER BY name LIMIT ?2";
-const ALL: &str = "SELECT name, id FROM repositories WHERE name >= ?1 ORDER BY name LIMIT ?2";
 
 #[cfg(test)]
 mod tests {
@@ -175,7 +159,7 @@ mod tests {
             metadata.read(move |sql| {
                 let Visible::Only(selection) = &visible else { panic!("it is everything") };
                 let mut names = Vec::new();
-                let walked = walk(sql, Among::Listed, selection, "", most, |_, name| {
+                let walked = walk(sql, selection, "", most, |_, name| {
                     names.push(name.to_string());
                     Ok(true)
                 })?;
@@ -196,10 +180,6 @@ mod tests {
     #[tokio::test]
     async fn names_are_read_in_their_order_from_an_index() {
         assert_eq!(plan(LISTED, 2).await, ["SEARCH repositories USING INDEX repositories_listed (name>?)"]);
-        assert_eq!(
-            plan(ALL, 2).await,
-            ["SEARCH repositories USING COVERING INDEX sqlite_autoindex_repositories_1 (name>?)"]
-        );
     }
 
     #[tokio::test]
@@ -209,7 +189,7 @@ mod tests {
             metadata.link_blob(&name(repository), &digest("shared"), 1_000).await.unwrap();
             metadata.link_blob(&name(repository), &digest(own), 100).await.unwrap();
             let mut image = manifest(repository, &format!("image with {own}"));
-            image.parts = vec![layer("shared")];
+            image.parts = vec![layer("shared"), layer(own)];
             put(&metadata, image).await;
         }
         let (a, both) = (only(&["a"]), only(&["a", "b"]));

@@ -377,7 +377,7 @@ mod tests {
     }
 
     async fn count(metadata: &Metadata) -> usize {
-        metadata.repositories(&Visible::Everything, None, 1_000).await.unwrap().len()
+        metadata.all_repositories(None, 1_000).await.unwrap().len()
     }
 
     /// Keeps the writer busy until the sender that comes back is dropped.

@@ -13,7 +13,6 @@ use oci::{Digest, RepositoryName, Tag};
 use super::View;
 use super::links::{LAYERS, Links, MANIFESTS, Step, is_absence, read_link};
 use crate::StoreError;
-use crate::accounts::Visible;
 use crate::blocking::blocking;
 use crate::metadata::ViewItem;
 
@@ -45,12 +44,12 @@ impl View {
         let links = self.inner.links.clone();
         let mut after: Option<String> = None;
         loop {
-            let page = self.inner.metadata.repositories(&Visible::Everything, after.as_deref(), PAGE).await?;
+            let page = self.inner.metadata.all_repositories(after.as_deref(), PAGE).await?;
             let Some(last) = page.last() else { break };
-            after = Some(last.name.to_string());
+            after = Some(last.to_string());
             for repository in page {
                 let turn = self.inner.turn.lock().await;
-                let steps = self.steps_to_mend(&repository.name).await?;
+                let steps = self.steps_to_mend(&repository).await?;
                 for step in &steps {
                     match step {
                         Step::Write(..) | Step::Make(_) => mended.written += 1,

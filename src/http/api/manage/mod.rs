@@ -5,6 +5,7 @@
 //! signed in, does not get that far.
 
 mod audit;
+mod check;
 mod grants;
 mod organisations;
 mod robots;
@@ -90,6 +91,7 @@ pub(crate) async fn answer(
         M::Grants if reads => grants::list(call).await,
         M::Grants if removes => grants::remove(call).await,
         M::Grants => grants::set(call).await,
+        M::Check => check::run(call),
         M::Audit => audit::read(call).await,
     }
 }

@@ -52,13 +52,13 @@ pub enum ManageError {
         name: String,
     },
     /// There is something of this name.
-    #[error("there is a user, a robot or an organisation called {0} already")]
+    #[error("there is already a user, a robot or an organisation called {0}")]
     NameTaken(AccountName),
     /// The organisation has such a team.
-    #[error("there is a team {0} already")]
+    #[error("there is already a team {0}")]
     TeamTaken(String),
     /// There are repositories below the name, which would be given away with it.
-    #[error("the name {0} cannot be had: there are repositories below it")]
+    #[error("the name {0} is not available: there are repositories below it")]
     NamespaceInUse(AccountName),
     /// The name cannot be that of such an account.
     #[error("{name} cannot be the name of {what}")]
@@ -72,13 +72,13 @@ pub enum ManageError {
     #[error(transparent)]
     Name(#[from] AccountNameError),
     /// The owner is not there, or cannot be one.
-    #[error("there is no user {0} to be the owner")]
+    #[error("there is no user called \"{0}\", who was named as the owner")]
     OwnerUnknown(String),
     /// To whom something was to be granted is not there.
-    #[error("there is no {0} to be granted anything")]
+    #[error("there is no user, robot, team or organisation called \"{0}\"")]
     SubjectUnknown(Subject),
     /// A grant of nothing.
-    #[error("a grant gives at least one right: pull, push, delete or administer")]
+    #[error("a grant needs at least one right: pull, push, delete or administer")]
     NoRights,
     /// No repository can have a name that the pattern matches.
     #[error(
@@ -98,7 +98,9 @@ pub enum ManageError {
     #[error("this is the last administrator; make another one first")]
     LastAdministrator,
     /// The registry would be open to everyone.
-    #[error("this is the last user, and without any the registry would be open to everyone")]
+    #[error(
+        "this is the last user: without users the registry would be open to everyone; make another one first"
+    )]
     LastUser,
     /// An organisation would have no owner.
     #[error("{user} is the last owner of {organisations}; make another one first")]
@@ -110,8 +112,8 @@ pub enum ManageError {
     },
     /// There are repositories below the name, which whoever gets it next would own.
     #[error(
-        "{name} owns repositories, such as {repository}, and whoever is given the name next would own them: \
-         remove them first, or force it"
+        "{name} owns repositories, such as {repository}, and the next account of this name would own them: \
+         remove them first, or use --force"
     )]
     HasRepositories {
         /// The account.
@@ -120,17 +122,15 @@ pub enum ManageError {
         repository: RepositoryName,
     },
     /// What was to be changed, an account of this kind does not have.
-    #[error("{0} has nothing of the kind that was to be changed")]
+    #[error("{0} is not a user: only users have a password and can be administrators")]
     NotOfThisKind(AccountName),
     /// The password is kept elsewhere.
     #[error(
-        "the password of {0} is not kept here but in the htpasswd file, or where the operator's own backend has it"
+        "the password of {0} is not kept here: change it in the htpasswd file, or in the backend that auth.forward names"
     )]
     PasswordElsewhere(AccountName),
     /// The htpasswd file still has the user.
-    #[error(
-        "{0} is a user of the htpasswd file, and would be back as soon as that is read again: take them out of it first"
-    )]
+    #[error("{0} is in the htpasswd file and would come back with it: remove the line from the file first")]
     InTheFile(AccountName),
     /// The password is not taken.
     #[error(transparent)]
@@ -142,7 +142,9 @@ pub enum ManageError {
     #[error("{0}")]
     Token(&'static str),
     /// Nobody makes an account for themselves here.
-    #[error("this registry lets nobody make an account for themselves; ask its administrator for one")]
+    #[error(
+        "registration is closed: ask an administrator for an account (the operator opens it with auth.self_registration)"
+    )]
     RegistrationClosed,
     /// Too many accounts were made from the same network.
     #[error("too many accounts were made from this network; try again in {} s", retry_after.as_secs().max(1))]
@@ -151,7 +153,7 @@ pub enum ManageError {
         retry_after: Duration,
     },
     /// The system has no random numbers to give.
-    #[error("the system has no random numbers to give")]
+    #[error("the operating system gives no random numbers")]
     Random(#[source] getrandom::Error),
     /// The registry itself could not do it.
     #[error(transparent)]
@@ -223,12 +225,14 @@ impl Manage {
     fn own_account(&self) -> Result<&SignedIn, ManageError> {
         match &self.asker.identity {
             Identity::Account(account) if account.scope.is_some() => Err(ManageError::Denied(
-                "what is signed in with allows less than the account may, and managing is not in it; \
-                 sign in with the password",
+                "this token allows less than the account may, and managing accounts is not included; \
+                 log in with the password",
             )),
             Identity::Account(account) => Ok(account),
-            Identity::Operator => Err(ManageError::Denied("this needs an account: name one")),
-            Identity::Anonymous if self.accounts.in_force() => Err(ManageError::SignIn("sign in first")),
+            Identity::Operator => Err(ManageError::Denied("this needs an account: name one with --account")),
+            Identity::Anonymous if self.accounts.in_force() => {
+                Err(ManageError::SignIn("authentication required: log in first"))
+            }
             Identity::Anonymous => Err(ManageError::SignIn(
                 "this registry has no accounts yet; its operator makes the first one, on its own machine: \
                  wharfinger user add NAME --admin",
@@ -236,7 +240,11 @@ impl Manage {
         }
     }
 
-    fn must_be_administrator(&self) -> Result<(), ManageError> {
+    /// Lets only administrators and the operator go on.
+    ///
+    /// # Errors
+    /// [`ManageError::SignIn`], [`ManageError::Denied`].
+    pub fn must_be_administrator(&self) -> Result<(), ManageError> {
         if self.is_administrator() {
             return Ok(());
         }

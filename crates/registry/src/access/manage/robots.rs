@@ -6,7 +6,7 @@ use store::metadata::{AccountChange, AccountKind, AccountRecord, AddOutcome};
 use super::super::{Secret, SecretKind};
 use super::{Manage, ManageError, checked, not_found};
 
-const A_ROBOT: &str = "a robot, which is that of its owner, a plus and its own, as in acme+deploy";
+const A_ROBOT: &str = "a robot: write OWNER+NAME, such as acme+ci";
 
 impl Manage {
     /// Robots in the order of their names, from the one after `after`: those of `owner`, or all;
