@@ -37,10 +37,10 @@ pub(crate) fn is_unambiguous(headers: &HeaderMap) -> bool {
     values.next().is_none_or(is_valid) && values.next().is_none()
 }
 
-/// `uri-host [":" port]`. It may be empty, where the target has no authority.
+/// `uri-host [":" port]`. It may be empty, where the target has no authority. A comma joins two hosts, as a proxy may do.
 fn is_valid(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
-    text.is_empty() || text.parse::<Authority>().is_ok_and(|host| !host.as_str().contains('@'))
+    text.is_empty() || text.parse::<Authority>().is_ok_and(|host| !host.as_str().contains(['@', ',']))
 }
 
 fn without_userinfo(authority: &Authority) -> &str {
