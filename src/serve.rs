@@ -264,10 +264,15 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
             problems = adopted.problems.len(),
             "read the repositories of the data directory: it was another registry's, or its database was missing"
         );
-        for problem in &adopted.problems {
-            tracing::warn!(%problem, "could not be taken over");
+        if adopted.deleted > 0 {
+            tracing::info!(
+                manifests = adopted.deleted,
+                "skipped manifests that were deleted in the old registry"
+            );
         }
+        adopted.log_problems();
     }
+    opened.changed.log_changes();
     Ok(registry)
 }
 

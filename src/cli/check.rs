@@ -9,7 +9,7 @@ use reqwest::Method;
 
 use super::connection::{Connection, Where};
 use super::output::{self, Column, Exit, Failure, Format, Row};
-use crate::http::api::types::{CheckFault, CheckLine, CheckProgress, CheckReport};
+use crate::http::api::types::{AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport};
 
 /// Check that every image is complete, and put the files of registry:2's layout in step
 #[derive(Args, Debug)]
@@ -27,18 +27,19 @@ pub(super) struct Check {
 }
 
 const HELP: &str = "\
-A running server goes on serving meanwhile. Links below repositories/ that are missing or wrong are written again; \
-blobs are only looked at. The size is that of `ls` and `du`: manifests and what they need, each digest counted once. \
-If the database itself is lost, stop the server and remove what is left of it (wharfinger/metadata.db*): the next \
-start makes it again from repositories/, without the accounts, which only a backup has.
+A running server goes on serving meanwhile. Links below repositories/ that are missing are written again, links that \
+another program has changed are adopted, and links that are not understood are reported and left as they are. Blobs \
+are only looked at. The size is that of `ls` and `du`: manifests and what they need, each digest counted once. If the \
+database itself is lost, stop the server and remove what is left of it (wharfinger/metadata.db*): the next start makes \
+it again from repositories/, without the accounts, which only a backup has.
 
 Examples:
   wharfinger check
   wharfinger check --read --data /srv/registry
   wharfinger check --server https://registry.example.com --user admin
 
-Exit codes: 0 nothing is missing; 1 something is missing or damaged, or it could not be checked; 2 the command line or \
-the configuration is wrong.";
+Exit codes: 0 nothing is missing; 1 something is missing, damaged or not adopted, or \
+it could not be checked; 2 the command line or the configuration is wrong.";
 
 /// Reading everything may take days.
 const PATIENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -62,7 +63,7 @@ impl Check {
         } else {
             print(&report, self.format)?;
         }
-        if report.faults.is_empty() { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
+        if report.is_sound() { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
     }
 }
 
@@ -129,16 +130,20 @@ fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
             faults => format!("{faults} missing or damaged"),
         }
     ))?;
-    if report.links_written + report.links_removed > 0 {
-        output::print(format_args!(
-            "repositories/ was put in step: {} links written, {} removed\n",
-            report.links_written, report.links_removed
-        ))?;
+    if report.links_written > 0 {
+        output::print(format_args!("repositories/ was put in step: {} links written\n", report.links_written))?;
     }
-    for unknown in &report.unknown_repositories {
-        output::print(format_args!(
-            "repositories/{unknown} is not of this registry, and was left as it is\n"
-        ))?;
+    for AdoptedChange { repository, change } in &report.changes_adopted {
+        output::print(format_args!("adopted a change by another program: {repository}: {change}\n"))?;
+    }
+    for AdoptionProblem { path, problem } in &report.not_adopted {
+        output::print(format_args!("not adopted, and left as it is: repositories/{path}: {problem}\n"))?;
+    }
+    for AdoptionProblem { path, problem } in &report.cannot_be_written {
+        output::print(format_args!("cannot be written: repositories/{path}: {problem}\n"))?;
+    }
+    if !report.cannot_be_written.is_empty() {
+        output::print("Give these to the user of the server with chown -R; their images are served.\n")?;
     }
     if !report.faults.is_empty() {
         output::print("\n")?;

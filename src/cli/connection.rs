@@ -20,6 +20,7 @@ use store::Directory;
 use store::directory::Socket;
 
 use super::output::{self, Failure};
+use super::owner;
 use super::page::Page;
 use super::password::{self, Password, Passwords};
 use super::settings::Place;
@@ -228,9 +229,13 @@ impl Where {
         let is_named = loaded.origin("data") != Origin::Default;
         let config = loaded.config;
         let directory = match absent {
-            Absent::MakeIfNamed if is_named => Directory::open(&config.data).map_err(|error| {
-                Failure::new(format!("cannot make a registry in {}", config.data.display())).because(&error)
-            })?,
+            Absent::MakeIfNamed if is_named => {
+                owner::become_owner(&config.data)?;
+                Directory::open(&config.data).map_err(|error| {
+                    Failure::new(format!("cannot make a registry in {}", config.data.display()))
+                        .because(&error)
+                })?
+            }
             Absent::MakeIfNamed | Absent::Refuse => open(&config, is_named)?,
         };
         let name = directory.root().display().to_string();
@@ -302,6 +307,7 @@ fn open(config: &Config, is_named: bool) -> Result<Directory, Failure> {
              `wharfinger serve --data DIR` and `wharfinger user add NAME --admin --data DIR` make a new one",
         ));
     }
+    owner::become_owner(&config.data)?;
     Directory::open_existing(&config.data).map_err(|error| {
         Failure::new(format!("cannot open the registry in {path}"))
             .because(&error)

@@ -5,6 +5,7 @@ pub mod output;
 pub mod settings;
 
 mod administrator;
+mod adopt;
 mod audit;
 mod cert;
 mod check;
@@ -20,6 +21,7 @@ mod inspect;
 mod ls;
 mod manual;
 mod org;
+mod owner;
 mod page;
 mod password;
 mod rm;
@@ -86,6 +88,7 @@ enum Command {
     #[command(name = "du")]
     DiskUsage(du::DiskUsage),
     Check(check::Check),
+    Adopt(adopt::Adopt),
     User(user::UserCommand),
     Org(org::OrganisationCommand),
     Team(team::TeamCommand),
@@ -112,6 +115,7 @@ impl Command {
             Self::Remove(command) => command.run().await,
             Self::DiskUsage(command) => command.run().await,
             Self::Check(command) => command.run().await,
+            Self::Adopt(command) => command.run().await,
             Self::User(command) => command.run().await,
             Self::Org(command) => command.run().await,
             Self::Team(command) => command.run().await,

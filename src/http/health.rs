@@ -16,5 +16,12 @@ pub(crate) async fn ready(app: &App) -> Result<Response, Error> {
     if let Some(gateway) = &app.gateway {
         gateway.ready().await?;
     }
-    Ok(response::text("ready\n".to_owned()))
+    // It serves all images, so that it stays ready. Names are not for everyone who asks here.
+    Ok(response::text(match app.registry.blocked_repositories().len() {
+        0 => "ready\n".to_owned(),
+        blocked => format!(
+            "ready\ndegraded: the links of {blocked} repositories below repositories/ cannot be written; the log and \
+             `wharfinger check` tell which and why\n"
+        ),
+    }))
 }

@@ -5,6 +5,7 @@
 mod accounts;
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
+mod data_directory;
 #[path = "../durability/pusher.rs"]
 #[allow(dead_code, reason = "the durability suite needs more of it")]
 mod pusher;

@@ -10,6 +10,7 @@ mod buildkit;
 mod containerd;
 mod cosign;
 mod crane;
+mod data_directory;
 mod docker;
 mod docker_registry;
 mod gateway;

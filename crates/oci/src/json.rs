@@ -94,7 +94,7 @@ impl Visitor<'_> for Key {
 
 /// Whether Go's `encoding/json` takes `key` for `field`: it ignores case, by Unicode's simple
 /// folding, in which two letters outside ASCII are equal to `s` and `k`.
-fn is_same_to_go(key: &str, field: &str) -> bool {
+pub(crate) fn is_same_to_go(key: &str, field: &str) -> bool {
     let fold = |c: char| match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',

@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod media_type;
 pub mod name;
 pub mod reference;
+mod stored;
 pub mod tag;
 
 pub use descriptor::Descriptor;

@@ -6,7 +6,9 @@ use futures_util::StreamExt;
 use oci::{Digest, Digester, RepositoryName};
 use store::StoreError;
 use store::accounts::Visible;
-use store::view::Mended;
+use store::adopt::Report;
+use store::metadata::ViewProblem;
+use store::view::RepairReport;
 
 use crate::{Error, Registry};
 
@@ -26,8 +28,12 @@ pub struct Checked {
     pub bytes: u64,
     /// Content that is not as it should be.
     pub faults: Vec<Fault>,
-    /// What was wrong with the `repositories/` view, and is right now.
-    pub view: Mended,
+    /// What another program had changed below `repositories/`, and is adopted now.
+    pub adopted: Report,
+    /// What of `repositories/` could not be adopted. It was left as it is.
+    pub problems: Vec<ViewProblem>,
+    /// Which links below `repositories/` were missing, and are written now.
+    pub view: RepairReport,
 }
 
 /// Content that is not as it should be, and the first repository that was found to need it.
@@ -62,7 +68,8 @@ pub enum FaultKind {
 
 impl Registry {
     /// Looks whether every manifest, and everything that a manifest needs, is there with its size;
-    /// with `read`, whether its bytes have its digest. Mends the `repositories/` view. Requests are
+    /// with `read`, whether its bytes have its digest. Before that, adopts what another program has
+    /// changed below `repositories/`, and writes the links that are missing there. Requests are
     /// served meanwhile. `progress` hears how many repositories and bytes are done, also within a
     /// large blob, and ends the check where it returns `false`.
     ///
@@ -73,7 +80,10 @@ impl Registry {
         read: bool,
         progress: impl Fn(u64, u64) -> bool + Send + Sync,
     ) -> Result<Checked, Error> {
-        let mut checked = Checked::default();
+        let adopted = self.adopt().await?;
+        let view = self.inner.tasks.view().repair(|_| ()).await?;
+        let problems = self.inner.metadata.view_problems().await?;
+        let mut checked = Checked { adopted, problems, view, ..Checked::default() };
         let mut seen = HashSet::new();
         let mut after: Option<String> = None;
         loop {
@@ -90,7 +100,6 @@ impl Registry {
                 break;
             }
         }
-        checked.view = self.inner.tasks.view().check(|_| ()).await?;
         Ok(checked)
     }
 

@@ -128,7 +128,10 @@ impl Registry {
                 actual
             }
         };
-        let manifest = Manifest::parse(&content, content_type.as_ref())?;
+        let manifest = match Manifest::parse(&content, content_type.as_ref()) {
+            Ok(manifest) => manifest,
+            Err(error) => return self.tag_stored(&repository, digest, tags).await?.ok_or(error.into()),
+        };
         let description = description::of(&manifest, &*inner.blobs).await?;
         let stored = inner.blobs.put(&digest, content.clone()).await?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest);
@@ -157,6 +160,29 @@ impl Registry {
                 Ok(Pushed { digest, subject })
             }
         }
+    }
+
+    /// Tags a manifest that the repository holds already: one that was adopted may be of a kind that is
+    /// not taken in a push. `None` if the repository does not hold it.
+    async fn tag_stored(
+        &self,
+        repository: &RepositoryName,
+        digest: Digest,
+        tags: Vec<Tag>,
+    ) -> Result<Option<Pushed>, Error> {
+        let inner = &self.inner;
+        let stored = TagOrDigest::Digest(digest);
+        if inner.metadata.manifest(repository, &stored).await?.is_none() {
+            return Ok(None);
+        }
+        for tag in &tags {
+            if !inner.metadata.put_tag(repository, &digest, tag).await? {
+                return Ok(None);
+            }
+            inner.cache.tag_deleted(repository, tag);
+        }
+        inner.tasks.wake_view();
+        Ok(Some(Pushed { digest, subject: None }))
     }
 
     /// Deletes a manifest with the tags that point to it, or a tag alone.

@@ -1,13 +1,16 @@
 //! Opening and closing a registry, and what runs beside the requests.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use store::adopt::{self, Report};
+use oci::RepositoryName;
+use store::adopt::{self, Report, Scope};
 use store::blobs::files::FileBlobs;
 use store::blobs::lanes::Lanes;
 use store::directory::{Content, Lock};
+use store::metadata::ViewProblem;
 use store::settling::Settling;
 use store::view::View;
 use store::{Directory, Metadata, StoreError};
@@ -20,6 +23,9 @@ use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
 
 /// How often uploads that nobody goes on with are looked for.
 const SWEEP: Duration = Duration::from_secs(10 * 60);
+
+/// When all links are compared after a start: commands have ended by then.
+const BEFORE_ALL_LINKS: Duration = Duration::from_secs(2);
 
 /// Tasks that run beside the requests until the registry is closed.
 pub(crate) struct Tasks {
@@ -35,6 +41,8 @@ pub(crate) struct Tasks {
 pub struct Opened {
     /// What was found, if the directory was another registry's or had lost its database.
     pub adopted: Option<Report>,
+    /// What another program has changed since the directory was last open.
+    pub changed: Report,
 }
 
 impl Registry {
@@ -71,6 +79,9 @@ impl Registry {
         let settling = Settling::new(blobs.clone(), metadata.clone());
         restore(&settling).await?;
         let view = View::new(&directory, metadata.clone(), settling);
+        if opened.adopted.is_none() {
+            opened.changed = adopt_changes(&view, &directory, &blobs).await?;
+        }
         let tasks = Tasks { view, stop, running: Mutex::default(), lock: Mutex::new(Some(lock)) };
         let registry = Self {
             inner: Arc::new(Inner {
@@ -125,6 +136,48 @@ impl Registry {
         &self.inner.policy
     }
 
+    /// Reads all links below `repositories/` again, and adopts what another program has changed.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn adopt(&self) -> Result<Report, Error> {
+        self.adopt_all(Scope::All).await
+    }
+
+    /// What of `repositories/` could not be adopted. It is left as it is.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn adoption_problems(&self) -> Result<Vec<ViewProblem>, Error> {
+        Ok(self.inner.metadata.view_problems().await?)
+    }
+
+    /// The repositories whose links below `repositories/` cannot be written, and why.
+    #[must_use]
+    pub fn blocked_repositories(&self) -> Vec<(RepositoryName, String)> {
+        self.inner.tasks.view.blocked()
+    }
+
+    async fn adopt_all(&self, scope: Scope) -> Result<Report, Error> {
+        let Inner { tasks, directory, blobs, cache, .. } = &*self.inner;
+        let describe = |manifest: oci::Manifest| async move { description::of(&manifest, &**blobs).await };
+        let report = tasks.view.adopt(directory, &**blobs, scope, describe, |_| ()).await?;
+        let changed: BTreeSet<_> = report.changes.iter().map(|change| &change.repository).collect();
+        changed.into_iter().for_each(|repository| cache.repository_deleted(repository));
+        tasks.wake_view();
+        Ok(report)
+    }
+
+    /// Looks for the changes that stamps do not show: links that were overwritten in place.
+    async fn adopt_in_background(&self) {
+        tokio::time::sleep(BEFORE_ALL_LINKS).await;
+        match self.adopt_all(Scope::Background).await {
+            Ok(report) => report.log_changes(),
+            Err(Error::Store(StoreError::Closed)) => {}
+            Err(error) => tracing::warn!(%error, "repositories/ could not be compared with the metadata"),
+        }
+    }
+
     fn start_tasks(&self, stopped: watch::Receiver<bool>) {
         let view = {
             let view = self.inner.tasks.view.clone();
@@ -146,6 +199,7 @@ impl Registry {
                 }
             })
         };
+        let stopped_too = stopped.clone();
         let sweep = {
             let registry = self.clone();
             let mut stopped = stopped;
@@ -164,8 +218,18 @@ impl Registry {
                 }
             })
         };
+        let adopt = {
+            let registry = self.clone();
+            let mut stopped = stopped_too;
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = async { _ = stopped.wait_for(|stop| *stop).await } => {}
+                    () = registry.adopt_in_background() => {}
+                }
+            })
+        };
         let mut running = self.inner.tasks.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.extend([view, deletions, sweep]);
+        running.extend([view, deletions, sweep, adopt]);
     }
 }
 
@@ -210,6 +274,28 @@ async fn restore(settling: &Settling) -> Result<(), Error> {
     }
 }
 
+/// Adopts what another program has changed while nobody had the directory open. Costs a few stats for
+/// each repository. If there is a change, all links are read: others may have been overwritten in place,
+/// which stamps do not show.
+async fn adopt_changes(view: &View, directory: &Directory, blobs: &Arc<FileBlobs>) -> Result<Report, Error> {
+    let describe = |manifest: oci::Manifest| {
+        let blobs = blobs.clone();
+        async move { description::of(&manifest, &*blobs).await }
+    };
+    let report = view.adopt(directory, &**blobs, Scope::Changed, &describe, |_| ()).await?;
+    if report.changes.is_empty() {
+        return Ok(report);
+    }
+    let mut all = view.adopt(directory, &**blobs, Scope::All, &describe, |_| ()).await?;
+    // What was new before is known by now.
+    all.known_problems = all.known_problems.saturating_sub(report.problems.len() as u64);
+    all.changes.splice(0..0, report.changes);
+    all.incomplete.splice(0..0, report.incomplete);
+    all.problems.splice(0..0, report.problems);
+    all.without_links.splice(0..0, report.without_links);
+    Ok(all)
+}
+
 /// Makes the database of a directory that has none from what its view says. It is made under
 /// another name and renamed when it is whole: a database that is there is complete.
 async fn adopt_into(
@@ -234,7 +320,7 @@ async fn adopt_into(
         let blobs = blobs.clone();
         async move { description::of(&manifest, &*blobs).await }
     };
-    let report = adopt::adopt(directory, &**blobs, &metadata, describe, progress).await?;
+    let report = adopt::adopt(directory, &**blobs, &metadata, Scope::All, None, describe, progress).await?;
     metadata.close().await;
     // They are marks of the database that was lost, and of the one that has another name now.
     Metadata::accept_older(&unfinished)?;

@@ -13,28 +13,31 @@
 //! Content is settled before a link to it is written, so that the view never names what a failure
 //! of power could take away: distribution started on it would believe the link.
 
-mod checking;
 mod links;
+mod repair;
+mod stamp;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use oci::{Manifest, RepositoryName};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
+use crate::adopt::{self, Report, Scope};
 use crate::blocking::{Priority, blocking_at};
-use crate::metadata::{ViewChange, ViewTarget};
+use crate::metadata::{ViewChange, ViewStamp, ViewTarget};
 use crate::settling::Settling;
-use crate::{Directory, Metadata, StoreError};
+use crate::{BlobStore, Directory, Metadata, StoreError};
 
-pub use checking::Mended;
 use links::Step;
-pub(crate) use links::{LAYERS, Links, MANIFESTS, read_link};
+pub(crate) use links::{LAYERS, Links, MANIFESTS};
+pub use repair::RepairReport;
 
 /// When the view is so many notes behind, they are dealt with at the priority of all else.
 const MANY: i64 = 50_000;
@@ -52,6 +55,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const CLOSING: Duration = Duration::from_secs(3);
 /// After a failure, such as a full disk, it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// A repository whose links cannot be written is tried again so often.
+const RETRY_BLOCKED: Duration = Duration::from_secs(60);
 
 /// Keeps the `repositories/` view in step with the metadata. All clones are the same view.
 #[derive(Clone)]
@@ -71,6 +76,8 @@ struct Inner {
     /// Held from asking the metadata until what it said is written: otherwise of two who write
     /// the same link, the one who asked first could write last.
     turn: Mutex<()>,
+    /// The repositories whose links cannot be written, and why. Their notes stay.
+    blocked: std::sync::Mutex<BTreeMap<RepositoryName, String>>,
 }
 
 impl View {
@@ -80,7 +87,8 @@ impl View {
         let links = Links::new(directory.repositories().to_owned());
         let (wake, settle, changes, turn) =
             (Notify::new(), Notify::new(), AtomicU64::new(0), Mutex::default());
-        Self { inner: Arc::new(Inner { links, metadata, settling, wake, settle, changes, turn }) }
+        let blocked = std::sync::Mutex::default();
+        Self { inner: Arc::new(Inner { links, metadata, settling, wake, settle, changes, turn, blocked }) }
     }
 
     /// Tells that the metadata has changed. Costs next to nothing.
@@ -117,7 +125,8 @@ impl View {
             };
             let wait = async {
                 match done {
-                    true => self.wait().await,
+                    true if self.blocked().is_empty() => self.wait().await,
+                    true => _ = tokio::time::timeout(RETRY_BLOCKED, self.wait()).await,
                     false => tokio::time::sleep(RETRY).await,
                 }
             };
@@ -186,14 +195,44 @@ impl View {
         }
     }
 
+    /// The repositories whose links cannot be written, and why.
+    #[must_use]
+    pub fn blocked(&self) -> Vec<(RepositoryName, String)> {
+        let blocked = self.inner.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        blocked.iter().map(|(repository, why)| (repository.clone(), why.clone())).collect()
+    }
+
+    /// Adopts what another program has changed in the view (see [`adopt`](crate::adopt)), also while
+    /// the view is written.
+    ///
+    /// # Errors
+    /// Those of [`adopt`](crate::adopt::adopt).
+    pub async fn adopt<F, D>(
+        &self,
+        directory: &Directory,
+        blobs: &dyn BlobStore,
+        scope: Scope,
+        describe: F,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<Report, StoreError>
+    where
+        F: Fn(Manifest) -> D + Send + Sync,
+        D: Future<Output = Result<Option<String>, StoreError>> + Send,
+    {
+        let Inner { metadata, turn, .. } = &*self.inner;
+        adopt::adopt(directory, blobs, metadata, scope, Some(turn), describe, progress).await
+    }
+
     /// Settles all content, and deals with the notes that there are at the beginning, as far as the
     /// deadline allows. Returns how many those were.
     async fn round(&self, mut priority: Priority, deadline: Option<Instant>) -> Result<u64, StoreError> {
-        let Inner { links, metadata, settling, turn, .. } = &*self.inner;
+        let Inner { metadata, settling, turn, links, .. } = &*self.inner;
         let newest = metadata.newest_view_change().await?;
         settling.settle().await?;
         let Some(newest) = newest else { return Ok(0) };
         let (mut after, mut count, mut written) = (0, 0, false);
+        let mut blocked: BTreeMap<RepositoryName, String> = BTreeMap::new();
+        let mut touched: BTreeSet<RepositoryName> = BTreeSet::new();
         if metadata.view_changes(0, 1).await?.first().is_some_and(|oldest| newest - oldest.id > MANY) {
             priority = Priority::Ordinary;
         }
@@ -203,35 +242,93 @@ impl View {
             changes.retain(|change| change.id <= newest);
             let Some(last) = changes.last() else { break };
             after = last.id;
-            count += changes.len() as u64;
+            let repositories: Vec<_> = changes.iter().map(|change| change.repository.clone()).collect();
             let turn = turn.lock().await;
             let steps = self.steps_for(changes).await?;
             let links = links.clone();
-            written |= blocking_at(priority, move || links.apply(&steps)).await?;
+            let applied = blocking_at(priority, move || links.apply_each(steps)).await?;
             drop(turn);
+            written |= applied.changed;
+            blocked.extend(applied.blocked);
+            touched.extend(applied.touched);
+            count +=
+                repositories.iter().filter(|repository| !blocked.contains_key(*repository)).count() as u64;
         }
         if written {
             let links = links.clone();
             blocking_at(priority, move || links.sync()).await?;
         }
-        metadata.view_written(after).await?;
+        let stamps = self.stamps(touched, priority).await?;
+        let except: Vec<_> = blocked.keys().cloned().collect();
+        metadata.view_written(after, &except, stamps).await?;
+        self.tell_of_blocked(blocked);
         Ok(count)
+    }
+
+    /// What the directories look like now in which links were written: those of the repositories and
+    /// those above them.
+    async fn stamps(
+        &self,
+        repositories: BTreeSet<RepositoryName>,
+        priority: Priority,
+    ) -> Result<Vec<(String, ViewStamp)>, StoreError> {
+        let root = self.inner.links.root().to_owned();
+        blocking_at(priority, move || {
+            let mut paths = BTreeSet::from([""]);
+            for repository in &repositories {
+                let name = repository.as_str();
+                paths.extend(name.match_indices('/').map(|(end, _)| &name[..end]));
+                paths.insert(name);
+            }
+            // One that is not there any more has no stamp.
+            let stamp = |path: &str| Some((path.to_owned(), ViewStamp::of(&root.join(path)).ok()?));
+            Ok(if repositories.is_empty() { vec![] } else { paths.into_iter().filter_map(stamp).collect() })
+        })
+        .await
+    }
+
+    /// Logs which repositories cannot be written, and which can be again, once.
+    fn tell_of_blocked(&self, now: BTreeMap<RepositoryName, String>) {
+        let mut blocked = self.inner.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<_> = now.iter().filter(|(repository, _)| !blocked.contains_key(*repository)).collect();
+        if let Some((repository, error)) = new.first() {
+            let root = self.inner.links.root();
+            tracing::warn!(
+                %repository,
+                repositories = new.len(),
+                error = error.as_str(),
+                cure = chown(root).as_str(),
+                "the links of a repository below repositories/ cannot be written; its images are served, and links of \
+                 other repositories are written"
+            );
+        }
+        if !blocked.is_empty() && now.is_empty() {
+            tracing::info!("the links of all repositories below repositories/ can be written again");
+        }
+        *blocked = now;
     }
 
     /// What is to be done so that the items that changed are as the metadata has them now. The
     /// caller has the turn.
-    async fn steps_for(&self, changes: Vec<ViewChange>) -> Result<Vec<Step>, StoreError> {
+    async fn steps_for(
+        &self,
+        changes: Vec<ViewChange>,
+    ) -> Result<Vec<(RepositoryName, Vec<Step>)>, StoreError> {
         let Inner { links, metadata, .. } = &*self.inner;
         let mut seen = HashSet::new();
         let items = changes.into_iter().map(|change| (change.repository, change.item));
         let items = items.filter(|item| seen.insert(item.clone())).collect();
-        let mut steps = Vec::new();
+        let mut steps: Vec<(RepositoryName, Vec<Step>)> = Vec::new();
         for (repository, item, target) in metadata.view_targets(items).await? {
-            match target {
-                // It was deleted and is there again: what the old one had is not noted one by one.
-                ViewTarget::Directory => steps.extend(self.steps_to_mend(&repository).await?),
-                ViewTarget::Link(target) => steps.extend(links.steps(&repository, &item, Some(target))),
-                ViewTarget::Nothing => steps.extend(links.steps(&repository, &item, None)),
+            let more = match target {
+                // It was deleted and is there again: each link of the old one has a note.
+                ViewTarget::Directory => Vec::new(),
+                ViewTarget::Link(target) => links.steps(&repository, &item, Some(target)),
+                ViewTarget::Nothing => links.steps(&repository, &item, None),
+            };
+            match steps.last_mut() {
+                Some((last, steps)) if *last == repository => steps.extend(more),
+                _ => steps.push((repository, more)),
             }
         }
         Ok(steps)
@@ -240,4 +337,10 @@ impl View {
 
 fn is_past(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
+/// The command that gives a directory to the user who has it.
+fn chown(root: &std::path::Path) -> String {
+    let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    format!("chown -R {}:{} {}", user.0, user.1, root.display())
 }

@@ -93,6 +93,8 @@ resources! {
     Check = "api_check", "/api/v1/check", [POST];
     /// What happened.
     Audit = "api_audit", "/api/v1/audit", [GET, HEAD];
+    /// What another program has changed in the data directory.
+    Adopt = "api_adopt", "/api/v1/adopt", [POST];
 }
 
 impl Management {
@@ -131,6 +133,7 @@ impl Management {
             ["grants"] => Self::Grants,
             ["check"] => Self::Check,
             ["audit"] => Self::Audit,
+            ["adopt"] => Self::Adopt,
             _ => return Err(Misread::NoSuchPath),
         })
     }

@@ -15,7 +15,7 @@ use super::types::accounts::{
     NewUser, Organisation, OrganisationChange, Organisations, Registration, Robot, RobotChange, RobotSecret,
     Robots, TeamMembers, Teams, Token, TokenChange, Tokens, User, UserChange, Users,
 };
-use super::types::{CheckLine, Repositories, Repository, RepositoryUsages, Tags, Usage};
+use super::types::{Adopt, Adopted, CheckLine, Repositories, Repository, RepositoryUsages, Tags, Usage};
 use crate::http::response::{self, Response};
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
@@ -225,6 +225,14 @@ fn images(types: &mut SchemaGenerator) -> Vec<Operation> {
         Operation::new("get", "/api/v1/usage/repositories", "Say how much space each repository takes")
             .parameters(&PAGE)
             .answers::<RepositoryUsages>(types, 200, "A page."),
+        Operation::new(
+            "post",
+            "/api/v1/adopt",
+            "Adopt what another program has changed in the data directory",
+        )
+        .note("For administrators. It reads every link below `repositories/`, which may take minutes.")
+        .takes::<Adopt>(types)
+        .answers::<Adopted>(types, 200, "What has changed, and what could not be adopted."),
     ]
 }
 

@@ -8,8 +8,9 @@ use oci::{Digest, MediaType, RepositoryName, Tag};
 use registry::check::{Checked, Fault, FaultKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::adopt::Report;
 use store::metadata::{
-    RepositoryRecord, RepositoryUsage as RepositoryUsageRecord, TagRecord, Usage as UsageRecord,
+    RepositoryRecord, RepositoryUsage as RepositoryUsageRecord, TagRecord, Usage as UsageRecord, ViewProblem,
 };
 
 /// A page of repositories: `GET /api/v1/repositories?n=&last=`. If there are more, the answer has a `Link`.
@@ -151,12 +152,14 @@ pub struct CheckReport {
     pub blobs: u64,
     /// Bytes of all of these, each counted once.
     pub bytes: u64,
-    /// Links below `repositories/` that were missing or wrong, and are right now.
+    /// Number of links below `repositories/` that were missing and are written now.
     pub links_written: u64,
-    /// Links below `repositories/` to what is not there, which are gone now.
-    pub links_removed: u64,
-    /// Repositories below `repositories/` that are not of this registry, and were left as they are.
-    pub unknown_repositories: Vec<String>,
+    /// Changes by another program that are adopted now.
+    pub changes_adopted: Vec<AdoptedChange>,
+    /// Links that could not be adopted. They are left as they are.
+    pub not_adopted: Vec<AdoptionProblem>,
+    /// Repositories whose links could not be written.
+    pub cannot_be_written: Vec<AdoptionProblem>,
     /// Content that is not as it should be.
     pub faults: Vec<CheckFault>,
 }
@@ -174,15 +177,16 @@ pub struct CheckFault {
 
 impl From<Checked> for CheckReport {
     fn from(checked: Checked) -> Self {
-        let Checked { repositories, manifests, blobs, bytes, faults, view } = checked;
+        let Checked { repositories, manifests, blobs, bytes, faults, adopted, problems, view } = checked;
         Self {
             repositories,
             manifests,
             blobs,
             bytes,
             links_written: view.written,
-            links_removed: view.removed,
-            unknown_repositories: view.unknown.iter().map(ToString::to_string).collect(),
+            changes_adopted: Adopted::new(adopted, Vec::new()).changes,
+            not_adopted: problems.into_iter().map(AdoptionProblem::from).collect(),
+            cannot_be_written: view.blocked.into_iter().map(AdoptionProblem::from).collect(),
             faults: faults.into_iter().map(CheckFault::from).collect(),
         }
     }
@@ -244,4 +248,89 @@ impl From<UsageRecord> for Usage {
 /// Seconds since 1970; a clock that was set before that counts as 0.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+/// Asks for an adoption: `POST /api/v1/adopt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Adopt {}
+
+/// What came of an adoption.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Adopted {
+    /// Number of repositories in the data directory of which something is served.
+    pub repositories: u64,
+    /// Number of their manifests.
+    pub manifests: u64,
+    /// Number of their tags.
+    pub tags: u64,
+    /// What another program has changed, and is so here now.
+    pub changes: Vec<AdoptedChange>,
+    /// Images that were adopted although something of them is not there.
+    pub incomplete: Vec<AdoptionProblem>,
+    /// What could not be adopted, now or before. It was left as it is.
+    pub problems: Vec<AdoptionProblem>,
+}
+
+/// Something that another program has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AdoptedChange {
+    /// The repository.
+    #[schemars(with = "String")]
+    pub repository: RepositoryName,
+    /// What was changed, for people.
+    pub change: String,
+}
+
+/// Something that is not adopted, or not complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AdoptionProblem {
+    /// Where it is, relative to `repositories/`.
+    pub path: String,
+    /// Why.
+    pub problem: String,
+}
+
+impl From<ViewProblem> for AdoptionProblem {
+    fn from(problem: ViewProblem) -> Self {
+        Self { path: String::from_utf8_lossy(&problem.path).into_owned(), problem: problem.problem }
+    }
+}
+
+/// A repository whose links could not be written, and the reason.
+impl From<(RepositoryName, String)> for AdoptionProblem {
+    fn from((repository, problem): (RepositoryName, String)) -> Self {
+        Self { path: repository.to_string(), problem }
+    }
+}
+
+impl CheckReport {
+    /// Whether nothing is missing, damaged, left out or unwritable.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty() && self.not_adopted.is_empty() && self.cannot_be_written.is_empty()
+    }
+}
+
+impl Adopted {
+    /// From what was found, and all that is not adopted.
+    #[must_use]
+    pub fn new(report: Report, problems: Vec<ViewProblem>) -> Self {
+        let changes = report.changes.into_iter();
+        let incomplete = report.incomplete.into_iter();
+        Self {
+            repositories: report.repositories,
+            manifests: report.manifests,
+            tags: report.tags,
+            changes: changes
+                .map(|change| AdoptedChange { repository: change.repository, change: change.what })
+                .collect(),
+            incomplete: incomplete
+                .map(|problem| AdoptionProblem {
+                    path: problem.path.display().to_string(),
+                    problem: problem.what,
+                })
+                .collect(),
+            problems: problems.into_iter().map(AdoptionProblem::from).collect(),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Distribution's own registry, which a data directory is handed to and taken over from.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -33,6 +33,23 @@ impl Distribution {
 
     fn start(program: &str, data: &Path, more: &str) -> Distribution {
         let scratch = TempDir::new().expect("a temporary directory");
+        let config = Distribution::configured(&scratch, data, more);
+        let program = Terminal::which(program);
+        let arguments = [Path::new("serve"), &config];
+        let daemon = Daemon::start(&program, &arguments, &scratch.path().join("log"));
+        let address = daemon.address();
+        Distribution { daemon, address, _scratch: scratch }
+    }
+
+    /// Has Debian's `docker-registry` collect the garbage of a directory on which none runs.
+    pub(crate) fn collects_garbage(data: &Path) {
+        let scratch = TempDir::new().expect("a temporary directory");
+        let config = Distribution::configured(&scratch, data, "");
+        Terminal::open()
+            .run(&format!("docker-registry garbage-collect --delete-untagged {}", config.display()));
+    }
+
+    fn configured(scratch: &TempDir, data: &Path, more: &str) -> PathBuf {
         let config = scratch.path().join("config.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
@@ -40,11 +57,7 @@ impl Distribution {
             data.display()
         );
         fs::write(&config, text).expect("a configuration file can be written");
-        let program = Terminal::which(program);
-        let arguments = [Path::new("serve"), &config];
-        let daemon = Daemon::start(&program, &arguments, &scratch.path().join("log"));
-        let address = daemon.address();
-        Distribution { daemon, address, _scratch: scratch }
+        config
     }
 
     /// `127.0.0.1:port`.

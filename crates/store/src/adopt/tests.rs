@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use oci::{Algorithm, Digest, Manifest, TagOrDigest};
 use serde_json::json;
 
-use super::{Report, adopt};
+use super::{Report, Scope, adopt};
 use crate::accounts::Visible;
 use crate::metadata::Metadata;
 use crate::view::tests::{Storage, name, tag};
@@ -21,8 +21,39 @@ async fn nothing(_: Manifest) -> Result<Option<String>, StoreError> {
 /// Adopts a storage's directory into an empty database.
 async fn adopted(storage: &Storage) -> (Metadata, Report) {
     let metadata = Metadata::open(&storage.directory.own().join("new.db")).unwrap();
-    let report = adopt(&storage.directory, &storage.blobs, &metadata, nothing, |_| {}).await.unwrap();
+    let report = adopt_into(storage, &metadata).await;
     (metadata, report)
+}
+
+async fn adopt_into(storage: &Storage, metadata: &Metadata) -> Report {
+    let Storage { directory, blobs, .. } = storage;
+    adopt(directory, blobs, metadata, Scope::All, None, nothing, |_| {}).await.unwrap()
+}
+
+/// Adopts what another program has changed in a storage, as a start does.
+async fn changes(storage: &Storage, scope: Scope) -> Report {
+    let Storage { directory, blobs, view, .. } = storage;
+    view.adopt(directory, blobs, scope, nothing, |_| {}).await.unwrap()
+}
+
+fn told(report: &Report) -> Vec<String> {
+    report.changes.iter().map(ToString::to_string).collect()
+}
+
+fn remove(storage: &Storage, path: &str) {
+    let path = storage.directory.repositories().join(path);
+    if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+}
+
+/// Points a tag as registry:2 does: in place.
+fn link_tag(storage: &Storage, repository: &str, tag: &str, digest: &Digest) {
+    link(storage, &format!("{repository}/_manifests/tags/{tag}/current/link"), &digest.to_string());
+}
+
+/// The tags of a repository and what they point to.
+async fn tags(metadata: &Metadata, repository: &str) -> Vec<(String, Digest)> {
+    let records = metadata.tag_records(&name(repository), None, 100, true).await.unwrap().unwrap_or_default();
+    records.into_iter().map(|record| (record.tag.to_string(), record.manifest.digest)).collect()
 }
 
 fn problems(report: &Report) -> Vec<String> {
@@ -150,30 +181,29 @@ async fn what_is_wrong_is_told_and_what_is_sound_is_taken_in() {
         );
     };
     told(&format!("app/_layers/{layer}"), "no such blob");
-    told(
-        &format!("app/_manifests/revisions/{broken}"),
-        &format!("its part {layer} is not in the repository"),
+    assert_eq!(
+        report.incomplete.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [format!("app/_manifests/revisions/{broken}: its part {layer} is not in the repository")]
     );
     told(&format!("app/_manifests/revisions/{gone}"), "no such blob");
     told("app/_manifests/tags/gone", "no manifest of the repository");
-    told(&format!("app/_manifests/revisions/{old_digest}"), "schema 1");
-    told("app/_manifests/tags/old", "no manifest of the repository");
     told(&format!("app/_manifests/revisions/{html}"), "invalid manifest");
     told(&format!("app/_manifests/revisions/{torn}"), "does not have this digest");
     told("app/_manifests/tags/stray", "no manifest of the repository");
     told("app/_manifests/tags/empty", "points nowhere");
     told("app/_manifests/tags/.odd", "no tag");
-    told(&format!("app/_layers/sha256/{}", stray.hex()), &format!("points to {sound}"));
+    told(&format!("app/_layers/{stray}"), &format!("points to {sound}"));
     told("app/_layers/md5/abc", "no digest");
     told("Upper", "no repository can have this name");
     told("a-file", "not a directory");
     told("", "without the name of a repository");
-    assert_eq!(problems.len(), 16, "{problems:#?}");
+    assert_eq!(problems.len(), 13, "{problems:#?}");
+    assert_eq!(metadata.view_problems().await.unwrap().len(), 13);
 
     let tags = metadata.tag_records(&name("app"), None, 100, true).await.unwrap().unwrap();
     let tags: Vec<_> = tags.iter().map(|record| (record.tag.as_str(), record.manifest.digest)).collect();
-    assert_eq!(tags, [("2", sound), ("broken", broken), ("latest", sound)]);
-    assert_eq!(report.tags, 3);
+    assert_eq!(tags, [("2", sound), ("broken", broken), ("latest", sound), ("old", old_digest)]);
+    assert_eq!(report.tags, 4);
     assert_eq!(report.repositories, 1);
     assert!(!metadata.repository_exists(&name("empty")).await.unwrap());
 }
@@ -210,12 +240,12 @@ async fn many_repositories_are_taken_in_and_counted() {
     assert!(root.join("group0/name0").exists());
     let metadata = Metadata::open(&storage.directory.own().join("new.db")).unwrap();
     let progress = Mutex::new(Vec::new());
-    let report = adopt(&storage.directory, &storage.blobs, &metadata, nothing, |done| {
+    let report = adopt(&storage.directory, &storage.blobs, &metadata, Scope::All, None, nothing, |done| {
         progress.lock().unwrap().push(done);
     });
     let report = report.await.unwrap();
     assert_eq!((report.repositories, report.blobs, report.manifests, report.tags), (301, 602, 301, 301));
-    assert_eq!(progress.into_inner().unwrap(), (1..=301).collect::<Vec<_>>());
+    assert_eq!(progress.into_inner().unwrap().last(), Some(&301));
     let catalog = metadata.catalog(&Visible::Everything, None, 1000).await.unwrap();
     assert_eq!(catalog.len(), 301);
     let latest = metadata.manifest(&name("group5/name299"), &TagOrDigest::Tag(tag("latest"))).await.unwrap();
@@ -238,7 +268,8 @@ async fn a_repository_is_described_by_latest_or_else_by_what_came_last() {
         Ok(known.next().filter(|tag| *tag != "3").map(str::to_owned))
     };
     let metadata = Metadata::open(&storage.directory.own().join("new.db")).unwrap();
-    adopt(&storage.directory, &storage.blobs, &metadata, describe, |_| {}).await.unwrap();
+    let Storage { directory, blobs, .. } = &storage;
+    adopt(directory, blobs, &metadata, Scope::All, None, describe, |_| {}).await.unwrap();
     let description =
         async |repository: &str| metadata.repository(&name(repository)).await.unwrap().unwrap().description;
     assert_eq!(description("with-latest").await, "latest");
@@ -252,7 +283,225 @@ async fn adopting_twice_is_adopting_once() {
     storage.image("app", &["latest"], "one").await;
     storage.view.drain().await.unwrap();
     let usage = storage.metadata.usage(&Visible::Everything).await.unwrap();
-    let report = adopt(&storage.directory, &storage.blobs, &storage.metadata, nothing, |_| {}).await.unwrap();
-    assert_eq!(report.manifests, 1);
+    let report = adopt_into(&storage, &storage.metadata).await;
+    assert_eq!((report.manifests, told(&report)), (1, vec![]));
     assert_eq!(storage.metadata.usage(&Visible::Everything).await.unwrap(), usage);
+}
+
+#[tokio::test]
+async fn stored_manifest_is_adopted_with_what_is_readable() {
+    let storage = Storage::new();
+    storage.image("app", &["latest"], "layer").await;
+    let layer = Algorithm::Sha256.digest(b"layer");
+    let config = storage.blob("app", "{}").await;
+    let mut put = Vec::new();
+    for (tag, content) in [
+        (
+            "no-size",
+            format!(
+                r#"{{"schemaVersion":2,"config":{{"digest":"{config}"}},"layers":[{{"digest":"{layer}"}}]}}"#
+            ),
+        ),
+        (
+            "odd-type",
+            format!(
+                r#"{{"schemaVersion":2,"config":{{"mediaType":"referrer.image","digest":"{config}","size":2}},"layers":[]}}"#
+            ),
+        ),
+        ("schema1", format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{layer}"}}],"signatures":[]}}"#)),
+    ] {
+        let digest = storage.blob("scratch", &content).await;
+        put.push((tag, digest));
+    }
+    storage.view.drain().await.unwrap();
+    for (tag, digest) in &put {
+        link_revision(&storage, "app", digest);
+        link_tag(&storage, "app", tag, digest);
+    }
+    let (metadata, report) = adopted(&storage).await;
+    assert_eq!((problems(&report), report.incomplete), (vec![], vec![]));
+    for (tag, digest) in put {
+        let found = metadata.manifest(&name("app"), &TagOrDigest::Tag(super::tests::tag(tag))).await.unwrap();
+        assert_eq!(found.unwrap().digest, digest, "{tag}");
+        for part in metadata.manifest_parts(&name("app"), &digest).await.unwrap() {
+            assert_eq!(
+                part.size,
+                if part.digest == layer { 5 } else { 2 },
+                "{tag}: the size of what is there"
+            );
+            assert!(part.required);
+        }
+    }
+}
+
+#[tokio::test]
+async fn adopted_images_have_the_dates_of_their_links() {
+    let storage = Storage::new();
+    let digest = storage.image("app", &["latest"], "one").await;
+    storage.view.drain().await.unwrap();
+    let at = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_000);
+    let root = storage.directory.repositories().join("app");
+    for path in storage.links().into_keys() {
+        let file = fs::File::options().write(true).open(storage.directory.repositories().join(path)).unwrap();
+        file.set_modified(at).unwrap();
+    }
+    assert!(root.join(format!("_manifests/revisions/sha256/{}/link", digest.hex())).exists());
+    let (metadata, _) = adopted(&storage).await;
+    let records = metadata.tag_records(&name("app"), None, 9, true).await.unwrap().unwrap();
+    assert_eq!(records[0].updated_at, at);
+    assert_eq!(metadata.repository(&name("app")).await.unwrap().unwrap().updated_at, at);
+}
+
+#[tokio::test]
+async fn manifest_deleted_by_registry2_is_no_problem() {
+    let storage = Storage::new();
+    let kept = storage.image("app", &["kept"], "kept").await;
+    let deleted = storage.image("app", &["deleted"], "deleted").await;
+    storage.view.drain().await.unwrap();
+    remove(&storage, &format!("app/_manifests/revisions/sha256/{}/link", deleted.hex()));
+    let (metadata, report) = adopted(&storage).await;
+    assert_eq!((problems(&report), report.deleted), (vec![], 1));
+    assert_eq!(tags(&metadata, "app").await, [("kept".to_owned(), kept)]);
+}
+
+#[tokio::test]
+async fn start_adopts_what_another_program_changed() {
+    let storage = Storage::new();
+    let one = storage.image("app", &["moved", "kept", "untagged", "deleted-too"], "one").await;
+    let two = storage.image("app", &["two"], "two").await;
+    let gone = storage.image("app", &["gone"], "gone").await;
+    let new = storage.image("scratch", &["x"], "new").await;
+    storage.view.drain().await.unwrap();
+    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(changes(&storage, Scope::Changed).await, Report::default(), "nothing is read");
+
+    // registry:2 pushed a manifest with a new tag, moved a tag, and deleted a manifest with its tag.
+    link_revision(&storage, "app", &new);
+    link_tag(&storage, "app", "new", &new);
+    link_tag(&storage, "app", "moved", &two);
+    remove(&storage, "app/_manifests/tags/untagged");
+    remove(&storage, &format!("app/_manifests/revisions/sha256/{}/link", gone.hex()));
+    remove(&storage, "app/_manifests/tags/gone");
+    let report = changes(&storage, Scope::Changed).await;
+    let mut lines = told(&report);
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            format!("app: manifest {gone} was deleted"),
+            "app: tag gone was removed".to_owned(),
+            format!("app: tag moved was moved from {one} to {two}"),
+            format!("app: tag new was added, {new}"),
+            "app: tag untagged was removed".to_owned(),
+        ]
+    );
+    let expected = [("deleted-too", one), ("kept", one), ("moved", two), ("new", new), ("two", two)];
+    let expected: Vec<_> = expected.map(|(tag, digest)| (tag.to_owned(), digest)).into();
+    assert_eq!(tags(&storage.metadata, "app").await, expected);
+    // Nothing of it is reverted later.
+    storage.view.drain().await.unwrap();
+    storage.view.repair(|_| {}).await.unwrap();
+    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(tags(&storage.metadata, "app").await, expected);
+}
+
+#[tokio::test]
+async fn start_finds_new_repositories_by_their_parents() {
+    let storage = Storage::new();
+    storage.image("team/app", &["latest"], "one").await;
+    let digest = storage.image("scratch", &["x"], "new").await;
+    storage.view.drain().await.unwrap();
+    changes(&storage, Scope::All).await;
+    for repository in ["team/deep/er/app", "top"] {
+        link_revision(&storage, repository, &digest);
+        link_tag(&storage, repository, "1", &digest);
+    }
+    assert_eq!(changes(&storage, Scope::Changed).await.changes.len(), 2);
+    assert_eq!(tags(&storage.metadata, "team/deep/er/app").await.len(), 1);
+    assert_eq!(changes(&storage, Scope::Changed).await, Report::default());
+}
+
+#[tokio::test]
+async fn tag_moved_in_place_is_found_by_reading_all() {
+    let storage = Storage::new();
+    storage.image("app", &["latest"], "one").await;
+    let two = storage.image("app", &["2"], "two").await;
+    storage.view.drain().await.unwrap();
+    changes(&storage, Scope::All).await;
+    link_tag(&storage, "app", "latest", &two);
+    assert_eq!(changes(&storage, Scope::Background).await.changes.len(), 1);
+    assert_eq!(tags(&storage.metadata, "app").await[1], ("latest".to_owned(), two));
+}
+
+#[tokio::test]
+async fn own_changes_are_never_taken_for_another_programs() {
+    let storage = Storage::new();
+    storage.image("app", &["latest", "gone"], "one").await;
+    storage.view.drain().await.unwrap();
+    // Committed, and the view is not written yet.
+    let two = storage.image("app", &["latest"], "two").await;
+    storage.metadata.delete_tag(&name("app"), &tag("gone")).await.unwrap();
+    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(tags(&storage.metadata, "app").await, [("latest".to_owned(), two)]);
+    storage.metadata.delete_repository(&name("app")).await.unwrap();
+    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert!(!storage.metadata.repository_exists(&name("app")).await.unwrap());
+}
+
+#[tokio::test]
+async fn missing_links_delete_nothing() {
+    let storage = Storage::new();
+    let one = storage.image("app", &["a", "b"], "one").await;
+    storage.image("other", &["a"], "two").await;
+    storage.view.drain().await.unwrap();
+    let links = storage.links();
+    changes(&storage, Scope::All).await;
+    remove(&storage, &format!("app/_manifests/revisions/sha256/{}", one.hex()));
+    remove(&storage, "app/_manifests/tags/a/current");
+    remove(&storage, "other");
+    let report = changes(&storage, Scope::Changed).await;
+    assert_eq!((told(&report), report.without_links), (vec![], vec!["other".to_owned()]));
+    assert_eq!(tags(&storage.metadata, "app").await.len(), 2);
+    assert_eq!(tags(&storage.metadata, "other").await.len(), 1);
+    // The same with all of it.
+    remove(&storage, "");
+    fs::create_dir_all(storage.directory.repositories()).unwrap();
+    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    storage.view.repair(|_| {}).await.unwrap();
+    assert_eq!(storage.links(), links);
+}
+
+#[tokio::test]
+async fn garbage_collected_manifest_is_deleted() {
+    let storage = Storage::new();
+    let one = storage.image("app", &["latest"], "one").await;
+    let two = storage.image("app", &[], "two").await;
+    storage.blobs.settle().await.unwrap();
+    storage.view.drain().await.unwrap();
+    changes(&storage, Scope::All).await;
+    remove(&storage, &format!("app/_manifests/revisions/sha256/{}", two.hex()));
+    storage.blobs.delete(&two).await.unwrap();
+    let report = changes(&storage, Scope::Changed).await;
+    assert_eq!(told(&report), [format!("app: manifest {two} was deleted")]);
+    assert_eq!(tags(&storage.metadata, "app").await, [("latest".to_owned(), one)]);
+}
+
+#[tokio::test]
+async fn problem_is_kept_and_tried_again_until_it_is_gone() {
+    let storage = Storage::new();
+    let digest = storage.image("app", &["latest"], "one").await;
+    storage.blobs.settle().await.unwrap();
+    storage.view.drain().await.unwrap();
+    let content = storage.blobs.get(&digest).await.unwrap().unwrap();
+    storage.blobs.delete(&digest).await.unwrap();
+    let (metadata, report) = adopted(&storage).await;
+    assert_eq!(report.problems.len(), 2);
+    let Storage { directory, blobs, .. } = &storage;
+    let again = adopt(directory, blobs, &metadata, Scope::Changed, None, nothing, |_| {}).await.unwrap();
+    assert_eq!((again.problems.len(), again.known_problems), (0, 2), "told once, and still counted");
+    storage.blobs.put(&digest, content).await.unwrap();
+    let healed = adopt(directory, blobs, &metadata, Scope::Changed, None, nothing, |_| {}).await.unwrap();
+    assert_eq!((healed.problems.len(), healed.known_problems, healed.changes.len()), (0, 0, 1));
+    assert_eq!(metadata.view_problems().await.unwrap(), []);
+    assert_eq!(tags(&metadata, "app").await, [("latest".to_owned(), digest)]);
 }

@@ -165,21 +165,23 @@ impl Metadata {
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.write(Durability::Disk, move |sql| {
-            let Some(id) = find(sql, &repository)? else { return Ok(false) };
-            let unlinked = sql.run(
-                "DELETE FROM blob_links
-                 WHERE repository = ?1 AND blob = (SELECT id FROM blobs WHERE digest = ?2)",
-                params![id, columns::key(&digest)],
-            )?;
-            if unlinked > 0 {
-                note(sql, &repository, &ViewItem::Layer(digest))?;
-                remove_if_empty(sql, &repository, id)?;
-            }
-            Ok(unlinked > 0)
-        })
-        .await
+        self.write(Durability::Disk, move |sql| unlink(sql, &repository, &digest)).await
     }
+}
+
+/// Takes a blob out of a repository. `false` if it was not in it.
+pub(super) fn unlink(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest) -> Result<bool, StoreError> {
+    let Some(id) = find(sql, repository)? else { return Ok(false) };
+    let unlinked = sql.run(
+        "DELETE FROM blob_links
+         WHERE repository = ?1 AND blob = (SELECT id FROM blobs WHERE digest = ?2)",
+        params![id, columns::key(digest)],
+    )?;
+    if unlinked > 0 {
+        note(sql, repository, &ViewItem::Layer(*digest))?;
+        remove_if_empty(sql, repository, id)?;
+    }
+    Ok(unlinked > 0)
 }
 
 pub(super) fn linked(
@@ -199,7 +201,7 @@ pub(super) fn linked(
 fn link(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest, size: u64) -> Result<(), StoreError> {
     let id = find_or_make(sql, repository)?;
     if link_in(sql, id, digest, size)? {
-        touch(sql, id)?;
+        touch(sql, id, columns::now())?;
         note(sql, repository, &ViewItem::Layer(*digest))?;
     }
     Ok(())

@@ -70,7 +70,7 @@ pub(super) async fn put(metadata: &Metadata, manifest: PutManifest) {
 pub(super) async fn notes(metadata: &Metadata) -> Vec<super::ViewItem> {
     let changes = metadata.view_changes(0, 1_000).await.unwrap();
     if let Some(last) = changes.last() {
-        metadata.view_written(last.id).await.unwrap();
+        metadata.view_written(last.id, &[], vec![]).await.unwrap();
     }
     changes.into_iter().map(|change| change.item).collect()
 }

@@ -9,7 +9,7 @@ use rusqlite::params;
 
 use super::repositories::{self, remove_if_empty, remove_manifests};
 use super::sql::Sql;
-use super::view_changes::note;
+use super::view_changes::{note, note_blob};
 use super::writer::Durability;
 use super::{Job, JobStep, Metadata, ViewItem, columns};
 use crate::StoreError;
@@ -86,7 +86,7 @@ fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
     }
     remove_if_empty(sql, &job.repository, repository)?;
     if repositories::find(sql, &job.repository)?.is_some() {
-        // Pushes meanwhile stay. The view is compared with them as a whole.
+        // Pushes meanwhile stay. Each link that goes has a note of its own.
         note(sql, &job.repository, &ViewItem::Repository)?;
     }
     end(sql, job)
@@ -107,6 +107,13 @@ fn end(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
 
 fn delete_tags(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<usize, StoreError> {
     sql.run(
+        "INSERT INTO view_changes (repository, kind, item)
+         SELECT r.name, 'tag', t.name FROM tags t JOIN repositories r ON r.id = t.repository
+         WHERE t.repository = ?1 AND t.name IN (
+            SELECT name FROM tags WHERE repository = ?1 AND updated_at <= ?2 ORDER BY name LIMIT ?3)",
+        params![repository, started_at, columns::limit_in(ROWS)],
+    )?;
+    sql.run(
         "DELETE FROM tags WHERE repository = ?1 AND name IN (
             SELECT name FROM tags WHERE repository = ?1 AND updated_at <= ?2 ORDER BY name LIMIT ?3)",
         params![repository, started_at, columns::limit_in(ROWS)],
@@ -121,6 +128,7 @@ fn delete_manifests(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<us
     )?;
     let (mut manifests, mut parts) = (0, 0);
     for blob in blobs {
+        note_blob(sql, repository, "revision", blob)?;
         sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![repository, blob])?;
         parts += repositories::forget_parts(sql, blob)?;
         manifests += 1;
@@ -142,12 +150,16 @@ fn delete_links(sql: Sql<'_>, repository: i64, after: i64) -> Result<Option<(usi
     let Some(last) = blobs.last().copied() else { return Ok(None) };
     let mut rows = 0;
     for blob in blobs {
-        rows += sql.run(
+        let deleted = sql.run(
             "DELETE FROM blob_links WHERE repository = ?1 AND blob = ?2 AND NOT EXISTS (
                 SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest AND m.repository = ?1
                 WHERE p.blob = ?2)",
             params![repository, blob],
         )?;
+        if deleted > 0 {
+            note_blob(sql, repository, "layer", blob)?;
+        }
+        rows += deleted;
     }
     Ok(Some((rows, last)))
 }

@@ -6,7 +6,7 @@ use oci::{Digest, RepositoryName, TagOrDigest};
 use rusqlite::params;
 
 use super::repositories::{
-    add_manifest, describe, find_or_make, forget_parts, remove_if_empty, remove_manifests, touch,
+    add_manifest, describe, find_or_make_at, forget_parts, remove_if_empty, remove_manifests, touch,
 };
 use super::sql::Sql;
 use super::view_changes::note;
@@ -124,7 +124,7 @@ impl Metadata {
                 return Ok(PutOutcome::Missing(missing));
             }
             unsettled::keep(sql, &put.manifest.digest, put.unsettled.as_deref())?;
-            let stored = store(sql, &put)?;
+            let stored = store(sql, &put, columns::now())?;
             if stored.is_new {
                 note(sql, &put.repository, &ViewItem::Revision(put.manifest.digest))?;
             }
@@ -144,22 +144,24 @@ impl Metadata {
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.write(Durability::Disk, move |sql| {
-            let Some(id) = repositories::find(sql, &repository)? else { return Ok(false) };
-            let Some((blob, _)) = find(sql, id, &digest)? else { return Ok(false) };
-            for tag in tags::pointing_to(sql, id, blob)? {
-                note(sql, &repository, &ViewItem::Tag(tag))?;
-            }
-            // Tags and the entry among the referrers go with it.
-            sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
-            forget_parts(sql, blob)?;
-            note(sql, &repository, &ViewItem::Revision(digest))?;
-            remove_manifests(sql, id, 1)?;
-            remove_if_empty(sql, &repository, id)?;
-            Ok(true)
-        })
-        .await
+        self.write(Durability::Disk, move |sql| delete(sql, &repository, &digest)).await
     }
+}
+
+/// Takes a manifest out of a repository, with the tags that point to it. `false` if it was not there.
+pub(super) fn delete(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest) -> Result<bool, StoreError> {
+    let Some(id) = repositories::find(sql, repository)? else { return Ok(false) };
+    let Some((blob, _)) = find(sql, id, digest)? else { return Ok(false) };
+    for tag in tags::pointing_to(sql, id, blob)? {
+        note(sql, repository, &ViewItem::Tag(tag))?;
+    }
+    // Tags and the entry among the referrers go with it.
+    sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
+    forget_parts(sql, blob)?;
+    note(sql, repository, &ViewItem::Revision(*digest))?;
+    remove_manifests(sql, id, 1)?;
+    remove_if_empty(sql, repository, id)?;
+    Ok(true)
 }
 
 /// The id of a manifest that is in the repository, and whether it is an index.
@@ -205,14 +207,14 @@ fn missing_parts(sql: Sql<'_>, put: &PutManifest) -> Result<Vec<Digest>, StoreEr
 /// What [`store`] changed.
 pub(super) struct Stored {
     /// Whether the manifest was not in the repository before.
-    is_new: bool,
+    pub(super) is_new: bool,
     /// The tags that did not point to it before.
     moved: Vec<oci::Tag>,
 }
 
 /// Writes a manifest down, whether its parts are there or not.
-pub(super) fn store(sql: Sql<'_>, put: &PutManifest) -> Result<Stored, StoreError> {
-    let repository = find_or_make(sql, &put.repository)?;
+pub(super) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Result<Stored, StoreError> {
+    let repository = find_or_make_at(sql, &put.repository, at)?;
     let blob = blobs::intern_stored(sql, &put.manifest.digest, put.manifest.size)?;
     let is_new = find(sql, repository, &put.manifest.digest)?.is_none();
     if is_new {
@@ -232,7 +234,7 @@ pub(super) fn store(sql: Sql<'_>, put: &PutManifest) -> Result<Stored, StoreErro
             put.artifact_type,
             columns::annotations_in(put.annotations.as_ref())?,
             i64::from(put.is_index),
-            columns::now(),
+            at,
         ],
     )?;
     if let Some(subject) = &put.subject {
@@ -251,14 +253,14 @@ pub(super) fn store(sql: Sql<'_>, put: &PutManifest) -> Result<Stored, StoreErro
     }
     let mut moved = Vec::new();
     for tag in &put.tags {
-        if tags::point(sql, repository, tag, blob, put.is_index)? {
+        if tags::point(sql, repository, tag, blob, put.is_index, at)? {
             moved.push(tag.clone());
         }
     }
     if let Some(description) = &put.description {
         describe(sql, repository, description)?;
     }
-    touch(sql, repository)?;
+    touch(sql, repository, at)?;
     if is_new {
         // After the description, so that the search index is written once.
         add_manifest(sql, repository)?;

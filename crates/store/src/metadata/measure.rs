@@ -64,6 +64,7 @@ fn image(repository: &str, n: u64, description: Option<String>) -> PutManifest {
 
 fn blobs_of(put: &PutManifest) -> impl Iterator<Item = Import> {
     put.parts.iter().map(|part| Import::Blob {
+        at: std::time::SystemTime::now(),
         repository: put.repository.clone(),
         digest: part.digest,
         size: part.size,
@@ -78,7 +79,7 @@ async fn fill(metadata: &Metadata) {
         let words: Vec<String> = (0..10).map(|_| numbers.word(5_000)).collect();
         let put = image(&name, 1_000 + n * 10, Some(format!("An image of {}, build {n}", words.join(" "))));
         batch.extend(blobs_of(&put));
-        batch.push(Import::Manifest(Box::new(put)));
+        batch.push(Import::Manifest { put: Box::new(put), at: std::time::SystemTime::now() });
         if batch.len() >= 5_000 {
             metadata.import(std::mem::take(&mut batch)).await.unwrap();
         }

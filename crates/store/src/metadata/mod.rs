@@ -35,6 +35,7 @@ mod unsettled;
 mod uploads;
 mod usage;
 mod view_changes;
+mod view_state;
 mod visible;
 mod writer;
 

@@ -165,20 +165,25 @@ pub(super) fn find(sql: Sql<'_>, repository: &RepositoryName) -> Result<Option<i
 
 /// The id of a repository, which is made if it is not there.
 pub(super) fn find_or_make(sql: Sql<'_>, repository: &RepositoryName) -> Result<i64, StoreError> {
+    find_or_make_at(sql, repository, columns::now())
+}
+
+/// The same, with the time at which a repository that is not there was changed last.
+pub(super) fn find_or_make_at(sql: Sql<'_>, repository: &RepositoryName, at: i64) -> Result<i64, StoreError> {
     if let Some(id) = find(sql, repository)? {
         return Ok(id);
     }
     let made = sql.first(
         "INSERT INTO repositories (name, updated_at) VALUES (?1, ?2) RETURNING id",
-        params![repository.as_str(), columns::now()],
+        params![repository.as_str(), at],
         |row| row.get(0),
     )?;
     made.ok_or_else(|| StoreError::Damaged(format!("the repository {repository} could not be made")))
 }
 
 /// Notes that something came into the repository just now.
-pub(super) fn touch(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
-    sql.run("UPDATE repositories SET updated_at = ?2 WHERE id = ?1", params![id, columns::now()])?;
+pub(super) fn touch(sql: Sql<'_>, id: i64, at: i64) -> Result<(), StoreError> {
+    sql.run("UPDATE repositories SET updated_at = MAX(updated_at, ?2) WHERE id = ?1", params![id, at])?;
     Ok(())
 }
 
@@ -263,7 +268,7 @@ fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), Stor
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put, tagged};
+    use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put, tag, tagged};
     use super::super::{Usage, ViewItem};
     use crate::accounts::Visible;
 
@@ -334,7 +339,13 @@ mod tests {
         notes(&metadata).await;
         assert!(metadata.delete_repository(&name("app")).await.unwrap());
         assert!(!metadata.delete_repository(&name("app")).await.unwrap());
-        assert_eq!(notes(&metadata).await, [ViewItem::Repository]);
+        let gone = [
+            ViewItem::Tag(tag("latest")),
+            ViewItem::Revision(digest("m")),
+            ViewItem::Layer(digest("layer")),
+            ViewItem::Repository,
+        ];
+        assert_eq!(notes(&metadata).await, gone);
         assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap(), None);
         assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), None);
         assert_eq!(metadata.manifest_parts(&name("app/x"), &digest("m")).await.unwrap().len(), 1);

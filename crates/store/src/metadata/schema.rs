@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "ids of uploads", sql: UPLOAD_SECRET },
     Migration { version: 5, name: "jobs", sql: JOBS },
     Migration { version: 6, name: "identity of the database", sql: IDENTITY },
+    Migration { version: 7, name: "state of the repositories view", sql: VIEW_STATE },
 ];
 
 /// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
@@ -308,6 +309,23 @@ CREATE TABLE identity (id TEXT NOT NULL);
 INSERT INTO identity (id) VALUES (lower(hex(randomblob(16))));
 ";
 
+const VIEW_STATE: &str = "
+-- What each directory below repositories/ looked like when its links were last compared with the
+-- metadata or written: a directory that looks otherwise was changed by another program.
+CREATE TABLE view_stamps (
+    directory TEXT PRIMARY KEY,
+    stamp     BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- What was found below repositories/ and could not be adopted, by the directory that is read again.
+CREATE TABLE view_problems (
+    directory TEXT NOT NULL,
+    path      BLOB NOT NULL,
+    problem   TEXT NOT NULL,
+    PRIMARY KEY (directory, path, problem)
+) WITHOUT ROWID;
+";
+
 /// Brings the database at `path`, which `connection` has opened, to the newest version.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let id: i32 = connection
@@ -411,7 +429,7 @@ mod tests {
             .unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 6)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 7)"),
             "{message}"
         );
     }

@@ -927,8 +927,9 @@ mod tests {
     #[tokio::test]
     async fn no_more_than_the_window_is_counted_and_the_best_are_in_it() {
         let (metadata, _directory) = empty();
-        let many = (0..SEARCH_WINDOW + 50).map(|n| {
-            super::super::Import::Manifest(Box::new(manifest(&format!("common/x{n}-{}", n % 7), "m")))
+        let many = (0..SEARCH_WINDOW + 50).map(|n| super::super::Import::Manifest {
+            put: Box::new(manifest(&format!("common/x{n}-{}", n % 7), "m")),
+            at: std::time::SystemTime::now(),
         });
         metadata.import(many.collect()).await.unwrap();
         with(&metadata, "late/common", "").await;

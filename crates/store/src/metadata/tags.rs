@@ -66,10 +66,11 @@ impl Metadata {
         self.write(Durability::Disk, move |sql| {
             let Some(id) = find(sql, &repository)? else { return Ok(false) };
             let Some((blob, is_index)) = manifests::find(sql, id, &digest)? else { return Ok(false) };
-            if point(sql, id, &tag, blob, is_index)? {
+            let now = columns::now();
+            if point(sql, id, &tag, blob, is_index, now)? {
                 note(sql, &repository, &ViewItem::Tag(tag))?;
             }
-            touch(sql, id)?;
+            touch(sql, id, now)?;
             Ok(true)
         })
         .await
@@ -78,17 +79,19 @@ impl Metadata {
     /// Deletes a tag, and nothing but the tag. `false` if it was not there.
     pub async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, StoreError> {
         let (repository, tag) = (repository.clone(), tag.clone());
-        self.write(Durability::Disk, move |sql| {
-            let Some(id) = find(sql, &repository)? else { return Ok(false) };
-            let deleted =
-                sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
-            if deleted > 0 {
-                note(sql, &repository, &ViewItem::Tag(tag))?;
-            }
-            Ok(deleted > 0)
-        })
-        .await
+        self.write(Durability::Disk, move |sql| delete(sql, &repository, &tag)).await
     }
+}
+
+/// Removes a tag. `false` if it was not there.
+pub(super) fn delete(sql: Sql<'_>, repository: &RepositoryName, tag: &Tag) -> Result<bool, StoreError> {
+    let Some(id) = find(sql, repository)? else { return Ok(false) };
+    let deleted =
+        sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
+    if deleted > 0 {
+        note(sql, repository, &ViewItem::Tag(tag.clone()))?;
+    }
+    Ok(deleted > 0)
 }
 
 /// Listed tags of the repository `?1` after `?2`.
@@ -110,6 +113,7 @@ pub(super) fn point(
     tag: &Tag,
     blob: i64,
     is_index: bool,
+    at: i64,
 ) -> Result<bool, StoreError> {
     let before: Option<i64> = sql.first(
         "SELECT blob FROM tags WHERE repository = ?1 AND name = ?2",
@@ -122,7 +126,7 @@ pub(super) fn point(
         "INSERT INTO tags (repository, name, blob, hidden, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (repository, name) DO UPDATE
          SET blob = excluded.blob, hidden = excluded.hidden, updated_at = excluded.updated_at",
-        params![repository, tag.as_str(), blob, i64::from(hidden), columns::now()],
+        params![repository, tag.as_str(), blob, i64::from(hidden), at],
     )?;
     Ok(before != Some(blob))
 }

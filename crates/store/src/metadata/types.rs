@@ -1,5 +1,6 @@
 //! What goes into the metadata and comes out of it.
 
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -212,4 +213,33 @@ pub enum JobStep {
     Continues,
     /// The job is finished, and durably so.
     Done,
+}
+
+/// What a directory below `repositories/` looks like, without reading it. Two that are equal are of
+/// a directory to which nothing was added and from which nothing was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ViewStamp(pub(crate) Vec<u8>);
+
+/// Something below `repositories/` that could not be adopted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewProblem {
+    /// The directory that is read again to see whether it still is so.
+    pub directory: String,
+    /// Where it was found, relative to `repositories/`; paths need not be text.
+    pub path: Vec<u8>,
+    /// Why.
+    pub problem: String,
+}
+
+/// All links that a repository should have in the view.
+#[derive(Clone, Debug, Default)]
+pub struct RepositoryLinks {
+    /// The configs and layers.
+    pub layers: HashSet<Digest>,
+    /// The manifests.
+    pub manifests: HashSet<Digest>,
+    /// The tags and what they point to.
+    pub tags: HashMap<Tag, Digest>,
+    /// The items for which the view is still to be written.
+    pub unwritten: HashSet<ViewItem>,
 }

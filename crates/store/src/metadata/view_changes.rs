@@ -9,7 +9,10 @@ use rusqlite::{Row, params};
 
 use super::sql::Sql;
 use super::writer::Durability;
-use super::{Metadata, ViewChange, ViewItem, ViewTarget, blobs, columns, manifests, repositories};
+use super::{
+    Metadata, ViewChange, ViewItem, ViewStamp, ViewTarget, blobs, columns, manifests, repositories,
+    view_state,
+};
 use crate::StoreError;
 
 /// Notes taken away in one transaction: a bound on how long others wait for it.
@@ -52,9 +55,35 @@ impl Metadata {
     }
 
     /// Takes away the notes up to and including this one, which were dealt with. Notes come in the
-    /// order of their ids, so that none among them was not seen. Not synced: a note that comes back
-    /// after a power failure is dealt with once more.
-    pub async fn view_written(&self, up_to: i64) -> Result<(), StoreError> {
+    /// order of their ids, so that none among them was not seen. Those of the repositories `except`
+    /// stay. `stamps` are what the directories look like that were written to. Not synced: a note
+    /// that comes back after a power failure is dealt with once more.
+    pub async fn view_written(
+        &self,
+        up_to: i64,
+        except: &[RepositoryName],
+        stamps: Vec<(String, ViewStamp)>,
+    ) -> Result<(), StoreError> {
+        if !stamps.is_empty() {
+            self.write(Durability::Process, move |sql| {
+                stamps.iter().try_for_each(|(directory, stamp)| view_state::keep_stamp(sql, directory, stamp))
+            })
+            .await?;
+        }
+        if !except.is_empty() {
+            let except: Vec<&str> = except.iter().map(RepositoryName::as_str).collect();
+            let except =
+                serde_json::to_string(&except).map_err(|error| StoreError::Damaged(error.to_string()))?;
+            self.write(Durability::Process, move |sql| {
+                sql.run(
+                    "DELETE FROM view_changes
+                     WHERE id <= ?1 AND repository NOT IN (SELECT value FROM json_each(?2))",
+                    params![up_to, except],
+                )
+            })
+            .await?;
+            return Ok(());
+        }
         loop {
             let forgotten = self
                 .write(Durability::Process, move |sql| {
@@ -94,14 +123,50 @@ fn target(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -> Result<
     Ok(link.map_or(ViewTarget::Nothing, ViewTarget::Link))
 }
 
-/// Notes that `item` of the view may have changed.
-pub(super) fn note(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -> Result<(), StoreError> {
-    let (kind, text) = match item {
+/// The columns `kind` and `item` of a note.
+fn columns_of(item: &ViewItem) -> (&'static str, String) {
+    match item {
         ViewItem::Layer(digest) => ("layer", digest.to_string()),
         ViewItem::Revision(digest) => ("revision", digest.to_string()),
         ViewItem::Tag(tag) => ("tag", tag.to_string()),
         ViewItem::Repository => ("repository", String::new()),
-    };
+    }
+}
+
+/// Whether the view is still to be written for `item`: then it does not show what the metadata has.
+pub(super) fn is_noted(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    item: &ViewItem,
+) -> Result<bool, StoreError> {
+    let (kind, text) = columns_of(item);
+    sql.exists(
+        "SELECT 1 FROM view_changes WHERE repository = ?1 AND kind = ?2 AND item = ?3 LIMIT 1",
+        params![repository.as_str(), kind, text],
+    )
+}
+
+/// Notes the link of the blob with this id in the repository with this id.
+pub(super) fn note_blob(
+    sql: Sql<'_>,
+    repository: i64,
+    kind: &'static str,
+    blob: i64,
+) -> Result<(), StoreError> {
+    // Digests as text: their first byte tells the algorithm.
+    sql.run(
+        "INSERT INTO view_changes (repository, kind, item)
+         SELECT r.name, ?2, CASE SUBSTR(b.digest, 1, 1) WHEN x'01' THEN 'sha256:' ELSE 'sha512:' END
+                            || LOWER(HEX(SUBSTR(b.digest, 2)))
+         FROM repositories r, blobs b WHERE r.id = ?1 AND b.id = ?3",
+        params![repository, kind, blob],
+    )?;
+    Ok(())
+}
+
+/// Notes that `item` of the view may have changed.
+pub(super) fn note(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -> Result<(), StoreError> {
+    let (kind, text) = columns_of(item);
     sql.run(
         "INSERT INTO view_changes (repository, kind, item) VALUES (?1, ?2, ?3)",
         params![repository.as_str(), kind, text],
@@ -110,13 +175,17 @@ pub(super) fn note(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -
 }
 
 fn change(row: &Row<'_>) -> rusqlite::Result<ViewChange> {
-    let item = match row.get_ref(2)?.as_str()? {
-        "layer" => ViewItem::Layer(columns::text(row, 3)?),
-        "revision" => ViewItem::Revision(columns::text(row, 3)?),
-        "tag" => ViewItem::Tag(columns::text(row, 3)?),
+    Ok(ViewChange { id: row.get(0)?, repository: columns::text(row, 1)?, item: item(row, 2)? })
+}
+
+/// An item, of which these are the columns `kind` and, after it, `item`.
+pub(super) fn item(row: &Row<'_>, kind: usize) -> rusqlite::Result<ViewItem> {
+    Ok(match row.get_ref(kind)?.as_str()? {
+        "layer" => ViewItem::Layer(columns::text(row, kind + 1)?),
+        "revision" => ViewItem::Revision(columns::text(row, kind + 1)?),
+        "tag" => ViewItem::Tag(columns::text(row, kind + 1)?),
         _ => ViewItem::Repository,
-    };
-    Ok(ViewChange { id: row.get(0)?, repository: columns::text(row, 1)?, item })
+    })
 }
 
 #[cfg(test)]
@@ -131,7 +200,7 @@ mod tests {
         let all = metadata.view_changes(0, 10).await.unwrap();
         assert_eq!(all.len(), 3);
         assert_eq!(metadata.view_changes(0, 2).await.unwrap(), all[..2]);
-        metadata.view_written(all[0].id).await.unwrap();
+        metadata.view_written(all[0].id, &[], vec![]).await.unwrap();
 
         metadata.close().await;
         let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
@@ -143,10 +212,10 @@ mod tests {
         let (metadata, _directory) = empty();
         metadata.link_blob(&name("app"), &digest("one"), 1).await.unwrap();
         let first = metadata.view_changes(0, 10).await.unwrap();
-        metadata.view_written(first[0].id).await.unwrap();
+        metadata.view_written(first[0].id, &[], vec![]).await.unwrap();
         metadata.link_blob(&name("app"), &digest("two"), 1).await.unwrap();
         // A writer of the view that comes late takes nothing away that it has not seen.
-        metadata.view_written(first[0].id).await.unwrap();
+        metadata.view_written(first[0].id, &[], vec![]).await.unwrap();
         assert_eq!(metadata.view_changes(0, 10).await.unwrap().len(), 1);
     }
 
@@ -156,7 +225,7 @@ mod tests {
         let tags: Vec<String> = (0..3 * super::FORGOTTEN_AT_ONCE).map(|n| format!("t{n}")).collect();
         put(&metadata, tagged("app", "m", &tags.iter().map(String::as_str).collect::<Vec<_>>())).await;
         let all = metadata.view_changes(0, 10_000).await.unwrap();
-        metadata.view_written(all[all.len() - 2].id).await.unwrap();
+        metadata.view_written(all[all.len() - 2].id, &[], vec![]).await.unwrap();
         assert_eq!(metadata.view_changes(0, 10_000).await.unwrap(), all[all.len() - 1..]);
     }
 

@@ -149,8 +149,10 @@ mod tests {
     #[tokio::test]
     async fn a_walk_leaps_over_what_is_not_visible() {
         let (metadata, _directory) = empty();
-        let many = (0..3_000)
-            .map(|n| super::super::Import::Manifest(Box::new(manifest(&format!("x/app{n:04}"), "m"))));
+        let many = (0..3_000).map(|n| super::super::Import::Manifest {
+            put: Box::new(manifest(&format!("x/app{n:04}"), "m")),
+            at: std::time::SystemTime::now(),
+        });
         metadata.import(many.collect()).await.unwrap();
         for repository in ["a/one", "y/two"] {
             put(&metadata, manifest(repository, "m")).await;

@@ -41,9 +41,20 @@ pub(super) enum Step {
     Make(PathBuf),
     /// Remove this directory, with all in it.
     Remove(PathBuf),
-    /// Remove what a repository has in its directory, and the directory if nothing else is in it;
+    /// Remove the directory of a repository, if no links are left in it that another program made;
     /// other repositories may lie below.
     RemoveRepository(PathBuf),
+}
+
+/// What came of doing the steps of several repositories.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Whether anything was not so already.
+    pub(super) changed: bool,
+    /// Repositories to whose directories something was done.
+    pub(super) touched: Vec<RepositoryName>,
+    /// Repositories whose steps failed, and why.
+    pub(super) blocked: Vec<(RepositoryName, String)>,
 }
 
 impl Links {
@@ -114,13 +125,37 @@ impl Links {
         Ok(changed)
     }
 
+    /// Does the steps of each repository. One that the system refuses holds up no other.
+    ///
+    /// # Errors
+    /// If there is no room, which is so for all of them.
+    pub(super) fn apply_each(&self, steps: Vec<(RepositoryName, Vec<Step>)>) -> Result<Applied, StoreError> {
+        let mut applied = Applied::default();
+        for (repository, steps) in steps {
+            match self.apply(&steps) {
+                Ok(changed) => applied.changed |= changed,
+                Err(error @ StoreError::Io { .. }) => {
+                    applied.blocked.push((repository.clone(), error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+            applied.touched.push(repository);
+        }
+        Ok(applied)
+    }
+
     fn remove_repository(&self, directory: &Path) -> Result<bool, StoreError> {
         let mut changed = false;
-        // `_uploads` is what distribution leaves.
-        for part in [LAYERS, MANIFESTS, "_uploads"] {
-            changed |= remove(&directory.join(part))?;
+        let mut is_empty = true;
+        for part in [LAYERS, MANIFESTS] {
+            is_empty &= prune(&directory.join(part))?;
+        }
+        // distribution leaves unfinished uploads. Where another program's links are left, so are they.
+        if is_empty {
+            changed |= remove(&directory.join("_uploads"))?;
         }
         // The directory and those above it, as far as nothing else is in them.
+        changed |= is_empty;
         for empty in directory.ancestors().take_while(|above| *above != self.root) {
             if fs::remove_dir(empty).is_err() {
                 break;
@@ -181,6 +216,24 @@ fn remove(directory: &Path) -> Result<bool, StoreError> {
         Err(error) if is_absence(&error) => Ok(false),
         Err(error) => Err(StoreError::io("remove", directory, error)),
     }
+}
+
+/// Removes a directory if no file is in it or below it; whether it is gone.
+fn prune(directory: &Path) -> Result<bool, StoreError> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(false),
+        entries => entries.map_err(|error| StoreError::io("list", directory, error))?,
+    };
+    let mut is_empty = true;
+    for entry in entries {
+        let path = entry.map_err(|error| StoreError::io("list", directory, error))?.path();
+        is_empty &= !path.is_symlink() && path.is_dir() && prune(&path)?;
+    }
+    if is_empty {
+        fs::remove_dir(directory).map_err(|error| StoreError::io("remove", directory, error))?;
+    }
+    Ok(is_empty)
 }
 
 pub(super) fn is_absence(error: &io::Error) -> bool {

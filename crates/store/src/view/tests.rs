@@ -216,7 +216,8 @@ async fn notes_that_come_back_after_a_crash_do_no_harm() {
     storage.view.drain().await.unwrap();
     let before = storage.links();
     // As if the process had ended before the notes were taken away, and in the middle of a link.
-    let steps = storage.view.steps_for(notes).await.unwrap();
+    let steps = storage.view.steps_for(notes).await.unwrap().into_iter().flat_map(|(_, steps)| steps);
+    let steps: Vec<_> = steps.collect();
     assert!(!storage.view.inner.links.apply(&steps).unwrap(), "nothing was left to do");
     let link = storage.directory.repositories().join("app/_manifests/tags/latest/current/link");
     fs::write(link.with_extension("unfinished"), "sha2").unwrap();
@@ -254,7 +255,7 @@ async fn the_task_writes_when_it_is_woken_and_what_is_left_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_check_mends_what_something_else_did_to_the_view() {
+async fn repair_writes_what_is_missing_and_removes_nothing() {
     let storage = Storage::new();
     let manifest = storage.image("team/app", &["latest", "1"], "one").await;
     storage.image("other", &["latest"], "two").await;
@@ -262,8 +263,8 @@ async fn a_check_mends_what_something_else_did_to_the_view() {
     let before = storage.links();
     let seen = std::sync::atomic::AtomicU64::new(0);
     let progress = |done: u64| seen.store(done, std::sync::atomic::Ordering::Relaxed);
-    let sound = storage.view.check(progress).await.unwrap();
-    assert_eq!((sound.repositories, sound.written, sound.removed), (2, 0, 0));
+    let sound = storage.view.repair(progress).await.unwrap();
+    assert_eq!((sound.repositories, sound.written), (2, 0));
     assert_eq!(seen.into_inner(), 2);
 
     let root = storage.directory.repositories();
@@ -271,32 +272,58 @@ async fn a_check_mends_what_something_else_did_to_the_view() {
     fs::remove_dir_all(root.join("other")).unwrap();
     fs::write(team.join("_manifests/tags/latest/current/link"), "sha256:00").unwrap();
     fs::remove_dir_all(team.join("_manifests/revisions/sha256").join(manifest.hex())).unwrap();
-    let stray = Algorithm::Sha256.digest(b"stray");
-    let stray_layer = team.join("_layers/sha256").join(stray.hex());
-    fs::create_dir_all(&stray_layer).unwrap();
-    fs::write(stray_layer.join("link"), stray.to_string()).unwrap();
-    fs::create_dir_all(team.join("_manifests/tags/stray/current")).unwrap();
-    fs::create_dir_all(team.join("_layers/sha256/notes")).unwrap();
-    let foreign = root.join("foreign/app/_layers/sha256").join(stray.hex());
-    fs::create_dir_all(&foreign).unwrap();
-    fs::write(foreign.join("link"), stray.to_string()).unwrap();
+    let mut foreign = BTreeMap::new();
+    for path in
+        ["team/app/_layers/sha256", "team/app/_manifests/revisions/sha256", "foreign/app/_layers/sha256"]
+    {
+        let stray = Algorithm::Sha256.digest(path.as_bytes());
+        let link = Path::new(path).join(stray.hex()).join("link");
+        fs::create_dir_all(root.join(&link).parent().unwrap()).unwrap();
+        fs::write(root.join(&link), stray.to_string()).unwrap();
+        foreign.insert(link, stray.to_string());
+    }
 
-    let mended = storage.view.check(|_| {}).await.unwrap();
-    // Five links and a directory of `other`, and two of `team/app`.
-    assert_eq!((mended.repositories, mended.removed), (2, 2));
-    assert!(mended.written >= 7, "{mended:?}");
-    assert_eq!(mended.unknown, [name("foreign/app")]);
-    assert!(team.join("_layers/sha256/notes").exists(), "no link, and nobody's business");
-    let mut after = storage.links();
-    after.retain(|path, _| !path.starts_with("foreign"));
-    assert_eq!(after, before);
-    assert!(foreign.join("link").exists());
-    let again = storage.view.check(|_| {}).await.unwrap();
-    assert_eq!((again.written, again.removed), (0, 0));
+    let repaired = storage.view.repair(|_| {}).await.unwrap();
+    assert_eq!(repaired.repositories, 2);
+    assert!(repaired.written >= 7, "{repaired:?}");
+    let mut expected = before.clone();
+    expected.extend(foreign.clone());
+    assert_eq!(storage.links(), expected);
+    assert_eq!(storage.view.repair(|_| {}).await.unwrap().written, 0);
+
+    // Nor does the end of the repository remove what another program has put there.
+    storage.metadata.delete_repository(&name("team/app")).await.unwrap();
+    storage.metadata.delete_repository(&name("other")).await.unwrap();
+    storage.view.drain().await.unwrap();
+    assert_eq!(storage.links(), foreign);
 }
 
 #[tokio::test]
-async fn a_check_goes_through_all_pages() {
+async fn repository_that_cannot_be_written_holds_up_no_other() {
+    let storage = Storage::new();
+    let root = storage.directory.repositories();
+    // A file in the place of a directory: the tests may run as root, who may write anywhere.
+    fs::create_dir_all(root.join("blocked")).unwrap();
+    fs::write(root.join("blocked/_manifests"), "").unwrap();
+    storage.image("blocked", &["latest"], "one").await;
+    storage.image("free", &["latest"], "two").await;
+    storage.view.drain().await.unwrap();
+    assert!(root.join("free/_manifests/tags/latest/current/link").exists());
+    let blocked = storage.view.blocked();
+    assert_eq!(blocked.len(), 1);
+    assert_eq!(blocked[0].0, name("blocked"));
+    let repaired = storage.view.repair(|_| {}).await.unwrap();
+    assert_eq!(repaired.blocked.len(), 1);
+
+    fs::remove_file(root.join("blocked/_manifests")).unwrap();
+    storage.view.drain().await.unwrap();
+    assert!(root.join("blocked/_manifests/tags/latest/current/link").exists());
+    assert_eq!(storage.view.blocked(), []);
+    assert_eq!(storage.metadata.view_changes(0, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn repair_goes_through_all_pages() {
     let storage = Storage::new();
     for index in 0..20 {
         storage.image("many", &[&format!("t{index}")], &format!("layer {index}")).await;
@@ -309,7 +336,7 @@ async fn a_check_goes_through_all_pages() {
     let before = storage.links();
     assert_eq!(before.len(), 21 * 3 + (40 + 20) * 2 + 20 * 5);
     fs::remove_dir_all(storage.directory.repositories().join("many")).unwrap();
-    storage.view.check(|_| {}).await.unwrap();
+    storage.view.repair(|_| {}).await.unwrap();
     assert_eq!(storage.links(), before);
 }
 

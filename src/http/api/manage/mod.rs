@@ -4,6 +4,7 @@
 //! Bodies are JSON and say so in their Content-Type: a form of another site, sent by the browser of somebody who is
 //! signed in, does not get that far.
 
+mod adopt;
 mod audit;
 mod check;
 mod grants;
@@ -93,6 +94,7 @@ pub(crate) async fn answer(
         M::Grants => grants::set(call).await,
         M::Check => check::run(call),
         M::Audit => audit::read(call).await,
+        M::Adopt => adopt::adopt(call).await,
     }
 }
 

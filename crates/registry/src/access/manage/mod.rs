@@ -8,6 +8,7 @@
 //! Every change is told to the audit log before it is answered, and so is every change that was
 //! refused. What was remembered of rights is forgotten in the same step.
 
+mod adopt;
 mod audit;
 mod grants;
 mod organisations;

@@ -1,0 +1,126 @@
+//! State of the `repositories/` view: which directories are as they were left, and what of them
+//! could not be adopted.
+
+use std::collections::{HashMap, HashSet};
+
+use oci::{Digest, RepositoryName, Tag};
+use rusqlite::params;
+
+use super::sql::Sql;
+use super::{Metadata, RepositoryLinks, ViewProblem, ViewStamp, columns, view_changes};
+use crate::StoreError;
+
+impl Metadata {
+    /// The stamps of all directories below `repositories/` by their paths.
+    pub async fn view_stamps(&self) -> Result<HashMap<String, ViewStamp>, StoreError> {
+        self.read(|sql| {
+            let stamps = sql.all("SELECT directory, stamp FROM view_stamps", (), |row| {
+                Ok((row.get(0)?, ViewStamp(row.get(1)?)))
+            })?;
+            Ok(stamps.into_iter().collect())
+        })
+        .await
+    }
+
+    /// What could not be adopted, in the order of the paths.
+    pub async fn view_problems(&self) -> Result<Vec<ViewProblem>, StoreError> {
+        self.read(|sql| {
+            sql.all("SELECT directory, path, problem FROM view_problems ORDER BY path, problem", (), |row| {
+                Ok(ViewProblem { directory: row.get(0)?, path: row.get(1)?, problem: row.get(2)? })
+            })
+        })
+        .await
+    }
+
+    /// All links that a repository should have, and for which of them the view is still to be
+    /// written, at one moment.
+    pub async fn repository_links(&self, repository: &RepositoryName) -> Result<RepositoryLinks, StoreError> {
+        let repository = repository.clone();
+        self.read(move |sql| {
+            let name = [repository.as_str()];
+            let layers: Vec<Digest> = sql.all(
+                "SELECT b.digest FROM repositories r JOIN blob_links l ON l.repository = r.id
+                 JOIN blobs b ON b.id = l.blob WHERE r.name = ?1",
+                name,
+                |row| columns::digest(row, 0),
+            )?;
+            let manifests: Vec<Digest> = sql.all(
+                "SELECT b.digest FROM repositories r JOIN manifests m ON m.repository = r.id
+                 JOIN blobs b ON b.id = m.blob WHERE r.name = ?1",
+                name,
+                |row| columns::digest(row, 0),
+            )?;
+            let tags: Vec<(Tag, Digest)> = sql.all(
+                "SELECT t.name, b.digest FROM repositories r JOIN tags t ON t.repository = r.id
+                 JOIN blobs b ON b.id = t.blob WHERE r.name = ?1",
+                name,
+                |row| Ok((columns::text(row, 0)?, columns::digest(row, 1)?)),
+            )?;
+            let unwritten: Vec<_> =
+                sql.all("SELECT kind, item FROM view_changes WHERE repository = ?1", name, |row| {
+                    view_changes::item(row, 0)
+                })?;
+            Ok(RepositoryLinks {
+                layers: layers.into_iter().collect(),
+                manifests: manifests.into_iter().collect(),
+                tags: tags.into_iter().collect(),
+                unwritten: unwritten.into_iter().collect::<HashSet<_>>(),
+            })
+        })
+        .await
+    }
+
+    /// Whether a manifest of the repository needs this blob.
+    pub async fn is_needed(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, StoreError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.read(move |sql| {
+            sql.exists(
+                "SELECT 1 FROM blobs b JOIN manifest_parts p ON p.blob = b.id
+                 JOIN repositories r ON r.name = ?1
+                 JOIN manifests m ON m.repository = r.id AND m.blob = p.manifest
+                 WHERE b.digest = ?2",
+                params![repository.as_str(), columns::key(&digest)],
+            )
+        })
+        .await
+    }
+}
+
+pub(super) fn keep_stamp(sql: Sql<'_>, directory: &str, stamp: &ViewStamp) -> Result<(), StoreError> {
+    sql.run(
+        "INSERT INTO view_stamps (directory, stamp) VALUES (?1, ?2)
+         ON CONFLICT (directory) DO UPDATE SET stamp = excluded.stamp",
+        params![directory, stamp.0],
+    )?;
+    Ok(())
+}
+
+/// Whether they are others than before.
+pub(super) fn keep_problems(
+    sql: Sql<'_>,
+    directory: &str,
+    problems: &[(Vec<u8>, String)],
+) -> Result<bool, StoreError> {
+    let removed = sql.run("DELETE FROM view_problems WHERE directory = ?1", params![directory])?;
+    for (path, problem) in problems {
+        sql.run(
+            "INSERT INTO view_problems (directory, path, problem) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            params![directory, path, problem],
+        )?;
+    }
+    Ok(removed != problems.len())
+}
+
+/// Forgets a directory, and those below it.
+pub(super) fn forget(sql: Sql<'_>, directory: &str) -> Result<bool, StoreError> {
+    // '0' is the character after '/'.
+    let (first, end) = (format!("{directory}/"), format!("{directory}0"));
+    let range = (directory, first.as_str(), end.as_str());
+    let stamps = sql
+        .run("DELETE FROM view_stamps WHERE directory = ?1 OR (directory >= ?2 AND directory < ?3)", range)?;
+    let problems = sql.run(
+        "DELETE FROM view_problems WHERE directory = ?1 OR (directory >= ?2 AND directory < ?3)",
+        range,
+    )?;
+    Ok(stamps + problems > 0)
+}

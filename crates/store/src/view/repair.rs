@@ -1,0 +1,134 @@
+//! Repair: writes the links that the view lacks.
+//!
+//! Needed only where something else has removed links: what the registry does itself is noted and
+//! made up for, and what another program has added or changed is adopted (see
+//! [`adopt`](crate::adopt)) before. Nothing is removed here: a link of which the metadata knows
+//! nothing may be all that tells of an image.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use oci::{Digest, RepositoryName};
+
+use super::View;
+use super::links::{Links, Step, read_link};
+use crate::StoreError;
+use crate::blocking::blocking;
+use crate::metadata::ViewItem;
+
+/// Rows asked of the metadata at a time. Few in tests, so that these have several pages.
+const PAGE: usize = if cfg!(test) { 16 } else { 1000 };
+
+/// What a repair did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// Repositories compared.
+    pub repositories: u64,
+    /// Links that were missing or damaged, and are right now.
+    pub written: u64,
+    /// Repositories whose links cannot be written, and why.
+    pub blocked: Vec<(RepositoryName, String)>,
+}
+
+impl View {
+    /// Writes every link that the view lacks. Links that another program has changed must have been
+    /// adopted before. `progress` hears how many repositories are done.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the metadata or the file system.
+    pub async fn repair(&self, progress: impl Fn(u64) + Send + Sync) -> Result<RepairReport, StoreError> {
+        self.drain().await?;
+        let mut mended = RepairReport::default();
+        let links = self.inner.links.clone();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.inner.metadata.all_repositories(after.as_deref(), PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.to_string());
+            for repository in page {
+                let turn = self.inner.turn.lock().await;
+                let links = links.clone();
+                let wanted = self.wanted(&repository).await?;
+                let name = repository;
+                let repaired = blocking(move || {
+                    let steps = missing(&links, &name, &wanted);
+                    let count = steps.len() as u64;
+                    Ok((count, links.apply_each(vec![(name, steps)])?))
+                });
+                let (count, applied) = repaired.await?;
+                drop(turn);
+                if applied.blocked.is_empty() {
+                    mended.written += count;
+                }
+                mended.blocked.extend(applied.blocked);
+                mended.repositories += 1;
+                progress(mended.repositories);
+            }
+        }
+        blocking(move || links.sync()).await?;
+        Ok(mended)
+    }
+
+    /// All items that a repository should have in the view, by their directories.
+    async fn wanted(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<HashMap<PathBuf, (ViewItem, Digest)>, StoreError> {
+        let (links, metadata) = (&self.inner.links, &self.inner.metadata);
+        let mut wanted = HashMap::new();
+        let mut want = |item: ViewItem, target: Digest| {
+            wanted.insert(links.directory(repository, &item), (item, target));
+        };
+        let mut after = None;
+        loop {
+            let page = metadata.repository_blobs(repository, after.as_ref(), PAGE).await?;
+            after = page.last().copied();
+            page.iter().for_each(|digest| want(ViewItem::Layer(*digest), *digest));
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        let mut after = None;
+        loop {
+            let page = metadata.manifests(repository, after.as_ref(), PAGE).await?;
+            after = page.last().map(|manifest| manifest.digest);
+            page.iter().for_each(|manifest| want(ViewItem::Revision(manifest.digest), manifest.digest));
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        let mut after: Option<String> = None;
+        loop {
+            let page =
+                metadata.tag_records(repository, after.as_deref(), PAGE, true).await?.unwrap_or_default();
+            after = page.last().map(|record| record.tag.to_string());
+            page.iter().for_each(|record| want(ViewItem::Tag(record.tag.clone()), record.manifest.digest));
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// The steps that write what is missing or damaged.
+fn missing(
+    links: &Links,
+    repository: &RepositoryName,
+    wanted: &HashMap<PathBuf, (ViewItem, Digest)>,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (item, target) in wanted.values() {
+        for step in links.steps(repository, item, Some(*target)) {
+            let is_right = match &step {
+                Step::Write(link, target) => read_link(link).ok().flatten() == Some(*target),
+                Step::Make(directory) => directory.is_dir(),
+                Step::Remove(_) | Step::RemoveRepository(_) => false,
+            };
+            if !is_right {
+                steps.push(step);
+            }
+        }
+    }
+    steps
+}

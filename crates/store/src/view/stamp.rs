@@ -1,0 +1,64 @@
+//! Stamps: a cheap way to see whether another program has changed a directory below `repositories/`.
+//!
+//! A stamp holds the change times (ctime) of the directories in which links are made and removed. No
+//! program can set a ctime, so a restored or copied directory looks changed, whatever times it has.
+//!
+//! Stamps do not see a link that was overwritten in place, as `registry:2` does when a tag moves to a
+//! manifest that the repository holds already: for those all links are read.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::links::{LAYERS, MANIFESTS, is_absence};
+use crate::metadata::ViewStamp;
+
+/// The directories of a repository in which links appear and disappear.
+const PARTS: [&str; 5] = [
+    "_layers/sha256",
+    "_layers/sha512",
+    "_manifests/revisions/sha256",
+    "_manifests/revisions/sha512",
+    "_manifests/tags",
+];
+
+impl ViewStamp {
+    /// What a directory looks like now: one stat, or eight if it is a repository.
+    ///
+    /// # Errors
+    /// If the directory cannot be looked at.
+    pub(crate) fn of(directory: &Path) -> io::Result<Self> {
+        let mut stamp = changed(directory)?.to_le_bytes().to_vec();
+        let is_repository = [LAYERS, MANIFESTS].iter().any(|part| directory.join(part).is_dir());
+        if is_repository {
+            stamp.extend(parts(directory)?);
+        }
+        Ok(Self(stamp))
+    }
+
+    /// Whether a directory still looks so: one stat, or six if it is a repository.
+    pub(crate) fn is_still_of(&self, directory: &Path) -> bool {
+        let Some((own, inner)) = self.0.split_first_chunk::<8>() else { return false };
+        changed(directory).is_ok_and(|now| now.to_le_bytes() == *own)
+            && (inner.is_empty() || parts(directory).is_ok_and(|now| now == inner))
+    }
+}
+
+fn parts(directory: &Path) -> io::Result<Vec<u8>> {
+    let mut times = Vec::with_capacity(PARTS.len() * 8);
+    for part in PARTS {
+        let time = match changed(&directory.join(part)) {
+            Err(error) if is_absence(&error) => 0,
+            time => time?,
+        };
+        times.extend(time.to_le_bytes());
+    }
+    Ok(times)
+}
+
+/// The change time in nanoseconds since 1970.
+fn changed(path: &Path) -> io::Result<i64> {
+    let about = fs::metadata(path)?;
+    Ok(about.ctime().saturating_mul(1_000_000_000).saturating_add(about.ctime_nsec()))
+}

@@ -1,0 +1,76 @@
+//! `wharfinger adopt`: takes over what another program has changed in the data directory.
+
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::Method;
+
+use super::connection::Where;
+use super::output::{self, Exit, Failure, Format};
+use crate::http::api::types::{Adopt as Request, Adopted};
+
+/// Read the data directory again, and take over what another program has changed in it
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct Adopt {
+    #[command(flatten)]
+    place: Where,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+const HELP: &str = "\
+It reads every link below repositories/: images and tags that another program pushed, moved or deleted there become \
+those of this registry, and what could not be adopted before is tried again. Accounts, grants and tokens stay. No \
+file is changed or removed.
+
+Examples:
+  wharfinger adopt
+  wharfinger adopt --data /srv/registry --json
+
+Without --server it works on the data directory, through the server that runs on it if one does.
+
+Exit codes: 0 everything is adopted; 1 something is not, or it could not be done; 2 the command line is wrong.";
+
+/// Every link is read; a large directory on a slow disk takes its time.
+const TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Adopt {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let adopted: Adopted = self
+            .place
+            .with(async |registry| {
+                let request = registry.request(Method::POST, "/api/v1/adopt").json(&Request {});
+                registry.ask(request.timeout(TIME)).await
+            })
+            .await?;
+        if self.format.json {
+            output::print_json(&adopted)?;
+        } else {
+            print(&adopted)?;
+        }
+        if adopted.problems.is_empty() { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
+    }
+}
+
+fn print(adopted: &Adopted) -> Result<(), Failure> {
+    for change in &adopted.changes {
+        output::print(format_args!("{}: {}\n", change.repository, change.change))?;
+    }
+    let Adopted { repositories, manifests, tags, .. } = adopted;
+    let changes = adopted.changes.len();
+    output::print(format_args!(
+        "{repositories} repositories with {manifests} manifests and {tags} tags: {changes} changes adopted\n"
+    ))?;
+    for incomplete in &adopted.incomplete {
+        output::print(format_args!(
+            "incomplete: repositories/{}: {}\n",
+            incomplete.path, incomplete.problem
+        ))?;
+    }
+    for problem in &adopted.problems {
+        output::print(format_args!("not adopted: repositories/{}: {}\n", problem.path, problem.problem))?;
+    }
+    Ok(())
+}

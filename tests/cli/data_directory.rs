@@ -1,0 +1,171 @@
+//! What other programs and people do to a data directory, as docs/data-directory.md has it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{Registry, WHARFINGER, pusher, text};
+
+/// A user that has nothing to do with the tests: nobody.
+const USER: u32 = 65_534;
+
+fn repositories(registry: &Registry) -> std::path::PathBuf {
+    registry.data().join("docker/registry/v2/repositories")
+}
+
+/// A directory and everything below it.
+fn all_below(path: &Path, found: &mut Vec<std::path::PathBuf>) {
+    found.push(path.to_owned());
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            all_below(&entry.unwrap().path(), found);
+        }
+    }
+}
+
+fn give(path: &Path, user: u32) {
+    let mut all = Vec::new();
+    all_below(path, &mut all);
+    all.iter().for_each(|path| chown(path, Some(user), Some(user)).unwrap());
+}
+
+/// Puts a manifest and its tag into the directory, as `registry:2` does.
+fn put(registry: &Registry, repository: &str, tag: &str, content: &str) -> String {
+    let digest = oci::Algorithm::Sha256.digest(content.as_bytes());
+    let hex = digest.hex();
+    let blob = registry.data().join(format!("docker/registry/v2/blobs/sha256/{}/{hex}", &hex[..2]));
+    let base = repositories(registry).join(repository).join("_manifests");
+    let revision = base.join("revisions/sha256").join(hex.to_string());
+    let current = base.join("tags").join(tag).join("current");
+    [&blob, &revision, &current].iter().for_each(|path| fs::create_dir_all(path).unwrap());
+    fs::write(blob.join("data"), content).unwrap();
+    fs::write(revision.join("link"), digest.to_string()).unwrap();
+    fs::write(current.join("link"), digest.to_string()).unwrap();
+    digest.to_string()
+}
+
+fn add_user(registry: &Registry) {
+    let line = format!(
+        "echo 'correct horse battery staple' | {WHARFINGER} user add ann --admin --password-stdin --data {}",
+        registry.data().display()
+    );
+    assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+}
+
+const EMPTY_INDEX: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
+
+#[test]
+fn adopt_takes_over_changes_and_keeps_the_accounts() {
+    let mut registry = Registry::at_rest();
+    add_user(&registry);
+    registry.start();
+    let digest = put(&registry, "team/new", "1", EMPTY_INDEX);
+    let adopted = registry.json("adopt");
+    assert_eq!(adopted["changes"][0]["repository"], "team/new");
+    assert_eq!(adopted["problems"], Value::Array(vec![]));
+    assert_eq!(registry.json("ls team/new")[0]["digest"], digest);
+    assert!(registry.says("user ls").contains("ann"));
+    assert!(registry.says("adopt").contains("0 changes"));
+}
+
+#[test]
+fn start_adopts_what_was_put_there_meanwhile() {
+    let registry = Registry::at_rest();
+    let digest = put(&registry, "team/app-1", "2", EMPTY_INDEX);
+    let image = pusher::describe(1);
+    let current = repositories(&registry).join("team/app-1/_manifests/tags/v1/current/link");
+    fs::write(&current, &digest).unwrap();
+    assert_eq!(registry.json("ls team/app-1")[0]["digest"], digest, "one by its directory");
+    assert_eq!(registry.json("inspect team/app-1:v1")["digest"], digest, "and then all links are read");
+    registry.says("check");
+    assert_eq!(fs::read_to_string(&current).unwrap(), digest, "nothing is reverted");
+    assert_ne!(digest, image.manifest.to_string());
+}
+
+#[test]
+fn check_reports_and_keeps_what_is_not_understood() {
+    let registry = Registry::at_rest();
+    put(&registry, "team/app-1", "odd", "<html>");
+    let link = repositories(&registry).join("team/app-1/_manifests/tags/odd/current/link");
+    let checked = registry.run("check --json");
+    assert_eq!(checked.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(report["not_adopted"].as_array().unwrap().len(), 2, "{report}");
+    assert!(link.exists());
+    let said = text(&registry.run("ls").stderr);
+    assert!(said.contains("adoption is incomplete") || said.is_empty(), "{said}");
+    registry.says("rm --all --yes team/app-1");
+    assert!(link.exists(), "it is not of the image that was removed");
+    assert!(!link.ancestors().nth(3).unwrap().join("v1").exists());
+    fs::remove_dir_all(repositories(&registry).join("team")).unwrap();
+    registry.says("check");
+}
+
+#[test]
+fn commands_of_root_leave_no_files_of_root() {
+    let registry = Registry::at_rest();
+    fs::set_permissions(registry.scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    give(&registry.data(), USER);
+    registry.says("tag team/app-1:v1 new/app:1");
+    add_user(&registry);
+    let mut all = Vec::new();
+    all_below(&registry.data(), &mut all);
+    for path in all {
+        assert_eq!(fs::metadata(&path).unwrap().uid(), USER, "{}", path.display());
+    }
+}
+
+#[test]
+fn unwritable_repository_is_reported_and_others_go_on() {
+    let registry = Registry::at_rest();
+    fs::set_permissions(registry.scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    registry.says("tag team/app-1:v1 other/app:1");
+    give(&registry.data(), USER);
+    let theirs = repositories(&registry).join("team/app-1");
+    give(&theirs, 0);
+    let run = |command: &str| {
+        let user = USER.to_string();
+        let words = ["--reuid", &user, "--regid", &user, "--clear-groups", WHARFINGER];
+        let data = registry.data();
+        Command::new("setpriv")
+            .args(words)
+            .args(command.split(' '))
+            .args(["--data", data.to_str().unwrap()])
+            .output()
+            .unwrap()
+    };
+    for tag in ["team/app-1:v1 team/app-1:new", "other/app:1 other/app:new"] {
+        let output = run(&format!("tag {tag}"));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    assert!(repositories(&registry).join("other/app/_manifests/tags/new/current/link").exists());
+    let link = theirs.join("_manifests/tags/new/current/link");
+    assert!(!link.exists());
+    let checked = run("check");
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(text(&checked.stdout).contains("team/app-1"), "{}", text(&checked.stdout));
+    assert!(text(&checked.stdout).contains("chown -R"));
+    give(&theirs, USER);
+    assert!(run("check").status.success());
+    assert!(link.exists());
+}
+
+#[test]
+fn links_removed_by_hand_delete_no_image() {
+    let registry = Registry::at_rest();
+    let links = repositories(&registry);
+    fs::remove_dir_all(links.join("team")).unwrap();
+    assert_eq!(registry.json("ls team/app-1")[0]["tag"], "v1");
+    assert!(registry.says("check").contains("in step again"));
+    fs::remove_dir_all(links.join("team/app-1/_manifests/tags/v1")).unwrap();
+    assert_eq!(
+        registry.json("ls team/app-1"),
+        Value::Array(vec![]),
+        "the tag was removed, and not its image"
+    );
+    let digest = pusher::describe(1).manifest;
+    assert_eq!(registry.json(&format!("inspect team/app-1@{digest}"))["digest"], digest.to_string());
+}
