@@ -16,6 +16,5 @@ pub mod logging;
 mod output_queue;
 pub mod reload;
 mod rfc3339;
-mod scheduling;
 pub mod serve;
 pub mod tls;

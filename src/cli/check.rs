@@ -9,7 +9,9 @@ use reqwest::Method;
 
 use super::connection::{Connection, Where};
 use super::output::{self, Column, Exit, Failure, Format, Row};
-use crate::http::api::types::{AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport};
+use crate::http::api::types::{
+    AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport,
+};
 
 /// Check that every image is complete, and put the files of registry:2's layout in step
 #[derive(Args, Debug)]
@@ -48,10 +50,10 @@ const TICK: Duration = Duration::from_millis(200);
 
 impl Row for CheckFault {
     const COLUMNS: &'static [Column] =
-        &[Column::text("REPOSITORY"), Column::text("DIGEST"), Column::text("FAULT").cut()];
+        &[Column::text("DIGEST"), Column::text("FAULT").cut(), Column::text("AFFECTS")];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.repository.clone(), self.digest.clone(), self.fault.clone()]
+        vec![self.digest.clone(), self.fault.clone(), self.affected.join(" ")]
     }
 }
 
@@ -131,7 +133,10 @@ fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
         }
     ))?;
     if report.links_written > 0 {
-        output::print(format_args!("repositories/ was put in step: {} links written\n", report.links_written))?;
+        output::print(format_args!(
+            "repositories/ was put in step: {} links written\n",
+            report.links_written
+        ))?;
     }
     for AdoptedChange { repository, change } in &report.changes_adopted {
         output::print(format_args!("adopted a change by another program: {repository}: {change}\n"))?;
@@ -148,7 +153,12 @@ fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
     if !report.faults.is_empty() {
         output::print("\n")?;
         output::print_list(format, &report.faults)?;
-        output::print("\nPush these images again to repair them.\n")?;
+        output::print("\nPush the affected images again: a push replaces missing and damaged content.\n")?;
+        if report.faults.iter().any(|fault| fault.is_wrong_claim) {
+            output::print(
+                "A manifest with a wrong size cannot be repaired by a push; build that image anew.\n",
+            )?;
+        }
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ use clap::{Parser, Subcommand};
 
 use output::Failure;
 
-use crate::{allocator, output_queue, scheduling};
+use crate::{allocator, output_queue};
 
 /// How long tasks that nobody waits for may keep the process from its end.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -135,7 +135,6 @@ impl Command {
 /// The program: does what its arguments ask for, and says how that ended.
 pub fn main() -> ExitCode {
     allocator::set_up();
-    scheduling::set_up();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let words: Vec<String> =
             std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();

@@ -249,7 +249,14 @@ impl Error {
             E::ManifestUnknown { repository, target } => {
                 Some(json!({ "name": repository, "reference": target.to_string() }))
             }
-            E::BlobUnknown { repository, digest } => Some(json!({ "name": repository, "digest": digest })),
+            E::BlobUnknown { repository, digest }
+            | E::BlobDamaged { repository, digest }
+            | E::ManifestDamaged { repository, digest } => {
+                Some(json!({ "name": repository, "digest": digest }))
+            }
+            E::PartSize { digest, claimed, actual } => {
+                Some(json!({ "digest": digest, "size": claimed, "actual": actual }))
+            }
             E::DigestMismatch { expected, actual } => Some(json!({ "expected": expected, "actual": actual })),
             E::ManifestTooLarge { limit } => Some(json!({ "limit": limit })),
             E::BlobTooLarge { limit } => Some(json!({ "limit": limit })),
@@ -301,14 +308,17 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
     use registry::Error as E;
     let (status, code) = match error {
         E::NameUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
-        E::ManifestUnknown { .. } => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
-        E::BlobUnknown { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
+        // Damaged content is absent to a push, so that the client sends it again.
+        E::ManifestUnknown { .. } | E::ManifestDamaged { .. } => {
+            (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown)
+        }
+        E::BlobUnknown { .. } | E::BlobDamaged { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
         E::UploadUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
         E::UploadBusy(_) => (StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
         E::ManifestInvalid(ManifestError::UnsupportedMediaType(_)) => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid)
         }
-        E::ManifestInvalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+        E::ManifestInvalid(_) | E::PartSize { .. } => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
         E::PartsMissing { .. } => (StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown),
         E::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ManifestInvalid),
         E::BlobTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BlobUploadInvalid),

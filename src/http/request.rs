@@ -28,6 +28,9 @@ pub(crate) struct Request {
     budget: Option<(Arc<BodyBudget>, Client)>,
     /// The memory of a body that was read whole. It is given back with the request.
     charge: Option<Charge>,
+    /// Whether the answer's body is written to a socket as it is, so that only the kernel reads its bytes. TLS and the
+    /// frames of HTTP/2 copy them in this process.
+    pub(crate) is_plain: bool,
 }
 
 impl Request {
@@ -38,6 +41,7 @@ impl Request {
         id: HeaderValue,
     ) -> Self {
         let (head, body) = request.into_parts();
+        let is_plain = !connection.is_secure() && !connection.is_multiplexed();
         Self {
             method: head.method,
             uri: head.uri,
@@ -46,6 +50,7 @@ impl Request {
             id,
             budget: None,
             charge: None,
+            is_plain,
         }
     }
 

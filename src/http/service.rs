@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 use oci::{RepositoryName, TagOrDigest};
 use registry::access::Identity;
@@ -116,7 +116,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             && !self.app.audit_pulls
             && let Some(identity) =
                 access::reads_at_once(&self.app, &self.connection, &called, &request.headers, name)
-            && let Some(response) = self.in_memory(name, target, &request.headers)
+            && let Some(response) = self.in_memory(name, target, &request)
             && access::may_send(&self.app, &identity)
         {
             exchange.sent_by(&identity);
@@ -208,18 +208,16 @@ impl Service {
         response
     }
 
-    /// A manifest that is at hand, here or of a registry behind.
-    fn in_memory(
-        &self,
-        name: &RepositoryName,
-        target: &TagOrDigest,
-        headers: &HeaderMap,
-    ) -> Option<Response> {
+    /// A manifest that is at hand, here or of a registry behind. HEAD looks at its file as well.
+    fn in_memory(&self, name: &RepositoryName, target: &TagOrDigest, request: &Request) -> Option<Response> {
         match &self.app.gateway {
-            Some(gateway) => gateway.manifest_in_memory(name, target, headers),
+            Some(gateway) => gateway.manifest_in_memory(name, target, &request.headers),
             None => {
                 let manifest = self.app.registry.manifest_in_memory(name, target)?;
-                Some(manifests::answer(&manifest, target, headers))
+                if request.is_head() && !self.app.registry.manifest_is_stored(&manifest) {
+                    return None;
+                }
+                Some(manifests::answer(&manifest, target, &request.headers))
             }
         }
     }

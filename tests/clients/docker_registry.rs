@@ -80,6 +80,30 @@ fn a_directory_goes_back_and_forth() {
     }
 }
 
+#[test]
+fn push_restores_what_garbage_collect_removed() {
+    let user = Terminal::open();
+    let root = user.path("registry");
+    fs::create_dir(&root).expect("an empty directory");
+    let image = Image::saved(&user, "image", "an image");
+    let push = |server: &Server| {
+        let target = server.at("team/app:1");
+        user.run(&format!("skopeo copy --dest-tls-verify=false oci:image:latest docker://{target}"));
+    };
+    let ours = Server::start_on(&root);
+    push(&ours);
+    ours.says(&format!("rm team/app@{}", image.digest));
+    ours.stop();
+    let before = blob_files(&root).len();
+    Distribution::version_2_collects_garbage_on(&user, &root);
+    assert!(blob_files(&root).len() < before, "there was nothing to collect");
+
+    let ours = Server::start_on(&root);
+    push(&ours);
+    let source = ours.at("team/app:1");
+    user.run(&format!("rm -rf back && skopeo copy --src-tls-verify=false docker://{source} oci:back:latest"));
+}
+
 /// One of each kind of thing, its name with the digest that it must have for ever.
 type Contents = BTreeMap<&'static str, String>;
 

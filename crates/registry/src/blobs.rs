@@ -1,45 +1,79 @@
 //! Blobs of a repository: looked up, opened, mounted and removed.
 
 use oci::{Digest, RepositoryName};
+use store::Blob;
 use store::accounts::Visible;
-use store::{Blob, StoreError};
 
 use crate::apart::apart;
 use crate::{Error, Registry};
 
+const NO_FILE: &str = "there is no file";
+
 impl Registry {
-    /// The size of a blob in bytes. A blob is told of only in a repository that holds it.
+    /// The size of a blob in bytes. A blob is told of only in a repository that holds it, and only if its file is
+    /// there with the recorded size.
     ///
     /// # Errors
-    /// [`Error::BlobUnknown`] if the repository does not hold it.
+    /// [`Error::BlobUnknown`] if the repository does not hold it, [`Error::BlobDamaged`] if its file is not as recorded.
     pub async fn blob_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
-        let inner = &self.inner;
-        if let Some(size) = inner.cache.blob(repository, digest) {
-            return Ok(size);
-        }
-        let ticket = inner.cache.ticket(repository);
-        let size = inner
-            .metadata
-            .blob(repository, digest)
-            .await?
-            .ok_or_else(|| Error::BlobUnknown { repository: repository.clone(), digest: *digest })?;
-        inner.cache.keep_blob(ticket, repository, *digest, size);
-        Ok(size)
+        let recorded = self.recorded_size(repository, digest).await?;
+        let stored = self.stored_size(digest).await?;
+        self.check_size(repository, digest, recorded, stored).await
     }
 
     /// Opens a blob for reading.
     ///
     /// # Errors
-    /// [`Error::BlobUnknown`] if the repository does not hold it.
+    /// Those of [`blob_size`](Self::blob_size).
     pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
-        self.blob_size(repository, digest).await?;
+        let recorded = self.recorded_size(repository, digest).await?;
         let blob = self.inner.blobs.open(digest).await?;
-        Ok(blob.ok_or_else(|| StoreError::Damaged(format!("blob {digest} of {repository} has no content")))?)
+        let stored = blob.as_ref().map(|blob| blob.size);
+        self.check_size(repository, digest, recorded, stored).await?;
+        blob.ok_or_else(|| self.blob_damaged(repository, digest, NO_FILE))
+    }
+
+    /// The recorded size of a blob that the repository holds, from the cache if it is there.
+    async fn recorded_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
+        match self.inner.cache.blob(repository, digest) {
+            Some(size) => Ok(size),
+            None => self.read_recorded_size(repository, digest).await,
+        }
+    }
+
+    async fn read_recorded_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
+        let inner = &self.inner;
+        let ticket = inner.cache.ticket(repository);
+        if let Some(size) = inner.metadata.blob(repository, digest).await? {
+            inner.cache.keep_blob(ticket, repository, *digest, size);
+            return Ok(size);
+        }
+        Err(if inner.metadata.blob_is_damaged(repository, digest).await? {
+            self.blob_damaged(repository, digest, "it is known to be damaged")
+        } else {
+            Error::BlobUnknown { repository: repository.clone(), digest: *digest }
+        })
+    }
+
+    /// Compares the recorded size of a blob with that of its file, and returns it.
+    async fn check_size(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        recorded: u64,
+        stored: Option<u64>,
+    ) -> Result<u64, Error> {
+        let Some(stored) = stored else { return Err(self.blob_damaged(repository, digest, NO_FILE)) };
+        // A cached size may be that of a file which was replaced since.
+        if stored == recorded || stored == self.read_recorded_size(repository, digest).await? {
+            return Ok(stored);
+        }
+        Err(self.blob_damaged(repository, digest, &format!("its file has {stored} bytes, not {recorded}")))
     }
 
     /// Makes a blob of one repository a blob of another, without moving a byte. Without `from`,
-    /// any repository may be the source. `None` if no source that is visible to whoever asks holds
-    /// it: then it must be uploaded, whether the registry has it or not (CVE-2024-39897).
+    /// any repository may be the source. `None` if no source that is visible to the caller holds
+    /// it, or if its file is missing or damaged: then it must be uploaded, whether the registry has it or not (CVE-2024-39897).
     ///
     /// # Errors
     /// Only those of the store.
@@ -50,7 +84,19 @@ impl Registry {
         from: Option<&RepositoryName>,
         visible: &Visible,
     ) -> Result<Option<u64>, Error> {
-        let size = self.inner.metadata.mount_blob(repository, digest, from, visible).await?;
+        let source = match from {
+            Some(from) if visible.allows(from) => from.clone(),
+            Some(_) => return Ok(None),
+            None => match self.inner.metadata.visible_source(digest, visible.clone()).await? {
+                Some(source) => source,
+                None => return Ok(None),
+            },
+        };
+        let stored = match self.blob_size(&source, digest).await {
+            Err(Error::BlobUnknown { .. } | Error::BlobDamaged { .. }) => return Ok(None),
+            stored => stored?,
+        };
+        let size = self.inner.metadata.mount_blob(repository, digest, stored, &source).await?;
         if size.is_some() {
             self.inner.tasks.wake_view();
         }

@@ -202,6 +202,15 @@ impl Cache {
         self.blobs.remove(&Key(repository, digest));
     }
 
+    /// The stored bytes of some content turned out to be damaged, or sound, in whichever repositories it is.
+    pub(crate) fn content_changed(&self, digest: &Digest) {
+        for changes in &self.changes {
+            *changes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        }
+        self.blobs.retain(|(_, cached), _| cached != digest);
+        self.manifests.retain(|(_, cached), _| cached != digest);
+    }
+
     /// The repository was removed with all that it held.
     pub(crate) fn repository_deleted(&self, repository: &RepositoryName) {
         let mut changes = self.changes(repository);
@@ -294,6 +303,20 @@ mod tests {
         assert!(cache.tag(&neighbour, &tag).is_some());
         assert!(cache.manifest(&neighbour, &one.record.digest).is_some());
         assert_eq!(cache.blob(&neighbour, &one.record.digest), Some(3));
+    }
+
+    #[test]
+    fn changed_content_is_evicted_in_all_repositories() {
+        let (cache, name, _, one) = fixture();
+        let other: RepositoryName = "team/other".parse().unwrap();
+        let before = cache.ticket(&other);
+        cache.keep_blob(cache.ticket(&name), &name, one.record.digest, 3);
+        cache.keep_manifest(cache.ticket(&name), &name, &one);
+        cache.content_changed(&one.record.digest);
+        assert_eq!(cache.blob(&name, &one.record.digest), None);
+        assert!(cache.manifest(&name, &one.record.digest).is_none());
+        cache.keep_blob(before, &other, one.record.digest, 3);
+        assert_eq!(cache.blob(&other, &one.record.digest), None, "it was read before the change");
     }
 
     #[test]

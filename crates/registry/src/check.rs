@@ -1,19 +1,21 @@
 //! The check of a whole registry: does it have what the metadata promises?
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use futures_util::StreamExt;
-use oci::{Digest, Digester, RepositoryName};
+use oci::{Digest, RepositoryName};
 use store::StoreError;
 use store::accounts::Visible;
 use store::adopt::Report;
-use store::metadata::ViewProblem;
+use store::metadata::{Affected, ViewProblem};
 use store::view::RepairReport;
 
+use crate::integrity::Verified;
 use crate::{Error, Registry};
 
 /// Rows asked of the metadata at a time.
 const PAGE: usize = 1000;
+/// Repositories and tags named for one fault.
+pub const AFFECTED: usize = 100;
 
 /// What a check found.
 #[derive(Clone, Debug, Default)]
@@ -36,15 +38,17 @@ pub struct Checked {
     pub view: RepairReport,
 }
 
-/// Content that is not as it should be, and the first repository that was found to need it.
+/// Content that is not as it should be, and who needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The repository.
+    /// The repository in which it was found.
     pub repository: RepositoryName,
     /// The content.
     pub digest: Digest,
     /// What is wrong with it.
     pub what: FaultKind,
+    /// The repositories and tags that need it, at most [`AFFECTED`].
+    pub affected: Vec<Affected>,
 }
 
 /// What can be wrong with content.
@@ -64,11 +68,23 @@ pub enum FaultKind {
         /// The digest that they have.
         actual: Digest,
     },
+    /// It is a manifest that claims another size, in bytes, for a part than the part has.
+    PartSize {
+        /// The part.
+        part: Digest,
+        /// Its size as the manifest claims.
+        claimed: u64,
+        /// Its size.
+        actual: u64,
+    },
 }
+
+/// Sound content with its size, and content that is not sound.
+type Seen = HashMap<Digest, Option<u64>>;
 
 impl Registry {
     /// Looks whether every manifest, and everything that a manifest needs, is there with its size;
-    /// with `read`, whether its bytes have its digest. Before that, adopts what another program has
+    /// with `read`, whether its bytes have its digest, which also marks it as damaged or sound. Before that, adopts what another program has
     /// changed below `repositories/`, and writes the links that are missing there. Requests are
     /// served meanwhile. `progress` hears how many repositories and bytes are done, also within a
     /// large blob, and ends the check where it returns `false`.
@@ -84,7 +100,7 @@ impl Registry {
         let view = self.inner.tasks.view().repair(|_| ()).await?;
         let problems = self.inner.metadata.view_problems().await?;
         let mut checked = Checked { adopted, problems, view, ..Checked::default() };
-        let mut seen = HashSet::new();
+        let mut seen = Seen::new();
         let mut after: Option<String> = None;
         loop {
             let page = self.catalog(&Visible::Everything, after.as_deref(), PAGE).await?;
@@ -108,7 +124,7 @@ impl Registry {
         repository: &RepositoryName,
         read: bool,
         checked: &mut Checked,
-        seen: &mut HashSet<Digest>,
+        seen: &mut Seen,
         progress: &(impl Fn(u64, u64) -> bool + Send + Sync),
     ) -> Result<(), Error> {
         let metadata = &self.inner.metadata;
@@ -122,62 +138,104 @@ impl Registry {
                 // What a sparse index or a layer kept elsewhere lacks is not promised, and manifests
                 // of an index are looked at by themselves.
                 let needed = parts.iter().filter(|part| part.required && !part.is_manifest);
-                let needed = needed.map(|part| (part.digest, part.size));
-                for (digest, size) in needed.chain([(manifest.digest, manifest.size)]) {
-                    if !seen.insert(digest) {
-                        continue;
-                    }
-                    let within = |done| progress(checked.repositories, checked.bytes + done);
-                    let Some(found) = self.check_content(&digest, size, read, within).await? else {
-                        return Ok(());
+                let own = (manifest.digest, manifest.size);
+                for (digest, size) in needed.map(|part| (part.digest, part.size)).chain([own]) {
+                    let is_manifest = digest == manifest.digest;
+                    let content =
+                        self.check_once(&digest, size, is_manifest, read, checked, seen, progress).await?;
+                    let fault = match content {
+                        Content::Faulty(what) => (digest, what),
+                        Content::Sound(actual) if actual != size => {
+                            (manifest.digest, FaultKind::PartSize { part: digest, claimed: size, actual })
+                        }
+                        Content::Sound(_) | Content::Reported => continue,
+                        Content::Stopped => return Ok(()),
                     };
-                    match manifest.digest == digest {
-                        true => checked.manifests += 1,
-                        false => checked.blobs += 1,
-                    }
-                    checked.bytes += size;
-                    if let Some(what) = found {
-                        checked.faults.push(Fault { repository: repository.clone(), digest, what });
-                    }
+                    self.report(repository, fault, checked).await?;
                 }
             }
         }
     }
 
-    /// What is wrong with some content, if anything is; `None` if `progress` ended the check.
+    async fn report(
+        &self,
+        repository: &RepositoryName,
+        (digest, what): (Digest, FaultKind),
+        checked: &mut Checked,
+    ) -> Result<(), Error> {
+        let affected = self.inner.metadata.affected(&digest, AFFECTED).await?;
+        checked.faults.push(Fault { repository: repository.clone(), digest, what, affected });
+        Ok(())
+    }
+
+    /// Checks content for which a manifest claims a size, unless that was done already.
+    async fn check_once(
+        &self,
+        digest: &Digest,
+        claimed: u64,
+        is_manifest: bool,
+        read: bool,
+        checked: &mut Checked,
+        seen: &mut Seen,
+        progress: &(impl Fn(u64, u64) -> bool + Send + Sync),
+    ) -> Result<Content, StoreError> {
+        match seen.get(digest) {
+            Some(Some(size)) => return Ok(Content::Sound(*size)),
+            Some(None) => return Ok(Content::Reported),
+            None => {}
+        }
+        let within = |done| progress(checked.repositories, checked.bytes + done);
+        let content = self.check_content(digest, claimed, read, within).await?;
+        match is_manifest {
+            true => checked.manifests += 1,
+            false => checked.blobs += 1,
+        }
+        checked.bytes += claimed;
+        let sound = match &content {
+            Content::Sound(size) => Some(*size),
+            Content::Faulty(_) | Content::Reported | Content::Stopped => None,
+        };
+        seen.insert(*digest, sound);
+        Ok(content)
+    }
+
+    /// Compares the file of some content with its record. Reads it if that is asked for, if it is marked as damaged, or if
+    /// a manifest claims another size: then one of the two is wrong.
     async fn check_content(
         &self,
         digest: &Digest,
-        size: u64,
+        claimed: u64,
         read: bool,
         progress: impl Fn(u64) -> bool,
-    ) -> Result<Option<Option<FaultKind>>, StoreError> {
-        let blobs = &self.inner.blobs;
-        let actual = match blobs.stat(digest).await? {
-            None => return Ok(Some(Some(FaultKind::Missing))),
-            Some(actual) => actual,
+    ) -> Result<Content, StoreError> {
+        let record = self.inner.metadata.content_record(digest).await?;
+        let Some(actual) = self.stored_size(digest).await? else {
+            return Ok(Content::Faulty(FaultKind::Missing));
         };
-        if actual != size {
-            return Ok(Some(Some(FaultKind::Size { expected: size, actual })));
+        if let Some(expected) = record.and_then(|record| record.size)
+            && expected != actual
+        {
+            return Ok(Content::Faulty(FaultKind::Size { expected, actual }));
         }
-        if !read {
-            return Ok(Some(None));
+        if !read && actual == claimed && record.is_none_or(|record| !record.is_damaged) {
+            return Ok(Content::Sound(actual));
         }
-        let Some(blob) = blobs.open(digest).await? else { return Ok(Some(Some(FaultKind::Missing))) };
-        let mut digester = Digester::new(digest.algorithm());
-        let mut pieces = blob.read(0..size);
-        let mut done = 0;
-        while let Some(piece) = pieces.next().await {
-            let piece = piece?;
-            done += piece.len() as u64;
-            // Hashing a piece takes about a millisecond, after which requests get their turn.
-            digester.update(&piece);
-            if !progress(done) {
-                return Ok(None);
-            }
-            tokio::task::yield_now().await;
-        }
-        let actual = digester.finish();
-        Ok(Some((actual != *digest).then_some(FaultKind::Digest { actual })))
+        Ok(match self.verify(digest, progress).await? {
+            Verified::Missing => Content::Faulty(FaultKind::Missing),
+            Verified::Stored(stored) if stored == *digest => Content::Sound(actual),
+            Verified::Stored(actual) => Content::Faulty(FaultKind::Digest { actual }),
+            Verified::Stopped => Content::Stopped,
+        })
     }
+}
+
+/// What came of looking at some content.
+enum Content {
+    /// It is as it should be, and has this many bytes.
+    Sound(u64),
+    Faulty(FaultKind),
+    /// It is faulty, and that was reported before.
+    Reported,
+    /// The check was ended while it was read.
+    Stopped,
 }

@@ -27,6 +27,28 @@ pub enum Error {
         /// The blob asked for.
         digest: Digest,
     },
+    /// A blob of the repository whose stored bytes are missing or damaged.
+    #[error(
+        "blob {digest} of {repository} is missing or damaged in the storage of the registry; push the image again to \
+         restore it"
+    )]
+    BlobDamaged {
+        /// The repository asked.
+        repository: RepositoryName,
+        /// The blob asked for.
+        digest: Digest,
+    },
+    /// A manifest of the repository whose stored bytes are missing or damaged.
+    #[error(
+        "manifest {digest} of {repository} is missing or damaged in the storage of the registry; push the image again to \
+         restore it"
+    )]
+    ManifestDamaged {
+        /// The repository asked.
+        repository: RepositoryName,
+        /// The manifest asked for.
+        digest: Digest,
+    },
     /// No such upload in the repository: never begun, ended, cancelled, expired, or of another one.
     #[error("there is no upload {0}: it was finished, cancelled or expired; begin a new one")]
     UploadUnknown(Uuid),
@@ -43,6 +65,16 @@ pub enum Error {
         repository: RepositoryName,
         /// Everything that is missing, in the manifest's order.
         missing: Vec<Digest>,
+    },
+    /// The manifest claims another size for content than it has.
+    #[error("the manifest says that {digest} has {claimed} bytes, but it has {actual}")]
+    PartSize {
+        /// The config, layer or manifest.
+        digest: Digest,
+        /// Its size in bytes, as the manifest claims.
+        claimed: u64,
+        /// Its size in bytes.
+        actual: u64,
     },
     /// The manifest is larger than the limit.
     #[error("the manifest is larger than {limit} bytes")]
@@ -118,6 +150,8 @@ impl Error {
             Self::NameUnknown(_)
                 | Self::ManifestUnknown { .. }
                 | Self::BlobUnknown { .. }
+                | Self::BlobDamaged { .. }
+                | Self::ManifestDamaged { .. }
                 | Self::UploadUnknown(_)
         )
     }

@@ -9,6 +9,7 @@
 //! - `cache`: manifests, links and lists of tags that were asked for before, exact at every moment.
 //! - `apart`: steps that a client which hangs up must not leave half done.
 //! - [`tag_list`]: the list of a repository's tags as it is kept, and pages of it.
+//! - `integrity`: whether stored files are what the metadata records.
 //! - `gathering`: what came of an upload and is not written yet.
 //! - [`description`]: what an image says of itself.
 //! - `elsewhere`: repositories whose content is behind a gateway.
@@ -25,6 +26,7 @@ pub mod description;
 mod elsewhere;
 pub mod error;
 mod gathering;
+mod integrity;
 pub mod listing;
 pub mod manifests;
 mod repositories;
@@ -89,6 +91,5 @@ struct Inner {
     cache: cache::Cache,
     sessions: uploads::Sessions,
     upload_ids: uploads::UploadIds,
-    lanes: store::blobs::lanes::Lanes,
     tasks: upkeep::Tasks,
 }

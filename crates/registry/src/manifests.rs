@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci::{Digest, Kind, Manifest, MediaType, RepositoryName, Tag, TagOrDigest};
-use store::StoreError;
 use store::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
 
 use crate::apart::apart;
 pub use crate::cache::CachedManifest as StoredManifest;
+use crate::integrity::Verified;
 use crate::{Error, Policy, Registry, description};
 
 /// A manifest as it is pushed.
@@ -83,9 +83,7 @@ impl Registry {
         let manifest = match inner.cache.manifest(repository, &record.digest) {
             Some(manifest) => manifest,
             None => {
-                let content = inner.blobs.get(&record.digest).await?.ok_or_else(|| {
-                    StoreError::Damaged(format!("manifest {} of {repository} has no content", record.digest))
-                })?;
+                let content = self.manifest_content(repository, &record.digest).await?;
                 let manifest = Arc::new(StoredManifest { record, content });
                 inner.cache.keep_manifest(ticket, repository, &manifest);
                 manifest
@@ -97,11 +95,47 @@ impl Registry {
         Ok(manifest)
     }
 
+    /// The verified bytes of a manifest of this repository.
+    async fn manifest_content(&self, repository: &RepositoryName, digest: &Digest) -> Result<Bytes, Error> {
+        let Some(content) = self.inner.blobs.get(digest).await? else {
+            return Err(self.manifest_damaged(repository, digest, "there is no file"));
+        };
+        if digest.algorithm().digest(&content) != *digest {
+            self.verify(digest, |_| true).await?;
+            return Err(self.manifest_damaged(repository, digest, "its bytes have another digest"));
+        }
+        Ok(content)
+    }
+
+    /// Whether the file of a manifest is there with its size, if that can be told without waiting; for HEAD, which asks
+    /// for a push whether the manifest must be sent.
+    #[must_use]
+    pub fn manifest_is_stored(&self, manifest: &StoredManifest) -> bool {
+        self.inner.blobs.stat_cached(&manifest.record.digest) == Some(manifest.record.size)
+    }
+
+    /// The same as [`manifest`](Self::manifest) for HEAD: the file of the manifest must be there with its size.
+    ///
+    /// # Errors
+    /// Those of [`manifest`](Self::manifest), and [`Error::ManifestDamaged`].
+    pub async fn stored_manifest(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<Arc<StoredManifest>, Error> {
+        let manifest = self.manifest(repository, target).await?;
+        let digest = &manifest.record.digest;
+        if self.stored_size(digest).await? != Some(manifest.content.len() as u64) {
+            return Err(self.manifest_damaged(repository, digest, "its file is missing or has another size"));
+        }
+        Ok(manifest)
+    }
+
     /// Puts a manifest: stored durably, its tags pointing to it, or refused and nothing changed.
     ///
     /// # Errors
     /// [`Error::ManifestInvalid`], [`Error::ManifestTooLarge`], [`Error::DigestMismatch`],
-    /// [`Error::PartsMissing`], [`Error::Full`].
+    /// [`Error::PartsMissing`], [`Error::PartSize`], [`Error::Full`].
     pub async fn put_manifest(&self, push: Push) -> Result<Pushed, Error> {
         let registry = self.clone();
         apart(async move { registry.put_manifest_steps(push).await }).await
@@ -137,13 +171,16 @@ impl Registry {
         let subject = manifest.subject.as_ref().map(|subject| subject.digest);
         let record =
             ManifestRecord { digest, media_type: manifest.media_type.clone(), size: content.len() as u64 };
+        let parts = parts(&manifest, &inner.policy);
+        let stored_sizes = inner.blobs.stat_many(parts.iter().map(|part| part.digest).collect()).await?;
         let outcome = inner
             .metadata
             .put_manifest(PutManifest {
                 repository: repository.clone(),
                 manifest: record.clone(),
                 unsettled: stored.unsettled,
-                parts: parts(&manifest, &inner.policy),
+                parts,
+                stored_sizes: Some(stored_sizes),
                 artifact_type: manifest.artifact_type,
                 annotations: manifest.annotations,
                 subject,
@@ -154,6 +191,15 @@ impl Registry {
             .await?;
         match outcome {
             PutOutcome::Missing(missing) => Err(Error::PartsMissing { repository, missing }),
+            PutOutcome::WrongSize { digest, claimed, actual } => {
+                // Of a directory that another registry wrote, only the sizes of the files are known.
+                match self.verify(&digest, |_| true).await? {
+                    Verified::Stored(stored) if stored == digest => {
+                        Err(Error::PartSize { digest, claimed, actual })
+                    }
+                    _ => Err(Error::PartsMissing { repository, missing: vec![digest] }),
+                }
+            }
             PutOutcome::Stored => {
                 inner.cache.manifest_put(&repository, &Arc::new(StoredManifest { record, content }), &tags);
                 inner.tasks.wake_view();

@@ -8,7 +8,6 @@ use std::time::Duration;
 use oci::RepositoryName;
 use store::adopt::{self, Report, Scope};
 use store::blobs::files::FileBlobs;
-use store::blobs::lanes::Lanes;
 use store::directory::{Content, Lock};
 use store::metadata::ViewProblem;
 use store::settling::Settling;
@@ -94,7 +93,6 @@ impl Registry {
                 policy,
                 sessions: Sessions::default(),
                 upload_ids,
-                lanes: Lanes::default(),
                 tasks,
             }),
         };

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use oci::{Algorithm, Digest, RepositoryName};
 use registry::access::AccountSettings;
-use registry::uploads::{ChunkRange, Claim};
+use registry::uploads::ChunkRange;
 use registry::{Error, Policy, ReceiveError, Registry};
 use store::Directory;
 use tempfile::TempDir;
@@ -42,29 +42,29 @@ fn digest(content: &[u8]) -> Digest {
 static LARGE: [u8; 300_000] = [7; 300_000];
 
 #[tokio::test]
-async fn a_blob_that_is_there_may_be_pushed_again_in_one_request_whatever_happens_to_it() {
+async fn blob_upload_resumes_although_the_blob_exists() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let (app, other) = (name("team/app"), name("team/other"));
-    let claim = Claim { digest: digest(&LARGE), length: Some(300_000) };
-    registry.upload_blob(&app, claim, body(&[&LARGE])).await.unwrap();
+    let whole = digest(&LARGE);
+    registry.upload_blob(&app, whole, body(&[&LARGE])).await.unwrap();
 
     let id = registry.begin_upload(&other, None, Algorithm::Sha256).await.unwrap().id;
     let first = torn(&[&LARGE[..200_000]]);
-    let error = registry.finish_upload(&other, None, id, None, claim, first).await.unwrap_err();
+    let error = registry.finish_upload(&other, None, id, None, whole, first).await.unwrap_err();
     assert!(matches!(error, Error::Receive(ReceiveError::Torn(_))), "{error}");
-    // Nothing of it was kept, and so the client is told to begin anew.
-    assert_eq!(registry.upload_status(&other, None, id).await.unwrap().offset, 0);
-    assert!(registry.blob_size(&other, &claim.digest).await.is_err());
-    let size = registry.finish_upload(&other, None, id, None, claim, body(&[&LARGE])).await.unwrap();
+    assert_eq!(registry.upload_status(&other, None, id).await.unwrap().offset, 200_000);
+    assert!(registry.blob_size(&other, &whole).await.is_err());
+    let rest = body(&[&LARGE[200_000..]]);
+    let size = registry.finish_upload(&other, None, id, None, whole, rest).await.unwrap();
     assert_eq!(size, 300_000);
-    assert_eq!(registry.blob_size(&other, &claim.digest).await.unwrap(), 300_000);
+    assert_eq!(registry.blob_size(&other, &whole).await.unwrap(), 300_000);
 
     // Who only knows the digest does not get the blob.
     let third = name("team/third");
-    let error = registry.upload_blob(&third, claim, body(&[&[8; 300_000]])).await.unwrap_err();
+    let error = registry.upload_blob(&third, whole, body(&[&[8; 300_000]])).await.unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
-    assert!(registry.blob_size(&third, &claim.digest).await.is_err());
+    assert!(registry.blob_size(&third, &whole).await.is_err());
     registry.close().await;
 }
 

@@ -94,6 +94,7 @@ async fn push(metadata: &Metadata, pusher: usize, number: usize) -> Result<(), F
             manifest: record,
             unsettled: Some(Bytes::from(content)),
             parts,
+            stored_sizes: None,
             artifact_type: None,
             annotations: manifest.annotations,
             subject: None,

@@ -531,6 +531,7 @@ where
         Ok(PutManifest {
             repository: repository.clone(),
             parts,
+            stored_sizes: None,
             manifest: ManifestRecord { digest, media_type: manifest.media_type, size },
             unsettled: None,
             artifact_type: manifest.artifact_type,

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use crate::{Metadata, StoreError};
+use crate::{Metadata, StoreError, permissions};
 
 /// The file that says which database the content belongs to. distribution takes no notice of it.
 const CONTENT_IDENTITY: &str = ".wharfinger";
@@ -331,7 +331,7 @@ impl Directory {
             }
             _ => {
                 let new = v2.join(format!("{CONTENT_IDENTITY}.new"));
-                fs::write(&new, format!("{id}\n"))
+                permissions::write(&new, format!("{id}\n").as_bytes())
                     .and_then(|()| fs::rename(&new, &identity))
                     .map_err(|error| refused("write", &identity, &error))?;
             }
@@ -426,7 +426,7 @@ impl Directory {
 
 /// Makes a directory and those above it. One that is there already is no error.
 fn make(path: &Path) -> Result<(), StoreError> {
-    fs::create_dir_all(path).map_err(|error| {
+    permissions::create_dir_all(path).map_err(|error| {
         // The part of the path that is there, but as a file, is what the operator must see.
         let file = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir());
         file.map_or_else(|| refused("make", path, &error), not_a_directory)

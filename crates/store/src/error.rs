@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use oci::Digest;
 use rusqlite::ErrorCode;
+use uuid::Uuid;
 
 /// Why a store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,16 @@ pub enum StoreError {
     /// Something kept does not have the form that it must have.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// Bytes that an upload took in are not there any more.
+    #[error("upload {id} took in {offset} bytes, but {left} are left in its file")]
+    UploadLost {
+        /// Names the upload.
+        id: Uuid,
+        /// How many bytes it took in.
+        offset: u64,
+        /// How many of them are left.
+        left: u64,
+    },
     /// The directory is in use by another process, or is not what it should be.
     #[error("{0}")]
     Directory(String),

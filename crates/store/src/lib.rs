@@ -7,7 +7,8 @@
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
 //! - [`adopt`]: the way back, from such a directory to the metadata.
 //! - [`directory`]: which path is which, the lock that keeps a second server out, the identity of the content.
-//! - `background`: how what no request waits for is done.
+//! - `blocking`: threads for work that blocks.
+//! - `permissions`: modes of new files and directories.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -18,6 +19,7 @@ mod blocking;
 pub mod directory;
 pub mod error;
 pub mod metadata;
+mod permissions;
 pub mod settling;
 pub mod view;
 

@@ -99,6 +99,7 @@ impl Settling {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::fs;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -125,6 +126,9 @@ mod tests {
         async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
             self.files.stat(digest).await
         }
+        async fn stat_many(&self, digests: Vec<Digest>) -> Result<HashMap<Digest, u64>, StoreError> {
+            self.files.stat_many(digests).await
+        }
         async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
             self.files.open(digest).await
         }
@@ -136,9 +140,6 @@ mod tests {
         }
         async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError> {
             self.files.begin(id, algorithm).await
-        }
-        async fn expect(&self, upload: Upload, digest: &Digest, size: u64) -> Result<Upload, StoreError> {
-            self.files.expect(upload, digest, size).await
         }
         async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
             self.files.append(upload, piece).await

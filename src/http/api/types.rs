@@ -173,6 +173,10 @@ pub struct CheckFault {
     pub digest: String,
     /// What is wrong with it.
     pub fault: String,
+    /// Whether it is a manifest that claims a wrong size for a part, which a push cannot repair.
+    pub is_wrong_claim: bool,
+    /// The tags that need it; a repository alone where it is needed by digest.
+    pub affected: Vec<String>,
 }
 
 impl From<Checked> for CheckReport {
@@ -198,8 +202,21 @@ impl From<Fault> for CheckFault {
             FaultKind::Missing => "is missing".to_owned(),
             FaultKind::Size { expected, actual } => format!("has {actual} bytes instead of {expected}"),
             FaultKind::Digest { actual } => format!("is damaged: its digest is {actual}"),
+            FaultKind::PartSize { part, claimed, actual } => {
+                format!("is a manifest that says {part} has {claimed} bytes, but it has {actual}")
+            }
         };
-        Self { repository: fault.repository.to_string(), digest: fault.digest.to_string(), fault: text }
+        let affected = fault.affected.iter().map(|(repository, tag)| match tag {
+            Some(tag) => format!("{repository}:{tag}"),
+            None => repository.to_string(),
+        });
+        Self {
+            repository: fault.repository.to_string(),
+            digest: fault.digest.to_string(),
+            fault: text,
+            is_wrong_claim: matches!(fault.what, FaultKind::PartSize { .. }),
+            affected: affected.collect(),
+        }
     }
 }
 

@@ -26,7 +26,11 @@ pub(crate) async fn get(
     repository: &RepositoryName,
     target: &TagOrDigest,
 ) -> Result<Response, Error> {
-    let manifest = app.registry.manifest(repository, target).await?;
+    let manifest = if request.is_head() {
+        app.registry.stored_manifest(repository, target).await?
+    } else {
+        app.registry.manifest(repository, target).await?
+    };
     Ok(answer(&manifest, target, &request.headers))
 }
 

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use hyper::header::{CONTENT_RANGE, HeaderValue, LOCATION, RANGE};
 use oci::{Algorithm, Digest, RepositoryName};
-use registry::uploads::{ChunkRange, Claim, UploadStatus};
+use registry::uploads::{ChunkRange, UploadStatus};
 use store::accounts::AccountName;
 use uuid::Uuid;
 
@@ -34,8 +34,7 @@ pub(crate) async fn post(
         }
     } else if let Some(digest) = query.digest("digest")? {
         check_announced(app, &request, None)?;
-        let claim = Claim { digest, length: request.body.announced() };
-        app.registry.upload_blob(repository, claim, request.body).await?;
+        app.registry.upload_blob(repository, digest, request.body).await?;
         return Ok(created(caller, repository, &digest));
     }
     let algorithm = match query.get("digest-algorithm") {
@@ -87,8 +86,7 @@ pub(crate) async fn put(
     let digest = request.query().digest("digest")?.ok_or(Error::DigestMissing)?;
     let range = chunk_range(&request)?;
     check_announced(app, &request, range)?;
-    let claim = Claim { digest, length: request.body.announced() };
-    app.registry.finish_upload(repository, owner(caller), id, range, claim, request.body).await?;
+    app.registry.finish_upload(repository, owner(caller), id, range, digest, request.body).await?;
     Ok(created(caller, repository, &digest))
 }
 

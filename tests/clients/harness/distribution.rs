@@ -31,33 +31,28 @@ impl Distribution {
         Distribution::start("registry", data, "")
     }
 
+    /// Removes the blobs that no manifest refers to, as Debian's `docker-registry garbage-collect` does.
+    pub(crate) fn version_2_collects_garbage_on(user: &Terminal, data: &Path) {
+        let scratch = TempDir::new().expect("a temporary directory");
+        let config = configure(&scratch, data, "");
+        user.run(&format!("docker-registry garbage-collect {}", config.display()));
+    }
+
+    /// The same, together with the manifests that have no tag.
+    pub(crate) fn version_2_deletes_untagged_on(user: &Terminal, data: &Path) {
+        let scratch = TempDir::new().expect("a temporary directory");
+        let config = configure(&scratch, data, "");
+        user.run(&format!("docker-registry garbage-collect --delete-untagged {}", config.display()));
+    }
+
     fn start(program: &str, data: &Path, more: &str) -> Distribution {
         let scratch = TempDir::new().expect("a temporary directory");
-        let config = Distribution::configured(&scratch, data, more);
+        let config = configure(&scratch, data, more);
         let program = Terminal::which(program);
         let arguments = [Path::new("serve"), &config];
         let daemon = Daemon::start(&program, &arguments, &scratch.path().join("log"));
         let address = daemon.address();
         Distribution { daemon, address, _scratch: scratch }
-    }
-
-    /// Has Debian's `docker-registry` collect the garbage of a directory on which none runs.
-    pub(crate) fn collects_garbage(data: &Path) {
-        let scratch = TempDir::new().expect("a temporary directory");
-        let config = Distribution::configured(&scratch, data, "");
-        Terminal::open()
-            .run(&format!("docker-registry garbage-collect --delete-untagged {}", config.display()));
-    }
-
-    fn configured(scratch: &TempDir, data: &Path, more: &str) -> PathBuf {
-        let config = scratch.path().join("config.yml");
-        let text = format!(
-            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
-             storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n{more}",
-            data.display()
-        );
-        fs::write(&config, text).expect("a configuration file can be written");
-        config
     }
 
     /// `127.0.0.1:port`.
@@ -74,4 +69,15 @@ impl Distribution {
     pub(crate) fn stop(mut self) {
         self.daemon.stop();
     }
+}
+
+fn configure(scratch: &TempDir, data: &Path, more: &str) -> PathBuf {
+    let config = scratch.path().join("config.yml");
+    let text = format!(
+        "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
+         storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n{more}",
+        data.display()
+    );
+    fs::write(&config, text).expect("a configuration file can be written");
+    config
 }

@@ -1,6 +1,5 @@
 //! `/v2/<name>/blobs/<digest>`.
 
-use std::fs::OpenOptions;
 use std::time::Duration;
 
 use oci::Algorithm;
@@ -233,20 +232,14 @@ async fn a_reader_goes_on_although_the_blob_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_blob_that_was_cut_short_is_an_error_and_not_a_short_answer() {
-    let registry = TestRegistry::start().await;
-    let app = registry.repository("app");
-    let digest = app.push_blob(random(100_000)).await;
-    OpenOptions::new().write(true).open(registry.blob_file(&digest)).unwrap().set_len(50_000).unwrap();
-    app.get(format_args!("blobs/{digest}")).await.fails(500, "UNKNOWN");
-}
-
-#[tokio::test]
 async fn what_broke_inside_is_not_told_to_the_client() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let digest = app.push_blob(random(100_000)).await;
-    std::fs::remove_file(registry.blob_file(&digest)).unwrap();
+    // A link to itself: neither there nor absent.
+    let file = registry.blob_file(&digest);
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
     let answer = app.get(format_args!("blobs/{digest}")).await.fails(500, "UNKNOWN");
     assert!(!answer.text().contains(&digest.hex()) && !answer.text().contains("data"), "{}", answer.text());
     let id = answer.header("x-request-id").unwrap();

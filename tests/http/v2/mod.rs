@@ -3,6 +3,7 @@
 mod base;
 mod blobs;
 mod catalog;
+mod damage;
 mod manifests;
 mod referrers;
 mod tags;

@@ -55,22 +55,6 @@ pub struct ChunkRange {
     pub last: u64,
 }
 
-/// What a client says that it sends.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim {
-    /// The digest of the blob.
-    pub digest: Digest,
-    /// How many bytes the body has, if that was said.
-    pub length: Option<u64>,
-}
-
-/// With a length that was not said.
-impl From<Digest> for Claim {
-    fn from(digest: Digest) -> Self {
-        Self { digest, length: None }
-    }
-}
-
 /// The body of a request, piece by piece.
 pub trait Body: Stream<Item = Result<Bytes, ReceiveError>> + Send + Unpin + 'static {}
 impl<S: Stream<Item = Result<Bytes, ReceiveError>> + Send + Unpin + 'static> Body for S {}
@@ -142,7 +126,8 @@ impl Registry {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
         apart(async move {
             let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
-            let (turn, received) = registry.receive_in_turn(turn, range, body).await?;
+            let (turn, received) =
+                registry.receive_in_turn(&repository, account.as_ref(), turn, range, body).await?;
             let offset = turn.upload.offset;
             registry.write_down(&repository, account.as_ref(), turn).await?;
             received.map(|()| UploadStatus { id, offset })
@@ -161,17 +146,15 @@ impl Registry {
         account: Option<&AccountName>,
         id: Uuid,
         range: Option<ChunkRange>,
-        claim: impl Into<Claim>,
+        digest: Digest,
         body: impl Body,
     ) -> Result<u64, Error> {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
-        let claim = claim.into();
         apart(async move {
             registry.inner.content.check()?;
-            let mut turn = registry.take_turn(&repository, account.as_ref(), id).await?;
-            turn.upload = registry.expect(turn.upload, claim).await?;
-            let digest = claim.digest;
-            let (turn, received) = registry.receive_in_turn(turn, range, body).await?;
+            let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
+            let (turn, received) =
+                registry.receive_in_turn(&repository, account.as_ref(), turn, range, body).await?;
             if let Err(error) = received {
                 registry.write_down(&repository, account.as_ref(), turn).await?;
                 return Err(error);
@@ -189,7 +172,9 @@ impl Registry {
                     registry.end(id, &mut slot);
                     return Err(mismatch.into());
                 }
-                Err(error) => return Err(registry.failed(id, &slot, error.into()).await),
+                Err(error) => {
+                    return Err(registry.failed(&repository, account.as_ref(), id, slot, error.into()).await);
+                }
             };
             let size = stored.size;
             if is_written {
@@ -211,12 +196,10 @@ impl Registry {
     pub async fn upload_blob(
         &self,
         repository: &RepositoryName,
-        claim: impl Into<Claim>,
+        digest: Digest,
         body: impl Body,
     ) -> Result<u64, Error> {
         let (registry, repository) = (self.clone(), repository.clone());
-        let claim = claim.into();
-        let digest = claim.digest;
         apart(async move {
             let inner = &registry.inner;
             inner.content.check()?;
@@ -224,7 +207,6 @@ impl Registry {
             // file is swept away at the next start.
             let id = Uuid::new_v4();
             let upload = inner.blobs.begin(id, digest.algorithm()).await?;
-            let upload = registry.expect(upload, claim).await?;
             let stored = async {
                 let (upload, received) = registry.receive(upload, None, body).await?;
                 received?;
@@ -244,14 +226,6 @@ impl Registry {
             }
         })
         .await
-    }
-
-    /// Tells the store what an upload is said to become: what is there already need not be written again.
-    async fn expect(&self, upload: Upload, claim: Claim) -> Result<Upload, Error> {
-        match claim.length {
-            Some(length) => Ok(self.inner.blobs.expect(upload, &claim.digest, length).await?),
-            None => Ok(upload),
-        }
     }
 
     /// Forgets an upload and what it took in.
@@ -392,6 +366,8 @@ impl Registry {
     /// upload as it was last written down.
     async fn receive_in_turn(
         &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
         turn: Turn,
         range: Option<ChunkRange>,
         body: impl Body,
@@ -400,16 +376,36 @@ impl Registry {
         let id = upload.id;
         match self.receive(upload, range, body).await {
             // None of the bytes of a chunk that is not as long as its range stay: the upload is as it was before.
-            Ok((_, Err(error @ Error::ChunkLength { .. }))) => Err(self.failed(id, &slot, error).await),
+            Ok((_, Err(error @ Error::ChunkLength { .. }))) => {
+                Err(self.failed(repository, account, id, slot, error).await)
+            }
             Ok((upload, received)) => Ok((Turn { upload, slot }, received)),
-            Err(error) => Err(self.failed(id, &slot, error).await),
+            Err(error) => Err(self.failed(repository, account, id, slot, error).await),
         }
     }
 
     /// The store failed. An upload that is not written down took in nothing then, so nothing of what
     /// it took in is kept either.
-    async fn failed(&self, id: Uuid, slot: &Resting, error: Error) -> Error {
-        if matches!(slot, Resting::Begun(_))
+    /// One whose bytes are gone ends, so that the client begins another.
+    async fn failed(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        id: Uuid,
+        mut slot: OwnedMutexGuard<Resting>,
+        error: Error,
+    ) -> Error {
+        if let Error::Store(StoreError::UploadLost { .. }) = &error {
+            tracing::warn!(%error, "an upload ends, because somebody removed or cut its file");
+            let is_written = !matches!(*slot, Resting::Begun(_));
+            if is_written && let Err(also) = self.inner.metadata.delete_upload(repository, account, id).await
+            {
+                tracing::warn!(error = %also, "an upload whose file is gone could not be forgotten");
+            }
+            self.end(id, &mut slot);
+            return Error::UploadUnknown(id);
+        }
+        if matches!(*slot, Resting::Begun(_))
             && let Err(also) = self.inner.blobs.abort(id).await
         {
             tracing::warn!(error = %also, "what an upload took in in vain could not be removed");
@@ -436,8 +432,6 @@ impl Registry {
         }
         let expected = range.map(|range| range.last - range.first + 1);
         let blobs = &*self.inner.blobs;
-        // Who writes nothing needs no way to the disk.
-        let lanes = (!upload.is_only_hashed()).then_some(&self.inner.lanes);
         let mut gathered = Gathering::default();
         let mut received: u64 = 0;
         let mut ended: Option<Result<(), Error>> = None;
@@ -446,7 +440,7 @@ impl Registry {
         loop {
             if let Some(upload) = idle.take() {
                 if gathered.is_full() || (ended.is_some() && !gathered.is_empty()) {
-                    let piece = gathered.take(lanes, start + received);
+                    let piece = gathered.take();
                     writing = Some(blobs.append(upload, piece));
                 } else if let Some(outcome) = ended.take() {
                     return Ok((upload, outcome));

@@ -13,7 +13,7 @@ mod tests;
 mod unsettled;
 mod uploads;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -41,6 +41,8 @@ use uploads::Uploads;
 /// From here on an upload gives way to others: it takes seconds, whatever it does. Unless it is the
 /// only one, and so can keep nobody waiting for long.
 const LARGE: u64 = 8 << 20;
+/// Files looked at one after another on a thread of the runtime: about 2 µs each.
+const STATS_AT_ONCE: usize = 128;
 
 /// Blobs as files.
 #[derive(Clone)]
@@ -104,13 +106,44 @@ impl FileBlobs {
 #[async_trait]
 impl BlobStore for FileBlobs {
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
-        if let Some(content) = self.unsettled.get(digest) {
-            return Ok(Some(content.len() as u64));
+        if let Some(size) = self.stat_cached(digest) {
+            return Ok(Some(size));
         }
         let path = self.path(digest);
-        blocking(move || match fs::metadata(&path) {
-            Ok(found) => Ok(found.is_file().then_some(found.len())),
-            Err(error) => absent(error).map_err(|error| StoreError::io("look at", path, error)),
+        blocking(move || size_of(path)).await
+    }
+
+    fn stat_cached(&self, digest: &Digest) -> Option<u64> {
+        match self.unsettled.get(digest) {
+            Some(content) => Some(content.len() as u64),
+            None => reading::size_from_memory(&self.path(digest)),
+        }
+    }
+
+    async fn stat_many(&self, digests: Vec<Digest>) -> Result<HashMap<Digest, u64>, StoreError> {
+        let mut sizes = HashMap::with_capacity(digests.len());
+        let mut rest = Vec::new();
+        for digest in digests {
+            // More than a few take a while, even from memory.
+            let size = if sizes.len() < STATS_AT_ONCE { self.stat_cached(&digest) } else { None };
+            match size {
+                Some(size) => _ = sizes.insert(digest, size),
+                None => rest.push(digest),
+            }
+        }
+        if rest.is_empty() {
+            return Ok(sizes);
+        }
+        let (installer, unsettled) = (self.installer.clone(), self.unsettled.clone());
+        blocking(move || {
+            for digest in rest {
+                let size = match unsettled.get(&digest) {
+                    Some(content) => Some(content.len() as u64),
+                    None => size_of(installer.path(&digest))?,
+                };
+                sizes.extend(size.map(|size| (digest, size)));
+            }
+            Ok(sizes)
         })
         .await
     }
@@ -153,10 +186,13 @@ impl BlobStore for FileBlobs {
             check(digest, digest.algorithm().digest(&content))?;
             return self.put_small(digest, content).await;
         }
-        let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
+        let Self { installer, uploads, mappings, .. } = self.clone();
+        let digest = *digest;
         blocking(move || {
             check(&digest, digest.algorithm().digest(&content))?;
-            uploads.put_synced(&installer, &digest, &content)
+            let stored = uploads.put_synced(&installer, &digest, &content);
+            mappings.release(&digest);
+            stored
         })
         .await?;
         self.sync_name(digest, size.into()).await
@@ -165,18 +201,6 @@ impl BlobStore for FileBlobs {
     async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError> {
         // The file is made when it is needed.
         Ok(Upload::new(id, algorithm))
-    }
-
-    async fn expect(&self, mut upload: Upload, digest: &Digest, size: u64) -> Result<Upload, StoreError> {
-        // Small content costs as little when it is kept. To hash with two algorithms costs more than to write.
-        if size <= SMALL || upload.offset > 0 || upload.digester.algorithm() != digest.algorithm() {
-            return Ok(upload);
-        }
-        let (installer, digest) = (self.installer.clone(), *digest);
-        if let Some(twin) = blocking(move || installer.open(&digest, size)).await? {
-            (upload.twin, upload.unwritten) = (Some(Arc::new(twin)), None);
-        }
-        Ok(upload)
     }
 
     async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
@@ -193,10 +217,6 @@ impl BlobStore for FileBlobs {
     }
 
     async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError> {
-        let upload = match upload.twin {
-            Some(_) => Upload::new(upload.id, upload.digester.algorithm()),
-            None => upload,
-        };
         if upload.unwritten.as_ref().is_none_or(Vec::is_empty) {
             let state = upload.state();
             return Ok((upload, state));
@@ -226,17 +246,14 @@ impl BlobStore for FileBlobs {
             return self.put_small(digest, content).await;
         }
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        let (stored, remains) = blocking(move || {
+        let mappings = self.mappings.clone();
+        let stored = blocking(move || {
             let committed = uploads.commit(upload, &installer, &digest);
+            mappings.release(&digest);
             drop(turn);
             committed
         })
         .await?;
-        if let Some(remains) = remains {
-            // It takes the system long, and nobody need wait for it. But what is on its way to the disk in
-            // vain, and the room that it takes there, should not wait for other work either.
-            drop(tokio::spawn(blocking(move || uploads::remove(&remains))));
-        }
         self.sync_name(digest, stored).await
     }
 
@@ -293,6 +310,14 @@ impl BlobStore for FileBlobs {
 
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>> {
         Box::pin(listing::Listing::start(self.installer.root().to_owned(), self.unsettled.clone()))
+    }
+}
+
+/// The size of a blob's file; `None` if there is none. May block.
+fn size_of(path: PathBuf) -> Result<Option<u64>, StoreError> {
+    match fs::metadata(&path) {
+        Ok(found) => Ok(found.is_file().then_some(found.len())),
+        Err(error) => absent(error).map_err(|error| StoreError::io("look at", path, error)),
     }
 }
 

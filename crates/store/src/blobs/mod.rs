@@ -8,6 +8,7 @@ mod contract;
 pub mod files;
 pub mod lanes;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -28,11 +29,17 @@ pub struct Blob {
 }
 
 impl Blob {
-    /// The bytes of `range` (which must lie within `0..size`) in order, in pieces that are cheap
-    /// to hand on: no copy is made of a large blob. Reading what is not in memory yet never blocks
-    /// the runtime.
+    /// The bytes of `range` (which must lie within `0..size`) in order, copied piece by piece. Reading what is not in
+    /// memory yet never blocks the runtime.
     pub fn read(self, range: Range<u64>) -> files::Pieces {
         self.content.read(range)
+    }
+
+    /// The same without a copy, for bytes that only the kernel reads, as in a vectored write to a socket. This process
+    /// must not touch them: if somebody cuts the file short, that would end it (SIGBUS), and the kernel only reports
+    /// an error. Encryption touches them.
+    pub fn read_for_kernel(self, range: Range<u64>) -> files::Pieces {
+        self.content.read_for_kernel(range)
     }
 }
 
@@ -48,8 +55,6 @@ pub struct Upload {
     pub digester: Digester,
     /// The bytes themselves, as long as nothing of them was ever written.
     pub(crate) unwritten: Option<Vec<Bytes>>,
-    /// The blob that it is said to become and that is here already: then nothing of it is written.
-    pub(crate) twin: Option<Arc<std::fs::File>>,
     /// What the backend keeps open from one piece to the next. It is not written down.
     pub(crate) session: Option<Arc<files::Session>>,
 }
@@ -71,13 +76,7 @@ impl Upload {
     /// An upload that has taken in nothing.
     pub(crate) fn new(id: Uuid, algorithm: Algorithm) -> Self {
         let digester = Digester::new(algorithm);
-        Self { id, offset: 0, digester, unwritten: Some(Vec::new()), twin: None, session: None }
-    }
-
-    /// Whether nothing of it is written, since it is said to become what is here already
-    /// ([`BlobStore::expect`]).
-    pub fn is_only_hashed(&self) -> bool {
-        self.twin.is_some()
+        Self { id, offset: 0, digester, unwritten: Some(Vec::new()), session: None }
     }
 
     /// What to write down, once nothing of it is in memory alone.
@@ -98,7 +97,7 @@ impl Upload {
         let digester = Digester::resume(state.algorithm, &state.hash_state)
             .ok_or_else(|| StoreError::Damaged(format!("hash state of upload {}", state.id)))?;
         let (id, offset) = (state.id, state.offset);
-        Ok(Self { id, offset, digester, unwritten: None, twin: None, session: None })
+        Ok(Self { id, offset, digester, unwritten: None, session: None })
     }
 }
 
@@ -144,14 +143,23 @@ pub enum Backlog {
 /// - When `commit` or `put` return `Ok`, the blob is durable (written, synced, and its name
 ///   synced), or it is [`Stored::unsettled`].
 /// - Content whose hash is not the digest is never stored under it.
-/// - Storing what is there already succeeds and changes nothing. Many may store the same content
-///   at once.
+/// - Storing what is there already succeeds, and the blob has the right bytes afterwards even if the stored ones
+///   were damaged. Many may store the same content at once.
 /// - A future that is dropped leaves the store consistent.
 /// - Lack of room is [`StoreError::Full`], and leaves nothing half-kept behind under a digest.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
     /// The size of a blob, or `None` if it is not here.
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError>;
+
+    /// The size of a blob, if it is here and that can be told at once. `None` tells nothing: ask
+    /// [`stat`](Self::stat).
+    fn stat_cached(&self, _digest: &Digest) -> Option<u64> {
+        None
+    }
+
+    /// The sizes of those of these blobs that are here.
+    async fn stat_many(&self, digests: Vec<Digest>) -> Result<HashMap<Digest, u64>, StoreError>;
 
     /// Opens a blob for reading, or `None` if it is not here.
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError>;
@@ -166,18 +174,13 @@ pub trait BlobStore: Send + Sync + 'static {
     /// durable yet.
     async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError>;
 
-    /// Hears which blob an upload that took in nothing is said to become, and with how many bytes. A
-    /// backend that has it may only hash what comes in, and keep nothing of it. For an upload that took
-    /// in something it changes nothing.
-    async fn expect(&self, upload: Upload, digest: &Digest, size: u64) -> Result<Upload, StoreError>;
-
     /// Takes in the next bytes of an upload, in the order of `piece`, hashing them on the way. The
     /// upload that comes back has them; if an error comes back, the upload is as it was before and
     /// can be resumed from the state last saved.
     async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError>;
 
     /// Has what an upload took in outlive the process, and says what to write down, so that it can
-    /// go on after a restart. One of which nothing was kept begins anew.
+    /// go on after a restart.
     async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError>;
 
     /// Ends an upload: its content becomes the blob `digest`.

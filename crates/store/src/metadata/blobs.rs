@@ -19,7 +19,7 @@ const SOURCES: usize = 1_000;
 
 impl Metadata {
     /// The size of a blob, if this repository holds it as a config or layer. Another repository's
-    /// blob is not here, and neither is a manifest.
+    /// blob is not here, and neither is a manifest nor a blob that is known to be damaged.
     pub async fn blob(
         &self,
         repository: &RepositoryName,
@@ -67,8 +67,8 @@ impl Metadata {
         .await
     }
 
-    /// Puts a blob into a repository, which is made if it is not there. The blob is in the blob
-    /// store already; what it left unsettled is kept.
+    /// Puts a blob into a repository, which is made if it is not there. The blob was stored just now; what the blob
+    /// store left unsettled is kept. A record of another size, or of damage, is corrected.
     pub async fn link_blob(
         &self,
         repository: &RepositoryName,
@@ -102,30 +102,18 @@ impl Metadata {
         .await
     }
 
-    /// Puts a blob that `from` holds into `repository` as well (with `None`: that a visible
-    /// repository holds). Returns its size, or `None`, and nothing was changed, if it is not there:
-    /// what is not visible is not there either.
-    ///
-    /// Without `from`, a blob that is in very many repositories may not be found although one of
-    /// them is visible; then it must be uploaded.
+    /// Puts a blob that `from` holds into `repository` as well. Returns its size, or `None`, and nothing was changed, if
+    /// `from` does not hold it with the size `stored` of its file.
     pub async fn mount_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        from: Option<&RepositoryName>,
-        visible: &Visible,
+        stored: u64,
+        from: &RepositoryName,
     ) -> Result<Option<u64>, StoreError> {
-        let (repository, digest) = (repository.clone(), *digest);
-        let from = match from {
-            Some(from) if visible.allows(from) => from.clone(),
-            Some(_) => return Ok(None),
-            None => match self.visible_source(&digest, visible.clone()).await? {
-                Some(source) => source,
-                None => return Ok(None),
-            },
-        };
+        let (repository, digest, from) = (repository.clone(), *digest, from.clone());
         self.write(Durability::Disk, move |sql| {
-            let size = linked(sql, &from, &digest)?;
+            let size = linked(sql, &from, &digest)?.filter(|size| *size == stored);
             if let Some(size) = size {
                 link(sql, &repository, &digest, size)?;
             }
@@ -134,8 +122,9 @@ impl Metadata {
         .await
     }
 
-    /// A visible repository that holds this blob, of the first [`SOURCES`] that do.
-    async fn visible_source(
+    /// A visible repository that holds this blob, of the first [`SOURCES`] that do: a blob in very many repositories may
+    /// not be found although one of them is visible. Then it must be uploaded.
+    pub async fn visible_source(
         &self,
         digest: &Digest,
         visible: Visible,
@@ -192,24 +181,25 @@ pub(super) fn linked(
     sql.first(
         "SELECT COALESCE(b.size, 0) FROM repositories r JOIN blobs b ON b.digest = ?2
          JOIN blob_links l ON l.repository = r.id AND l.blob = b.id
-         WHERE r.name = ?1",
+         WHERE r.name = ?1 AND b.damaged = 0",
         params![repository.as_str(), columns::key(digest)],
         |row| columns::count(row, 0),
     )
 }
 
+/// Links a blob that was stored with this size.
 fn link(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest, size: u64) -> Result<(), StoreError> {
     let id = find_or_make(sql, repository)?;
-    if link_in(sql, id, digest, size)? {
+    let blob = intern_stored(sql, digest, size)?;
+    if link_in(sql, id, blob)? {
         touch(sql, id, columns::now())?;
         note(sql, repository, &ViewItem::Layer(*digest))?;
     }
     Ok(())
 }
 
-/// Links a blob in the repository with this id; `false` if it was linked already.
-pub(super) fn link_in(sql: Sql<'_>, repository: i64, digest: &Digest, size: u64) -> Result<bool, StoreError> {
-    let blob = intern_stored(sql, digest, size)?;
+/// Links a blob in a repository, both by their ids; `false` if it was linked already.
+pub(super) fn link_in(sql: Sql<'_>, repository: i64, blob: i64) -> Result<bool, StoreError> {
     let linked = sql.run(
         "INSERT INTO blob_links (repository, blob) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         params![repository, blob],
@@ -217,49 +207,50 @@ pub(super) fn link_in(sql: Sql<'_>, repository: i64, digest: &Digest, size: u64)
     Ok(linked > 0)
 }
 
-/// The id of content that is in the blob store, with its size.
+/// The id of content that was stored just now with this size. A record of another size, or of damage, is corrected.
 pub(super) fn intern_stored(sql: Sql<'_>, digest: &Digest, size: u64) -> Result<i64, StoreError> {
     let size = columns::count_in(size)?;
-    let known: Option<(i64, Option<i64>)> =
-        sql.first("SELECT id, size FROM blobs WHERE digest = ?1", params![columns::key(digest)], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    match known {
-        Some((id, Some(known))) if known == size => return Ok(id),
-        Some((id, _)) => {
-            sql.run("UPDATE blobs SET size = ?2 WHERE id = ?1", params![id, size])?;
-            return Ok(id);
-        }
-        None => {}
+    let known: Option<(i64, Option<i64>, bool)> = sql.first(
+        "SELECT id, size, damaged FROM blobs WHERE digest = ?1",
+        params![columns::key(digest)],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let Some((id, recorded, is_damaged)) = known else { return insert(sql, digest, Some(size)) };
+    if recorded != Some(size) || is_damaged {
+        sql.run("UPDATE blobs SET size = ?2, damaged = 0 WHERE id = ?1", params![id, size])?;
     }
-    inserted(
-        sql.first(
-            "INSERT INTO blobs (digest, size) VALUES (?1, ?2) RETURNING id",
-            params![columns::key(digest), size],
-            |row| row.get(0),
-        )?,
-        digest,
-    )
+    Ok(id)
+}
+
+/// The id of content whose file was found with this size. A size that is recorded already stays, because it is the
+/// one of verified content and the file may have been cut short.
+pub(super) fn intern_found(sql: Sql<'_>, digest: &Digest, size: u64) -> Result<i64, StoreError> {
+    let size = columns::count_in(size)?;
+    let known: Option<(i64, bool)> = sql.first(
+        "SELECT id, size IS NULL FROM blobs WHERE digest = ?1",
+        params![columns::key(digest)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let Some((id, is_unknown)) = known else { return insert(sql, digest, Some(size)) };
+    if is_unknown {
+        sql.run("UPDATE blobs SET size = ?2 WHERE id = ?1", params![id, size])?;
+    }
+    Ok(id)
 }
 
 /// The id of content that a manifest names, whether it is in the blob store or not.
 pub(super) fn intern_named(sql: Sql<'_>, digest: &Digest) -> Result<i64, StoreError> {
     let known =
         sql.first("SELECT id FROM blobs WHERE digest = ?1", params![columns::key(digest)], |row| row.get(0))?;
-    if let Some(id) = known {
-        return Ok(id);
-    }
-    inserted(
-        sql.first(
-            "INSERT INTO blobs (digest) VALUES (?1) RETURNING id",
-            params![columns::key(digest)],
-            |row| row.get(0),
-        )?,
-        digest,
-    )
+    known.map_or_else(|| insert(sql, digest, None), Ok)
 }
 
-fn inserted(id: Option<i64>, digest: &Digest) -> Result<i64, StoreError> {
+fn insert(sql: Sql<'_>, digest: &Digest, size: Option<i64>) -> Result<i64, StoreError> {
+    let id = sql.first(
+        "INSERT INTO blobs (digest, size) VALUES (?1, ?2) RETURNING id",
+        params![columns::key(digest), size],
+        |row| row.get(0),
+    )?;
     id.ok_or_else(|| StoreError::Damaged(format!("{digest} could not be noted")))
 }
 
@@ -302,23 +293,16 @@ mod tests {
         metadata.link_blob(&source, &blob, 7).await.unwrap();
 
         let nowhere = name("no/where");
-        assert_eq!(
-            metadata.mount_blob(&target, &blob, Some(&nowhere), &Visible::Everything).await.unwrap(),
-            None
-        );
+        assert_eq!(metadata.mount_blob(&target, &blob, 7, &nowhere).await.unwrap(), None);
         assert!(!metadata.repository_exists(&target).await.unwrap());
-        assert_eq!(
-            metadata.mount_blob(&target, &digest("absent"), None, &Visible::Everything).await.unwrap(),
-            None
-        );
+        assert_eq!(metadata.visible_source(&digest("absent"), Visible::Everything).await.unwrap(), None);
 
-        assert_eq!(
-            metadata.mount_blob(&target, &blob, Some(&source), &Visible::Everything).await.unwrap(),
-            Some(7)
-        );
+        assert_eq!(metadata.mount_blob(&target, &blob, 8, &source).await.unwrap(), None, "another size");
+        assert_eq!(metadata.mount_blob(&target, &blob, 7, &source).await.unwrap(), Some(7));
         assert_eq!(metadata.blob(&target, &blob).await.unwrap(), Some(7));
-        assert_eq!(metadata.blob_source(&blob).await.unwrap(), Some((source, 7)));
-        assert_eq!(metadata.mount_blob(&nowhere, &blob, None, &Visible::Everything).await.unwrap(), Some(7));
+        assert_eq!(metadata.blob_source(&blob).await.unwrap(), Some((source.clone(), 7)));
+        let found = metadata.visible_source(&blob, Visible::Everything).await.unwrap();
+        assert_eq!(found, Some(source));
     }
 
     #[tokio::test]

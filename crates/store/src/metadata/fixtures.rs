@@ -51,6 +51,7 @@ pub(super) fn manifest(repository: &str, content: &str) -> PutManifest {
         subject: None,
         is_index: false,
         parts: Vec::new(),
+        stored_sizes: None,
         tags: Vec::new(),
         description: None,
     }

@@ -95,7 +95,8 @@ fn take(sql: Sql<'_>, found: &Import, has_notes: bool) -> Result<bool, StoreErro
             let at = columns::time_in(*at);
             let repository = find_or_make_at(sql, repository, at)?;
             touch(sql, repository, at)?;
-            blobs::link_in(sql, repository, digest, *size)
+            let blob = blobs::intern_found(sql, digest, *size)?;
+            blobs::link_in(sql, repository, blob)
         }
         Import::Manifest { put, at } => Ok(manifests::store(sql, put, columns::time_in(*at))?.is_new),
         Import::Tag { repository, tag, target, at } => {

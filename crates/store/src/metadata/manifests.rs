@@ -107,21 +107,20 @@ impl Metadata {
         let mut put = put;
         if put.parts.len() > MANY_PARTS {
             // A refusal of many parts costs as much as a push; it must not keep the one writer from all others.
-            let (checked, missing) = self
+            let (checked, refused) = self
                 .read(move |sql| {
-                    let missing = missing_parts(sql, &put)?;
-                    Ok((put, missing))
+                    let refused = check_parts(sql, &put)?;
+                    Ok((put, refused))
                 })
                 .await?;
-            if !missing.is_empty() {
-                return Ok(PutOutcome::Missing(missing));
+            if let Some(refused) = refused {
+                return Ok(refused);
             }
             put = checked;
         }
         self.write(Durability::Disk, move |sql| {
-            let missing = missing_parts(sql, &put)?;
-            if !missing.is_empty() {
-                return Ok(PutOutcome::Missing(missing));
+            if let Some(refused) = check_parts(sql, &put)? {
+                return Ok(refused);
             }
             unsettled::keep(sql, &put.manifest.digest, put.unsettled.as_deref())?;
             let stored = store(sql, &put, columns::now())?;
@@ -178,30 +177,46 @@ pub(super) fn find(
     )
 }
 
-/// The required parts that are not in the repository, each once, in the manifest's order.
-fn missing_parts(sql: Sql<'_>, put: &PutManifest) -> Result<Vec<Digest>, StoreError> {
+/// Refuses a manifest if required parts are not in the repository, or if a part that is there has another size.
+fn check_parts(sql: Sql<'_>, put: &PutManifest) -> Result<Option<PutOutcome>, StoreError> {
     let repository = repositories::find(sql, &put.repository)?;
     let mut seen = HashSet::new();
     let mut missing = Vec::new();
     let mut named = HashSet::new();
-    for part in put.parts.iter().filter(|part| part.required) {
-        if !seen.insert((part.digest, part.is_manifest)) {
+    let mut wrong_size = None;
+    for part in &put.parts {
+        if !seen.insert((part.digest, part.is_manifest)) || !(part.required || put.stored_sizes.is_some()) {
             continue;
         }
-        let is_here = match repository {
-            None => false,
-            Some(repository) if part.is_manifest => find(sql, repository, &part.digest)?.is_some(),
-            Some(repository) => sql.exists(
-                "SELECT 1 FROM blobs b JOIN blob_links l ON l.repository = ?1 AND l.blob = b.id
-                 WHERE b.digest = ?2",
-                params![repository, columns::key(&part.digest)],
-            )?,
-        };
-        if !is_here && named.insert(part.digest) {
-            missing.push(part.digest);
+        let recorded = repository.map(|id| recorded_size(sql, id, part)).transpose()?.flatten();
+        let is_stored =
+            |size| put.stored_sizes.as_ref().is_none_or(|sizes| sizes.get(&part.digest) == Some(&size));
+        match recorded.filter(|size| is_stored(*size)) {
+            Some(actual) if put.stored_sizes.is_some() && actual != part.size => {
+                wrong_size.get_or_insert(PutOutcome::WrongSize {
+                    digest: part.digest,
+                    claimed: part.size,
+                    actual,
+                });
+            }
+            Some(_) => {}
+            None if part.required && named.insert(part.digest) => missing.push(part.digest),
+            None => {}
         }
     }
-    Ok(missing)
+    Ok(if missing.is_empty() { wrong_size } else { Some(PutOutcome::Missing(missing)) })
+}
+
+/// The recorded size of a part that is in the repository and not known to be damaged.
+fn recorded_size(sql: Sql<'_>, repository: i64, part: &Part) -> Result<Option<u64>, StoreError> {
+    let statement = if part.is_manifest {
+        "SELECT COALESCE(b.size, 0) FROM blobs b JOIN manifests m ON m.repository = ?1 AND m.blob = b.id
+         WHERE b.digest = ?2 AND b.damaged = 0"
+    } else {
+        "SELECT COALESCE(b.size, 0) FROM blobs b JOIN blob_links l ON l.repository = ?1 AND l.blob = b.id
+         WHERE b.digest = ?2 AND b.damaged = 0"
+    };
+    sql.first(statement, params![repository, columns::key(&part.digest)], |row| columns::count(row, 0))
 }
 
 /// What [`store`] changed.

@@ -57,6 +57,7 @@ fn image(repository: &str, n: u64, description: Option<String>) -> PutManifest {
         is_index: false,
         // A config of its own, a layer of its own, and two that it shares with others.
         parts: vec![part(n + 1), part(n + 2), part(n % 50), part(n % 7)],
+        stored_sizes: None,
         tags: vec![Tag::latest()],
         description,
     }

@@ -14,6 +14,7 @@ mod blobs;
 mod checkpointer;
 mod columns;
 mod commit_mark;
+mod damage;
 mod elsewhere;
 #[cfg(test)]
 mod fixtures;
@@ -47,6 +48,7 @@ use std::sync::{Arc, OnceLock};
 use rusqlite::{Connection, OpenFlags};
 
 pub use accounts::*;
+pub use damage::{Affected, ContentRecord};
 pub use import::Import;
 pub use types::*;
 pub use unsettled::UnsettledContent;

@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, name: "jobs", sql: JOBS },
     Migration { version: 6, name: "identity of the database", sql: IDENTITY },
     Migration { version: 7, name: "state of the repositories view", sql: VIEW_STATE },
+    Migration { version: 8, name: "damaged blobs", sql: DAMAGED_BLOBS },
 ];
 
 /// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
@@ -324,6 +325,11 @@ CREATE TABLE view_problems (
     problem   TEXT NOT NULL,
     PRIMARY KEY (directory, path, problem)
 ) WITHOUT ROWID;
+";
+
+const DAMAGED_BLOBS: &str = "
+-- 1: the stored bytes are known not to have the digest. The blob counts as absent until it is pushed again.
+ALTER TABLE blobs ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Brings the database at `path`, which `connection` has opened, to the newest version.

@@ -50,6 +50,9 @@ pub struct PutManifest {
     pub is_index: bool,
     /// Everything that it refers to (config, layers, manifests; not the subject).
     pub parts: Vec<Part>,
+    /// The sizes of the stored files of its parts, as the blob store tells them. A part is missing if its file has not
+    /// the recorded size. `None` compares no sizes.
+    pub stored_sizes: Option<HashMap<Digest, u64>>,
     /// Tags that are to point to it, perhaps none.
     pub tags: Vec<Tag>,
     /// The description of the repository that comes with it: `None` leaves the one that is there.
@@ -76,6 +79,15 @@ pub enum PutOutcome {
     Stored,
     /// Required parts are not in the repository, in the manifest's order; nothing was changed.
     Missing(Vec<Digest>),
+    /// A part is in the repository with another size than the manifest claims; nothing was changed.
+    WrongSize {
+        /// The part.
+        digest: Digest,
+        /// Its size in bytes, as the manifest claims.
+        claimed: u64,
+        /// Its recorded size in bytes.
+        actual: u64,
+    },
 }
 
 /// A tag and what it points to.

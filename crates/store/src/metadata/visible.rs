@@ -208,15 +208,13 @@ mod tests {
         assert_eq!(own(&Visible::nothing()).await, []);
         assert_eq!(metadata.repositories(&both, Some("a"), 10).await.unwrap().len(), 1);
 
-        let mount = async |target: &str, from: Option<&str>, visible: &Visible| {
-            let from = from.map(name);
-            metadata.mount_blob(&name(target), &digest("only c"), from.as_ref(), visible).await.unwrap()
+        let source = async |visible: &Visible| {
+            metadata.visible_source(&digest("only c"), visible.clone()).await.unwrap()
         };
-        assert_eq!(mount("a", Some("c"), &both).await, None);
-        assert_eq!(mount("a", None, &both).await, None);
-        assert_eq!(metadata.blob(&name("a"), &digest("only c")).await.unwrap(), None);
-        assert_eq!(mount("a", None, &only(&["c"])).await, Some(100));
-        assert_eq!(mount("b", None, &both).await, Some(100), "now it is in a, which is visible");
+        assert_eq!(source(&both).await, None);
+        assert_eq!(source(&only(&["c"])).await, Some(name("c")));
+        metadata.link_blob(&name("a"), &digest("only c"), 100).await.unwrap();
+        assert_eq!(source(&both).await, Some(name("a")), "now it is in a, which is visible");
     }
 
     /// All pages of a list, one after another.

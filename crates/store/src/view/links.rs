@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 use oci::{Digest, RepositoryName};
 
-use crate::StoreError;
 use crate::blobs::files::make_with_parents;
 use crate::metadata::ViewItem;
+use crate::{StoreError, permissions};
 
 /// Name of the directory of the configs and layers.
 pub(crate) const LAYERS: &str = "_layers";
@@ -194,7 +194,7 @@ fn write(tree: &Path, link: &Path, target: &Digest) -> Result<bool, StoreError> 
     }
     // Always the same name, since nobody else writes here: what a crash leaves is used again.
     let unfinished = link.with_extension("unfinished");
-    let written = is_new.and_then(|_| fs::write(&unfinished, &text));
+    let written = is_new.and_then(|_| permissions::write(&unfinished, text.as_bytes()));
     if let Err(error) = written.and_then(|()| fs::rename(&unfinished, link)) {
         let _ = fs::remove_file(&unfinished);
         return Err(StoreError::io("write", link, error));
@@ -206,7 +206,7 @@ fn make(directory: &Path) -> Result<bool, StoreError> {
     if directory.is_dir() {
         return Ok(false);
     }
-    fs::create_dir_all(directory).map_err(|error| StoreError::io("make", directory, error))?;
+    permissions::create_dir_all(directory).map_err(|error| StoreError::io("make", directory, error))?;
     Ok(true)
 }
 

@@ -100,6 +100,7 @@ impl Storage {
             subject: parsed.subject.as_ref().map(|subject| subject.digest),
             is_index: parsed.kind == oci::manifest::Kind::Index,
             parts: parts.collect(),
+            stored_sizes: None,
             tags: tags.iter().map(|name| tag(name)).collect(),
             description: None,
         };

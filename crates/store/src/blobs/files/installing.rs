@@ -12,9 +12,8 @@
 //!    `<xx>`, but that the entry is there does not tell that it was ever synced: the one who made
 //!    it may not have come so far. So each process syncs them once for each `<xx>`.
 //!
-//! What is there already goes through step 3 as well, because the one who stored it may be between
-//! steps, and its file is synced because another program may have written it. On ext4 such a sync
-//! costs little while nobody else writes.
+//! A large blob that is there already is replaced, because its bytes may be damaged without a sign of it: comparing
+//! them would cost a read of the whole file, and the received bytes are written by then anyway.
 //!
 //! For a small blob that would be three syncs for a few KiB. So it is only named, later (see
 //! `unsettled`), and whoever acknowledges it keeps its content until [`settle`](Installer::settle)
@@ -37,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use oci::{Algorithm, Digest};
 
 use super::absent;
-use crate::StoreError;
+use crate::{StoreError, permissions};
 
 /// A directory of blobs, and what is known of its being on the disk.
 pub(super) struct Installer {
@@ -94,26 +93,6 @@ impl Installer {
             Err(error) => absent::<()>(error).map(|_| false),
         };
         found.map_err(|error| StoreError::io("read", path, error))
-    }
-
-    /// The file of a blob, if it is there with that size. One of another size is damaged (other
-    /// registries left empty files after a crash) and counts as absent, so that pushing it again
-    /// mends it.
-    pub(super) fn open(&self, digest: &Digest, size: u64) -> Result<Option<File>, StoreError> {
-        let path = self.path(digest);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) => return absent(error).map_err(|error| StoreError::io("open", path, error)),
-        };
-        let found = file.metadata().map_err(|error| StoreError::io("look at", &path, error))?;
-        Ok((found.is_file() && found.len() == size).then_some(file))
-    }
-
-    /// Whether the blob is there with that size; then its content is synced.
-    pub(super) fn is_there(&self, digest: &Digest, size: u64) -> Result<bool, StoreError> {
-        let Some(file) = self.open(digest, size)? else { return Ok(false) };
-        file.sync_all().map_err(|error| StoreError::io("sync", self.path(digest), error))?;
-        Ok(true)
     }
 
     /// Gives the file at `from`, whose content is synced, its place as the blob `digest`. Its name
@@ -212,11 +191,11 @@ impl Installer {
 /// `mkdir -p` below `root`, which is not made. Tries the innermost first, because the others are there nearly always.
 /// Whether it was not there.
 pub(crate) fn make_with_parents(root: &Path, directory: &Path) -> io::Result<bool> {
-    match fs::create_dir(directory) {
+    match permissions::create_dir(directory) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound && root.is_dir() => {
-            fs::create_dir_all(directory).map(|()| true)
+            permissions::create_dir_all(directory).map(|()| true)
         }
         Err(error) => Err(error),
     }

@@ -53,6 +53,11 @@ impl Mapping {
     pub(super) fn content(&self) -> &Bytes {
         &self.content
     }
+
+    /// Whether it maps the file with this number, with the length that the file has now.
+    fn is_of(&self, number: (u64, u64), found: &Metadata) -> bool {
+        self.file == number && self.content.len() as u64 == found.len()
+    }
 }
 
 impl Mappings {
@@ -66,11 +71,16 @@ impl Mappings {
         deletions: u64,
     ) -> io::Result<Mapping> {
         let number = (found.dev(), found.ino());
-        let kept =
-            self.lock().mappings.iter().find(|kept| kept.file == number).map(|kept| kept.content.clone());
+        let kept = self
+            .lock()
+            .mappings
+            .iter()
+            .find(|kept| kept.is_of(number, found))
+            .map(|kept| kept.content.clone());
         let content = match kept {
             Some(content) => content,
-            // SAFETY: the file is a blob's, which nobody writes to or shortens (see `reading`).
+            // SAFETY: nothing in this process writes to the file of a blob, shortens it, or touches the mapping if
+            // another program does (see `reading`).
             None => Bytes::from_owner(unsafe { memmap2::Mmap::map(file) }?),
         };
         Ok(Mapping { digest: *digest, file: number, content, deletions })
@@ -105,8 +115,13 @@ impl Mappings {
 
     /// Ends the mapping of a blob that was deleted, once those who read it are done.
     pub(super) fn forget(&self, digest: &Digest) {
+        self.lock().deletions += 1;
+        self.release(digest);
+    }
+
+    /// Ends the mapping of a blob whose file was replaced, which would keep the old file's space on the disk.
+    pub(super) fn release(&self, digest: &Digest) {
         let mut kept = self.lock();
-        kept.deletions += 1;
         let at = kept.mappings.iter().position(|kept| kept.digest == *digest);
         let forgotten = at.and_then(|at| kept.mappings.remove(at));
         drop(kept);

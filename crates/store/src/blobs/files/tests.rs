@@ -1,6 +1,7 @@
 //! What holds for files beyond the contract of every backend.
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,9 +14,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::FileBlobs;
-use crate::blobs::Backlog;
 use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
-use crate::blobs::lanes::Lanes;
+use crate::blobs::{Backlog, Blob};
 use crate::{BlobStore, Directory, StoreError, Upload};
 
 struct Files {
@@ -90,29 +90,57 @@ async fn no_file_is_left_of_what_ended() {
     assert!(!files.data(&content).parent().unwrap().exists());
 }
 
+/// All ways in which content of any size can come in.
+async fn store_in_each_way(store: &FileBlobs, content: &Bytes, mut damage: impl AsyncFnMut()) {
+    let digest = sha256(content);
+    for way in 0..3 {
+        damage().await;
+        match way {
+            0 => _ = store.put(&digest, content.clone()).await.unwrap(),
+            1 => {
+                let upload = upload(store, content, &[content.len()]).await;
+                store.commit(upload, &digest).await.unwrap();
+            }
+            _ => {
+                let (upload, state) =
+                    store.save(upload(store, content, &[content.len()]).await).await.unwrap();
+                drop(upload);
+                store.commit(Upload::resume(&state).unwrap(), &digest).await.unwrap();
+            }
+        }
+        let blob = store.open(&digest).await.unwrap().unwrap();
+        assert!(read(blob, 0..content.len() as u64).await == *content, "way {way}");
+        store.settle().await.unwrap();
+    }
+}
+
 #[tokio::test]
-async fn what_is_there_is_hashed_and_not_written_again() {
+async fn storing_a_blob_replaces_a_damaged_file() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
-    let content = content(1_000_000, 1);
-    let (digest, size) = (sha256(&content), content.len() as u64);
-    store.put(&digest, content.clone()).await.unwrap();
-    let before = fs::metadata(files.data(&content)).unwrap().modified().unwrap();
-    let upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
-    let upload = store.expect(upload, &digest, size).await.unwrap();
-    let upload = store.append(upload, vec![content.clone()]).await.unwrap();
-    assert_eq!(files.uploads(), 0);
-    store.commit(upload, &digest).await.unwrap();
-    assert_eq!(fs::metadata(files.data(&content)).unwrap().modified().unwrap(), before);
-
-    // What is damaged is not there: what comes in mends it.
-    fs::write(files.data(&content), &content[..1000]).unwrap();
-    let upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
-    let upload = store.expect(upload, &digest, size).await.unwrap();
-    let upload = store.append(upload, vec![content.clone()]).await.unwrap();
-    assert_eq!(files.uploads(), 1);
-    store.commit(upload, &digest).await.unwrap();
-    assert_eq!(fs::read(files.data(&content)).unwrap(), content);
+    for (seed, size) in [1_000, 64 << 10, 300_000].into_iter().enumerate() {
+        let content = content(size, seed as u64);
+        store.put(&sha256(&content), content.clone()).await.unwrap();
+        store.settle().await.unwrap();
+        let mut damaged = content.to_vec();
+        damaged[500..504].copy_from_slice(b"\0\0\0\0");
+        for bytes in [&damaged[..], &content[..300], b""] {
+            store_in_each_way(&store, &content, async || {
+                // Read to its end first, so that its mapping is kept.
+                let blob = store.open(&sha256(&content)).await.unwrap().unwrap();
+                assert!(read(blob, 0..size as u64).await == content);
+                fs::write(files.data(&content), bytes).unwrap();
+            })
+            .await;
+            assert!(fs::read(files.data(&content)).unwrap() == content);
+        }
+        store_in_each_way(&store, &content, async || {
+            fs::remove_dir_all(files.data(&content).parent().unwrap()).unwrap();
+        })
+        .await;
+        assert!(fs::read(files.data(&content)).unwrap() == content);
+    }
+    files.have_no_uploads().await;
 }
 
 #[tokio::test]
@@ -292,10 +320,10 @@ async fn an_upload_whose_file_was_cut_short_does_not_get_a_hole() {
     for _ in 0..2 {
         let resumed = Upload::resume(&state).unwrap();
         let refused = store.append(resumed, vec![content.slice(6000..)]).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Damaged(_)), "{refused}");
+        assert!(matches!(refused, StoreError::UploadLost { .. }), "{refused}");
         let resumed = Upload::resume(&state).unwrap();
         let refused = store.commit(resumed, &sha256(&content)).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Damaged(_)), "{refused}");
+        assert!(matches!(refused, StoreError::UploadLost { .. }), "{refused}");
         let _ = fs::remove_file(&file);
     }
 }
@@ -340,6 +368,46 @@ async fn blobs_may_lie_behind_a_symbolic_link() {
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
 }
 
+async fn read_mapped(blob: Blob, range: Range<u64>) -> Vec<u8> {
+    blob.read_for_kernel(range).try_collect::<Vec<_>>().await.unwrap().concat()
+}
+
+#[tokio::test]
+async fn mapped_range_is_exactly_that_range() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content((2 << 20) + 11, 12);
+    let size = content.len() as u64;
+    store.put(&sha256(&content), content.clone()).await.unwrap();
+    let tail = 16 << 10;
+    for range in
+        [0..size, 0..1, 0..tail, 0..tail + 1, 5..5 + (1 << 20) + tail, size - tail - 1..size, size..size]
+    {
+        let blob = store.open(&sha256(&content)).await.unwrap().unwrap();
+        let (begin, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+        assert!(read_mapped(blob, range).await == content[begin..end], "{begin}..{end}");
+    }
+}
+
+#[tokio::test]
+async fn blob_cut_short_is_never_read_to_its_end() {
+    let files = Files::new();
+    let store = FileBlobs::open(&files.directory);
+    let content = content(3 << 20, 13);
+    let size = content.len() as u64;
+    for left in [0, 1 << 20, size - 10] {
+        for mapped in [false, true] {
+            store.put(&sha256(&content), content.clone()).await.unwrap();
+            let blob = store.open(&sha256(&content)).await.unwrap().unwrap();
+            let mut pieces = if mapped { blob.read_for_kernel(0..size) } else { blob.read(0..size) };
+            assert!(pieces.next().await.unwrap().is_ok());
+            fs::File::options().write(true).open(files.data(&content)).unwrap().set_len(left).unwrap();
+            let rest: Result<Vec<Bytes>, StoreError> = pieces.try_collect().await;
+            assert!(rest.is_err(), "{left} bytes were left");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_in_memory_is_brought_in() {
     let files = Files::new();
@@ -350,8 +418,11 @@ async fn what_is_not_in_memory_is_brought_in() {
     for range in [0..content.len() as u64, (1 << 20) + 5000..(4 << 20) + 1] {
         let file = fs::File::open(files.data(&content)).unwrap();
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        let blob = store.open(&digest).await.unwrap().unwrap();
         let (begin, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+        let blob = store.open(&digest).await.unwrap().unwrap();
+        assert!(read_mapped(blob, range.clone()).await == content[begin..end]);
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let blob = store.open(&digest).await.unwrap().unwrap();
         assert!(read(blob, range).await == content[begin..end]);
     }
 }
@@ -365,8 +436,8 @@ async fn a_reader_that_is_dropped_lets_go_of_the_file() {
     let path = files.data(&content).canonicalize().unwrap();
     let mapped = || fs::read_to_string("/proc/self/maps").unwrap().contains(path.to_str().unwrap());
     let blob = store.open(&sha256(&content)).await.unwrap().unwrap();
+    let mut pieces = blob.read_for_kernel(0..5 << 20);
     assert!(mapped());
-    let mut pieces = blob.read(0..5 << 20);
     let piece = pieces.next().await.unwrap().unwrap();
     drop(pieces);
     assert!(mapped(), "a piece is good for as long as someone has it");
@@ -389,7 +460,7 @@ async fn what_was_read_to_its_end_stays_mapped_until_it_is_deleted() {
         store.put(&digest, content.clone()).await.unwrap();
         for _ in 0..3 {
             let blob = store.open(&digest).await.unwrap().unwrap();
-            assert!(read(blob, 0..content.len() as u64).await == content);
+            assert!(read_mapped(blob, 0..content.len() as u64).await == content);
             assert_eq!(mapped(), 1, "the next reader uses the mapping of the one before");
         }
         assert!(store.delete(&digest).await.unwrap());
@@ -400,7 +471,7 @@ async fn what_was_read_to_its_end_stays_mapped_until_it_is_deleted() {
     store.put(&digest, content.clone()).await.unwrap();
     let blob = store.open(&digest).await.unwrap().unwrap();
     assert!(store.delete(&digest).await.unwrap());
-    assert!(read(blob, 0..content.len() as u64).await == content);
+    assert!(read_mapped(blob, 0..content.len() as u64).await == content);
     assert_eq!(mapped(), 0);
 }
 
@@ -413,7 +484,7 @@ async fn only_so_many_stay_mapped() {
         let content = content(70_000, number);
         store.put(&sha256(&content), content.clone()).await.unwrap();
         let blob = store.open(&sha256(&content)).await.unwrap().unwrap();
-        assert!(read(blob, 0..70_000).await == content);
+        assert!(read_mapped(blob, 0..70_000).await == content);
     }
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     assert_eq!(maps.lines().filter(|line| line.contains(path.to_str().unwrap())).count(), 32);
@@ -444,31 +515,5 @@ proptest! {
             store.commit(second, &Algorithm::Sha256.digest(&content)).await.unwrap();
             assert_eq!(store.get(&sha256(&content)).await.unwrap().unwrap(), content);
         });
-    }
-}
-
-#[tokio::test]
-async fn pieces_of_a_lane_are_written_as_any_others() {
-    let whole = content(5 << 20, 7);
-    // In front of the lane's pieces goes something that is aligned, or is not; so behind them.
-    for first in [0, 4096, 5000] {
-        let files = Files::new();
-        let store = FileBlobs::open(&files.directory);
-        let mut upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
-        upload = store.append(upload, vec![whole.slice(..first)]).await.unwrap();
-        let mut lane = Lanes::default().wide(upload.offset).unwrap();
-        for bytes in whole[first..4 << 20].chunks(65_000) {
-            lane.add(Bytes::copy_from_slice(bytes));
-            while lane.is_full() {
-                upload = store.append(upload, vec![lane.take()]).await.unwrap();
-            }
-        }
-        while !lane.is_empty() {
-            upload = store.append(upload, vec![lane.take()]).await.unwrap();
-        }
-        upload = store.append(upload, vec![whole.slice(4 << 20..)]).await.unwrap();
-        store.commit(upload, &sha256(&whole)).await.unwrap();
-        let written = fs::read(files.data(&whole)).unwrap();
-        assert!(written == whole, "after {first} bytes");
     }
 }

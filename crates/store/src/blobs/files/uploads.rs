@@ -28,9 +28,8 @@ use uuid::Uuid;
 
 use super::check;
 use super::installing::{Installer, SMALL};
-use crate::StoreError;
-use crate::blobs::lanes::{ALIGNMENT, WIDE};
 use crate::blobs::{Stored, Upload};
+use crate::{StoreError, permissions};
 
 /// After each stretch of this size the system is told to begin writing it out, so that the sync at
 /// the end finds little left to do.
@@ -53,9 +52,9 @@ pub(super) struct Uploads {
 /// An upload in someone's hands: its file, kept open from one piece to the next.
 pub(crate) struct Session {
     id: Uuid,
+    directory: PathBuf,
     path: PathBuf,
     file: OnceLock<File>,
-    direct: Direct,
     turn: Arc<tokio::sync::Mutex<()>>,
     overtaken: AtomicBool,
     sessions: Sessions,
@@ -113,9 +112,9 @@ impl Uploads {
         }
         let session = Arc::new(Session {
             id,
+            directory: self.directory.clone(),
             path: self.path(id),
             file: OnceLock::new(),
-            direct: Direct::default(),
             turn: before.as_ref().map(|before| before.turn.clone()).unwrap_or_default(),
             overtaken: AtomicBool::new(false),
             sessions: self.sessions.clone(),
@@ -135,20 +134,15 @@ impl Uploads {
         remove(&self.path(id))
     }
 
-    /// Puts what the file of an upload has in its place as a blob; its name is still to be synced,
-    /// or all of it is unsettled. Also returns the file, if the blob was there and so it is to be
-    /// removed.
+    /// Puts the file of an upload in its place as a blob, and replaces a file that is there: that one may be
+    /// damaged without showing it. Small content stays unsettled; else the name is still to be synced.
     pub(super) fn commit(
         &self,
         upload: Upload,
         installer: &Installer,
         digest: &Digest,
-    ) -> Result<(Stored, Option<PathBuf>), StoreError> {
-        let Upload { offset: size, digester, session, twin, .. } = upload;
-        if let Some(twin) = twin {
-            self.commit_twin(&twin, size, digester, installer, digest)?;
-            return Ok((size.into(), None));
-        }
+    ) -> Result<Stored, StoreError> {
+        let Upload { offset: size, digester, session, .. } = upload;
         let session = session.ok_or(StoreError::Closed)?;
         let file = session.file(size)?;
         let path = &session.path;
@@ -169,42 +163,16 @@ impl Uploads {
         } else {
             None
         };
-        let is_there = match &unsettled {
-            Some(content) => installer.holds(digest, content)?,
-            None => installer.is_there(digest, size)?,
-        };
-        if is_there {
-            return Ok((Stored { size, unsettled }, Some(path.clone())));
-        }
         // Beyond the end may be what a torn attempt left.
         file.metadata()
             .and_then(|found| if found.len() == size { Ok(()) } else { file.set_len(size) })
             .and_then(|()| if unsettled.is_some() { Ok(()) } else { file.sync_data() })
             .map_err(|error| StoreError::io("sync", path, error))?;
-        installer.install(path, digest)?;
-        Ok((Stored { size, unsettled }, None))
-    }
-
-    /// Sees to it that the blob is there as which an upload ends of which nothing was written.
-    fn commit_twin(
-        &self,
-        twin: &File,
-        size: u64,
-        digester: Digester,
-        installer: &Installer,
-        digest: &Digest,
-    ) -> Result<(), StoreError> {
-        check(digest, digester.finish())?;
-        if installer.is_there(digest, size)? {
-            return Ok(());
-        }
-        // It was deleted meanwhile, and with it everything but what was opened before.
-        let again = hash_again(twin, size, Digester::new(digest.algorithm()));
-        check(digest, again.map_err(|error| StoreError::io("read", installer.path(digest), error))?)?;
-        self.write(installer, digest, |mut file| {
-            io::copy(&mut &*twin, &mut file)?;
-            file.sync_data()
-        })
+        installer.install(path, digest).map_err(|error| match path.try_exists() {
+            Ok(false) => session.lost(size, 0),
+            _ => error,
+        })?;
+        Ok(Stored { size, unsettled })
     }
 
     /// Puts large content in its place as a blob; its name is still to be synced.
@@ -214,13 +182,10 @@ impl Uploads {
         digest: &Digest,
         content: &[u8],
     ) -> Result<(), StoreError> {
-        match installer.is_there(digest, content.len() as u64)? {
-            true => Ok(()),
-            false => self.write(installer, digest, |mut file| {
-                file.write_all(content)?;
-                file.sync_data()
-            }),
-        }
+        self.write(installer, digest, |mut file| {
+            file.write_all(content)?;
+            file.sync_data()
+        })
     }
 
     /// Puts small content in its place, unless it is there.
@@ -262,11 +227,8 @@ impl Uploads {
         // A name that is no upload's, so that nobody can go on with it.
         let number = self.puts.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.join(format!("put-{}-{number}", self.name));
-        let stored = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .and_then(|file| fill(&file))
+        let stored = in_directory(&self.directory, || permissions::create_new(&path))?;
+        let stored = fill(&stored)
             .map_err(|error| StoreError::io("write", &path, error))
             .and_then(|()| installer.install(&path, digest));
         if stored.is_err() {
@@ -283,11 +245,16 @@ impl Session {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        let opened = OpenOptions::new().read(true).write(true).create(offset == 0).open(&self.path);
-        let file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.lost(offset, 0)),
-            opened => opened.map_err(|error| StoreError::io("open", &self.path, error)),
-        }?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(offset == 0).mode(permissions::FILE);
+        let file = if offset == 0 {
+            in_directory(&self.directory, || options.open(&self.path))?
+        } else {
+            options.open(&self.path).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => self.lost(offset, 0),
+                _ => StoreError::io("open", &self.path, error),
+            })?
+        };
         let length = file.metadata().map_err(|error| StoreError::io("look at", &self.path, error))?.len();
         // A file that is too short would get a hole where content should be.
         if length < offset {
@@ -298,58 +265,15 @@ impl Session {
 
     /// Writes the bytes that follow on the first `offset` ones.
     fn write(&self, file: &File, piece: &[Bytes], offset: u64) -> Result<(), StoreError> {
-        self.write_somehow(file, piece, offset).map_err(|error| {
+        write_at(file, piece, offset).map_err(|error| {
             // On a full disk, what does not count should not take up room.
             let _ = file.set_len(offset);
             StoreError::io("write", &self.path, error)
         })
     }
 
-    /// Writes past the page cache what lies as that wants it, if the file system can do so.
-    fn write_somehow(&self, file: &File, piece: &[Bytes], offset: u64) -> io::Result<()> {
-        if let [bytes] = piece
-            && let Some(written) = self.direct.write(&self.path, bytes, offset)?
-        {
-            return write_at(file, &[bytes.slice(written..)], offset + written as u64);
-        }
-        write_at(file, piece, offset)
-    }
-
-    fn lost(&self, offset: u64, length: u64) -> StoreError {
-        StoreError::Damaged(format!("upload {} took in {offset} bytes, but {length} are left", self.id))
-    }
-}
-
-/// The same file, opened for writes that go past the page cache. `None` if that cannot be.
-#[derive(Default)]
-struct Direct(OnceLock<Option<File>>);
-
-impl Direct {
-    /// Writes as many bytes as it can, and says how many; `None` if this is nothing for it: all but
-    /// whole pieces of a wide lane.
-    fn write(&self, path: &Path, bytes: &[u8], offset: u64) -> io::Result<Option<usize>> {
-        let length = bytes.len() / ALIGNMENT * ALIGNMENT;
-        let lies_well =
-            offset.is_multiple_of(ALIGNMENT as u64) && bytes.as_ptr().addr().is_multiple_of(ALIGNMENT);
-        if length < WIDE || !lies_well {
-            return Ok(None);
-        }
-        let open = || OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path).ok();
-        let Some(file) = self.0.get_or_init(open) else { return Ok(None) };
-        let mut written = 0;
-        while written < length {
-            match file.write_at(&bytes[written..length], offset + written as u64) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                // A part may be left that does not begin where it should.
-                Ok(some) if !some.is_multiple_of(ALIGNMENT) => return Ok(Some(written + some)),
-                Ok(some) => written += some,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // This disk wants it otherwise.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Some(written))
+    fn lost(&self, offset: u64, left: u64) -> StoreError {
+        StoreError::UploadLost { id: self.id, offset, left }
     }
 }
 
@@ -400,24 +324,42 @@ pub(super) fn write_out(mut upload: Upload) -> Result<Upload, StoreError> {
     Ok(upload)
 }
 
-/// Takes in the next bytes of an upload: writes them, unless they are there, and hashes them.
+/// Takes in the next bytes of an upload: writes and hashes them.
 pub(super) fn append(upload: Upload, piece: &[Bytes]) -> Result<Upload, StoreError> {
     let mut upload = write_out(upload)?;
     let end = upload.offset + length_of(piece);
-    if !upload.is_only_hashed() {
-        let Some(session) = &upload.session else { return Err(StoreError::Closed) };
-        let file = session.file(upload.offset)?;
-        session.write(file, piece, upload.offset)?;
-        let (first, last) = (upload.offset / STRETCH * STRETCH, end / STRETCH * STRETCH);
-        if last > first {
-            begin_to_sync(file, first, last - first);
-        }
+    let Some(session) = &upload.session else { return Err(StoreError::Closed) };
+    let file = session.file(upload.offset)?;
+    session.write(file, piece, upload.offset)?;
+    let (first, last) = (upload.offset / STRETCH * STRETCH, end / STRETCH * STRETCH);
+    if last > first {
+        begin_to_sync(file, first, last - first);
     }
     for bytes in piece {
         upload.digester.update(bytes);
     }
     upload.offset = end;
     Ok(upload)
+}
+
+/// Makes a file in the directory of the uploads, and that directory again if somebody has removed it. Its entries need
+/// no sync: an upload is durable when it has become a blob.
+fn in_directory(directory: &Path, make: impl Fn() -> io::Result<File>) -> Result<File, StoreError> {
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Only this directory: without the one above it, the volume may not be mounted.
+            match permissions::create_dir(directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(StoreError::io("make again", directory, error));
+                }
+                _ => {}
+            }
+            tracing::warn!(directory = %directory.display(), "the directory of the uploads was gone; made it again");
+            make()
+        }
+        made => made,
+    }
+    .map_err(|error| StoreError::io("make a file in", directory, error))
 }
 
 fn write_at(file: &File, piece: &[Bytes], mut offset: u64) -> io::Result<()> {

@@ -1,0 +1,186 @@
+//! Damage that only reading shows: marked by a check, absent to a push until the content is pushed again.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures_util::stream;
+use oci::{Algorithm, Digest, RepositoryName, TagOrDigest};
+use registry::access::AccountSettings;
+use registry::check::{Checked, FaultKind};
+use registry::manifests::Push;
+use registry::{Error, Policy, Registry};
+use store::Directory;
+use store::accounts::Visible;
+use tempfile::TempDir;
+
+async fn open(scratch: &TempDir) -> Registry {
+    let directory = Directory::open(scratch.path()).unwrap();
+    Registry::open(directory, Policy::default(), AccountSettings::default(), |_| ()).await.unwrap().0
+}
+
+async fn reopen(registry: Registry, scratch: &TempDir) -> Registry {
+    registry.close().await;
+    drop(registry);
+    open(scratch).await
+}
+
+async fn push_blob(registry: &Registry, repository: &RepositoryName, content: &Bytes) -> Digest {
+    let digest = Algorithm::Sha256.digest(content);
+    let body = stream::iter([Ok(content.clone())]);
+    registry.upload_blob(repository, digest, body).await.unwrap();
+    digest
+}
+
+/// Pushes a manifest that claims a size for its only layer.
+async fn push_image(
+    registry: &Registry,
+    repository: &RepositoryName,
+    tag: &str,
+    layer: &Digest,
+    size: usize,
+) -> Result<Digest, Error> {
+    let config = push_blob(registry, repository, &Bytes::from_static(b"{}")).await;
+    let content = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{media_type}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json",
+        "digest":"{config}","size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar",
+        "digest":"{layer}","size":{size}}}]}}"#,
+        media_type = oci::media_type::OCI_MANIFEST
+    );
+    let target = TagOrDigest::Tag(tag.parse().unwrap());
+    let (repository, content) = (repository.clone(), content.into());
+    let push = Push { repository, target, content_type: None, content, tags: Vec::new() };
+    registry.put_manifest(push).await.map(|pushed| pushed.digest)
+}
+
+fn file(scratch: &TempDir, digest: &Digest) -> PathBuf {
+    let hex = digest.hex();
+    scratch.path().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(&hex).join("data")
+}
+
+async fn check(registry: &Registry, read: bool) -> Checked {
+    registry.check(read, |_, _| true).await.unwrap()
+}
+
+#[tokio::test]
+async fn check_marks_damage_until_the_next_push() {
+    let scratch = TempDir::new().unwrap();
+    let mut registry = open(&scratch).await;
+    let [app, other]: [RepositoryName; 2] = ["team/app", "team/other"].map(|name| name.parse().unwrap());
+    for size in [1_000, 300_000] {
+        let content = Bytes::from(vec![u8::try_from(size % 251).unwrap(); size]);
+        let layer = push_blob(&registry, &app, &content).await;
+        push_image(&registry, &app, "1", &layer, size).await.unwrap();
+        registry = reopen(registry, &scratch).await;
+        let mut damaged = content.to_vec();
+        damaged[500] ^= 1;
+        fs::write(file(&scratch, &layer), &damaged).unwrap();
+        // It is cached before the damage is known.
+        assert_eq!(registry.blob_size(&app, &layer).await.unwrap(), size as u64);
+
+        let faults = check(&registry, true).await.faults;
+        assert_eq!(faults.len(), 1);
+        assert_eq!(faults[0].what, FaultKind::Digest { actual: Algorithm::Sha256.digest(&damaged) });
+        assert_eq!(faults[0].affected, [(app.clone(), Some("1".parse().unwrap()))]);
+        for restarted in [false, true] {
+            if restarted {
+                registry = reopen(registry, &scratch).await;
+                assert_eq!(check(&registry, false).await.faults, faults, "it is known without reading all");
+            }
+            let error = registry.blob_size(&app, &layer).await.unwrap_err();
+            assert!(matches!(error, Error::BlobDamaged { .. }), "{error}");
+            assert!(registry.open_blob(&app, &layer).await.is_err());
+            let mounted =
+                registry.mount_blob(&other, &layer, Some(&app), &Visible::Everything).await.unwrap();
+            assert_eq!(mounted, None);
+            let refused = push_image(&registry, &app, "2", &layer, size).await.unwrap_err();
+            assert!(matches!(refused, Error::PartsMissing { .. }), "{refused}");
+        }
+
+        push_blob(&registry, &other, &content).await;
+        assert_eq!(registry.blob_size(&app, &layer).await.unwrap(), size as u64);
+        push_image(&registry, &app, "2", &layer, size).await.unwrap();
+        registry = reopen(registry, &scratch).await;
+        assert_eq!(check(&registry, true).await.faults, []);
+        assert!(fs::read(file(&scratch, &layer)).unwrap() == content);
+    }
+    registry.close().await;
+}
+
+#[tokio::test]
+async fn check_clears_the_mark_of_a_restored_file() {
+    let scratch = TempDir::new().unwrap();
+    let registry = open(&scratch).await;
+    let app: RepositoryName = "app".parse().unwrap();
+    let content = Bytes::from(vec![7; 300_000]);
+    let layer = push_blob(&registry, &app, &content).await;
+    push_image(&registry, &app, "1", &layer, content.len()).await.unwrap();
+    fs::write(file(&scratch, &layer), vec![8; content.len()]).unwrap();
+    assert_eq!(check(&registry, true).await.faults.len(), 1);
+    fs::write(file(&scratch, &layer), &content).unwrap();
+    assert_eq!(check(&registry, false).await.faults, []);
+    assert_eq!(registry.blob_size(&app, &layer).await.unwrap(), 300_000);
+    registry.close().await;
+}
+
+#[tokio::test]
+async fn adopted_content_with_another_size_is_judged_by_its_bytes() {
+    let scratch = TempDir::new().unwrap();
+    let registry = open(&scratch).await;
+    let app: RepositoryName = "app".parse().unwrap();
+    let content = Bytes::from(vec![7; 300_000]);
+    let layer = push_blob(&registry, &app, &content).await;
+    push_image(&registry, &app, "1", &layer, content.len()).await.unwrap();
+    registry.close().await;
+    drop(registry);
+    // Another registry left it cut short, and the database is lost: what is recorded is the size of the file.
+    fs::write(file(&scratch, &layer), &content[..300]).unwrap();
+    for name in ["metadata.db", "metadata.db-wal", "metadata.db-shm"] {
+        let _ = fs::remove_file(scratch.path().join("wharfinger").join(name));
+    }
+    let registry = open(&scratch).await;
+    let refused = push_image(&registry, &app, "2", &layer, content.len()).await.unwrap_err();
+    assert!(matches!(refused, Error::PartsMissing { .. }), "{refused}");
+    assert!(registry.blob_size(&app, &layer).await.is_err(), "a push sends it again");
+    push_blob(&registry, &app, &content).await;
+    push_image(&registry, &app, "2", &layer, content.len()).await.unwrap();
+    let wrong = push_image(&registry, &app, "3", &layer, 300).await.unwrap_err();
+    assert!(matches!(wrong, Error::PartSize { claimed: 300, actual: 300_000, .. }), "{wrong}");
+    assert_eq!(check(&registry, true).await.faults, []);
+    registry.close().await;
+}
+
+#[tokio::test]
+async fn check_blames_the_manifest_for_a_wrong_size() {
+    let scratch = TempDir::new().unwrap();
+    let registry = open(&scratch).await;
+    let app: RepositoryName = "app".parse().unwrap();
+    let content = Bytes::from(vec![7; 1_000]);
+    let layer = push_blob(&registry, &app, &content).await;
+    let image = push_image(&registry, &app, "1", &layer, content.len()).await.unwrap();
+    registry.close().await;
+    drop(registry);
+    // Another registry takes a manifest that claims a wrong size; the database is lost.
+    let right = fs::read_to_string(file(&scratch, &image)).unwrap();
+    let wrong = right.replace("\"size\":1000", "\"size\":1001");
+    let digest = Algorithm::Sha256.digest(wrong.as_bytes());
+    fs::create_dir_all(file(&scratch, &digest).parent().unwrap()).unwrap();
+    fs::write(file(&scratch, &digest), wrong).unwrap();
+    let manifests = scratch.path().join("docker/registry/v2/repositories/app/_manifests");
+    let revision = manifests.join("revisions/sha256").join(digest.hex());
+    fs::create_dir_all(&revision).unwrap();
+    fs::write(revision.join("link"), digest.to_string()).unwrap();
+    fs::write(manifests.join("tags/1/current/link"), digest.to_string()).unwrap();
+    for name in ["metadata.db", "metadata.db-wal", "metadata.db-shm"] {
+        let _ = fs::remove_file(scratch.path().join("wharfinger").join(name));
+    }
+    let registry = open(&scratch).await;
+    let faults = check(&registry, false).await.faults;
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].digest, digest);
+    assert_eq!(faults[0].what, FaultKind::PartSize { part: layer, claimed: 1001, actual: 1000 });
+    assert_eq!(registry.blob_size(&app, &layer).await.unwrap(), 1000, "the blob is sound");
+    registry.close().await;
+}
