@@ -65,7 +65,7 @@ Examples:
   docker push localhost:5000/team/app:1.0
       push an image to it
   wharfinger user add admin --admin
-      the first account: from then on, everything is private unless it is granted
+      the first account: then everything is private unless granted
   wharfinger config example > wharfinger.toml
       a file with every setting, for editing
   wharfinger config check

@@ -67,7 +67,7 @@ fn adopt_takes_over_changes_and_keeps_the_accounts() {
     assert_eq!(adopted["changes"][0]["repository"], "team/new");
     assert_eq!(adopted["problems"], Value::Array(vec![]));
     assert_eq!(registry.json("ls team/new")[0]["digest"], digest);
-    assert!(registry.says("user ls").contains("ann"));
+    assert!(registry.says("user list").contains("ann"));
     assert!(registry.says("adopt").contains("0 changes"));
 }
 
@@ -159,7 +159,7 @@ fn links_removed_by_hand_delete_no_image() {
     let links = repositories(&registry);
     fs::remove_dir_all(links.join("team")).unwrap();
     assert_eq!(registry.json("ls team/app-1")[0]["tag"], "v1");
-    assert!(registry.says("check").contains("in step again"));
+    assert!(registry.says("check").contains("was put in step"));
     fs::remove_dir_all(links.join("team/app-1/_manifests/tags/v1")).unwrap();
     assert_eq!(
         registry.json("ls team/app-1"),

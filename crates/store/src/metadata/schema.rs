@@ -435,7 +435,7 @@ mod tests {
             .unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 7)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 8)"),
             "{message}"
         );
     }
