@@ -4,7 +4,7 @@
 
 use registry::access::Accounts;
 
-use crate::config::{Config, Loaded, Mistakes, changed_settings};
+use crate::config::{Config, ConfigErrors, Loaded, changed_settings};
 use crate::logging;
 use crate::tls::Acceptor;
 
@@ -12,7 +12,7 @@ use crate::tls::Acceptor;
 const LIVE: [&str; 1] = ["log.level"];
 
 /// Reads the configuration from where the process had it at its start: the same flags, file and environment.
-pub type ReadConfig = Box<dyn Fn() -> Result<Loaded, Mistakes> + Send + Sync>;
+pub type ReadConfig = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
 
 /// What a reload works on.
 pub(crate) struct Reload {
@@ -28,9 +28,9 @@ impl Reload {
         let read = self.read.clone();
         match tokio::task::spawn_blocking(move || read()).await {
             Ok(Ok(loaded)) => self.take(loaded),
-            Ok(Err(Mistakes(mistakes))) => {
-                for mistake in mistakes {
-                    tracing::error!(mistake = %mistake.message, "the configuration cannot be used");
+            Ok(Err(ConfigErrors(mistakes))) => {
+                for error in mistakes {
+                    tracing::error!(error = %error.message, "the configuration cannot be used");
                 }
                 tracing::error!("reload: the settings stay as they were");
             }

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry::access::{AccountSettings, Accounts, Admission, AuditSink};
+use registry::access::{AccountSettings, Accounts, AuditSink, LocationAccess};
 use registry::{Policy, Registry};
 use store::accounts::AccountName;
 use store::{Directory, Metadata, StoreError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::config::{Admits, Config, Mistake};
+use crate::config::{Admits, Config, ConfigError};
 use crate::gateway::{Gateway, SetupError};
 use crate::http::server::{Server, Stop};
 use crate::reload::{ReadConfig, Reload};
@@ -37,7 +37,7 @@ pub enum Front {
 pub enum ServeError {
     /// It would be open to everyone, and nobody said that it should be.
     #[error("{}", .0.message)]
-    Exposed(Mistake),
+    Exposed(ConfigError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Data(#[from] registry::Error),
@@ -148,7 +148,7 @@ pub async fn prepare(
 /// Why a server with this configuration would not be served, as far as that can be told without making or changing
 /// anything of its data.
 #[must_use]
-pub fn refused(config: &Config, first: Option<&FirstAdministrator>) -> Option<Mistake> {
+pub fn refused(config: &Config, first: Option<&FirstAdministrator>) -> Option<ConfigError> {
     if first.is_some() || has_accounts(config) {
         return None;
     }
@@ -512,10 +512,10 @@ pub fn account_settings(config: &Config) -> AccountSettings {
         forward: auth.forward.is_some(),
         required: auth.required,
         open: config.open,
-        admission: auth
+        location_rules: auth
             .locations
             .iter()
-            .map(|location| (location.tree.clone(), admission(location.auth)))
+            .map(|location| (location.tree.clone(), location_rules(location.auth)))
             .collect(),
         service: auth.service.clone(),
         issuer: auth.service.clone(),
@@ -528,10 +528,10 @@ pub fn account_settings(config: &Config) -> AccountSettings {
     }
 }
 
-fn admission(admits: Admits) -> Admission {
+fn location_rules(admits: Admits) -> LocationAccess {
     match admits {
-        Admits::Open => Admission::Everyone,
-        Admits::Basic | Admits::Token => Admission::Accounts,
+        Admits::Open => LocationAccess::Everyone,
+        Admits::Basic | Admits::Token => LocationAccess::Accounts,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use reqwest::Method;
 
-use super::connection::Where;
+use super::connection::Target;
 use super::output::{self, Exit, Failure, Format};
 use crate::http::api::types::{Adopt as Request, Adopted};
 
@@ -14,7 +14,7 @@ use crate::http::api::types::{Adopt as Request, Adopted};
 #[command(after_help = HELP)]
 pub(super) struct Adopt {
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -50,7 +50,7 @@ impl Adopt {
         } else {
             print(&adopted)?;
         }
-        if adopted.problems.is_empty() { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
+        if adopted.problems.is_empty() { Ok(()) } else { Err(Failure::reported(Exit::Failed)) }
     }
 }
 

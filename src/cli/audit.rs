@@ -7,7 +7,7 @@ use oci::RepositoryName;
 use reqwest::Method;
 use store::accounts::AccountName;
 
-use super::connection::{Connection, Where};
+use super::connection::{Connection, Target};
 use super::output::{self, Column, Failure, Format, Row};
 use super::times;
 use crate::http::api::types::accounts::{Audit, AuditEntry};
@@ -46,7 +46,7 @@ pub(super) struct AuditCommand {
     follow: bool,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,

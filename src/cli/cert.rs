@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::output::{self, Exit, Failure, Format};
-use super::settings::Place;
+use super::settings::DataDir;
 use crate::tls;
 use crate::tls::certificate::Certificate;
 use crate::tls::host::Host;
@@ -72,7 +72,7 @@ struct Show {
     port: Option<u16>,
 
     #[command(flatten)]
-    place: Place,
+    place: DataDir,
 
     #[command(flatten)]
     format: Format,
@@ -92,7 +92,7 @@ struct Check {
     hosts: Vec<Host>,
 
     #[command(flatten)]
-    place: Place,
+    place: DataDir,
 
     #[command(flatten)]
     format: Format,
@@ -242,7 +242,7 @@ impl Check {
         } else {
             output::print(shown.for_people(pair.certificate()))?;
         }
-        if failed { Err(Failure::told(Exit::Failed)) } else { Ok(()) }
+        if failed { Err(Failure::reported(Exit::Failed)) } else { Ok(()) }
     }
 }
 

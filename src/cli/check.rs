@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use reqwest::Method;
 
-use super::connection::{Connection, Where};
+use super::connection::{Connection, Target};
 use super::output::{self, Column, Exit, Failure, Format, Row};
 use crate::http::api::types::{
     AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport,
@@ -22,7 +22,7 @@ pub(super) struct Check {
     read: bool,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -65,7 +65,7 @@ impl Check {
         } else {
             print(&report, self.format)?;
         }
-        if report.is_sound() { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
+        if report.is_sound() { Ok(()) } else { Err(Failure::reported(Exit::Failed)) }
     }
 }
 

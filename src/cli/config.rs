@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::output::{self, Column, Exit, Failure, Format, Row};
 use super::settings::Settings;
-use crate::config::{Effective, Loaded, Mistake, Mistakes, USUAL_FILES, template};
+use crate::config::{ConfigError, ConfigErrors, Effective, Loaded, USUAL_FILES, template};
 use crate::{serve, tls};
 
 /// Show the settings there are, or check those that are in force
@@ -63,7 +63,7 @@ impl Config {
 impl Check {
     fn run(self) -> Result<(), Failure> {
         let (loaded, mut mistakes) = self.settings.or_file(self.file).read();
-        let concern = |settings: &[&str]| mistakes.iter().any(|mistake| mistake.may_concern(settings));
+        let concern = |settings: &[&str]| mistakes.iter().any(|error| error.may_concern(settings));
         let (address_is_known, tls_is_known) =
             (!concern(&["listen", "open", "auth", "data"]), !concern(&["tls"]));
         let config = &loaded.config;
@@ -71,7 +71,7 @@ impl Check {
             mistakes.extend(serve::refused(config, None));
         }
         let unreadable = unreadable_files(config);
-        let tls_is_readable = !unreadable.iter().any(|mistake| mistake.may_concern(&["tls"]));
+        let tls_is_readable = !unreadable.iter().any(|error| error.may_concern(&["tls"]));
         mistakes.extend(unreadable);
         if tls_is_known && tls_is_readable {
             mistakes.extend(without_https(config));
@@ -84,15 +84,15 @@ impl Check {
             }
             (false, true) => {
                 output::print_json(&Report { mistakes, ..Report::default() })?;
-                Err(Failure::told(Exit::Failed))
+                Err(Failure::reported(Exit::Failed))
             }
-            (false, false) => Err(Failure::from(Mistakes(mistakes)).exit(Exit::Failed)),
+            (false, false) => Err(Failure::from(ConfigErrors(mistakes)).exit(Exit::Failed)),
         }
     }
 }
 
 /// The files that settings name and that cannot be read, all of them.
-fn unreadable_files(config: &crate::config::Config) -> Vec<Mistake> {
+fn unreadable_files(config: &crate::config::Config) -> Vec<ConfigError> {
     let is_gateway = !config.gateway.upstreams.is_empty();
     let files = [
         ("auth.htpasswd", &config.auth.htpasswd),
@@ -107,22 +107,22 @@ fn unreadable_files(config: &crate::config::Config) -> Vec<Mistake> {
     let unreadable = files.filter_map(|(setting, file)| {
         let error = std::fs::read(file).err()?;
         let message = format!("cannot read {}, which {setting} names: {error}", file.display());
-        Some(Mistake::new(message).about(setting))
+        Some(ConfigError::new(message).about(setting))
     });
     unreadable.collect()
 }
 
 /// Why HTTPS could not be spoken, if it is asked for.
-fn without_https(config: &crate::config::Config) -> Option<Mistake> {
+fn without_https(config: &crate::config::Config) -> Option<ConfigError> {
     let error = tls::check(config).err()?;
-    Some(Mistake::new(format!("cannot speak HTTPS: {error}")))
+    Some(ConfigError::new(format!("cannot speak HTTPS: {error}")))
 }
 
 /// What `--json` prints.
 #[derive(Default, Serialize)]
 struct Report {
     file: Option<PathBuf>,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<ConfigError>,
     settings: Vec<Effective>,
 }
 

@@ -23,7 +23,7 @@ use super::output::{self, Failure};
 use super::owner;
 use super::page::Page;
 use super::password::{self, Password, Passwords};
-use super::settings::Place;
+use super::settings::DataDir;
 use super::unreachable;
 use crate::config::{Config, Origin, TOKEN_VARIABLE};
 use crate::http::server::Inside;
@@ -33,7 +33,7 @@ use crate::{serve, tls};
 
 /// The flags that say which registry a command works on.
 #[derive(Args, Clone, Debug, Default)]
-pub(super) struct Where {
+pub(super) struct Target {
     /// Use the registry of a server, such as http://localhost:5000, instead of a data directory
     #[arg(long, value_name = "URL", conflicts_with_all = ["data", "config"])]
     server: Option<String>,
@@ -51,7 +51,7 @@ pub(super) struct Where {
     ca: Option<PathBuf>,
 
     #[command(flatten)]
-    place: Place,
+    place: DataDir,
 }
 
 /// Who a command is to a server. On the data directory it is its operator, whoever that may be: who can open the
@@ -98,7 +98,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What to do where an account is needed.
 const SIGN_IN: &str = "log in with --user NAME, or with a token in WHARFINGER_TOKEN";
 
-impl Where {
+impl Target {
     /// Reaches the registry.
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         if self.password_stdin && self.sign_in_as.is_none() {

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::connection::Where;
+use super::connection::Target;
 use super::output::{self, Column, Failure, Format, Row};
 use crate::http::api::types::{RepositoryUsage, RepositoryUsages, Usage};
 
@@ -12,7 +12,7 @@ use crate::http::api::types::{RepositoryUsage, RepositoryUsages, Usage};
 #[command(after_help = HELP)]
 pub(super) struct DiskUsage {
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 use store::accounts::{Pattern, Rights, Subject};
 
-use super::connection::Where;
+use super::connection::Target;
 use super::output::{self, Column, Failure, Format, Row};
 use crate::http::api::types::accounts::{Grant, Grants, NewGrant};
 
@@ -69,7 +69,7 @@ struct Add {
     repositories: Pattern,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -94,7 +94,7 @@ struct List {
     repository: Option<RepositoryName>,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -112,7 +112,7 @@ struct Remove {
     repositories: Pattern,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,

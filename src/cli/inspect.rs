@@ -6,7 +6,7 @@ use oci::{Descriptor, Digest, Kind, Manifest, MediaType, Tag, TagOrDigest};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::connection::{Connection, Where};
+use super::connection::{Connection, Target};
 use super::image;
 use super::output::{self, Failure, Format, harmless, human_size};
 
@@ -23,7 +23,7 @@ pub(super) struct Inspect {
     raw: bool,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,

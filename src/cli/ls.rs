@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use clap::Args;
 use oci::RepositoryName;
 
-use super::connection::{Connection, Where};
+use super::connection::{Connection, Target};
 use super::output::{self, Column, Failure, Format, Row};
 use crate::http::api::types::{Repositories, Repository, TagEntry, Tags};
 
@@ -22,7 +22,7 @@ pub(super) struct List {
     all: bool,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,

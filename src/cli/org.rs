@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 use store::accounts::{AccountName, Role};
 
-use super::connection::{Where, segment};
+use super::connection::{Target, segment};
 use super::output::{self, Column, Failure, Format, Row};
 use super::user;
 use crate::http::api::types::accounts::{
@@ -60,7 +60,7 @@ struct Add {
     description: String,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -70,7 +70,7 @@ struct Add {
 #[derive(Args, Debug)]
 struct List {
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -83,7 +83,7 @@ struct Show {
     name: AccountName,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -100,7 +100,7 @@ struct Change {
     description: String,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -123,7 +123,7 @@ struct Remove {
     force: bool,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -141,7 +141,7 @@ enum MemberCommand {
         /// reader (pulls), writer (pushes as well), maintainer (also deletes) or owner (everything)
         role: Role,
         #[command(flatten)]
-        place: Where,
+        place: Target,
         #[command(flatten)]
         format: Format,
     },
@@ -153,7 +153,7 @@ enum MemberCommand {
         /// The user
         user: AccountName,
         #[command(flatten)]
-        place: Where,
+        place: Target,
         #[command(flatten)]
         format: Format,
     },
@@ -162,7 +162,7 @@ enum MemberCommand {
         /// The organisation
         organisation: AccountName,
         #[command(flatten)]
-        place: Where,
+        place: Target,
         #[command(flatten)]
         format: Format,
     },

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::config::Mistakes;
+use crate::config::ConfigErrors;
 
 /// How a command says how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Failure {
     }
 
     /// Nothing to add: everything was said already.
-    pub(super) fn told(exit: Exit) -> Self {
+    pub(super) fn reported(exit: Exit) -> Self {
         Self { exit, reports: Vec::new() }
     }
 
@@ -97,11 +97,11 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<Mistakes> for Failure {
-    fn from(Mistakes(mistakes): Mistakes) -> Self {
-        let reports = mistakes.into_iter().map(|mistake| {
-            let lines = mistake.details().lines().map(str::to_owned).collect();
-            (mistake.message, lines)
+impl From<ConfigErrors> for Failure {
+    fn from(ConfigErrors(mistakes): ConfigErrors) -> Self {
+        let reports = mistakes.into_iter().map(|error| {
+            let lines = error.details().lines().map(str::to_owned).collect();
+            (error.message, lines)
         });
         Self { exit: Exit::Usage, reports: reports.collect() }
     }

@@ -8,7 +8,7 @@ use oci::reference::Reference;
 use reqwest::Method;
 use serde::Serialize;
 
-use super::connection::{Connection, Where};
+use super::connection::{Connection, Target};
 use super::image;
 use super::output::{self, Failure, Format};
 use crate::http::api::types::Repository;
@@ -31,7 +31,7 @@ pub(super) struct Remove {
     yes: bool,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,

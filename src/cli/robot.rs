@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use store::accounts::AccountName;
 
-use super::connection::{Where, segment};
+use super::connection::{Target, segment};
 use super::org::show;
 use super::output::{self, Column, Failure, Format, Row};
 use super::user::{self, either, last_seen};
@@ -57,7 +57,7 @@ struct Add {
     description: String,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -70,7 +70,7 @@ struct List {
     owner: Option<AccountName>,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -83,7 +83,7 @@ struct Named {
     name: AccountName,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -109,7 +109,7 @@ struct Change {
     description: Option<String>,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -127,7 +127,7 @@ struct Secret {
     name: AccountName,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -141,7 +141,7 @@ struct Remove {
     name: AccountName,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,

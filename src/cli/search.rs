@@ -4,7 +4,7 @@ use clap::Args;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::connection::Where;
+use super::connection::Target;
 use super::output::{self, Column, Failure, Format, Row};
 
 /// Find repositories by words, or parts of words, of their names and descriptions
@@ -21,7 +21,7 @@ pub(super) struct Search {
     limit: u16,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,

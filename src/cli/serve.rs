@@ -5,7 +5,7 @@ use clap::Args;
 use super::administrator::Administrator;
 use super::output::Failure;
 use super::settings::Settings;
-use crate::config::Mistakes;
+use crate::config::ConfigErrors;
 use crate::serve::ServeError;
 use crate::{logging, serve};
 
@@ -60,7 +60,7 @@ impl Serve {
         let first = self.administrator.read()?;
         // Before anything is made of the data; what is in there is looked at again when it is open.
         if let Some(exposed) = serve::refused(&config, first.as_ref()) {
-            return Err(Mistakes(vec![exposed]).into());
+            return Err(ConfigErrors(vec![exposed]).into());
         }
         if self.accept_older_database {
             serve::accept_older_database(&config)
@@ -69,7 +69,7 @@ impl Serve {
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
         let served = serve::serve(config, file, Box::new(read), serve::Front::Registry, first).await;
         served.map_err(|error| match error {
-            ServeError::Exposed(mistake) => Mistakes(vec![mistake]).into(),
+            ServeError::Exposed(error) => ConfigErrors(vec![error]).into(),
             error => Failure::new("cannot serve").because(&error),
         })
     }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Config, Flag, Loaded, LogFormat, Mistake, Mistakes, Sources};
+use crate::config::{Config, ConfigError, ConfigErrors, Flag, Loaded, LogFormat, Sources};
 
 /// The flags of a command that works on the data directory.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Place {
+pub struct DataDir {
     /// The configuration file [default: $WHARFINGER_CONFIG, ./wharfinger.toml or
     /// /etc/wharfinger/wharfinger.toml, whichever is there first]
     #[arg(long, value_name = "FILE")]
@@ -20,13 +20,13 @@ pub struct Place {
     pub data: Option<String>,
 }
 
-impl Place {
+impl DataDir {
     /// The configuration in force.
-    pub fn load(&self) -> Result<Loaded, Mistakes> {
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
         self.load_with(Vec::new())
     }
 
-    fn load_with(&self, flags: Vec<Flag>) -> Result<Loaded, Mistakes> {
+    fn load_with(&self, flags: Vec<Flag>) -> Result<Loaded, ConfigErrors> {
         Config::load(&self.sources(flags))
     }
 
@@ -70,7 +70,7 @@ impl Tls {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Settings {
     #[command(flatten)]
-    place: Place,
+    place: DataDir,
 
     /// The address and port to listen on; ":5000" is every IPv4 address [default: 127.0.0.1:5000]
     #[arg(long, value_name = "ADDRESS")]
@@ -98,17 +98,17 @@ pub struct Settings {
 
 impl Settings {
     /// The configuration in force.
-    pub fn load(&self) -> Result<Loaded, Mistakes> {
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
         self.load_with(None)
     }
 
     /// The configuration as far as it can be read, and everything that is wrong with it.
-    pub(super) fn read(&self) -> (Loaded, Vec<Mistake>) {
+    pub(super) fn read(&self) -> (Loaded, Vec<ConfigError>) {
         Config::read(&self.place.sources(self.flags(None)))
     }
 
     /// The configuration in force, with one more setting that a flag of the command gives.
-    pub(super) fn load_with(&self, more: Option<Flag>) -> Result<Loaded, Mistakes> {
+    pub(super) fn load_with(&self, more: Option<Flag>) -> Result<Loaded, ConfigErrors> {
         self.place.load_with(self.flags(more))
     }
 
@@ -147,7 +147,7 @@ mod tests {
         let config = directory.path().join("empty.toml");
         std::fs::write(&config, "").unwrap();
         let flags = Settings {
-            place: Place { config: Some(config), data: Some("d".to_owned()) },
+            place: DataDir { config: Some(config), data: Some("d".to_owned()) },
             listen: Some(":1".to_owned()),
             htpasswd: Some("users".to_owned()),
             open: true,

@@ -9,7 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 
-use super::connection::{Connection, Where};
+use super::connection::{Connection, Target};
 use super::image;
 use super::output::{self, Failure, Format};
 
@@ -26,7 +26,7 @@ pub(super) struct TagImage {
     target: Reference,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,

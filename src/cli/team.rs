@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::Serialize;
 use store::accounts::{AccountName, Subject, TeamName};
 
-use super::connection::{Where, segment};
+use super::connection::{Target, segment};
 use super::org;
 use super::output::{self, Column, Failure, Format, Row};
 use super::user;
@@ -42,7 +42,7 @@ enum Command {
         /// The organisation
         organisation: AccountName,
         #[command(flatten)]
-        place: Where,
+        place: Target,
         #[command(flatten)]
         format: Format,
     },
@@ -60,7 +60,7 @@ struct Named {
     team: TeamReference,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -87,7 +87,7 @@ struct Membership {
     user: AccountName,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -205,6 +205,6 @@ impl MemberCommand {
     }
 }
 
-async fn put(place: &Where, path: &str) -> Result<(), Failure> {
+async fn put(place: &Target, path: &str) -> Result<(), Failure> {
     place.with(async |registry| registry.send(registry.request(Method::PUT, path)).await.map(drop)).await
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use store::accounts::{AccountName, Pattern, Rights, RightsError};
 
-use super::connection::{Connection, Where};
+use super::connection::{Connection, Target};
 use super::output::{self, Column, Failure, Format, Row};
 use super::times;
 use super::user::{self, last_seen};
@@ -52,7 +52,7 @@ struct Whose {
     account: Option<AccountName>,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 }
 
 /// Make a token and print it

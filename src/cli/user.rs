@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use store::accounts::AccountName;
 
-use super::connection::{Connection, Where, segment};
+use super::connection::{Connection, Target, segment};
 use super::output::{self, Column, Failure, Format, Row};
 use super::token;
 use crate::http::api::types::accounts::{Me, NewUser, Secret, User, UserChange, Users};
@@ -58,7 +58,7 @@ struct Add {
     description: String,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -79,7 +79,7 @@ Examples:
 #[derive(Args, Debug)]
 struct List {
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -92,7 +92,7 @@ struct Show {
     name: Option<AccountName>,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -132,7 +132,7 @@ struct Change {
     description: Option<String>,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -153,7 +153,7 @@ struct Password {
     name: AccountName,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -176,7 +176,7 @@ struct Remove {
     force: bool,
 
     #[command(flatten)]
-    place: Where,
+    place: Target,
 
     #[command(flatten)]
     format: Format,
@@ -273,7 +273,7 @@ impl Show {
     async fn run(self) -> Result<(), Failure> {
         let Some(name) = &self.name else {
             let me = self.place.with(me).await?;
-            return if self.format.json { output::print_json(&me) } else { output::print(introduce(&me)) };
+            return if self.format.json { output::print_json(&me) } else { output::print(describe(&me)) };
         };
         let user = self.place.with(async |registry| registry.get::<User>(&path(name)).await).await?;
         if self.format.json { output::print_json(&user) } else { output::print_list(self.format, &[user]) }
@@ -281,7 +281,7 @@ impl Show {
 }
 
 /// Who somebody is, for people.
-fn introduce(me: &Me) -> String {
+fn describe(me: &Me) -> String {
     use crate::http::api::types::accounts::MeKind;
     let name = me.name.as_ref().map(ToString::to_string).unwrap_or_default();
     let who = match me.kind {
@@ -362,7 +362,7 @@ impl Remove {
 
 /// Removes what has a path, and says so.
 pub(super) async fn remove(
-    place: &Where,
+    place: &Target,
     path: &str,
     force: bool,
     name: &impl ToString,

@@ -14,9 +14,9 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderName};
 use ipnet::IpNet;
 
 use super::location::{Location, locations};
-use super::spelling::{
-    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Given, Literal, LogFormat, Refused, Spelling,
-    UpstreamHost, WebOrigin, address, base_url, choice, contact, count, count_or_unlimited, directory_url,
+use super::value::{
+    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, LogFormat, RawValue, Refused, TomlValue, UpstreamHost,
+    ValueType, WebOrigin, address, base_url, choice, contact, count, count_or_unlimited, directory_url,
     duration, header_name, host, list_of, log_filter, network, optional_address, optional_path, path, size,
     size_or_unlimited, switch, url, web_origin, word,
 };
@@ -37,9 +37,9 @@ pub struct Setting {
     /// What it is for, in lines as they were written.
     pub description: &'static str,
     /// Takes what was given for it.
-    pub(super) read: fn(&mut Config, &Given) -> Result<(), Refused>,
+    pub(super) read: fn(&mut Config, &RawValue) -> Result<(), Refused>,
     /// What it is, as the file would say it.
-    pub(super) write: fn(&Config) -> Literal,
+    pub(super) write: fn(&Config) -> TomlValue,
     /// What it takes, for a message about something that it does not take.
     pub(super) expects: fn() -> String,
 }
@@ -69,7 +69,7 @@ macro_rules! settings {
     (
         $(#[doc = $root_doc:literal])+
         Config {
-            $( $(#[doc = $doc:literal])+ $key:ident : $type:ty = $default:expr, $spelling:expr; )+
+            $( $(#[doc = $doc:literal])+ $key:ident : $type:ty = $default:expr, $value:expr; )+
         }
         $(
             $(#[doc = $section_doc:literal])+
@@ -117,11 +117,11 @@ macro_rules! settings {
                         path: stringify!($key),
                         description: concat!($($doc, "\n"),+),
                         read: |config, given| {
-                            config.$key = $spelling.read(given)?;
+                            config.$key = $value.read(given)?;
                             Ok(())
                         },
-                        write: |config| $spelling.write(&config.$key),
-                        expects: || Spelling::<$type>::expects(&$spelling),
+                        write: |config| $value.write(&config.$key),
+                        expects: || ValueType::<$type>::expects(&$value),
                     },
                 )+],
             },
@@ -140,7 +140,7 @@ macro_rules! settings {
                                 Ok(())
                             },
                             write: |config| $sspelling.write(&config.$section.$skey),
-                            expects: || Spelling::<$stype>::expects(&$sspelling),
+                            expects: || ValueType::<$stype>::expects(&$sspelling),
                         },
                     )+],
                 },

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::definition::{Setting, settings};
-use super::mistake::Mistake;
+use super::error::ConfigError;
 use super::nearest;
 
 const PREFIX: &str = "WHARFINGER_";
@@ -40,7 +40,7 @@ pub(super) struct Entry {
 
 /// What the environment gives and what is wrong with it, in the order of the names. An empty variable counts as
 /// none: that is what `NAME=${NAME}` in a compose file makes of one that is not set.
-pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<Mistake>) {
+pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<ConfigError>) {
     let (mut entries, mut mistakes) = (Vec::new(), Vec::new());
     let known: Vec<(String, &'static Setting)> =
         settings().map(|setting| (setting.variable(), setting)).collect();
@@ -58,7 +58,7 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<Mista
             Some(value) => {
                 entries.push(Entry { setting, variable: variable.clone(), value: value.to_owned() });
             }
-            None => mistakes.push(Mistake::new(format!("{name} in the environment is not UTF-8"))),
+            None => mistakes.push(ConfigError::new(format!("{name} in the environment is not UTF-8"))),
         }
     }
     entries.sort_by(|a, b| a.variable.cmp(&b.variable));
@@ -66,13 +66,13 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<Mista
     (entries, mistakes)
 }
 
-fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Mistake {
+fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> ConfigError {
     // The beginning is always right and would make any two names near.
     let rest = name.strip_prefix(PREFIX).unwrap_or(name);
     let message = format!("unknown variable {name} in the environment");
     match nearest(rest, known.chain(OTHERS).filter_map(|known| known.strip_prefix(PREFIX))) {
-        Some(known) => Mistake::new(format!("{message}; did you mean {PREFIX}{known}?")).about(name),
-        None => Mistake::new(message).about(name).help(
+        Some(known) => ConfigError::new(format!("{message}; did you mean {PREFIX}{known}?")).about(name),
+        None => ConfigError::new(message).about(name).help(
             "a setting's variable is WHARFINGER_, its section if it has one, _ and its key, in capitals",
         ),
     }
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn an_unknown_variable_names_the_nearest_known_one() {
         let (_, mistakes) = read(&variables(&[("WHARFINGER_LISEN", "x"), ("WHARFINGER_XYZZY", "x")]));
-        let messages: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+        let messages: Vec<_> = mistakes.iter().map(|error| error.message.as_str()).collect();
         assert_eq!(
             messages,
             [

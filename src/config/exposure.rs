@@ -4,28 +4,28 @@
 use std::path::Path;
 
 use super::definition::Config;
-use super::mistake::Mistake;
+use super::error::ConfigError;
 
 impl Config {
     /// Why a registry without accounts may not be served, on whatever address: they are required, or were here once
     /// (`existed`) and are lost.
-    pub fn accounts_lost(&self, data: &Path, existed: bool) -> Option<Mistake> {
+    pub fn accounts_lost(&self, data: &Path, existed: bool) -> Option<ConfigError> {
         let data = data.display();
         let make = format!("wharfinger user add NAME --admin --password-stdin --data {data}");
         if self.auth.required {
-            let mistake = Mistake::new(format!(
+            let error = ConfigError::new(format!(
                 "auth.required is set, and {data} holds no account: refusing to serve an open registry"
             ));
-            return Some(mistake.help(format!(
+            return Some(error.help(format!(
                 "check that `data` names the right directory and that its volume is mounted;\nfor a new registry, make \
                  an account first ({make}), or start with --admin NAME --admin-password-file FILE"
             )));
         }
         if existed && !self.open {
-            let mistake = Mistake::new(format!(
+            let error = ConfigError::new(format!(
                 "{data} has had accounts, and its database holds none now: refusing to serve an open registry"
             ));
-            return Some(mistake.help(format!(
+            return Some(error.help(format!(
                 "if the database was lost, restore {data}/wharfinger/metadata.db from a backup;\nor make a new account \
                  ({make});\nor, if everyone may pull, push, overwrite and delete, say --open"
             )));
@@ -47,17 +47,17 @@ impl Config {
     /// Why the server may not listen where it is told to, if it may not: beyond this machine, while there are no
     /// accounts (`in_force`), whoever reaches the port could do everything, and nothing less than the operator's word
     /// makes that right.
-    pub fn exposed(&self, in_force: bool) -> Option<Mistake> {
+    pub fn exposed(&self, in_force: bool) -> Option<ConfigError> {
         // An IPv4 address written as an IPv6 one (::ffff:127.0.0.1) is this machine as well.
         if in_force || self.open || self.listen.ip().to_canonical().is_loopback() {
             return None;
         }
         let address = self.listen;
-        let mistake = Mistake::new(format!(
+        let error = ConfigError::new(format!(
             "refusing to listen on {address}: without accounts, whoever can reach that port could pull, push, \
              overwrite and delete every image"
         ));
-        Some(mistake.about("listen").help(format!(
+        Some(error.about("listen").help(format!(
             "make an account first (wharfinger user add NAME --admin --password-stdin), or name a file of users \
              (--htpasswd FILE);\nor listen on this machine only (--listen 127.0.0.1:{port});\nor, on a network \
              where everyone may do all that, say --open (or `open = true`, or WHARFINGER_OPEN=true)",
@@ -76,7 +76,7 @@ mod tests {
         let lost = |change: fn(&mut Config), existed| {
             let mut config = Config::default();
             change(&mut config);
-            config.accounts_lost(data, existed).map(|mistake| mistake.message)
+            config.accounts_lost(data, existed).map(|error| error.message)
         };
         assert_eq!(lost(|_| {}, false), None);
         assert!(lost(|_| {}, true).unwrap().starts_with("/srv/registry has had accounts"));

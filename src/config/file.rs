@@ -6,20 +6,20 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::definition::{SECTIONS, Section, Setting, settings};
-use super::mistake::{Excerpt, Mistake};
+use super::error::{ConfigError, Excerpt};
 use super::nearest;
-use super::spelling::{Given, Member};
+use super::value::{Member, RawValue};
 
 /// A setting that the file gives.
 pub(super) struct Entry {
     pub(super) setting: &'static Setting,
-    pub(super) given: Given,
+    pub(super) given: RawValue,
     /// Where its value stands.
     pub(super) place: Excerpt,
 }
 
 /// What the file gives and what is wrong with it, each in the order of its lines.
-pub(super) fn read(file: &Path, text: &str) -> (Vec<Entry>, Vec<Mistake>) {
+pub(super) fn read(file: &Path, text: &str) -> (Vec<Entry>, Vec<ConfigError>) {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader { file, text, entries: Vec::new(), mistakes: Vec::new() };
     for error in errors {
@@ -31,12 +31,12 @@ pub(super) fn read(file: &Path, text: &str) -> (Vec<Entry>, Vec<Mistake>) {
     let Reader { mut entries, mut mistakes, .. } = reader;
     let syntax = broken.len();
     let mut index = 0;
-    mistakes.retain(|mistake| {
+    mistakes.retain(|error| {
         index += 1;
-        index <= syntax || mistake.excerpt.as_ref().is_none_or(|place| !broken.contains(&place.line))
+        index <= syntax || error.excerpt.as_ref().is_none_or(|place| !broken.contains(&place.line))
     });
     entries.retain(|entry| !broken.contains(&entry.place.line));
-    mistakes.sort_by_key(|mistake| mistake.excerpt.as_ref().map(|place| (place.line, place.column)));
+    mistakes.sort_by_key(|error| error.excerpt.as_ref().map(|place| (place.line, place.column)));
     entries.sort_by_key(|entry| entry.place.line);
     (entries, mistakes)
 }
@@ -45,7 +45,7 @@ struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
     entries: Vec<Entry>,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<ConfigError>,
 }
 
 impl Reader<'_> {
@@ -54,7 +54,7 @@ impl Reader<'_> {
     }
 
     fn lines_with_mistakes(&self) -> impl Iterator<Item = usize> {
-        self.mistakes.iter().filter_map(|mistake| mistake.excerpt.as_ref()).map(|place| place.line)
+        self.mistakes.iter().filter_map(|error| error.excerpt.as_ref()).map(|place| place.line)
     }
 
     fn not_toml(&mut self, error: &toml::de::Error) {
@@ -63,22 +63,22 @@ impl Reader<'_> {
         if self.lines_with_mistakes().any(|line| line == place.line) {
             return;
         }
-        let mistake = if error.message().contains("duplicate key") {
+        let error = if error.message().contains("duplicate key") {
             self.given_twice(&place)
         } else if let Some((key, value, column)) = text_without_quotes(&place.text) {
             // The parser takes it for a number or a date that went wrong, which helps nobody.
-            Mistake::new(format!("{place}, column {column}: text without quotes"))
+            ConfigError::new(format!("{place}, column {column}: text without quotes"))
                 .help(format!(r#"write {key} = "{value}""#))
                 .at(Excerpt { column, ..place.clone() })
         } else {
             let what = error.message().replace('\n', ", ");
-            Mistake::new(format!("{place}, column {}: {what}", place.column)).at(place)
+            ConfigError::new(format!("{place}, column {}: {what}", place.column)).at(place)
         };
-        self.mistakes.push(mistake);
+        self.mistakes.push(error);
     }
 
     /// A key or a section that the file has already.
-    fn given_twice(&self, place: &Excerpt) -> Mistake {
+    fn given_twice(&self, place: &Excerpt) -> ConfigError {
         let (what, first) = match key_of(&place.text) {
             Some(key) => (format!("`{key}`"), self.line_before(place.line, |line| key_of(line) == Some(key))),
             None => {
@@ -104,7 +104,7 @@ impl Reader<'_> {
         } else {
             "remove the one that is not meant"
         };
-        Mistake::new(message).help(help).at(place.clone())
+        ConfigError::new(message).help(help).at(place.clone())
     }
 
     /// The lines before this one, the first of which is line 1.
@@ -146,7 +146,7 @@ impl Reader<'_> {
             let place = self.place(key.span().start);
             let example = section.settings.first().map_or("", |setting| setting.key);
             self.mistakes.push(
-                Mistake::new(format!("`{name}` in {place} is a section, not a key"))
+                ConfigError::new(format!("`{name}` in {place} is a section, not a key"))
                     .help(format!("write [{name}], and below it its keys, such as `{example} = …`"))
                     .at(place),
             );
@@ -175,42 +175,40 @@ impl Reader<'_> {
         let place = self.place(key.span().start);
         let known: Vec<&str> = SECTIONS.iter().filter_map(|section| section.name).collect();
         let mut message = format!("unknown section [{name}] in {place}");
-        let mut mistake = match nearest(name, known.iter().copied()) {
+        let mut error = match nearest(name, known.iter().copied()) {
             Some(section) => {
                 message += &format!("; did you mean [{section}]?");
-                Mistake::new(message)
+                ConfigError::new(message)
             }
-            None => Mistake::new(message).help(format!("the sections are [{}]", known.join("], ["))),
+            None => ConfigError::new(message).help(format!("the sections are [{}]", known.join("], ["))),
         };
-        mistake = mistake.at(place).about(name);
-        self.mistakes.push(mistake);
+        error = error.at(place).about(name);
+        self.mistakes.push(error);
     }
 
     fn unknown_key(&mut self, section: Option<&'static str>, key: &str, span: &Spanned<impl Sized>) {
         let place = self.place(span.span().start);
         let path = section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}"));
         let message = format!("unknown key `{path}` in {place}");
-        let mistake = match suggestion(section, key) {
+        let error = match suggestion(section, key) {
             Some(meant) => {
-                let mistake = Mistake::new(format!("{message}; did you mean `{}`?", meant.path));
+                let error = ConfigError::new(format!("{message}; did you mean `{}`?", meant.path));
                 match (section, meant.section) {
-                    (Some(_), None) => {
-                        mistake.help(format!("`{}` stands above the first section", meant.key))
-                    }
+                    (Some(_), None) => error.help(format!("`{}` stands above the first section", meant.key)),
                     (None | Some(_), Some(other)) if section != Some(other) => {
-                        mistake.help(format!("`{}` stands in the section [{other}]", meant.key))
+                        error.help(format!("`{}` stands in the section [{other}]", meant.key))
                     }
-                    _ => mistake,
+                    _ => error,
                 }
             }
-            None => Mistake::new(message).help("`wharfinger config example` shows every key"),
+            None => ConfigError::new(message).help("`wharfinger config example` shows every key"),
         };
-        self.mistakes.push(mistake.at(place).about(path));
+        self.mistakes.push(error.at(place).about(path));
     }
 }
 
 /// A value as a file has it, where it stands alone: what a variable says for a setting that text cannot say.
-pub(super) fn value(text: &str) -> Option<Given> {
+pub(super) fn value(text: &str) -> Option<RawValue> {
     let file = format!("value = {text}");
     let table = DeTable::parse(&file).ok()?;
     let (_, value) = table.get_ref().iter().next().filter(|_| table.get_ref().len() == 1)?;
@@ -218,14 +216,16 @@ pub(super) fn value(text: &str) -> Option<Given> {
 }
 
 /// A value of the file; `place` says where an offset of it is.
-fn given(value: &DeValue<'_>, place: &dyn Fn(usize) -> Option<Excerpt>) -> Given {
+fn given(value: &DeValue<'_>, place: &dyn Fn(usize) -> Option<Excerpt>) -> RawValue {
     match value {
-        DeValue::String(text) => Given::String(text.to_string()),
-        DeValue::Boolean(value) => Given::Boolean(*value),
+        DeValue::String(text) => RawValue::String(text.to_string()),
+        DeValue::Boolean(value) => RawValue::Boolean(*value),
         DeValue::Integer(number) => {
-            i128::from_str_radix(number.as_str(), number.radix()).map_or(Given::Other, Given::Integer)
+            i128::from_str_radix(number.as_str(), number.radix()).map_or(RawValue::Other, RawValue::Integer)
         }
-        DeValue::Array(items) => Given::List(items.iter().map(|item| given(item.get_ref(), place)).collect()),
+        DeValue::Array(items) => {
+            RawValue::List(items.iter().map(|item| given(item.get_ref(), place)).collect())
+        }
         DeValue::Table(table) => {
             let member = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
                 let member = Member {
@@ -238,9 +238,9 @@ fn given(value: &DeValue<'_>, place: &dyn Fn(usize) -> Option<Excerpt>) -> Given
             let mut members: Vec<(usize, Member)> = table.iter().map(member).collect();
             // As they stand in the file.
             members.sort_by_key(|(offset, _)| *offset);
-            Given::Table(members.into_iter().map(|(_, member)| member).collect())
+            RawValue::Table(members.into_iter().map(|(_, member)| member).collect())
         }
-        _ => Given::Other,
+        _ => RawValue::Other,
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
 
     fn mistakes(text: &str) -> Vec<String> {
         let (_, mistakes) = read(Path::new("wharfinger.toml"), text);
-        mistakes.into_iter().map(|mistake| mistake.message).collect()
+        mistakes.into_iter().map(|error| error.message).collect()
     }
 
     fn help(text: &str) -> String {
@@ -364,7 +364,7 @@ mod tests {
     fn what_is_not_toml_is_told_with_line_and_column_and_the_rest_is_still_read() {
         let text = "listen = 127.0.0.1:5000\ndata = \"x\"\nfoo = 1\n[limits]\nheaders = 20";
         let (entries, mistakes) = read(Path::new("wharfinger.toml"), text);
-        let messages: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+        let messages: Vec<_> = mistakes.iter().map(|error| error.message.as_str()).collect();
         assert_eq!(messages.len(), 2, "{messages:?}");
         assert!(messages[0].starts_with("wharfinger.toml line 1, column 10: "), "{messages:?}");
         assert!(messages[1].starts_with("unknown key `foo`"), "{messages:?}");

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::definition::{Config, Setting, settings};
 use super::environment::CONFIG_VARIABLE;
-use super::mistake::{Excerpt, Mistake, Mistakes};
-use super::spelling::{Given, Literal, Refused};
+use super::error::{ConfigError, ConfigErrors, Excerpt};
+use super::value::{RawValue, Refused, TomlValue};
 use super::{environment, file};
 use crate::tls::pair;
 
@@ -91,7 +91,7 @@ pub struct Effective {
     /// Its section and key.
     pub key: &'static str,
     /// Its value, spelled as in the file.
-    pub value: Literal,
+    pub value: TomlValue,
     /// Where the value comes from.
     #[serde(flatten)]
     pub origin: Origin,
@@ -119,13 +119,13 @@ impl Config {
     ///
     /// # Errors
     /// All mistakes at once.
-    pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         let (loaded, mistakes) = Self::read(sources);
-        if mistakes.is_empty() { Ok(loaded) } else { Err(Mistakes(mistakes)) }
+        if mistakes.is_empty() { Ok(loaded) } else { Err(ConfigErrors(mistakes)) }
     }
 
     /// Puts the configuration together as far as that is possible. A setting with a mistake keeps its default.
-    pub fn read(sources: &Sources) -> (Loaded, Vec<Mistake>) {
+    pub fn read(sources: &Sources) -> (Loaded, Vec<ConfigError>) {
         let mut loading = Loading::default();
         let file = choose_file(sources);
         if let Some(chosen) = &file {
@@ -136,10 +136,10 @@ impl Config {
             loading.flag(flag);
         }
         // The default in the place of a mistake says nothing about what goes together.
-        if !loading.mistakes.iter().any(|mistake| mistake.may_concern(&["listen", "open", "auth"])) {
+        if !loading.mistakes.iter().any(|error| error.may_concern(&["listen", "open", "auth"])) {
             loading.mistakes.extend(loading.config.access_mistakes());
         }
-        if !loading.mistakes.iter().any(|mistake| mistake.may_concern(&["tls", "listen"])) {
+        if !loading.mistakes.iter().any(|error| error.may_concern(&["tls", "listen"])) {
             loading.mistakes.extend(loading.config.tls_mistakes());
         }
         let file = file.map(|file| file.path);
@@ -172,7 +172,7 @@ fn choose_file(sources: &Sources) -> Option<ChosenFile> {
 struct Loading {
     config: Config,
     origins: BTreeMap<&'static str, Origin>,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<ConfigError>,
 }
 
 impl Loading {
@@ -182,7 +182,7 @@ impl Loading {
             Ok(bytes) => pair::without_bom(&bytes).to_vec(),
             Err(error) => {
                 let message = format!("cannot read {}, {}: {error}", path.display(), chosen.by);
-                self.mistakes.push(Mistake::new(message));
+                self.mistakes.push(ConfigError::new(message));
                 return;
             }
         };
@@ -192,7 +192,7 @@ impl Loading {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes());
                 let place = Excerpt::new(path, &text, valid);
-                self.mistakes.push(Mistake::new(format!("{place} is not UTF-8")).at(place));
+                self.mistakes.push(ConfigError::new(format!("{place} is not UTF-8")).at(place));
                 return;
             }
         };
@@ -203,31 +203,36 @@ impl Loading {
             self.take(setting, &given, origin, Some(place));
         }
         // Mistakes in what was said come after those in how; an operator goes through the file once.
-        self.mistakes.sort_by_key(|mistake| mistake.excerpt.as_ref().map(|place| place.line));
+        self.mistakes.sort_by_key(|error| error.excerpt.as_ref().map(|place| place.line));
     }
 
     fn environment(&mut self, variables: &[(OsString, OsString)]) {
         let (entries, mistakes) = environment::read(variables);
         self.mistakes.extend(mistakes);
         for environment::Entry { setting, variable, value } in entries {
-            self.take(setting, &Given::Text(value), Origin::Environment { variable }, None);
+            self.take(setting, &RawValue::Text(value), Origin::Environment { variable }, None);
         }
     }
 
     fn flag(&mut self, flag: &Flag) {
         match settings().find(|setting| setting.path == flag.setting) {
             Some(setting) => {
-                self.take(setting, &Given::Text(flag.value.clone()), Origin::Flag { flag: flag.name }, None);
+                self.take(
+                    setting,
+                    &RawValue::Text(flag.value.clone()),
+                    Origin::Flag { flag: flag.name },
+                    None,
+                );
             }
             // Only a mistake in the program leads here; it is not worth a crash.
-            None => self.mistakes.push(Mistake::new(format!(
+            None => self.mistakes.push(ConfigError::new(format!(
                 "{} stands for the setting `{}`, which there is not",
                 flag.name, flag.setting
             ))),
         }
     }
 
-    fn take(&mut self, setting: &'static Setting, given: &Given, origin: Origin, place: Option<Excerpt>) {
+    fn take(&mut self, setting: &'static Setting, given: &RawValue, origin: Origin, place: Option<Excerpt>) {
         match (setting.read)(&mut self.config, given) {
             Ok(()) => {
                 self.origins.insert(setting.path, origin);
@@ -248,7 +253,7 @@ impl Loading {
                     Some(part) => format!("{what}: {}", part.wrong),
                     None => format!("{what} is {given}; expected {}", (setting.expects)()),
                 };
-                self.mistakes.push(Mistake {
+                self.mistakes.push(ConfigError {
                     message,
                     excerpt: within.or(place),
                     help: hint,
@@ -281,7 +286,7 @@ mod tests {
         };
         let root = format!("{}/", directory.path().display());
         Config::load(&sources).map_err(|mistakes| {
-            mistakes.0.into_iter().map(|mistake| mistake.message.replace(&root, "")).collect()
+            mistakes.0.into_iter().map(|error| error.message.replace(&root, "")).collect()
         })
     }
 
@@ -380,10 +385,11 @@ mod tests {
     #[test]
     fn a_named_file_that_is_not_there_is_a_mistake() {
         let sources = Sources { file: Some("/nowhere/w.toml".into()), ..Sources::default() };
-        let Mistakes(mistakes) = Config::load(&sources).unwrap_err();
+        let ConfigErrors(mistakes) = Config::load(&sources).unwrap_err();
         assert!(mistakes[0].message.starts_with("cannot read /nowhere/w.toml, which was asked for: "));
         let environment = vec![(CONFIG_VARIABLE.into(), "/nowhere/v.toml".into())];
-        let Mistakes(mistakes) = Config::load(&Sources { environment, ..Sources::default() }).unwrap_err();
+        let ConfigErrors(mistakes) =
+            Config::load(&Sources { environment, ..Sources::default() }).unwrap_err();
         assert!(mistakes[0].message.contains("/nowhere/v.toml, which WHARFINGER_CONFIG names"));
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use clap::ValueEnum;
 use store::accounts::Tree;
 
-use super::spelling::{Choice, Given, Literal, Member, Part, Refused, Spelling, choice};
+use super::value::{Choice, Member, Part, RawValue, Refused, TomlValue, ValueType, choice};
 use super::{file, nearest};
 
 /// A rule for a part of the registry.
@@ -52,26 +52,26 @@ pub(super) struct Locations(Choice);
 
 const KEYS: [&str; 3] = ["path", "auth", "realm"];
 
-impl Spelling<Vec<Location>> for Locations {
-    fn read(&self, given: &Given) -> Result<Vec<Location>, Refused> {
+impl ValueType<Vec<Location>> for Locations {
+    fn read(&self, given: &RawValue) -> Result<Vec<Location>, Refused> {
         let items = match given {
-            Given::List(items) => items.clone(),
-            Given::Text(text) => match file::value(text) {
-                Some(Given::List(items)) => items,
+            RawValue::List(items) => items.clone(),
+            RawValue::Text(text) => match file::value(text) {
+                Some(RawValue::List(items)) => items,
                 _ => {
                     return Err(Refused::because(
                         "write it as in the file, with the brackets and the quotes",
                     ));
                 }
             },
-            Given::Table(_) => {
+            RawValue::Table(_) => {
                 return Err(Refused::because("write a list: [{ … }], or a heading in double brackets"));
             }
             _ => return Err(Refused::default()),
         };
         let mut locations: Vec<Location> = Vec::new();
         for item in &items {
-            let Given::Table(members) = item else { return Err(Refused::default()) };
+            let RawValue::Table(members) = item else { return Err(Refused::default()) };
             let location = self.location(members)?;
             if locations.iter().any(|known| known.tree == location.tree) {
                 return Err(wrong(find(members, "path"), format!("there are two for {}", location.path())));
@@ -81,14 +81,14 @@ impl Spelling<Vec<Location>> for Locations {
         Ok(locations)
     }
 
-    fn write(&self, value: &Vec<Location>) -> Literal {
+    fn write(&self, value: &Vec<Location>) -> TomlValue {
         let write = |location: &Location| {
             let mut members =
-                vec![("path", Literal::String(location.path())), ("auth", self.0.write(&location.auth))];
-            members.extend(location.realm.clone().map(|realm| ("realm", Literal::String(realm))));
-            Literal::Table(members)
+                vec![("path", TomlValue::String(location.path())), ("auth", self.0.write(&location.auth))];
+            members.extend(location.realm.clone().map(|realm| ("realm", TomlValue::String(realm))));
+            TomlValue::Table(members)
         };
-        Literal::List(value.iter().map(write).collect())
+        TomlValue::List(value.iter().map(write).collect())
     }
 
     fn expects(&self) -> String {
@@ -120,7 +120,7 @@ impl Locations {
         let auth = needed("auth")?;
         let admits = self.0.read(&auth.value).map_err(|refused| Refused {
             hint: refused.hint,
-            ..not(auth, Spelling::<Admits>::expects(&self.0))
+            ..not(auth, ValueType::<Admits>::expects(&self.0))
         })?;
         let realm = find(members, "realm");
         if let Some(realm) = realm.filter(|_| admits != Admits::Basic) {
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Location>, Refused> {
-        locations().read(&Given::Text(text.to_owned()))
+        locations().read(&RawValue::Text(text.to_owned()))
     }
 
     fn told(text: &str) -> (String, String) {

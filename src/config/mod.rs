@@ -3,27 +3,27 @@
 
 mod definition;
 mod environment;
+mod error;
 mod exposure;
 mod file;
 mod load;
 mod location;
-mod mistake;
 mod security;
-mod spelling;
 mod template;
+mod value;
 
 pub use definition::{
     Acme, Audit, Auth, Cache, Config, Gateway, Limits, Log, Proxy, Registry, SECTIONS, Section, Setting, Tls,
     Web, changed_settings, settings,
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
+pub use error::{ConfigError, ConfigErrors, Excerpt};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use location::{Admits, Location};
-pub use mistake::{Excerpt, Mistake, Mistakes};
-pub use spelling::{
-    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Literal, LogFormat, UpstreamHost, WebOrigin,
-};
 pub use template::template;
+pub use value::{
+    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, LogFormat, TomlValue, UpstreamHost, WebOrigin,
+};
 
 /// The known name that someone most probably meant, if one is near enough.
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

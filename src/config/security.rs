@@ -1,22 +1,23 @@
 //! Settings of access and HTTPS that do not go together.
 
 use super::definition::Config;
-use super::mistake::Mistake;
-use super::spelling::AcmeChallenge;
+use super::error::ConfigError;
+use super::value::AcmeChallenge;
 
 impl Config {
     /// What is wrong with the settings of access as a whole.
-    pub(super) fn access_mistakes(&self) -> Vec<Mistake> {
+    pub(super) fn access_mistakes(&self) -> Vec<ConfigError> {
         if !(self.open && self.auth.required) {
             return Vec::new();
         }
-        let mistake =
-            Mistake::new("open and auth.required contradict each other: without accounts, and not without");
-        vec![mistake.help("remove `open` (--open, WHARFINGER_OPEN), or auth.required")]
+        let error = ConfigError::new(
+            "open and auth.required contradict each other: without accounts, and not without",
+        );
+        vec![error.help("remove `open` (--open, WHARFINGER_OPEN), or auth.required")]
     }
 
     /// What is wrong with the settings of `[tls]` as a whole.
-    pub(super) fn tls_mistakes(&self) -> Vec<Mistake> {
+    pub(super) fn tls_mistakes(&self) -> Vec<ConfigError> {
         let tls = &self.tls;
         let mut mistakes = Vec::new();
         let sources = [
@@ -26,28 +27,29 @@ impl Config {
         ];
         let given: Vec<&str> = sources.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
         if given.len() > 1 {
-            let mistake = Mistake::new(format!(
+            let error = ConfigError::new(format!(
                 "there can be one certificate, and {} each name one",
                 given.join(" and ")
             ));
             mistakes.push(
-                mistake.help("keep the one that is meant; the flags --tls-… give these settings as well"),
+                error.help("keep the one that is meant; the flags --tls-… give these settings as well"),
             );
         }
         if tls.key.is_some() && tls.certificate.is_none() {
-            let mistake = Mistake::new("tls.key is given, and tls.certificate, to which it belongs, is not");
-            mistakes.push(mistake.help("name the file of the certificate as well"));
+            let error =
+                ConfigError::new("tls.key is given, and tls.certificate, to which it belongs, is not");
+            mistakes.push(error.help("name the file of the certificate as well"));
         }
         if let Some(redirect) = tls.redirect {
             if given.is_empty() {
-                let mistake =
-                    Mistake::new("tls.redirect sends to HTTPS, and there is no certificate for that");
+                let error =
+                    ConfigError::new("tls.redirect sends to HTTPS, and there is no certificate for that");
                 mistakes
-                    .push(mistake.help("name one (tls.certificate, tls.self_signed or tls.acme.directory)"));
+                    .push(error.help("name one (tls.certificate, tls.self_signed or tls.acme.directory)"));
             }
             if redirect == self.listen && redirect.port() != 0 {
-                let mistake = Mistake::new(format!("tls.redirect and listen are both {redirect}"));
-                mistakes.push(mistake.help(
+                let error = ConfigError::new(format!("tls.redirect and listen are both {redirect}"));
+                mistakes.push(error.help(
                     "listen is for HTTPS, such as \":443\"; tls.redirect for plain HTTP, such as \":80\"",
                 ));
             }
@@ -57,7 +59,7 @@ impl Config {
     }
 
     /// What is wrong with the settings of `[tls.acme]` as a whole.
-    fn acme_mistakes(&self) -> Vec<Mistake> {
+    fn acme_mistakes(&self) -> Vec<ConfigError> {
         let acme = &self.acme;
         let mut mistakes = Vec::new();
         if acme.directory.is_none() {
@@ -68,35 +70,35 @@ impl Config {
                 ("tls.acme.external_account", acme.external_account.is_some()),
             ];
             if let Some((name, _)) = others.iter().find(|(_, given)| *given) {
-                let mistake = Mistake::new(format!(
+                let error = ConfigError::new(format!(
                     "{name} is given, and tls.acme.directory, the authority to be asked, is not"
                 ));
-                mistakes.push(mistake.help(
+                mistakes.push(error.help(
                     "name one; Let's Encrypt's is directory = \"https://acme-v02.api.letsencrypt.org/directory\"",
                 ));
             }
             return mistakes;
         }
         if acme.hosts.is_empty() {
-            let mistake = Mistake::new(
+            let error = ConfigError::new(
                 "tls.acme.directory is given, and tls.acme.hosts, for which a certificate is to be obtained, is not",
             );
-            mistakes.push(mistake.help("name the hosts, as in hosts = [\"registry.example.com\"]"));
+            mistakes.push(error.help("name the hosts, as in hosts = [\"registry.example.com\"]"));
         }
         if acme.challenge == AcmeChallenge::Http01 && self.tls.redirect.is_none() {
-            let mistake = Mistake::new(
+            let error = ConfigError::new(
                 "tls.acme.challenge is \"http-01\", and tls.redirect, where the authority would be answered, is not given",
             );
-            mistakes.push(mistake.help(
+            mistakes.push(error.help(
                 "write redirect = \":80\" in [tls]; or challenge = \"tls-alpn-01\", for which port 443 is enough",
             ));
         }
         for host in acme.hosts.iter().filter(|host| host.is_wildcard()) {
-            let mistake = Mistake::new(format!(
+            let error = ConfigError::new(format!(
                 "tls.acme.hosts names {host}, and no authority takes it as proof for all names below a domain that one \
                  server answers"
             ));
-            mistakes.push(mistake.help(
+            mistakes.push(error.help(
                 "name each host; or have a certificate for the domain made elsewhere, and name it in tls.certificate",
             ));
         }
@@ -112,7 +114,7 @@ mod tests {
     fn mistakes(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = Config::default();
         change(&mut config);
-        config.tls_mistakes().into_iter().map(|mistake| mistake.message).collect()
+        config.tls_mistakes().into_iter().map(|error| error.message).collect()
     }
 
     #[test]

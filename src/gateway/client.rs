@@ -20,8 +20,8 @@ use tokio::time::Instant;
 
 use super::credentials::{Challenge, Token};
 use super::error::{Error, chain};
-use super::sending::Sending;
 use super::upstream::Upstream;
+use super::upstream_body::UpstreamBody;
 
 /// A connection on which nothing happened for so long is not used again: the other side may be closing it.
 const IDLE: Duration = Duration::from_secs(15);
@@ -32,7 +32,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// How long upstreams are waited for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// Until a connection stands.
     pub(super) connect: Duration,
     /// Until the head of an answer to a request that reads; and for each next byte of any answer.
@@ -81,17 +81,17 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The upstreams, and the connections to them.
 pub(super) struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Sending>,
+    pool: Pool<HttpsConnector<HttpConnector>, UpstreamBody>,
     upstreams: Vec<Upstream>,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
 impl Client {
     /// Connects when it is asked something.
-    pub(super) fn new(upstreams: Vec<Upstream>, patience: Patience, tls: rustls::ClientConfig) -> Self {
+    pub(super) fn new(upstreams: Vec<Upstream>, timeouts: Timeouts, tls: rustls::ClientConfig) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(patience.connect));
+        connector.set_connect_timeout(Some(timeouts.connect));
         connector.enforce_http(false);
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -104,12 +104,12 @@ impl Client {
             .http1_max_buf_size(BUFFER)
             .http1_ignore_invalid_headers_in_responses(false)
             .build(connector);
-        Self { pool, upstreams, patience }
+        Self { pool, upstreams, timeouts }
     }
 
     /// How long the next byte of an answer is waited for.
     pub(super) fn read_patience(&self) -> Duration {
-        self.patience.read
+        self.timeouts.read
     }
 
     /// All of them, in the order of the configuration.
@@ -130,10 +130,10 @@ impl Client {
             headers: HeaderMap::new(),
             scope: String::new(),
         };
-        let answered = self.ask(&ask, &Sending::Nothing, None).await?;
+        let answered = self.ask(&ask, &UpstreamBody::Nothing, None).await?;
         match answered.response.status() {
             StatusCode::OK => Ok(()),
-            status => Err(Error::Senseless(format!("{} answers {status} to /v2/", answered.upstream))),
+            status => Err(Error::InvalidResponse(format!("{} answers {status} to /v2/", answered.upstream))),
         }
     }
 
@@ -143,14 +143,14 @@ impl Client {
     pub(super) async fn ask(
         &self,
         ask: &Ask,
-        body: &Sending,
+        body: &UpstreamBody,
         home: Option<usize>,
     ) -> Result<Answered<'_>, Error> {
         let mut failure = None;
         let mut unwell = None;
         for upstream in self.order(home) {
             match self.ask_one(upstream, ask, body).await {
-                Ok(response) if ask.reads() && is_unwell(response.status()) => {
+                Ok(response) if ask.reads() && is_server_error(response.status()) => {
                     if response.status() != StatusCode::INTERNAL_SERVER_ERROR {
                         upstream.failed(&response.status());
                     }
@@ -188,15 +188,15 @@ impl Client {
         upstream: &Upstream,
         ask: &Ask,
     ) -> Result<hyper::Response<Incoming>, Error> {
-        self.ask_one(upstream, ask, &Sending::Nothing).await.map_err(|failed| failed.note(upstream))
+        self.ask_one(upstream, ask, &UpstreamBody::Nothing).await.map_err(|failed| failed.note(upstream))
     }
 
     /// In which order they are asked: where it began, then those that answer these days, then the others.
     fn order(&self, home: Option<usize>) -> impl Iterator<Item = &Upstream> {
         let home = home.and_then(|index| self.upstreams.get(index));
-        let others = move |rests: bool| {
+        let others = move |is_backing_off: bool| {
             self.upstreams.iter().filter(move |other| {
-                home.is_none_or(|home| home.index != other.index) && other.rests() == rests
+                home.is_none_or(|home| home.index != other.index) && other.is_backing_off() == is_backing_off
             })
         };
         // Decided once: one that fails meanwhile is not asked twice.
@@ -208,7 +208,7 @@ impl Client {
         &self,
         upstream: &Upstream,
         ask: &Ask,
-        body: &Sending,
+        body: &UpstreamBody,
     ) -> Result<hyper::Response<Incoming>, Failed> {
         let mut authorization = self.authorization(upstream, &ask.scope).await?;
         let mut repeated = false;
@@ -274,7 +274,7 @@ impl Client {
             headers: HeaderMap::new(),
             scope: String::new(),
         };
-        let response = self.send(upstream, &ask, Sending::Nothing, None).await?;
+        let response = self.send(upstream, &ask, UpstreamBody::Nothing, None).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(None);
         }
@@ -307,13 +307,13 @@ impl Client {
         if let Some(basic) = upstream.keeper.basic() {
             request = request.header(AUTHORIZATION, basic);
         }
-        let request = request.body(Sending::Nothing).map_err(|error| refused(error.to_string()))?;
-        let response = timely(self.patience.read, None, self.pool.request(request)).await?;
+        let request = request.body(UpstreamBody::Nothing).map_err(|error| refused(error.to_string()))?;
+        let response = timely(self.timeouts.read, None, self.pool.request(request)).await?;
         let status = response.status();
         if status != StatusCode::OK {
             return Err(refused(format!("{} answers {status} to the gateway's request for a token", realm)));
         }
-        let body = whole(response.into_body(), TOKEN_BYTES, self.patience.read)
+        let body = whole(response.into_body(), TOKEN_BYTES, self.timeouts.read)
             .await
             .map_err(|why| refused(format!("the token could not be received: {why}")))?;
         let token: Token = serde_json::from_slice(&body)
@@ -325,7 +325,7 @@ impl Client {
         &self,
         upstream: &Upstream,
         ask: &Ask,
-        body: Sending,
+        body: UpstreamBody,
         authorization: Option<HeaderValue>,
     ) -> Result<hyper::Response<Incoming>, Failed> {
         let address = upstream.address(&ask.path_and_query).map_err(|error| Failed::Unsent(error.into()))?;
@@ -336,22 +336,22 @@ impl Client {
         if let Some(authorization) = authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization);
         }
-        let patience = if ask.reads() { self.patience.read } else { self.patience.write };
-        timely(patience, Some(&body), self.pool.request(request)).await
+        let timeouts = if ask.reads() { self.timeouts.read } else { self.timeouts.write };
+        timely(timeouts, Some(&body), self.pool.request(request)).await
     }
 }
 
 /// Waits for the head of an answer, as long as the request's body goes on or the patience lasts.
 async fn timely(
-    patience: Duration,
-    body: Option<&Sending>,
+    timeouts: Duration,
+    body: Option<&UpstreamBody>,
     response: impl Future<Output = Result<hyper::Response<Incoming>, hyper_util::client::legacy::Error>>,
 ) -> Result<hyper::Response<Incoming>, Failed> {
     let mut response = pin!(response);
     let begun = Instant::now();
     loop {
-        let progress = body.and_then(Sending::progress).unwrap_or(begun).max(begun);
-        let Some(deadline) = progress.checked_add(patience) else {
+        let progress = body.and_then(UpstreamBody::progress).unwrap_or(begun).max(begun);
+        let Some(deadline) = progress.checked_add(timeouts) else {
             return response.await.map_err(Failed::from);
         };
         if Instant::now() >= deadline {
@@ -369,7 +369,7 @@ async fn timely(
 pub(super) async fn whole(
     mut body: Incoming,
     most: usize,
-    patience: Duration,
+    timeouts: Duration,
 ) -> Result<bytes::Bytes, String> {
     let announced = body.size_hint().exact();
     if announced.is_some_and(|length| length > most as u64) {
@@ -379,7 +379,7 @@ pub(super) async fn whole(
     let mut body = pin!(&mut body);
     loop {
         let next = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
-        let frame = match tokio::time::timeout(patience, next).await {
+        let frame = match tokio::time::timeout(timeouts, next).await {
             Err(_) => return Err("nothing more came for too long".to_owned()),
             Ok(None) => return Ok(gathered.freeze()),
             Ok(Some(Err(error))) => return Err(format!("it was cut off: {error}")),
@@ -398,7 +398,7 @@ pub(super) async fn whole(
 }
 
 /// Whether an answer says that the one who gives it cannot do its work.
-fn is_unwell(status: StatusCode) -> bool {
+fn is_server_error(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::INTERNAL_SERVER_ERROR

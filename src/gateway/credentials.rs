@@ -24,7 +24,7 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// The account of the gateway in an upstream, and what came of it. Without an account there may still be tokens: some
 /// registries want one of everybody.
 #[derive(Default)]
-pub(super) struct Keeper {
+pub(super) struct CredentialStore {
     basic: Option<HeaderValue>,
     /// Hosts besides the upstream's own that may be sent the password.
     trusted: Vec<String>,
@@ -73,7 +73,7 @@ pub(super) struct Token {
     expires_in: Option<u64>,
 }
 
-impl Keeper {
+impl CredentialStore {
     /// Keeps an account, which may be none, and the hosts that may hear of it.
     pub(super) fn new(account: Option<(&str, &str)>, trusted: Vec<String>) -> Self {
         let basic = account.map(|(user, password)| {
@@ -218,7 +218,7 @@ mod tests {
     fn challenged(value: &'static str, host: &str, secure: bool) -> Result<Challenge, Mistrust> {
         let mut headers = HeaderMap::new();
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(value));
-        Keeper::new(None, vec!["auth.example.com".to_owned()]).challenged(&headers, host, secure)
+        CredentialStore::new(None, vec!["auth.example.com".to_owned()]).challenged(&headers, host, secure)
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn tokens_end() {
-        let keeper = Keeper::default();
+        let keeper = CredentialStore::default();
         let token = |expires_in| Token { token: None, access_token: Some("t".into()), expires_in };
         assert_eq!(keeper.keep("long", &token(Some(3600))).unwrap(), "Bearer t");
         assert_eq!(keeper.token("long").unwrap(), "Bearer t");

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use oci::{Digest, RepositoryName};
 use registry::ReceiveError;
 
-use super::sending::Broken;
+use super::upstream_body::Broken;
 
 /// Why a request could not be carried out by a registry behind the gateway. Clients hear the text of each; the reason
 /// in [`Error::Unreachable`] and the like is for the log, since it may name hosts that are not theirs to know.
@@ -30,12 +30,12 @@ pub(crate) enum Error {
         "the registry behind this gateway gave an answer that cannot be passed on; its operator finds the reason in the \
          gateway's log"
     )]
-    Senseless(String),
+    InvalidResponse(String),
     /// It says that it cannot do its work, in words that are not the protocol's: often they are of a proxy before it.
     #[error(
         "the registry behind this gateway answers {0}; try again, and if that does not help, tell its operator"
     )]
-    Unwell(StatusCode, String),
+    ServerError(StatusCode, String),
     /// The client's own body ended early.
     #[error(transparent)]
     Receive(ReceiveError),
@@ -62,7 +62,7 @@ impl Error {
     /// What went wrong, with its causes, for the log.
     pub(crate) fn reason(&self) -> String {
         match self {
-            Self::Senseless(why) | Self::Unwell(_, why) => format!("{self}: {why}"),
+            Self::InvalidResponse(why) | Self::ServerError(_, why) => format!("{self}: {why}"),
             Self::Unreachable(cause) | Self::Refused(cause) => format!("{self}: {}", chain(&**cause)),
             Self::TimedOut
             | Self::Receive(_)

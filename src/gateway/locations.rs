@@ -72,12 +72,12 @@ pub(super) fn link(address: &str, query: &str) -> Option<HeaderValue> {
 mod tests {
     use oci::Algorithm;
 
-    use super::super::credentials::Keeper;
+    use super::super::credentials::CredentialStore;
     use super::*;
 
     fn upstream() -> Upstream {
         let url = "http://registry:5000/mirror".parse().unwrap();
-        Upstream::new(0, &url, Keeper::default()).unwrap()
+        Upstream::new(0, &url, CredentialStore::default()).unwrap()
     }
 
     #[test]

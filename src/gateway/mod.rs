@@ -5,25 +5,25 @@
 //! store, [`proxy`] asks an upstream.
 //!
 //! - [`upstream`], [`client`]: the registries behind, and how they are asked; [`credentials`] proves who asks.
-//! - [`proxy`]: one request of the protocol; [`headers`], [`locations`], [`sending`]: what passes, either way.
+//! - [`proxy`]: one request of the protocol; [`headers`], [`locations`], [`upstream_body`]: what passes, either way.
 //! - [`uploads`]: whose an upload is.
 //! - [`manifests`]: what an upstream gave a moment ago.
-//! - [`learning`]: the names of the repositories behind.
+//! - [`catalog_sync`]: the names of the repositories behind.
 //! - [`references`]: access control for blobs, and [`scoping`], the probe that says where none is needed.
 
+mod catalog_sync;
 mod client;
 mod credentials;
 mod error;
 mod headers;
-mod learning;
 mod locations;
 mod manifests;
 pub(crate) mod proxy;
 mod references;
 mod scoping;
-mod sending;
 mod uploads;
 mod upstream;
+mod upstream_body;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,11 +54,11 @@ pub struct Gateway {
 struct Inner {
     client: Arc<client::Client>,
     manifests: manifests::Manifests,
-    learning: Arc<learning::Learning>,
+    catalog_sync: Arc<catalog_sync::CatalogSync>,
     references: references::References,
     scoping: Arc<scoping::Scoping>,
     registry: Registry,
-    proofs: uploads::Proofs,
+    proofs: uploads::UploadTokens,
     host: UpstreamHost,
     /// The largest manifest that is held in memory.
     manifest_bytes: usize,
@@ -111,7 +111,7 @@ impl Gateway {
         let account = account.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
         let mut upstreams = Vec::new();
         for url in &settings.upstreams {
-            let keeper = credentials::Keeper::new(account, settings.token_hosts.clone());
+            let keeper = credentials::CredentialStore::new(account, settings.token_hosts.clone());
             let url: Result<Uri, _> = url.as_str().parse();
             let upstream = url.ok().and_then(|url| upstream::Upstream::new(upstreams.len(), &url, keeper));
             upstreams.extend(upstream);
@@ -119,16 +119,16 @@ impl Gateway {
         if upstreams.is_empty() {
             return Err(SetupError::NoUpstream);
         }
-        let patience = client::Patience {
+        let timeouts = client::Timeouts {
             connect: settings.connect_timeout,
             read: settings.read_timeout,
             write: settings.write_timeout,
         };
         let tls = tls(settings.certificates.as_deref())?;
-        let client = Arc::new(client::Client::new(upstreams, patience, tls));
-        let learning = Arc::new(learning::Learning::new(registry.clone()));
+        let client = Arc::new(client::Client::new(upstreams, timeouts, tls));
+        let catalog_sync = Arc::new(catalog_sync::CatalogSync::new(registry.clone()));
         let scoping = Arc::new(scoping::Scoping::new());
-        let reading = learning.clone().run(client.clone(), scoping.clone(), settings.catalog_interval);
+        let reading = catalog_sync.clone().run(client.clone(), scoping.clone(), settings.catalog_interval);
         let reading = tokio::spawn(reading);
         let inner = Inner {
             references: references::References::new(),
@@ -136,9 +136,9 @@ impl Gateway {
             registry,
             client,
             manifests: manifests::Manifests::new(settings.cache, config.cache.manifest_bytes),
-            learning,
+            catalog_sync,
             reading,
-            proofs: uploads::Proofs::new(key),
+            proofs: uploads::UploadTokens::new(key),
             host: settings.host,
             manifest_bytes: config.limits.manifest_bytes,
         };

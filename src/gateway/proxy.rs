@@ -23,8 +23,8 @@ use super::headers::{Origin, downward, upward};
 use super::locations::{self, Place};
 use super::manifests::Found;
 use super::references::Named;
-use super::sending::{Room, Sending};
-use super::uploads::{Begun, without_proof};
+use super::uploads::{UploadRef, without_proof};
+use super::upstream_body::{SizeBudget, UpstreamBody};
 use crate::config::UpstreamHost;
 use crate::http::access::Caller;
 use crate::http::app::App;
@@ -94,14 +94,14 @@ impl Exchange<'_> {
         action: &str,
     ) -> Result<Response, HttpError> {
         let ask = self.ask(&request, path_and_query, scope(repository, action));
-        let body = if reads(&request) { Sending::Nothing } else { self.body(request, 0)? };
+        let body = if reads(&request) { UpstreamBody::Nothing } else { self.body(request, 0)? };
         let answered = self.gateway.inner.client.ask(&ask, &body, None).await?;
         self.passed_on(answered, &ask.method, None)
     }
 
     /// What a client sends of a blob of which `begun` bytes have come before.
-    fn body(&self, request: Request, begun: u64) -> Result<Sending, Error> {
-        Ok(Sending::streamed(request.body, Room::beside(self.policy.blob_bytes, begun))?)
+    fn body(&self, request: Request, begun: u64) -> Result<UpstreamBody, Error> {
+        Ok(UpstreamBody::streamed(request.body, SizeBudget::beside(self.policy.blob_bytes, begun))?)
     }
 
     /// GET, HEAD and DELETE of a blob that the repository refers to.
@@ -150,7 +150,7 @@ impl Exchange<'_> {
         if asking.is_none() && (is_scoped || is_partial) {
             let response = self.pass(request, name, path, "pull").await?;
             if response.status() == StatusCode::OK {
-                gateway.inner.learning.passed_by(name, None).await;
+                gateway.inner.catalog_sync.passed_by(name, None).await;
             }
             return Ok(response);
         }
@@ -164,7 +164,7 @@ impl Exchange<'_> {
                 ask.headers.insert(IF_NONE_MATCH, etag.clone());
             }
         }
-        let answered = match gateway.inner.client.ask(&ask, &Sending::Nothing, None).await {
+        let answered = match gateway.inner.client.ask(&ask, &UpstreamBody::Nothing, None).await {
             Ok(answered) => answered,
             Err(error) => {
                 // The others find out for themselves, all at once rather than one after another.
@@ -182,7 +182,8 @@ impl Exchange<'_> {
                 gateway.inner.references.passed(name, content);
             }
             let answer = kept.and_then(|kept| kept.answer(&request.headers));
-            return answer.ok_or_else(|| Error::Senseless("304 for what is not known".to_owned()).into());
+            return answer
+                .ok_or_else(|| Error::InvalidResponse("304 for what is not known".to_owned()).into());
         }
         let announced = http_body::Body::size_hint(answered.response.body()).exact();
         let is_small = announced.is_some_and(|length| length <= gateway.inner.manifest_bytes as u64);
@@ -192,7 +193,7 @@ impl Exchange<'_> {
             }
             return self.passed_on(answered, &request.method, None);
         }
-        gateway.inner.learning.passed_by(name, None).await;
+        gateway.inner.catalog_sync.passed_by(name, None).await;
         let (head, body) = answered.response.into_parts();
         let content =
             match whole(body, gateway.inner.manifest_bytes, gateway.inner.client.read_patience()).await {
@@ -238,7 +239,7 @@ impl Exchange<'_> {
             self.check_parts(name, &content).await?;
         }
         let manifest = puts.then(|| parse(&ask.headers, &content)).flatten();
-        let body = if puts { Sending::Whole(Some(content.clone())) } else { Sending::Nothing };
+        let body = if puts { UpstreamBody::Whole(Some(content.clone())) } else { UpstreamBody::Nothing };
 
         // It goes on even if the client leaves: otherwise the upstream might still do it, after what is in memory
         // was declared right again.
@@ -258,7 +259,7 @@ impl Exchange<'_> {
                 let description = manifest.as_ref().and_then(description::annotation);
                 let config =
                     manifest.as_ref().filter(|_| description.is_none()).and_then(description::config);
-                gateway.inner.learning.passed_by(&repository, description).await;
+                gateway.inner.catalog_sync.passed_by(&repository, description).await;
                 if let Some((digest, _)) = config {
                     // What the image's config says of it can wait, and the client need not.
                     tokio::spawn(async move { describe(&gateway, &repository, &digest).await });
@@ -269,7 +270,7 @@ impl Exchange<'_> {
         let (index, response) = task.await.map_err(|error| Error::Unreachable(error.into()))??;
         let upstream = self.gateway.inner.client.upstream(index);
         let upstream =
-            upstream.ok_or_else(|| Error::Senseless("an upstream that is not there".to_owned()))?;
+            upstream.ok_or_else(|| Error::InvalidResponse("an upstream that is not there".to_owned()))?;
         self.passed_on(Answered { upstream, response }, &method, None)
     }
 
@@ -333,7 +334,7 @@ impl Exchange<'_> {
         let separator = if query.is_empty() { "" } else { "?" };
         let path = format!("/v2/{name}/blobs/uploads/{id}{separator}{query}");
         let ask = self.ask_upload(&request, path, scope(name, "pull,push"));
-        let body = if reads(&request) { Sending::Nothing } else { self.body(request, begun.bytes)? };
+        let body = if reads(&request) { UpstreamBody::Nothing } else { self.body(request, begun.bytes)? };
         let answered = self.gateway.inner.client.ask(&ask, &body, Some(begun.home)).await?;
         let response = self.passed_on(answered, &ask.method, Some(id))?;
         self.note_upload(name, digest, &response);
@@ -373,7 +374,7 @@ impl Exchange<'_> {
             headers: HeaderMap::new(),
             scope: scope(from, "pull"),
         };
-        let answered = self.gateway.inner.client.ask(&ask, &Sending::Nothing, None).await?;
+        let answered = self.gateway.inner.client.ask(&ask, &UpstreamBody::Nothing, None).await?;
         Ok(answered.response.status() == StatusCode::OK)
     }
 
@@ -410,10 +411,10 @@ impl Exchange<'_> {
         let Answered { upstream, response } = answered;
         let status = response.status();
         if status.is_informational() || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            return Err(Error::Senseless(format!("{upstream} answers {status}")).into());
+            return Err(Error::InvalidResponse(format!("{upstream} answers {status}")).into());
         }
         if status.is_server_error() && !is_json(response.headers()) {
-            return Err(Error::Unwell(status, upstream.to_string()).into());
+            return Err(Error::ServerError(status, upstream.to_string()).into());
         }
         let has_none =
             *method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
@@ -421,17 +422,17 @@ impl Exchange<'_> {
             let why = format!(
                 "{upstream} does not say how long its answer is, so that one that was cut off would look whole"
             );
-            return Err(Error::Senseless(why).into());
+            return Err(Error::InvalidResponse(why).into());
         }
         let mut headers = HeaderMap::new();
         downward(response.headers(), &mut headers);
         let place = locations::of(upstream, response.headers())
-            .map_err(|why| Error::Senseless(format!("{upstream} answers {status}, and {why}")))?;
+            .map_err(|why| Error::InvalidResponse(format!("{upstream} answers {status}, and {why}")))?;
         if let Some(place) = place {
             let location = self.location(place, upstream.index, status, response.headers(), upload);
             let location = location.ok_or_else(|| {
                 let given = response.headers().get(LOCATION);
-                Error::Senseless(format!("{upstream} answers {status}, and its Location is {given:?}"))
+                Error::InvalidResponse(format!("{upstream} answers {status}, and its Location is {given:?}"))
             })?;
             headers.insert(LOCATION, location);
         }
@@ -444,9 +445,9 @@ impl Exchange<'_> {
         if status == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(self.range_refused(headers));
         }
-        let patience = self.gateway.inner.client.read_patience();
+        let timeouts = self.gateway.inner.client.read_patience();
         let (_, body) = response.into_parts();
-        let body = if has_none { Body::default() } else { Body::upstream(body, patience) };
+        let body = if has_none { Body::default() } else { Body::upstream(body, timeouts) };
         let mut answer = Response::new(body);
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
@@ -490,7 +491,7 @@ impl Exchange<'_> {
             Place::Upload(name, id, query) => {
                 // Where there is an upload already, it stays the one that it is.
                 let is_own = name == *asked && upload.is_none_or(|upload| upload == id);
-                let begun = Begun { home, bytes: received(given) };
+                let begun = UploadRef { home, bytes: received(given) };
                 let query =
                     self.gateway.inner.proofs.query(&name, id, &self.account(), begun, query.as_deref());
                 let address = self.caller.links().absolute(&format!("/v2/{name}/blobs/uploads/{id}?{query}"));
@@ -584,12 +585,12 @@ async fn describe(gateway: &Gateway, repository: &RepositoryName, config: &Diges
     };
     let client = &gateway.inner.client;
     // Without a description it is found all the same.
-    let Ok(answered) = client.ask(&ask, &Sending::Nothing, None).await else { return };
+    let Ok(answered) = client.ask(&ask, &UpstreamBody::Nothing, None).await else { return };
     if answered.response.status() != StatusCode::OK {
         return;
     }
     let content = whole(answered.response.into_body(), CONFIG_BYTES, client.read_patience()).await;
     if let Some(label) = content.ok().and_then(|content| description::label(&content)) {
-        gateway.inner.learning.passed_by(repository, Some(label)).await;
+        gateway.inner.catalog_sync.passed_by(repository, Some(label)).await;
     }
 }

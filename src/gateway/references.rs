@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use super::client::{Ask, Client, whole};
 use super::error::Error;
 use super::locations::next_page;
-use super::sending::Sending;
+use super::upstream_body::UpstreamBody;
 use crate::http::response::DOCKER_CONTENT_DIGEST;
 
 /// Cached pairs of a repository and a digest, of each kind. About 100 bytes each.
@@ -334,8 +334,9 @@ impl<'a> Walk<'a> {
         loop {
             let path = format!("/v2/{}/tags/list?{query}", self.repository);
             let Some((headers, content)) = self.get(path, HeaderMap::new()).await? else { return Ok(true) };
-            let list: TagList = serde_json::from_slice(&content)
-                .map_err(|error| Error::Senseless(format!("its list of tags cannot be read: {error}")))?;
+            let list: TagList = serde_json::from_slice(&content).map_err(|error| {
+                Error::InvalidResponse(format!("its list of tags cannot be read: {error}"))
+            })?;
             let tags = list.tags.unwrap_or_default();
             let tags = tags.iter().filter_map(|tag| tag.parse::<Tag>().ok());
             self.open.extend(tags.map(TagOrDigest::Tag));
@@ -396,7 +397,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Option<(HeaderMap, bytes::Bytes)>, Error> {
         let scope = format!("repository:{}:pull", self.repository);
         let ask = Ask { method: Method::GET, path_and_query, headers, scope };
-        let answered = self.client.ask(&ask, &Sending::Nothing, None).await?;
+        let answered = self.client.ask(&ask, &UpstreamBody::Nothing, None).await?;
         let (head, body) = answered.response.into_parts();
         match head.status {
             StatusCode::OK => {}

@@ -12,18 +12,18 @@ use uuid::Uuid;
 const PARAMETER: &str = "_gateway=";
 
 /// Makes and checks proofs.
-pub(super) struct Proofs(hmac::Key);
+pub(super) struct UploadTokens(hmac::Key);
 
 /// What an address says of its upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Begun {
+pub(super) struct UploadRef {
     /// On which upstream it began.
     pub(super) home: usize,
     /// How many bytes that upstream had of it.
     pub(super) bytes: u64,
 }
 
-impl Proofs {
+impl UploadTokens {
     pub(super) fn new(key: &[u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
@@ -34,11 +34,11 @@ impl Proofs {
         repository: &RepositoryName,
         id: Uuid,
         account: &str,
-        begun: Begun,
+        begun: UploadRef,
         upstream: Option<&str>,
     ) -> String {
         let proof = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &message(repository, id, account, begun)));
-        let Begun { home, bytes } = begun;
+        let UploadRef { home, bytes } = begun;
         match upstream.filter(|query| !query.is_empty()) {
             Some(query) => format!("{query}&{PARAMETER}{home}.{bytes}.{proof}"),
             None => format!("{PARAMETER}{home}.{bytes}.{proof}"),
@@ -52,10 +52,10 @@ impl Proofs {
         id: Uuid,
         account: &str,
         query: Option<&str>,
-    ) -> Option<Begun> {
+    ) -> Option<UploadRef> {
         let mut parts = query?.split('&').find_map(|part| part.strip_prefix(PARAMETER))?.splitn(3, '.');
         let mut next = || parts.next();
-        let begun = Begun { home: next()?.parse().ok()?, bytes: next()?.parse().ok()? };
+        let begun = UploadRef { home: next()?.parse().ok()?, bytes: next()?.parse().ok()? };
         let proof = URL_SAFE_NO_PAD.decode(next()?).ok()?;
         // In constant time.
         hmac::verify(&self.0, &message(repository, id, account, begun), &proof).ok()?;
@@ -70,8 +70,8 @@ pub(super) fn without_proof(query: Option<&str>) -> String {
 }
 
 /// What is proved. No part can be mistaken for another: none but the last has a line break.
-fn message(repository: &RepositoryName, id: Uuid, account: &str, begun: Begun) -> Vec<u8> {
-    let Begun { home, bytes } = begun;
+fn message(repository: &RepositoryName, id: Uuid, account: &str, begun: UploadRef) -> Vec<u8> {
+    let UploadRef { home, bytes } = begun;
     format!("upload\n{repository}\n{id}\n{home}\n{bytes}\n{account}").into_bytes()
 }
 
@@ -85,9 +85,9 @@ mod tests {
 
     #[test]
     fn an_upload_is_of_one_repository_one_account_and_one_gateway() {
-        let proofs = Proofs::new(&[7; 32]);
+        let proofs = UploadTokens::new(&[7; 32]);
         let (id, app) = (Uuid::new_v4(), name("team/app"));
-        let begun = Begun { home: 3, bytes: 70 };
+        let begun = UploadRef { home: 3, bytes: 70 };
         let query = proofs.query(&app, id, "ann", begun, Some("_state=a%2Bb%3D"));
         let checked = |repository: &str, id, account: &str, query: &str| {
             proofs.check(&name(repository), id, account, Some(query))
@@ -102,22 +102,22 @@ mod tests {
             assert_eq!(checked("team/app", id, "ann", &query.replace(said, changed)), None);
         }
         assert_eq!(checked("team/app", id, "ann", "_state=a%2Bb%3D"), None);
-        assert_eq!(Proofs::new(&[8; 32]).check(&app, id, "ann", Some(&query)), None);
+        assert_eq!(UploadTokens::new(&[8; 32]).check(&app, id, "ann", Some(&query)), None);
         assert_eq!(proofs.check(&app, id, "ann", None), None);
     }
 
     #[test]
     fn the_upstreams_own_query_is_kept_whole() {
-        let proofs = Proofs::new(&[7; 32]);
+        let proofs = UploadTokens::new(&[7; 32]);
         let query = proofs.query(
             &name("a"),
             Uuid::new_v4(),
             "ann",
-            Begun { home: 0, bytes: 0 },
+            UploadRef { home: 0, bytes: 0 },
             Some("_state=a%2Bb%3D&x"),
         );
         assert_eq!(without_proof(Some(&format!("{query}&digest=d"))), "_state=a%2Bb%3D&x&digest=d");
-        let query = proofs.query(&name("a"), Uuid::new_v4(), "ann", Begun { home: 0, bytes: 0 }, None);
+        let query = proofs.query(&name("a"), Uuid::new_v4(), "ann", UploadRef { home: 0, bytes: 0 }, None);
         assert_eq!(without_proof(Some(&query)), "");
         assert_eq!(without_proof(None), "");
     }

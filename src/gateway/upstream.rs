@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hyper::Uri;
 use hyper::http::uri::{Authority, Scheme};
 
-use super::credentials::Keeper;
+use super::credentials::CredentialStore;
 
 /// One that did not answer is asked last for so long.
 const REST: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ pub(super) struct Upstream {
     /// What stands before `/v2/`: empty, or a path that begins with a slash and does not end with one.
     prefix: String,
     /// What proves to it who is asking.
-    pub(super) keeper: Keeper,
+    pub(super) keeper: CredentialStore,
     /// All times are counted from here.
     begun: Instant,
     /// Milliseconds since `begun` until which it rests; 0 for one that answered last.
@@ -30,7 +30,7 @@ pub(super) struct Upstream {
 
 impl Upstream {
     /// The upstream at a URL that was checked: a scheme, a host, perhaps a path.
-    pub(super) fn new(index: usize, url: &Uri, keeper: Keeper) -> Option<Self> {
+    pub(super) fn new(index: usize, url: &Uri, keeper: CredentialStore) -> Option<Self> {
         Some(Self {
             index,
             scheme: url.scheme()?.clone(),
@@ -71,7 +71,7 @@ impl Upstream {
     }
 
     /// Whether it failed just now, so that others are better asked first.
-    pub(super) fn rests(&self) -> bool {
+    pub(super) fn is_backing_off(&self) -> bool {
         self.resting.load(Ordering::Relaxed) > self.now()
     }
 
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn upstream(url: &str) -> Upstream {
-        Upstream::new(0, &url.parse().unwrap(), Keeper::default()).unwrap()
+        Upstream::new(0, &url.parse().unwrap(), CredentialStore::default()).unwrap()
     }
 
     #[test]
@@ -123,10 +123,10 @@ mod tests {
     #[test]
     fn one_that_failed_rests_until_it_answers() {
         let upstream = upstream("http://registry:5000");
-        assert!(!upstream.rests());
+        assert!(!upstream.is_backing_off());
         upstream.failed(&"no route");
-        assert!(upstream.rests());
+        assert!(upstream.is_backing_off());
         upstream.answered();
-        assert!(!upstream.rests());
+        assert!(!upstream.is_backing_off());
     }
 }

@@ -13,23 +13,23 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 use oci::RepositoryName;
 use registry::access::{Identity, SignInError, Verdict};
-use store::accounts::{AccountName, Right, Trees, Visible};
+use store::accounts::{AccountName, PrefixRules, Right, Visible};
 
-use super::allowance::Client;
 use super::app::App;
+use super::client_info::ClientInfo;
 use super::connection::{Connection, Peer};
 use super::endpoint::Endpoint;
 use super::error::Error;
-use super::forwarded::Called;
 use super::links::Links;
 use super::query::Query;
+use super::rate_limit::Client;
 use super::response;
 use crate::config::{Admits, Auth, Challenge as Kind};
 
 /// Who sends a request that may be carried out.
 pub(crate) struct Caller {
     identity: Identity,
-    called: Called,
+    called: ClientInfo,
     reached: Option<SocketAddr>,
     visible: Option<Visible>,
     links: Links,
@@ -58,7 +58,7 @@ impl Caller {
     }
 
     /// The client, and how it called.
-    pub(crate) fn called(&self) -> &Called {
+    pub(crate) fn called(&self) -> &ClientInfo {
         &self.called
     }
 
@@ -79,19 +79,19 @@ impl Caller {
 }
 
 /// How clients are asked for credentials.
-pub(crate) struct Asking {
-    everywhere: Way,
-    locations: Trees<Way>,
+pub(crate) struct Challenges {
+    everywhere: Scheme,
+    locations: PrefixRules<Scheme>,
 }
 
 /// How clients are asked for credentials somewhere.
-struct Way {
+struct Scheme {
     kind: Kind,
     /// What a password is for, as clients are told where they are asked for one.
     realm: String,
 }
 
-impl Asking {
+impl Challenges {
     pub(crate) fn new(auth: &Auth) -> Self {
         let ways = auth.locations.iter().map(|location| {
             let kind = match location.auth {
@@ -100,14 +100,14 @@ impl Asking {
                 Admits::Token => Kind::Bearer,
             };
             let realm = location.realm.as_ref().unwrap_or(&auth.service).clone();
-            (location.tree.clone(), Way { kind, realm })
+            (location.tree.clone(), Scheme { kind, realm })
         });
-        let everywhere = Way { kind: auth.challenge, realm: auth.service.clone() };
+        let everywhere = Scheme { kind: auth.challenge, realm: auth.service.clone() };
         Self { everywhere, locations: ways.collect() }
     }
 
     /// How they are asked by an endpoint. What belongs to no repository is asked for as all of them are.
-    fn by(&self, endpoint: Option<&Endpoint>) -> &Way {
+    fn by(&self, endpoint: Option<&Endpoint>) -> &Scheme {
         let way = match endpoint.and_then(Endpoint::repository) {
             Some(repository) => self.locations.of(repository),
             None => self.locations.of_all(),
@@ -118,7 +118,7 @@ impl Asking {
 
 /// What a request asks of whoever sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need<'e> {
+pub(crate) enum Requirement<'e> {
     /// Nothing: whoever asks is answered. Credentials that are wrong are refused all the same.
     Nothing,
     /// Credentials that are right, be it a token for nobody in particular.
@@ -135,7 +135,7 @@ pub(crate) enum Need<'e> {
     Repository(&'e RepositoryName, Right),
 }
 
-impl<'e> Need<'e> {
+impl<'e> Requirement<'e> {
     /// What a request needs. A method that the endpoint does not take needs what the most demanding one does, so that
     /// whoever may not see a repository does not hear 405 of it either.
     pub(crate) fn of(endpoint: &'e Endpoint, method: &Method) -> Self {
@@ -170,7 +170,7 @@ impl<'e> Need<'e> {
 
 /// Why a request is refused to whoever sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Denied {
+pub(crate) enum DenyReason {
     /// Nobody has signed in.
     #[error("authentication required: log in first, as with docker login")]
     SignIn,
@@ -237,13 +237,13 @@ impl fmt::Display for NoRight {
 
 /// A request as far as it matters here.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct AccessRequest<'a> {
     /// What it asks for, if that could be read.
     pub(crate) endpoint: Option<&'a Endpoint>,
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) called: &'a Called,
+    pub(crate) called: &'a ClientInfo,
 }
 
 /// Who sends a request, and whether credentials came with it.
@@ -253,7 +253,7 @@ pub(crate) struct Identified {
 }
 
 /// A request that is refused.
-pub(crate) struct Refused {
+pub(crate) struct Rejection {
     /// [`Error::Denied`], [`Error::TooMany`], what a request for something absent is answered with, or what broke.
     pub(crate) error: Error,
     /// Who sent it, if that is known.
@@ -264,7 +264,7 @@ pub(crate) struct Refused {
     pub(crate) reason: Option<&'static str>,
 }
 
-impl Refused {
+impl Rejection {
     pub(crate) fn by(error: impl Into<Error>, identity: Option<Identity>) -> Box<Self> {
         Box::new(Self { error: error.into(), identity, claimed: None, reason: None })
     }
@@ -272,7 +272,7 @@ impl Refused {
     /// Someone whose credentials did not do.
     pub(crate) fn not_signed_in(
         error: SignInError,
-        challenge: impl FnOnce(Denied) -> Option<HeaderValue>,
+        challenge: impl FnOnce(DenyReason) -> Option<HeaderValue>,
     ) -> Box<Self> {
         let (claimed, reason) = (error.name().cloned(), error.reason());
         let denied = match error {
@@ -281,8 +281,8 @@ impl Refused {
                 return Box::new(Self { error, identity: None, claimed, reason });
             }
             SignInError::Store(error) => return Self::by(error, None),
-            SignInError::Expired { .. } => Denied::Expired,
-            SignInError::Wrong { .. } => Denied::Wrong,
+            SignInError::Expired { .. } => DenyReason::Expired,
+            SignInError::Wrong { .. } => DenyReason::Wrong,
         };
         let error = Error::Denied { denied, challenge: challenge(denied) };
         Box::new(Self { error, identity: None, claimed, reason })
@@ -293,15 +293,15 @@ impl Refused {
 ///
 /// # Errors
 /// That it is refused.
-pub(crate) async fn judge(
+pub(crate) async fn authorize(
     app: &App,
     connection: &Connection,
-    asked: Asked<'_>,
-) -> Result<Caller, Box<Refused>> {
+    asked: AccessRequest<'_>,
+) -> Result<Caller, Box<Rejection>> {
     let identified = identify(app, connection, asked).await?;
     let visible = match allow(app, asked, &identified).await {
         Ok(visible) => visible,
-        Err(error) => return Err(Refused::by(error, Some(identified.identity))),
+        Err(error) => return Err(Rejection::by(error, Some(identified.identity))),
     };
     Ok(Caller {
         identity: identified.identity,
@@ -317,7 +317,7 @@ pub(crate) async fn judge(
 pub(crate) fn reads_at_once(
     app: &App,
     connection: &Connection,
-    called: &Called,
+    called: &ClientInfo,
     headers: &HeaderMap,
     repository: &RepositoryName,
 ) -> Option<Identity> {
@@ -327,7 +327,7 @@ pub(crate) fn reads_at_once(
         // The operator's backend is asked by who can wait.
         _ if app.forward.is_some() => return None,
         Ok(None) => Identity::Anonymous,
-        Ok(Some(authorization)) => app.accounts.remembered(authorization.as_bytes(), called.from)?,
+        Ok(Some(authorization)) => app.accounts.credential_cache(authorization.as_bytes(), called.from)?,
         Err(_) => return None,
     };
     (app.accounts.decided(&identity, repository, Right::Pull) == Some(true)).then_some(identity)
@@ -339,8 +339,8 @@ pub(crate) fn reads_at_once(
 pub(crate) async fn identify(
     app: &App,
     connection: &Connection,
-    asked: Asked<'_>,
-) -> Result<Identified, Box<Refused>> {
+    asked: AccessRequest<'_>,
+) -> Result<Identified, Box<Rejection>> {
     if matches!(connection.peer(), Peer::Control) {
         return Ok(Identified { identity: Identity::Operator, by_credentials: true });
     }
@@ -350,7 +350,12 @@ pub(crate) async fn identify(
     }
     let authorization = credentials(asked.headers).map_err(|denied| {
         let error = Error::Denied { denied, challenge: challenge(app, asked, Some(denied)) };
-        Box::new(Refused { error, identity: None, claimed: None, reason: Some("two Authorization headers") })
+        Box::new(Rejection {
+            error,
+            identity: None,
+            claimed: None,
+            reason: Some("two Authorization headers"),
+        })
     })?;
     match sign_in(app, asked, authorization).await? {
         Some(identity) => counted(app, Identified { identity, by_credentials: true }),
@@ -362,12 +367,12 @@ pub(crate) async fn identify(
 /// nothing to sign in with.
 pub(crate) async fn sign_in(
     app: &App,
-    asked: Asked<'_>,
+    asked: AccessRequest<'_>,
     authorization: Option<&HeaderValue>,
-) -> Result<Option<Identity>, Box<Refused>> {
+) -> Result<Option<Identity>, Box<Rejection>> {
     if let Some(forward) = &app.forward
         && let Some(identity) =
-            forward.identify(app, asked).await.map_err(|error| Refused::by(error, None))?
+            forward.identify(app, asked).await.map_err(|error| Rejection::by(error, None))?
     {
         return Ok(Some(identity));
     }
@@ -375,7 +380,7 @@ pub(crate) async fn sign_in(
     let signed_in = app.accounts.sign_in(authorization.as_bytes(), asked.called.from).await;
     signed_in
         .map(Some)
-        .map_err(|error| Refused::not_signed_in(error, |denied| challenge(app, asked, Some(denied))))
+        .map_err(|error| Rejection::not_signed_in(error, |denied| challenge(app, asked, Some(denied))))
 }
 
 /// What docker sends, over HTTPS, with a search for somebody who has not signed in: neither a name nor a password.
@@ -383,10 +388,10 @@ const NOBODY: &[u8] = b"Basic Og==";
 
 /// The credentials of a request. One that brings two is refused: whoever reads only the first and whoever reads only
 /// the last would not mean the same.
-fn credentials(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Denied> {
+fn credentials(headers: &HeaderMap) -> Result<Option<&HeaderValue>, DenyReason> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(Denied::Wrong),
+        (_, Some(_)) => Err(DenyReason::Wrong),
         (Some(value), None) if !value.is_empty() && value.as_bytes() != NOBODY => Ok(Some(value)),
         _ => Ok(None),
     }
@@ -394,55 +399,57 @@ fn credentials(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Denied> {
 
 /// Counts a request of somebody whom [`reads_at_once`] named, last of all: what is not answered at once is counted where
 /// it is judged. `false` if they have sent too many, which is said there as well.
-pub(crate) fn may_send(app: &App, identity: &Identity) -> bool {
-    identity.account().is_none_or(|account| app.allowances.request(Client::Account(account.id)).is_ok())
+pub(crate) fn charge_rate_limit(app: &App, identity: &Identity) -> bool {
+    identity.account().is_none_or(|account| app.rate_limits.request(Client::Account(account.id)).is_ok())
 }
 
-fn counted(app: &App, identified: Identified) -> Result<Identified, Box<Refused>> {
+fn counted(app: &App, identified: Identified) -> Result<Identified, Box<Rejection>> {
     let allowed = match identified.identity.account() {
-        Some(account) => app.allowances.request(Client::Account(account.id)),
+        Some(account) => app.rate_limits.request(Client::Account(account.id)),
         None => Ok(()),
     };
     match allowed {
         Ok(()) => Ok(identified),
-        Err(wait) => Err(Refused::by(Error::TooMany { wait }, Some(identified.identity))),
+        Err(wait) => Err(Rejection::by(Error::TooMany { wait }, Some(identified.identity))),
     }
 }
 
 /// Whether someone may do what a request asks; if it is a list, of what.
 pub(crate) async fn allow(
     app: &App,
-    asked: Asked<'_>,
+    asked: AccessRequest<'_>,
     identified: &Identified,
 ) -> Result<Option<Visible>, Error> {
     let identity = &identified.identity;
     let refused = |denied| Error::Denied { denied, challenge: challenge(app, asked, Some(denied)) };
     let Some(endpoint) = asked.endpoint else { return Ok(None) };
-    match Need::of(endpoint, asked.method) {
-        Need::Nothing | Need::Own => Ok(None),
-        Need::Credentials | Need::List { closed: true }
+    match Requirement::of(endpoint, asked.method) {
+        Requirement::Nothing | Requirement::Own => Ok(None),
+        Requirement::Credentials | Requirement::List { closed: true }
             if app.accounts.in_force() && !identified.by_credentials =>
         {
-            Err(refused(Denied::SignIn))
+            Err(refused(DenyReason::SignIn))
         }
-        Need::Credentials => Ok(None),
-        Need::List { .. }
+        Requirement::Credentials => Ok(None),
+        Requirement::List { .. }
             if app.accounts.in_force()
                 && !identified.by_credentials
                 && keeps_credentials(endpoint, asked) =>
         {
-            Err(refused(Denied::SignIn))
+            Err(refused(DenyReason::SignIn))
         }
-        Need::List { .. } => match app.accounts.listed(identity).await? {
+        Requirement::List { .. } => match app.accounts.listed(identity).await? {
             Some(visible) => Ok(Some(visible)),
-            None => Err(refused(Denied::Scope)),
+            None => Err(refused(DenyReason::Scope)),
         },
-        Need::Repository(repository, right) => {
+        Requirement::Repository(repository, right) => {
             match app.accounts.verdict(identity, repository, right).await? {
                 Verdict::Allowed => Ok(None),
-                Verdict::OutOfScope => Err(refused(Denied::Scope)),
+                Verdict::OutOfScope => Err(refused(DenyReason::Scope)),
                 // A token for nobody in particular is none that could be widened without signing in.
-                Verdict::Denied | Verdict::Hidden if identity.is_anonymous() => Err(refused(Denied::SignIn)),
+                Verdict::Denied | Verdict::Hidden if identity.is_anonymous() => {
+                    Err(refused(DenyReason::SignIn))
+                }
                 Verdict::Hidden if right != Right::Push => Err(absent(endpoint, repository).into()),
                 Verdict::Denied | Verdict::Hidden => {
                     Err(Error::NoRight(NoRight::of(identity, right, repository)))
@@ -455,7 +462,7 @@ pub(crate) async fn allow(
 /// Whether a search comes from a client that has not sent the credentials it may have: podman never sends any with the
 /// old search, would take what is public for all there is, and where it is refused looks into the catalog, signed in. It
 /// is known by saying which version of the registry's protocol it speaks, which docker's search does not.
-fn keeps_credentials(endpoint: &Endpoint, asked: Asked<'_>) -> bool {
+fn keeps_credentials(endpoint: &Endpoint, asked: AccessRequest<'_>) -> bool {
     matches!(endpoint, Endpoint::Search) && asked.headers.contains_key(response::DOCKER_API_VERSION)
 }
 
@@ -471,7 +478,11 @@ fn absent(endpoint: &Endpoint, repository: &RepositoryName) -> registry::Error {
 
 /// How to sign in, for the `WWW-Authenticate` of a 401 (RFC 6750, section 3, and distribution's "Token Authentication
 /// Specification").
-pub(crate) fn challenge(app: &App, asked: Asked<'_>, denied: Option<Denied>) -> Option<HeaderValue> {
+pub(crate) fn challenge(
+    app: &App,
+    asked: AccessRequest<'_>,
+    denied: Option<DenyReason>,
+) -> Option<HeaderValue> {
     // Only the protocol of registries has tokens for a purpose.
     let is_protocol = matches!(
         asked.endpoint,
@@ -497,8 +508,8 @@ pub(crate) fn challenge(app: &App, asked: Asked<'_>, denied: Option<Denied>) -> 
                 challenge += &format!(r#",scope="{scope}""#);
             }
             match denied {
-                Some(Denied::Wrong | Denied::Expired) => challenge += r#",error="invalid_token""#,
-                Some(Denied::Scope) => challenge += r#",error="insufficient_scope""#,
+                Some(DenyReason::Wrong | DenyReason::Expired) => challenge += r#",error="invalid_token""#,
+                Some(DenyReason::Scope) => challenge += r#",error="insufficient_scope""#,
                 _ => {}
             }
             challenge
@@ -514,15 +525,15 @@ pub(crate) fn basic_challenge(app: &App) -> Option<HeaderValue> {
 }
 
 /// RFC 7617.
-fn for_passwords(way: &Way) -> Option<HeaderValue> {
+fn for_passwords(way: &Scheme) -> Option<HeaderValue> {
     HeaderValue::try_from(format!(r#"Basic realm="{}", charset="UTF-8""#, way.realm)).ok()
 }
 
 /// What a token would have to be issued for.
-fn scope(endpoint: &Endpoint, asked: Asked<'_>) -> String {
-    match Need::of(endpoint, asked.method) {
-        Need::List { .. } => "registry:catalog:*".to_owned(),
-        Need::Repository(repository, right) => {
+fn scope(endpoint: &Endpoint, asked: AccessRequest<'_>) -> String {
+    match Requirement::of(endpoint, asked.method) {
+        Requirement::List { .. } => "registry:catalog:*".to_owned(),
+        Requirement::Repository(repository, right) => {
             let actions = match right {
                 Right::Pull => "pull",
                 Right::Push => "pull,push",
@@ -535,7 +546,7 @@ fn scope(endpoint: &Endpoint, asked: Asked<'_>) -> String {
                 _ => scope,
             }
         }
-        Need::Nothing | Need::Own | Need::Credentials => String::new(),
+        Requirement::Nothing | Requirement::Own | Requirement::Credentials => String::new(),
     }
 }
 
@@ -587,7 +598,11 @@ mod tests {
             (&blob, "TRACE", Right::Delete),
         ] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(Need::of(endpoint, &method), Need::Repository(&name, right), "{method} {endpoint:?}");
+            assert_eq!(
+                Requirement::of(endpoint, &method),
+                Requirement::Repository(&name, right),
+                "{method} {endpoint:?}"
+            );
         }
     }
 

@@ -9,15 +9,15 @@ use hyper::header::HeaderMap;
 use registry::Registry;
 use registry::access::Accounts;
 
-use super::access::Asking;
-use super::allowance::Allowances;
+use super::access::Challenges;
 use super::body_budget::BodyBudget;
+use super::client_info::{ClientInfo, Proxies};
 use super::connection::{Connection, Peer};
 use super::cors::Cors;
 use super::error::Error;
-use super::forward::Forward;
-use super::forwarded::{Called, Proxies};
+use super::forward_auth::Forward;
 use super::links::Links;
+use super::rate_limit::RateLimits;
 use super::request_id::RequestIds;
 use crate::config::{Config, Limits};
 use crate::gateway::Gateway;
@@ -29,7 +29,7 @@ pub(crate) struct App {
     /// The operator's own server that knows who sends a request.
     pub(crate) forward: Option<Forward>,
     /// How clients are asked for credentials.
-    pub(crate) asking: Asking,
+    pub(crate) asking: Challenges,
     /// What tokens are made out for.
     pub(crate) service: String,
     pub(crate) audit_pulls: bool,
@@ -41,7 +41,7 @@ pub(crate) struct App {
     is_named: bool,
     proxies: Proxies,
     pub(crate) cors: Cors,
-    pub(crate) allowances: Allowances,
+    pub(crate) rate_limits: RateLimits,
     pub(crate) body_budget: Arc<BodyBudget>,
     pub(crate) limits: Limits,
     /// Whether HTTP/2 is spoken without TLS.
@@ -59,14 +59,14 @@ impl App {
             registry,
             gateway,
             forward,
-            asking: Asking::new(&config.auth),
+            asking: Challenges::new(&config.auth),
             service: config.auth.service.clone(),
             audit_pulls: config.audit.pulls,
             links: Links::new(config.external_url.as_ref().map_or("", |url| url.as_str())),
             is_named: config.external_url.is_some(),
             proxies: Proxies::new(config.proxy.trusted.clone()),
             cors: Cors::new(&config.web.cors_origins),
-            allowances: Allowances::new(&config.limits),
+            rate_limits: RateLimits::new(&config.limits),
             body_budget: Arc::new(BodyBudget::new(&config.limits)),
             limits: config.limits.clone(),
             http2_clear: config.http2_clear,
@@ -80,15 +80,15 @@ impl App {
     }
 
     /// Who sent a request, and how it was called.
-    pub(crate) fn called(&self, connection: &Connection, headers: &HeaderMap) -> Called {
+    pub(crate) fn called(&self, connection: &Connection, headers: &HeaderMap) -> ClientInfo {
         match connection.peer() {
             Peer::Tcp { client, .. } => self.proxies.called(client.ip(), connection.is_secure(), headers),
-            Peer::Control => Called::here(),
+            Peer::Control => ClientInfo::here(),
         }
     }
 
     /// How addresses are told to someone who called like this.
-    pub(crate) fn links(&self, called: &Called) -> Links {
+    pub(crate) fn links(&self, called: &ClientInfo) -> Links {
         if self.is_named || called.prefix.is_empty() {
             self.links.clone()
         } else {
@@ -99,7 +99,7 @@ impl App {
     /// Refuses a request that changes something, if a browser sends it for a page of another site.
     pub(crate) fn check_write(
         &self,
-        called: &Called,
+        called: &ClientInfo,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<(), Error> {
@@ -108,7 +108,7 @@ impl App {
 
     /// The beginning of every address of this registry, scheme and host included, for someone who called like this.
     /// `None` if neither the operator nor the client said it.
-    pub(crate) fn base(&self, called: &Called, headers: &HeaderMap) -> Option<String> {
+    pub(crate) fn base(&self, called: &ClientInfo, headers: &HeaderMap) -> Option<String> {
         if self.is_named { Some(self.links.absolute("")) } else { called.base(headers) }
     }
 }

@@ -17,16 +17,16 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use store::accounts::{Right, Visible};
 
-use super::access::{self, Asked, Denied, Identified, Refused, mounted_from};
+use super::access::{self, AccessRequest, DenyReason, Identified, Rejection, mounted_from};
 use super::app::App;
+use super::audit::{self, AuditedAction};
+use super::client_info::ClientInfo;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::error::Error;
-use super::forwarded::Called;
 use super::query::{Query, has_form};
 use super::request::Request;
 use super::response::{self, Response};
-use super::trail::{self, Deed};
 use crate::gateway::Gateway;
 
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
@@ -50,7 +50,7 @@ struct Original {
 pub(crate) async fn answer(
     app: &App,
     connection: &Connection,
-    called: &Called,
+    called: &ClientInfo,
     request: &Request,
 ) -> Result<Response, Error> {
     let original = read(called, request)?;
@@ -60,19 +60,19 @@ pub(crate) async fn answer(
         }
     }
     let judged = match &original {
-        Some(original) => judge(app, connection, called, request, original).await,
+        Some(original) => authorize(app, connection, called, request, original).await,
         None => signed_in(app, connection, called, request).await,
     };
     match judged {
         Ok(who) => {
             if let Some(who) = &who {
-                trail::signed_in(app, &who.identity, called.from, &request.id).await;
+                audit::signed_in(app, &who.identity, called.from, &request.id).await;
             }
             Ok(yes(who.as_ref()))
         }
         Err(refused) => {
-            let deed = original.as_ref().and_then(Original::deed);
-            trail::refused(app, deed, &refused, called.from, &request.id).await;
+            let audited = original.as_ref().and_then(Original::audited);
+            audit::refused(app, audited, &refused, called.from, &request.id).await;
             Err(refused.error)
         }
     }
@@ -80,18 +80,18 @@ pub(crate) async fn answer(
 
 impl Original {
     /// What it does, if the proxy says with which method.
-    fn deed(&self) -> Option<Deed> {
+    fn audited(&self) -> Option<AuditedAction> {
         let [method] = self.methods.as_slice() else { return None };
-        Deed::of(&self.endpoint, method, &self.uri)
+        AuditedAction::of(&self.endpoint, method, &self.uri)
     }
 }
 
 fn forbidden() -> Error {
-    Error::Denied { denied: Denied::Forbidden, challenge: None }
+    Error::Denied { denied: DenyReason::Forbidden, challenge: None }
 }
 
 /// What the proxy says of the request that it has, if anything.
-fn read(called: &Called, request: &Request) -> Result<Option<Original>, Error> {
+fn read(called: &ClientInfo, request: &Request) -> Result<Option<Original>, Error> {
     // A proxy writes one of the two, and passes on what its client wrote in the other.
     let told = |name: HeaderName, other: HeaderName| match (request.header(name), request.header(other)) {
         (Some(one), Some(other)) if one != other => Err(forbidden()),
@@ -143,38 +143,44 @@ fn is_ambiguous_mount(endpoint: &Endpoint, methods: &[Method], uri: &Uri, reques
 }
 
 /// Who sends the request that the proxy has, if it may be passed on.
-async fn judge(
+async fn authorize(
     app: &App,
     connection: &Connection,
-    called: &Called,
+    called: &ClientInfo,
     request: &Request,
     original: &Original,
-) -> Result<Option<Identified>, Box<Refused>> {
+) -> Result<Option<Identified>, Box<Rejection>> {
     let Original { uri, endpoint, methods } = original;
     let mut identified = None;
     for method in methods {
-        let asked = Asked { endpoint: Some(endpoint), method, uri, headers: &request.headers, called };
+        let asked =
+            AccessRequest { endpoint: Some(endpoint), method, uri, headers: &request.headers, called };
         let who = match &mut identified {
             Some(who) => who,
             slot @ None => slot.insert(access::identify(app, connection, asked).await?),
         };
         if let Err(error) = allow(app, asked, endpoint, who).await {
-            return Err(Refused::by(error, Some(who.identity.clone())));
+            return Err(Rejection::by(error, Some(who.identity.clone())));
         }
     }
     Ok(identified)
 }
 
 /// Whether a request may be passed on to something that does not judge requests itself.
-async fn allow(app: &App, asked: Asked<'_>, endpoint: &Endpoint, who: &Identified) -> Result<(), Error> {
+async fn allow(
+    app: &App,
+    asked: AccessRequest<'_>,
+    endpoint: &Endpoint,
+    who: &Identified,
+) -> Result<(), Error> {
     let outcome = access::allow(app, asked, who).await;
     match outcome {
         Ok(None) => {}
         Ok(Some(Visible::Everything)) => {}
         Ok(Some(_)) if who.by_credentials => return Err(forbidden()),
         Ok(Some(_)) => {
-            let challenge = access::challenge(app, asked, Some(Denied::SignIn));
-            return Err(Error::Denied { denied: Denied::SignIn, challenge });
+            let challenge = access::challenge(app, asked, Some(DenyReason::SignIn));
+            return Err(Error::Denied { denied: DenyReason::SignIn, challenge });
         }
         // What it may not see: there is no other word for it here.
         Err(Error::Registry(error)) if error.is_unknown() => return Err(forbidden()),
@@ -196,10 +202,10 @@ async fn allow(app: &App, asked: Asked<'_>, endpoint: &Endpoint, who: &Identifie
 async fn signed_in(
     app: &App,
     connection: &Connection,
-    called: &Called,
+    called: &ClientInfo,
     request: &Request,
-) -> Result<Option<Identified>, Box<Refused>> {
-    let asked = Asked {
+) -> Result<Option<Identified>, Box<Rejection>> {
+    let asked = AccessRequest {
         endpoint: Some(&Endpoint::Auth),
         method: &request.method,
         uri: &request.uri,
@@ -208,8 +214,11 @@ async fn signed_in(
     };
     let who = access::identify(app, connection, asked).await?;
     if app.accounts.in_force() && who.identity.is_anonymous() {
-        let challenge = access::challenge(app, asked, Some(Denied::SignIn));
-        return Err(Refused::by(Error::Denied { denied: Denied::SignIn, challenge }, Some(who.identity)));
+        let challenge = access::challenge(app, asked, Some(DenyReason::SignIn));
+        return Err(Rejection::by(
+            Error::Denied { denied: DenyReason::SignIn, challenge },
+            Some(who.identity),
+        ));
     }
     Ok(Some(who))
 }

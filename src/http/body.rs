@@ -9,12 +9,12 @@ use futures_core::Stream;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use store::StoreError;
-use store::blobs::files::Pieces;
+use store::blobs::files::BlobStream;
 use tokio::sync::mpsc;
 
 use super::access_log::Exchange;
-use super::allowance::Pace;
-use super::patience::Patience;
+use super::idle_timeout::IdleTimeout;
+use super::rate_limit::Throttle;
 
 /// The body of an answer. One type for all of them, so that none is behind a trait object.
 #[derive(Default)]
@@ -22,12 +22,12 @@ pub(crate) struct Body {
     content: Content,
     /// Ends when the body is dropped: it was sent, or will never be.
     exchange: Option<Exchange>,
-    paced: Option<Paced>,
+    throttled: Option<Throttled>,
 }
 
 /// A body that may not be sent as fast as it can be.
-struct Paced {
-    pace: Box<Pace>,
+struct Throttled {
+    throttle: Box<Throttle>,
     /// The rest of a piece that was too large to be sent at once.
     rest: Bytes,
 }
@@ -39,18 +39,18 @@ enum Content {
     Full(Bytes),
     /// Boxed, since it is large beside the bodies of most answers.
     Blob {
-        pieces: Box<Pieces>,
+        pieces: Box<BlobStream>,
         left: u64,
     },
-    Upstream(Through),
+    Upstream(UpstreamBody),
     /// Pieces that are made while they are sent.
     Made(mpsc::Receiver<Bytes>),
 }
 
 /// What another registry sends, handed on as it comes.
-struct Through {
+struct UpstreamBody {
     body: Incoming,
-    patience: Patience,
+    idle_timeout: IdleTimeout,
 }
 
 /// Why a blob could not be sent to its end. The server breaks the connection on it: the client has seen the length
@@ -70,18 +70,18 @@ pub(crate) enum BodyError {
 
 impl Body {
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { content: Content::Full(bytes.into()), exchange: None, paced: None }
+        Self { content: Content::Full(bytes.into()), exchange: None, throttled: None }
     }
 
-    pub(crate) fn blob(pieces: Pieces) -> Self {
+    pub(crate) fn blob(pieces: BlobStream) -> Self {
         let left = pieces.remaining();
-        Self { content: Content::Blob { pieces: Box::new(pieces), left }, exchange: None, paced: None }
+        Self { content: Content::Blob { pieces: Box::new(pieces), left }, exchange: None, throttled: None }
     }
 
     /// What an upstream sends, each next byte of which is waited for so long.
     pub(crate) fn upstream(body: Incoming, limit: Duration) -> Self {
         Self {
-            content: Content::Upstream(Through { body, patience: Patience::new(limit) }),
+            content: Content::Upstream(UpstreamBody { body, idle_timeout: IdleTimeout::new(limit) }),
             ..Self::default()
         }
     }
@@ -93,7 +93,7 @@ impl Body {
 
     /// How many bytes are still to come, as far as that is known.
     pub(crate) fn len(&self) -> Option<u64> {
-        let held_back = self.paced.as_ref().map_or(0, |paced| paced.rest.len() as u64);
+        let held_back = self.throttled.as_ref().map_or(0, |throttled| throttled.rest.len() as u64);
         let content = match &self.content {
             Content::Empty => Some(0),
             Content::Full(bytes) => Some(bytes.len() as u64),
@@ -105,21 +105,23 @@ impl Body {
     }
 
     /// Has it sent no faster than this.
-    pub(crate) fn keep(&mut self, pace: Box<Pace>) {
-        self.paced = Some(Paced { pace, rest: Bytes::new() });
+    pub(crate) fn keep(&mut self, throttle: Box<Throttle>) {
+        self.throttled = Some(Throttled { throttle, rest: Bytes::new() });
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        let Some(Paced { pace, rest }) = &mut self.paced else { return self.content.poll_piece(cx) };
-        ready!(pace.poll_ready(cx));
+        let Some(Throttled { throttle, rest }) = &mut self.throttled else {
+            return self.content.poll_piece(cx);
+        };
+        ready!(throttle.poll_ready(cx));
         if rest.is_empty() {
             match ready!(self.content.poll_piece(cx)) {
                 Some(Ok(piece)) => *rest = piece,
                 end => return Poll::Ready(end),
             }
         }
-        let piece = rest.split_to(rest.len().min(pace.gulp()));
-        pace.passed(piece.len());
+        let piece = rest.split_to(rest.len().min(throttle.chunk_size()));
+        throttle.passed(piece.len());
         Poll::Ready(Some(Ok(piece)))
     }
 
@@ -161,13 +163,13 @@ impl Content {
     }
 }
 
-impl Through {
+impl UpstreamBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             let reason = match http_body::Body::poll_frame(Pin::new(&mut self.body), cx) {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.patience.progress();
+                    self.idle_timeout.progress();
                     match frame.into_data() {
                         Ok(piece) => return Poll::Ready(Some(Ok(piece))),
                         // Trailers, which mean nothing in this protocol.
@@ -176,7 +178,7 @@ impl Through {
                 }
                 Poll::Ready(Some(Err(error))) => error.to_string(),
                 Poll::Pending => {
-                    ready!(self.patience.poll_exhausted(cx));
+                    ready!(self.idle_timeout.poll_exhausted(cx));
                     "nothing more came for too long".to_owned()
                 }
             };
@@ -206,7 +208,7 @@ impl http_body::Body for Body {
         match &self.content {
             Content::Upstream(through) => {
                 http_body::Body::is_end_stream(&through.body)
-                    && self.paced.as_ref().is_none_or(|paced| paced.rest.is_empty())
+                    && self.throttled.as_ref().is_none_or(|throttled| throttled.rest.is_empty())
             }
             _ => self.len() == Some(0),
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use super::allowance::Client;
+use super::rate_limit::Client;
 use crate::config::Limits;
 
 /// A body of up to this size is a small one. Nearly all manifests are.

@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::connection_table::Slot;
-use super::patience::Patience;
+use super::idle_timeout::IdleTimeout;
 use crate::config::Limits;
 
 /// A client that is still sending when it was answered gets so long to read the answer.
@@ -71,7 +71,7 @@ pub(crate) enum CutOff {
     /// They did not end in this time after the server was told to stop.
     After(Duration),
     /// The server was told to stop at once.
-    AtOnce,
+    InlineExecutor,
 }
 
 /// What the parts that serve a connection tell each other.
@@ -226,26 +226,26 @@ impl Connection {
 }
 
 /// The bytes of a connection, under the time limits.
-pub(crate) struct Watched<S> {
+pub(crate) struct TimedStream<S> {
     stream: S,
     connection: Arc<Connection>,
-    idle: Patience,
-    head: Patience,
-    write: Patience,
+    idle: IdleTimeout,
+    head: IdleTimeout,
+    write: IdleTimeout,
     /// Which request the wait for a head is for: the number of those before it, and whether it has begun.
     waiting_for: Option<(u64, bool)>,
     writing: bool,
-    closing: Option<Patience>,
+    closing: Option<IdleTimeout>,
 }
 
-impl<S> Watched<S> {
+impl<S> TimedStream<S> {
     pub(crate) fn new(stream: S, connection: Arc<Connection>, limits: &Limits) -> Self {
         Self {
             stream,
             connection,
-            idle: Patience::new(limits.idle_timeout),
-            head: Patience::new(limits.header_timeout),
-            write: Patience::new(limits.write_timeout),
+            idle: IdleTimeout::new(limits.idle_timeout),
+            head: IdleTimeout::new(limits.header_timeout),
+            write: IdleTimeout::new(limits.write_timeout),
             waiting_for: None,
             writing: false,
             closing: None,
@@ -286,7 +286,7 @@ impl<S> Watched<S> {
             self.connection.idle.notify_one();
         }
         // The client is asked to leave, so that it does not send a request into a closed connection.
-        ready!(self.closing.get_or_insert_with(|| Patience::new(LINGER)).poll_exhausted(cx));
+        ready!(self.closing.get_or_insert_with(|| IdleTimeout::new(LINGER)).poll_exhausted(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request comes")))
     }
 
@@ -309,7 +309,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -344,7 +344,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.stream).poll_write(cx, buf);
@@ -386,9 +386,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
                 return Poll::Ready(Ok(()));
             }
         }
-        let patience = this.closing.get_or_insert_with(|| Patience::new(LINGER));
+        let idle_timeout = this.closing.get_or_insert_with(|| IdleTimeout::new(LINGER));
         // The limit is on the whole of it: whatever comes is thrown away and is no progress.
-        if patience.poll_exhausted(cx).is_ready() {
+        if idle_timeout.poll_exhausted(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
         let mut discarded = [std::mem::MaybeUninit::uninit(); 8192];
@@ -418,13 +418,13 @@ mod tests {
         }
     }
 
-    fn watched() -> (Watched<DuplexStream>, Arc<Connection>, DuplexStream) {
+    fn watched() -> (TimedStream<DuplexStream>, Arc<Connection>, DuplexStream) {
         let (ours, theirs) = duplex(64);
         let connection = Connection::new(Peer::Control, Protocol::Http1, false, None);
-        (Watched::new(ours, connection.clone(), &limits()), connection, theirs)
+        (TimedStream::new(ours, connection.clone(), &limits()), connection, theirs)
     }
 
-    async fn seconds_until_refused(stream: &mut Watched<DuplexStream>) -> u64 {
+    async fn seconds_until_refused(stream: &mut TimedStream<DuplexStream>) -> u64 {
         let start = Instant::now();
         while stream.read_u8().await.is_ok() {}
         start.elapsed().as_secs()

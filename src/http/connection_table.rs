@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::allowance::whose;
+use super::rate_limit::client_network;
 
 /// How often at most it is logged that a limit is reached.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
@@ -89,7 +89,7 @@ impl ConnectionTable {
     /// Takes a place for a connection, and waits for one while all connections are busy. `is_proxy`: the client
     /// speaks for others, so that no limit of one network is meant for it.
     pub(crate) async fn enter(&self, client: IpAddr, is_proxy: bool) -> Result<Held, NetworkFull> {
-        let network = whose(client);
+        let network = client_network(client);
         loop {
             // Asked for before the table is looked at, so that no news is missed.
             let room = self.0.room.notified();

@@ -108,7 +108,7 @@ pub fn routes() -> impl Iterator<Item = (&'static str, &'static [Method])> {
 
 /// Why a path asks for nothing that there could be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Misread {
+pub(crate) enum PathError {
     /// No endpoint has such a path.
     #[error("there is nothing at this path; the API begins with /v2/ and /api/v1/")]
     NoSuchPath,
@@ -135,7 +135,7 @@ pub(crate) enum Misread {
     Team(#[from] TeamNameError),
 }
 
-impl From<ReferenceError> for Misread {
+impl From<ReferenceError> for PathError {
     fn from(error: ReferenceError) -> Self {
         match error {
             ReferenceError::Digest(error) => Self::Digest(error),
@@ -149,15 +149,16 @@ impl From<ReferenceError> for Misread {
 impl Endpoint {
     /// Reads a path as it stands in the request line. Percent-encoding is decoded here, once, and what comes out is
     /// judged as it is, so that no spelling gets around the rules for names.
-    pub(crate) fn parse(path: &str) -> Result<Self, Misread> {
+    pub(crate) fn parse(path: &str) -> Result<Self, PathError> {
         if !path.contains('%') {
             return Self::parse_decoded(path);
         }
-        let decoded: Cow<'_, str> = percent_decode_str(path).decode_utf8().map_err(|_| Misread::Encoding)?;
+        let decoded: Cow<'_, str> =
+            percent_decode_str(path).decode_utf8().map_err(|_| PathError::Encoding)?;
         Self::parse_decoded(&decoded)
     }
 
-    fn parse_decoded(path: &str) -> Result<Self, Misread> {
+    fn parse_decoded(path: &str) -> Result<Self, PathError> {
         if let Some(rest) = path.strip_prefix("/v2/") {
             return Self::parse_v2(rest);
         }
@@ -174,11 +175,11 @@ impl Endpoint {
             "/token" => Ok(Self::Token),
             "/.well-known/jwks.json" => Ok(Self::Jwks),
             "/auth" | "/auth/" => Ok(Self::Auth),
-            _ => Err(Misread::NoSuchPath),
+            _ => Err(PathError::NoSuchPath),
         }
     }
 
-    fn parse_v2(rest: &str) -> Result<Self, Misread> {
+    fn parse_v2(rest: &str) -> Result<Self, PathError> {
         match rest {
             "" => return Ok(Self::Base),
             "_catalog" => return Ok(Self::Catalog),
@@ -190,7 +191,7 @@ impl Endpoint {
         if let Some(name) = rest.strip_suffix('/').unwrap_or(rest).strip_suffix("/blobs/uploads") {
             return Ok(Self::Uploads(name.parse()?));
         }
-        let (before, last) = rest.rsplit_once('/').ok_or(Misread::NoSuchPath)?;
+        let (before, last) = rest.rsplit_once('/').ok_or(PathError::NoSuchPath)?;
         if let Some(name) = before.strip_suffix("/manifests") {
             return Ok(Self::Manifest(name.parse()?, last.parse()?));
         }
@@ -203,10 +204,10 @@ impl Endpoint {
         if let Some(name) = before.strip_suffix("/referrers") {
             return Ok(Self::Referrers(name.parse()?, last.parse()?));
         }
-        Err(Misread::NoSuchPath)
+        Err(PathError::NoSuchPath)
     }
 
-    fn parse_api(rest: &str) -> Result<Self, Misread> {
+    fn parse_api(rest: &str) -> Result<Self, PathError> {
         match rest {
             "repositories" => return Ok(Self::ApiRepositories),
             "usage" => return Ok(Self::ApiUsage),
@@ -286,10 +287,10 @@ impl Endpoint {
 }
 
 /// The name of an upload in the one spelling that this registry gives out.
-fn parse_upload(text: &str) -> Result<Uuid, Misread> {
-    let id: Uuid = text.parse().map_err(|_| Misread::Upload)?;
+fn parse_upload(text: &str) -> Result<Uuid, PathError> {
+    let id: Uuid = text.parse().map_err(|_| PathError::Upload)?;
     let canonical = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
-    if canonical { Ok(id) } else { Err(Misread::Upload) }
+    if canonical { Ok(id) } else { Err(PathError::Upload) }
 }
 
 #[cfg(test)]
@@ -407,30 +408,33 @@ mod tests {
         assert_eq!(parse("/v2/official%2Fubuntu/tags/list"), Ok(Endpoint::Tags(ubuntu)));
         let encoded = digest().to_string().replace(':', "%3A");
         assert_eq!(parse(&format!("/v2/a/blobs/{encoded}")), Ok(Endpoint::Blob(name("a"), digest())));
-        assert_eq!(parse("/v2/a%252Fb/tags/list"), Err(Misread::Name(NameError::Malformed)));
-        assert_eq!(parse("/v2/%ff%fe/tags/list"), Err(Misread::Encoding));
-        assert_eq!(parse("/v2/a%00/tags/list"), Err(Misread::Name(NameError::Malformed)));
-        assert_eq!(parse("/v2/a%zz/tags/list"), Err(Misread::Name(NameError::Malformed)));
+        assert_eq!(parse("/v2/a%252Fb/tags/list"), Err(PathError::Name(NameError::Malformed)));
+        assert_eq!(parse("/v2/%ff%fe/tags/list"), Err(PathError::Encoding));
+        assert_eq!(parse("/v2/a%00/tags/list"), Err(PathError::Name(NameError::Malformed)));
+        assert_eq!(parse("/v2/a%zz/tags/list"), Err(PathError::Name(NameError::Malformed)));
     }
 
     #[test]
     fn what_is_no_name_digest_tag_or_upload_is_refused_as_such() {
-        let malformed = Err(Misread::Name(NameError::Malformed));
+        let malformed = Err(PathError::Name(NameError::Malformed));
         for name in
             ["..", "../..", "a/..", ".", "A", "a//b", "/a", "a/", "-a", "a_", "a b", "a%2e%2e%2fb", "%2e%2e"]
         {
             assert_eq!(Endpoint::parse(&format!("/v2/{name}/manifests/latest")), malformed, "{name}");
         }
-        assert_eq!(Endpoint::parse("/v2//tags/list"), Err(Misread::Name(NameError::Empty)));
+        assert_eq!(Endpoint::parse("/v2//tags/list"), Err(PathError::Name(NameError::Empty)));
         let long = "a".repeat(256);
-        assert_eq!(Endpoint::parse(&format!("/v2/{long}/tags/list")), Err(Misread::Name(NameError::TooLong)));
+        assert_eq!(
+            Endpoint::parse(&format!("/v2/{long}/tags/list")),
+            Err(PathError::Name(NameError::TooLong))
+        );
         let blob = |digest: &str| Endpoint::parse(&format!("/v2/a/blobs/{digest}"));
-        assert_eq!(blob("sha256:abc"), Err(Misread::Digest(DigestError::WrongLength)));
-        assert_eq!(blob("md5:abc"), Err(Misread::Digest(DigestError::UnsupportedAlgorithm)));
-        assert_eq!(blob(".."), Err(Misread::Digest(DigestError::Malformed)));
+        assert_eq!(blob("sha256:abc"), Err(PathError::Digest(DigestError::WrongLength)));
+        assert_eq!(blob("md5:abc"), Err(PathError::Digest(DigestError::UnsupportedAlgorithm)));
+        assert_eq!(blob(".."), Err(PathError::Digest(DigestError::Malformed)));
         let upper = digest().to_string().to_uppercase().replace("SHA", "sha");
-        assert_eq!(blob(&upper), Err(Misread::Digest(DigestError::NotLowerHex)));
-        assert_eq!(Endpoint::parse("/v2/a/manifests/.x"), Err(Misread::Tag(TagError)));
+        assert_eq!(blob(&upper), Err(PathError::Digest(DigestError::NotLowerHex)));
+        assert_eq!(Endpoint::parse("/v2/a/manifests/.x"), Err(PathError::Tag(TagError)));
         let id = Uuid::new_v4();
         for text in
             [id.simple().to_string(), id.to_string().to_uppercase(), id.urn().to_string(), "1".to_owned()]
@@ -438,7 +442,7 @@ mod tests {
             if text != id.to_string() {
                 assert_eq!(
                     Endpoint::parse(&format!("/v2/a/blobs/uploads/{text}")),
-                    Err(Misread::Upload),
+                    Err(PathError::Upload),
                     "{text}"
                 );
             }
@@ -464,7 +468,7 @@ mod tests {
             "/healthz/",
             "/v2/_catalog/",
         ] {
-            assert_eq!(Endpoint::parse(path), Err(Misread::NoSuchPath), "{path}");
+            assert_eq!(Endpoint::parse(path), Err(PathError::NoSuchPath), "{path}");
         }
     }
 

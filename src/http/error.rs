@@ -15,10 +15,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::StoreError;
 
-use super::access::{Denied, NoRight};
+use super::access::{DenyReason, NoRight};
 use super::body_budget::RETRY;
-use super::endpoint::{Endpoint, Misread};
-use super::forward::ForwardError;
+use super::endpoint::{Endpoint, PathError};
+use super::forward_auth::ForwardError;
 use super::links::Links;
 use super::response::{self, DOCKER_UPLOAD_UUID, Response};
 use super::v2::uploads::upload_range;
@@ -32,7 +32,7 @@ pub(crate) enum Error {
     Registry(#[from] registry::Error),
     /// The path asks for nothing that there could be.
     #[error(transparent)]
-    Path(#[from] Misread),
+    Path(#[from] PathError),
     /// The request calls no host, more than one, or one that cannot be.
     #[error("a request needs one Host header with a host and perhaps a port (RFC 9112 section 3.2)")]
     BadHost,
@@ -77,7 +77,7 @@ pub(crate) enum Error {
     #[error("{denied}")]
     Denied {
         /// Why.
-        denied: Denied,
+        denied: DenyReason,
         /// How to sign in.
         challenge: Option<HeaderValue>,
     },
@@ -159,13 +159,13 @@ impl Error {
             Self::Registry(error) => return classify_registry(error),
             Self::Gateway(error) => return classify_gateway(error),
             Self::Path(misread) => match misread {
-                Misread::NoSuchPath => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
-                Misread::Encoding | Misread::Name(_) | Misread::Account(_) | Misread::Team(_) => {
+                PathError::NoSuchPath => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
+                PathError::Encoding | PathError::Name(_) | PathError::Account(_) | PathError::Team(_) => {
                     (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid)
                 }
-                Misread::Digest(_) => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
-                Misread::Tag(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
-                Misread::Upload => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
+                PathError::Digest(_) => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
+                PathError::Tag(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+                PathError::Upload => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
             },
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
             Self::BadHost | Self::BadParameter { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
@@ -176,7 +176,7 @@ impl Error {
             Self::NotReady(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::BadContentRange => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Self::BadContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid),
-            Self::Denied { denied: Denied::Forbidden, .. } | Self::NoRight(_) => {
+            Self::Denied { denied: DenyReason::Forbidden, .. } | Self::NoRight(_) => {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
             Self::CrossSite { .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
@@ -378,8 +378,8 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
 fn classify_gateway(error: &gateway::Error) -> (StatusCode, &'static str) {
     use gateway::Error as E;
     match error {
-        E::Unreachable(_) | E::Refused(_) | E::Senseless(_) => (StatusCode::BAD_GATEWAY, UNAVAILABLE),
-        E::Unwell(status, _) => (*status, UNAVAILABLE),
+        E::Unreachable(_) | E::Refused(_) | E::InvalidResponse(_) => (StatusCode::BAD_GATEWAY, UNAVAILABLE),
+        E::ServerError(status, _) => (*status, UNAVAILABLE),
         E::TimedOut => (StatusCode::GATEWAY_TIMEOUT, UNAVAILABLE),
         E::Unproven { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown.as_str()),
         E::Unsupported => (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported.as_str()),

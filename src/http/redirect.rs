@@ -39,7 +39,7 @@ pub(super) struct Redirect {
     listener: TcpListener,
     target: Arc<Target>,
     connections: ConnectionTable,
-    patience: Duration,
+    idle_timeout: Duration,
 }
 
 /// Where clients are sent.
@@ -68,7 +68,7 @@ impl Redirect {
             listener: listen(address)?,
             target: Arc::new(Target { base, port, tls }),
             connections: ConnectionTable::new("tls.redirect", CONNECTIONS, CONNECTIONS_PER_NETWORK),
-            patience: config.limits.header_timeout,
+            idle_timeout: config.limits.header_timeout,
         })
     }
 
@@ -78,11 +78,11 @@ impl Redirect {
             match self.listener.accept().await {
                 Ok((stream, client)) => {
                     let Ok(held) = self.connections.enter(client.ip(), false).await else { continue };
-                    let (target, patience) = (self.target.clone(), self.patience);
+                    let (target, idle_timeout) = (self.target.clone(), self.idle_timeout);
                     tokio::spawn(async move {
                         // Twice: once for the head of the request, once for the answer.
                         let conversation =
-                            tokio::time::timeout(patience * 2, converse(stream, target, patience));
+                            tokio::time::timeout(idle_timeout * 2, converse(stream, target, idle_timeout));
                         tokio::select! {
                             _ = conversation => {}
                             () = held.slot().evicted() => {}
@@ -95,14 +95,14 @@ impl Redirect {
     }
 }
 
-async fn converse(stream: TcpStream, target: Arc<Target>, patience: Duration) {
+async fn converse(stream: TcpStream, target: Arc<Target>, idle_timeout: Duration) {
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = answer(&target, request.method(), request.uri(), request.headers());
         async move { Ok::<_, Infallible>(answer) }
     });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience)
+        .header_read_timeout(idle_timeout)
         .max_buf_size(HEAD_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);

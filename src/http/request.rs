@@ -9,19 +9,19 @@ use hyper::header::{AsHeaderName, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 use registry::ReceiveError;
 
-use super::allowance::Client;
 use super::body_budget::{BodyBudget, Charge};
 use super::connection::Connection;
 use super::error::Error;
 use super::query::Query;
-use super::receive::{Receiving, TooLarge};
+use super::rate_limit::Client;
+use super::request_body::{RequestBody, TooLarge};
 
 /// A request whose path was read. The body is there until it is taken.
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Receiving,
+    pub(crate) body: RequestBody,
     /// Under which it is logged.
     pub(crate) id: HeaderValue,
     /// Whose memory a body takes that is read whole.
@@ -46,7 +46,7 @@ impl Request {
             method: head.method,
             uri: head.uri,
             headers: head.headers,
-            body: Receiving::new(body, connection, body_timeout),
+            body: RequestBody::new(body, connection, body_timeout),
             id,
             budget: None,
             charge: None,

@@ -23,11 +23,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
 use super::app::App;
-use super::connection::{Connection, CutOff, Peer, Protocol, Watched};
+use super::connection::{Connection, CutOff, Peer, Protocol, TimedStream};
 use super::connection_table::{ConnectionTable, Held, Slot};
+use super::poll_budget::RepollWaker;
 use super::redirect::Redirect;
 use super::service::Service;
-use super::turns::Turns;
 use crate::config::{Config, Limits};
 use crate::gateway::Gateway;
 use crate::tls;
@@ -92,7 +92,7 @@ impl Stop {
 
     /// Connections are closed, whatever is under way.
     pub fn at_once(&self) {
-        self.advance(Stage::Over(CutOff::AtOnce));
+        self.advance(Stage::Over(CutOff::InlineExecutor));
     }
 
     fn advance(&self, stage: Stage) {
@@ -261,7 +261,7 @@ impl Inside {
 /// How HTTP/1.1 is spoken, on every connection.
 fn http1(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    // The time to read a head is kept by `Watched`, which can tell a slow head from an idle connection.
+    // The time to read a head is kept by `TimedStream`, which can tell a slow head from an idle connection.
     http.header_read_timeout(None)
         .max_buf_size(BUFFER.max(limits.header_bytes))
         .max_header_size(limits.header_bytes)
@@ -276,9 +276,9 @@ fn http1(limits: &Limits) -> http1::Builder {
 /// Answers the requests of a connection of HTTP/2. Most answers are in memory, and are given where the request was read:
 /// those of several requests that came together then leave together. What has to be waited for gets a task of its own.
 #[derive(Clone, Copy)]
-struct AtOnce;
+struct InlineExecutor;
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for AtOnce {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InlineExecutor {
     fn execute(&self, answering: F) {
         let mut answering = Box::pin(answering);
         // Nobody has to be woken: the task looks anew.
@@ -290,8 +290,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for AtOnce {
 }
 
 /// How HTTP/2 is spoken, on every connection.
-fn http2(limits: &Limits) -> http2::Builder<AtOnce> {
-    let mut http = http2::Builder::new(AtOnce);
+fn http2(limits: &Limits) -> http2::Builder<InlineExecutor> {
+    let mut http = http2::Builder::new(InlineExecutor);
     // The bounds of h2 on streams that are reset as soon as they are opened, and on errors of its own, stay as they
     // are (CVE-2023-44487 and its kin).
     http.timer(TokioTimer::new())
@@ -304,17 +304,17 @@ fn http2(limits: &Limits) -> http2::Builder<AtOnce> {
 }
 
 struct Connections {
-    speech: Arc<Speech>,
+    speech: Arc<ConnectionServer>,
     tcp: ConnectionTable,
     control: Arc<Semaphore>,
     stage: watch::Receiver<Stage>,
 }
 
 /// What every connection is served with.
-struct Speech {
+struct ConnectionServer {
     app: Arc<App>,
     http1: http1::Builder,
-    http2: http2::Builder<AtOnce>,
+    http2: http2::Builder<InlineExecutor>,
     /// When it was last told that a client speaks TLS to a port that does not.
     told: Mutex<Option<Instant>>,
 }
@@ -325,7 +325,7 @@ impl Connections {
             // Where all are busy, further ones are not refused: they wait in the system's queue until there is room.
             tcp: ConnectionTable::new("listen", app.limits.connections, app.limits.connections_per_address),
             control: Arc::new(Semaphore::new(CONTROL_CONNECTIONS)),
-            speech: Arc::new(Speech {
+            speech: Arc::new(ConnectionServer {
                 http1: http1(&app.limits),
                 http2: http2(&app.limits),
                 told: Mutex::new(None),
@@ -389,7 +389,7 @@ impl Connections {
     }
 }
 
-impl Speech {
+impl ConnectionServer {
     /// Serves a connection of TLS by the protocol that was agreed on.
     async fn secure(
         self: Arc<Self>,
@@ -446,7 +446,7 @@ impl Speech {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = Connection::new(peer, Protocol::Http1, secure, place.slot());
-        let io = TokioIo::new(Watched::new(stream, connection.clone(), &self.app.limits));
+        let io = TokioIo::new(TimedStream::new(stream, connection.clone(), &self.app.limits));
         let service = Service::new(self.app.clone(), connection.clone());
         self.converse(self.http1.serve_connection(io, service), connection, stage).await;
         drop(place);
@@ -463,27 +463,27 @@ impl Speech {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = Connection::new(peer, Protocol::Http2, secure, Some(held.slot().clone()));
-        let io = TokioIo::new(Watched::new(stream, connection.clone(), &self.app.limits));
+        let io = TokioIo::new(TimedStream::new(stream, connection.clone(), &self.app.limits));
         let service = Service::new(self.app.clone(), connection.clone());
         self.converse(self.http2.serve_connection(io, service), connection, stage).await;
         drop(held);
     }
 
     /// Serves a connection to its end, or until the server ends it.
-    async fn converse<C: Conversation>(
+    async fn converse<C: GracefulConnection>(
         &self,
         conversation: C,
         connection: Arc<Connection>,
         mut stage: watch::Receiver<Stage>,
     ) {
         let mut conversation = pin!(conversation);
-        let turns = Turns::new();
+        let poll_budget = RepollWaker::new();
         let mut ending = false;
         let mut linger: Option<Pin<Box<Sleep>>> = None;
         let result = loop {
             tokio::select! {
                 biased;
-                result = poll_fn(|cx| turns.poll(conversation.as_mut(), cx)) => break result,
+                result = poll_fn(|cx| poll_budget.poll(conversation.as_mut(), cx)) => break result,
                 reached = stage.wait_for(|stage| *stage > if ending { Stage::Ending } else { Stage::Running }) => {
                     let reached = reached.map(|stage| *stage);
                     match reached {
@@ -545,12 +545,12 @@ impl Speech {
 }
 
 /// A connection that is being served.
-trait Conversation: Future<Output = hyper::Result<()>> {
+trait GracefulConnection: Future<Output = hyper::Result<()>> {
     /// No more requests; those under way may come to their end.
     fn end(self: Pin<&mut Self>);
 }
 
-impl<S> Conversation for http1::Connection<TokioIo<Watched<S>>, Service>
+impl<S> GracefulConnection for http1::Connection<TokioIo<TimedStream<S>>, Service>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -559,7 +559,7 @@ where
     }
 }
 
-impl<S> Conversation for http2::Connection<TokioIo<Watched<S>>, Service, AtOnce>
+impl<S> GracefulConnection for http2::Connection<TokioIo<TimedStream<S>>, Service, InlineExecutor>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -12,22 +12,22 @@ use hyper::{Method, StatusCode};
 use oci::{RepositoryName, TagOrDigest};
 use registry::access::Identity;
 
-use super::access::{self, Asked};
+use super::access::{self, AccessRequest};
 use super::access_log::Exchange;
-use super::allowance::{Client, whose};
 use super::app::App;
+use super::audit::{self, AuditedAction};
 use super::auth;
+use super::client_info::ClientInfo;
 use super::connection::Connection;
 use super::dispatch;
-use super::endpoint::{Endpoint, Misread};
+use super::endpoint::{Endpoint, PathError};
 use super::error::Error;
-use super::forwarded::Called;
 use super::host_header;
 use super::links::Links;
+use super::rate_limit::{Client, client_network};
 use super::request::Request;
 use super::request_id::X_REQUEST_ID;
 use super::response::{self, DOCKER_API_VERSION, Response};
-use super::trail::{self, Deed};
 use super::v2::manifests;
 
 const API_VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
@@ -90,10 +90,10 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         let called = self.app.called(&self.connection, &request.headers);
         exchange.sent_from(called.from);
         let origin = self.app.cors.allowed(&request.headers);
-        let address = Client::Address(whose(called.from));
+        let address = Client::Address(client_network(called.from));
         let refusal = match host {
             Err(_) => Some(Error::BadHost),
-            Ok(()) => self.app.allowances.request(address).err().map(|wait| Error::TooMany { wait }),
+            Ok(()) => self.app.rate_limits.request(address).err().map(|wait| Error::TooMany { wait }),
         };
         if let Some(error) = refusal {
             let links = self.app.links(&called);
@@ -117,10 +117,10 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             && let Some(identity) =
                 access::reads_at_once(&self.app, &self.connection, &called, &request.headers, name)
             && let Some(response) = self.in_memory(name, target, &request)
-            && access::may_send(&self.app, &identity)
+            && access::charge_rate_limit(&self.app, &identity)
         {
             exchange.sent_by(&identity);
-            let mut response = self.paced(response, &called, Some(&identity));
+            let mut response = self.throttled(response, &called, Some(&identity));
             self.app.cors.label(origin.as_ref(), &mut response);
             return Answer::Now(Some(self.finish(response, exchange, reply)));
         }
@@ -133,7 +133,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             if let Some(identity) = &identity {
                 exchange.sent_by(identity);
             }
-            let mut response = service.paced(response, &called, identity.as_ref());
+            let mut response = service.throttled(response, &called, identity.as_ref());
             service.app.cors.label(origin.as_ref(), &mut response);
             service.finish(response, exchange, reply)
         }))
@@ -151,8 +151,8 @@ impl Service {
     /// Has a request judged, and carried out if it may be. Also who sent it, as far as that is known.
     async fn answer(
         &self,
-        endpoint: &Result<Endpoint, Misread>,
-        called: &Called,
+        endpoint: &Result<Endpoint, PathError>,
+        called: &ClientInfo,
         mut request: Request,
         id: &HeaderValue,
     ) -> (Result<Response, Error>, Option<Identity>) {
@@ -165,33 +165,33 @@ impl Service {
             return (Err(error), None);
         }
         let known = endpoint.as_ref().ok();
-        let deed = known.and_then(|endpoint| Deed::of(endpoint, &request.method, &request.uri));
+        let audited = known.and_then(|endpoint| AuditedAction::of(endpoint, &request.method, &request.uri));
         let (method, uri, headers) = (&request.method, &request.uri, &request.headers);
-        let asked = Asked { endpoint: known, method, uri, headers, called };
-        let caller = match access::judge(app, connection, asked).await {
+        let asked = AccessRequest { endpoint: known, method, uri, headers, called };
+        let caller = match access::authorize(app, connection, asked).await {
             Ok(caller) => caller,
             Err(refused) => {
-                trail::refused(app, deed, &refused, called.from, id).await;
+                audit::refused(app, audited, &refused, called.from, id).await;
                 return (Err(refused.error), refused.identity);
             }
         };
         let identity = caller.identity().clone();
-        trail::signed_in(app, &identity, called.from, id).await;
+        audit::signed_in(app, &identity, called.from, id).await;
         let answer = match endpoint {
             Err(misread) => Err(Error::from(*misread)),
             Ok(endpoint) => {
                 let account = identity.account().map(|account| account.id);
-                if let Some(pace) = app.allowances.pace(called.from, account) {
-                    request.body.keep(pace);
+                if let Some(throttle) = app.rate_limits.throttle(called.from, account) {
+                    request.body.keep(throttle);
                 }
-                let client = account.map_or(Client::Address(whose(called.from)), Client::Account);
+                let client = account.map_or(Client::Address(client_network(called.from)), Client::Account);
                 request.charge_to(app.body_budget.clone(), client);
                 dispatch::answer(app, &caller, endpoint, request).await
             }
         };
-        let answer = match (answer, deed) {
-            (Ok(response), Some(deed)) if response.status().is_success() => {
-                trail::done(app, deed, &caller, response.status(), id).await;
+        let answer = match (answer, audited) {
+            (Ok(response), Some(audited)) if response.status().is_success() => {
+                audit::done(app, audited, &caller, response.status(), id).await;
                 Ok(response)
             }
             (answer, _) => answer,
@@ -200,10 +200,15 @@ impl Service {
     }
 
     /// Has the body of an answer sent no faster than its receiver may take it.
-    fn paced(&self, mut response: Response, called: &Called, identity: Option<&Identity>) -> Response {
+    fn throttled(
+        &self,
+        mut response: Response,
+        called: &ClientInfo,
+        identity: Option<&Identity>,
+    ) -> Response {
         let account = identity.and_then(Identity::account).map(|account| account.id);
-        if let Some(pace) = self.app.allowances.pace(called.from, account) {
-            response.body_mut().keep(pace);
+        if let Some(throttle) = self.app.rate_limits.throttle(called.from, account) {
+            response.body_mut().keep(throttle);
         }
         response
     }

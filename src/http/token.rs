@@ -14,14 +14,14 @@ use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, Heade
 use registry::access::{Identity, Issued, ScopeRequest, SignInError};
 use serde::Serialize;
 
-use super::access::{self, Asked, Caller, Refused};
+use super::access::{self, AccessRequest, Caller, Rejection};
 use super::app::App;
+use super::audit;
 use super::endpoint::Endpoint;
 use super::error::Error;
 use super::query::Query;
 use super::request::Request;
 use super::response::{self, Response};
-use super::trail;
 use crate::rfc3339;
 
 /// The longest form. The largest part of one is a list of scopes.
@@ -86,8 +86,13 @@ pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Re
             // The credentials of the form are all that there is: nothing else vouches for them.
             let headers = HeaderMap::from_iter([(AUTHORIZATION, basic)]);
             let endpoint = Some(&Endpoint::Token);
-            let asked =
-                Asked { endpoint, method: &method, uri: &uri, headers: &headers, called: caller.called() };
+            let asked = AccessRequest {
+                endpoint,
+                method: &method,
+                uri: &uri,
+                headers: &headers,
+                called: caller.called(),
+            };
             (access::sign_in(app, asked, headers.get(AUTHORIZATION)).await, None)
         }
         "refresh_token" => {
@@ -103,7 +108,7 @@ pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Re
         Ok(identity) => identity.unwrap_or(Identity::Anonymous),
         Err(error) => return Err(refused(app, caller, &id, error).await),
     };
-    trail::signed_in(app, &identity, caller.address(), &id).await;
+    audit::signed_in(app, &identity, caller.address(), &id).await;
     let offline = refresh_token.is_none() && form.get("access_type").as_deref() == Some("offline");
     let mut issued = match app.accounts.issue(&identity, &scopes(form), offline).await {
         Ok(issued) => issued,
@@ -115,13 +120,13 @@ pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Re
 }
 
 /// Someone whose credentials do not do, which is recorded as it is where they come with any other request.
-async fn refused(app: &App, caller: &Caller, id: &HeaderValue, refused: Box<Refused>) -> Error {
-    trail::refused(app, None, &refused, caller.address(), id).await;
+async fn refused(app: &App, caller: &Caller, id: &HeaderValue, refused: Box<Rejection>) -> Error {
+    audit::refused(app, None, &refused, caller.address(), id).await;
     refused.error
 }
 
-fn not_signed_in(app: &App, error: SignInError) -> Box<Refused> {
-    Refused::not_signed_in(error, |_| access::basic_challenge(app))
+fn not_signed_in(app: &App, error: SignInError) -> Box<Rejection> {
+    Rejection::not_signed_in(error, |_| access::basic_challenge(app))
 }
 
 /// Every value of `scope`, each of which may hold several.

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::source::{OpenError, Origin, Source};
+use super::certificate_store::{CertificateStore, OpenError, Origin};
 use crate::config::Config;
 
 /// A connection of TLS. What it speaks was agreed on in the handshake (ALPN, RFC 7301).
@@ -34,7 +34,7 @@ const PLAIN: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; chars
 /// Makes connections of TLS. One for a whole server; clones are of the same one.
 #[derive(Clone)]
 pub struct Acceptor {
-    source: Arc<Source>,
+    source: Arc<CertificateStore>,
     handshakes: Arc<Semaphore>,
     timeout: Duration,
 }
@@ -46,7 +46,7 @@ impl Acceptor {
     /// # Errors
     /// [`OpenError`] if there is no certificate to begin with.
     pub fn open(config: &Config, directory: &Path) -> Result<Option<Self>, OpenError> {
-        let Some(source) = Source::open(config, &directory.join(super::DIRECTORY))? else {
+        let Some(source) = CertificateStore::open(config, &directory.join(super::DIRECTORY))? else {
             return Ok(None);
         };
         // Each has some 20 KiB in memory. With a quarter of the connections in a handshake, those who only knock

@@ -9,16 +9,16 @@
 mod acceptor;
 pub mod acme;
 pub mod certificate;
+mod certificate_store;
 pub mod client;
 pub mod host;
 pub mod pair;
 pub mod self_signed;
-mod source;
 pub mod trust;
 
 pub(crate) use acceptor::HANDSHAKE;
 pub use acceptor::{Acceptor, Stream};
-pub use source::{OpenError, Origin, check};
+pub use certificate_store::{OpenError, Origin, check};
 
 /// Where the certificates that the server itself looks after are kept, below a directory of its own.
 pub const DIRECTORY: &str = "tls";

@@ -86,12 +86,12 @@ pub struct Kept {
     /// The file of the certificate, which clients need.
     pub certificate: PathBuf,
     /// What happened to it.
-    pub fate: Fate,
+    pub fate: Outcome,
 }
 
 /// What happened to a certificate that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Outcome {
     /// It was there.
     Kept,
     /// There was none.
@@ -115,15 +115,19 @@ pub fn keep(directory: &Path, hosts: &[Host]) -> Result<Kept, MakeError> {
     let (certificate, key) = files(directory);
     let fate = match Pair::read(&certificate, &key) {
         Ok(pair) => match outdated(&pair, hosts) {
-            None => return Ok(Kept { pair, certificate, fate: Fate::Kept }),
-            Some(reason) => Fate::Replaced(reason),
+            None => return Ok(Kept { pair, certificate, fate: Outcome::Kept }),
+            Some(reason) => Outcome::Replaced(reason),
         },
         Err(PairError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            if certificate.exists() { Fate::Replaced("its key was not there".to_owned()) } else { Fate::Made }
+            if certificate.exists() {
+                Outcome::Replaced("its key was not there".to_owned())
+            } else {
+                Outcome::Made
+            }
         }
         // A file that cannot be read is not replaced: whoever put it there wants to know.
         Err(error @ PairError::Read { .. }) => return Err(error.into()),
-        Err(error) => Fate::Replaced(error.to_string()),
+        Err(error) => Outcome::Replaced(error.to_string()),
     };
     let made = make(hosts, DAYS)?;
     create_private(directory)?;
@@ -205,7 +209,7 @@ mod tests {
         let directory = directory.path().join("tls");
         let names = hosts(&["registry.example.com", "192.0.2.7", "::1"]);
         let first = keep(&directory, &names).unwrap();
-        assert_eq!(first.fate, Fate::Made);
+        assert_eq!(first.fate, Outcome::Made);
         let says = first.pair.certificate();
         assert_eq!(says.hosts, names);
         assert!(says.self_signed && !says.authority);
@@ -216,7 +220,7 @@ mod tests {
         let key = std::fs::metadata(directory.join("self-signed.key")).unwrap();
         assert_eq!(key.permissions().mode() & 0o777, 0o600);
         let again = keep(&directory, &hosts(&["::1", "REGISTRY.example.com", "192.0.2.7"])).unwrap();
-        assert_eq!(again.fate, Fate::Kept);
+        assert_eq!(again.fate, Outcome::Kept);
         assert_eq!(again.pair.certificate(), says);
     }
 
@@ -225,7 +229,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let first = keep(directory.path(), &hosts(&["a.example"])).unwrap();
         let second = keep(directory.path(), &hosts(&["a.example", "b.example"])).unwrap();
-        assert_eq!(second.fate, Fate::Replaced("it was for a.example".to_owned()));
+        assert_eq!(second.fate, Outcome::Replaced("it was for a.example".to_owned()));
         assert_ne!(first.pair.certificate().fingerprint, second.pair.certificate().fingerprint);
     }
 
@@ -236,8 +240,8 @@ mod tests {
         keep(directory.path(), &names).unwrap();
         let other = make(&names, 1).unwrap();
         std::fs::write(directory.path().join("self-signed.key"), other.key).unwrap();
-        assert!(matches!(keep(directory.path(), &names).unwrap().fate, Fate::Replaced(_)));
-        assert_eq!(keep(directory.path(), &names).unwrap().fate, Fate::Kept);
+        assert!(matches!(keep(directory.path(), &names).unwrap().fate, Outcome::Replaced(_)));
+        assert_eq!(keep(directory.path(), &names).unwrap().fate, Outcome::Kept);
     }
 
     #[test]
@@ -248,6 +252,6 @@ mod tests {
         write(&directory.path().join("self-signed.pem"), &made.certificate, 0o644).unwrap();
         write(&directory.path().join("self-signed.key"), &made.key, 0o600).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(1100));
-        assert!(matches!(keep(directory.path(), &names).unwrap().fate, Fate::Replaced(_)));
+        assert!(matches!(keep(directory.path(), &names).unwrap().fate, Outcome::Replaced(_)));
     }
 }

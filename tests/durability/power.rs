@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use oci::Digest;
 use reqwest::Client;
 use store::Metadata;
-use store::metadata::UnsettledContent;
+use store::metadata::JournaledContent;
 use tempfile::TempDir;
 
 use crate::pusher::{self, Image};
@@ -33,7 +33,7 @@ async fn what_was_acknowledged_is_whole_after_files_that_were_not_synced_are_los
             acknowledged.push(pusher::push_image(&http, &server.url(), seed).await.unwrap());
         }
         server.kill();
-        for content in unsettled(&data).await {
+        for content in journaled(&data).await {
             let file = file_of(&data, &content.digest);
             if file.exists() {
                 lose(&file, lost);
@@ -48,22 +48,22 @@ async fn what_was_acknowledged_is_whole_after_files_that_were_not_synced_are_los
             assert_eq!(fetched, Ok(true), "{}:{} was acknowledged", image.repository, image.tag);
         }
         server.stop();
-        assert!(unsettled(&data).await.is_empty(), "after an orderly end all is in files of its own");
+        assert!(journaled(&data).await.is_empty(), "after an orderly end all is in files of its own");
         if lost >= 10 && never_made >= 10 {
             return;
         }
     }
     panic!(
-        "in {ATTEMPTS} attempts only {lost} files were not settled yet when the server was killed, \
+        "in {ATTEMPTS} attempts only {lost} files were not flushed yet when the server was killed, \
          and only {never_made} not made yet"
     );
 }
 
-async fn unsettled(data: &Path) -> Vec<UnsettledContent> {
+async fn journaled(data: &Path) -> Vec<JournaledContent> {
     let metadata = Metadata::open(&data.join("wharfinger/metadata.db")).unwrap();
-    let unsettled = metadata.unsettled(0, 10_000).await.unwrap();
+    let journaled = metadata.journaled(0, 10_000).await.unwrap();
     metadata.close().await;
-    unsettled
+    journaled
 }
 
 fn file_of(data: &Path, digest: &Digest) -> PathBuf {

@@ -4,7 +4,7 @@ use oci::{Digest, RepositoryName};
 use store::Blob;
 use store::accounts::Visible;
 
-use crate::apart::apart;
+use crate::detach::detach;
 use crate::{Error, Registry};
 
 const NO_FILE: &str = "there is no file";
@@ -112,7 +112,7 @@ impl Registry {
             return Err(Error::DeleteDisabled);
         }
         let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
-        apart(async move {
+        detach(async move {
             let inner = &registry.inner;
             let was_there = inner.metadata.unlink_blob(&repository, &digest).await?;
             inner.cache.blob_deleted(&repository, &digest);

@@ -7,31 +7,31 @@
 //! - [`check`]: whether everything that the metadata promises is there, and whole.
 //! - [`access`]: who asks, and what they may do.
 //! - `cache`: manifests, links and lists of tags that were asked for before, exact at every moment.
-//! - `apart`: steps that a client which hangs up must not leave half done.
+//! - `detach`: steps that a client which hangs up must not leave half done.
 //! - [`tag_list`]: the list of a repository's tags as it is kept, and pages of it.
 //! - `integrity`: whether stored files are what the metadata records.
-//! - `gathering`: what came of an upload and is not written yet.
+//! - `upload_buffer`: what came of an upload and is not written yet.
 //! - [`description`]: what an image says of itself.
-//! - `elsewhere`: repositories whose content is behind a gateway.
-//! - `upkeep`: opening, adoption, what runs beside the requests, closing.
+//! - `remote_repositories`: repositories whose content is behind a gateway.
+//! - `lifecycle`: opening, adoption, what runs beside the requests, closing.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod access;
-mod apart;
 pub mod blobs;
 mod cache;
 pub mod check;
 pub mod description;
-mod elsewhere;
+mod detach;
 pub mod error;
-mod gathering;
 mod integrity;
+mod lifecycle;
 pub mod listing;
 pub mod manifests;
+mod remote_repositories;
 mod repositories;
 pub mod tag_list;
-mod upkeep;
+mod upload_buffer;
 pub mod uploads;
 
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use std::time::Duration;
 use store::{BlobStore, Directory, Metadata};
 
 pub use error::{Error, ReceiveError};
-pub use upkeep::Opened;
+pub use lifecycle::Opened;
 
 /// What the operator allows, and how much.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ struct Inner {
     metadata: Metadata,
     policy: Policy,
     cache: cache::Cache,
-    sessions: uploads::Sessions,
+    open_uploads: uploads::OpenUploads,
     upload_ids: uploads::UploadIds,
-    tasks: upkeep::Tasks,
+    tasks: lifecycle::Background,
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use oci::{Digest, Kind, Manifest, MediaType, RepositoryName, Tag, TagOrDigest};
 use store::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
 
-use crate::apart::apart;
 pub use crate::cache::CachedManifest as StoredManifest;
+use crate::detach::detach;
 use crate::integrity::Verified;
 use crate::{Error, Policy, Registry, description};
 
@@ -138,7 +138,7 @@ impl Registry {
     /// [`Error::PartsMissing`], [`Error::PartSize`], [`Error::Full`].
     pub async fn put_manifest(&self, push: Push) -> Result<Pushed, Error> {
         let registry = self.clone();
-        apart(async move { registry.put_manifest_steps(push).await }).await
+        detach(async move { registry.put_manifest_steps(push).await }).await
     }
 
     async fn put_manifest_steps(&self, push: Push) -> Result<Pushed, Error> {
@@ -178,7 +178,7 @@ impl Registry {
             .put_manifest(PutManifest {
                 repository: repository.clone(),
                 manifest: record.clone(),
-                unsettled: stored.unsettled,
+                journaled: stored.journaled,
                 parts,
                 stored_sizes: Some(stored_sizes),
                 artifact_type: manifest.artifact_type,
@@ -264,7 +264,7 @@ impl Registry {
                 Ok(was_there)
             }
         };
-        if apart(steps).await? {
+        if detach(steps).await? {
             return Ok(());
         }
         Err(if inner.metadata.repository_exists(repository).await? {

@@ -3,7 +3,7 @@
 use oci::RepositoryName;
 use store::metadata::{Job, JobStep};
 
-use crate::apart::apart;
+use crate::detach::detach;
 use crate::{Error, Registry};
 
 impl Registry {
@@ -17,7 +17,7 @@ impl Registry {
             return Err(Error::DeleteDisabled);
         }
         let (registry, repository) = (self.clone(), repository.clone());
-        apart(async move {
+        detach(async move {
             let begun = registry.inner.metadata.begin_deletion(&repository).await?;
             let Some(job) = begun else { return Err(Error::NameUnknown(repository)) };
             registry.delete_to_the_end(&job).await

@@ -39,11 +39,11 @@ async fn measure(directory: PathBuf, images: usize, pushers: usize) -> Result<()
             })
         })
         .collect();
-    let settling = tokio::spawn(settle(metadata.clone()));
+    let blob_journal = tokio::spawn(flush(metadata.clone()));
     for pushing in all {
         pushing.await??;
     }
-    settling.abort();
+    blob_journal.abort();
     let (seconds, cpu) = (begun.elapsed().as_secs_f64(), processor_time() - before);
     let count = (images / pushers * pushers) as f64;
     println!(
@@ -56,11 +56,11 @@ async fn measure(directory: PathBuf, images: usize, pushers: usize) -> Result<()
 }
 
 /// As if files were made of all content twice a second.
-async fn settle(metadata: Metadata) -> Result<Infallible, Failure> {
+async fn flush(metadata: Metadata) -> Result<Infallible, Failure> {
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         if let Some(newest) = metadata.newest_unsettled().await? {
-            metadata.settled(newest).await?;
+            metadata.flushed(newest).await?;
         }
     }
 }
@@ -74,7 +74,7 @@ async fn push(metadata: &Metadata, pusher: usize, number: usize) -> Result<(), F
         content.resize(length, 7);
         let digest = Algorithm::Sha256.digest(&content);
         let size = content.len() as u64;
-        let stored = Stored { size, unsettled: Some(Bytes::from(content)) };
+        let stored = Stored { size, journaled: Some(Bytes::from(content)) };
         metadata.link_blob(&repository, &digest, stored).await?;
         parts.push(Part { digest, size, is_manifest: false, required: true });
     }
@@ -92,7 +92,7 @@ async fn push(metadata: &Metadata, pusher: usize, number: usize) -> Result<(), F
         .put_manifest(PutManifest {
             repository,
             manifest: record,
-            unsettled: Some(Bytes::from(content)),
+            journaled: Some(Bytes::from(content)),
             parts,
             stored_sizes: None,
             artifact_type: None,

@@ -533,7 +533,7 @@ where
             parts,
             stored_sizes: None,
             manifest: ManifestRecord { digest, media_type: manifest.media_type, size },
-            unsettled: None,
+            journaled: None,
             artifact_type: manifest.artifact_type,
             annotations: manifest.annotations,
             subject: manifest.subject.map(|subject| subject.digest),

@@ -3,7 +3,7 @@
 //! - [`blobs`]: content by digest; knows no repositories. On disk in distribution's layout.
 //! - [`accounts`]: names, rights and patterns, as values; who has which is in the metadata.
 //! - [`metadata`]: the truth about repositories, tags, links, uploads, accounts and grants.
-//! - [`settling`]: small content on its way from the metadata's log to files of its own.
+//! - [`blob_journal`]: small content on its way from the metadata's log to files of its own.
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
 //! - [`adopt`]: the way back, from such a directory to the metadata.
 //! - [`directory`]: which path is which, the lock that keeps a second server out, the identity of the content.
@@ -14,13 +14,13 @@
 
 pub mod accounts;
 pub mod adopt;
+pub mod blob_journal;
 pub mod blobs;
 mod blocking;
 pub mod directory;
 pub mod error;
 pub mod metadata;
 mod permissions;
-pub mod settling;
 pub mod view;
 
 pub use blobs::{Blob, BlobStore, Upload};

@@ -30,9 +30,9 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::adopt::{self, Report, Scope};
+use crate::blob_journal::BlobJournal;
 use crate::blocking::{Priority, blocking_at};
 use crate::metadata::{ViewChange, ViewStamp, ViewTarget};
-use crate::settling::Settling;
 use crate::{BlobStore, Directory, Metadata, StoreError};
 
 use links::Step;
@@ -67,10 +67,10 @@ pub struct View {
 struct Inner {
     links: Links,
     metadata: Metadata,
-    settling: Settling,
+    blob_journal: BlobJournal,
     wake: Notify,
     /// Wakes whoever settles content when much has gathered.
-    settle: Notify,
+    flush: Notify,
     /// How often the metadata has changed.
     changes: AtomicU64,
     /// Held from asking the metadata until what it said is written: otherwise of two who write
@@ -83,19 +83,19 @@ struct Inner {
 impl View {
     /// The view of a data directory.
     #[must_use]
-    pub fn new(directory: &Directory, metadata: Metadata, settling: Settling) -> Self {
+    pub fn new(directory: &Directory, metadata: Metadata, blob_journal: BlobJournal) -> Self {
         let links = Links::new(directory.repositories().to_owned());
-        let (wake, settle, changes, turn) =
+        let (wake, flush, changes, turn) =
             (Notify::new(), Notify::new(), AtomicU64::new(0), Mutex::default());
         let blocked = std::sync::Mutex::default();
-        Self { inner: Arc::new(Inner { links, metadata, settling, wake, settle, changes, turn, blocked }) }
+        Self { inner: Arc::new(Inner { links, metadata, blob_journal, wake, flush, changes, turn, blocked }) }
     }
 
     /// Tells that the metadata has changed. Costs next to nothing.
     pub fn wake(&self) {
         self.inner.changes.fetch_add(1, Ordering::Relaxed);
-        if self.inner.settling.is_urgent() {
-            self.inner.settle.notify_one();
+        if self.inner.blob_journal.is_urgent() {
+            self.inner.flush.notify_one();
         }
         self.inner.wake.notify_one();
     }
@@ -145,12 +145,12 @@ impl View {
     }
 
     async fn settle_what_is_much(&self) {
-        let Inner { settling, settle, .. } = &*self.inner;
+        let Inner { blob_journal, flush, .. } = &*self.inner;
         loop {
-            settle.notified().await;
+            flush.notified().await;
             // One that began before may have settled it.
-            if settling.is_urgent()
-                && let Err(error) = settling.settle().await
+            if blob_journal.is_urgent()
+                && let Err(error) = blob_journal.flush().await
             {
                 tracing::warn!(%error, "content could not be written to files of its own, trying again");
                 tokio::time::sleep(RETRY).await;
@@ -226,9 +226,9 @@ impl View {
     /// Settles all content, and deals with the notes that there are at the beginning, as far as the
     /// deadline allows. Returns how many those were.
     async fn round(&self, mut priority: Priority, deadline: Option<Instant>) -> Result<u64, StoreError> {
-        let Inner { metadata, settling, turn, links, .. } = &*self.inner;
+        let Inner { metadata, blob_journal, turn, links, .. } = &*self.inner;
         let newest = metadata.newest_view_change().await?;
-        settling.settle().await?;
+        blob_journal.flush().await?;
         let Some(newest) = newest else { return Ok(0) };
         let (mut after, mut count, mut written) = (0, 0, false);
         let mut blocked: BTreeMap<RepositoryName, String> = BTreeMap::new();

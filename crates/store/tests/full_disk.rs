@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use oci::{Algorithm, Digest};
 use small_disk::SmallDisk;
-use store::blobs::Backlog;
+use store::blobs::Pressure;
 use store::blobs::files::FileBlobs;
 use store::{BlobStore, Directory, StoreError, Upload};
 use uuid::Uuid;
@@ -132,10 +132,10 @@ async fn small_content_waits_in_memory_for_room() {
             store.put(&sha256(content), content.clone()).await.unwrap();
         }
         for _ in 0..2 {
-            let refused = store.settle().await.unwrap_err();
+            let refused = store.flush().await.unwrap_err();
             assert!(refused.is_full(), "{refused}");
             assert_eq!(files_below(disk.path()), before, "nothing is half kept");
-            assert_eq!(store.backlog(), Backlog::Some);
+            assert_eq!(store.pressure(), Pressure::Some);
             assert_eq!(blobs_in(&store).await.len(), contents.len());
             for content in &contents {
                 assert_eq!(store.get(&sha256(content)).await.unwrap().unwrap(), content);
@@ -144,8 +144,8 @@ async fn small_content_waits_in_memory_for_room() {
         for filler in fillers {
             fs::remove_file(filler).unwrap();
         }
-        store.settle().await.unwrap();
-        assert_eq!((store.backlog(), files_below(directory.root())), (Backlog::Nothing, contents.len()));
+        store.flush().await.unwrap();
+        assert_eq!((store.pressure(), files_below(directory.root())), (Pressure::Nothing, contents.len()));
         assert_eq!(blobs_in(&FileBlobs::open(&directory)).await.len(), contents.len());
     }
 }

@@ -5,7 +5,7 @@
 use hyper::Method;
 use store::accounts::{AccountName, TeamName};
 
-use crate::http::endpoint::Misread;
+use crate::http::endpoint::PathError;
 
 /// Makes the enum and all that is said of each of its variants from one table, so that nothing can be missing
 /// from the list of all of them.
@@ -99,12 +99,12 @@ resources! {
 
 impl Management {
     /// Reads what stands below `/api/v1/`.
-    pub(crate) fn parse(rest: &str) -> Result<Self, Misread> {
+    pub(crate) fn parse(rest: &str) -> Result<Self, PathError> {
         // No path has more parts, so that what is beyond need not be looked at.
         let mut parts = [""; 7];
         let mut count = 0;
         for part in rest.split('/') {
-            *parts.get_mut(count).ok_or(Misread::NoSuchPath)? = part;
+            *parts.get_mut(count).ok_or(PathError::NoSuchPath)? = part;
             count += 1;
         }
         Ok(match parts[..count] {
@@ -134,16 +134,16 @@ impl Management {
             ["check"] => Self::Check,
             ["audit"] => Self::Audit,
             ["adopt"] => Self::Adopt,
-            _ => return Err(Misread::NoSuchPath),
+            _ => return Err(PathError::NoSuchPath),
         })
     }
 }
 
 /// The number of a token in the one spelling that is given out.
-fn parse_id(text: &str) -> Result<i64, Misread> {
+fn parse_id(text: &str) -> Result<i64, PathError> {
     match text.parse::<i64>() {
         Ok(id) if id > 0 && id.to_string() == text => Ok(id),
-        _ => Err(Misread::NoSuchPath),
+        _ => Err(PathError::NoSuchPath),
     }
 }
 
@@ -180,9 +180,9 @@ mod tests {
         assert_eq!(parse("users/ann%40example.org"), Ok(user("ann@example.org")));
         assert_eq!(parse("users/users"), Ok(user("users")));
         for path in ["users/", "users//tokens", "users/a%20b", "robots/a+", "organisations/x/members/a:b"] {
-            assert!(matches!(parse(path), Err(Misread::Account(_))), "{path}");
+            assert!(matches!(parse(path), Err(PathError::Account(_))), "{path}");
         }
-        assert!(matches!(parse("organisations/acme/teams/Devs"), Err(Misread::Team(_))));
+        assert!(matches!(parse("organisations/acme/teams/Devs"), Err(PathError::Team(_))));
         for path in [
             "user",
             "users/ann/x",
@@ -196,7 +196,7 @@ mod tests {
             "organisations/a/teams/b/members/c/d",
             "organisations/a/teams/b/members/c/d/e/f",
         ] {
-            assert_eq!(parse(path), Err(Misread::NoSuchPath), "{path}");
+            assert_eq!(parse(path), Err(PathError::NoSuchPath), "{path}");
         }
     }
 }

@@ -88,7 +88,7 @@ impl Acme {
     /// The account that is kept. One that cannot be used counts as none, which is logged.
     pub(super) async fn known_account(&self) -> Result<Option<Account>, Failure> {
         let kept = self
-            .folder
+            .state_dir
             .account()
             .map_err(|error| Failure::Here(format!("the account that is kept cannot be read: {error}")))?;
         let Some(kept) = kept else { return Ok(None) };
@@ -130,7 +130,7 @@ impl Acme {
     async fn keep(&self, credentials: AccountCredentials) -> Result<(), Failure> {
         let kept = Kept { contact: self.contact.clone(), credentials };
         let json = serde_json::to_string(&kept).map_err(|error| here(&error))?;
-        self.folder.keep_account(json).await.map_err(|error| here(&error))
+        self.state_dir.keep_account(json).await.map_err(|error| here(&error))
     }
 }
 

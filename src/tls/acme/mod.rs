@@ -4,17 +4,17 @@
 //! - `directory` asks the authority, `account` is who asks, `order` goes through one order from its beginning to the
 //!   certificate.
 //! - `challenge` answers the authority when it looks whether the names lead here.
-//! - `folder` keeps what must outlast a restart; `pace` says when it is time, and when to try again;
+//! - `state_dir` keeps what must outlast a restart; `pace` says when it is time, and when to try again;
 //!   `renewal` knows what the authority says to that.
 
 mod account;
 mod challenge;
 mod directory;
 mod failure;
-mod folder;
 mod order;
-mod pace;
 mod renewal;
+mod schedule;
+mod state_dir;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ pub(super) use self::challenge::Challenges;
 use self::directory::Directory;
 pub use self::directory::NoDirectory;
 use self::failure::Failure;
-use self::folder::Folder;
 use self::renewal::Suggestion;
+use self::state_dir::StateDir;
 use super::certificate::Certificate;
 use super::host::Host;
 use super::pair::{Pair, PairError};
@@ -49,7 +49,7 @@ pub(super) struct Acme {
     hosts: Vec<Host>,
     contact: Contact,
     external: Option<ExternalAccount>,
-    folder: Folder,
+    state_dir: StateDir,
     directory: Directory,
     challenge: AcmeChallenge,
     challenges: Challenges,
@@ -83,14 +83,14 @@ impl Acme {
         url: &config::DirectoryUrl,
         directory: &Path,
     ) -> Result<(Self, Option<Pair>), OpenError> {
-        let folder = Folder::of(url, directory);
-        let kept = folder.certificate()?;
+        let state_dir = StateDir::of(url, directory);
+        let kept = state_dir.certificate()?;
         let acme = Self {
             url: url.as_str().to_owned(),
             hosts: settings.hosts.clone(),
             contact: Contact(settings.contact.clone()),
             external: settings.external_account.as_deref().map(ExternalAccount::read).transpose()?,
-            folder,
+            state_dir,
             directory: Directory::new(settings)?,
             challenge: settings.challenge,
             challenges: Challenges::default(),
@@ -117,7 +117,7 @@ impl Acme {
             }
             let wanted = suggestion.as_ref().and_then(Suggestion::time);
             let held = held.map(|held| held.certificate);
-            let due = pace::due(held.as_ref(), &self.hosts, wanted);
+            let due = schedule::due(held.as_ref(), &self.hosts, wanted);
             if let Some(left) = due.wait(now) {
                 tokio::time::sleep(left.min(LOOK)).await;
                 continue;
@@ -147,7 +147,7 @@ impl Acme {
                     LEAST
                 }
                 Err(failure) => {
-                    let wait = pace::pause(failures, failure.passes(), self.directory.told_to_wait());
+                    let wait = schedule::pause(failures, failure.passes(), self.directory.told_to_wait());
                     failures = failures.saturating_add(1);
                     self.tell(&failure, held.as_ref(), now, wait);
                     wait
@@ -172,12 +172,12 @@ impl Acme {
             }
             ordered => ordered?,
         };
-        let pair = self.folder.read(&pem).map_err(Failure::NoCertificate)?;
+        let pair = self.state_dir.read(&pem).map_err(Failure::NoCertificate)?;
         if let Some(host) = self.hosts.iter().find(|host| !pair.certificate().covers(host)) {
             return Err(Failure::NotFor(host.clone()));
         }
         // One that cannot be kept is better than none, and ordering again would only use up the authority's patience.
-        if let Err(error) = self.folder.keep_certificate(pem).await {
+        if let Err(error) = self.state_dir.keep_certificate(pem).await {
             tracing::error!(%error, "the new certificate cannot be stored; it is requested again at the next start");
         }
         Ok(pair)
@@ -203,7 +203,7 @@ impl Acme {
 /// The file of the certificate that an authority gave, and of its key.
 #[must_use]
 pub fn file(url: &config::DirectoryUrl, directory: &Path) -> PathBuf {
-    Folder::of(url, directory).certificate_file()
+    StateDir::of(url, directory).certificate_file()
 }
 
 /// Why no authority can be asked. The text is for the operator.

@@ -92,26 +92,26 @@ pub(super) struct TooMany {
 
 impl RateLimit {
     /// Counts one event. Returns the new state, and how far the event is over the limit.
-    fn count(self, settled: Option<Settled>, now: Instant) -> (Settled, Duration) {
-        let settled = settled.map_or(now, |settled| settled.max(now));
+    fn count(self, flushed: Option<Settled>, now: Instant) -> (Settled, Duration) {
+        let flushed = flushed.map_or(now, |flushed| flushed.max(now));
         let room = self.every * self.burst.saturating_sub(1);
-        (settled + self.every, (settled - now).saturating_sub(room))
+        (flushed + self.every, (flushed - now).saturating_sub(room))
     }
 
-    fn take_back(self, settled: Settled) -> Settled {
-        settled.checked_sub(self.every).unwrap_or(settled)
+    fn take_back(self, flushed: Settled) -> Settled {
+        flushed.checked_sub(self.every).unwrap_or(flushed)
     }
 }
 
 #[derive(Clone, Copy)]
 struct Pair {
-    settled: Settled,
+    flushed: Settled,
     /// Whether the account has signed in from this network.
     is_known: bool,
 }
 
 struct OfNetwork {
-    settled: Settled,
+    flushed: Settled,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -176,7 +176,7 @@ impl LoginThrottle {
         let mut counted = self.counted();
         let before = counted.pairs.get(&key).copied();
         let was_known = before.is_some_and(|pair| pair.is_known);
-        let (settled, over) = self.limits.pair.count(before.map(|pair| pair.settled), now);
+        let (flushed, over) = self.limits.pair.count(before.map(|pair| pair.flushed), now);
         if let Some(retry_after) = over.checked_sub(self.limits.longest_wait).filter(|time| !time.is_zero()) {
             return Err(TooMany { retry_after });
         }
@@ -184,7 +184,7 @@ impl LoginThrottle {
         let mut waiting = None;
         if !was_known {
             let before = counted.networks.get(&network);
-            let (settled, over) = self.limits.network.count(before.map(|network| network.settled), now);
+            let (flushed, over) = self.limits.network.count(before.map(|network| network.flushed), now);
             let places = before.map(|network| network.waiting.clone()).unwrap_or_default();
             if !over.is_zero() {
                 let place = Waiting(places.clone());
@@ -196,10 +196,10 @@ impl LoginThrottle {
             }
             // A network never owes more than the longest wait, so that it recovers as soon as the guessing stops.
             let room = self.limits.network.every * self.limits.network.burst;
-            let settled = settled.min(now + room + self.limits.longest_wait);
-            counted.networks.insert(network, OfNetwork { settled, waiting: places });
+            let flushed = flushed.min(now + room + self.limits.longest_wait);
+            counted.networks.insert(network, OfNetwork { flushed, waiting: places });
         }
-        counted.pairs.insert(key, Pair { settled, is_known: was_known });
+        counted.pairs.insert(key, Pair { flushed, is_known: was_known });
         Ok(Attempt { account: account.clone(), network, was_known, wait, _waiting: waiting })
     }
 
@@ -207,12 +207,12 @@ impl LoginThrottle {
     pub(super) fn take_back(&self, attempt: &Attempt) {
         let mut counted = self.counted();
         if let Some(mut pair) = counted.pairs.get_mut(&(attempt.account.clone(), attempt.network)) {
-            pair.settled = self.limits.pair.take_back(pair.settled);
+            pair.flushed = self.limits.pair.take_back(pair.flushed);
         }
         if !attempt.was_known
             && let Some(mut network) = counted.networks.get_mut(&attempt.network)
         {
-            network.settled = self.limits.network.take_back(network.settled);
+            network.flushed = self.limits.network.take_back(network.flushed);
         }
     }
 
@@ -244,11 +244,11 @@ fn count_in(
     now: Instant,
 ) -> Result<(), TooMany> {
     let network = Network::from(address);
-    let (settled, over) = limit.count(counted.get(&network).copied(), now);
+    let (flushed, over) = limit.count(counted.get(&network).copied(), now);
     if !over.is_zero() {
         return Err(TooMany { retry_after: over });
     }
-    counted.insert(network, settled);
+    counted.insert(network, flushed);
     Ok(())
 }
 

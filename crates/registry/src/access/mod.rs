@@ -1,36 +1,36 @@
 //! Who asks, and what they may do.
 //!
 //! - [`Accounts`]: everything below, over the metadata alone.
-//! - `sign_in`, `credentials`: from an `Authorization` header to an [`Identity`]; `remembered` and
+//! - `sign_in`, `credentials`: from an `Authorization` header to an [`Identity`]; `credential_cache` and
 //!   `login_throttle` keep that cheap for who is right, and dear for who is not.
-//! - `admission`: where the operator's settings let in more, or fewer, than was granted.
-//! - `decisions`: what an identity may do with a repository, and which it may know of.
+//! - `location_rules`: where the operator's settings let in more, or fewer, than was granted.
+//! - `permission_cache`: what an identity may do with a repository, and which it may know of.
 //! - `tokens`, `bearer`, `scope`: the token protocol.
 //! - `passwords`, `apr1`, `htpasswd`, `secrets`: what people and programs prove themselves with.
 //! - `audit`, `repeats`: who did what.
-//! - `tending`: what runs beside the requests.
+//! - `maintenance`: what runs beside the requests.
 //!
 //! Accounts are in force as soon as there is a user, an htpasswd file or a backend of the
 //! operator's, and stay so when the last user is gone (`AccountSettings::open`). Until then everybody may do everything,
 //! and credentials are ignored.
 
-mod admission;
 mod apr1;
 mod audit;
 mod bearer;
+mod credential_cache;
 mod credentials;
-mod decisions;
 mod htpasswd;
 mod identity;
+mod location_rules;
 mod login_throttle;
+mod maintenance;
 pub mod manage;
 mod passwords;
-mod remembered;
+mod permission_cache;
 mod repeats;
 mod scope;
 mod secrets;
 mod sign_in;
-mod tending;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -41,18 +41,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use store::accounts::{AccountName, Trees};
+use store::accounts::{AccountName, PrefixRules};
 use store::metadata::{AddOutcome, NewUser, PasswordHash, Source};
 use store::{Metadata, StoreError};
 
-pub use admission::Admission;
 pub use audit::{AuditEvent, AuditSink};
 pub use bearer::{Jwk, Jwks};
-pub use decisions::Verdict;
 pub use htpasswd::HtpasswdError;
 pub use identity::{Identity, SignedIn, TokenScope, Via};
+pub use location_rules::LocationAccess;
 pub use login_throttle::{RateLimit, ThrottleLimits};
 pub use passwords::{Password, PasswordRefused};
+pub use permission_cache::Verdict;
 pub use repeats::SIGN_IN;
 pub use scope::{Action, MAX_SCOPES, ScopeRequest};
 pub use secrets::{Secret, SecretKind};
@@ -77,7 +77,7 @@ pub struct AccountSettings {
     /// Whether a registry that has lost its last account is open to everyone again.
     pub open: bool,
     /// Who is let in to trees of repositories, whatever was granted. It counts once accounts are in force.
-    pub admission: Trees<Admission>,
+    pub location_rules: PrefixRules<LocationAccess>,
     /// Who issues bearer tokens: their `iss`.
     pub issuer: String,
     /// For what they are issued: their `aud`.
@@ -106,7 +106,7 @@ impl Default for AccountSettings {
             forward: false,
             required: false,
             open: false,
-            admission: Trees::default(),
+            location_rules: PrefixRules::default(),
             issuer: "wharfinger".to_owned(),
             service: "wharfinger".to_owned(),
             token_lifetime: Duration::from_secs(300),
@@ -134,15 +134,15 @@ struct Inner {
     generation: AtomicU64,
     htpasswd: Option<htpasswd::File>,
     hashing: passwords::Hashing,
-    remembered: remembered::Remembered,
+    credential_cache: credential_cache::CredentialCache,
     throttle: login_throttle::LoginThrottle,
     /// [`NOBODY`].
     nobody: AccountName,
     keys: bearer::Keys,
-    admissions: admission::Admissions,
-    decisions: decisions::Decisions,
+    admissions: location_rules::LocationRules,
+    permission_cache: permission_cache::PermissionCache,
     audit: audit::Audit,
-    tending: tending::Tending,
+    maintenance: maintenance::Maintenance,
 }
 
 impl Accounts {
@@ -160,14 +160,14 @@ impl Accounts {
                 generation: AtomicU64::new(1),
                 htpasswd,
                 hashing: passwords::Hashing::new(),
-                remembered: remembered::Remembered::new().map_err(no_random)?,
+                credential_cache: credential_cache::CredentialCache::new().map_err(no_random)?,
                 throttle: login_throttle::LoginThrottle::new(settings.throttle),
                 nobody: NOBODY.parse().map_err(|_| StoreError::Damaged(format!("{NOBODY} is no name")))?,
                 keys: bearer::Keys::new(settings.issuer.clone(), settings.service.clone()),
-                admissions: admission::Admissions::new(settings.admission.clone()),
-                decisions: decisions::Decisions::new(),
+                admissions: location_rules::LocationRules::new(settings.location_rules.clone()),
+                permission_cache: permission_cache::PermissionCache::new(),
                 audit: audit::Audit::start(metadata.clone(), settings.audit_sink.clone()),
-                tending: tending::Tending::default(),
+                maintenance: maintenance::Maintenance::default(),
                 metadata,
                 settings,
             }),

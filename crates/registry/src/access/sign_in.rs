@@ -13,10 +13,10 @@ use store::accounts::AccountName;
 use store::metadata::{AccountKind, AccountRecord, AddOutcome, NewUser, Source, TokenKind, TokenRecord};
 
 use super::bearer::{Access, Refused};
+use super::credential_cache::{Entry, Lookup};
 use super::credentials::{Credentials, Token};
 use super::identity::Proof;
 use super::passwords::{Busy, Kept, Password, Scheme};
-use super::remembered::{Entry, Known};
 use super::secrets::{Secret, SecretKind};
 use super::{Accounts, AuditEvent, AuditVerdict, Identity, SignedIn, TokenScope, Via};
 use crate::Error;
@@ -104,9 +104,9 @@ impl Accounts {
     /// Who sent this `Authorization` header from this address, if that was found out a moment ago and
     /// nothing about accounts has changed since. Neither waits nor allocates.
     #[must_use]
-    pub fn remembered(&self, authorization: &[u8], from: IpAddr) -> Option<Identity> {
-        let remembered = &self.inner.remembered;
-        remembered.current(remembered.key(authorization, from), self.generation(), Instant::now())
+    pub fn credential_cache(&self, authorization: &[u8], from: IpAddr) -> Option<Identity> {
+        let credential_cache = &self.inner.credential_cache;
+        credential_cache.current(credential_cache.key(authorization, from), self.generation(), Instant::now())
     }
 
     /// Who sent this `Authorization` header, from this address. Without accounts credentials are ignored: clients
@@ -119,13 +119,13 @@ impl Accounts {
         if !self.in_force() {
             return Ok(Identity::Anonymous);
         }
-        let remembered = &self.inner.remembered;
-        let key = remembered.key(authorization, from);
+        let credential_cache = &self.inner.credential_cache;
+        let key = credential_cache.key(authorization, from);
         // Before anything is looked up: what changes meanwhile makes the answer an old one.
         let generation = self.generation();
-        match remembered.known(key, generation).await {
-            Known::Current(identity) => Ok(identity),
-            Known::Unsure(earlier, turn) => {
+        match credential_cache.known(key, generation).await {
+            Lookup::Hit(identity) => Ok(identity),
+            Lookup::Stale(earlier, turn) => {
                 let Found { identity, until } =
                     Box::pin(self.find_out(authorization, earlier.as_deref(), from)).await?;
                 turn.remember(Entry { identity: identity.clone(), generation, until });
@@ -222,7 +222,7 @@ impl Accounts {
         match (account, kept) {
             (Some(account), Some(kept)) if is_right && !account.disabled => {
                 throttle.right(&attempt);
-                inner.tending.account_seen(account.id);
+                inner.maintenance.account_seen(account.id);
                 let until = self.remember_until(None);
                 Ok(Found { identity: self.signed_in_with_password(&account, &kept), until })
             }
@@ -258,8 +258,8 @@ impl Accounts {
         if has_ended(&token) {
             return Err(SignInError::Expired { name: Some(account.name), reason: "the token has expired" });
         }
-        self.inner.tending.token_used(token.id);
-        self.inner.tending.account_seen(account.id);
+        self.inner.maintenance.token_used(token.id);
+        self.inner.maintenance.account_seen(account.id);
         let until = self.remember_until(token.expires_at);
         Ok(Found { identity: signed_in_with_token(account, token, via), until })
     }
@@ -354,8 +354,8 @@ impl Accounts {
         if has_ended(&token) {
             return Err(SignInError::Expired { name: Some(account.name), reason: "the token has expired" });
         }
-        self.inner.tending.token_used(token.id);
-        self.inner.tending.account_seen(account.id);
+        self.inner.maintenance.token_used(token.id);
+        self.inner.maintenance.account_seen(account.id);
         Ok(signed_in_with_token(account, token, Via::RefreshToken))
     }
 
@@ -389,7 +389,7 @@ impl Accounts {
         }
         match account {
             Some(account) if !account.disabled && account.kind == AccountKind::User => {
-                self.inner.tending.account_seen(account.id);
+                self.inner.maintenance.account_seen(account.id);
                 Ok(Identity::Account(Arc::new(SignedIn {
                     id: account.id,
                     name: account.name,
@@ -444,7 +444,7 @@ impl Accounts {
     }
 
     pub(super) fn proof_of(&self, kept: &Kept) -> Proof {
-        Proof::Password(self.inner.remembered.fingerprint(kept.text().as_bytes()))
+        Proof::Password(self.inner.credential_cache.fingerprint(kept.text().as_bytes()))
     }
 
     fn signed_in_with_password(&self, account: &AccountRecord, kept: &Kept) -> Identity {

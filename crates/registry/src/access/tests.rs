@@ -229,15 +229,15 @@ async fn whatever_is_wrong_is_answered_alike_and_costs_one_hash() {
 async fn a_right_password_is_hashed_once_and_remembered() {
     let fixture = fixture().await;
     let header = basic("ann", PASSWORD);
-    assert!(fixture.remembered(&header, HOME).is_none());
+    assert!(fixture.credential_cache(&header, HOME).is_none());
     let before = fixture.hashes();
     assert_eq!(fixture.signed_in(&header).await.name(), Some(&name("ann")));
     for _ in 0..10 {
         fixture.signed_in(&header).await;
-        assert_eq!(fixture.remembered(&header, HOME).unwrap().name(), Some(&name("ann")));
+        assert_eq!(fixture.credential_cache(&header, HOME).unwrap().name(), Some(&name("ann")));
     }
     assert_eq!(fixture.hashes() - before, 1);
-    assert!(fixture.remembered(&basic("ann", "correct horse batterz"), HOME).is_none());
+    assert!(fixture.credential_cache(&basic("ann", "correct horse batterz"), HOME).is_none());
 }
 
 #[tokio::test]
@@ -257,14 +257,14 @@ async fn a_change_is_looked_up_at_once_and_hashes_nothing_unless_it_was_the_pass
     fixture.signed_in(&header).await;
     let before = fixture.hashes();
     fixture.grant("bob", "team/**", "pull").await;
-    assert!(fixture.remembered(&header, HOME).is_none(), "something has changed");
+    assert!(fixture.credential_cache(&header, HOME).is_none(), "something has changed");
     fixture.signed_in(&header).await;
-    assert!(fixture.remembered(&header, HOME).is_some());
+    assert!(fixture.credential_cache(&header, HOME).is_some());
     assert_eq!(fixture.hashes(), before);
 
     fixture.set_password("ann", "another password").await;
     let before = fixture.hashes();
-    assert!(fixture.remembered(&header, HOME).is_none());
+    assert!(fixture.credential_cache(&header, HOME).is_none());
     fixture.assert_wrong(&header).await;
     fixture.signed_in(&basic("ann", "another password")).await;
     assert_eq!(fixture.hashes() - before, 2);
@@ -282,7 +282,7 @@ async fn a_disabled_or_removed_account_is_out_at_once() {
 
     fixture.disable("ann", true).await;
     for header in [&header, &bearer(&token), &by_bearer] {
-        assert!(fixture.remembered(header, HOME).is_none());
+        assert!(fixture.credential_cache(header, HOME).is_none());
         fixture.refused(header).await;
     }
     assert!(!fixture.may(&identity, &repository("ann/app"), Right::Pull).await.unwrap(), "in mid-request");
@@ -322,7 +322,7 @@ async fn a_personal_token_signs_in_with_its_name_or_alone() {
 
     fixture.revoke(id).await;
     for header in [basic("ann", &token), bearer(&token)] {
-        assert!(fixture.remembered(&header, HOME).is_none());
+        assert!(fixture.credential_cache(&header, HOME).is_none());
         fixture.assert_wrong(&header).await;
     }
     let (ended, _) = fixture.token("ann", None, Some(SystemTime::now() - Duration::from_secs(1))).await;
@@ -428,12 +428,12 @@ async fn a_bearer_ends_with_what_it_was_got_with() {
     fixture.signed_in(&by_token).await;
 
     fixture.revoke(id).await;
-    assert!(fixture.remembered(&by_token, HOME).is_none());
+    assert!(fixture.credential_cache(&by_token, HOME).is_none());
     fixture.assert_expired(&by_token).await;
     fixture.signed_in(&by_password).await;
 
     fixture.set_password("ann", "another password").await;
-    assert!(fixture.remembered(&by_password, HOME).is_none());
+    assert!(fixture.credential_cache(&by_password, HOME).is_none());
     fixture.assert_expired(&by_password).await;
     let issued = fixture.issue(&ann, &[], false).await;
     assert!(matches!(issued, Err(SignInError::Wrong { .. })), "the password has changed meanwhile");
@@ -549,13 +549,13 @@ async fn guessing_locks_nobody_out_of_other_networks() {
     fixture.ensure_administrator(&name("root"), PASSWORD).await.unwrap();
     fixture.add_user("ann").await;
     let header = basic("ann", PASSWORD);
-    let elsewhere = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
+    let remote_repositories = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
     for _ in 0..3 {
-        let error = fixture.sign_in(&basic("ann", "wrong"), elsewhere).await.unwrap_err();
+        let error = fixture.sign_in(&basic("ann", "wrong"), remote_repositories).await.unwrap_err();
         assert_eq!(error.reason(), Some("wrong password"));
     }
     let before = fixture.hashes();
-    let error = fixture.sign_in(&header, elsewhere).await.unwrap_err();
+    let error = fixture.sign_in(&header, remote_repositories).await.unwrap_err();
     assert!(
         matches!(&error, SignInError::TooMany { retry_after, .. } if *retry_after > Duration::from_secs(3000))
     );
@@ -563,7 +563,7 @@ async fn guessing_locks_nobody_out_of_other_networks() {
     fixture.signed_in(&header).await;
     // Tokens cannot be guessed, and go on.
     let (token, _) = fixture.token("ann", None, None).await;
-    assert!(fixture.sign_in(&bearer(&token), elsewhere).await.is_ok());
+    assert!(fixture.sign_in(&bearer(&token), remote_repositories).await.is_ok());
 }
 
 /// A password that is over the limit waits, and is then taken.
@@ -620,7 +620,7 @@ async fn users_of_the_htpasswd_file_are_accounts_like_any_others() {
 
     passwd(&fixture.directory, "eve");
     look().await;
-    assert!(fixture.remembered(&header, HOME).is_none());
+    assert!(fixture.credential_cache(&header, HOME).is_none());
     fixture.assert_wrong(&header).await;
     fixture.assert_expired(&by_bearer).await;
     fixture.signed_in(&basic("eve", "secret")).await;

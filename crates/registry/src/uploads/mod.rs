@@ -10,7 +10,7 @@
 //! next is received. A thread is held only while there is something to write.
 
 mod ids;
-mod sessions;
+mod open_uploads;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,10 +27,10 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 pub(crate) use self::ids::UploadIds;
-pub(crate) use self::sessions::Sessions;
-use self::sessions::{Resting, Session};
-use crate::apart::apart;
-use crate::gathering::Gathering;
+pub(crate) use self::open_uploads::OpenUploads;
+use self::open_uploads::{OpenUpload, UploadState};
+use crate::detach::detach;
+use crate::upload_buffer::UploadBuffer;
 use crate::{Error, ReceiveError, Registry};
 
 /// How long a request waits for another that writes to the same upload, which is most often the
@@ -62,7 +62,7 @@ impl<S: Stream<Item = Result<Bytes, ReceiveError>> + Send + Unpin + 'static> Bod
 /// The right to write to an upload.
 struct Turn {
     upload: Upload,
-    slot: OwnedMutexGuard<Resting>,
+    slot: OwnedMutexGuard<UploadState>,
 }
 
 impl Registry {
@@ -79,8 +79,8 @@ impl Registry {
         let inner = &self.inner;
         inner.content.check()?;
         let id = inner.upload_ids.give(repository, account, algorithm);
-        if inner.sessions.has_room() {
-            inner.sessions.enter(repository, account, id, Resting::Begun(algorithm));
+        if inner.open_uploads.has_room() {
+            inner.open_uploads.enter(repository, account, id, UploadState::Begun(algorithm));
         } else {
             let (_, state) = inner.blobs.save(inner.blobs.begin(id, algorithm).await?).await?;
             inner.metadata.create_upload(repository, account, &state).await?;
@@ -103,7 +103,7 @@ impl Registry {
         let offset = match record {
             Some(record) => record.state.offset,
             // Not written down and not ended: the first bytes are on their way, if any.
-            None if self.inner.sessions.get(id).is_some_and(|now| Arc::ptr_eq(&now, &session)) => 0,
+            None if self.inner.open_uploads.get(id).is_some_and(|now| Arc::ptr_eq(&now, &session)) => 0,
             None => return Err(Error::UploadUnknown(id)),
         };
         Ok(UploadStatus { id, offset })
@@ -124,7 +124,7 @@ impl Registry {
         body: impl Body,
     ) -> Result<UploadStatus, Error> {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
-        apart(async move {
+        detach(async move {
             let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
             let (turn, received) =
                 registry.receive_in_turn(&repository, account.as_ref(), turn, range, body).await?;
@@ -150,7 +150,7 @@ impl Registry {
         body: impl Body,
     ) -> Result<u64, Error> {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
-        apart(async move {
+        detach(async move {
             registry.inner.content.check()?;
             let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
             let (turn, received) =
@@ -200,7 +200,7 @@ impl Registry {
         body: impl Body,
     ) -> Result<u64, Error> {
         let (registry, repository) = (self.clone(), repository.clone());
-        apart(async move {
+        detach(async move {
             let inner = &registry.inner;
             inner.content.check()?;
             // Nobody else knows this upload, so it is not written down: if the process dies, its
@@ -253,7 +253,7 @@ impl Registry {
             return Ok(0);
         };
         self.inner.upload_ids.forget_expired(self.inner.policy.upload_expiry);
-        let mut expired = self.inner.sessions.expire(self.inner.policy.upload_expiry);
+        let mut expired = self.inner.open_uploads.expire(self.inner.policy.upload_expiry);
         loop {
             let batch = self.inner.metadata.expired_uploads(limit, 100).await?;
             let mut gone = 0;
@@ -270,7 +270,7 @@ impl Registry {
     /// Forgets an upload, whosever it is, unless somebody is writing to it.
     async fn expire_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<bool, Error> {
         let inner = &self.inner;
-        let session = inner.sessions.enter(repository, None, id, Resting::Written);
+        let session = inner.open_uploads.enter(repository, None, id, UploadState::Written);
         let Ok(mut slot) = session.upload.clone().try_lock_owned() else { return Ok(false) };
         let was_there = inner.metadata.expire_upload(id).await;
         // Who waits for a turn finds nothing any more.
@@ -287,20 +287,20 @@ impl Registry {
         repository: &RepositoryName,
         account: Option<&AccountName>,
         id: Uuid,
-    ) -> Result<Arc<Session>, Error> {
+    ) -> Result<Arc<OpenUpload>, Error> {
         let inner = &self.inner;
-        let resting = match inner.sessions.get(id) {
+        let resting = match inner.open_uploads.get(id) {
             Some(session) if session.is_of(repository, account) => return Ok(session),
             Some(_) => return Err(Error::UploadUnknown(id)),
             // Asked before a session is made, so that made-up ids leave nothing behind.
-            None if inner.metadata.upload(repository, account, id).await?.is_some() => Resting::Written,
+            None if inner.metadata.upload(repository, account, id).await?.is_some() => UploadState::Written,
             None => {
                 let expiry = inner.policy.upload_expiry;
                 let recognised = inner.upload_ids.recognise(id, repository, account, expiry);
-                Resting::Begun(recognised.ok_or(Error::UploadUnknown(id))?)
+                UploadState::Begun(recognised.ok_or(Error::UploadUnknown(id))?)
             }
         };
-        Ok(inner.sessions.enter(repository, account, id, resting))
+        Ok(inner.open_uploads.enter(repository, account, id, resting))
     }
 
     async fn take_turn(
@@ -312,21 +312,21 @@ impl Registry {
         let session = self.session(repository, account, id).await?;
         let slot = tokio::time::timeout(TURN, session.upload.clone().lock_owned());
         let mut slot = slot.await.map_err(|_| Error::UploadBusy(id))?;
-        let upload = match std::mem::replace(&mut *slot, Resting::Written) {
-            Resting::InMemory(upload) => *upload,
-            Resting::Begun(algorithm) => {
-                *slot = Resting::Begun(algorithm);
+        let upload = match std::mem::replace(&mut *slot, UploadState::Written) {
+            UploadState::InMemory(upload) => *upload,
+            UploadState::Begun(algorithm) => {
+                *slot = UploadState::Begun(algorithm);
                 self.inner.blobs.begin(id, algorithm).await?
             }
-            Resting::Written => match self.inner.metadata.upload(repository, account, id).await? {
+            UploadState::Written => match self.inner.metadata.upload(repository, account, id).await? {
                 Some(record) => Upload::resume(&record.state)?,
                 None => {
                     self.end(id, &mut slot);
                     return Err(Error::UploadUnknown(id));
                 }
             },
-            Resting::Ended => {
-                *slot = Resting::Ended;
+            UploadState::Ended => {
+                *slot = UploadState::Ended;
                 return Err(Error::UploadUnknown(id));
             }
         };
@@ -351,15 +351,15 @@ impl Registry {
         } else {
             self.inner.metadata.create_upload(repository, account, &state).await?;
         }
-        *slot = Resting::InMemory(Box::new(upload));
+        *slot = UploadState::InMemory(Box::new(upload));
         Ok(())
     }
 
     /// An upload is no more: neither for those who wait for their turn nor for those who come later.
-    fn end(&self, id: Uuid, slot: &mut Resting) {
-        *slot = Resting::Ended;
+    fn end(&self, id: Uuid, slot: &mut UploadState) {
+        *slot = UploadState::Ended;
         self.inner.upload_ids.end(id);
-        self.inner.sessions.leave(id);
+        self.inner.open_uploads.leave(id);
     }
 
     /// Receives a body into the upload whose turn it is, as [`receive`](Self::receive) does. An outer error leaves the
@@ -392,12 +392,12 @@ impl Registry {
         repository: &RepositoryName,
         account: Option<&AccountName>,
         id: Uuid,
-        mut slot: OwnedMutexGuard<Resting>,
+        mut slot: OwnedMutexGuard<UploadState>,
         error: Error,
     ) -> Error {
         if let Error::Store(StoreError::UploadLost { .. }) = &error {
             tracing::warn!(%error, "an upload ends, because somebody removed or cut its file");
-            let is_written = !matches!(*slot, Resting::Begun(_));
+            let is_written = !matches!(*slot, UploadState::Begun(_));
             if is_written && let Err(also) = self.inner.metadata.delete_upload(repository, account, id).await
             {
                 tracing::warn!(error = %also, "an upload whose file is gone could not be forgotten");
@@ -405,7 +405,7 @@ impl Registry {
             self.end(id, &mut slot);
             return Error::UploadUnknown(id);
         }
-        if matches!(*slot, Resting::Begun(_))
+        if matches!(*slot, UploadState::Begun(_))
             && let Err(also) = self.inner.blobs.abort(id).await
         {
             tracing::warn!(error = %also, "what an upload took in in vain could not be removed");
@@ -432,7 +432,7 @@ impl Registry {
         }
         let expected = range.map(|range| range.last - range.first + 1);
         let blobs = &*self.inner.blobs;
-        let mut gathered = Gathering::default();
+        let mut gathered = UploadBuffer::default();
         let mut received: u64 = 0;
         let mut ended: Option<Result<(), Error>> = None;
         let mut idle = Some(upload);
@@ -484,6 +484,6 @@ impl Registry {
 impl Turn {
     /// Whether the metadata knows the upload.
     fn is_written(&self) -> bool {
-        !matches!(*self.slot, Resting::Begun(_))
+        !matches!(*self.slot, UploadState::Begun(_))
     }
 }

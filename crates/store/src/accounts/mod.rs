@@ -5,24 +5,24 @@
 //! - [`Right`], [`Rights`], [`Role`]: what.
 //! - [`Pattern`]: on which repositories.
 //! - [`Visible`]: which repositories somebody may know of.
-//! - [`Trees`]: what is said of a repository and all below it.
+//! - [`PrefixRules`]: what is said of a repository and all below it.
 
 mod name;
 mod pattern;
+mod prefix_rules;
 mod rights;
+mod string_enum;
 mod subject;
-mod trees;
 mod visible;
-mod words;
 
 pub use name::{AccountName, AccountNameError, TeamName, TeamNameError};
 pub use pattern::{Pattern, PatternError};
+pub use prefix_rules::{PrefixRules, Tree};
 pub use rights::{Right, Rights, RightsError, Role};
+pub use string_enum::UnknownWord;
 pub use subject::{Subject, SubjectError};
-pub use trees::{Tree, Trees};
 pub use visible::{Selection, Visible};
-pub use words::UnknownWord;
 
 pub(crate) use pattern::lookup_keys;
+pub(crate) use string_enum::{spelled, string_enum};
 pub(crate) use visible::first_after;
-pub(crate) use words::{spelled, words};

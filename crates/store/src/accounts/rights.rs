@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{UnknownWord, words};
+use super::{UnknownWord, string_enum};
 
-words! {
+string_enum! {
     /// One thing that somebody may do with a repository.
     pub enum Right: "right" {
         /// Read it, and know of it.
@@ -21,7 +21,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// What a member of an organisation may do with its repositories, `organisation/**`.
     pub enum Role: "role" {
         /// Pull.
@@ -141,8 +141,8 @@ impl From<Right> for Rights {
 
 impl fmt::Display for Rights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> = self.iter().map(Right::as_str).collect();
-        f.pad(&words.join(","))
+        let string_enum: Vec<_> = self.iter().map(Right::as_str).collect();
+        f.pad(&string_enum.join(","))
     }
 }
 

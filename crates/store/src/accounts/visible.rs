@@ -28,7 +28,7 @@ enum Node {
     /// Those that match a pattern of the set.
     Matching(PatternSet),
     /// Those in some stretches of the order of names.
-    Within(Stretches),
+    Within(Ranges),
     /// Those in any of these.
     Any(Vec<Arc<Selection>>),
     /// Those in all of these.
@@ -40,17 +40,17 @@ impl Visible {
     #[must_use]
     pub fn only(patterns: impl IntoIterator<Item = Pattern>) -> Self {
         let set = PatternSet::from_iter(patterns);
-        if set.has_everything { Self::Everything } else { Self::some(Node::Matching(set)) }
+        if set.matches_all { Self::Everything } else { Self::some(Node::Matching(set)) }
     }
 
     /// The repositories in those stretches of the order of names that `fit`, of the stretches that begin at `bounds`: sorted,
     /// with the empty text as the first. Each is asked for by its bound.
-    pub(super) fn stretches(bounds: Vec<String>, fit: impl Fn(&str) -> bool) -> Self {
-        let mut stretches = Stretches::default();
+    pub(super) fn ranges(bounds: Vec<String>, fit: impl Fn(&str) -> bool) -> Self {
+        let mut ranges = Ranges::default();
         for bound in bounds {
-            stretches.go_on(bound, &fit);
+            ranges.go_on(bound, &fit);
         }
-        if stretches.is_everything() { Self::Everything } else { Self::some(Node::Within(stretches)) }
+        if ranges.is_everything() { Self::Everything } else { Self::some(Node::Within(ranges)) }
     }
 
     /// No repository.
@@ -102,7 +102,7 @@ impl Selection {
     pub(crate) fn allows(&self, repository: &RepositoryName) -> bool {
         match &self.0 {
             Node::Matching(set) => set.allows(repository),
-            Node::Within(stretches) => stretches.have(repository.as_str()),
+            Node::Within(ranges) => ranges.have(repository.as_str()),
             Node::Any(parts) => parts.iter().any(|part| part.allows(repository)),
             Node::All(parts) => parts.iter().all(|part| part.allows(repository)),
         }
@@ -113,7 +113,7 @@ impl Selection {
     pub(crate) fn next(&self, from: &str) -> Option<String> {
         match &self.0 {
             Node::Matching(set) => set.next(from).map(str::to_owned),
-            Node::Within(stretches) => stretches.next(from).map(str::to_owned),
+            Node::Within(ranges) => ranges.next(from).map(str::to_owned),
             Node::Any(parts) => parts.iter().filter_map(|part| part.next(from)).min(),
             Node::All(parts) => {
                 // Each part moves the others on until all agree.
@@ -142,9 +142,9 @@ pub(crate) fn first_after(text: &str) -> String {
 /// Stretches of the order of names: sorted, and none meets another. Each goes from the first text to before the second,
 /// the last perhaps without an end.
 #[derive(Debug, Default)]
-struct Stretches(Vec<(String, Option<String>)>);
+struct Ranges(Vec<(String, Option<String>)>);
 
-impl Stretches {
+impl Ranges {
     /// Adds what comes from `bound` on, or ends what came before there.
     fn go_on(&mut self, bound: String, fit: impl Fn(&str) -> bool) {
         let open = self.0.last_mut().filter(|(_, end)| end.is_none());
@@ -180,7 +180,7 @@ impl Stretches {
 /// A set of patterns, arranged for asking.
 #[derive(Debug, Default)]
 struct PatternSet {
-    has_everything: bool,
+    matches_all: bool,
     /// The exact ones, sorted.
     names: Vec<Pattern>,
     /// The others, by [`Pattern::prefix`].
@@ -197,7 +197,7 @@ impl FromIterator<Pattern> for PatternSet {
                 set.names.push(pattern);
                 continue;
             }
-            set.has_everything |= pattern.is_everything();
+            set.matches_all |= pattern.is_everything();
             set.reaches.push(pattern.literal_text().to_owned());
             let others = set.globs.entry(pattern.prefix().to_owned()).or_default();
             // One that has all of a prefix makes the others of it superfluous.

@@ -153,7 +153,7 @@ async fn what_is_wrong_is_told_and_what_is_sound_is_taken_in() {
     let html = storage.blob("scratch", "<html>").await;
     link_revision(&storage, "app", &html);
     let torn = storage.image("scratch", &[], "torn").await;
-    storage.blobs.settle().await.unwrap();
+    storage.blobs.flush().await.unwrap();
     let torn_path =
         storage.directory.blobs().join("sha256").join(&torn.hex()[..2]).join(torn.hex()).join("data");
     fs::write(torn_path, "{}").unwrap();
@@ -476,7 +476,7 @@ async fn garbage_collected_manifest_is_deleted() {
     let storage = Storage::new();
     let one = storage.image("app", &["latest"], "one").await;
     let two = storage.image("app", &[], "two").await;
-    storage.blobs.settle().await.unwrap();
+    storage.blobs.flush().await.unwrap();
     storage.view.drain().await.unwrap();
     changes(&storage, Scope::All).await;
     remove(&storage, &format!("app/_manifests/revisions/sha256/{}", two.hex()));
@@ -490,7 +490,7 @@ async fn garbage_collected_manifest_is_deleted() {
 async fn problem_is_kept_and_tried_again_until_it_is_gone() {
     let storage = Storage::new();
     let digest = storage.image("app", &["latest"], "one").await;
-    storage.blobs.settle().await.unwrap();
+    storage.blobs.flush().await.unwrap();
     storage.view.drain().await.unwrap();
     let content = storage.blobs.get(&digest).await.unwrap().unwrap();
     storage.blobs.delete(&digest).await.unwrap();

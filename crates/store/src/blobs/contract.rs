@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use oci::{Algorithm, Digest};
 use uuid::Uuid;
 
-use super::{Backlog, Blob, BlobStore, Stored, Upload};
+use super::{Blob, BlobStore, Pressure, Stored, Upload};
 use crate::StoreError;
 
 /// A place for blobs that lasts as long as the value.
@@ -62,8 +62,8 @@ pub(crate) async fn upload(store: &dyn BlobStore, content: &Bytes, lengths: &[us
 /// A store on the same place as after a restart, with what the one before had left unsettled.
 async fn restarted(backend: &impl Backend, digest: &Digest, stored: Stored) -> Arc<dyn BlobStore> {
     let store = backend.store();
-    if let Some(unsettled) = stored.unsettled {
-        store.restore(digest, unsettled).await.unwrap();
+    if let Some(journaled) = stored.journaled {
+        store.restore(digest, journaled).await.unwrap();
     }
     store
 }
@@ -117,7 +117,7 @@ pub(crate) async fn what_was_put_is_there_after_a_restart<B: Backend>() {
         let stored = backend.store().put(&digest, content.clone()).await.unwrap();
         let store = restarted(&backend, &digest, stored).await;
         present(&*store, &content).await;
-        store.settle().await.unwrap();
+        store.flush().await.unwrap();
     }
     for content in [&small[..], b"", &large[..]] {
         present(&*backend.store(), content).await;
@@ -409,21 +409,21 @@ pub(crate) async fn what_is_unsettled_is_whole_and_can_be_stored_anew<B: Backend
                 store.commit(upload(&*store, &content, &[1000, 77]).await, &digest).await.unwrap()
             };
             assert_eq!(stored.size, size as u64);
-            let Some(unsettled) = stored.unsettled else { continue };
-            assert_eq!(unsettled, content);
+            let Some(journaled) = stored.journaled else { continue };
+            assert_eq!(journaled, content);
             present(&*store, &content).await;
-            store.restore(&digest, unsettled.clone()).await.unwrap();
+            store.restore(&digest, journaled.clone()).await.unwrap();
             present(&*store, &content).await;
             store.delete(&digest).await.unwrap();
             let again = backend.store();
-            again.restore(&digest, unsettled).await.unwrap();
+            again.restore(&digest, journaled).await.unwrap();
             present(&*again, &content).await;
-            again.settle().await.unwrap();
+            again.flush().await.unwrap();
             present(&*store, &content).await;
         }
-        store.settle().await.unwrap();
+        store.flush().await.unwrap();
         present(&*store, &content).await;
-        assert_eq!(store.backlog(), Backlog::Nothing);
+        assert_eq!(store.pressure(), Pressure::Nothing);
         present(&*backend.store(), &content).await;
     }
 }

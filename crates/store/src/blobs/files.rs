@@ -4,13 +4,13 @@
 //! no file before it is settled. Work on files blocks, so all of it runs on threads for blocking
 //! work; here is only what runs where, the steps themselves are in the modules below.
 
-mod installing;
+mod journaled;
+mod layout;
 mod listing;
+mod mapped_reader;
 mod mappings;
-mod reading;
 #[cfg(test)]
 mod tests;
-mod unsettled;
 mod uploads;
 
 use std::collections::{HashMap, HashSet};
@@ -25,17 +25,17 @@ use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest};
 use uuid::Uuid;
 
-pub(crate) use installing::make_with_parents;
-pub(crate) use reading::OpenFile;
-pub use reading::Pieces;
-pub(crate) use uploads::Session;
+pub(crate) use layout::make_with_parents;
+pub use mapped_reader::BlobStream;
+pub(crate) use mapped_reader::OpenFile;
+pub(crate) use uploads::OpenUpload;
 
-use super::{Backlog, Blob, BlobStore, Stored, Upload, UploadState};
+use super::{Blob, BlobStore, Pressure, Stored, Upload, UploadState};
 use crate::blocking::{Priority, blocking, blocking_at};
 use crate::{Directory, StoreError};
-use installing::{Installer, SMALL};
+use journaled::Journaled;
+use layout::{Layout, SMALL};
 use mappings::Mappings;
-use unsettled::Unsettled;
 use uploads::Uploads;
 
 /// From here on an upload gives way to others: it takes seconds, whatever it does. Unless it is the
@@ -47,9 +47,9 @@ const STATS_AT_ONCE: usize = 128;
 /// Blobs as files.
 #[derive(Clone)]
 pub struct FileBlobs {
-    installer: Arc<Installer>,
+    installer: Arc<Layout>,
     uploads: Arc<Uploads>,
-    unsettled: Arc<Unsettled>,
+    journaled: Arc<Journaled>,
     mappings: Arc<Mappings>,
 }
 
@@ -58,9 +58,9 @@ impl FileBlobs {
     #[must_use]
     pub fn open(directory: &Directory) -> Self {
         Self {
-            installer: Arc::new(Installer::new(directory.blobs().to_owned())),
+            installer: Arc::new(Layout::new(directory.blobs().to_owned())),
             uploads: Arc::new(Uploads::new(directory.uploads())),
-            unsettled: Arc::default(),
+            journaled: Arc::default(),
             mappings: Arc::default(),
         }
     }
@@ -77,7 +77,7 @@ impl FileBlobs {
 
     /// Makes the name of a blob that is in its place durable, unless that is left for later.
     async fn sync_name(&self, digest: Digest, stored: Stored) -> Result<Stored, StoreError> {
-        if stored.unsettled.is_some() {
+        if stored.journaled.is_some() {
             return Ok(stored);
         }
         let (own, above) = (self.installer.clone(), self.installer.clone());
@@ -90,8 +90,8 @@ impl FileBlobs {
 
     /// Takes in small content that has this digest.
     async fn put_small(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
-        let stored = Stored { size: content.len() as u64, unsettled: Some(content.clone()) };
-        if !self.unsettled.keep(digest, &content, false) {
+        let stored = Stored { size: content.len() as u64, journaled: Some(content.clone()) };
+        if !self.journaled.keep(digest, &content, false) {
             let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
             blocking(move || uploads.put_unless_held(&installer, &digest, &content)).await?;
         }
@@ -114,9 +114,9 @@ impl BlobStore for FileBlobs {
     }
 
     fn stat_cached(&self, digest: &Digest) -> Option<u64> {
-        match self.unsettled.get(digest) {
+        match self.journaled.get(digest) {
             Some(content) => Some(content.len() as u64),
-            None => reading::size_from_memory(&self.path(digest)),
+            None => mapped_reader::size_from_memory(&self.path(digest)),
         }
     }
 
@@ -134,10 +134,10 @@ impl BlobStore for FileBlobs {
         if rest.is_empty() {
             return Ok(sizes);
         }
-        let (installer, unsettled) = (self.installer.clone(), self.unsettled.clone());
+        let (installer, journaled) = (self.installer.clone(), self.journaled.clone());
         blocking(move || {
             for digest in rest {
-                let size = match unsettled.get(&digest) {
+                let size = match journaled.get(&digest) {
                     Some(content) => Some(content.len() as u64),
                     None => size_of(installer.path(&digest))?,
                 };
@@ -150,7 +150,7 @@ impl BlobStore for FileBlobs {
 
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
         let path = self.path(digest);
-        if let Some(content) = self.unsettled.get(digest) {
+        if let Some(content) = self.journaled.get(digest) {
             return Ok(Some(Blob { size: content.len() as u64, content: OpenFile::small(content, &path) }));
         }
         let opened = match OpenFile::open_from_memory(&path, digest, &self.mappings) {
@@ -164,7 +164,7 @@ impl BlobStore for FileBlobs {
     }
 
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
-        if let Some(content) = self.unsettled.get(digest) {
+        if let Some(content) = self.journaled.get(digest) {
             return Ok(Some(content));
         }
         let path = self.path(digest);
@@ -257,30 +257,31 @@ impl BlobStore for FileBlobs {
         self.sync_name(digest, stored).await
     }
 
-    async fn settle(&self) -> Result<(), StoreError> {
-        let Self { installer, uploads, unsettled, .. } = self.clone();
-        let priority = if unsettled.backlog() == Backlog::Much { Priority::Ordinary } else { Priority::Low };
+    async fn flush(&self) -> Result<(), StoreError> {
+        let Self { installer, uploads, journaled, .. } = self.clone();
+        let priority =
+            if journaled.pressure() == Pressure::Much { Priority::Ordinary } else { Priority::Low };
         blocking_at(priority, move || {
-            let contents = unsettled.all();
+            let contents = journaled.all();
             for (digest, content) in &contents {
-                unsettled.with(digest, content, || match content.anew {
+                journaled.with(digest, content, || match content.anew {
                     true => uploads.put_anew(&installer, digest, &content.bytes),
                     false => uploads.put_unless_held(&installer, digest, &content.bytes),
                 })?;
             }
-            installer.settle().inspect_err(|_| unsettled.doubt())?;
-            unsettled.settled(&contents);
+            installer.flush().inspect_err(|_| journaled.doubt())?;
+            journaled.flushed(&contents);
             Ok(())
         })
         .await
     }
 
-    fn backlog(&self) -> Backlog {
-        self.unsettled.backlog()
+    fn pressure(&self) -> Pressure {
+        self.journaled.pressure()
     }
 
     async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
-        if self.unsettled.keep(digest, &content, true) {
+        if self.journaled.keep(digest, &content, true) {
             return Ok(());
         }
         let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
@@ -299,9 +300,9 @@ impl BlobStore for FileBlobs {
     }
 
     async fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let (Self { installer, unsettled, mappings, .. }, digest) = (self.clone(), *digest);
+        let (Self { installer, journaled, mappings, .. }, digest) = (self.clone(), *digest);
         blocking(move || {
-            let deleted = unsettled.delete(&digest, || installer.delete(&digest));
+            let deleted = journaled.delete(&digest, || installer.delete(&digest));
             mappings.forget(&digest);
             deleted
         })
@@ -309,7 +310,7 @@ impl BlobStore for FileBlobs {
     }
 
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>> {
-        Box::pin(listing::Listing::start(self.installer.root().to_owned(), self.unsettled.clone()))
+        Box::pin(listing::Listing::start(self.installer.root().to_owned(), self.journaled.clone()))
     }
 }
 

@@ -3,10 +3,10 @@
 //! A blob store knows digests and bytes. It does not know repositories, and it does not judge
 //! whether content may be had: that is asked of the metadata before a blob is opened.
 
+pub mod buffer_pool;
 #[cfg(test)]
 mod contract;
 pub mod files;
-pub mod lanes;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -31,14 +31,14 @@ pub struct Blob {
 impl Blob {
     /// The bytes of `range` (which must lie within `0..size`) in order, copied piece by piece. Reading what is not in
     /// memory yet never blocks the runtime.
-    pub fn read(self, range: Range<u64>) -> files::Pieces {
+    pub fn read(self, range: Range<u64>) -> files::BlobStream {
         self.content.read(range)
     }
 
     /// The same without a copy, for bytes that only the kernel reads, as in a vectored write to a socket. This process
     /// must not touch them: if somebody cuts the file short, that would end it (SIGBUS), and the kernel only reports
     /// an error. Encryption touches them.
-    pub fn read_for_kernel(self, range: Range<u64>) -> files::Pieces {
+    pub fn read_for_kernel(self, range: Range<u64>) -> files::BlobStream {
         self.content.read_for_kernel(range)
     }
 }
@@ -56,7 +56,7 @@ pub struct Upload {
     /// The bytes themselves, as long as nothing of them was ever written.
     pub(crate) unwritten: Option<Vec<Bytes>>,
     /// What the backend keeps open from one piece to the next. It is not written down.
-    pub(crate) session: Option<Arc<files::Session>>,
+    pub(crate) session: Option<Arc<files::OpenUpload>>,
 }
 
 /// An upload as it is written down in the metadata.
@@ -110,22 +110,22 @@ pub struct Stored {
     /// power failure.
     ///
     /// It can be read. But whoever acknowledges it keeps these bytes durably until
-    /// [`BlobStore::settle`] has succeeded, and hands them to [`BlobStore::restore`] if the process
+    /// [`BlobStore::flush`] has succeeded, and hands them to [`BlobStore::restore`] if the process
     /// ends before. The metadata does so, with the very transaction that makes the content known,
     /// so that one sync serves for both.
-    pub unsettled: Option<Bytes>,
+    pub journaled: Option<Bytes>,
 }
 
 /// Content of that size, which is durable.
 impl From<u64> for Stored {
     fn from(size: u64) -> Self {
-        Self { size, unsettled: None }
+        Self { size, journaled: None }
     }
 }
 
 /// How much there is to settle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backlog {
+pub enum Pressure {
     /// Nothing that the backend knows of.
     Nothing,
     /// Something.
@@ -141,7 +141,7 @@ pub enum Backlog {
 ///   [`put`](Self::put) there is nothing, afterwards all of it, and so it is after a crash at any
 ///   moment, as soon as what was unsettled is restored.
 /// - When `commit` or `put` return `Ok`, the blob is durable (written, synced, and its name
-///   synced), or it is [`Stored::unsettled`].
+///   synced), or it is [`Stored::journaled`].
 /// - Content whose hash is not the digest is never stored under it.
 /// - Storing what is there already succeeds, and the blob has the right bytes afterwards even if the stored ones
 ///   were damaged. Many may store the same content at once.
@@ -191,10 +191,10 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Makes durable all that was stored before the call. After an error, what was unsettled must
     /// be restored before this is believed again.
-    async fn settle(&self) -> Result<(), StoreError>;
+    async fn flush(&self) -> Result<(), StoreError>;
 
     /// How much there is to settle.
-    fn backlog(&self) -> Backlog;
+    fn pressure(&self) -> Pressure;
 
     /// Stores content that was unsettled anew, whatever is in its place. It is unsettled then.
     async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError>;

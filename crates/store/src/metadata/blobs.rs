@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::repositories::{find, find_or_make, remove_if_empty, touch};
 use super::sql::Sql;
-use super::view_changes::note;
+use super::view_changes::enqueue;
 use super::writer::Durability;
-use super::{Metadata, ViewItem, columns, unsettled, uploads};
+use super::{Metadata, ViewItem, columns, journaled, uploads};
 use crate::StoreError;
 use crate::accounts::{AccountName, Visible};
 use crate::blobs::Stored;
@@ -77,7 +77,7 @@ impl Metadata {
     ) -> Result<(), StoreError> {
         let (repository, digest, stored) = (repository.clone(), *digest, stored.into());
         self.write(Durability::Disk, move |sql| {
-            unsettled::keep(sql, &digest, stored.unsettled.as_deref())?;
+            journaled::keep(sql, &digest, stored.journaled.as_deref())?;
             link(sql, &repository, &digest, stored.size)
         })
         .await
@@ -96,7 +96,7 @@ impl Metadata {
         let account = account.cloned();
         self.write(Durability::Disk, move |sql| {
             uploads::forget(sql, &repository, account.as_ref(), upload)?;
-            unsettled::keep(sql, &digest, stored.unsettled.as_deref())?;
+            journaled::keep(sql, &digest, stored.journaled.as_deref())?;
             link(sql, &repository, &digest, stored.size)
         })
         .await
@@ -167,7 +167,7 @@ pub(super) fn unlink(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest)
         params![id, columns::key(digest)],
     )?;
     if unlinked > 0 {
-        note(sql, repository, &ViewItem::Layer(*digest))?;
+        enqueue(sql, repository, &ViewItem::Layer(*digest))?;
         remove_if_empty(sql, repository, id)?;
     }
     Ok(unlinked > 0)
@@ -193,7 +193,7 @@ fn link(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest, size: u64) -
     let blob = intern_stored(sql, digest, size)?;
     if link_in(sql, id, blob)? {
         touch(sql, id, columns::now())?;
-        note(sql, repository, &ViewItem::Layer(*digest))?;
+        enqueue(sql, repository, &ViewItem::Layer(*digest))?;
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ pub(super) fn manifest(repository: &str, content: &str) -> PutManifest {
             media_type: oci::media_type::OCI_MANIFEST.parse().unwrap(),
             size: 10,
         },
-        unsettled: None,
+        journaled: None,
         artifact_type: None,
         annotations: None,
         subject: None,

@@ -9,7 +9,7 @@ use rusqlite::params;
 
 use super::repositories::{self, remove_if_empty, remove_manifests};
 use super::sql::Sql;
-use super::view_changes::{note, note_blob};
+use super::view_changes::{enqueue, note_blob};
 use super::writer::Durability;
 use super::{Job, JobStep, Metadata, ViewItem, columns};
 use crate::StoreError;
@@ -87,7 +87,7 @@ fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
     remove_if_empty(sql, &job.repository, repository)?;
     if repositories::find(sql, &job.repository)?.is_some() {
         // Pushes meanwhile stay. Each link that goes has a note of its own.
-        note(sql, &job.repository, &ViewItem::Repository)?;
+        enqueue(sql, &job.repository, &ViewItem::Repository)?;
     }
     end(sql, job)
 }

@@ -9,11 +9,11 @@ use super::repositories::{
     add_manifest, describe, find_or_make_at, forget_parts, remove_if_empty, remove_manifests, touch,
 };
 use super::sql::Sql;
-use super::view_changes::note;
+use super::view_changes::enqueue;
 use super::writer::Durability;
 use super::{
-    ManifestRecord, Metadata, Part, PutManifest, PutOutcome, ViewItem, blobs, columns, repositories, tags,
-    unsettled,
+    ManifestRecord, Metadata, Part, PutManifest, PutOutcome, ViewItem, blobs, columns, journaled,
+    repositories, tags,
 };
 use crate::StoreError;
 
@@ -122,13 +122,13 @@ impl Metadata {
             if let Some(refused) = check_parts(sql, &put)? {
                 return Ok(refused);
             }
-            unsettled::keep(sql, &put.manifest.digest, put.unsettled.as_deref())?;
+            journaled::keep(sql, &put.manifest.digest, put.journaled.as_deref())?;
             let stored = store(sql, &put, columns::now())?;
             if stored.is_new {
-                note(sql, &put.repository, &ViewItem::Revision(put.manifest.digest))?;
+                enqueue(sql, &put.repository, &ViewItem::Revision(put.manifest.digest))?;
             }
             for tag in stored.moved {
-                note(sql, &put.repository, &ViewItem::Tag(tag))?;
+                enqueue(sql, &put.repository, &ViewItem::Tag(tag))?;
             }
             Ok(PutOutcome::Stored)
         })
@@ -152,12 +152,12 @@ pub(super) fn delete(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest)
     let Some(id) = repositories::find(sql, repository)? else { return Ok(false) };
     let Some((blob, _)) = find(sql, id, digest)? else { return Ok(false) };
     for tag in tags::pointing_to(sql, id, blob)? {
-        note(sql, repository, &ViewItem::Tag(tag))?;
+        enqueue(sql, repository, &ViewItem::Tag(tag))?;
     }
     // Tags and the entry among the referrers go with it.
     sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
     forget_parts(sql, blob)?;
-    note(sql, repository, &ViewItem::Revision(*digest))?;
+    enqueue(sql, repository, &ViewItem::Revision(*digest))?;
     remove_manifests(sql, id, 1)?;
     remove_if_empty(sql, repository, id)?;
     Ok(true)
@@ -429,8 +429,8 @@ mod tests {
         assert_eq!(metadata.tags(&app, None, 10).await.unwrap().unwrap(), [tag("c")]);
         assert_eq!(metadata.blob(&app, &digest("layer")).await.unwrap(), Some(100));
         assert_eq!(metadata.manifest_parts(&app, &digest("m")).await.unwrap(), []);
-        let elsewhere = metadata.manifest_parts(&name("elsewhere"), &digest("m")).await.unwrap();
-        assert_eq!(elsewhere, image.parts, "another repository keeps its own");
+        let remote_repositories = metadata.manifest_parts(&name("elsewhere"), &digest("m")).await.unwrap();
+        assert_eq!(remote_repositories, image.parts, "another repository keeps its own");
     }
 
     #[tokio::test]

@@ -50,7 +50,7 @@ fn image(repository: &str, n: u64, description: Option<String>) -> PutManifest {
             media_type: oci::media_type::OCI_MANIFEST.parse().unwrap(),
             size: 500,
         },
-        unsettled: None,
+        journaled: None,
         artifact_type: None,
         annotations: None,
         subject: None,

@@ -15,24 +15,24 @@ mod checkpointer;
 mod columns;
 mod commit_mark;
 mod damage;
-mod elsewhere;
 #[cfg(test)]
 mod fixtures;
 mod import;
 mod jobs;
+mod journaled;
 mod lock_holders;
 mod manifests;
 #[cfg(test)]
 mod measure;
 mod readers;
 mod referrers;
+mod remote_repositories;
 mod repositories;
 mod schema;
 mod search;
 mod sql;
 mod tags;
 mod types;
-mod unsettled;
 mod uploads;
 mod usage;
 mod view_changes;
@@ -50,8 +50,8 @@ use rusqlite::{Connection, OpenFlags};
 pub use accounts::*;
 pub use damage::{Affected, ContentRecord};
 pub use import::Import;
+pub use journaled::JournaledContent;
 pub use types::*;
-pub use unsettled::UnsettledContent;
 
 use crate::StoreError;
 use accounts_mark::AccountsMark;

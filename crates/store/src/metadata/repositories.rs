@@ -4,7 +4,7 @@ use oci::RepositoryName;
 use rusqlite::{Row, params};
 
 use super::sql::Sql;
-use super::view_changes::note;
+use super::view_changes::enqueue;
 use super::visible::names;
 use super::writer::Durability;
 use super::{JobStep, Metadata, RepositoryRecord, ViewItem, columns, search};
@@ -263,7 +263,7 @@ fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), Stor
         search::remove(sql, id, &before.name, &before.description)?;
     }
     sql.run("DELETE FROM repositories WHERE id = ?1", params![id])?;
-    note(sql, repository, &ViewItem::Repository)
+    enqueue(sql, repository, &ViewItem::Repository)
 }
 
 #[cfg(test)]

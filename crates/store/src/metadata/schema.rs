@@ -22,7 +22,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "repositories, manifests, tags, uploads, search", sql: FIRST },
     Migration { version: 2, name: "accounts, organisations, grants, tokens, audit", sql: ACCOUNTS },
-    Migration { version: 3, name: "unsettled content", sql: UNSETTLED },
+    Migration { version: 3, name: "unsettled content", sql: JOURNALED },
     Migration { version: 4, name: "ids of uploads", sql: UPLOAD_SECRET },
     Migration { version: 5, name: "jobs", sql: JOBS },
     Migration { version: 6, name: "identity of the database", sql: IDENTITY },
@@ -132,7 +132,7 @@ CREATE TABLE uploads (
 CREATE INDEX uploads_by_age ON uploads (updated_at);
 
 -- What of the repositories/ view is still to be written. AUTOINCREMENT, because the number of a
--- note must never be used again: it is how a writer says which ones it has dealt with.
+-- enqueue must never be used again: it is how a writer says which ones it has dealt with.
 CREATE TABLE view_changes (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     repository TEXT NOT NULL,
@@ -274,7 +274,7 @@ CREATE INDEX audit_by_account ON audit (account, id);
 ALTER TABLE uploads ADD COLUMN account TEXT;
 ";
 
-const UNSETTLED: &str = "
+const JOURNALED: &str = "
 -- Content whose file may not be on the disk yet. AUTOINCREMENT, because who has made everything up
 -- to a number durable says so by that number, and meanwhile more may come in.
 CREATE TABLE unsettled_contents (

@@ -25,7 +25,7 @@ use oci::RepositoryName;
 use rusqlite::params;
 
 use super::sql::Sql;
-use super::visible::{Walked, walk};
+use super::visible::{ScanEnd, walk};
 use super::{Hit, Metadata, SEARCH_WINDOW, SearchPage, columns};
 use crate::StoreError;
 use crate::accounts::{Selection, Visible};
@@ -178,7 +178,7 @@ fn through_visible(
         }
         Ok(true)
     })?;
-    if walked == Walked::Tired {
+    if walked == ScanEnd::LimitReached {
         return Ok(None);
     }
     let mut found = Found::default();

@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::repositories::{find, touch};
 use super::sql::Sql;
-use super::view_changes::note;
+use super::view_changes::enqueue;
 use super::writer::Durability;
 use super::{Metadata, TagRecord, ViewItem, columns, manifests};
 use crate::StoreError;
@@ -68,7 +68,7 @@ impl Metadata {
             let Some((blob, is_index)) = manifests::find(sql, id, &digest)? else { return Ok(false) };
             let now = columns::now();
             if point(sql, id, &tag, blob, is_index, now)? {
-                note(sql, &repository, &ViewItem::Tag(tag))?;
+                enqueue(sql, &repository, &ViewItem::Tag(tag))?;
             }
             touch(sql, id, now)?;
             Ok(true)
@@ -89,7 +89,7 @@ pub(super) fn delete(sql: Sql<'_>, repository: &RepositoryName, tag: &Tag) -> Re
     let deleted =
         sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
     if deleted > 0 {
-        note(sql, repository, &ViewItem::Tag(tag.clone()))?;
+        enqueue(sql, repository, &ViewItem::Tag(tag.clone()))?;
     }
     Ok(deleted > 0)
 }

@@ -39,7 +39,7 @@ pub struct PutManifest {
     /// The manifest; its bytes are in the blob store already.
     pub manifest: ManifestRecord,
     /// Those bytes, if the blob store left them unsettled.
-    pub unsettled: Option<Bytes>,
+    pub journaled: Option<Bytes>,
     /// Its artifact type, as referrers list it.
     pub artifact_type: Option<String>,
     /// Its annotations.

@@ -165,7 +165,7 @@ pub(super) fn note_blob(
 }
 
 /// Notes that `item` of the view may have changed.
-pub(super) fn note(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -> Result<(), StoreError> {
+pub(super) fn enqueue(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -> Result<(), StoreError> {
     let (kind, text) = columns_of(item);
     sql.run(
         "INSERT INTO view_changes (repository, kind, item) VALUES (?1, ?2, ?3)",

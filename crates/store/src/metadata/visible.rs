@@ -14,13 +14,13 @@ const BATCH: usize = 1_000;
 
 /// How a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Walked {
+pub(super) enum ScanEnd {
     /// At the end of the repositories.
     ToTheEnd,
     /// Where it was told to.
     Stopped,
     /// It had read as many names as it might.
-    Tired,
+    LimitReached,
 }
 
 /// Shows `look` the visible repositories with a manifest after `after`, with their ids, until that returns
@@ -35,7 +35,7 @@ pub(super) fn walk(
     after: &str,
     most: usize,
     mut look: impl FnMut(i64, RepositoryName) -> Result<bool, StoreError>,
-) -> Result<Walked, StoreError> {
+) -> Result<ScanEnd, StoreError> {
     let mut from = if after.is_empty() { String::new() } else { first_after(after) };
     let mut left = most;
     while let Some(start) = visible.next(&from) {
@@ -45,7 +45,7 @@ pub(super) fn walk(
         let mut failed = None;
         sql.each_while(LISTED, params![start, columns::limit_in(BATCH)], |row| {
             if left == 0 {
-                ended = Some(Walked::Tired);
+                ended = Some(ScanEnd::LimitReached);
                 return Ok(false);
             }
             left -= 1;
@@ -55,7 +55,7 @@ pub(super) fn walk(
             if visible.allows(&name) {
                 match look(row.get(1)?, name) {
                     Ok(true) => {}
-                    Ok(false) => ended = Some(Walked::Stopped),
+                    Ok(false) => ended = Some(ScanEnd::Stopped),
                     Err(error) => failed = Some(error),
                 }
                 from = next;
@@ -71,18 +71,18 @@ pub(super) fn walk(
                     from = leap;
                     goes_on = true;
                 }
-                None => ended = Some(Walked::ToTheEnd),
+                None => ended = Some(ScanEnd::ToTheEnd),
             }
             Ok(false)
         })?;
         match (failed, ended) {
             (Some(error), _) => return Err(error),
             (None, Some(ended)) => return Ok(ended),
-            (None, None) if !goes_on && read < BATCH => return Ok(Walked::ToTheEnd),
+            (None, None) if !goes_on && read < BATCH => return Ok(ScanEnd::ToTheEnd),
             (None, None) => {}
         }
     }
-    Ok(Walked::ToTheEnd)
+    Ok(ScanEnd::ToTheEnd)
 }
 
 /// The names of up to `limit` visible repositories after `after`.
@@ -170,13 +170,13 @@ mod tests {
         };
         let three = only(&["a/one", "x/app1500", "y/**"]);
         let found = "a/one x/app1500 y/two".to_owned();
-        assert_eq!(walked(three, 7).await.unwrap(), (Walked::ToTheEnd, found.clone()));
+        assert_eq!(walked(three, 7).await.unwrap(), (ScanEnd::ToTheEnd, found.clone()));
         let two_sided = only(&["**"; 0]).or(&only(&["a/*", "x/app1500", "y/*"])).and(&only(&["*/*"]));
-        assert_eq!(walked(two_sided, 7).await.unwrap(), (Walked::ToTheEnd, found));
+        assert_eq!(walked(two_sided, 7).await.unwrap(), (ScanEnd::ToTheEnd, found));
         // What a wildcard in front leaves open must be read name by name.
         let two = only(&["**/two"]);
-        assert_eq!(walked(two.clone(), 3_001).await.unwrap(), (Walked::Tired, String::new()));
-        assert_eq!(walked(two, 3_002).await.unwrap(), (Walked::ToTheEnd, "y/two".to_owned()));
+        assert_eq!(walked(two.clone(), 3_001).await.unwrap(), (ScanEnd::LimitReached, String::new()));
+        assert_eq!(walked(two, 3_002).await.unwrap(), (ScanEnd::ToTheEnd, "y/two".to_owned()));
     }
 
     #[tokio::test]

@@ -12,9 +12,9 @@ use oci::{Algorithm, Digest, Manifest, RepositoryName, Tag};
 use serde_json::json;
 
 use super::View;
+use crate::blob_journal::BlobJournal;
 use crate::blobs::files::FileBlobs;
 use crate::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
-use crate::settling::Settling;
 use crate::{BlobStore, Directory, Metadata};
 
 /// A registry's storage, without the registry.
@@ -40,10 +40,10 @@ impl Storage {
         let directory = Directory::open(data.path()).unwrap();
         let metadata = Metadata::open(&directory.metadata()).unwrap();
         let blobs = FileBlobs::open(&directory);
-        let settling = Settling::new(Arc::new(blobs.clone()), metadata.clone());
+        let blob_journal = BlobJournal::new(Arc::new(blobs.clone()), metadata.clone());
         Self {
             blobs,
-            view: View::new(&directory, metadata.clone(), settling),
+            view: View::new(&directory, metadata.clone(), blob_journal),
             metadata,
             directory,
             _data: data,
@@ -94,7 +94,7 @@ impl Storage {
                 media_type: parsed.media_type.clone(),
                 size: content.len() as u64,
             },
-            unsettled: None,
+            journaled: None,
             artifact_type: parsed.artifact_type.clone(),
             annotations: parsed.annotations.clone(),
             subject: parsed.subject.as_ref().map(|subject| subject.digest),

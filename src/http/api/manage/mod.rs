@@ -19,7 +19,7 @@ use std::future::Future;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use registry::access::Identity;
-use registry::access::manage::{Asker, Manage, ManageError};
+use registry::access::manage::{Manage, ManageError, Requester};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::StoreError;
@@ -27,7 +27,7 @@ use store::StoreError;
 use super::management::Management;
 use super::openapi;
 use super::types::accounts::{Me, MeKind};
-use crate::http::access::{self, Caller, Denied};
+use crate::http::access::{self, Caller, DenyReason};
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::page::PageRequest;
@@ -148,7 +148,7 @@ fn refused(app: &App, error: ManageError) -> Error {
     match error {
         ManageError::Registry(error) => Error::Registry(error),
         ManageError::SignIn(_) if app.accounts.in_force() => {
-            Error::Denied { denied: Denied::SignIn, challenge: access::basic_challenge(app) }
+            Error::Denied { denied: DenyReason::SignIn, challenge: access::basic_challenge(app) }
         }
         error => Error::Manage(error),
     }
@@ -156,7 +156,7 @@ fn refused(app: &App, error: ManageError) -> Error {
 
 fn manage(app: &App, caller: &Caller, request: &Request) -> Manage {
     let identity = caller.identity().clone();
-    app.accounts.manage(Asker {
+    app.accounts.manage(Requester {
         address: (!matches!(identity, Identity::Operator)).then(|| caller.address()),
         identity,
         request_id: request.id.to_str().unwrap_or_default().to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use registry::access::manage::{TokenChangeWish, TokenWish};
+use registry::access::manage::{TokenChangeRequest, TokenRequest};
 use store::accounts::AccountName;
 
 use super::{Call, body, change, cut, done, listed, made, shown};
@@ -24,7 +24,7 @@ pub(super) async fn add(call: Call<'_>, user: &AccountName) -> Result<Response, 
     let Call { app, manage, request, .. } = call;
     let NewToken { label, rights, repositories, expires_in } = body(request).await?;
     let lifetime = expires_in.map(Duration::from_secs);
-    let (user, wish) = (user.clone(), TokenWish { label, rights, patterns: repositories, lifetime });
+    let (user, wish) = (user.clone(), TokenRequest { label, rights, patterns: repositories, lifetime });
     let (token, secret) = change(app, async move { manage.add_token(&user, wish).await }).await?;
     Ok(made(&MadeToken { token: Token::from(token), secret: Secret::new(secret.reveal()) }))
 }
@@ -33,7 +33,7 @@ pub(super) async fn change_token(call: Call<'_>, user: &AccountName, id: i64) ->
     let Call { app, manage, request, .. } = call;
     let TokenChange { label, rights, repositories, expires_in } = body(request).await?;
     let lifetime = expires_in.map(|time| time.map(Duration::from_secs));
-    let (user, wish) = (user.clone(), TokenChangeWish { label, rights, patterns: repositories, lifetime });
+    let (user, wish) = (user.clone(), TokenChangeRequest { label, rights, patterns: repositories, lifetime });
     Ok(shown(&Token::from(change(app, async move { manage.change_token(&user, id, wish).await }).await?)))
 }
 

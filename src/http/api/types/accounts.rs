@@ -590,7 +590,7 @@ enum VerdictSchema {
     /// It was allowed, and done.
     Allowed,
     /// It was refused.
-    Denied,
+    DenyReason,
     /// It was allowed, but did not succeed.
     Failed,
 }

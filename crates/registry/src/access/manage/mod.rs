@@ -28,7 +28,7 @@ use super::passwords::PasswordRefused;
 use super::{Accounts, AuditEvent, Identity, SignedIn, Via};
 
 pub use grants::Grants;
-pub use tokens::{TokenChangeWish, TokenWish};
+pub use tokens::{TokenChangeRequest, TokenRequest};
 pub use users::UserChange;
 
 /// The longest description or label, in characters.
@@ -181,7 +181,7 @@ impl ManageError {
 
 /// Who asks, and what the audit log has to say of the request.
 #[derive(Clone, Debug)]
-pub struct Asker {
+pub struct Requester {
     /// Who.
     pub identity: Identity,
     /// From where, if over the network.
@@ -197,13 +197,13 @@ pub struct Asker {
 #[derive(Clone)]
 pub struct Manage {
     accounts: Accounts,
-    asker: Asker,
+    asker: Requester,
 }
 
 impl Accounts {
     /// Looks at accounts and changes them, as far as the asker may.
     #[must_use]
-    pub fn manage(&self, asker: Asker) -> Manage {
+    pub fn manage(&self, asker: Requester) -> Manage {
         Manage { accounts: self.clone(), asker }
     }
 }

@@ -106,7 +106,7 @@ impl Manage {
         let set = async {
             self.must_be_owner(organisation).await?;
             let outcome = self.metadata().set_member(organisation, user, role).await?;
-            settled(outcome, user, "organisation", organisation)
+            flushed(outcome, user, "organisation", organisation)
         };
         let set = set.await;
         self.end("member.set", organisation, Some(format!("{user}: {role}")), set).await
@@ -123,7 +123,7 @@ impl Manage {
                 self.must_be_owner(organisation).await?;
             }
             let outcome = self.metadata().remove_member(organisation, user).await?;
-            settled(outcome, user, "organisation", organisation)
+            flushed(outcome, user, "organisation", organisation)
         };
         let removed = removed.await;
         self.end("member.remove", organisation, Some(user.to_string()), removed).await
@@ -194,7 +194,7 @@ impl Manage {
                 MemberOutcome::AccountUnknown => {
                     Err(ManageError::NotAMember { user: user.clone(), of: organisation.to_string() })
                 }
-                outcome => settled(outcome, user, "team", &object),
+                outcome => flushed(outcome, user, "team", &object),
             }
         };
         let added = added.await;
@@ -212,7 +212,7 @@ impl Manage {
         let removed = async {
             self.must_be_owner(organisation).await?;
             let outcome = self.metadata().remove_team_member(organisation, team, user).await?;
-            settled(outcome, user, "team", &object)
+            flushed(outcome, user, "team", &object)
         };
         let removed = removed.await;
         self.end("team.member.remove", &object, Some(user.to_string()), removed).await
@@ -232,7 +232,7 @@ impl Manage {
     }
 }
 
-fn settled(
+fn flushed(
     outcome: MemberOutcome,
     user: &AccountName,
     what: &'static str,

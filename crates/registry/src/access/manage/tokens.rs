@@ -13,7 +13,7 @@ const MAX_PATTERNS: usize = 100;
 
 /// A personal token as somebody wants it.
 #[derive(Clone, Debug, Default)]
-pub struct TokenWish {
+pub struct TokenRequest {
     /// What its user calls it.
     pub label: String,
     /// What it allows at most; `None` for all that its user may do.
@@ -26,7 +26,7 @@ pub struct TokenWish {
 
 /// What somebody wants to be changed of a personal token; `None` leaves it as it is, and `Some(None)` sets no limit.
 #[derive(Clone, Debug, Default)]
-pub struct TokenChangeWish {
+pub struct TokenChangeRequest {
     /// What its user calls it.
     pub label: Option<String>,
     /// What it allows at most.
@@ -37,7 +37,7 @@ pub struct TokenChangeWish {
     pub lifetime: Option<Option<Duration>>,
 }
 
-impl TokenChangeWish {
+impl TokenChangeRequest {
     /// What the audit log says that is to be changed.
     fn said(&self, id: i64) -> String {
         let mut said = Vec::new();
@@ -96,7 +96,7 @@ impl Manage {
     pub async fn add_token(
         &self,
         user: &AccountName,
-        wish: TokenWish,
+        wish: TokenRequest,
     ) -> Result<(TokenRecord, Secret), ManageError> {
         let label = wish.label.clone();
         let made = async {
@@ -126,7 +126,7 @@ impl Manage {
         &self,
         user: &AccountName,
         id: i64,
-        wish: TokenChangeWish,
+        wish: TokenChangeRequest,
     ) -> Result<TokenRecord, ManageError> {
         let said = wish.said(id);
         let changed = async {

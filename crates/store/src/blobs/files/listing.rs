@@ -13,7 +13,7 @@ use oci::Digest;
 use tokio::sync::mpsc;
 
 use super::absent;
-use super::unsettled::Unsettled;
+use super::journaled::Journaled;
 use crate::StoreError;
 
 type Item = Result<(Digest, u64), StoreError>;
@@ -22,13 +22,13 @@ type Item = Result<(Digest, u64), StoreError>;
 /// holds, and ends when nobody listens any more.
 pub(super) struct Listing {
     items: mpsc::Receiver<Item>,
-    started: Option<(mpsc::Sender<Item>, PathBuf, Arc<Unsettled>)>,
+    started: Option<(mpsc::Sender<Item>, PathBuf, Arc<Journaled>)>,
 }
 
 impl Listing {
-    pub(super) fn start(root: PathBuf, unsettled: Arc<Unsettled>) -> Self {
+    pub(super) fn start(root: PathBuf, journaled: Arc<Journaled>) -> Self {
         let (sender, items) = mpsc::channel(256);
-        Self { items, started: Some((sender, root, unsettled)) }
+        Self { items, started: Some((sender, root, journaled)) }
     }
 }
 
@@ -37,10 +37,10 @@ impl Stream for Listing {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         // When it is first asked, since only then there is a runtime for certain.
-        if let Some((sender, root, unsettled)) = self.started.take() {
+        if let Some((sender, root, journaled)) = self.started.take() {
             tokio::task::spawn_blocking(move || {
                 let mut listed = HashSet::new();
-                for (digest, content) in unsettled.all() {
+                for (digest, content) in journaled.all() {
                     listed.insert(digest);
                     if sender.blocking_send(Ok((digest, content.bytes.len() as u64))).is_err() {
                         return;

@@ -80,7 +80,7 @@ impl Mappings {
         let content = match kept {
             Some(content) => content,
             // SAFETY: nothing in this process writes to the file of a blob, shortens it, or touches the mapping if
-            // another program does (see `reading`).
+            // another program does (see `mapped_reader`).
             None => Bytes::from_owner(unsafe { memmap2::Mmap::map(file) }?),
         };
         Ok(Mapping { digest: *digest, file: number, content, deletions })

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::FileBlobs;
 use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
-use crate::blobs::{Backlog, Blob};
+use crate::blobs::{Blob, Pressure};
 use crate::{BlobStore, Directory, StoreError, Upload};
 
 struct Files {
@@ -63,7 +63,7 @@ async fn a_blob_lies_where_distribution_looks_for_it() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     store.put(&sha256(b"abc"), Bytes::from_static(b"abc")).await.unwrap();
-    store.settle().await.unwrap();
+    store.flush().await.unwrap();
     let path = files
         .directory
         .blobs()
@@ -110,7 +110,7 @@ async fn store_in_each_way(store: &FileBlobs, content: &Bytes, mut damage: impl 
         }
         let blob = store.open(&digest).await.unwrap().unwrap();
         assert!(read(blob, 0..content.len() as u64).await == *content, "way {way}");
-        store.settle().await.unwrap();
+        store.flush().await.unwrap();
     }
 }
 
@@ -121,7 +121,7 @@ async fn storing_a_blob_replaces_a_damaged_file() {
     for (seed, size) in [1_000, 64 << 10, 300_000].into_iter().enumerate() {
         let content = content(size, seed as u64);
         store.put(&sha256(&content), content.clone()).await.unwrap();
-        store.settle().await.unwrap();
+        store.flush().await.unwrap();
         let mut damaged = content.to_vec();
         damaged[500..504].copy_from_slice(b"\0\0\0\0");
         for bytes in [&damaged[..], &content[..300], b""] {
@@ -190,7 +190,7 @@ async fn a_blob_that_a_crash_of_another_registry_emptied_is_mended_by_the_next_p
             store.commit(upload, &sha256(&content)).await.unwrap();
         }
         assert_eq!(store.get(&sha256(&content)).await.unwrap().unwrap(), content);
-        store.settle().await.unwrap();
+        store.flush().await.unwrap();
         assert_eq!(fs::read(files.data(&content)).unwrap(), content);
         fs::remove_file(files.data(&content)).unwrap();
     }
@@ -211,7 +211,7 @@ async fn small_content_that_a_power_failure_left_with_its_size_alone_is_mended_b
             store.commit(upload, &sha256(&content)).await.unwrap();
         }
         assert!(store.get(&sha256(&content)).await.unwrap().unwrap() == content);
-        store.settle().await.unwrap();
+        store.flush().await.unwrap();
         assert!(fs::read(files.data(&content)).unwrap() == content);
         fs::remove_file(files.data(&content)).unwrap();
     }
@@ -225,11 +225,11 @@ async fn small_content_is_left_unsettled_and_large_content_is_not() {
     for (size, is_unsettled) in [(0, true), (64 << 10, true), ((64 << 10) + 1, false)] {
         let content = content(size, 5);
         let stored = store.put(&sha256(&content), content.clone()).await.unwrap();
-        assert_eq!(stored.unsettled.is_some(), is_unsettled, "{size}");
+        assert_eq!(stored.journaled.is_some(), is_unsettled, "{size}");
         store.delete(&sha256(&content)).await.unwrap();
         let upload = upload(&store, &content, &[20_000]).await;
         let stored = store.commit(upload, &sha256(&content)).await.unwrap();
-        assert_eq!(stored.unsettled.is_some(), is_unsettled, "{size}");
+        assert_eq!(stored.journaled.is_some(), is_unsettled, "{size}");
     }
 }
 
@@ -248,10 +248,10 @@ async fn small_content_has_no_file_before_it_is_settled() {
     }
     assert_eq!(files.uploads(), 0);
     assert!(contents.iter().all(|content| !files.data(content).exists()));
-    assert_eq!(store.backlog(), Backlog::Some);
+    assert_eq!(store.pressure(), Pressure::Some);
     assert!(store.delete(&sha256(&contents[0])).await.unwrap());
-    store.settle().await.unwrap();
-    assert_eq!(store.backlog(), Backlog::Nothing);
+    store.flush().await.unwrap();
+    assert_eq!(store.pressure(), Pressure::Nothing);
     assert!(!files.data(&contents[0]).exists());
     for content in &contents[1..] {
         assert_eq!(fs::read(files.data(content)).unwrap(), *content);
@@ -267,14 +267,14 @@ async fn beyond_a_bound_small_content_gets_its_file_at_once() {
     let beyond = loop {
         let content = content(60_000, contents.len() as u64);
         let stored = store.put(&sha256(&content), content.clone()).await.unwrap();
-        assert_eq!(stored.unsettled.as_ref(), Some(&content), "it is not synced either");
+        assert_eq!(stored.journaled.as_ref(), Some(&content), "it is not synced either");
         if files.data(&content).exists() {
             break content;
         }
         contents.push(content);
     };
     assert!(contents.len() > 100, "{}", contents.len());
-    assert_eq!(store.backlog(), Backlog::Much);
+    assert_eq!(store.pressure(), Pressure::Much);
     // What is there already needs no room, and neither does what is restored.
     store.put(&sha256(&contents[0]), contents[0].clone()).await.unwrap();
     assert!(!files.data(&contents[0]).exists());
@@ -283,8 +283,8 @@ async fn beyond_a_bound_small_content_gets_its_file_at_once() {
     for content in contents.iter().chain([&beyond]) {
         assert!(store.get(&sha256(content)).await.unwrap().unwrap() == content);
     }
-    store.settle().await.unwrap();
-    assert_eq!((store.backlog(), files.uploads()), (Backlog::Nothing, 0));
+    store.flush().await.unwrap();
+    assert_eq!((store.pressure(), files.uploads()), (Pressure::Nothing, 0));
     for content in contents.iter().chain([&beyond]) {
         assert!(fs::read(files.data(content)).unwrap() == *content);
     }
@@ -296,14 +296,14 @@ async fn what_is_restored_is_written_anew_whatever_lies_there() {
     let store = FileBlobs::open(&files.directory);
     let content = content(10_000, 9);
     store.put(&sha256(&content), content.clone()).await.unwrap();
-    store.settle().await.unwrap();
+    store.flush().await.unwrap();
     let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(files.data(&content)).unwrap());
     let first = inode();
     store.put(&sha256(&content), content.clone()).await.unwrap();
-    store.settle().await.unwrap();
+    store.flush().await.unwrap();
     assert_eq!(inode(), first, "what is right is left alone");
     store.restore(&sha256(&content), content.clone()).await.unwrap();
-    store.settle().await.unwrap();
+    store.flush().await.unwrap();
     assert_ne!(inode(), first, "the disk may never have taken it");
 }
 
@@ -359,13 +359,13 @@ async fn a_directory_in_the_place_of_content_is_no_blob() {
 
 #[tokio::test]
 async fn blobs_may_lie_behind_a_symbolic_link() {
-    let (files, elsewhere) = (Files::new(), tempfile::tempdir().unwrap());
-    symlink(elsewhere.path(), files.directory.blobs().join("sha256")).unwrap();
+    let (files, remote_repositories) = (Files::new(), tempfile::tempdir().unwrap());
+    symlink(remote_repositories.path(), files.directory.blobs().join("sha256")).unwrap();
     let store = FileBlobs::open(&files.directory);
     store.put(&sha256(b"abc"), Bytes::from_static(b"abc")).await.unwrap();
-    store.settle().await.unwrap();
+    store.flush().await.unwrap();
     assert_eq!(store.get(&sha256(b"abc")).await.unwrap().unwrap(), "abc");
-    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(remote_repositories.path()).unwrap().count(), 1);
 }
 
 async fn read_mapped(blob: Blob, range: Range<u64>) -> Vec<u8> {

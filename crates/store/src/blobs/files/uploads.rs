@@ -27,7 +27,7 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use super::check;
-use super::installing::{Installer, SMALL};
+use super::layout::{Layout, SMALL};
 use crate::blobs::{Stored, Upload};
 use crate::{StoreError, permissions};
 
@@ -35,13 +35,13 @@ use crate::{StoreError, permissions};
 /// the end finds little left to do.
 const STRETCH: u64 = 8 << 20;
 
-type Sessions = Arc<Mutex<HashMap<Uuid, Weak<Session>>>>;
-type Turn = OwnedMutexGuard<()>;
+type OpenUploads = Arc<Mutex<HashMap<Uuid, Weak<OpenUpload>>>>;
+type UploadLock = OwnedMutexGuard<()>;
 
 /// The directory of the uploads, and those that are in someone's hands.
 pub(super) struct Uploads {
     directory: PathBuf,
-    sessions: Sessions,
+    sessions: OpenUploads,
     /// Names the files that are no uploads', together with their number.
     name: Uuid,
     puts: AtomicU64,
@@ -50,20 +50,20 @@ pub(super) struct Uploads {
 }
 
 /// An upload in someone's hands: its file, kept open from one piece to the next.
-pub(crate) struct Session {
+pub(crate) struct OpenUpload {
     id: Uuid,
     directory: PathBuf,
     path: PathBuf,
     file: OnceLock<File>,
     turn: Arc<tokio::sync::Mutex<()>>,
     overtaken: AtomicBool,
-    sessions: Sessions,
+    sessions: OpenUploads,
     large: OnceLock<Arc<()>>,
 }
 
 impl Uploads {
     pub(super) fn new(directory: PathBuf) -> Self {
-        let (sessions, name, puts) = (Sessions::default(), Uuid::new_v4(), AtomicU64::new(0));
+        let (sessions, name, puts) = (OpenUploads::default(), Uuid::new_v4(), AtomicU64::new(0));
         Self { directory, sessions, name, puts, large: Arc::default() }
     }
 
@@ -81,7 +81,7 @@ impl Uploads {
 
     /// Waits until whoever is at work on the upload has ended its step, and keeps others out until
     /// the turn is dropped.
-    pub(super) async fn turn(&self, mut upload: Upload) -> Result<(Upload, Turn), StoreError> {
+    pub(super) async fn turn(&self, mut upload: Upload) -> Result<(Upload, UploadLock), StoreError> {
         let session = upload.session.get_or_insert_with(|| self.take_up(upload.id));
         let turn = session.turn.clone().lock_owned().await;
         if session.overtaken.load(Ordering::Acquire) {
@@ -100,17 +100,17 @@ impl Uploads {
     }
 
     /// A turn after which nobody who has the upload in hand gets another.
-    pub(super) async fn last_turn(&self, id: Uuid) -> Turn {
+    pub(super) async fn last_turn(&self, id: Uuid) -> UploadLock {
         self.take_up(id).turn.clone().lock_owned().await
     }
 
-    fn take_up(&self, id: Uuid) -> Arc<Session> {
+    fn take_up(&self, id: Uuid) -> Arc<OpenUpload> {
         let mut sessions = lock(&self.sessions);
         let before = sessions.get(&id).and_then(Weak::upgrade);
         if let Some(before) = &before {
             before.overtaken.store(true, Ordering::Release);
         }
-        let session = Arc::new(Session {
+        let session = Arc::new(OpenUpload {
             id,
             directory: self.directory.clone(),
             path: self.path(id),
@@ -139,7 +139,7 @@ impl Uploads {
     pub(super) fn commit(
         &self,
         upload: Upload,
-        installer: &Installer,
+        installer: &Layout,
         digest: &Digest,
     ) -> Result<Stored, StoreError> {
         let Upload { offset: size, digester, session, .. } = upload;
@@ -158,7 +158,7 @@ impl Uploads {
             remove(path)?;
             return Err(mismatch);
         }
-        let unsettled = if size <= SMALL {
+        let journaled = if size <= SMALL {
             Some(read_whole(file, size).map_err(|error| StoreError::io("read", path, error))?)
         } else {
             None
@@ -166,19 +166,19 @@ impl Uploads {
         // Beyond the end may be what a torn attempt left.
         file.metadata()
             .and_then(|found| if found.len() == size { Ok(()) } else { file.set_len(size) })
-            .and_then(|()| if unsettled.is_some() { Ok(()) } else { file.sync_data() })
+            .and_then(|()| if journaled.is_some() { Ok(()) } else { file.sync_data() })
             .map_err(|error| StoreError::io("sync", path, error))?;
         installer.install(path, digest).map_err(|error| match path.try_exists() {
             Ok(false) => session.lost(size, 0),
             _ => error,
         })?;
-        Ok(Stored { size, unsettled })
+        Ok(Stored { size, journaled })
     }
 
     /// Puts large content in its place as a blob; its name is still to be synced.
     pub(super) fn put_synced(
         &self,
-        installer: &Installer,
+        installer: &Layout,
         digest: &Digest,
         content: &[u8],
     ) -> Result<(), StoreError> {
@@ -191,7 +191,7 @@ impl Uploads {
     /// Puts small content in its place, unless it is there.
     pub(super) fn put_unless_held(
         &self,
-        installer: &Installer,
+        installer: &Layout,
         digest: &Digest,
         content: &[u8],
     ) -> Result<(), StoreError> {
@@ -207,7 +207,7 @@ impl Uploads {
     /// which the disk never took. Without room for it, what is there may do.
     pub(super) fn put_anew(
         &self,
-        installer: &Installer,
+        installer: &Layout,
         digest: &Digest,
         content: &[u8],
     ) -> Result<(), StoreError> {
@@ -220,7 +220,7 @@ impl Uploads {
     /// Puts the file that `fill` fills in its place as a blob.
     fn write(
         &self,
-        installer: &Installer,
+        installer: &Layout,
         digest: &Digest,
         fill: impl FnOnce(&File) -> io::Result<()>,
     ) -> Result<(), StoreError> {
@@ -239,7 +239,7 @@ impl Uploads {
     }
 }
 
-impl Session {
+impl OpenUpload {
     /// The file of an upload that stands at `offset`.
     fn file(&self, offset: u64) -> Result<&File, StoreError> {
         if let Some(file) = self.file.get() {
@@ -277,7 +277,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for OpenUpload {
     fn drop(&mut self) {
         let mut sessions = lock(&self.sessions);
         if sessions.get(&self.id).is_some_and(|current| std::ptr::eq(current.as_ptr(), self)) {
@@ -286,7 +286,7 @@ impl Drop for Session {
     }
 }
 
-impl std::fmt::Debug for Session {
+impl std::fmt::Debug for OpenUpload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("path", &self.path).finish_non_exhaustive()
     }
@@ -423,6 +423,6 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn lock(sessions: &Sessions) -> MutexGuard<'_, HashMap<Uuid, Weak<Session>>> {
+fn lock(sessions: &OpenUploads) -> MutexGuard<'_, HashMap<Uuid, Weak<OpenUpload>>> {
     sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }

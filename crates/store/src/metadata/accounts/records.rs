@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use oci::RepositoryName;
 
-use crate::accounts::{AccountName, Pattern, Rights, Role, Subject, TeamName, words};
+use crate::accounts::{AccountName, Pattern, Rights, Role, Subject, TeamName, string_enum};
 
-words! {
+string_enum! {
     /// What an account is.
     pub enum AccountKind: "kind of account" {
         /// A person, or a program that has the name and password of one.
@@ -19,7 +19,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// Where an account comes from.
     pub enum Source: "source of accounts" {
         /// It was made here.
@@ -31,7 +31,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// What a token is for.
     pub enum TokenKind: "kind of token" {
         /// A person's, in place of the password.
@@ -43,7 +43,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// How something ended that the audit log tells of.
     pub enum Verdict: "verdict" {
         /// It was allowed, and done.

@@ -1,0 +1,86 @@
+//! Small closed vocabularies, each word of which has one spelling: in the database, in JSON and on
+//! the command line.
+
+/// What was given instead of one of the words of a vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is no {what}; it is one of: {expected}")]
+pub struct UnknownWord {
+    /// What the word stands for.
+    pub(crate) what: &'static str,
+    /// What was given.
+    pub(crate) given: String,
+    /// The words that there are.
+    pub(crate) expected: String,
+}
+
+/// Implements `FromStr`'s companions for a type with `Display` and `FromStr`: it is a string in JSON.
+macro_rules! spelled {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use spelled;
+
+/// An enum whose values are words.
+macro_rules! string_enum {
+    (
+        $(#[$attribute:meta])*
+        pub enum $name:ident: $what:literal {
+            $($(#[$variant_attribute:meta])* $variant:ident = $word:literal,)+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$variant_attribute])* $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in their order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its word.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::accounts::UnknownWord;
+
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                match s {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err($crate::accounts::UnknownWord {
+                        what: $what,
+                        given: s.chars().take(40).collect(),
+                        expected: [$($word),+].join(", "),
+                    }),
+                }
+            }
+        }
+
+        $crate::accounts::spelled!($name);
+    };
+}
+pub(crate) use string_enum;

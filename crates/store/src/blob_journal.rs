@@ -1,0 +1,289 @@
+//! Small content on its way from the metadata's log to files of its own.
+//!
+//! The blob store may leave small content unsettled: it can be read, but it is not in a file yet, or
+//! the file may not be on the disk. The metadata keeps it meanwhile. Here it is settled: the blob
+//! store makes files of all of it and has them on the disk, at once, and then the metadata forgets
+//! what it kept. Whatever happens in between, what is still kept is restored at the next start,
+//! which does no harm where it was there already.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use crate::blobs::Pressure;
+use crate::{BlobStore, Metadata, StoreError};
+
+/// Contents restored at a time; also, with their size, what they take up in memory.
+const BATCH: usize = 64;
+
+/// Settles what the blob store leaves unsettled. All clones are the same.
+#[derive(Clone)]
+pub struct BlobJournal {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    blobs: Arc<dyn BlobStore>,
+    metadata: Metadata,
+    /// Whether the blob store is known to have what is kept. Held by the one that settles.
+    restored: Mutex<bool>,
+}
+
+impl BlobJournal {
+    /// For this blob store, whose content is known to this metadata.
+    #[must_use]
+    pub fn new(blobs: Arc<dyn BlobStore>, metadata: Metadata) -> Self {
+        Self { inner: Arc::new(Inner { blobs, metadata, restored: Mutex::new(false) }) }
+    }
+
+    /// Gives the blob store back what an earlier process left unsettled. To be called before anything
+    /// is read. Returns how much there was.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what could not be stored is tried again when it is next settled.
+    pub async fn restore(&self) -> Result<u64, StoreError> {
+        let mut restored = self.inner.restored.lock().await;
+        self.restore_all(&mut restored).await
+    }
+
+    /// Makes everything durable that was acknowledged before the call, and has the metadata forget
+    /// what it kept for that. Returns how much there was.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is forgotten then.
+    pub async fn flush(&self) -> Result<u64, StoreError> {
+        let Inner { blobs, metadata, restored } = &*self.inner;
+        let mut restored = restored.lock().await;
+        let newest = metadata.newest_unsettled().await?;
+        // There may be content of which the metadata never heard, or does not want to know.
+        if newest.is_none() && blobs.pressure() == Pressure::Nothing {
+            return Ok(0);
+        }
+        if !*restored {
+            self.restore_all(&mut restored).await?;
+        }
+        if let Err(error) = blobs.flush().await {
+            // The system may have dropped what it could not write, and takes it for clean now.
+            *restored = false;
+            return Err(error);
+        }
+        match newest {
+            Some(newest) => Ok(metadata.flushed(newest).await? as u64),
+            None => Ok(0),
+        }
+    }
+
+    /// Whether so much is unsettled that it should not be put off any longer.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.inner.blobs.pressure() == Pressure::Much
+    }
+
+    async fn restore_all(&self, restored: &mut bool) -> Result<u64, StoreError> {
+        let Inner { blobs, metadata, .. } = &*self.inner;
+        let (mut count, mut after) = (0, 0);
+        loop {
+            let batch = metadata.journaled(after, BATCH).await?;
+            let Some(last) = batch.last() else { break };
+            after = last.number;
+            for kept in batch {
+                blobs.restore(&kept.digest, Bytes::from(kept.content)).await?;
+                count += 1;
+            }
+        }
+        *restored = true;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use futures_core::stream::BoxStream;
+    use oci::{Algorithm, Digest};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::blobs::files::FileBlobs;
+    use crate::blobs::{Blob, Stored, Upload, UploadState};
+    use crate::{Directory, Metadata};
+
+    /// Blobs as files, on a disk that sometimes fails.
+    struct Fallible {
+        files: FileBlobs,
+        fails: AtomicBool,
+        restored: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl BlobStore for Fallible {
+        async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+            self.files.stat(digest).await
+        }
+        async fn stat_many(&self, digests: Vec<Digest>) -> Result<HashMap<Digest, u64>, StoreError> {
+            self.files.stat_many(digests).await
+        }
+        async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
+            self.files.open(digest).await
+        }
+        async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+            self.files.get(digest).await
+        }
+        async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
+            self.files.put(digest, content).await
+        }
+        async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError> {
+            self.files.begin(id, algorithm).await
+        }
+        async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
+            self.files.append(upload, piece).await
+        }
+        async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError> {
+            self.files.save(upload).await
+        }
+        async fn commit(&self, upload: Upload, digest: &Digest) -> Result<Stored, StoreError> {
+            self.files.commit(upload, digest).await
+        }
+        async fn flush(&self) -> Result<(), StoreError> {
+            if self.fails.load(Ordering::Relaxed) {
+                // It has made the files, and cannot sync them.
+                self.files.flush().await?;
+                return Err(StoreError::io("sync", "blobs", std::io::Error::other("the disk is ill")));
+            }
+            self.files.flush().await
+        }
+        fn pressure(&self) -> Pressure {
+            self.files.pressure()
+        }
+        async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
+            self.restored.fetch_add(1, Ordering::Relaxed);
+            self.files.restore(digest, content).await
+        }
+        async fn abort(&self, id: Uuid) -> Result<(), StoreError> {
+            self.files.abort(id).await
+        }
+        async fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
+            self.files.delete(digest).await
+        }
+        fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>> {
+            self.files.list()
+        }
+    }
+
+    struct Storage {
+        directory: Directory,
+        blobs: Arc<Fallible>,
+        metadata: Metadata,
+        blob_journal: BlobJournal,
+    }
+
+    impl Storage {
+        /// As a process finds it when it starts.
+        fn open(directory: Directory) -> Self {
+            let metadata = Metadata::open(&directory.metadata()).unwrap();
+            let files = FileBlobs::open(&directory);
+            let blobs =
+                Arc::new(Fallible { files, fails: AtomicBool::new(false), restored: AtomicUsize::new(0) });
+            let blob_journal = BlobJournal::new(blobs.clone(), metadata.clone());
+            Self { directory, blobs, metadata, blob_journal }
+        }
+
+        async fn push(&self, content: &[u8]) {
+            let digest = Algorithm::Sha256.digest(content);
+            let stored = self.blobs.put(&digest, Bytes::copy_from_slice(content)).await.unwrap();
+            self.metadata.link_blob(&"app".parse().unwrap(), &digest, stored).await.unwrap();
+        }
+
+        fn file(&self, content: &[u8]) -> PathBuf {
+            let hex = Algorithm::Sha256.digest(content).hex();
+            self.directory.blobs().join("sha256").join(&hex[..2]).join(hex).join("data")
+        }
+
+        async fn journaled(&self) -> usize {
+            self.metadata.journaled(0, 1_000).await.unwrap().len()
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_a_power_failure_did_to_the_files_they_are_right_after_the_next_start() {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Storage::open(Directory::open(data.path()).unwrap());
+        let contents: Vec<Vec<u8>> = (0..200).map(|n| format!("content {n}").into_bytes()).collect();
+        for content in &contents {
+            storage.push(content).await;
+        }
+        assert_eq!(storage.journaled().await, contents.len());
+        // The files are made, and the process ends before the metadata has forgotten anything.
+        storage.blobs.flush().await.unwrap();
+        for (number, content) in contents.iter().enumerate() {
+            let file = storage.file(content);
+            match number % 6 {
+                0 => fs::write(file, "").unwrap(),
+                1 => fs::write(file, &content[..4]).unwrap(),
+                2 => fs::write(file, vec![0; content.len()]).unwrap(),
+                3 => fs::remove_file(file).unwrap(),
+                4 => fs::remove_dir_all(file.parent().unwrap()).unwrap(),
+                _ => {}
+            }
+        }
+        storage.metadata.close().await;
+
+        let storage = Storage::open(storage.directory);
+        assert_eq!(storage.blob_journal.restore().await.unwrap(), 200);
+        for content in &contents {
+            let digest = Algorithm::Sha256.digest(content);
+            assert_eq!(storage.blobs.get(&digest).await.unwrap().unwrap(), *content);
+        }
+        assert_eq!(storage.journaled().await, 200, "restored, but not on the disk yet");
+        assert_eq!(storage.blob_journal.flush().await.unwrap(), 200);
+        assert_eq!(storage.journaled().await, 0);
+        for content in &contents {
+            assert_eq!(fs::read(storage.file(content)).unwrap(), *content);
+        }
+        assert_eq!(storage.blob_journal.flush().await.unwrap(), 0);
+        assert_eq!(fs::read_dir(storage.directory.uploads()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_synced_is_kept_and_written_anew_before_it_is_forgotten() {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Storage::open(Directory::open(data.path()).unwrap());
+        storage.blob_journal.restore().await.unwrap();
+        storage.push(b"one").await;
+        storage.blobs.fails.store(true, Ordering::Relaxed);
+        storage.blob_journal.flush().await.unwrap_err();
+        storage.push(b"two").await;
+        storage.blob_journal.flush().await.unwrap_err();
+        assert_eq!(storage.journaled().await, 2);
+
+        // The system has dropped the pages that it could not write, as Linux does.
+        fs::write(storage.file(b"one"), [0; 3]).unwrap();
+        storage.blobs.fails.store(false, Ordering::Relaxed);
+        let before = storage.blobs.restored.load(Ordering::Relaxed);
+        assert_eq!(storage.blob_journal.flush().await.unwrap(), 2);
+        assert_eq!(storage.blobs.restored.load(Ordering::Relaxed) - before, 2);
+        assert_eq!(fs::read(storage.file(b"one")).unwrap(), b"one");
+
+        storage.push(b"three").await;
+        assert_eq!(storage.blob_journal.flush().await.unwrap(), 1);
+        assert_eq!(storage.blobs.restored.load(Ordering::Relaxed) - before, 2, "all is well again");
+    }
+
+    #[tokio::test]
+    async fn what_was_deleted_meanwhile_is_forgotten_like_the_rest() {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Storage::open(Directory::open(data.path()).unwrap());
+        storage.blob_journal.restore().await.unwrap();
+        storage.push(b"deleted").await;
+        assert!(storage.blobs.delete(&Algorithm::Sha256.digest(b"deleted")).await.unwrap());
+        assert_eq!(storage.blob_journal.flush().await.unwrap(), 1);
+        assert_eq!(storage.journaled().await, 0);
+        assert!(!storage.file(b"deleted").exists());
+    }
+}

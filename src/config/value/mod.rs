@@ -1,0 +1,275 @@
+//! How the values of settings are spelled: what people write, what it becomes, and how it is written back. The spellings
+//! themselves are in the files below, by what they are of.
+
+mod enums;
+mod origins;
+mod paths;
+mod units;
+mod urls;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::error::Excerpt;
+pub use enums::{AcmeChallenge, Challenge, LogFormat, UpstreamHost};
+pub(in crate::config) use enums::{Choice, choice, header_name, log_filter, word};
+pub use origins::WebOrigin;
+pub(in crate::config) use origins::web_origin;
+pub(in crate::config) use paths::{address, host, network, optional_address, optional_path, path};
+pub(in crate::config) use units::{count, count_or_unlimited, duration, size, size_or_unlimited, switch};
+pub use urls::{BaseUrl, DirectoryUrl};
+pub(in crate::config) use urls::{base_url, contact, directory_url, url};
+/// What someone wrote for a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::config) enum RawValue {
+    /// A variable of the environment or a flag, where nothing tells text from numbers.
+    Text(String),
+    /// A quoted string of the file.
+    String(String),
+    /// An integer of the file.
+    Integer(i128),
+    /// `true` or `false` in the file.
+    Boolean(bool),
+    /// A list of the file.
+    List(Vec<RawValue>),
+    /// A table of the file.
+    Table(Vec<Member>),
+    /// Anything else that a file can hold: a float, a date. No setting takes those.
+    Other,
+}
+
+/// A key of a table, and what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::config) struct Member {
+    pub(in crate::config) key: String,
+    pub(in crate::config) value: RawValue,
+    /// Where it stands, if that is in a file.
+    pub(in crate::config) place: Option<Excerpt>,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} = {}", self.key, self.value)
+    }
+}
+
+impl RawValue {
+    /// The text, where there is text.
+    pub(in crate::config) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::String(text) => Some(text.trim()),
+            _ => None,
+        }
+    }
+
+    /// The whole number that was meant. A quoted one in a file is none: the quotes are a mistake to point out.
+    fn number(&self) -> Option<i128> {
+        match self {
+            Self::Text(text) => text.trim().parse().ok(),
+            Self::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RawValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) | Self::String(text) => TomlValue::String(text.clone()).fmt(formatter),
+            Self::Integer(number) => number.fmt(formatter),
+            Self::Boolean(value) => value.fmt(formatter),
+            Self::List(items) => write_list(formatter, items),
+            Self::Table(members) => write_table(formatter, members),
+            Self::Other => formatter.write_str("of another kind"),
+        }
+    }
+}
+
+fn write_list(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+    formatter.write_str("[")?;
+    write_joined(formatter, items)?;
+    formatter.write_str("]")
+}
+
+fn write_table(formatter: &mut fmt::Formatter<'_>, members: &[impl fmt::Display]) -> fmt::Result {
+    formatter.write_str("{ ")?;
+    write_joined(formatter, members)?;
+    formatter.write_str(" }")
+}
+
+fn write_joined(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        write!(formatter, "{}{item}", if index == 0 { "" } else { ", " })?;
+    }
+    Ok(())
+}
+
+/// A value was not understood; with what to do about it where more can be said than what was expected.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::config) struct Refused {
+    /// What of the value is wrong, where it has parts.
+    pub(in crate::config) part: Option<Part>,
+    pub(in crate::config) hint: Option<String>,
+}
+
+/// A part of a value that was not understood.
+#[derive(Debug, PartialEq)]
+pub(in crate::config) struct Part {
+    /// What is wrong with it, to be read after the name of the setting.
+    pub(in crate::config) wrong: String,
+    /// Where it stands, if that is in a file.
+    pub(in crate::config) place: Option<Excerpt>,
+}
+
+impl Refused {
+    pub(in crate::config) fn because(hint: impl Into<String>) -> Self {
+        Self { part: None, hint: Some(hint.into()) }
+    }
+}
+
+/// A value as the configuration file spells it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum TomlValue {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number.
+    Integer(u64),
+    /// Text, in quotes.
+    String(String),
+    /// A list.
+    List(Vec<TomlValue>),
+    /// A table.
+    #[serde(serialize_with = "serialize_table")]
+    Table(Vec<(&'static str, TomlValue)>),
+}
+
+fn serialize_table<S: Serializer>(
+    members: &[(&'static str, TomlValue)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(members.iter().map(|(key, value)| (key, value)))
+}
+
+impl fmt::Display for TomlValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => write!(formatter, "{value}"),
+            Self::Integer(value) => write!(formatter, "{value}"),
+            Self::String(text) => write!(formatter, "{}", toml::Value::from(text.as_str())),
+            Self::List(items) => write_list(formatter, items),
+            Self::Table(members) => {
+                let members: Vec<String> =
+                    members.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                write_table(formatter, &members)
+            }
+        }
+    }
+}
+
+/// One way of spelling values of type `T`.
+pub(in crate::config) trait ValueType<T> {
+    /// What was given as a value, if it is one.
+    fn read(&self, given: &RawValue) -> Result<T, Refused>;
+    /// A value as it would be given.
+    fn write(&self, value: &T) -> TomlValue;
+    /// What is taken, with an example: the end of the sentence "expected …".
+    fn expects(&self) -> String;
+}
+
+/// A list, each of its items spelled in one way: `["a", "b"]` in the file, and with commas between them where there
+/// is only text.
+pub(in crate::config) fn list_of<S>(item: S) -> List<S> {
+    List(item)
+}
+
+pub(in crate::config) struct List<S>(S);
+
+impl<S> List<S> {
+    /// Reads every item. An error names all items that are wrong, with their hints.
+    fn read_all<T>(&self, items: &[RawValue]) -> Result<Vec<T>, Refused>
+    where
+        S: ValueType<T>,
+    {
+        let (mut values, mut wrong, mut hints) = (Vec::new(), Vec::new(), Vec::new());
+        for item in items {
+            match self.0.read(item) {
+                Ok(value) => values.push(value),
+                Err(refused) => {
+                    wrong.push(item.to_string());
+                    hints.extend(refused.hint);
+                }
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(values);
+        }
+        let is_or_are = if wrong.len() == 1 { "an item is" } else { "items are" };
+        let wrong = format!("{is_or_are} {}; expected {}", wrong.join(", "), self.0.expects());
+        let hint = (!hints.is_empty()).then(|| hints.join("\n"));
+        Err(Refused { part: Some(Part { wrong, place: None }), hint })
+    }
+}
+
+impl<T, S: ValueType<T>> ValueType<Vec<T>> for List<S> {
+    fn read(&self, given: &RawValue) -> Result<Vec<T>, Refused> {
+        match given {
+            RawValue::List(items) => self.read_all(items),
+            RawValue::Text(text) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let items: Vec<RawValue> = items.map(|item| RawValue::Text(item.to_owned())).collect();
+                self.read_all(&items)
+            }
+            RawValue::String(text) => {
+                let list = TomlValue::List(vec![TomlValue::String(text.clone())]);
+                Err(Refused::because(format!("write a list: {list}")))
+            }
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn write(&self, value: &Vec<T>) -> TomlValue {
+        TomlValue::List(value.iter().map(|item| self.0.write(item)).collect())
+    }
+
+    fn expects(&self) -> String {
+        format!("a list, each of its items {}", self.0.expects())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn text(text: &str) -> RawValue {
+        RawValue::Text(text.to_owned())
+    }
+
+    pub(super) fn string(text: &str) -> RawValue {
+        RawValue::String(text.to_owned())
+    }
+
+    pub(super) fn hint<T: fmt::Debug>(result: Result<T, Refused>) -> String {
+        result.unwrap_err().hint.unwrap_or_default()
+    }
+
+    #[test]
+    fn lists() {
+        let networks = list_of(network());
+        let read = |given: &RawValue| networks.read(given).map(|found| networks.write(&found).to_string());
+        let file = RawValue::List(vec![string("127.0.0.1"), string("10.1.2.3/8"), string("::ffff:1.2.3.4")]);
+        let same = r#"["127.0.0.1", "10.0.0.0/8", "1.2.3.4"]"#;
+        assert_eq!(read(&file).as_deref(), Ok(same));
+        assert_eq!(read(&text("127.0.0.1, 10.0.0.0/8,1.2.3.4")).as_deref(), Ok(same));
+        assert_eq!(read(&text("")).as_deref(), Ok("[]"));
+        assert_eq!(read(&RawValue::List(Vec::new())).as_deref(), Ok("[]"));
+        assert_eq!(hint(networks.read(&string("10.0.0.0/8"))), r#"write a list: ["10.0.0.0/8"]"#);
+        let two = RawValue::List(vec![string("10.0.0.0/40"), string("10.0.0.1"), string("localhost")]);
+        let refused = networks.read(&two).unwrap_err();
+        let wrong = refused.part.unwrap().wrong;
+        assert!(wrong.starts_with(r#"items are "10.0.0.0/40", "localhost"; expected "#), "{wrong}");
+        assert_eq!(refused.hint.as_deref(), Some(r#"write "127.0.0.1" and "::1""#));
+        assert!(networks.read(&RawValue::List(vec![RawValue::Integer(1)])).is_err());
+    }
+}

@@ -1,0 +1,195 @@
+//! URLs: of this registry, of other servers, of an authority, and of mail.
+
+use hyper::http::Uri;
+
+use super::{RawValue, Refused, TomlValue, ValueType};
+
+/// The beginning of every address under which the registry is reached: scheme, host, port and perhaps a path,
+/// without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// The address, to which a path that begins with a slash can be added.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A [`BaseUrl`], or nothing.
+pub(in crate::config) fn base_url() -> BaseUrlSpelling {
+    BaseUrlSpelling
+}
+
+pub(in crate::config) struct BaseUrlSpelling;
+
+impl ValueType<Option<BaseUrl>> for BaseUrlSpelling {
+    fn read(&self, given: &RawValue) -> Result<Option<BaseUrl>, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let url: Uri = text.parse().map_err(|_| Refused::default())?;
+        let authority = url.authority().ok_or_else(Refused::default)?;
+        if !matches!(url.scheme_str(), Some("http" | "https")) {
+            return Err(Refused::because("it begins with https:// or http://"));
+        }
+        if authority.as_str().contains('@') || url.query().is_some() || text.contains('#') {
+            return Err(Refused::because("leave out everything but scheme, host, port and path"));
+        }
+        Ok(Some(BaseUrl(text.trim_end_matches('/').to_owned())))
+    }
+
+    fn write(&self, value: &Option<BaseUrl>) -> TomlValue {
+        TomlValue::String(value.as_ref().map(|url| url.0.clone()).unwrap_or_default())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address such as "https://registry.example.com", or "" for none"#.to_owned()
+    }
+}
+
+/// The address of a server, which must be one.
+pub(in crate::config) fn url() -> Url {
+    Url
+}
+
+pub(in crate::config) struct Url;
+
+impl ValueType<BaseUrl> for Url {
+    fn read(&self, given: &RawValue) -> Result<BaseUrl, Refused> {
+        base_url().read(given)?.ok_or_else(Refused::default)
+    }
+
+    fn write(&self, value: &BaseUrl) -> TomlValue {
+        TomlValue::String(value.0.clone())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address such as "http://registry:5000""#.to_owned()
+    }
+}
+
+/// Where an authority's directory is (RFC 8555 section 7.1.1), as it was written: authorities choose their paths, and
+/// one with a slash at its end may be another than one without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryUrl(String);
+
+impl DirectoryUrl {
+    /// The address; it begins with `https://`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A [`DirectoryUrl`], or nothing.
+pub(in crate::config) fn directory_url() -> DirectoryUrlSpelling {
+    DirectoryUrlSpelling
+}
+
+pub(in crate::config) struct DirectoryUrlSpelling;
+
+impl ValueType<Option<DirectoryUrl>> for DirectoryUrlSpelling {
+    fn read(&self, given: &RawValue) -> Result<Option<DirectoryUrl>, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let url: Uri = text.parse().map_err(|_| Refused::default())?;
+        let authority = url.authority().ok_or_else(Refused::default)?;
+        if url.scheme_str() != Some("https") {
+            return Err(Refused::because("authorities are asked over HTTPS alone: it begins with https://"));
+        }
+        if authority.as_str().contains('@') {
+            return Err(Refused::because("leave out the user and the password"));
+        }
+        Ok(Some(DirectoryUrl(text.to_owned())))
+    }
+
+    fn write(&self, value: &Option<DirectoryUrl>) -> TomlValue {
+        TomlValue::String(value.as_ref().map(|url| url.0.clone()).unwrap_or_default())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address such as "https://acme-v02.api.letsencrypt.org/directory", or "" for none"#.to_owned()
+    }
+}
+
+/// An address of mail, as a URL (RFC 6068).
+pub(in crate::config) fn contact() -> Contact {
+    Contact
+}
+
+pub(in crate::config) struct Contact;
+
+impl ValueType<String> for Contact {
+    fn read(&self, given: &RawValue) -> Result<String, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        let address = text.strip_prefix("mailto:").unwrap_or(text);
+        // One address and nothing else in the URL (RFC 8555 section 7.3).
+        let plain = |char: char| char.is_ascii_graphic() && !",?/<>\"".contains(char);
+        match address.split_once('@') {
+            Some((name, host)) if !name.is_empty() && host.contains('.') && address.chars().all(plain) => {
+                Ok(format!("mailto:{address}"))
+            }
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn write(&self, value: &String) -> TomlValue {
+        TomlValue::String(value.clone())
+    }
+
+    fn expects(&self) -> String {
+        r#"an address of mail, such as "mailto:ann@example.com""#.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{hint, string};
+    use super::*;
+
+    #[test]
+    fn base_urls() {
+        let read = |given: &str| base_url().read(&string(given));
+        let url = |given: &str| read(given).unwrap().unwrap().as_str().to_owned();
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(url("https://registry.example.com/"), "https://registry.example.com");
+        assert_eq!(url("http://localhost:5000/registry/"), "http://localhost:5000/registry");
+        for given in [
+            "registry.example.com",
+            "//x",
+            "ftp://x",
+            "https://a:b@x",
+            "https://x/?q",
+            "https://x/#f",
+            "https://",
+        ] {
+            assert!(read(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn directories_are_kept_as_they_are_written() {
+        let read = |given: &str| directory_url().read(&string(given));
+        assert_eq!(read(""), Ok(None));
+        for given in ["https://ca.internal/acme/acme/directory", "https://ca.internal:9000/dir/?a=b"] {
+            assert_eq!(read(given).unwrap().unwrap().as_str(), given);
+        }
+        assert!(hint(read("http://ca.internal/dir")).contains("https://"));
+        for given in ["ca.internal/dir", "https://a:b@ca.internal/dir", "https://"] {
+            assert!(read(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn contacts_are_addresses_of_mail() {
+        let read = |given: &str| contact().read(&string(given));
+        assert_eq!(read("mailto:ann@example.com").as_deref(), Ok("mailto:ann@example.com"));
+        assert_eq!(read("ann@example.com").as_deref(), Ok("mailto:ann@example.com"));
+        for given in ["", "ann", "tel:+31", "a@b.c,d@e.f", "mailto:a@b.c?subject=x", "Ann <a@b.c>", "@b.c"] {
+            assert!(read(given).is_err(), "{given}");
+        }
+    }
+}
