@@ -1,6 +1,6 @@
 //! The benchmark: registries side by side on loopback, the same work for each, and what it cost them.
 //!
-//! `docs/performance.md` tells what the rows mean and what came out. A row is a file in `rows/`, a server is one in
+//! `docs/explanation/performance.md` tells what the rows mean and what came out. A row is a file in `rows/`, a server is one in
 //! `peers/`.
 
 mod client;

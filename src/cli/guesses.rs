@@ -99,7 +99,7 @@ const SERVER: Hints = &[
     ),
     (
         &["-d", "--detach", "--daemon", "--daemonize", "--background", "-D"],
-        "it stays in the foreground; docs/operation.md shows how systemd or a container engine runs it in the background",
+        "it stays in the foreground; docs/how-to/operation.md shows how systemd or a container engine runs it in the background",
     ),
     (
         &[
@@ -234,7 +234,7 @@ const COMMANDS: Hints = &[
     (&["proxy", "mirror"], "`wharfinger gateway --upstream URL` stands before another registry"),
     (&["man", "docs"], "`wharfinger manual` prints the manual page"),
     (&["help"], "`wharfinger --help`, or `wharfinger COMMAND --help`"),
-    (&["backup", "restore", "dump"], "docs/operation.md says how the data directory is saved and restored"),
+    (&["backup", "restore", "dump"], "docs/how-to/operation.md says how the data directory is saved and restored"),
 ];
 
 #[cfg(test)]
@@ -256,7 +256,7 @@ mod tests {
             ("wharfinger serve -p 5000", "--listen :5000"),
             ("wharfinger serve --port=5000", "--listen :5000"),
             ("wharfinger serve --address 0.0.0.0", "--listen :5000"),
-            ("wharfinger serve -d", "docs/operation.md"),
+            ("wharfinger serve -d", "docs/how-to/operation.md"),
             ("wharfinger serve --cert a.pem --key a.key", "--tls-certificate FILE"),
             ("wharfinger serve --key a.key", "--tls-key FILE"),
             ("wharfinger serve /etc/docker/registry/config.yml", "--config FILE"),

@@ -1,4 +1,4 @@
-//! What other programs and people do to a data directory, as docs/data-directory.md has it.
+//! What other programs and people do to a data directory, as docs/reference/data-directory.md has it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};

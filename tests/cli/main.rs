@@ -228,7 +228,7 @@ fn server_mistakes_are_told_with_the_cure() {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
         Daemon::start(WHARFINGER, &[&serve, arguments].concat(), &log)
     };
-    // The certificate of docs/https.md: it signs itself, and says that it is an authority.
+    // The certificate of docs/how-to/https.md: it signs itself, and says that it is an authority.
     let (certificate, key) = (scratch.path().join("server.pem"), scratch.path().join("server.key"));
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let made = Command::new("openssl")

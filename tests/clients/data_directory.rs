@@ -1,4 +1,4 @@
-//! The rows of docs/data-directory.md in which another program is docker-registry 2.8.2.
+//! The rows of docs/reference/data-directory.md in which another program is docker-registry 2.8.2.
 
 use std::fs;
 use std::path::Path;

@@ -61,7 +61,7 @@ fn distribution_3_gets_accounts_and_search() {
     an_engine_uses_it(&Distribution::version_3_on(scratch.path()));
 }
 
-/// The rules of docs/gateway.md: below one path whoever asks may pull and nothing more, below another nobody may anything
+/// The rules of docs/how-to/gateway.md: below one path whoever asks may pull and nothing more, below another nobody may anything
 /// without an account.
 #[test]
 fn rules_for_locations_as_an_nginx_has_them() {

@@ -1,4 +1,4 @@
-//! nginx before a registry, set up as docs/behind-nginx.md says, with real clients before nginx.
+//! nginx before a registry, set up as docs/how-to/behind-nginx.md says, with real clients before nginx.
 
 use crate::harness::{Distribution, Engine, Gateway, Nginx, PASSWORD, Page, Server, Terminal, free_address};
 

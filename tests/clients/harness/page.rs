@@ -5,14 +5,14 @@
 pub(crate) struct Page(&'static str);
 
 impl Page {
-    /// `docs/behind-nginx.md`.
-    pub(crate) const BEHIND_NGINX: Page = Page(include_str!("../../../docs/behind-nginx.md"));
+    /// `docs/how-to/behind-nginx.md`.
+    pub(crate) const BEHIND_NGINX: Page = Page(include_str!("../../../docs/how-to/behind-nginx.md"));
 
-    /// `docs/gateway.md`.
-    pub(crate) const GATEWAY: Page = Page(include_str!("../../../docs/gateway.md"));
+    /// `docs/how-to/gateway.md`.
+    pub(crate) const GATEWAY: Page = Page(include_str!("../../../docs/how-to/gateway.md"));
 
-    /// `docs/migration.md`.
-    pub(crate) const MIGRATION: Page = Page(include_str!("../../../docs/migration.md"));
+    /// `docs/tutorials/from-registry-2.md`.
+    pub(crate) const MIGRATION: Page = Page(include_str!("../../../docs/tutorials/from-registry-2.md"));
 
     /// What stands below this heading, up to the next.
     #[track_caller]
