@@ -10,7 +10,7 @@ use oci::{Digest, RepositoryName, TagOrDigest};
 use uuid::Uuid;
 
 use super::upstream::Upstream;
-use crate::http::endpoint::Endpoint;
+use crate::http::extract::endpoint::Endpoint;
 
 /// What an address of an upstream stands for.
 #[derive(Debug, PartialEq, Eq)]

@@ -26,12 +26,12 @@ use super::references::Named;
 use super::uploads::{UploadRef, without_proof};
 use super::upstream_body::{SizeBudget, UpstreamBody};
 use crate::config::UpstreamHost;
-use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::body::Body;
-use crate::http::endpoint::Endpoint;
 use crate::http::error::Error as HttpError;
-use crate::http::request::Request;
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::extract::request::Request;
+use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");

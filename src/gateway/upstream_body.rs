@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use registry::ReceiveError;
 use tokio::time::Instant;
 
-use crate::http::request_body::RequestBody;
+use crate::http::extract::body::RequestBody;
 
 /// The body of a request to an upstream. Clones are the same body: what one has sent no other can send again, and
 /// whether anything was sent decides whether another upstream may be asked.

@@ -9,18 +9,18 @@ use hyper::header::HeaderMap;
 use registry::Registry;
 use registry::access::Accounts;
 
-use super::access::Challenges;
-use super::body_budget::BodyBudget;
-use super::client_info::{ClientInfo, Proxies};
-use super::connection::{Connection, Peer};
-use super::cors::Cors;
-use super::error::Error;
-use super::forward_auth::Forward;
-use super::links::Links;
-use super::rate_limit::RateLimits;
-use super::request_id::RequestIds;
 use crate::config::{Config, Limits};
 use crate::gateway::Gateway;
+use crate::http::error::Error;
+use crate::http::links::Links;
+use crate::http::middleware::authorization::Challenges;
+use crate::http::middleware::body_budget::BodyBudget;
+use crate::http::middleware::client_info::{ClientInfo, Proxies};
+use crate::http::middleware::cors::Cors;
+use crate::http::middleware::forward_auth::Forward;
+use crate::http::middleware::rate_limit::RateLimits;
+use crate::http::middleware::request_id::RequestIds;
+use crate::http::server::connection::{Connection, Peer};
 
 /// What every request needs; one for the whole server.
 pub(crate) struct App {

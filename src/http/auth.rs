@@ -17,17 +17,19 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use store::accounts::{Right, Visible};
 
-use super::access::{self, AccessRequest, DenyReason, Identified, Rejection, mounted_from};
-use super::app::App;
-use super::audit::{self, AuditedAction};
-use super::client_info::ClientInfo;
-use super::connection::Connection;
-use super::endpoint::Endpoint;
-use super::error::Error;
-use super::query::{Query, has_form};
-use super::request::Request;
-use super::response::{self, Response};
 use crate::gateway::Gateway;
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::extract::query::{Query, has_form};
+use crate::http::extract::request::Request;
+use crate::http::middleware::audit::{self, AuditedAction};
+use crate::http::middleware::authorization::{
+    self, AccessRequest, DenyReason, Identified, Rejection, mounted_from,
+};
+use crate::http::middleware::client_info::ClientInfo;
+use crate::http::response::{self, Response};
+use crate::http::server::connection::Connection;
 
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
@@ -157,7 +159,7 @@ async fn authorize(
             AccessRequest { endpoint: Some(endpoint), method, uri, headers: &request.headers, called };
         let who = match &mut identified {
             Some(who) => who,
-            slot @ None => slot.insert(access::identify(app, connection, asked).await?),
+            slot @ None => slot.insert(authorization::identify(app, connection, asked).await?),
         };
         if let Err(error) = allow(app, asked, endpoint, who).await {
             return Err(Rejection::by(error, Some(who.identity.clone())));
@@ -173,13 +175,13 @@ async fn allow(
     endpoint: &Endpoint,
     who: &Identified,
 ) -> Result<(), Error> {
-    let outcome = access::allow(app, asked, who).await;
+    let outcome = authorization::allow(app, asked, who).await;
     match outcome {
         Ok(None) => {}
         Ok(Some(Visible::Everything)) => {}
         Ok(Some(_)) if who.by_credentials => return Err(forbidden()),
         Ok(Some(_)) => {
-            let challenge = access::challenge(app, asked, Some(DenyReason::SignIn));
+            let challenge = authorization::challenge(app, asked, Some(DenyReason::SignIn));
             return Err(Error::Denied { denied: DenyReason::SignIn, challenge });
         }
         // What it may not see: there is no other word for it here.
@@ -212,9 +214,9 @@ async fn signed_in(
         headers: &request.headers,
         called,
     };
-    let who = access::identify(app, connection, asked).await?;
+    let who = authorization::identify(app, connection, asked).await?;
     if app.accounts.in_force() && who.identity.is_anonymous() {
-        let challenge = access::challenge(app, asked, Some(DenyReason::SignIn));
+        let challenge = authorization::challenge(app, asked, Some(DenyReason::SignIn));
         return Err(Rejection::by(
             Error::Denied { denied: DenyReason::SignIn, challenge },
             Some(who.identity),

@@ -12,9 +12,9 @@ use store::StoreError;
 use store::blobs::files::BlobStream;
 use tokio::sync::mpsc;
 
-use super::access_log::Exchange;
-use super::idle_timeout::IdleTimeout;
-use super::rate_limit::Throttle;
+use crate::http::middleware::access_log::Exchange;
+use crate::http::middleware::rate_limit::Throttle;
+use crate::http::server::idle_timeout::IdleTimeout;
 
 /// The body of an answer. One type for all of them, so that none is behind a trait object.
 #[derive(Default)]

@@ -2,17 +2,20 @@
 
 use hyper::Method;
 
-use super::access::Caller;
-use super::api;
-use super::app::App;
-use super::endpoint::Endpoint;
-use super::error::Error;
-use super::request::Request;
-use super::response::Response;
-use super::v1::{ping, search};
-use super::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
-use super::{health, jwks, root, token};
 use crate::gateway::proxy;
+use crate::http::api;
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::extract::request::Request;
+use crate::http::health;
+use crate::http::jwks;
+use crate::http::middleware::authorization::Caller;
+use crate::http::response::Response;
+use crate::http::root;
+use crate::http::token;
+use crate::http::v1::{ping, search};
+use crate::http::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
 
 /// Answers a request. HEAD is answered like GET: the server leaves the body out, so that the headers are the same.
 pub(crate) async fn answer(

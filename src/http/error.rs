@@ -15,14 +15,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::StoreError;
 
-use super::access::{DenyReason, NoRight};
-use super::body_budget::RETRY;
-use super::endpoint::{Endpoint, PathError};
-use super::forward_auth::ForwardError;
-use super::links::Links;
-use super::response::{self, DOCKER_UPLOAD_UUID, Response};
-use super::v2::uploads::upload_range;
 use crate::gateway;
+use crate::http::extract::endpoint::{Endpoint, PathError};
+use crate::http::links::Links;
+use crate::http::middleware::authorization::{DenyReason, NoRight};
+use crate::http::middleware::body_budget::RETRY;
+use crate::http::middleware::forward_auth::ForwardError;
+use crate::http::response::{self, DOCKER_UPLOAD_UUID, Response};
+use crate::http::v2::uploads::upload_range;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]

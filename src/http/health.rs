@@ -1,8 +1,8 @@
 //! `/healthz` and `/readyz`: for whatever starts, watches and balances servers.
 
-use super::app::App;
-use super::error::Error;
-use super::response::{self, Response};
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::response::{self, Response};
 
 /// Whether the process answers: it does. A server that fails this should be started again.
 pub(crate) fn health() -> Response {

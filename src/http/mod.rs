@@ -1,46 +1,23 @@
-//! HTTP: how the registry is spoken to. A file per endpoint, below the directory of its API.
+//! HTTP: a file per endpoint, below the directory of its API, and the layers between a connection and a handler.
 //!
-//! - [`server`] listens, bounds and closes connections; `connection` keeps their time limits, `poll_budget` lets them go on.
-//!   `redirect` is the port of plain HTTP beside that of HTTPS.
-//! - `service` takes a request to its answer; `endpoint` reads the path, `dispatch` chooses the handler.
-//! - `v2`, `v1`, `api`, `health`, `root`: the handlers. They take what they need from the request, ask the
-//!   registry, and answer.
-//! - `error` alone decides which status and JSON an error becomes.
-//! - `cors` is for pages in browsers: which origins may use the registry, and no cross-site writes.
-//! - `access` decides who may do what; `client_info` who it is that asks, behind a proxy; `rate_limit` how much.
-//! - `query`, `page`, `range`, `conditional`, `receive`: what requests say. `body`, `response`, `links`: answers.
+//! - [`server`]: listeners, TLS, connections, HTTP/1.1 and HTTP/2, idle timeouts, connection limits.
+//! - `middleware`: request id, client address, rate limit, authorization, CORS, audit, access log.
+//! - `extract`: reads path, query, range, conditional headers and body of a request.
+//! - `service`: takes a request through the middleware; `dispatch` chooses the handler.
+//! - `v1`, `v2`, `api`, `token`, `jwks`, `auth`, `health`, `root`: the handlers.
+//! - `error`: maps errors to statuses and JSON bodies. `body`, `response`, `links`: parts of responses.
 
-pub(crate) mod access;
-mod access_log;
 pub mod api;
 pub(crate) mod app;
-mod audit;
 mod auth;
 pub(crate) mod body;
-mod body_budget;
-mod client_info;
-mod conditional;
-pub(crate) mod connection;
-mod connection_table;
-mod cors;
 mod dispatch;
-pub(crate) mod endpoint;
 pub(crate) mod error;
-mod forward_auth;
+pub(crate) mod extract;
 mod health;
-mod host_header;
-mod idle_timeout;
 mod jwks;
 pub(crate) mod links;
-mod page;
-mod poll_budget;
-mod query;
-mod range;
-mod rate_limit;
-mod redirect;
-pub(crate) mod request;
-pub(crate) mod request_body;
-mod request_id;
+pub(crate) mod middleware;
 pub(crate) mod response;
 mod root;
 pub mod server;
@@ -49,4 +26,4 @@ mod token;
 mod v1;
 mod v2;
 
-pub use endpoint::routes;
+pub use extract::endpoint::routes;

@@ -5,7 +5,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use oci::Digest;
 use serde::Serialize;
 
-use super::body::Body;
+use crate::http::body::Body;
 
 /// An answer.
 pub(crate) type Response = hyper::Response<Body>;

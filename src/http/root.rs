@@ -1,7 +1,7 @@
 //! `/`: what this is, for people who open the address in a browser.
 
-use super::access::Caller;
-use super::response::{self, Response};
+use crate::http::middleware::authorization::Caller;
+use crate::http::response::{self, Response};
 
 pub(crate) fn get(caller: &Caller) -> Response {
     let base = caller.base().split_once("://").map(|(_, host)| host);

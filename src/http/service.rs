@@ -12,23 +12,23 @@ use hyper::{Method, StatusCode};
 use oci::{RepositoryName, TagOrDigest};
 use registry::access::Identity;
 
-use super::access::{self, AccessRequest};
-use super::access_log::Exchange;
-use super::app::App;
-use super::audit::{self, AuditedAction};
-use super::auth;
-use super::client_info::ClientInfo;
-use super::connection::Connection;
-use super::dispatch;
-use super::endpoint::{Endpoint, PathError};
-use super::error::Error;
-use super::host_header;
-use super::links::Links;
-use super::rate_limit::{Client, client_network};
-use super::request::Request;
-use super::request_id::X_REQUEST_ID;
-use super::response::{self, DOCKER_API_VERSION, Response};
-use super::v2::manifests;
+use crate::http::app::App;
+use crate::http::auth;
+use crate::http::dispatch;
+use crate::http::error::Error;
+use crate::http::extract::endpoint::{Endpoint, PathError};
+use crate::http::extract::request::Request;
+use crate::http::links::Links;
+use crate::http::middleware::access_log::Exchange;
+use crate::http::middleware::audit::{self, AuditedAction};
+use crate::http::middleware::authorization::{self, AccessRequest};
+use crate::http::middleware::client_info::ClientInfo;
+use crate::http::middleware::host_header;
+use crate::http::middleware::rate_limit::{Client, client_network};
+use crate::http::middleware::request_id::X_REQUEST_ID;
+use crate::http::response::{self, DOCKER_API_VERSION, Response};
+use crate::http::server::connection::Connection;
+use crate::http::v2::manifests;
 
 const API_VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
 
@@ -115,9 +115,9 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             && (request.method == Method::GET || request.method == Method::HEAD)
             && !self.app.audit_pulls
             && let Some(identity) =
-                access::reads_at_once(&self.app, &self.connection, &called, &request.headers, name)
+                authorization::reads_at_once(&self.app, &self.connection, &called, &request.headers, name)
             && let Some(response) = self.in_memory(name, target, &request)
-            && access::charge_rate_limit(&self.app, &identity)
+            && authorization::charge_rate_limit(&self.app, &identity)
         {
             exchange.sent_by(&identity);
             let mut response = self.throttled(response, &called, Some(&identity));
@@ -168,7 +168,7 @@ impl Service {
         let audited = known.and_then(|endpoint| AuditedAction::of(endpoint, &request.method, &request.uri));
         let (method, uri, headers) = (&request.method, &request.uri, &request.headers);
         let asked = AccessRequest { endpoint: known, method, uri, headers, called };
-        let caller = match access::authorize(app, connection, asked).await {
+        let caller = match authorization::authorize(app, connection, asked).await {
             Ok(caller) => caller,
             Err(refused) => {
                 audit::refused(app, audited, &refused, called.from, id).await;

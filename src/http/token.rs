@@ -14,14 +14,14 @@ use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, Heade
 use registry::access::{Identity, Issued, ScopeRequest, SignInError};
 use serde::Serialize;
 
-use super::access::{self, AccessRequest, Caller, Rejection};
-use super::app::App;
-use super::audit;
-use super::endpoint::Endpoint;
-use super::error::Error;
-use super::query::Query;
-use super::request::Request;
-use super::response::{self, Response};
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::extract::query::Query;
+use crate::http::extract::request::Request;
+use crate::http::middleware::audit;
+use crate::http::middleware::authorization::{self, AccessRequest, Caller, Rejection};
+use crate::http::response::{self, Response};
 use crate::rfc3339;
 
 /// The longest form. The largest part of one is a list of scopes.
@@ -93,7 +93,7 @@ pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Re
                 headers: &headers,
                 called: caller.called(),
             };
-            (access::sign_in(app, asked, headers.get(AUTHORIZATION)).await, None)
+            (authorization::sign_in(app, asked, headers.get(AUTHORIZATION)).await, None)
         }
         "refresh_token" => {
             let token =
@@ -126,7 +126,7 @@ async fn refused(app: &App, caller: &Caller, id: &HeaderValue, refused: Box<Reje
 }
 
 fn not_signed_in(app: &App, error: SignInError) -> Box<Rejection> {
-    Rejection::not_signed_in(error, |_| access::basic_challenge(app))
+    Rejection::not_signed_in(error, |_| authorization::basic_challenge(app))
 }
 
 /// Every value of `scope`, each of which may hold several.

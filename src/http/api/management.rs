@@ -5,7 +5,7 @@
 use hyper::Method;
 use store::accounts::{AccountName, TeamName};
 
-use crate::http::endpoint::PathError;
+use crate::http::extract::endpoint::PathError;
 
 /// Makes the enum and all that is said of each of its variants from one table, so that nothing can be missing
 /// from the list of all of them.
@@ -150,7 +150,7 @@ fn parse_id(text: &str) -> Result<i64, PathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::endpoint::Endpoint;
+    use crate::http::extract::endpoint::Endpoint;
 
     fn filled(path: &str) -> String {
         [

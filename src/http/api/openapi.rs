@@ -407,7 +407,7 @@ mod tests {
     use hyper::Method;
 
     use super::*;
-    use crate::http::endpoint::routes;
+    use crate::http::extract::endpoint::routes;
 
     type Methods = BTreeMap<String, BTreeSet<String>>;
 

@@ -4,11 +4,11 @@ use hyper::StatusCode;
 use oci::RepositoryName;
 
 use super::types::{Repositories, Repository};
-use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
-use crate::http::page::PageRequest;
-use crate::http::request::Request;
+use crate::http::extract::page::PageRequest;
+use crate::http::extract::request::Request;
+use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
 pub(crate) async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use store::metadata::{Hit, SearchPage};
 
-use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
-use crate::http::request::Request;
+use crate::http::extract::request::Request;
+use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
 /// What engines ask for when the user does not say.

@@ -8,10 +8,10 @@ use oci::{Digest, RepositoryName};
 
 use crate::http::app::App;
 use crate::http::body::Body;
-use crate::http::conditional::{IMMUTABLE, Validators};
 use crate::http::error::Error;
-use crate::http::range::{Ranged, parse_range};
-use crate::http::request::Request;
+use crate::http::extract::conditional::{IMMUTABLE, Validators};
+use crate::http::extract::range::{Ranged, parse_range};
+use crate::http::extract::request::Request;
 use crate::http::response::{self, Response};
 
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");

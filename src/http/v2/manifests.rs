@@ -11,12 +11,12 @@ use oci::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use oci::{MediaType, RepositoryName, Tag, TagOrDigest};
 use registry::manifests::{Push, StoredManifest};
 
-use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::body::Body;
-use crate::http::conditional::{IMMUTABLE, REVALIDATE, Validators};
 use crate::http::error::Error;
-use crate::http::request::Request;
+use crate::http::extract::conditional::{IMMUTABLE, REVALIDATE, Validators};
+use crate::http::extract::request::Request;
+use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Response, digest_value};
 
 /// GET and HEAD.

@@ -8,11 +8,11 @@ use oci::{Digest, MediaType, RepositoryName};
 use serde::Serialize;
 use store::metadata::ReferrerRecord;
 
-use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
-use crate::http::page::PageRequest;
-use crate::http::request::Request;
+use crate::http::extract::page::PageRequest;
+use crate::http::extract::request::Request;
+use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, OCI_FILTERS_APPLIED, Response};
 
 const INDEX: HeaderValue = HeaderValue::from_static(OCI_INDEX);

@@ -3,11 +3,11 @@
 use oci::{RepositoryName, Tag};
 use serde::Serialize;
 
-use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
-use crate::http::page::PageRequest;
-use crate::http::request::Request;
+use crate::http::extract::page::PageRequest;
+use crate::http::extract::request::Request;
+use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
 #[derive(Serialize)]

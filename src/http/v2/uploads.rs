@@ -7,11 +7,11 @@ use registry::uploads::{ChunkRange, UploadStatus};
 use store::accounts::AccountName;
 use uuid::Uuid;
 
-use crate::http::access::Caller;
 use crate::http::app::App;
 use crate::http::error::Error;
-use crate::http::range::parse_chunk_range;
-use crate::http::request::Request;
+use crate::http::extract::range::parse_chunk_range;
+use crate::http::extract::request::Request;
+use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Response, digest_value};
 
 /// POST: mounts a blob of another repository, takes in a whole blob, or begins an upload.

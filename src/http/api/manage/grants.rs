@@ -7,7 +7,7 @@ use store::accounts::{AccountName, Pattern, Subject};
 use super::{Call, body, change, cut, done, listed};
 use crate::http::api::types::accounts::{Grant, Grants, NewGrant};
 use crate::http::error::Error;
-use crate::http::query::Query;
+use crate::http::extract::query::Query;
 use crate::http::response::Response;
 
 const SUBJECT: &str = "a user, a robot, a team (acme/devs), `accounts` or `everyone`";

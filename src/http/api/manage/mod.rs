@@ -27,12 +27,12 @@ use store::StoreError;
 use super::management::Management;
 use super::openapi;
 use super::types::accounts::{Me, MeKind};
-use crate::http::access::{self, Caller, DenyReason};
 use crate::http::app::App;
 use crate::http::error::Error;
-use crate::http::page::PageRequest;
-use crate::http::query::Query;
-use crate::http::request::Request;
+use crate::http::extract::page::PageRequest;
+use crate::http::extract::query::Query;
+use crate::http::extract::request::Request;
+use crate::http::middleware::authorization::{self, Caller, DenyReason};
 use crate::http::response::{self, Response};
 
 /// The longest body. The largest is a token for a hundred repositories.
@@ -148,7 +148,7 @@ fn refused(app: &App, error: ManageError) -> Error {
     match error {
         ManageError::Registry(error) => Error::Registry(error),
         ManageError::SignIn(_) if app.accounts.in_force() => {
-            Error::Denied { denied: DenyReason::SignIn, challenge: access::basic_challenge(app) }
+            Error::Denied { denied: DenyReason::SignIn, challenge: authorization::basic_challenge(app) }
         }
         error => Error::Manage(error),
     }

@@ -25,11 +25,11 @@ use quick_cache::sync::Cache;
 use registry::access::{Identity, SignInError};
 use store::accounts::AccountName;
 
-use super::access::{AccessRequest, DenyReason};
-use super::app::App;
-use super::endpoint::Endpoint;
-use super::error::Error;
 use crate::config::Auth;
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::middleware::authorization::{AccessRequest, DenyReason};
 
 const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
 /// How many answers are kept.

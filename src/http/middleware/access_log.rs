@@ -13,7 +13,7 @@ use registry::access::Identity;
 use store::accounts::AccountName;
 use tracing::Level;
 
-use super::connection::{Connection, CutOff, Peer};
+use crate::http::server::connection::{Connection, CutOff, Peer};
 
 /// A request that is being answered, until the answer's body is dropped.
 pub(crate) struct Exchange {

@@ -9,11 +9,11 @@ use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
 use registry::access::{AuditEvent, AuditVerdict, Identity, SIGN_IN, Via};
 
-use super::access::{Caller, DenyReason, Rejection};
-use super::app::App;
-use super::endpoint::Endpoint;
-use super::error::Error;
-use super::query::Query;
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::extract::query::Query;
+use crate::http::middleware::authorization::{Caller, DenyReason, Rejection};
 
 /// What a request does, in the words of the audit log.
 pub(crate) struct AuditedAction {

@@ -11,9 +11,9 @@ use http_body::Body;
 use hyper::body::Incoming;
 use registry::ReceiveError;
 
-use super::connection::Connection;
-use super::idle_timeout::IdleTimeout;
-use super::rate_limit::Throttle;
+use crate::http::middleware::rate_limit::Throttle;
+use crate::http::server::connection::Connection;
+use crate::http::server::idle_timeout::IdleTimeout;
 
 /// How fast a body has to come that is held in memory, in bytes a second.
 const SLOWEST: u64 = 16 << 10;

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE};
 use oci::Digest;
 
-use super::response::DOCKER_CONTENT_DIGEST;
+use crate::http::response::DOCKER_CONTENT_DIGEST;
 
 /// Content that is named by its digest never changes. Neither `public` nor `private` is said: without, a shared
 /// cache keeps what was asked for without credentials, and nothing else (RFC 9111, section 3.5), which is right.

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use hyper::header::{HeaderValue, LINK};
 
-use super::error::Error;
-use super::links::Links;
-use super::query::Query;
-use super::response::Response;
+use crate::http::error::Error;
+use crate::http::extract::query::Query;
+use crate::http::links::Links;
+use crate::http::response::Response;
 
 /// Which page of a list a client wants.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::rate_limit::client_network;
+use crate::http::middleware::rate_limit::client_network;
 
 /// How often at most it is logged that a limit is reached.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);

@@ -23,9 +23,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use super::connection_table::Slot;
-use super::idle_timeout::IdleTimeout;
 use crate::config::Limits;
+use crate::http::server::connection_table::Slot;
+use crate::http::server::idle_timeout::IdleTimeout;
 
 /// A client that is still sending when it was answered gets so long to read the answer.
 const LINGER: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use oci::Digest;
 
-use super::error::Error;
+use crate::http::error::Error;
 
 /// The query of a request's URL, read on demand: few endpoints have parameters, and those few.
 #[derive(Clone, Copy, Debug)]

@@ -15,16 +15,16 @@ use oci::RepositoryName;
 use registry::access::{Identity, SignInError, Verdict};
 use store::accounts::{AccountName, PrefixRules, Right, Visible};
 
-use super::app::App;
-use super::client_info::ClientInfo;
-use super::connection::{Connection, Peer};
-use super::endpoint::Endpoint;
-use super::error::Error;
-use super::links::Links;
-use super::query::Query;
-use super::rate_limit::Client;
-use super::response;
 use crate::config::{Admits, Auth, Challenge as Kind};
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::extract::query::Query;
+use crate::http::links::Links;
+use crate::http::middleware::client_info::ClientInfo;
+use crate::http::middleware::rate_limit::Client;
+use crate::http::response;
+use crate::http::server::connection::{Connection, Peer};
 
 /// Who sends a request that may be carried out.
 pub(crate) struct Caller {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use super::rate_limit::Client;
 use crate::config::Limits;
+use crate::http::middleware::rate_limit::Client;
 
 /// A body of up to this size is a small one. Nearly all manifests are.
 const SMALL: u64 = 64 << 10;

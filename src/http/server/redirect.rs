@@ -18,11 +18,11 @@ use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::connection_table::ConnectionTable;
-use super::host_header;
-use super::response::{self, Response};
-use super::server::{after_failed_accept, listen};
 use crate::config::Config;
+use crate::http::middleware::host_header;
+use crate::http::response::{self, Response};
+use crate::http::server::connection_table::ConnectionTable;
+use crate::http::server::{after_failed_accept, listen};
 use crate::tls;
 use crate::tls::host::Host;
 
@@ -35,7 +35,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 /// Listens for plain HTTP. Connections are taken in and wait until it runs.
-pub(super) struct Redirect {
+pub(crate) struct Redirect {
     listener: TcpListener,
     target: Arc<Target>,
     connections: ConnectionTable,
@@ -56,7 +56,7 @@ impl Redirect {
     ///
     /// # Errors
     /// Those of the system.
-    pub(super) async fn bind(
+    pub(crate) async fn bind(
         address: SocketAddr,
         port: u16,
         tls: tls::Acceptor,
@@ -73,7 +73,7 @@ impl Redirect {
     }
 
     /// Answers for ever.
-    pub(super) async fn run(&self) -> Infallible {
+    pub(crate) async fn run(&self) -> Infallible {
         loop {
             match self.listener.accept().await {
                 Ok((stream, client)) => {

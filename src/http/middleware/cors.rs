@@ -12,9 +12,9 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode, Uri};
 
-use super::error::Error;
-use super::response::{self, Response};
 use crate::config::WebOrigin;
+use crate::http::error::Error;
+use crate::http::response::{self, Response};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");

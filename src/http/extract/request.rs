@@ -9,12 +9,12 @@ use hyper::header::{AsHeaderName, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 use registry::ReceiveError;
 
-use super::body_budget::{BodyBudget, Charge};
-use super::connection::Connection;
-use super::error::Error;
-use super::query::Query;
-use super::rate_limit::Client;
-use super::request_body::{RequestBody, TooLarge};
+use crate::http::error::Error;
+use crate::http::extract::body::{RequestBody, TooLarge};
+use crate::http::extract::query::Query;
+use crate::http::middleware::body_budget::{BodyBudget, Charge};
+use crate::http::middleware::rate_limit::Client;
+use crate::http::server::connection::Connection;
 
 /// A request whose path was read. The body is there until it is taken.
 pub(crate) struct Request {

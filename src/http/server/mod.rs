@@ -1,5 +1,11 @@
 //! The server: listens, limits the number of connections, and shuts down gracefully.
 
+pub(crate) mod connection;
+pub(crate) mod connection_table;
+pub(crate) mod idle_timeout;
+mod poll_budget;
+mod redirect;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -22,14 +28,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
-use super::app::App;
-use super::connection::{Connection, CutOff, Peer, Protocol, TimedStream};
-use super::connection_table::{ConnectionTable, Held, Slot};
-use super::poll_budget::RepollWaker;
-use super::redirect::Redirect;
-use super::service::Service;
 use crate::config::{Config, Limits};
 use crate::gateway::Gateway;
+use crate::http::app::App;
+use crate::http::server::connection::{Connection, CutOff, Peer, Protocol, TimedStream};
+use crate::http::server::connection_table::{ConnectionTable, Held, Slot};
+use crate::http::server::poll_budget::RepollWaker;
+use crate::http::server::redirect::Redirect;
+use crate::http::service::Service;
 use crate::tls;
 
 /// Commands that talk to the server at once, over the control socket.
@@ -595,7 +601,7 @@ impl Place {
 
 /// Listens on an address. The backlog is as long as the system allows (`net.core.somaxconn`), because clients that find
 /// it full try again a second later. SO_REUSEADDR: the address may be bound again at once after a restart.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -634,7 +640,7 @@ async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
 
 /// A connection could not be accepted. It may have been that one's own fault, and then the next one is all right; or
 /// the system has no file descriptors or memory left, and then it is not asked again at once.
-pub(super) async fn after_failed_accept(error: &io::Error) {
+pub(crate) async fn after_failed_accept(error: &io::Error) {
     use io::ErrorKind as E;
     if matches!(error.kind(), E::ConnectionRefused | E::ConnectionAborted | E::ConnectionReset) {
         return;

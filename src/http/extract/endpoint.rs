@@ -17,7 +17,7 @@ use percent_encoding::percent_decode_str;
 use store::accounts::{AccountNameError, TeamNameError};
 use uuid::Uuid;
 
-use super::api::management::Management;
+use crate::http::api::management::Management;
 
 /// Makes the enum and all that is said of each of its variants from one table, so that no endpoint can be missing from the
 /// list of all of them.
