@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::AccountName;
 use registry::access::{AccountSettings, Accounts, AuditSink, LocationAccess};
 use registry::{Policy, Registry};
-use store::accounts::AccountName;
 use store::{Directory, Metadata, StoreError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;

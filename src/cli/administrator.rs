@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
+use accounts::AccountName;
 use clap::Args;
-use store::accounts::AccountName;
 
 use super::output::Failure;
 use super::password;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use accounts::AccountName;
 use clap::Args;
 use oci::RepositoryName;
 use reqwest::Method;
-use store::accounts::AccountName;
 
 use super::connection::{Connection, Target};
 use super::output::{self, Column, Failure, Format, Row};

@@ -1,10 +1,10 @@
 //! `wharfinger grant`: who may do what with which repositories.
 
+use accounts::{Pattern, Rights, Subject};
 use clap::{Args, Subcommand};
 use oci::RepositoryName;
 use reqwest::Method;
 use serde_json::json;
-use store::accounts::{Pattern, Rights, Subject};
 
 use super::connection::Target;
 use super::output::{self, Column, Failure, Format, Row};

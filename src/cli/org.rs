@@ -1,9 +1,9 @@
 //! `wharfinger org`: organisations and their members.
 
+use accounts::{AccountName, Role};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
-use store::accounts::{AccountName, Role};
 
 use super::connection::{Target, segment};
 use super::output::{self, Column, Failure, Format, Row};

@@ -47,7 +47,7 @@ pages! {
     Organisations { organisations: Organisation } by |entry| entry.name.to_string();
     Members { members: Member } by |entry| entry.user.to_string();
     Teams { teams: Team } by |entry| entry.name.to_string();
-    TeamMembers { members: store::accounts::AccountName } by ToString::to_string;
+    TeamMembers { members: accounts::AccountName } by ToString::to_string;
     Robots { robots: Robot } by |entry| entry.name.to_string();
     Tokens { tokens: Token } by |entry| entry.id.to_string();
     Grants { grants: Grant } by |entry| entry.id.to_string();

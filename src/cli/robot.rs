@@ -1,8 +1,8 @@
 //! `wharfinger robot`: accounts for programs.
 
+use accounts::AccountName;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use store::accounts::AccountName;
 
 use super::connection::{Target, segment};
 use super::org::show;

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use accounts::{AccountName, Subject, TeamName};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Serialize;
-use store::accounts::{AccountName, Subject, TeamName};
 
 use super::connection::{Target, segment};
 use super::org;

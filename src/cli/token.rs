@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use accounts::{AccountName, Pattern, Rights, RightsError};
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use store::accounts::{AccountName, Pattern, Rights, RightsError};
 
 use super::connection::{Connection, Target};
 use super::output::{self, Column, Failure, Format, Row};

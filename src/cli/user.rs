@@ -2,9 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use accounts::AccountName;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use store::accounts::AccountName;
 
 use super::connection::{Connection, Target, segment};
 use super::output::{self, Column, Failure, Format, Row};

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
+use accounts::Tree;
 use clap::ValueEnum;
-use store::accounts::Tree;
 
 use super::value::{Choice, Member, Part, RawValue, Refused, TomlValue, ValueType, choice};
 use super::{file, nearest};

@@ -4,6 +4,7 @@
 //! was parsed, and judged, and from the few parameters that mean something to it. So there is one reading of a
 //! request, and an upstream cannot be brought to see another one.
 
+use accounts::Right;
 use bytes::Bytes;
 use hyper::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK,
@@ -13,7 +14,6 @@ use hyper::{Method, StatusCode};
 use oci::{Digest, Manifest, MediaType, RepositoryName, TagOrDigest};
 use registry::access::Accounts;
 use registry::{Policy, description};
-use store::accounts::Right;
 use uuid::Uuid;
 
 use super::Gateway;

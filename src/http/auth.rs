@@ -13,9 +13,9 @@
 //! do besides: a list is only for who sees everything, since nothing filters it, and a blob is mounted only out of
 //! what may be pulled.
 
+use accounts::{Right, Visible};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri};
-use store::accounts::{Right, Visible};
 
 use crate::gateway::Gateway;
 use crate::http::app::App;

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
+use accounts::{AccountName, Pattern, Right, Rights, Subject};
 use anyhow::{Context as _, Result, bail};
 use registry::access::{Secret, SecretKind};
-use store::accounts::{AccountName, Pattern, Right, Rights, Subject};
 use store::metadata::{AddOutcome, NewToken, NewUser, PasswordHash, SetGrant, Source, TokenKind};
 use store::{Directory, Metadata};
 

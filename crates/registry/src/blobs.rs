@@ -1,8 +1,8 @@
 //! Blobs of a repository: looked up, opened, mounted and removed.
 
+use accounts::Visible;
 use oci::{Digest, RepositoryName};
 use store::Blob;
-use store::accounts::Visible;
 
 use crate::detach::detach;
 use crate::{Error, Registry};

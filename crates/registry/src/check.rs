@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use accounts::Visible;
 use oci::{Digest, RepositoryName};
 use store::StoreError;
-use store::accounts::Visible;
 use store::adopt::Report;
 use store::metadata::{Affected, ViewProblem};
 use store::view::RepairReport;

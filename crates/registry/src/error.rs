@@ -132,7 +132,7 @@ pub enum Error {
     PasswordRefused(#[from] crate::access::PasswordRefused),
     /// The name cannot be that of a user.
     #[error("{0} cannot be the name of a user: it is a robot's")]
-    NameUnfit(store::accounts::AccountName),
+    NameUnfit(accounts::AccountName),
     /// The htpasswd file cannot be used; only when a registry is opened.
     #[error(transparent)]
     Htpasswd(#[from] crate::access::HtpasswdError),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use accounts::Visible;
 use oci::{Digest, RepositoryName, Tag};
-use store::accounts::Visible;
 use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
 
 use crate::tag_list::{TagList, TagPage, WHOLE};

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use accounts::Visible;
 use bytes::Bytes;
 use futures_util::stream;
 use oci::{Algorithm, Digest, RepositoryName, TagOrDigest};
@@ -13,7 +14,6 @@ use registry::check::{Checked, FaultKind};
 use registry::manifests::Push;
 use registry::{Error, Policy, Registry};
 use store::Directory;
-use store::accounts::Visible;
 use tempfile::TempDir;
 
 async fn open(scratch: &TempDir) -> Registry {

@@ -1,7 +1,6 @@
 //! Where is it kept? Content in a blob store, everything about it in the metadata.
 //!
 //! - [`blobs`]: content by digest; knows no repositories. On disk in distribution's layout.
-//! - [`accounts`]: names, rights and patterns, as values; who has which is in the metadata.
 //! - [`metadata`]: the truth about repositories, tags, links, uploads, accounts and grants.
 //! - [`blob_journal`]: small content on its way from the metadata's log to files of its own.
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
@@ -12,7 +11,6 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-pub mod accounts;
 pub mod adopt;
 pub mod blob_journal;
 pub mod blobs;

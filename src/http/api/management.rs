@@ -2,8 +2,8 @@
 //! which methods each of them takes. What the paths answer is in the files of their names; what all of them are for
 //! is described in [`super::openapi`].
 
+use accounts::{AccountName, TeamName};
 use hyper::Method;
-use store::accounts::{AccountName, TeamName};
 
 use crate::http::extract::endpoint::PathError;
 

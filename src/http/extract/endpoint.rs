@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use accounts::{AccountNameError, TeamNameError};
 use hyper::Method;
 use oci::digest::DigestError;
 use oci::name::NameError;
@@ -14,7 +15,6 @@ use oci::reference::ReferenceError;
 use oci::tag::TagError;
 use oci::{Digest, RepositoryName, TagOrDigest};
 use percent_encoding::percent_decode_str;
-use store::accounts::{AccountNameError, TeamNameError};
 use uuid::Uuid;
 
 use crate::http::api::management::Management;

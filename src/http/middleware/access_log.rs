@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use accounts::AccountName;
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
 use registry::access::Identity;
-use store::accounts::AccountName;
 use tracing::Level;
 
 use crate::http::server::connection::{Connection, CutOff, Peer};

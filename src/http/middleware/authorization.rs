@@ -9,11 +9,11 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use accounts::{AccountName, PrefixRules, Right, Visible};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 use oci::RepositoryName;
 use registry::access::{Identity, SignInError, Verdict};
-use store::accounts::{AccountName, PrefixRules, Right, Visible};
 
 use crate::config::{Admits, Auth, Challenge as Kind};
 use crate::http::app::App;

@@ -17,13 +17,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use accounts::AccountName;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderName};
 use quick_cache::sync::Cache;
 use registry::access::{Identity, SignInError};
-use store::accounts::AccountName;
 
 use crate::config::Auth;
 use crate::http::app::App;

@@ -1,10 +1,10 @@
 //! `/v2/<name>/blobs/uploads/` and what is below it: blobs on their way in (distribution-spec, "Pushing blobs").
 
+use accounts::AccountName;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_RANGE, HeaderValue, LOCATION, RANGE};
 use oci::{Algorithm, Digest, RepositoryName};
 use registry::uploads::{ChunkRange, UploadStatus};
-use store::accounts::AccountName;
 use uuid::Uuid;
 
 use crate::http::app::App;

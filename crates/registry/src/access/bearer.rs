@@ -9,6 +9,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use accounts::{Right, Rights};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -18,7 +19,6 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use oci::RepositoryName;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use store::accounts::{Right, Rights};
 
 /// So much earlier than its making a token holds, for the sake of clocks that are set back a little.
 const EARLIER: u64 = 10;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use store::accounts::AccountName;
+use accounts::AccountName;
 
 use super::passwords::{Kept, Scheme};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use accounts::{AccountName, Pattern, Rights};
 use oci::RepositoryName;
-use store::accounts::{AccountName, Pattern, Rights};
 
 /// Who asks. Made by [`super::Accounts::sign_in`] from what a request sent, never from a name.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 //! They are applied to what the store says of an account before that is remembered, so that every decision and every
 //! list rests on them.
 
+use accounts::{PrefixRules, Right, Rights, Visible};
 use oci::RepositoryName;
-use store::accounts::{PrefixRules, Right, Rights, Visible};
 
 use super::Identity;
 
@@ -56,7 +56,7 @@ impl LocationRules {
 
 #[cfg(test)]
 mod tests {
-    use store::accounts::Tree;
+    use accounts::Tree;
 
     use super::*;
 

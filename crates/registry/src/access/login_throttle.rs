@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use accounts::AccountName;
 use quick_cache::unsync::Cache;
-use store::accounts::AccountName;
 
 /// Pairs, and networks, that are kept track of.
 const ENTRIES: usize = 16_384;

@@ -217,7 +217,7 @@ impl Accounts {
             self.record(made_by(HTPASSWD, name, None, "in the htpasswd file")).await;
         }
         if !synced.taken.is_empty() {
-            let names: Vec<_> = synced.taken.iter().map(store::accounts::AccountName::as_str).collect();
+            let names: Vec<_> = synced.taken.iter().map(accounts::AccountName::as_str).collect();
             tracing::warn!(
                 "these names of the htpasswd file are accounts that were made here, and keep their own \
                  passwords: {}",

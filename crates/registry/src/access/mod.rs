@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use store::accounts::{AccountName, PrefixRules};
+use accounts::{AccountName, PrefixRules};
 use store::metadata::{AddOutcome, NewUser, PasswordHash, Source};
 use store::{Metadata, StoreError};
 

@@ -6,10 +6,10 @@
 
 use std::hash::Hash;
 
+use accounts::{Right, Rights, Visible};
 use oci::RepositoryName;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
-use store::accounts::{Right, Rights, Visible};
 
 use super::{Accounts, Identity, TokenScope};
 use crate::Error;

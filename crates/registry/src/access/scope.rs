@@ -7,8 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use accounts::{Right, Rights};
 use oci::RepositoryName;
-use store::accounts::{Right, Rights};
 
 /// The most scopes that one request is heard for. A client that pushes an image and mounts its
 /// layers asks for a handful.

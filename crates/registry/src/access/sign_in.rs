@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use store::accounts::AccountName;
+use accounts::AccountName;
 use store::metadata::{AccountKind, AccountRecord, AddOutcome, NewUser, Source, TokenKind, TokenRecord};
 
 use super::bearer::{Access, Refused};

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use accounts::{Pattern, Right, Rights, Subject, Visible};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci::RepositoryName;
-use store::accounts::{Pattern, Right, Rights, Subject, Visible};
 use store::metadata::{
     AccountChange, AuditFilter, ChangeOutcome, NewToken, RemoveOutcome, SetGrant, TokenKind,
 };

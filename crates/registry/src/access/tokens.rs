@@ -3,9 +3,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use accounts::Rights;
 use oci::RepositoryName;
 use store::StoreError;
-use store::accounts::Rights;
 use store::metadata::{NewToken, TokenKind};
 
 use super::bearer::{Access, Bond, Jwks};

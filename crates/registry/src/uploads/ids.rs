@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use accounts::AccountName;
 use aws_lc_rs::hmac;
 use oci::{Algorithm, RepositoryName};
-use store::accounts::AccountName;
 use subtle::ConstantTimeEq;
 use uuid::{Builder, Uuid};
 

@@ -17,11 +17,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::AccountName;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
 use oci::{Algorithm, Digest, RepositoryName};
-use store::accounts::AccountName;
 use store::{StoreError, Upload};
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use accounts::AccountName;
 use oci::{Algorithm, RepositoryName};
 use store::Upload;
-use store::accounts::AccountName;
 use tokio::sync::Mutex as TurnMutex;
 use uuid::Uuid;
 

@@ -9,10 +9,10 @@ use oci::{Algorithm, Digest, Manifest, TagOrDigest};
 use serde_json::json;
 
 use super::{Report, Scope, adopt};
-use crate::accounts::Visible;
 use crate::metadata::Metadata;
 use crate::view::tests::{Storage, name, tag};
 use crate::{BlobStore, StoreError};
+use accounts::Visible;
 
 async fn nothing(_: Manifest) -> Result<Option<String>, StoreError> {
     Ok(None)

@@ -10,8 +10,8 @@ use super::view_changes::enqueue;
 use super::writer::Durability;
 use super::{Metadata, ViewItem, columns, journaled, uploads};
 use crate::StoreError;
-use crate::accounts::{AccountName, Visible};
 use crate::blobs::Stored;
+use accounts::{AccountName, Visible};
 
 /// So many repositories that hold a blob are asked for one that is visible, when a client does not
 /// say from where to mount: a bound on what it costs to find none.
@@ -259,7 +259,7 @@ mod tests {
     use super::super::ViewItem;
     use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put};
     use super::super::uploads::tests::state;
-    use crate::accounts::Visible;
+    use accounts::Visible;
 
     #[tokio::test]
     async fn a_blob_is_in_the_repository_that_it_was_linked_in_and_in_no_other() {

@@ -13,7 +13,7 @@ use rusqlite::{Error, Row, ToSql};
 
 use super::ManifestRecord;
 use crate::StoreError;
-use crate::accounts::{Pattern, Rights};
+use accounts::{Pattern, Rights};
 
 /// A digest as a key: one byte for the algorithm, then the hash. Half the size of its spelling,
 /// and in the same order.

@@ -138,7 +138,7 @@ mod tests {
     use super::super::ViewItem;
     use super::super::fixtures::{by_tag, digest, empty, layer, manifest, name, notes, put, tag, tagged};
     use super::Import;
-    use crate::accounts::Visible;
+    use accounts::Visible;
 
     fn at() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)

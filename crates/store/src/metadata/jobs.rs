@@ -168,7 +168,7 @@ fn delete_links(sql: Sql<'_>, repository: i64, after: i64) -> Result<Option<(usi
 mod tests {
     use super::super::fixtures::{by_tag, digest, empty, layer, name, put, tagged};
     use super::*;
-    use crate::accounts::Visible;
+    use accounts::Visible;
 
     async fn fill(metadata: &Metadata, images: usize) {
         metadata.link_blob(&name("app"), &digest("layer"), 100).await.unwrap();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
 
 use super::{Import, ManifestRecord, Metadata, Part, PutManifest};
-use crate::accounts::Visible;
+use accounts::Visible;
 
 /// How many repositories; `MEASURE_REPOSITORIES` says otherwise.
 fn repositories() -> u64 {

@@ -9,7 +9,7 @@ use super::visible::names;
 use super::writer::Durability;
 use super::{JobStep, Metadata, RepositoryRecord, ViewItem, columns, search};
 use crate::StoreError;
-use crate::accounts::Visible;
+use accounts::Visible;
 
 impl Metadata {
     /// Whether there is such a repository: one that holds at least a blob or a manifest.
@@ -270,7 +270,7 @@ fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), Stor
 mod tests {
     use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put, tag, tagged};
     use super::super::{Usage, ViewItem};
-    use crate::accounts::Visible;
+    use accounts::Visible;
 
     #[tokio::test]
     async fn lists_have_repositories_with_a_manifest() {

@@ -399,7 +399,7 @@ mod tests {
     use super::super::Metadata;
     use super::super::fixtures::{empty, manifest, put};
     use super::*;
-    use crate::accounts::Visible;
+    use accounts::Visible;
 
     fn error(path: &Path) -> StoreError {
         Metadata::open(path).err().expect("it must be refused")

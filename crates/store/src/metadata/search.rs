@@ -28,7 +28,7 @@ use super::sql::Sql;
 use super::visible::{ScanEnd, walk};
 use super::{Hit, Metadata, SEARCH_WINDOW, SearchPage, columns};
 use crate::StoreError;
-use crate::accounts::{Selection, Visible};
+use accounts::{Selection, Visible};
 
 /// A query of several words looks at no more repositories than this to see whether the other
 /// words match too. It matters only where each of its words is in more repositories than this.
@@ -718,7 +718,7 @@ mod tests {
     use super::super::fixtures::{digest, empty, manifest, name, put};
     use super::super::{Metadata, PutManifest, SEARCH_WINDOW};
     use super::CANDIDATES;
-    use crate::accounts::Visible;
+    use accounts::Visible;
 
     async fn with(metadata: &Metadata, repository: &str, description: &str) {
         let description = Some(description.to_owned());

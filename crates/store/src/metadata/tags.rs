@@ -146,7 +146,7 @@ mod tests {
 
     use super::super::fixtures::{by_tag, digest, empty, manifest, name, notes, plan, put, tag, tagged};
     use super::super::{PutManifest, ViewItem};
-    use crate::accounts::Visible;
+    use accounts::Visible;
 
     #[tokio::test]
     async fn a_tag_is_deleted_and_nothing_else() {

@@ -16,8 +16,8 @@ use super::sql::Sql;
 use super::writer::Durability;
 use super::{Metadata, UploadRecord, columns};
 use crate::StoreError;
-use crate::accounts::AccountName;
 use crate::blobs::UploadState;
+use accounts::AccountName;
 
 impl Metadata {
     /// Writes down an upload that an account, or with `None` somebody without one, has begun.

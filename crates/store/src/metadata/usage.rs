@@ -13,7 +13,7 @@ use super::sql::Sql;
 use super::visible::walk;
 use super::{Metadata, RepositoryUsage, Usage, columns};
 use crate::StoreError;
-use crate::accounts::{Selection, Visible};
+use accounts::{Selection, Visible};
 
 impl Metadata {
     /// Space used by the images of all visible repositories together, and if everything is visible by

@@ -6,7 +6,7 @@ use rusqlite::params;
 use super::columns;
 use super::sql::Sql;
 use crate::StoreError;
-use crate::accounts::{Selection, first_after};
+use accounts::{Selection, first_after};
 
 /// How many names one statement reads at most. They are read one by one as they are looked at, so
 /// a walk that ends or leaps sooner reads no more than it needs.
@@ -112,7 +112,7 @@ mod tests {
     use super::super::Metadata;
     use super::super::fixtures::{digest, empty, layer, manifest, name, plan, put};
     use super::*;
-    use crate::accounts::{Pattern, Visible};
+    use accounts::{Pattern, Visible};
 
     pub(in super::super) fn only(patterns: &[&str]) -> Visible {
         Visible::only(patterns.iter().map(|pattern| pattern.parse().unwrap()))

@@ -369,7 +369,7 @@ mod tests {
     use super::super::Metadata;
     use super::super::fixtures::{digest, empty, manifest, name, put, tagged};
     use super::*;
-    use crate::accounts::Visible;
+    use accounts::Visible;
 
     fn insert(sql: Sql<'_>, name: &str) -> Result<(), StoreError> {
         sql.run("INSERT INTO repositories (name, updated_at) VALUES (?1, 0)", params![name])?;

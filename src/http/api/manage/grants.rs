@@ -1,8 +1,8 @@
 //! Grants.
 
+use accounts::{AccountName, Pattern, Subject};
 use oci::RepositoryName;
 use registry::access::manage::Grants as Which;
-use store::accounts::{AccountName, Pattern, Subject};
 
 use super::{Call, body, change, cut, done, listed};
 use crate::http::api::types::accounts::{Grant, Grants, NewGrant};

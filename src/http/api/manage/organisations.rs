@@ -1,6 +1,6 @@
 //! Organisations, their members and their teams.
 
-use store::accounts::{AccountName, TeamName};
+use accounts::{AccountName, TeamName};
 
 use super::{Call, body, change, cut, done, listed, made, shown};
 use crate::http::api::types::accounts::{

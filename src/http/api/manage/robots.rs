@@ -1,6 +1,6 @@
 //! Robots.
 
-use store::accounts::AccountName;
+use accounts::AccountName;
 
 use super::{Call, body, change, cut, done, listed, made, shown};
 use crate::http::api::types::accounts::{NewRobot, Robot, RobotChange, RobotSecret, Robots, Secret};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use accounts::AccountName;
 use registry::access::manage::{TokenChangeRequest, TokenRequest};
-use store::accounts::AccountName;
 
 use super::{Call, body, change, cut, done, listed, made, shown};
 use crate::http::api::types::accounts::{MadeToken, NewToken, Secret, Token, TokenChange, Tokens};

@@ -1,7 +1,7 @@
 //! Users, and people who make an account for themselves.
 
+use accounts::AccountName;
 use registry::access::manage::UserChange;
-use store::accounts::AccountName;
 
 use super::{Call, body, change, cut, done, listed, made, shown};
 use crate::http::api::types::accounts::{self as types, NewUser, Registration, User, Users};

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
+use accounts::{AccountName, Pattern, Rights, Role, Subject, TeamName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use store::accounts::{AccountName, Pattern, Rights, Role, Subject, TeamName};
 use store::metadata::{
     AccountRecord, AuditRecord, GrantRecord, MemberRecord, Source, TeamRecord, TokenRecord, Verdict,
 };
@@ -595,7 +595,7 @@ enum VerdictSchema {
     Failed,
 }
 
-/// How rights are written. See [`store::accounts::Right`].
+/// How rights are written. See [`accounts::Right`].
 #[derive(JsonSchema)]
 #[schemars(rename = "Right", rename_all = "lowercase")]
 #[allow(dead_code, reason = "it is only described, never made")]
@@ -631,7 +631,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use store::accounts::Right;
+    use accounts::Right;
 
     #[test]
     fn words_are_described_as_those_that_there_are() {

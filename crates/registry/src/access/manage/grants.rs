@@ -1,7 +1,7 @@
 //! Grants.
 
+use accounts::{AccountName, Pattern, Right, Rights, Role, Subject};
 use oci::RepositoryName;
-use store::accounts::{AccountName, Pattern, Right, Rights, Role, Subject};
 use store::metadata::{GrantFilter, GrantRecord, SetGrant};
 
 use super::{Manage, ManageError, fitting, not_found};

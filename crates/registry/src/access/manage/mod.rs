@@ -19,8 +19,8 @@ mod users;
 use std::fmt::Display;
 use std::time::Duration;
 
+use accounts::{AccountName, AccountNameError, Pattern, Role, Subject};
 use oci::RepositoryName;
-use store::accounts::{AccountName, AccountNameError, Pattern, Role, Subject};
 use store::metadata::{AccountKind, AccountRecord, Verdict};
 use store::{Metadata, StoreError};
 

@@ -1,6 +1,6 @@
 //! Organisations, their members and their teams.
 
-use store::accounts::{AccountName, Role, TeamName};
+use accounts::{AccountName, Role, TeamName};
 use store::metadata::{
     AccountChange, AccountKind, AccountRecord, AddOutcome, MemberOutcome, MemberRecord, TeamOutcome,
     TeamRecord,

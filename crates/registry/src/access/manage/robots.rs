@@ -1,6 +1,6 @@
 //! Robots.
 
-use store::accounts::AccountName;
+use accounts::AccountName;
 use store::metadata::{AccountChange, AccountKind, AccountRecord, AddOutcome};
 
 use super::super::{Secret, SecretKind};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use store::accounts::{AccountName, Pattern, Rights};
+use accounts::{AccountName, Pattern, Rights};
 use store::metadata::{AccountKind, AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
 
 use super::super::{Secret, SecretKind};

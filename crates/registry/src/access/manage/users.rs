@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use store::accounts::AccountName;
+use accounts::AccountName;
 use store::metadata::{
     AccountChange, AccountKind, AccountRecord, AddOutcome, ChangeOutcome, NewUser, PasswordHash,
     RemoveOutcome, Source,

@@ -13,7 +13,7 @@ use super::super::sql::Sql;
 use super::AccountKind;
 use super::grants::SubjectKey;
 use crate::StoreError;
-use crate::accounts::{AccountName, Pattern, Rights, Role, lookup_keys};
+use accounts::{AccountName, Pattern, Rights, Role, lookup_keys};
 
 /// How many keys of a name are looked up by one statement. Most names have no more.
 const KEYS: usize = 4;

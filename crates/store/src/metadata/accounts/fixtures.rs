@@ -4,7 +4,7 @@
 
 use super::super::Metadata;
 use super::{AddOutcome, NewUser, Source};
-use crate::accounts::{AccountName, Rights};
+use accounts::{AccountName, Rights};
 
 pub(super) fn name(name: &str) -> AccountName {
     name.parse().unwrap()

@@ -9,7 +9,7 @@ use super::super::sql::Sql;
 use super::super::writer::Durability;
 use super::{AccountKind, GrantFilter, GrantRecord, SetGrant, users};
 use crate::StoreError;
-use crate::accounts::{AccountName, Pattern, Rights, Subject, TeamName, lookup_keys};
+use accounts::{AccountName, Pattern, Rights, Subject, TeamName, lookup_keys};
 
 /// How a subject is kept: its kind and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::super::writer::Durability;
 use super::users::{self, account_columns};
 use super::{AccountKind, AccountRecord, AddOutcome, MemberOutcome, MemberRecord, Source};
 use crate::StoreError;
-use crate::accounts::{AccountName, Role};
+use accounts::{AccountName, Role};
 
 impl Metadata {
     /// Makes an organisation with its first owner, who must be a user.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use oci::RepositoryName;
 
-use crate::accounts::{AccountName, Pattern, Rights, Role, Subject, TeamName, string_enum};
+use accounts::{AccountName, Pattern, Rights, Role, Subject, TeamName, string_enum};
 
 string_enum! {
     /// What an account is.

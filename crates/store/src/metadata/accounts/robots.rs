@@ -8,7 +8,7 @@ use super::super::writer::Durability;
 use super::users::{self, account_columns};
 use super::{AccountKind, AccountRecord, AddOutcome, NewToken, Source, TokenKind, tokens};
 use crate::StoreError;
-use crate::accounts::AccountName;
+use accounts::AccountName;
 
 impl Metadata {
     /// Makes a robot, which signs in with the secret of this SHA-256. Its name says whose it is.
@@ -100,8 +100,8 @@ mod tests {
     use super::super::fixtures::{add_user, name, rights};
     use super::super::{AccountChange, RemoveOutcome};
     use super::*;
-    use crate::accounts::Subject;
     use crate::metadata::fixtures::empty;
+    use accounts::Subject;
 
     #[tokio::test]
     async fn a_robot_has_what_it_was_granted_and_goes_with_its_owner() {

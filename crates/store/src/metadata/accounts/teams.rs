@@ -8,7 +8,7 @@ use super::super::writer::Durability;
 use super::grants::{self, SubjectKey};
 use super::{AccountKind, MemberOutcome, TeamOutcome, TeamRecord, users};
 use crate::StoreError;
-use crate::accounts::{AccountName, TeamName};
+use accounts::{AccountName, TeamName};
 
 impl Metadata {
     /// Makes a team, with nobody in it.
@@ -152,8 +152,8 @@ mod tests {
     use super::super::SetGrant;
     use super::super::fixtures::{add_user, name, rights};
     use super::*;
-    use crate::accounts::{Rights, Role, Subject};
     use crate::metadata::fixtures::empty;
+    use accounts::{Rights, Role, Subject};
 
     #[tokio::test]
     async fn a_team_has_what_is_granted_to_it_while_it_lasts() {

@@ -16,7 +16,7 @@ use super::{
     RemoveOutcome, Source, SyncedFile, TokenKind, grants, tokens,
 };
 use crate::StoreError;
-use crate::accounts::{AccountName, Role};
+use accounts::{AccountName, Role};
 
 impl Metadata {
     /// Makes a user.

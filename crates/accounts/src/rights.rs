@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{UnknownWord, string_enum};
+use crate::{UnknownWord, string_enum};
 
 string_enum! {
     /// One thing that somebody may do with a repository.
@@ -117,12 +117,14 @@ impl Rights {
     }
 
     /// As the database keeps them: 1 pull, 2 push, 4 delete, 8 administer.
-    pub(crate) fn bits(self) -> u8 {
+    #[must_use]
+    pub fn bits(self) -> u8 {
         self.0
     }
 
     /// From [`Rights::bits`].
-    pub(crate) fn from_bits(bits: u8) -> Self {
+    #[must_use]
+    pub fn from_bits(bits: u8) -> Self {
         Self::of(Right::ALL.iter().copied().filter(|right| bits & Self::bit(*right) != 0))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use oci::RepositoryName;
 use oci::name::{MAX_LEN, is_component};
 
-use super::spelled;
+use crate::serde_as_string;
 
 /// The name of a repository, or a pattern of several: `*` stands for any characters but `/`, `**`
 /// for any characters, `?` for one but `/`. So `acme/*` has `acme/app` but not `acme/app/web`,
@@ -52,7 +52,7 @@ impl Pattern {
     }
 
     /// `namespace/**`. The caller knows that it is a component of a name.
-    pub(super) fn below(namespace: &str) -> Self {
+    pub(crate) fn below(namespace: &str) -> Self {
         Self { text: format!("{namespace}/**").into(), literal: namespace.len() + 1 }
     }
 
@@ -75,13 +75,14 @@ impl Pattern {
     }
 
     /// What comes before the first wildcard; the whole name if there is none.
-    pub(super) fn literal_text(&self) -> &str {
+    pub(crate) fn literal_text(&self) -> &str {
         &self.text[..self.literal]
     }
 
     /// Under what a grant with this pattern is kept, so that it is found by [`lookup_keys`]: the
     /// name if it is exact, and else the whole components before the first wildcard, with their `/`.
-    pub(crate) fn prefix(&self) -> &str {
+    #[must_use]
+    pub fn prefix(&self) -> &str {
         if self.is_exact() {
             return &self.text;
         }
@@ -90,7 +91,7 @@ impl Pattern {
     }
 
     /// Whether it is `prefix` and `**`, so that whatever begins with the prefix matches.
-    pub(super) fn is_whole_prefix(&self) -> bool {
+    pub(crate) fn is_whole_prefix(&self) -> bool {
         &self.text[self.literal..] == "**"
     }
 
@@ -110,7 +111,7 @@ impl Pattern {
     }
 
     /// The same of a name that is known to be one.
-    pub(super) fn matches_text(&self, name: &str) -> bool {
+    pub(crate) fn matches_text(&self, name: &str) -> bool {
         let Some(rest) = name.strip_prefix(self.literal_text()) else { return false };
         match &self.text[self.literal..] {
             "" => rest.is_empty(),
@@ -165,7 +166,7 @@ impl Ways {
 }
 
 /// The keys under which every pattern that could match this name is kept; see [`Pattern::prefix`].
-pub(crate) fn lookup_keys(repository: &RepositoryName) -> impl Iterator<Item = &str> {
+pub fn lookup_keys(repository: &RepositoryName) -> impl Iterator<Item = &str> {
     let name = repository.as_str();
     let ends = name.match_indices('/').map(|(slash, _)| slash + 1);
     std::iter::once(0).chain(ends).chain([name.len()]).map(|end| &name[..end])
@@ -214,10 +215,10 @@ impl fmt::Debug for Pattern {
     }
 }
 
-spelled!(Pattern);
+serde_as_string!(Pattern);
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;

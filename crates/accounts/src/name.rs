@@ -7,7 +7,7 @@ use std::sync::Arc;
 use oci::RepositoryName;
 use oci::name::is_component;
 
-use super::{Pattern, spelled};
+use super::{Pattern, serde_as_string};
 
 /// The longest name that is made here, in bytes: of a user, an organisation, a team, and the own
 /// part of a robot's.
@@ -150,7 +150,7 @@ impl fmt::Debug for AccountName {
     }
 }
 
-spelled!(AccountName);
+serde_as_string!(AccountName);
 
 /// The name of a team inside its organisation: one component of a repository name, at most 64
 /// characters. Cloning it is cheap.
@@ -190,7 +190,7 @@ impl fmt::Debug for TeamName {
     }
 }
 
-spelled!(TeamName);
+serde_as_string!(TeamName);
 
 #[cfg(test)]
 mod tests {

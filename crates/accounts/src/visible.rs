@@ -45,7 +45,7 @@ impl Visible {
 
     /// The repositories in those stretches of the order of names that `fit`, of the stretches that begin at `bounds`: sorted,
     /// with the empty text as the first. Each is asked for by its bound.
-    pub(super) fn ranges(bounds: Vec<String>, fit: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn ranges(bounds: Vec<String>, fit: impl Fn(&str) -> bool) -> Self {
         let mut ranges = Ranges::default();
         for bound in bounds {
             ranges.go_on(bound, &fit);
@@ -99,7 +99,8 @@ impl Visible {
 
 impl Selection {
     /// Whether this repository is among them.
-    pub(crate) fn allows(&self, repository: &RepositoryName) -> bool {
+    #[must_use]
+    pub fn allows(&self, repository: &RepositoryName) -> bool {
         match &self.0 {
             Node::Matching(set) => set.allows(repository),
             Node::Within(ranges) => ranges.have(repository.as_str()),
@@ -110,7 +111,8 @@ impl Selection {
 
     /// The first text from `from` on, in the order of bytes, that could be the name of one of
     /// them: no name between `from` and it is. `None` if there is none.
-    pub(crate) fn next(&self, from: &str) -> Option<String> {
+    #[must_use]
+    pub fn next(&self, from: &str) -> Option<String> {
         match &self.0 {
             Node::Matching(set) => set.next(from).map(str::to_owned),
             Node::Within(ranges) => ranges.next(from).map(str::to_owned),
@@ -135,7 +137,8 @@ impl Selection {
 
 /// The first text that can be a name and comes after `text`: no name has a character as low as the
 /// one that is added.
-pub(crate) fn first_after(text: &str) -> String {
+#[must_use]
+pub fn first_after(text: &str) -> String {
     format!("{text}\u{1}")
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{AccountName, AccountNameError, TeamName, TeamNameError, spelled};
+use super::{AccountName, AccountNameError, TeamName, TeamNameError, serde_as_string};
 
 /// To whom a grant gives something. In text: `everyone`, `accounts`, `ann`, `ann+ci`, `acme/devs`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +55,7 @@ impl FromStr for Subject {
     }
 }
 
-spelled!(Subject);
+serde_as_string!(Subject);
 
 #[cfg(test)]
 mod tests {

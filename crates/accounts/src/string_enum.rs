@@ -6,15 +6,16 @@
 #[error("{given:?} is no {what}; it is one of: {expected}")]
 pub struct UnknownWord {
     /// What the word stands for.
-    pub(crate) what: &'static str,
+    pub what: &'static str,
     /// What was given.
-    pub(crate) given: String,
+    pub given: String,
     /// The words that there are.
-    pub(crate) expected: String,
+    pub expected: String,
 }
 
 /// Implements `FromStr`'s companions for a type with `Display` and `FromStr`: it is a string in JSON.
-macro_rules! spelled {
+#[macro_export]
+macro_rules! serde_as_string {
     ($type:ty) => {
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -30,9 +31,9 @@ macro_rules! spelled {
         }
     };
 }
-pub(crate) use spelled;
 
 /// An enum whose values are words.
+#[macro_export]
 macro_rules! string_enum {
     (
         $(#[$attribute:meta])*
@@ -66,12 +67,12 @@ macro_rules! string_enum {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::accounts::UnknownWord;
+            type Err = $crate::UnknownWord;
 
             fn from_str(s: &str) -> Result<Self, Self::Err> {
                 match s {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err($crate::accounts::UnknownWord {
+                    _ => Err($crate::UnknownWord {
                         what: $what,
                         given: s.chars().take(40).collect(),
                         expected: [$($word),+].join(", "),
@@ -80,7 +81,6 @@ macro_rules! string_enum {
             }
         }
 
-        $crate::accounts::spelled!($name);
+        $crate::serde_as_string!($name);
     };
 }
-pub(crate) use string_enum;
