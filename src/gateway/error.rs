@@ -35,7 +35,7 @@ pub(crate) enum Error {
     #[error(
         "the registry behind this gateway answers {0}; try again, and if that does not help, tell its operator"
     )]
-    ServerError(StatusCode, String),
+    UpstreamFailed(StatusCode, String),
     /// The client's own body ended early.
     #[error(transparent)]
     Receive(ReceiveError),
@@ -62,7 +62,7 @@ impl Error {
     /// What went wrong, with its causes, for the log.
     pub(crate) fn reason(&self) -> String {
         match self {
-            Self::InvalidResponse(why) | Self::ServerError(_, why) => format!("{self}: {why}"),
+            Self::InvalidResponse(why) | Self::UpstreamFailed(_, why) => format!("{self}: {why}"),
             Self::Unreachable(cause) | Self::Refused(cause) => format!("{self}: {}", chain(&**cause)),
             Self::TimedOut
             | Self::Receive(_)

@@ -414,7 +414,7 @@ impl Exchange<'_> {
             return Err(Error::InvalidResponse(format!("{upstream} answers {status}")).into());
         }
         if status.is_server_error() && !is_json(response.headers()) {
-            return Err(Error::ServerError(status, upstream.to_string()).into());
+            return Err(Error::UpstreamFailed(status, upstream.to_string()).into());
         }
         let has_none =
             *method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;

@@ -65,7 +65,10 @@ pub(crate) async fn answer(
         (Endpoint::ApiUsage, _) => api::usage::get(app, caller).await,
         (Endpoint::ApiRepositoryUsage, _) => api::usage::repositories(app, caller, &request).await,
 
-        (Endpoint::Manage(management), _) => api::manage::answer(app, caller, management, request).await,
+        // Boxed, so that rare management requests do not enlarge the future of every request.
+        (Endpoint::Manage(management), _) => {
+            Box::pin(api::manage::answer(app, caller, management, request)).await
+        }
 
         // `/auth` is answered before anybody is judged: what it judges is another request.
         (

@@ -379,7 +379,7 @@ fn classify_gateway(error: &gateway::Error) -> (StatusCode, &'static str) {
     use gateway::Error as E;
     match error {
         E::Unreachable(_) | E::Refused(_) | E::InvalidResponse(_) => (StatusCode::BAD_GATEWAY, UNAVAILABLE),
-        E::ServerError(status, _) => (*status, UNAVAILABLE),
+        E::UpstreamFailed(status, _) => (*status, UNAVAILABLE),
         E::TimedOut => (StatusCode::GATEWAY_TIMEOUT, UNAVAILABLE),
         E::Unproven { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown.as_str()),
         E::Unsupported => (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported.as_str()),

@@ -38,7 +38,7 @@ fn put(registry: &Registry, repository: &str, tag: &str, content: &str) -> Strin
     let hex = digest.hex();
     let blob = registry.data().join(format!("docker/registry/v2/blobs/sha256/{}/{hex}", &hex[..2]));
     let base = repositories(registry).join(repository).join("_manifests");
-    let revision = base.join("revisions/sha256").join(hex.to_string());
+    let revision = base.join("revisions/sha256").join(&hex);
     let current = base.join("tags").join(tag).join("current");
     [&blob, &revision, &current].iter().for_each(|path| fs::create_dir_all(path).unwrap());
     fs::write(blob.join("data"), content).unwrap();

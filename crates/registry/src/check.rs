@@ -99,35 +99,43 @@ impl Registry {
         let adopted = self.adopt().await?;
         let view = self.inner.tasks.view().repair(|_| ()).await?;
         let problems = self.inner.metadata.view_problems().await?;
-        let mut checked = Checked { adopted, problems, view, ..Checked::default() };
-        let mut seen = Seen::new();
+        let checked = Checked { adopted, problems, view, ..Checked::default() };
+        let mut check = Check { registry: self, read, progress, checked, seen: Seen::new() };
+        check.run().await?;
+        Ok(check.checked)
+    }
+}
+
+/// A check under way.
+struct Check<'a, P> {
+    registry: &'a Registry,
+    read: bool,
+    progress: P,
+    checked: Checked,
+    seen: Seen,
+}
+
+impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
+    async fn run(&mut self) -> Result<(), Error> {
         let mut after: Option<String> = None;
         loop {
-            let page = self.catalog(&Visible::Everything, after.as_deref(), PAGE).await?;
+            let page = self.registry.catalog(&Visible::Everything, after.as_deref(), PAGE).await?;
             after = page.items.last().map(ToString::to_string);
             for repository in &page.items {
-                self.check_repository(repository, read, &mut checked, &mut seen, &progress).await?;
-                checked.repositories += 1;
-                if !progress(checked.repositories, checked.bytes) {
-                    return Ok(checked);
+                self.repository(repository).await?;
+                self.checked.repositories += 1;
+                if !(self.progress)(self.checked.repositories, self.checked.bytes) {
+                    return Ok(());
                 }
             }
             if !page.more {
-                break;
+                return Ok(());
             }
         }
-        Ok(checked)
     }
 
-    async fn check_repository(
-        &self,
-        repository: &RepositoryName,
-        read: bool,
-        checked: &mut Checked,
-        seen: &mut Seen,
-        progress: &(impl Fn(u64, u64) -> bool + Send + Sync),
-    ) -> Result<(), Error> {
-        let metadata = &self.inner.metadata;
+    async fn repository(&mut self, repository: &RepositoryName) -> Result<(), Error> {
+        let metadata = &self.registry.inner.metadata;
         let mut after: Option<Digest> = None;
         loop {
             let manifests = metadata.manifests(repository, after.as_ref(), PAGE).await?;
@@ -135,15 +143,13 @@ impl Registry {
             after = Some(last.digest);
             for manifest in &manifests {
                 let parts = metadata.manifest_parts(repository, &manifest.digest).await?;
-                // What a sparse index or a layer kept elsewhere lacks is not promised, and manifests
-                // of an index are looked at by themselves.
+                // A sparse index or an external layer promises nothing, and the children of an index are
+                // checked as manifests.
                 let needed = parts.iter().filter(|part| part.required && !part.is_manifest);
                 let own = (manifest.digest, manifest.size);
                 for (digest, size) in needed.map(|part| (part.digest, part.size)).chain([own]) {
-                    let is_manifest = digest == manifest.digest;
-                    let content =
-                        self.check_once(&digest, size, is_manifest, read, checked, seen, progress).await?;
-                    let fault = match content {
+                    let content = self.content_once(&digest, size, digest == manifest.digest).await?;
+                    let (digest, what) = match content {
                         Content::Faulty(what) => (digest, what),
                         Content::Sound(actual) if actual != size => {
                             (manifest.digest, FaultKind::PartSize { part: digest, claimed: size, actual })
@@ -151,65 +157,49 @@ impl Registry {
                         Content::Sound(_) | Content::Reported => continue,
                         Content::Stopped => return Ok(()),
                     };
-                    self.report(repository, fault, checked).await?;
+                    let affected = metadata.affected(&digest, AFFECTED).await?;
+                    self.checked.faults.push(Fault {
+                        repository: repository.clone(),
+                        digest,
+                        what,
+                        affected,
+                    });
                 }
             }
         }
     }
 
-    async fn report(
-        &self,
-        repository: &RepositoryName,
-        (digest, what): (Digest, FaultKind),
-        checked: &mut Checked,
-    ) -> Result<(), Error> {
-        let affected = self.inner.metadata.affected(&digest, AFFECTED).await?;
-        checked.faults.push(Fault { repository: repository.clone(), digest, what, affected });
-        Ok(())
-    }
-
-    /// Checks content for which a manifest claims a size, unless that was done already.
-    async fn check_once(
-        &self,
+    /// Checks content for which a manifest claims a size, unless that was done before.
+    async fn content_once(
+        &mut self,
         digest: &Digest,
         claimed: u64,
         is_manifest: bool,
-        read: bool,
-        checked: &mut Checked,
-        seen: &mut Seen,
-        progress: &(impl Fn(u64, u64) -> bool + Send + Sync),
     ) -> Result<Content, StoreError> {
-        match seen.get(digest) {
+        match self.seen.get(digest) {
             Some(Some(size)) => return Ok(Content::Sound(*size)),
             Some(None) => return Ok(Content::Reported),
             None => {}
         }
-        let within = |done| progress(checked.repositories, checked.bytes + done);
-        let content = self.check_content(digest, claimed, read, within).await?;
+        let content = self.content(digest, claimed).await?;
         match is_manifest {
-            true => checked.manifests += 1,
-            false => checked.blobs += 1,
+            true => self.checked.manifests += 1,
+            false => self.checked.blobs += 1,
         }
-        checked.bytes += claimed;
+        self.checked.bytes += claimed;
         let sound = match &content {
             Content::Sound(size) => Some(*size),
             Content::Faulty(_) | Content::Reported | Content::Stopped => None,
         };
-        seen.insert(*digest, sound);
+        self.seen.insert(*digest, sound);
         Ok(content)
     }
 
-    /// Compares the file of some content with its record. Reads it if that is asked for, if it is marked as damaged, or if
-    /// a manifest claims another size: then one of the two is wrong.
-    async fn check_content(
-        &self,
-        digest: &Digest,
-        claimed: u64,
-        read: bool,
-        progress: impl Fn(u64) -> bool,
-    ) -> Result<Content, StoreError> {
-        let record = self.inner.metadata.content_record(digest).await?;
-        let Some(actual) = self.stored_size(digest).await? else {
+    /// Compares the file of some content with its record. Reads the file on request, if it is marked as damaged, or
+    /// if a manifest claims another size.
+    async fn content(&self, digest: &Digest, claimed: u64) -> Result<Content, StoreError> {
+        let record = self.registry.inner.metadata.content_record(digest).await?;
+        let Some(actual) = self.registry.stored_size(digest).await? else {
             return Ok(Content::Faulty(FaultKind::Missing));
         };
         if let Some(expected) = record.and_then(|record| record.size)
@@ -217,10 +207,11 @@ impl Registry {
         {
             return Ok(Content::Faulty(FaultKind::Size { expected, actual }));
         }
-        if !read && actual == claimed && record.is_none_or(|record| !record.is_damaged) {
+        if !self.read && actual == claimed && record.is_none_or(|record| !record.is_damaged) {
             return Ok(Content::Sound(actual));
         }
-        Ok(match self.verify(digest, progress).await? {
+        let within = |done| (self.progress)(self.checked.repositories, self.checked.bytes + done);
+        Ok(match self.registry.verify(digest, within).await? {
             Verified::Missing => Content::Faulty(FaultKind::Missing),
             Verified::Stored(stored) if stored == *digest => Content::Sound(actual),
             Verified::Stored(actual) => Content::Faulty(FaultKind::Digest { actual }),
@@ -229,12 +220,12 @@ impl Registry {
     }
 }
 
-/// What came of looking at some content.
+/// The result of checking some content.
 enum Content {
-    /// It is as it should be, and has this many bytes.
+    /// The file is right and has this size in bytes.
     Sound(u64),
     Faulty(FaultKind),
-    /// It is faulty, and that was reported before.
+    /// The fault was reported before.
     Reported,
     /// The check was ended while it was read.
     Stopped,

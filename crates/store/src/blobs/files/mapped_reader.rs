@@ -59,7 +59,7 @@ pub(crate) struct OpenFile {
 
 enum Content {
     Small(Bytes),
-    Large(LargeFile),
+    Large(Box<LargeFile>),
 }
 
 /// A large file, and where its mapping is found and kept.
@@ -122,7 +122,7 @@ impl OpenFile {
         }
         let content = if found.len() >= LARGE {
             let (digest, mappings) = (*digest, mappings.clone());
-            Content::Large(LargeFile { digest, file: Arc::new(file), found, mappings, deletions })
+            Content::Large(Box::new(LargeFile { digest, file: Arc::new(file), found, mappings, deletions }))
         } else {
             // A byte more, which shows where the end is.
             let mut content = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1);
