@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use api::{Adopt as Request, Adopted};
 use clap::Args;
 use reqwest::Method;
 
 use super::connection::Target;
 use super::output::{self, Exit, Failure, Format};
-use crate::http::api::types::{Adopt as Request, Adopted};
 
 /// Read the data directory again, and take over what another program has changed in it
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use accounts::AccountName;
+use api::{Audit, AuditEntry};
 use clap::Args;
 use oci::RepositoryName;
 use reqwest::Method;
@@ -10,7 +11,6 @@ use reqwest::Method;
 use super::connection::{Connection, Target};
 use super::output::{self, Column, Failure, Format, Row};
 use super::times;
-use crate::http::api::types::accounts::{Audit, AuditEntry};
 use crate::rfc3339;
 
 /// Read who did what, from where, and who was refused

@@ -3,15 +3,13 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use api::{AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport};
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use reqwest::Method;
 
 use super::connection::{Connection, Target};
 use super::output::{self, Column, Exit, Failure, Format, Row};
-use crate::http::api::types::{
-    AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport,
-};
 
 /// Check that every image is complete, and put the files of registry:2's layout in step
 #[derive(Args, Debug)]

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use api::Page;
 use clap::Args;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use registry::Registry;
@@ -21,7 +22,7 @@ use store::directory::Socket;
 
 use super::output::{self, Failure};
 use super::owner;
-use super::page::Page;
+
 use super::password::{self, Password, Passwords};
 use super::settings::DataDir;
 use super::unreachable;

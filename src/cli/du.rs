@@ -1,11 +1,11 @@
 //! `wharfinger du`: how much space the images take, and which repository takes it.
 
+use api::{RepositoryUsage, RepositoryUsages, Usage};
 use clap::Args;
 use serde::Serialize;
 
 use super::connection::Target;
 use super::output::{self, Column, Failure, Format, Row};
-use crate::http::api::types::{RepositoryUsage, RepositoryUsages, Usage};
 
 /// Say how much space the repositories take
 #[derive(Args, Debug)]

@@ -1,6 +1,7 @@
 //! `wharfinger grant`: who may do what with which repositories.
 
 use accounts::{Pattern, Rights, Subject};
+use api::{Grant, Grants, NewGrant};
 use clap::{Args, Subcommand};
 use oci::RepositoryName;
 use reqwest::Method;
@@ -8,7 +9,6 @@ use serde_json::json;
 
 use super::connection::Target;
 use super::output::{self, Column, Failure, Format, Row};
-use crate::http::api::types::accounts::{Grant, Grants, NewGrant};
 
 /// Grants: rights on repositories for users, robots, teams or everyone
 #[derive(Args, Debug)]

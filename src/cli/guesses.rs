@@ -234,7 +234,10 @@ const COMMANDS: Hints = &[
     (&["proxy", "mirror"], "`wharfinger gateway --upstream URL` stands before another registry"),
     (&["man", "docs"], "`wharfinger manual` prints the manual page"),
     (&["help"], "`wharfinger --help`, or `wharfinger COMMAND --help`"),
-    (&["backup", "restore", "dump"], "docs/how-to/operation.md says how the data directory is saved and restored"),
+    (
+        &["backup", "restore", "dump"],
+        "docs/how-to/operation.md says how the data directory is saved and restored",
+    ),
 ];
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use api::{Repositories, Repository, TagEntry, Tags};
 use clap::Args;
 use oci::RepositoryName;
 
 use super::connection::{Connection, Target};
 use super::output::{self, Column, Failure, Format, Row};
-use crate::http::api::types::{Repositories, Repository, TagEntry, Tags};
 
 /// List the repositories, or the tags of one
 #[derive(Args, Debug)]

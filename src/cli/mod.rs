@@ -22,7 +22,6 @@ mod ls;
 mod manual;
 mod org;
 mod owner;
-mod page;
 mod password;
 mod rm;
 mod robot;

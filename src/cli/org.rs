@@ -1,6 +1,7 @@
 //! `wharfinger org`: organisations and their members.
 
 use accounts::{AccountName, Role};
+use api::{Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
@@ -8,9 +9,6 @@ use serde_json::json;
 use super::connection::{Target, segment};
 use super::output::{self, Column, Failure, Format, Row};
 use super::user;
-use crate::http::api::types::accounts::{
-    Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations,
-};
 
 /// Organisations: users who share repositories, each with a role
 #[derive(Args, Debug)]

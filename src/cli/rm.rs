@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use api::Repository;
 use clap::Args;
 use oci::TagOrDigest;
 use oci::reference::Reference;
@@ -11,7 +12,6 @@ use serde::Serialize;
 use super::connection::{Connection, Target};
 use super::image;
 use super::output::{self, Failure, Format};
-use crate::http::api::types::Repository;
 
 /// Remove a tag, an image with all of its tags, or a whole repository
 #[derive(Args, Debug)]

@@ -1,6 +1,7 @@
 //! `wharfinger robot`: accounts for programs.
 
 use accounts::AccountName;
+use api::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
@@ -8,7 +9,6 @@ use super::connection::{Target, segment};
 use super::org::show;
 use super::output::{self, Column, Failure, Format, Row};
 use super::user::{self, either, last_seen};
-use crate::http::api::types::accounts::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
 
 /// Robots: accounts for programs, with the rights that are granted to them
 #[derive(Args, Debug)]

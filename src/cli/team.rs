@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use accounts::{AccountName, Subject, TeamName};
+use api::{Team, TeamMembers, Teams};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Serialize;
@@ -12,7 +13,6 @@ use super::connection::{Target, segment};
 use super::org;
 use super::output::{self, Column, Failure, Format, Row};
 use super::user;
-use crate::http::api::types::accounts::{Team, TeamMembers, Teams};
 
 /// Teams: members of an organisation who share grants
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use accounts::{AccountName, Pattern, Rights, RightsError};
+use api::{MadeToken, NewToken, Token, TokenChange, Tokens};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
@@ -10,7 +11,6 @@ use super::connection::{Connection, Target};
 use super::output::{self, Column, Failure, Format, Row};
 use super::times;
 use super::user::{self, last_seen};
-use crate::http::api::types::accounts::{MadeToken, NewToken, Token, TokenChange, Tokens};
 use crate::rfc3339;
 
 /// Personal tokens: used in place of a password, with fewer rights or for some time

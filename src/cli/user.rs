@@ -3,13 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use accounts::AccountName;
+use api::{Me, NewUser, Secret, User, UserChange, Users};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
 use super::connection::{Connection, Target, segment};
 use super::output::{self, Column, Failure, Format, Row};
 use super::token;
-use crate::http::api::types::accounts::{Me, NewUser, Secret, User, UserChange, Users};
 
 /// Users: people who can log in
 #[derive(Args, Debug)]
@@ -282,7 +282,7 @@ impl Show {
 
 /// Who somebody is, for people.
 fn describe(me: &Me) -> String {
-    use crate::http::api::types::accounts::MeKind;
+    use api::MeKind;
     let name = me.name.as_ref().map(ToString::to_string).unwrap_or_default();
     let who = match me.kind {
         MeKind::Operator => "the operator, who may do everything".to_owned(),

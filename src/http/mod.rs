@@ -7,7 +7,7 @@
 //! - `v1`, `v2`, `api`, `token`, `jwks`, `auth`, `health`, `root`: the handlers.
 //! - `error`: maps errors to statuses and JSON bodies. `body`, `response`, `links`: parts of responses.
 
-pub mod api;
+mod api;
 pub(crate) mod app;
 mod auth;
 pub(crate) mod body;

@@ -1,21 +1,21 @@
 //! `/api/v1/openapi.json`: the description of `/api/v1/`, in OpenAPI 3.1.
 //!
-//! What bodies look like is taken from the types that are read and written ([`super::types`]), so that it cannot say
+//! What bodies look like is taken from the types that are read and written ([`api`]), so that it cannot say
 //! anything else. Which operations there are is listed here, and a test compares the list with the endpoints.
 
 use std::sync::LazyLock;
 
+use api::{
+    Adopt, Adopted, Audit, CheckLine, Grants, MadeToken, Me, MemberRole, Members, NewGrant, NewOrganisation,
+    NewRobot, NewToken, NewUser, Organisation, OrganisationChange, Organisations, Registration, Repositories,
+    Repository, RepositoryUsages, Robot, RobotChange, RobotSecret, Robots, Tags, TeamMembers, Teams, Token,
+    TokenChange, Tokens, Usage, User, UserChange, Users,
+};
 use bytes::Bytes;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::types::accounts::{
-    Audit, Grants, MadeToken, Me, MemberRole, Members, NewGrant, NewOrganisation, NewRobot, NewToken,
-    NewUser, Organisation, OrganisationChange, Organisations, Registration, Robot, RobotChange, RobotSecret,
-    Robots, TeamMembers, Teams, Token, TokenChange, Tokens, User, UserChange, Users,
-};
-use super::types::{Adopt, Adopted, CheckLine, Repositories, Repository, RepositoryUsages, Tags, Usage};
 use crate::http::response::{self, Response};
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());

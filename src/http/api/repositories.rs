@@ -1,9 +1,10 @@
 //! `/api/v1/repositories` and `/api/v1/repositories/<name>`: repositories, listed, looked at and deleted.
 
+use api::Repositories;
 use hyper::StatusCode;
 use oci::RepositoryName;
 
-use super::types::{Repositories, Repository};
+use super::convert;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::extract::page::PageRequest;
@@ -15,7 +16,7 @@ pub(crate) async fn list(app: &App, caller: &Caller, request: &Request) -> Resul
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
     let found = app.registry.repositories(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
-    let describe = if app.gateway.is_some() { Repository::behind_gateway } else { Repository::from };
+    let describe = if app.gateway.is_some() { convert::gateway_repository } else { convert::repository };
     let repositories = found.items.into_iter().map(describe).collect();
     let mut response = response::json(&Repositories { repositories, more: found.more });
     let last = last.as_ref().map(RepositoryName::as_str);
@@ -24,7 +25,7 @@ pub(crate) async fn list(app: &App, caller: &Caller, request: &Request) -> Resul
 }
 
 pub(crate) async fn get(app: &App, repository: &RepositoryName) -> Result<Response, Error> {
-    Ok(response::json(&Repository::from(app.registry.repository(repository).await?)))
+    Ok(response::json(&convert::repository(app.registry.repository(repository).await?)))
 }
 
 /// Deletes a repository with all that it holds.

@@ -1,8 +1,9 @@
 //! `/api/v1/repositories/<name>/_tags`: the tags of a repository with what they point to.
 
+use api::Tags;
 use oci::RepositoryName;
 
-use super::types::{TagEntry, Tags};
+use super::convert;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::extract::page::PageRequest;
@@ -25,7 +26,7 @@ pub(crate) async fn get(
     };
     let found = app.registry.tag_records(repository, page.last.as_deref(), page.limit, all).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.tag.clone());
-    let tags = found.items.into_iter().map(TagEntry::from).collect();
+    let tags = found.items.into_iter().map(convert::tag).collect();
     let mut response = response::json(&Tags { name: repository.clone(), tags, more: found.more });
     let path = format!("/api/v1/repositories/{repository}/_tags");
     let filters: &[(&str, &str)] = if all { &[("all", "true")] } else { &[] };

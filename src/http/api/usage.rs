@@ -1,8 +1,9 @@
 //! `/api/v1/usage`: space used by the whole registry, and by each repository.
 
+use api::RepositoryUsages;
 use oci::RepositoryName;
 
-use super::types::{RepositoryUsage, RepositoryUsages, Usage};
+use super::convert;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::extract::page::PageRequest;
@@ -11,14 +12,14 @@ use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
 pub(crate) async fn get(app: &App, caller: &Caller) -> Result<Response, Error> {
-    Ok(response::json(&Usage::from(app.registry.usage(&caller.visible()).await?)))
+    Ok(response::json(&convert::usage(app.registry.usage(&caller.visible()).await?)))
 }
 
 pub(crate) async fn repositories(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
     let found = app.registry.repository_usage(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
-    let repositories = found.items.into_iter().map(RepositoryUsage::from).collect();
+    let repositories = found.items.into_iter().map(convert::repository_usage).collect();
     let mut response = response::json(&RepositoryUsages { repositories, more: found.more });
     let last = last.as_ref().map(RepositoryName::as_str);
     page.link_next(&mut response, caller.links(), "/api/v1/usage/repositories", &[], last);

@@ -1,6 +1,6 @@
 //! `/api/v1/`: what our own command line asks.
 
-use wharfinger::http::api::types::{Repositories, Repository, RepositoryUsages, Tags, Usage};
+use api::{Repositories, Repository, RepositoryUsages, Tags, Usage};
 
 use crate::harness::{Answer, OCI_INDEX, OCI_MANIFEST, TestRegistry, index_manifest};
 

@@ -1,7 +1,9 @@
 //! Adopting what another program has changed in the data directory.
 
+use api::Adopt;
+
 use super::{Call, body, change, shown};
-use crate::http::api::types::{Adopt, Adopted};
+use crate::http::api::convert;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
@@ -11,5 +13,5 @@ pub(super) async fn adopt(call: Call<'_>) -> Result<Response, Error> {
     let registry = app.registry.clone();
     let adopting = registry.clone();
     let report = change(app, async move { manage.adopt(adopting.adopt()).await }).await?;
-    Ok(shown(&Adopted::new(report, registry.adoption_problems().await?)))
+    Ok(shown(&convert::adopted(report, registry.adoption_problems().await?)))
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use api::Audit;
 use store::metadata::{AuditFilter, Verdict};
 
 use super::{Call, cut, shown};
-use crate::http::api::types::accounts::{Audit, AuditEntry};
+use crate::http::api::convert;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
@@ -28,5 +29,5 @@ pub(super) async fn read(call: Call<'_>) -> Result<Response, Error> {
     // Of the latest ones, the one that is too many is the first.
     let limit = if latest { page.limit } else { page.limit + 1 };
     let (entries, more) = cut(call.found(call.manage.audit(filter, limit).await)?, &page);
-    Ok(shown(&Audit { entries: entries.into_iter().map(AuditEntry::from).collect(), more }))
+    Ok(shown(&Audit { entries: entries.into_iter().map(convert::audit_entry).collect(), more }))
 }

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use api::{CheckLine, CheckProgress};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{Call, private};
 use crate::gateway;
-use crate::http::api::types::{CheckLine, CheckProgress, CheckReport};
+use crate::http::api::convert;
 use crate::http::body::Body;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -42,7 +43,7 @@ pub(super) fn run(call: Call<'_>) -> Result<Response, Error> {
             !sender.is_closed()
         };
         let last = match registry.check(read, progress).await {
-            Ok(checked) => CheckLine::Report(CheckReport::from(checked)),
+            Ok(checked) => CheckLine::Report(convert::check_report(checked)),
             Err(error) => {
                 tracing::error!(%error, "the check could not be finished");
                 CheckLine::Failed(error.to_string())

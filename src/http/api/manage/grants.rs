@@ -1,11 +1,12 @@
 //! Grants.
 
 use accounts::{AccountName, Pattern, Subject};
+use api::{Grants, NewGrant};
 use oci::RepositoryName;
 use registry::access::manage::Grants as Which;
 
 use super::{Call, body, change, cut, done, listed};
-use crate::http::api::types::accounts::{Grant, Grants, NewGrant};
+use crate::http::api::convert;
 use crate::http::error::Error;
 use crate::http::extract::query::Query;
 use crate::http::response::Response;
@@ -18,7 +19,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
     let (which, filter) = which(call.query())?;
     let (found, more) = cut(call.found(call.manage.grants(which, after, page.limit + 1).await)?, &page);
     let last = found.last().filter(|_| more).map(|grant| grant.id);
-    let list = Grants { grants: found.into_iter().map(Grant::from).collect(), more };
+    let list = Grants { grants: found.into_iter().map(convert::grant).collect(), more };
     let filters: Vec<_> = filter.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Ok(listed(call.caller, &page, "/api/v1/grants", &filters, &list, last))
 }

@@ -16,6 +16,7 @@ mod users;
 use std::fmt::Display;
 use std::future::Future;
 
+use api::{Me, MeKind};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use registry::access::Identity;
@@ -26,7 +27,6 @@ use store::StoreError;
 
 use super::management::Management;
 use super::openapi;
-use super::types::accounts::{Me, MeKind};
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::extract::page::PageRequest;

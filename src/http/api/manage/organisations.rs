@@ -1,12 +1,10 @@
 //! Organisations, their members and their teams.
 
 use accounts::{AccountName, TeamName};
+use api::{MemberRole, Members, NewOrganisation, OrganisationChange, Organisations, TeamMembers, Teams};
 
 use super::{Call, body, change, cut, done, listed, made, shown};
-use crate::http::api::types::accounts::{
-    Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations, Team,
-    TeamMembers, Teams,
-};
+use crate::http::api::convert;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
@@ -16,7 +14,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
     let found = call.found(call.manage.organisations(after.as_ref(), page.limit + 1).await)?;
     let (found, more) = cut(found, &page);
     let last = found.last().filter(|_| more).map(|organisation| organisation.name.clone());
-    let list = Organisations { organisations: found.into_iter().map(Organisation::from).collect(), more };
+    let list = Organisations { organisations: found.into_iter().map(convert::organisation).collect(), more };
     Ok(listed(call.caller, &page, "/api/v1/organisations", &[], &list, last))
 }
 
@@ -24,11 +22,11 @@ pub(super) async fn add(call: Call<'_>) -> Result<Response, Error> {
     let Call { app, manage, request, .. } = call;
     let NewOrganisation { name, owner, description } = body(request).await?;
     let work = async move { manage.add_organisation(&name, owner.as_ref(), description).await };
-    Ok(made(&Organisation::from(change(app, work).await?)))
+    Ok(made(&convert::organisation(change(app, work).await?)))
 }
 
 pub(super) async fn get(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
-    Ok(shown(&Organisation::from(call.found(call.manage.organisation(name).await)?)))
+    Ok(shown(&convert::organisation(call.found(call.manage.organisation(name).await)?)))
 }
 
 pub(super) async fn change_organisation(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
@@ -36,7 +34,7 @@ pub(super) async fn change_organisation(call: Call<'_>, name: &AccountName) -> R
     let OrganisationChange { description } = body(request).await?;
     let name = name.clone();
     let work = async move { manage.describe_organisation(&name, description).await };
-    Ok(shown(&Organisation::from(change(app, work).await?)))
+    Ok(shown(&convert::organisation(change(app, work).await?)))
 }
 
 pub(super) async fn remove(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
@@ -52,7 +50,7 @@ pub(super) async fn members(call: Call<'_>, organisation: &AccountName) -> Resul
     let found = call.manage.members(organisation, after.as_ref(), page.limit + 1).await;
     let (found, more) = cut(call.found(found)?, &page);
     let last = found.last().filter(|_| more).map(|member| member.account.clone());
-    let list = Members { members: found.into_iter().map(Member::from).collect(), more };
+    let list = Members { members: found.into_iter().map(convert::member).collect(), more };
     let path = format!("/api/v1/organisations/{organisation}/members");
     Ok(listed(call.caller, &page, &path, &[], &list, last))
 }
@@ -86,7 +84,7 @@ pub(super) async fn teams(call: Call<'_>, organisation: &AccountName) -> Result<
     let found = call.manage.teams(organisation, after.as_ref(), page.limit + 1).await;
     let (found, more) = cut(call.found(found)?, &page);
     let last = found.last().filter(|_| more).map(|team| team.name.clone());
-    let list = Teams { teams: found.into_iter().map(Team::from).collect(), more };
+    let list = Teams { teams: found.into_iter().map(convert::team).collect(), more };
     let path = format!("/api/v1/organisations/{organisation}/teams");
     Ok(listed(call.caller, &page, &path, &[], &list, last))
 }

@@ -1,9 +1,10 @@
 //! Robots.
 
 use accounts::AccountName;
+use api::{NewRobot, RobotChange, RobotSecret, Robots, Secret};
 
 use super::{Call, body, change, cut, done, listed, made, shown};
-use crate::http::api::types::accounts::{NewRobot, Robot, RobotChange, RobotSecret, Robots, Secret};
+use crate::http::api::convert;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
@@ -14,7 +15,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
     let found = call.manage.robots(owner.as_ref(), after.as_ref(), page.limit + 1).await;
     let (found, more) = cut(call.found(found)?, &page);
     let last = found.last().filter(|_| more).map(|robot| robot.name.clone());
-    let list = Robots { robots: found.into_iter().map(Robot::from).collect(), more };
+    let list = Robots { robots: found.into_iter().map(convert::robot).collect(), more };
     let filters: Vec<_> = owner.iter().map(|owner| ("owner", owner.as_str())).collect();
     Ok(listed(call.caller, &page, "/api/v1/robots", &filters, &list, last))
 }
@@ -27,7 +28,7 @@ pub(super) async fn add(call: Call<'_>) -> Result<Response, Error> {
 }
 
 pub(super) async fn get(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
-    Ok(shown(&Robot::from(call.found(call.manage.robot(name).await)?)))
+    Ok(shown(&convert::robot(call.found(call.manage.robot(name).await)?)))
 }
 
 pub(super) async fn change_robot(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
@@ -35,7 +36,7 @@ pub(super) async fn change_robot(call: Call<'_>, name: &AccountName) -> Result<R
     let RobotChange { disabled, description } = body(request).await?;
     let name = name.clone();
     let work = async move { manage.change_robot(&name, disabled, description).await };
-    Ok(shown(&Robot::from(change(app, work).await?)))
+    Ok(shown(&convert::robot(change(app, work).await?)))
 }
 
 pub(super) async fn new_secret(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {

@@ -1,0 +1,110 @@
+//! The integrity check, and the adoption of changes that other programs made in the data directory.
+
+use oci::RepositoryName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A line of the response to `POST /api/v1/check?read=`: any number of `progress`, then one of the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckLine {
+    /// The progress so far.
+    Progress(CheckProgress),
+    /// The result.
+    Report(CheckReport),
+    /// The reason why the check could not be finished.
+    Failed(String),
+}
+
+/// The progress of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckProgress {
+    /// Number of repositories checked so far.
+    pub repositories: u64,
+    /// Number of bytes checked so far.
+    pub bytes: u64,
+}
+
+/// The result of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckReport {
+    /// Number of repositories with images.
+    pub repositories: u64,
+    /// Number of distinct manifests: images, indexes and artifacts.
+    pub manifests: u64,
+    /// Number of distinct configs and layers.
+    pub blobs: u64,
+    /// Bytes of all of these, each counted once.
+    pub bytes: u64,
+    /// Number of missing links below `repositories/` that were written again.
+    pub links_written: u64,
+    /// Changes by another program that were adopted.
+    pub changes_adopted: Vec<AdoptedChange>,
+    /// Links that could not be adopted. They are left as they are.
+    pub not_adopted: Vec<AdoptionProblem>,
+    /// Repositories whose links could not be written.
+    pub cannot_be_written: Vec<AdoptionProblem>,
+    /// Missing or damaged content.
+    pub faults: Vec<CheckFault>,
+}
+
+impl CheckReport {
+    /// Whether nothing is missing, damaged, left out or unwritable.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty() && self.not_adopted.is_empty() && self.cannot_be_written.is_empty()
+    }
+}
+
+/// Missing or damaged content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckFault {
+    /// A repository that needs the content.
+    pub repository: String,
+    pub digest: String,
+    /// The fault, as text for people.
+    pub fault: String,
+    /// Whether it is a manifest that claims a wrong size for a part, which a push cannot repair.
+    pub is_wrong_claim: bool,
+    /// The tags that need the content; a repository alone where it is needed by digest.
+    pub affected: Vec<String>,
+}
+
+/// Requests an adoption: `POST /api/v1/adopt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Adopt {}
+
+/// The result of an adoption.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Adopted {
+    /// Number of repositories in the data directory that have content to serve.
+    pub repositories: u64,
+    /// Number of their manifests.
+    pub manifests: u64,
+    /// Number of their tags.
+    pub tags: u64,
+    /// Changes by another program that were adopted.
+    pub changes: Vec<AdoptedChange>,
+    /// Images that were adopted although some of their content is missing.
+    pub incomplete: Vec<AdoptionProblem>,
+    /// Links that could not be adopted, now or before. They are left as they are.
+    pub problems: Vec<AdoptionProblem>,
+}
+
+/// A change by another program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AdoptedChange {
+    #[schemars(with = "String")]
+    pub repository: RepositoryName,
+    /// The change, as text for people.
+    pub change: String,
+}
+
+/// Content or links that are not adopted, or not complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AdoptionProblem {
+    /// The path relative to `repositories/`.
+    pub path: String,
+    /// The reason, as text for people.
+    pub problem: String,
+}

@@ -1,0 +1,34 @@
+//! The JSON types of the management API below `/api/v1/`. The server writes them, the commands read them, and
+//! the OpenAPI document describes them.
+//!
+//! Times are in seconds since 1970. A request body with an unknown field is rejected, so that a typing error
+//! is not silently ignored; an optional field that is left out has a default.
+
+#![allow(missing_docs, reason = "most fields are described by their names")]
+
+mod audit;
+mod check;
+mod grants;
+mod organisations;
+mod page;
+mod repositories;
+mod robots;
+mod secret;
+mod tokens;
+mod users;
+
+pub use audit::{Audit, AuditEntry, AuditOutcome};
+pub use check::{
+    Adopt, Adopted, AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport,
+};
+pub use grants::{Grant, Grants, NewGrant};
+pub use organisations::{
+    Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations, Team,
+    TeamMembers, Teams,
+};
+pub use page::Page;
+pub use repositories::{Repositories, Repository, RepositoryUsage, RepositoryUsages, TagEntry, Tags, Usage};
+pub use robots::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
+pub use secret::Secret;
+pub use tokens::{MadeToken, NewToken, Token, TokenChange, Tokens};
+pub use users::{Me, MeKind, NewUser, Registration, Source, User, UserChange, Users};

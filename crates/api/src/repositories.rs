@@ -1,0 +1,108 @@
+//! Repositories, their tags, and the space they use.
+
+use oci::{Digest, MediaType, RepositoryName, Tag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Page;
+use crate::page::page;
+
+page! {
+    /// A page of repositories: `GET /api/v1/repositories?n=&last=`. If more follow, the response has a `Link`.
+    Repositories {
+        /// Sorted by name.
+        repositories: Repository
+    } by |entry| entry.name.to_string()
+}
+
+/// A repository: `GET /api/v1/repositories/<name>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Repository {
+    #[schemars(with = "String")]
+    pub name: RepositoryName,
+    /// The description in the labels of its images; may be empty.
+    pub description: String,
+    /// Number of tags. A gateway keeps no images, and returns `null` here and in the fields below.
+    pub tags: Option<u64>,
+    /// Number of manifests.
+    pub manifests: Option<u64>,
+    /// Bytes of its manifests and of the blobs that they need, each counted once.
+    pub bytes: Option<u64>,
+    /// Time of the last push, in seconds since 1970.
+    pub updated_at: Option<u64>,
+}
+
+/// A page of tags: `GET /api/v1/repositories/<name>/_tags?n=&last=&all=true`. If more follow, the response has a
+/// `Link`. Fallback tags of clients without the referrers API are included only with `all`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tags {
+    /// The name of the repository.
+    #[schemars(with = "String")]
+    pub name: RepositoryName,
+    /// Sorted by byte value.
+    pub tags: Vec<TagEntry>,
+    /// Whether more entries follow.
+    pub more: bool,
+}
+
+impl Page for Tags {
+    type Entry = TagEntry;
+
+    fn split(self) -> (Vec<TagEntry>, bool) {
+        (self.tags, self.more)
+    }
+
+    fn key(entry: &TagEntry) -> String {
+        entry.tag.to_string()
+    }
+}
+
+/// A tag and its manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TagEntry {
+    #[schemars(with = "String")]
+    pub tag: Tag,
+    /// The digest of the manifest.
+    #[schemars(with = "String")]
+    pub digest: Digest,
+    /// The media type of the manifest.
+    #[schemars(with = "String")]
+    pub media_type: MediaType,
+    /// The size of the manifest alone, in bytes.
+    pub size: u64,
+    /// When the tag was last created or moved, in seconds since 1970.
+    pub updated_at: u64,
+}
+
+/// Space used by the whole registry: `GET /api/v1/usage`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// Number of repositories that hold a manifest.
+    pub repositories: u64,
+    /// Number of distinct manifests and blobs that images need.
+    pub blobs: u64,
+    /// Bytes of these manifests and blobs, each counted once.
+    pub bytes: u64,
+    /// Bytes of all other content, which no image needs; 0 for a caller who may not see everything.
+    pub unreferenced_bytes: u64,
+}
+
+page! {
+    /// A page of the space used by repositories: `GET /api/v1/usage/repositories?n=&last=`. If more follow, the
+    /// response has a `Link`.
+    RepositoryUsages {
+        /// Sorted by name.
+        repositories: RepositoryUsage
+    } by |entry| entry.name.to_string()
+}
+
+/// Space used by one repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RepositoryUsage {
+    #[schemars(with = "String")]
+    pub name: RepositoryName,
+    /// Bytes of its manifests and of the blobs that they need, each counted once.
+    pub bytes: u64,
+    /// The part of `bytes` that the images of no other repository need.
+    pub own_bytes: u64,
+}

@@ -1,0 +1,213 @@
+//! Converts records of the registry into the types of the management API.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use api::{
+    Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReport, Grant,
+    Member, Organisation, Repository, RepositoryUsage, Robot, Source, TagEntry, Team, Token, Usage, User,
+};
+use oci::RepositoryName;
+use registry::check::{Checked, Fault, FaultKind};
+use store::adopt::Report;
+use store::metadata::{self as records, ViewProblem};
+
+/// Seconds since 1970. A time before that becomes 0.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+pub(crate) fn repository(record: records::RepositoryRecord) -> Repository {
+    Repository {
+        name: record.name,
+        description: record.description,
+        tags: Some(record.tags),
+        manifests: Some(record.manifests),
+        bytes: Some(record.bytes),
+        updated_at: Some(seconds(record.updated_at)),
+    }
+}
+
+/// A repository of a gateway, which knows only its name and description.
+pub(crate) fn gateway_repository(record: records::RepositoryRecord) -> Repository {
+    Repository {
+        name: record.name,
+        description: record.description,
+        tags: None,
+        manifests: None,
+        bytes: None,
+        updated_at: None,
+    }
+}
+
+pub(crate) fn tag(record: records::TagRecord) -> TagEntry {
+    TagEntry {
+        tag: record.tag,
+        digest: record.manifest.digest,
+        media_type: record.manifest.media_type,
+        size: record.manifest.size,
+        updated_at: seconds(record.updated_at),
+    }
+}
+
+pub(crate) fn usage(usage: records::Usage) -> Usage {
+    Usage {
+        repositories: usage.repositories,
+        blobs: usage.blobs,
+        bytes: usage.bytes,
+        unreferenced_bytes: usage.unreferenced_bytes,
+    }
+}
+
+pub(crate) fn repository_usage(usage: records::RepositoryUsage) -> RepositoryUsage {
+    RepositoryUsage { name: usage.name, bytes: usage.bytes, own_bytes: usage.own_bytes }
+}
+
+pub(crate) fn user(record: records::AccountRecord) -> User {
+    User {
+        name: record.name,
+        administrator: record.administrator,
+        disabled: record.disabled,
+        source: match record.source {
+            records::Source::Own => Source::Own,
+            records::Source::File => Source::File,
+            records::Source::Forward => Source::Forward,
+        },
+        description: record.description,
+        created_at: seconds(record.created_at),
+        last_seen_at: record.last_seen_at.map(seconds),
+    }
+}
+
+pub(crate) fn organisation(record: records::AccountRecord) -> Organisation {
+    Organisation {
+        name: record.name,
+        description: record.description,
+        created_at: seconds(record.created_at),
+    }
+}
+
+pub(crate) fn robot(record: records::AccountRecord) -> Robot {
+    Robot {
+        name: record.name,
+        disabled: record.disabled,
+        description: record.description,
+        created_at: seconds(record.created_at),
+        last_seen_at: record.last_seen_at.map(seconds),
+    }
+}
+
+pub(crate) fn member(record: records::MemberRecord) -> Member {
+    Member { user: record.account, role: record.role }
+}
+
+pub(crate) fn team(record: records::TeamRecord) -> Team {
+    Team { name: record.name, members: record.members, created_at: seconds(record.created_at) }
+}
+
+pub(crate) fn token(record: records::TokenRecord) -> Token {
+    Token {
+        id: record.id,
+        label: record.label,
+        rights: record.rights,
+        repositories: record.patterns,
+        created_at: seconds(record.created_at),
+        expires_at: record.expires_at.map(seconds),
+        last_used_at: record.last_used_at.map(seconds),
+    }
+}
+
+pub(crate) fn grant(record: records::GrantRecord) -> Grant {
+    Grant {
+        id: record.id,
+        subject: record.subject,
+        rights: record.rights,
+        repositories: record.pattern,
+        created_at: seconds(record.created_at),
+    }
+}
+
+pub(crate) fn audit_entry(records::AuditRecord { id, entry }: records::AuditRecord) -> AuditEntry {
+    AuditEntry {
+        id,
+        at: seconds(entry.at),
+        account: entry.account,
+        address: entry.address,
+        action: entry.action,
+        object: entry.object,
+        verdict: match entry.verdict {
+            records::Verdict::Allowed => AuditOutcome::Allowed,
+            records::Verdict::Denied => AuditOutcome::Denied,
+            records::Verdict::Failed => AuditOutcome::Failed,
+        },
+        status: entry.status,
+        request_id: entry.request_id,
+        detail: entry.detail,
+    }
+}
+
+pub(crate) fn check_report(checked: Checked) -> CheckReport {
+    let Checked { repositories, manifests, blobs, bytes, faults, adopted: report, problems, view } = checked;
+    CheckReport {
+        repositories,
+        manifests,
+        blobs,
+        bytes,
+        links_written: view.written,
+        changes_adopted: adopted(report, Vec::new()).changes,
+        not_adopted: problems.into_iter().map(adoption_problem).collect(),
+        cannot_be_written: view.blocked.into_iter().map(unwritable).collect(),
+        faults: faults.into_iter().map(check_fault).collect(),
+    }
+}
+
+fn check_fault(fault: Fault) -> CheckFault {
+    let text = match fault.what {
+        FaultKind::Missing => "is missing".to_owned(),
+        FaultKind::Size { expected, actual } => format!("has {actual} bytes instead of {expected}"),
+        FaultKind::Digest { actual } => format!("is damaged: its digest is {actual}"),
+        FaultKind::PartSize { part, claimed, actual } => {
+            format!("is a manifest that says {part} has {claimed} bytes, but it has {actual}")
+        }
+    };
+    let affected = fault.affected.iter().map(|(repository, tag)| match tag {
+        Some(tag) => format!("{repository}:{tag}"),
+        None => repository.to_string(),
+    });
+    CheckFault {
+        repository: fault.repository.to_string(),
+        digest: fault.digest.to_string(),
+        fault: text,
+        is_wrong_claim: matches!(fault.what, FaultKind::PartSize { .. }),
+        affected: affected.collect(),
+    }
+}
+
+/// The result of an adoption, with all links that are not adopted.
+pub(crate) fn adopted(report: Report, problems: Vec<ViewProblem>) -> Adopted {
+    let changes = report.changes.into_iter();
+    let incomplete = report.incomplete.into_iter();
+    Adopted {
+        repositories: report.repositories,
+        manifests: report.manifests,
+        tags: report.tags,
+        changes: changes
+            .map(|change| AdoptedChange { repository: change.repository, change: change.what })
+            .collect(),
+        incomplete: incomplete
+            .map(|problem| AdoptionProblem {
+                path: problem.path.display().to_string(),
+                problem: problem.what,
+            })
+            .collect(),
+        problems: problems.into_iter().map(adoption_problem).collect(),
+    }
+}
+
+fn adoption_problem(problem: ViewProblem) -> AdoptionProblem {
+    AdoptionProblem { path: String::from_utf8_lossy(&problem.path).into_owned(), problem: problem.problem }
+}
+
+/// A repository whose links could not be written, and the reason.
+fn unwritable((repository, problem): (RepositoryName, String)) -> AdoptionProblem {
+    AdoptionProblem { path: repository.to_string(), problem }
+}
