@@ -24,11 +24,11 @@ mod lock_holders;
 mod manifests;
 #[cfg(test)]
 mod measure;
+mod migrations;
 mod readers;
 mod referrers;
 mod remote_repositories;
 mod repositories;
-mod schema;
 mod search;
 mod sql;
 mod tags;
@@ -91,7 +91,7 @@ impl Metadata {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
-            Connection::open_with_flags(path, flags).map_err(|error| schema::unreadable(error, path))?;
+            Connection::open_with_flags(path, flags).map_err(|error| migrations::unreadable(error, path))?;
         connection
             .execute_batch(
                 "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
@@ -99,10 +99,10 @@ impl Metadata {
                  PRAGMA mmap_size = 2147418112; PRAGMA wal_autocheckpoint = 0; \
                  PRAGMA journal_size_limit = 67108864",
             )
-            .map_err(|error| schema::unreadable(error, path))?;
+            .map_err(|error| migrations::unreadable(error, path))?;
         connection.execute_batch(LITTLE_CACHE)?;
         commit_mark::compare(&connection, path)?;
-        schema::migrate(&mut connection, path)?;
+        migrations::migrate(&mut connection, path)?;
         let id: String = connection.query_row("SELECT id FROM identity", (), |row| row.get(0))?;
         let boot = uploads::this_boot();
         let forgotten = uploads::forget_other_boots(&connection, &boot)?;
@@ -141,7 +141,7 @@ impl Metadata {
             Ok(connection.query_row(table, (), |row| row.get(0))?
                 && connection.query_row(users, [accounts::AccountKind::User.as_str()], |row| row.get(0))?)
         };
-        look().map_err(|error: rusqlite::Error| schema::unreadable(error, path))
+        look().map_err(|error: rusqlite::Error| migrations::unreadable(error, path))
     }
 
     /// Takes the database at `path` as it is, though it is older than its last commit. Nobody may have it open.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::schema::unreadable;
+use super::migrations::unreadable;
 use super::sql::{Sql, keep_plans};
 use super::writer::lock;
 use crate::StoreError;

@@ -11,7 +11,7 @@ pub(super) fn name(name: &str) -> AccountName {
 }
 
 /// Makes a user and returns its number.
-pub(super) async fn add_user(metadata: &Metadata, user: &str) -> i64 {
+pub(in super::super) async fn add_user(metadata: &Metadata, user: &str) -> i64 {
     let user = NewUser {
         name: name(user),
         password: None,

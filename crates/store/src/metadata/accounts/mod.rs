@@ -7,7 +7,7 @@
 mod audit;
 mod decision;
 #[cfg(test)]
-mod fixtures;
+pub(super) mod fixtures;
 mod grants;
 mod keys;
 mod organisations;

@@ -1,0 +1,453 @@
+//! Schema migrations: the tables of the database, and how a database of an older version gets them.
+//!
+//! Each migration is a file below `migrations/sqlite`. A released migration is never changed; changes go into a new
+//! one. A migration may not lower the sum of `sqlite_sequence` (see [`commit_mark`](super::commit_mark)): one that
+//! drops a table with AUTOINCREMENT has to carry its counter over to another table.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::columns::now;
+use crate::StoreError;
+
+/// The step from one version of the schema to the next.
+struct Migration {
+    /// Counts from 1, without gaps.
+    version: u32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// A migration with the version, the name and the file of `migrations/sqlite`.
+macro_rules! migration {
+    ($version:literal, $name:literal, $file:literal) => {
+        Migration {
+            version: $version,
+            name: $name,
+            sql: include_str!(concat!("../../migrations/sqlite/", $file)),
+        }
+    };
+}
+
+const MIGRATIONS: &[Migration] = &[
+    migration!(1, "repositories, manifests, tags, uploads, search", "0001_repositories.sql"),
+    migration!(2, "accounts, organisations, grants, tokens, audit", "0002_accounts.sql"),
+    migration!(3, "unsettled content", "0003_journal.sql"),
+    migration!(4, "ids of uploads", "0004_upload_secret.sql"),
+    migration!(5, "jobs", "0005_jobs.sql"),
+    migration!(6, "identity of the database", "0006_identity.sql"),
+    migration!(7, "state of the repositories view", "0007_view_state.sql"),
+    migration!(8, "damaged blobs", "0008_damaged_blobs.sql"),
+];
+
+/// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
+const APPLICATION_ID: i32 = 0x5768_7266;
+
+/// Brings the database at `path`, which `connection` has opened, to the newest version. First copies a database of an
+/// older version.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let id: i32 = connection
+        .query_row("PRAGMA application_id", (), |row| row.get(0))
+        .map_err(|error| unreadable(error, path))?;
+    let is_new = !connection.prepare("SELECT 1 FROM sqlite_schema LIMIT 1")?.exists(())?;
+    if id != APPLICATION_ID && !is_new {
+        return Err(StoreError::Directory(format!("{} is a database of another program", path.display())));
+    }
+    let current = if is_new { 0 } else { version(connection)? };
+    let newest = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    if current > newest {
+        return Err(StoreError::Directory(format!(
+            "{} was written by a newer version (its schema is {current}, this version knows up to {newest}); \
+             use that version, or a newer one",
+            path.display()
+        )));
+    }
+    if current == newest {
+        return Ok(());
+    }
+    if !is_new {
+        let copy = copy_before(connection, path, newest)?;
+        tracing::info!(
+            database = %path.display(),
+            copy = %copy.display(),
+            from = current,
+            to = newest,
+            "upgrading the database; the copy is the database before the upgrade"
+        );
+    }
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    if is_new {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    apply(&transaction, current)?;
+    Ok(transaction.commit()?)
+}
+
+/// The version of the schema of a database that is not new.
+fn version(connection: &Connection) -> Result<u32, StoreError> {
+    let version = "SELECT COALESCE(MAX(version), 0) FROM schema_migrations";
+    Ok(connection.query_row(version, (), |row| row.get(0))?)
+}
+
+/// Applies the migrations after version `current`.
+fn apply(connection: &Connection, current: u32) -> Result<(), StoreError> {
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+            version    INTEGER PRIMARY KEY,
+            name       TEXT NOT NULL,
+            applied_at INTEGER NOT NULL
+        )",
+    )?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > current) {
+        connection.execute_batch(migration.sql)?;
+        connection.execute(
+            "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?1, ?2, ?3)",
+            params![migration.version, migration.name, now()],
+        )?;
+    }
+    Ok(())
+}
+
+/// Copies the database at `path` to a file beside it, before its schema becomes `newest`. The copy gets its name after
+/// it is synced.
+fn copy_before(connection: &Connection, path: &Path, newest: u32) -> Result<PathBuf, StoreError> {
+    let copy = beside(path, &format!(".before-{newest}"));
+    let partial = beside(path, ".before.partial");
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(StoreError::io("remove", partial, error));
+        }
+        _ => {}
+    }
+    let create = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
+    let file = create.map_err(|error| StoreError::io("create", &partial, error))?;
+    connection.execute("VACUUM INTO CAST(?1 AS TEXT)", [partial.as_os_str().as_bytes()])?;
+    file.sync_all().map_err(|error| StoreError::io("sync", &partial, error))?;
+    fs::rename(&partial, &copy).map_err(|error| StoreError::io("rename", &partial, error))?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| StoreError::io("sync", directory, error))?;
+    Ok(copy)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.to_owned().into();
+    name.push(suffix);
+    name.into()
+}
+
+/// The error for a file that cannot be read as a database.
+pub(super) fn unreadable(error: rusqlite::Error, path: &Path) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            StoreError::Directory(format!("{} is not a database", path.display()))
+        }
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged(format!("the database {}", path.display())),
+        Some(ErrorCode::CannotOpen) => {
+            StoreError::Directory(format!("{} cannot be opened: {error}", path.display()))
+        }
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::SystemTime;
+
+    use oci::Algorithm;
+
+    use super::super::commit_mark::SEQUENCE;
+    use super::super::fixtures::{by_tag, digest, empty, layer, manifest, name, put, tag, tagged};
+    use super::super::uploads::tests::state;
+    use super::super::{AuditEntry, AuditFilter, Import, Metadata, NewToken, TokenKind, Verdict, ViewItem};
+    use super::*;
+    use accounts::{AccountName, Visible};
+
+    fn error(path: &Path) -> StoreError {
+        Metadata::open(path).err().expect("it must be refused")
+    }
+
+    #[test]
+    fn versions_count_from_one_without_gaps() {
+        let versions = MIGRATIONS.iter().map(|migration| migration.version);
+        assert!(versions.eq(1..=u32::try_from(MIGRATIONS.len()).unwrap()));
+    }
+
+    /// A digest as it is kept in a column.
+    fn hex(content: &str) -> String {
+        let hash = digest(content).hash().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        format!("X'01{hash}'")
+    }
+
+    /// Rows of every table that the migration to `version` adds or changes.
+    fn rows(version: u32) -> String {
+        match version {
+            1 => format!(
+                "INSERT INTO repositories VALUES (1, 'app', '', 1, 1000);
+                 INSERT INTO blobs VALUES (1, {image}, 10), (2, {layer}, 100), (3, {signature}, 10);
+                 INSERT INTO blob_links VALUES (1, 2);
+                 INSERT INTO manifests VALUES (1, 1, '{media_type}', NULL, NULL, 0, 1000);
+                 INSERT INTO manifest_parts VALUES (1, 0, 2, 100, 0, 1);
+                 INSERT INTO manifests VALUES (1, 3, '{media_type}', 'a/b', '{{\"k\":\"v\"}}', 0, 1000);
+                 UPDATE repositories SET manifests = 2;
+                 INSERT INTO referrers VALUES (1, {image}, {signature}, 'a/b', 3);
+                 INSERT INTO tags VALUES (1, 'latest', 1, 0, 1000);
+                 INSERT INTO uploads VALUES
+                     ('00000000-0000-0000-0000-000000000001', 'app', 3, 'sha256', X'00', '{boot}', 1000);
+                 INSERT INTO view_changes (repository, kind, item) VALUES ('app', 'tag', 'gone'), ('app', 'tag', 'latest');
+                 DELETE FROM view_changes WHERE item = 'gone';
+                 INSERT INTO search_words VALUES (1, 0, 'app'), (2, 2, 'app');
+                 INSERT INTO search_suffixes VALUES (0, 'pp', 1), (0, 'p', 1);
+                 INSERT INTO search_postings VALUES (1, 3, 1), (2, 3, 1);",
+                image = hex("image"),
+                layer = hex("layer"),
+                signature = hex("signature"),
+                media_type = oci::media_type::OCI_MANIFEST,
+                boot = super::super::uploads::this_boot(),
+            ),
+            2 => "INSERT INTO accounts (id, name, kind, source, administrator, created_at)
+                      VALUES (1, 'ann', 'user', 'own', 0, 1000), (2, 'org', 'organisation', 'own', 0, 1000);
+                  INSERT INTO accounts (id, name, kind, owner, source, created_at)
+                      VALUES (3, 'ann+ci', 'robot', 1, 'own', 1000);
+                  INSERT INTO members VALUES (2, 1, 'owner');
+                  INSERT INTO teams VALUES (1, 2, 'developers', 1000);
+                  INSERT INTO team_members VALUES (1, 1);
+                  INSERT INTO grants VALUES (1, 2, 1, 'app', 'app', 3, 1000);
+                  INSERT INTO tokens (account, kind, label, hash, created_at)
+                      VALUES (1, 'personal', 'laptop', zeroblob(32), 1000);
+                  INSERT INTO signing_keys VALUES ('key', X'00', 1000);
+                  INSERT INTO audit (at, account, action, verdict) VALUES (1000, 'ann', 'manifest.push', 'allowed');
+                  UPDATE uploads SET account = 'ann';"
+                .to_owned(),
+            3 => format!(
+                "INSERT INTO unsettled_contents (digest, content) VALUES ({}, CAST('image' AS BLOB))",
+                hex("image")
+            ),
+            4 => "UPDATE upload_secret SET secret = zeroblob(32)".to_owned(),
+            5 => "INSERT INTO jobs (kind, subject, started_at) VALUES ('delete repository', 'gone', 1000)".to_owned(),
+            6 => "UPDATE identity SET id = '00000000000000000000000000000001'".to_owned(),
+            7 => "INSERT INTO view_stamps VALUES ('app', X'00');
+                  INSERT INTO view_problems VALUES ('app', X'61', 'not a link');"
+                .to_owned(),
+            8 => format!(
+                "INSERT INTO blobs (digest, size, damaged) VALUES ({}, 7, 1);
+                 INSERT INTO blob_links SELECT 1, id FROM blobs WHERE damaged = 1;",
+                hex("damaged")
+            ),
+            version => panic!("the migration to version {version} has no rows"),
+        }
+    }
+
+    /// A database as version `newest` of the schema left it, after it had every version before.
+    fn database_of(path: &Path, newest: u32) {
+        let connection = Connection::open(path).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA foreign_keys = ON;
+                 CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL)",
+            )
+            .unwrap();
+        for migration in MIGRATIONS.iter().filter(|migration| migration.version <= newest) {
+            connection.execute_batch(migration.sql).unwrap();
+            connection.execute_batch(&rows(migration.version)).unwrap();
+            connection
+                .execute(
+                    "INSERT INTO schema_migrations VALUES (?1, ?2, 0)",
+                    params![migration.version, migration.name],
+                )
+                .unwrap();
+        }
+    }
+
+    async fn everything_works(metadata: &Metadata, from: u32) {
+        let (app, new) = (name("app"), name("new"));
+        let image = metadata.manifest(&app, &by_tag("latest")).await.unwrap().unwrap();
+        assert_eq!((image.digest, image.size), (digest("image"), 10));
+        assert_eq!(metadata.manifest_parts(&app, &image.digest).await.unwrap(), [layer("layer")]);
+        let referrers = metadata.referrers(&app, &image.digest, Some("a/b"), None, 9).await.unwrap();
+        assert_eq!(referrers.len(), 1);
+        assert_eq!(metadata.blob(&app, &digest("layer")).await.unwrap(), Some(100));
+        assert_eq!(metadata.search(&Visible::Everything, "pp", 0, 9).await.unwrap().total, 1);
+        assert_eq!(metadata.list_uploads().await.unwrap().len(), 1);
+        assert_eq!(metadata.upload_secret().await.unwrap().len(), 32);
+        assert_eq!(metadata.usage(&Visible::Everything).await.unwrap().repositories, 1);
+        assert_eq!(metadata.blob_is_damaged(&app, &digest("damaged")).await.unwrap(), from >= 8);
+        assert_eq!(metadata.view_stamps().await.unwrap().len(), usize::from(from >= 7));
+        let pending = metadata.view_changes(0, 9).await.unwrap();
+        assert_eq!(pending.len(), 1);
+        assert_eq!((&pending[0].item, pending[0].id), (&ViewItem::Tag(tag("latest")), 2));
+        metadata.view_written(2, &[], vec![]).await.unwrap();
+        assert!(metadata.view_changes(0, 9).await.unwrap().is_empty());
+        for job in metadata.deletions().await.unwrap() {
+            metadata.delete_step(&job).await.unwrap();
+        }
+        if let Some(newest) = metadata.newest_unsettled().await.unwrap() {
+            assert_eq!(metadata.flushed(newest).await.unwrap(), 1);
+        }
+
+        metadata.link_blob(&new, &digest("config"), 5).await.unwrap();
+        assert_eq!(metadata.mount_blob(&new, &digest("layer"), 100, &app).await.unwrap(), Some(100));
+        let mut pushed = tagged("new", "pushed", &["1.0"]);
+        pushed.parts = vec![layer("layer")];
+        put(metadata, pushed).await;
+        assert!(metadata.put_tag(&new, &digest("pushed"), &tag("2.0")).await.unwrap());
+        assert!(metadata.delete_tag(&new, &tag("1.0")).await.unwrap());
+        assert!(metadata.set_description(&new, "moved here".into()).await.unwrap());
+        assert_eq!(metadata.search(&Visible::Everything, "moved", 0, 9).await.unwrap().total, 1);
+        metadata.create_upload(&new, None, &state(1)).await.unwrap();
+        let import = Import::Blob {
+            repository: new.clone(),
+            digest: digest("imported"),
+            size: 1,
+            at: SystemTime::UNIX_EPOCH,
+        };
+        assert_eq!(metadata.import(vec![import]).await.unwrap(), [true]);
+        assert_eq!(metadata.view_changes(0, 9).await.unwrap().len(), 6);
+        assert!(metadata.unlink_blob(&new, &digest("config")).await.unwrap());
+        assert!(metadata.delete_manifest(&app, &digest("signature")).await.unwrap());
+        assert!(metadata.delete_repository(&app).await.unwrap());
+        assert!(!metadata.repository_exists(&app).await.unwrap());
+        accounts_work(metadata, from).await;
+    }
+
+    async fn accounts_work(metadata: &Metadata, from: u32) {
+        let ann: AccountName = "ann".parse().unwrap();
+        if from >= 2 {
+            let account = metadata.account(&ann).await.unwrap().unwrap();
+            let rights = metadata.rights_of(Some(account.id), &name("app")).await.unwrap();
+            assert_eq!(rights.bits(), 3);
+            assert_eq!(metadata.organisations_of(account.id, None, 9).await.unwrap().len(), 1);
+            assert_eq!(metadata.robots(Some(&ann), None, 9).await.unwrap().len(), 1);
+            assert!(metadata.token_by_hash(&[0; 32]).await.unwrap().is_some());
+            assert_eq!(metadata.signing_keys().await.unwrap().len(), 1);
+            assert_eq!(metadata.audit(AuditFilter::default(), 9).await.unwrap().len(), 1);
+        }
+        let ben = super::super::accounts::fixtures::add_user(metadata, "ben").await;
+        let token = NewToken {
+            account: ben,
+            kind: TokenKind::Personal,
+            label: "ci".into(),
+            hash: Algorithm::Sha256.digest(b"token").hash().try_into().unwrap(),
+            rights: None,
+            patterns: None,
+            expires_at: None,
+        };
+        assert!(metadata.add_token(token).await.unwrap().is_some());
+        metadata.add_signing_key("other".into(), vec![1]).await.unwrap();
+        let entry = AuditEntry {
+            at: SystemTime::now(),
+            account: Some("ben".into()),
+            address: None,
+            action: "token.add".into(),
+            object: None,
+            verdict: Verdict::Allowed,
+            status: Some(201),
+            request_id: None,
+            detail: None,
+        };
+        metadata.append_audit(vec![entry]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn database_of_every_version_is_upgraded() {
+        let fresh = sequence_and_tables(&empty().1.path().join("metadata.db")).1;
+        for from in 1..=u32::try_from(MIGRATIONS.len()).unwrap() {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("metadata.db");
+            database_of(&path, from);
+            let (before, _) = sequence_and_tables(&path);
+            let metadata = Metadata::open(&path).unwrap();
+            let (after, tables) = sequence_and_tables(&path);
+            assert!(after >= before, "the commit mark refuses a database with a lower sequence");
+            assert_eq!(tables, fresh, "from version {from}");
+            everything_works(&metadata, from).await;
+            metadata.close().await;
+            Metadata::open(&path).unwrap().close().await;
+        }
+    }
+
+    /// The sequence that the commit mark holds, and the statements of all tables and indexes.
+    fn sequence_and_tables(path: &Path) -> (i64, Vec<String>) {
+        let connection = Connection::open(path).unwrap();
+        let sequence = connection.query_row(SEQUENCE, (), |row| row.get(0)).unwrap();
+        let mut statement =
+            connection.prepare("SELECT sql FROM sqlite_schema WHERE name NOT IN ('schema_migrations') AND sql IS NOT NULL ORDER BY name").unwrap();
+        let tables = statement.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        (sequence, tables)
+    }
+
+    #[tokio::test]
+    async fn upgrade_keeps_a_copy_of_the_old_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metadata.db");
+        let newest = u32::try_from(MIGRATIONS.len()).unwrap();
+        database_of(&path, newest - 1);
+        fs::write(directory.path().join("metadata.db.before.partial"), "an upgrade that was killed").unwrap();
+        Metadata::open(&path).unwrap().close().await;
+        let copy = directory.path().join(format!("metadata.db.before-{newest}"));
+        assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!directory.path().join("metadata.db.before.partial").exists());
+        assert_eq!(version(&Connection::open(&copy).unwrap()).unwrap(), newest - 1);
+        fs::remove_file(&copy).unwrap();
+        Metadata::open(&path).unwrap().close().await;
+        assert!(!copy.exists(), "nothing was upgraded");
+        // The copy itself can be used, and is upgraded again.
+        let (metadata, new) = empty();
+        put(&metadata, manifest("app", "m")).await;
+        metadata.close().await;
+        assert_eq!(fs::read_dir(new.path()).unwrap().count(), 2, "a new database has no copy");
+    }
+
+    #[tokio::test]
+    async fn database_reopens_unchanged() {
+        let (metadata, directory) = empty();
+        put(&metadata, manifest("app", "m")).await;
+        metadata.close().await;
+        let mut files: Vec<_> =
+            fs::read_dir(&directory).unwrap().map(|file| file.unwrap().file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["metadata.db", "metadata.db.mark"], "the log is written back and gone");
+        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        assert_eq!(metadata.catalog(&Visible::Everything, None, 10).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn database_of_a_newer_version_is_refused() {
+        let (metadata, directory) = empty();
+        metadata.close().await;
+        let path = directory.path().join("metadata.db");
+        Connection::open(&path)
+            .unwrap()
+            .execute("INSERT INTO schema_migrations VALUES (1000, 'from the future', 0)", ())
+            .unwrap();
+        let message = error(&path).to_string();
+        assert!(
+            message.contains("newer version (its schema is 1000, this version knows up to 8)"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn foreign_file_is_refused_and_not_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = directory.path().join("notes.txt");
+        let content = "Not a database. ".repeat(300);
+        fs::write(&text, &content).unwrap();
+        assert!(error(&text).to_string().ends_with("notes.txt is not a database"));
+        assert_eq!(fs::read_to_string(&text).unwrap(), content);
+
+        let theirs = directory.path().join("theirs.db");
+        Connection::open(&theirs).unwrap().execute("CREATE TABLE addresses (name TEXT)", ()).unwrap();
+        assert!(error(&theirs).to_string().ends_with("theirs.db is a database of another program"));
+
+        assert!(matches!(error(&directory.path().join("no/such/directory.db")), StoreError::Directory(_)));
+    }
+}
