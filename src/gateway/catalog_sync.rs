@@ -8,16 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::header::HeaderMap;
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use oci::RepositoryName;
 use registry::Registry;
 use serde::Deserialize;
+use upstream::{
+    Client, OutgoingBody, UpstreamRequest, UpstreamResponse, error_chain, next_page, read_to_end,
+};
 
-use super::client::{Ask, Client, whole};
-use super::locations::next_page;
 use super::scoping::Scoping;
-use super::upstream_body::UpstreamBody;
 
 /// How many names are asked for at once: as many as distribution gives by default, or fewer.
 const PAGE: usize = 500;
@@ -247,18 +246,14 @@ impl Progress {
 
 /// A page of the catalog, and the query of the next one.
 async fn page(client: &Client, query: &str) -> Result<(Vec<RepositoryName>, Option<String>), String> {
-    let ask = Ask {
-        method: Method::GET,
-        path_and_query: format!("/v2/_catalog?{query}"),
-        headers: HeaderMap::new(),
-        scope: "registry:catalog:*".to_owned(),
-    };
-    let answered = client.ask(&ask, &UpstreamBody::Nothing, None).await.map_err(|error| error.reason())?;
-    let (head, body) = answered.response.into_parts();
+    let request = UpstreamRequest::get(format!("/v2/_catalog?{query}"), "registry:catalog:*".to_owned());
+    let response = client.send(&request, &OutgoingBody::empty(), None).await;
+    let UpstreamResponse { upstream, response } = response.map_err(|error| error_chain(&error))?;
+    let (head, body) = response.into_parts();
     if head.status != StatusCode::OK {
-        return Err(format!("{} answers {}", answered.upstream, head.status));
+        return Err(format!("{upstream} answers {}", head.status));
     }
-    let body = whole(body, PAGE_BYTES, client.read_patience()).await?;
+    let body = read_to_end(body, PAGE_BYTES, client.read_timeout()).await?;
     let catalog: Catalog = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
     // What is no name here could not be asked for here either.
     let names = catalog.repositories.unwrap_or_default();

@@ -1,69 +1,61 @@
-//! Why an upstream's answer did not come, or is none that a client could use.
+//! Errors of the gateway.
 
 use hyper::StatusCode;
 use oci::{Digest, RepositoryName};
 use registry::ReceiveError;
+use upstream::{AccessError, BoxError, error_chain};
 
-use super::upstream_body::Broken;
+use super::upload_body::UploadBodyError;
 
-/// Why a request could not be carried out by a registry behind the gateway. Clients hear the text of each; the reason
-/// in [`Error::Unreachable`] and the like is for the log, since it may name hosts that are not theirs to know.
+/// Why a request could not be forwarded. Clients read the message. The cause is for the log, because it may name hosts
+/// of the operator.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// None could be connected to, or the connection broke.
     #[error(
         "the registry behind this gateway does not answer; try again, and if that does not help, tell its operator"
     )]
-    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It took too long.
+    Unreachable(#[source] BoxError),
     #[error(
         "the registry behind this gateway took too long to answer; try again, and if that does not help, tell its operator"
     )]
     TimedOut,
-    /// It wants credentials, and does not take the gateway's.
+    /// The upstream requires credentials, and rejects those of the gateway.
     #[error(
-        "the registry behind this gateway does not let the gateway in; its operator finds the reason in the gateway's log"
-    )]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Its answer makes no sense, such as an address that only it could know.
-    #[error(
-        "the registry behind this gateway gave an answer that cannot be passed on; its operator finds the reason in the \
+        "the registry behind this gateway rejects the gateway's credentials; its operator finds the reason in the \
          gateway's log"
     )]
+    AccessDenied(#[source] AccessError),
+    #[error(
+        "the registry behind this gateway gave an invalid response; its operator finds the reason in the gateway's log"
+    )]
     InvalidResponse(String),
-    /// It says that it cannot do its work, in words that are not the protocol's: often they are of a proxy before it.
+    /// A 5xx response whose body is not the protocol's: usually it comes from a proxy before the upstream.
     #[error(
         "the registry behind this gateway answers {0}; try again, and if that does not help, tell its operator"
     )]
     UpstreamFailed(StatusCode, String),
-    /// The client's own body ended early.
+    /// The body of the client's request ended early.
     #[error(transparent)]
     Receive(ReceiveError),
-    /// The client's own body is that of a blob which is larger than the operator allows.
-    #[error("a blob has at most {0} bytes here")]
+    #[error("a blob may have at most {0} bytes here")]
     TooLarge(u64),
-    /// Nothing shows that a repository refers to a digest, and the registry behind does not tell repositories apart.
+    /// No manifest is known that refers to the digest, and the upstream does not check that itself.
     #[error(
         "{digest} may not be read from {repository}: the gateway found no manifest there that names it, and the \
          repository is too large to be searched; pull a manifest that names it first"
     )]
-    Unproven {
-        /// The repository.
-        repository: RepositoryName,
-        /// The digest of the blob.
-        digest: Digest,
-    },
-    /// A gateway keeps no images, so that this is not known here.
-    #[error("a gateway cannot tell this, as it keeps no images; ask the registry behind it")]
+    Unproven { repository: RepositoryName, digest: Digest },
+    #[error("a gateway cannot answer this, because it stores no images; ask the registry behind it")]
     Unsupported,
 }
 
 impl Error {
-    /// What went wrong, with its causes, for the log.
+    /// The message with its causes, and the setting to change, for the log.
     pub(crate) fn reason(&self) -> String {
         match self {
-            Self::InvalidResponse(why) | Self::UpstreamFailed(_, why) => format!("{self}: {why}"),
-            Self::Unreachable(cause) | Self::Refused(cause) => format!("{self}: {}", chain(&**cause)),
+            Self::InvalidResponse(reason) | Self::UpstreamFailed(_, reason) => format!("{self}: {reason}"),
+            Self::Unreachable(cause) => format!("{self}: {}", error_chain(&**cause)),
+            Self::AccessDenied(cause) => format!("{self}: {cause}{}", advice(cause)),
             Self::TimedOut
             | Self::Receive(_)
             | Self::TooLarge(_)
@@ -71,30 +63,42 @@ impl Error {
             | Self::Unsupported => self.to_string(),
         }
     }
+}
 
-    /// A reason in words.
-    pub(super) fn refused(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Refused(why.into())
+/// The setting that makes an upstream accept the gateway.
+fn advice(error: &AccessError) -> &'static str {
+    match error {
+        AccessError::AccountRequired => "; set gateway.credentials",
+        AccessError::AccountRejected => "; correct gateway.credentials",
+        AccessError::UntrustedRealm(_) => {
+            "; if that host may get the password, add it to gateway.token_hosts"
+        }
+        AccessError::UnsupportedChallenge(_)
+        | AccessError::InsecureRealm(_)
+        | AccessError::TokenUnavailable(_) => "",
     }
 }
 
-impl From<Broken> for Error {
-    fn from(broken: Broken) -> Self {
-        match broken {
-            Broken::Receive(error) => Self::Receive(error),
-            Broken::TooLarge(limit) => Self::TooLarge(limit),
+impl From<upstream::Error> for Error {
+    fn from(error: upstream::Error) -> Self {
+        match error {
+            upstream::Error::Unreachable(cause) => Self::Unreachable(cause),
+            upstream::Error::TimedOut => Self::TimedOut,
+            upstream::Error::AccessDenied(cause) => Self::AccessDenied(cause),
+            upstream::Error::InvalidResponse(reason) => Self::InvalidResponse(reason),
+            upstream::Error::Body(error) => match error.downcast_ref::<UploadBodyError>() {
+                Some(error) => error.clone().into(),
+                None => Self::Unreachable(error.into()),
+            },
         }
     }
 }
 
-/// An error with its causes, in a line.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+impl From<UploadBodyError> for Error {
+    fn from(error: UploadBodyError) -> Self {
+        match error {
+            UploadBodyError::Receive(error) => Self::Receive(error),
+            UploadBodyError::TooLarge(limit) => Self::TooLarge(limit),
+        }
     }
-    text
 }

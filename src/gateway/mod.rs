@@ -4,26 +4,22 @@
 //! as in a registry, over the same metadata. Only content is elsewhere: where a registry's handlers would ask the
 //! store, [`proxy`] asks an upstream.
 //!
-//! - [`upstream`], [`client`]: the registries behind, and how they are asked; [`credentials`] proves who asks.
-//! - [`proxy`]: one request of the protocol; [`headers`], [`locations`], [`upstream_body`]: what passes, either way.
+//! - [`proxy`]: one request of the protocol, sent by an [`upstream::Client`]; [`headers`] and [`upload_body`] filter what
+//!   is forwarded.
 //! - [`uploads`]: whose an upload is.
 //! - [`manifests`]: what an upstream gave a moment ago.
 //! - [`catalog_sync`]: the names of the repositories behind.
 //! - [`references`]: access control for blobs, and [`scoping`], the probe that says where none is needed.
 
 mod catalog_sync;
-mod client;
-mod credentials;
 mod error;
 mod headers;
-mod locations;
 mod manifests;
 pub(crate) mod proxy;
 mod references;
 mod scoping;
+mod upload_body;
 mod uploads;
-mod upstream;
-mod upstream_body;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +32,9 @@ use registry::Registry;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::task::JoinHandle;
+use upstream::{
+    Client, CredentialStore, OutgoingBody, Timeouts, Upstream, UpstreamRequest, UpstreamResponse,
+};
 
 pub(crate) use error::Error;
 
@@ -52,7 +51,7 @@ pub struct Gateway {
 
 /// What a gateway is made of.
 struct Inner {
-    client: Arc<client::Client>,
+    client: Arc<Client>,
     manifests: manifests::Manifests,
     catalog_sync: Arc<catalog_sync::CatalogSync>,
     references: references::References,
@@ -107,25 +106,25 @@ impl Gateway {
     /// [`SetupError`].
     pub fn new(registry: Registry, key: &[u8; 32], config: &Config) -> Result<Self, SetupError> {
         let settings = &config.gateway;
-        let account = settings.credentials.as_deref().map(credentials).transpose()?;
+        let account = settings.credentials.as_deref().map(read_account).transpose()?;
         let account = account.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
         let mut upstreams = Vec::new();
         for url in &settings.upstreams {
-            let keeper = credentials::CredentialStore::new(account, settings.token_hosts.clone());
+            let credentials = CredentialStore::new(account, settings.token_hosts.clone());
             let url: Result<Uri, _> = url.as_str().parse();
-            let upstream = url.ok().and_then(|url| upstream::Upstream::new(upstreams.len(), &url, keeper));
+            let upstream = url.ok().and_then(|url| Upstream::new(upstreams.len(), &url, credentials));
             upstreams.extend(upstream);
         }
         if upstreams.is_empty() {
             return Err(SetupError::NoUpstream);
         }
-        let timeouts = client::Timeouts {
+        let timeouts = Timeouts {
             connect: settings.connect_timeout,
             read: settings.read_timeout,
             write: settings.write_timeout,
         };
         let tls = tls(settings.certificates.as_deref())?;
-        let client = Arc::new(client::Client::new(upstreams, timeouts, tls));
+        let client = Arc::new(Client::new(upstreams, timeouts, tls));
         let catalog_sync = Arc::new(catalog_sync::CatalogSync::new(registry.clone()));
         let scoping = Arc::new(scoping::Scoping::new());
         let reading = catalog_sync.clone().run(client.clone(), scoping.clone(), settings.catalog_interval);
@@ -155,6 +154,16 @@ impl Gateway {
         self.inner.manifests.at_hand(repository, target, headers)
     }
 
+    /// Sends a request to the upstreams; see [`Client::send`].
+    async fn send(
+        &self,
+        request: &UpstreamRequest,
+        body: &OutgoingBody,
+        home: Option<usize>,
+    ) -> Result<UpstreamResponse<'_>, Error> {
+        Ok(self.inner.client.send(request, body, home).await?)
+    }
+
     /// Whether a repository refers to a digest. Before an upstream that looks itself this is always so.
     ///
     /// # Errors
@@ -180,12 +189,12 @@ impl Gateway {
 
     /// Whether an upstream answers: for a readiness check.
     pub(crate) async fn ready(&self) -> Result<(), Error> {
-        self.inner.client.ready().await
+        Ok(self.inner.client.ping().await?)
     }
 }
 
 /// The one line of the file of the account.
-fn credentials(path: &Path) -> Result<(String, String), SetupError> {
+fn read_account(path: &Path) -> Result<(String, String), SetupError> {
     let text = read("gateway.credentials", path)?;
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().next().unwrap_or_default();

@@ -14,17 +14,19 @@ use hyper::{Method, StatusCode};
 use oci::{Digest, Manifest, MediaType, RepositoryName, TagOrDigest};
 use registry::access::Accounts;
 use registry::{Policy, description};
+use upstream::{
+    Location, OutgoingBody, UpstreamRequest, UpstreamResponse, location, next_page, read_to_end,
+    repository_scope,
+};
 use uuid::Uuid;
 
 use super::Gateway;
-use super::client::{Answered, Ask, whole};
 use super::error::Error;
 use super::headers::{Origin, downward, upward};
-use super::locations::{self, Place};
 use super::manifests::Found;
 use super::references::Named;
+use super::upload_body::{SizeBudget, forward};
 use super::uploads::{UploadRef, without_proof};
-use super::upstream_body::{SizeBudget, UpstreamBody};
 use crate::config::UpstreamHost;
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -93,15 +95,15 @@ impl Exchange<'_> {
         path_and_query: String,
         action: &str,
     ) -> Result<Response, HttpError> {
-        let ask = self.ask(&request, path_and_query, scope(repository, action));
-        let body = if reads(&request) { UpstreamBody::Nothing } else { self.body(request, 0)? };
-        let answered = self.gateway.inner.client.ask(&ask, &body, None).await?;
+        let ask = self.ask(&request, path_and_query, repository_scope(repository, action));
+        let body = if reads(&request) { OutgoingBody::empty() } else { self.body(request, 0)? };
+        let answered = self.gateway.send(&ask, &body, None).await?;
         self.passed_on(answered, &ask.method, None)
     }
 
     /// What a client sends of a blob of which `begun` bytes have come before.
-    fn body(&self, request: Request, begun: u64) -> Result<UpstreamBody, Error> {
-        Ok(UpstreamBody::streamed(request.body, SizeBudget::beside(self.policy.blob_bytes, begun))?)
+    fn body(&self, request: Request, begun: u64) -> Result<OutgoingBody, Error> {
+        Ok(forward(request.body, SizeBudget::new(self.policy.blob_bytes, begun))?)
     }
 
     /// GET, HEAD and DELETE of a blob that the repository refers to.
@@ -155,7 +157,7 @@ impl Exchange<'_> {
             return Ok(response);
         }
 
-        let mut ask = self.ask(&request, path, scope(name, "pull"));
+        let mut ask = self.ask(&request, path, repository_scope(name, "pull"));
         if let Some(asking) = &asking {
             // Whatever the client asked, all of it is had, for everyone who waits; what the client has is judged here.
             ask.method = Method::GET;
@@ -164,7 +166,7 @@ impl Exchange<'_> {
                 ask.headers.insert(IF_NONE_MATCH, etag.clone());
             }
         }
-        let answered = match gateway.inner.client.ask(&ask, &UpstreamBody::Nothing, None).await {
+        let answered = match gateway.send(&ask, &OutgoingBody::empty(), None).await {
             Ok(answered) => answered,
             Err(error) => {
                 // The others find out for themselves, all at once rather than one after another.
@@ -195,16 +197,21 @@ impl Exchange<'_> {
         }
         gateway.inner.catalog_sync.passed_by(name, None).await;
         let (head, body) = answered.response.into_parts();
-        let content =
-            match whole(body, gateway.inner.manifest_bytes, gateway.inner.client.read_patience()).await {
-                Ok(content) => content,
-                Err(why) => {
-                    if let Some(asking) = asking {
-                        asking.refused();
-                    }
-                    return Err(Error::Unreachable(why.into()).into());
+        let content = match read_to_end(
+            body,
+            gateway.inner.manifest_bytes,
+            gateway.inner.client.read_timeout(),
+        )
+        .await
+        {
+            Ok(content) => content,
+            Err(why) => {
+                if let Some(asking) = asking {
+                    asking.refused();
                 }
-            };
+                return Err(Error::Unreachable(why.into()).into());
+            }
+        };
         gateway.inner.references.passed(name, &content);
         let mut headers = HeaderMap::new();
         downward(&head.headers, &mut headers);
@@ -232,14 +239,18 @@ impl Exchange<'_> {
             _ => String::new(),
         };
         let action = if puts { "pull,push" } else { "delete" };
-        let ask = self.ask(&request, format!("/v2/{name}/manifests/{target}{query}"), scope(name, action));
+        let ask = self.ask(
+            &request,
+            format!("/v2/{name}/manifests/{target}{query}"),
+            repository_scope(name, action),
+        );
         let content =
             request.whole_body(most, || registry::Error::ManifestTooLarge { limit: most }.into()).await?;
         if puts {
             self.check_parts(name, &content).await?;
         }
         let manifest = puts.then(|| parse(&ask.headers, &content)).flatten();
-        let body = if puts { UpstreamBody::Whole(Some(content.clone())) } else { UpstreamBody::Nothing };
+        let body = if puts { OutgoingBody::bytes(content.clone()) } else { OutgoingBody::empty() };
 
         // It goes on even if the client leaves: otherwise the upstream might still do it, after what is in memory
         // was declared right again.
@@ -248,9 +259,9 @@ impl Exchange<'_> {
         let method = ask.method.clone();
         let task = tokio::spawn(async move {
             let change = gateway.inner.manifests.change(&repository);
-            let answered = gateway.inner.client.ask(&ask, &body, None).await?;
+            let answered = gateway.send(&ask, &body, None).await?;
             drop(change);
-            let (upstream, response) = (answered.upstream.index, answered.response);
+            let (upstream, response) = (answered.upstream.index(), answered.response);
             if !puts {
                 gateway.inner.references.manifest_deleted(&repository);
             }
@@ -268,10 +279,10 @@ impl Exchange<'_> {
             Ok::<_, Error>((upstream, response))
         });
         let (index, response) = task.await.map_err(|error| Error::Unreachable(error.into()))??;
-        let upstream = self.gateway.inner.client.upstream(index);
+        let upstream = self.gateway.inner.client.upstreams().get(index);
         let upstream =
             upstream.ok_or_else(|| Error::InvalidResponse("an upstream that is not there".to_owned()))?;
-        self.passed_on(Answered { upstream, response }, &method, None)
+        self.passed_on(UpstreamResponse { upstream, response }, &method, None)
     }
 
     /// Refuses a manifest that names content which the repository does not have: it would open that content to all who
@@ -297,14 +308,14 @@ impl Exchange<'_> {
     /// POST: begins an upload, takes a whole blob, or mounts one of another repository.
     async fn begin_upload(&self, request: Request, name: &RepositoryName) -> Result<Response, HttpError> {
         let query = request.query();
-        let mut allowed = scope(name, "pull,push");
+        let mut allowed = repository_scope(name, "pull,push");
         let mount = query.digest("mount")?;
         let from: Option<RepositoryName> = query.get_filled("from").and_then(|from| from.parse().ok());
         let parameters = match (mount, from) {
             // Only from where the client could pull it. From nowhere in particular, the upstream would look
             // everywhere, also where the client may not.
             (Some(mount), Some(from)) if self.may_mount(&from, &mount).await? => {
-                allowed = format!("{allowed} {}", scope(&from, "pull"));
+                allowed = format!("{allowed} {}", repository_scope(&from, "pull"));
                 format!("?mount={}&from={}", encode(&mount.to_string()), encode(from.as_str()))
             }
             // Then it is an ordinary upload, which is what a client expects where a mount cannot be.
@@ -315,7 +326,7 @@ impl Exchange<'_> {
         // A mount that was not passed on is an upload that only begins.
         let digest = if parameters.is_empty() { None } else { mount.or(query.digest("digest")?) };
         let body = self.body(request, 0)?;
-        let answered = self.gateway.inner.client.ask(&ask, &body, None).await?;
+        let answered = self.gateway.send(&ask, &body, None).await?;
         let response = self.passed_on(answered, &ask.method, None)?;
         self.note_upload(name, digest, &response);
         Ok(response)
@@ -333,9 +344,9 @@ impl Exchange<'_> {
         let query = without_proof(query);
         let separator = if query.is_empty() { "" } else { "?" };
         let path = format!("/v2/{name}/blobs/uploads/{id}{separator}{query}");
-        let ask = self.ask_upload(&request, path, scope(name, "pull,push"));
-        let body = if reads(&request) { UpstreamBody::Nothing } else { self.body(request, begun.bytes)? };
-        let answered = self.gateway.inner.client.ask(&ask, &body, Some(begun.home)).await?;
+        let ask = self.ask_upload(&request, path, repository_scope(name, "pull,push"));
+        let body = if reads(&request) { OutgoingBody::empty() } else { self.body(request, begun.bytes)? };
+        let answered = self.gateway.send(&ask, &body, Some(begun.home)).await?;
         let response = self.passed_on(answered, &ask.method, Some(id))?;
         self.note_upload(name, digest, &response);
         Ok(response)
@@ -368,25 +379,24 @@ impl Exchange<'_> {
             Ok(false) | Err(Error::Unproven { .. }) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        let ask = Ask {
+        let path = format!("/v2/{from}/blobs/{digest}");
+        let ask = UpstreamRequest {
             method: Method::HEAD,
-            path_and_query: format!("/v2/{from}/blobs/{digest}"),
-            headers: HeaderMap::new(),
-            scope: scope(from, "pull"),
+            ..UpstreamRequest::get(path, repository_scope(from, "pull"))
         };
-        let answered = self.gateway.inner.client.ask(&ask, &UpstreamBody::Nothing, None).await?;
+        let answered = self.gateway.send(&ask, &OutgoingBody::empty(), None).await?;
         Ok(answered.response.status() == StatusCode::OK)
     }
 
     /// The same for an upload. Its body is never called a form: distribution reads `mount` and `from` with Go's
     /// `FormValue`, which prefers the fields of a form in the body to the query that was checked here.
-    fn ask_upload(&self, request: &Request, path_and_query: String, scope: String) -> Ask {
+    fn ask_upload(&self, request: &Request, path_and_query: String, scope: String) -> UpstreamRequest {
         let mut ask = self.ask(request, path_and_query, scope);
         ask.headers.insert(CONTENT_TYPE, OCTET_STREAM);
         ask
     }
 
-    fn ask(&self, request: &Request, path_and_query: String, scope: String) -> Ask {
+    fn ask(&self, request: &Request, path_and_query: String, scope: String) -> UpstreamRequest {
         let host = match self.gateway.inner.host {
             UpstreamHost::Client => request.headers.get(HOST),
             UpstreamHost::Upstream => None,
@@ -398,17 +408,17 @@ impl Exchange<'_> {
             host,
         };
         let headers = upward(&request.headers, &origin);
-        Ask { method: request.method.clone(), path_and_query, headers, scope }
+        UpstreamRequest { method: request.method.clone(), path_and_query, headers, scope }
     }
 
     /// The answer as the client gets it.
     fn passed_on(
         &self,
-        answered: Answered<'_>,
+        answered: UpstreamResponse<'_>,
         method: &Method,
         upload: Option<Uuid>,
     ) -> Result<Response, HttpError> {
-        let Answered { upstream, response } = answered;
+        let UpstreamResponse { upstream, response } = answered;
         let status = response.status();
         if status.is_informational() || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(Error::InvalidResponse(format!("{upstream} answers {status}")).into());
@@ -426,26 +436,26 @@ impl Exchange<'_> {
         }
         let mut headers = HeaderMap::new();
         downward(response.headers(), &mut headers);
-        let place = locations::of(upstream, response.headers())
+        let place = location(upstream, response.headers())
             .map_err(|why| Error::InvalidResponse(format!("{upstream} answers {status}, and {why}")))?;
         if let Some(place) = place {
-            let location = self.location(place, upstream.index, status, response.headers(), upload);
+            let location = self.location(place, upstream.index(), status, response.headers(), upload);
             let location = location.ok_or_else(|| {
                 let given = response.headers().get(LOCATION);
                 Error::InvalidResponse(format!("{upstream} answers {status}, and its Location is {given:?}"))
             })?;
             headers.insert(LOCATION, location);
         }
-        if let Some(next) = locations::next_page(response.headers())
+        if let Some(next) = next_page(response.headers())
             && let Some(path) = listing(self.endpoint)
-            && let Some(link) = locations::link(&self.caller.links().absolute(&path), &next)
+            && let Some(link) = link(&self.caller.links().absolute(&path), &next)
         {
             headers.insert(LINK, link);
         }
         if status == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(self.range_refused(headers));
         }
-        let timeouts = self.gateway.inner.client.read_patience();
+        let timeouts = self.gateway.inner.client.read_timeout();
         let (_, body) = response.into_parts();
         let body = if has_none { Body::default() } else { Body::upstream(body, timeouts) };
         let mut answer = Response::new(body);
@@ -474,7 +484,7 @@ impl Exchange<'_> {
     /// An address for the client; `None` if what the upstream said is nothing that a client could use.
     fn location(
         &self,
-        place: Place,
+        place: Location,
         home: usize,
         status: StatusCode,
         given: &HeaderMap,
@@ -488,7 +498,7 @@ impl Exchange<'_> {
             _ => return None,
         };
         match place {
-            Place::Upload(name, id, query) => {
+            Location::Upload(name, id, query) => {
                 // Where there is an upload already, it stays the one that it is.
                 let is_own = name == *asked && upload.is_none_or(|upload| upload == id);
                 let begun = UploadRef { home, bytes: received(given) };
@@ -497,18 +507,25 @@ impl Exchange<'_> {
                 let address = self.caller.links().absolute(&format!("/v2/{name}/blobs/uploads/{id}?{query}"));
                 is_own.then(|| HeaderValue::try_from(address).ok()).flatten()
             }
-            Place::Blob(name, digest) => (name == *asked).then(|| self.caller.links().blob(&name, &digest)),
-            Place::Manifest(name, target) => {
+            Location::Blob(name, digest) => {
+                (name == *asked).then(|| self.caller.links().blob(&name, &digest))
+            }
+            Location::Manifest(name, target) => {
                 let address = self.caller.links().absolute(&format!("/v2/{name}/manifests/{target}"));
                 (name == *asked).then(|| HeaderValue::try_from(address).ok()).flatten()
             }
             // A registry that keeps its blobs with another service sends clients there, with an address that is good
             // for this blob and a short time. The gateway itself never follows it.
-            Place::Foreign => {
+            Location::Foreign => {
                 (blob && status.is_redirection()).then(|| given.get(LOCATION).cloned()).flatten()
             }
         }
     }
+}
+
+/// A `Link` to the next page.
+fn link(url: &str, query: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("<{url}?{query}>; rel=\"next\"")).ok()
 }
 
 fn reads(request: &Request) -> bool {
@@ -531,11 +548,6 @@ fn is_framed(headers: &HeaderMap) -> bool {
 
 fn is_json(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| String::from_utf8_lossy(value.as_bytes()).contains("json"))
-}
-
-/// What a token for an upstream must allow.
-fn scope(repository: &RepositoryName, actions: &str) -> String {
-    format!("repository:{repository}:{actions}")
 }
 
 /// Those parameters of the request that mean something, written anew: `?n=5&last=x`, or nothing.
@@ -577,19 +589,15 @@ fn parse(headers: &HeaderMap, content: &Bytes) -> Option<Manifest> {
 
 /// Notes what an image's config says of it, for those who search.
 async fn describe(gateway: &Gateway, repository: &RepositoryName, config: &Digest) {
-    let ask = Ask {
-        method: Method::GET,
-        path_and_query: format!("/v2/{repository}/blobs/{config}"),
-        headers: HeaderMap::new(),
-        scope: scope(repository, "pull"),
-    };
+    let path = format!("/v2/{repository}/blobs/{config}");
+    let ask = UpstreamRequest::get(path, repository_scope(repository, "pull"));
     let client = &gateway.inner.client;
     // Without a description it is found all the same.
-    let Ok(answered) = client.ask(&ask, &UpstreamBody::Nothing, None).await else { return };
+    let Ok(answered) = gateway.send(&ask, &OutgoingBody::empty(), None).await else { return };
     if answered.response.status() != StatusCode::OK {
         return;
     }
-    let content = whole(answered.response.into_body(), CONFIG_BYTES, client.read_patience()).await;
+    let content = read_to_end(answered.response.into_body(), CONFIG_BYTES, client.read_timeout()).await;
     if let Some(label) = content.ok().and_then(|content| description::label(&content)) {
         gateway.inner.catalog_sync.passed_by(repository, Some(label)).await;
     }

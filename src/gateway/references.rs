@@ -14,18 +14,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
-use hyper::{Method, StatusCode};
 use oci::{Digest, MediaType, RepositoryName, Tag, TagOrDigest};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
+use upstream::{Client, OutgoingBody, UpstreamRequest, next_page, read_to_end, repository_scope};
 
-use super::client::{Ask, Client, whole};
 use super::error::Error;
-use super::locations::next_page;
-use super::upstream_body::UpstreamBody;
 use crate::http::response::DOCKER_CONTENT_DIGEST;
 
 /// Cached pairs of a repository and a digest, of each kind. About 100 bytes each.
@@ -395,24 +393,28 @@ impl<'a> Walk<'a> {
         path_and_query: String,
         headers: HeaderMap,
     ) -> Result<Option<(HeaderMap, bytes::Bytes)>, Error> {
-        let scope = format!("repository:{}:pull", self.repository);
-        let ask = Ask { method: Method::GET, path_and_query, headers, scope };
-        let answered = self.client.ask(&ask, &UpstreamBody::Nothing, None).await?;
-        let (head, body) = answered.response.into_parts();
+        let scope = repository_scope(self.repository, "pull");
+        let request = UpstreamRequest { headers, ..UpstreamRequest::get(path_and_query, scope) };
+        let (head, body) =
+            self.client.send(&request, &OutgoingBody::empty(), None).await?.response.into_parts();
         match head.status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => return Ok(None),
             // One damaged manifest must not keep the others from being found.
             status => {
-                tracing::debug!(%status, path = ask.path_and_query, "the upstream could not tell what it has");
+                tracing::debug!(%status, path = request.path_and_query, "the upstream could not tell what it has");
                 self.has_gaps = true;
                 return Ok(None);
             }
         }
-        let content = match whole(body, DOCUMENT_BYTES, self.client.read_patience()).await {
+        let content = match read_to_end(body, DOCUMENT_BYTES, self.client.read_timeout()).await {
             Ok(content) => content,
             Err(reason) => {
-                tracing::debug!(reason, path = ask.path_and_query, "the upstream could not tell what it has");
+                tracing::debug!(
+                    reason,
+                    path = request.path_and_query,
+                    "the upstream could not tell what it has"
+                );
                 self.has_gaps = true;
                 return Ok(None);
             }

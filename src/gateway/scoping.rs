@@ -12,15 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 use oci::{Digest, RepositoryName};
 use registry::Registry;
+use upstream::{Client, Upstream, UpstreamRequest, repository_scope};
 
-use super::client::{Ask, Client};
 use super::error::Error;
 use super::references;
-use super::upstream::Upstream;
 
 /// How long a probe counts. An upstream may be replaced by another one, or get other settings.
 const PROBED_FOR: Duration = Duration::from_secs(10 * 60);
@@ -194,13 +192,10 @@ async fn probe_one(
     let first = first_component(repository);
     let absent = if first.is_empty() { PROBE.to_owned() } else { format!("{first}/{PROBE}") };
     let status = async |method: Method, name: &str, below: &str| {
-        let ask = Ask {
-            method,
-            path_and_query: format!("/v2/{name}/{below}"),
-            headers: HeaderMap::new(),
-            scope: format!("repository:{name}:pull"),
-        };
-        client.ask_only(upstream, &ask).await.map(|response| response.status())
+        let path = format!("/v2/{name}/{below}");
+        let request =
+            UpstreamRequest { method, ..UpstreamRequest::get(path, repository_scope(name, "pull")) };
+        client.send_to(upstream, &request).await.map(|response| response.status())
     };
     let blob = format!("blobs/{digest}");
     if status(Method::HEAD, repository.as_str(), &blob).await? != StatusCode::OK {

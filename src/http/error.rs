@@ -378,7 +378,9 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
 fn classify_gateway(error: &gateway::Error) -> (StatusCode, &'static str) {
     use gateway::Error as E;
     match error {
-        E::Unreachable(_) | E::Refused(_) | E::InvalidResponse(_) => (StatusCode::BAD_GATEWAY, UNAVAILABLE),
+        E::Unreachable(_) | E::AccessDenied(_) | E::InvalidResponse(_) => {
+            (StatusCode::BAD_GATEWAY, UNAVAILABLE)
+        }
         E::UpstreamFailed(status, _) => (*status, UNAVAILABLE),
         E::TimedOut => (StatusCode::GATEWAY_TIMEOUT, UNAVAILABLE),
         E::Unproven { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown.as_str()),

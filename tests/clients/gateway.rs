@@ -139,8 +139,8 @@ fn a_registry_with_passwords_of_its_own_gets_the_gateways() {
     let without = Gateway::before(&[upstream.address()], &[]);
     let wrong = with_credentials(upstream.address(), &desk, "gateway:wrong\n");
     for (gateway, reason) in [
-        (without, "it wants an account; give the gateway one with `gateway.credentials`"),
-        (wrong, "it does not take the account of `gateway.credentials`"),
+        (without, "it requires an account, and none is configured; set gateway.credentials"),
+        (wrong, "it rejects the configured account; correct gateway.credentials"),
     ] {
         let tags = format!("http://{}/v2/ann/app/tags/list", gateway.address);
         let answer = desk.run(&format!("curl -s -D - -u 'ann:{PASSWORD}' {tags}"));

@@ -1,0 +1,450 @@
+//! The client: a connection pool, timeouts, retries, and fail-over to the next upstream.
+//!
+//! Requests go to the first upstream of the configuration, and to the others when it fails. A request is repeated only
+//! if that is safe: it reads, or no byte of it was sent.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode, Uri};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::Instant;
+
+use crate::body::OutgoingBody;
+use crate::credentials::{AccessError, Challenge, TokenResponse};
+use crate::error::{BoxError, Error, error_chain};
+use crate::upstream::Upstream;
+
+/// An idle connection is closed after this time, before the upstream closes it.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The size limit of a token server's response, in bytes.
+const TOKEN_BYTES: usize = 1 << 20;
+/// The read buffer of a connection, in bytes: as large as on the server's side.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// The timeouts of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For the connection to be established.
+    pub connect: Duration,
+    /// For the head of a response to a request that reads, and for each next byte of any response.
+    pub read: Duration,
+    /// For the head of a response to a request that writes, counted from the last byte sent: a registry may hash and
+    /// copy a whole blob before it responds.
+    pub write: Duration,
+}
+
+/// The head of a request, without the parts that depend on the upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamRequest {
+    /// The method.
+    pub method: Method,
+    /// Begins with `/v2/`. Made from parsed parts, never copied from a client.
+    pub path_and_query: String,
+    /// Headers besides `Authorization`.
+    pub headers: HeaderMap,
+    /// The scopes of the token, separated by spaces: `repository:name:pull`.
+    pub scope: String,
+}
+
+impl UpstreamRequest {
+    /// A GET without headers.
+    #[must_use]
+    pub fn get(path_and_query: String, scope: String) -> Self {
+        Self { method: Method::GET, path_and_query, headers: HeaderMap::new(), scope }
+    }
+
+    fn is_read(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+}
+
+/// The token scope for actions such as `pull,push` on a repository.
+#[must_use]
+pub fn repository_scope(repository: impl fmt::Display, actions: &str) -> String {
+    format!("repository:{repository}:{actions}")
+}
+
+/// A response, and the upstream that sent it.
+pub struct UpstreamResponse<'a> {
+    /// The upstream.
+    pub upstream: &'a Upstream,
+    /// Its response.
+    pub response: hyper::Response<Incoming>,
+}
+
+/// Why one upstream did not respond.
+enum Failure {
+    /// The connection failed before a byte was sent.
+    Connect(BoxError),
+    /// The connection broke later.
+    Broken(BoxError),
+    TimedOut,
+    AccessDenied(AccessError),
+}
+
+/// A client of several upstreams with the same content.
+pub struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, OutgoingBody>,
+    upstreams: Vec<Upstream>,
+    timeouts: Timeouts,
+}
+
+impl Client {
+    /// Creates the client. Connections are made when a request needs one.
+    #[must_use]
+    pub fn new(upstreams: Vec<Upstream>, timeouts: Timeouts, tls: rustls::ClientConfig) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(timeouts.connect));
+        connector.enforce_http(false);
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .http1_max_buf_size(READ_BUFFER)
+            .http1_ignore_invalid_headers_in_responses(false)
+            .build(connector);
+        Self { pool, upstreams, timeouts }
+    }
+
+    /// The timeout for each next byte of a response.
+    #[must_use]
+    pub fn read_timeout(&self) -> Duration {
+        self.timeouts.read
+    }
+
+    /// The upstreams in the order of the configuration.
+    #[must_use]
+    pub fn upstreams(&self) -> &[Upstream] {
+        &self.upstreams
+    }
+
+    /// Checks that an upstream answers and accepts the credentials.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        let request = UpstreamRequest::get("/v2/".to_owned(), String::new());
+        let UpstreamResponse { upstream, response } =
+            self.send(&request, &OutgoingBody::empty(), None).await?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(Error::InvalidResponse(format!("{upstream} answers {status} to /v2/"))),
+        }
+    }
+
+    /// Sends a request to one upstream after the other until one responds. `home`, if given, is the index of the
+    /// upstream that holds an upload; it comes first.
+    ///
+    /// A 500, 502, 503 or 504 to a request that reads counts as a failure, unless no other upstream responds.
+    ///
+    /// # Errors
+    /// The [`Error`] of the last upstream.
+    pub async fn send(
+        &self,
+        request: &UpstreamRequest,
+        body: &OutgoingBody,
+        home: Option<usize>,
+    ) -> Result<UpstreamResponse<'_>, Error> {
+        let mut failure = None;
+        let mut server_error = None;
+        for upstream in self.order(home) {
+            match self.try_upstream(upstream, request, body).await {
+                Ok(response) if request.is_read() && is_server_error(response.status()) => {
+                    if response.status() != StatusCode::INTERNAL_SERVER_ERROR {
+                        upstream.record_failure(&response.status());
+                    }
+                    server_error = server_error.or(Some(UpstreamResponse { upstream, response }));
+                }
+                Ok(response) => {
+                    upstream.record_success();
+                    return Ok(UpstreamResponse { upstream, response });
+                }
+                Err(failed) => {
+                    if let Some(error) = body.error() {
+                        return Err(Error::Body(error));
+                    }
+                    let is_unsent = matches!(failed, Failure::Connect(_)) && body.is_untouched();
+                    let error = failed.record(upstream);
+                    if !is_unsent && !request.is_read() {
+                        return Err(error);
+                    }
+                    failure = Some(error);
+                }
+            }
+        }
+        match (server_error, failure) {
+            // Prefer a 5xx response from one upstream over a connection error from another.
+            (Some(response), _) => Ok(response),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(Error::Unreachable("no upstream is configured".into())),
+        }
+    }
+
+    /// Sends a request without a body to one upstream, without fail-over.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn send_to(
+        &self,
+        upstream: &Upstream,
+        request: &UpstreamRequest,
+    ) -> Result<hyper::Response<Incoming>, Error> {
+        let response = self.try_upstream(upstream, request, &OutgoingBody::empty()).await;
+        response.map_err(|failed| failed.record(upstream))
+    }
+
+    /// The upstreams in the order to try: `home`, then those not backing off, then the others. Collected before the
+    /// first request, so that an upstream that fails meanwhile is not tried twice.
+    fn order(&self, home: Option<usize>) -> Vec<&Upstream> {
+        let home = home.and_then(|index| self.upstreams.get(index));
+        let others = |is_backing_off: bool| {
+            self.upstreams.iter().filter(move |other| {
+                home.is_none_or(|home| home.index() != other.index())
+                    && other.is_backing_off() == is_backing_off
+            })
+        };
+        home.into_iter().chain(others(false)).chain(others(true)).collect()
+    }
+
+    /// Sends a request to one upstream, and once more if the pooled connection was stale or a token is needed.
+    async fn try_upstream(
+        &self,
+        upstream: &Upstream,
+        request: &UpstreamRequest,
+        body: &OutgoingBody,
+    ) -> Result<hyper::Response<Incoming>, Failure> {
+        let mut authorization = self.authorization(upstream, &request.scope).await?;
+        let mut is_reconnected = false;
+        let mut is_reauthorized = false;
+        loop {
+            let response = match self.send_once(upstream, request, body.clone(), authorization.clone()).await
+            {
+                // The upstream may have closed a pooled connection at that moment. A new one is not stale.
+                Err(Failure::Broken(_)) if request.is_read() && !is_reconnected => {
+                    is_reconnected = true;
+                    continue;
+                }
+                Err(failed) => return Err(failed),
+                Ok(response) => response,
+            };
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            // The challenge is for this client. The caller's own clients never see it.
+            let credentials = &upstream.credentials;
+            let challenge = record_challenge(upstream, response.headers())?;
+            credentials.evict_token(&request.scope);
+            let can_answer =
+                challenge != Challenge::Basic || credentials.has_account() && authorization.is_none();
+            if is_reauthorized || !body.is_untouched() || !can_answer {
+                return Err(Failure::AccessDenied(if credentials.has_account() {
+                    AccessError::AccountRejected
+                } else {
+                    AccessError::AccountRequired
+                }));
+            }
+            is_reauthorized = true;
+            authorization = self.authorization(upstream, &request.scope).await?;
+        }
+    }
+
+    /// The `Authorization` header for a scope. Requests a token if none is cached.
+    async fn authorization(&self, upstream: &Upstream, scope: &str) -> Result<Option<HeaderValue>, Failure> {
+        let credentials = &upstream.credentials;
+        let challenge = match credentials.challenge() {
+            Some(challenge) => challenge,
+            None if credentials.has_account() => match self.probe(upstream).await? {
+                Some(challenge) => challenge,
+                None => return Ok(None),
+            },
+            None => return Ok(None),
+        };
+        let Challenge::Bearer { realm, service } = challenge else { return Ok(credentials.basic()) };
+        if let Some(token) = credentials.cached_token(scope) {
+            return Ok(Some(token));
+        }
+        self.fetch_token(upstream, &realm, service.as_deref(), scope).await.map(Some)
+    }
+
+    /// Finds out the challenge of an upstream before a body is sent that cannot be sent twice.
+    async fn probe(&self, upstream: &Upstream) -> Result<Option<Challenge>, Failure> {
+        let request = UpstreamRequest::get("/v2/".to_owned(), String::new());
+        let response = self.send_once(upstream, &request, OutgoingBody::empty(), None).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(None);
+        }
+        record_challenge(upstream, response.headers()).map(Some)
+    }
+
+    async fn fetch_token(
+        &self,
+        upstream: &Upstream,
+        realm: &Uri,
+        service: Option<&str>,
+        scope: &str,
+    ) -> Result<HeaderValue, Failure> {
+        let unavailable = |reason: String| Failure::AccessDenied(AccessError::TokenUnavailable(reason));
+        let mut url = realm.to_string();
+        let mut separator = if realm.query().is_some() { '&' } else { '?' };
+        let scopes = scope.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope));
+        for (name, value) in service.map(|service| ("service", service)).into_iter().chain(scopes) {
+            url.push(separator);
+            separator = '&';
+            url.push_str(name);
+            url.push('=');
+            url.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+        }
+        let mut request = hyper::Request::get(url);
+        if let Some(basic) = upstream.credentials.basic() {
+            request = request.header(AUTHORIZATION, basic);
+        }
+        let request = request.body(OutgoingBody::empty()).map_err(|error| unavailable(error.to_string()))?;
+        let response = response_head(self.timeouts.read, None, self.pool.request(request)).await?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err(unavailable(format!("its token server {realm} answers {status}")));
+        }
+        let body = read_to_end(response.into_body(), TOKEN_BYTES, self.timeouts.read).await;
+        let body = body.map_err(|reason| {
+            unavailable(format!("the response of its token server {realm} cannot be read: {reason}"))
+        })?;
+        let token: TokenResponse = serde_json::from_slice(&body).map_err(|error| {
+            unavailable(format!("the response of its token server {realm} is invalid: {error}"))
+        })?;
+        let token = upstream.credentials.cache_token(scope, &token);
+        token.ok_or_else(|| unavailable(format!("the response of its token server {realm} has no token")))
+    }
+
+    async fn send_once(
+        &self,
+        upstream: &Upstream,
+        head: &UpstreamRequest,
+        body: OutgoingBody,
+        authorization: Option<HeaderValue>,
+    ) -> Result<hyper::Response<Incoming>, Failure> {
+        let url = upstream.url(&head.path_and_query).map_err(|error| Failure::Connect(error.into()))?;
+        let mut request = hyper::Request::new(body.clone());
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = url;
+        *request.headers_mut() = head.headers.clone();
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
+        let timeout = if head.is_read() { self.timeouts.read } else { self.timeouts.write };
+        response_head(timeout, Some(&body), self.pool.request(request)).await
+    }
+}
+
+fn record_challenge(upstream: &Upstream, headers: &HeaderMap) -> Result<Challenge, Failure> {
+    let host = upstream.authority().host();
+    let challenge = upstream.credentials.record_challenge(headers, host, upstream.is_tls());
+    challenge.map_err(Failure::AccessDenied)
+}
+
+/// Waits for the head of a response. The timeout starts anew with each chunk of the request's body.
+async fn response_head(
+    timeout: Duration,
+    body: Option<&OutgoingBody>,
+    response: impl Future<Output = Result<hyper::Response<Incoming>, hyper_util::client::legacy::Error>>,
+) -> Result<hyper::Response<Incoming>, Failure> {
+    let mut response = pin!(response);
+    let start = Instant::now();
+    loop {
+        let progress = body.and_then(OutgoingBody::progress).unwrap_or(start).max(start);
+        let Some(deadline) = progress.checked_add(timeout) else {
+            return response.await.map_err(Failure::from);
+        };
+        if Instant::now() >= deadline {
+            return Err(Failure::TimedOut);
+        }
+        tokio::select! {
+            biased;
+            response = &mut response => return response.map_err(Failure::from),
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+    }
+}
+
+/// Reads a body of at most `limit` bytes into memory. `timeout` is for each next chunk.
+///
+/// # Errors
+/// A description of the failure.
+pub async fn read_to_end(
+    mut body: Incoming,
+    limit: usize,
+    timeout: Duration,
+) -> Result<bytes::Bytes, String> {
+    let length = body.size_hint().exact();
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(format!("it has more than {limit} bytes"));
+    }
+    let mut content = bytes::BytesMut::new();
+    let mut body = pin!(&mut body);
+    loop {
+        let next = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
+        let frame = match tokio::time::timeout(timeout, next).await {
+            Err(_) => return Err(format!("no byte arrived for {} s", timeout.as_secs_f64())),
+            Ok(None) => return Ok(content.freeze()),
+            Ok(Some(Err(error))) => return Err(format!("it was cut off: {error}")),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        if let Ok(chunk) = frame.into_data() {
+            if content.len() + chunk.len() > limit {
+                return Err(format!("it has more than {limit} bytes"));
+            }
+            if content.is_empty() && length == Some(chunk.len() as u64) {
+                return Ok(chunk);
+            }
+            content.extend_from_slice(&chunk);
+        }
+    }
+}
+
+/// Whether a status blames the server, so that another upstream may do better.
+fn is_server_error(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+impl From<hyper_util::client::legacy::Error> for Failure {
+    fn from(error: hyper_util::client::legacy::Error) -> Self {
+        if error.is_connect() { Self::Connect(error.into()) } else { Self::Broken(error.into()) }
+    }
+}
+
+impl Failure {
+    /// Converts it into an error, and starts the backoff where the upstream is at fault.
+    fn record(self, upstream: &Upstream) -> Error {
+        match self {
+            Self::Connect(error) | Self::Broken(error) => {
+                upstream.record_failure(&error_chain(&*error));
+                Error::Unreachable(error)
+            }
+            Self::TimedOut => {
+                upstream.record_failure(&"the timeout elapsed");
+                Error::TimedOut
+            }
+            Self::AccessDenied(error) => Error::AccessDenied(error),
+        }
+    }
+}

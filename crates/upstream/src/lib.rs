@@ -1,0 +1,19 @@
+//! How is another registry asked? A client of the distribution protocol for several upstreams with one content.
+//!
+//! It keeps connections, answers challenges (Basic and the token exchange), applies timeouts, backs off from an
+//! upstream that fails and fails over to the next one. It knows no server types: the gateway turns its results into
+//! responses.
+
+mod body;
+mod client;
+mod credentials;
+mod error;
+mod locations;
+mod upstream;
+
+pub use body::{OutgoingBody, SourceError};
+pub use client::{Client, Timeouts, UpstreamRequest, UpstreamResponse, read_to_end, repository_scope};
+pub use credentials::{AccessError, CredentialStore};
+pub use error::{BoxError, Error, error_chain};
+pub use locations::{Location, location, next_page};
+pub use upstream::Upstream;
