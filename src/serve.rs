@@ -252,7 +252,7 @@ async fn listen_or_close(
 /// [`registry::Error`] if the directory is in use or something of it cannot be opened.
 pub async fn open_registry(config: &Config, directory: Directory) -> Result<Registry, registry::Error> {
     let progress = |read: u64| {
-        if read.is_multiple_of(1000) {
+        if read > 0 && read.is_multiple_of(1000) {
             tracing::info!(repositories = read, "reading what is in the data directory");
         }
     };

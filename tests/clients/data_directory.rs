@@ -67,7 +67,7 @@ fn registry2_moves_a_tag_to_an_image_that_is_there() {
         assert!(begun.elapsed().as_secs() < 30, "{}", ours.log());
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    assert!(ours.log().contains("tag 1 was moved"));
+    ours.wait_for_log("tag 1 was moved");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_certificate_from_openssl_is_taken_with_a_warning_and_followed() {
     let settings = format!("[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n", at("server.pem"), at("server.key"));
     let registry = Server::configured(&settings);
     let address = registry.address();
-    assert!(registry.log().contains("the certificate: it has no host"), "{}", registry.log());
+    registry.wait_for_log("it has no host in a subjectAltName");
     files.run(&format!("curl -sSfk https://{address}/healthz"));
     files.fails(&format!("curl -sSf --cacert server.pem https://{address}/healthz"));
     let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
@@ -109,7 +109,7 @@ fn cert_makes_what_serve_takes() {
     let registry = Server::configured(&format!("[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n"));
     // What it tells people to type is a host of the certificate, in the order that it has.
     let port = registry.address().rsplit(':').next().expect("a port");
-    assert!(registry.log().contains(&format!("docker push 127.0.0.1:{port}/")), "{}", registry.log());
+    registry.wait_for_log(&format!("docker push 127.0.0.1:{port}/"));
     user.run(&format!("curl -sSf --cacert certs/server.pem https://{}/healthz", registry.address()));
     user.run(&format!("{wharfinger} cert check certs/server.pem --key certs/server.key"));
 }

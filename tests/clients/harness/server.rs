@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -67,6 +69,15 @@ impl Server {
     /// What it has printed and logged.
     pub(crate) fn log(&self) -> String {
         self.daemon.log()
+    }
+
+    /// Waits until the log contains `text`. A thread of its own writes the log, after the event.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "never logged: {text}\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Starts on a directory that exists already.
