@@ -281,7 +281,7 @@ async fn listen(
     gateway: Option<Gateway>,
     config: &Config,
 ) -> Result<Server, ServeError> {
-    let mut server = Server::bind(registry.clone(), gateway, config)
+    let mut server = Server::bind(registry.clone(), gateway.map(|gateway| Box::new(gateway) as _), config)
         .await
         .map_err(|source| ServeError::Listen { address: config.listen, source })?;
     if let Some(tls) = Acceptor::open(config, registry.directory().own())? {

@@ -12,10 +12,9 @@
 //! - [`references`]: access control for blobs, and [`scoping`], the probe that says where none is needed.
 
 mod catalog_sync;
-mod error;
 mod headers;
 mod manifests;
-pub(crate) mod proxy;
+mod proxy;
 mod references;
 mod scoping;
 mod upload_body;
@@ -25,6 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_core::future::BoxFuture;
 use hyper::Uri;
 use hyper::header::HeaderMap;
 use oci::{Digest, RepositoryName, TagOrDigest};
@@ -36,9 +36,13 @@ use upstream::{
     Client, CredentialStore, OutgoingBody, Timeouts, Upstream, UpstreamRequest, UpstreamResponse,
 };
 
-pub(crate) use error::Error;
-
 use crate::config::{Config, UpstreamHost};
+use crate::http::content_proxy::ContentProxy;
+use crate::http::error::Error;
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::extract::request::Request;
+use crate::http::gateway_error::GatewayError;
+use crate::http::middleware::authorization::Caller;
 use crate::http::response::Response;
 use crate::tls::client::{self as tls_client, System};
 use crate::tls::pair;
@@ -144,23 +148,13 @@ impl Gateway {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The answer to a request for a manifest, if it is at hand and needs no waiting.
-    pub(crate) fn manifest_in_memory(
-        &self,
-        repository: &RepositoryName,
-        target: &TagOrDigest,
-        headers: &HeaderMap,
-    ) -> Option<Response> {
-        self.inner.manifests.at_hand(repository, target, headers)
-    }
-
     /// Sends a request to the upstreams; see [`Client::send`].
     async fn send(
         &self,
         request: &UpstreamRequest,
         body: &OutgoingBody,
         home: Option<usize>,
-    ) -> Result<UpstreamResponse<'_>, Error> {
+    ) -> Result<UpstreamResponse<'_>, GatewayError> {
         Ok(self.inner.client.send(request, body, home).await?)
     }
 
@@ -168,7 +162,7 @@ impl Gateway {
     ///
     /// # Errors
     /// If the upstream does not answer, or the repository is too large to be walked through.
-    async fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+    async fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, GatewayError> {
         let Inner { client, references, scoping, registry, .. } = &*self.inner;
         if scoping.is_by_repository(repository) {
             return Ok(true);
@@ -180,16 +174,33 @@ impl Gateway {
         }
         Ok(holds)
     }
+}
 
-    /// Whether the upstream is known to answer for a blob in any repository. `/auth` cannot guard such a registry,
-    /// because it sees neither uploads nor manifests.
-    pub(crate) fn is_shared_by_all(&self) -> bool {
+impl ContentProxy for Gateway {
+    fn answer<'a>(
+        &'a self,
+        caller: &'a Caller,
+        endpoint: &'a Endpoint,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Error>> {
+        Box::pin(proxy::answer(self, caller, endpoint, request))
+    }
+
+    fn cached_manifest(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+        headers: &HeaderMap,
+    ) -> Option<Response> {
+        self.inner.manifests.at_hand(repository, target, headers)
+    }
+
+    fn shares_blobs(&self) -> bool {
         self.inner.scoping.is_by_registry_anywhere()
     }
 
-    /// Whether an upstream answers: for a readiness check.
-    pub(crate) async fn ready(&self) -> Result<(), Error> {
-        Ok(self.inner.client.ping().await?)
+    fn ready(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async { self.inner.client.ping().await.map_err(|error| GatewayError::from(error).into()) })
     }
 }
 

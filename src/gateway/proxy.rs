@@ -20,19 +20,18 @@ use upstream::{
 };
 use uuid::Uuid;
 
-use super::Gateway;
-use super::error::Error;
 use super::headers::{Origin, downward, upward};
 use super::manifests::Found;
 use super::references::Named;
 use super::upload_body::{SizeBudget, forward};
 use super::uploads::{UploadRef, without_proof};
+use super::{Gateway, Inner};
 use crate::config::UpstreamHost;
-use crate::http::app::App;
 use crate::http::body::Body;
-use crate::http::error::Error as HttpError;
+use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::request::Request;
+use crate::http::gateway_error::GatewayError;
 use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
@@ -51,15 +50,15 @@ struct Exchange<'a> {
 
 /// Answers a request for content, if its endpoint is one whose content an upstream has; gives the request back
 /// otherwise.
-pub(crate) async fn answer(
-    app: &App,
+pub(super) async fn answer(
     gateway: &Gateway,
     caller: &Caller,
     endpoint: &Endpoint,
     request: Request,
-) -> Result<Response, HttpError> {
-    let policy = app.registry.policy();
-    let exchange = Exchange { gateway, accounts: &app.accounts, caller, endpoint, policy };
+) -> Result<Response, Error> {
+    let Inner { registry, manifest_bytes, .. } = &*gateway.inner;
+    let policy = registry.policy();
+    let exchange = Exchange { gateway, accounts: registry.accounts(), caller, endpoint, policy };
     let reads = request.method == Method::GET || request.method == Method::HEAD;
     let is_content = matches!(endpoint, Endpoint::Manifest(..) | Endpoint::Blob(..));
     if request.method == Method::DELETE && is_content && !policy.delete {
@@ -76,13 +75,12 @@ pub(crate) async fn answer(
         }
         Endpoint::Manifest(name, target) if reads => exchange.manifest(request, name, target).await,
         Endpoint::Manifest(name, target) => {
-            let most = app.limits.manifest_bytes;
-            exchange.change_manifest(request, name, target, most).await
+            exchange.change_manifest(request, name, target, *manifest_bytes).await
         }
         Endpoint::Blob(name, digest) => exchange.blob(request, name, digest).await,
         Endpoint::Uploads(name) => exchange.begin_upload(request, name).await,
         Endpoint::Upload(name, id) => exchange.upload(request, name, *id).await,
-        _ => Err(Error::Unsupported.into()),
+        _ => Err(GatewayError::Unsupported.into()),
     }
 }
 
@@ -94,7 +92,7 @@ impl Exchange<'_> {
         repository: &RepositoryName,
         path_and_query: String,
         action: &str,
-    ) -> Result<Response, HttpError> {
+    ) -> Result<Response, Error> {
         let ask = self.ask(&request, path_and_query, repository_scope(repository, action));
         let body = if reads(&request) { OutgoingBody::empty() } else { self.body(request, 0)? };
         let answered = self.gateway.send(&ask, &body, None).await?;
@@ -102,7 +100,7 @@ impl Exchange<'_> {
     }
 
     /// What a client sends of a blob of which `begun` bytes have come before.
-    fn body(&self, request: Request, begun: u64) -> Result<OutgoingBody, Error> {
+    fn body(&self, request: Request, begun: u64) -> Result<OutgoingBody, GatewayError> {
         Ok(forward(request.body, SizeBudget::new(self.policy.blob_bytes, begun))?)
     }
 
@@ -112,7 +110,7 @@ impl Exchange<'_> {
         request: Request,
         name: &RepositoryName,
         digest: &Digest,
-    ) -> Result<Response, HttpError> {
+    ) -> Result<Response, Error> {
         if !self.gateway.holds(name, digest).await? {
             return Err(registry::Error::BlobUnknown { repository: name.clone(), digest: *digest }.into());
         }
@@ -131,7 +129,7 @@ impl Exchange<'_> {
         request: Request,
         name: &RepositoryName,
         target: &TagOrDigest,
-    ) -> Result<Response, HttpError> {
+    ) -> Result<Response, Error> {
         let gateway = self.gateway;
         let path = format!("/v2/{name}/manifests/{target}");
         let mut asking = None;
@@ -185,7 +183,7 @@ impl Exchange<'_> {
             }
             let answer = kept.and_then(|kept| kept.answer(&request.headers));
             return answer
-                .ok_or_else(|| Error::InvalidResponse("304 for what is not known".to_owned()).into());
+                .ok_or_else(|| GatewayError::InvalidResponse("304 for what is not known".to_owned()).into());
         }
         let announced = http_body::Body::size_hint(answered.response.body()).exact();
         let is_small = announced.is_some_and(|length| length <= gateway.inner.manifest_bytes as u64);
@@ -209,7 +207,7 @@ impl Exchange<'_> {
                 if let Some(asking) = asking {
                     asking.refused();
                 }
-                return Err(Error::Unreachable(why.into()).into());
+                return Err(GatewayError::Unreachable(why.into()).into());
             }
         };
         gateway.inner.references.passed(name, &content);
@@ -232,7 +230,7 @@ impl Exchange<'_> {
         name: &RepositoryName,
         target: &TagOrDigest,
         most: usize,
-    ) -> Result<Response, HttpError> {
+    ) -> Result<Response, Error> {
         let puts = request.method == Method::PUT;
         let query = match target {
             TagOrDigest::Digest(_) if puts => parameters(&request, &["tag"]),
@@ -276,18 +274,18 @@ impl Exchange<'_> {
                     tokio::spawn(async move { describe(&gateway, &repository, &digest).await });
                 }
             }
-            Ok::<_, Error>((upstream, response))
+            Ok::<_, GatewayError>((upstream, response))
         });
-        let (index, response) = task.await.map_err(|error| Error::Unreachable(error.into()))??;
+        let (index, response) = task.await.map_err(|error| GatewayError::Unreachable(error.into()))??;
         let upstream = self.gateway.inner.client.upstreams().get(index);
-        let upstream =
-            upstream.ok_or_else(|| Error::InvalidResponse("an upstream that is not there".to_owned()))?;
+        let upstream = upstream
+            .ok_or_else(|| GatewayError::InvalidResponse("an upstream that is not there".to_owned()))?;
         self.passed_on(UpstreamResponse { upstream, response }, &method, None)
     }
 
     /// Refuses a manifest that names content which the repository does not have: it would open that content to all who
     /// may pull from the repository.
-    async fn check_parts(&self, name: &RepositoryName, content: &Bytes) -> Result<(), HttpError> {
+    async fn check_parts(&self, name: &RepositoryName, content: &Bytes) -> Result<(), Error> {
         if self.gateway.inner.scoping.is_by_repository(name) {
             return Ok(());
         }
@@ -295,7 +293,7 @@ impl Exchange<'_> {
         for digest in Named::read(content).blobs {
             match self.gateway.holds(name, &digest).await {
                 Ok(true) => {}
-                Ok(false) | Err(Error::Unproven { .. }) => missing.push(digest),
+                Ok(false) | Err(GatewayError::Unproven { .. }) => missing.push(digest),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -306,7 +304,7 @@ impl Exchange<'_> {
     }
 
     /// POST: begins an upload, takes a whole blob, or mounts one of another repository.
-    async fn begin_upload(&self, request: Request, name: &RepositoryName) -> Result<Response, HttpError> {
+    async fn begin_upload(&self, request: Request, name: &RepositoryName) -> Result<Response, Error> {
         let query = request.query();
         let mut allowed = repository_scope(name, "pull,push");
         let mount = query.digest("mount")?;
@@ -333,13 +331,13 @@ impl Exchange<'_> {
     }
 
     /// What is done with an upload that was begun.
-    async fn upload(&self, request: Request, name: &RepositoryName, id: Uuid) -> Result<Response, HttpError> {
+    async fn upload(&self, request: Request, name: &RepositoryName, id: Uuid) -> Result<Response, Error> {
         let query = request.uri.query();
         let begun = self.gateway.inner.proofs.check(name, id, &self.account(), query);
         let begun = begun.ok_or(registry::Error::UploadUnknown(id))?;
         let digest = request.query().digest("digest")?.filter(|_| request.method == Method::PUT);
         if request.method == Method::PUT && digest.is_none() {
-            return Err(HttpError::DigestMissing);
+            return Err(Error::DigestMissing);
         }
         let query = without_proof(query);
         let separator = if query.is_empty() { "" } else { "?" };
@@ -370,13 +368,13 @@ impl Exchange<'_> {
 
     /// Whether the caller could pull a blob from a repository, and so may mount it from there. The upstream is not
     /// relied on: it may look for the blob elsewhere as well.
-    async fn may_mount(&self, from: &RepositoryName, digest: &Digest) -> Result<bool, HttpError> {
+    async fn may_mount(&self, from: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         if !self.accounts.may(self.caller.identity(), from, Right::Pull).await? {
             return Ok(false);
         }
         match self.gateway.holds(from, digest).await {
             Ok(true) => {}
-            Ok(false) | Err(Error::Unproven { .. }) => return Ok(false),
+            Ok(false) | Err(GatewayError::Unproven { .. }) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
         let path = format!("/v2/{from}/blobs/{digest}");
@@ -417,14 +415,14 @@ impl Exchange<'_> {
         answered: UpstreamResponse<'_>,
         method: &Method,
         upload: Option<Uuid>,
-    ) -> Result<Response, HttpError> {
+    ) -> Result<Response, Error> {
         let UpstreamResponse { upstream, response } = answered;
         let status = response.status();
         if status.is_informational() || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            return Err(Error::InvalidResponse(format!("{upstream} answers {status}")).into());
+            return Err(GatewayError::InvalidResponse(format!("{upstream} answers {status}")).into());
         }
         if status.is_server_error() && !is_json(response.headers()) {
-            return Err(Error::UpstreamFailed(status, upstream.to_string()).into());
+            return Err(GatewayError::UpstreamFailed(status, upstream.to_string()).into());
         }
         let has_none =
             *method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
@@ -432,17 +430,20 @@ impl Exchange<'_> {
             let why = format!(
                 "{upstream} does not say how long its answer is, so that one that was cut off would look whole"
             );
-            return Err(Error::InvalidResponse(why).into());
+            return Err(GatewayError::InvalidResponse(why).into());
         }
         let mut headers = HeaderMap::new();
         downward(response.headers(), &mut headers);
-        let place = location(upstream, response.headers())
-            .map_err(|why| Error::InvalidResponse(format!("{upstream} answers {status}, and {why}")))?;
+        let place = location(upstream, response.headers()).map_err(|why| {
+            GatewayError::InvalidResponse(format!("{upstream} answers {status}, and {why}"))
+        })?;
         if let Some(place) = place {
             let location = self.location(place, upstream.index(), status, response.headers(), upload);
             let location = location.ok_or_else(|| {
                 let given = response.headers().get(LOCATION);
-                Error::InvalidResponse(format!("{upstream} answers {status}, and its Location is {given:?}"))
+                GatewayError::InvalidResponse(format!(
+                    "{upstream} answers {status}, and its Location is {given:?}"
+                ))
             })?;
             headers.insert(LOCATION, location);
         }

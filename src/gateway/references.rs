@@ -23,7 +23,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use upstream::{Client, OutgoingBody, UpstreamRequest, next_page, read_to_end, repository_scope};
 
-use super::error::Error;
+use crate::http::gateway_error::GatewayError;
 use crate::http::response::DOCKER_CONTENT_DIGEST;
 
 /// Cached pairs of a repository and a digest, of each kind. About 100 bytes each.
@@ -201,7 +201,7 @@ impl References {
         client: &Client,
         repository: &RepositoryName,
         digest: &Digest,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, GatewayError> {
         let is_young = |at: Option<Instant>, life| at.is_some_and(|at| at.elapsed() < life);
         if is_young(self.uploaded.get(&(self.key(repository), *digest)), UPLOADED_FOR)
             || is_young(self.named.get(&(self.key_until_deletion(repository), *digest)), NAMED_FOR)
@@ -220,7 +220,7 @@ impl References {
             %digest,
             "a blob was refused: the repository has more manifests than the gateway looks through"
         );
-        Err(Error::Unproven { repository: repository.clone(), digest: *digest })
+        Err(GatewayError::Unproven { repository: repository.clone(), digest: *digest })
     }
 
     fn counter(&self, repository: &RepositoryName) -> &AtomicU64 {
@@ -239,7 +239,11 @@ impl References {
     }
 
     /// All that a repository refers to; one walk for all who ask at the same time.
-    async fn walked(&self, client: &Client, repository: &RepositoryName) -> Result<Arc<Walked>, Error> {
+    async fn walked(
+        &self,
+        client: &Client,
+        repository: &RepositoryName,
+    ) -> Result<Arc<Walked>, GatewayError> {
         let key = self.key_until_deletion(repository);
         self.walked.remove_if(&key, |walked| walked.at.elapsed() >= WALKED_FOR);
         self.walked
@@ -304,7 +308,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    async fn run(mut self) -> Result<Walked, Error> {
+    async fn run(mut self) -> Result<Walked, GatewayError> {
         let is_complete = match tokio::time::timeout(TIME, self.walk()).await {
             Ok(is_complete) => is_complete?,
             Err(_) => false,
@@ -314,7 +318,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether all of it was seen.
-    async fn walk(&mut self) -> Result<bool, Error> {
+    async fn walk(&mut self) -> Result<bool, GatewayError> {
         let mut is_complete = self.read_tags().await?;
         while let Some(target) = self.open.pop() {
             if self.manifests >= MANIFESTS || self.bytes >= BYTES {
@@ -326,14 +330,14 @@ impl<'a> Walk<'a> {
         Ok(is_complete && !self.has_gaps)
     }
 
-    async fn read_tags(&mut self) -> Result<bool, Error> {
+    async fn read_tags(&mut self) -> Result<bool, GatewayError> {
         let mut queries = HashSet::new();
         let mut query = "n=1000".to_owned();
         loop {
             let path = format!("/v2/{}/tags/list?{query}", self.repository);
             let Some((headers, content)) = self.get(path, HeaderMap::new()).await? else { return Ok(true) };
             let list: TagList = serde_json::from_slice(&content).map_err(|error| {
-                Error::InvalidResponse(format!("its list of tags cannot be read: {error}"))
+                GatewayError::InvalidResponse(format!("its list of tags cannot be read: {error}"))
             })?;
             let tags = list.tags.unwrap_or_default();
             let tags = tags.iter().filter_map(|tag| tag.parse::<Tag>().ok());
@@ -348,7 +352,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes what a manifest names, and what refers to it. Whether all of it could be read.
-    async fn read_manifest(&mut self, target: &TagOrDigest) -> Result<bool, Error> {
+    async fn read_manifest(&mut self, target: &TagOrDigest) -> Result<bool, GatewayError> {
         let path = format!("/v2/{}/manifests/{target}", self.repository);
         let accept = [(ACCEPT, MANIFEST_TYPES)].into_iter().collect();
         // A child of a sparse index, or a tag that was just deleted.
@@ -392,7 +396,7 @@ impl<'a> Walk<'a> {
         &mut self,
         path_and_query: String,
         headers: HeaderMap,
-    ) -> Result<Option<(HeaderMap, bytes::Bytes)>, Error> {
+    ) -> Result<Option<(HeaderMap, bytes::Bytes)>, GatewayError> {
         let scope = repository_scope(self.repository, "pull");
         let request = UpstreamRequest { headers, ..UpstreamRequest::get(path_and_query, scope) };
         let (head, body) =

@@ -17,8 +17,8 @@ use oci::{Digest, RepositoryName};
 use registry::Registry;
 use upstream::{Client, Upstream, UpstreamRequest, repository_scope};
 
-use super::error::Error;
 use super::references;
+use crate::http::gateway_error::GatewayError;
 
 /// How long a probe counts. An upstream may be replaced by another one, or get other settings.
 const PROBED_FOR: Duration = Duration::from_secs(10 * 60);
@@ -170,7 +170,7 @@ async fn probe_all(
     repository: &RepositoryName,
     others: &[RepositoryName],
     digest: &Digest,
-) -> Result<Scope, Error> {
+) -> Result<Scope, GatewayError> {
     let mut scope = Scope::Repository;
     for upstream in client.upstreams() {
         match probe_one(client, upstream, repository, others, digest).await? {
@@ -188,7 +188,7 @@ async fn probe_one(
     repository: &RepositoryName,
     others: &[RepositoryName],
     digest: &Digest,
-) -> Result<Scope, Error> {
+) -> Result<Scope, GatewayError> {
     let first = first_component(repository);
     let absent = if first.is_empty() { PROBE.to_owned() } else { format!("{first}/{PROBE}") };
     let status = async |method: Method, name: &str, below: &str| {

@@ -5,10 +5,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use registry::ReceiveError;
 use upstream::OutgoingBody;
 
 use crate::http::extract::body::RequestBody;
+use crate::http::gateway_error::GatewayError;
 
 /// The size limit of a blob, and how many bytes of it are left.
 #[derive(Clone, Copy)]
@@ -17,24 +17,15 @@ pub(super) struct SizeBudget {
     left: u64,
 }
 
-/// Why the body of a client was not forwarded to its end.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum UploadBodyError {
-    #[error(transparent)]
-    Receive(#[from] ReceiveError),
-    #[error("the blob has more than {0} bytes")]
-    TooLarge(u64),
-}
-
 impl SizeBudget {
     /// A budget of `limit` bytes, of which earlier requests have used `used`.
     pub(super) fn new(limit: Option<u64>, used: u64) -> Self {
         Self { limit, left: limit.map_or(u64::MAX, |limit| limit.saturating_sub(used)) }
     }
 
-    fn take(&mut self, bytes: u64) -> Result<(), UploadBodyError> {
+    fn take(&mut self, bytes: u64) -> Result<(), GatewayError> {
         match (self.limit, self.left.checked_sub(bytes)) {
-            (Some(limit), None) => Err(UploadBodyError::TooLarge(limit)),
+            (Some(limit), None) => Err(GatewayError::TooLarge(limit)),
             (Some(_), Some(left)) => {
                 self.left = left;
                 Ok(())
@@ -51,12 +42,12 @@ struct UploadBody {
 }
 
 impl Stream for UploadBody {
-    type Item = Result<Bytes, UploadBodyError>;
+    type Item = Result<Bytes, GatewayError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let chunk = ready!(Pin::new(&mut self.body).poll_next(cx));
         Poll::Ready(chunk.map(|chunk| {
-            let chunk = chunk?;
+            let chunk = chunk.map_err(GatewayError::Receive)?;
             self.budget.take(chunk.len() as u64)?;
             Ok(chunk)
         }))
@@ -66,8 +57,8 @@ impl Stream for UploadBody {
 /// Forwards the body of a client as it arrives.
 ///
 /// # Errors
-/// [`UploadBodyError::TooLarge`] if the announced length exceeds the budget.
-pub(super) fn forward(body: RequestBody, budget: SizeBudget) -> Result<OutgoingBody, UploadBodyError> {
+/// [`GatewayError::TooLarge`] if the announced length exceeds the budget.
+pub(super) fn forward(body: RequestBody, budget: SizeBudget) -> Result<OutgoingBody, GatewayError> {
     let length = body.announced();
     let mut announced = budget;
     announced.take(length.unwrap_or(0))?;
@@ -86,8 +77,8 @@ mod tests {
         let mut budget = SizeBudget::new(Some(10), 4);
         assert!(budget.take(6).is_ok());
         assert!(budget.take(0).is_ok());
-        assert!(matches!(budget.take(1), Err(UploadBodyError::TooLarge(10))));
-        assert!(matches!(SizeBudget::new(Some(10), 11).take(1), Err(UploadBodyError::TooLarge(10))));
+        assert!(matches!(budget.take(1), Err(GatewayError::TooLarge(10))));
+        assert!(matches!(SizeBudget::new(Some(10), 11).take(1), Err(GatewayError::TooLarge(10))));
         assert!(SizeBudget::new(None, u64::MAX).take(u64::MAX).is_ok());
     }
 }

@@ -10,7 +10,7 @@ use registry::Registry;
 use registry::access::Accounts;
 
 use crate::config::{Config, Limits};
-use crate::gateway::Gateway;
+use crate::http::content_proxy::ContentProxy;
 use crate::http::error::Error;
 use crate::http::links::Links;
 use crate::http::middleware::authorization::Challenges;
@@ -34,7 +34,7 @@ pub(crate) struct App {
     pub(crate) service: String,
     pub(crate) audit_pulls: bool,
     /// Where content is, if it is behind a gateway; the registry then has names and accounts only.
-    pub(crate) gateway: Option<Gateway>,
+    pub(crate) content_proxy: Option<Box<dyn ContentProxy>>,
     /// Addresses as they are without a proxy.
     links: Links,
     /// Whether the operator says by which address clients reach the registry.
@@ -52,12 +52,16 @@ pub(crate) struct App {
 impl App {
     /// # Errors
     /// If there is something wrong with the settings for [`Forward`].
-    pub(crate) fn new(registry: Registry, gateway: Option<Gateway>, config: &Config) -> io::Result<Self> {
+    pub(crate) fn new(
+        registry: Registry,
+        content_proxy: Option<Box<dyn ContentProxy>>,
+        config: &Config,
+    ) -> io::Result<Self> {
         let forward = Forward::new(&config.auth).map_err(io::Error::other)?;
         Ok(Self {
             accounts: registry.accounts().clone(),
             registry,
-            gateway,
+            content_proxy,
             forward,
             asking: Challenges::new(&config.auth),
             service: config.auth.service.clone(),

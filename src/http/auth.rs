@@ -17,7 +17,6 @@ use accounts::{Right, Visible};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 
-use crate::gateway::Gateway;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
@@ -188,7 +187,8 @@ async fn allow(
         Err(Error::Registry(error)) if error.is_unknown() => return Err(forbidden()),
         Err(error) => return Err(error),
     }
-    if app.gateway.as_ref().is_some_and(Gateway::is_shared_by_all) && is_blob_or_push(endpoint, asked.method)
+    if app.content_proxy.as_ref().is_some_and(|proxy| proxy.shares_blobs())
+        && is_blob_or_push(endpoint, asked.method)
     {
         return Err(forbidden());
     }

@@ -2,7 +2,6 @@
 
 use hyper::Method;
 
-use crate::gateway::proxy;
 use crate::http::api;
 use crate::http::app::App;
 use crate::http::error::Error;
@@ -28,10 +27,10 @@ pub(crate) async fn answer(
         return Err(Error::Method);
     }
     let reads = request.method == Method::GET || request.method == Method::HEAD;
-    if let Some(gateway) = &app.gateway
+    if let Some(proxy) = &app.content_proxy
         && endpoint.is_content()
     {
-        return proxy::answer(app, gateway, caller, endpoint, request).await;
+        return proxy.answer(caller, endpoint, request).await;
     }
     match (endpoint, request.method.as_str()) {
         (Endpoint::Root, _) => Ok(root::get(caller)),

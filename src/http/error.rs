@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::StoreError;
 
-use crate::gateway;
 use crate::http::extract::endpoint::{Endpoint, PathError};
+use crate::http::gateway_error::GatewayError;
 use crate::http::links::Links;
 use crate::http::middleware::authorization::{DenyReason, NoRight};
 use crate::http::middleware::body_budget::RETRY;
@@ -69,7 +69,7 @@ pub(crate) enum Error {
     BadContentType,
     /// A registry behind the gateway did not answer as it should.
     #[error(transparent)]
-    Gateway(#[from] gateway::Error),
+    Gateway(#[from] GatewayError),
     /// The store does not answer.
     #[error("the registry's storage does not answer; its log has the cause")]
     NotReady(#[source] registry::Error),
@@ -295,7 +295,7 @@ impl Error {
                 (RANGE, upload_range(*offset)),
                 (DOCKER_UPLOAD_UUID, value(id.to_string())),
             ],
-            (Self::Registry(registry::Error::Receive(_)) | Self::Gateway(gateway::Error::Receive(_)), _) => {
+            (Self::Registry(registry::Error::Receive(_)) | Self::Gateway(GatewayError::Receive(_)), _) => {
                 vec![(CONNECTION, HeaderValue::from_static("close"))]
             }
             _ => Vec::new(),
@@ -375,8 +375,8 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
 }
 
 /// The status and the code of what went wrong between the gateway and the registry behind it.
-fn classify_gateway(error: &gateway::Error) -> (StatusCode, &'static str) {
-    use gateway::Error as E;
+fn classify_gateway(error: &GatewayError) -> (StatusCode, &'static str) {
+    use GatewayError as E;
     match error {
         E::Unreachable(_) | E::AccessDenied(_) | E::InvalidResponse(_) => {
             (StatusCode::BAD_GATEWAY, UNAVAILABLE)

@@ -13,8 +13,8 @@ pub(crate) fn health() -> Response {
 /// is wrong with it, so starting it again would not help.
 pub(crate) async fn ready(app: &App) -> Result<Response, Error> {
     app.registry.ready().await.map_err(Error::NotReady)?;
-    if let Some(gateway) = &app.gateway {
-        gateway.ready().await?;
+    if let Some(proxy) = &app.content_proxy {
+        proxy.ready().await?;
     }
     // It serves all images, so that it stays ready. Names are not for everyone who asks here.
     Ok(response::text(match app.registry.blocked_repositories().len() {

@@ -215,8 +215,8 @@ impl Service {
 
     /// A manifest that is at hand, here or of a registry behind. HEAD looks at its file as well.
     fn in_memory(&self, name: &RepositoryName, target: &TagOrDigest, request: &Request) -> Option<Response> {
-        match &self.app.gateway {
-            Some(gateway) => gateway.manifest_in_memory(name, target, &request.headers),
+        match &self.app.content_proxy {
+            Some(proxy) => proxy.cached_manifest(name, target, &request.headers),
             None => {
                 let manifest = self.app.registry.manifest_in_memory(name, target)?;
                 if request.is_head() && !self.app.registry.manifest_is_stored(&manifest) {

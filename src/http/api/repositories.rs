@@ -16,7 +16,8 @@ pub(crate) async fn list(app: &App, caller: &Caller, request: &Request) -> Resul
     let page = PageRequest::read(request.query(), app.limits.page_entries)?;
     let found = app.registry.repositories(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
-    let describe = if app.gateway.is_some() { convert::gateway_repository } else { convert::repository };
+    let describe =
+        if app.content_proxy.is_some() { convert::gateway_repository } else { convert::repository };
     let repositories = found.items.into_iter().map(describe).collect();
     let mut response = response::json(&Repositories { repositories, more: found.more });
     let last = last.as_ref().map(RepositoryName::as_str);

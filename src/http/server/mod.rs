@@ -29,8 +29,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
 use crate::config::{Config, Limits};
-use crate::gateway::Gateway;
 use crate::http::app::App;
+use crate::http::content_proxy::ContentProxy;
 use crate::http::server::connection::{Connection, CutOff, Peer, Protocol, TimedStream};
 use crate::http::server::connection_table::{ConnectionTable, Held, Slot};
 use crate::http::server::poll_budget::RepollWaker;
@@ -115,10 +115,14 @@ impl Server {
     ///
     /// # Errors
     /// Those of the system.
-    pub async fn bind(registry: Registry, gateway: Option<Gateway>, config: &Config) -> io::Result<Self> {
+    pub(crate) async fn bind(
+        registry: Registry,
+        content_proxy: Option<Box<dyn ContentProxy>>,
+        config: &Config,
+    ) -> io::Result<Self> {
         let tcp = listen(config.listen)?;
         let address = tcp.local_addr()?;
-        let app = Arc::new(App::new(registry, gateway, config)?);
+        let app = Arc::new(App::new(registry, content_proxy, config)?);
         Ok(Self {
             app,
             tcp,

@@ -10,10 +10,10 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{Call, private};
-use crate::gateway;
 use crate::http::api::convert;
 use crate::http::body::Body;
 use crate::http::error::Error;
+use crate::http::gateway_error::GatewayError;
 use crate::http::response::Response;
 
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
@@ -25,8 +25,8 @@ const WAITING: usize = 16;
 /// Begins the check. If the client leaves, it ends.
 pub(super) fn run(call: Call<'_>) -> Result<Response, Error> {
     call.found(call.manage.must_be_administrator())?;
-    if call.app.gateway.is_some() {
-        return Err(gateway::Error::Unsupported.into());
+    if call.app.content_proxy.is_some() {
+        return Err(GatewayError::Unsupported.into());
     }
     let read = call.query().truth("read")?;
     let registry = call.app.registry.clone();

@@ -1,16 +1,14 @@
-//! Errors of the gateway.
+//! Errors of requests that the gateway forwards.
 
 use hyper::StatusCode;
 use oci::{Digest, RepositoryName};
 use registry::ReceiveError;
 use upstream::{AccessError, BoxError, error_chain};
 
-use super::upload_body::UploadBodyError;
-
 /// Why a request could not be forwarded. Clients read the message. The cause is for the log, because it may name hosts
 /// of the operator.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum GatewayError {
     #[error(
         "the registry behind this gateway does not answer; try again, and if that does not help, tell its operator"
     )]
@@ -49,7 +47,7 @@ pub(crate) enum Error {
     Unsupported,
 }
 
-impl Error {
+impl GatewayError {
     /// The message with its causes, and the setting to change, for the log.
     pub(crate) fn reason(&self) -> String {
         match self {
@@ -79,26 +77,18 @@ fn advice(error: &AccessError) -> &'static str {
     }
 }
 
-impl From<upstream::Error> for Error {
+impl From<upstream::Error> for GatewayError {
     fn from(error: upstream::Error) -> Self {
         match error {
             upstream::Error::Unreachable(cause) => Self::Unreachable(cause),
             upstream::Error::TimedOut => Self::TimedOut,
             upstream::Error::AccessDenied(cause) => Self::AccessDenied(cause),
             upstream::Error::InvalidResponse(reason) => Self::InvalidResponse(reason),
-            upstream::Error::Body(error) => match error.downcast_ref::<UploadBodyError>() {
-                Some(error) => error.clone().into(),
-                None => Self::Unreachable(error.into()),
+            upstream::Error::Body(error) => match error.downcast_ref::<Self>() {
+                Some(Self::Receive(error)) => Self::Receive(error.clone()),
+                Some(Self::TooLarge(limit)) => Self::TooLarge(*limit),
+                _ => Self::Unreachable(error.into()),
             },
-        }
-    }
-}
-
-impl From<UploadBodyError> for Error {
-    fn from(error: UploadBodyError) -> Self {
-        match error {
-            UploadBodyError::Receive(error) => Self::Receive(error),
-            UploadBodyError::TooLarge(limit) => Self::TooLarge(limit),
         }
     }
 }
