@@ -63,7 +63,7 @@ impl From<Output> for Ran {
 }
 
 #[test]
-fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+fn unknown_key_is_refused_with_the_nearest() {
     let desk = Desk::with("# comment\n\nlisen = \"127.0.0.1:5000\"\n");
     let ran = desk.run(&["serve"], &[]);
     assert_eq!(ran.code, 2);
@@ -76,7 +76,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 }
 
 #[test]
-fn the_example_is_the_file_in_the_repository_and_nothing_is_wrong_with_it() {
+fn example_matches_the_file_and_is_valid() {
     let ran = Desk::empty().run(&["config", "example"], &[]);
     assert_eq!(ran.code, 0);
     assert!(
@@ -89,7 +89,7 @@ fn the_example_is_the_file_in_the_repository_and_nothing_is_wrong_with_it() {
 }
 
 #[test]
-fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
+fn flags_override_environment_and_file() {
     let desk = Desk::with("[log]\nlevel = \"warn\"\n");
     let variables = [("WHARFINGER_LOG_LEVEL", "debug")];
     let flags = ["--log-level", "trace"];
@@ -101,7 +101,7 @@ fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
 }
 
 #[test]
-fn several_mistakes_are_told_at_once() {
+fn config_check_reports_all_mistakes_at_once() {
     let desk = Desk::with("listen = 5000\nopen = \"true\"\n[limit]\n[log]\nformat = \"xml\"\ndata = \"x\"\n");
     let variables = [("WHARFINGER_LIMITS_HEADER_TIMEOUT", "15"), ("WHARFINGER_DATE", "x")];
     let ran = desk.run(&["serve", "--log-level", "inof"], &variables);
@@ -125,7 +125,7 @@ fn several_mistakes_are_told_at_once() {
 }
 
 #[test]
-fn check_tells_mistakes_of_every_kind() {
+fn config_check_reports_every_kind_of_mistake() {
     let desk = Desk::with(
         "\u{feff}listen = \":5000\"\ncolour = 1\n[tls]\ncertificate = \"a.pem\"\nkey = \"b.pem\"\n\
          [auth]\n[log]\nlevel = \"info\"\nlevel = \"warn\"\n[limits]\nblob_bytes = 0\n",
@@ -154,7 +154,7 @@ fn flags_of_other_programs_get_a_hint() {
 }
 
 #[test]
-fn what_is_not_toml_is_told_with_its_line_and_column() {
+fn invalid_toml_is_reported_with_line_and_column() {
     let ran = Desk::with("data = \"x\"\n[log\nlevel = \"info\"\n").run(&["serve"], &[]);
     assert_eq!(ran.code, 2);
     assert!(ran.errors.starts_with("error: wharfinger.toml line 2, column 5: "), "{}", ran.errors);
@@ -165,7 +165,7 @@ fn what_is_not_toml_is_told_with_its_line_and_column() {
 }
 
 #[test]
-fn it_does_not_listen_beyond_this_machine_unless_told_so() {
+fn serve_without_accounts_stays_on_loopback() {
     let desk = Desk::empty();
     for arguments in [["serve", "--listen", ":5000"], ["serve", "--listen", "[::]:5000"]] {
         let ran = desk.run(&arguments, &[]);
@@ -181,7 +181,7 @@ fn it_does_not_listen_beyond_this_machine_unless_told_so() {
 }
 
 #[test]
-fn what_keeps_https_from_being_spoken_is_told_before() {
+fn config_check_reports_tls_mistakes() {
     let acme = "[tls.acme]\ndirectory = \"https://acme.example/dir\"\nhosts = [\"a.example\"]\n";
     let ran = Desk::with(acme).run(&["config", "check"], &[]);
     assert_eq!(ran.code, 0, "{}", ran.errors);
@@ -200,7 +200,7 @@ fn what_keeps_https_from_being_spoken_is_told_before() {
 }
 
 #[test]
-fn the_file_is_the_one_named_or_the_one_that_is_there() {
+fn config_file_is_named_or_found() {
     let desk = Desk::with("data = \"usual\"");
     std::fs::write(desk.path().join("other.toml"), "data = \"other\"").unwrap();
     let data = |variables: &[(&str, &str)], flags: &[&str]| desk.in_force("data", variables, flags).1;
@@ -222,7 +222,7 @@ fn the_file_is_the_one_named_or_the_one_that_is_there() {
 }
 
 #[test]
-fn machines_can_read_what_is_in_force_and_what_is_wrong() {
+fn config_check_prints_json() {
     let desk = Desk::with("[limits]\nheaders = 50\n");
     let ran = desk.run(&["config", "check", "--json"], &[("WHARFINGER_DATA", "/srv")]);
     let report: serde_json::Value = serde_json::from_str(&ran.printed).unwrap();
@@ -245,7 +245,7 @@ fn machines_can_read_what_is_in_force_and_what_is_wrong() {
 }
 
 #[test]
-fn a_wrong_command_line_ends_with_2_and_help_says_the_codes() {
+fn wrong_command_line_exits_with_2() {
     let desk = Desk::empty();
     assert_eq!(desk.run(&["serve", "--lisen", "x"], &[]).code, 2);
     assert_eq!(desk.run(&[], &[]).code, 2);
@@ -258,7 +258,7 @@ fn a_wrong_command_line_ends_with_2_and_help_says_the_codes() {
 }
 
 #[test]
-fn version_completions_and_manual() {
+fn version_completions_and_manual_are_printed() {
     let desk = Desk::empty();
     let version = concat!("wharfinger ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(desk.run(&["--version"], &[]).printed, version);

@@ -71,7 +71,7 @@ fn type_in(words: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
 }
 
 #[test]
-fn users_are_added_listed_changed_and_removed() {
+fn user_commands_add_list_change_and_remove() {
     let registry = Registry::start();
     registry.says("user add ann --password-stdin --description People");
     let users = registry.json("user list");
@@ -103,7 +103,7 @@ fn users_are_added_listed_changed_and_removed() {
 }
 
 #[test]
-fn an_organisation_a_team_a_robot_a_grant_and_a_token() {
+fn organisation_commands_manage_every_resource() {
     let registry = Registry::start();
     registry.says("user add ann --password-stdin");
     registry.says("user add bob --password-stdin");
@@ -170,7 +170,7 @@ fn an_organisation_a_team_a_robot_a_grant_and_a_token() {
 }
 
 #[test]
-fn a_server_with_accounts_says_how_to_sign_in() {
+fn command_refused_by_server_explains_sign_in() {
     let registry = Registry::start();
     let refused = type_in(&["user", "list", "--server", &registry.url], &[], "");
     assert_eq!(refused.status.code(), Some(1));
@@ -184,7 +184,7 @@ fn a_server_with_accounts_says_how_to_sign_in() {
 }
 
 #[test]
-fn the_first_start_makes_an_administrator_and_the_next_does_not() {
+fn first_start_alone_creates_the_administrator() {
     let scratch = TempDir::new().unwrap();
     let (data, log) = (scratch.path().join("data"), scratch.path().join("log"));
     let file = scratch.path().join("password");
@@ -232,7 +232,7 @@ fn first_account_needs_a_named_directory() {
 }
 
 #[test]
-fn audit_takes_days_and_dates() {
+fn audit_since_accepts_days_and_dates() {
     let registry = Registry::start();
     registry.says("user add ann --password-stdin");
     for since in ["yesterday", "today", "1h", "2020-01-01"] {
@@ -249,7 +249,7 @@ fn audit_takes_days_and_dates() {
 
 /// At a terminal the password is asked for, twice, so that no slip makes it one that nobody knows.
 #[test]
-fn a_password_is_asked_for_at_a_terminal() {
+fn password_prompt_appears_on_a_terminal() {
     let scratch = TempDir::new().unwrap();
     let data = scratch.path().join("data");
     let add = |words: &str, typed: &str| {

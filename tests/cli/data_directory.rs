@@ -58,7 +58,7 @@ fn add_user(registry: &Registry) {
 const EMPTY_INDEX: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
 
 #[test]
-fn adopt_takes_over_changes_and_keeps_the_accounts() {
+fn adopt_imports_changes_and_keeps_accounts() {
     let mut registry = Registry::at_rest();
     add_user(&registry);
     registry.start();
@@ -72,7 +72,7 @@ fn adopt_takes_over_changes_and_keeps_the_accounts() {
 }
 
 #[test]
-fn start_adopts_what_was_put_there_meanwhile() {
+fn start_adopts_images_copied_in_meanwhile() {
     let registry = Registry::at_rest();
     let digest = put(&registry, "team/app-1", "2", EMPTY_INDEX);
     let image = pusher::describe(1);
@@ -86,7 +86,7 @@ fn start_adopts_what_was_put_there_meanwhile() {
 }
 
 #[test]
-fn check_reports_and_keeps_what_is_not_understood() {
+fn check_reports_and_keeps_unknown_files() {
     let registry = Registry::at_rest();
     put(&registry, "team/app-1", "odd", "<html>");
     let link = repositories(&registry).join("team/app-1/_manifests/tags/odd/current/link");
@@ -105,7 +105,7 @@ fn check_reports_and_keeps_what_is_not_understood() {
 }
 
 #[test]
-fn commands_of_root_leave_no_files_of_root() {
+fn commands_run_by_root_leave_no_root_files() {
     let registry = Registry::at_rest();
     fs::set_permissions(registry.scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
     give(&registry.data(), USER);
@@ -119,7 +119,7 @@ fn commands_of_root_leave_no_files_of_root() {
 }
 
 #[test]
-fn unwritable_repository_is_reported_and_others_go_on() {
+fn unwritable_repository_is_reported_others_continue() {
     let registry = Registry::at_rest();
     fs::set_permissions(registry.scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
     registry.says("tag team/app-1:v1 other/app:1");
@@ -154,7 +154,7 @@ fn unwritable_repository_is_reported_and_others_go_on() {
 }
 
 #[test]
-fn links_removed_by_hand_delete_no_image() {
+fn removed_links_delete_no_image() {
     let registry = Registry::at_rest();
     let links = repositories(&registry);
     fs::remove_dir_all(links.join("team")).unwrap();

@@ -102,7 +102,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn an_image_is_listed_inspected_found_and_measured_with_and_without_a_server() {
+fn image_commands_work_with_and_without_server() {
     for registry in [Registry::serving(), Registry::at_rest()] {
         let image = pusher::describe(1);
         let digest = image.manifest.to_string();
@@ -123,7 +123,7 @@ fn an_image_is_listed_inspected_found_and_measured_with_and_without_a_server() {
 }
 
 #[test]
-fn a_running_server_is_reached_by_its_url_as_well() {
+fn commands_reach_a_running_server_by_url() {
     let registry = Registry::serving();
     let url = registry.url();
     let output = run(&["ls", "--server", &url], Path::new("/"));
@@ -139,7 +139,7 @@ fn a_running_server_is_reached_by_its_url_as_well() {
 }
 
 #[test]
-fn a_tag_is_added_moved_and_removed_and_clients_see_it_at_once() {
+fn tag_changes_are_visible_to_clients_at_once() {
     let registry = Registry::serving();
     registry.says("tag team/app-1:v1 team/app-1:stable");
     registry.says("tag team/app-1:v1 released/app:1.0");
@@ -159,7 +159,7 @@ fn a_tag_is_added_moved_and_removed_and_clients_see_it_at_once() {
 }
 
 #[test]
-fn mistakes_are_named_and_nothing_is_done() {
+fn command_mistakes_are_named_without_effect() {
     let registry = Registry::at_rest();
     assert!(registry.refuses("rm team/app-1", 2).contains("--all"));
     assert!(registry.refuses("rm --all team/app-1", 2).contains("--yes"), "there is nobody to ask");
@@ -179,7 +179,7 @@ fn mistakes_are_named_and_nothing_is_done() {
 }
 
 #[test]
-fn a_second_server_is_kept_out_and_told_who_has_the_directory() {
+fn second_server_is_refused_and_names_the_first() {
     let registry = Registry::serving();
     let data = registry.data();
     let output = run(&["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()], Path::new("/"));
@@ -221,7 +221,7 @@ fn sizes_agree_after_an_image_is_removed() {
 }
 
 #[test]
-fn server_mistakes_are_told_with_the_cure() {
+fn server_mistakes_name_the_remedy() {
     let scratch = TempDir::new().unwrap();
     let secure = |arguments: &[&str], name: &str| {
         let (data, log) = (scratch.path().join(name), scratch.path().join(format!("{name}.log")));
@@ -314,7 +314,7 @@ fn server_mistakes_are_told_with_the_cure() {
 }
 
 #[test]
-fn backup_of_stopped_registry_is_restored() {
+fn backup_of_stopped_registry_can_be_restored() {
     let registry = Registry::at_rest();
     let copy = registry.scratch.path().join("copy");
     let copied =
@@ -355,7 +355,7 @@ fn lists_fit_the_terminal() {
 }
 
 #[test]
-fn a_long_path_to_the_data_directory_is_no_obstacle() {
+fn long_data_directory_path_is_accepted() {
     let scratch = TempDir::new().unwrap();
     let data = scratch.path().join("d".repeat(120));
     let log = scratch.path().join("log");
@@ -367,7 +367,7 @@ fn a_long_path_to_the_data_directory_is_no_obstacle() {
 }
 
 #[test]
-fn check_names_what_is_missing_or_damaged_and_mends_links() {
+fn check_names_damage_and_repairs_links() {
     let registry = Registry::at_rest();
     assert!(registry.says("check --read").contains("nothing missing"));
     let image = pusher::describe(1);
@@ -398,7 +398,7 @@ fn check_names_what_is_missing_or_damaged_and_mends_links() {
 }
 
 #[test]
-fn a_lost_database_is_made_anew_from_the_directory() {
+fn lost_database_is_rebuilt_from_links() {
     let registry = Registry::at_rest();
     let before = registry.says("ls team/app-1 --json");
     let digest = |json: &str| serde_json::from_str::<Value>(json).unwrap()[0]["digest"].clone();

@@ -159,7 +159,7 @@ fn stuck() -> (Server, PipeReader) {
 }
 
 #[test]
-fn log_on_a_full_disk_fails_no_request() {
+fn log_on_full_disk_fails_no_request() {
     let server = Server::start(File::options().write(true).open("/dev/full").unwrap(), "");
     server.get("/v2/", 50);
     server.get("/nowhere", 50);
@@ -167,7 +167,7 @@ fn log_on_a_full_disk_fails_no_request() {
 }
 
 #[test]
-fn log_pipe_without_reader_fails_no_request() {
+fn closed_log_pipe_fails_no_request() {
     let (reader, writer) = pipe().unwrap();
     let mut server = Server::start(writer, "[audit]\nlog = true\npulls = true\n");
     drop(reader);
@@ -184,7 +184,7 @@ fn log_pipe_without_reader_fails_no_request() {
 }
 
 #[test]
-fn log_pipe_that_is_stuck_holds_up_no_request() {
+fn stuck_log_pipe_delays_no_request() {
     let (server, reader) = stuck();
     server.get("/v2/", 1500);
     server.stop();
@@ -192,7 +192,7 @@ fn log_pipe_that_is_stuck_holds_up_no_request() {
 }
 
 #[test]
-fn log_reports_lost_lines_when_it_works_again() {
+fn log_reports_lost_lines_after_recovery() {
     let (server, reader) = stuck();
     // More than the queue has room for.
     let path = format!("/v2/{}", "x".repeat(16_000));
@@ -234,7 +234,7 @@ fn hangup_reloads_and_cuts_no_upload() {
 }
 
 #[test]
-fn hangup_reads_htpasswd_again() {
+fn hangup_reloads_htpasswd() {
     let users = tempfile::NamedTempFile::new().unwrap();
     let line = |name: &str| format!("{name}:{{SHA}}5en6G6MezRroT3XKqkdPOmY/BfQ=\n");
     fs::write(users.path(), line("ann")).unwrap();
@@ -260,7 +260,7 @@ fn hangup_reads_htpasswd_again() {
 }
 
 #[test]
-fn stop_says_which_requests_it_cut_off() {
+fn stop_logs_the_requests_it_cut_off() {
     let (mut server, log) = Server::logging("[limits]\nshutdown_timeout = \"1s\"\n");
     let mut client = server.connect();
     client.send("POST /v2/app/blobs/uploads/ HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");

@@ -3,7 +3,7 @@
 use crate::harness::{Engine, Image, PASSWORD, Server, Terminal};
 
 #[test]
-fn docker_logs_in_pushes_its_own_and_is_refused_the_rest() {
+fn docker_pushes_only_to_its_own_namespace() {
     let registry = Server::with_accounts("", &["ann", "bob"]);
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -40,7 +40,7 @@ fn docker_logs_in_pushes_its_own_and_is_refused_the_rest() {
 }
 
 #[test]
-fn a_robot_and_a_personal_token_sign_in_to_docker() {
+fn docker_signs_in_with_robot_and_personal_token() {
     let registry = Server::with_accounts("", &["ann"]);
     let engine = Engine::shared();
     let user = engine.terminal();

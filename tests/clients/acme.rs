@@ -21,7 +21,7 @@ fn by_name(address: &str) -> String {
 }
 
 #[test]
-fn a_certificate_comes_by_itself_and_is_kept() {
+fn acme_obtains_and_keeps_a_certificate() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let data = user.path("data");
@@ -73,7 +73,7 @@ fn a_certificate_comes_by_itself_and_is_kept() {
 }
 
 #[test]
-fn a_certificate_is_renewed_in_time() {
+fn acme_renews_a_certificate_in_time() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let pebble = Pebble::start(&ports, 30);
@@ -93,7 +93,7 @@ fn a_certificate_is_renewed_in_time() {
 
 /// As when an authority has to take certificates back.
 #[test]
-fn an_authority_that_wants_a_renewal_gets_it() {
+fn acme_renews_when_the_authority_asks() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let data = user.path("data");
@@ -115,7 +115,7 @@ fn an_authority_that_wants_a_renewal_gets_it() {
 }
 
 #[test]
-fn an_authority_that_is_away_is_asked_again() {
+fn acme_retries_an_unreachable_authority() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let registry = Server::configured_at(&ports.https, &user.path("data"), &ports.settings(&["localhost"]));
@@ -128,7 +128,7 @@ fn an_authority_that_is_away_is_asked_again() {
 }
 
 #[test]
-fn a_name_that_leads_elsewhere_is_told_so() {
+fn acme_failure_names_a_host_that_leads_elsewhere() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let _pebble = Pebble::start(&ports, LONG);
@@ -139,7 +139,7 @@ fn a_name_that_leads_elsewhere_is_told_so() {
 }
 
 #[test]
-fn an_authority_for_its_members_is_told_who_asks() {
+fn acme_sends_the_external_account() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let member = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W");
@@ -156,7 +156,7 @@ fn an_authority_for_its_members_is_told_who_asks() {
 }
 
 #[test]
-fn an_authority_may_look_in_plain_http() {
+fn acme_proves_hosts_by_http_01() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let pebble = Pebble::start(&ports, LONG);
@@ -185,7 +185,7 @@ fn an_authority_may_look_in_plain_http() {
 }
 
 #[test]
-fn a_gateway_has_one_as_well() {
+fn acme_serves_a_gateway() {
     let scratch = tempfile::TempDir::new().expect("a temporary directory");
     let upstream = Distribution::version_2_on(scratch.path());
     let mut ports = Ports::choose();

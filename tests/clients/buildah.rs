@@ -3,7 +3,7 @@
 use crate::harness::{Server, Terminal};
 
 #[test]
-fn an_image_built_from_scratch_is_pushed_and_pulled() {
+fn buildah_pushes_and_pulls_a_scratch_image() {
     let registry = Server::start();
     let user = Terminal::open();
     let image = registry.at("team/built:1");
@@ -22,7 +22,7 @@ fn an_image_built_from_scratch_is_pushed_and_pulled() {
 }
 
 #[test]
-fn a_build_takes_its_base_from_the_registry() {
+fn buildah_builds_on_a_base_from_the_registry() {
     let registry = Server::start();
     let user = Terminal::open();
     let base = registry.at("team/base");
@@ -43,7 +43,7 @@ fn a_build_takes_its_base_from_the_registry() {
 }
 
 #[test]
-fn a_manifest_list_is_pushed_with_its_images() {
+fn buildah_pushes_a_manifest_list_with_images() {
     let registry = Server::start();
     let user = Terminal::open();
     let image = registry.at("team/everywhere:1");

@@ -3,7 +3,7 @@
 use crate::harness::{Containerd, Engine, Image, Index, PASSWORD, Server, Terminal};
 
 #[test]
-fn an_image_for_every_platform_is_pulled_and_pushed_again() {
+fn containerd_1_pulls_and_pushes_every_platform() {
     let registry = Server::start();
     let engine = Engine::shared();
     let user = engine.terminal();

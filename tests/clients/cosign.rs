@@ -3,7 +3,7 @@
 use crate::harness::{Image, Server, Terminal};
 
 #[test]
-fn a_signature_kept_under_a_tag_is_verified() {
+fn cosign_verifies_a_signature_under_a_tag() {
     let registry = Server::start();
     let user = terminal();
     let image = Image::saved(&user, "app", "signed by tag");
@@ -18,7 +18,7 @@ fn a_signature_kept_under_a_tag_is_verified() {
 }
 
 #[test]
-fn a_signature_kept_as_a_referrer_is_verified() {
+fn cosign_verifies_a_signature_in_a_referrer() {
     let registry = Server::start();
     let mut user = terminal();
     user.set("COSIGN_EXPERIMENTAL", "1");
@@ -35,7 +35,7 @@ fn a_signature_kept_as_a_referrer_is_verified() {
 }
 
 #[test]
-fn an_unsigned_image_and_a_wrong_key_are_refused() {
+fn cosign_refuses_unsigned_image_and_wrong_key() {
     let registry = Server::start();
     let user = terminal();
     let [signed, unsigned] = ["signed", "unsigned"].map(|name| {
@@ -51,7 +51,7 @@ fn an_unsigned_image_and_a_wrong_key_are_refused() {
 }
 
 #[test]
-fn an_attestation_is_kept_and_verified() {
+fn cosign_verifies_an_attestation() {
     let registry = Server::start();
     let user = terminal();
     let image = Image::saved(&user, "app", "attested");

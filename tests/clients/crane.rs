@@ -3,7 +3,7 @@
 use crate::harness::{Image, Index, Server, Terminal};
 
 #[test]
-fn a_pushed_image_is_pulled_byte_for_byte() {
+fn crane_pulls_pushed_image_byte_for_byte() {
     let registry = Server::start();
     let user = Terminal::open();
     let app = registry.at("team/app:1");
@@ -18,7 +18,7 @@ fn a_pushed_image_is_pulled_byte_for_byte() {
 }
 
 #[test]
-fn an_index_within_an_index_is_pushed_copied_and_pulled() {
+fn crane_copies_an_index_within_an_index() {
     let registry = Server::start();
     let user = Terminal::open();
     let there = registry.at("team/everywhere:1");
@@ -43,7 +43,7 @@ fn an_index_within_an_index_is_pushed_copied_and_pulled() {
 }
 
 #[test]
-fn tags_are_added_listed_and_taken_away() {
+fn crane_adds_lists_and_deletes_tags() {
     let registry = Server::start();
     let user = Terminal::open();
     let name = registry.at("team/app");
@@ -60,7 +60,7 @@ fn tags_are_added_listed_and_taken_away() {
 }
 
 #[test]
-fn long_lists_of_tags_come_in_pages() {
+fn crane_lists_tags_over_many_pages() {
     let registry = Server::configured("[limits]\npage_entries = 100\n");
     let user = Terminal::open();
     let name = registry.at("team/app");
@@ -90,7 +90,7 @@ fn long_lists_of_tags_come_in_pages() {
 }
 
 #[test]
-fn the_catalog_names_every_repository() {
+fn crane_catalog_lists_every_repository() {
     let registry = Server::start();
     let user = Terminal::open();
     Image::saved(&user, "app", "in the catalog");
@@ -105,7 +105,7 @@ fn the_catalog_names_every_repository() {
 }
 
 #[test]
-fn an_image_is_changed_and_grown_in_place() {
+fn crane_mutates_and_appends_in_place() {
     let registry = Server::start();
     let user = Terminal::open();
     let app = registry.at("team/app:1");
@@ -125,7 +125,7 @@ fn an_image_is_changed_and_grown_in_place() {
 }
 
 #[test]
-fn pushes_of_the_same_image_at_the_same_time_all_succeed() {
+fn crane_concurrent_pushes_all_succeed() {
     let registry = Server::start();
     let user = Terminal::open();
     let image = Image::saved(&user, "app", "at the same time");

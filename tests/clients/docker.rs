@@ -3,7 +3,7 @@
 use crate::harness::{Engine, Image, Index, Server, Terminal};
 
 #[test]
-fn a_pushed_image_comes_back_as_the_same_image_and_runs() {
+fn docker_runs_a_pushed_and_pulled_image() {
     let registry = Server::start();
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -22,7 +22,7 @@ fn a_pushed_image_comes_back_as_the_same_image_and_runs() {
 }
 
 #[test]
-fn a_pull_without_a_tag_takes_latest() {
+fn docker_pull_without_tag_takes_latest() {
     let registry = Server::start();
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -42,7 +42,7 @@ fn a_pull_without_a_tag_takes_latest() {
 }
 
 #[test]
-fn a_pull_of_all_tags_brings_every_tag() {
+fn docker_pull_all_tags_brings_every_tag() {
     let registry = Server::start();
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -62,7 +62,7 @@ fn a_pull_of_all_tags_brings_every_tag() {
 }
 
 #[test]
-fn a_pull_of_all_tags_follows_every_page() {
+fn docker_pull_all_tags_follows_every_page() {
     let registry = Server::configured("[limits]\npage_entries = 25\n");
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -85,7 +85,7 @@ fn a_pull_of_all_tags_follows_every_page() {
 }
 
 #[test]
-fn search_finds_repositories_with_their_descriptions() {
+fn docker_search_shows_descriptions() {
     let registry = Server::start();
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -111,7 +111,7 @@ fn search_finds_repositories_with_their_descriptions() {
 }
 
 #[test]
-fn a_second_repository_gets_its_layers_by_mounting_them() {
+fn docker_mounts_layers_in_second_repository() {
     let registry = Server::start();
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -131,7 +131,7 @@ fn a_second_repository_gets_its_layers_by_mounting_them() {
 }
 
 #[test]
-fn a_platform_is_chosen_out_of_an_index() {
+fn docker_pulls_one_platform_of_an_index() {
     let registry = Server::start();
     let user = Engine::shared().terminal();
     let image = registry.at("team/everywhere:1");
@@ -145,7 +145,7 @@ fn a_platform_is_chosen_out_of_an_index() {
 }
 
 #[test]
-fn a_manifest_list_made_with_docker_is_pulled_by_platform() {
+fn docker_pulls_its_manifest_list_by_platform() {
     let registry = Server::start();
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -171,7 +171,7 @@ fn a_manifest_list_made_with_docker_is_pulled_by_platform() {
 }
 
 #[test]
-fn an_image_is_pulled_by_its_digest() {
+fn docker_pulls_by_digest() {
     let registry = Server::start();
     let engine = Engine::shared();
     let user = engine.terminal();
@@ -188,7 +188,7 @@ fn an_image_is_pulled_by_its_digest() {
 }
 
 #[test]
-fn the_name_of_an_unknown_image_is_answered_plainly() {
+fn docker_pull_of_unknown_image_says_not_found() {
     let registry = Server::start();
     let user = Engine::shared().terminal();
     Image::saved(&user, "app", "known");

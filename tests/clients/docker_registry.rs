@@ -8,27 +8,27 @@ use std::path::{Path, PathBuf};
 use crate::harness::{Distribution, Engine, Image, Index, Server, Terminal};
 
 #[test]
-fn version_2_pulls_all_that_was_pushed_here() {
+fn registry2_pulls_everything_pushed_here() {
     all_that_was_pushed_here_is_pulled_from(Distribution::version_2_on);
 }
 
 #[test]
-fn version_3_pulls_all_that_was_pushed_here() {
+fn registry3_pulls_everything_pushed_here() {
     all_that_was_pushed_here_is_pulled_from(Distribution::version_3_on);
 }
 
 #[test]
-fn the_root_that_holds_docker_is_adopted() {
-    what_version_2_kept_is_adopted(|root| root.to_owned());
+fn root_directory_of_registry2_is_adopted() {
+    directory_of_registry2_is_adopted(|root| root.to_owned());
 }
 
 #[test]
-fn the_directory_that_holds_blobs_and_repositories_is_adopted() {
-    what_version_2_kept_is_adopted(|root| root.join("docker/registry/v2"));
+fn inner_directory_of_registry2_is_adopted() {
+    directory_of_registry2_is_adopted(|root| root.join("docker/registry/v2"));
 }
 
 #[test]
-fn what_was_deleted_here_is_gone_there() {
+fn registry2_misses_images_deleted_here() {
     let user = Terminal::open();
     let registry = Server::start();
     for tag in ["kept", "untagged", "deleted"] {
@@ -54,7 +54,7 @@ fn what_was_deleted_here_is_gone_there() {
 }
 
 #[test]
-fn a_directory_goes_back_and_forth() {
+fn registry2_and_wharfinger_share_a_directory() {
     let user = Terminal::open();
     let root = user.path("registry");
     fs::create_dir(&root).expect("an empty directory");
@@ -81,7 +81,7 @@ fn a_directory_goes_back_and_forth() {
 }
 
 #[test]
-fn push_restores_what_garbage_collect_removed() {
+fn push_restores_garbage_collected_blobs() {
     let user = Terminal::open();
     let root = user.path("registry");
     fs::create_dir(&root).expect("an empty directory");
@@ -168,7 +168,7 @@ fn all_that_was_pushed_here_is_pulled_from(start: fn(&Path) -> Distribution) {
     pull_all(&user, &contents, |name| there.at(name));
 }
 
-fn what_version_2_kept_is_adopted(as_given: fn(&Path) -> PathBuf) {
+fn directory_of_registry2_is_adopted(as_given: fn(&Path) -> PathBuf) {
     let user = Terminal::open();
     let root = user.path("registry");
     fs::create_dir(&root).expect("an empty directory");

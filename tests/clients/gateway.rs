@@ -64,7 +64,7 @@ fn distribution_3_gets_accounts_and_search() {
 /// The rules of docs/how-to/gateway.md: below one path whoever asks may pull and nothing more, below another nobody may anything
 /// without an account.
 #[test]
-fn rules_for_locations_as_an_nginx_has_them() {
+fn gateway_applies_location_rules_of_nginx() {
     let scratch = tempfile::TempDir::new().unwrap();
     let upstream = Distribution::version_2_on(scratch.path());
     let rules = Page::GATEWAY.below("Rules for locations").block("toml");
@@ -128,7 +128,7 @@ fn with_credentials(upstream: &str, desk: &Terminal, line: &str) -> Gateway {
 
 /// A registry that wants an account itself is sent the gateway's, and nobody else's.
 #[test]
-fn a_registry_with_passwords_of_its_own_gets_the_gateways() {
+fn gateway_signs_in_at_the_upstream() {
     let scratch = tempfile::TempDir::new().unwrap();
     let desk = Terminal::open();
     desk.run("htpasswd -cbB theirs gateway 'of the gateway'");
@@ -151,7 +151,7 @@ fn a_registry_with_passwords_of_its_own_gets_the_gateways() {
 
 /// One that wants tokens is asked for them, with the gateway's account.
 #[test]
-fn a_registry_that_wants_tokens_gets_the_gateways() {
+fn gateway_fetches_tokens_for_the_upstream() {
     let upstream = Server::with_accounts("", &["gateway"]);
     upstream.says("grant add gateway pull,push,delete ann/**");
     let desk = Terminal::open();
@@ -162,7 +162,7 @@ fn a_registry_that_wants_tokens_gets_the_gateways() {
 
 /// What was there before is found as well, and is its owner's.
 #[test]
-fn what_is_there_already_is_learnt() {
+fn gateway_learns_existing_repositories() {
     let scratch = tempfile::TempDir::new().unwrap();
     let upstream = Distribution::version_2_on(scratch.path());
     let user = Terminal::open();
@@ -189,7 +189,7 @@ fn what_is_there_already_is_learnt() {
 
 /// A blob passes through without being held: memory does not grow with it. And what comes back is what went up.
 #[test]
-fn a_large_blob_streams_both_ways() {
+fn gateway_streams_a_large_blob_both_ways() {
     let scratch = tempfile::TempDir::new().unwrap();
     let upstream = Distribution::version_2_on(scratch.path());
     let gateway = Gateway::before(&[upstream.address()], &[]);
@@ -212,7 +212,7 @@ fn a_large_blob_streams_both_ways() {
 
 /// The first registry that answers is asked; if none does, that is said.
 #[test]
-fn another_replica_is_asked_when_one_is_gone() {
+fn gateway_fails_over_to_another_replica() {
     let scratch = tempfile::TempDir::new().unwrap();
     let first = Distribution::version_2_on(scratch.path());
     let second = Distribution::version_2_on(scratch.path());
@@ -240,7 +240,7 @@ fn another_replica_is_asked_when_one_is_gone() {
 
 /// HTTPS before a registry that has none.
 #[test]
-fn https_before_a_registry_that_has_none() {
+fn gateway_adds_https() {
     let scratch = tempfile::TempDir::new().unwrap();
     let upstream = Distribution::version_2_on(scratch.path());
     let gateway = Gateway::before(&[upstream.address()], &["--tls-self-signed", "127.0.0.1"]);

@@ -3,7 +3,7 @@
 use crate::harness::{Server, Terminal};
 
 #[test]
-fn a_chart_is_pushed_and_pulled() {
+fn helm_pushes_and_pulls_a_chart() {
     let registry = Server::start();
     let user = Terminal::open();
     user.run("helm create demo && helm package demo --version 1.2.3");
@@ -20,7 +20,7 @@ fn a_chart_is_pushed_and_pulled() {
 }
 
 #[test]
-fn the_newest_version_is_found_among_the_tags() {
+fn helm_finds_the_newest_version() {
     let registry = Server::start();
     let user = Terminal::open();
     user.run("helm create demo");

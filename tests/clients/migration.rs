@@ -13,7 +13,7 @@ fn commands(changes: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn five_lines_take_over_from_nginx_and_docker_registry() {
+fn migration_lines_replace_nginx_and_registry2() {
     let machine = Terminal::open();
     let at = |name: &str| machine.path(name).display().to_string();
     machine.run("mkdir -p var/lib/registry");

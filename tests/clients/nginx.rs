@@ -94,7 +94,7 @@ fn no_address_is_wrong(head: &str, base: &str) {
 }
 
 #[test]
-fn https_in_nginx_and_accounts_in_the_registry() {
+fn nginx_terminates_https_for_registry_accounts() {
     let heading = "HTTPS in nginx, accounts in the registry";
     let settings = format!("{}{}", PAGE.block("toml"), PAGE.below(heading).block("toml"));
     let registry = Server::with_accounts(&settings, &["ann", "bob"]);
@@ -130,7 +130,7 @@ fn https_in_nginx_and_accounts_in_the_registry() {
 
 /// The headers of many a guide: the host, and not how it was called.
 #[test]
-fn an_nginx_that_does_not_say_how_it_was_called() {
+fn nginx_without_forwarded_headers_works() {
     let heading = "An nginx that does not say how it was called";
     let settings = PAGE.below(heading).block("toml");
     assert!(settings.contains("https://registry.example.com"), "{settings}");
@@ -165,7 +165,7 @@ server {
 }
 
 #[test]
-fn below_a_path() {
+fn nginx_serves_the_registry_below_a_path() {
     let registry = Server::with_accounts(PAGE.block("toml"), &["ann"]);
     let nginx = recipe("Below a path", &registry);
     let user = Terminal::open();
@@ -200,7 +200,7 @@ fn below_a_path() {
 }
 
 #[test]
-fn accounts_in_nginx() {
+fn nginx_keeps_the_accounts() {
     let registry = Server::configured(PAGE.block("toml"));
     let nginx = recipe("Accounts in nginx", &registry);
     let user = Engine::shared().terminal();
@@ -214,7 +214,7 @@ fn accounts_in_nginx() {
 
 /// The configuration of many a guide: whoever can reach it may push.
 #[test]
-fn a_guides_nginx_that_leaves_v2_open() {
+fn nginx_with_open_v2_leaves_writes_open() {
     let servers = r#"
 upstream docker-registry { server 127.0.0.1:5000; }
 server {
@@ -363,7 +363,7 @@ fn nginx_auth_proxy_as_it_is_asks_wharfinger() {
 }
 
 #[test]
-fn nginx_auth_proxy_that_tells_the_method_asks_wharfinger() {
+fn nginx_auth_proxy_with_method_asks_wharfinger() {
     let scratch = tempfile::TempDir::new().unwrap();
     let upstream = Distribution::version_2_on(scratch.path());
     let settings = format!("{}{}", PAGE.block("toml"), PAGE.below(OPENDNS).block("toml"));
@@ -383,7 +383,7 @@ fn nginx_auth_proxy_that_tells_the_method_asks_wharfinger() {
 
 /// What has answered nginx-auth-proxy answers the registry: here an nginx with a file of passwords.
 #[test]
-fn wharfinger_asks_what_nginx_auth_proxy_asked() {
+fn forward_auth_asks_the_old_backend() {
     let heading = "Wharfinger, asking what nginx-auth-proxy asked";
     let settings = PAGE.below(heading).block("toml");
     assert!(settings.contains("127.0.0.1:8090"), "{settings}");
@@ -399,7 +399,7 @@ fn wharfinger_asks_what_nginx_auth_proxy_asked() {
 
 /// An nginx that lets a token in as well, and then has in `$remote_user` what the client claims to be.
 #[test]
-fn nginx_that_lets_a_token_in_vouches_for_no_claim() {
+fn nginx_with_other_token_proves_no_basic_name() {
     let heading = "Wharfinger, asking what nginx-auth-proxy asked";
     let location = PAGE.below(heading).block("nginx");
     let token = "if ($http_x_docker_token = evetoken) { return 204; }\n";
@@ -421,7 +421,7 @@ fn nginx_that_lets_a_token_in_vouches_for_no_claim() {
 
 /// Another registry's `/auth` is such a server too.
 #[test]
-fn wharfinger_asks_the_auth_of_another() {
+fn forward_auth_asks_another_wharfinger() {
     let heading = "Wharfinger, asking what nginx-auth-proxy asked";
     let backend = Server::with_accounts("", &["ann", "bob"]);
     let settings = PAGE.below(heading).block("toml").replace("127.0.0.1:8090", backend.address());

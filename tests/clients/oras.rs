@@ -3,7 +3,7 @@
 use crate::harness::{Image, Server, Terminal};
 
 #[test]
-fn files_are_pushed_and_pulled() {
+fn oras_pushes_and_pulls_files() {
     let registry = Server::start();
     let user = Terminal::open();
     let notes = registry.at("team/notes:1");
@@ -20,7 +20,7 @@ fn files_are_pushed_and_pulled() {
 }
 
 #[test]
-fn what_is_attached_is_discovered_without_a_fallback_tag() {
+fn oras_discovers_referrers_without_fallback_tag() {
     let registry = Server::start();
     let user = Terminal::open();
     let app = registry.at("team/app:1");
@@ -47,7 +47,7 @@ fn what_is_attached_is_discovered_without_a_fallback_tag() {
 }
 
 #[test]
-fn an_image_is_copied_with_all_that_is_attached() {
+fn oras_copies_an_image_with_its_referrers() {
     let registry = Server::start();
     let user = Terminal::open();
     let app = registry.at("team/app:1");
@@ -75,7 +75,7 @@ fn an_image_is_copied_with_all_that_is_attached() {
 }
 
 #[test]
-fn blobs_and_manifests_are_handled_one_by_one() {
+fn oras_handles_single_blobs_and_manifests() {
     let registry = Server::start();
     let user = Terminal::open();
     let parts = registry.at("team/parts");
@@ -101,7 +101,7 @@ fn blobs_and_manifests_are_handled_one_by_one() {
 }
 
 #[test]
-fn the_repositories_of_a_registry_are_listed() {
+fn oras_lists_repositories() {
     let registry = Server::start();
     let user = Terminal::open();
     user.run("echo hello > notes.txt");

@@ -3,7 +3,7 @@
 use crate::harness::{Image, Server, Terminal};
 
 #[test]
-fn a_pushed_image_comes_back_as_the_same_image() {
+fn podman_pulls_the_image_it_pushed() {
     let registry = Server::start();
     let user = Terminal::open();
     let image = registry.at("team/app:1");
@@ -19,7 +19,7 @@ fn a_pushed_image_comes_back_as_the_same_image() {
 }
 
 #[test]
-fn both_manifest_formats_are_taken() {
+fn podman_pushes_both_manifest_formats() {
     let registry = Server::start();
     let user = Terminal::open();
     Image::saved(&user, "app", "in two formats");
@@ -40,7 +40,7 @@ fn both_manifest_formats_are_taken() {
 }
 
 #[test]
-fn every_tag_is_pulled_and_listed() {
+fn podman_pulls_and_lists_every_tag() {
     let registry = Server::start();
     let mut user = Terminal::open();
     let name = registry.at("team/app");
@@ -63,7 +63,7 @@ fn every_tag_is_pulled_and_listed() {
 }
 
 #[test]
-fn search_finds_a_repository_with_its_description() {
+fn podman_search_shows_the_description() {
     let registry = Server::start();
     let user = Terminal::open();
     Image::saved(&user, "app", "to be found");

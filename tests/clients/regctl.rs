@@ -3,7 +3,7 @@
 use crate::harness::{Image, Index, Server, Terminal};
 
 #[test]
-fn an_image_goes_to_a_second_registry_with_its_referrers() {
+fn regctl_copies_an_image_with_referrers() {
     let (here, there) = (Server::start(), Server::start());
     let user = terminal(&[&here, &there]);
     let app = here.at("team/app:1");
@@ -25,7 +25,7 @@ fn an_image_goes_to_a_second_registry_with_its_referrers() {
 }
 
 #[test]
-fn a_tag_is_deleted_and_its_sibling_stays() {
+fn regctl_tag_delete_keeps_other_tags() {
     let registry = Server::start();
     let user = terminal(&[&registry]);
     let name = registry.at("team/app");
@@ -40,7 +40,7 @@ fn a_tag_is_deleted_and_its_sibling_stays() {
 }
 
 #[test]
-fn blobs_are_put_asked_for_fetched_and_deleted() {
+fn regctl_puts_gets_and_deletes_blobs() {
     let registry = Server::start();
     let user = terminal(&[&registry]);
     let name = registry.at("team/parts");
@@ -57,7 +57,7 @@ fn blobs_are_put_asked_for_fetched_and_deleted() {
 }
 
 #[test]
-fn an_exported_image_is_imported_again() {
+fn regctl_imports_an_exported_image() {
     let registry = Server::start();
     let user = terminal(&[&registry]);
     let (app, again) = (registry.at("team/app:1"), registry.at("team/again:1"));
@@ -71,7 +71,7 @@ fn an_exported_image_is_imported_again() {
 }
 
 #[test]
-fn a_blob_goes_up_in_chunks() {
+fn regctl_pushes_a_blob_in_chunks() {
     let registry = Server::start();
     let user = terminal(&[&registry]);
     // Below this size a blob goes up in one request.

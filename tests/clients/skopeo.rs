@@ -3,7 +3,7 @@
 use crate::harness::{Image, Index, Server, Terminal};
 
 #[test]
-fn an_image_is_copied_there_and_back_byte_for_byte() {
+fn skopeo_copies_byte_for_byte() {
     let registry = Server::start();
     let user = Terminal::open();
     let app = registry.at("team/app:1");
@@ -20,7 +20,7 @@ fn an_image_is_copied_there_and_back_byte_for_byte() {
 }
 
 #[test]
-fn an_image_is_converted_on_its_way() {
+fn skopeo_converts_an_image_while_copying() {
     let registry = Server::start();
     let user = Terminal::open();
     Image::saved(&user, "app", "converted");
@@ -33,7 +33,7 @@ fn an_image_is_converted_on_its_way() {
 }
 
 #[test]
-fn tags_are_listed_and_an_image_is_deleted() {
+fn skopeo_lists_tags_and_deletes_an_image() {
     let registry = Server::start();
     let user = Terminal::open();
     let name = registry.at("team/app");
@@ -51,7 +51,7 @@ fn tags_are_listed_and_an_image_is_deleted() {
 }
 
 #[test]
-fn a_multi_platform_image_is_synced_whole() {
+fn skopeo_syncs_a_multi_platform_image() {
     let registry = Server::start();
     let user = Terminal::open();
     let name = registry.at("team/everywhere");

@@ -49,7 +49,7 @@ fn docker_is_let_in(engine: &Engine, port: u16) {
 }
 
 #[test]
-fn the_lines_that_serve_prints_make_clients_trust_it() {
+fn printed_trust_lines_make_clients_trust_it() {
     let mut machine = Machine::start();
     let port = 5000;
     let printed = machine.serves(port);
@@ -122,7 +122,7 @@ fn the_lines_that_serve_prints_make_clients_trust_it() {
 
 /// The usual port is left out of a registry's name, and so it is in the directories where clients look.
 #[test]
-fn on_the_usual_port_as_well() {
+fn printed_trust_lines_work_on_port_443() {
     let mut machine = Machine::start();
     let port = 443;
     let printed = machine.serves(port);

@@ -55,7 +55,7 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test]
-async fn a_blob_that_does_not_fit_is_refused_and_leaves_nothing() {
+async fn blob_beyond_free_space_is_507_and_leaves_nothing() {
     let disk = SmallDisk::mount(32);
     let server = Server::start(&disk.path.join("data"), &[]);
     let (http, url) = (Client::new(), server.url());
@@ -91,7 +91,7 @@ async fn a_blob_that_does_not_fit_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn without_any_room_every_step_is_refused_and_works_again_later() {
+async fn full_disk_refuses_every_step_until_freed() {
     let disk = SmallDisk::mount(16);
     let data = disk.path.join("data");
     let server = Server::start(&data, &[]);

@@ -19,7 +19,7 @@ const KILLS: u64 = 25;
 const PUSHERS: u64 = 6;
 
 #[test]
-fn what_was_acknowledged_survives_kill_at_random_moments() {
+fn acknowledged_pushes_survive_random_kills() {
     let kills =
         std::env::var("WHARFINGER_KILLS").map_or(KILLS, |n| n.parse().expect("WHARFINGER_KILLS is a number"));
     let scratch = TempDir::new().unwrap();

@@ -20,7 +20,7 @@ struct Call {
 }
 
 #[test]
-fn a_push_is_answered_after_content_name_and_transaction_are_synced() {
+fn push_is_answered_after_every_sync() {
     let scratch = TempDir::new().unwrap();
     let data = scratch.path().join("data");
     let trace = scratch.path().join("trace");

@@ -21,7 +21,7 @@ const PUSHES: u64 = 12;
 const ATTEMPTS: u64 = 20;
 
 #[tokio::test]
-async fn what_was_acknowledged_is_whole_after_files_that_were_not_synced_are_lost() {
+async fn acknowledged_pushes_survive_lost_unsynced_files() {
     let scratch = TempDir::new().unwrap();
     let data = scratch.path().join("data");
     let http = Client::new();

@@ -7,7 +7,7 @@ use reqwest::Client;
 use crate::harness::{Ask, TestRegistry};
 
 #[tokio::test]
-async fn the_same_is_answered_on_a_socket_that_only_its_owner_can_use() {
+async fn control_socket_serves_its_owner_alone() {
     let mut registry = TestRegistry::start().await;
     let image = registry.repository("app").push_image("1").await;
     let path = registry.data().join("wharfinger/control.sock");
@@ -21,7 +21,7 @@ async fn the_same_is_answered_on_a_socket_that_only_its_owner_can_use() {
 }
 
 #[tokio::test]
-async fn a_socket_that_a_dead_process_left_is_replaced() {
+async fn stale_control_socket_is_replaced() {
     let mut registry = TestRegistry::start().await;
     registry.stop().await;
     let path = registry.data().join("wharfinger/control.sock");

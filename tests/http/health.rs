@@ -3,14 +3,14 @@
 use crate::harness::{Part, TestRegistry, image_manifest};
 
 #[tokio::test]
-async fn it_is_alive_and_ready() {
+async fn health_and_readiness_answer_200() {
     let registry = TestRegistry::start().await;
     registry.get("/healthz").await.is(200).carries("ok\n");
     registry.get("/readyz").await.is(200).carries("ready\n");
 }
 
 #[tokio::test]
-async fn moved_content_stops_pushes_and_readiness() {
+async fn moved_content_stops_pushes_and_readyz() {
     let registry = TestRegistry::start().await;
     let repository = registry.repository("app");
     repository.push_image("v1").await;
@@ -29,7 +29,7 @@ async fn moved_content_stops_pushes_and_readiness() {
 }
 
 #[tokio::test]
-async fn the_root_says_how_to_use_it() {
+async fn root_page_explains_the_usage() {
     let registry = TestRegistry::start().await;
     let address = registry.address();
     let text = registry.get("/").await.is(200).has("content-type", "text/plain; charset=utf-8").text();

@@ -44,7 +44,7 @@ fn lasting(answer: &Answer) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn the_headers_of_head_are_those_of_get() {
+async fn head_has_the_headers_of_get() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("team/app");
     let empty = app.push_blob([]).await;
@@ -88,7 +88,7 @@ async fn the_headers_of_head_are_those_of_get() {
 }
 
 #[tokio::test]
-async fn a_method_that_means_nothing_is_405_and_the_right_ones_are_named() {
+async fn unsupported_method_is_405_with_allow() {
     let registry = TestRegistry::start().await;
     for (path, allowed) in every_endpoint(&registry).await {
         for method in ["GET", "POST", "PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get"] {
@@ -104,7 +104,7 @@ async fn a_method_that_means_nothing_is_405_and_the_right_ones_are_named() {
 }
 
 #[tokio::test]
-async fn what_is_nowhere_is_404() {
+async fn unknown_path_is_404() {
     let registry = TestRegistry::start().await;
     for path in [
         "/nowhere",
@@ -126,7 +126,7 @@ async fn what_is_nowhere_is_404() {
 }
 
 #[tokio::test]
-async fn hostile_names_reach_nothing() {
+async fn hostile_names_reach_no_file() {
     let registry = TestRegistry::start().await;
     registry.repository("app").push_image("1").await;
     let long = "a".repeat(256);
@@ -184,7 +184,7 @@ async fn hostile_names_reach_nothing() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_400() {
+async fn path_with_invalid_utf8_is_400() {
     let registry = TestRegistry::start().await;
     registry.get("/v2/%ff%fe/tags/list").await.fails(400, "NAME_INVALID");
     let mut client = registry.connect().await;
@@ -201,7 +201,7 @@ async fn bytes_that_are_no_text_are_400() {
 }
 
 #[tokio::test]
-async fn repositories_may_be_called_what_the_protocol_is_made_of() {
+async fn repository_names_may_use_protocol_words() {
     let registry = TestRegistry::start().await;
     for name in
         ["manifests", "blobs/uploads", "tags/list", "a/manifests/b", "referrers", "v2", "uploads/blobs"]
@@ -250,7 +250,7 @@ async fn path_with_extra_slashes_redirects_readers() {
 }
 
 #[tokio::test]
-async fn request_needs_exactly_one_host() {
+async fn request_without_exactly_one_host_is_400() {
     let registry = TestRegistry::start().await;
     let ask = async |head: &str| {
         let mut client = registry.connect().await;
@@ -282,7 +282,7 @@ async fn request_needs_exactly_one_host() {
 }
 
 #[tokio::test]
-async fn an_encoded_path_is_the_same_path() {
+async fn encoded_path_equals_the_plain_path() {
     let registry = TestRegistry::start().await;
     let image = registry.repository("team/app").push_image("1.0").await;
     for path in
@@ -295,7 +295,7 @@ async fn an_encoded_path_is_the_same_path() {
 }
 
 #[tokio::test]
-async fn heads_that_are_too_large_are_431_and_do_no_harm() {
+async fn oversized_head_is_431() {
     let registry = TestRegistry::start_with(|config| {
         config.limits.header_bytes = 16 << 10;
         config.limits.headers = 50;
@@ -322,7 +322,7 @@ async fn heads_that_are_too_large_are_431_and_do_no_harm() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused() {
+async fn bytes_that_are_not_http_are_refused() {
     let registry = TestRegistry::start().await;
     for nonsense in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
@@ -342,7 +342,7 @@ async fn what_is_not_http_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_has_an_id_and_keeps_a_sane_one() {
+async fn request_id_is_kept_when_valid() {
     let registry = TestRegistry::start().await;
     let id = |answer: &Answer| answer.header("x-request-id").unwrap().to_owned();
     let (one, two) = (registry.get("/v2/").await, registry.get("/nowhere").await);
@@ -356,7 +356,7 @@ async fn a_request_has_an_id_and_keeps_a_sane_one() {
 }
 
 #[tokio::test]
-async fn several_requests_share_a_connection() {
+async fn pipelined_requests_share_a_connection() {
     let registry = TestRegistry::start().await;
     let image = registry.repository("app").push_image("1").await;
     let mut client = registry.connect().await;

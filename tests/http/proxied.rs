@@ -12,7 +12,7 @@ async fn trusting() -> TestRegistry {
 }
 
 #[tokio::test]
-async fn addresses_begin_with_the_path_that_a_trusted_proxy_names() {
+async fn urls_begin_with_the_prefix_of_a_trusted_proxy() {
     for (registry, prefix) in [(trusting().await, "/registry"), (TestRegistry::start().await, "")] {
         let repository = registry.repository("team/app");
         repository.push_image("1").await;
@@ -36,7 +36,7 @@ async fn addresses_begin_with_the_path_that_a_trusted_proxy_names() {
 }
 
 #[tokio::test]
-async fn an_address_that_the_operator_names_wins() {
+async fn external_url_wins_over_forwarded_headers() {
     let registry = TestRegistry::start_with(|config| {
         config.proxy.trusted = vec!["127.0.0.1/32".parse().unwrap()];
         let settings = [("WHARFINGER_EXTERNAL_URL".into(), "https://hub.example.com/r".into())];
@@ -51,7 +51,7 @@ async fn an_address_that_the_operator_names_wins() {
 }
 
 #[tokio::test]
-async fn the_page_at_the_root_names_the_address_that_was_called() {
+async fn root_page_names_the_called_address() {
     let registry = trusting().await;
     let page =
         registry.request(Method::GET, "/").header("x-forwarded-host", "hub.example.com").ask().await.is(200);
@@ -66,7 +66,7 @@ async fn the_page_at_the_root_names_the_address_that_was_called() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_the_client_behind_the_proxy() {
+async fn rate_limit_counts_the_client_behind_the_proxy() {
     let limited = |config: &mut wharfinger::config::Config| config.limits.requests_per_address = Some(1);
     let registry = TestRegistry::start_with(|config| {
         limited(config);
@@ -100,7 +100,7 @@ async fn requests_are_counted_by_the_client_behind_the_proxy() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_held_back_come_whole() {
+async fn buffered_bodies_come_whole() {
     let registry =
         TestRegistry::start_with(|config| config.limits.bandwidth_per_address = Some(400_000)).await;
     let repository = registry.repository("team/app");

@@ -11,7 +11,7 @@ async fn log(registry: &TestRegistry, who: &Who, query: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn it_says_who_did_what_and_who_was_not_let() {
+async fn audit_log_records_actions_and_refusals() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     let bob = registry.add_user("bob").await;
@@ -52,7 +52,7 @@ async fn it_says_who_did_what_and_who_was_not_let() {
 }
 
 #[tokio::test]
-async fn pulls_are_recorded_if_that_is_asked_for() {
+async fn audit_log_records_pulls_when_enabled() {
     let registry = with_accounts_and(|config| config.audit.pulls = true).await;
     let ann = registry.add_user("ann").await;
     registry.repository("ann/app").of(&ann).push_image("1").await;
@@ -64,7 +64,7 @@ async fn pulls_are_recorded_if_that_is_asked_for() {
 
 /// Whoever follows asks with the last number, and gets each entry once.
 #[tokio::test]
-async fn it_can_be_followed() {
+async fn audit_log_can_be_followed() {
     let registry = with_accounts().await;
     let mut seen = 0;
     let mut after = 0;
@@ -83,7 +83,7 @@ async fn it_can_be_followed() {
 
 /// Wherever credentials come from: a form for a token, or a proxy that asks.
 #[tokio::test]
-async fn sign_ins_that_fail_are_recorded_wherever_they_are_tried() {
+async fn failed_sign_ins_are_recorded_on_every_path() {
     let registry =
         with_accounts_and(|config| config.proxy.trusted = vec!["127.0.0.0/8".parse().unwrap()]).await;
     registry.add_user("ann").await;

@@ -15,7 +15,7 @@ async fn behind_a_proxy() -> TestRegistry {
 }
 
 #[tokio::test]
-async fn a_proxy_hears_yes_no_or_sign_in() {
+async fn auth_answers_200_401_or_403() {
     let registry = behind_a_proxy().await;
     let ann = registry.add_user("ann").await;
     let bob = registry.add_user("bob").await;
@@ -82,7 +82,7 @@ async fn auth_refuses_all_but_the_registry_protocol() {
 
 /// The registry behind would look for the blob wherever it likes.
 #[tokio::test]
-async fn auth_refuses_a_mount_from_nowhere_named() {
+async fn auth_refuses_a_mount_without_from() {
     let registry = behind_a_proxy().await;
     let ann = registry.add_user("ann").await;
     let digest = format!("sha256:{}", "0".repeat(64));
@@ -110,7 +110,7 @@ async fn auth_refuses_a_mount_from_nowhere_named() {
 
 /// A proxy that nobody said is to be trusted may not tell the method, and pass on what its client wrote in the header.
 #[tokio::test]
-async fn a_method_that_a_client_made_up_changes_nothing() {
+async fn auth_ignores_a_method_set_by_the_client() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     let bob = registry.add_user("bob").await;
@@ -130,7 +130,7 @@ async fn a_method_that_a_client_made_up_changes_nothing() {
 /// The two families of headers are of two kinds of proxies: one sets the first and passes the second on, another does
 /// it the other way round.
 #[tokio::test]
-async fn what_is_told_in_two_ways_must_be_the_same() {
+async fn auth_refuses_contradicting_headers() {
     let registry = behind_a_proxy().await;
     let bob = registry.add_user("bob").await;
     registry.grant("bob", &["pull"], "ann/app").await;
@@ -151,7 +151,7 @@ async fn what_is_told_in_two_ways_must_be_the_same() {
 /// Many a proxy passes on what a client wrote in `X-Forwarded-Prefix`, and `/auth` takes that off the address it
 /// judges. What another registry would take for something of its own must stay what it is.
 #[tokio::test]
-async fn a_prefix_that_a_client_made_up_changes_nothing() {
+async fn auth_ignores_a_prefix_set_by_the_client() {
     let registry = behind_a_proxy().await;
     let ann = registry.add_user("ann").await;
     let digest = format!("sha256:{}", "0".repeat(64));

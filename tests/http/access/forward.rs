@@ -149,7 +149,7 @@ async fn form(registry: &TestRegistry, name: &str, password: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn backend_says_who_it_is() {
+async fn forward_auth_backend_names_the_account() {
     let backend = Backend::start(by_token_or_password).await;
     let registry = TestRegistry::start_with(|config| config.auth = forwarded_to(&backend.url)).await;
     let with = async |token: &str, method: Method, path: &str| {
@@ -175,13 +175,13 @@ async fn backend_says_who_it_is() {
 }
 
 #[tokio::test]
-async fn backend_that_is_gone_lets_nobody_in() {
+async fn forward_auth_without_backend_refuses() {
     let registry = TestRegistry::start_with(|config| config.auth = forwarded_to("http://127.0.0.1:9/")).await;
     registry.request(Method::GET, "/v2/").header("x-docker-token", "ann").ask().await.is(503);
 }
 
 #[tokio::test]
-async fn name_in_unproved_credentials_lets_nobody_in() {
+async fn forward_auth_ignores_unproved_names() {
     let unpadded = Who(Some(format!("Basic {}", STANDARD_NO_PAD.encode("root:nonsense"))));
     let newcomer = basic("mallory", "nonsense");
     for answer in [by_token_or_password, echoing, everybody] {
@@ -203,7 +203,7 @@ async fn name_in_unproved_credentials_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn credentials_that_the_backend_knows_are_proved() {
+async fn forward_auth_proves_known_credentials() {
     for answer in [by_token_or_password, echoing] {
         let backend = Backend::start(answer).await;
         let registry = backend.registry().await;
@@ -219,7 +219,7 @@ async fn credentials_that_the_backend_knows_are_proved() {
 }
 
 #[tokio::test]
-async fn backend_may_want_credentials_and_another_header() {
+async fn forward_auth_accepts_credentials_with_a_header() {
     let backend = Backend::start(both).await;
     let registry = backend.registry().await;
     let me = who(&registry, ("x-docker-token", "123456"), &Who::user("ann")).await.is(200).json();
@@ -229,7 +229,7 @@ async fn backend_may_want_credentials_and_another_header() {
 }
 
 #[tokio::test]
-async fn token_is_issued_under_the_backends_name() {
+async fn forward_auth_token_carries_the_backends_name() {
     let backend = Backend::start(mapping).await;
     let registry = backend.registry().await;
     let scope = "scope=repository:ann-of-acme/app:push,pull&service=wharfinger";
@@ -240,7 +240,7 @@ async fn token_is_issued_under_the_backends_name() {
 
 /// containerd signs in by a form.
 #[tokio::test]
-async fn form_for_a_token_asks_the_backend() {
+async fn forward_auth_is_asked_for_token_forms() {
     let backend = Backend::start(mapping).await;
     let registry = backend.registry().await;
     for _ in 0..30 {
@@ -252,7 +252,7 @@ async fn form_for_a_token_asks_the_backend() {
 }
 
 #[tokio::test]
-async fn account_made_by_the_backend_is_in_the_audit_log() {
+async fn forward_auth_account_is_in_the_audit_log() {
     let backend = Backend::start(by_token_or_password).await;
     let registry = backend.registry().await;
     who(&registry, ("accept", "*/*"), &Who::user("ann")).await.is(200);

@@ -1,4 +1,4 @@
-//! Users of a file, made by the real `htpasswd`.
+//! Accounts of an htpasswd file, written by the real `htpasswd`.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,8 +17,8 @@ fn htpasswd(arguments: &[&str], file: &Path) {
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
-/// Asks until the answer has this status: the file is looked at every few seconds. Not so often that it would be taken for
-/// guessing.
+/// Polls until a sign-in has this status, because the server looks at the file every few seconds. The pause keeps the
+/// login throttle from counting the attempts as guesses.
 async fn until(registry: &TestRegistry, who: &Who, status: u16) {
     for _ in 0..120 {
         if registry.get_as(who, "/v2/").await.status == status {
@@ -30,7 +30,7 @@ async fn until(registry: &TestRegistry, who: &Who, status: u16) {
 }
 
 #[tokio::test]
-async fn users_of_a_file_are_accounts_like_any_other() {
+async fn htpasswd_users_are_ordinary_accounts() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("users");
     htpasswd(&["-cbB", "ann", PASSWORD], &file);
@@ -76,7 +76,7 @@ async fn users_of_a_file_are_accounts_like_any_other() {
 
 /// Whoever is in the file would be back when it is read again.
 #[tokio::test]
-async fn a_user_of_the_file_is_removed_from_there() {
+async fn htpasswd_user_is_removed_with_its_line() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("users");
     htpasswd(&["-cbB", "ann", PASSWORD], &file);

@@ -43,7 +43,7 @@ async fn registry() -> TestRegistry {
 /// What is open is pulled by whoever asks, and by nobody written; what is for accounts is not even there for who has
 /// none.
 #[tokio::test]
-async fn what_is_open_may_be_pulled_and_what_is_not_may_not() {
+async fn open_location_allows_pulls_only() {
     let registry = registry().await;
     let ann = Who::user("ann");
     for (repository, nobody, account) in [
@@ -91,7 +91,7 @@ async fn what_is_open_may_be_pulled_and_what_is_not_may_not() {
 
 /// Lists, searches and mounts show what may be pulled.
 #[tokio::test]
-async fn lists_show_it() {
+async fn open_location_is_listed_for_everyone() {
     let registry = registry().await;
     let listed = async |who: &Who| {
         let answer = registry.get_as(who, "/api/v1/repositories").await.is(200).json();
@@ -118,7 +118,7 @@ async fn lists_show_it() {
 
 /// Clients are asked for what the location says, and the longest that fits counts.
 #[tokio::test]
-async fn each_asks_in_its_own_way() {
+async fn location_rule_sets_the_challenge() {
     let registry = registry().await;
     let challenge = async |registry: &TestRegistry, path: &str| {
         registry.get(path).await.is(401).header("www-authenticate").unwrap().to_owned()
@@ -166,7 +166,7 @@ async fn each_asks_in_its_own_way() {
 
 /// What a proxy asks is judged by the same rules.
 #[tokio::test]
-async fn a_proxy_that_asks_hears_the_same() {
+async fn auth_follows_location_rules() {
     let registry = registry().await;
     for (path, status) in [
         ("/v2/official/ubuntu/manifests/1", 401),

@@ -30,7 +30,7 @@ async fn guess(registry: &TestRegistry, address: &str, account: &str) -> Vec<Ans
 }
 
 #[tokio::test]
-async fn guesser_is_refused_and_the_owner_is_not() {
+async fn password_guesser_is_refused_but_not_the_owner() {
     let registry = with_accounts_and(behind_a_proxy).await;
     registry.add_user("ann").await;
     let answers = guess(&registry, "192.0.2.1", "ann").await;
@@ -60,7 +60,7 @@ async fn wrong_names_do_not_lock_a_network_out() {
 }
 
 #[tokio::test]
-async fn users_who_are_not_there_are_refused_alike() {
+async fn unknown_users_are_refused_like_known_ones() {
     let registry = with_accounts().await;
     registry.add_user("ann").await;
     let of = async |name: &str| {
@@ -72,7 +72,7 @@ async fn users_who_are_not_there_are_refused_alike() {
 }
 
 #[tokio::test]
-async fn without_accounts_credentials_are_ignored() {
+async fn credentials_without_accounts_are_ignored() {
     let registry = TestRegistry::start().await;
     let image = registry.repository("team/app").push_image("1").await;
     let stored = [basic("ann", "x"), Who::bearer("made.up.token"), Who(Some("Digest x".to_owned()))];
@@ -104,7 +104,7 @@ async fn without_accounts_credentials_are_ignored() {
 }
 
 #[tokio::test]
-async fn refused_push_says_what_is_needed() {
+async fn refused_push_names_the_missing_right() {
     let registry = with_accounts().await;
     let (ann, bob) = (registry.add_user("ann").await, registry.add_user("bob").await);
     registry.repository("ann/private").of(&ann).push_image("1").await;
@@ -177,7 +177,7 @@ async fn sign_ins_are_recorded_with_way_and_reason() {
 }
 
 #[tokio::test]
-async fn made_up_tokens_are_refused_and_hardly_recorded() {
+async fn forged_tokens_are_refused_and_recorded_once() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     let bearer = registry.bearer(&ann, &[]).await;

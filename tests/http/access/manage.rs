@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Ask, By, PASSWORD, Who, basic, with_accounts, with_accounts_and};
 
 #[tokio::test]
-async fn a_user_is_made_changed_and_removed() {
+async fn user_is_created_changed_and_removed() {
     let registry = with_accounts().await;
     let root = Who::root();
     let ann = registry.add_user("ann").await;
@@ -47,7 +47,7 @@ async fn a_user_is_made_changed_and_removed() {
 }
 
 #[tokio::test]
-async fn lists_come_in_pages() {
+async fn account_lists_come_in_pages() {
     let registry = with_accounts().await;
     for name in ["u1", "u2", "u3", "u4"] {
         registry.add_user(name).await;
@@ -65,7 +65,7 @@ async fn lists_come_in_pages() {
 }
 
 #[tokio::test]
-async fn an_organisation_and_its_teams() {
+async fn organisation_teams_give_rights() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     let bob = registry.add_user("bob").await;
@@ -105,7 +105,7 @@ async fn an_organisation_and_its_teams() {
 }
 
 #[tokio::test]
-async fn a_robot_and_its_secret() {
+async fn robot_signs_in_with_its_secret() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     registry.repository("ann/app").of(&ann).push_image("1").await;
@@ -134,7 +134,7 @@ async fn a_robot_and_its_secret() {
 }
 
 #[tokio::test]
-async fn a_personal_token_is_told_once_used_and_taken_back() {
+async fn personal_token_is_shown_once_and_revocable() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     registry.repository("ann/app").of(&ann).push_image("1").await;
@@ -157,7 +157,7 @@ async fn a_personal_token_is_told_once_used_and_taken_back() {
 }
 
 #[tokio::test]
-async fn whoever_owns_a_repository_grants_it_and_nobody_else() {
+async fn repository_owner_alone_may_grant() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     let bob = registry.add_user("bob").await;
@@ -188,7 +188,7 @@ async fn whoever_owns_a_repository_grants_it_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn people_make_accounts_for_themselves_if_the_operator_lets_them() {
+async fn self_registration_needs_the_setting() {
     let registry = with_accounts_and(|config| config.auth.self_registration = true).await;
     registry.repository("zoe/app").of(&Who::root()).push_image("1").await;
     let register = async |name: &str| {

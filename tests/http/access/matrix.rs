@@ -1,8 +1,8 @@
-//! Every route, for everyone, on repositories that are public, private and absent.
+//! The access matrix: every route, for every caller, on a public, a private and an absent repository.
 //!
-//! What is expected stands in two tables that know nothing of how requests are judged: [`may`] says who may do what with
-//! which repository, and [`Route::needs`] what a route takes. That no route is forgotten is compared with the server's own
-//! list of them (`wharfinger::http::routes`).
+//! Two tables hold the expectations, and neither knows how the server authorizes a request: [`may`] says which right
+//! a caller has on a repository, and [`ROWS`] says which right a route requires. A test compares the rows with the
+//! server's own list of routes (`wharfinger::http::routes`), so that no route is missing.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,10 @@ use oci::{Algorithm, Digest};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Ask, By, Image, PASSWORD, TestRegistry, Who, basic, random, with_accounts};
+use crate::harness::{
+    Answer, Ask, By, Image, PASSWORD, TestRegistry, Who, basic, eventually, random, with_accounts,
+};
 
-/// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caller {
     Anonymous,
@@ -21,15 +22,15 @@ enum Caller {
     Writer,
     Maintainer,
     Owner,
-    /// May pull one repository, by its grants.
+    /// A robot with a grant to pull the private repository.
     Robot,
-    /// A personal token of the owner, for pulling the private repository.
+    /// A personal token of the owner, limited to pulling the private repository.
     NarrowToken,
-    /// A token of the token protocol, issued to the owner for pulling the private repository.
+    /// A bearer token of the owner, limited to pulling the private repository.
     NarrowBearer,
     Administrator,
     ExpiredToken,
-    /// A token that another registry has signed.
+    /// A bearer token that another registry signed.
     ForeignBearer,
 }
 
@@ -74,12 +75,12 @@ enum Need {
     Delete,
 }
 
-/// Whether somebody may do something with a repository.
+/// Returns whether the caller has a right on the repository.
 fn may(caller: Caller, need: Need, state: State) -> bool {
     match caller {
         Caller::Administrator | Caller::Owner => true,
         Caller::Anonymous | Caller::Stranger => need == Need::Pull && state == State::Public,
-        // What it was made for, and nothing else, not even what everyone may.
+        // A narrow token excludes everything else, public repositories included.
         Caller::NarrowToken | Caller::NarrowBearer => need == Need::Pull && state == State::Private,
         Caller::Reader | Caller::Robot => need == Need::Pull && state != State::Absent,
         Caller::Writer => match state {
@@ -96,193 +97,98 @@ fn may(caller: Caller, need: Need, state: State) -> bool {
     }
 }
 
+/// The body that a row sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    GetTag,
-    HeadTag,
-    GetManifest,
-    HeadManifest,
-    GetBlob,
-    HeadBlob,
-    Tags,
-    HeadTags,
-    Referrers,
-    HeadReferrers,
-    ApiRepository,
-    HeadApiRepository,
-    ApiTags,
-    HeadApiTags,
-    PutTag,
-    PutManifest,
-    BeginUpload,
-    PushBlob,
-    MountBlob,
-    UploadStatus,
-    HeadUpload,
-    AppendUpload,
-    FinishUpload,
-    CancelUpload,
-    DeleteTag,
-    DeleteManifest,
-    DeleteBlob,
-    DeleteRepository,
+enum Body {
+    Empty,
+    /// 100 random bytes, whose digest is `{content}` in the address.
+    Content,
+    /// The image's manifest.
+    Manifest,
 }
 
-impl Route {
-    const ALL: [Self; 28] = [
-        Self::GetTag,
-        Self::HeadTag,
-        Self::GetManifest,
-        Self::HeadManifest,
-        Self::GetBlob,
-        Self::HeadBlob,
-        Self::Tags,
-        Self::HeadTags,
-        Self::Referrers,
-        Self::HeadReferrers,
-        Self::ApiRepository,
-        Self::HeadApiRepository,
-        Self::ApiTags,
-        Self::HeadApiTags,
-        Self::PutTag,
-        Self::PutManifest,
-        Self::BeginUpload,
-        Self::PushBlob,
-        Self::MountBlob,
-        Self::UploadStatus,
-        Self::HeadUpload,
-        Self::AppendUpload,
-        Self::FinishUpload,
-        Self::CancelUpload,
-        Self::DeleteTag,
-        Self::DeleteManifest,
-        Self::DeleteBlob,
-        Self::DeleteRepository,
-    ];
-
-    const fn needs(self) -> Need {
-        match self {
-            Self::GetTag
-            | Self::HeadTag
-            | Self::GetManifest
-            | Self::HeadManifest
-            | Self::GetBlob
-            | Self::HeadBlob
-            | Self::Tags
-            | Self::HeadTags
-            | Self::Referrers
-            | Self::HeadReferrers
-            | Self::ApiRepository
-            | Self::HeadApiRepository
-            | Self::ApiTags
-            | Self::HeadApiTags => Need::Pull,
-            Self::PutTag
-            | Self::PutManifest
-            | Self::BeginUpload
-            | Self::PushBlob
-            | Self::MountBlob
-            | Self::UploadStatus
-            | Self::HeadUpload
-            | Self::AppendUpload
-            | Self::FinishUpload
-            | Self::CancelUpload => Need::Push,
-            Self::DeleteTag | Self::DeleteManifest | Self::DeleteBlob | Self::DeleteRepository => {
-                Need::Delete
-            }
-        }
-    }
-
-    const fn is_of_an_upload(self) -> bool {
-        matches!(
-            self,
-            Self::UploadStatus
-                | Self::HeadUpload
-                | Self::AppendUpload
-                | Self::FinishUpload
-                | Self::CancelUpload
-        )
-    }
-
-    /// Its method, and its path as the server's list has it.
-    const fn in_the_list(self) -> (Method, &'static str) {
-        const MANIFEST: &str = "/v2/{repository}/manifests/{reference}";
-        const BLOB: &str = "/v2/{repository}/blobs/{digest}";
-        const UPLOADS: &str = "/v2/{repository}/blobs/uploads/";
-        const UPLOAD: &str = "/v2/{repository}/blobs/uploads/{upload}";
-        const TAGS: &str = "/v2/{repository}/tags/list";
-        const REFERRERS: &str = "/v2/{repository}/referrers/{digest}";
-        const API_REPOSITORY: &str = "/api/v1/repositories/{repository}";
-        const API_TAGS: &str = "/api/v1/repositories/{repository}/_tags";
-        match self {
-            Self::GetTag | Self::GetManifest => (Method::GET, MANIFEST),
-            Self::HeadTag | Self::HeadManifest => (Method::HEAD, MANIFEST),
-            Self::PutTag | Self::PutManifest => (Method::PUT, MANIFEST),
-            Self::DeleteTag | Self::DeleteManifest => (Method::DELETE, MANIFEST),
-            Self::GetBlob => (Method::GET, BLOB),
-            Self::HeadBlob => (Method::HEAD, BLOB),
-            Self::DeleteBlob => (Method::DELETE, BLOB),
-            Self::BeginUpload | Self::PushBlob | Self::MountBlob => (Method::POST, UPLOADS),
-            Self::UploadStatus => (Method::GET, UPLOAD),
-            Self::HeadUpload => (Method::HEAD, UPLOAD),
-            Self::AppendUpload => (Method::PATCH, UPLOAD),
-            Self::FinishUpload => (Method::PUT, UPLOAD),
-            Self::CancelUpload => (Method::DELETE, UPLOAD),
-            Self::Tags => (Method::GET, TAGS),
-            Self::HeadTags => (Method::HEAD, TAGS),
-            Self::Referrers => (Method::GET, REFERRERS),
-            Self::HeadReferrers => (Method::HEAD, REFERRERS),
-            Self::ApiRepository => (Method::GET, API_REPOSITORY),
-            Self::HeadApiRepository => (Method::HEAD, API_REPOSITORY),
-            Self::DeleteRepository => (Method::DELETE, API_REPOSITORY),
-            Self::ApiTags => (Method::GET, API_TAGS),
-            Self::HeadApiTags => (Method::HEAD, API_TAGS),
-        }
-    }
-
-    /// What whoever may is answered where the repository is there.
-    const fn succeeds_with(self) -> u16 {
-        match self {
-            Self::GetTag
-            | Self::HeadTag
-            | Self::GetManifest
-            | Self::HeadManifest
-            | Self::GetBlob
-            | Self::HeadBlob
-            | Self::Tags
-            | Self::HeadTags
-            | Self::Referrers
-            | Self::HeadReferrers
-            | Self::ApiRepository
-            | Self::HeadApiRepository
-            | Self::ApiTags
-            | Self::HeadApiTags => 200,
-            Self::PutTag | Self::PutManifest | Self::PushBlob | Self::MountBlob | Self::FinishUpload => 201,
-            Self::UploadStatus | Self::HeadUpload | Self::CancelUpload => 204,
-            Self::BeginUpload
-            | Self::AppendUpload
-            | Self::DeleteTag
-            | Self::DeleteManifest
-            | Self::DeleteBlob
-            | Self::DeleteRepository => 202,
-        }
-    }
-
-    /// The same where it is not: a push makes it.
-    const fn succeeds_without_repository(self) -> u16 {
-        match self {
-            // A list of referrers of what is not there is one of none.
-            Self::Referrers | Self::HeadReferrers => 200,
-            // Its parts are not there, and nothing has been pushed.
-            Self::PutTag | Self::PutManifest => 400,
-            _ if matches!(self.needs(), Need::Push) => self.succeeds_with(),
-            _ => 404,
-        }
-    }
+/// One request of the matrix.
+#[derive(Debug)]
+struct Row {
+    method: Method,
+    /// The path in the server's list of routes.
+    path: &'static str,
+    /// The address that is requested, with names in braces that [`Fixture::attempt`] fills in.
+    address: &'static str,
+    body: Body,
+    requires: Need,
+    /// The status for a caller with the right, where the repository exists.
+    present: u16,
+    /// The same where it does not exist. A push creates it.
+    absent: u16,
 }
+
+const fn row(
+    method: Method,
+    path: &'static str,
+    address: &'static str,
+    body: Body,
+    requires: Need,
+    (present, absent): (u16, u16),
+) -> Row {
+    Row { method, path, address, body, requires, present, absent }
+}
+
+const MANIFEST: &str = "/v2/{repository}/manifests/{reference}";
+const BLOB: &str = "/v2/{repository}/blobs/{digest}";
+const UPLOADS: &str = "/v2/{repository}/blobs/uploads/";
+const UPLOAD: &str = "/v2/{repository}/blobs/uploads/{upload}";
+const TAGS: &str = "/v2/{repository}/tags/list";
+const REFERRERS: &str = "/v2/{repository}/referrers/{digest}";
+const API_REPOSITORY: &str = "/api/v1/repositories/{repository}";
+const API_TAGS: &str = "/api/v1/repositories/{repository}/_tags";
+
+const TAG_1: &str = "/v2/{repository}/manifests/1";
+const TAG_2: &str = "/v2/{repository}/manifests/2";
+const BY_DIGEST: &str = "/v2/{repository}/manifests/{manifest}";
+const LAYER: &str = "/v2/{repository}/blobs/{layer}";
+const LOOSE: &str = "/v2/{repository}/blobs/{loose}";
+const MONOLITH: &str = "/v2/{repository}/blobs/uploads/?digest={content}";
+const MOUNT: &str = "/v2/{repository}/blobs/uploads/?mount={shared}&from={source}";
+const REFERRERS_OF_MANIFEST: &str = "/v2/{repository}/referrers/{manifest}";
+
+/// Every route of a repository: method, path, address, body, required right, statuses (present, absent).
+static ROWS: [Row; 28] = [
+    row(Method::GET, MANIFEST, TAG_1, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::HEAD, MANIFEST, TAG_1, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::GET, MANIFEST, BY_DIGEST, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::HEAD, MANIFEST, BY_DIGEST, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::GET, BLOB, LAYER, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::HEAD, BLOB, LAYER, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::GET, TAGS, TAGS, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::HEAD, TAGS, TAGS, Body::Empty, Need::Pull, (200, 404)),
+    // The specification asks for an empty list, also in a repository that does not exist.
+    row(Method::GET, REFERRERS, REFERRERS_OF_MANIFEST, Body::Empty, Need::Pull, (200, 200)),
+    row(Method::HEAD, REFERRERS, REFERRERS_OF_MANIFEST, Body::Empty, Need::Pull, (200, 200)),
+    row(Method::GET, API_REPOSITORY, API_REPOSITORY, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::HEAD, API_REPOSITORY, API_REPOSITORY, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::GET, API_TAGS, API_TAGS, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::HEAD, API_TAGS, API_TAGS, Body::Empty, Need::Pull, (200, 404)),
+    // 400: the parts of the manifest were not pushed to the new repository.
+    row(Method::PUT, MANIFEST, TAG_2, Body::Manifest, Need::Push, (201, 400)),
+    row(Method::PUT, MANIFEST, BY_DIGEST, Body::Manifest, Need::Push, (201, 400)),
+    row(Method::POST, UPLOADS, UPLOADS, Body::Empty, Need::Push, (202, 202)),
+    row(Method::POST, UPLOADS, MONOLITH, Body::Content, Need::Push, (201, 201)),
+    row(Method::POST, UPLOADS, MOUNT, Body::Empty, Need::Push, (201, 201)),
+    row(Method::GET, UPLOAD, "{upload}", Body::Empty, Need::Push, (204, 204)),
+    row(Method::HEAD, UPLOAD, "{upload}", Body::Empty, Need::Push, (204, 204)),
+    row(Method::PATCH, UPLOAD, "{upload}", Body::Content, Need::Push, (202, 202)),
+    row(Method::PUT, UPLOAD, "{upload}?digest={content}", Body::Content, Need::Push, (201, 201)),
+    row(Method::DELETE, UPLOAD, "{upload}", Body::Empty, Need::Push, (204, 204)),
+    row(Method::DELETE, MANIFEST, TAG_1, Body::Empty, Need::Delete, (202, 404)),
+    row(Method::DELETE, MANIFEST, BY_DIGEST, Body::Empty, Need::Delete, (202, 404)),
+    row(Method::DELETE, BLOB, LOOSE, Body::Empty, Need::Delete, (202, 404)),
+    row(Method::DELETE, API_REPOSITORY, API_REPOSITORY, Body::Empty, Need::Delete, (202, 404)),
+];
 
 struct Fixture {
     registry: TestRegistry,
-    /// What is in the repository, whatever was done to it before.
+    /// The image that the absent repository would hold.
     image: Image,
     narrow_token: Who,
     narrow_bearer: Who,
@@ -300,7 +206,6 @@ impl Fixture {
         let expired = registry.add_token("ann", &json!({ "label": "short", "expires_in": 1 })).await;
         let image = push(&registry, "ann/private").await;
         push(&registry, "ann/public").await;
-        // What may be mounted by whoever may push.
         registry.grant("everyone", &["pull"], "ann/public").await;
         registry.grant("bob", &["pull"], "ann/private").await;
         registry.grant("carl", &["push"], "ann/private").await;
@@ -311,9 +216,8 @@ impl Fixture {
         let narrow_token = basic("ann", &registry.add_token("ann", &narrow).await);
         let narrow_bearer = registry.bearer(&Who::user("ann"), &["repository:ann/private:pull"]).await;
         let expired = basic("ann", &expired);
-        while registry.get_as(&expired, "/v2/").await.status != 401 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        let has_expired = async || registry.get_as(&expired, "/v2/").await.status == 401;
+        eventually("the token expires", has_expired).await;
         let foreign = with_accounts().await;
         foreign.add_user("ann").await;
         let foreign = foreign.bearer(&Who::user("ann"), &["repository:ann/private:pull,push"]).await;
@@ -352,70 +256,48 @@ impl Fixture {
         push(&self.registry, state.repository()).await
     }
 
-    /// Tries a route, and says what came of it.
-    async fn attempt(&self, route: Route, caller: Caller, state: State) -> Answer {
+    /// Sends the request of a row and returns its answer.
+    async fn attempt(&self, row: &Row, caller: Caller, state: State) -> Answer {
         let who = self.who(caller);
         let repository = state.repository();
         let image = self.restore(state).await;
         let content = random(100);
         let digest = Algorithm::Sha256.digest(&content);
-        let upload = if route.is_of_an_upload() {
-            // Uploads are found by who began them; who may not push tries with that of somebody else.
+        let mut address = row
+            .address
+            .replace("{manifest}", &image.digest.to_string())
+            .replace("{layer}", &image.blobs[1].0.to_string())
+            .replace("{content}", &digest.to_string());
+        if address.contains("{upload}") {
+            // Only the account that began an upload finds it. A caller who may not push tries an upload of another.
             let beginner = if may(caller, Need::Push, state) { &who } else { &Who::root() };
             let path = format!("/v2/{repository}/blobs/uploads/");
-            self.registry.ask_as(beginner, Method::POST, &path).await.is(202).location()
-        } else {
-            String::new()
-        };
-        let blob = image.blobs[1].0;
-        let (path, body): (String, Vec<u8>) = match route {
-            Route::GetTag | Route::HeadTag | Route::DeleteTag => {
-                (format!("/v2/{repository}/manifests/1"), Vec::new())
-            }
-            Route::GetManifest | Route::HeadManifest | Route::DeleteManifest => {
-                (of_manifest(repository, &image.digest), Vec::new())
-            }
-            Route::GetBlob | Route::HeadBlob => (format!("/v2/{repository}/blobs/{blob}"), Vec::new()),
-            Route::Tags | Route::HeadTags => (format!("/v2/{repository}/tags/list"), Vec::new()),
-            Route::Referrers | Route::HeadReferrers => {
-                (format!("/v2/{repository}/referrers/{}", image.digest), Vec::new())
-            }
-            Route::ApiRepository | Route::HeadApiRepository | Route::DeleteRepository => {
-                (format!("/api/v1/repositories/{repository}"), Vec::new())
-            }
-            Route::ApiTags | Route::HeadApiTags => {
-                (format!("/api/v1/repositories/{repository}/_tags"), Vec::new())
-            }
-            Route::PutTag => (format!("/v2/{repository}/manifests/2"), image.manifest.clone()),
-            Route::PutManifest => (of_manifest(repository, &image.digest), image.manifest.clone()),
-            Route::BeginUpload => (format!("/v2/{repository}/blobs/uploads/"), Vec::new()),
-            Route::PushBlob => (format!("/v2/{repository}/blobs/uploads/?digest={digest}"), content.clone()),
-            Route::MountBlob => {
-                // Something that whoever may push may pull as well: what is to be seen is the right to push.
-                let from =
-                    if may(caller, Need::Pull, State::Public) { State::Public } else { State::Private };
-                let from = from.repository();
-                let shared = self.push_blob(from, &content).await;
-                (format!("/v2/{repository}/blobs/uploads/?mount={shared}&from={from}"), Vec::new())
-            }
-            Route::UploadStatus | Route::HeadUpload | Route::CancelUpload => (upload, Vec::new()),
-            Route::AppendUpload => (upload, content.clone()),
-            Route::FinishUpload => (format!("{upload}?digest={digest}"), content.clone()),
-            Route::DeleteBlob => {
-                let loose = match state {
-                    State::Absent => digest,
-                    _ => self.push_blob(repository, &content).await,
-                };
-                (format!("/v2/{repository}/blobs/{loose}"), Vec::new())
-            }
-        };
-        let (method, _) = route.in_the_list();
-        let mut request = self.registry.request(method, path).by(&who);
-        if matches!(route, Route::PutTag | Route::PutManifest) {
-            request = request.header("content-type", crate::harness::OCI_MANIFEST);
+            let upload = self.registry.ask_as(beginner, Method::POST, &path).await.is(202).location();
+            address = address.replace("{upload}", &upload);
         }
-        let answer = request.body(body).ask().await;
-        if state != State::Absent && !may(caller, route.needs(), state) {
+        if address.contains("{shared}") {
+            // The caller may pull the source if possible, so that the right to push alone decides.
+            let source = if may(caller, Need::Pull, State::Public) { State::Public } else { State::Private };
+            let shared = self.push_blob(source.repository(), &content).await;
+            address = address.replace("{shared}", &shared.to_string());
+            address = address.replace("{source}", source.repository());
+        }
+        if address.contains("{loose}") {
+            if state != State::Absent {
+                self.push_blob(repository, &content).await;
+            }
+            address = address.replace("{loose}", &digest.to_string());
+        }
+        let mut request = self.registry.request(row.method.clone(), address.replace("{repository}", repository));
+        request = match row.body {
+            Body::Empty => request,
+            Body::Content => request.body(content),
+            Body::Manifest => request
+                .header("content-type", crate::harness::OCI_MANIFEST)
+                .body(image.manifest.clone()),
+        };
+        let answer = request.by(&who).ask().await;
+        if state != State::Absent && !may(caller, row.requires, state) {
             self.is_untouched(state, &image).await;
         }
         answer
@@ -428,7 +310,7 @@ impl Fixture {
         digest
     }
 
-    /// Whatever was refused has changed nothing.
+    /// Checks that a refused request has changed nothing.
     async fn is_untouched(&self, state: State, image: &Image) {
         let repository = state.repository();
         let look = async |path: String| self.registry.get_as(&Who::root(), &path).await.status;
@@ -438,16 +320,15 @@ impl Fixture {
         assert_eq!(look(format!("/v2/{repository}/blobs/{}", image.blobs[1].0)).await, 200);
     }
 
-    /// What is to be answered.
-    fn expected(route: Route, caller: Caller, state: State) -> u16 {
-        let need = route.needs();
+    /// The status that a caller must get.
+    fn expected(row: &Row, caller: Caller, state: State) -> u16 {
         match caller {
             Caller::ExpiredToken | Caller::ForeignBearer => 401,
-            _ if may(caller, need, state) && state == State::Absent => route.succeeds_without_repository(),
-            _ if may(caller, need, state) => route.succeeds_with(),
-            // Signing in would help, or another token would.
+            _ if may(caller, row.requires, state) && state == State::Absent => row.absent,
+            _ if may(caller, row.requires, state) => row.present,
+            // The caller can sign in, or get another token.
             Caller::Anonymous | Caller::NarrowBearer => 401,
-            _ if may(caller, Need::Pull, state) || need == Need::Push => 403,
+            _ if may(caller, Need::Pull, state) || row.requires == Need::Push => 403,
             _ => 404,
         }
     }
@@ -465,40 +346,30 @@ async fn push(registry: &TestRegistry, repository: &str) -> Image {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everyone_is_answered_what_they_should_be() {
+async fn every_caller_gets_the_expected_status() {
     let fixture = Fixture::new().await;
-    let mut cells = 0;
     let mut wrong = Vec::new();
-    for route in Route::ALL {
+    for row in &ROWS {
         for state in State::ALL {
             for caller in CALLERS {
-                let answer = fixture.attempt(route, caller, state).await;
-                let expected = Fixture::expected(route, caller, state);
+                let answer = fixture.attempt(row, caller, state).await;
+                let expected = Fixture::expected(row, caller, state);
+                let request = format!("{caller:?} {} {} {state:?}", row.method, row.address);
                 if answer.status != expected {
-                    let said = answer.text();
-                    wrong.push(format!(
-                        "{caller:?} {route:?} {state:?}: {} instead of {expected}: {said}",
-                        answer.status
-                    ));
+                    wrong.push(format!("{request}: {} instead of {expected}: {}", answer.status, answer.text()));
                 }
                 if answer.status == 401 && answer.header("www-authenticate").is_none() {
-                    wrong.push(format!("{caller:?} {route:?} {state:?}: 401 without a challenge"));
+                    wrong.push(format!("{request}: 401 without a challenge"));
                 }
-                cells += 1;
             }
         }
     }
+    let cells = ROWS.len() * State::ALL.len() * CALLERS.len();
     assert!(wrong.is_empty(), "{} of {cells} are wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!(cells, Route::ALL.len() * State::ALL.len() * CALLERS.len());
-    println!(
-        "{cells} requests: {} routes, {} states of a repository, {} callers",
-        Route::ALL.len(),
-        State::ALL.len(),
-        CALLERS.len()
-    );
+    println!("{cells} requests: {} routes, {} states, {} callers", ROWS.len(), State::ALL.len(), CALLERS.len());
 }
 
-/// Routes that are no repository's and answer whoever asks.
+/// Routes without a repository that answer every caller.
 const OPEN: [(&str, &[Method]); 8] = [
     ("/", &READ),
     ("/healthz", &READ),
@@ -510,17 +381,17 @@ const OPEN: [(&str, &[Method]); 8] = [
     ("/api/v1/openapi.json", &READ),
 ];
 
-/// The same ping by another name.
+/// A second path of the ping.
 static OTHER_PING: (&str, &[Method]) = ("/_ping", &READ);
 
-/// Those that want somebody to sign in.
+/// Routes that require an account.
 const SIGNED_IN: [(&str, &[Method]); 3] = [
     ("/v2/", &READ),
     ("/v2/_catalog", &READ),
     ("/auth", &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE]),
 ];
 
-/// Those that show what may be pulled.
+/// Lists, filtered by the right to pull.
 const LISTS: [(&str, &[Method]); 4] = [
     ("/v1/search", &READ),
     ("/api/v1/repositories", &READ),
@@ -530,9 +401,9 @@ const LISTS: [(&str, &[Method]); 4] = [
 
 const READ: [Method; 2] = [Method::GET, Method::HEAD];
 
-/// A route that no test here walks is a route that nobody may have thought of.
+/// The tables above hold every route of the server.
 #[test]
-fn no_route_is_forgotten() {
+fn matrix_covers_every_route_of_the_server() {
     let listed = |routes: &[(&'static str, &[Method])]| -> BTreeSet<(&'static str, String)> {
         let each = |(path, methods): &(&'static str, &[Method])| {
             methods.iter().map(|method| (*path, method.to_string())).collect::<Vec<_>>()
@@ -540,23 +411,20 @@ fn no_route_is_forgotten() {
         routes.iter().flat_map(each).collect()
     };
     let mut walked = listed(&[&OPEN[..], &SIGNED_IN, &LISTS, &[("/token", &[Method::POST])]].concat());
-    walked.extend(Route::ALL.iter().map(|route| {
-        let (method, path) = route.in_the_list();
-        (path, method.to_string())
-    }));
+    walked.extend(ROWS.iter().map(|row| (row.path, row.method.to_string())));
     let there: Vec<(&str, &[Method])> = wharfinger::http::routes().collect();
     let mut there = listed(&there);
-    // The others of the API are walked from its description, which is compared with the server's list as well.
+    // The account routes are tested from the OpenAPI document, which has its own comparison with the server's list.
     there.retain(|route| !is_of_accounts(route.0) || walked.contains(route));
     assert_eq!(walked, there);
 }
 
-/// Whether a path is one that [`accounts_are_managed_by_who_may`] walks.
+/// Returns whether [`account_management_refuses_every_other_caller`] covers the path.
 fn is_of_accounts(path: &str) -> bool {
     path.starts_with("/api/v1/") && !["repositor", "usage", "openapi"].iter().any(|word| path.contains(word))
 }
 
-/// Wrong credentials are refused whatever is asked for, also where nobody needs any.
+/// Wrong credentials are refused on every route, also on those that need none.
 #[tokio::test]
 async fn wrong_credentials_are_refused_everywhere() {
     let fixture = Fixture::new().await;
@@ -573,9 +441,9 @@ async fn wrong_credentials_are_refused_everywhere() {
     two.header("authorization", first).header("authorization", second).ask().await.fails(401, "UNAUTHORIZED");
 }
 
-/// Of the repository that is private and of the one that is not there, who may see neither hears the same.
+/// A caller without rights gets equal answers for a private and an absent repository.
 #[tokio::test]
-async fn what_one_may_not_see_does_not_exist() {
+async fn private_repository_looks_like_an_absent_one() {
     let fixture = Fixture::new().await;
     for caller in [Caller::Anonymous, Caller::Stranger] {
         let who = fixture.who(caller);
@@ -601,7 +469,7 @@ async fn what_one_may_not_see_does_not_exist() {
                     .map(|name| answer.header(name).unwrap_or("-").replace(repository, "NAME").to_owned())
                     .collect();
                 let body = answer.text().replace(repository, "NAME");
-                // The names differ in their length, and nothing else may.
+                // Only the lengths of the names may differ.
                 answers.push((answer.status, headers[..3].to_vec(), body));
             }
             assert_eq!(answers[0], answers[1], "{caller:?} {method} {below}");
@@ -611,7 +479,7 @@ async fn what_one_may_not_see_does_not_exist() {
 
 /// Routes that are not about a repository.
 #[tokio::test]
-async fn routes_without_a_repository() {
+async fn global_routes_answer_every_caller_as_expected() {
     let fixture = Fixture::new().await;
     let registry = &fixture.registry;
     for caller in CALLERS {
@@ -622,7 +490,7 @@ async fn routes_without_a_repository() {
             walk.flat_map(|(path, methods)| methods.iter().map(move |method| (path, method)))
         {
             let answer = registry.ask_as(&who, method.clone(), path).await;
-            // A token is not to be had for a token: it would outlive it.
+            // A bearer token cannot buy a new one, which would outlive it.
             let is_wrong = is_wrong || (caller, *path) == (Caller::NarrowBearer, "/token");
             let expected = if is_wrong { 401 } else { 200 };
             assert_eq!(answer.status, expected, "{caller:?} {method} {path}: {}", answer.text());
@@ -634,7 +502,7 @@ async fn routes_without_a_repository() {
             let expected = match caller {
                 Caller::Anonymous => 401,
                 _ if is_wrong => 401,
-                // It was not issued for the catalog.
+                // The token was not issued for the catalog.
                 Caller::NarrowBearer if *path == "/v2/_catalog" => 401,
                 _ => 200,
             };
@@ -643,19 +511,18 @@ async fn routes_without_a_repository() {
         for (path, method) in LISTS.iter().flat_map(|(path, methods)| methods.iter().map(move |m| (path, m)))
         {
             let answer = registry.ask_as(&who, method.clone(), path).await;
-            // It was not issued for lists.
+            // The token was not issued for lists.
             let is_wrong = is_wrong || caller == Caller::NarrowBearer;
             let expected = if is_wrong { 401 } else { 200 };
             assert_eq!(answer.status, expected, "{caller:?} {method} {path}: {}", answer.text());
         }
-        // What is in the form counts, and what is in the header is looked at all the same.
+        // The form decides, but wrong credentials in the header are refused all the same.
         let form = registry.request(Method::POST, "/token").by(&who);
         let form = form.header("content-type", "application/x-www-form-urlencoded").body("grant_type=x");
         assert_eq!(form.ask().await.status, if is_wrong { 401 } else { 400 }, "{caller:?}");
     }
 }
 
-/// Lists show what may be pulled, and nothing else.
 #[tokio::test]
 async fn lists_show_what_may_be_pulled() {
     let fixture = Fixture::new().await;
@@ -695,9 +562,9 @@ async fn lists_show_what_may_be_pulled() {
     }
 }
 
-/// A blob is mounted only out of what may be pulled; else it is to be uploaded, as if it were nowhere.
+/// A mount from a repository that the caller may not pull becomes an upload, as for an absent blob.
 #[tokio::test]
-async fn nothing_is_mounted_out_of_what_may_not_be_pulled() {
+async fn mount_needs_the_right_to_pull_the_source() {
     let fixture = Fixture::new().await;
     let registry = &fixture.registry;
     let secret = fixture.push_blob("ann/private", &random(500)).await;
@@ -707,7 +574,7 @@ async fn nothing_is_mounted_out_of_what_may_not_be_pulled() {
     }
     let path = format!("/v2/bob/app/blobs/uploads/?mount={secret}&from=ann/private");
     registry.ask_as(&Who::user("bob"), Method::POST, &path).await.is(201);
-    // A token that does not reach so far mounts nothing either.
+    // A token without the scope of the source mounts nothing.
     let path = format!("/v2/ann/app/blobs/uploads/?mount={secret}&from=ann/private");
     let token = registry.bearer(&Who::user("ann"), &["repository:ann/app:pull,push"]).await;
     registry.ask_as(&token, Method::POST, &path).await.is(202);
@@ -716,9 +583,8 @@ async fn nothing_is_mounted_out_of_what_may_not_be_pulled() {
     registry.ask_as(&token, Method::POST, &path).await.is(201);
 }
 
-/// An upload is found by the account that began it alone.
 #[tokio::test]
-async fn an_upload_is_whose_it_is() {
+async fn upload_is_found_by_its_account_alone() {
     let fixture = Fixture::new().await;
     let registry = &fixture.registry;
     let begun =
@@ -731,9 +597,9 @@ async fn an_upload_is_whose_it_is() {
     registry.ask_as(&Who::user("carl"), Method::GET, &upload).await.is(204);
 }
 
-/// Every operation of `/api/v1/` about accounts, from its own description, for whoever may not.
+/// Every account operation of the OpenAPI document refuses callers without the right.
 #[tokio::test]
-async fn accounts_are_managed_by_who_may() {
+async fn account_management_refuses_every_other_caller() {
     let fixture = Fixture::new().await;
     let registry = &fixture.registry;
     registry.add_organisation("acme", "ann").await;
@@ -746,7 +612,6 @@ async fn accounts_are_managed_by_who_may() {
             continue;
         }
         for method in operations.as_object().unwrap().keys().filter(|key| *key != "parameters") {
-            // What the operation says it takes; the values are for nobody who is refused to get as far as.
             let filled = path
                 .replace("{user}", "ann")
                 .replace("{organisation}", "acme")
@@ -787,8 +652,8 @@ async fn accounts_are_managed_by_who_may() {
         }
     }
     assert!(cells > 300, "{cells} cells");
-    println!("{cells} requests about accounts, of those who may not");
-    // Nothing of all that has had an effect.
+    println!("{cells} account requests by callers without the right");
+    // None of them had an effect.
     for path in ["/api/v1/users/ann", "/api/v1/organisations/acme", "/api/v1/robots/ann+ci"] {
         registry.get_as(&Who::root(), path).await.is(200);
     }
@@ -797,7 +662,7 @@ async fn accounts_are_managed_by_who_may() {
     registry.get_as(&fixture.robot, "/v2/ann/private/manifests/1").await.is(200);
 }
 
-/// A body that the operation would take.
+/// Returns a body that the operation accepts.
 fn body_of(path: &str) -> Value {
     match path {
         "/api/v1/registration" => json!({ "name": "mallory", "password": PASSWORD }),
@@ -816,7 +681,7 @@ fn body_of(path: &str) -> Value {
     }
 }
 
-/// How somebody who is nobody's owner and no administrator is refused, or what they may have all the same.
+/// Returns the statuses that a caller without administrative rights may get.
 fn refusals(path: &str, method: &Method, caller: Caller) -> &'static [u16] {
     match caller {
         Caller::ExpiredToken | Caller::ForeignBearer => return &[401],
@@ -824,12 +689,12 @@ fn refusals(path: &str, method: &Method, caller: Caller) -> &'static [u16] {
     }
     match (path, method.as_str(), caller) {
         ("/api/v1/me", "GET", _) => &[200],
-        // Nobody registers by themselves where the operator does not say so.
+        // Self-registration is off.
         ("/api/v1/registration", ..) => &[403],
         (_, _, Caller::Anonymous) => &[401],
-        // With less than the rights of an account nothing is managed.
+        // Limited tokens manage nothing.
         (_, _, Caller::NarrowToken | Caller::NarrowBearer) => &[403, 404],
-        // They find themselves, or nothing.
+        // The lists contain the caller alone, or nothing.
         (
             "/api/v1/users" | "/api/v1/organisations" | "/api/v1/robots" | "/api/v1/grants" | "/api/v1/audit",
             "GET",

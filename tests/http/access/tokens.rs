@@ -20,7 +20,7 @@ fn claims(token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_challenge_says_where_to_get_what_is_needed() {
+async fn challenge_names_realm_service_and_scope() {
     let registry = with_accounts().await;
     registry.add_user("ann").await;
     let base = format!("http://{}", registry.address());
@@ -40,7 +40,7 @@ async fn the_challenge_says_where_to_get_what_is_needed() {
 }
 
 #[tokio::test]
-async fn a_registry_may_ask_for_passwords_alone() {
+async fn basic_challenge_setting_asks_for_passwords() {
     let registry =
         with_accounts_and(|config| config.auth.challenge = wharfinger::config::Challenge::Basic).await;
     let told = registry.get("/v2/").await.is(401);
@@ -49,7 +49,7 @@ async fn a_registry_may_ask_for_passwords_alone() {
 }
 
 #[tokio::test]
-async fn a_token_allows_what_was_asked_for_and_the_account_may() {
+async fn token_rights_never_exceed_the_account() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     registry.add_user("bob").await;
@@ -97,7 +97,7 @@ async fn a_token_allows_what_was_asked_for_and_the_account_may() {
 }
 
 #[tokio::test]
-async fn what_is_public_is_pulled_with_a_token_for_nobody() {
+async fn anonymous_token_pulls_public_repositories() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     registry.repository("ann/app").of(&ann).push_image("1").await;
@@ -110,7 +110,7 @@ async fn what_is_public_is_pulled_with_a_token_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_form_gets_tokens_for_a_password_and_for_a_refresh_token() {
+async fn token_form_takes_passwords_and_refresh_tokens() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     registry.repository("ann/app").of(&ann).push_image("1").await;
@@ -155,7 +155,7 @@ async fn a_form_gets_tokens_for_a_password_and_for_a_refresh_token() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_for_a_token_is_refused() {
+async fn malformed_token_request_is_refused() {
     let registry = with_accounts().await;
     registry.add_user("ann").await;
     post(&registry, &[("grant_type", "magic")]).await.is(400);
@@ -184,7 +184,7 @@ async fn what_is_no_request_for_a_token_is_refused() {
 }
 
 #[tokio::test]
-async fn the_keys_are_published_and_outlive_a_restart() {
+async fn token_keys_are_published_and_survive_restart() {
     let mut registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     registry.repository("ann/app").of(&ann).push_image("1").await;
@@ -200,7 +200,7 @@ async fn the_keys_are_published_and_outlive_a_restart() {
 
 /// Changing any one character of a token makes it worthless.
 #[tokio::test]
-async fn a_token_that_was_tampered_with_is_none() {
+async fn tampered_token_is_refused() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     let Who(Some(header)) = registry.bearer(&ann, &["repository:ann/app:pull"]).await else { unreachable!() };
@@ -225,7 +225,7 @@ async fn a_token_that_was_tampered_with_is_none() {
 
 /// A personal token is changed without another secret, and what was got with it before is not good for more than it is now.
 #[tokio::test]
-async fn a_personal_token_is_changed() {
+async fn personal_token_limits_can_be_changed() {
     let registry = with_accounts().await;
     let ann = registry.add_user("ann").await;
     registry.repository("ann/app").of(&ann).push_image("1").await;

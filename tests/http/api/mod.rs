@@ -9,7 +9,7 @@ fn read<T: serde::de::DeserializeOwned>(answer: &Answer) -> T {
 }
 
 #[tokio::test]
-async fn repositories_are_listed_page_by_page() {
+async fn api_repositories_come_in_pages() {
     let registry = TestRegistry::start().await;
     for name in ["app", "app/x", "b"] {
         registry.repository(name).push_image("1").await;
@@ -30,7 +30,7 @@ async fn repositories_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_repository_is_looked_at_and_deleted() {
+async fn api_repository_is_shown_and_deleted() {
     let registry = TestRegistry::start().await;
     let (app, other) = (registry.repository("team/app"), registry.repository("team/app/other"));
     let image = app.push_image("1").await;
@@ -50,7 +50,7 @@ async fn a_repository_is_looked_at_and_deleted() {
 }
 
 #[tokio::test]
-async fn tags_are_listed_with_what_they_point_to() {
+async fn api_tags_list_their_targets() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("team");
     let image = app.push_image("1").await;
@@ -69,7 +69,7 @@ async fn tags_are_listed_with_what_they_point_to() {
 }
 
 #[tokio::test]
-async fn the_space_used_is_told() {
+async fn api_usage_counts_the_stored_bytes() {
     let registry = TestRegistry::start().await;
     let before: Usage = read(&registry.get("/api/v1/usage").await.is(200));
     assert_eq!((before.repositories, before.blobs, before.bytes), (0, 0, 0));
@@ -80,7 +80,7 @@ async fn the_space_used_is_told() {
 }
 
 #[tokio::test]
-async fn the_space_of_a_repository_is_its_own_or_shared() {
+async fn api_usage_separates_own_and_shared_space() {
     let registry = TestRegistry::start().await;
     let image = registry.repository("app").push_image("1").await;
     let copy = registry.repository("copy");

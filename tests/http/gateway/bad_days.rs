@@ -40,7 +40,7 @@ async fn push(gateway: &TestRegistry, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn one_that_is_not_there_is_502() {
+async fn unreachable_upstream_is_502() {
     let url = Upstream::start(|_| Says::not_found()).await.url();
     let gateway = gateway(&[&url], &[]).await;
     for path in [BLOB, MANIFEST, TAGS] {
@@ -53,7 +53,7 @@ async fn one_that_is_not_there_is_502() {
 
 /// Whatever it says after "200 OK", a client that was promised more than it got must notice.
 #[tokio::test]
-async fn a_transfer_that_breaks_off_is_torn() {
+async fn truncated_upstream_transfer_cuts_the_connection() {
     let upstream = Upstream::start(|head| {
         if head.starts_with("post ") {
             return Says::All(TAKEN.into());
@@ -72,7 +72,7 @@ async fn a_transfer_that_breaks_off_is_torn() {
 }
 
 #[tokio::test]
-async fn what_does_not_say_how_long_it_is_is_not_passed_on() {
+async fn upstream_manifest_without_length_is_bounded() {
     let upstream = Upstream::start(|_| Says::Last(b"HTTP/1.1 200 OK\r\n\r\nabc".into())).await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     for path in [BLOB, MANIFEST, TAGS] {
@@ -82,7 +82,7 @@ async fn what_does_not_say_how_long_it_is_is_not_passed_on() {
 
 /// A manifest is held before it is answered, so that it is an error and not a torn transfer.
 #[tokio::test]
-async fn a_manifest_that_breaks_off_is_502() {
+async fn truncated_upstream_manifest_is_502() {
     let says = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"schemaVersion\":";
     let upstream = Upstream::start(|_| Says::Last(says.into())).await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
@@ -90,7 +90,7 @@ async fn a_manifest_that_breaks_off_is_502() {
 }
 
 #[tokio::test]
-async fn one_that_is_too_slow_is_504_and_one_that_stalls_is_torn() {
+async fn slow_upstream_is_504_and_a_stall_cuts() {
     let upstream = Upstream::start(|head| match head {
         _ if head.starts_with("post ") && head.contains("?digest=") => Says::All(TAKEN.into()),
         _ if head.contains("/blobs/sha256") => {
@@ -113,7 +113,7 @@ async fn one_that_is_too_slow_is_504_and_one_that_stalls_is_torn() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_none_is_502() {
+async fn malformed_upstream_head_is_502() {
     let bad: [(&str, Vec<u8>); 8] = [
         ("huge", [b"HTTP/1.1 200 OK\r\nx-much: ".as_slice(), &[b'a'; 1 << 20], b"\r\n\r\n"].concat()),
         ("many", format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(10_000)).into()),
@@ -141,7 +141,7 @@ async fn a_head_that_is_none_is_502() {
 /// What the upstream asks for is the gateway's to give: to a client it would mean that its own password is wrong, and
 /// it would send it to where the challenge says.
 #[tokio::test]
-async fn a_challenge_is_not_passed_on() {
+async fn upstream_challenge_becomes_502() {
     let upstream = Upstream::start(|head| {
         let how = if head.contains("/v2/basic/") {
             "Basic realm=\"theirs\""
@@ -167,7 +167,7 @@ async fn a_challenge_is_not_passed_on() {
 
 /// A page of a proxy before the registry is nothing that a client can read; what the registry itself says is.
 #[tokio::test]
-async fn what_it_says_when_it_is_not_well_is_said_in_the_protocols_words() {
+async fn upstream_server_errors_become_protocol_errors() {
     let own = r#"{"errors":[{"code":"UNKNOWN","message":"the disk is gone"}]}"#;
     let upstream = Upstream::start(move |head| {
         let (kind, body) = match head.contains("/own/") {
@@ -191,7 +191,7 @@ async fn what_it_says_when_it_is_not_well_is_said_in_the_protocols_words() {
 
 /// What reads, and what was not begun, goes to the next; what may have been done there does not.
 #[tokio::test]
-async fn only_what_does_no_harm_is_asked_of_another() {
+async fn fail_over_repeats_only_safe_requests() {
     let breaks = Upstream::start(|head| match head.contains(" /v2/ann/app/") {
         true => Says::Last(Vec::new()),
         false => Says::not_found(),

@@ -1,21 +1,19 @@
-//! Blobs behind a gateway are those of their repository, also where the registry behind answers for any of them. Such a
-//! registry is zot; here it is one that answers as zot does, because zot takes too long to build for a test.
-
-use std::time::Duration;
+//! The gateway serves a blob only in its repository, also before an upstream that answers for any blob anywhere. zot is
+//! such an upstream. The tests imitate its answers, because zot takes too long to build for a test.
 
 use oci::{Algorithm, Digest};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Ask, By, OCI_MANIFEST, Part, Says, TestRegistry, Upstream, Who, gateway, image_manifest,
+    Ask, By, OCI_MANIFEST, Part, Says, TestRegistry, Upstream, Who, eventually, gateway, image_manifest,
 };
 
 const SECRET: &[u8] = b"a layer of ann/secret";
 const SECRET_CONFIG: &[u8] = b"{\"of\":\"ann/secret\"}";
 const OWN: &[u8] = b"a layer of eve/x";
 const OWN_CONFIG: &[u8] = b"{\"of\":\"eve/x\"}";
-/// Behind, and named by no manifest.
+/// In the upstream, and named by no manifest.
 const LOOSE: &[u8] = b"a layer that was uploaded to eve/x";
 
 fn digest(content: &[u8]) -> Digest {
@@ -26,12 +24,12 @@ fn manifest(config: &[u8], layer: &[u8]) -> Value {
     image_manifest(&Part::config(config), &[Part::layer(layer)])
 }
 
-/// Which blobs a registry has, and where.
+/// How the upstream scopes its blobs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// All of them everywhere, as zot.
+    /// Every blob in every repository, as zot.
     Shared,
-    /// Each in its repository, as distribution.
+    /// Each blob in its repositories alone, as distribution.
     Scoped,
 }
 
@@ -94,14 +92,11 @@ async fn upstream(kind: Kind) -> Upstream {
 
 /// Waits until the gateway has read the catalog, without which it knows no second repository to probe with.
 async fn catalog_is_read(gateway: &TestRegistry) {
-    for _ in 0..500 {
+    let is_read = async || {
         let listed = gateway.get_as(&Who::root(), "/v2/_catalog").await.is(200).list("repositories");
-        if listed == ["ann/secret", "eve/x"] {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the catalog is not read");
+        listed == ["ann/secret", "eve/x"]
+    };
+    eventually("the catalog is read", is_read).await;
 }
 
 async fn put(gateway: &TestRegistry, who: &Who, path: &str, manifest: &Value) -> crate::harness::Answer {
@@ -110,7 +105,7 @@ async fn put(gateway: &TestRegistry, who: &Who, path: &str, manifest: &Value) ->
 }
 
 #[tokio::test]
-async fn shared_blobs_stay_with_their_repository() {
+async fn shared_upstream_blobs_stay_in_their_repository() {
     let upstream = upstream(Kind::Shared).await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     let (ann, eve) = (gateway.add_user("ann").await, gateway.add_user("eve").await);
@@ -142,7 +137,7 @@ async fn shared_blobs_stay_with_their_repository() {
 }
 
 #[tokio::test]
-async fn uploaded_blob_is_found_before_its_manifest() {
+async fn uploaded_blob_is_served_before_its_manifest() {
     let upstream = upstream(Kind::Shared).await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     let eve = gateway.add_user("eve").await;
@@ -157,24 +152,18 @@ async fn uploaded_blob_is_found_before_its_manifest() {
 
 /// Where it is the upstream that tells repositories apart, it is asked, and nothing is walked through.
 #[tokio::test]
-async fn scoped_upstream_is_found_by_a_probe() {
+async fn probe_detects_a_scoped_upstream() {
     let upstream = upstream(Kind::Scoped).await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     let eve = gateway.add_user("eve").await;
     catalog_is_read(&gateway).await;
     gateway.get_as(&eve, &format!("/v2/eve/x/blobs/{}", digest(OWN))).await.is(200);
     let loose = format!("/v2/eve/x/blobs/{}", digest(LOOSE));
-    for _ in 0..500 {
-        if gateway.get_as(&eve, &loose).await.status == 200 {
-            gateway.get_as(&eve, &format!("/v2/eve/x/blobs/{}", digest(SECRET))).await.is(404);
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the probe does not end: {:?}", upstream.asked("probe"));
+    eventually("the probe ends", async || gateway.get_as(&eve, &loose).await.status == 200).await;
+    gateway.get_as(&eve, &format!("/v2/eve/x/blobs/{}", digest(SECRET))).await.is(404);
 }
 
-/// Nginx passes uploads and manifests by this server, so that it cannot know what belongs where.
+/// With nginx, uploads and manifests bypass the gateway, so it cannot know which blobs belong to a repository.
 #[tokio::test]
 async fn auth_refuses_blobs_of_a_shared_upstream() {
     let upstream = upstream(Kind::Shared).await;
@@ -185,12 +174,7 @@ async fn auth_refuses_blobs_of_a_shared_upstream() {
         request.header("x-original-uri", uri).header("x-original-method", method).ask().await.status
     };
     let blob = format!("/v2/eve/x/blobs/{}", digest(SECRET));
-    for _ in 0..500 {
-        if asks("GET", &blob).await == 403 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("the probe ends", async || asks("GET", &blob).await == 403).await;
     assert_eq!(asks("HEAD", &blob).await, 403);
     assert_eq!(asks("POST", "/v2/eve/x/blobs/uploads/").await, 403);
     assert_eq!(asks("PUT", "/v2/eve/x/manifests/1").await, 403);
@@ -199,7 +183,7 @@ async fn auth_refuses_blobs_of_a_shared_upstream() {
 
 /// distribution takes the fields of a form in the body for parameters, before those of the query.
 #[tokio::test]
-async fn upload_is_never_passed_on_as_a_form() {
+async fn upload_is_never_forwarded_as_a_form() {
     let upstream = upstream(Kind::Scoped).await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     let eve = gateway.add_user("eve").await;
@@ -213,7 +197,7 @@ async fn upload_is_never_passed_on_as_a_form() {
 
 /// A catalog whose pages never end, and one whose pages lead in a circle.
 #[tokio::test]
-async fn catalog_that_goes_in_circles_is_left() {
+async fn circular_upstream_catalog_ends() {
     let upstream = Upstream::start(|head| {
         let page = if head.contains("last=b") { ("c", "last=c") } else { ("b", "last=b") };
         let link = format!("link: </v2/_catalog?{}&n=500>; rel=\"next\"\r\n", page.1);
@@ -222,21 +206,17 @@ async fn catalog_that_goes_in_circles_is_left() {
     })
     .await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
-    for _ in 0..500 {
-        let listed = gateway.get_as(&Who::root(), "/v2/_catalog").await.is(200).list("repositories");
-        if listed == ["b", "c"] {
-            let asked = upstream.asked("_catalog").len();
-            assert!(asked <= 4, "{asked}");
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the catalog was not read: {:?}", upstream.asked("_catalog"));
+    let is_read = async || {
+        gateway.get_as(&Who::root(), "/v2/_catalog").await.is(200).list("repositories") == ["b", "c"]
+    };
+    eventually("the catalog is read", is_read).await;
+    let requests = upstream.asked("_catalog").len();
+    assert!(requests <= 4, "{requests} requests for the catalog");
 }
 
 /// docker-registry 2.8.2 announces the length of the blob with its 416, and sends no body.
 #[tokio::test]
-async fn refused_range_has_a_body_of_our_own() {
+async fn refused_upstream_range_has_our_body() {
     let own = digest(OWN);
     let upstream = Upstream::start(move |head| match head {
         _ if head.starts_with("post ") => {

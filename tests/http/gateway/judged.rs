@@ -7,7 +7,7 @@ use crate::harness::{Says, Upstream, Who, basic, gateway};
 
 /// Every route of a repository, for whoever may not.
 #[tokio::test]
-async fn what_is_refused_is_not_passed_on() {
+async fn refused_requests_never_reach_the_upstream() {
     let upstream = Upstream::start(|_| Says::ok("", "{}")).await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     let ann = gateway.add_user("ann").await;

@@ -7,7 +7,7 @@ use crate::harness::{Ask, By, Says, Upstream, Who, gateway};
 /// As the walk-through has it: what is below one location is open, the rest has a password. What is refused, the registry
 /// behind never hears of.
 #[tokio::test]
-async fn what_is_open_is_passed_on_for_whoever_asks_and_the_rest_is_not() {
+async fn open_location_is_forwarded_without_account() {
     let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let manifest = format!(r#"{{"schemaVersion":2,"config":{{"digest":"{digest}"}}}}"#);
     let upstream = Upstream::start(move |_| {

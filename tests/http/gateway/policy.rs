@@ -8,7 +8,7 @@ use crate::harness::{Answer, Ask, By, Says, TestRegistry, Upstream, Who, gateway
 const DIGEST: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 #[tokio::test]
-async fn deletion_is_switched_off_on_every_path() {
+async fn disabled_deletion_holds_on_every_path() {
     let upstream = Upstream::start(|_| Says::ok("", "")).await;
     let gateway = gateway(&[&upstream.url()], &[("REGISTRY_DELETE", "false")]).await;
     for path in [
@@ -24,7 +24,7 @@ async fn deletion_is_switched_off_on_every_path() {
 
 /// A blob is as large as it may be in all its pieces together, whether a client says how large or not.
 #[tokio::test]
-async fn a_blob_over_the_limit_is_413() {
+async fn blob_over_the_limit_is_413() {
     let upload = "/v2/ann/app/blobs/uploads/7b9ab2a1-5c3f-4f0e-9c1b-0d3f1f6f0a51";
     let upstream = Upstream::start(move |head| {
         let has = if head.starts_with("patch") { "0-599" } else { "0-0" };

@@ -7,7 +7,7 @@ use crate::harness::{Ask, By, Says, Upstream, Who, gateway, header};
 /// As the walk-through's nginx has it: the client in X-Real-IP and X-Forwarded-For, the gateway's own address and port in
 /// X-Forwarded-By, the host as the client said it; and nothing of what a client made up, nor of what is not meant for it.
 #[tokio::test]
-async fn it_hears_who_asks_and_where_and_no_credentials() {
+async fn upstream_gets_addresses_and_no_credentials() {
     let upstream = Upstream::start(|_| Says::ok("", r#"{"name":"ann/app","tags":[]}"#)).await;
     // A gateway that listens everywhere says where it was reached all the same.
     for listen in ["127.0.0.1:0", "0.0.0.0:0"] {

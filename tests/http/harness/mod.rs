@@ -1,5 +1,7 @@
-//! What the tests have in common: a registry that runs in the test's own process, behind a real socket; images for
-//! it; and two clients, one that knows HTTP and one that sends whatever bytes it is given.
+//! The test harness: a registry inside the test process behind a real socket, images for it, an HTTP client, and a
+//! raw client that sends any bytes.
+
+use std::time::Duration;
 
 mod accounts;
 mod answer;
@@ -19,3 +21,14 @@ pub(crate) const OCI_MANIFEST: &str = oci::media_type::OCI_MANIFEST;
 pub(crate) const OCI_INDEX: &str = oci::media_type::OCI_INDEX;
 pub(crate) const OCI_CONFIG: &str = oci::media_type::OCI_CONFIG;
 pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Polls a condition until it holds. Fails after 30 seconds.
+pub(crate) async fn eventually(condition: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let poll = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), poll).await;
+    ended.unwrap_or_else(|_| panic!("within 30 seconds: {condition}"));
+}

@@ -1,4 +1,4 @@
-//! A client that sends the bytes it is given, right or wrong, fast or slow, and reads what comes.
+//! A raw TCP client: it sends any bytes at any pace, and reads the answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(crate) struct RawClient {
     read: Vec<u8>,
 }
 
-/// The head of an answer, as it was on the wire.
+/// An answer with its head as received.
 #[derive(Debug)]
 pub(crate) struct RawAnswer {
     pub(crate) status: u16,
@@ -42,12 +42,12 @@ impl RawClient {
         self.stream.write_all(bytes.as_ref()).await
     }
 
-    /// The whole of the next answer, by its Content-Length.
+    /// Reads the next answer, delimited by its Content-Length.
     pub(crate) async fn answer(&mut self) -> RawAnswer {
         self.try_answer().await.expect("an answer")
     }
 
-    /// The next answer; `None` if the connection ends before it has come whole.
+    /// Reads the next answer. `None` if the connection ends before its last byte.
     pub(crate) async fn try_answer(&mut self) -> Option<RawAnswer> {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -68,21 +68,28 @@ impl RawClient {
         Some(answer)
     }
 
+    /// Waits for the first bytes of the next answer, and reads no further.
+    pub(crate) async fn answer_begins(&mut self) {
+        if self.read.is_empty() {
+            self.read_more().await.expect("an answer begins");
+        }
+    }
+
     async fn read_more(&mut self) -> Option<usize> {
         let read = timeout(Duration::from_secs(30), self.stream.read_buf(&mut self.read));
-        match read.await.expect("the registry says something in time") {
+        match read.await.expect("the registry answers within 30 seconds") {
             Ok(0) | Err(_) => None,
             Ok(count) => Some(count),
         }
     }
 
-    /// Reads until the registry ends the connection, and returns what came.
+    /// Reads until the registry closes the connection, and returns the bytes.
     pub(crate) async fn until_closed(mut self) -> Vec<u8> {
         while self.read_more().await.is_some() {}
         self.read
     }
 
-    /// Ends this side of the connection; the other may go on.
+    /// Shuts down the sending side.
     pub(crate) async fn finish_sending(&mut self) {
         self.stream.shutdown().await.expect("this side ends");
     }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use oci::{Algorithm, Digest};
 use reqwest::{Body, Client, Method, RequestBuilder, redirect};
@@ -185,6 +186,18 @@ impl TestRegistry {
     /// A connection on which a test writes and reads bytes itself.
     pub(crate) async fn connect(&self) -> RawClient {
         RawClient::connect(self.address()).await
+    }
+
+    /// Runs `step` about every 100 ms until the server's idle timeout has closed an unused connection. So
+    /// `limits.idle_timeout` has passed on the server's clock, however busy the machine is.
+    pub(crate) async fn until_idle_timeout(&self, mut step: impl AsyncFnMut()) {
+        let mut closed = std::pin::pin!(self.connect().await.until_closed());
+        loop {
+            step().await;
+            if tokio::time::timeout(Duration::from_millis(100), &mut closed).await.is_ok() {
+                return;
+            }
+        }
     }
 
     pub(crate) fn repository(&self, name: &str) -> Repository<'_> {

@@ -3,7 +3,7 @@
 use crate::harness::TestRegistry;
 
 #[tokio::test]
-async fn engines_hear_that_they_may_search_here() {
+async fn ping_announces_the_search() {
     let registry = TestRegistry::start().await;
     for path in ["/v1/_ping", "/_ping"] {
         let answer = registry.get(path).await.is(200).has("x-docker-registry-standalone", "true");

@@ -12,7 +12,7 @@ async fn found(registry: &TestRegistry, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_repository_is_found_with_its_description() {
+async fn search_returns_the_description() {
     let registry = TestRegistry::start().await;
     let description = json!({ "annotations": { "org.opencontainers.image.description": "A small Linux" } });
     registry.repository("official/ubuntu").push_image_saying("14.04", description).await;
@@ -42,7 +42,7 @@ async fn a_repository_is_found_with_its_description() {
 }
 
 #[tokio::test]
-async fn results_come_in_pages() {
+async fn search_results_come_in_pages() {
     let registry = TestRegistry::start().await;
     let mut names: Vec<_> = (0..7).map(|number| format!("team/app{number}")).collect();
     for name in &names {
@@ -67,7 +67,7 @@ async fn results_come_in_pages() {
 }
 
 #[tokio::test]
-async fn n_and_page_are_checked() {
+async fn search_checks_n_and_page() {
     let registry = TestRegistry::start().await;
     for query in ["n=0", "n=-1", "n=x", "n=", "page=0", "page=-1", "page=x"] {
         registry.get(format_args!("/v1/search?q=a&{query}")).await.fails(400, "UNSUPPORTED");
@@ -75,7 +75,7 @@ async fn n_and_page_are_checked() {
 }
 
 #[tokio::test]
-async fn any_query_is_answered() {
+async fn search_answers_any_query() {
     let registry = TestRegistry::start().await;
     registry.repository("team/app").push_image("1").await;
     for query in [
@@ -101,7 +101,7 @@ async fn any_query_is_answered() {
 
 /// Over HTTPS docker searches for somebody who has not signed in with an empty name and an empty password.
 #[tokio::test]
-async fn neither_name_nor_password_is_nobody() {
+async fn search_with_empty_credentials_is_anonymous() {
     let nobody = basic("", "");
     let open = TestRegistry::start().await;
     open.repository("team/app").push_image("1").await;
@@ -119,7 +119,7 @@ async fn neither_name_nor_password_is_nobody() {
 
 /// podman keeps its credentials from a search until it is refused, and then looks into the catalog with them.
 #[tokio::test]
-async fn who_has_a_catalog_to_look_into_is_asked_to_sign_in() {
+async fn search_challenges_clients_that_fall_back() {
     let search = async |registry: &TestRegistry, who: &Who| {
         let request = registry.request(Method::GET, "/v1/search?q=app").by(who);
         request.header("docker-distribution-api-version", "registry/2.0").ask().await

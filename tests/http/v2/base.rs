@@ -3,7 +3,7 @@
 use crate::harness::TestRegistry;
 
 #[tokio::test]
-async fn it_says_that_it_is_a_registry() {
+async fn base_announces_a_registry() {
     let registry = TestRegistry::start().await;
     for path in ["/v2/", "/v2"] {
         registry.get(path).await.is(200).has("docker-distribution-api-version", "registry/2.0").carries("{}");

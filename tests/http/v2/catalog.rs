@@ -15,13 +15,13 @@ async fn walk(registry: &TestRegistry, start: &str) -> (Vec<String>, usize) {
 }
 
 #[tokio::test]
-async fn an_empty_registry_has_an_empty_catalog() {
+async fn catalog_of_empty_registry_is_empty() {
     let registry = TestRegistry::start().await;
     registry.get("/v2/_catalog").await.is(200).has_no("link").carries("{\"repositories\":[]}");
 }
 
 #[tokio::test]
-async fn every_repository_is_in_it_however_small_the_pages() {
+async fn catalog_pages_cover_every_repository() {
     let registry = TestRegistry::start().await;
     let mut names = ["app", "app-x", "app/x", "app.x", "app0", "b", "a/b/c", "official/ubuntu", "tags/list"];
     for name in names {
@@ -42,7 +42,7 @@ async fn every_repository_is_in_it_however_small_the_pages() {
 }
 
 #[tokio::test]
-async fn n_is_bounded_and_checked() {
+async fn list_page_size_is_bounded_and_checked() {
     let registry = TestRegistry::start_with(|config| config.limits.page_entries = 2).await;
     for name in ["a", "b", "c"] {
         registry.repository(name).push_image("1").await;
@@ -59,7 +59,7 @@ async fn n_is_bounded_and_checked() {
 }
 
 #[tokio::test]
-async fn a_repository_is_in_it_while_it_holds_a_manifest() {
+async fn catalog_lists_repositories_with_manifests() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     app.push_blob("x").await;

@@ -233,7 +233,7 @@ async fn upload_whose_file_is_gone_is_unknown() {
 }
 
 #[tokio::test]
-async fn upload_names_the_directory_that_it_cannot_make() {
+async fn upload_error_names_the_unwritable_directory() {
     let registry = TestRegistry::start().await;
     let uploads = registry.data().join("wharfinger/uploads");
     fs::remove_dir_all(&uploads).unwrap();

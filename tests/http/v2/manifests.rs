@@ -13,7 +13,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn an_image_is_pulled_by_tag_and_by_digest() {
+async fn image_is_pulled_by_tag_and_digest() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("official/ubuntu");
     let image = app.push_image("14.04").await;
@@ -42,7 +42,7 @@ async fn an_image_is_pulled_by_tag_and_by_digest() {
 }
 
 #[tokio::test]
-async fn the_exact_bytes_are_kept() {
+async fn manifest_bytes_are_kept_exactly() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let config = Part::config(b"{}");
@@ -63,7 +63,7 @@ async fn the_exact_bytes_are_kept() {
 }
 
 #[tokio::test]
-async fn a_manifest_is_answered_as_it_was_pushed_whatever_accept_says() {
+async fn manifest_is_returned_as_pushed_for_any_accept() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     app.push_image("1").await;
@@ -76,7 +76,7 @@ async fn a_manifest_is_answered_as_it_was_pushed_whatever_accept_says() {
 }
 
 #[tokio::test]
-async fn every_kind_of_manifest_is_kept() {
+async fn every_manifest_kind_is_accepted() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let (amd64, arm64) = (app.push_image("amd64").await, app.push_image("arm64").await);
@@ -116,7 +116,7 @@ async fn every_kind_of_manifest_is_kept() {
 }
 
 #[tokio::test]
-async fn layers_that_may_not_be_distributed_need_not_be_here() {
+async fn foreign_layers_may_be_absent() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     app.push_blob("{}").await;
@@ -130,7 +130,7 @@ async fn layers_that_may_not_be_distributed_need_not_be_here() {
 }
 
 #[tokio::test]
-async fn a_type_without_media_type_in_the_document_is_the_content_type() {
+async fn missing_media_type_falls_back_to_content_type() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     app.push_blob("{}").await;
@@ -143,7 +143,7 @@ async fn a_type_without_media_type_in_the_document_is_the_content_type() {
 }
 
 #[tokio::test]
-async fn a_subject_is_acknowledged_and_need_not_be_here() {
+async fn absent_subject_is_acknowledged() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let missing = Part::of(OCI_MANIFEST, b"not here");
@@ -160,7 +160,7 @@ async fn a_subject_is_acknowledged_and_need_not_be_here() {
 }
 
 #[tokio::test]
-async fn a_push_by_digest_may_name_tags() {
+async fn manifest_push_by_digest_may_name_tags() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let config = random(20);
@@ -189,7 +189,7 @@ async fn a_push_by_digest_may_name_tags() {
 }
 
 #[tokio::test]
-async fn a_push_by_another_digest_is_refused() {
+async fn manifest_push_by_wrong_digest_is_refused() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     app.push_blob("{}").await;
@@ -208,7 +208,7 @@ async fn a_push_by_another_digest_is_refused() {
 }
 
 #[tokio::test]
-async fn every_missing_part_is_named() {
+async fn missing_manifest_parts_are_all_named() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let here = app.push_blob("here").await;
@@ -233,7 +233,7 @@ async fn every_missing_part_is_named() {
 }
 
 #[tokio::test]
-async fn a_sparse_index_is_a_matter_of_settings() {
+async fn sparse_index_needs_the_setting() {
     let registry = TestRegistry::start_with(|config| config.registry.sparse_indexes = true).await;
     let app = registry.repository("app");
     let image = app.push_image("amd64").await;
@@ -243,7 +243,7 @@ async fn a_sparse_index_is_a_matter_of_settings() {
 }
 
 #[tokio::test]
-async fn so_is_an_image_without_all_of_its_layers() {
+async fn sparse_image_needs_the_setting() {
     let registry = TestRegistry::start_with(|config| config.registry.sparse_images = true).await;
     let app = registry.repository("app");
     app.push_blob("{}").await;
@@ -255,7 +255,7 @@ async fn so_is_an_image_without_all_of_its_layers() {
 }
 
 #[tokio::test]
-async fn two_documents_in_one_are_refused() {
+async fn manifest_with_duplicate_keys_is_refused() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let image = app.push_image("1").await;
@@ -274,7 +274,7 @@ async fn two_documents_in_one_are_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_manifest_is_refused() {
+async fn malformed_manifest_is_refused() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     for bytes in [
@@ -296,7 +296,7 @@ async fn what_is_no_manifest_is_refused() {
 }
 
 #[tokio::test]
-async fn a_type_that_is_no_manifests_is_415() {
+async fn foreign_manifest_type_is_415() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     app.push_blob("{}").await;
@@ -310,7 +310,7 @@ async fn a_type_that_is_no_manifests_is_415() {
 }
 
 #[tokio::test]
-async fn a_manifest_of_4_mib_is_taken_and_one_over_the_limit_is_413() {
+async fn manifest_over_the_limit_is_413() {
     let registry = TestRegistry::start_with(|config| config.limits.manifest_bytes = 4 << 20).await;
     let app = registry.repository("app");
     app.push_blob("{}").await;
@@ -338,7 +338,7 @@ async fn a_manifest_of_4_mib_is_taken_and_one_over_the_limit_is_413() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_404() {
+async fn absent_manifest_is_404() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let digest = app.push_image("1").await.digest;
@@ -355,7 +355,7 @@ async fn what_is_not_there_is_404() {
 }
 
 #[tokio::test]
-async fn deleting_a_tag_untags_and_nothing_else() {
+async fn tag_deletion_keeps_the_manifest() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let image = app.push_image("1.0").await;
@@ -370,7 +370,7 @@ async fn deleting_a_tag_untags_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn deleting_a_manifest_removes_its_tags_at_once() {
+async fn manifest_deletion_removes_its_tags() {
     let registry = TestRegistry::start().await;
     let (app, other) = (registry.repository("app"), registry.repository("other"));
     let image = app.push_image("1.0").await;
@@ -394,7 +394,7 @@ async fn deleting_a_manifest_removes_its_tags_at_once() {
 }
 
 #[tokio::test]
-async fn deletion_is_switched_off_on_every_path() {
+async fn disabled_deletion_holds_on_every_path() {
     let registry = TestRegistry::start_with(|config| config.registry.delete = false).await;
     let app = registry.repository("app");
     let image = app.push_image("1").await;
@@ -417,7 +417,7 @@ async fn deletion_is_switched_off_on_every_path() {
 }
 
 #[tokio::test]
-async fn what_the_client_has_is_not_sent_again() {
+async fn if_none_match_returns_304() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let (old, new) = (app.push_image("1").await, app.push_image("2").await);
@@ -439,7 +439,7 @@ async fn what_the_client_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_tag_that_moves_is_seen_at_once() {
+async fn moved_tag_is_visible_at_once() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     for _ in 0..10 {
@@ -450,7 +450,7 @@ async fn a_tag_that_moves_is_seen_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pushes_to_one_tag_at_once_end_in_one_of_them() {
+async fn concurrent_pushes_to_a_tag_leave_one() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let images = join_all((0..16).map(|number| {
@@ -476,7 +476,7 @@ async fn pushes_to_one_tag_at_once_end_in_one_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_pulls_while_a_tag_moves_gets_the_old_or_the_new_one_and_never_goes_back() {
+async fn moving_tag_never_goes_back_for_readers() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let mut images = Vec::new();
@@ -502,7 +502,7 @@ async fn whoever_pulls_while_a_tag_moves_gets_the_old_or_the_new_one_and_never_g
 }
 
 #[tokio::test]
-async fn head_changes_nothing() {
+async fn manifest_head_changes_nothing() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     for path in ["manifests/1", "tags/list", "blobs/uploads/00000000-0000-0000-0000-000000000000"] {
@@ -513,7 +513,7 @@ async fn head_changes_nothing() {
 }
 
 #[tokio::test]
-async fn images_are_there_after_a_restart() {
+async fn images_survive_a_restart() {
     let mut registry = TestRegistry::start().await;
     let image = registry.repository("app").push_image("1").await;
     registry.restart().await;

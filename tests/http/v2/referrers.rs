@@ -36,7 +36,7 @@ fn sorted(digests: &[Digest]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_refers_to_a_manifest_is_listed() {
+async fn referrers_list_every_referring_manifest() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let image = app.push_image("1").await;
@@ -52,7 +52,7 @@ async fn what_refers_to_a_manifest_is_listed() {
 }
 
 #[tokio::test]
-async fn without_an_artifact_type_it_is_the_configs_and_an_index_has_none() {
+async fn referrer_artifact_type_falls_back_to_config() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let image = app.push_image("1").await;
@@ -70,7 +70,7 @@ async fn without_an_artifact_type_it_is_the_configs_and_an_index_has_none() {
 }
 
 #[tokio::test]
-async fn they_can_be_filtered_by_artifact_type() {
+async fn referrers_are_filtered_by_artifact_type() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let image = app.push_image("1").await;
@@ -92,7 +92,7 @@ async fn they_can_be_filtered_by_artifact_type() {
 }
 
 #[tokio::test]
-async fn many_come_in_pages() {
+async fn referrers_come_in_pages() {
     let registry = TestRegistry::start_with(|config| config.limits.page_entries = 4).await;
     let app = registry.repository("app");
     let image = app.push_image("1").await;
@@ -128,7 +128,7 @@ async fn many_come_in_pages() {
 }
 
 #[tokio::test]
-async fn nothing_refers_to_what_nobody_knows() {
+async fn referrers_of_unknown_digest_are_empty() {
     let registry = TestRegistry::start().await;
     let unknown = Algorithm::Sha256.digest(b"unknown");
     let app = registry.repository("app");
@@ -141,7 +141,7 @@ async fn nothing_refers_to_what_nobody_knows() {
 }
 
 #[tokio::test]
-async fn referrers_are_those_of_one_repository() {
+async fn referrers_stay_within_one_repository() {
     let registry = TestRegistry::start().await;
     let (app, other) = (registry.repository("app"), registry.repository("app/other"));
     let image = app.push_image("1").await;
@@ -150,7 +150,7 @@ async fn referrers_are_those_of_one_repository() {
 }
 
 #[tokio::test]
-async fn a_referrer_may_come_before_its_subject_and_a_deleted_one_is_gone() {
+async fn referrer_may_precede_its_subject() {
     let registry = TestRegistry::start().await;
     let (app, scratch) = (registry.repository("app"), registry.repository("scratch"));
     let image = scratch.push_image("1").await;

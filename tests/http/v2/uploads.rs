@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use futures_util::stream;
 use oci::Algorithm;
 use reqwest::{Body, Method};
-use tokio::time::sleep;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::harness::{Ask, TestRegistry, random};
+use crate::harness::{Ask, TestRegistry, eventually, random};
 
 /// A body without a length, in pieces.
 fn streamed(content: &[u8]) -> Body {
@@ -20,7 +20,7 @@ fn streamed(content: &[u8]) -> Body {
 }
 
 #[tokio::test]
-async fn a_blob_is_pushed_with_post_and_put() {
+async fn blob_is_pushed_with_post_and_put() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("team/app");
     let content = random(300_000);
@@ -40,7 +40,7 @@ async fn a_blob_is_pushed_with_post_and_put() {
 }
 
 #[tokio::test]
-async fn a_blob_is_pushed_in_one_request() {
+async fn blob_is_pushed_in_one_request() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let content = random(5000);
@@ -59,7 +59,7 @@ async fn a_blob_is_pushed_in_one_request() {
 }
 
 #[tokio::test]
-async fn a_blob_is_pushed_in_chunks() {
+async fn blob_is_pushed_in_chunks() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let content = random(250_000);
@@ -94,7 +94,7 @@ async fn a_blob_is_pushed_in_chunks() {
 }
 
 #[tokio::test]
-async fn a_blob_is_pushed_as_a_stream() {
+async fn blob_is_pushed_as_a_stream() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let content = random(250_000);
@@ -107,7 +107,7 @@ async fn a_blob_is_pushed_as_a_stream() {
 }
 
 #[tokio::test]
-async fn a_chunk_out_of_order_is_416_and_the_upload_goes_on() {
+async fn chunk_out_of_order_is_416_and_upload_continues() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let content = random(3000);
@@ -141,7 +141,7 @@ async fn a_chunk_out_of_order_is_416_and_the_upload_goes_on() {
 }
 
 #[tokio::test]
-async fn a_content_range_that_cannot_be_is_400() {
+async fn impossible_content_range_is_400() {
     let registry = TestRegistry::start().await;
     let location = registry.repository("app").begin_upload().await;
     for range in ["0-", "-9", "9-0", "bytes=0-9", "a-b", "", "+0-9", "0-99999999999999999999999"] {
@@ -156,7 +156,7 @@ async fn a_content_range_that_cannot_be_is_400() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_as_long_as_its_content_range_is_400() {
+async fn chunk_shorter_than_content_range_is_400() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     for range in ["0-98", "0-100"] {
@@ -167,7 +167,7 @@ async fn a_stream_that_is_not_as_long_as_its_content_range_is_400() {
 }
 
 #[tokio::test]
-async fn a_cancelled_upload_is_gone() {
+async fn cancelled_upload_is_gone() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let location = app.begin_upload().await;
@@ -180,7 +180,7 @@ async fn a_cancelled_upload_is_gone() {
 }
 
 #[tokio::test]
-async fn an_ended_upload_is_gone() {
+async fn finished_upload_is_gone() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let digest = Algorithm::Sha256.digest(b"content");
@@ -194,7 +194,7 @@ async fn an_ended_upload_is_gone() {
 }
 
 #[tokio::test]
-async fn an_upload_belongs_to_its_repository() {
+async fn upload_belongs_to_its_repository() {
     let registry = TestRegistry::start().await;
     let location = registry.repository("mine").begin_upload().await;
     let digest = Algorithm::Sha256.digest(b"content");
@@ -212,7 +212,7 @@ async fn an_upload_belongs_to_its_repository() {
 }
 
 #[tokio::test]
-async fn an_upload_that_never_was_is_404() {
+async fn unknown_upload_is_404() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     for id in [Uuid::new_v4().to_string(), "1".to_owned(), "..%2f..%2fetc".to_owned(), "%00".to_owned()] {
@@ -221,7 +221,7 @@ async fn an_upload_that_never_was_is_404() {
 }
 
 #[tokio::test]
-async fn content_with_another_digest_is_refused_and_not_kept() {
+async fn content_with_wrong_digest_is_refused() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
@@ -241,7 +241,7 @@ async fn content_with_another_digest_is_refused_and_not_kept() {
 }
 
 #[tokio::test]
-async fn a_digest_that_is_none_is_400_before_anything_is_taken_in() {
+async fn malformed_digest_is_400_before_the_body() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let location = app.begin_upload().await;
@@ -268,7 +268,7 @@ async fn a_digest_that_is_none_is_400_before_anything_is_taken_in() {
 }
 
 #[tokio::test]
-async fn sha512_is_announced_or_not() {
+async fn upload_digest_algorithm_may_be_announced() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     for query in ["?digest-algorithm=sha512", ""] {
@@ -283,7 +283,7 @@ async fn sha512_is_announced_or_not() {
 }
 
 #[tokio::test]
-async fn a_blob_is_mounted_from_another_repository() {
+async fn blob_is_mounted_from_another_repository() {
     let registry = TestRegistry::start().await;
     let (base, app) = (registry.repository("base"), registry.repository("team/app"));
     for query in ["&from=base", "", "&from="] {
@@ -303,7 +303,7 @@ async fn a_blob_is_mounted_from_another_repository() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_mounted_is_an_ordinary_upload() {
+async fn failed_mount_becomes_an_upload() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let elsewhere = registry.repository("elsewhere").push_blob("content").await;
@@ -324,7 +324,7 @@ async fn what_cannot_be_mounted_is_an_ordinary_upload() {
 }
 
 #[tokio::test]
-async fn addresses_are_absolute_if_the_operator_says_so() {
+async fn upload_location_is_absolute_when_configured() {
     let mut registry = TestRegistry::start().await;
     let sources = wharfinger::config::Sources {
         environment: vec![("WHARFINGER_EXTERNAL_URL".into(), "https://registry.example.com/r/".into())],
@@ -342,7 +342,7 @@ async fn addresses_are_absolute_if_the_operator_says_so() {
 }
 
 #[tokio::test]
-async fn a_name_of_the_host_is_not_believed() {
+async fn upload_location_ignores_the_host_header() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let request = app.request(Method::POST, "blobs/uploads/");
@@ -352,7 +352,7 @@ async fn a_name_of_the_host_is_not_believed() {
 }
 
 #[tokio::test]
-async fn what_came_before_a_connection_broke_is_kept() {
+async fn upload_keeps_bytes_before_a_broken_connection() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let content = random(100_000);
@@ -366,17 +366,8 @@ async fn what_came_before_a_connection_broke_is_kept() {
         }
         client.send(&content[..50_000]).await;
         drop(client);
-        // The server notices in its own time; the status waits for nobody.
-        let mut range = String::new();
-        for _ in 0..100 {
-            let status = registry.get(&location).await.is(204);
-            range = status.header("range").unwrap().to_owned();
-            if range == "0-49999" {
-                break;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        assert_eq!(range, "0-49999", "{half}");
+        let has_half = async || registry.get(&location).await.is(204).header("range") == Some("0-49999");
+        eventually("the server notices the broken connection", has_half).await;
         let rest = registry.request(Method::PATCH, &location).header("content-range", "50000-99999");
         rest.body(content[50_000..].to_vec()).ask().await.is(202);
         registry.put(format_args!("{location}?digest={digest}"), "").await.is(201);
@@ -385,7 +376,7 @@ async fn what_came_before_a_connection_broke_is_kept() {
 }
 
 #[tokio::test]
-async fn a_torn_push_in_one_request_leaves_nothing() {
+async fn torn_push_in_one_request_leaves_nothing() {
     let registry = TestRegistry::start().await;
     let digest = Algorithm::Sha256.digest(&[7; 1000]);
     let mut client = registry.connect().await;
@@ -403,7 +394,7 @@ async fn a_torn_push_in_one_request_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn uploads_go_on_after_a_restart_of_the_server() {
+async fn uploads_resume_after_a_restart() {
     let mut registry = TestRegistry::start().await;
     let content = random(500_000);
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
@@ -425,7 +416,7 @@ async fn uploads_go_on_after_a_restart_of_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_uploads_of_one_blob_at_once_are_one_blob() {
+async fn concurrent_uploads_of_a_blob_store_one() {
     let registry = TestRegistry::start().await;
     let content = random(300_000);
     let digest = Algorithm::Sha256.digest(&content);
@@ -456,27 +447,30 @@ async fn many_uploads_of_one_blob_at_once_are_one_blob() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_write_to_one_upload_take_turns() {
+async fn concurrent_writers_of_an_upload_take_turns() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let location = app.begin_upload().await;
     let mut first = registry.connect().await;
-    first.send(format!("PATCH {location} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n01234")).await;
-    sleep(Duration::from_millis(200)).await;
-    let second =
-        registry.request(Method::PATCH, &location).header("content-range", "10-12").body("abc").ask();
-    let (second, ()) = tokio::join!(second, async {
-        sleep(Duration::from_millis(200)).await;
-        first.send("56789").await;
-        assert_eq!(first.answer().await.status, 202);
-    });
-    second.is(202).has("range", "0-12");
+    let headers = "host: x\r\ncontent-length: 10\r\nexpect: 100-continue";
+    first.send(format!("PATCH {location} HTTP/1.1\r\n{headers}\r\n\r\n")).await;
+    assert_eq!(first.answer().await.status, 100, "the first writer holds the upload");
+    first.send("01234").await;
+    let mut second = registry.connect().await;
+    let headers = "host: x\r\ncontent-length: 3\r\ncontent-range: 10-12";
+    second.send(format!("PATCH {location} HTTP/1.1\r\n{headers}\r\n\r\nabc")).await;
+    let early = timeout(Duration::from_millis(200), second.answer()).await;
+    early.expect_err("the second writer waits for the first");
+    first.send("56789").await;
+    assert_eq!(first.answer().await.status, 202);
+    let answer = second.answer().await;
+    assert_eq!((answer.status, answer.header("range")), (202, Some("0-12")));
     let digest = Algorithm::Sha256.digest(b"0123456789abc");
     registry.put(format_args!("{location}?digest={digest}"), "").await.is(201);
 }
 
 #[tokio::test]
-async fn a_blob_over_the_limit_is_413() {
+async fn blob_over_the_limit_is_413() {
     let registry = TestRegistry::start_with(|config| config.limits.blob_bytes = Some(10_000)).await;
     let app = registry.repository("app");
     let content = random(10_001);
@@ -500,7 +494,7 @@ async fn a_blob_over_the_limit_is_413() {
 }
 
 #[tokio::test]
-async fn a_refused_push_hears_why_although_it_is_still_sending() {
+async fn refused_push_gets_its_answer_while_sending() {
     let registry = TestRegistry::start_with(|config| config.limits.blob_bytes = Some(1000)).await;
     let digest = Algorithm::Sha256.digest(b"");
     let mut client = registry.connect().await;
@@ -517,29 +511,36 @@ async fn a_refused_push_hears_why_although_it_is_still_sending() {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_coming_is_408() {
+async fn stalled_upload_body_is_408() {
     let limit = Duration::from_secs(2);
-    let registry = TestRegistry::start_with(|config| config.limits.body_timeout = limit).await;
+    let registry = TestRegistry::start_with(|config| {
+        config.limits.body_timeout = limit;
+        config.limits.idle_timeout = limit;
+    })
+    .await;
     let app = registry.repository("app");
     let location = app.begin_upload().await;
     let mut client = registry.connect().await;
-    client.send(format!("PATCH {location} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n")).await;
-    for _ in 0..4 {
-        // Slow, but not too slow: what comes in time gives new time.
-        client.send([7; 10]).await;
-        sleep(limit * 3 / 10).await;
-    }
+    client.send(format!("PATCH {location} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n")).await;
+    let mut sent = 0;
+    // Each byte extends the timeout.
+    registry
+        .until_idle_timeout(async || {
+            client.send([7]).await;
+            sent += 1;
+        })
+        .await;
     let answer = client.answer().await;
     assert_eq!(answer.status, 408, "{answer:?}");
     assert_eq!(client.until_closed().await, b"");
-    registry.get(&location).await.is(204).has("range", "0-39");
+    registry.get(&location).await.is(204).has("range", format_args!("0-{}", sent - 1));
     let mut client = registry.connect().await;
     client.send("PUT /v2/app/manifests/1 HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{").await;
     assert_eq!(client.answer().await.status, 408);
 }
 
 #[tokio::test]
-async fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
+async fn expect_continue_is_answered_with_100() {
     let registry = TestRegistry::start().await;
     let digest = Algorithm::Sha256.digest(b"content");
     let mut client = registry.connect().await;
@@ -559,21 +560,17 @@ async fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
 }
 
 #[tokio::test]
-async fn uploads_that_nobody_goes_on_with_are_forgotten() {
+async fn abandoned_uploads_expire() {
     let mut registry = TestRegistry::start().await;
     let location = registry.repository("app").begin_upload().await;
     registry.patch(&location, random(1000)).await.is(202);
     assert_eq!(registry.files("wharfinger/uploads").len(), 1);
-    sleep(Duration::from_millis(1100)).await;
-    // Expiry is looked for when the registry is opened, and every few minutes.
-    registry.restart_with(|config| config.registry.upload_expiry = Duration::from_secs(1)).await;
-    for _ in 0..1000 {
-        if registry.files("wharfinger/uploads").is_empty() {
-            break;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(registry.files("wharfinger/uploads").len(), 0);
+    // Each start looks for expired uploads.
+    let has_expired = async || {
+        registry.restart_with(|config| config.registry.upload_expiry = Duration::from_secs(1)).await;
+        registry.files("wharfinger/uploads").is_empty()
+    };
+    eventually("the upload expires", has_expired).await;
     registry.get(&location).await.fails(404, "BLOB_UPLOAD_UNKNOWN");
 }
 
