@@ -1,4 +1,4 @@
-//! The configuration as an operator meets it: the built program, its files, variables, flags and messages.
+//! The configuration of the built program: files, variables, flags and messages.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A working directory of its own, with a configuration file if one is wanted.
+/// A temporary working directory, optionally with a configuration file.
 struct Desk(TempDir);
 
 impl Desk {
@@ -36,7 +36,7 @@ impl Desk {
         Ran::from(output)
     }
 
-    /// What `config check` says is in force for a setting: its value and where that comes from.
+    /// Returns the value and the origin of a setting, from `config check`.
     fn in_force(&self, setting: &str, variables: &[(&str, &str)], flags: &[&str]) -> (String, String) {
         let ran = self.run(&[&["config", "check"], flags].concat(), variables);
         assert_eq!(ran.code, 0, "{}", ran.errors);

@@ -1,4 +1,4 @@
-//! The commands about accounts: on a data directory that is not there yet, and on a server that asks who is there.
+//! The account commands, on a new data directory and on a server that requires accounts.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::{WHARFINGER, success, text};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// A data directory with the administrator `root`, and a server on it.
+/// A data directory with the administrator `root`, and a running server.
 struct Registry {
     scratch: TempDir,
     _server: Daemon,
@@ -48,7 +48,7 @@ impl Registry {
         serde_json::from_str(&self.says(&format!("{command} --json"))).unwrap()
     }
 
-    /// Runs a command on the server as a user, who gives the password on standard input.
+    /// Runs a command on the server as a user, with the password on standard input.
     fn as_user(&self, user: &str, command: &str, input: &str) -> Output {
         let words = ["--server", &self.url, "--user", user, "--password-stdin"];
         let words: Vec<&str> = command.split(' ').chain(words).collect();
@@ -130,7 +130,7 @@ fn organisation_commands_manage_every_resource() {
     registry.says("grant remove acme/devs tools/*");
     assert_eq!(registry.json("grant list").as_array().unwrap().len(), 1);
 
-    // A program signs in with what it was given.
+    // A program signs in with the printed secret.
     let variables = [("WHARFINGER_TOKEN", secret.as_str())];
     let me = type_in(&["user", "show", "--server", &registry.url, "--json"], &variables, "");
     let me: Value = serde_json::from_str(&success("user show", &me)).unwrap();
@@ -247,14 +247,14 @@ fn audit_since_accepts_days_and_dates() {
     );
 }
 
-/// At a terminal the password is asked for, twice, so that no slip makes it one that nobody knows.
+/// The terminal asks for the password twice, to catch typing mistakes.
 #[test]
 fn password_prompt_appears_on_a_terminal() {
     let scratch = TempDir::new().unwrap();
     let data = scratch.path().join("data");
     let add = |words: &str, typed: &str| {
         let line = format!("{WHARFINGER} user add {words} --data {}", data.display());
-        // Of Debian's bsdutils, which is always there: a terminal for the command.
+        // `script` of Debian's bsdutils gives the command a terminal.
         let mut child = Command::new("script")
             .args(["-qec", &line, "/dev/null"])
             .current_dir(scratch.path())
@@ -274,7 +274,7 @@ fn password_prompt_appears_on_a_terminal() {
     assert!(said.contains("two different passwords"), "{said}");
 }
 
-/// Runs `serve` on loopback where it must refuse, and returns what it says.
+/// Runs `serve` on loopback where it must refuse, and returns its error.
 fn refuses_to_serve(data: &Path, variables: &[(&str, &str)], code: i32) -> String {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
     let output = type_in(&serve, variables, "");

@@ -1,4 +1,4 @@
-//! What other programs and people do to a data directory, as docs/reference/data-directory.md has it.
+//! Changes to the data directory by other programs (docs/reference/data-directory.md).
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::{Registry, WHARFINGER, pusher, text};
 
-/// A user that has nothing to do with the tests: nobody.
+/// The user `nobody`, whom the tests do not use otherwise.
 const USER: u32 = 65_534;
 
 fn repositories(registry: &Registry) -> std::path::PathBuf {
     registry.data().join("docker/registry/v2/repositories")
 }
 
-/// A directory and everything below it.
+/// Returns a directory and everything below it.
 fn all_below(path: &Path, found: &mut Vec<std::path::PathBuf>) {
     found.push(path.to_owned());
     if path.is_dir() {
@@ -32,7 +32,7 @@ fn give(path: &Path, user: u32) {
     all.iter().for_each(|path| chown(path, Some(user), Some(user)).unwrap());
 }
 
-/// Puts a manifest and its tag into the directory, as `registry:2` does.
+/// Writes a manifest and its tag into the directory, as `registry:2` does.
 fn put(registry: &Registry, repository: &str, tag: &str, content: &str) -> String {
     let digest = oci::Algorithm::Sha256.digest(content.as_bytes());
     let hex = digest.hex();

@@ -1,4 +1,4 @@
-//! The commands, as a person types them: on a data directory, with and without a server that runs on it, and wrongly.
+//! The commands on a data directory, with and without a running server, and with mistakes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -21,14 +21,14 @@ use tempfile::TempDir;
 
 const WHARFINGER: &str = env!("CARGO_BIN_EXE_wharfinger");
 
-/// A data directory with one image, and perhaps a server that runs on it.
+/// A data directory with one image, and optionally a running server.
 struct Registry {
     scratch: TempDir,
     server: Option<(Daemon, String)>,
 }
 
 impl Registry {
-    /// With a server running.
+    /// Starts a server and pushes the image.
     fn serving() -> Registry {
         let scratch = TempDir::new().unwrap();
         let mut registry = Registry { scratch, server: None };
@@ -39,7 +39,7 @@ impl Registry {
         registry
     }
 
-    /// With the same image, and no server.
+    /// Pushes the image and stops the server.
     fn at_rest() -> Registry {
         let mut registry = Registry::serving();
         registry.server.take().unwrap().0.stop();
@@ -71,7 +71,7 @@ impl Registry {
         run(&words, self.scratch.path())
     }
 
-    /// What a command prints that succeeds.
+    /// Runs a command that must succeed, and returns its output.
     fn says(&self, command: &str) -> String {
         success(command, &self.run(command))
     }
@@ -80,7 +80,7 @@ impl Registry {
         serde_json::from_str(&self.says(&format!("{command} --json"))).unwrap()
     }
 
-    /// What a command prints on standard error that ends with this code.
+    /// Runs a command that must exit with this code, and returns its standard error.
     fn refuses(&self, command: &str, code: i32) -> String {
         let output = self.run(command);
         assert_eq!(output.status.code(), Some(code), "{command}: {}", text(&output.stderr));
@@ -228,7 +228,7 @@ fn server_mistakes_name_the_remedy() {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
         Daemon::start(WHARFINGER, &[&serve, arguments].concat(), &log)
     };
-    // The certificate of docs/how-to/https.md: it signs itself, and says that it is an authority.
+    // The certificate of docs/how-to/https.md: self-signed, and marked as an authority.
     let (certificate, key) = (scratch.path().join("server.pem"), scratch.path().join("server.key"));
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let made = Command::new("openssl")
@@ -340,7 +340,7 @@ fn serve_that_fails_makes_no_data_directory() {
     }
 }
 
-/// In a terminal of 80 columns; in a pipe everything is whole.
+/// A terminal of 80 columns shortens lists, a pipe does not.
 #[test]
 fn lists_fit_the_terminal() {
     let registry = Registry::at_rest();
@@ -381,7 +381,7 @@ fn check_names_damage_and_repairs_links() {
     assert!(registry.says("check").contains("put in step"));
     assert_eq!(fs::read_to_string(&link).unwrap(), image.manifest.to_string());
 
-    // The same size, so that only reading shows it.
+    // The size is the same, so only reading shows the damage.
     let layer = blob(&image.blobs[1]);
     let mut content = fs::read(&layer).unwrap();
     content[0] ^= 1;

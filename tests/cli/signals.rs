@@ -1,4 +1,4 @@
-//! The server as a process: its log, its signals, its end. An output that fails or is stuck is no concern of requests.
+//! The server process: its log, signals and shutdown. A full, stuck or closed output affects no request.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, PipeReader, Read as _, Write as _, pipe};
@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use super::WHARFINGER;
 
-/// Longer than anything here takes on a busy machine, and shorter than a server waits for slow requests.
+/// A deadline that a busy machine keeps, shorter than the server's timeouts for slow requests.
 const LONG: Duration = Duration::from_secs(25);
 
-/// `wharfinger serve`, with the outputs that a test gives it.
+/// `wharfinger serve` with the outputs of the test.
 struct Server {
     child: Child,
     address: String,
@@ -44,7 +44,7 @@ impl Server {
         Self { child, address, scratch, stdout: Some(stdout) }
     }
 
-    /// With its log in a file.
+    /// Starts the server with its log in a file.
     fn logging(settings: &str) -> (Self, PathBuf) {
         let log = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
         (Self::start(File::create(&log).unwrap(), settings), log)
@@ -91,13 +91,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A connection whose requests are written by hand.
+/// A connection with hand-written requests.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -111,7 +111,7 @@ impl Client {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Reads an answer. Its status, and its `location` if it has one.
+    /// Reads an answer: its status, and its `location` if present.
     fn answer(&mut self) -> (u16, Option<String>) {
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
@@ -152,7 +152,7 @@ fn wait_for_log(log: &Path, text: &str) {
     }
 }
 
-/// A log pipe whose reader does not read, with its reader.
+/// Returns a server whose log pipe is not read, and the reader.
 fn stuck() -> (Server, PipeReader) {
     let (reader, writer) = pipe().unwrap();
     (Server::start(writer, ""), reader)
@@ -171,7 +171,7 @@ fn closed_log_pipe_fails_no_request() {
     let (reader, writer) = pipe().unwrap();
     let mut server = Server::start(writer, "[audit]\nlog = true\npulls = true\n");
     drop(reader);
-    // The audit log as well: its reader goes away.
+    // The reader of the audit log goes away as well.
     server.stdout = None;
     server.get("/v2/", 50);
     server.get("/v2/app/manifests/1", 50);
@@ -194,7 +194,7 @@ fn stuck_log_pipe_delays_no_request() {
 #[test]
 fn log_reports_lost_lines_after_recovery() {
     let (server, reader) = stuck();
-    // More than the queue has room for.
+    // More than the queue holds.
     let path = format!("/v2/{}", "x".repeat(16_000));
     server.get(&path, 600);
     let mut lines = BufReader::new(reader).lines();
@@ -269,7 +269,7 @@ fn stop_logs_the_requests_it_cut_off() {
     let silent = server.connect();
     server.signal("-TERM");
     wait_for_log(&log, "stopping:");
-    // The port is free for a successor while the request is still waited for.
+    // The port is free for a successor during the wait for the request.
     let begun = Instant::now();
     while TcpStream::connect(&server.address).is_ok() {
         assert!(begun.elapsed() < LONG);

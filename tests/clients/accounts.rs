@@ -1,4 +1,4 @@
-//! Signing in, with the clients that people have.
+//! Signing in with real clients.
 
 use crate::harness::{Engine, Image, PASSWORD, Server, Terminal};
 
@@ -26,7 +26,7 @@ fn docker_pushes_only_to_its_own_namespace() {
     let search = format!("docker search --format '{{{{.Name}}}}' {}", registry.at("app"));
     assert!(user.run(&search).ends_with("ann/app"));
 
-    // Another user on the same machine.
+    // Another user of the same machine.
     let second = engine.terminal();
     second.run(&login("bob", PASSWORD));
     second.fails(&format!("docker pull {image}"));
@@ -63,7 +63,7 @@ fn docker_signs_in_with_robot_and_personal_token() {
     robot.fails(&format!("docker push {image}"));
 }
 
-/// Every client signs in in its own way, copies what it may, and is refused what it may not.
+/// Every client signs in in its own way, copies allowed images, and is refused others.
 #[test]
 fn skopeo_podman_crane_oras_regctl_and_helm_sign_in() {
     let registry = Server::with_accounts("", &["ann", "bob"]);
@@ -85,7 +85,7 @@ fn skopeo_podman_crane_oras_regctl_and_helm_sign_in() {
     user.run(&format!("{password} podman login --tls-verify=false -u ann --password-stdin {address}"));
     user.run(&format!("podman pull --tls-verify=false {address}/ann/skopeo:1"));
     user.run(&format!("podman push --tls-verify=false {address}/ann/skopeo:1 {address}/ann/podman:1"));
-    // What is one's own is found, and not only what is public; and what is public without signing in.
+    // A search finds private repositories of the account as well, and without an account only public ones.
     registry.says("grant add everyone pull ann/podman");
     let search = format!("podman search --tls-verify=false --format '{{{{.Name}}}}' {address}/ann/ | sort");
     assert_eq!(user.run(&search).lines().count(), 2, "{}", user.run(&search));
@@ -116,8 +116,7 @@ fn skopeo_podman_crane_oras_regctl_and_helm_sign_in() {
     user.fails(&format!("helm push --plain-http chart-0.1.0.tgz oci://{address}/bob/charts"));
 }
 
-/// Whatever people and programs prove themselves with, right or wrong and wherever it is sent, is in no line of the log, be it
-/// ever so detailed, in no entry of the audit log, and not among the data.
+/// No password, token or secret, right or wrong, appears in the log, in the audit log or in the data directory.
 #[test]
 fn no_secret_is_logged() {
     let settings = r#"
@@ -180,7 +179,7 @@ fn no_secret_is_logged() {
     ]);
     secrets.extend(["a+wrong+password", "of+ann", "for+ann", "in+the+address", "in a field"]);
     for secret in secrets {
-        // As it is, and as the credentials of HTTP hold it.
+        // In plain text, and in the encoding of Basic.
         let encoded = ["ann", "dora", "ann+ci", "root"]
             .map(|name| user.run(&format!("printf '%s' '{name}:{secret}' | base64 -w 0")));
         for text in std::iter::once(secret).chain(encoded.iter().map(String::as_str)) {

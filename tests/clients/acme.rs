@@ -1,21 +1,21 @@
-//! Certificates of an authority, with pebble for the authority.
+//! ACME certificates, with pebble as the authority.
 
 use crate::harness::{Distribution, Gateway, PASSWORD, Pebble, Ports, Server, Terminal, free_address};
 
-/// More than any test takes.
+/// Longer than any test.
 const LONG: u32 = 24 * 60 * 60;
 
-/// A shell's loop that tries a command for a minute, in which the registry will have tried again several times.
+/// Returns a shell loop that tries a command for a minute, longer than the registry's first retries.
 fn until(command: &str) -> String {
     format!("for attempt in $(seq 300); do {command} && exit 0; sleep 0.2; done; exit 1")
 }
 
-/// A request of someone who trusts the authority.
+/// Returns a curl command that trusts the authority.
 fn calls(pebble: &Pebble, url: &str) -> String {
     format!("curl -sSf --cacert {} {url}/healthz", pebble.root().display())
 }
 
-/// `https://localhost:port` of an address.
+/// Returns `https://localhost:port` for an address.
 fn by_name(address: &str) -> String {
     address.replace("127.0.0.1", "https://localhost")
 }
@@ -32,7 +32,7 @@ fn acme_obtains_and_keeps_a_certificate() {
     user.run(&until(&calls(&pebble, &url)));
     user.fails(&format!("curl -sSf {url}/healthz"));
     assert_eq!(pebble.orders(), 1);
-    // Nobody looks any more, so nobody is answered as one who looks.
+    // The challenge is over, so the challenge certificate is no longer served.
     user.fails(&format!("openssl s_client -alpn acme-tls/1 -connect {} </dev/null", ports.https));
 
     let shown = format!(
@@ -48,7 +48,7 @@ fn acme_obtains_and_keeps_a_certificate() {
     let kept = "find data/wharfinger/tls/acme -type f -printf '%f %m\\n' | sort";
     assert_eq!(user.run(kept), "account.json 600\ncertificate.pem 600");
 
-    // A restart asks for nothing, and needs nobody.
+    // A restart reuses the certificate, and needs no authority.
     drop(registry);
     drop(pebble);
     let registry = Server::configured_at(&ports.https, &data, &settings);
@@ -60,7 +60,7 @@ fn acme_obtains_and_keeps_a_certificate() {
     assert!(user.run(&served).ends_with(first["sha256"].as_str().expect("a fingerprint")));
     drop(registry);
 
-    // An authority that has forgotten the account, and one more host: an address.
+    // The authority has lost the account, and the settings have one more host: an address.
     let pebble = Pebble::start(&ports, LONG);
     let settings = ports.settings(&["localhost", "127.0.0.1"]);
     let registry = Server::configured_at(&ports.https, &data, &settings);
@@ -91,7 +91,7 @@ fn acme_renews_a_certificate_in_time() {
     registry.wait_for_log("was to be renewed from");
 }
 
-/// As when an authority has to take certificates back.
+/// An authority asks for renewals when it must revoke certificates.
 #[test]
 fn acme_renews_when_the_authority_asks() {
     let ports = Ports::choose();
@@ -132,7 +132,7 @@ fn acme_failure_names_a_host_that_leads_elsewhere() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let _pebble = Pebble::start(&ports, LONG);
-    // It listens where the authority does not look.
+    // The authority connects to another port than the registry's.
     let registry = Server::configured_at("127.0.0.1:0", &user.path("data"), &ports.settings(&["localhost"]));
     registry.wait_for_log("it could not verify that localhost leads to this server: ");
     registry.wait_for_log("it connects to port 443 of that host");
@@ -160,7 +160,7 @@ fn acme_proves_hosts_by_http_01() {
     let ports = Ports::choose();
     let user = Terminal::open();
     let pebble = Pebble::start(&ports, LONG);
-    // Where it would look otherwise, nobody is.
+    // Nothing listens on the port of the other challenge.
     let address = free_address();
     let settings = format!(
         "[tls]\nredirect = \"{}\"\n{}challenge = \"http-01\"\n",
@@ -173,7 +173,7 @@ fn acme_proves_hosts_by_http_01() {
     let asked = "curl -sS -o /dev/null -w '%{http_code}'";
     let of_no_order = format!("http://{}/.well-known/acme-challenge/evaGxfADs6pSRb2LAv9IZf17", ports.http);
     assert_eq!(user.run(&format!("{asked} {of_no_order}")), "404");
-    // What else comes there is sent to HTTPS.
+    // Other plain requests are redirected to HTTPS.
     let sent =
         format!("curl -sSfL --cacert {} -w '%{{url_effective}}' -o /dev/null", pebble.root().display());
     let plain = by_name(&ports.http).replace("https://", "http://");

@@ -1,10 +1,10 @@
-//! BuildKit: what `docker build` and buildx push and pull, in every form that it has.
+//! BuildKit, the builder of `docker build` and buildx, with every output that it has.
 
 use serde_json::{Value, json};
 
 use crate::harness::{BuildKit, Image, PASSWORD, Server, Terminal, build_context};
 
-/// Pushes the image that the builds start from, and writes the build context.
+/// Pushes the base image of the builds, and writes the build context.
 fn prepare(registry: &Server, user: &Terminal) {
     let base = registry.at("team/base:1");
     // An inline cache needs the history of the base, which crane writes.
@@ -17,7 +17,7 @@ fn prepare(registry: &Server, user: &Terminal) {
     build_context(user, &base, "for BuildKit");
 }
 
-/// The media types of the layers of an image.
+/// Returns the media types of an image's layers.
 fn layer_types(manifest: &Value) -> Vec<&str> {
     let layers = manifest["layers"].as_array().expect("an image has layers");
     layers.iter().map(|layer| layer["mediaType"].as_str().expect("a layer has a media type")).collect()
@@ -59,7 +59,7 @@ fn buildkit_pushes_platforms_and_attestations() {
     prepare(&registry, &user);
     let image = registry.at("team/app:1");
     let scanner = scanner_image(&registry, &user);
-    // Nothing runs in this build, because the machine runs programs of one platform only.
+    // This build runs no program, because the machine runs one platform only.
     let dockerfile = "FROM scratch\nARG TARGETARCH\nCOPY content /content-$TARGETARCH\n";
     std::fs::write(user.path("context/Dockerfile"), dockerfile).expect("a build context can be written");
 
@@ -92,7 +92,7 @@ fn buildkit_pushes_platforms_and_attestations() {
     user.run(&format!("skopeo copy --all --src-tls-verify=false docker://{image} oci:back"));
 }
 
-/// Pushes an image that does what an SBOM generator does: it writes one document about the image under construction.
+/// Pushes an image that acts as an SBOM generator: it writes one document about the built image.
 fn scanner_image(registry: &Server, user: &Terminal) -> String {
     let scanner = registry.at("team/scanner:1");
     let statement = json!({

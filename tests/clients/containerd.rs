@@ -1,4 +1,4 @@
-//! containerd, by way of its own client `ctr`: Debian's 1.6, and the current 2.x of Kubernetes and nerdctl.
+//! containerd through its own client `ctr`: Debian's 1.6, and the current 2.x of Kubernetes and nerdctl.
 
 use crate::harness::{Containerd, Engine, Image, Index, PASSWORD, Server, Terminal};
 
@@ -45,7 +45,7 @@ fn containerd_2_pulls_and_pushes_every_platform() {
     }
 }
 
-/// `hosts.toml` names the certificate, and layers are fetched in parallel pieces.
+/// `hosts.toml` names the certificate, and layers are fetched in parallel chunks.
 #[test]
 fn containerd_2_pulls_by_hosts_toml_in_parallel() {
     let registry = Server::secure(&["ann", "bob"]);

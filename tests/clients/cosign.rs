@@ -67,7 +67,7 @@ fn cosign_verifies_an_attestation() {
 const PLAIN: &str = "--allow-http-registry --tlog-upload=false";
 const IGNORE_LOG: &str = "--allow-http-registry --insecure-ignore-tlog";
 
-/// A terminal with a pair of keys in its directory.
+/// Opens a terminal with a key pair in its directory.
 fn terminal() -> Terminal {
     let mut terminal = Terminal::open();
     terminal.set("COSIGN_PASSWORD", "");

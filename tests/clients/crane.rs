@@ -130,7 +130,7 @@ fn crane_concurrent_pushes_all_succeed() {
     let user = Terminal::open();
     let image = Image::saved(&user, "app", "at the same time");
 
-    // Eight to one tag, and eight to a repository each.
+    // Eight pushes to one tag, and eight to different repositories.
     user.run(&format!(
         "pids=; for i in 1 2 3 4 5 6 7 8; do \
            crane push app {one} & pids=\"$pids $!\"; crane push app {each}-$i:1 & pids=\"$pids $!\"; \

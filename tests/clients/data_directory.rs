@@ -1,11 +1,11 @@
-//! The rows of docs/reference/data-directory.md in which another program is docker-registry 2.8.2.
+//! The rows of docs/reference/data-directory.md whose other program is docker-registry 2.8.2.
 
 use std::fs;
 use std::path::Path;
 
 use crate::harness::{Distribution, Image, Server, Terminal};
 
-/// A directory in which docker-registry has `team/app` with the tags `1` and `2`, and their digests.
+/// Returns a directory in which docker-registry has `team/app` with the tags `1` and `2`, and their digests.
 fn two_images(user: &Terminal, root: &Path) -> [String; 2] {
     fs::create_dir_all(root).expect("an empty directory");
     let theirs = Distribution::version_2_on(root);
@@ -60,7 +60,7 @@ fn registry2_moves_a_tag_to_an_image_that_is_there() {
     user.run(&format!("crane tag {} 1", theirs.at("team/app:2")));
     theirs.stop();
     let ours = Server::start_on(&root);
-    // No directory shows it, so that all links are read after the start.
+    // No directory time shows the change, so the links are read after the start.
     let moved = || (crane_digest(&user, &ours.at("team/app:1")) == two).then_some(());
     let begun = std::time::Instant::now();
     while moved().is_none() {

@@ -205,7 +205,7 @@ fn image_id(user: &Terminal, image: &str) -> String {
     user.run(&format!("docker image inspect --format '{{{{.Id}}}}' {image}"))
 }
 
-/// What `docker push` and `docker pull` print as the digest of the manifest.
+/// Returns the manifest digest that `docker push` and `docker pull` print.
 fn digest_in(output: &str) -> &str {
     let rest = &output[output.find("sha256:").unwrap_or_else(|| panic!("no digest in {output}"))..];
     rest.split_whitespace().next().unwrap_or_default()

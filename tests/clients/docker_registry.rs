@@ -1,4 +1,4 @@
-//! Distribution's own registry on the same directory: what was pushed here is pulled there, and the other way round.
+//! Distribution's own registry on the same directory: each serves the pushes of the other.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -104,7 +104,7 @@ fn push_restores_garbage_collected_blobs() {
     user.run(&format!("rm -rf back && skopeo copy --src-tls-verify=false docker://{source} oci:back:latest"));
 }
 
-/// One of each kind of thing, its name with the digest that it must have for ever.
+/// One item of each kind, by name, with the digest that it must keep.
 type Contents = BTreeMap<&'static str, String>;
 
 fn push_one_of_each(user: &Terminal, at: impl Fn(&str) -> String) -> Contents {
@@ -186,7 +186,7 @@ fn directory_of_registry2_is_adopted(as_given: fn(&Path) -> PathBuf) {
     pull_all(&user, &contents, |name| theirs.at(name));
 }
 
-/// The files of all blobs: path, inode number, length.
+/// Returns the files of all blobs: path, inode number, length.
 fn blob_files(root: &Path) -> Vec<(PathBuf, u64, u64)> {
     let mut files = Vec::new();
     let mut directories = vec![root.join("docker/registry/v2/blobs")];

@@ -1,5 +1,4 @@
-//! `wharfinger gateway` before registries that know nothing of accounts: Debian's docker-registry and distribution 3, as
-//! they are.
+//! `wharfinger gateway` before unmodified registries without accounts: Debian's docker-registry and distribution 3.
 
 use crate::harness::{Distribution, Engine, Gateway, Image, PASSWORD, Page, Server, Terminal};
 
@@ -14,7 +13,7 @@ fn an_engine_uses_it(upstream: &Distribution) {
     user.run(&gateway.login("ann"));
     user.run(&format!("docker push {image}"));
     user.run(&format!("docker rmi {image} && docker pull {image}"));
-    // The same layers in another repository of hers are mounted.
+    // The same layers are mounted into her second repository.
     let second = gateway.at("ann/second:1");
     let pushed = user.run(&format!("docker tag {image} {second} && docker push {second}"));
     assert!(pushed.contains("Mounted from ann/app"), "{pushed}");
@@ -61,8 +60,8 @@ fn distribution_3_gets_accounts_and_search() {
     an_engine_uses_it(&Distribution::version_3_on(scratch.path()));
 }
 
-/// The rules of docs/how-to/gateway.md: below one path whoever asks may pull and nothing more, below another nobody may anything
-/// without an account.
+/// The rules of docs/how-to/gateway.md: an open location allows pulls by everyone, a closed one nothing without an
+/// account.
 #[test]
 fn gateway_applies_location_rules_of_nginx() {
     let scratch = tempfile::TempDir::new().unwrap();
@@ -95,7 +94,7 @@ fn gateway_applies_location_rules_of_nginx() {
     assert!(head("official/open").starts_with("HTTP/1.1 200 "));
     let asks = head("internal/closed");
     assert!(asks.starts_with("HTTP/1.1 401 ") && asks.contains("Basic realm=\"Restricted\""), "{asks}");
-    // Whoever has an account may what was granted, and pushes below neither without a grant.
+    // An account needs a grant to push below either location.
     let user = engine.terminal();
     user.run(&gateway.login("bob"));
     user.run(&format!("docker pull {closed} && docker pull {open}"));
@@ -119,14 +118,14 @@ fn ann_uses_it(gateway: &Gateway) {
     user.fails(&inspect);
 }
 
-/// A gateway before this registry, with this line in its file of credentials.
+/// Starts a gateway before this registry, with this line in its credentials file.
 fn with_credentials(upstream: &str, desk: &Terminal, line: &str) -> Gateway {
     let file = desk.path("credentials");
     std::fs::write(&file, line).expect("a file can be written");
     Gateway::configured(&[upstream], &format!("gateway.credentials = '{}'", file.display()), &[])
 }
 
-/// A registry that wants an account itself is sent the gateway's, and nobody else's.
+/// The upstream gets the gateway's account, and no client's.
 #[test]
 fn gateway_signs_in_at_the_upstream() {
     let scratch = tempfile::TempDir::new().unwrap();
@@ -135,7 +134,7 @@ fn gateway_signs_in_at_the_upstream() {
     let upstream = Distribution::version_2_with_users(scratch.path(), &desk.path("theirs"));
     ann_uses_it(&with_credentials(upstream.address(), &desk, "gateway:of the gateway\n"));
 
-    // Without it, or with another one, that is the operator's to know, and no client is asked for what is not its own.
+    // Missing or wrong credentials are the operator's mistake, so no client is asked for others.
     let without = Gateway::before(&[upstream.address()], &[]);
     let wrong = with_credentials(upstream.address(), &desk, "gateway:wrong\n");
     for (gateway, reason) in [
@@ -149,7 +148,7 @@ fn gateway_signs_in_at_the_upstream() {
     }
 }
 
-/// One that wants tokens is asked for them, with the gateway's account.
+/// The gateway fetches tokens with its own account.
 #[test]
 fn gateway_fetches_tokens_for_the_upstream() {
     let upstream = Server::with_accounts("", &["gateway"]);
@@ -160,7 +159,7 @@ fn gateway_fetches_tokens_for_the_upstream() {
     assert!(log.contains("\"gateway\"") && !log.contains("\"ann\""), "{log}");
 }
 
-/// What was there before is found as well, and is its owner's.
+/// Existing repositories are found as well, and belong to the owner of the namespace.
 #[test]
 fn gateway_learns_existing_repositories() {
     let scratch = tempfile::TempDir::new().unwrap();
@@ -187,7 +186,7 @@ fn gateway_learns_existing_repositories() {
     ));
 }
 
-/// A blob passes through without being held: memory does not grow with it. And what comes back is what went up.
+/// A blob streams through the gateway in bounded memory, and returns unchanged.
 #[test]
 fn gateway_streams_a_large_blob_both_ways() {
     let scratch = tempfile::TempDir::new().unwrap();
@@ -210,7 +209,7 @@ fn gateway_streams_a_large_blob_both_ways() {
     assert!(kilobytes < 150_000, "{peak} for a blob of 300 MB");
 }
 
-/// The first registry that answers is asked; if none does, that is said.
+/// The first upstream that answers is used. If none does, the client gets an error.
 #[test]
 fn gateway_fails_over_to_another_replica() {
     let scratch = tempfile::TempDir::new().unwrap();
@@ -238,7 +237,7 @@ fn gateway_fails_over_to_another_replica() {
     assert!(answer.ends_with(" 502"), "{answer}");
 }
 
-/// HTTPS before a registry that has none.
+/// HTTPS before an upstream without it.
 #[test]
 fn gateway_adds_https() {
     let scratch = tempfile::TempDir::new().unwrap();
@@ -258,7 +257,7 @@ fn gateway_adds_https() {
     assert!(head.contains(&format!("realm=\"https://{}/token\"", gateway.address)), "{head}");
 }
 
-/// What a command prints that signs in to the gateway as `ann`.
+/// Runs a command that signs in to the gateway as `ann`, and returns its output.
 fn command(gateway: &Gateway, user: &Terminal, line: &str) -> String {
     let program = env!("CARGO_BIN_EXE_wharfinger");
     user.run(&format!(
@@ -267,7 +266,7 @@ fn command(gateway: &Gateway, user: &Terminal, line: &str) -> String {
     ))
 }
 
-/// `wharfinger`'s own commands through a gateway, with an image of each kind of manifest.
+/// The commands of `wharfinger` through a gateway, with an image of each manifest kind.
 fn commands_work_through_it(upstream: &Distribution) {
     let gateway = Gateway::before(&[upstream.address()], &[]);
     let user = Terminal::open();
@@ -310,7 +309,7 @@ fn commands_work_before_distribution_3() {
     commands_work_through_it(&Distribution::version_3_on(scratch.path()));
 }
 
-/// Whatever way a blob of another repository is asked for; and a range that is outside of one.
+/// Requests every way for a blob of another repository, and for a range beyond its end.
 fn keeps_blobs_apart(upstream: &Distribution) {
     let gateway = Gateway::before(&[upstream.address()], &[]);
     let user = Terminal::open();
@@ -335,7 +334,7 @@ fn keeps_blobs_apart(upstream: &Distribution) {
     let next =
         if next.starts_with('/') { format!("http://{}{next}", gateway.address) } else { next.to_owned() };
     let finish = format!("{} -o /dev/null -w '%{{http_code}}' --data-binary @secret -X PUT", as_user("ann"));
-    // curl calls it a form, unless it is told otherwise.
+    // curl declares a form by default.
     assert_eq!(user.run(&format!("{finish} '{next}&digest={digest}'")), "201");
     let status = |line: &str| user.run(&format!("{line} -o /dev/null -w '%{{http_code}}'"));
     let blob = |repository: &str| format!("{at}/{repository}/blobs/{digest}");

@@ -1,8 +1,8 @@
-//! HTTPS of the registry's own, with clients that check certificates.
+//! HTTPS of the registry itself, with clients that verify certificates.
 
 use crate::harness::{Engine, Image, PASSWORD, Server, Terminal};
 
-/// Where the certificate is that the registry has made.
+/// The path of the self-signed certificate.
 fn own_certificate(registry: &Server) -> String {
     registry.data().join("wharfinger/tls/self-signed.pem").display().to_string()
 }
@@ -29,7 +29,7 @@ fn self_signed_certificate_is_trusted_once_installed() {
     let plain = user.run(&format!("curl -s -w ' %{{http_code}}' http://{address}/v2/"));
     assert!(plain.ends_with(" 400") && plain.contains("https"), "{plain}");
 
-    // The lines that the registry prints, in a directory of the terminal's own.
+    // The lines that the registry prints, applied to a directory of the terminal.
     user.run(&format!("install -D -m 644 {certificate} certs/ca.crt"));
     Image::saved(&user, "image", "over HTTPS");
     let trusting = format!("--dest-cert-dir certs --dest-creds 'ann:{PASSWORD}'");
@@ -60,7 +60,7 @@ fn docker_pushes_and_pulls_over_https() {
     user.run(&format!("docker push {image} && docker rmi {image} && docker pull {image}"));
 }
 
-/// The certificate of the walk-through, which names no host where clients look for it; and a better one in its place.
+/// A certificate without subjectAltName, and then its replacement.
 #[test]
 fn openssl_certificate_warns_and_is_reloaded() {
     let files = Terminal::open();
@@ -115,15 +115,15 @@ fn cert_make_output_is_accepted_by_serve() {
     let at = |name: &str| user.path(name).display().to_string();
     let (certificate, key) = (at("certs/server.pem"), at("certs/server.key"));
     let registry = Server::configured(&format!("[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n"));
-    // What it tells people to type is a host of the certificate, in the order that it has.
+    // The printed lines name a host of the certificate, in its order.
     let port = registry.address().rsplit(':').next().expect("a port");
     registry.wait_for_log(&format!("docker push 127.0.0.1:{port}/"));
     user.run(&format!("curl -sSf --cacert certs/server.pem https://{}/healthz", registry.address()));
     user.run(&format!("{wharfinger} cert check certs/server.pem --key certs/server.key"));
 }
 
-/// A certificate of an authority's authority: clients that know the first alone are served what leads there. And each form in
-/// which openssl writes a key.
+/// A certificate chain with an intermediate: clients know the root alone. The key comes in every form that openssl
+/// writes.
 #[test]
 fn certificate_chain_is_served_with_any_key_form() {
     let files = Terminal::open();

@@ -1,7 +1,7 @@
-//! The clients that people use, each run for real against the built binary.
+//! Real clients against the built binary.
 //!
-//! A client that is missing fails its tests by name: `scripts/test` installs them all. README.md beside this file
-//! lists the clients, their versions and what is done with each.
+//! A missing client fails its tests by name: `scripts/test` installs them all. README.md beside this file lists the
+//! clients, their versions and their commands.
 
 mod accounts;
 mod acme;

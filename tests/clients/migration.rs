@@ -2,7 +2,7 @@
 
 use crate::harness::{Daemon, Distribution, Engine, Nginx, PASSWORD, Page, Terminal};
 
-/// The commands of the page, one a line, with these texts in place of others.
+/// Returns the commands of the page, one a line, with replaced texts.
 fn commands(changes: &[(&str, &str)]) -> Vec<String> {
     let mut lines = Page::MIGRATION.block("sh").replace("\\\n", " ");
     for (written, real) in changes {
@@ -44,13 +44,13 @@ fn migration_lines_replace_nginx_and_registry2() {
     let _files = nginx.stop();
     theirs.stop();
     user.run(&copy);
-    // Somewhere where there is no file of settings.
+    // A directory without a settings file.
     let serve = format!("cd {} && exec {serve}", at(""));
     let mut ours = Daemon::start("/bin/sh", &["-c", &serve], &machine.path("log"));
     assert_eq!(ours.address(), address);
     user.run(&decide);
 
-    // Nobody has to sign in again, and everybody has the password that they had.
+    // Clients stay signed in, with their old passwords.
     user.run(&format!("docker pull {image}"));
     assert!(user.run(&format!("docker search --format '{{{{.Name}}}}' {address}/app")).ends_with("team/app"));
     let other = engine.terminal();

@@ -1,11 +1,11 @@
-//! nginx before a registry, set up as docs/how-to/behind-nginx.md says, with real clients before nginx.
+//! nginx before a registry, configured as docs/how-to/behind-nginx.md shows, with real clients.
 
 use crate::harness::{Distribution, Engine, Gateway, Nginx, PASSWORD, Page, Server, Terminal, free_address};
 
 const PAGE: Page = Page::BEHIND_NGINX;
 const OPENDNS: &str = "opendns/nginx-auth-proxy, asking Wharfinger";
 
-/// nginx as the page has it below a heading, before this registry.
+/// Starts nginx with the configuration below a heading of the page.
 fn recipe(heading: &str, registry: &Server) -> Nginx {
     Nginx::start(PAGE.below(heading).block("nginx"), &[("127.0.0.1:5000", registry.address())])
 }
@@ -31,12 +31,12 @@ fn is_refused_to_push(user: &Terminal, image: &str, other: &str) {
     assert!(["denied", "403"].iter().any(|word| refused.contains(word)), "{refused}");
 }
 
-/// What an engine finds.
+/// Returns the search results of an engine.
 fn found(user: &Terminal, nginx: &Nginx) -> String {
     user.run(&format!("docker search --format '{{{{.Name}}}}' {}", nginx.at("app")))
 }
 
-/// The same with podman and skopeo: `ann/app:1` is there, and goes to `ann/copy:1`.
+/// Inspects `ann/app:1` and copies it to `ann/copy:1` with podman and skopeo.
 fn podman_and_skopeo_sign_in_and_copy(nginx: &Nginx) {
     let address = nginx.address();
     let user = Terminal::open();
@@ -55,7 +55,7 @@ fn podman_and_skopeo_sign_in_and_copy(nginx: &Nginx) {
     user.run(&format!("podman push --tls-verify=false {address}/ann/copy:1 {address}/ann/podman:1"));
 }
 
-/// podman finds what ann has, and nothing of it without her.
+/// podman finds the repositories of ann, and nothing without her credentials.
 fn podman_searches(nginx: &Nginx) {
     let user = Terminal::open();
     let search = format!("podman search --tls-verify=false --format '{{{{.Name}}}}' {}", nginx.at("app"));
@@ -69,13 +69,13 @@ fn podman_searches(nginx: &Nginx) {
     assert!(found.ends_with("ann/app"), "{found}");
 }
 
-/// The status with which a path is answered.
+/// Returns the status of a path.
 fn status(nginx: &Nginx, scheme: &str, options: &str, path: &str) -> String {
     let asked = format!("curl -sk -o /dev/null -w '%{{http_code}}' {options}");
     Terminal::open().run(&format!("{asked} {scheme}://{}", nginx.at(path)))
 }
 
-/// Every address in an answer is one below that which the client called.
+/// Checks that every URL of an answer begins with the address that the client called.
 fn no_address_is_wrong(head: &str, base: &str) {
     let path = format!("/{}", base.splitn(4, '/').nth(3).unwrap_or("")).trim_end_matches('/').to_owned();
     for line in head.lines() {
@@ -120,7 +120,7 @@ fn nginx_terminates_https_for_registry_accounts() {
     ));
     assert!(begun.to_lowercase().contains("location: "), "{begun}");
     no_address_is_wrong(&begun, &base);
-    // The log has the client's address, not what a client said of itself.
+    // The log has the client's real address, not the forged one.
     user.run(&format!(
         "curl -sk -o /dev/null -H 'X-Forwarded-For: 192.0.2.66' -H 'Forwarded: for=192.0.2.66' -u ann:wrong {base}/v2/"
     ));
@@ -128,7 +128,7 @@ fn nginx_terminates_https_for_registry_accounts() {
     assert!(failed.contains("127.0.0.1") && !failed.contains("192.0.2.66"), "{failed}");
 }
 
-/// The headers of many a guide: the host, and not how it was called.
+/// Headers of a common guide: the host, without the scheme.
 #[test]
 fn nginx_without_forwarded_headers_works() {
     let heading = "An nginx that does not say how it was called";
@@ -189,7 +189,7 @@ fn nginx_serves_the_registry_below_a_path() {
         assert!(head.to_lowercase().contains("location: "), "{head}");
         no_address_is_wrong(&head, &base);
     }
-    // A token from the realm opens what is below the path.
+    // A token from the realm is valid below the path.
     let answer =
         user.json(&format!("{sent} '{base}/token?service=wharfinger&scope=repository:ann/app:pull'"));
     let token = answer["token"].as_str().expect("a token");
@@ -212,7 +212,7 @@ fn nginx_keeps_the_accounts() {
     podman_searches(&nginx);
 }
 
-/// The configuration of many a guide: whoever can reach it may push.
+/// A common guide's configuration, with which every client may push.
 #[test]
 fn nginx_with_open_v2_leaves_writes_open() {
     let servers = r#"
@@ -246,7 +246,7 @@ server {
     }
 }
 
-/// Another registry, which knows nothing of accounts, behind an nginx that asks a gateway for each request.
+/// A registry without accounts behind an nginx that asks a gateway for each request.
 #[test]
 fn nginx_before_another_registry_asks_wharfinger() {
     let heading = "nginx before another registry, asking Wharfinger";
@@ -261,7 +261,7 @@ fn nginx_before_another_registry_asks_wharfinger() {
     let user = Engine::shared().terminal();
     let image = an_engine_signs_in_pushes_and_pulls(&user, &nginx);
     is_refused_to_push(&user, &image, &nginx.at("bob/app:1"));
-    // It is the other registry that has it.
+    // The other registry has the image.
     let digest = user.run(&format!("crane digest {}", upstream.at("ann/app:1")));
     assert!(digest.starts_with("sha256:"), "{digest}");
     podman_and_skopeo_sign_in_and_copy(&nginx);
@@ -286,7 +286,7 @@ fn nginx_before_another_registry_asks_wharfinger() {
     other.run(&login("bob", PASSWORD, nginx.address()));
     other.run(&format!("docker rmi {image} && docker pull {image}"));
     is_refused_to_push(&other, &image, &nginx.at("ann/app:2"));
-    // Nothing that a client writes itself makes another request of it.
+    // No header of a client changes the request that is authorized.
     for header in [
         "X-Original-Method: GET",
         "X-Original-URI: /v2/bob/app/blobs/uploads/",
@@ -302,7 +302,7 @@ fn nginx_before_another_registry_asks_wharfinger() {
     assert_eq!(https(&bob, "auth"), "404");
 }
 
-/// A server in the form of opendns/nginx-auth-proxy's `nginx.default`, with these lines more where it asks.
+/// Returns a server in the form of opendns/nginx-auth-proxy's `nginx.default`, with more lines in its sub-request.
 fn nginx_auth_proxy(judge: &str, registry: &str, more: &str) -> Nginx {
     let servers = format!(
         r#"
@@ -345,7 +345,7 @@ fn nginx_auth_proxy_as_it_is_asks_wharfinger() {
     is_refused_to_push(&user, &image, &nginx.at("bob/app:1"));
     podman_and_skopeo_sign_in_and_copy(&nginx);
 
-    // A right to pull alone is not enough for a proxy that does not tell the method, whatever a client says.
+    // Without the method, the right to pull is not enough, whatever the client sends.
     judge.says("grant add bob pull ann/app");
     let bob = format!("-u 'bob:{PASSWORD}'");
     let http = |options: &str, path: &str| status(&nginx, "http", options, path);
@@ -381,7 +381,7 @@ fn nginx_auth_proxy_with_method_asks_wharfinger() {
     assert_eq!(status(&nginx, "http", &lying, "v2/ann/app/blobs/uploads/"), "403");
 }
 
-/// What has answered nginx-auth-proxy answers the registry: here an nginx with a file of passwords.
+/// The backend of nginx-auth-proxy authenticates for the registry: here an nginx with a password file.
 #[test]
 fn forward_auth_asks_the_old_backend() {
     let heading = "Wharfinger, asking what nginx-auth-proxy asked";
@@ -390,14 +390,14 @@ fn forward_auth_asks_the_old_backend() {
     let location = PAGE.below(heading).block("nginx");
     let naming = "    add_header X-Remote-User $remote_user;\n";
     assert!(location.contains(naming), "{location}");
-    // Named, and by the credentials that it has verified.
+    // The account is named, or follows from the verified credentials.
     for location in [location.to_owned(), location.replace(naming, "")] {
         let backend = Nginx::start(&format!("server {{\nlisten 8090;\n{location}}}\n"), &[]);
         an_engine_is_let_in_by(&settings.replace("127.0.0.1:8090", backend.address()));
     }
 }
 
-/// An nginx that lets a token in as well, and then has in `$remote_user` what the client claims to be.
+/// An nginx that also accepts a token, and then has an unverified name in `$remote_user`.
 #[test]
 fn nginx_with_other_token_proves_no_basic_name() {
     let heading = "Wharfinger, asking what nginx-auth-proxy asked";
@@ -419,7 +419,7 @@ fn nginx_with_other_token_proves_no_basic_name() {
     }
 }
 
-/// Another registry's `/auth` is such a server too.
+/// Another registry's `/auth` is a valid backend.
 #[test]
 fn forward_auth_asks_another_wharfinger() {
     let heading = "Wharfinger, asking what nginx-auth-proxy asked";
@@ -428,7 +428,7 @@ fn forward_auth_asks_another_wharfinger() {
     an_engine_is_let_in_by(&settings);
 }
 
-/// A registry without users of its own, with `ann` and `bob` known to the server that it asks.
+/// Starts a registry without users. The backend knows `ann` and `bob`.
 fn an_engine_is_let_in_by(settings: &str) {
     let registry = Server::configured(settings);
     let user = Engine::shared().terminal();

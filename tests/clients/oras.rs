@@ -39,7 +39,7 @@ fn oras_discovers_referrers_without_fallback_tag() {
     assert_eq!(2, all["referrers"].as_array().map_or(0, Vec::len), "{all}");
     assert_eq!("example/scan", scans["referrers"][0]["artifactType"], "{scans}");
     assert_eq!(1, scans["referrers"].as_array().map_or(0, Vec::len), "{scans}");
-    // A client that finds no referrers API writes a tag named after the digest instead.
+    // A client that finds no referrers API pushes a fallback tag instead.
     assert_eq!("1", user.run(&format!("oras repo tags --plain-http {}", registry.at("team/app"))));
     let answer =
         user.run(&format!("curl -sSfi http://{}/v2/team/app/referrers/{}", registry.address(), image.digest));

@@ -74,7 +74,7 @@ fn regctl_imports_an_exported_image() {
 fn regctl_pushes_a_blob_in_chunks() {
     let registry = Server::start();
     let user = terminal(&[&registry]);
-    // Below this size a blob goes up in one request.
+    // Below this size, a blob is pushed in one request.
     user.run(&format!("regctl registry set --blob-chunk 100000 --blob-max 200000 {}", registry.address()));
     user.run("openssl rand 1000000 > noise");
 
@@ -83,7 +83,7 @@ fn regctl_pushes_a_blob_in_chunks() {
     user.run(&format!("regctl blob get {} {digest} > back && cmp noise back", registry.at("team/parts")));
 }
 
-/// A terminal in which regctl knows that these registries speak plain HTTP.
+/// Opens a terminal in which regctl uses plain HTTP for these registries.
 fn terminal(registries: &[&Server]) -> Terminal {
     let terminal = Terminal::open();
     for registry in registries {

@@ -1,9 +1,9 @@
-//! The lines that `serve --tls-self-signed` prints, typed as they are on a machine of its own: before them a client
-//! refuses the registry's certificate, and after them it takes it.
+//! The trust lines that `serve --tls-self-signed` prints, typed on an isolated machine: clients refuse the certificate
+//! before, and accept it after.
 
 use crate::harness::{Engine, Machine, PASSWORD, Terminal};
 
-/// What is printed below this heading.
+/// Returns the text below a printed heading.
 fn lines_for(client: &str, printed: &str) -> String {
     let mut lines = printed.lines().skip_while(|line| !line.starts_with(client));
     assert!(lines.next().is_some_and(|heading| heading.ends_with(':')), "nothing for {client} in\n{printed}");
@@ -12,13 +12,13 @@ fn lines_for(client: &str, printed: &str) -> String {
     lines.join("\n")
 }
 
-/// Fails for want of trust, and not for another reason.
+/// Checks that a command fails because of the certificate, and for no other reason.
 fn is_not_trusted(terminal: &Terminal, line: &str) {
     let refused = terminal.fails(&format!("{line} || exit 1"));
     assert!(refused.contains("certificate"), "{line}\n{refused}");
 }
 
-/// The registry's name and its address, with the port if it is not the usual one.
+/// The registry's name and address, with the port unless it is the default.
 fn registries(port: u16) -> [String; 2] {
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     [Machine::NAME, Machine::ADDRESS].map(|host| format!("{host}{port}"))
@@ -68,7 +68,7 @@ fn printed_trust_lines_make_clients_trust_it() {
     docker_is_refused(&engine, port);
     operator.run(&lines_for("docker", &printed));
     docker_is_let_in(&engine, port);
-    // What docker trusts podman does as well.
+    // podman reads docker's directory.
     operator.run("rm -r /etc/docker/certs.d");
     docker_is_refused(&engine, port);
 
@@ -87,7 +87,7 @@ fn printed_trust_lines_make_clients_trust_it() {
     }
     operator.run("rm -r /etc/containers/certs.d");
 
-    // `--hosts-dir` is to ctr what `config_path` is to containerd's own configuration.
+    // `--hosts-dir` of ctr corresponds to `config_path` in containerd's configuration.
     let ctr = format!("ctr --address {} images", engine.containerd().display());
     let pull = format!("{ctr} pull --hosts-dir /etc/containerd/certs.d --user 'ann:{PASSWORD}'");
     for registry in registries(port) {
@@ -115,12 +115,12 @@ fn printed_trust_lines_make_clients_trust_it() {
         assert!(user.run(&listed(&registry)).contains("ann/app"));
         user.run(&format!("skopeo inspect {creds} docker://{registry}/ann/app:1"));
     }
-    // An engine that runs already has read what the system trusts.
+    // A running engine has read the system's certificates already.
     docker_is_refused(&engine, port);
     docker_is_let_in(&machine.engine(), port);
 }
 
-/// The usual port is left out of a registry's name, and so it is in the directories where clients look.
+/// The default port is left out of a registry's name, and of the directories that clients read.
 #[test]
 fn printed_trust_lines_work_on_port_443() {
     let mut machine = Machine::start();

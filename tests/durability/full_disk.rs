@@ -1,4 +1,4 @@
-//! A full disk: a clear 507, nothing half kept, pulls go on, and pushes too once there is room.
+//! A full disk: 507, nothing partially stored, pulls go on, and pushes as well once there is room.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,10 +35,10 @@ impl SmallDisk {
         String::from_utf8_lossy(&df.stdout).lines().last().unwrap().trim().parse().unwrap()
     }
 
-    /// Leaves no room at all.
+    /// Fills the file system.
     fn fill(&self) -> PathBuf {
         let filler = self.path.join("filler");
-        // Stops with "no space left", which is what is wanted.
+        // Ends with "no space left", as intended.
         let _ = Command::new("dd")
             .args(["if=/dev/zero", "bs=4096", "status=none"])
             .arg(format!("of={}", filler.display()))
@@ -67,7 +67,7 @@ async fn blob_beyond_free_space_is_507_and_leaves_nothing() {
         let digest = oci::Algorithm::Sha256.digest(&blob);
         let answer =
             http.post(format!("{url}/v2/team/big/blobs/uploads/?digest={digest}")).body(blob).send().await;
-        // A server may answer and close while the client still sends; then there is no answer to see.
+        // A server may answer and close while the client sends. Then the client sees no answer.
         if let Ok(answer) = answer {
             assert_eq!(answer.status(), StatusCode::INSUFFICIENT_STORAGE);
             let body = answer.text().await.unwrap();
@@ -76,7 +76,7 @@ async fn blob_beyond_free_space_is_507_and_leaves_nothing() {
         assert!(pusher::fetch_image(&http, &url, &image).await.unwrap(), "pulls go on");
     }
 
-    // The file is removed after the answer; and the log of the database may have grown a little.
+    // The file is removed after the answer, and the database log may have grown.
     for _ in 0..100 {
         if disk.free() + MIB as u64 > free {
             break;
@@ -111,7 +111,7 @@ async fn full_disk_refuses_every_step_until_freed() {
         let image = pusher::push_image(&http, &url, seed).await.unwrap();
         assert!(pusher::fetch_image(&http, &url, &image).await.unwrap());
     }
-    // A kill and a new start on the directory that was full: all that was acknowledged is there.
+    // A kill and a restart on the full directory: all acknowledged images are there.
     server.kill();
     let server = Server::start(&data, &[]);
     for seed in 1..20 {

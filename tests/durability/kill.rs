@@ -1,5 +1,5 @@
-//! kill -9 at random moments: every image that was acknowledged is there afterwards, whole, and
-//! what was not acknowledged is there whole or not at all.
+//! kill -9 at random moments: acknowledged images are complete afterwards, and
+//! unacknowledged ones are complete or absent.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,13 +28,13 @@ fn acknowledged_pushes_survive_random_kills() {
     let next = Arc::new(AtomicU64::new(1));
     let acknowledged: Arc<Mutex<Vec<Image>>> = Arc::default();
     let mut checked = 0;
-    // Making one reads the system's certificates, which takes longer than some rounds have.
+    // A client reads the system's certificates, which takes longer than some rounds.
     let http = Client::new();
     let began = Instant::now();
     for round in 0..kills {
         let server = Server::start(&data, &[]);
         let url = server.url();
-        // First what earlier rounds left, the newest in any case: it is what a kill can hurt.
+        // Checks images of earlier rounds, the newest always, because a kill threatens it most.
         let known = acknowledged.lock().unwrap().clone();
         let first = if round % 10 == 9 { 0 } else { checked };
         runtime.block_on(check(&url, &known[first..]));
@@ -49,7 +49,7 @@ fn acknowledged_pushes_survive_random_kills() {
                 ))
             })
             .collect();
-        // From before the first blob is stored to some hundred images later.
+        // From before the first blob to some hundred images later.
         std::thread::sleep(Duration::from_millis(pusher::content(round, 1)[0].into()));
         server.kill();
         for pusher in pushers {
@@ -120,7 +120,7 @@ fn every_blob_is_what_its_name_says(algorithm: &Path) {
         for blob in std::fs::read_dir(prefix.unwrap().path()).unwrap() {
             let blob = blob.unwrap();
             let digest: Digest = format!("sha256:{}", blob.file_name().to_str().unwrap()).parse().unwrap();
-            // A directory that was made just before the kill has no content yet, and is no blob.
+            // A directory that was created just before the kill has no content, and is no blob.
             if let Ok(content) = std::fs::read(blob.path().join("data")) {
                 assert_eq!(Algorithm::Sha256.digest(&content), digest);
                 blobs += 1;

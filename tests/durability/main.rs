@@ -1,6 +1,6 @@
-//! What a registry owes to those who push: what was acknowledged is there, whatever happened since.
+//! Durability: acknowledged pushes survive kills, power failures and full disks.
 //!
-//! These tests run the built binary and treat it badly. `docs/explanation/durability.md` says what they show.
+//! The tests run the built binary. `docs/explanation/durability.md` explains their results.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

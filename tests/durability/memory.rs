@@ -126,12 +126,14 @@ fn unfinished_manifests_use_bounded_memory() {
     let peak = peak.stop();
     let after = anonymous_kib(server.pid());
     server.stop();
-    println!("RssAnon: at most {peak} KiB with {HOLDERS} unfinished manifests of 8 MiB, {after} KiB afterwards");
+    println!(
+        "RssAnon: at most {peak} KiB with {HOLDERS} unfinished manifests of 8 MiB, {after} KiB afterwards"
+    );
     assert!(peak < 2 * LIMIT_KIB, "RssAnon rose to {peak} KiB");
     assert!(after < LIMIT_KIB, "RssAnon is {after} KiB afterwards");
 }
 
-/// The bytes of a large blob, made as they are sent.
+/// Yields the bytes of a large blob as they are sent.
 fn pieces(seed: u64, mib: usize) -> impl Iterator<Item = Bytes> {
     let block = pusher::content(seed, MIB);
     (0..mib as u64).map(move |number| {
@@ -164,7 +166,7 @@ async fn download(http: &Client, url: &str, digest: &Digest, mib: usize) {
     assert_eq!(received, mib * MIB);
 }
 
-/// Samples a process's memory on a thread of its own.
+/// Samples the memory of a process on a separate thread.
 struct Watch {
     stop: Arc<AtomicBool>,
     peak: Arc<AtomicU64>,
@@ -193,7 +195,7 @@ impl Watch {
     }
 }
 
-/// RssAnon of a process, in KiB.
+/// Returns RssAnon of a process, in KiB.
 fn anonymous_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));

@@ -1,6 +1,6 @@
-//! The order of a push, read off its system calls. Large content is synced, named, the name synced,
-//! the transaction synced, and only then comes the answer. Small content goes with the transaction;
-//! its file comes later, and no link to it is written before that is synced as well.
+//! The order of system calls in a push. Large content: sync the file, rename it, sync the directories, sync the
+//! transaction, answer. Small content is in the transaction. Its file comes later, and its links after the sync of
+//! that file.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::pusher;
 use crate::server::Server;
 
-/// A system call: where it began and ended among all of them, and what strace shows of it.
+/// A system call: its begin and end in the sequence, and strace's text.
 struct Call {
     begun: usize,
     ended: usize,
@@ -28,12 +28,12 @@ fn push_is_answered_after_every_sync() {
     let strace = ["strace", "-f", "-y", "-s", "40", "-e", calls, "-o", trace.to_str().unwrap()];
     let server = Server::start_as(&[&strace[..], &[env!("CARGO_BIN_EXE_wharfinger")]].concat(), &data, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    // Of large and small layers; their configs and manifests are small. In each of the ways to push.
+    // Images with large and small layers, in each way to push.
     let images = [5, 6, 7, 10]
         .map(|seed| runtime.block_on(pusher::push_image(&Client::new(), &server.url(), seed)).unwrap());
     server.stop_traced(&data);
     let calls = parse(&fs::read_to_string(&trace).unwrap());
-    // Each 201 answers, in this order, the two blobs of an image and its manifest.
+    // The 201 answers come in this order: two blobs of an image, then its manifest.
     let answers: Vec<&Call> = calls.iter().filter(|call| call.text.contains("HTTP/1.1 201")).collect();
     assert_eq!(answers.len(), 12, "twelve answers are 201 Created");
     let is_small = [[true, false, true], [true; 3], [true; 3], [true, false, true]];
@@ -48,7 +48,7 @@ fn push_is_answered_after_every_sync() {
     }
 }
 
-/// Finds the steps of storing `digest` among the calls between the answer before and its own.
+/// Finds the steps of storing `digest` between the previous answer and its own.
 fn is_synced_in_order(digest: &Digest, is_small: bool, calls: &[&Call]) {
     let hex = digest.hex();
     let directory = format!("blobs/sha256/{}/{hex}", &hex[..2]);
@@ -80,7 +80,7 @@ fn is_synced_in_order(digest: &Digest, is_small: bool, calls: &[&Call]) {
     find("the sync of the transaction", logged, &|text| is_sync(text, "metadata.db-wal"));
 }
 
-/// Whether it gives content its place as a file.
+/// Returns whether the call gives content its final name.
 fn is_naming(text: &str, digest: &Digest) -> bool {
     let hex = digest.hex();
     text.starts_with("rename") && text.contains(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]))
@@ -92,8 +92,8 @@ fn is_sync(text: &str, path: &str) -> bool {
         && text.ends_with("= 0")
 }
 
-/// The view names content when it is on the disk: that of large content was synced before, and
-/// small content is synced with all else on the file system.
+/// Checks that links name content on the disk. Large content was synced before, small content is synced by a
+/// `syncfs`.
 fn is_linked_when_synced(digest: &Digest, is_small: bool, calls: &[Call]) {
     let named = calls.iter().find(|call| is_naming(&call.text, digest)).expect("a file of its own").ended;
     let link = format!("sha256/{}/link", digest.hex());
@@ -104,7 +104,7 @@ fn is_linked_when_synced(digest: &Digest, is_small: bool, calls: &[Call]) {
     assert!(synced || !is_small, "{digest} is linked before its file is synced");
 }
 
-/// Reads what `strace -f` wrote, where a call that others interrupt stands on two lines.
+/// Parses the output of `strace -f`, in which an interrupted call takes two lines.
 fn parse(trace: &str) -> Vec<Call> {
     let mut unfinished: HashMap<&str, (usize, String)> = HashMap::new();
     let mut calls = Vec::new();

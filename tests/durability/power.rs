@@ -1,6 +1,5 @@
-//! A failure of power: files that were not synced are gone, empty, cut short or full of zeros, or
-//! were not even made yet. What was acknowledged is whole nevertheless after the next start, before
-//! anything is served.
+//! A power failure: files that were not synced are missing, empty, truncated or full of zeros.
+//! Acknowledged content is complete after the next start, before the first request.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +13,10 @@ use tempfile::TempDir;
 use crate::pusher::{self, Image};
 use crate::server::Server;
 
-/// Pushes in a row, so that the last ones come while what was pushed before is settled.
+/// The number of pushes in a row, so that the journal is flushed during the last ones.
 const PUSHES: u64 = 12;
-/// The server is killed when it has acknowledged the last push. It may have settled everything by
-/// then; so it is tried again.
+/// The server is killed after its last acknowledgement. It may have flushed everything by
+/// then, so the test tries again.
 const ATTEMPTS: u64 = 20;
 
 #[tokio::test]
@@ -71,7 +70,7 @@ fn file_of(data: &Path, digest: &Digest) -> PathBuf {
     data.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
 }
 
-/// What file systems do to a file that was written and never synced.
+/// The states in which file systems leave a file that was never synced.
 fn lose(file: &Path, number: usize) {
     let content = fs::read(file).unwrap();
     match number % 5 {

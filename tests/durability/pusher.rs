@@ -1,9 +1,9 @@
-//! A client that pushes small images, remembers what was acknowledged, and looks for it later.
+//! A client that pushes small images, remembers the acknowledged ones, and fetches them later.
 
 use oci::{Algorithm, Digest};
 use reqwest::{Client, StatusCode};
 
-/// An image that was acknowledged, or may have been.
+/// An image that was or may have been acknowledged.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) repository: String,
@@ -12,7 +12,7 @@ pub(crate) struct Image {
     pub(crate) blobs: Vec<Digest>,
 }
 
-/// Bytes that no other seed makes, and that do not compress.
+/// Returns incompressible bytes that depend on the seed.
 pub(crate) fn content(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -29,11 +29,11 @@ pub(crate) fn content(seed: u64, length: usize) -> Vec<u8> {
 /// The ways to push a blob (distribution-spec, "Pushing blobs").
 #[derive(Clone, Copy)]
 enum Way {
-    /// POST, PATCH in two parts, and PUT: what arrived outlives the process between them.
+    /// POST, PATCH in two parts, and PUT: the received bytes survive the process between requests.
     Parts,
-    /// POST, and PUT with all of it.
+    /// POST, and PUT with the whole content.
     Whole,
-    /// POST with all of it.
+    /// POST with the whole content.
     AtOnce,
 }
 
@@ -58,8 +58,8 @@ async fn push_blob(http: &Client, url: &str, repository: &str, blob: &[u8], way:
     expect(&ended, StatusCode::CREATED).map(drop)
 }
 
-/// Pushes an image of a config and a layer, whose sizes depend on the seed, as well as the ways in
-/// which they are pushed. An error means that it was not acknowledged.
+/// Pushes an image of a config and a layer. The seed determines their sizes and the ways to push
+/// them. An error means that it was not acknowledged.
 pub(crate) async fn push_image(http: &Client, url: &str, seed: u64) -> Result<Image, String> {
     let image = describe(seed);
     let ways = [Way::Parts, Way::Whole, Way::AtOnce].into_iter().cycle().skip((seed % 3) as usize);
@@ -77,7 +77,7 @@ pub(crate) async fn push_image(http: &Client, url: &str, seed: u64) -> Result<Im
     Ok(image)
 }
 
-/// The image that this seed makes.
+/// Returns the image of this seed.
 pub(crate) fn describe(seed: u64) -> Image {
     Image {
         repository: format!("team/app-{}", seed % 7),
@@ -92,7 +92,7 @@ fn config(seed: u64) -> Vec<u8> {
 }
 
 fn layer(seed: u64) -> Vec<u8> {
-    // Every fifth layer is large enough to be written in several pieces.
+    // Every fifth layer is written in several chunks.
     let length = if seed.is_multiple_of(5) { 400_000 } else { 3_000 };
     content(seed, length)
 }
@@ -109,8 +109,8 @@ fn manifest(seed: u64) -> String {
     )
 }
 
-/// Fetches the image by its tag and by digest, with every byte compared to its digest. `Ok(false)`
-/// if the registry says that there is no such tag.
+/// Fetches the image by tag and by digest, and verifies every digest. `Ok(false)` if there is no
+/// such tag.
 pub(crate) async fn fetch_image(http: &Client, url: &str, image: &Image) -> Result<bool, String> {
     let Image { repository, tag, manifest, blobs } = image;
     let manifests = format!("{url}/v2/{repository}/manifests");
@@ -133,7 +133,7 @@ pub(crate) async fn fetch_image(http: &Client, url: &str, image: &Image) -> Resu
     Ok(true)
 }
 
-/// The `Location` of an answer that has the expected status.
+/// Returns the `Location` of an answer with the expected status.
 pub(crate) fn expect(answer: &reqwest::Response, status: StatusCode) -> Result<String, String> {
     if answer.status() != status {
         return Err(format!("{} instead of {status}", answer.status()));

@@ -1,4 +1,4 @@
-//! The registry under test, which can be killed at any moment and started again on the same data.
+//! The tested server, which can be killed at any moment and restarted on the same data.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::daemon::Daemon;
 
-/// `wharfinger serve` on a port of its own.
+/// `wharfinger serve` on a free port.
 pub(crate) struct Server {
     daemon: Daemon,
     address: String,
@@ -19,7 +19,7 @@ impl Server {
         Self::start_as(&[env!("CARGO_BIN_EXE_wharfinger")], data, arguments)
     }
 
-    /// Starts below other programs, such as a tracer.
+    /// Starts below another program, such as a tracer.
     pub(crate) fn start_as(command: &[&str], data: &Path, arguments: &[&str]) -> Server {
         let log = TempDir::new().expect("a temporary directory");
         let serve = ["serve", "--log-level", "warn", "--listen", "127.0.0.1:0", "--data"];
@@ -35,22 +35,20 @@ impl Server {
         Server { daemon, address, _log: log }
     }
 
-    /// `http://127.0.0.1:port`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The process itself.
     pub(crate) fn pid(&self) -> u32 {
         self.daemon.pid()
     }
 
-    /// The end that no process can prepare for.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.daemon.kill();
     }
 
-    /// Ends a server that runs below a tracer: a tracer that is ended first would let it go on.
+    /// Ends a server below a tracer. If the tracer ended first, the server would go on.
     pub(crate) fn stop_traced(self, data: &Path) {
         let pid = std::fs::read_to_string(data.join("wharfinger/lock")).expect("the lock names the server");
         let ended = std::process::Command::new("kill").args(["-TERM", pid.trim()]).status();
@@ -62,7 +60,7 @@ impl Server {
         self.stop();
     }
 
-    /// The end that an operator asks for.
+    /// Ends the process with SIGTERM.
     pub(crate) fn stop(mut self) {
         self.daemon.stop();
     }

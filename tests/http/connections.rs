@@ -136,7 +136,7 @@ async fn busy(registry: &TestRegistry) -> RawClient {
     client
 }
 
-async fn asking(registry: &TestRegistry) -> RawClient {
+async fn base_requested(registry: &TestRegistry) -> RawClient {
     let mut client = registry.connect().await;
     client.send("GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
     client
@@ -148,7 +148,7 @@ async fn connections_wait_while_all_are_busy() {
     let (mut first, mut second) = (busy(&registry).await, busy(&registry).await);
     // The third connection replaces the idle one of the HTTP client.
     let mut third = busy(&registry).await;
-    let mut waiting = asking(&registry).await;
+    let mut waiting = base_requested(&registry).await;
     timeout(SHORT, waiting.answer()).await.expect_err("the fourth connection waits");
     first.send("23").await;
     assert_eq!(first.answer().await.status, 202);
@@ -174,7 +174,7 @@ async fn silent_connections_are_evicted_for_others() {
         silent.push(client);
     }
     for _ in 0..20 {
-        let mut client = timeout(DEADLINE, asking(&registry)).await.unwrap();
+        let mut client = timeout(DEADLINE, base_requested(&registry)).await.unwrap();
         assert_eq!(timeout(DEADLINE, client.answer()).await.unwrap().status, 200);
     }
     let manifest = registry.repository("app").get("manifests/1").await.is(200);
@@ -187,10 +187,10 @@ async fn silent_connections_are_evicted_for_others() {
 async fn address_has_its_share_of_connections() {
     let registry = TestRegistry::start_with(|config| config.limits.connections_per_address = 3).await;
     let mut clients = [busy(&registry).await, busy(&registry).await, busy(&registry).await];
-    assert!(asking(&registry).await.try_answer().await.is_none(), "the fourth is refused");
+    assert!(base_requested(&registry).await.try_answer().await.is_none(), "the fourth is refused");
     clients[0].send("23").await;
     assert_eq!(clients[0].answer().await.status, 202);
-    assert_eq!(asking(&registry).await.answer().await.status, 200);
+    assert_eq!(base_requested(&registry).await.answer().await.status, 200);
 }
 
 #[tokio::test]

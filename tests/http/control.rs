@@ -1,4 +1,4 @@
-//! The control socket: the same API, for the user who runs the server.
+//! The control socket: the same API, for the user that runs the server.
 
 use std::os::unix::fs::PermissionsExt;
 

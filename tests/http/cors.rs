@@ -1,4 +1,4 @@
-//! Pages in browsers: which origins may use the registry, and what no other site's page may do.
+//! CORS: the origins that may use the registry, and the refusal of cross-site writes.
 
 use reqwest::{Method, RequestBuilder};
 
@@ -31,7 +31,7 @@ async fn cors_is_off_by_default() {
     }
 }
 
-/// What docker-registry-ui asks for, in its order: a preflight, the list, a manifest, a deletion.
+/// The requests of docker-registry-ui in their order: a preflight, the list, a manifest, a deletion.
 #[tokio::test]
 async fn cors_serves_a_listed_origin() {
     let registry = with_origins(&format!("{UI},http://localhost:8080")).await;
@@ -61,7 +61,7 @@ async fn cors_serves_a_listed_origin() {
             assert!(exposed.split(", ").any(|exposed| exposed == header), "{header} in {exposed}");
         }
     }
-    // Also what says how to sign in must be read by the page.
+    // The page must read the challenge as well.
     let answer = registry.request(Method::GET, "/v2/").header("origin", UI).ask().await.is(401);
     answer.has("access-control-allow-origin", UI);
     let delete = of(registry.request(Method::DELETE, &manifest)).header("sec-fetch-site", "cross-site");
@@ -80,7 +80,7 @@ async fn cors_for_all_goes_without_credentials() {
     answer.has("access-control-allow-origin", "*").has_no("access-control-allow-credentials");
 }
 
-/// A page of another site has the browser send a request with the password that it keeps.
+/// A page of another site makes the browser send a request with its stored password.
 async fn refuses_cross_site(registry: &TestRegistry, root: &Who) {
     for (method, path) in [
         (Method::POST, "/v2/root/app/blobs/uploads/"),

@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, on a connection of its own.
+//! HTTP/2 without TLS, with a hand-written client.
 
 use reqwest::{Client, Method};
 use uuid::Uuid;
@@ -37,11 +37,11 @@ async fn head_over_http2_has_no_body_on_any_route() {
                     path.replace_range(open..=close, "x");
                 }
                 let url = format!("http://{}{path}", registry.address());
-                // Twice, since the second may be answered from memory.
+                // Twice: the second answer may come from the cache.
                 for _ in 0..2 {
                     let head = client.head(&url).send().await.unwrap();
                     let (status, length) = (head.status(), head.headers().get("content-length").cloned());
-                    // A DATA frame here is an error of the stream, which ends the body with an error.
+                    // A DATA frame would be a stream error, which fails the body.
                     assert_eq!(head.bytes().await.unwrap(), "", "{path}");
                     let get = client.get(&url).send().await.unwrap();
                     assert_eq!(get.status(), status, "{path}");

@@ -1,7 +1,7 @@
-//! The registry as clients see it: a server in this process, behind a real socket. The tests lie where the routes do;
-//! what concerns all of them is in `protocol`, and what concerns connections in `connections`.
+//! The registry over HTTP: a server in this process behind a real socket. The modules follow the routes. `protocol`
+//! tests rules of all endpoints, and `connections` tests timeouts and limits.
 
-// What a test expects and does not get is best told by where it stands.
+// A failed expectation reports its place.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod access;

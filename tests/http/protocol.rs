@@ -1,4 +1,4 @@
-//! What holds for every endpoint: errors, methods, names, heads.
+//! Rules of every endpoint: errors, methods, names, heads.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::harness::{Answer, Ask, TestRegistry, random};
 
-/// A path of every endpoint, in a registry that has what they ask for, and the methods that each takes.
+/// Returns a path of every endpoint, with existing content, and the methods of each.
 async fn every_endpoint(registry: &TestRegistry) -> Vec<(String, &'static str)> {
     let app = registry.repository("team/app");
     let image = app.push_image("1").await;
@@ -36,7 +36,7 @@ async fn every_endpoint(registry: &TestRegistry) -> Vec<(String, &'static str)> 
     ]
 }
 
-/// Headers that are the same for the same answer.
+/// Headers that equal answers share.
 fn lasting(answer: &Answer) -> BTreeMap<String, String> {
     let lasting =
         answer.headers.iter().filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()));
@@ -70,7 +70,7 @@ async fn head_has_the_headers_of_get() {
         "/nowhere".to_owned(),
     ]);
     for path in paths {
-        // Twice, since the second may be answered from memory.
+        // Twice: the second answer may come from the cache.
         for _ in 0..2 {
             let (get, head) = (registry.get(&path).await, registry.head(&path).await);
             assert_eq!(head.status, get.status, "{path}");
@@ -168,7 +168,7 @@ async fn hostile_names_reach_no_file() {
                 .send(format!("{method} /v2/{name}/{below} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"))
                 .await;
             let answer = client.answer().await;
-            // A reader of a path with an empty component is sent to the clean path, if that is an endpoint.
+            // A GET of a path with an empty component redirects to the clean path, if that is an endpoint.
             let is_empty = name.split('/').any(str::is_empty);
             if is_empty && method == "GET" && below != "referrers/sha256:x" {
                 assert_eq!(answer.status, 301, "{name}/{below}: {answer:?}");
@@ -190,7 +190,7 @@ async fn path_with_invalid_utf8_is_400() {
     let mut client = registry.connect().await;
     client.send(b"GET /v2/\xff\xfe/tags/list HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(client.answer().await.status, 400);
-    // In headers they are none of our business, and do no harm.
+    // In headers such names do no harm.
     let digest = registry.repository("app").push_blob("x").await;
     let mut client = registry.connect().await;
     for header in ["range", "if-none-match", "if-range", "x-request-id", "accept"] {
@@ -243,7 +243,7 @@ async fn path_with_extra_slashes_redirects_readers() {
     registry.get("/v2/team/app/manifests/1/").await.is(301);
     registry.get("/nowhere/").await.fails(404, "UNSUPPORTED");
     registry.get("//example.com/").await.fails(404, "UNSUPPORTED");
-    // Writes are not sent elsewhere: nothing was written at the path that they name.
+    // Writes are not redirected.
     registry.put("//v2/team/app/manifests/2", image.manifest).await.fails(404, "UNSUPPORTED");
     registry.delete("/v2/team/app/manifests/1/").await.fails(404, "UNSUPPORTED");
     registry.repository("team/app").get("manifests/1").await.is(200);
@@ -314,7 +314,7 @@ async fn oversized_head_is_431() {
     let path = "x".repeat(70_000);
     client.send(format!("GET /v2/{path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
     assert!([414, 431].contains(&client.answer().await.status));
-    // What is within the bounds is answered.
+    // A head within the limits is answered.
     let fine: String = (0..40).map(|number| format!("x-{number}: {}\r\n", "y".repeat(300))).collect();
     let mut client = registry.connect().await;
     client.send(format!("GET /v2/ HTTP/1.1\r\nhost: x\r\n{fine}\r\n")).await;
@@ -360,13 +360,13 @@ async fn pipelined_requests_share_a_connection() {
     let registry = TestRegistry::start().await;
     let image = registry.repository("app").push_image("1").await;
     let mut client = registry.connect().await;
-    // Two at once, before the first is answered.
+    // The second request is sent before the first answer.
     client.send("GET /v2/app/manifests/1 HTTP/1.1\r\nhost: x\r\n\r\nGET /v2/app/manifests/2 HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(client.answer().await.body, image.manifest);
     assert_eq!(client.answer().await.status, 404);
     client.send("HEAD /v2/app/manifests/1 HTTP/1.1\r\nhost: x\r\n\r\n").await;
     drop(client);
-    // And a client that ends its side of the connection is still answered.
+    // A client that shuts down its sending side still gets its answer.
     let mut client = registry.connect().await;
     client.send("GET /v2/app/manifests/1 HTTP/1.1\r\nhost: x\r\n\r\n").await;
     client.finish_sending().await;

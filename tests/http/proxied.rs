@@ -1,5 +1,4 @@
-//! The registry behind a proxy: what it says is believed if it is trusted, and no address that clients are told is
-//! wrong.
+//! The registry behind a proxy: headers of a trusted proxy set the addresses that clients get.
 
 use reqwest::Method;
 
@@ -75,7 +74,7 @@ async fn rate_limit_counts_the_client_behind_the_proxy() {
     .await;
     let from =
         |client: &str| registry.request(Method::GET, "/healthz").header("x-forwarded-for", client).ask();
-    // Ten seconds' worth come at once; one or two more may have come into the bucket meanwhile.
+    // The burst is ten seconds' worth. One or two more may have come into the bucket since.
     let mut refused = None;
     for _ in 0..30 {
         let answer = from(CLIENT).await;

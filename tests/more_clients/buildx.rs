@@ -25,7 +25,7 @@ fn buildx_signs_in_builds_and_pushes() {
     assert_eq!("1\n2\ncache", user.run(&format!("crane ls {app}")));
 }
 
-/// `imagetools` takes a registry on loopback to speak HTTP, whatever the builder is told.
+/// `imagetools` uses HTTP for a registry on loopback, whatever the builder's configuration says.
 #[test]
 fn buildx_imagetools_joins_and_shows_images() {
     let registry = Server::start();

@@ -1,4 +1,4 @@
-//! imgpkg of Carvel: files as images, bundles, and copies with everything that they name.
+//! imgpkg of Carvel: files as images, bundles, and copies with all referenced images.
 
 use crate::harness::PASSWORD;
 use crate::setup::{push_image, secure, sign_in};

@@ -10,7 +10,7 @@ fn jib_signs_in_pulls_its_base_and_pushes() {
     push_image(&registry, &user, "ann/base:1");
     let project = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/more_clients/jib");
     user.run(&format!("cp -r {project} hello"));
-    // Java has a store of certificates of its own.
+    // Java has its own certificate store.
     user.run(&format!(
         "keytool -importcert -noprompt -alias registry -file {} -keystore trust.jks -storepass changeit",
         registry.certificate().display()

@@ -11,7 +11,7 @@ fn ko_builds_and_pushes_a_program() {
     push_image(&registry, &user, "ann/base:1");
     user.run("mkdir hello && printf 'module example.com/hello\\n' > hello/go.mod");
     user.run("printf 'package main\\n\\nfunc main() { println(\"hello\") }\\n' > hello/main.go");
-    // The compiled standard library of this machine, which would take a minute to build again.
+    // The machine's compiled standard library, which would take a minute to build again.
     for variable in ["GOCACHE", "GOROOT"] {
         let told = Command::new("go").args(["env", variable]).output().expect("go is on the PATH");
         user.set(variable, String::from_utf8_lossy(&told.stdout).trim());

@@ -1,7 +1,7 @@
 //! Clients that `scripts/test` leaves out, each in its newest version against the built binary. `scripts/test-more-clients`
 //! installs and runs them; `cargo test` without `--test more_clients` does not.
 //!
-//! Each client signs in, pushes, pulls and lists as far as it can, over HTTPS with accounts, and is refused another
+//! Each client signs in, pushes, pulls and lists over HTTPS, as far as it supports that, and is refused another
 //! account's repository.
 
 #[path = "../clients/harness/mod.rs"]

@@ -1,4 +1,4 @@
-//! python-dxf, a Python library and command for blobs under names.
+//! python-dxf, a Python library and command for named blobs.
 
 use crate::harness::PASSWORD;
 use crate::setup::secure;

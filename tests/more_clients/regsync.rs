@@ -1,4 +1,4 @@
-//! regsync, which keeps repositories the same as others.
+//! regsync, which synchronizes repositories between registries.
 
 use crate::harness::PASSWORD;
 use crate::setup::{push_image, secure, sign_in};

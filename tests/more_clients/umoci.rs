@@ -1,4 +1,4 @@
-//! umoci, which changes images in a directory; skopeo carries them to the registry and back.
+//! umoci, which changes images in a directory. skopeo copies them from and to the registry.
 
 use crate::harness::PASSWORD;
 use crate::setup::{push_image, secure, sign_in};

@@ -1,4 +1,4 @@
-//! containerd 2, the runtime of Kubernetes and nerdctl, on a socket and a directory of its own.
+//! containerd 2, the runtime of Kubernetes and nerdctl, with a private socket and directory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{Daemon, Server, Terminal};
 
-/// The chunk that it fetches with one range request: a layer of a megabyte takes several.
+/// The size of one range request. A layer of a megabyte takes several.
 const FETCH_BUFFER: u32 = 128 * 1024;
 
 /// A running `containerd`.
@@ -18,8 +18,8 @@ pub(crate) struct Containerd {
 }
 
 impl Containerd {
-    /// A registry that only `hosts.toml` finds. containerd takes any certificate of a registry on loopback, which
-    /// would show nothing.
+    /// A host name that only `hosts.toml` resolves. containerd accepts any certificate of a registry on loopback, which
+    /// would prove nothing.
     pub(crate) const NAME: &str = "registry.example.com";
 
     /// Starts it with parallel range requests, and with `hosts.toml` files in [`Containerd::hosts`].
@@ -46,7 +46,6 @@ impl Containerd {
         Containerd { _daemon: daemon, scratch }
     }
 
-    /// Its socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.scratch.path().join("containerd.sock")
     }

@@ -1,4 +1,4 @@
-//! A process that serves while a test runs, and never longer.
+//! A server process that lives no longer than the test.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Runs its arguments as a child, tells the child's pid, and ends it when standard input closes. The kernel closes
-/// that pipe however the tests end (a panic, Ctrl-C, a kill), so nothing is left behind that only `Drop` would have
-/// stopped.
+/// Runs its arguments as a child, prints the child's pid, and ends it when standard input closes. The kernel closes
+/// that pipe however the tests end (a panic, Ctrl-C, a kill), so nothing is left running.
 const LEASH: &str = r#"
 trap '' INT
 "$@" >"$LOG" 2>&1 &
@@ -23,26 +22,26 @@ kill $timer
 [ -z "$SCRATCH" ] || rm -rf "$SCRATCH"
 "#;
 
-/// How long a daemon may take until it answers.
+/// The time in which a daemon must become ready.
 const START: Duration = Duration::from_secs(30);
 
-/// A running server process, its log in a file.
+/// A running server process with its log in a file.
 pub(crate) struct Daemon {
     name: String,
     pid: u32,
     leash: Child,
-    /// Closing it is what ends the process.
+    /// The pipe whose closing ends the process.
     hold: Option<ChildStdin>,
     log: PathBuf,
 }
 
 impl Daemon {
-    /// Starts `program`, its output going to the file `log`.
+    /// Starts `program` with its output in the file `log`.
     pub(crate) fn start<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S], log: &Path) -> Daemon {
         Daemon::start_in(program, arguments, log, None)
     }
 
-    /// The same, and `scratch` is removed once the process has ended.
+    /// Starts `program`, and removes `scratch` after its end.
     pub(crate) fn start_in<S: AsRef<std::ffi::OsStr>>(
         program: &str,
         arguments: &[S],
@@ -51,7 +50,7 @@ impl Daemon {
     ) -> Daemon {
         File::create(log).expect("the log of a daemon can be written");
         let mut leash = Command::new("/bin/sh");
-        // Settings of a registry that this machine runs for itself are not meant for the one under test.
+        // Settings of a registry of this machine do not apply to the tested one.
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"WHARFINGER_") {
                 leash.env_remove(name);
@@ -80,7 +79,7 @@ impl Daemon {
         }
     }
 
-    /// Asks until `ready` answers something; panics with the log if the process ends or the time is up.
+    /// Polls until `ready` returns something. Panics with the log if the process ends or the time is up.
     pub(crate) fn wait_for<T>(&self, mut ready: impl FnMut(&str) -> Option<T>) -> T {
         let begun = Instant::now();
         loop {
@@ -93,7 +92,7 @@ impl Daemon {
         }
     }
 
-    /// The loopback address that the process says it listens on, as `127.0.0.1:port`.
+    /// Returns the loopback address that the process prints, as `127.0.0.1:port`.
     pub(crate) fn address(&self) -> String {
         self.wait_for(|log| {
             log.split("127.0.0.1:").skip(1).find_map(|rest| {
@@ -103,24 +102,24 @@ impl Daemon {
         })
     }
 
-    /// What the process has written so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     fn is_alive(&self) -> bool {
-        // The name in the second field may hold spaces; the state follows its closing parenthesis.
+        // The name in the second field may hold spaces. The state follows its closing parenthesis.
         fs::read_to_string(format!("/proc/{}/stat", self.pid))
             .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z')))
     }
 
-    /// The process itself. For `tests/durability`, which has this file as well.
+    /// The pid. For `tests/durability`, which shares this file.
     #[allow(dead_code, reason = "not every suite that has this file needs it")]
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Ends the process as a crash does, with SIGKILL, and waits until it is gone.
+    /// Kills the process with SIGKILL and waits for its end.
     #[allow(dead_code, reason = "not every suite that has this file needs it")]
     pub(crate) fn kill(&mut self) {
         let killed = Command::new("kill").args(["-KILL", &self.pid.to_string()]).status();
@@ -128,10 +127,10 @@ impl Daemon {
         self.stop();
     }
 
-    /// Ends the process as an operator would, with SIGTERM, and waits until it is gone.
+    /// Ends the process with SIGTERM and waits for its end.
     pub(crate) fn stop(&mut self) {
         self.hold = None;
-        // The leash turns to SIGKILL by itself after a while, so this wait is bounded.
+        // The leash sends SIGKILL after a while, so this wait is bounded.
         self.leash.wait().expect("the leash can be waited for");
     }
 }

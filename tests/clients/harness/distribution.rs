@@ -1,4 +1,4 @@
-//! Distribution's own registry, which a data directory is handed to and taken over from.
+//! Distribution's own registry, which shares data directories with Wharfinger.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,30 +15,30 @@ pub(crate) struct Distribution {
 }
 
 impl Distribution {
-    /// Debian's `docker-registry` on the directory that holds `docker/`.
+    /// Starts Debian's `docker-registry` on the directory that holds `docker/`.
     pub(crate) fn version_2_on(data: &Path) -> Distribution {
         Distribution::start("docker-registry", data, "")
     }
 
-    /// The same, and it wants an account that is in this file of htpasswd.
+    /// Starts it with an htpasswd file.
     pub(crate) fn version_2_with_users(data: &Path, users: &Path) -> Distribution {
         let auth = format!("auth: {{htpasswd: {{realm: theirs, path: '{}'}}}}\n", users.display());
         Distribution::start("docker-registry", data, &auth)
     }
 
-    /// The current `registry` on the directory that holds `docker/`.
+    /// Starts the current `registry` on the directory that holds `docker/`.
     pub(crate) fn version_3_on(data: &Path) -> Distribution {
         Distribution::start("registry", data, "")
     }
 
-    /// Removes the blobs that no manifest refers to, as Debian's `docker-registry garbage-collect` does.
+    /// Runs `garbage-collect`: removes the blobs that no manifest refers to.
     pub(crate) fn version_2_collects_garbage_on(user: &Terminal, data: &Path) {
         let scratch = TempDir::new().expect("a temporary directory");
         let config = configure(&scratch, data, "");
         user.run(&format!("docker-registry garbage-collect {}", config.display()));
     }
 
-    /// The same, together with the manifests that have no tag.
+    /// Runs `garbage-collect --delete-untagged`: also removes manifests without a tag.
     pub(crate) fn version_2_deletes_untagged_on(user: &Terminal, data: &Path) {
         let scratch = TempDir::new().expect("a temporary directory");
         let config = configure(&scratch, data, "");
@@ -55,17 +55,16 @@ impl Distribution {
         Distribution { daemon, address, _scratch: scratch }
     }
 
-    /// `127.0.0.1:port`.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// A name on this registry, as clients spell it.
+    /// Returns an image name, as clients spell it.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
     }
 
-    /// Stops it and waits until it is gone.
+    /// Stops it and waits for its end.
     pub(crate) fn stop(mut self) {
         self.daemon.stop();
     }

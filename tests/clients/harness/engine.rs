@@ -1,4 +1,4 @@
-//! The Docker engine: one for the whole run, on a socket of its own.
+//! The Docker engine: one for the whole run, on a private socket.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,25 +8,25 @@ use tempfile::TempDir;
 
 use super::{Daemon, Terminal};
 
-/// A running `dockerd`, which no other engine of the machine notices.
+/// A running `dockerd`, separate from other engines of the machine.
 pub(crate) struct Engine {
-    /// Held, not read: the engine ends when this process does.
+    /// Held only to keep the engine running until this process ends.
     _daemon: Daemon,
     home: PathBuf,
-    /// What stands before its command and those of its terminals.
+    /// The prefix of the engine's command and of commands in its terminals.
     before: Vec<String>,
 }
 
 impl Engine {
-    /// The engine that all tests share; the first that asks starts it.
+    /// Returns the engine that all tests share. The first caller starts it.
     pub(crate) fn shared() -> &'static Engine {
         static ENGINE: OnceLock<Engine> = OnceLock::new();
         ENGINE.get_or_init(|| Engine::start(Vec::new()))
     }
 
-    /// Starts one; `before` are words that stand before its command and those of its terminals, such as `nsenter …`.
+    /// Starts an engine. `before` is a prefix of its command and of commands in its terminals, such as `nsenter …`.
     pub(crate) fn start(before: Vec<String>) -> Engine {
-        // Not removed by this process, which keeps the engine until its own end: the leash does it.
+        // This process keeps the engine until its end, so the leash removes it.
         let home = TempDir::with_prefix("wharfinger-engine-").expect("a temporary directory").keep();
         let at = |name: &str| home.join(name).display().to_string();
         write(&home.join("daemon.json"), "{}");
@@ -37,13 +37,13 @@ impl Engine {
             format!("--exec-root={}", at("exec")),
             format!("--pidfile={}", at("pid")),
             format!("--host=unix://{}", at("docker.sock")),
-            // No network is needed, and the machine's own rules are none of our business.
+            // The engine needs no network, and must not change the machine's rules.
             "--bridge=none".to_owned(),
             "--iptables=false".to_owned(),
             "--ip6tables=false".to_owned(),
-            // Plain HTTP on loopback is what an operator has on the first day.
+            // Plain HTTP on loopback, as on an operator's first day.
             "--insecure-registry=127.0.0.0/8".to_owned(),
-            // Whatever /etc/docker/daemon.json of this machine says is not meant for this engine.
+            // The machine's /etc/docker/daemon.json does not apply to this engine.
             format!("--config-file={}", at("daemon.json")),
         ]);
         let daemon = Daemon::start_in(&words[0], &words[1..], &home.join("log"), Some(&home));
@@ -53,12 +53,12 @@ impl Engine {
         engine
     }
 
-    /// A terminal whose `docker` talks to this engine.
+    /// Opens a terminal whose `docker` uses this engine.
     pub(crate) fn terminal(&self) -> Terminal {
         let mut terminal = Terminal::open();
         terminal.enters(self.before.clone());
         terminal.set("DOCKER_HOST", format!("unix://{}", self.home.join("docker.sock").display()));
-        // The classic builder: the other one is a plug-in that not every engine comes with.
+        // The classic builder. The other one is a plug-in that some engines lack.
         terminal.set("DOCKER_BUILDKIT", "0");
         terminal.shows_when_failing(self.home.join("log"));
         terminal
@@ -78,12 +78,12 @@ impl Engine {
         fs::copy("/bin/busybox", context.join("busybox"))
             .expect("busybox-static is installed, see scripts/test");
         terminal.run("mkdir -p context/licenses && cp -L /usr/share/common-licenses/* context/licenses/");
-        // Without the cache no step of it is one of another test's image, which that may remove just then.
+        // Without the build cache, no layer is shared with another test that may remove it.
         terminal.run(&format!("docker build --quiet --no-cache --tag {name} context"));
     }
 }
 
-/// An image that starts on its own, and says what it is.
+/// Builds a runnable image that prints a text.
 const DOCKERFILE: &str = r#"FROM scratch
 COPY content /content
 COPY busybox /bin/busybox

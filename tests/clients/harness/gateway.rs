@@ -1,25 +1,24 @@
-//! `wharfinger gateway`, started as an operator would start it.
+//! `wharfinger gateway`, started as an operator starts it.
 
 use std::fs;
 
 use super::{Daemon, PASSWORD, Terminal};
 
-/// A gateway with a file of users, `ann` and `bob`.
+/// A gateway with an htpasswd file with the users `ann` and `bob`.
 pub(crate) struct Gateway {
     pub(crate) daemon: Daemon,
-    /// `127.0.0.1:port`.
     pub(crate) address: String,
-    /// Where its data directory is, `data`.
+    /// The directory that holds its data directory, `data`.
     pub(crate) terminal: Terminal,
 }
 
 impl Gateway {
-    /// Starts one before these registries (`127.0.0.1:port`), with more arguments.
+    /// Starts a gateway before these registries (`127.0.0.1:port`), with more arguments.
     pub(crate) fn before(upstreams: &[&str], more: &[&str]) -> Gateway {
         Gateway::configured(upstreams, "", more)
     }
 
-    /// The same with these settings, written as in `wharfinger.toml`.
+    /// Starts a gateway with these settings, written as in `wharfinger.toml`.
     pub(crate) fn configured(upstreams: &[&str], settings: &str, more: &[&str]) -> Gateway {
         let terminal = Terminal::open();
         terminal.run(&format!("htpasswd -cbB users ann '{PASSWORD}' && htpasswd -bB users bob '{PASSWORD}'"));
@@ -48,17 +47,17 @@ impl Gateway {
         Gateway { daemon, address, terminal }
     }
 
-    /// A name on it, as clients spell it.
+    /// Returns an image name on the gateway, as clients spell it.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
     }
 
-    /// The line that signs a user in to it with docker.
+    /// Returns the docker command that signs a user in.
     pub(crate) fn login(&self, user: &str) -> String {
         format!("echo '{PASSWORD}' | docker login -u {user} --password-stdin {}", self.address)
     }
 
-    /// What a command prints that is run on its data directory.
+    /// Runs a command on the data directory, and returns its output.
     pub(crate) fn says(&self, command: &str) -> String {
         let data = self.terminal.path("data");
         self.terminal.run(&format!(

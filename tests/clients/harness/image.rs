@@ -13,10 +13,8 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// An image of four layers: a program, texts, a megabyte that doesn't compress, and what makes this image unlike
-/// others.
+/// An image of four layers: a program, texts, an incompressible megabyte, and a unique one.
 pub(crate) struct Image {
-    /// The digest of its manifest.
     pub(crate) digest: String,
 }
 
@@ -30,12 +28,12 @@ impl Image {
     }
 }
 
-/// One image for several platforms: an index of an image for amd64, one for arm64, and one more index, which holds an
-/// image for riscv64.
+/// A multi-platform image: an index of an image for amd64, one for arm64, and an inner index with an image for
+/// riscv64.
 pub(crate) struct Index {
-    /// The digest of the index itself.
+    /// The digest of the outer index.
     pub(crate) digest: String,
-    /// The digest of everything in it: three images, and the index within.
+    /// The digests of the three images and the inner index.
     pub(crate) parts: Vec<String>,
 }
 
@@ -51,7 +49,7 @@ impl Index {
         Index { digest: digest(&index), parts: [&amd64, &arm64, &riscv64, &inner].map(digest).to_vec() }
     }
 
-    /// The same without the index within, which not every client follows.
+    /// Writes it without the inner index, which some clients do not follow.
     pub(crate) fn flat(terminal: &Terminal, name: &str, content: &str) -> Index {
         let layout = Layout::new(terminal, name);
         let [amd64, arm64] =
@@ -62,7 +60,7 @@ impl Index {
     }
 }
 
-/// A directory in the image layout of the OCI.
+/// A directory in the OCI image layout.
 struct Layout<'a> {
     terminal: &'a Terminal,
     root: PathBuf,
@@ -106,7 +104,7 @@ impl Layout<'_> {
         image
     }
 
-    /// A layer of what `fill` puts into the directory `tree`, and the digest of its archive before compression.
+    /// Archives the directory `tree`, which `fill` fills, as a layer. Returns it with its uncompressed digest.
     fn layer(&self, fill: &str) -> (Value, String) {
         self.terminal.run(&format!(
             "rm -rf tree && {fill} && tar --create --file layer.tar --sort=name --mtime=@0 --owner=0 --group=0 \
@@ -121,7 +119,7 @@ impl Layout<'_> {
         self.blob(INDEX, index.to_string().as_bytes())
     }
 
-    /// Keeps a blob and returns its descriptor.
+    /// Stores a blob and returns its descriptor.
     fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
         let digest = sha256(bytes);
         fs::write(self.root.join("blobs").join(digest.replace(':', "/")), bytes)

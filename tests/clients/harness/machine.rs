@@ -1,4 +1,4 @@
-//! A machine of its own, as far as trust goes, so that lines which change a whole system can be typed as they are.
+//! An isolated machine: private `/etc`, trust store and network, so that tests can type lines that change a system.
 
 use std::path::PathBuf;
 
@@ -6,12 +6,12 @@ use tempfile::TempDir;
 
 use super::{Daemon, Engine, PASSWORD, Terminal};
 
-/// The name of the machine, which nobody else knows, and its address, which nothing outside it has. docker takes any
-/// certificate of an address that begins with 127, so that it is none of these.
+/// The machine's name and address, unknown outside it. docker accepts any certificate of an address that begins with
+/// 127, so the address is another one.
 const NAME: &str = "registry.example.com";
 const ADDRESS: &str = "198.51.100.7";
 
-/// What is written below `/etc` and `/usr/local/share` from then on is gone with the machine.
+/// Changes below `/etc` and `/usr/local/share` disappear with the machine.
 const BEGIN: &str = r#"
 mount -t tmpfs tmpfs "$1"
 for directory in /etc /usr/local/share; do
@@ -25,20 +25,17 @@ echo ready
 exec sleep infinity
 "#;
 
-/// Files of settings and a network of its own; what runs in it is gone with the test.
+/// A mount and a network namespace. Its processes end with the test.
 pub(crate) struct Machine {
-    /// The last is this one, in which the others are.
+    /// The last process holds the namespaces.
     daemons: Vec<Daemon>,
     scratch: TempDir,
 }
 
 impl Machine {
-    /// Its name.
     pub(crate) const NAME: &str = NAME;
-    /// Its address.
     pub(crate) const ADDRESS: &str = ADDRESS;
 
-    /// Starts it.
     pub(crate) fn start() -> Machine {
         let scratch = TempDir::new().expect("a temporary directory");
         let place = scratch.path().join("machine");
@@ -51,19 +48,19 @@ impl Machine {
         Machine { daemons: vec![daemon], scratch }
     }
 
-    /// A terminal in it.
+    /// Opens a terminal in it.
     pub(crate) fn terminal(&self) -> Terminal {
         let mut terminal = Terminal::open();
         terminal.enters(self.enter());
         terminal
     }
 
-    /// An engine in it.
+    /// Starts an engine in it.
     pub(crate) fn engine(&self) -> Engine {
         Engine::start(self.enter())
     }
 
-    /// Serves with HTTPS on this port, with a certificate for the name and the address, for ann; answers what it printed.
+    /// Starts a registry with HTTPS on this port and the account ann. Returns its output.
     pub(crate) fn serves(&mut self, port: u16) -> String {
         let data = self.data();
         let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
@@ -82,19 +79,19 @@ impl Machine {
             words.extend([flag.to_owned(), path.display().to_string()]);
         }
         let daemon = Daemon::start(&words[0], &words[1..], &self.scratch.path().join("serve.log"));
-        // The last of what it prints, which may be half in the file when it is read.
+        // The last printed line. Earlier reads may see an incomplete output.
         let printed =
             daemon.wait_for(|log| log.contains("&& update-ca-certificates\n").then(|| log.to_owned()));
         self.daemons.insert(0, daemon);
         printed
     }
 
-    /// Where its registry keeps its data.
+    /// The data directory of its registry.
     pub(crate) fn data(&self) -> PathBuf {
         self.scratch.path().join("data")
     }
 
-    /// The words before a command that is to run in it.
+    /// The prefix of commands that run in it.
     fn enter(&self) -> Vec<String> {
         let pid = self.daemons.last().expect("the machine itself").pid().to_string();
         let enter = ["nsenter", "--target", &pid, "--mount", "--net", "--"].map(str::to_owned);

@@ -1,5 +1,5 @@
-//! What every test of this suite stands on: servers and an engine that are stopped whatever happens,
-//! a terminal to type into, and images to send.
+//! The harness of the client tests: servers and an engine that always end with the test, terminals, and
+//! images.
 
 mod buildkit;
 mod containerd;

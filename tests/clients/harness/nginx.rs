@@ -1,4 +1,4 @@
-//! nginx, as operators put it before a registry.
+//! nginx before a registry.
 
 use std::fs;
 use std::net::TcpStream;
@@ -16,15 +16,15 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts one with this file of servers, in which addresses are changed as `addresses` says: what the file has,
-    /// and what is there. The first port that it listens on becomes a free one of loopback, and what it has in
-    /// `/etc/nginx` is in a directory of its own: the certificate `server.pem` with `server.key`, made with openssl
-    /// as the walk-through does, and `passwd` with the users `ann` and `bob`.
+    /// Starts nginx with this file of servers. `addresses` lists replacements: text of the file, and its substitute. The
+    /// first port of the file becomes a free one of loopback. A temporary directory replaces `/etc/nginx`. It has the
+    /// certificate `server.pem` with `server.key`, made with openssl as the page shows, and `passwd` with the users `ann`
+    /// and `bob`.
     pub(crate) fn start(servers: &str, addresses: &[(&str, &str)]) -> Nginx {
         Nginx::start_on(free_address(), servers, addresses)
     }
 
-    /// The same on this address: nginx does not say which port it got, so that a free one is found first.
+    /// Starts nginx on this address. nginx does not report a chosen port, so the caller finds a free one first.
     pub(crate) fn start_on(address: String, servers: &str, addresses: &[(&str, &str)]) -> Nginx {
         let scratch = TempDir::new().expect("a temporary directory");
         let directory = scratch.path().display().to_string();
@@ -43,7 +43,7 @@ impl Nginx {
             assert!(servers.contains(written), "{written} is not in\n{servers}");
             servers = servers.replace(written, real);
         }
-        // What stands around such a file in Debian's nginx.conf, and where this one may write.
+        // The rest of Debian's nginx.conf, with writable directories.
         let configuration = format!(
             "user root; worker_processes 1; daemon off; pid {directory}/pid; error_log stderr info;\n\
              events {{ worker_connections 256; }}\n\
@@ -59,22 +59,21 @@ impl Nginx {
         Nginx { daemon, address, scratch }
     }
 
-    /// `127.0.0.1:port`.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// A name behind it, as clients spell it.
+    /// Returns an image name behind nginx, as clients spell it.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
     }
 
-    /// Where its certificate and its file of passwords are: what `/etc/nginx` stands for.
+    /// The directory of its certificate and its password file, in place of `/etc/nginx`.
     pub(crate) fn directory(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// Stops it; its files stay until the answer is dropped.
+    /// Stops nginx. Its files stay until the returned value is dropped.
     pub(crate) fn stop(mut self) -> TempDir {
         self.daemon.stop();
         self.scratch

@@ -1,20 +1,17 @@
-//! A page of `docs/`, whose recipes are run as they are written there.
+//! A page of `docs/`. Tests run the recipes as the page prints them.
 
-/// A page, or what stands below one of its headings.
+/// A page, or a section of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Page(&'static str);
 
 impl Page {
-    /// `docs/how-to/behind-nginx.md`.
     pub(crate) const BEHIND_NGINX: Page = Page(include_str!("../../../docs/how-to/behind-nginx.md"));
 
-    /// `docs/how-to/gateway.md`.
     pub(crate) const GATEWAY: Page = Page(include_str!("../../../docs/how-to/gateway.md"));
 
-    /// `docs/tutorials/from-registry-2.md`.
     pub(crate) const MIGRATION: Page = Page(include_str!("../../../docs/tutorials/from-registry-2.md"));
 
-    /// What stands below this heading, up to the next.
+    /// Returns the section below a heading, up to the next heading.
     #[track_caller]
     pub(crate) fn below(self, heading: &str) -> Page {
         let (_, section) = self
@@ -24,7 +21,7 @@ impl Page {
         Page(section.split("\n## ").next().unwrap_or(section))
     }
 
-    /// The first block in this language.
+    /// Returns the first code block in this language.
     #[track_caller]
     pub(crate) fn block(self, language: &str) -> &'static str {
         let fence = format!("```{language}\n");

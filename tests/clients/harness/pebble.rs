@@ -1,4 +1,4 @@
-//! pebble, the authority that Let's Encrypt made for trying ACME clients.
+//! pebble, Let's Encrypt's ACME server for tests.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,23 +8,23 @@ use tempfile::TempDir;
 
 use super::{Daemon, Terminal};
 
-/// An address of this machine that nobody listens on. For programs that do not say which port they got.
+/// Returns a free loopback address, for programs that do not report a chosen port.
 pub(crate) fn free_address() -> String {
     let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     address.expect("a free port").to_string()
 }
 
-/// Where things are, before and after anything runs there.
+/// The addresses and files of an authority, also before it runs.
 pub(crate) struct Ports {
-    /// Of the authority's directory.
+    /// The address of its directory.
     directory: String,
-    /// Of its own certificates.
+    /// The address of its management interface.
     management: String,
-    /// Where it looks for the names that it gives certificates for, in place of port 443: `127.0.0.1:port`.
+    /// The address that it connects to in place of port 443: `127.0.0.1:port`.
     pub(crate) https: String,
     /// The same in place of port 80.
     pub(crate) http: String,
-    /// The certificate of its own HTTPS, and what else it needs.
+    /// The certificate of its own HTTPS, and other files.
     scratch: TempDir,
 }
 
@@ -49,7 +49,7 @@ impl Ports {
         self.scratch.path().join("server.pem")
     }
 
-    /// The settings with which a registry asks this authority for a certificate.
+    /// The settings with which a registry uses this authority.
     pub(crate) fn settings(&self, hosts: &[&str]) -> String {
         format!(
             "[tls.acme]\ndirectory = \"https://{}/dir\"\nca = \"{}\"\nhosts = {hosts:?}\n",
@@ -66,17 +66,17 @@ pub(crate) struct Pebble {
 }
 
 impl Pebble {
-    /// Starts one that knows nothing, and whose certificates hold for so many seconds.
+    /// Starts a new authority whose certificates expire after these seconds.
     pub(crate) fn start(ports: &Ports, seconds: u32) -> Pebble {
         Pebble::start_for(ports, seconds, None)
     }
 
-    /// The same; if `member` is there, an id and a key, it gives certificates to that one alone.
+    /// Starts an authority. With `member` (an id and a key), it requires that external account.
     pub(crate) fn start_for(ports: &Ports, seconds: u32, member: Option<(&str, &str)>) -> Pebble {
         Pebble::start_program("/usr/bin/pebble", ports, seconds, member)
     }
 
-    /// The current one, which says when to renew; Debian's does not.
+    /// Starts the current version, which offers renewal information. Debian's does not.
     pub(crate) fn start_current(ports: &Ports, seconds: u32) -> Pebble {
         Pebble::start_program(&Terminal::which("pebble"), ports, seconds, None)
     }
@@ -91,7 +91,7 @@ impl Pebble {
             "privateKey": ports.scratch.path().join("server.key"),
             "tlsPort": port_of(&ports.https),
             "httpPort": port_of(&ports.http),
-            // The same in two versions.
+            // The same setting in two versions.
             "certificateValidityPeriod": seconds,
             "profiles": { "default": { "description": "all", "validityPeriod": seconds } },
             "externalAccountBindingRequired": member.is_some(),
@@ -100,10 +100,10 @@ impl Pebble {
         let file = scratch.path().join("pebble.json");
         fs::write(&file, config.to_string()).expect("a configuration file can be written");
         let arguments = [
-            // It looks at once, and anew for each order.
+            // Validates at once, and anew for each order.
             "PEBBLE_VA_NOSLEEP=1".to_owned(),
             "PEBBLE_AUTHZREUSE=0".to_owned(),
-            // Of a hundred requests it refuses two for no reason, as it does to find clients that do not ask again.
+            // Rejects two of a hundred nonces, so that clients must retry.
             "PEBBLE_WFE_NONCEREJECT=2".to_owned(),
             program.to_owned(),
             "-config".to_owned(),
@@ -121,7 +121,7 @@ impl Pebble {
         Pebble { daemon, scratch }
     }
 
-    /// Has it say that a certificate, the first in this file, is to be renewed at once.
+    /// Marks the first certificate of this file for renewal.
     pub(crate) fn wants_renewed(&self, ports: &Ports, file: &Path) {
         let text = fs::read_to_string(file).expect("a certificate");
         let end = "-----END CERTIFICATE-----\n";
@@ -138,14 +138,14 @@ impl Pebble {
         ));
     }
 
-    /// The certificate that all of its certificates are trusted by.
+    /// The root certificate.
     pub(crate) fn root(&self) -> PathBuf {
         let root = self.scratch.path().join("root.pem");
         assert!(Path::new(&root).exists());
         root
     }
 
-    /// How many certificates it was asked for.
+    /// The number of issued certificates.
     pub(crate) fn orders(&self) -> usize {
         self.daemon.log().matches("Added order").count()
     }

@@ -1,4 +1,4 @@
-//! The registry under test: the built binary, started as an operator would start it.
+//! The tested registry: the built binary, started as an operator starts it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use super::{Daemon, Terminal};
 
-/// The password of everyone who has an account.
+/// The password of every account.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-/// `wharfinger serve`, on a port of its own and with a data directory of its own.
+/// `wharfinger serve` on a free port with a temporary data directory.
 pub(crate) struct Server {
     daemon: Daemon,
     address: String,
@@ -59,19 +59,19 @@ impl Server {
         Server::with_accounts("[tls]\nself_signed = [\"127.0.0.1\"]\n", users)
     }
 
-    /// What a command prints that is run on the data directory.
+    /// Runs a command on the data directory, and returns its output.
     pub(crate) fn says(&self, command: &str) -> String {
         let words: Vec<String> = command.split(' ').map(|word| format!("'{word}'")).collect();
         let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
         Terminal::open().run(&format!("{wharfinger} {} --data {}", words.join(" "), self.data.display()))
     }
 
-    /// What it has printed and logged.
+    /// Returns the output and the log so far.
     pub(crate) fn log(&self) -> String {
         self.daemon.log()
     }
 
-    /// Waits until the log contains `text`. A thread of its own writes the log, after the event.
+    /// Waits until the log contains `text`. Another thread writes the log, after the event.
     pub(crate) fn wait_for_log(&self, text: &str) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !self.log().contains(text) {
@@ -80,12 +80,12 @@ impl Server {
         }
     }
 
-    /// Starts on a directory that exists already.
+    /// Starts on an existing directory.
     pub(crate) fn start_on(data: &Path) -> Server {
         Server::start_with(data.to_owned(), TempDir::new().expect("a temporary directory"), "")
     }
 
-    /// Starts at an address that others were told of already, on a directory that may exist already.
+    /// Starts at a known address, on a directory that may exist already.
     pub(crate) fn configured_at(address: &str, data: &Path, settings: &str) -> Server {
         let scratch = TempDir::new().expect("a temporary directory");
         Server::start_at(address, data.to_owned(), scratch, settings)
@@ -96,7 +96,7 @@ impl Server {
     }
 
     fn start_at(listen: &str, data: PathBuf, scratch: TempDir, settings: &str) -> Server {
-        // Always a file of its own, so that one of this machine's is not looked for.
+        // Always names a settings file, so that the machine's own file is not used.
         let config = scratch.path().join("wharfinger.toml");
         fs::write(&config, settings).expect("a settings file can be written");
         let daemon = Daemon::start(
@@ -116,27 +116,26 @@ impl Server {
         Server { daemon, address, data, scratch }
     }
 
-    /// `127.0.0.1:port`.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// A name on this registry, as clients spell it: `127.0.0.1:port/ubuntu:14.04`.
+    /// Returns an image name, as clients spell it: `127.0.0.1:port/ubuntu:14.04`.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
     }
 
-    /// Where the registry keeps its data.
+    /// The data directory.
     pub(crate) fn data(&self) -> &Path {
         &self.data
     }
 
-    /// The certificate that it has made for itself.
+    /// The path of its self-signed certificate.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.data.join("wharfinger/tls/self-signed.pem")
     }
 
-    /// Stops the registry; its data stays until the answer is dropped.
+    /// Stops the registry. Its data stays until the returned value is dropped.
     pub(crate) fn stop(mut self) -> TempDir {
         self.daemon.stop();
         self.scratch

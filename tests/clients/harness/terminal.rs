@@ -1,4 +1,4 @@
-//! A terminal: a directory, an empty home, and commands typed as a user types them.
+//! A terminal: a working directory, an empty home, and command lines as a user types them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,26 +7,26 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-/// The longest that one command may take, in seconds.
+/// The longest time for one command, in seconds.
 const LIMIT: &str = "120";
 
-/// A working directory of its own, which is also the home directory, so that no client finds the settings or the
-/// credentials of whoever runs the tests.
+/// A temporary working directory that is also the home directory, so that clients find no settings and no
+/// credentials of the user that runs the tests.
 pub(crate) struct Terminal {
     directory: TempDir,
     environment: Vec<(&'static str, String)>,
     logs: Vec<PathBuf>,
-    /// What stands before each command.
+    /// The prefix of each command.
     before: Vec<String>,
 }
 
 impl Terminal {
-    /// Opens one in an empty directory.
+    /// Opens a terminal in an empty directory.
     pub(crate) fn open() -> Terminal {
         let directory = TempDir::new().expect("a temporary directory");
         let home = directory.path().to_owned();
         let at = |name: &str| home.join(name).display().to_string();
-        // Podman and buildah keep their images in here as well; plain copies need no mounts that could be left over.
+        // Podman and buildah keep their images here as well. Plain copies leave no mounts behind.
         let storage = format!(
             "[storage]\ndriver = \"vfs\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
             at("containers/storage"),
@@ -38,7 +38,7 @@ impl Terminal {
             at("containers/tmp")
         );
         fs::write(home.join("containers.conf"), containers).expect("a settings file can be written");
-        // Where podman, buildah and skopeo keep what they sign in with.
+        // The credentials of podman, buildah and skopeo.
         fs::create_dir(home.join("runtime")).expect("a directory can be made");
         let environment = vec![
             ("PATH", path().to_owned()),
@@ -51,32 +51,32 @@ impl Terminal {
         Terminal { directory, environment, logs: Vec::new(), before: Vec::new() }
     }
 
-    /// Sets an environment variable for the commands to come.
+    /// Sets an environment variable for the following commands.
     pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.push((name, value.into()));
     }
 
-    /// Has these words stand before each command to come, such as `nsenter …`.
+    /// Sets a prefix for the following commands, such as `nsenter …`.
     pub(crate) fn enters(&mut self, before: Vec<String>) {
         self.before = before;
     }
 
-    /// A log whose end is worth seeing when a command fails.
+    /// Adds a log whose end is shown when a command fails.
     pub(crate) fn shows_when_failing(&mut self, log: PathBuf) {
         self.logs.push(log);
     }
 
-    /// A file or directory of this terminal.
+    /// Returns the path of a file or directory of this terminal.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// The content of a file of this terminal.
+    /// Returns the content of a file of this terminal.
     pub(crate) fn reads(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Types a line and returns what it printed, without the last line break; fails the test if the command fails.
+    /// Runs a line and returns its output without the last line break. A failure fails the test.
     #[track_caller]
     pub(crate) fn run(&self, line: &str) -> String {
         let answer = self.types(line);
@@ -84,7 +84,7 @@ impl Terminal {
         answer.stdout.trim_end().to_owned()
     }
 
-    /// Types a line that must fail, and returns what it complained of.
+    /// Runs a line that must fail, and returns its error output.
     #[track_caller]
     pub(crate) fn fails(&self, line: &str) -> String {
         let answer = self.types(line);
@@ -92,7 +92,7 @@ impl Terminal {
         answer.stderr
     }
 
-    /// Types a line that prints JSON, and returns it.
+    /// Runs a line that prints JSON, and returns it.
     #[track_caller]
     pub(crate) fn json(&self, line: &str) -> serde_json::Value {
         let answer = self.run(line);
@@ -116,7 +116,7 @@ impl Terminal {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         };
-        // 127 is the shell's own word for a command that it cannot find.
+        // The shell exits with 127 if it cannot find a command.
         assert!(
             answer.status != Some(127),
             "{}a tool is missing: run scripts/test or scripts/test-more-clients, which install it",
@@ -141,7 +141,7 @@ impl Terminal {
         told
     }
 
-    /// Where a program is; fails the test with its name if it is nowhere.
+    /// Returns the path of a program. A missing program fails the test with its name.
     pub(crate) fn which(program: &str) -> String {
         path()
             .split(':')
@@ -159,8 +159,8 @@ struct Answer {
     stderr: String,
 }
 
-/// Where commands are looked for: the pinned tools in exactly their versions, then Debian's own programs, and what
-/// else the caller has only after them, so that a newer `docker` in a local directory does not stand in for Debian's.
+/// Returns the search path: the pinned tools, then Debian's programs, then the caller's path. So a newer `docker` in a
+/// local directory does not replace Debian's.
 fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The audit log, as administrators read it.
+//! The audit log, read through the API.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -42,11 +42,11 @@ async fn audit_log_records_actions_and_refusals() {
     assert_eq!(deletion[0]["address"], "127.0.0.1");
     assert!(of("action=manifest.pull").await.is_empty(), "pulls are not recorded unless that is asked for");
 
-    // Others read what they did themselves.
+    // Other accounts see their own rows.
     assert!(log(&registry, &bob, "").await.iter().all(|entry| entry["account"] == "bob"));
     registry.get_as(&bob, "/api/v1/audit?account=ann").await.fails(403, "DENIED");
 
-    // Nothing of it is a secret.
+    // No row contains a secret.
     let all = Value::from(log(&registry, &Who::root(), "").await).to_string();
     assert!(!all.contains(PASSWORD) && !all.contains("a wrong password"), "{all}");
 }
@@ -62,7 +62,7 @@ async fn audit_log_records_pulls_when_enabled() {
     assert_eq!(log(&registry, &Who::root(), "action=manifest.pull").await.len(), 2);
 }
 
-/// Whoever follows asks with the last number, and gets each entry once.
+/// A follower asks from the last number, and gets each row once.
 #[tokio::test]
 async fn audit_log_can_be_followed() {
     let registry = with_accounts().await;
@@ -81,7 +81,7 @@ async fn audit_log_can_be_followed() {
     assert_eq!(objects, ["c3", "d4"]);
 }
 
-/// Wherever credentials come from: a form for a token, or a proxy that asks.
+/// Sign-ins through a token form and through `/auth` are recorded as well.
 #[tokio::test]
 async fn failed_sign_ins_are_recorded_on_every_path() {
     let registry =

@@ -1,4 +1,4 @@
-//! `/auth`, which proxies ask.
+//! `/auth`, the sub-request of proxies.
 
 use reqwest::Method;
 
@@ -9,7 +9,7 @@ async fn ask(registry: &TestRegistry, who: &Who, method: &str, uri: &str) -> Ans
     request.header("x-original-uri", uri).header("x-original-method", method).ask().await
 }
 
-/// With accounts, behind a proxy that is trusted.
+/// Starts a registry with accounts behind a trusted proxy.
 async fn behind_a_proxy() -> TestRegistry {
     with_accounts_and(|config| config.proxy.trusted = vec!["127.0.0.0/8".parse().unwrap()]).await
 }
@@ -34,29 +34,29 @@ async fn auth_answers_200_401_or_403() {
     ask(&registry, &basic("ann", "wrong"), "GET", "/v2/ann/open/manifests/1").await.is(401);
     ask(&registry, &Who::NOBODY, "GET", "/v2/").await.is(401);
     ask(&registry, &bob, "GET", "/v2/").await.is(200);
-    // What nothing can filter is for who sees everything.
+    // An unfiltered list needs the right to see everything.
     ask(&registry, &bob, "GET", "/v2/_catalog").await.is(403);
     ask(&registry, &Who::root(), "GET", "/v2/_catalog").await.is(200);
-    // A mount takes the right on both.
+    // A mount needs rights on both repositories.
     let digest = format!("sha256:{}", "0".repeat(64));
     let mount = |from: &str| format!("/v2/bob/app/blobs/uploads/?mount={digest}&from={from}");
     ask(&registry, &bob, "POST", &mount("ann/app")).await.is(200);
     ask(&registry, &bob, "POST", &mount("ann/secret")).await.is(403);
-    // What cannot be read is nobody's.
+    // A malformed path is refused for every account.
     for uri in ["/v2/../etc/manifests/1", "/v2/ann/app/nothing", "x", "/v2/ANN/app/manifests/1"] {
         ask(&registry, &Who::root(), "GET", uri).await.is(403);
     }
-    // Without the method, it is judged as the most that it could be.
+    // Without the method, the request needs the rights of every method of its endpoint.
     let without =
         |who: &Who| registry.request(Method::GET, "/auth").by(who).header("x-original-uri", manifest);
     without(&bob).ask().await.is(403);
     without(&ann).ask().await.is(200);
-    // Without either, whether there is an account.
+    // Without method and path, any account is enough.
     registry.get_as(&bob, "/auth").await.is(200).has("x-remote-user", "bob");
     registry.get("/auth").await.is(401);
 }
 
-/// What lies behind the proxy has more than a registry's paths.
+/// The server behind the proxy may have other paths than a registry.
 #[tokio::test]
 async fn auth_refuses_all_but_the_registry_protocol() {
     let registry = behind_a_proxy().await;
@@ -80,7 +80,7 @@ async fn auth_refuses_all_but_the_registry_protocol() {
     ask(&registry, &Who::root(), "POST", "/v2/").await.is(403);
 }
 
-/// The registry behind would look for the blob wherever it likes.
+/// The registry behind the proxy would search all repositories for the blob.
 #[tokio::test]
 async fn auth_refuses_a_mount_without_from() {
     let registry = behind_a_proxy().await;
@@ -101,14 +101,14 @@ async fn auth_refuses_a_mount_without_from() {
             ask(&registry, who, "POST", &format!("{uploads}?{query}")).await.is(403);
         }
     }
-    // distribution reads the parameters of a form in the body as well.
+    // distribution also reads the parameters of a form in the body.
     for form in ["application/x-www-form-urlencoded", "Multipart/Form-Data; boundary=x"] {
         let request = registry.request(Method::GET, "/auth").by(&ann).header("x-original-uri", uploads);
         request.header("x-original-method", "POST").header("content-type", form).ask().await.is(403);
     }
 }
 
-/// A proxy that nobody said is to be trusted may not tell the method, and pass on what its client wrote in the header.
+/// An untrusted proxy cannot set the method, because it may pass on a header of its client.
 #[tokio::test]
 async fn auth_ignores_a_method_set_by_the_client() {
     let registry = with_accounts().await;
@@ -123,12 +123,11 @@ async fn auth_ignores_a_method_set_by_the_client() {
         ask(&registry, &bob, method, uploads).await.is(403);
         ask(&registry, &ann, method, uploads).await.is(200);
     }
-    // What can only be read is judged as that.
+    // An endpoint that can only be read needs the right to read.
     ask(&registry, &bob, "GET", "/v2/ann/app/tags/list").await.is(200);
 }
 
-/// The two families of headers are of two kinds of proxies: one sets the first and passes the second on, another does
-/// it the other way round.
+/// Two families of headers belong to two kinds of proxies. Each kind sets one family and passes the other on.
 #[tokio::test]
 async fn auth_refuses_contradicting_headers() {
     let registry = behind_a_proxy().await;
@@ -148,8 +147,8 @@ async fn auth_refuses_contradicting_headers() {
     assert_eq!(judged("/v1/_ping", "/v2/ann/secret/manifests/1", "GET", "GET").await, 403);
 }
 
-/// Many a proxy passes on what a client wrote in `X-Forwarded-Prefix`, and `/auth` takes that off the address it
-/// judges. What another registry would take for something of its own must stay what it is.
+/// Many proxies pass on the client's `X-Forwarded-Prefix`, and `/auth` strips the prefix from the path. A path that
+/// another registry reads differently must stay as it is.
 #[tokio::test]
 async fn auth_ignores_a_prefix_set_by_the_client() {
     let registry = behind_a_proxy().await;
@@ -160,7 +159,7 @@ async fn auth_ignores_a_prefix_set_by_the_client() {
         let request = request.header("x-original-method", method).header("x-forwarded-prefix", prefix);
         request.ask().await.status
     };
-    // Below a path, where the proxy means it.
+    // The prefix of a proxy that serves the registry below a path.
     assert_eq!(judged(&ann, "PUT", "/hub/v2/ann/app/manifests/1", "/hub").await, 200);
     assert_eq!(judged(&ann, "PUT", "/hub/v2/bob/app/manifests/1", "/hub").await, 403);
     for (method, uri, prefix) in [

@@ -1,4 +1,4 @@
-//! `auth.forward`: a server of the operator's that is asked who sends a request.
+//! `auth.forward`: a backend of the operator authenticates requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use wharfinger::serve::FirstAdministrator;
 
 use crate::harness::{Answer, Ask, By, PASSWORD, TestRegistry, Who, basic};
 
-/// The head of a request that the backend gets.
+/// The request head that the backend gets.
 struct Head(String);
 
 impl Head {
@@ -22,13 +22,13 @@ impl Head {
         fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
     }
 
-    /// The user of Basic credentials whose password is right.
+    /// Returns the user of Basic credentials with the right password.
     fn user(&self) -> Option<&str> {
         let header = self.header("authorization")?;
         ["ann", "bob", "root"].into_iter().find(|name| Who::user(name).0.as_deref() == Some(header))
     }
 
-    /// The user that nginx has in `$remote_user`, whether the password is right or not.
+    /// Returns nginx's `$remote_user`, which is unverified.
     fn claimed(&self) -> Option<String> {
         let encoded = self.header("authorization")?.strip_prefix("Basic ")?;
         let text = STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
@@ -43,7 +43,7 @@ struct Backend {
 }
 
 impl Backend {
-    /// Starts one that answers with this status line and these headers.
+    /// Starts a backend that answers with this status line and these headers.
     async fn start(answer: fn(&Head) -> String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/check", listener.local_addr().unwrap());
@@ -76,7 +76,7 @@ impl Backend {
         self.asked.lock().unwrap().len()
     }
 
-    /// A registry that asks it, with the administrator `root` of its own.
+    /// Starts a registry that asks the backend, with the administrator `root`.
     async fn registry(&self) -> TestRegistry {
         let root =
             FirstAdministrator { name: "root".parse().unwrap(), password: "root's own one".to_owned() };
@@ -97,7 +97,7 @@ fn yes(name: &str) -> String {
     format!("200 OK\r\nX-Remote-User: {name}")
 }
 
-/// Answers as nginx-auth-proxy's backends did: by a token, with its name; or by Basic credentials, without one.
+/// Accepts a token and names the account, or accepts Basic credentials and names none (nginx-auth-proxy).
 fn by_token_or_password(head: &Head) -> String {
     match (head.header("x-docker-token"), head.header("cookie")) {
         (Some("ann"), _) => yes("ann"),
@@ -109,7 +109,7 @@ fn by_token_or_password(head: &Head) -> String {
     }
 }
 
-/// Answers as an nginx whose `$remote_user` is what the client claims, also where a cookie has let it in.
+/// Accepts a cookie or a password, and names the claimed user, as nginx with `$remote_user`.
 fn echoing(head: &Head) -> String {
     let is_let_in = head.user().is_some() || head.header("cookie").is_some();
     match (is_let_in, head.claimed()) {
@@ -119,17 +119,17 @@ fn echoing(head: &Head) -> String {
     }
 }
 
-/// Lets everybody in from where they are, whatever they send, and names nobody.
+/// Accepts every request by its address, and names no account.
 fn everybody(_: &Head) -> String {
     "200 OK".to_owned()
 }
 
-/// Knows users by other names than they type.
+/// Names users differently from their login names.
 fn mapping(head: &Head) -> String {
     head.user().map_or(NO.to_owned(), |user| yes(&format!("{user}-of-acme")))
 }
 
-/// Wants a password and a second factor.
+/// Requires a password and a second factor.
 fn both(head: &Head) -> String {
     match (head.user(), head.header("x-docker-token")) {
         (Some(_), Some("123456")) => "200 OK".to_owned(),
@@ -166,7 +166,7 @@ async fn forward_auth_backend_names_the_account() {
     assert!(head.contains("x-original-uri: /v2/ann/app/blobs/uploads/"), "{head}");
     assert!(head.contains("x-original-method: post"), "{head}");
     assert!(!head.contains("content-length") || head.contains("content-length: 0"), "{head}");
-    // The same headers are not asked about again for a while.
+    // The answer for the same headers is cached for a while.
     let before = backend.count();
     for _ in 0..5 {
         with("ann", Method::GET, "/v2/ann/app/tags/list").await.is(404);
@@ -193,7 +193,7 @@ async fn forward_auth_ignores_unproved_names() {
             {
                 who(&registry, header, &claim).await.fails(401, "UNAUTHORIZED");
             }
-            // Credentials of the registry's own accounts go on.
+            // Accounts of the registry still sign in.
             let own = basic("root", "root's own one");
             assert_eq!(who(&registry, header, &own).await.is(200).json()["name"], "root");
         }
@@ -213,7 +213,7 @@ async fn forward_auth_proves_known_credentials() {
         }
         who(&registry, ("accept", "*/*"), &basic("ann", "wrong")).await.is(401);
     }
-    // The backend's own `root` is not the registry's, unless the backend says so.
+    // The backend's `root` is the registry's `root` only if the backend names it.
     let backend = Backend::start(by_token_or_password).await;
     who(&backend.registry().await, ("accept", "*/*"), &Who::user("root")).await.is(401);
 }
@@ -238,7 +238,7 @@ async fn forward_auth_token_carries_the_backends_name() {
     registry.ask_as(&bearer, Method::POST, "/v2/ann-of-acme/app/blobs/uploads/").await.is(202);
 }
 
-/// containerd signs in by a form.
+/// containerd signs in with a form.
 #[tokio::test]
 async fn forward_auth_is_asked_for_token_forms() {
     let backend = Backend::start(mapping).await;

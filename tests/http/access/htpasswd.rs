@@ -63,7 +63,7 @@ async fn htpasswd_users_are_ordinary_accounts() {
     registry.get_as(&Who::user("carl"), "/v2/").await.is(401);
     registry.get_as(&basic("ann", "another password"), "/v2/ann/app/manifests/1").await.is(200);
 
-    // An odd line is its user's alone: a removal counts whatever else is in the file.
+    // An unusable line affects its user alone: a removal counts whatever else is in the file.
     htpasswd(&["-D", "bob"], &file);
     let lines = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("\u{feff}eve:$6$salt$hash\nno line\n{lines}")).unwrap();
@@ -74,7 +74,7 @@ async fn htpasswd_users_are_ordinary_accounts() {
     assert_eq!(made["name"], "dave");
 }
 
-/// Whoever is in the file would be back when it is read again.
+/// A user of the file would return with the next reload.
 #[tokio::test]
 async fn htpasswd_user_is_removed_with_its_line() {
     let directory = TempDir::new().unwrap();

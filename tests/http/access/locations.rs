@@ -5,7 +5,7 @@ use wharfinger::config::{Config, Location, Sources};
 
 use crate::harness::{Ask, By, TestRegistry, Who, random, with_accounts_and};
 
-/// `official` is open, but for `official/secret`; `legacy` is for who has an account, and asks for passwords.
+/// `official` is open except `official/secret`. `legacy` requires accounts and challenges for Basic.
 const LOCATIONS: &str = r#"[
     { path = "/v2/official/", auth = "open" },
     { path = "/v2/official/secret/", auth = "token" },
@@ -28,7 +28,7 @@ const REPOSITORIES: [&str; 7] = [
     "ann/app",
 ];
 
-/// With these locations, an image in each of the repositories, and `legacy/open` granted to everyone.
+/// Starts a registry with these locations, an image in each repository, and `legacy/open` granted to everyone.
 async fn registry() -> TestRegistry {
     let registry = with_accounts_and(|config| config.auth.locations = locations(LOCATIONS)).await;
     registry.add_user("ann").await;
@@ -40,8 +40,8 @@ async fn registry() -> TestRegistry {
     registry
 }
 
-/// What is open is pulled by whoever asks, and by nobody written; what is for accounts is not even there for who has
-/// none.
+/// Everyone pulls from an open location, and nobody pushes there by the rule. Without an account, a closed location
+/// looks absent.
 #[tokio::test]
 async fn open_location_allows_pulls_only() {
     let registry = registry().await;
@@ -62,13 +62,13 @@ async fn open_location_allows_pulls_only() {
             format!("/v2/{repository}/referrers/{digest}"),
             format!("/api/v1/repositories/{repository}"),
         ] {
-            // Once to be decided, and once from what was decided.
+            // Twice: the second answer comes from the permission cache.
             for _ in 0..2 {
                 registry.get(&path).await.is(nobody);
                 registry.get_as(&ann, &path).await.is(account);
             }
         }
-        // However it is spelled.
+        // Other spellings of the path follow the same rule.
         let spelled: String = repository.bytes().map(|byte| format!("%{byte:02x}")).collect();
         registry.get(format_args!("/v2/{spelled}/manifests/1")).await.is(nobody);
         if repository == "ann/app" {
@@ -89,7 +89,7 @@ async fn open_location_allows_pulls_only() {
     }
 }
 
-/// Lists, searches and mounts show what may be pulled.
+/// Lists, searches and mounts are filtered by the rules.
 #[tokio::test]
 async fn open_location_is_listed_for_everyone() {
     let registry = registry().await;
@@ -116,7 +116,7 @@ async fn open_location_is_listed_for_everyone() {
     assert_eq!(mount("legacy/open").await, 202, "it is for who has an account");
 }
 
-/// Clients are asked for what the location says, and the longest that fits counts.
+/// The longest matching location sets the challenge.
 #[tokio::test]
 async fn location_rule_sets_the_challenge() {
     let registry = registry().await;
@@ -133,22 +133,22 @@ async fn location_rule_sets_the_challenge() {
         "{secret}"
     );
     assert!(challenge(&registry, "/v2/").await.starts_with("Bearer "));
-    // What is open asks whoever wants more as it is asked elsewhere.
+    // In an open location, a request that needs more rights gets the default challenge.
     let push = registry.post("/v2/official/ubuntu/blobs/uploads/").await.is(401);
     assert!(push.header("www-authenticate").unwrap().starts_with("Bearer "));
-    // Both are taken, whatever is asked for.
+    // Both schemes are accepted, whatever the challenge says.
     let ann = Who::user("ann");
     let token = registry.bearer(&ann, &["repository:legacy/open:pull"]).await;
     for who in [&ann, &token] {
         registry.get_as(who, "/v2/legacy/open/manifests/1").await.is(200);
     }
-    // A token for nobody in particular is nobody's account.
+    // An anonymous token is no account.
     let nobody = registry
         .bearer(&Who::NOBODY, &["repository:legacy/open:pull", "repository:official/ubuntu:pull"])
         .await;
     registry.get_as(&nobody, "/v2/legacy/open/manifests/1").await.is(401);
     registry.get_as(&nobody, "/v2/official/ubuntu/manifests/1").await.is(200);
-    // Wrong credentials are wrong where none are needed, too.
+    // Wrong credentials are refused also where none are needed.
     registry.get_as(&crate::harness::basic("ann", "wrong"), "/v2/official/ubuntu/manifests/1").await.is(401);
 
     let everywhere =
@@ -164,7 +164,7 @@ async fn location_rule_sets_the_challenge() {
     assert!(challenge(&registry, "/v2/new/a/tags/list").await.starts_with("Bearer "));
 }
 
-/// What a proxy asks is judged by the same rules.
+/// `/auth` follows the same rules.
 #[tokio::test]
 async fn auth_follows_location_rules() {
     let registry = registry().await;
@@ -175,7 +175,7 @@ async fn auth_follows_location_rules() {
         ("/v2/legacy/open/tags/list", 401),
     ] {
         let asked = registry.request(Method::GET, "/auth").by(&Who::NOBODY).header("x-original-uri", path);
-        // A manifest could be about to be pushed: this proxy is not trusted to say that it is not.
+        // The proxy is not trusted to set the method, so the request could be a push.
         asked.ask().await.is(status);
     }
 }

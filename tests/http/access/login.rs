@@ -1,4 +1,4 @@
-//! Signing in: what is asked for, what is refused, and what guessing costs.
+//! Signing in: challenges, refusals, and the login throttle.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn entries(registry: &TestRegistry, query: &str) -> Vec<Value> {
     answer["entries"].as_array().unwrap().clone()
 }
 
-/// Many guesses at once, because each may be delayed.
+/// Concurrent guesses, because each may be delayed.
 async fn guess(registry: &TestRegistry, address: &str, account: &str) -> Vec<Answer> {
     let guesses = (0..16).map(|guess| async move {
         from(registry, address, &basic(account, &format!("guess {guess}"))).await
@@ -42,10 +42,10 @@ async fn password_guesser_is_refused_but_not_the_owner() {
             answer.fails(429, "TOOMANYREQUESTS").header("retry-after").unwrap().parse::<u64>().unwrap() >= 1
         );
     }
-    // From an address that is new the right password is taken at once.
+    // From a new address, the right password is accepted at once.
     from(&registry, "192.0.2.2", &Who::user("ann")).await.is(200);
     from(&registry, "192.0.2.1", &Who::NOBODY).await.is(401);
-    // Others behind the same address are not concerned.
+    // Other accounts from the same address are not affected.
     from(&registry, "192.0.2.1", &Who::root()).await.is(200);
 }
 
@@ -92,7 +92,7 @@ async fn credentials_without_accounts_are_ignored() {
         }
         registry.repository("team/app").of(who).push_image("2").await;
     }
-    // From memory as well.
+    // Again, from the manifest cache.
     let path = format!("/v2/team/app/manifests/{}", image.digest);
     for _ in 0..2 {
         registry.get_as(&stored[0], &path).await.is(200);
@@ -189,7 +189,7 @@ async fn forged_tokens_are_refused_and_recorded_once() {
     assert!(refused > 50, "{refused}");
     let rows = entries(&registry, "action=sign_in&verdict=denied").await;
     assert_eq!(rows.len(), 2, "{rows:?}");
-    // Tokens and passwords that are right go on.
+    // Valid tokens and passwords are still accepted.
     registry.get_as(&bearer, "/v2/").await.is(200);
     registry.get_as(&ann, "/v2/").await.is(200);
 }
@@ -214,7 +214,7 @@ async fn registrations_are_limited_by_network() {
     register("192.0.2.2", "user5").await.is(201);
 }
 
-/// A client that sends a form or a document byte by byte does not hold its connection for ever.
+/// A client that sends a body byte by byte cannot hold its connection for ever.
 #[tokio::test]
 async fn trickled_body_ends_with_a_timeout() {
     let limit = Duration::from_millis(600);
@@ -239,7 +239,7 @@ async fn trickled_body_ends_with_a_timeout() {
                 }
             }
         };
-        // It goes on after the answer until the connection is closed.
+        // The client sends on after the answer, until the connection closes.
         tokio::time::timeout(Duration::from_secs(30), trickle).await.expect("the connection ends");
     }
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/` of accounts, for those who may.
+//! `/api/v1/` for accounts, for callers with the right.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ async fn user_is_created_changed_and_removed() {
     let form = registry.request(Method::POST, "/api/v1/users").by(&root).body(again.to_string());
     form.ask().await.is(415);
 
-    // One's own password; not one's own rank.
+    // A user may change the own password, but not the own role.
     let rank = json!({ "administrator": true });
     registry.send_as(&ann, Method::PATCH, "/api/v1/users/ann", &rank).await.fails(403, "DENIED");
     let password = json!({ "password": "another password of ann" });
@@ -33,7 +33,7 @@ async fn user_is_created_changed_and_removed() {
     let ann = basic("ann", "another password of ann");
     registry.get_as(&ann, "/v2/").await.is(200);
 
-    // The last administrator stays one.
+    // The last administrator cannot be demoted.
     let demote = json!({ "administrator": false });
     registry.send_as(&root, Method::PATCH, "/api/v1/users/root", &demote).await.is(409);
     registry.ask_as(&root, Method::DELETE, "/api/v1/users/root").await.is(409);
@@ -143,7 +143,7 @@ async fn personal_token_is_shown_once_and_revocable() {
     for who in [basic("ann", &secret), Who::bearer(&secret)] {
         registry.get_as(&who, "/v2/ann/app/manifests/1").await.is(200);
         registry.ask_as(&who, Method::DELETE, "/v2/ann/app/manifests/1").await.is(403);
-        // It does not make another that may more.
+        // A limited token cannot create a wider one.
         let more = json!({ "label": "more" });
         registry.send_as(&who, Method::POST, "/api/v1/users/ann/tokens", &more).await.is(403);
     }
@@ -177,7 +177,7 @@ async fn repository_owner_alone_may_grant() {
         .await
         .is(204);
     registry.get("/v2/ann/app/manifests/1").await.is(401);
-    // Names of everyone's are the administrator's to give.
+    // Only the administrator grants on names without an owner.
     registry.ask_as(&ann, Method::POST, "/v2/official/ubuntu/blobs/uploads/").await.is(403);
     registry.ask_as(&ann, Method::POST, "/v2/ubuntu/blobs/uploads/").await.is(403);
     set(&Who::root(), &json!({ "subject": "ann", "rights": ["push"], "repositories": "official/*" }))
@@ -199,7 +199,7 @@ async fn self_registration_needs_the_setting() {
     registry.repository("mia/app").of(&Who::user("mia")).push_image("1").await;
     register("mia").await.is(409);
     register("root").await.is(409);
-    // It would own what somebody else has pushed.
+    // The new user would own what another account has pushed.
     register("zoe").await.is(409);
     let me = registry.get_as(&Who::user("mia"), "/api/v1/me").await.is(200).json();
     assert_eq!(me["administrator"], false);

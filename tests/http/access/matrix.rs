@@ -288,13 +288,14 @@ impl Fixture {
             }
             address = address.replace("{loose}", &digest.to_string());
         }
-        let mut request = self.registry.request(row.method.clone(), address.replace("{repository}", repository));
+        let mut request =
+            self.registry.request(row.method.clone(), address.replace("{repository}", repository));
         request = match row.body {
             Body::Empty => request,
             Body::Content => request.body(content),
-            Body::Manifest => request
-                .header("content-type", crate::harness::OCI_MANIFEST)
-                .body(image.manifest.clone()),
+            Body::Manifest => {
+                request.header("content-type", crate::harness::OCI_MANIFEST).body(image.manifest.clone())
+            }
         };
         let answer = request.by(&who).ask().await;
         if state != State::Absent && !may(caller, row.requires, state) {
@@ -356,7 +357,11 @@ async fn every_caller_gets_the_expected_status() {
                 let expected = Fixture::expected(row, caller, state);
                 let request = format!("{caller:?} {} {} {state:?}", row.method, row.address);
                 if answer.status != expected {
-                    wrong.push(format!("{request}: {} instead of {expected}: {}", answer.status, answer.text()));
+                    wrong.push(format!(
+                        "{request}: {} instead of {expected}: {}",
+                        answer.status,
+                        answer.text()
+                    ));
                 }
                 if answer.status == 401 && answer.header("www-authenticate").is_none() {
                     wrong.push(format!("{request}: 401 without a challenge"));
@@ -366,7 +371,12 @@ async fn every_caller_gets_the_expected_status() {
     }
     let cells = ROWS.len() * State::ALL.len() * CALLERS.len();
     assert!(wrong.is_empty(), "{} of {cells} are wrong:\n{}", wrong.len(), wrong.join("\n"));
-    println!("{cells} requests: {} routes, {} states, {} callers", ROWS.len(), State::ALL.len(), CALLERS.len());
+    println!(
+        "{cells} requests: {} routes, {} states, {} callers",
+        ROWS.len(),
+        State::ALL.len(),
+        CALLERS.len()
+    );
 }
 
 /// Routes without a repository that answer every caller.

@@ -1,4 +1,4 @@
-//! Who may do what, and how they say who they are.
+//! Authentication and authorization over HTTP.
 
 mod audit;
 mod auth;

@@ -1,4 +1,4 @@
-//! The token protocol, as clients speak it.
+//! The token protocol.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +13,7 @@ async fn post(registry: &TestRegistry, form: &[(&str, &str)]) -> Answer {
     request.header("content-type", "application/x-www-form-urlencoded").ask().await
 }
 
-/// What a token says of itself.
+/// Returns the claims of a token.
 fn claims(token: &str) -> Value {
     let part = token.split('.').nth(1).expect("three parts");
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64")).expect("JSON")
@@ -79,15 +79,15 @@ async fn token_rights_never_exceed_the_account() {
     let bearer = Who::bearer(token);
     registry.get_as(&bearer, "/v2/ann/app/manifests/1").await.is(200);
     registry.get_as(&bearer, "/v2/bob/app/manifests/1").await.is(200);
-    // The account may not: another token would not help.
+    // The account lacks the right: another token would not help.
     registry.get_as(&bearer, "/v2/bob/other/manifests/1").await.is(404);
-    // The account may, and the token does not reach so far.
+    // The account has the right, but the token lacks the scope.
     let further = registry.ask_as(&bearer, Method::DELETE, "/v2/ann/app/manifests/1").await.is(401);
     let challenge = further.header("www-authenticate").unwrap();
     assert!(challenge.contains(r#"error="insufficient_scope""#), "{challenge}");
     assert!(challenge.contains("repository:ann/app:delete"), "{challenge}");
 
-    // It is a restriction of what the account may now.
+    // A token only restricts the current rights of the account.
     let path = "/api/v1/grants?subject=ann&repositories=bob/app";
     registry.ask_as(&Who::root(), Method::DELETE, path).await.is(204);
     registry.get_as(&bearer, "/v2/bob/app/manifests/1").await.is(404);
@@ -142,12 +142,12 @@ async fn token_form_takes_passwords_and_refresh_tokens() {
     assert_eq!(answer["refresh_token"], *refresh);
     let bearer = Who::bearer(answer["access_token"].as_str().unwrap());
     registry.get_as(&bearer, "/v2/ann/app/manifests/1").await.is(200);
-    // It is good for getting tokens, and for nothing else.
+    // A refresh token serves for new tokens only.
     registry.get_as(&Who::bearer(refresh), "/v2/ann/app/manifests/1").await.is(401);
     registry.get_as(&basic("ann", refresh), "/v2/").await.is(401);
     post(&registry, &form("wfo_nonsense")).await.fails(401, "UNAUTHORIZED");
 
-    // Another password ends it.
+    // A new password revokes it.
     let change = json!({ "password": "another password of ann" });
     registry.send_as(&ann, Method::PATCH, "/api/v1/users/ann", &change).await.is(200);
     post(&registry, &form(refresh)).await.fails(401, "UNAUTHORIZED");
@@ -168,15 +168,15 @@ async fn malformed_token_request_is_refused() {
         .is(400);
     registry.get_as(&basic("ann", "wrong"), "/token?service=wharfinger").await.fails(401, "UNAUTHORIZED");
     registry.get_as(&Who::user("ann"), "/token?service=another").await.is(400);
-    // The account is the client's remark.
+    // The parameter `account` is ignored.
     let token = registry.get_as(&Who::user("ann"), "/token?account=bob").await.is(200).json();
     assert_eq!(claims(token["token"].as_str().unwrap())["sub"], "ann");
-    // Without a body POST is answered like GET.
+    // A POST without a body is answered like a GET.
     let scope = "/token?service=wharfinger&scope=repository:ann/app:pull";
     let token = registry.ask_as(&Who::user("ann"), Method::POST, scope).await.is(200).json();
     assert_eq!(claims(token["token"].as_str().unwrap())["sub"], "ann");
     registry.ask_as(&basic("ann", "wrong"), Method::POST, scope).await.is(401);
-    // A scope that cannot be read gives nothing, and the rest is had.
+    // A malformed scope grants nothing. The other scopes count.
     let odd = "/token?scope=nonsense&scope=repository:../x:pull&scope=repository:ann/app:pull,fly";
     let token = registry.get_as(&Who::user("ann"), odd).await.is(200).json();
     let access = claims(token["token"].as_str().unwrap())["access"].clone();
@@ -198,7 +198,7 @@ async fn token_keys_are_published_and_survive_restart() {
     registry.get_as(&bearer, "/v2/ann/app/manifests/1").await.is(200);
 }
 
-/// Changing any one character of a token makes it worthless.
+/// Any changed character invalidates a token.
 #[tokio::test]
 async fn tampered_token_is_refused() {
     let registry = with_accounts().await;
@@ -223,7 +223,7 @@ async fn tampered_token_is_refused() {
     }
 }
 
-/// A personal token is changed without another secret, and what was got with it before is not good for more than it is now.
+/// A personal token keeps its secret when its limits change, and the new limits hold for bearer tokens issued before.
 #[tokio::test]
 async fn personal_token_limits_can_be_changed() {
     let registry = with_accounts().await;
@@ -259,7 +259,7 @@ async fn personal_token_limits_can_be_changed() {
     }
     assert_eq!((changed["label"].as_str(), may(&token).await), (Some("laptop"), (200, 202)));
 
-    // A token is not the way to more.
+    // A token cannot widen itself.
     change(&token, json!({ "expires_in": 1 })).await.is(403);
     registry.add_user("bob").await;
     change(&Who::user("bob"), json!({ "rights": null })).await.is(404);

@@ -1,4 +1,4 @@
-//! `/api/v1/`: what our own command line asks.
+//! `/api/v1/` for repositories: the interface of the commands.
 
 use api::{Repositories, Repository, RepositoryUsages, Tags, Usage};
 
@@ -35,7 +35,7 @@ async fn api_repository_is_shown_and_deleted() {
     let (app, other) = (registry.repository("team/app"), registry.repository("team/app/other"));
     let image = app.push_image("1").await;
     other.push_image("1").await;
-    // Asked for before, so that an answer from memory would be wrong.
+    // Fetched before, so that the cache has the tag.
     app.get("manifests/1").await.is(200);
     app.get(format_args!("blobs/{}", image.blobs[0].0)).await.is(200);
     let found: Repository = read(&registry.get("/api/v1/repositories/team/app").await.is(200));

@@ -33,7 +33,7 @@ enum Kind {
     Scoped,
 }
 
-/// A registry with an image in `ann/secret` and one in `eve/x`, and a blob in `eve/x` that no manifest names.
+/// Starts an upstream with an image in `ann/secret` and one in `eve/x`, and an unreferenced blob in `eve/x`.
 async fn upstream(kind: Kind) -> Upstream {
     Upstream::start(move |head| {
         let line = head.lines().next().unwrap();
@@ -90,7 +90,7 @@ async fn upstream(kind: Kind) -> Upstream {
     .await
 }
 
-/// Waits until the gateway has read the catalog, without which it knows no second repository to probe with.
+/// Waits until the gateway has read the catalog. A probe needs a second repository from it.
 async fn catalog_is_read(gateway: &TestRegistry) {
     let is_read = async || {
         let listed = gateway.get_as(&Who::root(), "/v2/_catalog").await.is(200).list("repositories");
@@ -120,14 +120,14 @@ async fn shared_upstream_blobs_stay_in_their_repository() {
     gateway.get_as(&ann, &format!("/v2/ann/secret/blobs/{secret}")).await.is(200).carries(SECRET);
     gateway.get_as(&eve, &format!("/v2/eve/x/blobs/{own}")).await.is(200).carries(OWN);
 
-    // A mount takes what the repository that is named refers to, and nothing else.
+    // A mount takes only blobs that the named repository refers to.
     let mount = |blob: &Digest| format!("/v2/eve/new/blobs/uploads/?mount={blob}&from=eve/x");
     gateway.ask_as(&eve, Method::POST, &mount(&secret)).await;
     assert_eq!(upstream.asked(&secret.to_string().replace(':', "%3a")), [""; 0]);
     gateway.ask_as(&eve, Method::POST, &mount(&own)).await.is(201);
     gateway.ask_as(&eve, Method::HEAD, &format!("/v2/eve/new/blobs/{own}")).await.is(200);
 
-    // A manifest that names the blob would open it.
+    // A manifest that names the blob would give access to it.
     let claims = manifest(OWN_CONFIG, SECRET);
     let refused = put(&gateway, &eve, "/v2/eve/x/manifests/2", &claims).await;
     let refused = refused.fails(400, "MANIFEST_BLOB_UNKNOWN");
@@ -150,7 +150,7 @@ async fn uploaded_blob_is_served_before_its_manifest() {
     put(&gateway, &eve, "/v2/eve/x/manifests/2", &manifest(OWN_CONFIG, LOOSE)).await.is(201);
 }
 
-/// Where it is the upstream that tells repositories apart, it is asked, and nothing is walked through.
+/// A scoped upstream is asked directly, without a walk through its manifests.
 #[tokio::test]
 async fn probe_detects_a_scoped_upstream() {
     let upstream = upstream(Kind::Scoped).await;
@@ -181,7 +181,7 @@ async fn auth_refuses_blobs_of_a_shared_upstream() {
     assert_eq!(asks("GET", "/v2/eve/x/manifests/1").await, 200);
 }
 
-/// distribution takes the fields of a form in the body for parameters, before those of the query.
+/// distribution reads parameters from a form in the body before those of the query.
 #[tokio::test]
 async fn upload_is_never_forwarded_as_a_form() {
     let upstream = upstream(Kind::Scoped).await;
@@ -195,7 +195,7 @@ async fn upload_is_never_forwarded_as_a_form() {
     assert!(!asked[0].contains("form-urlencoded"), "{asked:?}");
 }
 
-/// A catalog whose pages never end, and one whose pages lead in a circle.
+/// A catalog without a last page, and one whose pages form a circle.
 #[tokio::test]
 async fn circular_upstream_catalog_ends() {
     let upstream = Upstream::start(|head| {

@@ -1,11 +1,10 @@
-//! A gateway's rules for locations, as the nginx before a registry has them.
+//! Location rules of a gateway, equivalent to those of an nginx before a registry.
 
 use reqwest::Method;
 
 use crate::harness::{Ask, By, Says, Upstream, Who, gateway};
 
-/// As the walk-through has it: what is below one location is open, the rest has a password. What is refused, the registry
-/// behind never hears of.
+/// One location is open, the rest needs a password. The upstream never sees a refused request.
 #[tokio::test]
 async fn open_location_is_forwarded_without_account() {
     let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -44,7 +43,7 @@ async fn open_location_is_forwarded_without_account() {
         );
     }
     gateway.get_as(&Who::user("ann"), "/v2/ann/a/manifests/1").await.is(200);
-    // What has passed is found by whoever may pull it.
+    // A repository that was pushed through the gateway is listed for callers who may pull it.
     let found = gateway.get("/v1/search?q=a").await.is(200).json();
     assert_eq!(found["results"][0]["name"], "official/a", "{found}");
     assert_eq!(found["num_results"], 1);

@@ -1,8 +1,8 @@
-//! `wharfinger gateway` and what stands behind it.
+//! `wharfinger gateway` before a scripted upstream.
 
-mod bad_days;
 mod blobs;
-mod judged;
+mod faults;
+mod headers;
 mod locations;
 mod policy;
-mod told;
+mod refusals;

@@ -1,4 +1,4 @@
-//! What the operator decides holds for a gateway as for a registry, whatever the registry behind would do.
+//! Settings of the operator hold for a gateway, whatever the upstream would allow.
 
 use futures_util::stream;
 use reqwest::{Body, Method};
@@ -22,7 +22,7 @@ async fn disabled_deletion_holds_on_every_path() {
     assert_eq!(upstream.asked("delete ").len(), 0);
 }
 
-/// A blob is as large as it may be in all its pieces together, whether a client says how large or not.
+/// The limit counts all chunks of a blob, with and without a Content-Length.
 #[tokio::test]
 async fn blob_over_the_limit_is_413() {
     let upload = "/v2/ann/app/blobs/uploads/7b9ab2a1-5c3f-4f0e-9c1b-0d3f1f6f0a51";

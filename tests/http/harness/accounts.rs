@@ -1,4 +1,4 @@
-//! Registries with accounts, and whoever asks them.
+//! Registries with accounts, and the credentials of callers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,14 +9,14 @@ use wharfinger::serve::FirstAdministrator;
 
 use super::{Answer, Ask, TestRegistry};
 
-/// The password of everyone.
+/// The password of every test user.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-/// Somebody, by what they send as `Authorization`.
+/// A caller: the value of its `Authorization` header, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Who(pub(crate) Option<String>);
 
-/// Somebody with a name and a password.
+/// Returns Basic credentials.
 pub(crate) fn basic(name: &str, password: &str) -> Who {
     Who(Some(format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))))
 }
@@ -24,7 +24,7 @@ pub(crate) fn basic(name: &str, password: &str) -> Who {
 impl Who {
     pub(crate) const NOBODY: Self = Self(None);
 
-    /// A user with the usual password.
+    /// Returns the credentials of a test user.
     pub(crate) fn user(name: &str) -> Self {
         basic(name, PASSWORD)
     }
@@ -52,19 +52,19 @@ impl By for RequestBuilder {
     }
 }
 
-/// A registry with the administrator `root`.
+/// Starts a registry with the administrator `root`.
 pub(crate) async fn with_accounts() -> TestRegistry {
     with_accounts_and(|_| {}).await
 }
 
-/// The same, with some settings changed.
+/// Starts a registry with the administrator `root` and changed settings.
 pub(crate) async fn with_accounts_and(change: impl FnOnce(&mut Config)) -> TestRegistry {
     let root = FirstAdministrator { name: "root".parse().expect("a name"), password: PASSWORD.to_owned() };
     TestRegistry::start_as(Some(root), change).await
 }
 
 impl TestRegistry {
-    /// Sends a request as somebody.
+    /// Sends a request with credentials.
     pub(crate) async fn ask_as(&self, who: &Who, method: Method, path: &str) -> Answer {
         self.request(method, path).by(who).ask().await
     }
@@ -73,12 +73,12 @@ impl TestRegistry {
         self.ask_as(who, Method::GET, path).await
     }
 
-    /// Sends JSON as somebody.
+    /// Sends JSON with credentials.
     pub(crate) async fn send_as(&self, who: &Who, method: Method, path: &str, body: &Value) -> Answer {
         self.request(method, path).by(who).json(body).ask().await
     }
 
-    /// Makes a user with the usual password.
+    /// Creates a test user.
     pub(crate) async fn add_user(&self, name: &str) -> Who {
         let user = json!({ "name": name, "password": PASSWORD });
         self.send_as(&Who::root(), Method::POST, "/api/v1/users", &user).await.is(201);
@@ -90,7 +90,7 @@ impl TestRegistry {
         self.send_as(&Who::root(), Method::POST, "/api/v1/organisations", &organisation).await.is(201);
     }
 
-    /// Makes a robot, which signs in with its secret.
+    /// Creates a robot and returns the credentials with its secret.
     pub(crate) async fn add_robot(&self, name: &str) -> Who {
         let robot = json!({ "name": name });
         let made = self.send_as(&Who::root(), Method::POST, "/api/v1/robots", &robot).await.is(201).json();
@@ -102,14 +102,14 @@ impl TestRegistry {
         self.send_as(&Who::root(), Method::PUT, "/api/v1/grants", &grant).await.is(204);
     }
 
-    /// Makes a personal token for a user.
+    /// Creates a personal token for a user.
     pub(crate) async fn add_token(&self, user: &str, wish: &Value) -> String {
         let path = format!("/api/v1/users/{user}/tokens");
         let made = self.send_as(&Who::user(user), Method::POST, &path, wish).await.is(201).json();
         made["secret"].as_str().expect("a secret").to_owned()
     }
 
-    /// Gets a bearer token for somebody.
+    /// Fetches a bearer token with credentials.
     pub(crate) async fn bearer(&self, who: &Who, scopes: &[&str]) -> Who {
         let scopes: String = scopes.iter().map(|scope| format!("&scope={scope}")).collect();
         let answer = self.get_as(who, &format!("/token?service=wharfinger{scopes}")).await.is(200);

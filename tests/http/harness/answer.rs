@@ -1,4 +1,4 @@
-//! An answer that came whole, and what a test says about it.
+//! A complete answer, and assertions about it.
 
 use std::fmt::Display;
 
@@ -6,7 +6,7 @@ use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// An answer, with all of its body.
+/// An answer with its complete body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -15,10 +15,10 @@ pub(crate) struct Answer {
     request: String,
 }
 
-/// Sends a request and waits for all of its answer.
+/// Sends a request and reads the complete answer.
 pub(crate) trait Ask {
     async fn ask(self) -> Answer;
-    /// The same, where the answer may not come whole.
+    /// Returns an error if the answer is truncated.
     async fn try_ask(self) -> Result<Answer, reqwest::Error>;
 }
 
@@ -42,28 +42,28 @@ impl Ask for RequestBuilder {
 }
 
 impl Answer {
-    /// The status must be this one.
+    /// Asserts the status.
     #[track_caller]
     pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{} was answered with {}", self.request, self.text());
         self
     }
 
-    /// The header must have this value.
+    /// Asserts the value of a header.
     #[track_caller]
     pub(crate) fn has(self, header: &str, value: impl Display) -> Self {
         assert_eq!(self.header(header), Some(value.to_string().as_str()), "{header} of {}", self.request);
         self
     }
 
-    /// There must be no such header.
+    /// Asserts that a header is absent.
     #[track_caller]
     pub(crate) fn has_no(self, header: &str) -> Self {
         assert_eq!(self.header(header), None, "{header} of {}", self.request);
         self
     }
 
-    /// The body must be these bytes.
+    /// Asserts the bytes of the body.
     #[track_caller]
     pub(crate) fn carries(self, body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
@@ -72,7 +72,7 @@ impl Answer {
         self
     }
 
-    /// It must be an error with this status, whose JSON has this code in each of its items.
+    /// Asserts an error with this status whose JSON items all have this code.
     #[track_caller]
     pub(crate) fn fails(self, status: u16, code: &str) -> Self {
         let answer = self.is(status);
@@ -81,12 +81,11 @@ impl Answer {
         answer
     }
 
-    /// A header's value.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("the header is text"))
     }
 
-    /// The `Location`, which must be there.
+    /// Returns the `Location`, which must be present.
     #[track_caller]
     pub(crate) fn location(&self) -> String {
         self.header("location")
@@ -94,7 +93,7 @@ impl Answer {
             .to_owned()
     }
 
-    /// The address of the next page, if the `Link` header has one.
+    /// Returns the URL of the next page from the `Link` header.
     pub(crate) fn next_page(&self) -> Option<String> {
         let link = self.header("link")?;
         let (address, relation) = link.split_once("; ").expect("an address and a relation");
@@ -108,7 +107,7 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error} in the answer to {}: {}", self.request, self.text()))
     }
 
-    /// The strings of a list in the JSON.
+    /// Returns the strings of a JSON list.
     #[track_caller]
     pub(crate) fn list(&self, field: &str) -> Vec<String> {
         let json = self.json();
@@ -116,7 +115,7 @@ impl Answer {
         items.iter().map(|item| item.as_str().expect("a string").to_owned()).collect()
     }
 
-    /// The codes of an error.
+    /// Returns the codes of a protocol error.
     #[track_caller]
     pub(crate) fn codes(&self) -> Vec<String> {
         let json = self.json();

@@ -1,4 +1,4 @@
-//! Images made up for tests, and the documents that describe them.
+//! Images for tests, and the documents that describe them.
 
 use oci::{Algorithm, Digest};
 use serde_json::{Value, json};
@@ -6,25 +6,24 @@ use uuid::Uuid;
 
 use super::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
 
-/// An image as it was pushed.
+/// A pushed image.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
-    /// The exact bytes of its manifest.
+    /// The exact bytes of the manifest.
     pub(crate) manifest: Vec<u8>,
-    /// The digest of the manifest.
     pub(crate) digest: Digest,
-    /// Config and layers, with their bytes.
+    /// The config and the layers: digest and bytes.
     pub(crate) blobs: Vec<(Digest, Vec<u8>)>,
 }
 
 impl Image {
-    /// The manifest as something that an index can list or an artifact refer to.
+    /// Returns a descriptor of the manifest, for an index or as a subject.
     pub(crate) fn part(&self) -> Part {
         Part { media_type: OCI_MANIFEST.to_owned(), digest: self.digest, size: self.manifest.len() }
     }
 }
 
-/// Something that a manifest refers to.
+/// The fields of a descriptor.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) media_type: String,
@@ -51,19 +50,18 @@ impl Part {
     }
 }
 
-/// An OCI image manifest, to which a test may add what it likes.
+/// Returns an OCI image manifest, to which a test may add fields.
 pub(crate) fn image_manifest(config: &Part, layers: &[Part]) -> Value {
     let layers: Vec<Value> = layers.iter().map(Part::json).collect();
     json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.json(), "layers": layers })
 }
 
-/// An OCI index.
 pub(crate) fn index_manifest(manifests: &[Part]) -> Value {
     let manifests: Vec<Value> = manifests.iter().map(Part::json).collect();
     json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests })
 }
 
-/// Bytes that nobody has seen before.
+/// Returns random bytes.
 pub(crate) fn random(length: usize) -> Vec<u8> {
     let mut state = Uuid::new_v4().as_u128();
     std::iter::repeat_with(|| {

@@ -1,4 +1,4 @@
-//! A registry in the test's own process, over real TCP on loopback.
+//! A registry in the test process, over real TCP on loopback.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use wharfinger::serve::{self, FirstAdministrator, Front};
 
 use super::{Answer, Ask, By, Image, OCI_MANIFEST, Part, RawClient, Who, image_manifest, random};
 
-/// A registry on a data directory of its own, which is gone when this is dropped.
+/// A registry with a temporary data directory, which is removed on drop.
 pub(crate) struct TestRegistry {
     config: Config,
     data: TempDir,
@@ -34,17 +34,17 @@ struct Running {
 }
 
 impl TestRegistry {
-    /// Starts one with the default settings.
+    /// Starts a registry with the default settings.
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    /// Starts one with some settings changed.
+    /// Starts a registry with changed settings.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         Self::start_as(None, change).await
     }
 
-    /// Starts one with an administrator, so that accounts are in force, and with some settings changed.
+    /// Starts a registry with an administrator, so that accounts are required, and with changed settings.
     pub(crate) async fn start_as(
         administrator: Option<FirstAdministrator>,
         change: impl FnOnce(&mut Config),
@@ -52,7 +52,7 @@ impl TestRegistry {
         Self::start_front(Front::Registry, administrator, change).await
     }
 
-    /// Starts one that keeps images, or a gateway.
+    /// Starts a registry or a gateway.
     pub(crate) async fn start_front(
         front: Front,
         administrator: Option<FirstAdministrator>,
@@ -72,7 +72,7 @@ impl TestRegistry {
         registry
     }
 
-    /// Starts it on what is in its directory.
+    /// Starts the server on the existing data directory.
     pub(crate) async fn run(&mut self) {
         let administrator = self.administrator.as_ref();
         let opened = match self.front {
@@ -89,19 +89,19 @@ impl TestRegistry {
         self.running = Some(Running { address, stop, task });
     }
 
-    /// Stops it as SIGTERM does, and waits until it is gone.
+    /// Stops the server as SIGTERM does, and waits for its end.
     pub(crate) async fn stop(&mut self) {
         self.stop_handle().gracefully();
         self.stopped().await;
     }
 
-    /// Waits until it is gone.
+    /// Waits for the end of the server.
     pub(crate) async fn stopped(&mut self) {
         let running = self.running.take().expect("the registry runs");
         running.task.await.expect("the server ends in order");
     }
 
-    /// Stops it and starts it again on the same directory, with other settings if need be. The port is another one.
+    /// Restarts the server on the same directory with changed settings. The port changes.
     pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
         self.stop().await;
         change(&mut self.config);
@@ -124,19 +124,18 @@ impl TestRegistry {
         self.running.as_ref().expect("the registry runs")
     }
 
-    /// Its data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.data.path().join("data")
     }
 
-    /// The file of a blob.
+    /// Returns the path of a blob's file.
     pub(crate) fn blob_file(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
         let blobs = Path::new("docker/registry/v2/blobs").join(digest.algorithm().as_str());
         self.data().join(blobs).join(&hex[..2]).join(&hex).join("data")
     }
 
-    /// The name of everything below a directory of the data directory.
+    /// Returns all files below a directory of the data directory.
     pub(crate) fn files(&self, below: &str) -> Vec<PathBuf> {
         fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -152,7 +151,7 @@ impl TestRegistry {
         found
     }
 
-    /// A request. The address is a path, or absolute as some headers have it.
+    /// Builds a request. The address is a path or an absolute URL.
     pub(crate) fn request(&self, method: Method, address: impl Display) -> RequestBuilder {
         let address = address.to_string();
         let url = if address.starts_with('/') { format!("{}{address}", self.base) } else { address };
@@ -183,7 +182,7 @@ impl TestRegistry {
         self.request(Method::PUT, address).body(body).ask().await
     }
 
-    /// A connection on which a test writes and reads bytes itself.
+    /// Opens a raw connection.
     pub(crate) async fn connect(&self) -> RawClient {
         RawClient::connect(self.address()).await
     }
@@ -210,17 +209,17 @@ impl TestRegistry {
 pub(crate) struct Repository<'r> {
     pub(crate) registry: &'r TestRegistry,
     pub(crate) name: String,
-    /// Who asks.
+    /// The credentials of its requests.
     pub(crate) who: Who,
 }
 
 impl Repository<'_> {
-    /// The same, in the hands of somebody.
+    /// Returns the same repository with other credentials.
     pub(crate) fn of(self, who: &Who) -> Self {
         Self { who: who.clone(), ..self }
     }
 
-    /// The path of something in it: `manifests/1.0`.
+    /// Returns the path of an item of the repository, such as `manifests/1.0`.
     pub(crate) fn path(&self, below: impl Display) -> String {
         format!("/v2/{}/{below}", self.name)
     }
@@ -241,7 +240,7 @@ impl Repository<'_> {
         self.registry.request(method, self.path(below)).by(&self.who)
     }
 
-    /// Begins an upload and returns its address.
+    /// Begins an upload and returns its location.
     pub(crate) async fn begin_upload(&self) -> String {
         self.request(Method::POST, "blobs/uploads/").ask().await.is(202).location()
     }
@@ -258,7 +257,7 @@ impl Repository<'_> {
         digest
     }
 
-    /// Puts a manifest at a tag or digest, as the type that it says it is.
+    /// Puts a manifest with the media type that it contains.
     pub(crate) async fn put_manifest(&self, reference: impl Display, manifest: &Value) -> Answer {
         let media_type = manifest["mediaType"].as_str().expect("a media type");
         self.put_manifest_as(reference, media_type, manifest.to_string()).await
@@ -274,12 +273,12 @@ impl Repository<'_> {
         request.header("content-type", media_type).body(manifest).ask().await
     }
 
-    /// Pushes an image that is like no other: a config, two layers, a manifest.
+    /// Pushes a unique image: a config, two layers, a manifest.
     pub(crate) async fn push_image(&self, tag: &str) -> Image {
         self.push_image_saying(tag, json!({})).await
     }
 
-    /// Pushes an image whose manifest has some more fields.
+    /// Pushes a unique image whose manifest has additional fields.
     pub(crate) async fn push_image_saying(&self, tag: &str, more: Value) -> Image {
         let config =
             json!({ "architecture": "amd64", "os": "linux", "made": random(8) }).to_string().into_bytes();
@@ -302,7 +301,7 @@ impl Repository<'_> {
         Image { manifest, digest, blobs }
     }
 
-    /// The tags that it lists, over all pages.
+    /// Lists the tags over all pages.
     pub(crate) async fn tags(&self) -> Vec<String> {
         let mut tags = Vec::new();
         let mut page = Some(self.path("tags/list"));
@@ -314,7 +313,7 @@ impl Repository<'_> {
         tags
     }
 
-    /// The digest that a tag points to.
+    /// Returns the digest of a tag.
     pub(crate) async fn digest_of(&self, tag: &str) -> Digest {
         let answer = self.head(format_args!("manifests/{tag}")).await.is(200);
         answer.header("docker-content-digest").expect("a digest").parse().expect("a digest")

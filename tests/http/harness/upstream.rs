@@ -1,6 +1,6 @@
-//! What stands behind a gateway: something that takes connections as a registry does, answers each request with the
-//! bytes that the test gives it, right or wrong, and remembers what it was asked. Real registries are behind gateways in
-//! `tests/clients`; this is for what those do not do, or only on a bad day.
+//! A scripted upstream of a gateway: it answers each request with the bytes of the test, valid or not, and records
+//! the requests. `tests/clients` runs gateways before real registries. This one shows faults that real registries
+//! never or rarely show.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,30 +13,30 @@ use wharfinger::serve::{FirstAdministrator, Front};
 
 use super::{PASSWORD, TestRegistry};
 
-/// What is said to a request.
+/// A scripted answer.
 pub(crate) enum Says {
-    /// These bytes; the connection goes on.
+    /// Sends these bytes and keeps the connection.
     All(Vec<u8>),
-    /// These bytes, and then the connection ends.
+    /// Sends these bytes and closes the connection.
     Last(Vec<u8>),
-    /// These bytes, and then nothing more, for ever.
+    /// Sends these bytes and then nothing, without closing.
     Stalls(Vec<u8>),
 }
 
 impl Says {
-    /// An answer as it should be.
+    /// Returns a 200 with these headers and this body.
     pub(crate) fn ok(headers: &str, body: &str) -> Self {
         let length = body.len();
         Self::All(format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n{body}").into())
     }
 
-    /// That there is no such thing.
+    /// Returns a 404.
     pub(crate) fn not_found() -> Self {
         Self::All(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into())
     }
 }
 
-/// Something behind a gateway, which ends when this is dropped.
+/// A running upstream, which ends on drop.
 pub(crate) struct Upstream {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -50,7 +50,7 @@ impl Drop for Upstream {
 }
 
 impl Upstream {
-    /// Answers as `says` wants, which is given the head of each request.
+    /// Starts an upstream that answers each request head as `says` decides.
     pub(crate) async fn start(says: impl Fn(&str) -> Says + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -69,7 +69,7 @@ impl Upstream {
         format!("http://{}", self.address)
     }
 
-    /// The heads of the requests so far that have this in their first lines, as they were on the wire.
+    /// Returns the recorded request heads whose first lines contain a text.
     pub(crate) fn asked(&self, what: &str) -> Vec<String> {
         let asked = self.asked.lock().expect("nobody panics with it");
         asked
@@ -110,7 +110,7 @@ async fn converse(
     }
 }
 
-/// Takes what comes up to the end of `mark`.
+/// Reads up to the end of `mark`.
 async fn until(stream: &mut TcpStream, read: &mut Vec<u8>, mark: &[u8]) -> Option<Vec<u8>> {
     loop {
         if let Some(at) = read.windows(mark.len()).position(|window| window == mark) {
@@ -124,7 +124,7 @@ async fn more(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<()> {
     matches!(stream.read_buf(read).await, Ok(1..)).then_some(())
 }
 
-/// A header of a head in small letters.
+/// Returns a header of a lower-case request head.
 pub(crate) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.lines()
         .skip(1)
@@ -133,7 +133,7 @@ pub(crate) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
         .map(|(_, value)| value)
 }
 
-/// A gateway before these registries, with the administrator `root` and these settings, by the names of their variables
+/// Starts a gateway before these upstreams, with the administrator `root`. Settings are named by their variables
 /// without `WHARFINGER_`.
 pub(crate) async fn gateway(upstreams: &[&str], settings: &[(&str, &str)]) -> TestRegistry {
     let upstreams = upstreams.join(",");

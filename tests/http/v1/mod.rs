@@ -1,4 +1,4 @@
-//! `/v1/`: what engines ask before and for a search.
+//! `/v1/`: the ping and the search of engines.
 
 mod ping;
 mod search;

@@ -99,7 +99,7 @@ async fn search_answers_any_query() {
     registry.get(format_args!("/v1/search?q={long}")).await.is(200);
 }
 
-/// Over HTTPS docker searches for somebody who has not signed in with an empty name and an empty password.
+/// Over HTTPS, docker sends an empty name and an empty password for a search without a login.
 #[tokio::test]
 async fn search_with_empty_credentials_is_anonymous() {
     let nobody = basic("", "");
@@ -117,7 +117,7 @@ async fn search_with_empty_credentials_is_anonymous() {
     }
 }
 
-/// podman keeps its credentials from a search until it is refused, and then looks into the catalog with them.
+/// podman sends no credentials with a search until it is challenged. Then it reads the catalog with them.
 #[tokio::test]
 async fn search_challenges_clients_that_fall_back() {
     let search = async |registry: &TestRegistry, who: &Who| {

@@ -9,7 +9,7 @@ use crate::harness::{Ask, TestRegistry, random};
 async fn blob_is_returned_as_pushed() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("team/app");
-    // One that is read into memory, one that is mapped, one of several windows.
+    // In memory, mapped, and mapped in several windows.
     for length in [1, 5000, 100_000, 3_500_000] {
         let content = random(length);
         let digest = app.push_blob(content.clone()).await;
@@ -168,14 +168,14 @@ async fn deleted_blob_is_gone_from_one_repository() {
     let digest = mine.push_blob("shared").await;
     yours.push_blob("shared").await;
     let path = format!("blobs/{digest}");
-    // Asked for before, so that an answer from memory would be wrong.
+    // Fetched before, so that the cache knows the blob.
     mine.get(&path).await.is(200);
     mine.delete(&path).await.is(202);
     mine.get(&path).await.fails(404, "BLOB_UNKNOWN");
     mine.head(&path).await.is(404);
     mine.delete(&path).await.fails(404, "BLOB_UNKNOWN");
     yours.get(&path).await.is(200).carries("shared");
-    // And it can come back.
+    // The blob can be pushed again.
     mine.push_blob("shared").await;
     mine.get(&path).await.is(200).carries("shared");
 }
@@ -197,7 +197,7 @@ async fn parallel_ranges_survive_dropped_connections() {
     let app = registry.repository("app");
     let content = random(4_000_000);
     let digest = app.push_blob(content.clone()).await;
-    // As containerd does: several parts at once, each of them whole.
+    // containerd fetches several parts in parallel.
     let parts = (0..16).map(|part| {
         let (first, end) = (part * 250_000, (part + 1) * 250_000);
         let request = app.request(Method::GET, format_args!("blobs/{digest}"));
@@ -206,7 +206,7 @@ async fn parallel_ranges_survive_dropped_connections() {
         async move { asked.await.is(206).carries(expected) }
     });
     futures_util::future::join_all(parts).await;
-    // And connections that are dropped in the middle.
+    // Connections that are dropped in the middle.
     for _ in 0..50 {
         let mut client = registry.connect().await;
         client.send(format!("GET /v2/app/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
@@ -233,7 +233,7 @@ async fn internal_error_details_stay_in_the_log() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let digest = app.push_blob(random(100_000)).await;
-    // A link to itself: neither there nor absent.
+    // A symbolic link to itself fails to open in an unexpected way.
     let file = registry.blob_file(&digest);
     std::fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink(&file, &file).unwrap();

@@ -1,5 +1,5 @@
-//! Blobs and manifests whose files are missing, cut short or damaged: absent to a push, an error to a pull, healed by the
-//! next push.
+//! Blobs and manifests whose files are missing, truncated or damaged: absent for a push, an error for a pull, and
+//! restored by the next push.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::harness::{
     Ask, OCI_MANIFEST, Part, Repository, TestRegistry, image_manifest, index_manifest, random,
 };
 
-/// The ways in which a file is damaged that its size shows.
+/// Damage that the size of the file reveals.
 const DAMAGES: [fn(&Path); 4] = [
     |file| fs::remove_file(file).unwrap(),
     |file| fs::remove_dir_all(file.parent().unwrap()).unwrap(),
@@ -61,7 +61,7 @@ async fn damaged_blob_is_absent_until_pushed_again() {
         for content in &contents {
             registry.repository("app").push_blob(content.clone()).await;
         }
-        // Everything has its file then.
+        // After a restart, all content has its file.
         registry.restart().await;
         for (number, content) in contents.iter().enumerate() {
             let (app, other) = (registry.repository("app"), registry.repository("other"));
@@ -100,7 +100,7 @@ async fn healed_blob_survives_a_restart() {
         let digest = registry.repository("app").push_blob(content.clone()).await;
         registry.restart().await;
         cut(&registry.blob_file(&digest), 0);
-        // Pushed to another repository, it is healed for all.
+        // A push to another repository restores the blob for all.
         registry.repository("other").push_blob(content.clone()).await;
         registry.restart().await;
         blob_is_sound(&registry.repository("app"), &digest, &content).await;
@@ -140,7 +140,7 @@ async fn manifest_without_its_file_is_absent_to_head() {
         app.head("manifests/1").await.is(404);
         app.head(format_args!("manifests/{}", image.digest)).await.is(404);
         match cached {
-            // Those bytes were verified.
+            // The bytes were verified.
             true => app.get("manifests/1").await.is(200).carries(&image.manifest),
             false => app.get("manifests/1").await.fails(404, "MANIFEST_UNKNOWN"),
         };
@@ -265,7 +265,7 @@ async fn new_files_have_no_access_for_others() {
     }
 }
 
-/// Cuts a file short while it is pulled. Touching a mapping of it would end this process.
+/// Truncates a file during a pull. Access to its mapping would end this process.
 async fn cut_while_pulled(
     registry: &TestRegistry,
     client: &Client,

@@ -17,7 +17,7 @@ async fn image_is_pulled_by_tag_and_digest() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("official/ubuntu");
     let image = app.push_image("14.04").await;
-    // Twice: the second answer comes from memory.
+    // Twice: the second answer comes from the cache.
     for _ in 0..2 {
         for (reference, cache_control) in
             [("14.04".to_owned(), "no-cache"), (image.digest.to_string(), "max-age=31536000, immutable")]
@@ -136,7 +136,7 @@ async fn missing_media_type_falls_back_to_content_type() {
     app.push_blob("{}").await;
     let mut manifest = image_manifest(&Part::config(b"{}"), &[]);
     manifest.as_object_mut().unwrap().remove("mediaType");
-    // Parameters are ignored.
+    // Parameters of the media type are ignored.
     let content_type = format!("{OCI_MANIFEST}; charset=utf-8");
     app.put_manifest_as("1", &content_type, manifest.to_string()).await.is(201);
     app.get("manifests/1").await.is(200).has("content-type", OCI_MANIFEST);
@@ -265,7 +265,7 @@ async fn manifest_with_duplicate_keys_is_refused() {
     let mut both = index_manifest(&[image.part()]);
     both["layers"] = json!([]);
     app.put_manifest("both", &both).await.fails(400, "MANIFEST_INVALID");
-    // What the header says and what the document says must be one.
+    // The header and the document must agree.
     let manifest = image_manifest(&Part::config(&image.blobs[0].1), &[]).to_string();
     for content_type in [OCI_INDEX, DOCKER_MANIFEST, "application/json"] {
         app.put_manifest_as("both", content_type, manifest.clone()).await.fails(400, "MANIFEST_INVALID");
@@ -380,7 +380,7 @@ async fn manifest_deletion_removes_its_tags() {
         registry.post(other.path(format_args!("blobs/uploads/?mount={digest}&from=app"))).await.is(201);
     }
     other.put_manifest_as("1.0", OCI_MANIFEST, image.manifest.clone()).await.is(201);
-    // Asked for before, so that an answer from memory would be wrong.
+    // Fetched before, so that the cache has the manifest.
     app.get("manifests/1.0").await.is(200);
     app.get("manifests/latest").await.is(200);
     app.delete(format_args!("manifests/{}", image.digest)).await.is(202);
@@ -403,7 +403,7 @@ async fn disabled_deletion_holds_on_every_path() {
         app.path(format_args!("manifests/{}", image.digest)),
         app.path(format_args!("blobs/{}", image.blobs[0].0)),
         "/api/v1/repositories/app".to_owned(),
-        // Nor does it tell what is there.
+        // A HEAD does not reveal other content either.
         app.path("manifests/2"),
         app.path(format_args!("blobs/{}", Algorithm::Sha256.digest(b"other"))),
     ] {
@@ -411,7 +411,7 @@ async fn disabled_deletion_holds_on_every_path() {
         assert!(!answer.header("allow").unwrap().contains("DELETE"), "{path}");
     }
     app.get("manifests/1").await.is(200);
-    // An upload is not content yet, and can be cancelled.
+    // An upload is no content yet, and can be cancelled.
     let location = app.begin_upload().await;
     registry.delete(location).await.is(204);
 }
@@ -433,7 +433,7 @@ async fn if_none_match_returns_304() {
         .carries("");
     ask(old.digest.to_string(), format!("W/{etag}")).await.is(304);
     ask("2".to_owned(), etag.clone()).await.is(200).carries(&new.manifest);
-    // When the tag moves, the client hears of it.
+    // After a move of the tag, the client gets the new manifest.
     app.put_manifest_as("1", OCI_MANIFEST, new.manifest.clone()).await.is(201);
     ask("1".to_owned(), etag).await.is(200).carries(&new.manifest);
 }
@@ -460,7 +460,7 @@ async fn concurrent_pushes_to_a_tag_leave_one() {
     .await;
     let pushes = images.iter().map(|image| async {
         app.put_manifest_as("latest", OCI_MANIFEST, image.manifest.clone()).await.is(201);
-        // Whatever it is by now, it is one of them, and whole.
+        // The tag names exactly one of the pushed manifests.
         let answer = app.get("manifests/latest").await.is(200);
         assert!(images.iter().any(|image| image.manifest == answer.body));
     });

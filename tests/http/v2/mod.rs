@@ -1,4 +1,4 @@
-//! `/v2/`: the protocol of registries.
+//! `/v2/`: the distribution protocol.
 
 mod base;
 mod blobs;

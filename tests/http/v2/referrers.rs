@@ -79,7 +79,7 @@ async fn referrers_are_filtered_by_artifact_type() {
     app.get(format_args!("referrers/{}", image.digest)).await.is(200).has_no("oci-filters-applied");
     for (wanted, found) in [
         ("application%2Fvnd.example.sbom%2Bjson", vec![sbom]),
-        // Not every client encodes the plus.
+        // Some clients send the plus unencoded.
         ("application/vnd.example.sbom+json", vec![sbom]),
         (SIGNATURE, vec![signature]),
         ("application/vnd.example.other", vec![]),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::harness::{Ask, TestRegistry, eventually, random};
 
-/// A body without a length, in pieces.
+/// Returns a body without a length, in chunks.
 fn streamed(content: &[u8]) -> Body {
     let pieces: Vec<_> =
         content.chunks(1000).map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece))).collect();
@@ -130,7 +130,7 @@ async fn chunk_out_of_order_is_416_and_upload_continues() {
             .has("range", "0-999")
             .has("location", &location);
     }
-    // The final PUT is no exception.
+    // The final PUT follows the same rule.
     send(Method::PUT, format!("{location}?digest={digest}"), 2000, 3000)
         .await
         .fails(416, "BLOB_UPLOAD_INVALID");
@@ -296,7 +296,7 @@ async fn blob_is_mounted_from_another_repository() {
             .has("location", app.path(format_args!("blobs/{digest}")))
             .has("docker-content-digest", digest);
         app.head(format_args!("blobs/{digest}")).await.is(200);
-        // It is the repository's own from now on.
+        // The repository keeps the mounted blob.
         base.delete(format_args!("blobs/{digest}")).await.is(202);
         app.get(format_args!("blobs/{digest}")).await.is(200);
     }
@@ -552,7 +552,7 @@ async fn expect_continue_is_answered_with_100() {
     assert_eq!(client.answer().await.status, 100);
     client.send("content").await;
     assert_eq!(client.answer().await.status, 201);
-    // Refused, it need not send at all.
+    // A refused request gets no 100.
     client
         .send("POST /v2/app/blobs/uploads/?digest=md5:x HTTP/1.1\r\nhost: x\r\ncontent-length: 7\r\nexpect: 100-continue\r\n\r\n")
         .await;
@@ -568,10 +568,11 @@ async fn abandoned_uploads_expire() {
     // Each start looks for expired uploads.
     let has_expired = async || {
         registry.restart_with(|config| config.registry.upload_expiry = Duration::from_secs(1)).await;
-        registry.files("wharfinger/uploads").is_empty()
+        registry.get(&location).await.status == 404
     };
     eventually("the upload expires", has_expired).await;
     registry.get(&location).await.fails(404, "BLOB_UPLOAD_UNKNOWN");
+    assert_eq!(registry.files("wharfinger/uploads").len(), 0);
 }
 
 #[tokio::test]
@@ -579,7 +580,7 @@ async fn chunk_of_the_wrong_length_leaves_no_bytes() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");
     let location = app.begin_upload().await;
-    // Without a Content-Length the length is known at the end of the body only.
+    // Without a Content-Length, the length is known only at the end of the body.
     let chunk = async |first: usize, last: usize, body: &str| {
         let mut client = registry.connect().await;
         let head = format!(

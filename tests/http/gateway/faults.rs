@@ -1,5 +1,5 @@
-//! What clients hear when the registry behind a gateway is not well: an error in the protocol's words or a transfer that
-//! is torn, and never something that looks whole and is not.
+//! Faulty upstreams: clients get an error of the protocol or a cut connection, and never a truncated answer that
+//! looks complete.
 
 use reqwest::Method;
 
@@ -11,8 +11,8 @@ const MANIFEST: &str = "/v2/ann/app/manifests/1";
 const TAGS: &str = "/v2/ann/app/tags/list";
 const UPLOADS: &str = "/v2/ann/app/blobs/uploads/";
 
-/// Nothing that a client could take for the upstream's own, and in the protocol's words.
-fn is_told(answer: Answer, status: u16) -> String {
+/// Checks that an answer is an error of the protocol, and contains nothing of the upstream's answer.
+fn is_protocol_error(answer: Answer, status: u16) -> String {
     let answer = answer.fails(status, "UNAVAILABLE").has_no("www-authenticate");
     let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("the registry behind this gateway "), "{message}");
@@ -25,10 +25,10 @@ async fn get(gateway: &TestRegistry, path: &str) -> Answer {
     gateway.get_as(&Who::root(), path).await
 }
 
-/// What the registry behind is said to have taken in.
+/// The upstream's answer to an upload.
 const TAKEN: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
 
-/// Uploads the blob, so that it is known to be of its repository.
+/// Uploads the blob, so that the gateway knows its repository.
 async fn upload(gateway: &TestRegistry) {
     let digest = BLOB.rsplit('/').next().unwrap();
     let request = gateway.request(Method::POST, format!("{UPLOADS}?digest={digest}")).by(&Who::root());
@@ -44,14 +44,14 @@ async fn unreachable_upstream_is_502() {
     let url = Upstream::start(|_| Says::not_found()).await.url();
     let gateway = gateway(&[&url], &[]).await;
     for path in [BLOB, MANIFEST, TAGS] {
-        is_told(get(&gateway, path).await, 502);
+        is_protocol_error(get(&gateway, path).await, 502);
         gateway.ask_as(&Who::root(), Method::HEAD, path).await.is(502);
     }
-    is_told(push(&gateway, UPLOADS).await, 502);
-    is_told(gateway.ask_as(&Who::root(), Method::DELETE, MANIFEST).await, 502);
+    is_protocol_error(push(&gateway, UPLOADS).await, 502);
+    is_protocol_error(gateway.ask_as(&Who::root(), Method::DELETE, MANIFEST).await, 502);
 }
 
-/// Whatever it says after "200 OK", a client that was promised more than it got must notice.
+/// A client notices a body that ends too early, although its status was 200.
 #[tokio::test]
 async fn truncated_upstream_transfer_cuts_the_connection() {
     let upstream = Upstream::start(|head| {
@@ -67,7 +67,7 @@ async fn truncated_upstream_transfer_cuts_the_connection() {
     upload(&gateway).await;
     for path in [BLOB, TAGS] {
         let torn = gateway.request(Method::GET, path).by(&Who::root()).try_ask().await;
-        assert!(torn.is_err(), "{torn:?}");
+        torn.expect_err("the body is truncated");
     }
 }
 
@@ -76,17 +76,17 @@ async fn upstream_manifest_without_length_is_bounded() {
     let upstream = Upstream::start(|_| Says::Last(b"HTTP/1.1 200 OK\r\n\r\nabc".into())).await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     for path in [BLOB, MANIFEST, TAGS] {
-        is_told(get(&gateway, path).await, 502);
+        is_protocol_error(get(&gateway, path).await, 502);
     }
 }
 
-/// A manifest is held before it is answered, so that it is an error and not a torn transfer.
+/// The gateway buffers a manifest before it answers, so a truncated one becomes an error.
 #[tokio::test]
 async fn truncated_upstream_manifest_is_502() {
     let says = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"schemaVersion\":";
     let upstream = Upstream::start(|_| Says::Last(says.into())).await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
-    is_told(get(&gateway, MANIFEST).await, 502);
+    is_protocol_error(get(&gateway, MANIFEST).await, 502);
 }
 
 #[tokio::test]
@@ -104,12 +104,12 @@ async fn slow_upstream_is_504_and_a_stall_cuts() {
     .await;
     let patience = [("GATEWAY_READ_TIMEOUT", "200ms"), ("GATEWAY_WRITE_TIMEOUT", "200ms")];
     let gateway = gateway(&[&upstream.url()], &patience).await;
-    is_told(get(&gateway, TAGS).await, 504);
-    is_told(push(&gateway, UPLOADS).await, 504);
-    is_told(get(&gateway, MANIFEST).await, 502);
+    is_protocol_error(get(&gateway, TAGS).await, 504);
+    is_protocol_error(push(&gateway, UPLOADS).await, 504);
+    is_protocol_error(get(&gateway, MANIFEST).await, 502);
     upload(&gateway).await;
     let torn = gateway.request(Method::GET, BLOB).by(&Who::root()).try_ask().await;
-    assert!(torn.is_err(), "{torn:?}");
+    torn.expect_err("the body is truncated");
 }
 
 #[tokio::test]
@@ -132,14 +132,14 @@ async fn malformed_upstream_head_is_502() {
     .await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     for (name, _) in &bad {
-        is_told(get(&gateway, &format!("/v2/{name}/app/tags/list")).await, 502);
-        is_told(get(&gateway, &format!("/v2/{name}/app/manifests/1")).await, 502);
-        is_told(push(&gateway, &format!("/v2/{name}/app/blobs/uploads/")).await, 502);
+        is_protocol_error(get(&gateway, &format!("/v2/{name}/app/tags/list")).await, 502);
+        is_protocol_error(get(&gateway, &format!("/v2/{name}/app/manifests/1")).await, 502);
+        is_protocol_error(push(&gateway, &format!("/v2/{name}/app/blobs/uploads/")).await, 502);
     }
 }
 
-/// What the upstream asks for is the gateway's to give: to a client it would mean that its own password is wrong, and
-/// it would send it to where the challenge says.
+/// A challenge of the upstream concerns the gateway's credentials. Forwarded, it would tell the client that its own
+/// password is wrong, and send that password to another host.
 #[tokio::test]
 async fn upstream_challenge_becomes_502() {
     let upstream = Upstream::start(|head| {
@@ -155,9 +155,9 @@ async fn upstream_challenge_becomes_502() {
     .await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     for name in ["basic", "bearer"] {
-        is_told(get(&gateway, &format!("/v2/{name}/app/tags/list")).await, 502);
-        is_told(get(&gateway, &format!("/v2/{name}/app/manifests/1")).await, 502);
-        is_told(push(&gateway, &format!("/v2/{name}/app/blobs/uploads/")).await, 502);
+        is_protocol_error(get(&gateway, &format!("/v2/{name}/app/tags/list")).await, 502);
+        is_protocol_error(get(&gateway, &format!("/v2/{name}/app/manifests/1")).await, 502);
+        is_protocol_error(push(&gateway, &format!("/v2/{name}/app/blobs/uploads/")).await, 502);
     }
     let wrong =
         gateway.get_as(&basic("root", "wrong"), "/v2/basic/app/tags/list").await.fails(401, "UNAUTHORIZED");
@@ -165,7 +165,7 @@ async fn upstream_challenge_becomes_502() {
     assert!(upstream.asked("").iter().all(|head| !head.contains("authorization:")));
 }
 
-/// A page of a proxy before the registry is nothing that a client can read; what the registry itself says is.
+/// An HTML page of a proxy is replaced by a protocol error. The registry's own error passes.
 #[tokio::test]
 async fn upstream_server_errors_become_protocol_errors() {
     let own = r#"{"errors":[{"code":"UNKNOWN","message":"the disk is gone"}]}"#;
@@ -183,13 +183,13 @@ async fn upstream_server_errors_become_protocol_errors() {
     .await;
     let gateway = gateway(&[&upstream.url()], &[]).await;
     for path in ["/v2/ann/app/tags/list", "/v2/ann/app/manifests/1"] {
-        assert!(is_told(get(&gateway, path).await, 503).contains("503"));
+        assert!(is_protocol_error(get(&gateway, path).await, 503).contains("503"));
         get(&gateway, &path.replace("/ann/", "/own/")).await.is(503).carries(own);
     }
-    assert!(is_told(push(&gateway, UPLOADS).await, 503).contains("503"));
+    assert!(is_protocol_error(push(&gateway, UPLOADS).await, 503).contains("503"));
 }
 
-/// What reads, and what was not begun, goes to the next; what may have been done there does not.
+/// Reads and requests that were never sent are repeated. Requests that may have had an effect are not.
 #[tokio::test]
 async fn fail_over_repeats_only_safe_requests() {
     let breaks = Upstream::start(|head| match head.contains(" /v2/ann/app/") {
@@ -198,15 +198,15 @@ async fn fail_over_repeats_only_safe_requests() {
     })
     .await;
     let well = Upstream::start(|_| Says::ok("", r#"{"name":"ann/app","tags":["1"]}"#)).await;
-    // One that failed is asked last for a while, so that each of these is the first.
+    // An upstream that failed is tried last for a while. Here each of them is tried first.
     let both = [breaks.url(), well.url()];
     let both = [both[0].as_str(), both[1].as_str()];
     assert_eq!(get(&gateway(&both, &[]).await, TAGS).await.is(200).list("tags"), ["1"]);
     let deletes = async |gateway: TestRegistry| gateway.ask_as(&Who::root(), Method::DELETE, MANIFEST).await;
-    is_told(deletes(gateway(&both, &[]).await).await, 502);
-    is_told(push(&gateway(&both, &[]).await, UPLOADS).await, 502);
+    is_protocol_error(deletes(gateway(&both, &[]).await).await, 502);
+    is_protocol_error(push(&gateway(&both, &[]).await, UPLOADS).await, 502);
     assert_eq!((well.asked("delete ").len(), well.asked("post ").len()), (0, 0));
-    // Nothing of it can have been done where nothing listens.
+    // No connection, no effect: a refused connection is safe to repeat.
     let gone = Upstream::start(|_| Says::not_found()).await.url();
     deletes(gateway(&[&gone, both[1]], &[]).await).await.is(200);
     assert_eq!(well.asked("delete ").len(), 1);

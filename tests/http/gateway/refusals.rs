@@ -1,11 +1,11 @@
-//! Of who is refused, the registry behind a gateway never hears.
+//! A refused request never reaches the upstream of a gateway.
 
 use reqwest::Method;
 use serde_json::json;
 
 use crate::harness::{Says, Upstream, Who, basic, gateway};
 
-/// Every route of a repository, for whoever may not.
+/// Every route of a repository, for callers without the right.
 #[tokio::test]
 async fn refused_requests_never_reach_the_upstream() {
     let upstream = Upstream::start(|_| Says::ok("", "{}")).await;
@@ -35,7 +35,7 @@ async fn refused_requests_never_reach_the_upstream() {
     }
     assert!(walked > 80, "{walked}");
     assert_eq!(upstream.asked("ann/app"), [""; 0]);
-    // What one may not pull is not mounted either: the registry behind is asked for an ordinary upload.
+    // A mount without the right to pull the source is forwarded as an ordinary upload.
     let mount = format!("/v2/bob/open/blobs/uploads/?mount={digest}&from=ann/app");
     gateway.ask_as(&bob, Method::POST, &mount).await.is(200);
     assert_eq!((upstream.asked("bob/open").len(), upstream.asked("ann/app").len()), (1, 0));

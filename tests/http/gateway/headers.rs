@@ -1,15 +1,15 @@
-//! What the registry behind a gateway is told.
+//! Headers that the upstream of a gateway receives.
 
 use reqwest::Method;
 
 use crate::harness::{Ask, By, Says, Upstream, Who, gateway, header};
 
-/// As the walk-through's nginx has it: the client in X-Real-IP and X-Forwarded-For, the gateway's own address and port in
-/// X-Forwarded-By, the host as the client said it; and nothing of what a client made up, nor of what is not meant for it.
+/// The client's address is in X-Real-IP and X-Forwarded-For, the gateway's address and port in X-Forwarded-By, and
+/// Host is the client's. Forged headers and credentials are not forwarded.
 #[tokio::test]
 async fn upstream_gets_addresses_and_no_credentials() {
     let upstream = Upstream::start(|_| Says::ok("", r#"{"name":"ann/app","tags":[]}"#)).await;
-    // A gateway that listens everywhere says where it was reached all the same.
+    // A gateway that listens on all addresses names the one that the client called.
     for listen in ["127.0.0.1:0", "0.0.0.0:0"] {
         let gateway = gateway(&[&upstream.url()], &[("LISTEN", listen)]).await;
         let reached = format!("127.0.0.1:{}", gateway.address().port());
