@@ -8,9 +8,11 @@
 
 mod allocator;
 mod audit_log;
+mod byte_order_mark;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod host;
 pub mod http;
 pub mod logging;
 mod output_queue;

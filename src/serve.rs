@@ -16,9 +16,9 @@ use tokio::sync::Notify;
 
 use crate::config::{Admits, Config, ConfigError};
 use crate::gateway::{Gateway, SetupError};
+use crate::host::Host;
 use crate::http::server::{Server, Stop};
 use crate::reload::{ReadConfig, Reload};
-use crate::tls::host::Host;
 use crate::tls::trust::{self, Trust};
 use crate::tls::{self, Acceptor};
 use crate::{audit_log, output_queue};

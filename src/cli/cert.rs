@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 
 use super::output::{self, Exit, Failure, Format};
 use super::settings::DataDir;
+use crate::host::Host;
 use crate::tls;
 use crate::tls::certificate::Certificate;
-use crate::tls::host::Host;
 use crate::tls::pair::Pair;
 use crate::tls::self_signed;
 use crate::tls::trust::Trust;

@@ -26,10 +26,10 @@ use super::owner;
 use super::password::{self, Password, Passwords};
 use super::settings::DataDir;
 use super::unreachable;
+use crate::byte_order_mark;
 use crate::config::{Config, Origin, TOKEN_VARIABLE};
 use crate::http::server::Inside;
 use crate::tls::client::System;
-use crate::tls::pair;
 use crate::{serve, tls};
 
 /// The flags that say which registry a command works on.
@@ -164,7 +164,7 @@ impl Target {
             Failure::usage(format!("cannot read {name}, which --ca names")).because(&error)
         })?;
         let certificates: Vec<_> =
-            CertificateDer::pem_slice_iter(pair::without_bom(&pem)).filter_map(Result::ok).collect();
+            CertificateDer::pem_slice_iter(byte_order_mark::strip(&pem)).filter_map(Result::ok).collect();
         if certificates.is_empty() {
             return Err(Failure::usage(format!("{name}, which --ca names, contains no certificate"))
                 .help("a file in PEM begins with -----BEGIN CERTIFICATE-----"));

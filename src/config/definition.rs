@@ -20,7 +20,7 @@ use super::value::{
     duration, header_name, host, list_of, log_filter, network, optional_address, optional_path, path, size,
     size_or_unlimited, switch, url, web_origin, word,
 };
-use crate::tls::host::Host;
+use crate::host::Host;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

@@ -12,7 +12,7 @@ use super::environment::CONFIG_VARIABLE;
 use super::error::{ConfigError, ConfigErrors, Excerpt};
 use super::value::{RawValue, Refused, TomlValue};
 use super::{environment, file};
-use crate::tls::pair;
+use crate::byte_order_mark;
 
 /// Where a file is looked for when none is named; the first that is there counts.
 pub const USUAL_FILES: [&str; 2] = ["wharfinger.toml", "/etc/wharfinger/wharfinger.toml"];
@@ -179,7 +179,7 @@ impl Loading {
     fn file(&mut self, chosen: &ChosenFile) {
         let path: &Path = &chosen.path;
         let text = match std::fs::read(path) {
-            Ok(bytes) => pair::without_bom(&bytes).to_vec(),
+            Ok(bytes) => byte_order_mark::strip(&bytes).to_vec(),
             Err(error) => {
                 let message = format!("cannot read {}, {}: {error}", path.display(), chosen.by);
                 self.mistakes.push(ConfigError::new(message));

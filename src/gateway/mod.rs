@@ -36,6 +36,7 @@ use upstream::{
     Client, CredentialStore, OutgoingBody, Timeouts, Upstream, UpstreamRequest, UpstreamResponse,
 };
 
+use crate::byte_order_mark;
 use crate::config::{Config, UpstreamHost};
 use crate::http::content_proxy::ContentProxy;
 use crate::http::error::Error;
@@ -45,7 +46,6 @@ use crate::http::gateway_error::GatewayError;
 use crate::http::middleware::authorization::Caller;
 use crate::http::response::Response;
 use crate::tls::client::{self as tls_client, System};
-use crate::tls::pair;
 
 /// A gateway to a registry. Cheap to clone: all clones are the same.
 #[derive(Clone)]
@@ -226,7 +226,7 @@ fn tls(certificates: Option<&Path>) -> Result<rustls::ClientConfig, SetupError> 
     let named = match certificates {
         Some(path) => {
             let pem = read("gateway.certificates", path)?;
-            let pem = pair::without_bom(&pem);
+            let pem = byte_order_mark::strip(&pem);
             let found: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
             if found.is_empty() {
                 return Err(SetupError::NoCertificate(path.to_owned()));

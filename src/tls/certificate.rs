@@ -10,7 +10,7 @@ use x509_parser::public_key::PublicKey;
 
 use oci::Algorithm;
 
-use super::host::Host;
+use crate::host::Host;
 
 /// What one certificate says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

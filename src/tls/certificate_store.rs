@@ -14,10 +14,10 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use time::OffsetDateTime;
 
 use super::acme::{self, Acme};
-use super::host::Host;
 use super::pair::{Pair, PairError};
 use super::self_signed::{self, MakeError, Outcome};
 use crate::config::{Config, Tls};
+use crate::host::Host;
 
 /// How often files are looked at.
 const TICK: Duration = Duration::from_secs(1);

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::certificate::{self, Certificate, NotACertificate};
+use crate::byte_order_mark;
 
 /// A certificate, the certificates of those who vouch for it, and its key.
 #[derive(Debug)]
@@ -213,12 +214,7 @@ fn parse_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, PairErr
 
 fn read(path: &Path) -> Result<Vec<u8>, PairError> {
     let text = std::fs::read(path).map_err(|source| PairError::Read { path: path.to_owned(), source })?;
-    Ok(without_bom(&text).to_owned())
-}
-
-/// A text without the byte order mark that some editors begin a file with, and that hides the first line of PEM.
-pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
-    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+    Ok(byte_order_mark::strip(&text).to_owned())
 }
 
 fn not_pem(path: &Path, error: &pem::Error) -> PairError {

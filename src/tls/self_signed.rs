@@ -12,8 +12,8 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::host::Host;
 use super::pair::{Pair, PairError};
+use crate::host::Host;
 
 /// How long one holds, unless it is told otherwise: ten years.
 pub const DAYS: u32 = 3650;

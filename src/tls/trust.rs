@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::path::Path;
 
-use super::host::Host;
+use crate::host::Host;
 
 /// The port that names of images leave out.
 const HTTPS: u16 = 443;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{RawValue, Refused, TomlValue, ValueType};
-use crate::tls::host::{Host, NotAHost};
+use crate::host::{Host, NotAHost};
 
 /// A path of this machine.
 pub(in crate::config) fn path() -> Path {

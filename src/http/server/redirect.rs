@@ -19,12 +19,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::config::Config;
+use crate::host::Host;
 use crate::http::middleware::host_header;
 use crate::http::response::{self, Response};
 use crate::http::server::connection_table::ConnectionTable;
 use crate::http::server::{after_failed_accept, listen};
 use crate::tls;
-use crate::tls::host::Host;
 
 /// Connections at once, in all and of one client network. Each is for one request, and idle as far as the limit goes.
 const CONNECTIONS: usize = 256;

@@ -15,7 +15,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ServerConfig};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::failure::Failure;
-use crate::tls::host::Host;
+use crate::host::Host;
 use crate::tls::self_signed::alternatives;
 
 /// The protocol by which an authority looks who has the port of HTTPS (RFC 8737 section 6.2).

@@ -12,8 +12,8 @@ use hyper::header::{HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, Response};
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 
+use crate::byte_order_mark;
 use crate::config;
-use crate::tls::pair;
 
 /// How long a connection to an authority may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -67,7 +67,8 @@ impl Directory {
         if let Some(path) = &settings.ca {
             let pem =
                 std::fs::read(path).map_err(|source| NoDirectory::Read { path: path.clone(), source })?;
-            let roots = reqwest::Certificate::from_pem_bundle(pair::without_bom(&pem)).unwrap_or_default();
+            let roots =
+                reqwest::Certificate::from_pem_bundle(byte_order_mark::strip(&pem)).unwrap_or_default();
             if roots.is_empty() {
                 return Err(NoDirectory::NoCertificate(path.clone()));
             }

@@ -3,7 +3,7 @@
 use instant_acme::{Error, Problem};
 
 use super::directory::with_causes;
-use crate::tls::host::Host;
+use crate::host::Host;
 use crate::tls::pair::PairError;
 
 /// Why no certificate was obtained. The text is for the operator.

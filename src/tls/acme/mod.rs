@@ -33,10 +33,10 @@ use self::failure::Failure;
 use self::renewal::Suggestion;
 use self::state_dir::StateDir;
 use super::certificate::Certificate;
-use super::host::Host;
 use super::pair::{Pair, PairError};
 use super::self_signed::listed;
 use crate::config::{self, AcmeChallenge};
+use crate::host::Host;
 
 /// How long is waited at most before it is looked again whether it is time: clocks are set, and machines sleep.
 const LOOK: Duration = Duration::from_secs(60 * 60);

@@ -12,7 +12,7 @@ use super::Acme;
 use super::challenge::Ready;
 use super::failure::Failure;
 use crate::config::AcmeChallenge;
-use crate::tls::host::Host;
+use crate::host::Host;
 use crate::tls::self_signed::alternatives;
 
 /// How often the authority is asked how far it is, and for how long. It says itself when it wants to be asked less.

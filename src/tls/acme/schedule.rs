@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::host::Host;
 use crate::tls::certificate::{Certificate, written};
-use crate::tls::host::Host;
 
 /// After what may pass by itself: soon, and then ever later.
 const PASSING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10 * 60));
