@@ -53,7 +53,7 @@ fn line(entry: &AuditEntry) -> String {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use store::metadata::Verdict;
+    use store::metadata::AuditOutcome;
 
     use super::*;
 
@@ -65,7 +65,7 @@ mod tests {
             address: Some("::1".to_owned()),
             action: "manifest.push".to_owned(),
             object: Some("ann/app:1".to_owned()),
-            verdict: Verdict::Allowed,
+            verdict: AuditOutcome::Allowed,
             status: Some(201),
             request_id: None,
             detail: None,

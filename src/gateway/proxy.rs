@@ -369,7 +369,7 @@ impl Exchange<'_> {
     /// Whether the caller could pull a blob from a repository, and so may mount it from there. The upstream is not
     /// relied on: it may look for the blob elsewhere as well.
     async fn may_mount(&self, from: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        if !self.accounts.may(self.caller.identity(), from, Right::Pull).await? {
+        if !self.accounts.is_allowed(self.caller.identity(), from, Right::Pull).await? {
             return Ok(false);
         }
         match self.gateway.holds(from, digest).await {

@@ -193,7 +193,7 @@ async fn allow(
         return Err(forbidden());
     }
     if let Some(from) = mounted_from(endpoint, asked.uri)
-        && !app.accounts.may(&who.identity, &from, Right::Pull).await?
+        && !app.accounts.is_allowed(&who.identity, &from, Right::Pull).await?
     {
         return Err(forbidden());
     }

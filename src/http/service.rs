@@ -218,7 +218,7 @@ impl Service {
         match &self.app.content_proxy {
             Some(proxy) => proxy.cached_manifest(name, target, &request.headers),
             None => {
-                let manifest = self.app.registry.manifest_in_memory(name, target)?;
+                let manifest = self.app.registry.cached_manifest(name, target)?;
                 if request.is_head() && !self.app.registry.manifest_is_stored(&manifest) {
                     return None;
                 }

@@ -98,7 +98,7 @@ impl Registry {
         };
         let size = self.inner.metadata.mount_blob(repository, digest, stored, &source).await?;
         if size.is_some() {
-            self.inner.tasks.wake_view();
+            self.inner.background.wake_view();
         }
         Ok(size)
     }
@@ -119,7 +119,7 @@ impl Registry {
             if !was_there {
                 return Err(Error::BlobUnknown { repository, digest });
             }
-            inner.tasks.wake_view();
+            inner.background.wake_view();
             Ok(())
         })
         .await

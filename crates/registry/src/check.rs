@@ -97,7 +97,7 @@ impl Registry {
         progress: impl Fn(u64, u64) -> bool + Send + Sync,
     ) -> Result<Checked, Error> {
         let adopted = self.adopt().await?;
-        let view = self.inner.tasks.view().repair(|_| ()).await?;
+        let view = self.inner.background.view().repair(|_| ()).await?;
         let problems = self.inner.metadata.view_problems().await?;
         let checked = Checked { adopted, problems, view, ..Checked::default() };
         let mut check = Check { registry: self, read, progress, checked, seen: Seen::new() };

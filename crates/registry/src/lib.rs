@@ -18,6 +18,8 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod access;
+mod adoption;
+mod background;
 pub mod blobs;
 mod cache;
 pub mod check;
@@ -91,5 +93,5 @@ struct Inner {
     cache: cache::Cache,
     open_uploads: uploads::OpenUploads,
     upload_ids: uploads::UploadIds,
-    tasks: lifecycle::Background,
+    background: background::Background,
 }

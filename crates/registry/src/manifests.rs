@@ -45,15 +45,15 @@ impl Registry {
         repository: &RepositoryName,
         target: &TagOrDigest,
     ) -> Result<Arc<StoredManifest>, Error> {
-        match self.manifest_in_memory(repository, target) {
+        match self.cached_manifest(repository, target) {
             Some(manifest) => Ok(manifest),
-            None => self.manifest_from_store(repository, target).await,
+            None => self.read_manifest(repository, target).await,
         }
     }
 
     /// The manifest, if it can be had without waiting.
     #[must_use]
-    pub fn manifest_in_memory(
+    pub fn cached_manifest(
         &self,
         repository: &RepositoryName,
         target: &TagOrDigest,
@@ -66,7 +66,7 @@ impl Registry {
         cache.manifest(repository, &digest)
     }
 
-    async fn manifest_from_store(
+    async fn read_manifest(
         &self,
         repository: &RepositoryName,
         target: &TagOrDigest,
@@ -202,7 +202,7 @@ impl Registry {
             }
             PutOutcome::Stored => {
                 inner.cache.manifest_put(&repository, &Arc::new(StoredManifest { record, content }), &tags);
-                inner.tasks.wake_view();
+                inner.background.wake_view();
                 Ok(Pushed { digest, subject })
             }
         }
@@ -227,7 +227,7 @@ impl Registry {
             }
             inner.cache.tag_deleted(repository, tag);
         }
-        inner.tasks.wake_view();
+        inner.background.wake_view();
         Ok(Some(Pushed { digest, subject: None }))
     }
 
@@ -260,7 +260,7 @@ impl Registry {
                         was_there
                     }
                 };
-                inner.tasks.wake_view();
+                inner.background.wake_view();
                 Ok(was_there)
             }
         };

@@ -41,7 +41,7 @@ impl Registry {
             // After an error as well: it may have come after the commit.
             inner.cache.repository_deleted(&job.repository);
             if step? == JobStep::Done {
-                inner.tasks.wake_view();
+                inner.background.wake_view();
                 return Ok(());
             }
         }

@@ -5,6 +5,8 @@
 //! - [`blob_journal`]: small content on its way from the metadata's log to files of its own.
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
 //! - [`adopt`]: the way back, from such a directory to the metadata.
+//! - [`rebuild`]: the database of a directory that has none.
+//! - [`watched_file`]: a small file that is polled for changes.
 //! - [`directory`]: which path is which, the lock that keeps a second server out, the identity of the content.
 //! - `blocking`: threads for work that blocks.
 //! - `permissions`: modes of new files and directories.
@@ -19,7 +21,9 @@ pub mod directory;
 pub mod error;
 pub mod metadata;
 mod permissions;
+pub mod rebuild;
 pub mod view;
+pub mod watched_file;
 
 pub use blobs::{Blob, BlobStore, Upload};
 pub use directory::Directory;

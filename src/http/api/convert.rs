@@ -135,9 +135,9 @@ pub(crate) fn audit_entry(records::AuditRecord { id, entry }: records::AuditReco
         action: entry.action,
         object: entry.object,
         verdict: match entry.verdict {
-            records::Verdict::Allowed => AuditOutcome::Allowed,
-            records::Verdict::Denied => AuditOutcome::Denied,
-            records::Verdict::Failed => AuditOutcome::Failed,
+            records::AuditOutcome::Allowed => AuditOutcome::Allowed,
+            records::AuditOutcome::Denied => AuditOutcome::Denied,
+            records::AuditOutcome::Failed => AuditOutcome::Failed,
         },
         status: entry.status,
         request_id: entry.request_id,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
-use registry::access::{AuditEvent, AuditVerdict, Identity, SIGN_IN, Via};
+use registry::access::{AuditEvent, AuditOutcome, Identity, SIGN_IN, Via};
 
 use crate::http::app::App;
 use crate::http::error::Error;
@@ -116,7 +116,7 @@ pub(crate) async fn done(
         address: Some(caller.address()),
         action: audited.action,
         object: Some(audited.object),
-        verdict: AuditVerdict::Allowed,
+        verdict: AuditOutcome::Allowed,
         status: Some(status.as_u16()),
         request_id: id.to_str().ok().map(str::to_owned),
         detail: None,
@@ -145,7 +145,7 @@ pub(crate) async fn signed_in(app: &App, identity: &Identity, from: IpAddr, id: 
             address: Some(from),
             action: SIGN_IN,
             object: None,
-            verdict: AuditVerdict::Allowed,
+            verdict: AuditOutcome::Allowed,
             status: None,
             request_id: id.to_str().ok().map(str::to_owned),
             detail: Some(way.to_owned()),
@@ -188,7 +188,7 @@ pub(crate) async fn refused(
             address: Some(from),
             action,
             object: audited.map(|audited| audited.object),
-            verdict: AuditVerdict::Denied,
+            verdict: AuditOutcome::Denied,
             status: Some(status.as_u16()),
             request_id: id.to_str().ok().map(str::to_owned),
             detail,

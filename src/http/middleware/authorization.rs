@@ -13,7 +13,7 @@ use accounts::{AccountName, PrefixRules, Right, Visible};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 use oci::RepositoryName;
-use registry::access::{Identity, SignInError, Verdict};
+use registry::access::{Identity, Permission, SignInError};
 
 use crate::config::{Admits, Auth, Challenge as Kind};
 use crate::http::app::App;
@@ -327,10 +327,10 @@ pub(crate) fn reads_at_once(
         // The operator's backend is asked by who can wait.
         _ if app.forward.is_some() => return None,
         Ok(None) => Identity::Anonymous,
-        Ok(Some(authorization)) => app.accounts.credential_cache(authorization.as_bytes(), called.from)?,
+        Ok(Some(authorization)) => app.accounts.cached_identity(authorization.as_bytes(), called.from)?,
         Err(_) => return None,
     };
-    (app.accounts.decided(&identity, repository, Right::Pull) == Some(true)).then_some(identity)
+    (app.accounts.is_allowed_cached(&identity, repository, Right::Pull) == Some(true)).then_some(identity)
 }
 
 /// Finds out who sends a request. Wrong credentials are refused whatever is asked for, or `docker login` would
@@ -438,20 +438,20 @@ pub(crate) async fn allow(
         {
             Err(refused(DenyReason::SignIn))
         }
-        Requirement::List { .. } => match app.accounts.listed(identity).await? {
+        Requirement::List { .. } => match app.accounts.listable(identity).await? {
             Some(visible) => Ok(Some(visible)),
             None => Err(refused(DenyReason::Scope)),
         },
         Requirement::Repository(repository, right) => {
-            match app.accounts.verdict(identity, repository, right).await? {
-                Verdict::Allowed => Ok(None),
-                Verdict::OutOfScope => Err(refused(DenyReason::Scope)),
+            match app.accounts.permission(identity, repository, right).await? {
+                Permission::Allowed => Ok(None),
+                Permission::OutOfScope => Err(refused(DenyReason::Scope)),
                 // A token for nobody in particular is none that could be widened without signing in.
-                Verdict::Denied | Verdict::Hidden if identity.is_anonymous() => {
+                Permission::Denied | Permission::Hidden if identity.is_anonymous() => {
                     Err(refused(DenyReason::SignIn))
                 }
-                Verdict::Hidden if right != Right::Push => Err(absent(endpoint, repository).into()),
-                Verdict::Denied | Verdict::Hidden => {
+                Permission::Hidden if right != Right::Push => Err(absent(endpoint, repository).into()),
+                Permission::Denied | Permission::Hidden => {
                     Err(Error::NoRight(NoRight::of(identity, right, repository)))
                 }
             }

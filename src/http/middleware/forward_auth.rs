@@ -49,14 +49,14 @@ pub(crate) struct Forward {
 }
 
 struct Answer {
-    verdict: Verdict,
+    verdict: ForwardResult,
     at: Instant,
     /// The account, as it was when accounts were at this generation.
     identity: Option<(u64, Identity)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Verdict {
+enum ForwardResult {
     /// The account that `X-Remote-User` names.
     Account(AccountName),
     /// The account whose Basic credentials the backend has accepted without naming it.
@@ -149,18 +149,18 @@ impl Forward {
             None => (self.decide(asked).await.map_err(Error::Forward)?, Instant::now()),
         };
         let identity = match &verdict {
-            Verdict::Credentials(name) if app.accounts.has_password(name).await? => None,
-            Verdict::Account(name) | Verdict::Credentials(name) => {
-                match app.accounts.vouched(name.clone(), asked.called.from).await {
+            ForwardResult::Credentials(name) if app.accounts.has_password(name).await? => None,
+            ForwardResult::Account(name) | ForwardResult::Credentials(name) => {
+                match app.accounts.sign_in_forwarded(name.clone(), asked.called.from).await {
                     Ok(identity) => Some(identity),
                     Err(SignInError::Store(error)) => return Err(error.into()),
                     // Disabled here, whatever is known there.
                     Err(_) => return Err(Error::Denied { denied: DenyReason::Forbidden, challenge: None }),
                 }
             }
-            Verdict::Anyone => Some(Identity::Anonymous),
-            Verdict::Unknown => None,
-            Verdict::Refused => {
+            ForwardResult::Anyone => Some(Identity::Anonymous),
+            ForwardResult::Unknown => None,
+            ForwardResult::Refused => {
                 self.keep(key, verdict, at, None);
                 return Err(Error::Denied { denied: DenyReason::Forbidden, challenge: None });
             }
@@ -169,7 +169,7 @@ impl Forward {
         Ok(identity)
     }
 
-    fn keep(&self, key: [u64; 2], verdict: Verdict, at: Instant, identity: Option<(u64, Identity)>) {
+    fn keep(&self, key: [u64; 2], verdict: ForwardResult, at: Instant, identity: Option<(u64, Identity)>) {
         if !self.lasts.is_zero() {
             self.answers.insert(key, Arc::new(Answer { verdict, at, identity }));
         }
@@ -187,11 +187,11 @@ impl Forward {
     }
 
     /// Asks the backend who sends a request, as often as it takes to be sure of the name.
-    async fn decide(&self, asked: AccessRequest<'_>) -> Result<Verdict, ForwardError> {
+    async fn decide(&self, asked: AccessRequest<'_>) -> Result<ForwardResult, ForwardError> {
         let named = match self.ask(asked, Sent::All).await? {
             Reply::Admitted(named) => named,
-            Reply::Unknown => return Ok(Verdict::Unknown),
-            Reply::Refused => return Ok(Verdict::Refused),
+            Reply::Unknown => return Ok(ForwardResult::Unknown),
+            Reply::Refused => return Ok(ForwardResult::Refused),
         };
         let Some(authorization) = asked.headers.get(AUTHORIZATION) else { return admitted(named, None) };
         let claimed = basic_user(authorization.as_bytes());
@@ -199,7 +199,7 @@ impl Forward {
             self.headers.iter().any(|name| *name != AUTHORIZATION && asked.headers.contains_key(name));
         if !self.headers.contains(&AUTHORIZATION) {
             // These credentials are for the registry's own accounts.
-            return Ok(Verdict::Unknown);
+            return Ok(ForwardResult::Unknown);
         }
         if (named.is_some() && !brings_more) || !self.admits(asked, Sent::AllButAuthorization).await? {
             return admitted(named, claimed);
@@ -215,7 +215,7 @@ impl Forward {
             "the server of auth.forward lets in a request without its Authorization; \
              these credentials are checked by the registry's own accounts"
         );
-        Ok(Verdict::Unknown)
+        Ok(ForwardResult::Unknown)
     }
 
     async fn admits(&self, asked: AccessRequest<'_>, sent: Sent) -> Result<bool, ForwardError> {
@@ -264,11 +264,11 @@ impl Sent {
 }
 
 /// Who is let in: the account that the backend names, or the one whose proved credentials these are.
-fn admitted(named: Option<String>, claimed: Option<String>) -> Result<Verdict, ForwardError> {
+fn admitted(named: Option<String>, claimed: Option<String>) -> Result<ForwardResult, ForwardError> {
     match (named, claimed) {
-        (Some(named), _) => Ok(Verdict::Account(user(named)?)),
-        (None, Some(claimed)) => Ok(Verdict::Credentials(user(claimed)?)),
-        (None, None) => Ok(Verdict::Anyone),
+        (Some(named), _) => Ok(ForwardResult::Account(user(named)?)),
+        (None, Some(claimed)) => Ok(ForwardResult::Credentials(user(claimed)?)),
+        (None, None) => Ok(ForwardResult::Anyone),
     }
 }
 

@@ -1,31 +1,28 @@
-//! `$apr1$`: the MD5 scheme of Apache's `htpasswd -m`, which nginx takes as well.
+//! `$apr1$`: the MD5 scheme of Apache's `htpasswd -m`, for existing htpasswd files.
 //!
-//! A thousand rounds of MD5 mixed as the MD5 crypt of BSD does, under another magic word. Only
-//! for passwords that people have already; new ones are argon2id. Described in the Apache HTTP
-//! Server's documentation, "Password Formats".
+//! A thousand rounds of MD5, like the MD5 crypt of BSD with another magic string. See the Apache HTTP Server's
+//! documentation, "Password Formats".
 
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
-/// What such a hash begins with.
 pub(super) const MAGIC: &str = "$apr1$";
 const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const MAX_SALT: usize = 8;
 const HASH: usize = 22;
 
-/// Whether the hash is one that [`verify`] can compare with.
 pub(super) fn is_well_formed(hash: &str) -> bool {
     parts(hash).is_some()
 }
 
-/// Whether this is the password of such a hash.
+/// Whether the password matches the hash.
 pub(super) fn verify(hash: &str, password: &[u8]) -> bool {
     parts(hash).is_some_and(|(salt, expected)| {
         bool::from(encode(&digest(password, salt.as_bytes())).as_bytes().ct_eq(expected.as_bytes()))
     })
 }
 
-/// Salt and hash of `$apr1$salt$hash`.
+/// Splits `$apr1$salt$hash` into salt and hash.
 fn parts(hash: &str) -> Option<(&str, &str)> {
     let (salt, hash) = hash.strip_prefix(MAGIC)?.split_once('$')?;
     let is_whole = !salt.is_empty()
@@ -44,7 +41,7 @@ fn digest(password: &[u8], salt: &[u8]) -> [u8; 16] {
     }
     let mut length = password.len();
     while length > 0 {
-        // Not the last byte but the first: that is what the scheme does.
+        // The scheme uses the first byte here, not the last.
         outer.update(if length & 1 == 1 { &[0][..] } else { &password[..1] });
         length >>= 1;
     }
@@ -109,7 +106,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_hashes_of_htpasswd_are_understood() {
+    fn htpasswd_hashes_match_their_password() {
         for (password, hash) in VECTORS {
             assert!(verify(hash, password.as_bytes()), "{password:?}");
             assert!(!verify(hash, format!("{password}x").as_bytes()), "{password:?}");
@@ -118,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_hash_matches_nothing() {
+    fn malformed_hash_matches_nothing() {
         let (password, hash) = VECTORS[0];
         let short = &hash[..hash.len() - 1];
         let strange = format!("{short}!");

@@ -1,56 +1,56 @@
-//! The audit log: who did what, from where, and how it ended.
+//! Audit log: who did what, from where, and with which outcome.
 //!
-//! Entries go through a queue of bounded length to a task that writes all that wait in one
-//! transaction. A change is answered only after its entry is kept; others are kept within moments,
-//! and when the registry is closed. What the store cannot take is told to the operator's log, so
-//! that it is not lost either. Repeated refusals share a row, see [`super::repeats`].
+//! Events pass a bounded queue to one task that writes them in batches, one transaction each. A change is answered
+//! after its entry is durable; other entries follow shortly, at the latest on close. Entries that the store refuses go
+//! to the operator's log. Repeated refusals share a row, see [`super::repeats`].
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use accounts::AccountName;
 use store::Metadata;
 use store::metadata::{AuditAmendment, AuditEntry};
 use tokio::sync::{mpsc, oneshot};
 
 use super::login_throttle::Network;
-use super::repeats::{Noted, Repeats, rounded};
-use super::{Accounts, AuditVerdict, Identity};
+use super::repeats::{Aggregated, Repeats, rounded};
+use super::{Accounts, AuditOutcome, Identity};
 
-/// Entries that may wait. Who has one more waits until there is room.
-const WAITING: usize = 4096;
-/// Entries that one transaction keeps.
+/// The capacity of the queue. Beyond it, senders wait (backpressure).
+const QUEUE: usize = 4096;
+/// The maximum number of entries in one transaction.
 const BATCH: usize = 512;
 
-/// The name of the operator in the log. It can be no account's.
+/// The operator in the log. No account can have this name.
 pub(super) const OPERATOR: &str = "(operator)";
 
-/// Sees every entry as it is made.
+/// Receives every entry at once.
 pub type AuditSink = Arc<dyn Fn(&AuditEntry) + Send + Sync>;
 
-/// Something that the audit log is told of. The log adds when.
+/// An event to record. The log adds the time.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
-    /// Who, see [`AuditEvent::account_of`]; or the name under which somebody tried to sign in.
+    /// The actor, see [`AuditEvent::account_of`], or the claimed name of a failed sign-in.
     pub account: Option<String>,
-    /// From where; not known for commands of the operator.
+    /// The client's address; `None` for commands of the operator.
     pub address: Option<IpAddr>,
-    /// What: `manifest.push`, `user.add` …
+    /// `manifest.push`, `user.add` …
     pub action: &'static str,
-    /// With what: a repository, perhaps with a tag or digest, or an account.
+    /// A repository, with a tag or digest if there is one, or an account.
     pub object: Option<String>,
-    /// How it ended.
-    pub verdict: AuditVerdict,
-    /// With which HTTP status.
+    /// Allowed, denied or failed.
+    pub verdict: AuditOutcome,
+    /// The HTTP status.
     pub status: Option<u16>,
-    /// By which request.
+    /// The id of the request.
     pub request_id: Option<String>,
-    /// What else there is to say. Never a secret.
+    /// Further information. Never a secret.
     pub detail: Option<String>,
 }
 
 impl AuditEvent {
-    /// By which name the log knows somebody. That of the operator can be no account's.
+    /// The actor name of an identity; `None` if it is anonymous.
     #[must_use]
     pub fn account_of(identity: &Identity) -> Option<String> {
         match identity {
@@ -75,19 +75,18 @@ impl AuditEvent {
     }
 }
 
-/// What goes through the queue.
+/// An item of the queue.
 enum Item {
-    /// To be kept.
     Entry(AuditEntry),
-    /// A row that is kept already, to be changed.
+    /// Changes a row that is written already.
     Amendment(AuditAmendment),
-    /// To be answered when everything before it is kept.
-    Mark(oneshot::Sender<()>),
-    /// As `Mark`; and nothing is to come after it.
-    End(oneshot::Sender<()>),
+    /// Is answered when all earlier items are durable.
+    Flush(oneshot::Sender<()>),
+    /// Like `Flush`, and closes the queue.
+    Close(oneshot::Sender<()>),
 }
 
-/// The way to the log.
+/// The sending side of the queue.
 pub(super) struct Audit {
     queue: mpsc::Sender<Item>,
     sink: Option<AuditSink>,
@@ -96,20 +95,20 @@ pub(super) struct Audit {
 
 impl Audit {
     pub(super) fn start(metadata: Metadata, sink: Option<AuditSink>) -> Self {
-        let (queue, waiting) = mpsc::channel(WAITING);
+        let (queue, waiting) = mpsc::channel(QUEUE);
         tokio::spawn(write(metadata, waiting));
         Self { queue, sink, repeats: Mutex::default() }
     }
 
-    /// What is to be done about an event. The sink sees what the log gets.
-    fn note(&self, event: AuditEvent) -> Noted {
+    /// Aggregates an event with earlier ones, and shows the result to the sink.
+    fn aggregate(&self, event: AuditEvent) -> Aggregated {
         let network = event.address.map(Network::from);
-        let noted = self.repeats().note(event.into_entry(), network, Instant::now());
+        let aggregated = self.repeats().add(event.into_entry(), network, Instant::now());
         if let Some(sink) = &self.sink {
-            noted.amendment.iter().for_each(|amendment| sink(&amendment.entry));
-            noted.entry.iter().for_each(|entry| sink(entry));
+            aggregated.amendment.iter().for_each(|amendment| sink(&amendment.entry));
+            aggregated.entry.iter().for_each(|entry| sink(entry));
         }
-        noted
+        aggregated
     }
 
     fn repeats(&self) -> MutexGuard<'_, Repeats> {
@@ -125,7 +124,7 @@ impl Audit {
         }
     }
 
-    /// Adds the numbers of repeats to rows whose time is over.
+    /// Writes the counts of aggregated rows whose period is over.
     pub(super) async fn end_repeats(&self) {
         let ended = self.repeats().ended(Instant::now());
         self.amend(ended).await;
@@ -137,18 +136,18 @@ impl Audit {
         }
     }
 
-    /// Waits until everything that was put so far is kept.
-    async fn mark(&self, item: impl FnOnce(oneshot::Sender<()>) -> Item) {
-        let (done, kept) = oneshot::channel();
+    /// Waits until all earlier items are durable.
+    async fn flush(&self, item: impl FnOnce(oneshot::Sender<()>) -> Item) {
+        let (done, flushed) = oneshot::channel();
         self.put(item(done)).await;
-        // The task is gone only after it has dealt with everything.
-        _ = kept.await;
+        // An error means that the task has ended, after it wrote everything.
+        _ = flushed.await;
     }
 
     pub(super) async fn close(&self) {
         let ended = self.repeats().all();
         self.amend(ended).await;
-        self.mark(Item::End).await;
+        self.flush(Item::Close).await;
     }
 }
 
@@ -157,49 +156,49 @@ async fn write(metadata: Metadata, mut waiting: mpsc::Receiver<Item>) {
     while waiting.recv_many(&mut items, BATCH).await > 0 {
         let mut entries = Vec::with_capacity(items.len());
         let mut amendments = Vec::new();
-        let mut marks = Vec::new();
+        let mut flushes = Vec::new();
         for item in items.drain(..) {
             match item {
                 Item::Entry(entry) => entries.push(entry),
                 Item::Amendment(amendment) => amendments.push(amendment),
-                Item::Mark(mark) => marks.push(mark),
-                Item::End(mark) => {
-                    // What is in the queue is still received; nothing new gets in.
+                Item::Flush(done) => flushes.push(done),
+                Item::Close(done) => {
+                    // Queued items are still received; new ones are refused.
                     waiting.close();
-                    marks.push(mark);
+                    flushes.push(done);
                 }
             }
         }
         if !entries.is_empty()
             && let Err(error) = metadata.append_audit(entries.clone()).await
         {
-            tracing::error!(%error, "the audit log cannot be written; what it misses follows");
+            tracing::error!(%error, "cannot write to the audit log; the lost entries follow");
             entries.iter().for_each(lost);
         }
-        // After the rows that they change.
+        // Amendments change rows that were inserted above.
         if !amendments.is_empty()
             && let Err(error) = metadata.amend_audit(amendments.clone()).await
         {
-            tracing::error!(%error, "rows of the audit log cannot be completed; they follow");
+            tracing::error!(%error, "cannot amend rows of the audit log; they follow");
             amendments.iter().for_each(|amendment| lost(&amendment.entry));
         }
-        for mark in marks {
-            // Whoever waited may have given up.
-            _ = mark.send(());
+        for done in flushes {
+            // An error means that the waiting request was cancelled.
+            _ = done.send(());
         }
     }
 }
 
-/// Tells the operator's log what the audit log misses.
+/// Writes a lost entry to the operator's log.
 fn lost(entry: &AuditEntry) {
     tracing::error!(?entry, "not in the audit log");
 }
 
 impl Accounts {
-    /// Tells the audit log of something. Waits only where thousands of entries wait already.
+    /// Records an event. Waits only while the queue is full.
     pub async fn record(&self, event: AuditEvent) {
         let audit = &self.inner.audit;
-        let Noted { amendment, entry } = audit.note(event);
+        let Aggregated { amendment, entry } = audit.aggregate(event);
         if let Some(amendment) = amendment {
             audit.put(Item::Amendment(amendment)).await;
         }
@@ -208,14 +207,33 @@ impl Accounts {
         }
     }
 
-    /// Tells the audit log of a change, and waits until it is kept durably.
+    /// Records an event and waits until it is durable.
     pub async fn record_durably(&self, event: AuditEvent) {
         self.record(event).await;
         self.flush_audit().await;
     }
 
-    /// Waits until everything is kept that was recorded so far.
+    /// Waits until all earlier events are durable.
     pub async fn flush_audit(&self) {
-        self.inner.audit.mark(Item::Mark).await;
+        self.inner.audit.flush(Item::Flush).await;
+    }
+}
+
+/// The event for an account that was created without a request of its own.
+pub(super) fn account_created(
+    actor: &str,
+    name: &AccountName,
+    address: Option<IpAddr>,
+    detail: impl Into<String>,
+) -> AuditEvent {
+    AuditEvent {
+        account: Some(actor.to_owned()),
+        address,
+        action: "user.add",
+        object: Some(name.to_string()),
+        verdict: AuditOutcome::Allowed,
+        status: None,
+        request_id: None,
+        detail: Some(detail.into()),
     }
 }

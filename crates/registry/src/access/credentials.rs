@@ -1,26 +1,27 @@
-//! What an `Authorization` header says: RFC 7617 (Basic) and RFC 6750 (Bearer).
+//! Parses `Authorization` headers: RFC 7617 (Basic) and RFC 6750 (Bearer).
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::passwords::Password;
 
-/// Clients leave the padding out now and then.
+/// Some clients omit the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What somebody sent to prove who they are.
 #[derive(Debug)]
 pub(super) enum Credentials {
-    /// A name, and a password or a token.
-    Basic { name: String, password: Password },
-    /// A token.
+    /// The password may be a token.
+    Basic {
+        name: String,
+        password: Password,
+    },
     Bearer(Token),
 }
 
-/// A bearer token as it was sent. Not in any text that is made for a log.
+/// A bearer token from a request. Its `Debug` output is redacted.
 pub(super) struct Token(pub(super) String);
 
 impl std::fmt::Debug for Token {
@@ -30,16 +31,16 @@ impl std::fmt::Debug for Token {
 }
 
 impl Credentials {
-    /// `None` if it is of another scheme, or not well-formed.
+    /// Returns `None` for another scheme or a malformed header.
     pub(super) fn parse(header: &[u8]) -> Option<Self> {
         let header = std::str::from_utf8(header).ok()?.trim();
         let (scheme, value) = header.split_once(' ')?;
         let value = value.trim_start();
         if scheme.eq_ignore_ascii_case("basic") {
-            // RFC 7617 leaves the encoding open; every client that matters sends UTF-8.
+            // RFC 7617 does not fix the encoding; clients send UTF-8.
             let text = String::from_utf8(BASE64.decode(value).ok()?).ok()?;
             let (name, password) = text.split_once(':')?;
-            Some(Self::Basic { name: name.to_owned(), password: Password::sent(password) })
+            Some(Self::Basic { name: name.to_owned(), password: Password::received(password) })
         } else if scheme.eq_ignore_ascii_case("bearer") {
             let is_token = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
             is_token.then(|| Self::Bearer(Token(value.to_owned())))
@@ -56,21 +57,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_of_both_schemes_are_understood() {
+    fn headers_of_both_schemes_are_parsed() {
         for header in ["Basic YW5uOnM6dA==", "basic  YW5uOnM6dA", " BASIC YW5uOnM6dA= "] {
             let Some(Credentials::Basic { name, password }) = Credentials::parse(header.as_bytes()) else {
-                panic!("{header} is not understood")
+                panic!("{header} is refused")
             };
             assert_eq!((name.as_str(), password.reveal()), ("ann", "s:t"), "{header}");
         }
         let Some(Credentials::Bearer(Token(token))) = Credentials::parse(b"bearer a.b-c_d=") else {
-            panic!("a bearer is not understood")
+            panic!("a bearer is refused")
         };
         assert_eq!(token, "a.b-c_d=");
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn malformed_headers_are_refused() {
         let no_colon = format!("Basic {}", STANDARD.encode("ann"));
         let not_utf8 = format!("Basic {}", STANDARD.encode(b"ann:\xff"));
         for header in [
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_password_nor_token_is_in_what_is_logged() {
+    fn credentials_debug_output_is_redacted() {
         let basic = format!("{:?}", Credentials::parse(b"Basic YW5uOnM6dA=="));
         assert_eq!(basic, "Some(Basic { name: \"ann\", password: Password(…) })");
         assert_eq!(format!("{:?}", Credentials::parse(b"Bearer abc")), "Some(Bearer(Token(…)))");

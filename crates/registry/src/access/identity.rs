@@ -1,4 +1,4 @@
-//! Who asks.
+//! The authenticated sender of a request.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,108 +6,101 @@ use std::time::SystemTime;
 use accounts::{AccountName, Pattern, Rights};
 use oci::RepositoryName;
 
-/// Who asks. Made by [`super::Accounts::sign_in`] from what a request sent, never from a name.
+/// The sender of a request. [`super::Accounts::sign_in`] derives it from credentials, never from a bare name.
 #[derive(Clone, Debug)]
 pub enum Identity {
-    /// Nobody in particular: no credentials were sent. A bearer token that was issued without an
-    /// account is this as well: it may do what whoever asks may do.
+    /// A request without credentials, or with a bearer token that was issued without an account.
     Anonymous,
-    /// Whoever reaches the control socket has the files in hand anyway: everything is allowed.
+    /// A request over the control socket. It has all rights, because its sender can access the files anyway.
     Operator,
-    /// An account.
+    /// A signed-in account.
     Account(Arc<SignedIn>),
 }
 
-/// An account that has proved who it is.
+/// A signed-in account.
 #[derive(Debug)]
 pub struct SignedIn {
-    /// Number of the account; never used again for another.
+    /// The id of the account. Ids are not reused.
     pub id: i64,
-    /// Its name.
+    /// The account name.
     pub name: AccountName,
-    /// Whether it is an administrator. What it may do is restricted by `scope` all the same.
+    /// Whether the account is an administrator. `scope` restricts it all the same.
     pub administrator: bool,
-    /// What the token with which it signed in allows; `None` is everything that the account may.
+    /// The restriction by the token of the sign-in; `None` for all rights of the account.
     pub scope: Option<TokenScope>,
-    /// How it proved who it is.
+    /// The method of the sign-in.
     pub via: Via,
-    /// Ties what is issued to this sign-in to what was proved by it.
+    /// Binds issued tokens to this sign-in.
     pub(super) proof: Proof,
 }
 
-/// How an account has proved who it is.
+/// The method of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// With its password.
+    /// A password.
     Password,
-    /// With a personal token.
+    /// A personal token.
     PersonalToken,
-    /// With the secret of a robot.
+    /// The secret of a robot.
     RobotSecret,
-    /// With a bearer token of the registry's own.
+    /// A bearer token of this registry.
     Bearer,
-    /// With a refresh token, which is good for getting bearer tokens and nothing else.
+    /// A refresh token, which only serves to get bearer tokens.
     RefreshToken,
-    /// The operator's own backend vouched for it.
+    /// The forward-auth backend of the operator.
     Forward,
 }
 
-/// What has to stay as it is for a sign-in to stay good.
+/// The facts that must not change for a sign-in to stay valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// The password, by a fingerprint of how it is kept.
+    /// The fingerprint of the stored password.
     Password(u64),
-    /// The token of this number.
-    Token {
-        id: i64,
-        /// When it ends.
-        expires_at: Option<SystemTime>,
-    },
-    /// Nothing here: the operator's backend says so.
+    /// The token with this id.
+    Token { id: i64, expires_at: Option<SystemTime> },
+    /// No fact: the backend decides for each request.
     Forward,
 }
 
-/// What a token allows of that which its account may do.
+/// The restriction of an account's rights by a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenScope {
-    /// A personal token: some rights, on some repositories.
+    /// A personal token or a robot's secret.
     Personal {
-        /// The rights; `None` is all of them.
+        /// `None` for all rights.
         rights: Option<Rights>,
-        /// The repositories; `None` is all of them.
+        /// `None` for all repositories.
         patterns: Option<Vec<Pattern>>,
     },
-    /// A bearer token: what it was issued for.
+    /// A bearer token.
     Bearer {
-        /// Rights on each repository.
+        /// The rights for which the token was issued, by repository.
         repositories: Vec<(RepositoryName, Rights)>,
-        /// Whether it may list repositories.
+        /// Whether the token may list repositories.
         catalog: bool,
-        /// What the personal token or robot's secret allows *now* with which it was got, which may be less than it did
-        /// then; `None` is all.
+        /// The current rights of the personal token or robot's secret behind it, which may have shrunk; `None` for all.
         rights: Option<Rights>,
-        /// On which repositories; `None` is all.
+        /// The current repositories of that token; `None` for all.
         patterns: Option<Vec<Pattern>>,
     },
 }
 
 impl TokenScope {
-    /// The rights that it allows on a repository, of those that the account has.
+    /// The maximum rights on a repository.
     #[must_use]
     pub fn rights(&self, repository: &RepositoryName) -> Rights {
         match self {
-            Self::Personal { rights, patterns } => of_token(*rights, patterns.as_deref(), repository),
+            Self::Personal { rights, patterns } => token_rights(*rights, patterns.as_deref(), repository),
             Self::Bearer { repositories, rights, patterns, .. } => repositories
                 .iter()
                 .filter(|(name, _)| name == repository)
                 .fold(Rights::NONE, |all, (_, rights)| all.union(*rights))
-                .intersection(of_token(*rights, patterns.as_deref(), repository)),
+                .intersection(token_rights(*rights, patterns.as_deref(), repository)),
         }
     }
 }
 
-/// The rights that a token within these limits allows on a repository.
-fn of_token(rights: Option<Rights>, patterns: Option<&[Pattern]>, repository: &RepositoryName) -> Rights {
+fn token_rights(rights: Option<Rights>, patterns: Option<&[Pattern]>, repository: &RepositoryName) -> Rights {
     match patterns {
         Some(patterns) if !patterns.iter().any(|pattern| pattern.matches(repository)) => Rights::NONE,
         _ => rights.unwrap_or(Rights::ALL),
@@ -115,7 +108,7 @@ fn of_token(rights: Option<Rights>, patterns: Option<&[Pattern]>, repository: &R
 }
 
 impl Identity {
-    /// The account, if it is one.
+    /// The account, if the request is signed in.
     #[must_use]
     pub fn account(&self) -> Option<&SignedIn> {
         match self {
@@ -124,25 +117,25 @@ impl Identity {
         }
     }
 
-    /// The name of the account, if it is one.
+    /// The account name, if the request is signed in.
     #[must_use]
     pub fn name(&self) -> Option<&AccountName> {
         self.account().map(|account| &account.name)
     }
 
-    /// Whether nobody has signed in.
+    /// Whether there is neither an account nor the operator.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         matches!(self, Self::Anonymous)
     }
 
-    /// What the token with which it signed in allows, if that is less than its account may do.
+    /// The restriction by a token, if there is one.
     #[must_use]
     pub fn scope(&self) -> Option<&TokenScope> {
         self.account().and_then(|account| account.scope.as_ref())
     }
 
-    /// Whether it signed in with a bearer token: then another with more in it can be had.
+    /// Whether a bearer token was used. The client may then request another one with a wider scope.
     #[must_use]
     pub fn is_bearer(&self) -> bool {
         self.account().is_some_and(|account| account.via == Via::Bearer)
@@ -162,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_allows_what_it_was_issued_for_and_nothing_else() {
+    fn bearer_scope_is_limited_to_its_repositories() {
         let scope = TokenScope::Bearer {
             repositories: vec![
                 (name("team/app"), rights("pull")),
@@ -181,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_personal_token_restricts_rights_and_repositories_each_on_its_own() {
+    fn personal_token_limits_rights_and_repositories() {
         let patterns = vec!["ann/*".parse().unwrap(), "team/app".parse().unwrap()];
         let both = TokenScope::Personal { rights: Some(rights("pull")), patterns: Some(patterns.clone()) };
         assert_eq!(both.rights(&name("ann/x")), rights("pull"));

@@ -1,41 +1,41 @@
-//! Where the operator's settings let in more, or fewer, than was granted: as a proxy's rules for locations do.
+//! Location rules: the operator's settings for trees of repositories, like the location rules of a proxy.
 //!
-//! They are applied to what the store says of an account before that is remembered, so that every decision and every
-//! list rests on them.
+//! The rules widen or narrow the granted rights before those enter the permission cache, so every decision and list
+//! respects them.
 
 use accounts::{PrefixRules, Right, Rights, Visible};
 use oci::RepositoryName;
 
 use super::Identity;
 
-/// Who is let in to a tree of repositories.
+/// The access to a tree of repositories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocationAccess {
-    /// Whoever asks may pull, and nothing more than that: as if it were granted to everyone.
+    /// Every client may pull, as by a grant to everyone.
     Everyone,
-    /// Whoever has signed in may what was granted. Whoever has not may nothing, whatever was granted to everyone.
+    /// Only signed-in accounts have access, within their grants. Grants to everyone have no effect.
     Accounts,
 }
 
-/// The same, arranged for asking.
+/// The rules, prepared for lookups.
 pub(super) struct LocationRules {
     trees: PrefixRules<LocationAccess>,
-    /// Where everyone is let in.
+    /// Trees of [`LocationAccess::Everyone`].
     open: Visible,
-    /// Where nobody has to sign in.
+    /// Everything except trees of [`LocationAccess::Accounts`].
     without_account: Visible,
 }
 
 impl LocationRules {
     pub(super) fn new(trees: PrefixRules<LocationAccess>) -> Self {
         Self {
-            open: trees.visible(|said| said == Some(&LocationAccess::Everyone)),
-            without_account: trees.visible(|said| said != Some(&LocationAccess::Accounts)),
+            open: trees.visible(|access| access == Some(&LocationAccess::Everyone)),
+            without_account: trees.visible(|access| access != Some(&LocationAccess::Accounts)),
             trees,
         }
     }
 
-    /// What somebody who was granted `rights` may do with a repository.
+    /// Applies the rules to the granted rights on a repository.
     pub(super) fn rights(&self, identity: &Identity, repository: &RepositoryName, rights: Rights) -> Rights {
         match self.trees.of(repository) {
             Some(LocationAccess::Everyone) => rights.union(Rights::of([Right::Pull])),
@@ -44,7 +44,7 @@ impl LocationRules {
         }
     }
 
-    /// What somebody who was granted to see `visible` may know of.
+    /// Applies the rules to the repositories that the grants show.
     pub(super) fn visible(&self, identity: &Identity, visible: Visible) -> Visible {
         if self.trees.is_empty() {
             return visible;
@@ -65,10 +65,10 @@ mod tests {
     }
 
     #[test]
-    fn nobody_may_write_where_it_is_open_and_nobody_without_an_account_anything_where_it_is_not() {
-        let said = [("open", LocationAccess::Everyone), ("open/closed", LocationAccess::Accounts)];
-        let trees = said.into_iter().map(|(top, said)| (Tree::Of(name(top)), said)).collect();
-        let admissions = LocationRules::new(trees);
+    fn location_rules_limit_anonymous_access() {
+        let access = [("open", LocationAccess::Everyone), ("open/closed", LocationAccess::Accounts)];
+        let trees = access.into_iter().map(|(top, access)| (Tree::Of(name(top)), access)).collect();
+        let rules = LocationRules::new(trees);
         let all = Visible::only(["**".parse().unwrap()]);
         for (text, nothing, everything) in [
             ("open/app", Rights::of([Right::Pull]), Rights::ALL),
@@ -76,11 +76,10 @@ mod tests {
             ("open/closed/x", Rights::NONE, Rights::NONE),
             ("elsewhere", Rights::NONE, Rights::ALL),
         ] {
-            let rights = |granted| admissions.rights(&Identity::Anonymous, &name(text), granted);
+            let rights = |granted| rules.rights(&Identity::Anonymous, &name(text), granted);
             assert_eq!((rights(Rights::NONE), rights(Rights::ALL)), (nothing, everything), "{text}");
-            let visible = |granted: &Visible| {
-                admissions.visible(&Identity::Anonymous, granted.clone()).allows(&name(text))
-            };
+            let visible =
+                |granted: &Visible| rules.visible(&Identity::Anonymous, granted.clone()).allows(&name(text));
             let pulls = |rights: Rights| rights.allow(Right::Pull);
             assert_eq!(
                 (visible(&Visible::nothing()), visible(&all)),

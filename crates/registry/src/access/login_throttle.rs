@@ -1,13 +1,12 @@
 //! Login throttle: a rate limit on wrong passwords, by pair of account and client network.
 //!
-//! A pair that is over its limit is delayed first and refused only if too many attempts wait already. So a stranger
-//! who guesses locks nobody out: the owner's network is another pair. A second limit counts all accounts of a network
-//! together, against one password that is tried on many names. It delays, and only accounts that have not signed in
-//! from that network before. Each attempt is counted before it is checked and taken back if the password is right, so
-//! that parallel attempts are all counted.
+//! A pair over its limit is delayed, and refused only if too many attempts wait. An attacker therefore locks nobody out:
+//! the owner's network is another pair. A second limit counts all accounts of a network, against one password tried on
+//! many names. It only delays, and only accounts that have not signed in from that network. Each attempt counts before
+//! its password is verified and is refunded if the password is right, so that parallel attempts all count.
 //!
-//! Bearer and personal tokens cannot be guessed. Wrong ones are counted by network, so that they cost the audit log
-//! and the database little; valid ones are never delayed.
+//! Bearer and personal tokens cannot be guessed. Wrong ones are limited by network to protect the audit log and the
+//! database. Valid ones are never delayed.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,23 +16,23 @@ use std::time::{Duration, Instant};
 use accounts::AccountName;
 use quick_cache::unsync::Cache;
 
-/// Pairs, and networks, that are kept track of.
+/// The capacity of each LRU map.
 const ENTRIES: usize = 16_384;
-/// Attempts of one network that may wait for its limit at the same time.
+/// The maximum number of delayed attempts of one network.
 const WAITING: usize = 16;
-/// The retry interval for a client that finds [`WAITING`] others waiting.
-const FULL: Duration = Duration::from_secs(1);
+/// The retry interval of a network with [`WAITING`] delayed attempts.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(1);
 
 /// A rate limit: `burst` events at once, and then one in each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// The number of events that may come at once.
+    /// The number of events allowed at once.
     pub burst: u32,
-    /// The interval until one more may come.
+    /// The interval after which one more event is allowed.
     pub every: Duration,
 }
 
-/// The limits on attempts to sign in, and on new accounts.
+/// The rate limits on sign-in and registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThrottleLimits {
     /// Wrong passwords for one account from one network.
@@ -42,9 +41,9 @@ pub struct ThrottleLimits {
     pub network: RateLimit,
     /// Wrong tokens from one network.
     pub tokens: RateLimit,
-    /// Accounts that people of one network make for themselves.
+    /// Registrations from one network.
     pub registrations: RateLimit,
-    /// The longest time that an attempt waits. Docker gives up after 15 s.
+    /// The maximum delay of an attempt. Docker gives up after 15 s.
     pub longest_wait: Duration,
 }
 
@@ -81,8 +80,8 @@ impl From<IpAddr> for Network {
     }
 }
 
-/// The time at which all counted events are forgotten (generic cell rate algorithm).
-type Settled = Instant;
+/// The theoretical arrival time of the generic cell rate algorithm: when all counted events have drained.
+type ArrivalTime = Instant;
 
 /// Too many wrong passwords, tokens or registrations.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,35 +90,35 @@ pub(super) struct TooMany {
 }
 
 impl RateLimit {
-    /// Counts one event. Returns the new state, and how far the event is over the limit.
-    fn count(self, flushed: Option<Settled>, now: Instant) -> (Settled, Duration) {
-        let flushed = flushed.map_or(now, |flushed| flushed.max(now));
+    /// Counts one event. Returns the new state, and the time by which the event exceeds the limit.
+    fn count(self, drained: Option<ArrivalTime>, now: Instant) -> (ArrivalTime, Duration) {
+        let drained = drained.map_or(now, |drained| drained.max(now));
         let room = self.every * self.burst.saturating_sub(1);
-        (flushed + self.every, (flushed - now).saturating_sub(room))
+        (drained + self.every, (drained - now).saturating_sub(room))
     }
 
-    fn take_back(self, flushed: Settled) -> Settled {
-        flushed.checked_sub(self.every).unwrap_or(flushed)
+    fn refund(self, drained: ArrivalTime) -> ArrivalTime {
+        drained.checked_sub(self.every).unwrap_or(drained)
     }
 }
 
 #[derive(Clone, Copy)]
 struct Pair {
-    flushed: Settled,
+    drained: ArrivalTime,
     /// Whether the account has signed in from this network.
     is_known: bool,
 }
 
 struct OfNetwork {
-    flushed: Settled,
+    drained: ArrivalTime,
     waiting: Arc<AtomicUsize>,
 }
 
 struct Counted {
     pairs: Cache<(AccountName, Network), Pair>,
     networks: Cache<Network, OfNetwork>,
-    tokens: Cache<Network, Settled>,
-    registrations: Cache<Network, Settled>,
+    tokens: Cache<Network, ArrivalTime>,
+    registrations: Cache<Network, ArrivalTime>,
 }
 
 pub(super) struct LoginThrottle {
@@ -127,14 +126,14 @@ pub(super) struct LoginThrottle {
     counted: Mutex<Counted>,
 }
 
-/// An attempt that is counted.
+/// A counted attempt.
 pub(super) struct Attempt {
     account: AccountName,
     network: Network,
     was_known: bool,
-    /// The time to wait before the password is checked.
+    /// The delay before the password is verified.
     pub wait: Duration,
-    /// Keeps the place among the waiting attempts of the network.
+    /// Counts as a delayed attempt of the network until it is dropped.
     _waiting: Option<Waiting>,
 }
 
@@ -164,7 +163,7 @@ impl LoginThrottle {
     /// Counts an attempt to sign in with a password.
     ///
     /// # Errors
-    /// If as many attempts wait already as may.
+    /// If too many attempts wait already.
     pub(super) fn attempt(
         &self,
         account: &AccountName,
@@ -176,7 +175,7 @@ impl LoginThrottle {
         let mut counted = self.counted();
         let before = counted.pairs.get(&key).copied();
         let was_known = before.is_some_and(|pair| pair.is_known);
-        let (flushed, over) = self.limits.pair.count(before.map(|pair| pair.flushed), now);
+        let (drained, over) = self.limits.pair.count(before.map(|pair| pair.drained), now);
         if let Some(retry_after) = over.checked_sub(self.limits.longest_wait).filter(|time| !time.is_zero()) {
             return Err(TooMany { retry_after });
         }
@@ -184,71 +183,71 @@ impl LoginThrottle {
         let mut waiting = None;
         if !was_known {
             let before = counted.networks.get(&network);
-            let (flushed, over) = self.limits.network.count(before.map(|network| network.flushed), now);
+            let (drained, over) = self.limits.network.count(before.map(|network| network.drained), now);
             let places = before.map(|network| network.waiting.clone()).unwrap_or_default();
             if !over.is_zero() {
                 let place = Waiting(places.clone());
                 if places.fetch_add(1, Ordering::Relaxed) >= WAITING {
-                    return Err(TooMany { retry_after: FULL });
+                    return Err(TooMany { retry_after: RETRY_WHEN_FULL });
                 }
                 waiting = Some(place);
                 wait = wait.max(over.min(self.limits.longest_wait));
             }
-            // A network never owes more than the longest wait, so that it recovers as soon as the guessing stops.
+            // Caps the backlog, so that a network recovers as soon as the guessing stops.
             let room = self.limits.network.every * self.limits.network.burst;
-            let flushed = flushed.min(now + room + self.limits.longest_wait);
-            counted.networks.insert(network, OfNetwork { flushed, waiting: places });
+            let drained = drained.min(now + room + self.limits.longest_wait);
+            counted.networks.insert(network, OfNetwork { drained, waiting: places });
         }
-        counted.pairs.insert(key, Pair { flushed, is_known: was_known });
+        counted.pairs.insert(key, Pair { drained, is_known: was_known });
         Ok(Attempt { account: account.clone(), network, was_known, wait, _waiting: waiting })
     }
 
-    /// Takes an attempt back that was right, or was not checked.
-    pub(super) fn take_back(&self, attempt: &Attempt) {
+    /// Refunds an attempt whose password was right or was not verified.
+    pub(super) fn refund(&self, attempt: &Attempt) {
         let mut counted = self.counted();
         if let Some(mut pair) = counted.pairs.get_mut(&(attempt.account.clone(), attempt.network)) {
-            pair.flushed = self.limits.pair.take_back(pair.flushed);
+            pair.drained = self.limits.pair.refund(pair.drained);
         }
         if !attempt.was_known
             && let Some(mut network) = counted.networks.get_mut(&attempt.network)
         {
-            network.flushed = self.limits.network.take_back(network.flushed);
+            network.drained = self.limits.network.refund(network.drained);
         }
     }
 
-    /// Takes an attempt back that was right. The account is known from this network from now on.
-    pub(super) fn right(&self, attempt: &Attempt) {
-        self.take_back(attempt);
+    /// Refunds a successful attempt. From now on the account is known from this network.
+    pub(super) fn succeeded(&self, attempt: &Attempt) {
+        self.refund(attempt);
         let key = (attempt.account.clone(), attempt.network);
         if let Some(mut pair) = self.counted().pairs.get_mut(&key) {
             pair.is_known = true;
         }
     }
 
-    /// Counts a token that is wrong.
+    /// Counts a wrong token.
     pub(super) fn wrong_token(&self, address: IpAddr, now: Instant) -> Result<(), TooMany> {
         count_in(&mut self.counted().tokens, self.limits.tokens, address, now)
     }
 
-    /// Counts somebody who makes an account for themselves.
+    /// Counts a registration.
     pub(super) fn registration(&self, address: IpAddr, now: Instant) -> Result<(), TooMany> {
         count_in(&mut self.counted().registrations, self.limits.registrations, address, now)
     }
 }
 
-/// Counts an event that is refused and not delayed. Refused events are not counted.
+/// Counts an event that is refused instead of delayed. Refused events do not count.
 fn count_in(
-    counted: &mut Cache<Network, Settled>,
+    counted: &mut Cache<Network, ArrivalTime>,
     limit: RateLimit,
     address: IpAddr,
     now: Instant,
 ) -> Result<(), TooMany> {
     let network = Network::from(address);
-    let (flushed, over) = limit.count(counted.get(&network).copied(), now);
+    let (drained, over) = limit.count(counted.get(&network).copied(), now);
     if !over.is_zero() {
         return Err(TooMany { retry_after: over });
     }
-    counted.insert(network, flushed);
+    counted.insert(network, drained);
     Ok(())
 }
 
@@ -276,7 +275,7 @@ mod tests {
         address.parse().unwrap()
     }
 
-    /// The waits of `count` attempts at once, in seconds; `None` for one that is refused.
+    /// The delays of `count` simultaneous attempts in seconds; `None` for a refused one.
     fn waits(
         throttle: &LoginThrottle,
         account: &str,
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn guesser_does_not_delay_the_owner_elsewhere() {
+    fn guesses_do_not_delay_owner_in_other_network() {
         let throttle = LoginThrottle::new(LIMITS);
         let now = Instant::now();
         for stranger in ["10.9.9.9", "10.9.9.8", "2001:db8::1"] {
@@ -321,12 +320,16 @@ mod tests {
         let throttle = LoginThrottle::new(LIMITS);
         let now = Instant::now();
         let attempt = throttle.attempt(&name("ann"), ip("10.0.0.1"), now).unwrap();
-        throttle.right(&attempt);
+        throttle.succeeded(&attempt);
         for index in 0..50 {
             let attempt = throttle.attempt(&name(&format!("user{index}")), ip("10.0.0.1"), now);
             assert!(attempt.is_ok_and(|attempt| attempt.wait <= LIMITS.longest_wait), "{index}");
         }
-        assert_eq!(waits(&throttle, "ann", "10.0.0.1", now, 1), [Some(0)], "she has signed in from there");
+        assert_eq!(
+            waits(&throttle, "ann", "10.0.0.1", now, 1),
+            [Some(0)],
+            "ann has signed in from this network"
+        );
         let bob = throttle.attempt(&name("bob"), ip("10.0.0.1"), now).unwrap();
         assert_eq!(bob.wait, LIMITS.longest_wait);
         assert_eq!(waits(&throttle, "carl", "10.0.0.1", now + seconds(51), 1), [Some(0)]);
@@ -338,7 +341,7 @@ mod tests {
         let now = Instant::now();
         let attempt = |index: usize| throttle.attempt(&name(&format!("user{index}")), ip("10.0.0.1"), now);
         let mut attempts: Vec<_> = (0..6 + WAITING).map(|index| attempt(index).unwrap()).collect();
-        assert_eq!(attempt(1000).err(), Some(TooMany { retry_after: FULL }));
+        assert_eq!(attempt(1000).err(), Some(TooMany { retry_after: RETRY_WHEN_FULL }));
         attempts.pop();
         assert!(attempt(1001).is_ok());
     }
@@ -351,7 +354,7 @@ mod tests {
             for (account, address) in [("ann", "10.0.0.1".to_owned()), ("bob", format!("10.0.1.{round}"))] {
                 let attempt = throttle.attempt(&name(account), ip(&address), now).unwrap();
                 assert_eq!(attempt.wait, Duration::ZERO);
-                throttle.right(&attempt);
+                throttle.succeeded(&attempt);
             }
         }
     }

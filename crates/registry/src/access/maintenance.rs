@@ -1,5 +1,4 @@
-//! What runs beside the requests: keys are changed, the htpasswd file is looked at, what was used
-//! is written down, and what is over is forgotten.
+//! Maintenance of accounts in the background: key rotation, polling of the htpasswd file, usage times, retention.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,25 +11,25 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Accounts;
+use super::audit::account_created;
 use super::bearer::NewKey;
 use super::htpasswd::Users;
-use super::sign_in::made_by;
 use crate::Error;
 
-/// The name of the htpasswd file in the audit log. It can be no account's.
+/// The actor "htpasswd file" in the audit log. No account can have this name.
 const HTPASSWD: &str = "(htpasswd)";
-/// How often the htpasswd file is looked at. A change counts after two looks.
-const LOOK: Duration = Duration::from_secs(1);
-/// How often it is written down what was used when.
-const WRITE_DOWN: Duration = Duration::from_secs(30);
-/// How often keys and what is over are looked after.
+/// The polling interval of the htpasswd file. A change applies after two polls.
+const POLL: Duration = Duration::from_secs(1);
+/// The interval at which usage times are written.
+const FLUSH: Duration = Duration::from_secs(30);
+/// The interval of key rotation and retention.
 const TIDY: Duration = Duration::from_secs(10 * 60);
-/// How many rows one transaction forgets.
+/// The maximum number of rows deleted in one transaction.
 const BATCH: usize = 1000;
-/// How much longer than a token a key is kept that has signed it.
+/// The extra time for which a key stays after its last token has expired.
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
-/// The tasks, and what they have to write down.
+/// The background tasks, and usage times that are not written yet.
 pub(super) struct Maintenance {
     stop: watch::Sender<bool>,
     running: Mutex<Vec<JoinHandle<()>>>,
@@ -50,12 +49,10 @@ impl Default for Maintenance {
 }
 
 impl Maintenance {
-    /// An account has signed in just now.
     pub(super) fn account_seen(&self, id: i64) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id, SystemTime::now());
     }
 
-    /// A token was used just now.
     pub(super) fn token_used(&self, id: i64) {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(id, SystemTime::now());
     }
@@ -66,28 +63,26 @@ fn take(times: &Mutex<HashMap<i64, SystemTime>>) -> Vec<(i64, SystemTime)> {
 }
 
 impl Accounts {
-    pub(super) fn start_tending(&self) {
+    pub(super) fn start_maintenance(&self) {
         let mut running = vec![
-            self.every(
-                WRITE_DOWN,
-                "when tokens were used could not be written down",
-                |accounts| async move { accounts.write_down().await },
-            ),
-            self.every(TIDY, "what is over in the accounts could not be removed", |accounts| async move {
+            self.every(FLUSH, "cannot write the usage times of tokens", |accounts| async move {
+                accounts.flush_usage().await
+            }),
+            self.every(TIDY, "cannot remove expired tokens and audit entries", |accounts| async move {
                 accounts.tidy().await
             }),
         ];
         if self.inner.htpasswd.is_some() {
             running.push(self.every(
-                LOOK,
-                "the users of the htpasswd file could not be taken over",
-                |accounts| async move { accounts.look_at_htpasswd().await },
+                POLL,
+                "cannot update the users of the htpasswd file",
+                |accounts| async move { accounts.poll_htpasswd().await },
             ));
         }
         self.inner.maintenance.running.lock().unwrap_or_else(PoisonError::into_inner).extend(running);
     }
 
-    /// Does something again and again until it is told to stop.
+    /// Spawns a task that runs `work` periodically until the stop signal.
     fn every<F>(
         &self,
         period: Duration,
@@ -104,7 +99,7 @@ impl Accounts {
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
-                    // A block of its own: what `wait_for` gives must not be held across a wait.
+                    // The block drops the guard that `wait_for` returns.
                     () = async { _ = stopped.wait_for(|stop| *stop).await } => return,
                     _ = ticks.tick() => {
                         if let Err(error) = work(accounts.clone()).await {
@@ -116,22 +111,22 @@ impl Accounts {
         })
     }
 
-    pub(super) async fn stop_tending(&self) {
+    pub(super) async fn stop_maintenance(&self) {
         let maintenance = &self.inner.maintenance;
         maintenance.stop.send_replace(true);
         let running = mem::take(&mut *maintenance.running.lock().unwrap_or_else(PoisonError::into_inner));
         for task in running {
             if task.await.is_err() {
-                tracing::error!("a task that looks after accounts had panicked");
+                tracing::error!("a maintenance task of the accounts has panicked");
             }
         }
-        if let Err(error) = self.write_down().await {
-            tracing::warn!(%error, "when tokens were used could not be written down");
+        if let Err(error) = self.flush_usage().await {
+            tracing::warn!(%error, "cannot write the usage times of tokens");
         }
     }
 
-    /// Writes down who signed in and what was used when, all in one go.
-    pub(super) async fn write_down(&self) -> Result<(), Error> {
+    /// Writes the usage times of accounts and tokens, and ends aggregated audit rows.
+    pub(super) async fn flush_usage(&self) -> Result<(), Error> {
         let (seen, used) = (take(&self.inner.maintenance.seen), take(&self.inner.maintenance.used));
         if !seen.is_empty() {
             self.inner.metadata.touch_accounts(seen).await?;
@@ -149,20 +144,19 @@ impl Accounts {
         if let Some(before) = now.checked_sub(self.inner.settings.audit_retention) {
             while self.inner.metadata.expire_audit(before, BATCH).await? == BATCH {}
         }
-        self.change_keys(now).await
+        self.rotate_keys(now).await
     }
 
-    /// Makes a new key if the newest has signed long enough, and forgets those by which no token
-    /// that still holds was signed.
-    async fn change_keys(&self, now: SystemTime) -> Result<(), Error> {
+    /// Creates a new key when one is due, and deletes keys whose tokens have all expired.
+    async fn rotate_keys(&self, now: SystemTime) -> Result<(), Error> {
         let settings = &self.inner.settings;
         let is_due = self.inner.keys.newest().is_none_or(|newest| newest + settings.key_lifetime <= now);
         if is_due {
-            let key = NewKey::make().map_err(damaged)?;
+            let key = NewKey::generate().map_err(damaged)?;
             self.inner.metadata.add_signing_key(key.kid, key.secret).await?;
         }
-        let kept = settings.key_lifetime + settings.token_lifetime + GRACE;
-        let removed = match now.checked_sub(kept) {
+        let retention = settings.key_lifetime + settings.token_lifetime + GRACE;
+        let removed = match now.checked_sub(retention) {
             Some(before) => self.inner.metadata.remove_signing_keys(before).await?,
             None => 0,
         };
@@ -170,57 +164,56 @@ impl Accounts {
             let keys = self.inner.metadata.signing_keys().await?;
             let keys = keys.into_iter().map(|key| (key.secret, key.created_at));
             self.inner.keys.set(keys).map_err(damaged)?;
-            // Tokens of a key that is gone are not to be remembered either.
+            // Evicts cached tokens of deleted keys.
             self.changed();
         }
         Ok(())
     }
 
-    /// Reads the keys, and makes the first one.
-    pub(super) async fn read_keys(&self) -> Result<(), Error> {
+    /// Loads the keys, and creates the first one.
+    pub(super) async fn load_keys(&self) -> Result<(), Error> {
         let keys = self.inner.metadata.signing_keys().await?;
         let keys = keys.into_iter().map(|key| (key.secret, key.created_at));
         self.inner.keys.set(keys).map_err(damaged)?;
-        self.change_keys(SystemTime::now()).await
+        self.rotate_keys(SystemTime::now()).await
     }
 
-    pub(super) async fn look_at_htpasswd(&self) -> Result<(), Error> {
+    pub(super) async fn poll_htpasswd(&self) -> Result<(), Error> {
         let accounts = self.clone();
-        let look = tokio::task::spawn_blocking(move || {
-            accounts.inner.htpasswd.as_ref().and_then(super::htpasswd::File::look)
+        let poll = tokio::task::spawn_blocking(move || {
+            accounts.inner.htpasswd.as_ref().and_then(super::htpasswd::File::poll)
         });
-        // A password that is not in the file any more is forgotten at once.
-        if look.await.map_err(|_| StoreError::Closed)?.is_some() {
+        // Invalidates cached sign-ins before accounts change, so that a removed password fails at once.
+        if poll.await.map_err(|_| StoreError::Closed)?.is_some() {
             self.changed();
             self.sync_htpasswd().await?;
         }
         Ok(())
     }
 
-    /// Reads the htpasswd file now if it has changed, without waiting whether it changes further.
+    /// Reloads the htpasswd file if it has changed, without debounce.
     ///
     /// # Errors
-    /// [`Error::Store`]. A file that cannot be used is logged, and the users stay as they were.
+    /// [`Error::Store`]. An unreadable file is logged, and its last users stay.
     pub async fn reload_htpasswd(&self) -> Result<(), Error> {
-        // The first look notes the change, the second one finds it settled.
-        self.look_at_htpasswd().await?;
-        self.look_at_htpasswd().await
+        // The first poll sees the change, the second one accepts it.
+        self.poll_htpasswd().await?;
+        self.poll_htpasswd().await
     }
 
-    /// Makes the users of the file accounts like any others.
+    /// Creates and removes accounts so that they match the users of the file.
     pub(super) async fn sync_htpasswd(&self) -> Result<(), Error> {
         let users = self.inner.htpasswd.as_ref().map(super::htpasswd::File::users);
         let names = users.iter().flat_map(|users| Users::names(users)).cloned().collect();
         let metadata = self.inner.metadata.clone();
         let synced = self.change(async move { Ok(metadata.sync_file_users(names).await?) }).await?;
         for name in &synced.made {
-            self.record(made_by(HTPASSWD, name, None, "in the htpasswd file")).await;
+            self.record(account_created(HTPASSWD, name, None, "in the htpasswd file")).await;
         }
         if !synced.taken.is_empty() {
             let names: Vec<_> = synced.taken.iter().map(accounts::AccountName::as_str).collect();
             tracing::warn!(
-                "these names of the htpasswd file are accounts that were made here, and keep their own \
-                 passwords: {}",
+                "these users of the htpasswd file have accounts with passwords in the registry, which stay: {}",
                 names.join(", ")
             );
         }

@@ -1,18 +1,18 @@
-//! Who asks, and what they may do.
+//! Authentication and authorization: who sends a request, and which repositories and rights it gets.
 //!
-//! - [`Accounts`]: everything below, over the metadata alone.
-//! - `sign_in`, `credentials`: from an `Authorization` header to an [`Identity`]; `credential_cache` and
-//!   `login_throttle` keep that cheap for who is right, and dear for who is not.
-//! - `location_rules`: where the operator's settings let in more, or fewer, than was granted.
-//! - `permission_cache`: what an identity may do with a repository, and which it may know of.
+//! - [`Accounts`]: the entry point, over the metadata alone.
+//! - `sign_in`, `credentials`: from an `Authorization` header to an [`Identity`]. `credential_cache` makes repeated
+//!   sign-ins cheap; `login_throttle` is the rate limit on wrong ones.
+//! - `location_rules`: the operator's rules for trees of repositories, on top of the grants.
+//! - `permission_cache`: the rights of an identity on a repository, and the repositories that it may list.
 //! - `tokens`, `bearer`, `scope`: the token protocol.
-//! - `passwords`, `apr1`, `htpasswd`, `secrets`: what people and programs prove themselves with.
-//! - `audit`, `repeats`: who did what.
-//! - `maintenance`: what runs beside the requests.
+//! - `passwords`, `apr1`, `htpasswd`, `secrets`: credentials at rest.
+//! - `audit`, `repeats`: the audit log.
+//! - `maintenance`: background tasks.
 //!
-//! Accounts are in force as soon as there is a user, an htpasswd file or a backend of the
-//! operator's, and stay so when the last user is gone (`AccountSettings::open`). Until then everybody may do everything,
-//! and credentials are ignored.
+//! Access control is in force once there is a user, an htpasswd file or a forward-auth backend, and stays in force
+//! after the last user is gone ([`AccountSettings::open`]). Until then every request has all rights, and credentials
+//! are ignored.
 
 mod apr1;
 mod audit;
@@ -52,49 +52,49 @@ pub use identity::{Identity, SignedIn, TokenScope, Via};
 pub use location_rules::LocationAccess;
 pub use login_throttle::{RateLimit, ThrottleLimits};
 pub use passwords::{Password, PasswordRefused};
-pub use permission_cache::Verdict;
+pub use permission_cache::Permission;
 pub use repeats::SIGN_IN;
 pub use scope::{Action, MAX_SCOPES, ScopeRequest};
 pub use secrets::{Secret, SecretKind};
 pub use sign_in::SignInError;
-pub use store::metadata::Verdict as AuditVerdict;
+pub use store::metadata::AuditOutcome;
 pub use tokens::Issued;
 
 use crate::Error;
 
-/// Stands for names that no account can have.
+/// Stands for all invalid names in the login throttle.
 const NOBODY: &str = "?";
 
-/// What the operator decides about accounts.
+/// The operator's settings for accounts.
 #[derive(Clone)]
 pub struct AccountSettings {
-    /// A file of users as `htpasswd` makes it.
+    /// A file of users and password hashes.
     pub htpasswd: Option<PathBuf>,
-    /// Whether a backend of the operator's says who asks: see [`Accounts::vouched`].
+    /// Whether a backend of the operator names the user: see [`Accounts::sign_in_forwarded`].
     pub forward: bool,
     /// Whether access control applies even while there is no account.
     pub required: bool,
-    /// Whether a registry that has lost its last account is open to everyone again.
+    /// Whether a registry without accounts is open although it has had some.
     pub open: bool,
-    /// Who is let in to trees of repositories, whatever was granted. It counts once accounts are in force.
+    /// Rules for trees of repositories, on top of the grants. They apply once access control is in force.
     pub location_rules: PrefixRules<LocationAccess>,
-    /// Who issues bearer tokens: their `iss`.
+    /// The `iss` claim of bearer tokens.
     pub issuer: String,
-    /// For what they are issued: their `aud`.
+    /// The `aud` claim of bearer tokens.
     pub service: String,
-    /// How long a bearer token holds.
+    /// The lifetime of a bearer token.
     pub token_lifetime: Duration,
-    /// How long a key signs bearer tokens before the next one does.
+    /// The period after which a new key signs bearer tokens.
     pub key_lifetime: Duration,
-    /// How long credentials that were found right are remembered.
+    /// The TTL of the credential cache.
     pub remember: Duration,
-    /// The limits on attempts to sign in, and on new accounts.
+    /// The rate limits on sign-in and registration.
     pub throttle: ThrottleLimits,
-    /// Whether people may make accounts for themselves.
+    /// Whether users may register themselves.
     pub self_registration: bool,
-    /// How long the audit log is kept.
+    /// The retention of the audit log.
     pub audit_retention: Duration,
-    /// Sees every entry of the audit log as it is made.
+    /// Receives every entry of the audit log at once.
     pub audit_sink: Option<AuditSink>,
 }
 
@@ -120,7 +120,7 @@ impl Default for AccountSettings {
     }
 }
 
-/// The accounts of a registry, and what they may do. Cheap to clone: all clones are the same.
+/// The accounts of a registry and their permissions. Clones share one state.
 #[derive(Clone)]
 pub struct Accounts {
     inner: Arc<Inner>,
@@ -130,41 +130,41 @@ struct Inner {
     metadata: Metadata,
     settings: AccountSettings,
     in_force: AtomicBool,
-    /// Counts changes of anything on which a decision rests.
+    /// Counts changes of accounts, tokens and grants. Cached decisions carry it.
     generation: AtomicU64,
     htpasswd: Option<htpasswd::File>,
-    hashing: passwords::Hashing,
+    hasher: passwords::Hasher,
     credential_cache: credential_cache::CredentialCache,
     throttle: login_throttle::LoginThrottle,
-    /// [`NOBODY`].
     nobody: AccountName,
     keys: bearer::Keys,
-    admissions: location_rules::LocationRules,
+    location_rules: location_rules::LocationRules,
     permission_cache: permission_cache::PermissionCache,
     audit: audit::Audit,
     maintenance: maintenance::Maintenance,
 }
 
 impl Accounts {
-    /// The accounts that are kept in this metadata. Reads the htpasswd file, if there is one, and
-    /// starts what runs beside the requests, until [`Accounts::close`].
+    /// Opens the accounts of this metadata, reads the htpasswd file and starts the background tasks.
     ///
     /// # Errors
-    /// [`Error::Htpasswd`] if the file cannot be used, and those of the store.
+    /// [`Error::Htpasswd`] if the file cannot be read, and those of the store.
     pub async fn open(metadata: Metadata, settings: AccountSettings) -> Result<Self, Error> {
         let htpasswd = settings.htpasswd.as_deref().map(htpasswd::File::open).transpose()?;
-        let no_random = |error: getrandom::Error| StoreError::Damaged(format!("no random numbers: {error}"));
+        let no_random = |error: getrandom::Error| {
+            StoreError::Damaged(format!("the system gives no random numbers: {error}"))
+        };
         let accounts = Self {
             inner: Arc::new(Inner {
                 in_force: AtomicBool::new(true),
                 generation: AtomicU64::new(1),
                 htpasswd,
-                hashing: passwords::Hashing::new(),
+                hasher: passwords::Hasher::new(),
                 credential_cache: credential_cache::CredentialCache::new().map_err(no_random)?,
                 throttle: login_throttle::LoginThrottle::new(settings.throttle),
                 nobody: NOBODY.parse().map_err(|_| StoreError::Damaged(format!("{NOBODY} is no name")))?,
                 keys: bearer::Keys::new(settings.issuer.clone(), settings.service.clone()),
-                admissions: location_rules::LocationRules::new(settings.location_rules.clone()),
+                location_rules: location_rules::LocationRules::new(settings.location_rules.clone()),
                 permission_cache: permission_cache::PermissionCache::new(),
                 audit: audit::Audit::start(metadata.clone(), settings.audit_sink.clone()),
                 maintenance: maintenance::Maintenance::default(),
@@ -174,38 +174,38 @@ impl Accounts {
         };
         accounts.sync_htpasswd().await?;
         accounts.refresh_in_force().await?;
-        accounts.read_keys().await?;
-        accounts.start_tending();
+        accounts.load_keys().await?;
+        accounts.start_maintenance();
         Ok(accounts)
     }
 
-    /// Ends what runs beside the requests, and writes down what is not yet.
+    /// Stops the background tasks and flushes the audit log.
     pub async fn close(&self) {
-        self.stop_tending().await;
+        self.stop_maintenance().await;
         self.inner.audit.close().await;
     }
 
-    /// Whether accounts decide anything yet.
+    /// Whether access control is in force.
     #[must_use]
     pub fn in_force(&self) -> bool {
         self.inner.in_force.load(Ordering::Acquire)
     }
 
-    /// Grows with every change of accounts, memberships, tokens and grants. What was decided under
-    /// another number must be decided anew.
+    /// Grows with every change of accounts, memberships, tokens and grants. A decision cached under another value is
+    /// stale.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.inner.generation.load(Ordering::Acquire)
     }
 
-    /// What the operator decides about accounts.
+    /// The operator's settings.
     #[must_use]
     pub fn settings(&self) -> &AccountSettings {
         &self.inner.settings
     }
 
-    /// Makes the first administrator, for a start from a command line or an environment that
-    /// names one. If there is an account of this name it stays as it is. Whether it was made.
+    /// Creates the first administrator, named on the command line or in the environment. An existing account of this
+    /// name stays unchanged. Returns whether the account was created.
     ///
     /// # Errors
     /// [`Error::PasswordRefused`], [`Error::NameUnfit`], or those of the store.
@@ -226,7 +226,7 @@ impl Accounts {
         match self.change(async move { Ok(metadata.add_user(user).await?) }).await? {
             AddOutcome::Added(_) => {
                 let detail = "an administrator, by the first start";
-                self.record_durably(sign_in::made_by(audit::OPERATOR, name, None, detail)).await;
+                self.record_durably(audit::account_created(audit::OPERATOR, name, None, detail)).await;
                 Ok(true)
             }
             AddOutcome::NameTaken => Ok(false),
@@ -236,35 +236,34 @@ impl Accounts {
         }
     }
 
-    /// Does something that changes accounts, tokens or grants, and makes sure that what rested on
-    /// how they were is not believed any more when the answer is given. It comes to its end even if
-    /// the client that wanted it goes away.
+    /// Runs a change of accounts, tokens or grants, and invalidates all cached decisions before it returns. Continues
+    /// if the caller is dropped.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let accounts = self.clone();
         let task = tokio::spawn(async move {
-            let done = work.await;
-            // After an error as well: it may have come after the commit.
+            let result = work.await;
+            // Also after an error, which may follow the commit.
             accounts.changed();
             accounts.refresh_in_force().await?;
-            done
+            result
         });
         task.await.unwrap_or_else(|_| Err(Error::Store(StoreError::Closed)))
     }
 
-    /// A new password as it is to be kept.
+    /// Hashes a new password for the store.
     pub(crate) async fn hash_password(&self, password: Password) -> Result<PasswordHash, Error> {
-        let kept = self.inner.hashing.hash(password).await.map_err(|passwords::Busy| Error::Busy)?;
-        Ok(PasswordHash(kept.text().to_owned()))
+        let stored = self.inner.hasher.hash(password).await.map_err(|passwords::Busy| Error::Busy)?;
+        Ok(PasswordHash(stored.text().to_owned()))
     }
 
     fn changed(&self) {
         self.inner.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether somebody could sign in: there is a user, an htpasswd file or a backend of the operator's.
+    /// Whether anyone can sign in: there is a user, an htpasswd file or a forward-auth backend.
     ///
     /// # Errors
     /// Only those of the store.
@@ -273,7 +272,7 @@ impl Accounts {
         Ok(settings.htpasswd.is_some() || settings.forward || self.inner.metadata.has_users().await?)
     }
 
-    /// The number of users in the database.
+    /// Counts the users in the database.
     ///
     /// # Errors
     /// Only those of the store.
@@ -281,7 +280,7 @@ impl Accounts {
         Ok(self.inner.metadata.count_users().await?)
     }
 
-    /// Whether this directory has had users, even if it has none now.
+    /// Whether this data directory has ever had users.
     #[must_use]
     pub fn have_existed(&self) -> bool {
         self.inner.metadata.has_had_users()

@@ -1,8 +1,7 @@
-//! What somebody may do with a repository, and which repositories they may know of.
+//! Permission cache: the rights of an account on a repository, and the repositories that it may list.
 //!
-//! The store says what an account may; here that is remembered until anything about accounts
-//! changes, and a token's own limits are taken into account. A request for a manifest in memory
-//! is decided without waiting and without allocating.
+//! Rights come from the store and are cached until accounts, tokens or grants change. The scope of a token restricts
+//! them on each request. A cache hit neither waits nor allocates.
 
 use std::hash::Hash;
 
@@ -14,33 +13,33 @@ use quick_cache::sync::Cache;
 use super::{Accounts, Identity, TokenScope};
 use crate::Error;
 
-/// Decisions that are remembered.
-const DECISIONS: usize = 65_536;
-/// Accounts whose lists are remembered.
+/// Cached pairs of account and repository.
+const RIGHTS: usize = 65_536;
+/// Accounts with a cached list.
 const LISTS: usize = 4096;
-/// Stands for nobody among the numbers of accounts, which begin at 1.
-const NOBODY: i64 = 0;
+/// The key of anonymous requests. Account ids begin at 1.
+const ANONYMOUS: i64 = 0;
 
-/// How a request is answered.
+/// The result of an authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is carried out.
+pub enum Permission {
+    /// The identity has the right.
     Allowed,
-    /// The account may, but the bearer token that was sent is not for this. Another can be had.
+    /// The account has the right, but the bearer token does not include it. The client may request another token.
     OutOfScope,
-    /// Not allowed on a repository that may be known of.
+    /// The identity may pull, so the refusal reveals nothing.
     Denied,
-    /// The repository is as if it did not exist.
+    /// The identity may not know of the repository: answer as if it did not exist.
     Hidden,
 }
 
-/// Remembered decisions, each with the generation under which it was made.
+/// Each entry holds the generation of accounts for which it is valid.
 pub(super) struct PermissionCache {
     rights: Cache<(i64, RepositoryName), (u64, Rights)>,
     visible: Cache<i64, (u64, Visible)>,
 }
 
-/// A key by reference, so that a look-up clones nothing.
+/// A borrowed key, so that a lookup clones nothing.
 #[derive(Hash)]
 struct Key<'a>(i64, &'a RepositoryName);
 
@@ -52,34 +51,39 @@ impl Equivalent<(i64, RepositoryName)> for Key<'_> {
 
 impl PermissionCache {
     pub(super) fn new() -> Self {
-        Self { rights: Cache::new(DECISIONS), visible: Cache::new(LISTS) }
+        Self { rights: Cache::new(RIGHTS), visible: Cache::new(LISTS) }
     }
 }
 
-fn number(identity: &Identity) -> i64 {
-    identity.account().map_or(NOBODY, |account| account.id)
+fn cache_key(identity: &Identity) -> i64 {
+    identity.account().map_or(ANONYMOUS, |account| account.id)
 }
 
-/// What the token allows of what the account may.
+/// Restricts the rights of the account to the scope of the token.
 fn within(rights: Rights, scope: Option<&TokenScope>, repository: &RepositoryName) -> Rights {
     scope.map_or(rights, |scope| rights.intersection(scope.rights(repository)))
 }
 
 impl Accounts {
-    /// Whether this is allowed, if that can be said without waiting. Neither waits nor allocates.
+    /// The cached permission; `None` on a miss. Neither waits nor allocates.
     #[must_use]
-    pub fn decided(&self, identity: &Identity, repository: &RepositoryName, right: Right) -> Option<bool> {
-        let rights = self.decided_rights(identity, repository)?;
+    pub fn is_allowed_cached(
+        &self,
+        identity: &Identity,
+        repository: &RepositoryName,
+        right: Right,
+    ) -> Option<bool> {
+        let rights = self.cached_rights(identity, repository)?;
         Some(within(rights, identity.scope(), repository).allow(right))
     }
 
-    /// What the account may do whatever its token says, if that can be said without waiting.
-    fn decided_rights(&self, identity: &Identity, repository: &RepositoryName) -> Option<Rights> {
+    /// The cached rights of the account, without the scope of its token.
+    fn cached_rights(&self, identity: &Identity, repository: &RepositoryName) -> Option<Rights> {
         if matches!(identity, Identity::Operator) || !self.in_force() {
             return Some(Rights::ALL);
         }
         let (generation, rights) =
-            self.inner.permission_cache.rights.get(&Key(number(identity), repository))?;
+            self.inner.permission_cache.rights.get(&Key(cache_key(identity), repository))?;
         (generation == self.generation()).then_some(rights)
     }
 
@@ -88,20 +92,20 @@ impl Accounts {
         identity: &Identity,
         repository: &RepositoryName,
     ) -> Result<Rights, Error> {
-        if let Some(rights) = self.decided_rights(identity, repository) {
+        if let Some(rights) = self.cached_rights(identity, repository) {
             return Ok(rights);
         }
-        // Before the store is asked: a change that comes meanwhile makes the answer an old one.
+        // Read before the query: a concurrent change then makes the entry stale.
         let generation = self.generation();
         let account = identity.account().map(|account| account.id);
         let granted = self.inner.metadata.rights_of(account, repository).await?;
-        let rights = self.inner.admissions.rights(identity, repository, granted);
-        let key = (number(identity), repository.clone());
+        let rights = self.inner.location_rules.rights(identity, repository, granted);
+        let key = (cache_key(identity), repository.clone());
         self.inner.permission_cache.rights.insert(key, (generation, rights));
         Ok(rights)
     }
 
-    /// What somebody may do with a repository, whether it is there or not.
+    /// The rights of an identity on a repository, which need not exist.
     ///
     /// # Errors
     /// Only those of the store.
@@ -110,11 +114,11 @@ impl Accounts {
         Ok(within(rights, identity.scope(), repository))
     }
 
-    /// Whether somebody may do this with a repository.
+    /// Whether the identity has a right on a repository.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn may(
+    pub async fn is_allowed(
         &self,
         identity: &Identity,
         repository: &RepositoryName,
@@ -123,30 +127,30 @@ impl Accounts {
         Ok(self.rights(identity, repository).await?.allow(right))
     }
 
-    /// How a request that needs this right is answered.
+    /// Authorizes a request that needs this right.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn verdict(
+    pub async fn permission(
         &self,
         identity: &Identity,
         repository: &RepositoryName,
         right: Right,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<Permission, Error> {
         let all = self.account_rights(identity, repository).await?;
         let allowed = within(all, identity.scope(), repository);
         Ok(if allowed.allow(right) {
-            Verdict::Allowed
+            Permission::Allowed
         } else if identity.is_bearer() && all.allow(right) {
-            Verdict::OutOfScope
+            Permission::OutOfScope
         } else if allowed.allow(Right::Pull) || (identity.is_bearer() && all.allow(Right::Pull)) {
-            Verdict::Denied
+            Permission::Denied
         } else {
-            Verdict::Hidden
+            Permission::Hidden
         })
     }
 
-    /// The repositories that somebody may pull: those from which blobs can be mounted.
+    /// The repositories that the identity may pull, which are the possible sources of a mount.
     ///
     /// # Errors
     /// Only those of the store.
@@ -168,12 +172,11 @@ impl Accounts {
         })
     }
 
-    /// The repositories that lists and searches show to somebody. `None` for a bearer token that
-    /// is not for lists: another can be had, for `registry:catalog:*`.
+    /// The repositories that lists and searches show. `None` for a bearer token without `registry:catalog:*`.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn listed(&self, identity: &Identity) -> Result<Option<Visible>, Error> {
+    pub async fn listable(&self, identity: &Identity) -> Result<Option<Visible>, Error> {
         match identity.scope() {
             Some(TokenScope::Bearer { catalog: false, .. }) => Ok(None),
             Some(TokenScope::Bearer { catalog: true, patterns, .. }) => {
@@ -191,16 +194,16 @@ impl Accounts {
             return Ok(Visible::Everything);
         }
         let generation = self.generation();
-        let number = number(identity);
-        if let Some((made, visible)) = self.inner.permission_cache.visible.get(&number)
-            && made == generation
+        let key = cache_key(identity);
+        if let Some((cached_at, visible)) = self.inner.permission_cache.visible.get(&key)
+            && cached_at == generation
         {
             return Ok(visible);
         }
         let account = identity.account().map(|account| account.id);
         let granted = Visible::only(self.inner.metadata.scopes_of(account).await?);
-        let visible = self.inner.admissions.visible(identity, granted);
-        self.inner.permission_cache.visible.insert(number, (generation, visible.clone()));
+        let visible = self.inner.location_rules.visible(identity, granted);
+        self.inner.permission_cache.visible.insert(key, (generation, visible.clone()));
         Ok(visible)
     }
 }

@@ -1,9 +1,8 @@
-//! Aggregation of the audit log: one row for what one client is refused again and again, and for how it signs in.
+//! Aggregation of the audit log: repeated refusals and sign-ins of one client share a row.
 //!
-//! A push that is refused is a dozen requests, and a client that guesses sends thousands. The first is recorded at
-//! once; equal ones within a minute only count, and their number is added to the row at the end. If a look at a
-//! repository is followed by a push to it, the row becomes that of the push. A sign-in is recorded again after ten
-//! minutes.
+//! A refused push is a dozen requests, and a guessing client sends thousands. The first refusal is recorded at once.
+//! Equal ones within a minute are counted, and the count is added to the row at the end. If a push follows a HEAD of
+//! the same repository, the row becomes that of the push. A sign-in is recorded again after ten minutes.
 
 use std::collections::HashMap;
 use std::mem;
@@ -11,24 +10,24 @@ use std::time::{Duration, Instant, SystemTime};
 
 use store::metadata::{AuditAmendment, AuditEntry};
 
-use super::AuditVerdict;
+use super::AuditOutcome;
 use super::login_throttle::Network;
 
-/// The time in which equal refusals share a row.
+/// The period in which equal refusals share a row.
 const REFUSALS: Duration = Duration::from_secs(60);
-/// The time in which equal sign-ins share a row.
+/// The period in which equal sign-ins share a row.
 const SIGN_INS: Duration = Duration::from_secs(600);
-/// Rows that may be repeated at the same time. Beyond them each event has a row of its own.
+/// The maximum number of open rows. Beyond it, each event gets its own row.
 const OPEN: usize = 8192;
 
-/// The action of an account that signs in, or tries to.
+/// The audit action of sign-ins, successful or not.
 pub const SIGN_IN: &str = "sign_in";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     account: Option<String>,
     network: Option<Network>,
-    what: String,
+    subject: String,
 }
 
 struct Open {
@@ -37,15 +36,15 @@ struct Open {
     repeats: u64,
 }
 
-/// The rows that further events may still belong to.
+/// Open rows, to which later events may be added.
 #[derive(Default)]
 pub(super) struct Repeats {
     open: HashMap<Key, Open>,
 }
 
-/// What the log is to do about an event.
+/// The effect of an event on the log.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Noted {
+pub(super) struct Aggregated {
     /// A row to change.
     pub amendment: Option<AuditAmendment>,
     /// A row to add.
@@ -53,38 +52,38 @@ pub(super) struct Noted {
 }
 
 impl Repeats {
-    /// Takes note of an event.
-    pub(super) fn note(&mut self, entry: AuditEntry, network: Option<Network>, now: Instant) -> Noted {
-        let lasts = match entry.verdict {
-            AuditVerdict::Denied => REFUSALS,
-            AuditVerdict::Allowed if entry.action == SIGN_IN => SIGN_INS,
-            _ => return Noted { entry: Some(entry), amendment: None },
+    /// Adds an event to its open row, or opens a row.
+    pub(super) fn add(&mut self, entry: AuditEntry, network: Option<Network>, now: Instant) -> Aggregated {
+        let period = match entry.verdict {
+            AuditOutcome::Denied => REFUSALS,
+            AuditOutcome::Allowed if entry.action == SIGN_IN => SIGN_INS,
+            _ => return Aggregated { entry: Some(entry), amendment: None },
         };
-        let key = Key { account: entry.account.clone(), network, what: what(&entry) };
-        let mut noted = Noted::default();
+        let key = Key { account: entry.account.clone(), network, subject: subject(&entry) };
+        let mut aggregated = Aggregated::default();
         if let Some(open) = self.open.get_mut(&key) {
             if open.until > now {
                 open.repeats += 1;
                 if weight(&entry) > weight(&open.entry) {
                     let AuditEntry { action, object, status, detail, .. } = entry;
                     open.entry = AuditEntry { action, object, status, detail, ..open.entry.clone() };
-                    noted.amendment = Some(amendment(&open.entry, 0));
+                    aggregated.amendment = Some(amendment(&open.entry, 0));
                 }
-                return noted;
+                return aggregated;
             }
-            noted.amendment = open.end();
+            aggregated.amendment = open.end();
         }
         if self.open.len() >= OPEN {
             self.open.retain(|_, open| open.until > now || open.repeats > 0);
         }
         if self.open.len() < OPEN || self.open.contains_key(&key) {
-            self.open.insert(key, Open { entry: entry.clone(), until: now + lasts, repeats: 0 });
+            self.open.insert(key, Open { entry: entry.clone(), until: now + period, repeats: 0 });
         }
-        noted.entry = Some(entry);
-        noted
+        aggregated.entry = Some(entry);
+        aggregated
     }
 
-    /// The numbers that rows get whose time is over.
+    /// Closes rows whose period is over, and returns their counts.
     pub(super) fn ended(&mut self, now: Instant) -> Vec<AuditAmendment> {
         let (ended, open) = mem::take(&mut self.open).into_iter().partition(|(_, open)| open.until <= now);
         self.open = open;
@@ -92,7 +91,7 @@ impl Repeats {
         ended.into_values().filter_map(|open| open.end()).collect()
     }
 
-    /// The same for all of them, at the end.
+    /// Closes all rows.
     pub(super) fn all(&mut self) -> Vec<AuditAmendment> {
         mem::take(&mut self.open).into_values().filter_map(|open| open.end()).collect()
     }
@@ -100,8 +99,8 @@ impl Repeats {
 
 impl Open {
     fn end(&self) -> Option<AuditAmendment> {
-        let counts = self.repeats > 0 && self.entry.verdict == AuditVerdict::Denied;
-        counts.then(|| amendment(&self.entry, self.repeats))
+        let has_count = self.repeats > 0 && self.entry.verdict == AuditOutcome::Denied;
+        has_count.then(|| amendment(&self.entry, self.repeats))
     }
 }
 
@@ -114,14 +113,14 @@ fn amendment(entry: &AuditEntry, repeats: u64) -> AuditAmendment {
     AuditAmendment { entry }
 }
 
-/// What two events have in common that share a row. Those without an account are told apart by the action alone:
-/// anybody can send any name.
-fn what(entry: &AuditEntry) -> String {
+/// The part of an event that must be equal to share a row. Without an account it is the action alone, because a client
+/// can send any name.
+fn subject(entry: &AuditEntry) -> String {
     let object = entry.object.as_deref().unwrap_or_default();
     if entry.action == SIGN_IN {
         format!("{} {:?} {}", entry.action, entry.verdict, entry.detail.as_deref().unwrap_or_default())
     } else if is_of_a_repository(&entry.action) && entry.account.is_some() {
-        // A name has neither.
+        // A repository name contains neither character.
         object.split([':', '@']).next().unwrap_or_default().to_owned()
     } else if entry.account.is_some() {
         format!("{} {object}", entry.action)
@@ -134,7 +133,7 @@ fn is_of_a_repository(action: &str) -> bool {
     ["manifest.", "blob.", "repository."].iter().any(|kind| action.starts_with(kind))
 }
 
-/// Which of two events says more of what a client wanted.
+/// Ranks actions: the higher one of two describes better what the client wanted.
 fn weight(entry: &AuditEntry) -> u8 {
     match entry.action.split_once('.') {
         Some((_, "look")) => 0,
@@ -145,7 +144,7 @@ fn weight(entry: &AuditEntry) -> u8 {
     }
 }
 
-/// The moment of a row as the store keeps it, so that it is found again.
+/// Rounds a time to the precision of the store, so that an amendment finds its row.
 pub(super) fn rounded(at: SystemTime) -> SystemTime {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let milliseconds = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
@@ -163,7 +162,7 @@ mod tests {
             address: Some("10.0.0.1".to_owned()),
             action: action.to_owned(),
             object: Some(object.to_owned()),
-            verdict: AuditVerdict::Denied,
+            verdict: AuditOutcome::Denied,
             status: Some(403),
             request_id: Some("first".to_owned()),
             detail: None,
@@ -179,14 +178,14 @@ mod tests {
         let (mut repeats, now) = (Repeats::default(), Instant::now());
         let here = network("10.0.0.1");
         let look = refused(Some("ann"), "blob.look", "bob/app@sha256:1");
-        assert_eq!(repeats.note(look.clone(), here, now).entry, Some(look.clone()));
+        assert_eq!(repeats.add(look.clone(), here, now).entry, Some(look.clone()));
         let push = refused(Some("ann"), "blob.upload", "bob/app");
-        let noted = repeats.note(push.clone(), here, now);
-        assert_eq!(noted.entry, None);
-        let amended = noted.amendment.unwrap().entry;
+        let aggregated = repeats.add(push.clone(), here, now);
+        assert_eq!(aggregated.entry, None);
+        let amended = aggregated.amendment.unwrap().entry;
         assert_eq!((&*amended.action, amended.object.as_deref()), ("blob.upload", Some("bob/app")));
         for _ in 0..9 {
-            assert_eq!(repeats.note(look.clone(), here, now), Noted::default());
+            assert_eq!(repeats.add(look.clone(), here, now), Aggregated::default());
         }
         assert_eq!(repeats.ended(now), []);
         let ended = repeats.ended(now + REFUSALS);
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn different_clients_and_repositories_have_rows_of_their_own() {
+    fn clients_and_repositories_have_separate_rows() {
         let (mut repeats, now) = (Repeats::default(), Instant::now());
         for (account, object, address) in [
             (Some("ann"), "bob/app:1", "10.0.0.1"),
@@ -206,31 +205,31 @@ mod tests {
         ] {
             let entry = refused(account, "manifest.push", object);
             assert!(
-                repeats.note(entry, network(address), now).entry.is_some(),
+                repeats.add(entry, network(address), now).entry.is_some(),
                 "{account:?} {object} {address}"
             );
         }
-        // Names that anybody makes up have none.
-        assert_eq!(repeats.note(refused(None, "manifest.push", "x:1"), network("10.0.0.2"), now).entry, None);
+        // Without an account, another name shares the row.
+        assert_eq!(repeats.add(refused(None, "manifest.push", "x:1"), network("10.0.0.2"), now).entry, None);
     }
 
     #[test]
     fn sign_in_is_recorded_again_after_ten_minutes() {
         let (mut repeats, now) = (Repeats::default(), Instant::now());
-        let entry = AuditEntry { verdict: AuditVerdict::Allowed, ..refused(Some("ann"), SIGN_IN, "") };
-        assert!(repeats.note(entry.clone(), network("10.0.0.1"), now).entry.is_some());
-        assert_eq!(repeats.note(entry.clone(), network("10.0.0.1"), now), Noted::default());
-        let noted = repeats.note(entry, network("10.0.0.1"), now + SIGN_INS);
-        assert!(noted.entry.is_some() && noted.amendment.is_none(), "{noted:?}");
+        let entry = AuditEntry { verdict: AuditOutcome::Allowed, ..refused(Some("ann"), SIGN_IN, "") };
+        assert!(repeats.add(entry.clone(), network("10.0.0.1"), now).entry.is_some());
+        assert_eq!(repeats.add(entry.clone(), network("10.0.0.1"), now), Aggregated::default());
+        let aggregated = repeats.add(entry, network("10.0.0.1"), now + SIGN_INS);
+        assert!(aggregated.entry.is_some() && aggregated.amendment.is_none(), "{aggregated:?}");
     }
 
     #[test]
     fn changes_are_never_aggregated() {
         let (mut repeats, now) = (Repeats::default(), Instant::now());
         let entry =
-            AuditEntry { verdict: AuditVerdict::Allowed, ..refused(Some("ann"), "manifest.push", "a:1") };
+            AuditEntry { verdict: AuditOutcome::Allowed, ..refused(Some("ann"), "manifest.push", "a:1") };
         for _ in 0..3 {
-            assert!(repeats.note(entry.clone(), None, now).entry.is_some());
+            assert!(repeats.add(entry.clone(), None, now).entry.is_some());
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What a client asks a bearer token for: `repository:team/app:pull,push`, `registry:catalog:*`.
+//! Token scopes that a client requests: `repository:team/app:pull,push`, `registry:catalog:*`.
 //!
-//! distribution, "Token Scope Documentation": a scope is `type:name:action,action`; the type may
-//! have a class, as in `repository(plugin)`; several scopes are separated by spaces. What is of no
-//! known type or not well-formed is not refused, it is granted nothing, as other token servers do.
+//! distribution, "Token Scope Documentation": a scope is `type:name:action,action`. The type may have a class, as in
+//! `repository(plugin)`. Several scopes are separated by spaces. Unknown and malformed scopes are ignored, as other
+//! token servers do.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,27 +10,26 @@ use std::str::FromStr;
 use accounts::{Right, Rights};
 use oci::RepositoryName;
 
-/// The most scopes that one request is heard for. A client that pushes an image and mounts its
-/// layers asks for a handful.
+/// The maximum number of scopes in one request. A push that mounts layers needs a handful.
 pub const MAX_SCOPES: usize = 100;
 
-/// One thing that a client wants a token for.
+/// One requested scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScopeRequest {
     /// Rights on a repository.
     Repository {
-        /// The repository.
+        /// The repository name.
         name: RepositoryName,
-        /// The class in the brackets, such as `plugin`. It is handed back and means nothing here.
+        /// The class in the brackets, such as `plugin`. The token repeats it; it has no effect.
         class: Option<String>,
-        /// What is to be done with it.
+        /// The requested actions.
         actions: Vec<Action>,
     },
     /// The list of repositories: `registry:catalog:*`.
     Catalog,
 }
 
-/// What is to be done with a repository.
+/// An action on a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Read it.
@@ -39,18 +38,20 @@ pub enum Action {
     Push,
     /// Remove from it.
     Delete,
-    /// `*`: whatever the account may do.
+    /// `*`: all rights of the account.
     Any,
 }
 
-/// Why a text is no scope that can be granted.
+/// The text is not a supported scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a scope such as repository:team/app:pull,push or registry:catalog:*")]
-pub struct NoScope;
+#[error(
+    "invalid scope: expected repository:NAME:ACTIONS, such as repository:team/app:pull,push, or registry:catalog:*"
+)]
+pub struct InvalidScope;
 
 impl ScopeRequest {
-    /// All that can be granted of the values of a request's `scope` parameters, each of which may
-    /// hold several scopes separated by spaces. At most [`MAX_SCOPES`].
+    /// Parses the `scope` parameters of a request, at most [`MAX_SCOPES`]. Each may hold several scopes, separated by
+    /// spaces. Invalid scopes are left out.
     pub fn parse_all<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
         values
             .into_iter()
@@ -62,27 +63,31 @@ impl ScopeRequest {
 }
 
 impl FromStr for ScopeRequest {
-    type Err = NoScope;
+    type Err = InvalidScope;
 
-    fn from_str(s: &str) -> Result<Self, NoScope> {
-        let (kind, rest) = s.split_once(':').ok_or(NoScope)?;
-        // The name may hold a port, so the actions are what follows the last colon.
-        let (name, actions) = rest.rsplit_once(':').ok_or(NoScope)?;
+    fn from_str(s: &str) -> Result<Self, InvalidScope> {
+        let (kind, rest) = s.split_once(':').ok_or(InvalidScope)?;
+        // The name may contain a port, so the actions follow the last colon.
+        let (name, actions) = rest.rsplit_once(':').ok_or(InvalidScope)?;
         let (kind, class) = match kind.strip_suffix(')').and_then(|kind| kind.split_once('(')) {
             Some((kind, class)) if is_class(class) => (kind, Some(class.to_owned())),
-            Some(_) => return Err(NoScope),
+            Some(_) => return Err(InvalidScope),
             None => (kind, None),
         };
         match kind {
             "repository" => {
-                let name = name.parse().map_err(|_| NoScope)?;
+                let name = name.parse().map_err(|_| InvalidScope)?;
                 let actions: Vec<_> = actions.split(',').filter_map(|action| action.parse().ok()).collect();
-                if actions.is_empty() { Err(NoScope) } else { Ok(Self::Repository { name, class, actions }) }
+                if actions.is_empty() {
+                    Err(InvalidScope)
+                } else {
+                    Ok(Self::Repository { name, class, actions })
+                }
             }
             "registry" if name == "catalog" && actions.split(',').any(|action| action == "*") => {
                 Ok(Self::Catalog)
             }
-            _ => Err(NoScope),
+            _ => Err(InvalidScope),
         }
     }
 }
@@ -92,7 +97,7 @@ fn is_class(class: &str) -> bool {
 }
 
 impl Action {
-    /// The rights that it asks for.
+    /// The rights that the action needs.
     #[must_use]
     pub fn rights(self) -> Rights {
         match self {
@@ -105,15 +110,15 @@ impl Action {
 }
 
 impl FromStr for Action {
-    type Err = NoScope;
+    type Err = InvalidScope;
 
-    fn from_str(s: &str) -> Result<Self, NoScope> {
+    fn from_str(s: &str) -> Result<Self, InvalidScope> {
         match s {
             "pull" => Ok(Self::Pull),
             "push" => Ok(Self::Push),
             "delete" => Ok(Self::Delete),
             "*" => Ok(Self::Any),
-            _ => Err(NoScope),
+            _ => Err(InvalidScope),
         }
     }
 }
@@ -142,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_of_all_shapes_are_understood() {
+    fn valid_scopes_are_parsed() {
         use Action::{Any, Delete, Pull, Push};
         for (text, expected) in [
             ("repository:team/app:pull", repository("team/app", None, &[Pull])),
@@ -158,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_granted_is_left_out() {
+    fn invalid_scopes_are_refused() {
         for text in [
             "",
             "repository",
@@ -176,12 +181,12 @@ mod tests {
             "registry:other:*",
             "namespace:app:pull",
         ] {
-            assert_eq!(text.parse::<ScopeRequest>(), Err(NoScope), "{text}");
+            assert_eq!(text.parse::<ScopeRequest>(), Err(InvalidScope), "{text}");
         }
     }
 
     #[test]
-    fn several_scopes_come_in_one_value_or_in_several() {
+    fn scopes_in_one_or_several_parameters_are_parsed() {
         let scopes = ScopeRequest::parse_all([
             "repository:a:pull,push repository:b:pull",
             "junk",

@@ -1,10 +1,8 @@
-//! Secrets that the registry makes: personal tokens `wfp_…`, secrets of robots `wfr_…`, refresh
-//! tokens `wfo_…`.
+//! Generated secrets: personal tokens `wfp_…`, robots' secrets `wfr_…`, refresh tokens `wfo_…`.
 //!
-//! Each has a kind that can be seen (by people, and by tools that look for secrets in places where
-//! they should not be), 30 random characters of 62 (178 bits), and 6 characters that are made from
-//! the rest, so that what was mistyped or made up is refused without asking the store. Kept is the
-//! SHA-256 of it alone: with that much chance in it, a slow hash would add nothing.
+//! A secret has a prefix that people and secret scanners recognize, 30 random characters (178 bits), and a checksum of 6
+//! characters, which rejects typing errors without a query. The store holds its SHA-256: with this much entropy a slow
+//! hash adds nothing.
 
 use std::fmt;
 
@@ -13,23 +11,23 @@ use subtle::ConstantTimeEq;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const RANDOM: usize = 30;
-const CHECK: usize = 6;
+const CHECKSUM: usize = 6;
 
-/// What a secret is for.
+/// The use of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretKind {
     /// A personal token.
     Personal,
     /// The secret of a robot.
     Robot,
-    /// A refresh token, which docker calls an identity token.
+    /// A refresh token. Docker calls it an identity token.
     Refresh,
 }
 
 impl SecretKind {
     const ALL: [Self; 3] = [Self::Personal, Self::Robot, Self::Refresh];
 
-    /// What its secrets begin with.
+    /// The prefix of its secrets.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -40,7 +38,7 @@ impl SecretKind {
     }
 }
 
-/// A secret, to be shown once to whom it belongs. It is not in any text that is made for a log.
+/// A secret in plain text, which is shown once. Its `Debug` output is redacted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     kind: SecretKind,
@@ -48,58 +46,58 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// A new one.
+    /// Generates a secret.
     ///
     /// # Errors
-    /// If the system has no random numbers to give.
+    /// If the system gives no random numbers.
     pub fn new(kind: SecretKind) -> Result<Self, getrandom::Error> {
-        let mut text = String::with_capacity(kind.prefix().len() + RANDOM + CHECK);
+        let mut text = String::with_capacity(kind.prefix().len() + RANDOM + CHECKSUM);
         text.push_str(kind.prefix());
         let mut random = [0_u8; 64];
         while text.len() < kind.prefix().len() + RANDOM {
             getrandom::fill(&mut random)?;
-            // The highest bytes would make the first characters of the alphabet more likely.
+            // Skips the highest bytes: they would make the first characters of the alphabet more likely.
             let usable = random.iter().filter(|byte| usize::from(**byte) < 256 / 62 * 62);
             let missing = kind.prefix().len() + RANDOM - text.len();
             text.extend(usable.take(missing).map(|byte| char::from(ALPHABET[usize::from(*byte) % 62])));
         }
-        let check = check(&text);
-        text.push_str(&check);
+        let checksum = checksum(&text);
+        text.push_str(&checksum);
         Ok(Self { kind, text })
     }
 
-    /// The secret that this text is; `None` if it can be none, whatever the store has.
+    /// Parses a secret and verifies its checksum.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let kind = SecretKind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))?;
         let body = kind.prefix().len() + RANDOM;
-        if text.len() != body + CHECK || !text.bytes().skip(4).all(|byte| byte.is_ascii_alphanumeric()) {
+        if text.len() != body + CHECKSUM || !text.bytes().skip(4).all(|byte| byte.is_ascii_alphanumeric()) {
             return None;
         }
-        let is_right = check(&text[..body]).as_bytes().ct_eq(&text.as_bytes()[body..]);
+        let is_right = checksum(&text[..body]).as_bytes().ct_eq(&text.as_bytes()[body..]);
         bool::from(is_right).then(|| Self { kind, text: text.to_owned() })
     }
 
-    /// Whether a text looks like one, well-formed or not: then it is no password.
+    /// Whether a text has the prefix and length of a secret, so that it is not a password.
     #[must_use]
-    pub fn is_meant(text: &str) -> bool {
+    pub fn has_shape_of(text: &str) -> bool {
         SecretKind::ALL.into_iter().any(|kind| text.starts_with(kind.prefix()))
-            && text.len() == SecretKind::Personal.prefix().len() + RANDOM + CHECK
+            && text.len() == SecretKind::Personal.prefix().len() + RANDOM + CHECKSUM
     }
 
-    /// What it is for.
+    /// The kind that its prefix names.
     #[must_use]
     pub fn kind(&self) -> SecretKind {
         self.kind
     }
 
-    /// The secret itself, for whom it belongs to.
+    /// The plain text.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.text
     }
 
-    /// By what the store knows it.
+    /// The hash under which the store holds it.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.text.as_bytes()).into()
@@ -112,16 +110,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The last characters: the first 32 bits of a SHA-256 of what comes before, in base 62.
-fn check(text: &str) -> String {
+/// The checksum: the first 32 bits of the SHA-256 of `text`, in base 62.
+fn checksum(text: &str) -> String {
     let hash = Sha256::digest(text.as_bytes());
     let mut number = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
-    let mut check = [b'0'; CHECK];
-    for place in check.iter_mut().rev() {
+    let mut digits = [b'0'; CHECKSUM];
+    for place in digits.iter_mut().rev() {
         *place = ALPHABET[(number % 62) as usize];
         number /= 62;
     }
-    check.iter().map(|byte| char::from(*byte)).collect()
+    digits.iter().map(|byte| char::from(*byte)).collect()
 }
 
 #[cfg(test)]
@@ -131,14 +129,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_secret_is_recognised_and_no_two_are_alike() {
+    fn new_secrets_are_valid_and_distinct() {
         for kind in SecretKind::ALL {
             let secrets: Vec<_> = (0..200).map(|_| Secret::new(kind).unwrap()).collect();
             for secret in &secrets {
                 assert_eq!(secret.reveal().len(), 40);
                 assert!(secret.reveal().starts_with(kind.prefix()));
                 assert_eq!(Secret::parse(secret.reveal()).as_ref(), Some(secret));
-                assert!(Secret::is_meant(secret.reveal()));
+                assert!(Secret::has_shape_of(secret.reveal()));
             }
             let distinct: HashSet<_> = secrets.iter().map(Secret::hash).collect();
             assert_eq!(distinct.len(), secrets.len());
@@ -146,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_of_the_alphabet_occurs() {
+    fn secrets_use_the_whole_alphabet() {
         let seen: HashSet<char> = (0..100)
             .flat_map(|_| {
                 Secret::new(SecretKind::Personal).unwrap().reveal()[4..34].chars().collect::<Vec<_>>()
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_mistyped_is_refused() {
+    fn mistyped_secret_is_refused() {
         let secret = Secret::new(SecretKind::Personal).unwrap();
         let text = secret.reveal();
         for place in 0..text.len() {
@@ -174,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_in_what_is_logged() {
+    fn secret_debug_output_is_redacted() {
         let secret = Secret::new(SecretKind::Robot).unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(wfr_…)");
     }

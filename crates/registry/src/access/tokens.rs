@@ -1,4 +1,4 @@
-//! Issuing bearer and refresh tokens: distribution, "Token Authentication Specification" and
+//! Issues bearer and refresh tokens: distribution, "Token Authentication Specification" and
 //! "OAuth2 Token Authentication".
 
 use std::time::{Duration, SystemTime};
@@ -8,27 +8,27 @@ use oci::RepositoryName;
 use store::StoreError;
 use store::metadata::{NewToken, TokenKind};
 
-use super::bearer::{Access, Bond, Jwks};
+use super::bearer::{Access, Binding, Jwks};
 use super::identity::Proof;
 use super::secrets::{Secret, SecretKind};
 use super::{Accounts, Identity, ScopeRequest, SignInError, Via};
 use crate::Error;
 
-/// How long a refresh token holds.
+/// The lifetime of a refresh token: 180 days.
 const REFRESH_LIFETIME: Duration = Duration::from_secs(180 * 24 * 60 * 60);
-/// How many refresh tokens an account has at most; the oldest end first.
-const REFRESH_TOKENS: usize = 50;
+/// The maximum number of refresh tokens of an account. The oldest is revoked first.
+const MAX_REFRESH_TOKENS: usize = 50;
 
-/// A token that was issued.
+/// An issued token.
 #[derive(Clone)]
 pub struct Issued {
     /// The bearer token.
     pub token: String,
-    /// How long it holds.
+    /// The lifetime.
     pub expires_in: Duration,
-    /// From when on.
+    /// The start of the lifetime.
     pub issued_at: SystemTime,
-    /// For getting others without the password, if that was wanted and can be had.
+    /// The refresh token, if requested and allowed.
     pub refresh_token: Option<String>,
 }
 
@@ -39,52 +39,52 @@ impl std::fmt::Debug for Issued {
 }
 
 impl Accounts {
-    /// Issues a bearer token for as much of what is wanted as is allowed: perhaps for nothing. It
-    /// holds no longer than what it was got with. With `offline` a refresh token comes along, but
-    /// only for who has signed in with a password: other tokens are good for that themselves.
+    /// Issues a bearer token for the allowed part of the requested scopes, which may be empty.
+    ///
+    /// The token does not outlive the token of the sign-in. With `offline`, a client that has signed in with a password
+    /// also gets a refresh token; other tokens serve as refresh tokens themselves.
     ///
     /// # Errors
-    /// [`SignInError::Wrong`] for who has signed in with a bearer token, which is not good for
-    /// another, and for an account whose password has just changed.
+    /// [`SignInError::Wrong`] for a sign-in by bearer token, and for an account whose password has just changed.
     pub async fn issue(
         &self,
         identity: &Identity,
-        wanted: &[ScopeRequest],
+        requested: &[ScopeRequest],
         offline: bool,
     ) -> Result<Issued, SignInError> {
         let wrong =
             || SignInError::wrong(identity.name().cloned(), "a bearer token, or a password just changed");
         let mut lifetime = self.inner.settings.token_lifetime;
         let now = SystemTime::now();
-        let (subject, bond) = match identity {
+        let (subject, binding) = match identity {
             Identity::Operator => return Err(wrong()),
             Identity::Anonymous => ("", None),
             Identity::Account(account) if account.via == Via::Bearer => return Err(wrong()),
             Identity::Account(account) => {
-                let mut bond = Bond { account: account.id, token: None, password: None };
+                let mut binding = Binding { account: account.id, token: None, password: None };
                 match account.proof {
                     Proof::Password(_) => {
                         let record = self.inner.metadata.account(&account.name).await?.ok_or_else(wrong)?;
-                        let kept = self.kept_password(&record).ok_or_else(wrong)?;
-                        if record.id != account.id || self.proof_of(&kept) != account.proof {
+                        let stored = self.stored_password(&record).ok_or_else(wrong)?;
+                        if record.id != account.id || self.proof_of(&stored) != account.proof {
                             return Err(wrong());
                         }
-                        bond.password = self.inner.keys.fingerprint(kept.text());
+                        binding.password = self.inner.keys.fingerprint(stored.text());
                     }
                     Proof::Token { id, expires_at } => {
-                        bond.token = Some(id);
+                        binding.token = Some(id);
                         if let Some(end) = expires_at {
                             lifetime = lifetime.min(end.duration_since(now).unwrap_or_default());
                         }
                     }
                     Proof::Forward => {}
                 }
-                (account.name.as_str(), Some(bond))
+                (account.name.as_str(), Some(binding))
             }
         };
-        let access = self.granted(identity, wanted).await?;
-        let claims = self.inner.keys.claims(subject, access, bond, now, lifetime);
-        let token = self.inner.keys.sign(&claims).map_err(|error| broken(&error))?;
+        let access = self.granted(identity, requested).await?;
+        let claims = self.inner.keys.claims(subject, access, binding, now, lifetime);
+        let token = self.inner.keys.sign(&claims).map_err(|error| internal(&error))?;
         let refresh_token = match identity {
             Identity::Account(account) if offline && account.via == Via::Password => {
                 Some(self.new_refresh_token(account.id).await?)
@@ -94,11 +94,11 @@ impl Accounts {
         Ok(Issued { token, expires_in: lifetime, issued_at: now, refresh_token })
     }
 
-    /// What of this is allowed, one entry a repository.
-    async fn granted(&self, identity: &Identity, wanted: &[ScopeRequest]) -> Result<Vec<Access>, Error> {
+    /// The allowed part of the requested scopes, one entry for each repository.
+    async fn granted(&self, identity: &Identity, requested: &[ScopeRequest]) -> Result<Vec<Access>, Error> {
         let mut repositories: Vec<(&RepositoryName, Option<&String>, Rights)> = Vec::new();
         let mut catalog = false;
-        for scope in wanted {
+        for scope in requested {
             match scope {
                 ScopeRequest::Catalog => catalog = true,
                 ScopeRequest::Repository { name, class, actions } => {
@@ -124,7 +124,7 @@ impl Accounts {
     }
 
     async fn new_refresh_token(&self, account: i64) -> Result<String, SignInError> {
-        let secret = Secret::new(SecretKind::Refresh).map_err(|error| broken(&error))?;
+        let secret = Secret::new(SecretKind::Refresh).map_err(|error| internal(&error))?;
         let metadata = &self.inner.metadata;
         let token = NewToken {
             account,
@@ -136,40 +136,40 @@ impl Accounts {
             expires_at: Some(SystemTime::now() + REFRESH_LIFETIME),
         };
         metadata.add_token(token).await?.ok_or(SignInError::wrong(None, "the account is gone"))?;
-        let kept = metadata.tokens(account, TokenKind::Refresh, None, REFRESH_TOKENS + 1).await?;
-        if kept.len() > REFRESH_TOKENS
-            && let Some(oldest) = kept.iter().min_by_key(|token| token.id)
+        let tokens = metadata.tokens(account, TokenKind::Refresh, None, MAX_REFRESH_TOKENS + 1).await?;
+        if tokens.len() > MAX_REFRESH_TOKENS
+            && let Some(oldest) = tokens.iter().min_by_key(|token| token.id)
         {
-            self.end_token(oldest.id).await?;
+            self.revoke_by_id(oldest.id).await?;
         }
         Ok(secret.reveal().to_owned())
     }
 
-    /// Ends a refresh token. Whether there was one.
+    /// Revokes a refresh token. Returns whether it existed.
     ///
     /// # Errors
     /// Only those of the store.
     pub async fn revoke_refresh(&self, token: &str) -> Result<bool, Error> {
         let Some(secret) = Secret::parse(token) else { return Ok(false) };
         match self.inner.metadata.token_by_hash(&secret.hash()).await? {
-            Some((token, _)) if token.kind == TokenKind::Refresh => self.end_token(token.id).await,
+            Some((token, _)) if token.kind == TokenKind::Refresh => self.revoke_by_id(token.id).await,
             _ => Ok(false),
         }
     }
 
-    async fn end_token(&self, id: i64) -> Result<bool, Error> {
+    async fn revoke_by_id(&self, id: i64) -> Result<bool, Error> {
         let metadata = self.inner.metadata.clone();
         self.change(async move { Ok(metadata.revoke_token(None, id).await?.is_some()) }).await
     }
 
-    /// The public keys by which bearer tokens can be checked.
+    /// The public keys for verifying bearer tokens.
     #[must_use]
     pub fn jwks(&self) -> Jwks {
         self.inner.keys.jwks()
     }
 }
 
-/// Something that does not fail unless the machine is broken.
-fn broken(error: &dyn std::fmt::Display) -> SignInError {
+/// An error of signing or random numbers, which needs the operator.
+fn internal(error: &dyn std::fmt::Display) -> SignInError {
     Error::Store(StoreError::Damaged(error.to_string())).into()
 }

@@ -183,7 +183,7 @@ impl Registry {
                 inner.metadata.link_blob(&repository, &digest, stored).await?;
             }
             registry.end(id, &mut slot);
-            inner.tasks.wake_view();
+            inner.background.wake_view();
             Ok(size)
         })
         .await
@@ -216,7 +216,7 @@ impl Registry {
                 Ok(stored) => {
                     let size = stored.size;
                     inner.metadata.link_blob(&repository, &digest, stored).await?;
-                    inner.tasks.wake_view();
+                    inner.background.wake_view();
                     Ok(size)
                 }
                 Err(error) => {

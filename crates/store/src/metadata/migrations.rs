@@ -166,7 +166,9 @@ mod tests {
     use super::super::commit_mark::SEQUENCE;
     use super::super::fixtures::{by_tag, digest, empty, layer, manifest, name, put, tag, tagged};
     use super::super::uploads::tests::state;
-    use super::super::{AuditEntry, AuditFilter, Import, Metadata, NewToken, TokenKind, Verdict, ViewItem};
+    use super::super::{
+        AuditEntry, AuditFilter, AuditOutcome, Import, Metadata, NewToken, TokenKind, ViewItem,
+    };
     use super::*;
     use accounts::{AccountName, Visible};
 
@@ -348,7 +350,7 @@ mod tests {
             address: None,
             action: "token.add".into(),
             object: None,
-            verdict: Verdict::Allowed,
+            verdict: AuditOutcome::Allowed,
             status: Some(201),
             request_id: None,
             detail: None,

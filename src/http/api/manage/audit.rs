@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use api::Audit;
-use store::metadata::{AuditFilter, Verdict};
+use store::metadata::{AuditFilter, AuditOutcome};
 
 use super::{Call, cut, shown};
 use crate::http::api::convert;
@@ -20,7 +20,7 @@ pub(super) async fn read(call: Call<'_>) -> Result<Response, Error> {
         account: text("account"),
         action: text("action"),
         object_prefix: text("repository"),
-        verdict: query.parsed::<Verdict>("verdict", "allowed, denied or failed")?,
+        verdict: query.parsed::<AuditOutcome>("verdict", "allowed, denied or failed")?,
         // What lies beyond all time has not happened yet.
         since: since.map(|since| SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or_else(SystemTime::now)),
         after: query.parsed::<i64>("after", "the id of an entry")?,

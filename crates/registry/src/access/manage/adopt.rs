@@ -1,4 +1,4 @@
-//! Adoption on request, which reads the data directory again.
+//! Adoption of outside changes on request.
 
 use store::adopt::Report;
 
@@ -6,10 +6,10 @@ use super::{Manage, ManageError};
 use crate::Error;
 
 impl Manage {
-    /// Lets an administrator adopt what another program has changed in the data directory: `adopt` does it.
+    /// Runs `adopt` for an administrator, and records it.
     ///
     /// # Errors
-    /// [`ManageError::Denied`] to others, and those of `adopt`.
+    /// [`ManageError::Denied`] for other accounts, and those of `adopt`.
     pub async fn adopt(
         &self,
         adopt: impl Future<Output = Result<Report, Error>>,

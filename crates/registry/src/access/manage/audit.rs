@@ -1,22 +1,23 @@
-//! What the audit log has kept.
+//! Reads the audit log.
 
 use store::metadata::{AuditFilter, AuditRecord};
 
 use super::{Manage, ManageError};
 
 impl Manage {
-    /// What the audit log has kept, in its order. Who is no administrator finds what their own
-    /// account did.
+    /// Returns entries in the order of the log. Non-administrators see only their own.
     pub async fn audit(&self, filter: AuditFilter, limit: usize) -> Result<Vec<AuditRecord>, ManageError> {
         let mut filter = filter;
         if !self.is_administrator() {
             let own = self.own_account()?.name.as_str();
             if filter.account.as_ref().is_some_and(|account| account != own) {
-                return Err(ManageError::Denied("only an administrator may read what others did"));
+                return Err(ManageError::Denied(
+                    "only an administrator may read the entries of other accounts",
+                ));
             }
             filter.account = Some(own.to_owned());
         }
-        // What was done a moment ago should be among it.
+        // Includes entries that are still in the queue.
         self.accounts.flush_audit().await;
         Ok(self.metadata().audit(filter, limit).await?)
     }

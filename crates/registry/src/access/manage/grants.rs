@@ -1,27 +1,27 @@
-//! Grants.
+//! Grants: listed, set and removed.
 
 use accounts::{AccountName, Pattern, Right, Rights, Role, Subject};
 use oci::RepositoryName;
 use store::metadata::{GrantFilter, GrantRecord, SetGrant};
 
-use super::{Manage, ManageError, fitting, not_found};
+use super::{Manage, ManageError, must_be_matchable, not_found};
 
-/// Which grants are to be listed.
+/// The filter of a list of grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Grants {
-    /// All; for who is no administrator, those on what they own.
+    /// All; for non-administrators, the grants below their own name.
     #[default]
     All,
-    /// Those to this subject itself.
+    /// Grants to exactly this subject.
     To(Subject),
-    /// Those that give somebody something on this repository.
+    /// Grants whose pattern matches this repository.
     On(RepositoryName),
-    /// Those on repositories below this name alone.
+    /// Grants that reach only repositories below this name.
     Below(AccountName),
 }
 
 impl Manage {
-    /// Grants in the order of their numbers, from the one after `after`.
+    /// Returns grants in the order of their ids, beginning after `after`.
     pub async fn grants(
         &self,
         which: Grants,
@@ -32,7 +32,7 @@ impl Manage {
             Grants::All if self.is_administrator() => GrantFilter::All,
             Grants::All => GrantFilter::Below(self.own_account()?.name.clone()),
             Grants::To(subject) => {
-                self.may_list_grants_to(&subject).await?;
+                self.must_see_grants_to(&subject).await?;
                 GrantFilter::Of(subject)
             }
             Grants::On(repository) => {
@@ -47,8 +47,7 @@ impl Manage {
         Ok(self.metadata().grants(filter, after, limit).await?)
     }
 
-    /// Gives a subject these rights on these repositories, in place of those that the same grant
-    /// gave before.
+    /// Grants a subject these rights, replacing an earlier grant with the same pattern.
     pub async fn set_grant(
         &self,
         subject: &Subject,
@@ -56,8 +55,8 @@ impl Manage {
         rights: Rights,
     ) -> Result<(), ManageError> {
         let set = async {
-            self.may_grant(pattern).await?;
-            fitting(pattern)?;
+            self.must_own_pattern(pattern).await?;
+            must_be_matchable(pattern)?;
             match self.metadata().set_grant(subject, pattern, rights).await? {
                 SetGrant::Set => Ok(()),
                 SetGrant::SubjectUnknown => Err(ManageError::SubjectUnknown(subject.clone())),
@@ -68,10 +67,10 @@ impl Manage {
         self.end("grant.set", pattern, Some(format!("{subject}: {rights}")), set).await
     }
 
-    /// Takes back a grant.
+    /// Removes a grant.
     pub async fn remove_grant(&self, subject: &Subject, pattern: &Pattern) -> Result<(), ManageError> {
         let removed = async {
-            self.may_grant(pattern).await?;
+            self.must_own_pattern(pattern).await?;
             if self.metadata().remove_grant(subject, pattern).await? {
                 return Ok(());
             }
@@ -81,8 +80,8 @@ impl Manage {
         self.end("grant.remove", pattern, Some(subject.to_string()), removed).await
     }
 
-    /// Whether the asker may say who may do what with all repositories of a pattern.
-    async fn may_grant(&self, pattern: &Pattern) -> Result<(), ManageError> {
+    /// Checks that the requester may administer all repositories of a pattern.
+    async fn must_own_pattern(&self, pattern: &Pattern) -> Result<(), ManageError> {
         if self.is_administrator() {
             return Ok(());
         }
@@ -95,12 +94,12 @@ impl Manage {
             Some(namespace) => self.must_own(namespace).await,
             None => {
                 self.own_account()?;
-                Err(ManageError::Denied("only an administrator may grant what reaches beyond one name"))
+                Err(ManageError::Denied("only an administrator may grant rights beyond one namespace"))
             }
         }
     }
 
-    /// The asker must be the owner of what lies below a name, or an owner of the organisation.
+    /// Checks that the requester owns a namespace, directly or as an owner of the organisation.
     async fn must_own(&self, namespace: &str) -> Result<(), ManageError> {
         if self.is_administrator() {
             return Ok(());
@@ -112,25 +111,25 @@ impl Manage {
         let name: AccountName = namespace.parse()?;
         match self.role_in(&name).await? {
             Some(Role::Owner) => Ok(()),
-            _ => Err(ManageError::Denied("only who owns all these repositories may do this")),
+            _ => Err(ManageError::Denied("only the owner of all these repositories may do this")),
         }
     }
 
-    /// The asker must be allowed to administer a repository, whether it is there or not.
+    /// Checks that the requester may administer a repository, which need not exist.
     async fn must_administer(&self, repository: &RepositoryName) -> Result<(), ManageError> {
         if self.is_administrator() {
             return Ok(());
         }
         self.own_account()?;
-        let rights = self.accounts.rights(&self.asker.identity, repository).await?;
+        let rights = self.accounts.rights(&self.requester.identity, repository).await?;
         if rights.allow(Right::Administer) {
             return Ok(());
         }
-        Err(ManageError::Denied("only who may administer this repository may do this"))
+        Err(ManageError::Denied("this needs the right to administer the repository"))
     }
 
-    /// Whether the asker may know what a subject was granted.
-    async fn may_list_grants_to(&self, subject: &Subject) -> Result<(), ManageError> {
+    /// Checks that the requester may list the grants to a subject.
+    async fn must_see_grants_to(&self, subject: &Subject) -> Result<(), ManageError> {
         if self.is_administrator() {
             return Ok(());
         }

@@ -1,12 +1,11 @@
-//! Management: accounts, memberships, tokens and grants, looked at and changed by whoever may.
+//! Management of accounts, memberships, tokens and grants, with its authorization.
 //!
-//! Who may is decided here, from the [`Identity`] of whoever asks: administrators and the operator
-//! everything, users what is their own, owners of an organisation what is the organisation's. What
-//! somebody signed in with less than an account's full rights (a narrowed token, a bearer) manages
-//! nothing. Whatever one may not know of answers as if it were not there.
+//! Administrators and the operator may do everything, users manage their own account, and owners of an organisation
+//! manage the organisation. A sign-in with less than the account's full rights (a narrowed token, a bearer token) manages
+//! nothing. An object that the requester may not see answers as not found.
 //!
-//! Every change is told to the audit log before it is answered, and so is every change that was
-//! refused. What was remembered of rights is forgotten in the same step.
+//! Each change, and each refused one, is recorded in the audit log before it is answered. The same step invalidates
+//! cached permissions.
 
 mod adopt;
 mod audit;
@@ -21,7 +20,7 @@ use std::time::Duration;
 
 use accounts::{AccountName, AccountNameError, Pattern, Role, Subject};
 use oci::RepositoryName;
-use store::metadata::{AccountKind, AccountRecord, Verdict};
+use store::metadata::{AccountKind, AccountRecord, AuditOutcome};
 use store::{Metadata, StoreError};
 
 use super::passwords::PasswordRefused;
@@ -31,132 +30,132 @@ pub use grants::Grants;
 pub use tokens::{TokenChangeRequest, TokenRequest};
 pub use users::UserChange;
 
-/// The longest description or label, in characters.
+/// The maximum length of a description or label, in characters.
 const MAX_TEXT: usize = 500;
 
-/// Why something was not looked at or changed. The text is meant for whoever asked, except for
-/// [`ManageError::Registry`], which may be for the operator alone.
+/// The reason for a refusal. The text is for the requester, except for [`ManageError::Registry`], which may be for the
+/// operator alone.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageError {
-    /// Nobody is signed in.
+    /// The request needs a sign-in.
     #[error("{0}")]
     SignIn(&'static str),
-    /// Whoever is signed in may not; with what would be needed.
+    /// The requester lacks a right. The text names it.
     #[error("{0}")]
     Denied(&'static str),
-    /// It is not there, or not to be known of.
+    /// Missing, or hidden from the requester.
     #[error("there is no {what} {name}")]
     NotFound {
-        /// What was looked for.
+        /// The kind of object.
         what: &'static str,
-        /// Its name.
+        /// The requested name.
         name: String,
     },
-    /// There is something of this name.
+    /// An account has this name.
     #[error("there is already a user, a robot or an organisation called {0}")]
     NameTaken(AccountName),
-    /// The organisation has such a team.
+    /// The organisation has a team of this name.
     #[error("there is already a team {0}")]
     TeamTaken(String),
-    /// There are repositories below the name, which would be given away with it.
+    /// The new account would own existing repositories below its name.
     #[error("the name {0} is not available: there are repositories below it")]
     NamespaceInUse(AccountName),
-    /// The name cannot be that of such an account.
+    /// The name is not valid for this kind of account.
     #[error("{name} cannot be the name of {what}")]
     NameUnfit {
-        /// The name.
+        /// The requested name.
         name: AccountName,
-        /// What was to be made.
+        /// The kind of account.
         what: &'static str,
     },
-    /// The name is none.
+    /// The name is malformed.
     #[error(transparent)]
     Name(#[from] AccountNameError),
-    /// The owner is not there, or cannot be one.
-    #[error("there is no user called \"{0}\", who was named as the owner")]
+    /// The owner is missing, or no user.
+    #[error("the owner \"{0}\" is not a user of this registry")]
     OwnerUnknown(String),
-    /// To whom something was to be granted is not there.
+    /// The subject of a grant is missing.
     #[error("there is no user, robot, team or organisation called \"{0}\"")]
     SubjectUnknown(Subject),
-    /// A grant of nothing.
+    /// A grant without rights.
     #[error("a grant needs at least one right: pull, push, delete or administer")]
     NoRights,
-    /// No repository can have a name that the pattern matches.
+    /// The pattern matches no valid repository name.
     #[error(
-        "no repository can be called as in the pattern {0}: it has an empty part, a dot part or a part that begins \
+        "the pattern {0} matches no valid repository name: it has an empty part, a dot part or a part that begins \
              or ends with `.`, `_` or `-`"
     )]
     PatternUnfit(Pattern),
     /// The user is not a member.
     #[error("{user} is not a member of {of}")]
     NotAMember {
-        /// The user.
+        /// The user name.
         user: AccountName,
-        /// Of what.
+        /// The organisation.
         of: String,
     },
-    /// Nobody would be left who may do everything.
-    #[error("this is the last administrator; make another one first")]
+    /// The registry would have no administrator.
+    #[error("this is the last administrator; create another one first")]
     LastAdministrator,
     /// The registry would be open to everyone.
     #[error(
-        "this is the last user: without users the registry would be open to everyone; make another one first"
+        "this is the last user: without users the registry would be open to everyone; create another one first"
     )]
     LastUser,
     /// An organisation would have no owner.
-    #[error("{user} is the last owner of {organisations}; make another one first")]
+    #[error("{user} is the last owner of {organisations}; add another one first")]
     LastOwner {
-        /// The user.
+        /// The user name.
         user: AccountName,
         /// The organisations, joined by commas.
         organisations: String,
     },
-    /// There are repositories below the name, which whoever gets it next would own.
+    /// The next account of this name would own the repositories below it.
     #[error(
         "{name} owns repositories, such as {repository}, and the next account of this name would own them: \
          remove them first, or use --force"
     )]
     HasRepositories {
-        /// The account.
+        /// The account name.
         name: AccountName,
-        /// One of them.
+        /// One of the repositories.
         repository: RepositoryName,
     },
-    /// What was to be changed, an account of this kind does not have.
+    /// Accounts of this kind lack the changed value.
     #[error("{0} is not a user: only users have a password and can be administrators")]
     NotOfThisKind(AccountName),
-    /// The password is kept elsewhere.
+    /// The password is in the htpasswd file or the forward-auth backend.
     #[error(
-        "the password of {0} is not kept here: change it in the htpasswd file, or in the backend that auth.forward names"
+        "this registry does not store the password of {0}: change it in the htpasswd file, or in the backend that auth.forward names"
     )]
     PasswordElsewhere(AccountName),
-    /// The htpasswd file still has the user.
+    /// The htpasswd file would create the user again.
     #[error("{0} is in the htpasswd file and would come back with it: remove the line from the file first")]
     InTheFile(AccountName),
-    /// The password is not taken.
+    /// The password breaks a rule.
     #[error(transparent)]
     Password(#[from] PasswordRefused),
     /// A text is too long.
     #[error("a description or a label has at most {MAX_TEXT} characters")]
     TextTooLong,
-    /// A token cannot be made so.
+    /// The limits of a token are not valid.
     #[error("{0}")]
     Token(&'static str),
-    /// Nobody makes an account for themselves here.
+    /// Self-registration is switched off.
     #[error(
         "registration is closed: ask an administrator for an account (the operator opens it with auth.self_registration)"
     )]
     RegistrationClosed,
-    /// Too many accounts were made from the same network.
-    #[error("too many accounts were made from this network; try again in {} s", retry_after.as_secs().max(1))]
+    /// The rate limit on registrations is exceeded.
+    #[error("too many registrations from this network; try again in {} s", retry_after.as_secs().max(1))]
     TooMany {
-        /// When another one can be made.
+        /// The time until the next registration is accepted.
         retry_after: Duration,
     },
-    /// The system has no random numbers to give.
+    /// The system gives no random numbers.
     #[error("the operating system gives no random numbers")]
     Random(#[source] getrandom::Error),
-    /// The registry itself could not do it.
+    /// The registry failed.
     #[error(transparent)]
     Registry(#[from] crate::Error),
 }
@@ -168,50 +167,49 @@ impl From<StoreError> for ManageError {
 }
 
 impl ManageError {
-    /// What the audit log says of it.
-    fn verdict(&self) -> Verdict {
+    fn outcome(&self) -> AuditOutcome {
         match self {
             Self::SignIn(_) | Self::Denied(_) | Self::RegistrationClosed | Self::TooMany { .. } => {
-                Verdict::Denied
+                AuditOutcome::Denied
             }
-            _ => Verdict::Failed,
+            _ => AuditOutcome::Failed,
         }
     }
 }
 
-/// Who asks, and what the audit log has to say of the request.
+/// The sender of a management request.
 #[derive(Clone, Debug)]
 pub struct Requester {
-    /// Who.
+    /// The authenticated identity.
     pub identity: Identity,
-    /// From where, if over the network.
+    /// The client's address; `None` over the control socket.
     pub address: Option<std::net::IpAddr>,
-    /// Under which id the request is logged.
+    /// The id of the request in the logs.
     pub request_id: String,
 }
 
-/// Accounts, in the hands of somebody.
+/// Management on behalf of a requester.
 ///
-/// A change is to be carried out by a task of its own: were it given up between its commit and the
-/// forgetting of what rested on how things were, old rights would go on to be believed.
+/// Callers must run a change on a task of its own. Cancelled between its commit and the invalidation, it would leave
+/// stale permissions in the cache.
 #[derive(Clone)]
 pub struct Manage {
     accounts: Accounts,
-    asker: Requester,
+    requester: Requester,
 }
 
 impl Accounts {
-    /// Looks at accounts and changes them, as far as the asker may.
+    /// Returns the management interface for a requester.
     #[must_use]
-    pub fn manage(&self, asker: Requester) -> Manage {
-        Manage { accounts: self.clone(), asker }
+    pub fn manage(&self, requester: Requester) -> Manage {
+        Manage { accounts: self.clone(), requester }
     }
 }
 
 impl Manage {
-    /// Whether the asker may do everything.
+    /// Whether the requester has all rights.
     fn is_administrator(&self) -> bool {
-        match &self.asker.identity {
+        match &self.requester.identity {
             Identity::Operator => true,
             Identity::Account(account) => account.administrator && account.scope.is_none(),
             Identity::Anonymous => false,
@@ -222,9 +220,9 @@ impl Manage {
         &self.accounts.inner.metadata
     }
 
-    /// The account that asks, with all of its rights.
+    /// Returns the requester's account, unless a token restricts it.
     fn own_account(&self) -> Result<&SignedIn, ManageError> {
-        match &self.asker.identity {
+        match &self.requester.identity {
             Identity::Account(account) if account.scope.is_some() => Err(ManageError::Denied(
                 "this token allows less than the account may, and managing accounts is not included; \
                  log in with the password",
@@ -235,13 +233,13 @@ impl Manage {
                 Err(ManageError::SignIn("authentication required: log in first"))
             }
             Identity::Anonymous => Err(ManageError::SignIn(
-                "this registry has no accounts yet; its operator makes the first one, on its own machine: \
+                "this registry has no accounts yet; its operator creates the first one, on the server: \
                  wharfinger user add NAME --admin",
             )),
         }
     }
 
-    /// Lets only administrators and the operator go on.
+    /// Checks that the requester is an administrator or the operator.
     ///
     /// # Errors
     /// [`ManageError::SignIn`], [`ManageError::Denied`].
@@ -253,12 +251,12 @@ impl Manage {
         Err(ManageError::Denied("only an administrator may do this"))
     }
 
-    /// Whether the asker is this account.
+    /// Whether the requester is this account.
     fn is(&self, name: &AccountName) -> bool {
         self.own_account().is_ok_and(|own| own.name == *name)
     }
 
-    /// The role of the asker in an organisation; administrators are as owners are.
+    /// Returns the role of the requester in an organisation. Administrators count as owners.
     async fn role_in(&self, organisation: &AccountName) -> Result<Option<Role>, ManageError> {
         if self.is_administrator() {
             return Ok(Some(Role::Owner));
@@ -267,7 +265,7 @@ impl Manage {
         Ok(self.metadata().role_of(organisation, own.id).await?)
     }
 
-    /// An account of a kind.
+    /// Returns an account of this kind.
     async fn find(&self, name: &AccountName, kind: AccountKind) -> Result<AccountRecord, ManageError> {
         match self.metadata().account(name).await? {
             Some(account) if account.kind == kind => Ok(account),
@@ -275,7 +273,7 @@ impl Manage {
         }
     }
 
-    /// Ends a change: forgets what was remembered of rights, and tells the audit log how it ended.
+    /// Ends a change: invalidates cached permissions and records the outcome.
     async fn end<T>(
         &self,
         action: &'static str,
@@ -283,24 +281,24 @@ impl Manage {
         detail: Option<String>,
         outcome: Result<T, ManageError>,
     ) -> Result<T, ManageError> {
-        // After an error as well: it may have come after the commit.
+        // Also after an error, which may follow the commit.
         self.accounts.changed();
         self.accounts.refresh_in_force().await?;
         let (verdict, detail) = match &outcome {
-            Ok(_) => (Verdict::Allowed, detail),
-            // What broke inside is the log's business.
-            Err(ManageError::Registry(_) | ManageError::Random(_)) => (Verdict::Failed, detail),
-            Err(error) => (error.verdict(), Some(error.to_string())),
+            Ok(_) => (AuditOutcome::Allowed, detail),
+            // Internal errors go to the operator's log only.
+            Err(ManageError::Registry(_) | ManageError::Random(_)) => (AuditOutcome::Failed, detail),
+            Err(error) => (error.outcome(), Some(error.to_string())),
         };
         self.accounts
             .record_durably(AuditEvent {
-                account: AuditEvent::account_of(&self.asker.identity),
-                address: self.asker.address,
+                account: AuditEvent::account_of(&self.requester.identity),
+                address: self.requester.address,
                 action,
                 object: Some(object.to_string()),
                 verdict,
                 status: None,
-                request_id: Some(self.asker.request_id.clone()),
+                request_id: Some(self.requester.request_id.clone()),
                 detail,
             })
             .await;
@@ -312,18 +310,15 @@ fn not_found(what: &'static str, name: impl ToString) -> ManageError {
     ManageError::NotFound { what, name: name.to_string() }
 }
 
-/// A description or a label that is not too long.
-fn checked(text: &str) -> Result<(), ManageError> {
+fn must_be_short(text: &str) -> Result<(), ManageError> {
     if text.chars().nth(MAX_TEXT).is_some() { Err(ManageError::TextTooLong) } else { Ok(()) }
 }
 
-/// A pattern that some repository can match.
-fn fitting(pattern: &Pattern) -> Result<(), ManageError> {
+fn must_be_matchable(pattern: &Pattern) -> Result<(), ManageError> {
     if pattern.can_match() { Ok(()) } else { Err(ManageError::PatternUnfit(pattern.clone())) }
 }
 
-/// Whether the account was signed in to with something that cannot be carried on for longer than
-/// its owner meant: not with a token.
+/// Whether the sign-in used no token. A token must not create credentials that outlive it.
 fn is_in_person(account: &SignedIn) -> bool {
     matches!(account.via, Via::Password | Via::Forward)
 }

@@ -6,11 +6,10 @@ use store::metadata::{
     TeamRecord,
 };
 
-use super::{Manage, ManageError, checked, not_found};
+use super::{Manage, ManageError, must_be_short, not_found};
 
 impl Manage {
-    /// Organisations in the order of their names, from the one after `after`: for who is no
-    /// administrator, those that they are members of.
+    /// Returns organisations by name, beginning after `after`. Non-administrators see those of their memberships.
     pub async fn organisations(
         &self,
         after: Option<&AccountName>,
@@ -23,26 +22,26 @@ impl Manage {
         Ok(metadata.organisations_of(self.own_account()?.id, after, limit).await?)
     }
 
-    /// An organisation, for its members and administrators.
+    /// Returns an organisation, for members and administrators.
     pub async fn organisation(&self, name: &AccountName) -> Result<AccountRecord, ManageError> {
         self.must_be_member(name).await?;
         self.find(name, AccountKind::Organisation).await
     }
 
-    /// Makes an organisation. Its first owner is `owner`, or the account that asks.
+    /// Creates an organisation. Its first owner is `owner`, or the requester.
     pub async fn add_organisation(
         &self,
         name: &AccountName,
         owner: Option<&AccountName>,
         description: String,
     ) -> Result<AccountRecord, ManageError> {
-        let made = async {
+        let created = async {
             self.must_be_administrator()?;
-            checked(&description)?;
-            let own = self.asker.identity.name();
-            let owner = owner.or(own).ok_or(ManageError::Denied(
-                "an organisation has an owner from the beginning: name one, who is a user already",
-            ))?;
+            must_be_short(&description)?;
+            let own = self.requester.identity.name();
+            let owner = owner
+                .or(own)
+                .ok_or(ManageError::Denied("an organisation needs an owner: name an existing user"))?;
             match self.metadata().add_organisation(name, owner, description).await? {
                 AddOutcome::Added(account) => Ok(account),
                 AddOutcome::NameTaken => Err(ManageError::NameTaken(name.clone())),
@@ -54,10 +53,10 @@ impl Manage {
             }
         };
         let detail = owner.map(|owner| format!("owner: {owner}"));
-        self.end("organisation.add", name, detail, made.await).await
+        self.end("organisation.add", name, detail, created.await).await
     }
 
-    /// Says something else about an organisation.
+    /// Changes the description of an organisation.
     pub async fn describe_organisation(
         &self,
         name: &AccountName,
@@ -66,15 +65,14 @@ impl Manage {
         let changed = async {
             self.must_be_owner(name).await?;
             self.find(name, AccountKind::Organisation).await?;
-            checked(&description)?;
+            must_be_short(&description)?;
             let change = AccountChange { description: Some(description), ..AccountChange::default() };
             self.change_account(name, change).await
         };
         self.end("organisation.change", name, None, changed.await).await
     }
 
-    /// Removes an organisation, with its teams and robots; with `force` also one that owns
-    /// repositories, which stay.
+    /// Removes an organisation with its teams and robots. With `force`, it may own repositories, which stay.
     pub async fn remove_organisation(&self, name: &AccountName, force: bool) -> Result<(), ManageError> {
         let removed = async {
             self.must_be_owner(name).await?;
@@ -85,7 +83,7 @@ impl Manage {
         self.end("organisation.remove", name, detail, removed.await).await
     }
 
-    /// The members of an organisation in the order of their names, from the one after `after`.
+    /// Returns members by name, beginning after `after`.
     pub async fn members(
         &self,
         organisation: &AccountName,
@@ -96,7 +94,7 @@ impl Manage {
         Ok(self.metadata().members(organisation, after, limit).await?)
     }
 
-    /// Makes a user a member, or changes the role of one.
+    /// Adds a member, or changes the role of a member.
     pub async fn set_member(
         &self,
         organisation: &AccountName,
@@ -106,13 +104,13 @@ impl Manage {
         let set = async {
             self.must_be_owner(organisation).await?;
             let outcome = self.metadata().set_member(organisation, user, role).await?;
-            flushed(outcome, user, "organisation", organisation)
+            membership_result(outcome, user, "organisation", organisation)
         };
         let set = set.await;
         self.end("member.set", organisation, Some(format!("{user}: {role}")), set).await
     }
 
-    /// Ends a membership, which members may do themselves.
+    /// Removes a member. Members may remove themselves.
     pub async fn remove_member(
         &self,
         organisation: &AccountName,
@@ -123,13 +121,13 @@ impl Manage {
                 self.must_be_owner(organisation).await?;
             }
             let outcome = self.metadata().remove_member(organisation, user).await?;
-            flushed(outcome, user, "organisation", organisation)
+            membership_result(outcome, user, "organisation", organisation)
         };
         let removed = removed.await;
         self.end("member.remove", organisation, Some(user.to_string()), removed).await
     }
 
-    /// The teams of an organisation in the order of their names, from the one after `after`.
+    /// Returns teams by name, beginning after `after`.
     pub async fn teams(
         &self,
         organisation: &AccountName,
@@ -140,10 +138,10 @@ impl Manage {
         Ok(self.metadata().teams(organisation, after, limit).await?)
     }
 
-    /// Makes a team.
+    /// Creates a team.
     pub async fn add_team(&self, organisation: &AccountName, team: &TeamName) -> Result<(), ManageError> {
         let object = format!("{organisation}/{team}");
-        let made = async {
+        let created = async {
             self.must_be_owner(organisation).await?;
             match self.metadata().add_team(organisation, team).await? {
                 TeamOutcome::Added => Ok(()),
@@ -151,10 +149,10 @@ impl Manage {
                 TeamOutcome::NameTaken => Err(ManageError::TeamTaken(object.clone())),
             }
         };
-        self.end("team.add", &object, None, made.await).await
+        self.end("team.add", &object, None, created.await).await
     }
 
-    /// Removes a team, and grants to it.
+    /// Removes a team and the grants to it.
     pub async fn remove_team(&self, organisation: &AccountName, team: &TeamName) -> Result<(), ManageError> {
         let object = format!("{organisation}/{team}");
         let removed = async {
@@ -167,7 +165,7 @@ impl Manage {
         self.end("team.remove", &object, None, removed.await).await
     }
 
-    /// The members of a team in the order of their names, from the one after `after`.
+    /// Returns the members of a team by name, beginning after `after`.
     pub async fn team_members(
         &self,
         organisation: &AccountName,
@@ -180,7 +178,7 @@ impl Manage {
         members.ok_or_else(|| not_found("team", format!("{organisation}/{team}")))
     }
 
-    /// Puts a member of the organisation into a team.
+    /// Adds a member of the organisation to a team.
     pub async fn add_team_member(
         &self,
         organisation: &AccountName,
@@ -194,14 +192,14 @@ impl Manage {
                 MemberOutcome::AccountUnknown => {
                     Err(ManageError::NotAMember { user: user.clone(), of: organisation.to_string() })
                 }
-                outcome => flushed(outcome, user, "team", &object),
+                outcome => membership_result(outcome, user, "team", &object),
             }
         };
         let added = added.await;
         self.end("team.member.add", &object, Some(user.to_string()), added).await
     }
 
-    /// Takes a user out of a team.
+    /// Removes a user from a team.
     pub async fn remove_team_member(
         &self,
         organisation: &AccountName,
@@ -212,18 +210,17 @@ impl Manage {
         let removed = async {
             self.must_be_owner(organisation).await?;
             let outcome = self.metadata().remove_team_member(organisation, team, user).await?;
-            flushed(outcome, user, "team", &object)
+            membership_result(outcome, user, "team", &object)
         };
         let removed = removed.await;
         self.end("team.member.remove", &object, Some(user.to_string()), removed).await
     }
 
-    /// The asker must be a member: to others the organisation is not there.
+    /// Returns the role of the requester. To non-members the organisation does not exist.
     async fn must_be_member(&self, organisation: &AccountName) -> Result<Role, ManageError> {
         self.role_in(organisation).await?.ok_or_else(|| not_found("organisation", organisation))
     }
 
-    /// The asker must be an owner.
     pub(super) async fn must_be_owner(&self, organisation: &AccountName) -> Result<(), ManageError> {
         match self.must_be_member(organisation).await? {
             Role::Owner => Ok(()),
@@ -232,7 +229,7 @@ impl Manage {
     }
 }
 
-fn flushed(
+fn membership_result(
     outcome: MemberOutcome,
     user: &AccountName,
     what: &'static str,

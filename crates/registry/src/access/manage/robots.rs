@@ -1,16 +1,16 @@
-//! Robots.
+//! Robots: accounts of programs, below a user or an organisation.
 
 use accounts::AccountName;
 use store::metadata::{AccountChange, AccountKind, AccountRecord, AddOutcome};
 
 use super::super::{Secret, SecretKind};
-use super::{Manage, ManageError, checked, not_found};
+use super::{Manage, ManageError, must_be_short, not_found};
 
 const A_ROBOT: &str = "a robot: write OWNER+NAME, such as acme+ci";
 
 impl Manage {
-    /// Robots in the order of their names, from the one after `after`: those of `owner`, or all;
-    /// for who is no administrator, their own.
+    /// Returns robots by name, beginning after `after`: of `owner`, or all. Without `owner`, non-administrators see
+    /// their own.
     pub async fn robots(
         &self,
         owner: Option<&AccountName>,
@@ -28,25 +28,25 @@ impl Manage {
         Ok(self.metadata().robots(own, after, limit).await?)
     }
 
-    /// A robot.
+    /// Returns a robot.
     pub async fn robot(&self, name: &AccountName) -> Result<AccountRecord, ManageError> {
         self.must_own_robot(name).await?;
         self.find(name, AccountKind::Robot).await
     }
 
-    /// Makes a robot. Its secret is told this once.
+    /// Creates a robot. The secret cannot be read again.
     pub async fn add_robot(
         &self,
         name: &AccountName,
         description: String,
     ) -> Result<(AccountRecord, Secret), ManageError> {
-        let made = async {
+        let created = async {
             let unfit = || ManageError::NameUnfit { name: name.clone(), what: A_ROBOT };
             if name.robot().is_none() {
                 return Err(unfit());
             }
             let owner = self.must_own_robot(name).await?;
-            checked(&description)?;
+            must_be_short(&description)?;
             let secret = Secret::new(SecretKind::Robot).map_err(ManageError::Random)?;
             match self.metadata().add_robot(name, secret.hash(), description).await? {
                 AddOutcome::Added(account) => Ok((account, secret)),
@@ -57,10 +57,10 @@ impl Manage {
                 AddOutcome::OwnerUnknown => Err(ManageError::OwnerUnknown(owner.to_string())),
             }
         };
-        self.end("robot.add", name, None, made.await).await
+        self.end("robot.add", name, None, created.await).await
     }
 
-    /// Changes whether a robot may do anything, and what is said of it; `None` leaves it as it is.
+    /// Changes a robot; `None` leaves a value unchanged.
     pub async fn change_robot(
         &self,
         name: &AccountName,
@@ -70,16 +70,16 @@ impl Manage {
         let detail = disabled.map(|yes| if yes { "disabled" } else { "enabled" }.to_owned());
         let changed = async {
             self.robot(name).await?;
-            checked(description.as_deref().unwrap_or_default())?;
+            must_be_short(description.as_deref().unwrap_or_default())?;
             self.change_account(name, AccountChange { disabled, description, ..AccountChange::default() })
                 .await
         };
         self.end("robot.change", name, detail, changed.await).await
     }
 
-    /// Gives a robot another secret, told this once; the old one is no longer taken.
+    /// Replaces the secret of a robot. The old one stops working.
     pub async fn new_robot_secret(&self, name: &AccountName) -> Result<Secret, ManageError> {
-        let made = async {
+        let created = async {
             self.robot(name).await?;
             let secret = Secret::new(SecretKind::Robot).map_err(ManageError::Random)?;
             if self.metadata().set_robot_secret(name, secret.hash()).await? {
@@ -87,10 +87,10 @@ impl Manage {
             }
             Err(not_found("robot", name))
         };
-        self.end("robot.secret", name, None, made.await).await
+        self.end("robot.secret", name, None, created.await).await
     }
 
-    /// Removes a robot, and grants to it.
+    /// Removes a robot and the grants to it.
     pub async fn remove_robot(&self, name: &AccountName) -> Result<(), ManageError> {
         let removed = async {
             self.robot(name).await?;
@@ -99,12 +99,12 @@ impl Manage {
         self.end("robot.remove", name, None, removed.await).await
     }
 
-    /// The owner of a robot of this name; the asker must be it, or an owner of the organisation.
+    /// Returns the owner of a robot. The requester must be the owner, or an owner of the organisation.
     async fn must_own_robot(&self, name: &AccountName) -> Result<AccountName, ManageError> {
         let Some((owner, _)) = name.robot() else { return Err(not_found("robot", name)) };
         match self.must_own_robots_of(&owner).await {
             Ok(()) => Ok(owner),
-            // Whose robots one may not manage, of their names one need not know.
+            // Hides the names of robots that the requester may not manage.
             Err(ManageError::NotFound { .. }) => Err(not_found("robot", name)),
             Err(error) => Err(error),
         }

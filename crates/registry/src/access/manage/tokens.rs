@@ -1,4 +1,4 @@
-//! Personal tokens.
+//! Personal tokens: listed, created, changed and revoked.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,150 +6,150 @@ use accounts::{AccountName, Pattern, Rights};
 use store::metadata::{AccountKind, AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
 
 use super::super::{Secret, SecretKind};
-use super::{Manage, ManageError, checked, fitting, is_in_person, not_found};
+use super::{Manage, ManageError, is_in_person, must_be_matchable, must_be_short, not_found};
 
-/// The most repositories and patterns that a token names.
+/// The maximum number of repositories and patterns of a token.
 const MAX_PATTERNS: usize = 100;
 
-/// A personal token as somebody wants it.
+/// A request for a personal token.
 #[derive(Clone, Debug, Default)]
 pub struct TokenRequest {
-    /// What its user calls it.
+    /// A name for the user's own list.
     pub label: String,
-    /// What it allows at most; `None` for all that its user may do.
+    /// The maximum rights; `None` for all rights of the user.
     pub rights: Option<Rights>,
-    /// On which repositories at most; `None` for all.
+    /// The repositories; `None` for all.
     pub patterns: Option<Vec<Pattern>>,
-    /// How long it is good; `None` for ever.
+    /// `None` for no expiry.
     pub lifetime: Option<Duration>,
 }
 
-/// What somebody wants to be changed of a personal token; `None` leaves it as it is, and `Some(None)` sets no limit.
+/// A change of a personal token. `None` leaves a value unchanged, and `Some(None)` removes a limit.
 #[derive(Clone, Debug, Default)]
 pub struct TokenChangeRequest {
-    /// What its user calls it.
+    /// A name for the user's own list.
     pub label: Option<String>,
-    /// What it allows at most.
+    /// The maximum rights.
     pub rights: Option<Option<Rights>>,
-    /// On which repositories at most.
+    /// The repositories.
     pub patterns: Option<Option<Vec<Pattern>>>,
-    /// How long it is good from now on.
+    /// The lifetime from now on.
     pub lifetime: Option<Option<Duration>>,
 }
 
 impl TokenChangeRequest {
-    /// What the audit log says that is to be changed.
-    fn said(&self, id: i64) -> String {
-        let mut said = Vec::new();
-        said.extend(self.label.as_ref().map(|_| "another label".to_owned()));
-        said.extend(self.rights.map(|rights| match rights {
+    /// Describes the change for the audit log.
+    fn describe(&self, id: i64) -> String {
+        let mut changes = Vec::new();
+        changes.extend(self.label.as_ref().map(|_| "another label".to_owned()));
+        changes.extend(self.rights.map(|rights| match rights {
             Some(rights) => format!("for {rights}"),
-            None => "for whatever its user may".to_owned(),
+            None => "for all rights of its user".to_owned(),
         }));
-        said.extend(self.patterns.as_ref().map(|patterns| match patterns {
+        changes.extend(self.patterns.as_ref().map(|patterns| match patterns {
             Some(patterns) => format!("on {} repositories or patterns", patterns.len()),
             None => "on all repositories".to_owned(),
         }));
-        said.extend(self.lifetime.map(|_| "another end".to_owned()));
-        format!("{id}: {}", said.join(", "))
+        changes.extend(self.lifetime.map(|_| "another end".to_owned()));
+        format!("{id}: {}", changes.join(", "))
     }
 }
 
-/// Whether a token within these limits is good for anything.
-fn is_good(rights: Option<Rights>, patterns: Option<&[Pattern]>) -> Result<(), ManageError> {
+/// Checks that a token with these limits allows something.
+fn must_be_useful(rights: Option<Rights>, patterns: Option<&[Pattern]>) -> Result<(), ManageError> {
     if rights.is_some_and(Rights::is_empty) {
-        return Err(ManageError::Token("a token allows at least one right"));
+        return Err(ManageError::Token("a token needs at least one right"));
     }
     match patterns {
-        Some([]) => Err(ManageError::Token("a token for no repository is good for nothing")),
+        Some([]) => Err(ManageError::Token("a token needs at least one repository or pattern")),
         Some(patterns) if patterns.len() > MAX_PATTERNS => {
             Err(ManageError::Token("a token names at most 100 repositories and patterns"))
         }
-        Some(patterns) => patterns.iter().try_for_each(fitting),
+        Some(patterns) => patterns.iter().try_for_each(must_be_matchable),
         None => Ok(()),
     }
 }
 
-/// When a token ends that is good for so long from now on.
-fn end_of(lifetime: Option<Duration>) -> Result<Option<SystemTime>, ManageError> {
+/// Returns the expiry of a token with this lifetime.
+fn expiry(lifetime: Option<Duration>) -> Result<Option<SystemTime>, ManageError> {
     match lifetime {
         None => Ok(None),
-        Some(Duration::ZERO) => Err(ManageError::Token("a token is good for some time")),
-        // What lies beyond all time is for ever.
+        Some(Duration::ZERO) => Err(ManageError::Token("the lifetime of a token cannot be 0")),
+        // An overflow means no expiry.
         Some(lifetime) => Ok(SystemTime::now().checked_add(lifetime)),
     }
 }
 
 impl Manage {
-    /// The personal tokens of a user in the order of their making, from the one after `after`.
+    /// Returns the personal tokens of a user, oldest first, beginning after `after`.
     pub async fn tokens(
         &self,
         user: &AccountName,
         after: Option<i64>,
         limit: usize,
     ) -> Result<Vec<TokenRecord>, ManageError> {
-        let user = self.owner_of_tokens(user).await?;
+        let user = self.token_owner(user).await?;
         Ok(self.metadata().tokens(user.id, TokenKind::Personal, after, limit).await?)
     }
 
-    /// Makes a personal token. Its secret is told this once.
+    /// Creates a personal token. The secret cannot be read again.
     pub async fn add_token(
         &self,
         user: &AccountName,
-        wish: TokenRequest,
+        request: TokenRequest,
     ) -> Result<(TokenRecord, Secret), ManageError> {
-        let label = wish.label.clone();
-        let made = async {
-            let account = self.giver_of_tokens(user).await?;
-            checked(&wish.label)?;
-            is_good(wish.rights, wish.patterns.as_deref())?;
-            let expires_at = end_of(wish.lifetime)?;
+        let label = request.label.clone();
+        let created = async {
+            let account = self.token_creator(user).await?;
+            must_be_short(&request.label)?;
+            must_be_useful(request.rights, request.patterns.as_deref())?;
+            let expires_at = expiry(request.lifetime)?;
             let secret = Secret::new(SecretKind::Personal).map_err(ManageError::Random)?;
             let token = NewToken {
                 account: account.id,
                 kind: TokenKind::Personal,
-                label: wish.label,
+                label: request.label,
                 hash: secret.hash(),
-                rights: wish.rights,
-                patterns: wish.patterns,
+                rights: request.rights,
+                patterns: request.patterns,
                 expires_at,
             };
-            let made = self.metadata().add_token(token).await?;
-            Ok((made.ok_or_else(|| not_found("user", user))?, secret))
+            let token = self.metadata().add_token(token).await?;
+            Ok((token.ok_or_else(|| not_found("user", user))?, secret))
         };
-        let made = made.await;
-        self.end("token.add", user, Some(label), made).await
+        let created = created.await;
+        self.end("token.add", user, Some(label), created).await
     }
 
-    /// Changes a personal token of a user; `None` leaves what it is for as it is. Its secret stays the same.
+    /// Changes a personal token. The secret stays.
     pub async fn change_token(
         &self,
         user: &AccountName,
         id: i64,
-        wish: TokenChangeRequest,
+        request: TokenChangeRequest,
     ) -> Result<TokenRecord, ManageError> {
-        let said = wish.said(id);
+        let detail = request.describe(id);
         let changed = async {
-            let account = self.giver_of_tokens(user).await?;
-            checked(wish.label.as_deref().unwrap_or_default())?;
-            is_good(wish.rights.flatten(), wish.patterns.as_ref().and_then(Option::as_deref))?;
+            let account = self.token_creator(user).await?;
+            must_be_short(request.label.as_deref().unwrap_or_default())?;
+            must_be_useful(request.rights.flatten(), request.patterns.as_ref().and_then(Option::as_deref))?;
             let change = TokenChange {
-                label: wish.label,
-                rights: wish.rights,
-                patterns: wish.patterns,
-                expires_at: wish.lifetime.map(end_of).transpose()?,
+                label: request.label,
+                rights: request.rights,
+                patterns: request.patterns,
+                expires_at: request.lifetime.map(expiry).transpose()?,
             };
             let changed = self.metadata().change_token(account.id, TokenKind::Personal, id, change).await?;
             changed.ok_or_else(|| not_found("token", id))
         };
         let changed = changed.await;
-        self.end("token.change", user, Some(said), changed).await
+        self.end("token.change", user, Some(detail), changed).await
     }
 
-    /// Ends a personal token of a user.
+    /// Revokes a personal token.
     pub async fn revoke_token(&self, user: &AccountName, id: i64) -> Result<(), ManageError> {
         let revoked = async {
-            let account = self.owner_of_tokens(user).await?;
+            let account = self.token_owner(user).await?;
             let metadata = self.metadata();
             let personal =
                 metadata.token(id).await?.is_some_and(|(token, _)| token.kind == TokenKind::Personal);
@@ -162,18 +162,18 @@ impl Manage {
         self.end("token.remove", user, Some(id.to_string()), revoked).await
     }
 
-    /// The user whose tokens are made or changed.
-    async fn giver_of_tokens(&self, user: &AccountName) -> Result<AccountRecord, ManageError> {
-        let account = self.owner_of_tokens(user).await?;
+    /// Returns the user, if the requester may create or change the tokens.
+    async fn token_creator(&self, user: &AccountName) -> Result<AccountRecord, ManageError> {
+        let account = self.token_owner(user).await?;
         if !self.is_administrator() && !self.own_account().is_ok_and(is_in_person) {
-            // It could be made to last longer, or to allow more, than the one at hand.
+            // Otherwise a token could create one with a longer life or more rights.
             return Err(ManageError::Denied("sign in with the password to make or change a token"));
         }
         Ok(account)
     }
 
-    /// The user whose tokens are looked at or taken back: by the user, or by an administrator.
-    async fn owner_of_tokens(&self, user: &AccountName) -> Result<AccountRecord, ManageError> {
+    /// Returns the user, if the requester may list and revoke the tokens.
+    async fn token_owner(&self, user: &AccountName) -> Result<AccountRecord, ManageError> {
         if !self.is_administrator() && self.own_account()?.name != *user {
             return Err(not_found("user", user));
         }

@@ -1,4 +1,4 @@
-//! Users.
+//! Users: listed, created, registered, changed and removed.
 
 use std::time::Instant;
 
@@ -9,24 +9,23 @@ use store::metadata::{
 };
 
 use super::super::Password;
-use super::{Manage, ManageError, checked, is_in_person, not_found};
+use super::{Manage, ManageError, is_in_person, must_be_short, not_found};
 
-/// What is to change about a user; `None` leaves it as it is.
+/// A change of a user. `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
-    /// Another password.
+    /// A new password.
     pub password: Option<String>,
-    /// Whether they may do everything.
+    /// Whether the user has all rights.
     pub administrator: Option<bool>,
-    /// Whether they may do nothing.
+    /// Whether sign-in is refused.
     pub disabled: Option<bool>,
-    /// What people should know of them.
+    /// A text for other users.
     pub description: Option<String>,
 }
 
 impl Manage {
-    /// Users in the order of their names, from the one after `after`. Who is no administrator finds
-    /// nobody but themselves.
+    /// Returns users by name, beginning after `after`. Non-administrators see themselves.
     pub async fn users(
         &self,
         after: Option<&AccountName>,
@@ -44,7 +43,7 @@ impl Manage {
         Ok(own.into_iter().filter(|account| account.kind == AccountKind::User).collect())
     }
 
-    /// A user.
+    /// Returns a user.
     pub async fn user(&self, name: &AccountName) -> Result<AccountRecord, ManageError> {
         if !self.is_administrator() && self.own_account()?.name != *name {
             return Err(not_found("user", name));
@@ -52,7 +51,7 @@ impl Manage {
         self.find(name, AccountKind::User).await
     }
 
-    /// Makes a user.
+    /// Creates a user.
     pub async fn add_user(
         &self,
         name: &AccountName,
@@ -60,41 +59,41 @@ impl Manage {
         administrator: bool,
         description: String,
     ) -> Result<AccountRecord, ManageError> {
-        let made = async {
+        let created = async {
             self.must_be_administrator()?;
-            self.make(name, password, administrator, description, false).await
+            self.create(name, password, administrator, description, false).await
         };
         let detail = administrator.then(|| "an administrator".to_owned());
-        self.end("user.add", name, detail, made.await).await
+        self.end("user.add", name, detail, created.await).await
     }
 
-    /// Makes an account for whoever asks, if the operator allows that.
+    /// Creates an account for the requester, if the operator allows self-registration.
     pub async fn register(&self, name: &AccountName, password: String) -> Result<AccountRecord, ManageError> {
-        let made = async {
+        let created = async {
             self.must_be_open_for_registration()?;
             if !name.has_namespace() {
                 return Err(ManageError::NameUnfit { name: name.clone(), what: "a user who registers" });
             }
-            if let Some(address) = self.asker.address {
+            if let Some(address) = self.requester.address {
                 let counted = self.accounts.inner.throttle.registration(address, Instant::now());
                 counted.map_err(|too_many| ManageError::TooMany { retry_after: too_many.retry_after })?;
             }
-            self.make(name, password, false, String::new(), true).await
+            self.create(name, password, false, String::new(), true).await
         };
-        self.end("user.register", name, None, made.await).await
+        self.end("user.register", name, None, created.await).await
     }
 
-    /// Refuses a registration before its body is read.
+    /// Checks that self-registration is open.
     ///
     /// # Errors
     /// [`ManageError::RegistrationClosed`].
     pub fn must_be_open_for_registration(&self) -> Result<(), ManageError> {
-        // Without any account the first one closes the registry, which is not for anybody to do.
+        // The first account puts access control in force, which is the operator's decision.
         let is_open = self.accounts.settings().self_registration && self.accounts.in_force();
         if is_open { Ok(()) } else { Err(ManageError::RegistrationClosed) }
     }
 
-    async fn make(
+    async fn create(
         &self,
         name: &AccountName,
         password: String,
@@ -102,7 +101,7 @@ impl Manage {
         description: String,
         only_unused_namespace: bool,
     ) -> Result<AccountRecord, ManageError> {
-        checked(&description)?;
+        must_be_short(&description)?;
         if name.is_robot() {
             return Err(ManageError::NameUnfit { name: name.clone(), what: "a user" });
         }
@@ -130,25 +129,25 @@ impl Manage {
         Ok(self.accounts.hash_password(password).await?)
     }
 
-    /// Changes a user. Users change their own password, if they have just given the old one, and
-    /// their own description; the rest is for administrators.
+    /// Changes a user. Users may change their own description, and their own password after a sign-in with the old one.
+    /// All other changes need an administrator.
     pub async fn change_user(
         &self,
         name: &AccountName,
         change: UserChange,
     ) -> Result<AccountRecord, ManageError> {
-        let mut said = Vec::new();
-        said.extend(change.password.as_ref().map(|_| "another password"));
-        said.extend(
+        let mut changes = Vec::new();
+        changes.extend(change.password.as_ref().map(|_| "another password"));
+        changes.extend(
             change.administrator.map(|yes| if yes { "an administrator" } else { "no administrator" }),
         );
-        said.extend(change.disabled.map(|yes| if yes { "disabled" } else { "enabled" }));
-        said.extend(change.description.as_ref().map(|_| "another description"));
+        changes.extend(change.disabled.map(|yes| if yes { "disabled" } else { "enabled" }));
+        changes.extend(change.description.as_ref().map(|_| "another description"));
         let changed = async {
-            self.may_change_user(name, &change)?;
+            self.must_be_allowed_to_change(name, &change)?;
             self.find(name, AccountKind::User).await?;
             if let Some(description) = &change.description {
-                checked(description)?;
+                must_be_short(description)?;
             }
             let password = match change.password {
                 Some(password) => Some(self.hash(password, name).await?),
@@ -166,10 +165,10 @@ impl Manage {
             .await
         };
         let changed = changed.await;
-        self.end("user.change", name, Some(said.join(", ")), changed).await
+        self.end("user.change", name, Some(changes.join(", ")), changed).await
     }
 
-    fn may_change_user(&self, name: &AccountName, change: &UserChange) -> Result<(), ManageError> {
+    fn must_be_allowed_to_change(&self, name: &AccountName, change: &UserChange) -> Result<(), ManageError> {
         if self.is_administrator() {
             return Ok(());
         }
@@ -181,12 +180,12 @@ impl Manage {
             return Err(ManageError::Denied("only an administrator may do this"));
         }
         if change.password.is_some() && !is_in_person(own) {
-            return Err(ManageError::Denied("sign in with the old password to give another one"));
+            return Err(ManageError::Denied("sign in with the old password to change it"));
         }
         Ok(())
     }
 
-    /// Changes an account of which it is known that it is there, and of the right kind.
+    /// Changes an account. The caller has checked its kind.
     pub(super) async fn change_account(
         &self,
         name: &AccountName,
@@ -201,8 +200,7 @@ impl Manage {
         }
     }
 
-    /// Removes a user, with all that hangs on the account; with `force` also one who owns
-    /// repositories, which stay.
+    /// Removes a user with its tokens and grants. With `force`, the user may own repositories, which stay.
     pub async fn remove_user(&self, name: &AccountName, force: bool) -> Result<(), ManageError> {
         let removed = async {
             self.must_be_administrator()?;
@@ -217,7 +215,7 @@ impl Manage {
         self.end("user.remove", name, detail, removed.await).await
     }
 
-    /// Removes an account of which it is known that it is there, and of the right kind.
+    /// Removes an account. The caller has checked its kind.
     pub(super) async fn remove_account(&self, name: &AccountName, force: bool) -> Result<(), ManageError> {
         match self.metadata().remove_account(name, force).await? {
             RemoveOutcome::Removed => Ok(()),

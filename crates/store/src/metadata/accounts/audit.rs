@@ -86,7 +86,7 @@ impl Metadata {
                 filter.account,
                 filter.action,
                 filter.object_prefix,
-                filter.verdict.map(super::Verdict::as_str),
+                filter.verdict.map(super::AuditOutcome::as_str),
                 filter.since.map(columns::time_in),
             ];
             // With an account its own index is followed, otherwise the numbers.
@@ -139,7 +139,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::super::fixtures::empty;
-    use super::super::Verdict;
+    use super::super::AuditOutcome;
     use super::*;
 
     fn at(second: u64) -> SystemTime {
@@ -153,7 +153,7 @@ mod tests {
             address: Some("10.0.0.1".to_owned()),
             action: action.to_owned(),
             object: Some(object.to_owned()),
-            verdict: Verdict::Allowed,
+            verdict: AuditOutcome::Allowed,
             status: Some(201),
             request_id: Some("r".to_owned()),
             detail: None,
@@ -162,7 +162,8 @@ mod tests {
 
     async fn filled() -> (Metadata, tempfile::TempDir) {
         let (metadata, directory) = empty();
-        let denied = AuditEntry { verdict: Verdict::Denied, status: None, ..entry(30, None, "sign_in", "") };
+        let denied =
+            AuditEntry { verdict: AuditOutcome::Denied, status: None, ..entry(30, None, "sign_in", "") };
         metadata
             .append_audit(vec![
                 entry(10, Some("ann"), "manifest.push", "ann/app:1"),
@@ -190,7 +191,7 @@ mod tests {
             object: None,
             status: None,
             request_id: None,
-            verdict: Verdict::Failed,
+            verdict: AuditOutcome::Failed,
             ..entry(11, None, "sign_in", "")
         };
         metadata.append_audit(vec![kept.clone(), bare.clone()]).await.unwrap();
@@ -230,7 +231,7 @@ mod tests {
             (AuditFilter { object_prefix: text("ann/app"), ..all() }, &[1, 5]),
             (AuditFilter { object_prefix: text("ann/app:"), ..all() }, &[1]),
             (AuditFilter { object_prefix: text("ann_app"), ..all() }, &[]),
-            (AuditFilter { verdict: Some(Verdict::Denied), ..all() }, &[3]),
+            (AuditFilter { verdict: Some(AuditOutcome::Denied), ..all() }, &[3]),
             (AuditFilter { since: Some(at(40)), ..all() }, &[4, 5]),
             (AuditFilter { after: Some(3), ..all() }, &[4, 5]),
             (AuditFilter { account: text("ann"), action: text("user"), after: Some(1), ..all() }, &[4]),

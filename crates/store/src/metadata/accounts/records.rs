@@ -45,7 +45,7 @@ string_enum! {
 
 string_enum! {
     /// How something ended that the audit log tells of.
-    pub enum Verdict: "verdict" {
+    pub enum AuditOutcome: "verdict" {
         /// It was allowed, and done.
         Allowed = "allowed",
         /// It was refused.
@@ -365,7 +365,7 @@ pub struct AuditEntry {
     /// With what: a repository, perhaps with a tag or digest, or an account.
     pub object: Option<String>,
     /// How it ended.
-    pub verdict: Verdict,
+    pub verdict: AuditOutcome,
     /// With which HTTP status.
     pub status: Option<u16>,
     /// By which request.
@@ -393,7 +393,7 @@ pub struct AuditFilter {
     /// With an object that begins so.
     pub object_prefix: Option<String>,
     /// With this verdict.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<AuditOutcome>,
     /// From this moment on.
     pub since: Option<SystemTime>,
     /// With greater numbers than this one.

@@ -1,0 +1,107 @@
+//! Background tasks of an open registry: the writer of the derived view, resumed deletions, the expiry of uploads and
+//! the adoption of outside changes.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use store::directory::Lock;
+use store::view::View;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::Registry;
+
+/// The period of the search for expired uploads.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(10 * 60);
+
+/// Tasks that run until the registry is closed.
+pub(crate) struct Background {
+    view: View,
+    stop: watch::Sender<bool>,
+    running: Mutex<Vec<JoinHandle<()>>>,
+    /// Released after everything else has ended.
+    lock: Mutex<Option<Lock>>,
+}
+
+impl Background {
+    pub(crate) fn new(view: View, lock: Lock) -> Self {
+        Self {
+            view,
+            stop: watch::Sender::new(false),
+            running: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Wakes the writer of the view after a change of the metadata.
+    pub(crate) fn wake_view(&self) {
+        self.view.wake();
+    }
+
+    /// Stops all tasks and waits for them.
+    pub(crate) async fn stop(&self) {
+        self.stop.send_replace(true);
+        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in running {
+            if task.await.is_err() {
+                tracing::error!("a background task of the registry has panicked");
+            }
+        }
+    }
+
+    /// Lets another process open the data directory.
+    pub(crate) fn release_lock(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Runs `work` until it ends or the registry is closed.
+    fn spawn_until_stop(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut stopped = self.stop.subscribe();
+        self.push(tokio::spawn(async move {
+            tokio::select! {
+                // The block drops the guard that `wait_for` returns. An error means that the sender is gone: stop.
+                () = async { _ = stopped.wait_for(|stop| *stop).await } => {}
+                () = work => {}
+            }
+        }));
+    }
+
+    fn push(&self, task: JoinHandle<()>) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+}
+
+impl Registry {
+    pub(crate) fn start_background(&self) {
+        let background = &self.inner.background;
+        let (view, mut stopped) = (background.view.clone(), background.stop.subscribe());
+        // The view writes its last changes after the stop, so it gets the signal instead of being dropped.
+        background.push(tokio::spawn(async move {
+            view.run(async move { _ = stopped.wait_for(|stop| *stop).await }).await;
+        }));
+        let registry = self.clone();
+        background.spawn_until_stop(async move {
+            if let Err(error) = registry.resume_deletions().await {
+                tracing::warn!(%error, "cannot finish the deletion of a repository; the next start tries again");
+            }
+        });
+        let registry = self.clone();
+        background.spawn_until_stop(async move {
+            let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
+            loop {
+                ticks.tick().await;
+                match registry.expire_uploads().await {
+                    Ok(0) => {}
+                    Ok(expired) => tracing::info!(expired, "removed expired uploads"),
+                    Err(error) => tracing::warn!(%error, "cannot remove expired uploads"),
+                }
+            }
+        });
+        let registry = self.clone();
+        background.spawn_until_stop(async move { registry.adopt_in_background().await });
+    }
+}
