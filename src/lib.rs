@@ -5,6 +5,7 @@
 
 // The server writes through `output_queue`: the macros panic where an output fails.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
+#![allow(missing_docs, reason = "the library exists for tests only")]
 
 mod allocator;
 mod audit_log;

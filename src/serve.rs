@@ -1,5 +1,7 @@
 //! Serving: opens the registry, listens, says so, and ends in order.
 
+mod local;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +24,8 @@ use crate::reload::{ReadConfig, Reload};
 use crate::tls::trust::{self, Trust};
 use crate::tls::{self, Acceptor};
 use crate::{audit_log, output_queue};
+
+pub use local::{LocalError, LocalServer, ORIGIN, tls_directory};
 
 /// What is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

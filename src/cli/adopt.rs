@@ -6,15 +6,15 @@ use api::{Adopt as Request, Adopted};
 use clap::Args;
 use reqwest::Method;
 
-use super::connection::Target;
 use super::output::{self, Exit, Failure, Format};
+use super::target::Target;
 
 /// Read the data directory again, and take over what another program has changed in it
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Adopt {
     #[command(flatten)]
-    place: Target,
+    target: Target,
 
     #[command(flatten)]
     format: Format,
@@ -39,10 +39,10 @@ const TIME: Duration = Duration::from_secs(24 * 60 * 60);
 impl Adopt {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let adopted: Adopted = self
-            .place
+            .target
             .with(async |registry| {
                 let request = registry.request(Method::POST, "/api/v1/adopt").json(&Request {});
-                registry.ask(request.timeout(TIME)).await
+                registry.json(request.timeout(TIME)).await
             })
             .await?;
         if self.format.json {

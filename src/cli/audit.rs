@@ -8,8 +8,9 @@ use clap::Args;
 use oci::RepositoryName;
 use reqwest::Method;
 
-use super::connection::{Connection, Target};
+use super::connection::Connection;
 use super::output::{self, Column, Failure, Format, Row};
+use super::target::Target;
 use super::times;
 use crate::rfc3339;
 
@@ -46,7 +47,7 @@ pub(super) struct AuditCommand {
     follow: bool,
 
     #[command(flatten)]
-    place: Target,
+    target: Target,
 
     #[command(flatten)]
     format: Format,
@@ -99,7 +100,7 @@ fn or_dash(text: Option<&str>) -> String {
 
 impl AuditCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        self.place.with(async |registry| self.read(registry).await).await
+        self.target.with(async |registry| self.read(registry).await).await
     }
 
     async fn read(&self, registry: &Connection) -> Result<(), Failure> {
@@ -183,5 +184,5 @@ impl AuditCommand {
 }
 
 async fn page(registry: &Connection, query: &[(&'static str, String)]) -> Result<Audit, Failure> {
-    registry.ask(registry.request(Method::GET, "/api/v1/audit").query(query)).await
+    registry.json(registry.request(Method::GET, "/api/v1/audit").query(query)).await
 }

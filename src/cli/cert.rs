@@ -9,11 +9,11 @@ use time::OffsetDateTime;
 use super::output::{self, Exit, Failure, Format};
 use super::settings::DataDir;
 use crate::host::Host;
-use crate::tls;
 use crate::tls::certificate::Certificate;
 use crate::tls::pair::Pair;
 use crate::tls::self_signed;
 use crate::tls::trust::Trust;
+use crate::{serve, tls};
 
 /// Certificates for HTTPS: make, show and check them
 #[derive(Args, Debug)]
@@ -72,7 +72,7 @@ struct Show {
     port: Option<u16>,
 
     #[command(flatten)]
-    place: DataDir,
+    data: DataDir,
 
     #[command(flatten)]
     format: Format,
@@ -92,7 +92,7 @@ struct Check {
     hosts: Vec<Host>,
 
     #[command(flatten)]
-    place: DataDir,
+    data: DataDir,
 
     #[command(flatten)]
     format: Format,
@@ -197,7 +197,7 @@ impl Show {
         let (file, config_port) = match self.certificate {
             Some(file) => (file, None),
             None => {
-                let config = self.place.load()?.config;
+                let config = self.data.load()?.config;
                 let (certificate, _) = in_use(&config)?;
                 (certificate, Some(config.listen.port()))
             }
@@ -226,7 +226,7 @@ impl Check {
                 let key = self.key.unwrap_or_else(|| certificate.clone());
                 (certificate, key)
             }
-            None => in_use(&self.place.load()?.config)?,
+            None => in_use(&self.data.load()?.config)?,
         };
         let pair = read(&certificate, &key)?;
         let mut doubts = pair.doubts(OffsetDateTime::now_utc());
@@ -252,8 +252,7 @@ fn in_use(config: &crate::config::Config) -> Result<(PathBuf, PathBuf), Failure>
         let key = config.tls.key.clone().unwrap_or_else(|| certificate.clone());
         return Ok((certificate.clone(), key));
     }
-    let directory =
-        store::Directory::find(&config.data).map(|directory| directory.own().join(tls::DIRECTORY));
+    let directory = serve::tls_directory(config);
     if let Some(url) = &config.acme.directory {
         let file = directory.map(|directory| tls::acme::file(url, &directory)).filter(|file| file.exists());
         return file.map(|file| (file.clone(), file)).ok_or_else(|| {

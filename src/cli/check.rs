@@ -8,8 +8,9 @@ use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use reqwest::Method;
 
-use super::connection::{Connection, Target};
+use super::connection::Connection;
 use super::output::{self, Column, Exit, Failure, Format, Row};
+use super::target::Target;
 
 /// Check that every image is complete, and put the files of registry:2's layout in step
 #[derive(Args, Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Check {
     read: bool,
 
     #[command(flatten)]
-    place: Target,
+    target: Target,
 
     #[command(flatten)]
     format: Format,
@@ -57,7 +58,7 @@ impl Row for CheckFault {
 
 impl Check {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let report = self.place.with(async |registry| check(registry, self.read).await).await?;
+        let report = self.target.with(async |registry| check(registry, self.read).await).await?;
         if self.format.json {
             output::print_json(&report)?;
         } else {

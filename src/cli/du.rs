@@ -4,15 +4,15 @@ use api::{RepositoryUsage, RepositoryUsages, Usage};
 use clap::Args;
 use serde::Serialize;
 
-use super::connection::Target;
 use super::output::{self, Column, Failure, Format, Row};
+use super::target::Target;
 
 /// Say how much space the repositories take
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct DiskUsage {
     #[command(flatten)]
-    place: Target,
+    target: Target,
 
     #[command(flatten)]
     format: Format,
@@ -49,7 +49,7 @@ impl Row for RepositoryUsage {
 
 impl DiskUsage {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let report = self.place.with(async |registry| {
+        let report = self.target.with(async |registry| {
             let by_repository = registry.list::<RepositoryUsages>("/api/v1/usage/repositories", &[]).await?;
             Ok(Report { total: registry.get("/api/v1/usage").await?, by_repository })
         });

@@ -1,14 +1,13 @@
-//! `wharfinger grant`: who may do what with which repositories.
+//! `wharfinger grant`: rights on repositories.
 
 use accounts::{Pattern, Rights, Subject};
 use api::{Grant, Grants, NewGrant};
 use clap::{Args, Subcommand};
 use oci::RepositoryName;
-use reqwest::Method;
 use serde_json::json;
 
-use super::connection::Target;
-use super::output::{self, Column, Failure, Format, Row};
+use super::manage::Options;
+use super::output::{Column, Failure, Row};
 
 /// Grants: rights on repositories for users, robots, teams or everyone
 #[derive(Args, Debug)]
@@ -19,16 +18,16 @@ pub(super) struct GrantCommand {
 }
 
 const HELP: &str = "\
-Repositories are private: users have those below the own name, members of an organisation what their role says, and \
-administrators all. A grant gives more, to
+Repositories are private: users have access to those below their own name, members of an organisation according to \
+their role, and administrators to all. A grant adds rights, for
   ann            a user
   acme+deploy    a robot
   acme/devs      a team
   accounts       everyone with an account
   everyone       everyone, also without an account: public
 
-Rights are pull, push, delete and administer, several with commas; push and delete include pull, administer \
-everything. In a pattern * stands for characters other than /, ** for any characters, ? for one.
+Rights are pull, push, delete and administer, separated by commas; push and delete include pull, administer \
+includes all. In a pattern, * matches characters other than /, ** any characters, ? one character.
 
 Examples:
   wharfinger grant add everyone pull official/ubuntu
@@ -37,7 +36,7 @@ Examples:
   wharfinger grant list --repository official/ubuntu
   wharfinger grant remove everyone official/ubuntu
 
-Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line or configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -46,7 +45,7 @@ enum Command {
     Remove(Remove),
 }
 
-/// Grant rights; they replace those that the same subject had on the same repositories
+/// Grant rights; they replace an earlier grant to the same subject on the same repositories
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "change",
@@ -61,7 +60,7 @@ struct Add {
     /// The subject: a user, OWNER+ROBOT, ORGANISATION/TEAM, accounts, or everyone
     subject: Subject,
 
-    /// The rights: pull, push, delete, administer; several with commas
+    /// The rights: pull, push, delete, administer; separated by commas
     rights: Rights,
 
     /// The repositories: a name, or a pattern such as 'acme/*'
@@ -69,10 +68,7 @@ struct Add {
     repositories: Pattern,
 
     #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
+    options: Options,
 }
 
 /// List grants
@@ -81,9 +77,9 @@ struct Add {
 Examples:
   wharfinger grant list
   wharfinger grant list --repository official/ubuntu
-      who has been given something on it, by name or by pattern
+      all grants that include it, by name or by pattern
   wharfinger grant list --subject everyone
-      what is public")]
+      public repositories")]
 struct List {
     /// Only grants to this user, robot, team, accounts or everyone
     #[arg(long, value_name = "SUBJECT", conflicts_with = "repository")]
@@ -94,10 +90,7 @@ struct List {
     repository: Option<RepositoryName>,
 
     #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
+    options: Options,
 }
 
 /// Remove a grant
@@ -112,10 +105,7 @@ struct Remove {
     repositories: Pattern,
 
     #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
+    options: Options,
 }
 
 impl Row for Grant {
@@ -126,6 +116,8 @@ impl Row for Grant {
         vec![self.subject.to_string(), self.rights.to_string(), self.repositories.to_string()]
     }
 }
+
+const GRANTS: &str = "/api/v1/grants";
 
 impl GrantCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
@@ -139,17 +131,11 @@ impl GrantCommand {
 
 impl Add {
     async fn run(self) -> Result<(), Failure> {
-        let grant = NewGrant { subject: self.subject, rights: self.rights, repositories: self.repositories };
-        self.place
-            .with(async |registry| {
-                registry.send(registry.request(Method::PUT, "/api/v1/grants").json(&grant)).await.map(drop)
-            })
-            .await?;
-        if self.format.json {
-            return output::print_json(&grant);
-        }
-        let NewGrant { subject, rights, repositories } = grant;
-        output::print(format_args!("{subject} may {rights} on {repositories}\n"))
+        let Self { subject, rights, repositories, options } = self;
+        let line = format!("{subject} may {rights} on {repositories}");
+        let grant = NewGrant { subject, rights, repositories };
+        options.put(GRANTS, Some(&grant)).await?;
+        options.print(&grant, line)
     }
 }
 
@@ -159,27 +145,19 @@ impl List {
         let repository = self.repository.map(|repository| ("repository", repository.to_string()));
         let filter = subject.or(repository);
         let filters: Vec<(&str, &str)> = filter.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let grants =
-            self.place.with(async |registry| registry.list::<Grants>("/api/v1/grants", &filters).await);
-        output::print_list(self.format, &grants.await?)
+        self.options.list::<Grants>(GRANTS, &filters).await
     }
 }
 
 impl Remove {
     async fn run(self) -> Result<(), Failure> {
-        let (subject, repositories) = (self.subject.to_string(), self.repositories.to_string());
-        let query = [("subject", &subject), ("repositories", &repositories)];
-        self.place
-            .with(async |registry| {
-                let request = registry.request(Method::DELETE, "/api/v1/grants").query(&query);
-                registry.send(request).await.map(drop)
-            })
-            .await?;
-        if self.format.json {
-            return output::print_json(
-                &json!({ "removed": [{ "subject": subject, "repositories": repositories }] }),
-            );
-        }
-        output::print(format_args!("{subject} is no longer granted anything on {repositories}\n"))
+        let Self { subject, repositories, options } = self;
+        let (subject, repositories) = (subject.to_string(), repositories.to_string());
+        let query = [("subject", subject.as_str()), ("repositories", repositories.as_str())];
+        options.target.with(async |registry| registry.delete(GRANTS, &query).await).await?;
+        options.print(
+            &json!({ "removed": [{ "subject": subject, "repositories": repositories }] }),
+            format_args!("{subject} is no longer granted anything on {repositories}"),
+        )
     }
 }

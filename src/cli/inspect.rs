@@ -6,9 +6,10 @@ use oci::{Descriptor, Digest, Kind, Manifest, MediaType, Tag, TagOrDigest};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::connection::{Connection, Target};
+use super::connection::Connection;
 use super::image;
 use super::output::{self, Failure, Format, harmless, human_size};
+use super::target::Target;
 
 /// Show an image: platforms, layers, labels, and its referrers such as signatures
 #[derive(Args, Debug)]
@@ -23,7 +24,7 @@ pub(super) struct Inspect {
     raw: bool,
 
     #[command(flatten)]
-    place: Target,
+    target: Target,
 
     #[command(flatten)]
     format: Format,
@@ -119,7 +120,7 @@ const MAX_CONFIG: u64 = 4 << 20;
 
 impl Inspect {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let registry = self.place.connect().await?;
+        let registry = self.target.connect().await?;
         let inspected = self.inspect(&registry).await;
         registry.close().await;
         let (image, raw) = inspected?;

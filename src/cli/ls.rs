@@ -6,8 +6,9 @@ use api::{Repositories, Repository, TagEntry, Tags};
 use clap::Args;
 use oci::RepositoryName;
 
-use super::connection::{Connection, Target};
+use super::connection::Connection;
 use super::output::{self, Column, Failure, Format, Row};
+use super::target::Target;
 
 /// List the repositories, or the tags of one
 #[derive(Args, Debug)]
@@ -22,7 +23,7 @@ pub(super) struct List {
     all: bool,
 
     #[command(flatten)]
-    place: Target,
+    target: Target,
 
     #[command(flatten)]
     format: Format,
@@ -83,7 +84,7 @@ fn age(seconds: u64) -> String {
 
 impl List {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let registry = self.place.connect().await?;
+        let registry = self.target.connect().await?;
         match &self.repository {
             None => {
                 let repositories = repositories(&registry).await;

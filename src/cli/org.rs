@@ -3,12 +3,11 @@
 use accounts::{AccountName, Role};
 use api::{Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations};
 use clap::{Args, Subcommand};
-use reqwest::Method;
 use serde_json::json;
 
-use super::connection::{Target, segment};
-use super::output::{self, Column, Failure, Format, Row};
-use super::user;
+use super::connection::segment;
+use super::manage::{Description, Options};
+use super::output::{Column, Failure, Row};
 
 /// Organisations: users who share repositories, each with a role
 #[derive(Args, Debug)]
@@ -19,30 +18,32 @@ pub(super) struct OrganisationCommand {
 }
 
 const HELP: &str = "\
-An organisation owns the repositories below its name, as acme owns acme/app. Its members may do with them what their \
-role says: a reader pulls, a writer pushes as well, a maintainer also deletes, an owner does everything and says who \
-the members are. There is always an owner.
+An organisation owns the repositories below its name: acme owns acme/app. The role of a member decides the member's \
+rights on them: a reader pulls, a writer also pushes, a maintainer also deletes, an owner has all rights and manages \
+the members. There is always at least one owner.
 
 Examples:
   wharfinger org add acme --owner ann
   wharfinger org member set acme bob writer
   wharfinger org member list acme
 
-Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line or configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Add(Add),
-    List(List),
-    Show(Show),
+    /// List the organisations
+    List(Options),
+    /// Show an organisation
+    Show(Named),
     Change(Change),
     Remove(Remove),
-    /// The members of an organisation
+    /// Manage the members of an organisation
     #[command(subcommand)]
     Member(MemberCommand),
 }
 
-/// Make an organisation
+/// Create an organisation
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  wharfinger org add acme --owner ann --description 'Acme Inc.'")]
 struct Add {
@@ -53,38 +54,20 @@ struct Add {
     #[arg(long, value_name = "USER")]
     owner: Option<AccountName>,
 
-    /// A description for people
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    description: String,
+    #[command(flatten)]
+    description: Description,
 
     #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
+    options: Options,
 }
 
-/// List the organisations
 #[derive(Args, Debug)]
-struct List {
-    #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
-}
-
-/// Show one organisation
-#[derive(Args, Debug)]
-struct Show {
+struct Named {
     /// The organisation
     name: AccountName,
 
     #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
+    options: Options,
 }
 
 /// Change the description of an organisation
@@ -98,10 +81,7 @@ struct Change {
     description: String,
 
     #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
+    options: Options,
 }
 
 /// Remove an organisation, with its teams and robots
@@ -121,49 +101,50 @@ struct Remove {
     force: bool,
 
     #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
+    options: Options,
 }
 
 #[derive(Debug, Subcommand)]
 enum MemberCommand {
-    /// Make a user a member, or change what a member may do
+    /// Add a user as a member, or change the role of a member
     #[command(after_help = "Example:\n  wharfinger org member set acme bob writer")]
     Set {
-        /// The organisation
-        organisation: AccountName,
-        /// The user
-        user: AccountName,
-        /// reader (pulls), writer (pushes as well), maintainer (also deletes) or owner (everything)
+        #[command(flatten)]
+        member: Membership,
+        /// reader (pulls), writer (also pushes), maintainer (also deletes) or owner (all rights)
         role: Role,
         #[command(flatten)]
-        place: Target,
-        #[command(flatten)]
-        format: Format,
+        options: Options,
     },
     /// Remove a member from the organisation and its teams
     #[command(after_help = "Example:\n  wharfinger org member remove acme bob")]
     Remove {
-        /// The organisation
-        organisation: AccountName,
-        /// The user
-        user: AccountName,
         #[command(flatten)]
-        place: Target,
+        member: Membership,
         #[command(flatten)]
-        format: Format,
+        options: Options,
     },
     /// List the members
     List {
         /// The organisation
         organisation: AccountName,
         #[command(flatten)]
-        place: Target,
-        #[command(flatten)]
-        format: Format,
+        options: Options,
     },
+}
+
+#[derive(Args, Debug)]
+struct Membership {
+    /// The organisation
+    organisation: AccountName,
+    /// The user
+    user: AccountName,
+}
+
+impl Membership {
+    fn path(&self) -> String {
+        format!("{}/members/{}", path(&self.organisation), segment(&self.user))
+    }
 }
 
 impl Row for Organisation {
@@ -183,103 +164,48 @@ impl Row for Member {
     }
 }
 
-/// The path of an organisation.
+const ORGANISATIONS: &str = "/api/v1/organisations";
+
+/// The API path of an organisation.
 pub(super) fn path(name: &AccountName) -> String {
-    format!("/api/v1/organisations/{}", segment(name))
+    format!("{ORGANISATIONS}/{}", segment(name))
 }
 
 impl OrganisationCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::Add(command) => command.run().await,
-            Command::List(command) => command.run().await,
-            Command::Show(command) => command.run().await,
-            Command::Change(command) => command.run().await,
-            Command::Remove(command) => command.run().await,
+            Command::Add(Add { name, owner, description, options }) => {
+                let new = NewOrganisation { name, owner, description: description.description };
+                let organisation: Organisation = options.create(ORGANISATIONS, &new).await?;
+                let name = &organisation.name;
+                let line = format!("made the organisation {name}, which owns the repositories {name}/…");
+                options.print(&organisation, line)
+            }
+            Command::List(options) => options.list::<Organisations>(ORGANISATIONS, &[]).await,
+            Command::Show(Named { name, options }) => options.show::<Organisation>(&path(&name)).await,
+            Command::Change(Change { name, description, options }) => {
+                options.change::<Organisation>(&path(&name), &OrganisationChange { description }).await
+            }
+            Command::Remove(Remove { name, force, options }) => {
+                options.remove(&path(&name), force, &name).await
+            }
             Command::Member(command) => command.run().await,
         }
-    }
-}
-
-impl Add {
-    async fn run(self) -> Result<(), Failure> {
-        let organisation =
-            NewOrganisation { name: self.name, owner: self.owner, description: self.description };
-        let made = self.place.with(async |registry| {
-            registry.ask(registry.request(Method::POST, "/api/v1/organisations").json(&organisation)).await
-        });
-        let made: Organisation = made.await?;
-        if self.format.json {
-            return output::print_json(&made);
-        }
-        let name = &made.name;
-        output::print(format_args!("made the organisation {name}, which owns the repositories {name}/…\n"))
-    }
-}
-
-impl List {
-    async fn run(self) -> Result<(), Failure> {
-        let list = self
-            .place
-            .with(async |registry| registry.list::<Organisations>("/api/v1/organisations", &[]).await);
-        output::print_list(self.format, &list.await?)
-    }
-}
-
-impl Show {
-    async fn run(self) -> Result<(), Failure> {
-        let path = path(&self.name);
-        let found = self.place.with(async |registry| registry.get::<Organisation>(&path).await).await?;
-        show(self.format, found)
-    }
-}
-
-impl Change {
-    async fn run(self) -> Result<(), Failure> {
-        let change = OrganisationChange { description: self.description };
-        let path = path(&self.name);
-        let changed = self
-            .place
-            .with(async |registry| registry.ask(registry.request(Method::PATCH, &path).json(&change)).await);
-        show::<Organisation>(self.format, changed.await?)
-    }
-}
-
-/// Prints one thing: a table of one line, or JSON.
-pub(super) fn show<T: Row + serde::Serialize>(format: Format, thing: T) -> Result<(), Failure> {
-    if format.json { output::print_json(&thing) } else { output::print_list(format, &[thing]) }
-}
-
-impl Remove {
-    async fn run(self) -> Result<(), Failure> {
-        user::remove(&self.place, &path(&self.name), self.force, &self.name, self.format).await
     }
 }
 
 impl MemberCommand {
     async fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Set { organisation, user, role, place, format } => {
-                let path = format!("{}/members/{}", path(&organisation), segment(&user));
-                place
-                    .with(async |registry| {
-                        let request = registry.request(Method::PUT, &path).json(&MemberRole { role });
-                        registry.send(request).await.map(drop)
-                    })
-                    .await?;
-                if format.json {
-                    return output::print_json(&json!({ "user": user, "role": role }));
-                }
-                output::print(format_args!("{user} is a member of {organisation}: {role}\n"))
+            Self::Set { member, role, options } => {
+                options.put(&member.path(), Some(&MemberRole { role })).await?;
+                let Membership { organisation, user } = member;
+                let line = format!("{user} is a member of {organisation}: {role}");
+                options.print(&json!({ "user": user, "role": role }), line)
             }
-            Self::Remove { organisation, user, place, format } => {
-                let path = format!("{}/members/{}", path(&organisation), segment(&user));
-                user::remove(&place, &path, false, &user, format).await
-            }
-            Self::List { organisation, place, format } => {
-                let path = format!("{}/members", path(&organisation));
-                let members = place.with(async |registry| registry.list::<Members>(&path, &[]).await);
-                output::print_list(format, &members.await?)
+            Self::Remove { member, options } => options.remove(&member.path(), false, &member.user).await,
+            Self::List { organisation, options } => {
+                options.list::<Members>(&format!("{}/members", path(&organisation)), &[]).await
             }
         }
     }

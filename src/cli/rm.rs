@@ -9,9 +9,10 @@ use oci::reference::Reference;
 use reqwest::Method;
 use serde::Serialize;
 
-use super::connection::{Connection, Target};
+use super::connection::Connection;
 use super::image;
 use super::output::{self, Failure, Format};
+use super::target::Target;
 
 /// Remove a tag, an image with all of its tags, or a whole repository
 #[derive(Args, Debug)]
@@ -31,7 +32,7 @@ pub(super) struct Remove {
     yes: bool,
 
     #[command(flatten)]
-    place: Target,
+    target: Target,
 
     #[command(flatten)]
     format: Format,
@@ -61,7 +62,7 @@ impl Remove {
                 "name a tag, as in {whole}:latest, or use --all to remove the whole repository"
             )));
         }
-        let registry = self.place.connect().await?;
+        let registry = self.target.connect().await?;
         let mut removed = Vec::new();
         let mut outcome = Ok(());
         for image in &self.images {

@@ -4,8 +4,8 @@ use clap::Args;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::connection::Target;
 use super::output::{self, Column, Failure, Format, Row};
+use super::target::Target;
 
 /// Find repositories by words, or parts of words, of their names and descriptions
 #[derive(Args, Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Search {
     limit: u16,
 
     #[command(flatten)]
-    place: Target,
+    target: Target,
 
     #[command(flatten)]
     format: Format,
@@ -57,7 +57,7 @@ impl Row for Hit {
 
 impl Search {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let registry = self.place.connect().await?;
+        let registry = self.target.connect().await?;
         let query = [("q", self.words.join(" ")), ("n", self.limit.to_string())];
         let answer = registry.send(registry.request(Method::GET, "/v1/search").query(&query)).await;
         let found: Result<Found, Failure> = match answer {

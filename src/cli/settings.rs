@@ -70,7 +70,7 @@ impl Tls {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Settings {
     #[command(flatten)]
-    place: DataDir,
+    data: DataDir,
 
     /// The address and port to listen on; ":5000" is every IPv4 address [default: 127.0.0.1:5000]
     #[arg(long, value_name = "ADDRESS")]
@@ -104,12 +104,12 @@ impl Settings {
 
     /// The configuration as far as it can be read, and everything that is wrong with it.
     pub(super) fn read(&self) -> (Loaded, Vec<ConfigError>) {
-        Config::read(&self.place.sources(self.flags(None)))
+        Config::read(&self.data.sources(self.flags(None)))
     }
 
     /// The configuration in force, with one more setting that a flag of the command gives.
     pub(super) fn load_with(&self, more: Option<Flag>) -> Result<Loaded, ConfigErrors> {
-        self.place.load_with(self.flags(more))
+        self.data.load_with(self.flags(more))
     }
 
     fn flags(&self, more: Option<Flag>) -> Vec<Flag> {
@@ -127,7 +127,7 @@ impl Settings {
 
     /// These flags with the configuration file that an argument names, if one does.
     pub(super) fn or_file(mut self, file: Option<PathBuf>) -> Self {
-        self.place.config = file.or(self.place.config);
+        self.data.config = file.or(self.data.config);
         self
     }
 }
@@ -147,7 +147,7 @@ mod tests {
         let config = directory.path().join("empty.toml");
         std::fs::write(&config, "").unwrap();
         let flags = Settings {
-            place: DataDir { config: Some(config), data: Some("d".to_owned()) },
+            data: DataDir { config: Some(config), data: Some("d".to_owned()) },
             listen: Some(":1".to_owned()),
             htpasswd: Some("users".to_owned()),
             open: true,

@@ -9,9 +9,10 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 
-use super::connection::{Connection, Target};
+use super::connection::Connection;
 use super::image;
 use super::output::{self, Failure, Format};
+use super::target::Target;
 
 /// Give an image of the registry one more name, in the same repository or in another
 #[derive(Args, Debug)]
@@ -23,10 +24,10 @@ pub(super) struct TagImage {
 
     /// Its new name: repository:tag
     #[arg(value_name = "NEW")]
-    target: Reference,
+    new: Reference,
 
     #[command(flatten)]
-    place: Target,
+    target: Target,
 
     #[command(flatten)]
     format: Format,
@@ -49,15 +50,15 @@ struct Tagged {
 
 impl TagImage {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let Some(TagOrDigest::Tag(tag)) = &self.target.target else {
-            return Err(Failure::usage(format!("`{}` has no tag", self.target))
-                .help(format!("write it as in {}:stable", self.target.repository)));
+        let Some(TagOrDigest::Tag(tag)) = &self.new.target else {
+            return Err(Failure::usage(format!("`{}` has no tag", self.new))
+                .help(format!("write it as in {}:stable", self.new.repository)));
         };
-        let registry = self.place.connect().await?;
+        let registry = self.target.connect().await?;
         let tagged = self.tag(&registry, tag).await;
         registry.close().await;
         let digest = tagged?;
-        let image = self.target.to_string();
+        let image = self.new.to_string();
         if self.format.json {
             return output::print_json(&Tagged { image, digest });
         }
@@ -66,7 +67,7 @@ impl TagImage {
 
     async fn tag(&self, registry: &Connection, tag: &Tag) -> Result<Digest, Failure> {
         let source = image::fetch(registry, &self.source).await?;
-        let (from, to) = (&self.source.repository, &self.target.repository);
+        let (from, to) = (&self.source.repository, &self.new.repository);
         if from != to {
             copy_parts(registry, &source.content, &source.media_type, from, to).await?;
         }

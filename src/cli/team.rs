@@ -6,13 +6,12 @@ use std::str::FromStr;
 use accounts::{AccountName, Subject, TeamName};
 use api::{Team, TeamMembers, Teams};
 use clap::{Args, Subcommand};
-use reqwest::Method;
 use serde::Serialize;
 
-use super::connection::{Target, segment};
+use super::connection::segment;
+use super::manage::Options;
 use super::org;
-use super::output::{self, Column, Failure, Format, Row};
-use super::user;
+use super::output::{Column, Failure, Row};
 
 /// Teams: members of an organisation who share grants
 #[derive(Args, Debug)]
@@ -30,11 +29,11 @@ Examples:
   wharfinger team member add acme/devs bob
   wharfinger grant add acme/devs push 'official/*'
 
-Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line or configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a team
+    /// Create a team
     #[command(after_help = "Example:\n  wharfinger team add acme/devs")]
     Add(Named),
     /// List the teams of an organisation
@@ -42,14 +41,12 @@ enum Command {
         /// The organisation
         organisation: AccountName,
         #[command(flatten)]
-        place: Target,
-        #[command(flatten)]
-        format: Format,
+        options: Options,
     },
     /// Remove a team and its grants
     #[command(after_help = "Example:\n  wharfinger team remove acme/devs")]
     Remove(Named),
-    /// The members of a team
+    /// Manage the members of a team
     #[command(subcommand)]
     Member(MemberCommand),
 }
@@ -60,10 +57,7 @@ struct Named {
     team: TeamReference,
 
     #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
+    options: Options,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,13 +81,10 @@ struct Membership {
     user: AccountName,
 
     #[command(flatten)]
-    place: Target,
-
-    #[command(flatten)]
-    format: Format,
+    options: Options,
 }
 
-/// A team as it is named outside its organisation: `acme/devs`.
+/// The full name of a team: `acme/devs`.
 #[derive(Clone, Debug)]
 struct TeamReference {
     organisation: AccountName,
@@ -122,9 +113,13 @@ impl TeamReference {
     fn path(&self) -> String {
         format!("{}/teams/{}", org::path(&self.organisation), self.team)
     }
+
+    fn member_path(&self, user: &AccountName) -> String {
+        format!("{}/members/{}", self.path(), segment(user))
+    }
 }
 
-/// A team, as it is printed.
+/// The printed form of a team.
 #[derive(Serialize)]
 struct Line {
     team: String,
@@ -139,7 +134,7 @@ impl Row for Line {
     }
 }
 
-/// A member of a team, as it is printed.
+/// The printed form of a team member.
 #[derive(Serialize)]
 struct MemberLine {
     user: AccountName,
@@ -153,28 +148,27 @@ impl Row for MemberLine {
     }
 }
 
+/// The body of a PUT that has none.
+const NO_BODY: Option<&()> = None;
+
 impl TeamCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::Add(Named { team, place, format }) => {
-                put(&place, &team.path()).await?;
-                if format.json {
-                    return output::print_json(&Line { team: team.to_string(), members: 0 });
-                }
-                output::print(format_args!("made the team {team}\n"))
+            Command::Add(Named { team, options }) => {
+                options.put(&team.path(), NO_BODY).await?;
+                options
+                    .print(&Line { team: team.to_string(), members: 0 }, format_args!("made the team {team}"))
             }
-            Command::List { organisation, place, format } => {
+            Command::List { organisation, options } => {
                 let path = format!("{}/teams", org::path(&organisation));
-                let teams = place.with(async |registry| registry.list::<Teams>(&path, &[]).await).await?;
+                let teams = options.target.with(async |registry| registry.list::<Teams>(&path, &[]).await);
                 let line = |Team { name, members, .. }: Team| Line {
                     team: format!("{organisation}/{name}"),
                     members,
                 };
-                output::print_list(format, &teams.into_iter().map(line).collect::<Vec<_>>())
+                options.print_list(&teams.await?.into_iter().map(line).collect::<Vec<_>>())
             }
-            Command::Remove(Named { team, place, format }) => {
-                user::remove(&place, &team.path(), false, &team, format).await
-            }
+            Command::Remove(Named { team, options }) => options.remove(&team.path(), false, &team).await,
             Command::Member(command) => command.run().await,
         }
     }
@@ -183,28 +177,21 @@ impl TeamCommand {
 impl MemberCommand {
     async fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Add(Membership { team, user, place, format }) => {
-                put(&place, &format!("{}/members/{}", team.path(), segment(&user))).await?;
-                if format.json {
-                    return output::print_json(&MemberLine { user });
-                }
-                output::print(format_args!("{user} is in the team {team}\n"))
+            Self::Add(Membership { team, user, options }) => {
+                options.put(&team.member_path(&user), NO_BODY).await?;
+                let line = format!("{user} is in the team {team}");
+                options.print(&MemberLine { user }, line)
             }
-            Self::Remove(Membership { team, user, place, format }) => {
-                let path = format!("{}/members/{}", team.path(), segment(&user));
-                user::remove(&place, &path, false, &user, format).await
+            Self::Remove(Membership { team, user, options }) => {
+                options.remove(&team.member_path(&user), false, &user).await
             }
-            Self::List(Named { team, place, format }) => {
+            Self::List(Named { team, options }) => {
                 let path = format!("{}/members", team.path());
-                let members = place.with(async |registry| registry.list::<TeamMembers>(&path, &[]).await);
-                let lines: Vec<MemberLine> =
-                    members.await?.into_iter().map(|user| MemberLine { user }).collect();
-                output::print_list(format, &lines)
+                let users =
+                    options.target.with(async |registry| registry.list::<TeamMembers>(&path, &[]).await);
+                let lines: Vec<_> = users.await?.into_iter().map(|user| MemberLine { user }).collect();
+                options.print_list(&lines)
             }
         }
     }
-}
-
-async fn put(place: &Target, path: &str) -> Result<(), Failure> {
-    place.with(async |registry| registry.send(registry.request(Method::PUT, path)).await.map(drop)).await
 }

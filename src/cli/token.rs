@@ -1,19 +1,20 @@
-//! `wharfinger token`: personal tokens, which stand for a password and can do less.
+//! `wharfinger token`: personal tokens, which replace a password and can have fewer rights.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use accounts::{AccountName, Pattern, Rights, RightsError};
 use api::{MadeToken, NewToken, Token, TokenChange, Tokens};
 use clap::{Args, Subcommand};
-use reqwest::Method;
+use serde_json::json;
 
-use super::connection::{Connection, Target};
-use super::output::{self, Column, Failure, Format, Row};
+use super::connection::Connection;
+use super::manage::{Options, last_seen, nothing_to_change};
+use super::output::{Column, Failure, Row};
 use super::times;
-use super::user::{self, last_seen};
+use super::user;
 use crate::rfc3339;
 
-/// Personal tokens: used in place of a password, with fewer rights or for some time
+/// Personal tokens: used instead of a password, with fewer rights or an expiry
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct TokenCommand {
@@ -22,9 +23,9 @@ pub(super) struct TokenCommand {
 }
 
 const HELP: &str = "\
-A token is given instead of the password, as in `docker login -u ann`, or in WHARFINGER_TOKEN for these commands. It \
-never may more than its user does, and can be made for less: some rights, some repositories, some time, all of which can \
-be changed later. It begins with wfp_ and is shown only once; remove it with `wharfinger token remove`.
+Use a token instead of the password, as in `docker login -u ann`, or in WHARFINGER_TOKEN for these commands. It never \
+has more rights than its user. It can be limited to some rights, some repositories and some time; all limits can be \
+changed later. A token begins with wfp_ and is shown only once. Revoke it with `wharfinger token remove`.
 
 Examples:
   wharfinger token create --account ann --label laptop
@@ -32,33 +33,34 @@ Examples:
   wharfinger token list --account ann
   wharfinger token change --account ann 3 --expires 30d
 
-Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line or configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(visible_alias = "add")]
     Create(Create),
-    List(List),
+    /// List the tokens of a user
+    List(Account),
     Change(Change),
     #[command(visible_alias = "revoke")]
     Remove(Remove),
 }
 
-/// Whose tokens.
+/// The account of the tokens, and the options.
 #[derive(Args, Debug)]
-struct Whose {
+struct Account {
     /// The user [default: your own account, with --server]
     #[arg(long, value_name = "USER")]
     account: Option<AccountName>,
 
     #[command(flatten)]
-    place: Target,
+    options: Options,
 }
 
-/// Make a token and print it
+/// Create a token and print it
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The token alone goes to standard output.
+The token alone is written to standard output.
 
 Examples:
   wharfinger token create --account ann --label laptop --expires 30d
@@ -68,42 +70,29 @@ Examples:
     --user ann > token.txt")]
 struct Create {
     #[command(flatten)]
-    whose: Whose,
+    account: Account,
 
     /// A label for people
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     label: String,
 
-    /// How long it is valid: 12h, 30d, 1y [default: until it is removed]
+    /// How long it is valid: 12h, 30d, 1y [default: until it is revoked]
     #[arg(long, value_name = "TIME", value_parser = times::span)]
     expires: Option<Duration>,
 
-    /// Its rights: pull, push, delete, administer; several with commas [default: those of the user]
+    /// Its rights: pull, push, delete, administer; separated by commas [default: the rights of the user]
     #[arg(long)]
     rights: Option<Rights>,
 
-    /// The repositories it is for: a name or a pattern such as 'ann/*'; may be repeated [default: all]
+    /// The repositories it is limited to: a name or a pattern such as 'ann/*'; may be repeated [default: all]
     #[arg(long, value_name = "PATTERN")]
     repository: Vec<Pattern>,
-
-    #[command(flatten)]
-    format: Format,
 }
 
-/// List the tokens of a user
-#[derive(Args, Debug)]
-struct List {
-    #[command(flatten)]
-    whose: Whose,
-
-    #[command(flatten)]
-    format: Format,
-}
-
-/// Change a token; only what is named changes, and the secret stays the same
+/// Change a token; its secret and settings that are not named stay as they are
 #[derive(Args, Debug)]
 #[command(after_help = "\
-It counts from that moment on, also for what was got with the token before.
+The change applies at once, also to bearer tokens that were issued for the token before.
 
 Examples:
   wharfinger token change --account ann 3 --rights pull
@@ -117,7 +106,7 @@ struct Change {
     id: i64,
 
     #[command(flatten)]
-    whose: Whose,
+    account: Account,
 
     /// A label for people
     #[arg(long, value_name = "TEXT")]
@@ -127,19 +116,16 @@ struct Change {
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Limit<Duration>>,
 
-    /// Its rights: pull, push, delete, administer; several with commas; or all, for those of the user
+    /// Its rights: pull, push, delete, administer; separated by commas; or all, for the rights of the user
     #[arg(long, value_parser = rights)]
     rights: Option<Limit<Rights>>,
 
-    /// The repositories it is for: a name or a pattern such as 'ann/*'; may be repeated
+    /// The repositories it is limited to: a name or a pattern such as 'ann/*'; may be repeated
     #[arg(long, value_name = "PATTERN")]
     repository: Vec<Pattern>,
-
-    #[command(flatten)]
-    format: Format,
 }
 
-/// A limit, or none.
+/// A new limit; `None` removes it.
 #[derive(Clone, Copy, Debug)]
 struct Limit<T>(Option<T>);
 
@@ -154,7 +140,7 @@ fn rights(text: &str) -> Result<Limit<Rights>, RightsError> {
 /// Revoke a token; it stops working at once
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Another password does not revoke tokens. Revoke all of them if somebody else may have had the account.
+A new password does not revoke tokens. Revoke all of them if the account may have been misused.
 
 Examples:
   wharfinger token remove --account ann 3
@@ -169,10 +155,7 @@ struct Remove {
     all: bool,
 
     #[command(flatten)]
-    whose: Whose,
-
-    #[command(flatten)]
-    format: Format,
+    account: Account,
 }
 
 impl Row for Token {
@@ -200,7 +183,7 @@ impl Row for Token {
     }
 }
 
-/// When something ends, for people: the day, or that it is over.
+/// The day of expiry, for people.
 fn expiry(seconds: u64) -> String {
     let Some(at) = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) else { return "never".to_owned() };
     if at <= SystemTime::now() {
@@ -209,8 +192,8 @@ fn expiry(seconds: u64) -> String {
     rfc3339::seconds(at).split('T').next().unwrap_or_default().to_owned()
 }
 
-impl Whose {
-    /// Where the tokens are.
+impl Account {
+    /// The API path of the tokens. Requests the name of the caller's own account if none is given.
     async fn path(&self, registry: &Connection) -> Result<String, Failure> {
         let account = match &self.account {
             Some(account) => Some(account.clone()),
@@ -222,18 +205,30 @@ impl Whose {
         })?;
         Ok(format!("{}/tokens", user::path(&account)))
     }
-}
 
-/// The numbers of the tokens below a path.
-pub(super) async fn ids(registry: &Connection, path: &str) -> Result<Vec<i64>, Failure> {
-    Ok(registry.list::<Tokens>(path, &[]).await?.iter().map(|token| token.id).collect())
+    /// Connects, and runs `work` with the API path of the tokens.
+    async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&Connection, String) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.options
+            .target
+            .with(async |registry| {
+                let path = self.path(registry).await?;
+                work(registry, path).await
+            })
+            .await
+    }
 }
 
 impl TokenCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Create(command) => command.run().await,
-            Command::List(command) => command.run().await,
+            Command::List(account) => {
+                let list = account.with(async |registry, path| registry.list::<Tokens>(&path, &[]).await);
+                account.options.print_list(&list.await?)
+            }
             Command::Change(command) => command.run().await,
             Command::Remove(command) => command.run().await,
         }
@@ -242,10 +237,11 @@ impl TokenCommand {
 
 impl Change {
     async fn run(self) -> Result<(), Failure> {
-        let Self { id, whose, label, expires, rights, repository, format } = self;
+        let Self { id, account, label, expires, rights, repository } = self;
         if label.is_none() && expires.is_none() && rights.is_none() && repository.is_empty() {
-            return Err(Failure::usage("nothing to change")
-                .help("give --label TEXT, --expires TIME, --rights RIGHTS or --repository PATTERN"));
+            return Err(nothing_to_change(
+                "--label TEXT, --expires TIME, --rights RIGHTS or --repository PATTERN",
+            ));
         }
         let change = TokenChange {
             label,
@@ -253,75 +249,49 @@ impl Change {
             repositories: (!repository.is_empty()).then_some(Some(repository)),
             expires_in: expires.map(|Limit(time)| time.map(|time| time.as_secs())),
         };
-        let changed = whose.place.with(async |registry| {
-            let path = format!("{}/{id}", whose.path(registry).await?);
-            registry.ask(registry.request(Method::PATCH, &path).json(&change)).await
-        });
-        let changed: Token = changed.await?;
-        if format.json {
-            return output::print_json(&changed);
-        }
-        output::print_list(format, &[changed])
+        let changed =
+            account.with(async |registry, path| registry.patch(&format!("{path}/{id}"), &change).await);
+        account.options.print_entry::<Token>(&changed.await?)
     }
 }
 
 impl Create {
     async fn run(self) -> Result<(), Failure> {
-        let token = NewToken {
-            label: self.label,
-            rights: self.rights,
-            repositories: (!self.repository.is_empty()).then_some(self.repository),
-            expires_in: self.expires.map(|time| time.as_secs()),
+        let Self { account, label, expires, rights, repository } = self;
+        let new = NewToken {
+            label,
+            rights,
+            repositories: (!repository.is_empty()).then_some(repository),
+            expires_in: expires.map(|time| time.as_secs()),
         };
-        let made = self.whose.place.with(async |registry| {
-            let path = self.whose.path(registry).await?;
-            registry.ask(registry.request(Method::POST, &path).json(&token)).await
-        });
-        let made: MadeToken = made.await?;
-        if self.format.json {
-            return output::print_json(&made);
-        }
-        output::remark(
-            "the token, shown this once; to log in with it, give it as the password:\n  \
-             docker login -u USER --password-stdin REGISTRY\n",
-        );
-        output::print(format_args!("{}\n", made.secret.reveal()))
-    }
-}
-
-impl List {
-    async fn run(self) -> Result<(), Failure> {
-        let tokens = self.whose.place.with(async |registry| {
-            let path = self.whose.path(registry).await?;
-            registry.list::<Tokens>(&path, &[]).await
-        });
-        output::print_list(self.format, &tokens.await?)
+        let created = account.with(async |registry, path| registry.post(&path, &new).await);
+        let token: MadeToken = created.await?;
+        let remark = "the token, shown only once; to log in with it, give it as the password:\n  \
+                      docker login -u USER --password-stdin REGISTRY";
+        account.options.print_secret(&token, &token.secret, remark)
     }
 }
 
 impl Remove {
     async fn run(self) -> Result<(), Failure> {
-        let Self { id, all: _, whose, format } = self;
-        let removed = whose.place.with(async |registry| {
-            let path = whose.path(registry).await?;
+        let Self { id, all: _, account } = self;
+        let removed = account.with(async |registry, path| {
             let ids = match id {
                 Some(id) => vec![id],
-                None => ids(registry, &path).await?,
+                None => registry.list::<Tokens>(&path, &[]).await?.iter().map(|token| token.id).collect(),
             };
             for id in &ids {
-                registry.send(registry.request(Method::DELETE, &format!("{path}/{id}"))).await?;
+                registry.delete(&format!("{path}/{id}"), &[]).await?;
             }
             Ok(ids)
         });
         let removed = removed.await?;
-        if format.json {
-            return output::print_json(&serde_json::json!({ "removed": removed }));
-        }
-        match (id, removed.len()) {
-            (Some(id), _) => output::print(format_args!("revoked the token {id}\n")),
-            (None, 0) => output::print("there are no tokens\n"),
-            (None, 1) => output::print("revoked 1 token\n"),
-            (None, count) => output::print(format_args!("revoked {count} tokens\n")),
-        }
+        let line = match (id, removed.len()) {
+            (Some(id), _) => format!("revoked the token {id}"),
+            (None, 0) => "there are no tokens".to_owned(),
+            (None, 1) => "revoked 1 token".to_owned(),
+            (None, count) => format!("revoked {count} tokens"),
+        };
+        account.options.print(&json!({ "removed": removed }), line)
     }
 }

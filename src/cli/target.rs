@@ -1,0 +1,209 @@
+//! The flags that select the registry of a command, and the connection to it.
+//!
+//! Commands use the HTTP interface only, so that they see the same as clients and cannot disagree with the caches of a
+//! running server. With `--server`, that is any server. Without it, it is the server of the data directory: the
+//! running one through its control socket, or else a server inside this process, for the duration of the command.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::Url;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::connection::{Connection, Credentials};
+use super::output::{self, Failure};
+use super::owner;
+use super::password::{self, Passwords};
+use super::settings::DataDir;
+use super::unreachable;
+use crate::byte_order_mark;
+use crate::config::{Origin, TOKEN_VARIABLE};
+use crate::serve::{LocalError, LocalServer};
+use crate::tls;
+use crate::tls::client::System;
+
+/// The flags that select the registry.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Target {
+    /// Use the registry of a server, such as http://localhost:5000, instead of a data directory
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "config"])]
+    server: Option<String>,
+
+    /// Log in to the server as this user; the password is asked for. Scripts use a token in WHARFINGER_TOKEN
+    #[arg(long = "user", value_name = "NAME", requires = "server")]
+    login_name: Option<String>,
+
+    /// Read passwords from standard input, one per line, instead of asking for them
+    #[arg(long)]
+    password_stdin: bool,
+
+    /// Trust the certificates in this PEM file in addition to those of the system
+    #[arg(long, value_name = "FILE", requires = "server")]
+    ca: Option<PathBuf>,
+
+    #[command(flatten)]
+    data: DataDir,
+}
+
+/// The timeout of a request. Lists and manifests take far less; an upload of a manifest waits for a disk.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Target {
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+        if self.password_stdin && self.login_name.is_none() {
+            return Err(Failure::usage("--password-stdin is given, but this command needs no password")
+                .help("omit it, or name the user: --server URL --user NAME --password-stdin"));
+        }
+        self.open(self.credentials()?, false).await
+    }
+
+    /// Connects with credentials that were read before, for commands that read further passwords.
+    pub(super) async fn connect_with(&self, credentials: Credentials) -> Result<Connection, Failure> {
+        self.open(credentials, false).await
+    }
+
+    /// Connects like [`Self::connect_with`], and creates the data directory if a missing one was named: the first
+    /// account is made before the first start.
+    pub(super) async fn connect_or_create(&self, credentials: Credentials) -> Result<Connection, Failure> {
+        self.open(credentials, true).await
+    }
+
+    /// Connects, runs `work`, and closes the connection.
+    pub(super) async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let registry = self.connect().await?;
+        let outcome = work(&registry).await;
+        registry.close().await;
+        outcome
+    }
+
+    /// The source of passwords.
+    pub(super) fn passwords(&self) -> Passwords {
+        if self.password_stdin { Passwords::StandardInput } else { Passwords::Terminal }
+    }
+
+    /// The credentials for the server; asks for the password if a user is named.
+    pub(super) fn credentials(&self) -> Result<Credentials, Failure> {
+        let Some(server) = &self.server else { return Ok(Credentials::None) };
+        match &self.login_name {
+            Some(user) if user.contains(':') => {
+                Err(Failure::usage(format!("--user {user}: a user name contains no colon"))
+                    .help("the password is asked for, or read from standard input with --password-stdin"))
+            }
+            Some(user) => {
+                let password = self.passwords().known(&format!("Password of {user} at {server}: "))?;
+                Ok(Credentials::Password { user: user.clone(), password })
+            }
+            None => match std::env::var(TOKEN_VARIABLE) {
+                Ok(token) if !password::bare(&token).is_empty() => {
+                    Ok(Credentials::Token(password::bare(&token).to_owned()))
+                }
+                _ => Ok(Credentials::None),
+            },
+        }
+    }
+
+    /// Reads the certificates of `--ca`.
+    fn ca_certificates(&self) -> Result<Vec<CertificateDer<'static>>, Failure> {
+        let Some(file) = &self.ca else { return Ok(Vec::new()) };
+        let name = file.display();
+        let pem = std::fs::read(file).map_err(|error| {
+            Failure::usage(format!("cannot read {name}, which --ca names")).because(&error)
+        })?;
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(byte_order_mark::strip(&pem)).filter_map(Result::ok).collect();
+        if certificates.is_empty() {
+            return Err(Failure::usage(format!("{name}, which --ca names, contains no certificate"))
+                .help("a file in PEM format begins with -----BEGIN CERTIFICATE-----"));
+        }
+        Ok(certificates)
+    }
+
+    /// The flags that select the same registry in another command.
+    fn flags(&self) -> String {
+        let mut flags = String::new();
+        let mut add = |flag: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                flags.push_str(&format!(" {flag} {}", output::quoted(value)));
+            }
+        };
+        add("--server", self.server.as_deref());
+        add("--user", self.login_name.as_deref());
+        add("--ca", self.ca.as_deref().and_then(Path::to_str));
+        add("--config", self.data.config.as_deref().and_then(Path::to_str));
+        add("--data", self.data.data.as_deref());
+        flags
+    }
+
+    async fn open(&self, credentials: Credentials, create: bool) -> Result<Connection, Failure> {
+        match &self.server {
+            Some(server) => {
+                let url = unreachable::parse(server)?;
+                let http = self.client(&url)?;
+                Ok(Connection::to_server(url, http, credentials, self.flags()))
+            }
+            None => Ok(Connection::to_data_directory(self.open_data_directory(create).await?, self.flags())),
+        }
+    }
+
+    /// Makes an HTTP client for the server of `--server`.
+    fn client(&self, server: &Url) -> Result<reqwest::Client, Failure> {
+        let failed =
+            |error: &dyn std::error::Error| Failure::new("cannot make an HTTP client").because(error);
+        let mut client = builder();
+        if server.scheme() == "https" {
+            let tls = tls::client::config(self.ca_certificates()?, System::Trusted);
+            client = client.tls_backend_preconfigured(tls.map_err(|error| failed(&error))?);
+        } else {
+            client = client.tls_certs_only([]);
+        }
+        if unreachable::is_local(server) {
+            client = client.no_proxy();
+        }
+        client.build().map_err(|error| failed(&error))
+    }
+
+    async fn open_data_directory(&self, create: bool) -> Result<LocalServer, Failure> {
+        let loaded = self.data.load()?;
+        let is_named = loaded.origin("data") != Origin::Default;
+        owner::become_owner(&loaded.config.data)?;
+        let server = LocalServer::connect(&loaded.config, create && is_named, builder).await;
+        server.map_err(|error| explain(&error, is_named))
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().timeout(TIMEOUT).user_agent("wharfinger")
+}
+
+/// Explains why the server of the data directory cannot be reached. `is_named` tells whether the operator named the
+/// directory.
+fn explain(error: &LocalError, is_named: bool) -> Failure {
+    let failure = match error {
+        LocalError::Missing(path) if !is_named => {
+            let here =
+                std::env::current_dir().map(|here| format!(" in {}", here.display())).unwrap_or_default();
+            Failure::new(format!("there is no data directory `{path}`{here}"))
+        }
+        error => Failure::new(error),
+    };
+    let failure = match std::error::Error::source(error) {
+        Some(source) => failure.because(source),
+        None => failure,
+    };
+    failure.help(match error {
+        LocalError::Missing(_) => {
+            "name the registry's directory with --data DIR, or a running server with --server URL;\n\
+             `wharfinger serve --data DIR` and `wharfinger user add NAME --admin --data DIR` make a new one"
+        }
+        LocalError::Open { .. } => {
+            "name another data directory with --data DIR, or a running server with --server URL"
+        }
+        LocalError::InUse { .. } => "wait until it has ended, or name a running server with --server",
+        _ => "",
+    })
+}
