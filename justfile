@@ -1,13 +1,19 @@
-# The commands of everyday work; `just` alone lists them.
+# Commands for daily work. `just` alone lists them.
 
 _list:
     @just --list --unsorted
 
-# Everything that a change must pass
+# All checks that a change must pass
 ci:
     .ci/run
 
-# All tests, the real clients included; installs what they need
+# A quick check for daily work: types, unit tests, HTTP interface and configuration
+quick:
+    scripts/check-layers
+    cargo check --workspace --all-targets --locked
+    cargo test --workspace --lib --bins --test http --test config --test fuzz_seeds --locked --quiet -- --skip access::matrix
+
+# All tests, real clients included; installs the clients
 test *arguments:
     scripts/test {{arguments}}
 
@@ -15,25 +21,26 @@ test *arguments:
 clients *names:
     scripts/test --test clients {{names}}
 
-# The clients that `just clients` leaves out: `just more-clients`, `just more-clients nerdctl::`
+# Further clients: `just more-clients`, `just more-clients nerdctl::`
 more-clients *names:
     scripts/test-more-clients {{names}}
 
-# The tests that need nothing but Rust
+# Unit tests, which need nothing but Rust
 units:
     cargo test --workspace --lib --bins
 
-# Put every file into its layout
+# Format every file
 fmt:
     cargo fmt --all
 
-# The layout, clippy's lints, and what the dependencies may be
+# Formatting, layers, clippy's lints, and the rules for dependencies
 lint:
     cargo fmt --all --check
+    scripts/check-layers
     cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo deny --locked check bans licenses sources
 
-# Known defects of the dependencies; needs the advisory database, which is cloned from its Git host
+# Known defects of dependencies; clones the advisory database from its Git host
 advisories:
     cargo deny check advisories
 
@@ -41,3 +48,7 @@ advisories:
 bench *arguments:
     cargo build --release
     cargo run --release -p bench -- {{arguments}}
+
+# Every fuzz target for a minute: `just fuzz`, `just fuzz path 600`; needs cargo-fuzz
+fuzz target="all" seconds="60":
+    fuzz/run {{target}} {{seconds}}

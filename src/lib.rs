@@ -12,6 +12,8 @@ mod audit_log;
 mod byte_order_mark;
 pub mod cli;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod host;
 pub mod http;

@@ -36,3 +36,8 @@ fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
+
+/// Reads the text of a configuration file and returns its mistakes, for `crate::fuzzing`.
+pub(crate) fn mistakes_of_file(text: &str) -> Vec<ConfigError> {
+    file::read(std::path::Path::new("wharfinger.toml"), text).1
+}

@@ -19,6 +19,8 @@ mod audit;
 mod bearer;
 mod credential_cache;
 mod credentials;
+#[doc(hidden)]
+pub mod fuzzing;
 mod htpasswd;
 mod identity;
 mod location_rules;

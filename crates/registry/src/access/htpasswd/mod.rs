@@ -76,7 +76,7 @@ impl Users {
         Self::parse(&String::from_utf8_lossy(bytes))
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut users = Self::default();
         let mut names = HashSet::new();
         for (index, line) in text.trim_start_matches(BYTE_ORDER_MARK).lines().enumerate() {
