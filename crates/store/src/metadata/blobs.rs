@@ -1,11 +1,10 @@
 //! Blobs: which repository holds which config or layer.
 
 use oci::{Digest, RepositoryName};
-use rusqlite::params;
 use uuid::Uuid;
 
 use super::repositories::{find, find_or_make, remove_if_empty, touch};
-use super::sql::Sql;
+use super::sql::{Sql, params};
 use super::view_changes::enqueue;
 use super::writer::Durability;
 use super::{Metadata, ViewItem, columns, journaled, uploads};

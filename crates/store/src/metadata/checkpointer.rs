@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, OpenFlags};
-
-use super::sql::LITTLE_CACHE;
+use super::connection::Connection;
 use crate::StoreError;
 
 /// The thread. It ends when this is dropped, and is waited for.
@@ -76,15 +74,10 @@ fn run(path: &Path, waiting: &Receiver<()>, done: &AtomicBool) {
 }
 
 /// Writes the log back, as far as no reader still needs it, with a connection that is kept.
-fn checkpoint(kept: &mut Option<Connection>, path: &Path) -> rusqlite::Result<()> {
-    let connection = match kept {
+fn checkpoint(cached: &mut Option<Connection>, path: &Path) -> Result<(), StoreError> {
+    let connection = match cached {
         Some(connection) => connection,
-        None => {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let opened = Connection::open_with_flags(path, flags)?;
-            opened.execute_batch(LITTLE_CACHE)?;
-            kept.insert(opened)
-        }
+        None => cached.insert(Connection::checkpointer(path)?),
     };
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))
+    connection.checkpoint()
 }

@@ -6,14 +6,13 @@
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use oci::descriptor::Annotations;
-use oci::{Algorithm, Digest, MediaType};
-use rusqlite::types::{FromSqlError, ToSqlOutput, Type, ValueRef};
-use rusqlite::{Error, Row, ToSql};
-
 use super::ManifestRecord;
+use super::sql::{Row, ToValue, Value};
 use crate::StoreError;
 use accounts::{Pattern, Rights};
+use oci::descriptor::Annotations;
+use oci::{Algorithm, Digest, MediaType};
+use serde::de::DeserializeOwned;
 
 /// A digest as a key: one byte for the algorithm, then the hash. Half the size of its spelling,
 /// and in the same order.
@@ -34,30 +33,28 @@ pub(super) fn key(digest: &Digest) -> DigestKey {
     DigestKey { bytes, len: hash.len() + 1 }
 }
 
-impl ToSql for DigestKey {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(&self.bytes[..self.len])))
+impl ToValue for DigestKey {
+    fn to_value(&self) -> Value<'_> {
+        Value::Blob(&self.bytes[..self.len])
     }
 }
 
 /// The digest whose key is in column `index`.
-pub(super) fn digest(row: &Row<'_>, index: usize) -> rusqlite::Result<Digest> {
-    let bytes = row.get_ref(index)?.as_blob().map_err(|error| damaged(index, Type::Blob, error))?;
-    let digest = match bytes.split_first() {
-        Some((1, hash)) => Digest::from_hash(Algorithm::Sha256, hash),
-        Some((2, hash)) => Digest::from_hash(Algorithm::Sha512, hash),
+pub(super) fn digest(row: &Row<'_>, index: usize) -> Result<Digest, StoreError> {
+    let digest = match row.value(index)? {
+        Value::Blob([1, hash @ ..]) => Digest::from_hash(Algorithm::Sha256, hash),
+        Value::Blob([2, hash @ ..]) => Digest::from_hash(Algorithm::Sha512, hash),
         _ => None,
     };
-    digest.ok_or_else(|| damaged(index, Type::Blob, FromSqlError::InvalidType))
+    digest.ok_or_else(|| row.damaged(index, "not a digest"))
 }
 
-/// What is spelt in column `index`: a name, a tag, a media type, an algorithm, a UUID.
-pub(super) fn text<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<T>
+/// Parses the text in column `index`: a name, a tag, a media type, an algorithm, a UUID.
+pub(super) fn text<T>(row: &Row<'_>, index: usize) -> Result<T, StoreError>
 where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+    T: FromStr<Err: std::fmt::Display>,
 {
-    let text = row.get_ref(index)?.as_str().map_err(|error| damaged(index, Type::Text, error))?;
-    text.parse().map_err(|error| damaged(index, Type::Text, error))
+    row.text(index)?.parse().map_err(|error| row.damaged(index, error))
 }
 
 /// A size or a number, which SQL keeps signed.
@@ -66,9 +63,8 @@ pub(super) fn count_in(count: u64) -> Result<i64, StoreError> {
 }
 
 /// The size or number in column `index`.
-pub(super) fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
-    let value: i64 = row.get(index)?;
-    u64::try_from(value).map_err(|_| Error::IntegralValueOutOfRange(index, value))
+pub(super) fn count(row: &Row<'_>, index: usize) -> Result<u64, StoreError> {
+    row.get(index)
 }
 
 /// A limit as SQL takes it.
@@ -88,27 +84,25 @@ pub(super) fn now() -> i64 {
 }
 
 /// The moment in column `index`.
-pub(super) fn time(row: &Row<'_>, index: usize) -> rusqlite::Result<SystemTime> {
+pub(super) fn time(row: &Row<'_>, index: usize) -> Result<SystemTime, StoreError> {
     Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(count(row, index)?))
 }
 
-/// The moment in column `index`, if there is one.
-pub(super) fn time_or_null(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<SystemTime>> {
-    let is_null = row.get_ref(index)? == ValueRef::Null;
-    if is_null { Ok(None) } else { time(row, index).map(Some) }
+/// The time in column `index`, unless it is NULL.
+pub(super) fn time_or_null(row: &Row<'_>, index: usize) -> Result<Option<SystemTime>, StoreError> {
+    if row.value(index)? == Value::Null { Ok(None) } else { time(row, index).map(Some) }
 }
 
-/// What is spelt in column `index`, if anything is.
-pub(super) fn text_or_null<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<T>>
+/// Parses the text in column `index`, unless it is NULL.
+pub(super) fn text_or_null<T>(row: &Row<'_>, index: usize) -> Result<Option<T>, StoreError>
 where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+    T: FromStr<Err: std::fmt::Display>,
 {
-    let is_null = row.get_ref(index)? == ValueRef::Null;
-    if is_null { Ok(None) } else { text(row, index).map(Some) }
+    if row.value(index)? == Value::Null { Ok(None) } else { text(row, index).map(Some) }
 }
 
 /// The rights in column `index`.
-pub(super) fn rights(row: &Row<'_>, index: usize) -> rusqlite::Result<Rights> {
+pub(super) fn rights(row: &Row<'_>, index: usize) -> Result<Rights, StoreError> {
     Ok(Rights::from_bits(row.get(index)?))
 }
 
@@ -121,9 +115,8 @@ pub(super) fn annotations_in(annotations: Option<&Annotations>) -> Result<Option
 }
 
 /// The annotations in column `index`.
-pub(super) fn annotations(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Annotations>> {
-    let text = row.get_ref(index)?.as_str_or_null().map_err(|error| damaged(index, Type::Text, error))?;
-    text.map(serde_json::from_str).transpose().map_err(|error| damaged(index, Type::Text, error))
+pub(super) fn annotations(row: &Row<'_>, index: usize) -> Result<Option<Annotations>, StoreError> {
+    json(row, index)
 }
 
 /// Patterns as a JSON array.
@@ -135,19 +128,22 @@ pub(super) fn patterns_in(patterns: Option<&[Pattern]>) -> Result<Option<String>
 }
 
 /// The patterns in column `index`.
-pub(super) fn patterns(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Vec<Pattern>>> {
-    let text = row.get_ref(index)?.as_str_or_null().map_err(|error| damaged(index, Type::Text, error))?;
-    text.map(serde_json::from_str).transpose().map_err(|error| damaged(index, Type::Text, error))
+pub(super) fn patterns(row: &Row<'_>, index: usize) -> Result<Option<Vec<Pattern>>, StoreError> {
+    json(row, index)
 }
 
 /// The manifest whose digest, media type and size are in three columns from `index` on.
-pub(super) fn manifest(row: &Row<'_>, index: usize) -> rusqlite::Result<ManifestRecord> {
+pub(super) fn manifest(row: &Row<'_>, index: usize) -> Result<ManifestRecord, StoreError> {
     let media_type: MediaType = text(row, index + 1)?;
     Ok(ManifestRecord { digest: digest(row, index)?, media_type, size: count(row, index + 2)? })
 }
 
-fn damaged(index: usize, kind: Type, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::FromSqlConversionFailure(index, kind, Box::new(error))
+/// Parses the JSON in column `index`, unless it is NULL.
+fn json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> Result<Option<T>, StoreError> {
+    if row.value(index)? == Value::Null {
+        return Ok(None);
+    }
+    serde_json::from_str(row.text(index)?).map(Some).map_err(|error| row.damaged(index, error))
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _};
-
+use super::connection::Connection;
 use crate::StoreError;
 
 /// The sequence of a database. A transaction sees it as it will be after its commit.
@@ -74,13 +73,14 @@ pub(super) fn forget(path: &Path) -> Result<(), StoreError> {
 pub(super) fn compare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let Some((marked_id, marked)) = read(&beside(path)) else { return Ok(()) };
     let has_table = "SELECT COUNT(*) = 2 FROM sqlite_schema WHERE name IN ('identity', 'sqlite_sequence')";
-    let state: Option<(String, i64)> = match connection.query_row(has_table, (), |row| row.get(0))? {
-        true => connection
-            .query_row(&format!("SELECT id, ({SEQUENCE}) FROM identity"), (), |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()?,
-        false => None,
+    let sql = connection.sql();
+    let has_id: Option<bool> = sql.first(has_table, &[], |row| row.get(0))?;
+    let state: Option<(String, i64)> = if has_id == Some(true) {
+        sql.first(&format!("SELECT id, ({SEQUENCE}) FROM identity"), &[], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+    } else {
+        None
     };
     let found = match state {
         Some((id, sequence)) if id == marked_id && sequence < marked => sequence,

@@ -1,8 +1,8 @@
 //! Damage: content whose stored bytes are known not to have their digest, and the images that need it.
 
 use oci::{Digest, RepositoryName, Tag};
-use rusqlite::params;
 
+use super::sql::params;
 use super::writer::Durability;
 use super::{Metadata, columns};
 use crate::StoreError;

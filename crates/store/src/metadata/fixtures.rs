@@ -3,6 +3,7 @@
 use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
 use tempfile::TempDir;
 
+use super::sql::Value;
 use super::{ManifestRecord, Metadata, Part, PutManifest, PutOutcome};
 
 /// An empty database in a directory that goes with it.
@@ -80,6 +81,6 @@ pub(super) async fn notes(metadata: &Metadata) -> Vec<super::ViewItem> {
 pub(super) async fn plan(statement: &str, parameters: usize) -> Vec<String> {
     let (metadata, _directory) = empty();
     let explain = format!("EXPLAIN QUERY PLAN {statement}");
-    let nothing = rusqlite::params_from_iter(std::iter::repeat_n(rusqlite::types::Null, parameters));
-    metadata.read(move |sql| sql.all(&explain, nothing, |row| row.get(3))).await.unwrap()
+    let nothing = vec![Value::Null; parameters];
+    metadata.read(move |sql| sql.all(&explain, &nothing, |row| row.get(3))).await.unwrap()
 }

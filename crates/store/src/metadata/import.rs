@@ -76,7 +76,7 @@ impl Metadata {
         self.write(Durability::Bulk, move |sql| {
             // Digests are scattered, so that each manifest changes pages all over the database.
             sql.expect_many_changes()?;
-            let has_notes = sql.exists("SELECT 1 FROM view_changes LIMIT 1", ())?;
+            let has_notes = sql.exists("SELECT 1 FROM view_changes LIMIT 1", &[])?;
             found.iter().map(|found| take(sql, found, has_notes)).collect()
         })
         .await

@@ -5,10 +5,9 @@
 //! runs it, so that a job needs no lease.
 
 use oci::RepositoryName;
-use rusqlite::params;
 
 use super::repositories::{self, remove_if_empty, remove_manifests};
-use super::sql::Sql;
+use super::sql::{Sql, params};
 use super::view_changes::{enqueue, note_blob};
 use super::writer::Durability;
 use super::{Job, JobStep, Metadata, ViewItem, columns};
@@ -40,7 +39,7 @@ impl Metadata {
                 params![DELETE_REPOSITORY, repository.as_str(), columns::now()],
                 |row| row.get(0),
             )?;
-            Ok(id.map(|id| Job { id, repository, progress: 0 }))
+            Ok(id.map(|id| Job { id, repository: repository.clone(), progress: 0 }))
         })
         .await
     }
@@ -69,7 +68,7 @@ impl Metadata {
 
 fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
     let begun = sql.first("SELECT started_at, cursor FROM jobs WHERE id = ?1", params![job.id], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        Ok((row.get::<i64>(0)?, row.get::<i64>(1)?))
     })?;
     // Another request for the same deletion may have ended it.
     let Some((started_at, cursor)) = begun else { return Ok(JobStep::Done) };

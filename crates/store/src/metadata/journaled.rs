@@ -5,9 +5,8 @@
 //! it known, and that transaction's sync serves for both. It goes when the file is on the disk.
 
 use oci::Digest;
-use rusqlite::params;
 
-use super::sql::Sql;
+use super::sql::{Sql, params};
 use super::writer::Durability;
 use super::{Metadata, columns};
 use crate::StoreError;
@@ -48,7 +47,7 @@ impl Metadata {
     /// The greatest number of unsettled content; `None` if there is none.
     pub async fn newest_unsettled(&self) -> Result<Option<i64>, StoreError> {
         self.read(|sql| {
-            sql.first("SELECT id FROM unsettled_contents ORDER BY id DESC LIMIT 1", (), |row| row.get(0))
+            sql.first("SELECT id FROM unsettled_contents ORDER BY id DESC LIMIT 1", &[], |row| row.get(0))
         })
         .await
     }

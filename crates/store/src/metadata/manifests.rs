@@ -1,14 +1,14 @@
 //! Manifests of a repository: put, found, taken apart, deleted.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use oci::{Digest, RepositoryName, TagOrDigest};
-use rusqlite::params;
 
 use super::repositories::{
     add_manifest, describe, find_or_make_at, forget_parts, remove_if_empty, remove_manifests, touch,
 };
-use super::sql::Sql;
+use super::sql::{Sql, params};
 use super::view_changes::enqueue;
 use super::writer::Durability;
 use super::{
@@ -104,19 +104,13 @@ impl Metadata {
     /// Puts a manifest into its repository and points its tags to it, or says which required parts
     /// are not in that repository. A tag that pointed elsewhere is moved.
     pub async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome, StoreError> {
-        let mut put = put;
+        let put = Arc::new(put);
         if put.parts.len() > MANY_PARTS {
             // A refusal of many parts costs as much as a push; it must not keep the one writer from all others.
-            let (checked, refused) = self
-                .read(move |sql| {
-                    let refused = check_parts(sql, &put)?;
-                    Ok((put, refused))
-                })
-                .await?;
-            if let Some(refused) = refused {
+            let put = Arc::clone(&put);
+            if let Some(refused) = self.read(move |sql| check_parts(sql, &put)).await? {
                 return Ok(refused);
             }
-            put = checked;
         }
         self.write(Durability::Disk, move |sql| {
             if let Some(refused) = check_parts(sql, &put)? {

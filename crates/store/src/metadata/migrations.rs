@@ -11,9 +11,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, params};
-
 use super::columns::now;
+use super::connection::{Connection, unreadable};
+use super::sql::params;
 use crate::StoreError;
 
 /// The step from one version of the schema to the next.
@@ -47,16 +47,15 @@ const MIGRATIONS: &[Migration] = &[
 ];
 
 /// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
-const APPLICATION_ID: i32 = 0x5768_7266;
+const APPLICATION_ID: i64 = 0x5768_7266;
 
 /// Brings the database at `path`, which `connection` has opened, to the newest version. First copies a database of an
 /// older version.
-pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let id: i32 = connection
-        .query_row("PRAGMA application_id", (), |row| row.get(0))
-        .map_err(|error| unreadable(error, path))?;
-    let is_new = !connection.prepare("SELECT 1 FROM sqlite_schema LIMIT 1")?.exists(())?;
-    if id != APPLICATION_ID && !is_new {
+pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let id = connection.sql().first("PRAGMA application_id", &[], |row| row.get::<i64>(0));
+    let id = id.map_err(|error| unreadable(error, path))?;
+    let is_new = !connection.sql().exists("SELECT 1 FROM sqlite_schema LIMIT 1", &[])?;
+    if id != Some(APPLICATION_ID) && !is_new {
         return Err(StoreError::Directory(format!("{} is a database of another program", path.display())));
     }
     let current = if is_new { 0 } else { version(connection)? };
@@ -81,23 +80,24 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
             "upgrading the database; the copy is the database before the upgrade"
         );
     }
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    // An error drops the connection, and with it the transaction.
+    connection.script("BEGIN IMMEDIATE")?;
     if is_new {
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.script(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
     }
-    apply(&transaction, current)?;
-    Ok(transaction.commit()?)
+    apply(connection, current)?;
+    connection.script("COMMIT")
 }
 
 /// The version of the schema of a database that is not new.
 fn version(connection: &Connection) -> Result<u32, StoreError> {
-    let version = "SELECT COALESCE(MAX(version), 0) FROM schema_migrations";
-    Ok(connection.query_row(version, (), |row| row.get(0))?)
+    let version = "SELECT version FROM schema_migrations ORDER BY version DESC LIMIT 1";
+    Ok(connection.sql().first(version, &[], |row| row.get(0))?.unwrap_or(0))
 }
 
 /// Applies the migrations after version `current`.
 fn apply(connection: &Connection, current: u32) -> Result<(), StoreError> {
-    connection.execute_batch(
+    connection.script(
         "CREATE TABLE IF NOT EXISTS schema_migrations (
             version    INTEGER PRIMARY KEY,
             name       TEXT NOT NULL,
@@ -105,8 +105,8 @@ fn apply(connection: &Connection, current: u32) -> Result<(), StoreError> {
         )",
     )?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > current) {
-        connection.execute_batch(migration.sql)?;
-        connection.execute(
+        connection.script(migration.sql)?;
+        connection.sql().run(
             "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?1, ?2, ?3)",
             params![migration.version, migration.name, now()],
         )?;
@@ -127,7 +127,7 @@ fn copy_before(connection: &Connection, path: &Path, newest: u32) -> Result<Path
     }
     let create = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
     let file = create.map_err(|error| StoreError::io("create", &partial, error))?;
-    connection.execute("VACUUM INTO CAST(?1 AS TEXT)", [partial.as_os_str().as_bytes()])?;
+    connection.sql().run("VACUUM INTO CAST(?1 AS TEXT)", params![partial.as_os_str().as_bytes()])?;
     file.sync_all().map_err(|error| StoreError::io("sync", &partial, error))?;
     fs::rename(&partial, &copy).map_err(|error| StoreError::io("rename", &partial, error))?;
     let directory = path.parent().unwrap_or(Path::new("."));
@@ -140,20 +140,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.to_owned().into();
     name.push(suffix);
     name.into()
-}
-
-/// The error for a file that cannot be read as a database.
-pub(super) fn unreadable(error: rusqlite::Error, path: &Path) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => {
-            StoreError::Directory(format!("{} is not a database", path.display()))
-        }
-        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged(format!("the database {}", path.display())),
-        Some(ErrorCode::CannotOpen) => {
-            StoreError::Directory(format!("{} cannot be opened: {error}", path.display()))
-        }
-        _ => error.into(),
-    }
 }
 
 #[cfg(test)]
@@ -249,23 +235,19 @@ mod tests {
 
     /// A database as version `newest` of the schema left it, after it had every version before.
     fn database_of(path: &Path, newest: u32) {
-        let connection = Connection::open(path).unwrap();
-        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        let connection = Connection::writer(path).unwrap();
         connection
-            .execute_batch(
-                "PRAGMA foreign_keys = ON;
-                 CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL)",
-            )
+            .script(&format!(
+                "PRAGMA application_id = {APPLICATION_ID};
+                 CREATE TABLE schema_migrations
+                     (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL)"
+            ))
             .unwrap();
-        for migration in MIGRATIONS.iter().filter(|migration| migration.version <= newest) {
-            connection.execute_batch(migration.sql).unwrap();
-            connection.execute_batch(&rows(migration.version)).unwrap();
-            connection
-                .execute(
-                    "INSERT INTO schema_migrations VALUES (?1, ?2, 0)",
-                    params![migration.version, migration.name],
-                )
-                .unwrap();
+        for Migration { version, name, sql } in MIGRATIONS.iter().filter(|step| step.version <= newest) {
+            connection.script(sql).unwrap();
+            connection.script(&rows(*version)).unwrap();
+            let insert = format!("INSERT INTO schema_migrations VALUES ({version}, '{name}', 0)");
+            connection.script(&insert).unwrap();
         }
     }
 
@@ -378,12 +360,10 @@ mod tests {
 
     /// The sequence that the commit mark holds, and the statements of all tables and indexes.
     fn sequence_and_tables(path: &Path) -> (i64, Vec<String>) {
-        let connection = Connection::open(path).unwrap();
-        let sequence = connection.query_row(SEQUENCE, (), |row| row.get(0)).unwrap();
-        let mut statement =
-            connection.prepare("SELECT sql FROM sqlite_schema WHERE name NOT IN ('schema_migrations') AND sql IS NOT NULL ORDER BY name").unwrap();
-        let tables = statement.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        (sequence, tables)
+        let connection = Connection::reader(path).unwrap();
+        let sequence = connection.sql().first(SEQUENCE, &[], |row| row.get(0)).unwrap().unwrap();
+        let tables = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name <> 'schema_migrations' ORDER BY name";
+        (sequence, connection.sql().all(tables, &[], |row| row.get(0)).unwrap())
     }
 
     #[tokio::test]
@@ -397,11 +377,10 @@ mod tests {
         let copy = directory.path().join(format!("metadata.db.before-{newest}"));
         assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!directory.path().join("metadata.db.before.partial").exists());
-        assert_eq!(version(&Connection::open(&copy).unwrap()).unwrap(), newest - 1);
+        assert_eq!(version(&Connection::reader(&copy).unwrap()).unwrap(), newest - 1);
         fs::remove_file(&copy).unwrap();
         Metadata::open(&path).unwrap().close().await;
         assert!(!copy.exists(), "nothing was upgraded");
-        // The copy itself can be used, and is upgraded again.
         let (metadata, new) = empty();
         put(&metadata, manifest("app", "m")).await;
         metadata.close().await;
@@ -426,10 +405,8 @@ mod tests {
         let (metadata, directory) = empty();
         metadata.close().await;
         let path = directory.path().join("metadata.db");
-        Connection::open(&path)
-            .unwrap()
-            .execute("INSERT INTO schema_migrations VALUES (1000, 'from the future', 0)", ())
-            .unwrap();
+        let newer = "INSERT INTO schema_migrations VALUES (1000, 'from the future', 0)";
+        Connection::writer(&path).unwrap().script(newer).unwrap();
         let message = error(&path).to_string();
         assert!(
             message.contains("newer version (its schema is 1000, this version knows up to 8)"),
@@ -447,7 +424,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&text).unwrap(), content);
 
         let theirs = directory.path().join("theirs.db");
-        Connection::open(&theirs).unwrap().execute("CREATE TABLE addresses (name TEXT)", ()).unwrap();
+        Connection::writer(&theirs).unwrap().script("CREATE TABLE addresses (name TEXT)").unwrap();
         assert!(error(&theirs).to_string().ends_with("theirs.db is a database of another program"));
 
         assert!(matches!(error(&directory.path().join("no/such/directory.db")), StoreError::Directory(_)));

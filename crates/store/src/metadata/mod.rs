@@ -14,6 +14,7 @@ mod blobs;
 mod checkpointer;
 mod columns;
 mod commit_mark;
+mod connection;
 mod damage;
 #[cfg(test)]
 mod fixtures;
@@ -45,8 +46,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rusqlite::{Connection, OpenFlags};
-
 pub use accounts::*;
 pub use damage::{Affected, ContentRecord};
 pub use import::Import;
@@ -56,12 +55,10 @@ pub use types::*;
 use crate::StoreError;
 use accounts_mark::AccountsMark;
 use commit_mark::CommitMark;
+use connection::{Connection, unreadable};
 use readers::Readers;
-use sql::{LITTLE_CACHE, Sql, keep_plans};
+use sql::Sql;
 use writer::{Durability, Writer};
-
-/// Prepared statements kept by the writer; more than there are kinds of statements.
-const STATEMENTS: usize = 128;
 
 /// The metadata of a registry. Cheap to clone: all clones are the same database.
 #[derive(Clone)]
@@ -85,33 +82,20 @@ impl Metadata {
     /// # Errors
     /// [`StoreError::Directory`] if the file is no database of ours, or one of a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        do_not_count_memory();
         keep_from_others(path);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection =
-            Connection::open_with_flags(path, flags).map_err(|error| migrations::unreadable(error, path))?;
-        connection
-            .execute_batch(
-                "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
-                 PRAGMA mmap_size = 2147418112; PRAGMA wal_autocheckpoint = 0; \
-                 PRAGMA journal_size_limit = 67108864",
-            )
-            .map_err(|error| migrations::unreadable(error, path))?;
-        connection.execute_batch(LITTLE_CACHE)?;
+        let connection = Connection::writer(path)?;
         commit_mark::compare(&connection, path)?;
-        migrations::migrate(&mut connection, path)?;
-        let id: String = connection.query_row("SELECT id FROM identity", (), |row| row.get(0))?;
+        migrations::migrate(&connection, path)?;
+        let sql = connection.sql();
+        let id: Option<String> = sql.first("SELECT id FROM identity", &[], |row| row.get(0))?;
+        let id = id.ok_or_else(|| StoreError::Damaged("the id of the database".to_owned()))?;
         let boot = uploads::this_boot();
-        let forgotten = uploads::forget_other_boots(&connection, &boot)?;
+        let forgotten = uploads::forget_other_boots(sql, &boot)?;
         if forgotten > 0 {
             tracing::info!(uploads = forgotten, "forgot uploads from before the machine was started");
         }
-        keep_plans(&connection, STATEMENTS)?;
         let accounts_mark = Arc::new(AccountsMark::beside(path));
-        if accounts::any_users(&connection)? {
+        if accounts::any_users(sql)? {
             accounts_mark.write()?;
         }
         let inner = Inner {
@@ -133,15 +117,13 @@ impl Metadata {
         if !path.exists() {
             return Ok(false);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let look = || {
-            let connection = Connection::open_with_flags(path, flags)?;
-            let table = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'accounts')";
-            let users = "SELECT EXISTS (SELECT 1 FROM accounts WHERE kind = ?1)";
-            Ok(connection.query_row(table, (), |row| row.get(0))?
-                && connection.query_row(users, [accounts::AccountKind::User.as_str()], |row| row.get(0))?)
+            let connection = Connection::reader(path)?;
+            let sql = connection.sql();
+            let has_table = sql.exists("SELECT 1 FROM sqlite_schema WHERE name = 'accounts'", &[])?;
+            Ok(has_table && accounts::any_users(sql)?)
         };
-        look().map_err(|error: rusqlite::Error| migrations::unreadable(error, path))
+        look().map_err(|error| unreadable(error, path))
     }
 
     /// Takes the database at `path` as it is, though it is older than its last commit. Nobody may have it open.
@@ -167,7 +149,7 @@ impl Metadata {
             for table in
                 ["repositories", "blobs", "blob_links", "manifests", "manifest_parts", "tags", "accounts"]
             {
-                sql.exists(&format!("SELECT * FROM {table} LIMIT 1"), ())?;
+                sql.exists(&format!("SELECT * FROM {table} LIMIT 1"), &[])?;
             }
             Ok(())
         })
@@ -198,7 +180,7 @@ impl Metadata {
 
     async fn read<T: Send + 'static>(
         &self,
-        operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.note_damage(self.inner.readers.read(operation).await)
     }
@@ -206,7 +188,7 @@ impl Metadata {
     async fn write<T: Send + 'static>(
         &self,
         durability: Durability,
-        operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.note_damage(self.inner.writer.write(durability, operation).await)
     }
@@ -231,20 +213,6 @@ impl Metadata {
 fn keep_from_others(path: &Path) {
     // If it cannot be made, SQLite tells why.
     drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
-}
-
-/// SQLite counts the memory that it uses, under a lock that all connections share and nobody here
-/// asks about. Without that, reads at the same time do not wait for each other.
-fn do_not_count_memory() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: it takes one int for this option. Calls at the same time as others would be
-        // unsound; `Once` excludes that among ours, and a process that has opened a database
-        // elsewhere gets SQLITE_MISUSE, which changes nothing.
-        let _ = unsafe {
-            rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_MEMSTATUS, 0 as std::ffi::c_int)
-        };
-    });
 }
 
 #[cfg(test)]

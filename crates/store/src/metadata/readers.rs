@@ -7,19 +7,15 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::migrations::unreadable;
-use super::sql::{Sql, keep_plans};
+use super::connection::Connection;
+use super::sql::Sql;
 use super::writer::lock;
 use crate::StoreError;
 
 /// How many reads run at once. They are short and mostly in memory: more would only wait for a core.
 const CONNECTIONS: u32 = 4;
-
-/// Prepared statements kept by a connection; more than there are kinds of reads.
-const STATEMENTS: usize = 64;
 
 /// The pool.
 pub(super) struct Readers {
@@ -40,7 +36,7 @@ impl Readers {
     /// Runs `operation` on one state of the database.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         // The permit goes along, so that a read whose caller has gone counts until it is over.
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
@@ -56,31 +52,18 @@ impl Readers {
 
     fn read_blocking<T>(
         &self,
-        operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError>,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let idle = lock(&self.idle).pop();
-        let connection = idle.map_or_else(|| self.open(), Ok)?;
-        connection.prepare_cached("BEGIN")?.execute(())?;
-        let result = operation(Sql::inside_transaction(&connection));
+        let connection = idle.map_or_else(|| Connection::reader(&self.path), Ok)?;
+        connection.sql().run("BEGIN", &[])?;
+        let result = operation(connection.sql());
         // Nothing was written; this only lets go of the state that was read.
-        let ended = connection.prepare_cached("COMMIT")?.execute(());
+        let ended = connection.sql().run("COMMIT", &[]);
         if ended.is_ok() {
             lock(&self.idle).push(connection);
         }
         result
-    }
-
-    fn open(&self) -> Result<Connection, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(&self.path, flags).map_err(|error| unreadable(error, &self.path))?;
-        // Pages are read where the kernel has them, mapped, so a cache of one's own may be tiny.
-        connection.execute_batch(
-            "PRAGMA mmap_size = 2147418112; PRAGMA cache_size = -256; PRAGMA temp_store = MEMORY; \
-             PRAGMA busy_timeout = 5000",
-        )?;
-        keep_plans(&connection, STATEMENTS)?;
-        Ok(connection)
     }
 
     /// Waits for the reads that run, refuses others, and closes the connections.

@@ -1,9 +1,9 @@
 //! Referrers: the manifests of a repository that name another one as their subject.
 
 use oci::{Digest, RepositoryName};
-use rusqlite::{Row, params};
 
 use super::repositories::find;
+use super::sql::{Row, ToValue, Value, params};
 use super::{Metadata, ReferrerRecord, columns};
 use crate::StoreError;
 
@@ -39,14 +39,11 @@ impl Metadata {
         self.read(move |sql| {
             let Some(id) = find(sql, &repository)? else { return Ok(Vec::new()) };
             let subject = columns::key(&subject);
-            let (beginning, after) = (Vec::new(), after.as_ref().map(columns::key));
-            let after: &dyn rusqlite::ToSql = match &after {
-                Some(after) => after,
-                // Before every key.
-                None => &beginning,
-            };
+            let after = after.as_ref().map(columns::key);
+            // The empty key is before every other.
+            let after = after.as_ref().map_or(Value::Blob(&[]), ToValue::to_value);
             let limit = columns::limit_in(limit);
-            match artifact_type {
+            match &artifact_type {
                 None => sql.all(referrers!(""), params![id, subject, after, limit], record),
                 Some(artifact_type) => sql.all(
                     referrers!("AND f.artifact_type = ?5"),
@@ -59,7 +56,7 @@ impl Metadata {
     }
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<ReferrerRecord> {
+fn record(row: &Row<'_>) -> Result<ReferrerRecord, StoreError> {
     Ok(ReferrerRecord {
         manifest: columns::manifest(row, 0)?,
         artifact_type: row.get(3)?,

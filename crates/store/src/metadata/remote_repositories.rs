@@ -2,9 +2,9 @@
 //! nothing of what is in them.
 
 use oci::RepositoryName;
-use rusqlite::params;
 
 use super::repositories::{Indexed, describe, find, find_or_make};
+use super::sql::params;
 use super::writer::Durability;
 use super::{Metadata, columns, search};
 use crate::StoreError;

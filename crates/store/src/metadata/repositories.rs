@@ -1,9 +1,8 @@
 //! Repositories: that they are there, lists of them, and their end.
 
 use oci::RepositoryName;
-use rusqlite::{Row, params};
 
-use super::sql::Sql;
+use super::sql::{Row, Sql, params};
 use super::view_changes::enqueue;
 use super::visible::names;
 use super::writer::Durability;
@@ -94,12 +93,12 @@ impl Metadata {
 
     /// Whether there is no repository at all.
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
-        self.read(|sql| Ok(!sql.exists("SELECT 1 FROM repositories LIMIT 1", ())?)).await
+        self.read(|sql| Ok(!sql.exists("SELECT 1 FROM repositories LIMIT 1", &[])?)).await
     }
 
     /// Whether any repository holds a blob or a manifest here.
     pub async fn holds_content(&self) -> Result<bool, StoreError> {
-        self.read(|sql| sql.exists("SELECT 1 FROM manifests UNION ALL SELECT 1 FROM blob_links LIMIT 1", ()))
+        self.read(|sql| sql.exists("SELECT 1 FROM manifests UNION ALL SELECT 1 FROM blob_links LIMIT 1", &[]))
             .await
     }
 
@@ -134,7 +133,7 @@ macro_rules! repository_columns {
                 (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
                  WHERE b.id IN (SELECT m.blob FROM manifests m WHERE m.repository = r.id
                                 UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
-                                WHERE m.repository = r.id AND p.required AND NOT p.is_manifest))"
+                                WHERE m.repository = r.id AND p.required = 1 AND p.is_manifest = 0))"
     };
 }
 use repository_columns;
@@ -147,7 +146,7 @@ fn named(sql: Sql<'_>, repository: &RepositoryName) -> Result<Option<RepositoryR
     )
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<RepositoryRecord> {
+fn record(row: &Row<'_>) -> Result<RepositoryRecord, StoreError> {
     Ok(RepositoryRecord {
         name: columns::text(row, 0)?,
         description: row.get(1)?,
@@ -183,7 +182,7 @@ pub(super) fn find_or_make_at(sql: Sql<'_>, repository: &RepositoryName, at: i64
 
 /// Notes that something came into the repository just now.
 pub(super) fn touch(sql: Sql<'_>, id: i64, at: i64) -> Result<(), StoreError> {
-    sql.run("UPDATE repositories SET updated_at = MAX(updated_at, ?2) WHERE id = ?1", params![id, at])?;
+    sql.run("UPDATE repositories SET updated_at = ?2 WHERE id = ?1 AND updated_at < ?2", params![id, at])?;
     Ok(())
 }
 

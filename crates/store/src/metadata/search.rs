@@ -22,9 +22,8 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use oci::RepositoryName;
-use rusqlite::params;
 
-use super::sql::Sql;
+use super::sql::{Row, Sql, Value, params};
 use super::visible::{ScanEnd, walk};
 use super::{Hit, Metadata, SEARCH_WINDOW, SearchPage, columns};
 use crate::StoreError;
@@ -169,7 +168,7 @@ fn through_visible(
         let description = || {
             let description =
                 sql.first("SELECT description FROM repositories WHERE id = ?1", params![id], |row| {
-                    row.get::<_, String>(0)
+                    row.get::<String>(0)
                 })?;
             Ok(description.unwrap_or_default())
         };
@@ -381,24 +380,21 @@ impl Reading<'_> {
         &mut self,
         sql: Sql<'_>,
         statement: &str,
-        params: impl rusqlite::Params,
+        params: &[Value<'_>],
     ) -> Result<Vec<Candidate>, StoreError> {
         let Some(visible) = self.visible else { return sql.all(statement, params, candidate) };
         let mut taken = Vec::new();
-        let mut failed = None;
         sql.each_while(statement, params, |row| {
             if !self.goes_on() {
                 return Ok(false);
             }
             let candidate = candidate(row)?;
-            match is_visible(sql, visible, candidate.repository) {
-                Ok(true) => taken.push(candidate),
-                Ok(false) => {}
-                Err(error) => failed = Some(error),
+            if is_visible(sql, visible, candidate.repository)? {
+                taken.push(candidate);
             }
-            Ok(taken.len() < SEARCH_WINDOW && failed.is_none())
+            Ok(taken.len() < SEARCH_WINDOW)
         })?;
-        failed.map_or(Ok(taken), Err)
+        Ok(taken)
     }
 }
 
@@ -544,7 +540,7 @@ fn frequency(sql: Sql<'_>, part: &str, most: usize) -> Result<usize, StoreError>
                 WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3
                 LIMIT ?4) AS f",
             params![field.number(), part, end(part), columns::limit_in(most.saturating_sub(frequency))],
-            |row| row.get::<_, i64>(0),
+            |row| row.get::<i64>(0),
         )?;
         frequency += usize::try_from(counted.unwrap_or(0)).unwrap_or(most);
     }
@@ -558,7 +554,7 @@ fn compare(
     field: Field,
     part: &str,
     limit: i64,
-    mut judge: impl FnMut(Candidate, RepositoryName, &str) -> rusqlite::Result<bool>,
+    mut judge: impl FnMut(Candidate, RepositoryName, &str) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     sql.each_while(
         "SELECT p.length, p.repository, r.name, r.description
@@ -570,11 +566,11 @@ fn compare(
          JOIN search_postings p ON p.word = f.word JOIN repositories r ON r.id = p.repository
          LIMIT ?4",
         params![field.number(), part, end(part), limit],
-        |row| judge(candidate(row)?, columns::text(row, 2)?, row.get_ref(3)?.as_str()?),
+        |row| judge(candidate(row)?, columns::text(row, 2)?, row.text(3)?),
     )
 }
 
-fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
+fn candidate(row: &Row<'_>) -> Result<Candidate, StoreError> {
     Ok(Candidate { length: row.get(0)?, repository: row.get(1)? })
 }
 
@@ -863,8 +859,8 @@ mod tests {
                 sql.first(
                     "SELECT (SELECT COUNT(*) FROM search_words) + (SELECT COUNT(*) FROM search_suffixes)
                           + (SELECT COUNT(*) FROM search_postings)",
-                    (),
-                    |row| row.get::<_, i64>(0),
+                    &[],
+                    |row| row.get::<i64>(0),
                 )
             })
             .await

@@ -1,10 +1,9 @@
 //! Tags: names that point to manifests of their repository.
 
 use oci::{Digest, RepositoryName, Tag};
-use rusqlite::{Row, params};
 
 use super::repositories::{find, touch};
-use super::sql::Sql;
+use super::sql::{Row, Sql, params};
 use super::view_changes::enqueue;
 use super::writer::Durability;
 use super::{Metadata, TagRecord, ViewItem, columns, manifests};
@@ -68,7 +67,7 @@ impl Metadata {
             let Some((blob, is_index)) = manifests::find(sql, id, &digest)? else { return Ok(false) };
             let now = columns::now();
             if point(sql, id, &tag, blob, is_index, now)? {
-                enqueue(sql, &repository, &ViewItem::Tag(tag))?;
+                enqueue(sql, &repository, &ViewItem::Tag(tag.clone()))?;
             }
             touch(sql, id, now)?;
             Ok(true)
@@ -98,7 +97,7 @@ pub(super) fn delete(sql: Sql<'_>, repository: &RepositoryName, tag: &Tag) -> Re
 const LISTED: &str =
     "SELECT name FROM tags WHERE repository = ?1 AND hidden = 0 AND name > ?2 ORDER BY name LIMIT ?3";
 
-fn record(row: &Row<'_>) -> rusqlite::Result<TagRecord> {
+fn record(row: &Row<'_>) -> Result<TagRecord, StoreError> {
     Ok(TagRecord {
         tag: columns::text(row, 0)?,
         updated_at: columns::time(row, 1)?,

@@ -9,10 +9,9 @@ use std::fs;
 use std::time::SystemTime;
 
 use oci::RepositoryName;
-use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use super::sql::Sql;
+use super::sql::{Row, Sql, params};
 use super::writer::Durability;
 use super::{Metadata, UploadRecord, columns};
 use crate::StoreError;
@@ -136,17 +135,17 @@ impl Metadata {
     /// is there.
     pub async fn upload_secret(&self) -> Result<Vec<u8>, StoreError> {
         let secret =
-            self.read(|sql| sql.first("SELECT secret FROM upload_secret", (), |row| row.get(0))).await?;
+            self.read(|sql| sql.first("SELECT secret FROM upload_secret", &[], |row| row.get(0))).await?;
         secret.ok_or_else(|| StoreError::Damaged("the secret of the ids of uploads".to_owned()))
     }
 
     /// The ids of all uploads that are written down. What the blob store has of any other upload can be dropped.
     pub async fn list_uploads(&self) -> Result<Vec<Uuid>, StoreError> {
-        self.read(|sql| sql.all("SELECT id FROM uploads ORDER BY id", (), |row| columns::text(row, 0))).await
+        self.read(|sql| sql.all("SELECT id FROM uploads ORDER BY id", &[], |row| columns::text(row, 0))).await
     }
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<UploadRecord> {
+fn record(row: &Row<'_>) -> Result<UploadRecord, StoreError> {
     Ok(UploadRecord {
         repository: columns::text(row, 1)?,
         state: UploadState {
@@ -181,8 +180,8 @@ pub(super) fn this_boot() -> String {
 }
 
 /// Forgets the uploads of other boots; how many.
-pub(super) fn forget_other_boots(connection: &Connection, boot: &str) -> Result<usize, StoreError> {
-    Ok(connection.execute("DELETE FROM uploads WHERE boot <> ?1", params![boot])?)
+pub(super) fn forget_other_boots(sql: Sql<'_>, boot: &str) -> Result<usize, StoreError> {
+    sql.run("DELETE FROM uploads WHERE boot <> ?1", params![boot])
 }
 
 #[cfg(test)]
@@ -193,6 +192,7 @@ pub(super) mod tests {
     use uuid::Uuid;
 
     use super::super::Metadata;
+    use super::super::connection::Connection;
     use super::super::fixtures::{empty, name};
     use crate::blobs::UploadState;
 
@@ -264,10 +264,9 @@ pub(super) mod tests {
         metadata.create_upload(&app, None, &upload).await.unwrap();
         metadata.close().await;
         let path = directory.path().join("metadata.db");
-        rusqlite::Connection::open(&path)
-            .unwrap()
-            .execute("UPDATE uploads SET boot = 'the one before'", ())
-            .unwrap();
+        let connection = Connection::writer(&path).unwrap();
+        connection.script("UPDATE uploads SET boot = 'the one before'").unwrap();
+        drop(connection);
         let metadata = Metadata::open(&path).unwrap();
         assert_eq!(metadata.upload(&app, None, upload.id).await.unwrap(), None);
     }

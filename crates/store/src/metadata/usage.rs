@@ -7,9 +7,8 @@
 use std::collections::HashSet;
 
 use oci::RepositoryName;
-use rusqlite::params;
 
-use super::sql::Sql;
+use super::sql::{Row, Sql, params};
 use super::visible::walk;
 use super::{Metadata, RepositoryUsage, Usage, columns};
 use crate::StoreError;
@@ -32,9 +31,9 @@ impl Metadata {
                  FROM (SELECT b.size AS size,
                               EXISTS (SELECT 1 FROM manifests m WHERE m.blob = b.id)
                               OR EXISTS (SELECT 1 FROM manifest_parts p
-                                         WHERE p.blob = b.id AND p.required AND NOT p.is_manifest) AS needed
+                                         WHERE p.blob = b.id AND p.required = 1 AND p.is_manifest = 0) AS needed
                        FROM blobs b WHERE b.size IS NOT NULL)",
-                (),
+                &[],
                 |row| {
                     Ok(Usage {
                         repositories: columns::count(row, 0)?,
@@ -96,7 +95,7 @@ macro_rules! content_of {
             "SELECT m.blob FROM manifests m WHERE m.repository = ",
             $repository,
             " UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
-              WHERE p.required AND NOT p.is_manifest AND m.repository = ",
+              WHERE p.required = 1 AND p.is_manifest = 0 AND m.repository = ",
             $repository
         )
     };
@@ -115,7 +114,7 @@ macro_rules! usage_columns {
             ")
                        AND NOT EXISTS (SELECT 1 FROM manifests o WHERE o.blob = b.id AND o.repository <> r.id)
                        AND NOT EXISTS (SELECT 1 FROM manifest_parts p JOIN manifests o ON o.blob = p.manifest
-                                       WHERE p.blob = b.id AND p.required AND NOT p.is_manifest
+                                       WHERE p.blob = b.id AND p.required = 1 AND p.is_manifest = 0
                                          AND o.repository <> r.id))
              FROM repositories r WHERE "
         )
@@ -137,7 +136,7 @@ fn usage_of_some(sql: Sql<'_>, visible: &Selection) -> Result<Usage, StoreError>
     walk(sql, visible, "", usize::MAX, |id, _| {
         usage.repositories += 1;
         sql.each(CONTENT, params![id], |row| {
-            if seen.insert(row.get::<_, i64>(0)?) {
+            if seen.insert(row.get::<i64>(0)?) {
                 usage.blobs += 1;
                 usage.bytes += columns::count(row, 1)?;
             }
@@ -164,7 +163,7 @@ fn usage_among(
             "SELECT r.name FROM (
                 SELECT m.repository FROM manifests m WHERE m.blob = ?1
                 UNION SELECT m.repository FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest
-                      WHERE p.blob = ?1 AND p.required AND NOT p.is_manifest LIMIT ?3) AS h
+                      WHERE p.blob = ?1 AND p.required = 1 AND p.is_manifest = 0 LIMIT ?3) AS h
              JOIN repositories r ON r.id = h.repository WHERE r.id <> ?2",
             params![blob, id, columns::limit_in(HOLDERS)],
             |row| {
@@ -179,7 +178,7 @@ fn usage_among(
     Ok(usage)
 }
 
-fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<RepositoryUsage> {
+fn record(row: &Row<'_>) -> Result<RepositoryUsage, StoreError> {
     Ok(RepositoryUsage {
         name: columns::text(row, 0)?,
         bytes: columns::count(row, 1)?,

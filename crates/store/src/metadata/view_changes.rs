@@ -5,9 +5,8 @@
 //! which item to look at, not what it became: writing an item twice, or late, does no harm.
 
 use oci::{Digest, RepositoryName};
-use rusqlite::{Row, params};
 
-use super::sql::Sql;
+use super::sql::{Row, Sql, params};
 use super::writer::Durability;
 use super::{
     Metadata, ViewChange, ViewItem, ViewStamp, ViewTarget, blobs, columns, manifests, repositories,
@@ -34,7 +33,7 @@ impl Metadata {
     /// The id of the newest note that was not yet dealt with.
     pub async fn newest_view_change(&self) -> Result<Option<i64>, StoreError> {
         self.read(|sql| {
-            sql.first("SELECT id FROM view_changes ORDER BY id DESC LIMIT 1", (), |row| row.get(0))
+            sql.first("SELECT id FROM view_changes ORDER BY id DESC LIMIT 1", &[], |row| row.get(0))
         })
         .await
     }
@@ -45,9 +44,9 @@ impl Metadata {
         items: Vec<(RepositoryName, ViewItem)>,
     ) -> Result<Vec<(RepositoryName, ViewItem, ViewTarget)>, StoreError> {
         self.read(move |sql| {
-            let targets = items.into_iter().map(|(repository, item)| {
-                let target = target(sql, &repository, &item)?;
-                Ok((repository, item, target))
+            let targets = items.iter().map(|(repository, item)| {
+                let target = target(sql, repository, item)?;
+                Ok((repository.clone(), item.clone(), target))
             });
             targets.collect()
         })
@@ -89,7 +88,7 @@ impl Metadata {
                 .write(Durability::Process, move |sql| {
                     sql.run(
                         "DELETE FROM view_changes
-                         WHERE id <= MIN(?1, (SELECT MIN(id) FROM view_changes) + ?2)",
+                         WHERE id <= ?1 AND id <= (SELECT MIN(id) FROM view_changes) + ?2",
                         params![up_to, FORGOTTEN_AT_ONCE],
                     )
                 })
@@ -174,13 +173,13 @@ pub(super) fn enqueue(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem
     Ok(())
 }
 
-fn change(row: &Row<'_>) -> rusqlite::Result<ViewChange> {
+fn change(row: &Row<'_>) -> Result<ViewChange, StoreError> {
     Ok(ViewChange { id: row.get(0)?, repository: columns::text(row, 1)?, item: item(row, 2)? })
 }
 
 /// An item, of which these are the columns `kind` and, after it, `item`.
-pub(super) fn item(row: &Row<'_>, kind: usize) -> rusqlite::Result<ViewItem> {
-    Ok(match row.get_ref(kind)?.as_str()? {
+pub(super) fn item(row: &Row<'_>, kind: usize) -> Result<ViewItem, StoreError> {
+    Ok(match row.text(kind)? {
         "layer" => ViewItem::Layer(columns::text(row, kind + 1)?),
         "revision" => ViewItem::Revision(columns::text(row, kind + 1)?),
         "tag" => ViewItem::Tag(columns::text(row, kind + 1)?),

@@ -4,9 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use oci::{Digest, RepositoryName, Tag};
-use rusqlite::params;
 
-use super::sql::Sql;
+use super::sql::{Sql, params};
 use super::{Metadata, RepositoryLinks, ViewProblem, ViewStamp, columns, view_changes};
 use crate::StoreError;
 
@@ -14,7 +13,7 @@ impl Metadata {
     /// The stamps of all directories below `repositories/` by their paths.
     pub async fn view_stamps(&self) -> Result<HashMap<String, ViewStamp>, StoreError> {
         self.read(|sql| {
-            let stamps = sql.all("SELECT directory, stamp FROM view_stamps", (), |row| {
+            let stamps = sql.all("SELECT directory, stamp FROM view_stamps", &[], |row| {
                 Ok((row.get(0)?, ViewStamp(row.get(1)?)))
             })?;
             Ok(stamps.into_iter().collect())
@@ -25,7 +24,7 @@ impl Metadata {
     /// What could not be adopted, in the order of the paths.
     pub async fn view_problems(&self) -> Result<Vec<ViewProblem>, StoreError> {
         self.read(|sql| {
-            sql.all("SELECT directory, path, problem FROM view_problems ORDER BY path, problem", (), |row| {
+            sql.all("SELECT directory, path, problem FROM view_problems ORDER BY path, problem", &[], |row| {
                 Ok(ViewProblem { directory: row.get(0)?, path: row.get(1)?, problem: row.get(2)? })
             })
         })
@@ -37,29 +36,29 @@ impl Metadata {
     pub async fn repository_links(&self, repository: &RepositoryName) -> Result<RepositoryLinks, StoreError> {
         let repository = repository.clone();
         self.read(move |sql| {
-            let name = [repository.as_str()];
             let layers: Vec<Digest> = sql.all(
                 "SELECT b.digest FROM repositories r JOIN blob_links l ON l.repository = r.id
                  JOIN blobs b ON b.id = l.blob WHERE r.name = ?1",
-                name,
+                params![repository.as_str()],
                 |row| columns::digest(row, 0),
             )?;
             let manifests: Vec<Digest> = sql.all(
                 "SELECT b.digest FROM repositories r JOIN manifests m ON m.repository = r.id
                  JOIN blobs b ON b.id = m.blob WHERE r.name = ?1",
-                name,
+                params![repository.as_str()],
                 |row| columns::digest(row, 0),
             )?;
             let tags: Vec<(Tag, Digest)> = sql.all(
                 "SELECT t.name, b.digest FROM repositories r JOIN tags t ON t.repository = r.id
                  JOIN blobs b ON b.id = t.blob WHERE r.name = ?1",
-                name,
+                params![repository.as_str()],
                 |row| Ok((columns::text(row, 0)?, columns::digest(row, 1)?)),
             )?;
-            let unwritten: Vec<_> =
-                sql.all("SELECT kind, item FROM view_changes WHERE repository = ?1", name, |row| {
-                    view_changes::item(row, 0)
-                })?;
+            let unwritten: Vec<_> = sql.all(
+                "SELECT kind, item FROM view_changes WHERE repository = ?1",
+                params![repository.as_str()],
+                |row| view_changes::item(row, 0),
+            )?;
             Ok(RepositoryLinks {
                 layers: layers.into_iter().collect(),
                 manifests: manifests.into_iter().collect(),
@@ -115,12 +114,13 @@ pub(super) fn keep_problems(
 pub(super) fn forget(sql: Sql<'_>, directory: &str) -> Result<bool, StoreError> {
     // '0' is the character after '/'.
     let (first, end) = (format!("{directory}/"), format!("{directory}0"));
-    let range = (directory, first.as_str(), end.as_str());
-    let stamps = sql
-        .run("DELETE FROM view_stamps WHERE directory = ?1 OR (directory >= ?2 AND directory < ?3)", range)?;
+    let stamps = sql.run(
+        "DELETE FROM view_stamps WHERE directory = ?1 OR (directory >= ?2 AND directory < ?3)",
+        params![directory, first, end],
+    )?;
     let problems = sql.run(
         "DELETE FROM view_problems WHERE directory = ?1 OR (directory >= ?2 AND directory < ?3)",
-        range,
+        params![directory, first, end],
     )?;
     Ok(stamps + problems > 0)
 }

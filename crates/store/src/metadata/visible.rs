@@ -1,10 +1,9 @@
 //! Walking over the repositories that somebody may know of, in the order of their names.
 
 use oci::RepositoryName;
-use rusqlite::params;
 
 use super::columns;
-use super::sql::Sql;
+use super::sql::{Sql, params};
 use crate::StoreError;
 use accounts::{Selection, first_after};
 
@@ -42,7 +41,6 @@ pub(super) fn walk(
         let mut read = 0;
         let mut ended = None;
         let mut goes_on = false;
-        let mut failed = None;
         sql.each_while(LISTED, params![start, columns::limit_in(BATCH)], |row| {
             if left == 0 {
                 ended = Some(ScanEnd::LimitReached);
@@ -53,13 +51,11 @@ pub(super) fn walk(
             let name: RepositoryName = columns::text(row, 0)?;
             let next = first_after(name.as_str());
             if visible.allows(&name) {
-                match look(row.get(1)?, name) {
-                    Ok(true) => {}
-                    Ok(false) => ended = Some(ScanEnd::Stopped),
-                    Err(error) => failed = Some(error),
+                if !look(row.get(1)?, name)? {
+                    ended = Some(ScanEnd::Stopped);
                 }
                 from = next;
-                return Ok(ended.is_none() && failed.is_none());
+                return Ok(ended.is_none());
             }
             match visible.next(&next) {
                 // The next name could be visible: it is the next row.
@@ -75,11 +71,10 @@ pub(super) fn walk(
             }
             Ok(false)
         })?;
-        match (failed, ended) {
-            (Some(error), _) => return Err(error),
-            (None, Some(ended)) => return Ok(ended),
-            (None, None) if !goes_on && read < BATCH => return Ok(ScanEnd::ToTheEnd),
-            (None, None) => {}
+        match ended {
+            Some(ended) => return Ok(ended),
+            None if !goes_on && read < BATCH => return Ok(ScanEnd::ToTheEnd),
+            None => {}
         }
     }
     Ok(ScanEnd::ToTheEnd)

@@ -13,13 +13,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::checkpointer::Checkpointer;
 use super::commit_mark::{CommitMark, SEQUENCE};
+use super::connection::{Connection, copy_error};
 use super::lock_holders;
-use super::sql::{LITTLE_CACHE, Sql};
+use super::sql::Sql;
 use crate::StoreError;
 
 /// How many operations share a commit at most: a bound on how long the first of them waits.
@@ -72,10 +72,10 @@ impl Writer {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         durability: Durability,
-        operation: impl FnOnce(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let job = Operation { durability, operation: Some(operation), outcome: None, answer: Some(answer) };
+        let job = Operation { durability, operation, outcome: None, answer: Some(answer) };
         match &*lock(&self.jobs) {
             Some(jobs) => jobs.send(Box::new(job)).map_err(|_| StoreError::Closed)?,
             None => return Err(StoreError::Closed),
@@ -102,7 +102,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// An operation of whatever result.
 trait Job: Send {
     fn durability(&self) -> Durability;
-    /// Runs it, once. An error, of which this is a copy, means that its changes are not to be kept.
+    /// Runs it. An error, of which this is a copy, means that its changes are not to be kept.
     fn run(&mut self, sql: Sql<'_>) -> Result<(), StoreError>;
     /// Tells the one who waits: what the operation returned, or why its changes were lost.
     fn answer(self: Box<Self>, lost: Option<StoreError>);
@@ -110,14 +110,14 @@ trait Job: Send {
 
 struct Operation<F, T> {
     durability: Durability,
-    operation: Option<F>,
+    operation: F,
     outcome: Option<Result<T, StoreError>>,
     answer: Option<oneshot::Sender<Result<T, StoreError>>>,
 }
 
 impl<F, T> Job for Operation<F, T>
 where
-    F: FnOnce(Sql<'_>) -> Result<T, StoreError> + Send,
+    F: Fn(Sql<'_>) -> Result<T, StoreError> + Send,
     T: Send,
 {
     fn durability(&self) -> Durability {
@@ -125,13 +125,12 @@ where
     }
 
     fn run(&mut self, sql: Sql<'_>) -> Result<(), StoreError> {
-        let operation = self.operation.take().ok_or(StoreError::Closed)?;
         // The savepoint is rolled back after a panic, so nothing half-done is left to be seen.
-        let outcome = catch_unwind(AssertUnwindSafe(|| operation(sql))).unwrap_or_else(|panic| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.operation)(sql))).unwrap_or_else(|panic| {
             tracing::error!(panic = panic_text(&*panic), "an operation on the metadata panicked");
             Err(StoreError::Closed)
         });
-        self.outcome.insert(outcome).as_ref().map(|_| ()).map_err(copy)
+        self.outcome.insert(outcome).as_ref().map(|_| ()).map_err(copy_error)
     }
 
     fn answer(mut self: Box<Self>, lost: Option<StoreError>) {
@@ -164,7 +163,7 @@ struct Thread {
     waiting: VecDeque<Box<dyn Job>>,
     /// What the connection's commits wait for at the moment.
     durability: Durability,
-    /// [`Connection::total_changes`] when a checkpoint was last begun.
+    /// [`Connection::changes`] when a checkpoint was last begun.
     checkpointed: u64,
     path: PathBuf,
     mark: CommitMark,
@@ -180,10 +179,10 @@ impl Thread {
         path: PathBuf,
         mark: CommitMark,
     ) -> Self {
-        let checkpointed = connection.total_changes();
+        let checkpointed = connection.changes();
         let (waiting, durability) = (VecDeque::new(), Durability::Disk);
         // Without it, the first commit writes the mark although nothing may have changed.
-        let sequence = connection.query_row(SEQUENCE, (), |row| row.get(0)).unwrap_or(-1);
+        let sequence = connection.sql().first(SEQUENCE, &[], |row| row.get(0)).ok().flatten().unwrap_or(-1);
         Self { checkpointer, connection, jobs, waiting, durability, checkpointed, path, mark, sequence }
     }
 
@@ -213,8 +212,8 @@ impl Thread {
             if self.checkpointer.has_ended_one() {
                 // What came in meanwhile is little; without it the log can be begun anew.
                 self.checkpoint();
-            } else if self.connection.total_changes() - self.checkpointed >= CHECKPOINT_CHANGES {
-                self.checkpointed = self.connection.total_changes();
+            } else if self.connection.changes() - self.checkpointed >= CHECKPOINT_CHANGES {
+                self.checkpointed = self.connection.changes();
                 self.checkpointer.begin();
             }
         }
@@ -226,11 +225,11 @@ impl Thread {
         let mut batch = self.next_batch();
         let mut ran = Vec::with_capacity(batch.len());
         let lost = self.transaction(&mut batch, &mut ran).err();
-        if lost.is_some() && !self.connection.is_autocommit() {
+        if lost.is_some() && self.connection.is_in_transaction() {
             self.or_log("ROLLBACK");
         }
         for job in ran {
-            job.answer(lost.as_ref().map(copy));
+            job.answer(lost.as_ref().map(copy_error));
         }
         if lost.is_some_and(|error| error.is_full()) {
             // Written back, the log has room for what comes next; cut short, the disk has it.
@@ -265,7 +264,7 @@ impl Thread {
             ran.push(job);
             done?;
         }
-        let sequence = self.connection.prepare_cached(SEQUENCE)?.query_row((), |row| row.get(0))?;
+        let sequence = self.connection.sql().first(SEQUENCE, &[], |row| row.get(0))?.unwrap_or(self.sequence);
         self.statement("COMMIT")?;
         // Only a commit that wrote something was synced, and with it all before it.
         let has_moved = std::mem::replace(&mut self.sequence, sequence) != sequence;
@@ -276,14 +275,14 @@ impl Thread {
     }
 
     fn run_job(&self, job: &mut dyn Job) -> Result<(), StoreError> {
-        job.run(Sql::inside_transaction(&self.connection))
+        job.run(self.connection.sql())
     }
 
     /// An error means that the whole transaction is lost; if only the job failed, that is none.
     fn run_in_savepoint(&self, job: &mut dyn Job) -> Result<(), StoreError> {
         self.statement("SAVEPOINT operation")?;
         if let Err(error) = self.run_job(job) {
-            if self.connection.is_autocommit() {
+            if !self.connection.is_in_transaction() {
                 // A full disk or the like has made SQLite give up the transaction.
                 return Err(error);
             }
@@ -315,46 +314,32 @@ impl Thread {
     }
 
     fn statement(&self, sql: &str) -> Result<(), StoreError> {
-        self.connection.prepare_cached(sql)?.execute(())?;
+        self.connection.sql().run(sql, &[])?;
         Ok(())
     }
 
     fn or_log(&self, sql: &str) {
-        let done = self.connection.prepare_cached(sql).and_then(|mut statement| statement.exists(()));
-        if let Err(error) = done {
+        if let Err(error) = self.connection.script(sql) {
             tracing::error!(%error, sql, "the metadata's writer");
         }
     }
 
     fn give_memory_back(&self) {
-        if let Err(error) = self.connection.execute_batch(LITTLE_CACHE) {
+        if let Err(error) = self.connection.shrink_cache() {
             tracing::warn!(%error, "the metadata's writer keeps more memory than it needs");
         }
     }
 
     /// Writes the log back into the database, as far as no reader still needs it.
     fn checkpoint(&mut self) {
-        let changes = self.connection.total_changes();
+        let changes = self.connection.changes();
         if changes != self.checkpointed {
             self.checkpointed = changes;
-            let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()));
-            if let Err(error) = done {
+            if let Err(error) = self.connection.checkpoint() {
                 // Nothing is lost: the log still has it. A full disk is the usual reason.
                 tracing::warn!(%error, "the metadata's log could not be written back");
             }
         }
-    }
-}
-
-/// The same error for another of those whom it concerns.
-fn copy(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Database(rusqlite::Error::SqliteFailure(code, text)) => {
-            StoreError::Database(rusqlite::Error::SqliteFailure(*code, text.clone()))
-        }
-        StoreError::Full { what } => StoreError::Full { what: what.clone() },
-        StoreError::Closed => StoreError::Closed,
-        other => StoreError::Damaged(other.to_string()),
     }
 }
 
@@ -364,10 +349,9 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::sync::mpsc;
 
-    use rusqlite::params;
-
     use super::super::Metadata;
     use super::super::fixtures::{digest, empty, manifest, name, put, tagged};
+    use super::super::sql::params;
     use super::*;
     use accounts::Visible;
 
@@ -397,11 +381,11 @@ mod tests {
     #[tokio::test]
     async fn locked_database_is_told_and_recovers() {
         let (metadata, directory) = empty();
-        let other = Connection::open(directory.path().join("metadata.db")).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let other = Connection::writer(&directory.path().join("metadata.db")).unwrap();
+        other.script("BEGIN IMMEDIATE").unwrap();
         let error = metadata.write(Durability::Disk, |sql| insert(sql, "app")).await.unwrap_err();
         assert!(error.is_locked(), "{error}");
-        other.execute_batch("ROLLBACK").unwrap();
+        other.script("ROLLBACK").unwrap();
         metadata.write(Durability::Disk, |sql| insert(sql, "app")).await.unwrap();
     }
 
@@ -418,9 +402,8 @@ mod tests {
                     let write = metadata.write(Durability::Disk, move |sql| {
                         insert(sql, &format!("app{n}"))?;
                         // What others can see while this runs.
-                        let other = Connection::open(path)?;
-                        Ok(other
-                            .query_row("SELECT COUNT(*) FROM repositories", (), |row| row.get::<_, i64>(0))?)
+                        let other = Connection::reader(&path)?;
+                        other.sql().first("SELECT COUNT(*) FROM repositories", &[], |row| row.get::<i64>(0))
                     });
                     write.await.unwrap()
                 })
@@ -429,7 +412,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(100)).await;
         drop(held);
         for write in writes {
-            assert_eq!(write.await.unwrap(), 0, "nothing is committed until all have run");
+            assert_eq!(write.await.unwrap(), Some(0), "nothing is committed until all have run");
         }
         assert_eq!(count(&metadata).await, 20);
     }
@@ -481,7 +464,7 @@ mod tests {
         let (metadata, _directory) = empty();
         put(&metadata, tagged("app", "m", &["latest"])).await;
         let limit = |pages: &'static str| {
-            metadata.write(Durability::Process, move |sql| sql.first(pages, (), |row| row.get::<_, i64>(0)))
+            metadata.write(Durability::Process, move |sql| sql.first(pages, &[], |row| row.get::<i64>(0)))
         };
         limit("PRAGMA max_page_count = 1").await.unwrap();
         let held = hold(&metadata);

@@ -2,10 +2,9 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Row, params};
-
 use super::super::Metadata;
 use super::super::columns;
+use super::super::sql::{Row, params};
 use super::super::writer::Durability;
 use super::{AuditAmendment, AuditEntry, AuditFilter, AuditRecord};
 use crate::StoreError;
@@ -59,7 +58,7 @@ impl Metadata {
             for AuditAmendment { entry } in &amendments {
                 sql.run(
                     "UPDATE audit SET action = ?5, object = ?6, status = ?7, detail = ?8
-                     WHERE at = ?1 AND account IS ?2 AND request_id IS ?3 AND verdict = ?4",
+                     WHERE at = ?1 AND account IS NOT DISTINCT FROM ?2 AND request_id IS NOT DISTINCT FROM ?3 AND verdict = ?4",
                     params![
                         columns::time_in(entry.at),
                         entry.account,
@@ -80,15 +79,11 @@ impl Metadata {
     /// Up to `limit` records for which all of the filter holds, in the order of their numbers.
     pub async fn audit(&self, filter: AuditFilter, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
         self.read(move |sql| {
-            let params = params![
-                filter.after.unwrap_or(0),
-                columns::limit_in(limit),
-                filter.account,
-                filter.action,
-                filter.object_prefix,
-                filter.verdict.map(super::AuditOutcome::as_str),
-                filter.since.map(columns::time_in),
-            ];
+            let (after, limit) = (filter.after.unwrap_or(0), columns::limit_in(limit));
+            let verdict = filter.verdict.map(super::AuditOutcome::as_str);
+            let since = filter.since.map(columns::time_in);
+            let params =
+                params![after, limit, filter.account, filter.action, filter.object_prefix, verdict, since];
             // With an account its own index is followed, otherwise the numbers.
             let statement = match (filter.account.is_some(), filter.latest) {
                 (false, false) => concat!(select!("?3 IS NULL"), " ORDER BY id LIMIT ?2"),
@@ -117,7 +112,7 @@ impl Metadata {
     }
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
+fn record(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
     Ok(AuditRecord {
         id: row.get(0)?,
         entry: AuditEntry {

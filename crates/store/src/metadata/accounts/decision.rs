@@ -5,11 +5,10 @@
 //! compared here; only those of this account's own subjects whose leading components fit are.
 
 use oci::RepositoryName;
-use rusqlite::params;
 
 use super::super::Metadata;
 use super::super::columns;
-use super::super::sql::Sql;
+use super::super::sql::{Row, Sql, params};
 use super::AccountKind;
 use super::grants::SubjectKey;
 use crate::StoreError;
@@ -142,7 +141,7 @@ fn granted(sql: Sql<'_>, account: Option<i64>, repository: &RepositoryName) -> R
         // What is missing to a full set is filled up with the last one again.
         let key = |at: usize| keys[at.min(keys.len() - 1)];
         let [a, b, c, d] = [key(0), key(1), key(2), key(3)];
-        let mut look = |row: &rusqlite::Row<'_>| {
+        let mut look = |row: &Row<'_>| {
             let pattern: Pattern = columns::text(row, 0)?;
             if pattern.matches(repository) {
                 rights = rights.union(columns::rights(row, 1)?);

@@ -1,11 +1,10 @@
 //! Grants: who was given what on which repositories.
 
 use oci::RepositoryName;
-use rusqlite::{Row, params};
 
 use super::super::Metadata;
 use super::super::columns;
-use super::super::sql::Sql;
+use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
 use super::{AccountKind, GrantFilter, GrantRecord, SetGrant, users};
 use crate::StoreError;
@@ -81,14 +80,14 @@ impl Metadata {
     ) -> Result<Vec<GrantRecord>, StoreError> {
         let after = after.unwrap_or(0);
         let page = columns::limit_in(limit);
-        self.read(move |sql| match filter {
+        self.read(move |sql| match &filter {
             GrantFilter::All => sql.all(
                 concat!(grant_columns!(), " WHERE g.id > ?1 ORDER BY g.id LIMIT ?2"),
                 params![after, page],
                 record,
             ),
             GrantFilter::Of(subject) => {
-                let Some(key) = key_of(sql, &subject)? else { return Ok(Vec::new()) };
+                let Some(key) = key_of(sql, subject)? else { return Ok(Vec::new()) };
                 sql.all(
                     concat!(
                         grant_columns!(),
@@ -98,7 +97,7 @@ impl Metadata {
                     record,
                 )
             }
-            GrantFilter::On(repository) => on(sql, &repository, after, limit),
+            GrantFilter::On(repository) => on(sql, repository, after, limit),
             GrantFilter::Below(account) => {
                 let Some(namespace) = account.namespace() else { return Ok(Vec::new()) };
                 let begin = namespace.prefix();
@@ -128,13 +127,13 @@ macro_rules! grant_columns {
 }
 use grant_columns;
 
-fn record(row: &Row<'_>) -> rusqlite::Result<GrantRecord> {
-    let subject = match row.get(1)? {
+fn record(row: &Row<'_>) -> Result<GrantRecord, StoreError> {
+    let subject = match row.get::<i64>(1)? {
         0 => Subject::Everyone,
         1 => Subject::Accounts,
         2 => Subject::Account(columns::text(row, 2)?),
         3 => Subject::Team(columns::text(row, 3)?, columns::text(row, 4)?),
-        other => return Err(rusqlite::Error::IntegralValueOutOfRange(1, other)),
+        other => return Err(row.damaged(1, format_args!("unknown kind of subject {other}"))),
     };
     Ok(GrantRecord {
         id: row.get(0)?,

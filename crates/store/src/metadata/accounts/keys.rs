@@ -2,10 +2,9 @@
 
 use std::time::SystemTime;
 
-use rusqlite::params;
-
 use super::super::Metadata;
 use super::super::columns;
+use super::super::sql::params;
 use super::super::writer::Durability;
 use super::SigningKey;
 use crate::StoreError;
@@ -16,7 +15,7 @@ impl Metadata {
         self.read(|sql| {
             sql.all(
                 "SELECT id, secret, created_at FROM signing_keys ORDER BY created_at DESC, id",
-                (),
+                &[],
                 |row| {
                     Ok(SigningKey {
                         id: row.get(0)?,

@@ -1,10 +1,8 @@
 //! Organisations, and who belongs to them.
 
-use rusqlite::params;
-
 use super::super::Metadata;
 use super::super::columns;
-use super::super::sql::Sql;
+use super::super::sql::{Sql, params};
 use super::super::writer::Durability;
 use super::users::{self, account_columns};
 use super::{AccountKind, AccountRecord, AddOutcome, MemberOutcome, MemberRecord, Source};

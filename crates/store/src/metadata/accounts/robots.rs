@@ -1,9 +1,8 @@
 //! Robots: accounts of programs, which belong to a user or an organisation.
 
-use rusqlite::params;
-
 use super::super::Metadata;
 use super::super::columns;
+use super::super::sql::params;
 use super::super::writer::Durability;
 use super::users::{self, account_columns};
 use super::{AccountKind, AccountRecord, AddOutcome, NewToken, Source, TokenKind, tokens};

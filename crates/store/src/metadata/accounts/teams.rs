@@ -1,9 +1,8 @@
 //! Teams: some of the members of an organisation, to whom something can be granted together.
 
-use rusqlite::params;
-
 use super::super::Metadata;
 use super::super::columns;
+use super::super::sql::params;
 use super::super::writer::Durability;
 use super::grants::{self, SubjectKey};
 use super::{AccountKind, MemberOutcome, TeamOutcome, TeamRecord, users};
@@ -63,7 +62,7 @@ impl Metadata {
                     Ok(TeamRecord {
                         organisation: organisation.clone(),
                         name: columns::text(row, 0)?,
-                        members: row.get::<_, i64>(1)?.unsigned_abs(),
+                        members: row.get::<i64>(1)?.unsigned_abs(),
                         created_at: columns::time(row, 2)?,
                     })
                 },

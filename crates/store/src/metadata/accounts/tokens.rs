@@ -2,11 +2,9 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Row, params};
-
 use super::super::Metadata;
 use super::super::columns;
-use super::super::sql::Sql;
+use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
 use super::users::{self, account_columns};
 use super::{AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
@@ -130,11 +128,11 @@ impl Metadata {
     /// Notes when tokens were last used. Those that are gone are passed over.
     pub async fn touch_tokens(&self, used: Vec<(i64, SystemTime)>) -> Result<(), StoreError> {
         self.write(Durability::Process, move |sql| {
-            for (id, at) in used {
+            for (id, at) in &used {
                 sql.run(
                     "UPDATE tokens SET last_used_at = ?2
                      WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at < ?2)",
-                    params![id, columns::time_in(at)],
+                    params![id, columns::time_in(*at)],
                 )?;
             }
             Ok(())
@@ -162,7 +160,7 @@ macro_rules! token_columns {
 }
 use token_columns;
 
-fn record(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
+fn record(row: &Row<'_>) -> Result<TokenRecord, StoreError> {
     let rights: Option<u8> = row.get(4)?;
     Ok(TokenRecord {
         id: row.get(0)?,

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use oci::RepositoryName;
-use rusqlite::{Connection, Row, params};
 
 use super::super::Metadata;
 use super::super::columns;
-use super::super::sql::Sql;
+use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
 use super::{
     AccountChange, AccountKind, AccountRecord, AddOutcome, ChangeOutcome, NewUser, PasswordHash,
@@ -86,7 +85,7 @@ impl Metadata {
                  WHERE id = ?1",
                 params![
                     before.id,
-                    change.password.map(|hash| hash.0),
+                    change.password.as_ref().map(|hash| &hash.0),
                     change.description,
                     change.administrator,
                     change.disabled
@@ -175,16 +174,16 @@ impl Metadata {
         self.write(Durability::Disk, move |sql| {
             let mut synced = SyncedFile::default();
             let mut staying = HashSet::new();
-            for name in names {
-                match find(sql, &name)? {
+            for name in &names {
+                match find(sql, name)? {
                     Some(known) if known.kind == AccountKind::User && known.source == Source::File => {
                         staying.insert(known.id);
                     }
-                    Some(_) => synced.taken.push(name),
-                    None if name.is_robot() => synced.taken.push(name),
+                    Some(_) => synced.taken.push(name.clone()),
+                    None if name.is_robot() => synced.taken.push(name.clone()),
                     None => {
                         let new = New {
-                            name: &name,
+                            name,
                             kind: AccountKind::User,
                             owner: None,
                             password: None,
@@ -196,7 +195,7 @@ impl Metadata {
                             mark.write()?;
                             staying.insert(added.id);
                             synced.changed += 1;
-                            synced.made.push(name);
+                            synced.made.push(name.clone());
                         }
                     }
                 }
@@ -221,11 +220,11 @@ impl Metadata {
     /// Notes when accounts were last seen. Those that are gone are passed over.
     pub async fn touch_accounts(&self, seen: Vec<(i64, SystemTime)>) -> Result<(), StoreError> {
         self.write(Durability::Process, move |sql| {
-            for (id, at) in seen {
+            for (id, at) in &seen {
                 sql.run(
                     "UPDATE accounts SET last_seen_at = ?2
                      WHERE id = ?1 AND (last_seen_at IS NULL OR last_seen_at < ?2)",
-                    params![id, columns::time_in(at)],
+                    params![id, columns::time_in(*at)],
                 )?;
             }
             Ok(())
@@ -245,13 +244,13 @@ macro_rules! account_columns {
 }
 pub(super) use account_columns;
 
-pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
+pub(super) fn record(row: &Row<'_>) -> Result<AccountRecord, StoreError> {
     Ok(AccountRecord {
         id: row.get(0)?,
         name: columns::text(row, 1)?,
         kind: columns::text(row, 2)?,
         owner: columns::text_or_null(row, 3)?,
-        password: row.get::<_, Option<String>>(4)?.map(PasswordHash),
+        password: row.get::<Option<String>>(4)?.map(PasswordHash),
         source: columns::text(row, 5)?,
         administrator: row.get(6)?,
         disabled: row.get(7)?,
@@ -319,12 +318,12 @@ pub(super) fn first_below(sql: Sql<'_>, name: &AccountName) -> Result<Option<Rep
     )
 }
 
-/// Whether there is a user besides this one.
-/// Whether the database holds users; for a start, when no other connection has it.
-pub(in super::super) fn any_users(connection: &Connection) -> Result<bool, StoreError> {
-    has_users(Sql::inside_transaction(connection), None)
+/// Whether the database holds users.
+pub(in super::super) fn any_users(sql: Sql<'_>) -> Result<bool, StoreError> {
+    has_users(sql, None)
 }
 
+/// Whether there is a user besides this one.
 fn has_users(sql: Sql<'_>, besides: Option<i64>) -> Result<bool, StoreError> {
     sql.exists(
         "SELECT 1 FROM accounts WHERE kind = ?1 AND (?2 IS NULL OR id <> ?2) LIMIT 1",
@@ -336,7 +335,7 @@ fn has_users(sql: Sql<'_>, besides: Option<i64>) -> Result<bool, StoreError> {
 fn is_last_administrator(sql: Sql<'_>, id: i64) -> Result<bool, StoreError> {
     let administrators: Vec<i64> = sql.all(
         "SELECT id FROM accounts WHERE administrator = 1 AND disabled = 0 AND gone = 0 LIMIT 2",
-        (),
+        &[],
         |row| row.get(0),
     )?;
     Ok(administrators == [id])
