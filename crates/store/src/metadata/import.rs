@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use oci::{Digest, RepositoryName, Tag};
 
-use super::repositories::{find, find_or_make_at, touch};
+use super::rows::outbox::is_noted;
+use super::rows::repositories::{find, find_or_make_at, touch};
+use super::rows::{blobs, manifests, tags};
 use super::sql::Sql;
-use super::view_changes::is_noted;
 use super::writer::Durability;
-use super::{Metadata, PutManifest, ViewItem, ViewStamp, blobs, columns, manifests, tags, view_state};
+use super::{Metadata, PutManifest, ViewItem, ViewStamp, columns, view_state};
 use crate::StoreError;
 
 /// One thing that was found.

@@ -6,9 +6,9 @@
 
 use oci::RepositoryName;
 
-use super::repositories::{self, remove_if_empty, remove_manifests};
+use super::rows::outbox::{enqueue, note_blob};
+use super::rows::repositories::{self, remove_if_empty, remove_manifests};
 use super::sql::{Sql, params};
-use super::view_changes::{enqueue, note_blob};
 use super::writer::Durability;
 use super::{Job, JobStep, Metadata, ViewItem, columns};
 use crate::StoreError;

@@ -30,6 +30,7 @@ mod readers;
 mod referrers;
 mod remote_repositories;
 mod repositories;
+mod rows;
 mod search;
 mod sql;
 mod tags;

@@ -2,7 +2,7 @@
 
 use oci::{Digest, RepositoryName};
 
-use super::repositories::find;
+use super::rows::repositories::find;
 use super::sql::{Row, ToValue, Value, params};
 use super::{Metadata, ReferrerRecord, columns};
 use crate::StoreError;

@@ -3,7 +3,7 @@
 
 use oci::RepositoryName;
 
-use super::repositories::{Indexed, describe, find, find_or_make};
+use super::rows::repositories::{Indexed, describe, find, find_or_make};
 use super::sql::params;
 use super::writer::Durability;
 use super::{Metadata, columns, search};

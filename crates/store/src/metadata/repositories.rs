@@ -2,11 +2,11 @@
 
 use oci::RepositoryName;
 
+use super::rows::repositories::{describe, find};
 use super::sql::{Row, Sql, params};
-use super::view_changes::enqueue;
 use super::visible::names;
 use super::writer::Durability;
-use super::{JobStep, Metadata, RepositoryRecord, ViewItem, columns, search};
+use super::{JobStep, Metadata, RepositoryRecord, columns};
 use crate::StoreError;
 use accounts::Visible;
 
@@ -155,114 +155,6 @@ fn record(row: &Row<'_>) -> Result<RepositoryRecord, StoreError> {
         tags: columns::count(row, 4)?,
         bytes: columns::count(row, 5)?,
     })
-}
-
-/// The id of a repository.
-pub(super) fn find(sql: Sql<'_>, repository: &RepositoryName) -> Result<Option<i64>, StoreError> {
-    sql.first("SELECT id FROM repositories WHERE name = ?1", params![repository.as_str()], |row| row.get(0))
-}
-
-/// The id of a repository, which is made if it is not there.
-pub(super) fn find_or_make(sql: Sql<'_>, repository: &RepositoryName) -> Result<i64, StoreError> {
-    find_or_make_at(sql, repository, columns::now())
-}
-
-/// The same, with the time at which a repository that is not there was changed last.
-pub(super) fn find_or_make_at(sql: Sql<'_>, repository: &RepositoryName, at: i64) -> Result<i64, StoreError> {
-    if let Some(id) = find(sql, repository)? {
-        return Ok(id);
-    }
-    let made = sql.first(
-        "INSERT INTO repositories (name, updated_at) VALUES (?1, ?2) RETURNING id",
-        params![repository.as_str(), at],
-        |row| row.get(0),
-    )?;
-    made.ok_or_else(|| StoreError::Damaged(format!("the repository {repository} could not be made")))
-}
-
-/// Notes that something came into the repository just now.
-pub(super) fn touch(sql: Sql<'_>, id: i64, at: i64) -> Result<(), StoreError> {
-    sql.run("UPDATE repositories SET updated_at = ?2 WHERE id = ?1 AND updated_at < ?2", params![id, at])?;
-    Ok(())
-}
-
-/// Changes the description, unless it is what it was.
-pub(super) fn describe(sql: Sql<'_>, id: i64, description: &str) -> Result<(), StoreError> {
-    let Some(before) = Indexed::read(sql, id)? else { return Ok(()) };
-    if before.description == description {
-        return Ok(());
-    }
-    sql.run("UPDATE repositories SET description = ?2 WHERE id = ?1", params![id, description])?;
-    if before.manifests > 0 {
-        search::redescribe(sql, id, &before.name, &before.description, description)?;
-    }
-    Ok(())
-}
-
-/// Counts a manifest that came in. The first one makes the repository be found.
-pub(super) fn add_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
-    sql.run("UPDATE repositories SET manifests = manifests + 1 WHERE id = ?1", params![id])?;
-    match Indexed::read(sql, id)? {
-        Some(now) if now.manifests == 1 => search::add(sql, id, &now.name, &now.description),
-        _ => Ok(()),
-    }
-}
-
-/// Counts manifests that went. After the last one the repository is found no more.
-pub(super) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize) -> Result<(), StoreError> {
-    if count == 0 {
-        return Ok(());
-    }
-    let count = columns::limit_in(count);
-    sql.run("UPDATE repositories SET manifests = manifests - ?2 WHERE id = ?1", params![id, count])?;
-    match Indexed::read(sql, id)? {
-        Some(now) if now.manifests == 0 => search::remove(sql, id, &now.name, &now.description),
-        _ => Ok(()),
-    }
-}
-
-/// Forgets the parts of a manifest that no repository holds any more. How many there were.
-pub(super) fn forget_parts(sql: Sql<'_>, manifest: i64) -> Result<usize, StoreError> {
-    sql.run(
-        "DELETE FROM manifest_parts WHERE manifest = ?1
-           AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.blob = ?1)",
-        params![manifest],
-    )
-}
-
-/// By what a repository is found in a search, which it is while it holds manifests.
-pub(super) struct Indexed {
-    pub(super) name: String,
-    pub(super) description: String,
-    pub(super) manifests: i64,
-}
-
-impl Indexed {
-    pub(super) fn read(sql: Sql<'_>, id: i64) -> Result<Option<Self>, StoreError> {
-        sql.first("SELECT name, description, manifests FROM repositories WHERE id = ?1", params![id], |row| {
-            Ok(Self { name: row.get(0)?, description: row.get(1)?, manifests: row.get(2)? })
-        })
-    }
-}
-
-/// Removes a repository that holds nothing any more. An empty name in lists helps nobody.
-pub(super) fn remove_if_empty(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), StoreError> {
-    let holds_something = sql.exists(
-        "SELECT 1 FROM manifests WHERE repository = ?1
-         UNION ALL SELECT 1 FROM blob_links WHERE repository = ?1 LIMIT 1",
-        params![id],
-    )?;
-    if holds_something { Ok(()) } else { remove(sql, repository, id) }
-}
-
-fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), StoreError> {
-    if let Some(before) = Indexed::read(sql, id)?
-        && before.manifests > 0
-    {
-        search::remove(sql, id, &before.name, &before.description)?;
-    }
-    sql.run("DELETE FROM repositories WHERE id = ?1", params![id])?;
-    enqueue(sql, repository, &ViewItem::Repository)
 }
 
 #[cfg(test)]

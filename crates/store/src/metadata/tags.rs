@@ -2,11 +2,13 @@
 
 use oci::{Digest, RepositoryName, Tag};
 
-use super::repositories::{find, touch};
-use super::sql::{Row, Sql, params};
-use super::view_changes::enqueue;
+use super::rows::manifests;
+use super::rows::outbox::enqueue;
+use super::rows::repositories::{find, touch};
+use super::rows::tags::{delete, point};
+use super::sql::{Row, params};
 use super::writer::Durability;
-use super::{Metadata, TagRecord, ViewItem, columns, manifests};
+use super::{Metadata, TagRecord, ViewItem, columns};
 use crate::StoreError;
 
 impl Metadata {
@@ -82,17 +84,6 @@ impl Metadata {
     }
 }
 
-/// Removes a tag. `false` if it was not there.
-pub(super) fn delete(sql: Sql<'_>, repository: &RepositoryName, tag: &Tag) -> Result<bool, StoreError> {
-    let Some(id) = find(sql, repository)? else { return Ok(false) };
-    let deleted =
-        sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
-    if deleted > 0 {
-        enqueue(sql, repository, &ViewItem::Tag(tag.clone()))?;
-    }
-    Ok(deleted > 0)
-}
-
 /// Listed tags of the repository `?1` after `?2`.
 const LISTED: &str =
     "SELECT name FROM tags WHERE repository = ?1 AND hidden = 0 AND name > ?2 ORDER BY name LIMIT ?3";
@@ -102,38 +93,6 @@ fn record(row: &Row<'_>) -> Result<TagRecord, StoreError> {
         tag: columns::text(row, 0)?,
         updated_at: columns::time(row, 1)?,
         manifest: columns::manifest(row, 2)?,
-    })
-}
-
-/// Points a tag to the manifest with the id `blob`; whether it pointed elsewhere before.
-pub(super) fn point(
-    sql: Sql<'_>,
-    repository: i64,
-    tag: &Tag,
-    blob: i64,
-    is_index: bool,
-    at: i64,
-) -> Result<bool, StoreError> {
-    let before: Option<i64> = sql.first(
-        "SELECT blob FROM tags WHERE repository = ?1 AND name = ?2",
-        params![repository, tag.as_str()],
-        |row| row.get(0),
-    )?;
-    // Anything may be tagged in the spelling of a fallback tag; only an index can be one.
-    let hidden = is_index && tag.is_referrers_tag();
-    sql.run(
-        "INSERT INTO tags (repository, name, blob, hidden, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (repository, name) DO UPDATE
-         SET blob = excluded.blob, hidden = excluded.hidden, updated_at = excluded.updated_at",
-        params![repository, tag.as_str(), blob, i64::from(hidden), at],
-    )?;
-    Ok(before != Some(blob))
-}
-
-/// The tags that point to the manifest with the id `blob`.
-pub(super) fn pointing_to(sql: Sql<'_>, repository: i64, blob: i64) -> Result<Vec<Tag>, StoreError> {
-    sql.all("SELECT name FROM tags WHERE repository = ?1 AND blob = ?2", params![repository, blob], |row| {
-        columns::text(row, 0)
     })
 }
 

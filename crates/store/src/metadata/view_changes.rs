@@ -6,12 +6,10 @@
 
 use oci::{Digest, RepositoryName};
 
+use super::rows::{blobs, manifests, outbox, repositories};
 use super::sql::{Row, Sql, params};
 use super::writer::Durability;
-use super::{
-    Metadata, ViewChange, ViewItem, ViewStamp, ViewTarget, blobs, columns, manifests, repositories,
-    view_state,
-};
+use super::{Metadata, ViewChange, ViewItem, ViewStamp, ViewTarget, columns, view_state};
 use crate::StoreError;
 
 /// Notes taken away in one transaction: a bound on how long others wait for it.
@@ -122,69 +120,8 @@ fn target(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -> Result<
     Ok(link.map_or(ViewTarget::Nothing, ViewTarget::Link))
 }
 
-/// The columns `kind` and `item` of a note.
-fn columns_of(item: &ViewItem) -> (&'static str, String) {
-    match item {
-        ViewItem::Layer(digest) => ("layer", digest.to_string()),
-        ViewItem::Revision(digest) => ("revision", digest.to_string()),
-        ViewItem::Tag(tag) => ("tag", tag.to_string()),
-        ViewItem::Repository => ("repository", String::new()),
-    }
-}
-
-/// Whether the view is still to be written for `item`: then it does not show what the metadata has.
-pub(super) fn is_noted(
-    sql: Sql<'_>,
-    repository: &RepositoryName,
-    item: &ViewItem,
-) -> Result<bool, StoreError> {
-    let (kind, text) = columns_of(item);
-    sql.exists(
-        "SELECT 1 FROM view_changes WHERE repository = ?1 AND kind = ?2 AND item = ?3 LIMIT 1",
-        params![repository.as_str(), kind, text],
-    )
-}
-
-/// Notes the link of the blob with this id in the repository with this id.
-pub(super) fn note_blob(
-    sql: Sql<'_>,
-    repository: i64,
-    kind: &'static str,
-    blob: i64,
-) -> Result<(), StoreError> {
-    // Digests as text: their first byte tells the algorithm.
-    sql.run(
-        "INSERT INTO view_changes (repository, kind, item)
-         SELECT r.name, ?2, CASE SUBSTR(b.digest, 1, 1) WHEN x'01' THEN 'sha256:' ELSE 'sha512:' END
-                            || LOWER(HEX(SUBSTR(b.digest, 2)))
-         FROM repositories r, blobs b WHERE r.id = ?1 AND b.id = ?3",
-        params![repository, kind, blob],
-    )?;
-    Ok(())
-}
-
-/// Notes that `item` of the view may have changed.
-pub(super) fn enqueue(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -> Result<(), StoreError> {
-    let (kind, text) = columns_of(item);
-    sql.run(
-        "INSERT INTO view_changes (repository, kind, item) VALUES (?1, ?2, ?3)",
-        params![repository.as_str(), kind, text],
-    )?;
-    Ok(())
-}
-
 fn change(row: &Row<'_>) -> Result<ViewChange, StoreError> {
-    Ok(ViewChange { id: row.get(0)?, repository: columns::text(row, 1)?, item: item(row, 2)? })
-}
-
-/// An item, of which these are the columns `kind` and, after it, `item`.
-pub(super) fn item(row: &Row<'_>, kind: usize) -> Result<ViewItem, StoreError> {
-    Ok(match row.text(kind)? {
-        "layer" => ViewItem::Layer(columns::text(row, kind + 1)?),
-        "revision" => ViewItem::Revision(columns::text(row, kind + 1)?),
-        "tag" => ViewItem::Tag(columns::text(row, kind + 1)?),
-        _ => ViewItem::Repository,
-    })
+    Ok(ViewChange { id: row.get(0)?, repository: columns::text(row, 1)?, item: outbox::item(row, 2)? })
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use oci::{Digest, RepositoryName, Tag};
 
+use super::rows::outbox;
 use super::sql::{Sql, params};
-use super::{Metadata, RepositoryLinks, ViewProblem, ViewStamp, columns, view_changes};
+use super::{Metadata, RepositoryLinks, ViewProblem, ViewStamp, columns};
 use crate::StoreError;
 
 impl Metadata {
@@ -57,7 +58,7 @@ impl Metadata {
             let unwritten: Vec<_> = sql.all(
                 "SELECT kind, item FROM view_changes WHERE repository = ?1",
                 params![repository.as_str()],
-                |row| view_changes::item(row, 0),
+                |row| outbox::item(row, 0),
             )?;
             Ok(RepositoryLinks {
                 layers: layers.into_iter().collect(),

@@ -6,7 +6,7 @@ use super::super::Metadata;
 use super::super::columns;
 use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
-use super::{AccountKind, GrantFilter, GrantRecord, SetGrant, users};
+use super::{AccountKind, GrantFilter, GrantRecord, SetGrant, account_rows};
 use crate::StoreError;
 use accounts::{AccountName, Pattern, Rights, Subject, TeamName, lookup_keys};
 
@@ -182,7 +182,7 @@ fn key_of(sql: Sql<'_>, subject: &Subject) -> Result<Option<SubjectKey>, StoreEr
     Ok(match subject {
         Subject::Everyone => Some(SubjectKey::EVERYONE),
         Subject::Accounts => Some(SubjectKey::ACCOUNTS),
-        Subject::Account(name) => users::find(sql, name)?
+        Subject::Account(name) => account_rows::find(sql, name)?
             .filter(|account| account.kind != AccountKind::Organisation)
             .map(|account| SubjectKey::account(account.id)),
         Subject::Team(organisation, team) => team_id(sql, organisation, team)?.map(SubjectKey::team),

@@ -4,6 +4,7 @@
 //! then. Refusals that a person can do something about are values of an outcome, not errors; they
 //! were decided inside the transaction that would have made the change.
 
+mod account_rows;
 mod audit;
 mod decision;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::super::Metadata;
 use super::super::columns;
 use super::super::sql::{Sql, params};
 use super::super::writer::Durability;
-use super::users::{self, account_columns};
+use super::account_rows::{self, account_columns};
 use super::{AccountKind, AccountRecord, AddOutcome, MemberOutcome, MemberRecord, Source};
 use crate::StoreError;
 use accounts::{AccountName, Role};
@@ -22,10 +22,10 @@ impl Metadata {
             if !name.has_namespace() {
                 return Ok(AddOutcome::NameUnfit);
             }
-            let Some(owner) = users::id_of(sql, &owner, AccountKind::User)? else {
+            let Some(owner) = account_rows::id_of(sql, &owner, AccountKind::User)? else {
                 return Ok(AddOutcome::OwnerUnknown);
             };
-            let new = users::New {
+            let new = account_rows::New {
                 name: &name,
                 kind: AccountKind::Organisation,
                 owner: None,
@@ -34,7 +34,7 @@ impl Metadata {
                 administrator: false,
                 description: &description,
             };
-            let added = users::add(sql, &new)?;
+            let added = account_rows::add(sql, &new)?;
             if let AddOutcome::Added(organisation) = &added {
                 put(sql, organisation.id, owner, Role::Owner)?;
             }
@@ -60,7 +60,7 @@ impl Metadata {
                      WHERE m.account = ?1 AND a.name > ?2 ORDER BY a.name LIMIT ?3"
                 ),
                 params![account, after, columns::limit_in(limit)],
-                users::record,
+                account_rows::record,
             )
         })
         .await
@@ -122,10 +122,11 @@ impl Metadata {
     ) -> Result<MemberOutcome, StoreError> {
         let (organisation, user) = (organisation.clone(), user.clone());
         self.write(Durability::Disk, move |sql| {
-            let Some(organisation) = users::id_of(sql, &organisation, AccountKind::Organisation)? else {
+            let Some(organisation) = account_rows::id_of(sql, &organisation, AccountKind::Organisation)?
+            else {
                 return Ok(MemberOutcome::NotFound);
             };
-            let Some(user) = users::id_of(sql, &user, AccountKind::User)? else {
+            let Some(user) = account_rows::id_of(sql, &user, AccountKind::User)? else {
                 return Ok(MemberOutcome::AccountUnknown);
             };
             if role != Role::Owner && is_last_owner(sql, organisation, user)? {
@@ -145,10 +146,11 @@ impl Metadata {
     ) -> Result<MemberOutcome, StoreError> {
         let (organisation, user) = (organisation.clone(), user.clone());
         self.write(Durability::Disk, move |sql| {
-            let Some(organisation) = users::id_of(sql, &organisation, AccountKind::Organisation)? else {
+            let Some(organisation) = account_rows::id_of(sql, &organisation, AccountKind::Organisation)?
+            else {
                 return Ok(MemberOutcome::NotFound);
             };
-            let Some(user) = users::id_of(sql, &user, AccountKind::User)? else {
+            let Some(user) = account_rows::id_of(sql, &user, AccountKind::User)? else {
                 return Ok(MemberOutcome::AccountUnknown);
             };
             if is_last_owner(sql, organisation, user)? {

@@ -4,7 +4,7 @@ use super::super::Metadata;
 use super::super::columns;
 use super::super::sql::params;
 use super::super::writer::Durability;
-use super::users::{self, account_columns};
+use super::account_rows::{self, account_columns};
 use super::{AccountKind, AccountRecord, AddOutcome, NewToken, Source, TokenKind, tokens};
 use crate::StoreError;
 use accounts::AccountName;
@@ -20,11 +20,11 @@ impl Metadata {
         let name = name.clone();
         self.write(Durability::Disk, move |sql| {
             let Some((owner, _)) = name.robot() else { return Ok(AddOutcome::NameUnfit) };
-            let owner = match users::find(sql, &owner)? {
+            let owner = match account_rows::find(sql, &owner)? {
                 Some(owner) if owner.kind != AccountKind::Robot => owner,
                 _ => return Ok(AddOutcome::OwnerUnknown),
             };
-            let new = users::New {
+            let new = account_rows::New {
                 name: &name,
                 kind: AccountKind::Robot,
                 owner: Some(owner.id),
@@ -33,7 +33,7 @@ impl Metadata {
                 administrator: false,
                 description: &description,
             };
-            let added = users::add(sql, &new)?;
+            let added = account_rows::add(sql, &new)?;
             if let AddOutcome::Added(robot) = &added {
                 tokens::add(sql, &secret_of(robot.id, secret))?;
             }
@@ -61,7 +61,7 @@ impl Metadata {
                      ORDER BY a.name LIMIT ?3"
                 ),
                 params![owner.as_str(), after, columns::limit_in(limit)],
-                users::record,
+                account_rows::record,
             )
         })
         .await
@@ -72,7 +72,7 @@ impl Metadata {
     pub async fn set_robot_secret(&self, name: &AccountName, secret: [u8; 32]) -> Result<bool, StoreError> {
         let name = name.clone();
         self.write(Durability::Disk, move |sql| {
-            let Some(robot) = users::id_of(sql, &name, AccountKind::Robot)? else { return Ok(false) };
+            let Some(robot) = account_rows::id_of(sql, &name, AccountKind::Robot)? else { return Ok(false) };
             tokens::forget(sql, robot, TokenKind::Robot)?;
             tokens::forget(sql, robot, TokenKind::Refresh)?;
             tokens::add(sql, &secret_of(robot, secret))?;

@@ -5,7 +5,7 @@ use super::super::columns;
 use super::super::sql::params;
 use super::super::writer::Durability;
 use super::grants::{self, SubjectKey};
-use super::{AccountKind, MemberOutcome, TeamOutcome, TeamRecord, users};
+use super::{AccountKind, MemberOutcome, TeamOutcome, TeamRecord, account_rows};
 use crate::StoreError;
 use accounts::{AccountName, TeamName};
 
@@ -18,7 +18,8 @@ impl Metadata {
     ) -> Result<TeamOutcome, StoreError> {
         let (organisation, team) = (organisation.clone(), team.clone());
         self.write(Durability::Disk, move |sql| {
-            let Some(organisation) = users::id_of(sql, &organisation, AccountKind::Organisation)? else {
+            let Some(organisation) = account_rows::id_of(sql, &organisation, AccountKind::Organisation)?
+            else {
                 return Ok(TeamOutcome::NotFound);
             };
             let made = sql.run(
@@ -135,7 +136,7 @@ impl Metadata {
             let Some(team) = grants::team_id(sql, &organisation, &team)? else {
                 return Ok(MemberOutcome::NotFound);
             };
-            let Some(user) = users::id_of(sql, &user, AccountKind::User)? else {
+            let Some(user) = account_rows::id_of(sql, &user, AccountKind::User)? else {
                 return Ok(MemberOutcome::AccountUnknown);
             };
             let removed =

@@ -6,7 +6,7 @@ use super::super::Metadata;
 use super::super::columns;
 use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
-use super::users::{self, account_columns};
+use super::account_rows::{self, account_columns};
 use super::{AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
 use crate::StoreError;
 
@@ -180,8 +180,11 @@ fn with_account(
     token: Option<TokenRecord>,
 ) -> Result<Option<(TokenRecord, AccountRecord)>, StoreError> {
     let Some(token) = token else { return Ok(None) };
-    let account =
-        sql.first(concat!(account_columns!(), " WHERE a.id = ?1"), params![token.account], users::record)?;
+    let account = sql.first(
+        concat!(account_columns!(), " WHERE a.id = ?1"),
+        params![token.account],
+        account_rows::record,
+    )?;
     Ok(account.map(|account| (token, account)))
 }
 

@@ -1,0 +1,84 @@
+//! Rows of accounts: users, organisations and robots.
+
+use accounts::AccountName;
+
+use super::super::columns;
+use super::super::sql::{Row, Sql, params};
+use super::{AccountKind, AccountRecord, AddOutcome, PasswordHash, Source};
+use crate::StoreError;
+
+/// What [`record`] reads: of an account `a`, and its owner `o`.
+macro_rules! account_columns {
+    () => {
+        "SELECT a.id, a.name, a.kind, o.name, a.password, a.source, a.administrator,
+                a.disabled = 1 OR a.gone = 1 OR COALESCE(o.disabled = 1 OR o.gone = 1, 0),
+                a.description, a.created_at, a.last_seen_at
+         FROM accounts a LEFT JOIN accounts o ON o.id = a.owner"
+    };
+}
+pub(super) use account_columns;
+
+pub(super) fn record(row: &Row<'_>) -> Result<AccountRecord, StoreError> {
+    Ok(AccountRecord {
+        id: row.get(0)?,
+        name: columns::text(row, 1)?,
+        kind: columns::text(row, 2)?,
+        owner: columns::text_or_null(row, 3)?,
+        password: row.get::<Option<String>>(4)?.map(PasswordHash),
+        source: columns::text(row, 5)?,
+        administrator: row.get(6)?,
+        disabled: row.get(7)?,
+        description: row.get(8)?,
+        created_at: columns::time(row, 9)?,
+        last_seen_at: columns::time_or_null(row, 10)?,
+    })
+}
+
+/// An account that is to be made.
+pub(super) struct New<'a> {
+    pub(super) name: &'a AccountName,
+    pub(super) kind: AccountKind,
+    pub(super) owner: Option<i64>,
+    pub(super) password: Option<&'a PasswordHash>,
+    pub(super) source: Source,
+    pub(super) administrator: bool,
+    pub(super) description: &'a str,
+}
+
+/// Makes an account, unless there is one of this name.
+pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError> {
+    let made = sql.run(
+        "INSERT INTO accounts (name, kind, owner, password, source, administrator, description, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (name) DO NOTHING",
+        params![
+            new.name.as_str(),
+            new.kind.as_str(),
+            new.owner,
+            new.password.map(|hash| &hash.0),
+            new.source.as_str(),
+            new.administrator,
+            new.description,
+            columns::now(),
+        ],
+    )?;
+    if made == 0 {
+        return Ok(AddOutcome::NameTaken);
+    }
+    let made = find(sql, new.name)?;
+    made.map(AddOutcome::Added)
+        .ok_or_else(|| StoreError::Damaged(format!("the account {} could not be made", new.name)))
+}
+
+/// An account by its name.
+pub(super) fn find(sql: Sql<'_>, name: &AccountName) -> Result<Option<AccountRecord>, StoreError> {
+    sql.first(concat!(account_columns!(), " WHERE a.name = ?1"), params![name.as_str()], record)
+}
+
+/// The number of an account of this kind.
+pub(super) fn id_of(sql: Sql<'_>, name: &AccountName, kind: AccountKind) -> Result<Option<i64>, StoreError> {
+    sql.first(
+        "SELECT id FROM accounts WHERE name = ?1 AND kind = ?2",
+        params![name.as_str(), kind.as_str()],
+        |row| row.get(0),
+    )
+}

@@ -1,0 +1,118 @@
+//! Rows of blobs and of their links in repositories.
+
+use oci::{Digest, RepositoryName};
+
+use super::super::sql::{Sql, params};
+use super::super::{ViewItem, columns};
+use super::outbox::enqueue;
+use super::repositories::{find, find_or_make, remove_if_empty, touch};
+use crate::StoreError;
+
+/// Takes a blob out of a repository. `false` if it was not in it.
+pub(in crate::metadata) fn unlink(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<bool, StoreError> {
+    let Some(id) = find(sql, repository)? else { return Ok(false) };
+    let unlinked = sql.run(
+        "DELETE FROM blob_links
+         WHERE repository = ?1 AND blob = (SELECT id FROM blobs WHERE digest = ?2)",
+        params![id, columns::key(digest)],
+    )?;
+    if unlinked > 0 {
+        enqueue(sql, repository, &ViewItem::Layer(*digest))?;
+        remove_if_empty(sql, repository, id)?;
+    }
+    Ok(unlinked > 0)
+}
+
+pub(in crate::metadata) fn linked(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<u64>, StoreError> {
+    sql.first(
+        "SELECT COALESCE(b.size, 0) FROM repositories r JOIN blobs b ON b.digest = ?2
+         JOIN blob_links l ON l.repository = r.id AND l.blob = b.id
+         WHERE r.name = ?1 AND b.damaged = 0",
+        params![repository.as_str(), columns::key(digest)],
+        |row| columns::count(row, 0),
+    )
+}
+
+/// Links a blob that was stored with this size.
+pub(in crate::metadata) fn link(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+    size: u64,
+) -> Result<(), StoreError> {
+    let id = find_or_make(sql, repository)?;
+    let blob = intern_stored(sql, digest, size)?;
+    if link_in(sql, id, blob)? {
+        touch(sql, id, columns::now())?;
+        enqueue(sql, repository, &ViewItem::Layer(*digest))?;
+    }
+    Ok(())
+}
+
+/// Links a blob in a repository, both by their ids; `false` if it was linked already.
+pub(in crate::metadata) fn link_in(sql: Sql<'_>, repository: i64, blob: i64) -> Result<bool, StoreError> {
+    let linked = sql.run(
+        "INSERT INTO blob_links (repository, blob) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        params![repository, blob],
+    )?;
+    Ok(linked > 0)
+}
+
+/// The id of content that was stored just now with this size. A record of another size, or of damage, is corrected.
+pub(in crate::metadata) fn intern_stored(
+    sql: Sql<'_>,
+    digest: &Digest,
+    size: u64,
+) -> Result<i64, StoreError> {
+    let size = columns::count_in(size)?;
+    let known: Option<(i64, Option<i64>, bool)> = sql.first(
+        "SELECT id, size, damaged FROM blobs WHERE digest = ?1",
+        params![columns::key(digest)],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let Some((id, recorded, is_damaged)) = known else { return insert(sql, digest, Some(size)) };
+    if recorded != Some(size) || is_damaged {
+        sql.run("UPDATE blobs SET size = ?2, damaged = 0 WHERE id = ?1", params![id, size])?;
+    }
+    Ok(id)
+}
+
+/// The id of content whose file was found with this size. A size that is recorded already stays, because it is the
+/// one of verified content and the file may have been cut short.
+pub(in crate::metadata) fn intern_found(sql: Sql<'_>, digest: &Digest, size: u64) -> Result<i64, StoreError> {
+    let size = columns::count_in(size)?;
+    let known: Option<(i64, bool)> = sql.first(
+        "SELECT id, size IS NULL FROM blobs WHERE digest = ?1",
+        params![columns::key(digest)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let Some((id, is_unknown)) = known else { return insert(sql, digest, Some(size)) };
+    if is_unknown {
+        sql.run("UPDATE blobs SET size = ?2 WHERE id = ?1", params![id, size])?;
+    }
+    Ok(id)
+}
+
+/// The id of content that a manifest names, whether it is in the blob store or not.
+pub(in crate::metadata) fn intern_named(sql: Sql<'_>, digest: &Digest) -> Result<i64, StoreError> {
+    let known =
+        sql.first("SELECT id FROM blobs WHERE digest = ?1", params![columns::key(digest)], |row| row.get(0))?;
+    known.map_or_else(|| insert(sql, digest, None), Ok)
+}
+
+fn insert(sql: Sql<'_>, digest: &Digest, size: Option<i64>) -> Result<i64, StoreError> {
+    let id = sql.first(
+        "INSERT INTO blobs (digest, size) VALUES (?1, ?2) RETURNING id",
+        params![columns::key(digest), size],
+        |row| row.get(0),
+    )?;
+    id.ok_or_else(|| StoreError::Damaged(format!("{digest} could not be noted")))
+}

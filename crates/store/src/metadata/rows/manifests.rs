@@ -1,0 +1,181 @@
+//! Rows of manifests, of their descriptors, and of the referrers index.
+
+use std::collections::HashSet;
+
+use oci::{Digest, RepositoryName};
+
+use super::super::sql::{Sql, params};
+use super::super::{Part, PutManifest, PutOutcome, ViewItem, columns};
+use super::outbox::enqueue;
+use super::repositories::{
+    add_manifest, describe, find_or_make_at, forget_parts, remove_if_empty, remove_manifests, touch,
+};
+use super::{blobs, repositories, tags};
+use crate::StoreError;
+
+/// Takes a manifest out of a repository, with the tags that point to it. `false` if it was not there.
+pub(in crate::metadata) fn delete(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<bool, StoreError> {
+    let Some(id) = repositories::find(sql, repository)? else { return Ok(false) };
+    let Some((blob, _)) = find(sql, id, digest)? else { return Ok(false) };
+    for tag in tags::pointing_to(sql, id, blob)? {
+        enqueue(sql, repository, &ViewItem::Tag(tag))?;
+    }
+    // Tags and the entry among the referrers go with it.
+    sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
+    forget_parts(sql, blob)?;
+    enqueue(sql, repository, &ViewItem::Revision(*digest))?;
+    remove_manifests(sql, id, 1)?;
+    remove_if_empty(sql, repository, id)?;
+    Ok(true)
+}
+
+/// The id of a manifest that is in the repository, and whether it is an index.
+pub(in crate::metadata) fn find(
+    sql: Sql<'_>,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Option<(i64, bool)>, StoreError> {
+    sql.first(
+        "SELECT m.blob, m.is_index FROM blobs b JOIN manifests m ON m.repository = ?1 AND m.blob = b.id
+         WHERE b.digest = ?2",
+        params![repository, columns::key(digest)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Refuses a manifest if required parts are not in the repository, or if a part that is there has another size.
+pub(in crate::metadata) fn check_parts(
+    sql: Sql<'_>,
+    put: &PutManifest,
+) -> Result<Option<PutOutcome>, StoreError> {
+    let repository = repositories::find(sql, &put.repository)?;
+    let mut seen = HashSet::new();
+    let mut missing = Vec::new();
+    let mut named = HashSet::new();
+    let mut wrong_size = None;
+    for part in &put.parts {
+        if !seen.insert((part.digest, part.is_manifest)) || !(part.required || put.stored_sizes.is_some()) {
+            continue;
+        }
+        let recorded = repository.map(|id| recorded_size(sql, id, part)).transpose()?.flatten();
+        let is_stored =
+            |size| put.stored_sizes.as_ref().is_none_or(|sizes| sizes.get(&part.digest) == Some(&size));
+        match recorded.filter(|size| is_stored(*size)) {
+            Some(actual) if put.stored_sizes.is_some() && actual != part.size => {
+                wrong_size.get_or_insert(PutOutcome::WrongSize {
+                    digest: part.digest,
+                    claimed: part.size,
+                    actual,
+                });
+            }
+            Some(_) => {}
+            None if part.required && named.insert(part.digest) => missing.push(part.digest),
+            None => {}
+        }
+    }
+    Ok(if missing.is_empty() { wrong_size } else { Some(PutOutcome::Missing(missing)) })
+}
+
+/// The recorded size of a part that is in the repository and not known to be damaged.
+fn recorded_size(sql: Sql<'_>, repository: i64, part: &Part) -> Result<Option<u64>, StoreError> {
+    let statement = if part.is_manifest {
+        "SELECT COALESCE(b.size, 0) FROM blobs b JOIN manifests m ON m.repository = ?1 AND m.blob = b.id
+         WHERE b.digest = ?2 AND b.damaged = 0"
+    } else {
+        "SELECT COALESCE(b.size, 0) FROM blobs b JOIN blob_links l ON l.repository = ?1 AND l.blob = b.id
+         WHERE b.digest = ?2 AND b.damaged = 0"
+    };
+    sql.first(statement, params![repository, columns::key(&part.digest)], |row| columns::count(row, 0))
+}
+
+/// What [`store`] changed.
+pub(in crate::metadata) struct Stored {
+    /// Whether the manifest was not in the repository before.
+    pub(in crate::metadata) is_new: bool,
+    /// The tags that did not point to it before.
+    pub(in crate::metadata) moved: Vec<oci::Tag>,
+}
+
+/// Writes a manifest down, whether its parts are there or not.
+pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Result<Stored, StoreError> {
+    let repository = find_or_make_at(sql, &put.repository, at)?;
+    let blob = blobs::intern_stored(sql, &put.manifest.digest, put.manifest.size)?;
+    let is_new = find(sql, repository, &put.manifest.digest)?.is_none();
+    if is_new {
+        store_parts(sql, blob, &put.parts)?;
+    }
+    sql.run(
+        "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (repository, blob) DO UPDATE
+         SET media_type = excluded.media_type, artifact_type = excluded.artifact_type,
+             annotations = excluded.annotations, is_index = excluded.is_index,
+             pushed_at = excluded.pushed_at",
+        params![
+            repository,
+            blob,
+            put.manifest.media_type.as_str(),
+            put.artifact_type,
+            columns::annotations_in(put.annotations.as_ref())?,
+            i64::from(put.is_index),
+            at,
+        ],
+    )?;
+    if let Some(subject) = &put.subject {
+        sql.run(
+            "INSERT INTO referrers (repository, subject, digest, artifact_type, blob)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (repository, subject, digest) DO UPDATE SET artifact_type = excluded.artifact_type",
+            params![
+                repository,
+                columns::key(subject),
+                columns::key(&put.manifest.digest),
+                put.artifact_type,
+                blob
+            ],
+        )?;
+    }
+    let mut moved = Vec::new();
+    for tag in &put.tags {
+        if tags::point(sql, repository, tag, blob, put.is_index, at)? {
+            moved.push(tag.clone());
+        }
+    }
+    if let Some(description) = &put.description {
+        describe(sql, repository, description)?;
+    }
+    touch(sql, repository, at)?;
+    if is_new {
+        // After the description, so that the search index is written once.
+        add_manifest(sql, repository)?;
+    }
+    Ok(Stored { is_new, moved })
+}
+
+/// Writes down what the manifest with the id `manifest` is made of, unless another repository's
+/// push of the same manifest has done so.
+fn store_parts(sql: Sql<'_>, manifest: i64, parts: &[Part]) -> Result<(), StoreError> {
+    if sql.exists("SELECT 1 FROM manifest_parts WHERE manifest = ?1 LIMIT 1", params![manifest])? {
+        return Ok(());
+    }
+    for (position, part) in parts.iter().enumerate() {
+        let blob = blobs::intern_named(sql, &part.digest)?;
+        sql.run(
+            "INSERT INTO manifest_parts (manifest, position, blob, size, is_manifest, required)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                manifest,
+                columns::limit_in(position),
+                blob,
+                columns::count_in(part.size)?,
+                i64::from(part.is_manifest),
+                i64::from(part.required)
+            ],
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Rows of the outbox of the `repositories/` view: one per item that a transaction changed.
+
+use oci::RepositoryName;
+
+use super::super::sql::{Row, Sql, params};
+use super::super::{ViewItem, columns};
+use crate::StoreError;
+
+/// The columns `kind` and `item` of a note.
+fn columns_of(item: &ViewItem) -> (&'static str, String) {
+    match item {
+        ViewItem::Layer(digest) => ("layer", digest.to_string()),
+        ViewItem::Revision(digest) => ("revision", digest.to_string()),
+        ViewItem::Tag(tag) => ("tag", tag.to_string()),
+        ViewItem::Repository => ("repository", String::new()),
+    }
+}
+
+/// Whether the view is still to be written for `item`: then it does not show what the metadata has.
+pub(in crate::metadata) fn is_noted(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    item: &ViewItem,
+) -> Result<bool, StoreError> {
+    let (kind, text) = columns_of(item);
+    sql.exists(
+        "SELECT 1 FROM view_changes WHERE repository = ?1 AND kind = ?2 AND item = ?3 LIMIT 1",
+        params![repository.as_str(), kind, text],
+    )
+}
+
+/// Notes the link of the blob with this id in the repository with this id.
+pub(in crate::metadata) fn note_blob(
+    sql: Sql<'_>,
+    repository: i64,
+    kind: &'static str,
+    blob: i64,
+) -> Result<(), StoreError> {
+    // Digests as text: their first byte tells the algorithm.
+    sql.run(
+        "INSERT INTO view_changes (repository, kind, item)
+         SELECT r.name, ?2, CASE SUBSTR(b.digest, 1, 1) WHEN x'01' THEN 'sha256:' ELSE 'sha512:' END
+                            || LOWER(HEX(SUBSTR(b.digest, 2)))
+         FROM repositories r, blobs b WHERE r.id = ?1 AND b.id = ?3",
+        params![repository, kind, blob],
+    )?;
+    Ok(())
+}
+
+/// Notes that `item` of the view may have changed.
+pub(in crate::metadata) fn enqueue(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    item: &ViewItem,
+) -> Result<(), StoreError> {
+    let (kind, text) = columns_of(item);
+    sql.run(
+        "INSERT INTO view_changes (repository, kind, item) VALUES (?1, ?2, ?3)",
+        params![repository.as_str(), kind, text],
+    )?;
+    Ok(())
+}
+
+/// An item, of which these are the columns `kind` and, after it, `item`.
+pub(in crate::metadata) fn item(row: &Row<'_>, kind: usize) -> Result<ViewItem, StoreError> {
+    Ok(match row.text(kind)? {
+        "layer" => ViewItem::Layer(columns::text(row, kind + 1)?),
+        "revision" => ViewItem::Revision(columns::text(row, kind + 1)?),
+        "tag" => ViewItem::Tag(columns::text(row, kind + 1)?),
+        _ => ViewItem::Repository,
+    })
+}
