@@ -156,8 +156,7 @@ pub fn refused(config: &Config, first: Option<&FirstAdministrator>) -> Option<Co
     if first.is_some() || has_accounts(config) {
         return None;
     }
-    let existed = Directory::find(&config.data)
-        .is_some_and(|directory| Metadata::has_had_users_at(&directory.metadata()));
+    let existed = Directory::has_had_accounts(&config.data);
     config.accounts_lost(&absolute(&config.data), existed).or_else(|| config.exposed(false))
 }
 

@@ -317,6 +317,25 @@ fn lost_accounts_keep_the_registry_closed() {
 }
 
 #[test]
+fn content_of_lost_accounts_is_not_opened() {
+    let scratch = TempDir::new().unwrap();
+    let data = scratch.path().join("data");
+    let add = ["user", "add", "root", "--admin", "--password-stdin", "--data", data.to_str().unwrap()];
+    success("user add", &type_in(&add, &[], PASSWORD));
+    let lost = "has had accounts, and its database holds none now";
+    // The same content by another path, and a copy of the content alone.
+    let said = refuses_to_serve(&data.join("docker/registry/v2"), &[], 2);
+    assert!(said.contains(lost), "{said}");
+    assert!(!data.join("docker/registry/v2/wharfinger").exists(), "nothing is made");
+    std::fs::remove_dir_all(data.join("wharfinger")).unwrap();
+    let said = refuses_to_serve(&data, &[], 2);
+    assert!(said.contains(lost), "{said}");
+    // A new account makes it a registry again, and it stays closed.
+    success("user add", &type_in(&add, &[], PASSWORD));
+    assert!(data.join("wharfinger/accounts").exists());
+}
+
+#[test]
 fn required_accounts_refuse_an_empty_volume() {
     let scratch = TempDir::new().unwrap();
     let data = scratch.path().join("data");

@@ -48,6 +48,7 @@ impl Registry {
         let metadata = Metadata::open(&directory.metadata())?;
         let content =
             directory.claim_content(metadata.id(), adopted.is_some(), metadata.holds_content().await?)?;
+        metadata.mark_accounts_beside(directory.content())?;
         let accounts = Accounts::open(metadata.clone(), accounts).await?;
         let upload_ids = UploadIds::new(&metadata.upload_secret().await?);
         let known = metadata.list_uploads().await?.into_iter().collect();

@@ -4,6 +4,7 @@
 //! <data>/docker/registry/v2/blobs/          content, in distribution's layout
 //! <data>/docker/registry/v2/repositories/   the derived view, in distribution's layout
 //! <data>/docker/registry/v2/.wharfinger     which database the content belongs to
+//! <data>/docker/registry/v2/.wharfinger-accounts   only where there have been accounts
 //! <data>/wharfinger/metadata.db             the truth about repositories
 //! <data>/wharfinger/metadata.db.mark        how far its commits have come
 //! <data>/wharfinger/accounts                only where there have been accounts
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use crate::{Metadata, StoreError, permissions};
+use crate::{StoreError, accounts_mark, permissions};
 
 /// The file that says which database the content belongs to. distribution takes no notice of it.
 const CONTENT_IDENTITY: &str = ".wharfinger";
@@ -47,8 +48,9 @@ pub struct Directory {
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
-    /// Locked as well, because a lock file can be removed while it is held.
-    _directory: File,
+    /// Our own directory, because a lock file can be removed while it is held; and the content, because another path
+    /// can lead to it.
+    _directories: Vec<File>,
 }
 
 /// The content of a data directory, as it was when it was opened.
@@ -152,9 +154,7 @@ impl Directory {
     /// One that holds content, or has had accounts, stays.
     pub fn remove_unused(path: impl AsRef<Path>) {
         let Some(directory) = Self::find(path) else { return };
-        if directory.is_without_content().unwrap_or(false)
-            && !Metadata::has_had_users_at(&directory.metadata())
-        {
+        if directory.is_without_content().unwrap_or(false) && !directory.is_marked() {
             // What cannot be removed is as harmless as it was.
             let _ = fs::remove_dir_all(&directory.root);
         }
@@ -202,6 +202,22 @@ impl Directory {
     #[must_use]
     pub fn repositories(&self) -> &Path {
         &self.repositories
+    }
+
+    /// The directory that holds the blobs and the view.
+    #[must_use]
+    pub fn content(&self) -> &Path {
+        self.blobs.parent().unwrap_or(&self.root)
+    }
+
+    /// Whether the data directory at `path` has had accounts, even if its database is lost. Makes nothing.
+    #[must_use]
+    pub fn has_had_accounts(path: impl AsRef<Path>) -> bool {
+        Self::at(path.as_ref()).is_ok_and(|directory| directory.is_marked())
+    }
+
+    fn is_marked(&self) -> bool {
+        accounts_mark::exists(&self.own, self.content())
     }
 
     /// The database file of the metadata.
@@ -303,7 +319,7 @@ impl Directory {
         is_adopted: bool,
         is_expected: bool,
     ) -> Result<Content, StoreError> {
-        let v2 = self.blobs.parent().unwrap_or(&self.root);
+        let v2 = self.content();
         let identity = v2.join(CONTENT_IDENTITY);
         let found = match fs::read_to_string(&identity) {
             Ok(found) => Some(found.trim().to_owned()),
@@ -377,15 +393,22 @@ impl Directory {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(failed(error.into())),
         }
-        let directory = File::open(&self.own).map_err(failed)?;
-        // NFS locks only what is open for writing; the lock file has to do there.
-        let locked = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
-        if locked == Err(rustix::io::Errno::WOULDBLOCK) {
-            return Ok(None);
+        let mut directories = Vec::new();
+        for directory in [&self.own, self.content()] {
+            let opened = match File::open(directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(failed)?,
+            };
+            // NFS locks only what is open for writing; the lock file has to do there.
+            let locked = rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive);
+            if locked == Err(rustix::io::Errno::WOULDBLOCK) {
+                return Ok(None);
+            }
+            directories.push(opened);
         }
         file.set_len(0).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Some(Lock { _file: file, _directory: directory }))
+        Ok(Some(Lock { _file: file, _directories: directories }))
     }
 
     /// The process that holds the lock, as far as the lock file tells.
@@ -535,6 +558,15 @@ mod tests {
         assert!(directory.try_lock().unwrap().is_none());
         drop(lock);
         directory.lock().unwrap();
+    }
+
+    #[test]
+    fn content_is_locked_by_whatever_path() {
+        let data = tempfile::tempdir().unwrap();
+        let directory = Directory::open(data.path()).unwrap();
+        let _lock = directory.lock().unwrap();
+        let inner = Directory::open(directory.content()).unwrap();
+        assert!(inner.try_lock().unwrap().is_none());
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod accounts_mark;
 pub mod adopt;
 pub mod blob_journal;
 pub mod blobs;

@@ -9,7 +9,6 @@
 //! [`Metadata::close`], and with [`StoreError::Database`] where the database refuses.
 
 mod accounts;
-mod accounts_mark;
 mod blobs;
 mod checkpointer;
 mod columns;
@@ -54,7 +53,7 @@ pub use journaled::JournaledContent;
 pub use types::*;
 
 use crate::StoreError;
-use accounts_mark::AccountsMark;
+use crate::accounts_mark::AccountsMark;
 use commit_mark::CommitMark;
 use connection::{Connection, unreadable};
 use readers::Readers;
@@ -157,10 +156,12 @@ impl Metadata {
         .await
     }
 
-    /// Whether the directory of the database at `path` has had users, even if the database is lost. Opens nothing.
-    #[must_use]
-    pub fn has_had_users_at(path: &Path) -> bool {
-        accounts_mark::exists(path)
+    /// Marks the directory `content` as well once there are users, and now if either place is marked already.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if a mark cannot be written.
+    pub fn mark_accounts_beside(&self, content: &Path) -> Result<(), StoreError> {
+        self.inner.accounts_mark.add_content(content)
     }
 
     /// Whether this directory has had users, even if it has none now.
