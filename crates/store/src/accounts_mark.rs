@@ -23,13 +23,15 @@ const TEXT: &[u8] =
 pub(crate) struct AccountsMark {
     paths: Mutex<Vec<PathBuf>>,
     is_written: AtomicBool,
+    /// Whether the marks are those of a transaction that is not committed yet.
+    is_pending: AtomicBool,
 }
 
 impl AccountsMark {
     pub(crate) fn beside(database: &Path) -> Self {
         let path = database.with_file_name(NAME);
         let is_written = AtomicBool::new(path.exists());
-        Self { paths: Mutex::new(vec![path]), is_written }
+        Self { paths: Mutex::new(vec![path]), is_written, is_pending: AtomicBool::new(false) }
     }
 
     /// Keeps a second mark beside the content. If either mark is there, both are written.
@@ -46,7 +48,34 @@ impl AccountsMark {
 
     /// Makes the marks durable, before the first account is acknowledged.
     pub(crate) fn write(&self) -> Result<(), StoreError> {
-        if self.is_written() { Ok(()) } else { self.write_all() }
+        if self.is_written() {
+            return Ok(());
+        }
+        self.is_pending.store(true, Ordering::Release);
+        self.write_all()
+    }
+
+    /// Keeps the marks: the transaction of the first account is committed.
+    pub(crate) fn confirm(&self) {
+        self.is_pending.store(false, Ordering::Release);
+    }
+
+    /// Removes the marks of a transaction that failed.
+    pub(crate) fn revoke(&self) -> Result<(), StoreError> {
+        if !self.is_pending.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in &*paths {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::io("remove", path, error));
+                }
+                _ => {}
+            }
+        }
+        self.is_written.store(false, Ordering::Release);
+        Ok(())
     }
 
     fn write_all(&self) -> Result<(), StoreError> {
@@ -73,4 +102,34 @@ fn write(path: &Path) -> Result<(), StoreError> {
 /// looked at counts as one that is there.
 pub(crate) fn exists(own: &Path, content: &Path) -> bool {
     [own.join(NAME), content.join(CONTENT_NAME)].into_iter().any(|mark| fs::exists(mark).unwrap_or(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mark_of_a_failed_transaction_is_removed() {
+        let data = tempfile::tempdir().unwrap();
+        let (own, content) = (data.path().join("own"), data.path().join("content"));
+        fs::create_dir(&own).unwrap();
+        fs::create_dir(&content).unwrap();
+        let mark = AccountsMark::beside(&own.join("metadata.db"));
+        mark.add_content(&content).unwrap();
+        mark.write().unwrap();
+        assert!(exists(&own, &content));
+        mark.revoke().unwrap();
+        assert!(!exists(&own, &content) && !mark.is_written());
+
+        mark.write().unwrap();
+        mark.confirm();
+        mark.revoke().unwrap();
+        assert!(mark.is_written(), "a confirmed mark stays");
+
+        // Either mark is enough, and the other one is written again.
+        fs::remove_file(own.join(NAME)).unwrap();
+        assert!(exists(&own, &content));
+        AccountsMark::beside(&own.join("metadata.db")).add_content(&content).unwrap();
+        assert!(own.join(NAME).exists());
+    }
 }

@@ -22,7 +22,7 @@ impl Metadata {
     /// Makes a user.
     pub async fn add_user(&self, user: NewUser) -> Result<AddOutcome, StoreError> {
         let mark = Arc::clone(&self.inner.accounts_mark);
-        self.write(Durability::Disk, move |sql| {
+        let added = self.write(Durability::Disk, move |sql| {
             if user.name.is_robot() {
                 return Ok(AddOutcome::NameUnfit);
             }
@@ -46,8 +46,22 @@ impl Metadata {
                 mark.write()?;
             }
             Ok(added)
-        })
-        .await
+        });
+        let added = added.await;
+        self.close_accounts_mark(added.is_ok()).await?;
+        added
+    }
+
+    /// Confirms the accounts mark after a commit. Removes a new one after a failure, because without an account it
+    /// would keep an open registry from starting.
+    async fn close_accounts_mark(&self, is_committed: bool) -> Result<(), StoreError> {
+        let mark = Arc::clone(&self.inner.accounts_mark);
+        if is_committed {
+            mark.confirm();
+            return Ok(());
+        }
+        self.write(Durability::Process, move |sql| if has_users(sql, None)? { Ok(()) } else { mark.revoke() })
+            .await
     }
 
     /// Changes an account. With another password, what was got with the old one (refresh tokens)
@@ -172,7 +186,7 @@ impl Metadata {
     /// that are missing, disables those that left the file, enables those that came back.
     pub async fn sync_file_users(&self, names: Vec<AccountName>) -> Result<SyncedFile, StoreError> {
         let mark = Arc::clone(&self.inner.accounts_mark);
-        self.write(Durability::Disk, move |sql| {
+        let synced = self.write(Durability::Disk, move |sql| {
             let mut synced = SyncedFile::default();
             let mut staying = HashSet::new();
             for name in &names {
@@ -214,8 +228,10 @@ impl Metadata {
                 }
             }
             Ok(synced)
-        })
-        .await
+        });
+        let synced = synced.await;
+        self.close_accounts_mark(synced.is_ok()).await?;
+        synced
     }
 
     /// Notes when accounts were last seen. Those that are gone are passed over.
