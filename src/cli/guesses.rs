@@ -236,7 +236,7 @@ const COMMANDS: Hints = &[
     (&["help"], "`wharfinger --help`, or `wharfinger COMMAND --help`"),
     (
         &["backup", "restore", "dump"],
-        "docs/how-to/operation.md says how the data directory is saved and restored",
+        "docs/how-to/backup.md says how the data directory is saved and restored",
     ),
 ];
 

@@ -116,7 +116,8 @@ fn skopeo_podman_crane_oras_regctl_and_helm_sign_in() {
     user.fails(&format!("helm push --plain-http chart-0.1.0.tgz oci://{address}/bob/charts"));
 }
 
-/// No password, token or secret, right or wrong, appears in the log, in the audit log or in the data directory.
+/// No password, token or secret, right or wrong, appears in the log, in the audit log or in the data
+/// directory.
 #[test]
 fn no_secret_is_logged() {
     let settings = r#"

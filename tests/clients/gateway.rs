@@ -60,8 +60,8 @@ fn distribution_3_gets_accounts_and_search() {
     an_engine_uses_it(&Distribution::version_3_on(scratch.path()));
 }
 
-/// The rules of docs/how-to/gateway.md: an open location allows pulls by everyone, a closed one nothing without an
-/// account.
+/// The rules of docs/how-to/gateway.md: an open location allows pulls by everyone, a closed one nothing
+/// without an account.
 #[test]
 fn gateway_applies_location_rules_of_nginx() {
     let scratch = tempfile::TempDir::new().unwrap();

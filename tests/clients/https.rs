@@ -122,8 +122,8 @@ fn cert_make_output_is_accepted_by_serve() {
     user.run(&format!("{wharfinger} cert check certs/server.pem --key certs/server.key"));
 }
 
-/// A certificate chain with an intermediate: clients know the root alone. The key comes in every form that openssl
-/// writes.
+/// A certificate chain with an intermediate: clients know the root alone. The key comes in every form that
+/// openssl writes.
 #[test]
 fn certificate_chain_is_served_with_any_key_form() {
     let files = Terminal::open();

@@ -1,7 +1,7 @@
 //! Real clients against the built binary.
 //!
-//! A missing client fails its tests by name: `scripts/test` installs them all. README.md beside this file lists the
-//! clients, their versions and their commands.
+//! A missing client fails its tests by name: `scripts/test` installs them all. README.md beside this file
+//! lists the clients, their versions and their commands.
 
 mod accounts;
 mod acme;

@@ -1,4 +1,5 @@
-//! The lines of docs/tutorials/from-registry-2.md: from nginx, htpasswd and docker-registry to one binary, in place.
+//! The lines of docs/tutorials/from-registry-2.md: from nginx, htpasswd and docker-registry to one binary, in
+//! place.
 
 use crate::harness::{Daemon, Distribution, Engine, Nginx, PASSWORD, Page, Terminal};
 

@@ -14,7 +14,8 @@ fn login(name: &str, password: &str, registry: &str) -> String {
     format!("echo '{password}' | docker login -u {name} --password-stdin {registry}")
 }
 
-/// Builds `ann/app:1`, is refused without an account and with a wrong password, signs in as ann, pushes and pulls it.
+/// Builds `ann/app:1`, is refused without an account and with a wrong password, signs in as ann, pushes and
+/// pulls it.
 fn an_engine_signs_in_pushes_and_pulls(user: &Terminal, nginx: &Nginx) -> String {
     let image = nginx.at("ann/app:1");
     Engine::shared().builds(user, &image, &format!("behind nginx on {image}"));
@@ -302,7 +303,8 @@ fn nginx_before_another_registry_asks_wharfinger() {
     assert_eq!(https(&bob, "auth"), "404");
 }
 
-/// Returns a server in the form of opendns/nginx-auth-proxy's `nginx.default`, with more lines in its sub-request.
+/// Returns a server in the form of opendns/nginx-auth-proxy's `nginx.default`, with more lines in its
+/// sub-request.
 fn nginx_auth_proxy(judge: &str, registry: &str, more: &str) -> Nginx {
     let servers = format!(
         r#"

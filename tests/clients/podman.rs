@@ -49,7 +49,8 @@ fn podman_pulls_and_lists_every_tag() {
         user.run(&format!("crane push --insecure app {name}:{tag}"));
     }
 
-    // With --all-tags, podman 4 ignores --tls-verify, so the settings name the registry, as its manual advises.
+    // With --all-tags, podman 4 ignores --tls-verify, so the settings name the registry, as its manual
+    // advises.
     let settings = format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.address());
     std::fs::write(user.path("registries.conf"), settings).expect("a settings file can be written");
     user.set("CONTAINERS_REGISTRIES_CONF", user.path("registries.conf").display().to_string());

@@ -1,5 +1,5 @@
-//! The trust lines that `serve --tls-self-signed` prints, typed on an isolated machine: clients refuse the certificate
-//! before, and accept it after.
+//! The trust lines that `serve --tls-self-signed` prints, typed on an isolated machine: clients refuse the
+//! certificate before, and accept it after.
 
 use crate::harness::{Engine, Machine, PASSWORD, Terminal};
 

@@ -1,6 +1,6 @@
-//! The order of system calls in a push. Large content: sync the file, rename it, sync the directories, sync the
-//! transaction, answer. Small content is in the transaction. Its file comes later, and its links after the sync of
-//! that file.
+//! The order of system calls in a push. Large content: sync the file, rename it, sync the directories, sync
+//! the transaction, answer. Small content is in the transaction. Its file comes later, and its links after
+//! the sync of that file.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The registry over HTTP: a server in this process behind a real socket. The modules follow the routes. `protocol`
-//! tests rules of all endpoints, and `connections` tests timeouts and limits.
+//! The registry over HTTP: a server in this process behind a real socket. The modules follow the routes.
+//! `protocol` tests rules of all endpoints, and `connections` tests timeouts and limits.
 
 // A failed expectation reports its place.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]

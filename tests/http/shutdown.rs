@@ -10,7 +10,8 @@ use crate::harness::{RawClient, TestRegistry, random};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Begins a request with a body of ten bytes, of which five are sent. The server reads the body when this returns.
+/// Begins a request with a body of ten bytes, of which five are sent. The server reads the body when this
+/// returns.
 async fn half_sent(registry: &TestRegistry, line: String) -> RawClient {
     let mut client = registry.connect().await;
     let headers = "host: x\r\ncontent-length: 10\r\nexpect: 100-continue";

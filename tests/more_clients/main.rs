@@ -1,8 +1,8 @@
-//! Clients that `scripts/test` leaves out, each in its newest version against the built binary. `scripts/test-more-clients`
-//! installs and runs them; `cargo test` without `--test more_clients` does not.
+//! Clients that `scripts/test` leaves out, each in its newest version against the built binary.
+//! `scripts/test-more-clients` installs and runs them; `cargo test` without `--test more_clients` does not.
 //!
-//! Each client signs in, pushes, pulls and lists over HTTPS, as far as it supports that, and is refused another
-//! account's repository.
+//! Each client signs in, pushes, pulls and lists over HTTPS, as far as it supports that, and is refused
+//! another account's repository.
 
 #[path = "../clients/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "these clients need only a part of it")]

@@ -64,8 +64,8 @@ impl BuildKit {
     }
 }
 
-/// Writes a build context of two stages into the directory `context`. `base` is the image to start from; `content` makes
-/// the result unlike others.
+/// Writes a build context of two stages into the directory `context`. `base` is the image to start from;
+/// `content` makes the result unlike others.
 pub(crate) fn build_context(terminal: &Terminal, base: &str, content: &str) {
     let context = terminal.path("context");
     fs::create_dir_all(&context).expect("a build context");

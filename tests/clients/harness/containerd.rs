@@ -18,8 +18,8 @@ pub(crate) struct Containerd {
 }
 
 impl Containerd {
-    /// A host name that only `hosts.toml` resolves. containerd accepts any certificate of a registry on loopback, which
-    /// would prove nothing.
+    /// A host name that only `hosts.toml` resolves. containerd accepts any certificate of a registry on
+    /// loopback, which would prove nothing.
     pub(crate) const NAME: &str = "registry.example.com";
 
     /// Starts it with parallel range requests, and with `hosts.toml` files in [`Containerd::hosts`].

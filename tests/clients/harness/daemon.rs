@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Runs its arguments as a child, prints the child's pid, and ends it when standard input closes. The kernel closes
-/// that pipe however the tests end (a panic, Ctrl-C, a kill), so nothing is left running.
+/// Runs its arguments as a child, prints the child's pid, and ends it when standard input closes. The kernel
+/// closes that pipe however the tests end (a panic, Ctrl-C, a kill), so nothing is left running.
 const LEASH: &str = r#"
 trap '' INT
 "$@" >"$LOG" 2>&1 &

@@ -24,7 +24,8 @@ impl Engine {
         ENGINE.get_or_init(|| Engine::start(Vec::new()))
     }
 
-    /// Starts an engine. `before` is a prefix of its command and of commands in its terminals, such as `nsenter …`.
+    /// Starts an engine. `before` is a prefix of its command and of commands in its terminals, such as
+    /// `nsenter …`.
     pub(crate) fn start(before: Vec<String>) -> Engine {
         // This process keeps the engine until its end, so the leash removes it.
         let home = TempDir::with_prefix("wharfinger-engine-").expect("a temporary directory").keep();

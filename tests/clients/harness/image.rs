@@ -28,8 +28,8 @@ impl Image {
     }
 }
 
-/// A multi-platform image: an index of an image for amd64, one for arm64, and an inner index with an image for
-/// riscv64.
+/// A multi-platform image: an index of an image for amd64, one for arm64, and an inner index with an image
+/// for riscv64.
 pub(crate) struct Index {
     /// The digest of the outer index.
     pub(crate) digest: String,
@@ -104,7 +104,8 @@ impl Layout<'_> {
         image
     }
 
-    /// Archives the directory `tree`, which `fill` fills, as a layer. Returns it with its uncompressed digest.
+    /// Archives the directory `tree`, which `fill` fills, as a layer. Returns it with its uncompressed
+    /// digest.
     fn layer(&self, fill: &str) -> (Value, String) {
         self.terminal.run(&format!(
             "rm -rf tree && {fill} && tar --create --file layer.tar --sort=name --mtime=@0 --owner=0 --group=0 \

@@ -1,4 +1,5 @@
-//! An isolated machine: private `/etc`, trust store and network, so that tests can type lines that change a system.
+//! An isolated machine: private `/etc`, trust store and network, so that tests can type lines that change a
+//! system.
 
 use std::path::PathBuf;
 
@@ -6,8 +7,8 @@ use tempfile::TempDir;
 
 use super::{Daemon, Engine, PASSWORD, Terminal};
 
-/// The machine's name and address, unknown outside it. docker accepts any certificate of an address that begins with
-/// 127, so the address is another one.
+/// The machine's name and address, unknown outside it. docker accepts any certificate of an address that
+/// begins with 127, so the address is another one.
 const NAME: &str = "registry.example.com";
 const ADDRESS: &str = "198.51.100.7";
 

@@ -16,15 +16,16 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx with this file of servers. `addresses` lists replacements: text of the file, and its substitute. The
-    /// first port of the file becomes a free one of loopback. A temporary directory replaces `/etc/nginx`. It has the
-    /// certificate `server.pem` with `server.key`, made with openssl as the page shows, and `passwd` with the users `ann`
-    /// and `bob`.
+    /// Starts nginx with this file of servers. `addresses` lists replacements: text of the file, and its
+    /// substitute. The first port of the file becomes a free one of loopback. A temporary directory replaces
+    /// `/etc/nginx`. It has the certificate `server.pem` with `server.key`, made with openssl as the page
+    /// shows, and `passwd` with the users `ann` and `bob`.
     pub(crate) fn start(servers: &str, addresses: &[(&str, &str)]) -> Nginx {
         Nginx::start_on(free_address(), servers, addresses)
     }
 
-    /// Starts nginx on this address. nginx does not report a chosen port, so the caller finds a free one first.
+    /// Starts nginx on this address. nginx does not report a chosen port, so the caller finds a free one
+    /// first.
     pub(crate) fn start_on(address: String, servers: &str, addresses: &[(&str, &str)]) -> Nginx {
         let scratch = TempDir::new().expect("a temporary directory");
         let directory = scratch.path().display().to_string();

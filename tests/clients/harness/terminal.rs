@@ -159,8 +159,8 @@ struct Answer {
     stderr: String,
 }
 
-/// Returns the search path: the pinned tools, then Debian's programs, then the caller's path. So a newer `docker` in a
-/// local directory does not replace Debian's.
+/// Returns the search path: the pinned tools, then Debian's programs, then the caller's path. So a newer
+/// `docker` in a local directory does not replace Debian's.
 fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {

@@ -147,8 +147,8 @@ async fn auth_refuses_contradicting_headers() {
     assert_eq!(judged("/v1/_ping", "/v2/ann/secret/manifests/1", "GET", "GET").await, 403);
 }
 
-/// Many proxies pass on the client's `X-Forwarded-Prefix`, and `/auth` strips the prefix from the path. A path that
-/// another registry reads differently must stay as it is.
+/// Many proxies pass on the client's `X-Forwarded-Prefix`, and `/auth` strips the prefix from the path. A
+/// path that another registry reads differently must stay as it is.
 #[tokio::test]
 async fn auth_ignores_a_prefix_set_by_the_client() {
     let registry = behind_a_proxy().await;

@@ -17,8 +17,8 @@ fn htpasswd(arguments: &[&str], file: &Path) {
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
-/// Polls until a sign-in has this status, because the server looks at the file every few seconds. The pause keeps the
-/// login throttle from counting the attempts as guesses.
+/// Polls until a sign-in has this status, because the server looks at the file every few seconds. The pause
+/// keeps the login throttle from counting the attempts as guesses.
 async fn until(registry: &TestRegistry, who: &Who, status: u16) {
     for _ in 0..120 {
         if registry.get_as(who, "/v2/").await.status == status {

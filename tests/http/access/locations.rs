@@ -28,7 +28,8 @@ const REPOSITORIES: [&str; 7] = [
     "ann/app",
 ];
 
-/// Starts a registry with these locations, an image in each repository, and `legacy/open` granted to everyone.
+/// Starts a registry with these locations, an image in each repository, and `legacy/open` granted to
+/// everyone.
 async fn registry() -> TestRegistry {
     let registry = with_accounts_and(|config| config.auth.locations = locations(LOCATIONS)).await;
     registry.add_user("ann").await;
@@ -40,8 +41,8 @@ async fn registry() -> TestRegistry {
     registry
 }
 
-/// Everyone pulls from an open location, and nobody pushes there by the rule. Without an account, a closed location
-/// looks absent.
+/// Everyone pulls from an open location, and nobody pushes there by the rule. Without an account, a closed
+/// location looks absent.
 #[tokio::test]
 async fn open_location_allows_pulls_only() {
     let registry = registry().await;

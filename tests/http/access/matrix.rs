@@ -1,8 +1,8 @@
 //! The access matrix: every route, for every caller, on a public, a private and an absent repository.
 //!
-//! Two tables hold the expectations, and neither knows how the server authorizes a request: [`may`] says which right
-//! a caller has on a repository, and [`ROWS`] says which right a route requires. A test compares the rows with the
-//! server's own list of routes (`wharfinger::http::routes`), so that no route is missing.
+//! Two tables hold the expectations, and neither knows how the server authorizes a request: [`may`] says
+//! which right a caller has on a repository, and [`ROWS`] says which right a route requires. A test compares
+//! the rows with the server's own list of routes (`wharfinger::http::routes`), so that no route is missing.
 
 use std::collections::BTreeSet;
 
@@ -269,7 +269,8 @@ impl Fixture {
             .replace("{layer}", &image.blobs[1].0.to_string())
             .replace("{content}", &digest.to_string());
         if address.contains("{upload}") {
-            // Only the account that began an upload finds it. A caller who may not push tries an upload of another.
+            // Only the account that began an upload finds it. A caller who may not push tries an upload of
+            // another.
             let beginner = if may(caller, Need::Push, state) { &who } else { &Who::root() };
             let path = format!("/v2/{repository}/blobs/uploads/");
             let upload = self.registry.ask_as(beginner, Method::POST, &path).await.is(202).location();
@@ -424,7 +425,8 @@ fn matrix_covers_every_route_of_the_server() {
     walked.extend(ROWS.iter().map(|row| (row.path, row.method.to_string())));
     let there: Vec<(&str, &[Method])> = wharfinger::http::routes().collect();
     let mut there = listed(&there);
-    // The account routes are tested from the OpenAPI document, which has its own comparison with the server's list.
+    // The account routes are tested from the OpenAPI document, which has its own comparison with the server's
+    // list.
     there.retain(|route| !is_of_accounts(route.0) || walked.contains(route));
     assert_eq!(walked, there);
 }

@@ -223,7 +223,8 @@ async fn tampered_token_is_refused() {
     }
 }
 
-/// A personal token keeps its secret when its limits change, and the new limits hold for bearer tokens issued before.
+/// A personal token keeps its secret when its limits change, and the new limits hold for bearer tokens issued
+/// before.
 #[tokio::test]
 async fn personal_token_limits_can_be_changed() {
     let registry = with_accounts().await;

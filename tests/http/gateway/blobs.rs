@@ -1,5 +1,6 @@
-//! The gateway serves a blob only in its repository, also before an upstream that answers for any blob anywhere. zot is
-//! such an upstream. The tests imitate its answers, because zot takes too long to build for a test.
+//! The gateway serves a blob only in its repository, also before an upstream that answers for any blob
+//! anywhere. zot is such an upstream. The tests imitate its answers, because zot takes too long to build for
+//! a test.
 
 use oci::{Algorithm, Digest};
 use reqwest::Method;
@@ -163,7 +164,8 @@ async fn probe_detects_a_scoped_upstream() {
     gateway.get_as(&eve, &format!("/v2/eve/x/blobs/{}", digest(SECRET))).await.is(404);
 }
 
-/// With nginx, uploads and manifests bypass the gateway, so it cannot know which blobs belong to a repository.
+/// With nginx, uploads and manifests bypass the gateway, so it cannot know which blobs belong to a
+/// repository.
 #[tokio::test]
 async fn auth_refuses_blobs_of_a_shared_upstream() {
     let upstream = upstream(Kind::Shared).await;

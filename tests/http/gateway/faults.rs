@@ -1,5 +1,5 @@
-//! Faulty upstreams: clients get an error of the protocol or a cut connection, and never a truncated answer that
-//! looks complete.
+//! Faulty upstreams: clients get an error of the protocol or a cut connection, and never a truncated answer
+//! that looks complete.
 
 use reqwest::Method;
 
@@ -138,8 +138,8 @@ async fn malformed_upstream_head_is_502() {
     }
 }
 
-/// A challenge of the upstream concerns the gateway's credentials. Forwarded, it would tell the client that its own
-/// password is wrong, and send that password to another host.
+/// A challenge of the upstream concerns the gateway's credentials. Forwarded, it would tell the client that
+/// its own password is wrong, and send that password to another host.
 #[tokio::test]
 async fn upstream_challenge_becomes_502() {
     let upstream = Upstream::start(|head| {

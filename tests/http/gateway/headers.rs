@@ -4,8 +4,8 @@ use reqwest::Method;
 
 use crate::harness::{Ask, By, Says, Upstream, Who, gateway, header};
 
-/// The client's address is in X-Real-IP and X-Forwarded-For, the gateway's address and port in X-Forwarded-By, and
-/// Host is the client's. Forged headers and credentials are not forwarded.
+/// The client's address is in X-Real-IP and X-Forwarded-For, the gateway's address and port in
+/// X-Forwarded-By, and Host is the client's. Forged headers and credentials are not forwarded.
 #[tokio::test]
 async fn upstream_gets_addresses_and_no_credentials() {
     let upstream = Upstream::start(|_| Says::ok("", r#"{"name":"ann/app","tags":[]}"#)).await;

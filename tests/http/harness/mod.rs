@@ -1,5 +1,5 @@
-//! The test harness: a registry inside the test process behind a real socket, images for it, an HTTP client, and a
-//! raw client that sends any bytes.
+//! The test harness: a registry inside the test process behind a real socket, images for it, an HTTP client,
+//! and a raw client that sends any bytes.
 
 use std::time::Duration;
 

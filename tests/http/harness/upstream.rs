@@ -1,6 +1,6 @@
-//! A scripted upstream of a gateway: it answers each request with the bytes of the test, valid or not, and records
-//! the requests. `tests/clients` runs gateways before real registries. This one shows faults that real registries
-//! never or rarely show.
+//! A scripted upstream of a gateway: it answers each request with the bytes of the test, valid or not, and
+//! records the requests. `tests/clients` runs gateways before real registries. This one shows faults that
+//! real registries never or rarely show.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -133,8 +133,8 @@ pub(crate) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
         .map(|(_, value)| value)
 }
 
-/// Starts a gateway before these upstreams, with the administrator `root`. Settings are named by their variables
-/// without `WHARFINGER_`.
+/// Starts a gateway before these upstreams, with the administrator `root`. Settings are named by their
+/// variables without `WHARFINGER_`.
 pub(crate) async fn gateway(upstreams: &[&str], settings: &[(&str, &str)]) -> TestRegistry {
     let upstreams = upstreams.join(",");
     let environment = settings

@@ -1,5 +1,5 @@
-//! Blobs and manifests whose files are missing, truncated or damaged: absent for a push, an error for a pull, and
-//! restored by the next push.
+//! Blobs and manifests whose files are missing, truncated or damaged: absent for a push, an error for a pull,
+//! and restored by the next push.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
