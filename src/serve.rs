@@ -518,7 +518,7 @@ pub fn account_settings(config: &Config) -> AccountSettings {
         location_rules: auth
             .locations
             .iter()
-            .map(|location| (location.tree.clone(), location_rules(location.auth)))
+            .map(|location| (location.path.clone(), location_rules(location.auth)))
             .collect(),
         service: auth.service.clone(),
         issuer: auth.service.clone(),

@@ -1,10 +1,9 @@
-//! The definition of every setting. Everything else that knows settings is made from it: the [`Config`] struct,
-//! what the file and the environment may say, the template that `wharfinger config example` prints, and the
-//! listing of `wharfinger config check`.
+//! The definition of every setting. It generates the [`Config`] struct, the keys of the file, the environment
+//! variables, the template of `wharfinger config example`, and the list of `wharfinger config check`.
 //!
-//! A setting is one entry: its description, then `key: type = default, how it is spelled;`. Adding one here, and
-//! running `wharfinger config example > wharfinger.toml`, is all there is to do. The file calls a section as the
-//! field of [`Config`] is called, but for those that `section_name!` knows: they stand within another one.
+//! A setting is one entry: its description, then `key: type = default, type of the value;`. To add one, write it here
+//! and run `wharfinger config example > wharfinger.toml`. An array of tables has the type `tables::<T>()` of
+//! `value/tables.rs`. Sections have the name of their field in [`Config`], unless `section_name!` gives another.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,12 +12,12 @@ use std::time::Duration;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName};
 use ipnet::IpNet;
 
-use super::location::{Location, locations};
+use super::location::Location;
 use super::value::{
-    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, LogFormat, RawValue, Refused, TomlValue, UpstreamHost,
-    ValueType, WebOrigin, address, base_url, choice, contact, count, count_or_unlimited, directory_url,
-    duration, header_name, host, list_of, log_filter, network, optional_address, optional_path, path, size,
-    size_or_unlimited, switch, url, web_origin, word,
+    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Key, LogFormat, RawValue, Refused, TomlValue,
+    UpstreamHost, ValueType, WebOrigin, address, base_url, choice, contact, count, count_or_unlimited,
+    directory_url, duration, header_name, host, list_of, log_filter, network, optional_address,
+    optional_path, path, size, size_or_unlimited, switch, tables, url, web_origin, word,
 };
 use crate::host::Host;
 
@@ -26,35 +25,35 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const MIB_IN_MEMORY: usize = 1 << 20;
 
-/// One setting, as the code that reads, lists and describes settings sees it.
+/// One setting, for the code that reads, lists and describes settings.
 pub struct Setting {
-    /// The section that it stands in; `None` for those above the first section.
+    /// The section; `None` for settings above the first section.
     pub section: Option<&'static str>,
-    /// Its key in that section.
     pub key: &'static str,
-    /// Section and key, as messages name it: `limits.manifest_bytes`.
+    /// Section and key, as in messages: `limits.manifest_bytes`.
     pub path: &'static str,
-    /// What it is for, in lines as they were written.
+    /// The description, in the lines of the source.
     pub description: &'static str,
-    /// Takes what was given for it.
+    /// Stores a raw value in the configuration.
     pub(super) read: fn(&mut Config, &RawValue) -> Result<(), Refused>,
-    /// What it is, as the file would say it.
+    /// The value in the syntax of the file.
     pub(super) write: fn(&Config) -> TomlValue,
-    /// What it takes, for a message about something that it does not take.
+    /// The accepted values, for messages.
     pub(super) expects: fn() -> String,
+    /// The keys of an array of tables; empty for other settings.
+    pub(super) keys: fn() -> &'static [Key],
 }
 
-/// Settings that stand together, under one heading in the file.
+/// The settings below one heading of the file.
 pub struct Section {
-    /// Its name; `None` for the settings above the first heading.
+    /// The heading; `None` for the settings above the first one.
     pub name: Option<&'static str>,
-    /// What its settings are about, in lines as they were written.
+    /// The description, in the lines of the source.
     pub description: &'static str,
-    /// Its settings, in the order of the template.
     pub settings: &'static [Setting],
 }
 
-/// How the file calls a section: as the field of [`Config`], unless it stands within another section.
+/// The heading of a section: the field of [`Config`], unless it is nested in another section.
 macro_rules! section_name {
     (acme) => {
         "tls.acme"
@@ -64,7 +63,7 @@ macro_rules! section_name {
     };
 }
 
-/// Makes the structs, their defaults and [`SECTIONS`] from the list below.
+/// Generates the structs, their defaults and [`SECTIONS`] from the list below.
 macro_rules! settings {
     (
         $(#[doc = $root_doc:literal])+
@@ -74,7 +73,7 @@ macro_rules! settings {
         $(
             $(#[doc = $section_doc:literal])+
             $section:ident: $Section:ident {
-                $( $(#[doc = $sdoc:literal])+ $skey:ident : $stype:ty = $sdefault:expr, $sspelling:expr; )+
+                $( $(#[doc = $sdoc:literal])+ $skey:ident : $stype:ty = $sdefault:expr, $svalue:expr; )+
             }
         )+
     ) => {
@@ -116,12 +115,13 @@ macro_rules! settings {
                         key: stringify!($key),
                         path: stringify!($key),
                         description: concat!($($doc, "\n"),+),
-                        read: |config, given| {
-                            config.$key = $value.read(given)?;
+                        read: |config, raw| {
+                            config.$key = $value.read(raw)?;
                             Ok(())
                         },
                         write: |config| $value.write(&config.$key),
                         expects: || ValueType::<$type>::expects(&$value),
+                        keys: || ValueType::<$type>::keys(&$value),
                     },
                 )+],
             },
@@ -135,12 +135,13 @@ macro_rules! settings {
                             key: stringify!($skey),
                             path: concat!(section_name!($section), ".", stringify!($skey)),
                             description: concat!($($sdoc, "\n"),+),
-                            read: |config, given| {
-                                config.$section.$skey = $sspelling.read(given)?;
+                            read: |config, raw| {
+                                config.$section.$skey = $svalue.read(raw)?;
                                 Ok(())
                             },
-                            write: |config| $sspelling.write(&config.$section.$skey),
-                            expects: || ValueType::<$stype>::expects(&$sspelling),
+                            write: |config| $svalue.write(&config.$section.$skey),
+                            expects: || ValueType::<$stype>::expects(&$svalue),
+                            keys: || ValueType::<$stype>::keys(&$svalue),
                         },
                     )+],
                 },
@@ -150,301 +151,306 @@ macro_rules! settings {
 }
 
 settings! {
-    /// What the operator decides.
+    /// The configuration.
     Config {
         /// The address and port to listen on. `":5000"` is every IPv4 address of this machine, `"[::]:5000"`
-        /// every address. Beyond this machine it is refused while there are no accounts, unless `open` is set.
+        /// every address. Without accounts, only addresses of this machine itself are allowed, unless `open`
+        /// is set.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)), address();
 
-        /// The directory that keeps everything: images, tags and the database. Made if it is not there; a path
-        /// that does not begin with `/` starts at the directory in which `wharfinger` is run.
+        /// The directory for all data: images, tags and the database. Created if it does not exist. A
+        /// relative path starts at the working directory.
         data: PathBuf = PathBuf::from("data"), path();
 
-        /// Listen beyond this machine even if there are no accounts: whoever reaches the port may then pull, push,
-        /// overwrite and delete. For networks where everyone may. As soon as there is an account, it has no effect.
-        /// It is also the consent to open a data directory whose accounts were removed or lost.
+        /// Listen on all addresses even without accounts: everyone who reaches the port may then pull, push,
+        /// overwrite and delete. Only for networks where everyone may do so; it has no effect once there is
+        /// an account. It also allows to open a data directory whose accounts were removed or lost.
         open: bool = false, switch();
 
-        /// The address by which clients reach the registry, such as `"https://registry.example.com"`. Empty:
-        /// redirects and upload addresses are relative, and the address where tokens are had is the one by which
-        /// the client called; set it only where neither is right.
+        /// The public URL of the registry, such as `"https://registry.example.com"`. If empty, redirects and
+        /// upload URLs are relative, and the token endpoint is at the host that the client requested. Set it
+        /// only if these are wrong.
         external_url: Option<BaseUrl> = None, base_url();
 
-        /// Speak HTTP/2 without TLS as well, to clients that begin with it ("prior knowledge"), such as a proxy on
-        /// this machine. Over TLS it is spoken anyway.
+        /// Accept HTTP/2 without TLS, for clients that begin with it ("prior knowledge"), such as a proxy on
+        /// this machine. HTTP/2 over TLS has the setting `tls.http2`.
         http2_clear: bool = false, switch();
     }
 
-    /// What is logged, on standard error.
+    /// The log, on standard error.
     log: Log {
-        /// How a line looks: `"text"` for people, `"json"` for machines (one object a line).
+        /// The format of a line: `"text"` for people, `"json"` for machines (one object per line).
         format: LogFormat = LogFormat::Text, choice::<LogFormat>();
 
-        /// How much: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"` or `"off"`; parts of the program can
-        /// differ, as in `"info,wharfinger::http=debug"`.
+        /// The level: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"` or `"off"`. Parts of the program
+        /// can differ, as in `"info,wharfinger::http=debug"`.
         level: String = "info".to_owned(), log_filter();
     }
 
-    /// Bounds for what clients send, and how long they are waited for.
+    /// Limits for requests and connections, and timeouts.
     limits: Limits {
-        /// The largest manifest that can be pushed. Clients may count on 4 MiB.
+        /// The largest manifest that can be pushed. Clients may rely on 4 MiB.
         manifest_bytes: usize = 8 * MIB_IN_MEMORY, size().at_least(4 * MIB);
 
         /// The largest blob (layer) that can be pushed, or `"unlimited"`.
         blob_bytes: Option<u64> = None, size_or_unlimited();
 
-        /// How much memory the bodies of requests may take that are read whole: manifests, forms, JSON. Each client (an
-        /// account, else an address) has a quarter of it. Further requests wait, and are answered 503 after 10 s.
+        /// The memory for request bodies that are read whole: manifests, forms, JSON. Each client (an
+        /// account, else an address) may use a quarter of it. Further requests wait, and get 503 after 10 s.
         body_memory: u64 = 64 * MIB, size().at_least(MIB);
 
-        /// How long a client may take to send the head of a request.
+        /// The timeout for the head of a request.
         header_timeout: Duration = Duration::from_secs(15), duration();
 
-        /// How long to wait for the next byte of a request's body.
+        /// The timeout for the next byte of a request body.
         body_timeout: Duration = Duration::from_secs(60), duration();
 
-        /// How long to wait for a client to take the next byte of an answer.
+        /// The timeout for a client to receive the next byte of a response.
         write_timeout: Duration = Duration::from_secs(60), duration();
 
-        /// How long a connection is kept open between requests.
+        /// The idle timeout of a connection between requests.
         idle_timeout: Duration = Duration::from_secs(75), duration();
 
-        /// When the server is told to stop (SIGTERM, Ctrl-C): how long transfers may take to end.
+        /// The time for transfers to end when the server is stopped (SIGTERM, Ctrl-C).
         shutdown_timeout: Duration = Duration::from_secs(30), duration().or_none();
 
-        /// How many connections may be open at once. Beyond, the longest idle ones are closed; while none is idle, further
-        /// ones wait.
+        /// The largest number of open connections. Beyond it, the connections that are idle longest are closed. If
+        /// none is idle, new connections wait.
         connections: usize = 10_000, count().at_least(1);
 
-        /// How many of them one address may have. Beyond, its longest idle ones are closed; while none is idle, further
-        /// ones are refused. An IPv6 network of /64 counts as one address; proxies in `proxy.trusted` are exempt.
+        /// The largest number of connections per address. Beyond it, the address's connections that are idle longest
+        /// are closed. If none is idle, new ones are refused. An IPv6 /64 network counts as one address.
+        /// Proxies in `proxy.trusted` are exempt.
         connections_per_address: usize = 5_000, count().at_least(1);
 
-        /// How many requests a client may have under way at once on one connection of HTTP/2.
+        /// The largest number of concurrent requests on one HTTP/2 connection.
         streams: usize = 100, count().at_least(1);
 
-        /// How many bytes the head of a request may have.
+        /// The largest size of the head of a request.
         header_bytes: usize = 64 << 10, size().at_least(8 * KIB);
 
-        /// How many header fields a request may have.
+        /// The largest number of header fields in a request.
         headers: usize = 100, count().at_least(16);
 
-        /// How many requests a second one address may send, over some time, or `"unlimited"`. An IPv6 network of /64
-        /// counts as one address.
+        /// The rate limit for an address, in requests per second averaged over some time, or `"unlimited"`.
+        /// An IPv6 /64 network counts as one address.
         requests_per_address: Option<usize> = None, count_or_unlimited();
 
-        /// How many requests a second one account may send, over some time, or `"unlimited"`.
+        /// The rate limit for an account, in requests per second averaged over some time, or `"unlimited"`.
         requests_per_account: Option<usize> = None, count_or_unlimited();
 
-        /// How many bytes a second one address may send and receive, all its connections together, or
+        /// The bytes per second that an address may send and receive, over all its connections, or
         /// `"unlimited"`.
         bandwidth_per_address: Option<u64> = None, size_or_unlimited();
 
-        /// How many bytes a second one account may send and receive, all its connections together, or
+        /// The bytes per second that an account may send and receive, over all its connections, or
         /// `"unlimited"`.
         bandwidth_per_account: Option<u64> = None, size_or_unlimited();
 
-        /// How many entries one page of the catalog, a tag list or a search has at most.
+        /// The largest number of entries in a page of the catalog, a tag list or a search.
         page_entries: usize = 1000, count().at_least(1);
     }
 
-    /// Who may do what. As soon as there is an account, of this registry's own (`wharfinger user add`) or of one of
-    /// these sources, everything is private unless it is granted.
+    /// Accounts and access. As soon as there is an account, in this registry (`wharfinger user add`) or from
+    /// one of these sources, repositories are private unless access is granted.
     auth: Auth {
-        /// Do not start without an account. A registry behind a proxy needs it: there, an empty volume or a mistyped
-        /// `data` would be an open registry. A data directory that has had accounts is never served without them
-        /// either, unless `open` is set.
+        /// Refuse to start without an account. Set it behind a proxy: there, an empty volume or a mistyped
+        /// `data` would be an open registry. A data directory that has had accounts is never served without
+        /// them, unless `open` is set.
         required: bool = false, switch();
 
-        /// A file of users as `htpasswd` writes it: bcrypt (`htpasswd -B`), and the older kinds that nginx takes. Read
-        /// again when it changes. Each of its users is an account that owns its namespace. A line that cannot be used is
-        /// named in a warning, and its user cannot sign in.
+        /// A file of users in the format of `htpasswd`: bcrypt (`htpasswd -B`), and the older formats that
+        /// nginx accepts. Changes are read automatically. Each user is an account that owns its namespace. An
+        /// invalid line is logged as a warning, and its user cannot log in.
         htpasswd: Option<PathBuf> = None, optional_path();
 
-        /// A server of yours that is asked who sends a request, as nginx's auth_request asks: a GET of this address
-        /// with the headers below and X-Original-URI and X-Original-Method. 200 names the account in the header
-        /// X-Remote-User; 401 and 403 refuse. Without that header the user of the Basic credentials counts, if these
-        /// alone have earned the 200 and the account has no password here.
+        /// A server of yours that authenticates requests, as in nginx's auth_request: it gets a GET of this
+        /// URL with the headers below, X-Original-URI and X-Original-Method. Status 200 names the account in
+        /// the header X-Remote-User; 401 and 403 deny access. Without that header, the user of the Basic
+        /// credentials is the account, if these credentials alone lead to the 200 and the account has no
+        /// password here.
         forward: Option<BaseUrl> = None, base_url();
 
-        /// The headers of a request that `forward` is given.
+        /// The request headers that are sent to `forward`.
         forward_headers: Vec<HeaderName> = vec![AUTHORIZATION, COOKIE, HeaderName::from_static("x-docker-token")],
             list_of(header_name());
 
-        /// How long to wait for `forward` before a request is refused with 503.
+        /// The timeout for `forward`, after which a request gets 503.
         forward_timeout: Duration = Duration::from_secs(5), duration();
 
-        /// How long an answer of `forward` holds for requests that bring the same headers; 0 asks each time.
+        /// The TTL of cached responses of `forward` for requests with the same headers; 0 disables the cache.
         forward_cache: Duration = Duration::from_secs(10), duration().or_none();
 
-        /// How clients are asked for credentials: `"bearer"` is the token protocol, in which the password is sent once
-        /// and public images are pulled without an account; `"basic"` is for clients that know nothing else.
+        /// The challenge for credentials: `"bearer"` is the token protocol, in which clients send the
+        /// password once and pull public images without an account; `"basic"` is for clients that support
+        /// nothing else.
         challenge: Challenge = Challenge::Bearer, choice::<Challenge>();
 
-        /// Rules for parts of the registry, as nginx's `location` has them, such as
-        /// `[{ path = "/v2/", auth = "basic", realm = "Restricted" }, { path = "/v2/official/", auth = "open" }]`: of
-        /// those that a repository is in, the longest counts. `"open"`: whoever asks may pull, and nothing more.
-        /// `"basic"` and `"token"`: nobody without an account is let in, whatever is granted to everyone, and clients
-        /// are asked for a password on each request, or with the token protocol. They count once there are accounts.
-        locations: Vec<Location> = Vec::new(), locations();
+        /// Rules for parts of the registry, like nginx's `location`, such as
+        /// `[{ path = "/v2/", auth = "basic", realm = "Restricted" }, { path = "/v2/official/", auth = "open" }]`.
+        /// The rule with the longest matching path applies. Rules apply once there are accounts.
+        locations: Vec<Location> = Vec::new(), tables::<Location>();
 
-        /// What tokens are made out for. A token of another registry with the same key would not be taken.
+        /// The service (audience) in tokens. A token of another registry with the same key is not accepted.
         service: String = "wharfinger".to_owned(), word();
 
-        /// How long a token of the token protocol holds. Whatever is changed or revoked counts at once all the same.
+        /// The lifetime of tokens of the token protocol. Changes and revocations apply at once nevertheless.
         token_lifetime: Duration = Duration::from_secs(300), duration().at_least(Duration::from_secs(60));
 
-        /// How long a password that was found right is remembered (as a keyed hash, in memory), so that it is not
-        /// checked anew with each request. It is forgotten at once when anything about accounts changes.
+        /// The TTL of verified passwords in the credential cache (as keyed hashes, in memory), so that not
+        /// every request hashes the password. Any change of accounts invalidates the cache at once.
         remember: Duration = Duration::from_secs(60), duration().or_none();
 
-        /// Whether people may make accounts for themselves.
+        /// Whether people may create accounts for themselves.
         self_registration: bool = false, switch();
     }
 
-    /// The record of who did what: `wharfinger audit`.
+    /// The audit log: `wharfinger audit`.
     audit: Audit {
-        /// How long it is kept.
+        /// The time for which entries are kept.
         retention: Duration = Duration::from_secs(90 * 24 * 60 * 60), duration().at_least(Duration::from_secs(60));
 
-        /// Whether pulls are recorded as well. Pushes, deletions, sign-ins, refusals, and what changes accounts
+        /// Whether pulls are recorded as well. Pushes, deletions, logins, denials and changes of accounts
         /// always are.
         pulls: bool = false, switch();
 
-        /// Whether each entry is also a line of JSON on standard output.
+        /// Whether each entry is also written to standard output as a line of JSON.
         log: bool = false, switch();
     }
 
-    /// Proxies before the registry.
+    /// Proxies in front of the registry.
     proxy: Proxy {
-        /// The addresses and networks of proxies that are believed when they say who the client is and by which
-        /// address it called: X-Forwarded-For, -Proto, -Host and -Prefix, X-Real-IP, Forwarded; and, to /auth, with
-        /// which method: X-Original-Method, X-Forwarded-Method. A proxy in this list must set these headers itself, or
-        /// remove what a client sent.
+        /// The addresses and networks of trusted proxies. Their headers tell the client's address and the
+        /// requested URL: X-Forwarded-For, -Proto, -Host and -Prefix, X-Real-IP, Forwarded; and, at /auth,
+        /// the method: X-Original-Method, X-Forwarded-Method. A trusted proxy must set these headers itself,
+        /// or remove those of the client.
         trusted: Vec<IpNet> = Vec::new(), list_of(network());
     }
 
-    /// Pages in browsers.
+    /// Web pages in browsers.
     web: Web {
         /// The origins whose pages may use the registry from a browser (CORS), such as
-        /// `["https://ui.example.com"]`, for docker-registry-ui and the like. A page of such an origin may do whatever the
-        /// person in front of the browser may. `["*"]` is every origin, without the passwords that a browser keeps; do
-        /// not use it where the network is what protects the registry.
+        /// `["https://ui.example.com"]`, for docker-registry-ui and the like. A page of such an origin has
+        /// the rights of the person at the browser. `["*"]` is every origin, without the credentials that a
+        /// browser stores; do not use it if the registry is protected by its network only.
         cors_origins: Vec<WebOrigin> = Vec::new(), list_of(web_origin());
     }
 
-    /// HTTPS. With a certificate from files, from here or from an authority (one of the three), the port speaks HTTPS
-    /// and nothing else.
+    /// HTTPS. With a certificate from files, a self-signed one or one from ACME (one of the three), the port
+    /// accepts HTTPS only.
     tls: Tls {
-        /// A file with the certificate as PEM: the server's own first, then the one that signed it, and so on. Read
-        /// again when it changes.
+        /// A PEM file with the certificate chain: the server's own certificate first, then its issuers.
+        /// Changes are read automatically.
         certificate: Option<PathBuf> = None, optional_path();
 
-        /// A file with the certificate's key as PEM, without a passphrase; `""` if it is in the same file.
+        /// A PEM file with the private key, without a passphrase; `""` if it is in the same file.
         key: Option<PathBuf> = None, optional_path();
 
-        /// The names and addresses by which clients call this registry, for a certificate that is made here and kept
-        /// in the data directory. How clients come to trust it is printed when the server starts.
+        /// The host names and addresses of this registry, for a self-signed certificate that is created and
+        /// kept in the data directory. At start, the server prints how to make clients trust it.
         self_signed: Vec<Host> = Vec::new(), list_of(host());
 
-        /// An address and port, such as `":80"`, on which plain HTTP is listened for as well: who reads there is sent to
-        /// HTTPS, and who sends credentials is refused. Empty: none.
+        /// A second address and port, such as `":80"`, for plain HTTP: requests that read are redirected to
+        /// HTTPS, and requests with credentials are refused. Empty for none.
         redirect: Option<SocketAddr> = None, optional_address();
 
-        /// HTTP/2 for the clients that know it.
+        /// Accept HTTP/2 over TLS.
         http2: bool = true, switch();
 
-        /// How long a handshake may take.
+        /// The timeout for the TLS handshake.
         handshake_timeout: Duration = Duration::from_secs(10), duration();
     }
 
-    /// A certificate from an authority that gives them to whoever proves that a name is theirs (ACME, RFC 8555). It is
-    /// kept in the data directory, and renewed when the authority wants it or a third of its life is left.
+    /// A certificate from an authority by ACME (RFC 8555), such as Let's Encrypt. It is kept in the data
+    /// directory, and renewed when the authority suggests it or a third of its lifetime is left.
     acme: Acme {
-        /// Where the authority is asked. Let's Encrypt's is `"https://acme-v02.api.letsencrypt.org/directory"`, and
-        /// `"https://acme-staging-v02.api.letsencrypt.org/directory"` the one to try things with. Whoever names one
-        /// accepts the authority's terms of service.
+        /// The directory URL of the authority. Let's Encrypt's is
+        /// `"https://acme-v02.api.letsencrypt.org/directory"`;
+        /// `"https://acme-staging-v02.api.letsencrypt.org/directory"` is for tests. Naming an authority
+        /// accepts its terms of service.
         directory: Option<DirectoryUrl> = None, directory_url();
 
-        /// The names and addresses that the certificate is for; all of them must lead to this server.
+        /// The host names and addresses of the certificate; all of them must lead to this server.
         hosts: Vec<Host> = Vec::new(), list_of(host());
 
-        /// How the authority sees that the hosts lead here: `"tls-alpn-01"`, it connects to port 443 of each, which leads
-        /// to `listen`; `"http-01"`, it connects to port 80, which leads to `tls.redirect`.
+        /// The proof that the hosts lead here. For `"tls-alpn-01"`, the authority connects to port 443 of
+        /// each host, which must lead to `listen`; for `"http-01"`, to port 80, which must lead to
+        /// `tls.redirect`.
         challenge: AcmeChallenge = AcmeChallenge::TlsAlpn01, choice::<AcmeChallenge>();
 
-        /// Where the authority can write to, such as `["mailto:ann@example.com"]`. Some authorities want one.
+        /// The contact for the authority, such as `["mailto:ann@example.com"]`. Some authorities require one.
         contact: Vec<String> = Vec::new(), list_of(contact());
 
-        /// A file with certificates (PEM) by which the directory's own HTTPS is trusted, in place of the system's: for
-        /// an authority of your own, such as step-ca.
+        /// A PEM file with the certificates that sign the directory's own HTTPS, instead of those of the
+        /// system: for an authority of your own, such as step-ca.
         ca: Option<PathBuf> = None, optional_path();
 
-        /// A file with one line, `id:key`, as the authority gave them: for an authority that gives certificates only to
-        /// those who have an account with it already (external account binding).
+        /// A file with one line, `id:key`, from the authority: for authorities that require an existing
+        /// account (external account binding).
         external_account: Option<PathBuf> = None, optional_path();
     }
 
-    /// `wharfinger gateway`: accounts, HTTPS and search before a registry that has none.
+    /// `wharfinger gateway`: accounts, HTTPS and search in front of a registry that has none.
     gateway: Gateway {
-        /// The registry behind the gateway, such as `["http://registry:5000"]`. Several are the same registry, as
-        /// replicas over one storage are: the first is asked, the others when it does not answer.
+        /// The URL of the upstream registry, such as `["http://registry:5000"]`. Several URLs are replicas of
+        /// one registry over one storage: requests go to the first, and to the others if it does not respond.
         upstreams: Vec<BaseUrl> = Vec::new(), list_of(url());
 
-        /// A file with one line, `user:password`: the account of the gateway in the registry behind it, if that
-        /// wants one. No client's password ever goes there.
+        /// A file with one line, `user:password`: the gateway's account in the upstream registry, if it
+        /// requires one. Passwords of clients are never sent there.
         credentials: Option<PathBuf> = None, optional_path();
 
-        /// Hosts besides the upstream's own that may be sent these credentials for a token, if the upstream says so.
+        /// Further hosts that may receive these credentials for a token, if the upstream names them in its
+        /// challenge.
         token_hosts: Vec<String> = Vec::new(), list_of(word());
 
-        /// A file with certificates (PEM) that upstreams at https:// addresses are trusted by, besides the system's.
+        /// A PEM file with certificates to trust for https:// upstreams, in addition to those of the system.
         certificates: Option<PathBuf> = None, optional_path();
 
-        /// Which host the upstream is told that clients call: `"client"` is the gateway's, as clients say it,
-        /// `"upstream"` the upstream's own, for one that is told from others by its name.
+        /// The Host header for the upstream: `"client"` is the host that the client requested, `"upstream"`
+        /// the upstream's own, for upstreams that are selected by name.
         host: UpstreamHost = UpstreamHost::Client, choice::<UpstreamHost>();
 
-        /// How long a manifest is answered from memory before the upstream is asked again. What is pushed or deleted
-        /// through the gateway counts at once; a tag that is moved behind its back is seen after this time at the
-        /// latest. 0 asks each time.
+        /// The TTL of cached manifests. Pushes and deletions through the gateway apply at once; a tag that is
+        /// moved in the upstream directly is seen after this time at the latest. 0 disables the cache.
         cache: Duration = Duration::from_secs(1), duration().or_none();
 
-        /// How often the upstream's catalog is read, from which `docker search` and the gateway's catalog are made.
+        /// The interval at which the upstream's catalog is read, for `docker search` and the gateway's
+        /// catalog.
         catalog_interval: Duration = Duration::from_secs(60), duration().at_least(Duration::from_secs(1));
 
-        /// How long to wait for a connection to an upstream.
+        /// The timeout for a connection to an upstream.
         connect_timeout: Duration = Duration::from_secs(5), duration();
 
-        /// How long to wait for an upstream to begin its answer to a request that reads, and for each next byte of
-        /// any answer.
+        /// The timeout for an upstream to begin its response to a read request, and for each next byte of a
+        /// response.
         read_timeout: Duration = Duration::from_secs(60), duration();
 
-        /// How long to wait for an upstream to answer a request that writes, from the last byte that it took: some
-        /// registries hash and copy a whole blob before they answer.
+        /// The timeout for an upstream to respond to a write request, after the last byte sent: some
+        /// registries hash and copy a whole blob before they respond.
         write_timeout: Duration = Duration::from_secs(15 * 60), duration();
     }
 
-    /// What the registry accepts and keeps.
+    /// Content that the registry accepts and keeps.
     registry: Registry {
-        /// Accept an image index that names images which are not here: mirrors that copy some platforms only
-        /// need it.
+        /// Accept an image index whose images are not all in the repository, as mirrors of some platforms
+        /// only need it.
         sparse_indexes: bool = false, switch();
 
-        /// Accept an image although its config or layers are not here. Such an image cannot be pulled whole; only
-        /// where something else brings the rest, as a lazily filled mirror does, is that of use.
+        /// Accept an image whose config or layers are missing. Such an image cannot be pulled completely; use
+        /// it only if something else adds the rest, such as a mirror that is filled on demand.
         sparse_images: bool = false, switch();
 
         /// Whether images, tags and blobs can be deleted at all.
         delete: bool = true, switch();
 
-        /// How long an upload that was begun and not finished is kept, counted from its last byte.
+        /// The time after its last byte for which an unfinished upload is kept.
         upload_expiry: Duration = Duration::from_secs(24 * 60 * 60), duration().at_least(Duration::from_secs(60));
     }
 
-    /// What is kept in memory to answer faster.
+    /// Caches in memory.
     cache: Cache {
-        /// How much memory manifests that were asked for before may take; 0 keeps none.
+        /// The memory for cached manifests; 0 disables the cache.
         manifest_bytes: u64 = 8 * MIB, size();
     }
 }

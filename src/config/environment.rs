@@ -1,4 +1,4 @@
-//! Reads settings from variables of the environment: `WHARFINGER_LIMITS_HEADERS` is `headers` in `[limits]`.
+//! Reads settings from environment variables: `WHARFINGER_LIMITS_HEADERS` is `headers` in `[limits]`.
 
 use std::ffi::OsString;
 
@@ -8,38 +8,38 @@ use super::nearest;
 
 const PREFIX: &str = "WHARFINGER_";
 
-/// Names the configuration file. It is no setting, for the file cannot name itself.
+/// The path of the configuration file. It is no setting, because the file cannot name itself.
 pub const CONFIG_VARIABLE: &str = "WHARFINGER_CONFIG";
 
-/// The name of the administrator that a first start makes.
+/// The name of the administrator that the first start creates.
 pub const ADMIN_VARIABLE: &str = "WHARFINGER_ADMIN";
 
 /// The password of that administrator.
 pub const ADMIN_PASSWORD_VARIABLE: &str = "WHARFINGER_ADMIN_PASSWORD";
 
-/// The personal token or robot's secret with which commands sign in to a server. It is no setting: what a file of
-/// settings holds, many may read.
+/// The personal token or robot's secret with which commands log in to a server. It is no setting, because the
+/// configuration file is no place for secrets.
 pub const TOKEN_VARIABLE: &str = "WHARFINGER_TOKEN";
 
-/// Variables that begin as those of settings do, and are none.
+/// Variables with the prefix of settings that are no settings.
 const OTHERS: [&str; 4] = [CONFIG_VARIABLE, ADMIN_VARIABLE, ADMIN_PASSWORD_VARIABLE, TOKEN_VARIABLE];
 
 impl Setting {
-    /// The variable that gives this setting.
+    /// The environment variable of this setting.
     pub fn variable(&self) -> String {
         PREFIX.to_owned() + &self.path.replace('.', "_").to_uppercase()
     }
 }
 
-/// A setting that the environment gives.
+/// A setting from the environment.
 pub(super) struct Entry {
     pub(super) setting: &'static Setting,
     pub(super) variable: String,
     pub(super) value: String,
 }
 
-/// What the environment gives and what is wrong with it, in the order of the names. An empty variable counts as
-/// none: that is what `NAME=${NAME}` in a compose file makes of one that is not set.
+/// Reads the settings and the errors, sorted by variable. Empty variables are ignored, because `NAME=${NAME}` in a
+/// compose file sets one for an unset variable.
 pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<ConfigError>) {
     let (mut entries, mut mistakes) = (Vec::new(), Vec::new());
     let known: Vec<(String, &'static Setting)> =
@@ -67,19 +67,19 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<Confi
 }
 
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> ConfigError {
-    // The beginning is always right and would make any two names near.
+    // The common prefix would make any two names similar.
     let rest = name.strip_prefix(PREFIX).unwrap_or(name);
     let message = format!("unknown variable {name} in the environment");
     match nearest(rest, known.chain(OTHERS).filter_map(|known| known.strip_prefix(PREFIX))) {
         Some(known) => ConfigError::new(format!("{message}; did you mean {PREFIX}{known}?")).about(name),
         None => ConfigError::new(message).about(name).help(
-            "a setting's variable is WHARFINGER_, its section if it has one, _ and its key, in capitals",
+            "the variable of a setting is WHARFINGER_, its section if it has one, _ and its key, in capitals",
         ),
     }
 }
 
-/// Whether Kubernetes or a Docker link sets this variable for a service called `wharfinger`: nobody meant a
-/// setting by it, and refusing it would keep the server from starting there.
+/// Whether Kubernetes or a Docker link sets this variable for a service called `wharfinger`. It is not meant as a
+/// setting, and rejecting it would keep the server from starting there.
 fn set_by_a_platform(rest: &str) -> bool {
     let port = rest.strip_prefix("PORT").or_else(|| rest.split_once("_PORT").map(|(_, port)| port));
     let of_a_port = port.is_some_and(|port| {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_has_a_variable_of_its_own() {
+    fn setting_variables_are_distinct() {
         let mut names: Vec<String> = settings().map(Setting::variable).collect();
         assert!(names.contains(&"WHARFINGER_LISTEN".to_owned()));
         assert!(names.contains(&"WHARFINGER_LIMITS_MANIFEST_BYTES".to_owned()));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn no_setting_is_taken_for_a_variable_of_a_platform() {
+    fn setting_variables_are_not_taken_for_platform_ones() {
         for setting in settings() {
             let variable = setting.variable();
             assert!(!set_by_a_platform(variable.strip_prefix(PREFIX).unwrap()), "{variable}");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_a_platform_are_passed_over() {
+    fn platform_variables_are_ignored() {
         let (entries, mistakes) = read(&variables(&[
             ("WHARFINGER_SERVICE_HOST", "10.0.0.1"),
             ("WHARFINGER_SERVICE_PORT", "5000"),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_variable_names_the_nearest_known_one() {
+    fn unknown_variable_suggests_the_nearest() {
         let (_, mistakes) = read(&variables(&[("WHARFINGER_LISEN", "x"), ("WHARFINGER_XYZZY", "x")]));
         let messages: Vec<_> = mistakes.iter().map(|error| error.message.as_str()).collect();
         assert_eq!(
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn others_and_empty_ones_are_none_of_ours() {
+    fn other_and_empty_variables_are_ignored() {
         let (entries, mistakes) = read(&variables(&[
             ("PATH", "/bin"),
             ("WHARFINGER_CONFIG", "x.toml"),

@@ -1,39 +1,39 @@
-//! What is wrong with a configuration: what, where, and what to do about it.
+//! Configuration errors: the fault, its place, and how to correct it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-/// One thing that is wrong.
+/// An error in the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ConfigError {
-    /// What is wrong and where, in one sentence.
+    /// The fault and its place, in one sentence.
     pub message: String,
-    /// The line of the file, where it is one.
+    /// The line of the file, for an error in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excerpt: Option<Excerpt>,
-    /// What to do about it, where that can be said.
+    /// How to correct it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-    /// The setting or section that it is about, where that is known.
+    /// The setting or section with the error, if known.
     #[serde(skip)]
     pub about: Option<String>,
 }
 
 impl ConfigError {
-    /// A mistake without a place in the file.
+    /// Creates an error without a place in the file.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), excerpt: None, help: None, about: None }
     }
 
-    /// Names the setting that it is about.
+    /// Names the setting with the error.
     #[must_use]
     pub fn about(self, setting: impl Into<String>) -> Self {
         Self { about: Some(setting.into()), ..self }
     }
 
-    /// Whether it may concern one of these settings or sections: what cannot be read may be about anything.
+    /// Whether the error may concern one of these settings or sections. An error without a setting may concern all.
     #[must_use]
     pub fn may_concern(&self, settings: &[&str]) -> bool {
         self.about.as_ref().is_none_or(|about| settings.iter().any(|setting| about.starts_with(setting)))
@@ -47,13 +47,13 @@ impl ConfigError {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// What follows the message: the line of the file with a mark under the place, and what to do.
+    /// Renders the lines after the message: the line of the file with a mark under the place, and the help.
     pub fn details(&self) -> String {
         let mut lines = Vec::new();
         if let Some(excerpt) = &self.excerpt {
             let number = excerpt.line.to_string();
             lines.push(format!("{number} | {}", excerpt.text.trim_end()));
-            // A tab stays a tab, or the mark would stand elsewhere than the place.
+            // Tabs are kept, so that the mark is below the place.
             let before = excerpt.text.chars().take(excerpt.column - 1);
             let before: String = before.map(|char| if char == '\t' { '\t' } else { ' ' }).collect();
             lines.push(format!("{:width$} | {before}^", "", width = number.len()));
@@ -66,19 +66,18 @@ impl ConfigError {
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Excerpt {
-    /// The file.
     pub file: PathBuf,
     /// The number of the line, counted from 1.
     pub line: usize,
     /// The character in that line, counted from 1.
     pub column: usize,
-    /// What the line says.
+    /// The text of the line.
     #[serde(skip)]
     pub text: String,
 }
 
 impl Excerpt {
-    /// The place that is `offset` bytes into `text`, the content of `file`.
+    /// Finds the place of a byte offset in `text`, the content of `file`.
     pub(super) fn new(file: &Path, text: &str, offset: usize) -> Self {
         let mut offset = offset.min(text.len());
         while !text.is_char_boundary(offset) {
@@ -102,7 +101,7 @@ impl fmt::Display for Excerpt {
     }
 }
 
-/// Everything that is wrong with a configuration, so that it can be put right in one go.
+/// All errors of a configuration, so that the operator can correct them at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excerpt_is_the_line_around_an_offset() {
+    fn excerpt_is_the_line_around_an_offset() {
         let text = "first\nsecond = 1\r\nthird";
         let excerpt = |offset| Excerpt::new(Path::new("a.toml"), text, offset);
         assert_eq!((excerpt(0).line, excerpt(0).column), (1, 1));
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_stands_under_the_place() {
+    fn details_mark_the_place() {
         let error = ConfigError::new("wrong").at(Excerpt::new(Path::new("a"), "\tä = x", 6)).help("do this");
         assert_eq!(error.details(), "1 | \tä = x\n  | \t    ^\ndo this");
     }

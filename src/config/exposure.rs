@@ -1,5 +1,4 @@
-//! Whether the registry may be served as it is: which addresses are safe without accounts, and when accounts are
-//! required.
+//! Checks before serving: the addresses that are safe without accounts, and whether accounts are required.
 
 use std::path::Path;
 
@@ -7,8 +6,8 @@ use super::definition::Config;
 use super::error::ConfigError;
 
 impl Config {
-    /// Why a registry without accounts may not be served, on whatever address: they are required, or were here once
-    /// (`existed`) and are lost.
+    /// The reason not to serve a registry without accounts on any address: they are required, or they `existed` and
+    /// are lost.
     pub fn accounts_lost(&self, data: &Path, existed: bool) -> Option<ConfigError> {
         let data = data.display();
         let make = format!("wharfinger user add NAME --admin --password-stdin --data {data}");
@@ -33,8 +32,8 @@ impl Config {
         None
     }
 
-    /// Whether passwords and images would cross a network in clear text: plain HTTP beyond this machine, and no sign of a
-    /// proxy that ends TLS.
+    /// Whether passwords and images would cross a network in clear text: plain HTTP beyond this machine, without a
+    /// configured proxy that terminates TLS.
     pub fn is_clear_text(&self) -> bool {
         let has_tls = self.tls.certificate.is_some()
             || !self.tls.self_signed.is_empty()
@@ -44,11 +43,10 @@ impl Config {
         !has_tls && !is_behind_tls && !self.listen.ip().to_canonical().is_loopback()
     }
 
-    /// Why the server may not listen where it is told to, if it may not: beyond this machine, while there are no
-    /// accounts (`in_force`), whoever reaches the port could do everything, and nothing less than the operator's word
-    /// makes that right.
+    /// The reason not to listen on the configured address: beyond this machine and without accounts (`in_force`),
+    /// everyone who reaches the port would have all rights, and only the operator can decide that.
     pub fn exposed(&self, in_force: bool) -> Option<ConfigError> {
-        // An IPv4 address written as an IPv6 one (::ffff:127.0.0.1) is this machine as well.
+        // An IPv4-mapped IPv6 address (::ffff:127.0.0.1) is this machine as well.
         if in_force || self.open || self.listen.ip().to_canonical().is_loopback() {
             return None;
         }
@@ -103,7 +101,7 @@ mod tests {
 
     fn exposed(listen: &str, open: bool) -> bool {
         let config = Config { listen: listen.parse().unwrap(), open, ..Config::default() };
-        assert!(config.exposed(true).is_none(), "where there are accounts, every address is all right");
+        assert!(config.exposed(true).is_none(), "with accounts, every address is safe");
         config.exposed(false).is_some()
     }
 

@@ -1,31 +1,31 @@
-//! Reads the configuration file: TOML whose keys are settings and nothing else.
+//! Reads the configuration file: TOML whose keys must be settings.
 
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
 use super::definition::{SECTIONS, Section, Setting, settings};
 use super::error::{ConfigError, Excerpt};
 use super::nearest;
-use super::value::{Member, RawValue};
+use super::value::RawValue;
 
-/// A setting that the file gives.
+/// A setting from the file.
 pub(super) struct Entry {
     pub(super) setting: &'static Setting,
-    pub(super) given: RawValue,
-    /// Where its value stands.
+    pub(super) raw: RawValue,
+    /// The place of the value.
     pub(super) place: Excerpt,
 }
 
-/// What the file gives and what is wrong with it, each in the order of its lines.
+/// Reads the settings and the errors, each in the order of the lines.
 pub(super) fn read(file: &Path, text: &str) -> (Vec<Entry>, Vec<ConfigError>) {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader { file, text, entries: Vec::new(), mistakes: Vec::new() };
     for error in errors {
         reader.not_toml(&error);
     }
-    // What the parser made of a line that is not TOML is a guess, and says nothing about what was meant.
+    // Values that the parser recovered from a line with a syntax error are guesses, and are ignored.
     let broken: Vec<usize> = reader.lines_with_mistakes().collect();
     reader.root(root.get_ref());
     let Reader { mut entries, mut mistakes, .. } = reader;
@@ -59,14 +59,14 @@ impl Reader<'_> {
 
     fn not_toml(&mut self, error: &toml::de::Error) {
         let place = self.place(error.span().map_or(0, |span| span.start));
-        // One slip makes the parser stumble several times over the same line; the first says it best.
+        // The parser may report several errors for one line; the first is the most helpful.
         if self.lines_with_mistakes().any(|line| line == place.line) {
             return;
         }
         let error = if error.message().contains("duplicate key") {
             self.given_twice(&place)
         } else if let Some((key, value, column)) = text_without_quotes(&place.text) {
-            // The parser takes it for a number or a date that went wrong, which helps nobody.
+            // The parser would report an invalid number or date.
             ConfigError::new(format!("{place}, column {column}: text without quotes"))
                 .help(format!(r#"write {key} = "{value}""#))
                 .at(Excerpt { column, ..place.clone() })
@@ -77,7 +77,7 @@ impl Reader<'_> {
         self.mistakes.push(error);
     }
 
-    /// A key or a section that the file has already.
+    /// Reports a duplicate key or section.
     fn given_twice(&self, place: &Excerpt) -> ConfigError {
         let (what, first) = match key_of(&place.text) {
             Some(key) => (format!("`{key}`"), self.line_before(place.line, |line| key_of(line) == Some(key))),
@@ -102,18 +102,18 @@ impl Reader<'_> {
         let help = if what.starts_with('[') {
             "put the keys of both below one of them, and remove the other"
         } else {
-            "remove the one that is not meant"
+            "remove one of them"
         };
         ConfigError::new(message).help(help).at(place.clone())
     }
 
-    /// The lines before this one, the first of which is line 1.
+    /// The lines before a line number.
     fn lines_before(&self, line: usize) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
         let lines: Vec<&str> = self.text.lines().take(line - 1).collect();
         lines.into_iter()
     }
 
-    /// The last line before this one, within the same section, of which this is true.
+    /// The number of the last line before a line, in the same section, that matches.
     fn line_before(&self, line: usize, is_it: impl Fn(&str) -> bool) -> Option<usize> {
         let lines = self.lines_before(line).enumerate().rev();
         let mut section = lines.take_while(|(_, text)| !text.trim_start().starts_with('['));
@@ -166,9 +166,9 @@ impl Reader<'_> {
     }
 
     fn setting(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>) {
-        let given = given(value.get_ref(), &|offset| Some(self.place(offset)));
+        let raw = RawValue::from_toml(value.get_ref(), &|offset| Some(self.place(offset)));
         let place = self.place(value.span().start);
-        self.entries.push(Entry { setting, given, place });
+        self.entries.push(Entry { setting, raw, place });
     }
 
     fn unknown_section(&mut self, name: &str, key: &Spanned<impl Sized>) {
@@ -207,43 +207,6 @@ impl Reader<'_> {
     }
 }
 
-/// A value as a file has it, where it stands alone: what a variable says for a setting that text cannot say.
-pub(super) fn value(text: &str) -> Option<RawValue> {
-    let file = format!("value = {text}");
-    let table = DeTable::parse(&file).ok()?;
-    let (_, value) = table.get_ref().iter().next().filter(|_| table.get_ref().len() == 1)?;
-    Some(given(value.get_ref(), &|_| None))
-}
-
-/// A value of the file; `place` says where an offset of it is.
-fn given(value: &DeValue<'_>, place: &dyn Fn(usize) -> Option<Excerpt>) -> RawValue {
-    match value {
-        DeValue::String(text) => RawValue::String(text.to_string()),
-        DeValue::Boolean(value) => RawValue::Boolean(*value),
-        DeValue::Integer(number) => {
-            i128::from_str_radix(number.as_str(), number.radix()).map_or(RawValue::Other, RawValue::Integer)
-        }
-        DeValue::Array(items) => {
-            RawValue::List(items.iter().map(|item| given(item.get_ref(), place)).collect())
-        }
-        DeValue::Table(table) => {
-            let member = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
-                let member = Member {
-                    key: key.get_ref().to_string(),
-                    value: given(value.get_ref(), place),
-                    place: place(key.span().start),
-                };
-                (key.span().start, member)
-            };
-            let mut members: Vec<(usize, Member)> = table.iter().map(member).collect();
-            // As they stand in the file.
-            members.sort_by_key(|(offset, _)| *offset);
-            RawValue::Table(members.into_iter().map(|(_, member)| member).collect())
-        }
-        _ => RawValue::Other,
-    }
-}
-
 /// The key of a line such as `level = "info"`.
 fn key_of(line: &str) -> Option<&str> {
     let (key, _) = line.split_once('=')?;
@@ -251,7 +214,7 @@ fn key_of(line: &str) -> Option<&str> {
     (!key.is_empty() && !key.starts_with(['[', '#'])).then_some(key)
 }
 
-/// Key, value and the column of the value, in a line such as `level = info` that lacks its quotes.
+/// Key, value and the column of the value in a line without quotes, such as `level = info`.
 fn text_without_quotes(line: &str) -> Option<(&str, &str, usize)> {
     let (key, rest) = line.split_once('=')?;
     let value = rest.split(" #").next()?.trim();
@@ -263,8 +226,8 @@ fn text_without_quotes(line: &str) -> Option<(&str, &str, usize)> {
     Some((key.trim(), value, column))
 }
 
-/// The setting that was most probably meant by a key in a section: one of the same section if any is near, else
-/// the same key elsewhere, else a near one elsewhere.
+/// The setting that an unknown key most likely means: a similar key of the same section, else the same key of another
+/// section, else a similar key of another section.
 fn suggestion(section: Option<&str>, key: &str) -> Option<&'static Setting> {
     let here = || settings().filter(|setting| setting.section == section);
     let near = nearest(key, here().map(|setting| setting.key));
@@ -292,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_names_the_nearest_known_one() {
+    fn unknown_key_suggests_the_nearest() {
         assert_eq!(
             mistakes("\n\nlisen = \"127.0.0.1:5000\""),
             ["unknown key `lisen` in wharfinger.toml line 3; did you mean `listen`?"]
@@ -308,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_the_wrong_place_is_told_its_place() {
+    fn misplaced_key_names_its_section() {
         let below = "[log]\nlevel = \"info\"\ndata = \"x\"";
         assert_eq!(
             mistakes(below),
@@ -319,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_section_is_named_once() {
+    fn unknown_section_is_reported_once() {
         assert_eq!(
             mistakes("[limit]\nmanifest_bytes = 1\nfoo = 2"),
             ["unknown section [limit] in wharfinger.toml line 1; did you mean [limits]?"]
@@ -328,13 +291,13 @@ mod tests {
     }
 
     #[test]
-    fn a_section_is_no_key() {
+    fn section_as_a_key_is_rejected() {
         assert_eq!(mistakes("log = \"debug\""), ["`log` in wharfinger.toml line 1 is a section, not a key"]);
         assert_eq!(mistakes("[[log]]"), ["`log` in wharfinger.toml line 1 is a section, not a key"]);
     }
 
     #[test]
-    fn a_section_may_stand_within_another() {
+    fn nested_section_is_read() {
         let text =
             "[tls]\nhttp2 = false\n[tls.acme]\nhosts = [\"a.example\"]\ndirectry = \"https://a.example\"";
         let (entries, mistakes) = read(Path::new("a"), text);
@@ -348,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_with_dots_and_tables_in_a_line_are_sections_too() {
+    fn dotted_keys_and_inline_tables_are_sections() {
         let (entries, mistakes) = read(
             Path::new("a"),
             "log.level = \"warn\"\nlimits = { headers = 20, connections = 5 }\n\"listen\" = 'x'",
@@ -361,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_toml_is_told_with_line_and_column_and_the_rest_is_still_read() {
+    fn syntax_error_has_a_place_and_the_rest_is_read() {
         let text = "listen = 127.0.0.1:5000\ndata = \"x\"\nfoo = 1\n[limits]\nheaders = 20";
         let (entries, mistakes) = read(Path::new("wharfinger.toml"), text);
         let messages: Vec<_> = mistakes.iter().map(|error| error.message.as_str()).collect();
@@ -373,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn text_without_quotes_is_told_to_have_them() {
+    fn text_without_quotes_gets_a_suggestion() {
         assert_eq!(
             mistakes("\nlisten = 127.0.0.1:5000"),
             ["wharfinger.toml line 2, column 10: text without quotes"]
@@ -390,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn key_given_twice_is_told_with_both_lines() {
+    fn duplicate_key_is_reported_with_both_lines() {
         assert_eq!(
             mistakes("open = true\n\nopen = false"),
             ["`open` is given twice in wharfinger.toml: line 1 and line 3"]

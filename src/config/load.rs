@@ -1,4 +1,4 @@
-//! Puts the configuration together: flags over the environment, that over the file, that over the defaults.
+//! Loads the configuration. Flags override the environment, that overrides the file, and that the defaults.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,52 +14,41 @@ use super::value::{RawValue, Refused, TomlValue};
 use super::{environment, file};
 use crate::byte_order_mark;
 
-/// Where a file is looked for when none is named; the first that is there counts.
+/// The paths of the configuration file if none is named; the first that exists is used.
 pub const USUAL_FILES: [&str; 2] = ["wharfinger.toml", "/etc/wharfinger/wharfinger.toml"];
 
-/// Where settings may come from.
+/// The sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file that `--config` names.
     pub file: Option<PathBuf>,
-    /// The environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// Flags that give settings.
     pub flags: Vec<Flag>,
 }
 
-/// A flag of the command line that gives a setting.
+/// A command-line flag for a setting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flag {
-    /// The flag, as people type it: `--listen`.
+    /// The flag as it is typed: `--listen`.
     pub name: &'static str,
-    /// The path of the setting that it gives: `listen`.
+    /// The path of the setting: `listen`.
     pub setting: &'static str,
-    /// What was typed after it.
     pub value: String,
 }
 
-/// Where the value of a setting comes from.
+/// The source of a setting's value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "source", rename_all = "lowercase")]
 pub enum Origin {
-    /// Nobody said anything.
     Default,
-    /// The configuration file.
     File {
-        /// Its path.
         file: PathBuf,
-        /// The line.
         line: usize,
     },
-    /// A variable of the environment.
     Environment {
-        /// Its name.
         variable: String,
     },
-    /// A flag of the command line.
     Flag {
-        /// Its name.
         flag: &'static str,
     },
 }
@@ -75,30 +64,27 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A configuration in which nothing is wrong.
+/// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The settings in force.
     pub config: Config,
-    /// The file that was read, if there was one.
+    /// The file that was read, if any.
     pub file: Option<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
-/// One setting in force.
+/// A setting with its value and origin.
 #[derive(Clone, Debug, Serialize)]
 pub struct Effective {
-    /// Its section and key.
     pub key: &'static str,
-    /// Its value, spelled as in the file.
+    /// In the syntax of the file.
     pub value: TomlValue,
-    /// Where the value comes from.
     #[serde(flatten)]
     pub origin: Origin,
 }
 
 impl Loaded {
-    /// Every setting with its value and where that comes from, in the order of the template.
+    /// Lists every setting with its value and origin, in the order of the template.
     pub fn effective(&self) -> Vec<Effective> {
         let effective = |setting: &'static Setting| Effective {
             key: setting.path,
@@ -108,23 +94,22 @@ impl Loaded {
         settings().map(effective).collect()
     }
 
-    /// Where the value of a setting comes from.
     pub fn origin(&self, path: &str) -> Origin {
         self.origins.get(path).cloned().unwrap_or(Origin::Default)
     }
 }
 
 impl Config {
-    /// Puts the configuration together, or says everything that is wrong with it.
+    /// Loads the configuration.
     ///
     /// # Errors
-    /// All mistakes at once.
+    /// All errors at once.
     pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         let (loaded, mistakes) = Self::read(sources);
         if mistakes.is_empty() { Ok(loaded) } else { Err(ConfigErrors(mistakes)) }
     }
 
-    /// Puts the configuration together as far as that is possible. A setting with a mistake keeps its default.
+    /// Loads the configuration as far as possible. A setting with an error keeps its default.
     pub fn read(sources: &Sources) -> (Loaded, Vec<ConfigError>) {
         let mut loading = Loading::default();
         let file = choose_file(sources);
@@ -135,7 +120,7 @@ impl Config {
         for flag in &sources.flags {
             loading.flag(flag);
         }
-        // The default in the place of a mistake says nothing about what goes together.
+        // A setting with an error has its default here, which must not be checked against other settings.
         if !loading.mistakes.iter().any(|error| error.may_concern(&["listen", "open", "auth"])) {
             loading.mistakes.extend(loading.config.access_mistakes());
         }
@@ -149,13 +134,13 @@ impl Config {
 
 struct ChosenFile {
     path: PathBuf,
-    /// Who named it, for the message that it cannot be read.
+    /// Tells in the error message why this file is read.
     by: &'static str,
 }
 
 fn choose_file(sources: &Sources) -> Option<ChosenFile> {
     if let Some(path) = &sources.file {
-        return Some(ChosenFile { path: path.clone(), by: "which was asked for" });
+        return Some(ChosenFile { path: path.clone(), by: "which --config names" });
     }
     let variable =
         sources.environment.iter().find(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
@@ -163,7 +148,7 @@ fn choose_file(sources: &Sources) -> Option<ChosenFile> {
         return Some(ChosenFile { path: path.into(), by: "which WHARFINGER_CONFIG names" });
     }
     let usual = USUAL_FILES.iter().map(PathBuf::from);
-    // One that is there and cannot be looked at is read all the same, so that the reason is told.
+    // A file that cannot be accessed is chosen too, so that reading it reports the reason.
     let mut usual = usual.filter(|path| path.try_exists().unwrap_or(true));
     usual.next().map(|path| ChosenFile { path, by: "which is there" })
 }
@@ -198,11 +183,11 @@ impl Loading {
         };
         let (entries, mistakes) = file::read(path, &text);
         self.mistakes.extend(mistakes);
-        for file::Entry { setting, given, place } in entries {
+        for file::Entry { setting, raw, place } in entries {
             let origin = Origin::File { file: place.file.clone(), line: place.line };
-            self.take(setting, &given, origin, Some(place));
+            self.take(setting, &raw, origin, Some(place));
         }
-        // Mistakes in what was said come after those in how; an operator goes through the file once.
+        // Syntax errors and invalid values in one order, so that the operator goes through the file once.
         self.mistakes.sort_by_key(|error| error.excerpt.as_ref().map(|place| place.line));
     }
 
@@ -224,16 +209,16 @@ impl Loading {
                     None,
                 );
             }
-            // Only a mistake in the program leads here; it is not worth a crash.
+            // Only a bug in the program leads here, which is no reason to crash.
             None => self.mistakes.push(ConfigError::new(format!(
-                "{} stands for the setting `{}`, which there is not",
+                "{} is a flag for the unknown setting `{}`",
                 flag.name, flag.setting
             ))),
         }
     }
 
-    fn take(&mut self, setting: &'static Setting, given: &RawValue, origin: Origin, place: Option<Excerpt>) {
-        match (setting.read)(&mut self.config, given) {
+    fn take(&mut self, setting: &'static Setting, raw: &RawValue, origin: Origin, place: Option<Excerpt>) {
+        match (setting.read)(&mut self.config, raw) {
             Ok(()) => {
                 self.origins.insert(setting.path, origin);
             }
@@ -251,7 +236,7 @@ impl Loading {
                 };
                 let message = match part {
                     Some(part) => format!("{what}: {}", part.wrong),
-                    None => format!("{what} is {given}; expected {}", (setting.expects)()),
+                    None => format!("{what} is {raw}; expected {}", (setting.expects)()),
                 };
                 self.mistakes.push(ConfigError {
                     message,
@@ -291,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_the_default() {
+    fn empty_sources_give_the_defaults() {
         let loaded = load("", &[], &[]).unwrap();
         assert_eq!(loaded.config, Config::default());
         assert!(loaded.effective().iter().all(|setting| setting.origin == Origin::Default));
     }
 
     #[test]
-    fn what_the_template_says_is_the_default() {
+    fn template_values_are_the_defaults() {
         let uncommented: String = super::super::template()
             .lines()
             .map(|line| match line.strip_prefix('#') {
@@ -312,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() {
+    fn flag_overrides_environment_and_file() {
         let file = "data = \"file\"\nopen = true\n[log]\nlevel = \"warn\"";
         let environment = [("WHARFINGER_DATA", "environment"), ("WHARFINGER_LOG_LEVEL", "debug")];
         let loaded = load(file, &environment, &[("data", "flag")]).unwrap();
@@ -328,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_says_what_was_expected_where_and_an_example() {
+    fn invalid_value_is_reported_with_place_and_example() {
         let file =
             "listen = 5000\n[limits]\nheader_timeout = 15\nmanifest_bytes = \"8 megs\"\nconnections = \"5\"";
         assert_eq!(
@@ -345,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_a_part_of_a_value_is_told_where_that_stands() {
+    fn error_in_a_table_has_the_place_of_its_key() {
         let headings = "[[auth.locations]]\npath = \"/v2/\"\nauth = \"opne\"\n[[auth.locations]]\n";
         let wrong = r#"`auth` is "opne"; expected "open" or "basic" or "token""#;
         assert_eq!(
@@ -370,23 +355,23 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_of_several_kinds_are_all_told() {
-        let told = load("blob = 1\n[tls]\nkey = \"server.key\"\nredirect = \":80\"\n", &[], &[]).unwrap_err();
-        assert_eq!(told.len(), 3, "{told:?}");
+    fn errors_of_several_kinds_are_all_reported() {
+        let errors = load("blob = 1\n[tls]\nkey = \"server.key\"\nredirect = \":80\"\n", &[], &[]).unwrap_err();
+        assert_eq!(errors.len(), 3, "{errors:?}");
         let follow_up = load("[tls]\ncertificate = 1\nkey = \"server.key\"\n", &[], &[]).unwrap_err();
-        assert_eq!(follow_up.len(), 1, "the certificate is there, if not as it should be: {follow_up:?}");
+        assert_eq!(follow_up.len(), 1, "an invalid certificate is not a missing one: {follow_up:?}");
     }
 
     #[test]
-    fn mistakes_in_a_value_that_another_overrides_are_told_too() {
+    fn error_in_overridden_value_is_reported() {
         assert_eq!(load("open = 1", &[], &[("open", "true")]).unwrap_err().len(), 1);
     }
 
     #[test]
-    fn a_named_file_that_is_not_there_is_a_mistake() {
+    fn missing_named_file_is_an_error() {
         let sources = Sources { file: Some("/nowhere/w.toml".into()), ..Sources::default() };
         let ConfigErrors(mistakes) = Config::load(&sources).unwrap_err();
-        assert!(mistakes[0].message.starts_with("cannot read /nowhere/w.toml, which was asked for: "));
+        assert!(mistakes[0].message.starts_with("cannot read /nowhere/w.toml, which --config names: "));
         let environment = vec![(CONFIG_VARIABLE.into(), "/nowhere/v.toml".into())];
         let ConfigErrors(mistakes) =
             Config::load(&Sources { environment, ..Sources::default() }).unwrap_err();

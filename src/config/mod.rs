@@ -1,5 +1,5 @@
-//! The configuration: what the operator decides, and where it is said. `definition.rs` lists the settings; the
-//! other files read them, refuse what is not one of them, and write them back.
+//! The configuration. `definition.rs` lists the settings; the other files read them from flags, environment and file,
+//! reject unknown and invalid ones, and write them back.
 
 mod definition;
 mod environment;
@@ -25,13 +25,13 @@ pub use value::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, LogFormat, TomlValue, UpstreamHost, WebOrigin,
 };
 
-/// The known name that someone most probably meant, if one is near enough.
+/// The known name that is most similar to a mistyped one, if it is similar enough.
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase().replace('-', "_");
     known
         .into_iter()
         .map(|known| (strsim::damerau_levenshtein(&name, &known.to_lowercase()), known))
-        // A third of a name may be wrong; more, and any short name would be near any other.
+        // At most a third of the name may differ; otherwise any two short names would be similar.
         .filter(|(distance, known)| distance * 3 <= known.len().max(3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)

@@ -1,24 +1,25 @@
-//! Writes the configuration file that says nothing: every setting with its description, its default commented
-//! out.
+//! The template of the configuration file: every setting with its description, its default commented out.
 
 use std::fmt::Write as _;
 
-use super::definition::{Config, SECTIONS};
+use super::definition::{Config, SECTIONS, Setting};
 
 const HEAD: &str = "\
-# Wharfinger's configuration: every setting there is, with its default commented out.
+# The configuration of Wharfinger: every setting, with its default commented out.
 #
-# A flag of the command line wins over a variable of the environment, that over this file, and this file over the
-# default. The variable of a setting is WHARFINGER_, its section, and its key: WHARFINGER_LISTEN,
-# WHARFINGER_LIMITS_BLOB_BYTES.
+# Command-line flags override environment variables, and these override this file. The variable of a setting is
+# WHARFINGER_, its section, _ and its key: WHARFINGER_LISTEN, WHARFINGER_LIMITS_BLOB_BYTES.
 #
-# The file is looked for at --config, $WHARFINGER_CONFIG, ./wharfinger.toml and /etc/wharfinger/wharfinger.toml; the
-# first that is there counts. `wharfinger config check` says what is wrong with it, and what is in force.
+# The file is the first that exists of --config, $WHARFINGER_CONFIG, ./wharfinger.toml and
+# /etc/wharfinger/wharfinger.toml. `wharfinger config check` reports its errors, and lists the settings in force.
+#
+# Lists in variables are separated by commas. Tables in variables are inline TOML or JSON:
+# WHARFINGER_AUTH_LOCATIONS='[{"path": "/v2/", "auth": "token"}]'.
 #
 # Times are written \"30s\", \"5m\" or \"24h\"; sizes \"512KiB\", \"8MiB\" (times 1024) or \"10GB\" (times 1000).
 ";
 
-/// The template, as `wharfinger config example` prints it.
+/// Renders the template for `wharfinger config example`.
 pub fn template() -> String {
     let defaults = Config::default();
     let mut text = HEAD.to_owned();
@@ -28,14 +29,30 @@ pub fn template() -> String {
         }
         for setting in section.settings {
             let value = (setting.write)(&defaults);
-            let _ = write!(text, "\n{}#{} = {value}\n", comment(setting.description), setting.key);
+            let description = comment(setting.description);
+            let _ = write!(text, "\n{description}{}#{} = {value}\n", table_keys(setting), setting.key);
         }
     }
     text
 }
 
-/// The lines of a description as lines of comment. They begin with a space, as they do after `///`; text in quotes
-/// loses the backquotes that only the documentation of the code needs.
+/// The keys of an array of tables as lines of comment, with their descriptions.
+fn table_keys(setting: &Setting) -> String {
+    let keys = (setting.keys)();
+    if keys.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("# The keys of each table [[{}]]:\n", setting.path);
+    for key in keys {
+        let required = if key.is_required { "required" } else { "optional" };
+        let _ = writeln!(text, "#  {} ({required})", key.name);
+        text.push_str(&comment(key.description).replace("# ", "#     "));
+    }
+    text
+}
+
+/// Renders a description as comment lines. Its lines begin with a space, as after `///`. Backquotes around quoted
+/// text are removed.
 fn comment(description: &str) -> String {
     let description = description.replace("`\"", "\"").replace("\"`", "\"");
     description.lines().map(|line| format!("#{}\n", line.trim_end())).collect()
@@ -46,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_in_the_repository_is_up_to_date() {
+    fn template_in_the_repository_is_current() {
         let committed = include_str!("../../wharfinger.toml");
         assert!(
             committed == template(),
@@ -55,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_readable() {
+    fn template_lines_are_short() {
         for line in template().lines() {
             assert!(line.chars().count() <= 120, "{line}");
         }

@@ -1,9 +1,10 @@
-//! How the values of settings are spelled: what people write, what it becomes, and how it is written back. The spellings
-//! themselves are in the files below, by what they are of.
+//! Types of values: each parses the raw value of a setting, writes it back, and describes what it accepts.
 
 mod enums;
 mod origins;
 mod paths;
+mod raw;
+mod tables;
 mod units;
 mod urls;
 
@@ -13,78 +14,15 @@ use serde::{Serialize, Serializer};
 
 use super::error::Excerpt;
 pub use enums::{AcmeChallenge, Challenge, LogFormat, UpstreamHost};
-pub(in crate::config) use enums::{Choice, choice, header_name, log_filter, word};
+pub(in crate::config) use enums::{choice, header_name, log_filter, word};
 pub use origins::WebOrigin;
 pub(in crate::config) use origins::web_origin;
 pub(in crate::config) use paths::{address, host, network, optional_address, optional_path, path};
+pub(in crate::config) use raw::{Member, RawValue};
+pub(in crate::config) use tables::{Key, Members, Table, TableRules, table, tables};
 pub(in crate::config) use units::{count, count_or_unlimited, duration, size, size_or_unlimited, switch};
 pub use urls::{BaseUrl, DirectoryUrl};
 pub(in crate::config) use urls::{base_url, contact, directory_url, url};
-/// What someone wrote for a setting.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::config) enum RawValue {
-    /// A variable of the environment or a flag, where nothing tells text from numbers.
-    Text(String),
-    /// A quoted string of the file.
-    String(String),
-    /// An integer of the file.
-    Integer(i128),
-    /// `true` or `false` in the file.
-    Boolean(bool),
-    /// A list of the file.
-    List(Vec<RawValue>),
-    /// A table of the file.
-    Table(Vec<Member>),
-    /// Anything else that a file can hold: a float, a date. No setting takes those.
-    Other,
-}
-
-/// A key of a table, and what it is.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::config) struct Member {
-    pub(in crate::config) key: String,
-    pub(in crate::config) value: RawValue,
-    /// Where it stands, if that is in a file.
-    pub(in crate::config) place: Option<Excerpt>,
-}
-
-impl fmt::Display for Member {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} = {}", self.key, self.value)
-    }
-}
-
-impl RawValue {
-    /// The text, where there is text.
-    pub(in crate::config) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) | Self::String(text) => Some(text.trim()),
-            _ => None,
-        }
-    }
-
-    /// The whole number that was meant. A quoted one in a file is none: the quotes are a mistake to point out.
-    fn number(&self) -> Option<i128> {
-        match self {
-            Self::Text(text) => text.trim().parse().ok(),
-            Self::Integer(number) => Some(*number),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for RawValue {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) | Self::String(text) => TomlValue::String(text.clone()).fmt(formatter),
-            Self::Integer(number) => number.fmt(formatter),
-            Self::Boolean(value) => value.fmt(formatter),
-            Self::List(items) => write_list(formatter, items),
-            Self::Table(members) => write_table(formatter, members),
-            Self::Other => formatter.write_str("of another kind"),
-        }
-    }
-}
 
 fn write_list(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
     formatter.write_str("[")?;
@@ -105,20 +43,21 @@ fn write_joined(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display])
     Ok(())
 }
 
-/// A value was not understood; with what to do about it where more can be said than what was expected.
+/// Why a raw value is not accepted.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::config) struct Refused {
-    /// What of the value is wrong, where it has parts.
+    /// The part that is wrong, in a value that has parts.
     pub(in crate::config) part: Option<Part>,
+    /// What to write instead, beyond the expected kind of value.
     pub(in crate::config) hint: Option<String>,
 }
 
-/// A part of a value that was not understood.
+/// A part of a value that is not accepted.
 #[derive(Debug, PartialEq)]
 pub(in crate::config) struct Part {
-    /// What is wrong with it, to be read after the name of the setting.
+    /// The fault, which follows the name of the setting in the message.
     pub(in crate::config) wrong: String,
-    /// Where it stands, if that is in a file.
+    /// The place of the part, if it is in a file.
     pub(in crate::config) place: Option<Excerpt>,
 }
 
@@ -128,19 +67,14 @@ impl Refused {
     }
 }
 
-/// A value as the configuration file spells it.
+/// A value in the syntax of the configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum TomlValue {
-    /// `true` or `false`.
     Boolean(bool),
-    /// A whole number.
     Integer(u64),
-    /// Text, in quotes.
     String(String),
-    /// A list.
     List(Vec<TomlValue>),
-    /// A table.
     #[serde(serialize_with = "serialize_table")]
     Table(Vec<(&'static str, TomlValue)>),
 }
@@ -168,18 +102,19 @@ impl fmt::Display for TomlValue {
     }
 }
 
-/// One way of spelling values of type `T`.
+/// A type of values that are stored as `T`.
 pub(in crate::config) trait ValueType<T> {
-    /// What was given as a value, if it is one.
-    fn read(&self, given: &RawValue) -> Result<T, Refused>;
-    /// A value as it would be given.
+    fn read(&self, raw: &RawValue) -> Result<T, Refused>;
     fn write(&self, value: &T) -> TomlValue;
-    /// What is taken, with an example: the end of the sentence "expected …".
+    /// The accepted values, with an example: the end of the sentence "expected …".
     fn expects(&self) -> String;
+    /// The keys of an array of tables; empty for other values.
+    fn keys(&self) -> &'static [Key] {
+        &[]
+    }
 }
 
-/// A list, each of its items spelled in one way: `["a", "b"]` in the file, and with commas between them where there
-/// is only text.
+/// A list of items of one type: `["a", "b"]` in the file, and separated by commas in a variable or flag.
 pub(in crate::config) fn list_of<S>(item: S) -> List<S> {
     List(item)
 }
@@ -187,7 +122,7 @@ pub(in crate::config) fn list_of<S>(item: S) -> List<S> {
 pub(in crate::config) struct List<S>(S);
 
 impl<S> List<S> {
-    /// Reads every item. An error names all items that are wrong, with their hints.
+    /// Reads every item. An error names all wrong items, with their hints.
     fn read_all<T>(&self, items: &[RawValue]) -> Result<Vec<T>, Refused>
     where
         S: ValueType<T>,
@@ -213,8 +148,8 @@ impl<S> List<S> {
 }
 
 impl<T, S: ValueType<T>> ValueType<Vec<T>> for List<S> {
-    fn read(&self, given: &RawValue) -> Result<Vec<T>, Refused> {
-        match given {
+    fn read(&self, raw: &RawValue) -> Result<Vec<T>, Refused> {
+        match raw {
             RawValue::List(items) => self.read_all(items),
             RawValue::Text(text) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -255,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn lists() {
+    fn list_is_read_from_file_and_text() {
         let networks = list_of(network());
         let read = |given: &RawValue| networks.read(given).map(|found| networks.write(&found).to_string());
         let file = RawValue::List(vec![string("127.0.0.1"), string("10.1.2.3/8"), string("::ffff:1.2.3.4")]);

@@ -100,7 +100,7 @@ impl Challenges {
                 Admits::Token => Kind::Bearer,
             };
             let realm = location.realm.as_ref().unwrap_or(&auth.service).clone();
-            (location.tree.clone(), Scheme { kind, realm })
+            (location.path.clone(), Scheme { kind, realm })
         });
         let everywhere = Scheme { kind: auth.challenge, realm: auth.service.clone() };
         Self { everywhere, locations: ways.collect() }
