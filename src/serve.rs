@@ -26,6 +26,7 @@ use crate::tls::{self, Acceptor};
 use crate::{audit_log, output_queue};
 
 pub use local::{LocalError, LocalServer, ORIGIN, tls_directory};
+pub use store::metadata::SCHEMA_VERSION;
 
 /// What is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

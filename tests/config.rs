@@ -215,7 +215,7 @@ fn config_file_is_named_or_found() {
     let ran = desk.run(&["serve", "--config", "missing.toml"], &[]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.errors.starts_with("error: cannot read missing.toml, which was asked for: "),
+        ran.errors.starts_with("error: cannot read missing.toml, which --config names: "),
         "{}",
         ran.errors
     );
@@ -263,6 +263,10 @@ fn version_completions_and_manual_are_printed() {
     let version = concat!("wharfinger ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(desk.run(&["--version"], &[]).printed, version);
     assert_eq!(desk.run(&["version"], &[]).printed, version);
+    let json = desk.run(&["version", "--json"], &[]).printed;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert!(json["schema_version"].as_u64().unwrap() >= 8, "{json}");
     for shell in ["bash", "zsh", "fish"] {
         assert!(desk.run(&["completions", shell], &[]).printed.contains("serve"), "{shell}");
     }

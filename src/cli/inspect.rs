@@ -2,7 +2,7 @@
 
 use clap::Args;
 use oci::reference::Reference;
-use oci::{Descriptor, Digest, Kind, Manifest, MediaType, Tag, TagOrDigest};
+use oci::{Descriptor, Digest, ImageConfig, Kind, Manifest, MediaType, Platform, Tag, TagOrDigest};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
@@ -65,41 +65,6 @@ struct Child {
     bytes: u64,
 }
 
-#[derive(Deserialize)]
-struct Platform {
-    architecture: String,
-    os: String,
-    #[serde(default)]
-    variant: Option<String>,
-}
-
-impl Platform {
-    fn spell(self) -> String {
-        let Self { architecture, os, variant } = self;
-        variant.map_or_else(
-            || format!("{os}/{architecture}"),
-            |variant| format!("{os}/{architecture}/{variant}"),
-        )
-    }
-}
-
-/// The config of an image, as far as it is shown.
-#[derive(Default, Deserialize)]
-struct ImageConfig {
-    #[serde(default)]
-    created: Option<String>,
-    #[serde(flatten)]
-    platform: Option<Platform>,
-    #[serde(default)]
-    config: Option<ContainerConfig>,
-}
-
-#[derive(Deserialize)]
-struct ContainerConfig {
-    #[serde(default, rename = "Labels")]
-    labels: Option<oci::descriptor::Annotations>,
-}
-
 /// The children of an index with their platforms, which `oci::Descriptor` does not read.
 #[derive(Deserialize)]
 struct Index {
@@ -143,8 +108,13 @@ impl Inspect {
                 let blob =
                     registry.request(Method::GET, &format!("/v2/{repository}/blobs/{}", config.digest));
                 match registry.find(blob).await? {
-                    // An artifact's config may be any JSON; then there is nothing of an image to show.
-                    Some(answer) => answer.json().await.unwrap_or_default(),
+                    // The config of an artifact may be any JSON.
+                    Some(response) => response
+                        .bytes()
+                        .await
+                        .ok()
+                        .and_then(|content| ImageConfig::parse(&content))
+                        .unwrap_or_default(),
                     None => ImageConfig::default(),
                 }
             }
@@ -154,7 +124,7 @@ impl Inspect {
             let index: Index = serde_json::from_slice(&fetched.content).map_err(|error| damaged(&error))?;
             let child = |entry: IndexEntry| Child {
                 digest: entry.digest,
-                platform: entry.platform.map(Platform::spell),
+                platform: entry.platform.map(|platform| platform.to_string()),
                 bytes: entry.size,
             };
             index.manifests.into_iter().map(child).collect()
@@ -169,10 +139,9 @@ impl Inspect {
             artifact_type: manifest.artifact_type,
             bytes: fetched.content.len() as u64 + parts,
             created: config.created,
-            // Clients that make images from nothing leave both empty.
-            platform: config.platform.filter(|platform| !platform.os.is_empty()).map(Platform::spell),
+            platform: config.platform.map(|platform| platform.to_string()),
             annotations: manifest.annotations.unwrap_or_default(),
-            labels: config.config.and_then(|config| config.labels).unwrap_or_default(),
+            labels: config.labels,
             layers: manifest.layers,
             manifests,
             subject: manifest.subject.map(|subject| subject.digest),

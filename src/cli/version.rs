@@ -1,11 +1,12 @@
-//! `wharfinger version`: which version this is.
+//! `wharfinger version`: the version of the program, its database schema, and its commit.
 
 use clap::Args;
 use serde::Serialize;
 
 use super::output::{self, Failure, Format};
+use crate::serve::SCHEMA_VERSION;
 
-/// Print the version
+/// Print the version; with --json also the versions of the database schema and the source
 #[derive(Args, Debug)]
 pub(super) struct Version {
     #[command(flatten)]
@@ -16,11 +17,21 @@ pub(super) struct Version {
 struct Program {
     name: &'static str,
     version: &'static str,
+    /// The schema of the metadata database.
+    schema_version: u32,
+    /// The commit, if WHARFINGER_COMMIT was set when the program was built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'static str>,
 }
 
 impl Version {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let program = Program { name: "wharfinger", version: env!("CARGO_PKG_VERSION") };
+        let program = Program {
+            name: "wharfinger",
+            version: env!("CARGO_PKG_VERSION"),
+            schema_version: SCHEMA_VERSION,
+            commit: option_env!("WHARFINGER_COMMIT"),
+        };
         if self.format.json {
             output::print_json(&program)
         } else {

@@ -41,16 +41,9 @@ pub struct Flag {
 #[serde(tag = "source", rename_all = "lowercase")]
 pub enum Origin {
     Default,
-    File {
-        file: PathBuf,
-        line: usize,
-    },
-    Environment {
-        variable: String,
-    },
-    Flag {
-        flag: &'static str,
-    },
+    File { file: PathBuf, line: usize },
+    Environment { variable: String },
+    Flag { flag: &'static str },
 }
 
 impl fmt::Display for Origin {
@@ -356,7 +349,8 @@ mod tests {
 
     #[test]
     fn errors_of_several_kinds_are_all_reported() {
-        let errors = load("blob = 1\n[tls]\nkey = \"server.key\"\nredirect = \":80\"\n", &[], &[]).unwrap_err();
+        let errors =
+            load("blob = 1\n[tls]\nkey = \"server.key\"\nredirect = \":80\"\n", &[], &[]).unwrap_err();
         assert_eq!(errors.len(), 3, "{errors:?}");
         let follow_up = load("[tls]\ncertificate = 1\nkey = \"server.key\"\n", &[], &[]).unwrap_err();
         assert_eq!(follow_up.len(), 1, "an invalid certificate is not a missing one: {follow_up:?}");

@@ -17,7 +17,7 @@ table! {
         /// granted to everyone; clients are asked for a password with each request, or with the token protocol.
         auth: Admits, choice::<Admits>();
 
-        /// The realm in the challenge, for `auth = "basic"`; by default `auth.service`.
+        /// The realm in the challenge of `"basic"`; by default `auth.service`.
         realm: Option<String> = None, realm();
     }
 }

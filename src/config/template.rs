@@ -14,7 +14,7 @@ const HEAD: &str = "\
 # /etc/wharfinger/wharfinger.toml. `wharfinger config check` reports its errors, and lists the settings in force.
 #
 # Lists in variables are separated by commas. Tables in variables are inline TOML or JSON:
-# WHARFINGER_AUTH_LOCATIONS='[{"path": "/v2/", "auth": "token"}]'.
+# WHARFINGER_AUTH_LOCATIONS='[{\"path\": \"/v2/\", \"auth\": \"token\"}]'.
 #
 # Times are written \"30s\", \"5m\" or \"24h\"; sizes \"512KiB\", \"8MiB\" (times 1024) or \"10GB\" (times 1000).
 ";

@@ -1,8 +1,7 @@
 //! What an image says of itself: the text that people see in a search.
 
 use oci::media_type::{DOCKER_CONFIG, OCI_CONFIG};
-use oci::{Digest, Manifest};
-use serde::Deserialize;
+use oci::{Digest, ImageConfig, Manifest};
 use store::{BlobStore, StoreError};
 
 /// image-spec v1.1, annotations.md: the key, which Docker images carry as a label.
@@ -11,18 +10,6 @@ const KEY: &str = "org.opencontainers.image.description";
 const MAX_LEN: usize = 1024;
 /// A config larger than this is not read for its label.
 const MAX_CONFIG: u64 = 1024 * 1024;
-
-#[derive(Deserialize)]
-struct ImageConfig {
-    #[serde(default)]
-    config: Option<ContainerConfig>,
-}
-
-#[derive(Deserialize)]
-struct ContainerConfig {
-    #[serde(default, rename = "Labels")]
-    labels: Option<oci::descriptor::Annotations>,
-}
 
 /// The description of an image: the manifest's annotation, or else the label in its config.
 /// A config that is not there or not readable has none.
@@ -52,8 +39,7 @@ pub fn config(manifest: &Manifest) -> Option<(Digest, u64)> {
 /// The label in an image's config.
 #[must_use]
 pub fn label(config: &[u8]) -> Option<String> {
-    let config: ImageConfig = serde_json::from_slice(config).ok()?;
-    config.config?.labels?.get(KEY).map(|label| shorten(label))
+    ImageConfig::parse(config)?.labels.get(KEY).map(|label| shorten(label))
 }
 
 /// One line, without control characters (they would reach terminals), of bounded length.

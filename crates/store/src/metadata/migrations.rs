@@ -46,6 +46,9 @@ const MIGRATIONS: &[Migration] = &[
     migration!(8, "damaged blobs", "0008_damaged_blobs.sql"),
 ];
 
+/// The version of the schema that this program writes.
+pub const SCHEMA_VERSION: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
 /// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
 const APPLICATION_ID: i64 = 0x5768_7266;
 

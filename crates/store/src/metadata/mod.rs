@@ -50,6 +50,7 @@ pub use accounts::*;
 pub use damage::{Affected, ContentRecord};
 pub use import::Import;
 pub use journaled::JournaledContent;
+pub use migrations::SCHEMA_VERSION;
 pub use types::*;
 
 use crate::StoreError;
