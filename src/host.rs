@@ -1,4 +1,4 @@
-//! Hosts that a certificate is made out for: names and addresses.
+//! Hosts of certificates: DNS names and IP addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,55 +6,51 @@ use std::str::FromStr;
 
 use rustls::pki_types::DnsName;
 
-/// A host as a certificate names it, without a port. Names are in lower case.
+/// A host without a port. Names are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
-    /// A name, or all names of one more label (`*.example.com`).
+    /// A DNS name, or a wildcard such as `*.example.com`.
     Name(String),
-    /// An address.
     Address(IpAddr),
 }
 
-/// A text is no host; what to write instead.
+/// Why a text is not a host. The message says what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotAHost {
-    /// It has a scheme or a path.
+pub enum HostError {
     #[error("leave out everything but the host")]
     Url,
-    /// It has a port.
     #[error("leave out the port: a certificate is for all ports of a host")]
     Port,
-    /// It is neither a name nor an address.
     #[error("write a name such as registry.example.com, or an address such as 192.0.2.7")]
     Other,
 }
 
 impl FromStr for Host {
-    type Err = NotAHost;
+    type Err = HostError;
 
-    fn from_str(text: &str) -> Result<Self, NotAHost> {
+    fn from_str(text: &str) -> Result<Self, HostError> {
         let text = text.trim();
         if text.contains('/') {
-            return Err(NotAHost::Url);
+            return Err(HostError::Url);
         }
         let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         if let Some((address, rest)) = bracketed {
-            let address: Ipv6Addr = address.parse().map_err(|_| NotAHost::Other)?;
-            return if rest.is_empty() { Ok(Self::Address(address.into())) } else { Err(NotAHost::Port) };
+            let address: Ipv6Addr = address.parse().map_err(|_| HostError::Other)?;
+            return if rest.is_empty() { Ok(Self::Address(address.into())) } else { Err(HostError::Port) };
         }
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Address(address));
         }
         if text.contains(':') {
-            return Err(NotAHost::Port);
+            return Err(HostError::Port);
         }
         let name = text.to_ascii_lowercase();
         let plain = name.strip_prefix("*.").unwrap_or(&name);
-        // Four numbers that are no address are a slip, not a name.
+        // Digits and dots that are not an address are a mistyped address.
         let numbers = plain.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         match DnsName::try_from(plain) {
             Ok(_) if !numbers => Ok(Self::Name(name)),
-            _ => Err(NotAHost::Other),
+            _ => Err(HostError::Other),
         }
     }
 }
@@ -69,13 +65,13 @@ impl fmt::Display for Host {
 }
 
 impl Host {
-    /// Whether a certificate for this host is one for `host` (RFC 6125 section 6.4: a wildcard stands for one label).
+    /// Whether a certificate for this host is valid for `host`. A wildcard stands for one label (RFC 6125 section 6.4).
     #[must_use]
     pub fn covers(&self, host: &Self) -> bool {
         match (self, host) {
-            (Self::Name(mine), Self::Name(other)) => {
-                mine == other
-                    || mine.strip_prefix("*.").is_some_and(|suffix| {
+            (Self::Name(own), Self::Name(other)) => {
+                own == other
+                    || own.strip_prefix("*.").is_some_and(|suffix| {
                         other.split_once('.').is_some_and(|(label, rest)| label != "*" && rest == suffix)
                     })
             }
@@ -83,13 +79,12 @@ impl Host {
         }
     }
 
-    /// Whether it stands for all names of one more label.
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         matches!(self, Self::Name(name) if name.starts_with("*."))
     }
 
-    /// The host with a port, as image names and URLs have it.
+    /// The host with a port, in the syntax of URLs.
     #[must_use]
     pub fn with_port(&self, port: u16) -> String {
         match self {
@@ -98,7 +93,7 @@ impl Host {
         }
     }
 
-    /// How `openssl` writes it in a subjectAltName: `DNS:…` or `IP:…`.
+    /// The subjectAltName in the syntax of `openssl`: `DNS:…` or `IP:…`.
     #[must_use]
     pub fn as_openssl(&self) -> String {
         match self {
@@ -117,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses() {
+    fn host_is_a_name_or_an_address() {
         assert_eq!(host("Registry.Example.COM"), Host::Name("registry.example.com".to_owned()));
         assert_eq!(host("192.0.2.7"), Host::Address([192, 0, 2, 7].into()));
         assert_eq!(host("[::1]"), host("::1"));
@@ -127,25 +122,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host() {
+    fn host_rejects_urls_and_ports() {
         for (text, why) in [
-            ("https://a.example", NotAHost::Url),
-            ("a.example/x", NotAHost::Url),
-            ("a.example:5000", NotAHost::Port),
-            ("[::1]:5000", NotAHost::Port),
-            ("", NotAHost::Other),
-            ("a b", NotAHost::Other),
-            ("300.1.2.3", NotAHost::Other),
-            ("*", NotAHost::Other),
-            ("a.*.example", NotAHost::Other),
-            ("[a]", NotAHost::Other),
+            ("https://a.example", HostError::Url),
+            ("a.example/x", HostError::Url),
+            ("a.example:5000", HostError::Port),
+            ("[::1]:5000", HostError::Port),
+            ("", HostError::Other),
+            ("a b", HostError::Other),
+            ("300.1.2.3", HostError::Other),
+            ("*", HostError::Other),
+            ("a.*.example", HostError::Other),
+            ("[a]", HostError::Other),
         ] {
             assert_eq!(text.parse::<Host>(), Err(why), "{text}");
         }
     }
 
     #[test]
-    fn a_wildcard_covers_one_label() {
+    fn wildcard_covers_one_label() {
         assert!(host("*.example.com").covers(&host("a.example.com")));
         assert!(!host("*.example.com").covers(&host("a.b.example.com")));
         assert!(!host("*.example.com").covers(&host("example.com")));

@@ -172,10 +172,10 @@ impl Make {
             }
         }
         let failed =
-            |error: self_signed::MakeError| Failure::new("cannot make a certificate").because(&error);
+            |error: self_signed::CreateError| Failure::new("cannot make a certificate").because(&error);
         std::fs::create_dir_all(&self.out)
             .map_err(|error| Failure::new(format!("cannot make {}", self.out.display())).because(&error))?;
-        let made = self_signed::make(&self.hosts, self.days).map_err(failed)?;
+        let made = self_signed::create(&self.hosts, self.days).map_err(failed)?;
         self_signed::write(&key, &made.key, 0o600).map_err(failed)?;
         self_signed::write(&certificate, &made.certificate, 0o644).map_err(failed)?;
         let pair = read(&certificate, &key)?;
@@ -205,7 +205,7 @@ impl Show {
         let chain = tls::pair::certificates(&file)
             .map_err(|error| Failure::new("cannot read the certificate").because(&error))?;
         let certificate = &chain[0];
-        let shown = Shown::new(&file, certificate, certificate.doubts(OffsetDateTime::now_utc()));
+        let shown = Shown::new(&file, certificate, certificate.warnings(OffsetDateTime::now_utc()));
         if self.format.json {
             return output::print_json(&shown);
         }
@@ -229,7 +229,7 @@ impl Check {
             None => in_use(&self.data.load()?.config)?,
         };
         let pair = read(&certificate, &key)?;
-        let mut doubts = pair.doubts(OffsetDateTime::now_utc());
+        let mut doubts = pair.warnings(OffsetDateTime::now_utc());
         for host in &self.hosts {
             if !pair.certificate().covers(host) {
                 doubts.push(format!("it is not for {host}"));

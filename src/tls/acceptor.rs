@@ -1,4 +1,4 @@
-//! Makes connections of TCP ones of TLS, within bounds: so many at once, each in so much time.
+//! TLS handshakes of accepted connections, with a timeout and a limit on concurrent ones.
 
 use std::io;
 use std::path::Path;
@@ -16,90 +16,90 @@ use tokio_rustls::server::TlsStream;
 use super::certificate_store::{CertificateStore, OpenError, Origin};
 use crate::config::Config;
 
-/// A connection of TLS. What it speaks was agreed on in the handshake (ALPN, RFC 7301).
+/// A TLS connection. Its application protocol was negotiated with ALPN.
 pub type Stream = TlsStream<TcpStream>;
 
 /// The first byte of a TLS connection: a record of the handshake (RFC 8446 section 5.1).
 pub(crate) const HANDSHAKE: u8 = 22;
-/// So much of what is to be sent may wait in encrypted form: a few records, so that one system call sends many.
-const BUFFER: usize = 64 * 1024;
-/// How long a client that speaks plain HTTP may take to read why it is not answered.
+/// The buffer for encrypted output: several records, so that one system call sends them.
+const OUTPUT_BUFFER: usize = 64 * 1024;
+/// How long a client with plain HTTP may take to read the error response.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What someone is told who speaks plain HTTP to it.
-const PLAIN: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    connection: close\r\ncontent-length: 73\r\n\r\n\
-    This port speaks HTTPS: call it by https:// instead of http://, please.\r\n";
+/// The response to plain HTTP.
+const PLAIN_HTTP_RESPONSE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    connection: close\r\ncontent-length: 57\r\n\r\n\
+    This port is for HTTPS: use https:// instead of http://\r\n";
 
-/// Makes connections of TLS. One for a whole server; clones are of the same one.
+/// Performs handshakes. Clones share the certificate and the limit.
 #[derive(Clone)]
 pub struct Acceptor {
-    source: Arc<CertificateStore>,
+    store: Arc<CertificateStore>,
     handshakes: Arc<Semaphore>,
     timeout: Duration,
 }
 
 impl Acceptor {
-    /// What the configuration asks for, if it asks for TLS at all. `directory` is where the server keeps files of its
-    /// own; certificates that it makes or obtains lie in [`super::DIRECTORY`] below it.
+    /// Opens the certificate of the configuration; `None` without TLS. Certificates that the server creates or orders
+    /// are in [`super::DIRECTORY`] below `directory`.
     ///
     /// # Errors
-    /// [`OpenError`] if there is no certificate to begin with.
+    /// [`OpenError`].
     pub fn open(config: &Config, directory: &Path) -> Result<Option<Self>, OpenError> {
-        let Some(source) = CertificateStore::open(config, &directory.join(super::DIRECTORY))? else {
+        let Some(store) = CertificateStore::open(config, &directory.join(super::DIRECTORY))? else {
             return Ok(None);
         };
-        // Each has some 20 KiB in memory. With a quarter of the connections in a handshake, those who only knock
-        // cannot take the room of those who are served.
+        // A handshake takes about 20 KiB of memory. The limit of a quarter of all connections keeps slow handshakes
+        // from displacing established connections.
         let handshakes = (config.limits.connections / 4).clamp(16, Semaphore::MAX_PERMITS);
         Ok(Some(Self {
-            source: Arc::new(source),
+            store: Arc::new(store),
             handshakes: Arc::new(Semaphore::new(handshakes)),
             timeout: config.tls.handshake_timeout,
         }))
     }
 
-    /// Where the certificate comes from.
+    /// The origin of the certificate.
     #[must_use]
     pub fn origin(&self) -> &Origin {
-        self.source.origin()
+        self.store.origin()
     }
 
-    /// Keeps the certificate up to date for as long as it is polled.
+    /// Keeps the certificate up to date while it is polled.
     pub async fn maintain(&self) -> std::convert::Infallible {
-        self.source.maintain().await
+        self.store.maintain().await
     }
 
-    /// Reads the certificate again, if it is in files of the operator.
+    /// Reloads the certificate if it is in files of the operator.
     pub(crate) async fn reload(&self) {
-        let source = self.source.clone();
-        // A failure of the task is one of the runtime, which is ending then.
-        let _ = tokio::task::spawn_blocking(move || source.reload()).await;
+        let store = self.store.clone();
+        // The task fails only if the runtime shuts down.
+        let _ = tokio::task::spawn_blocking(move || store.reload()).await;
     }
 
-    /// What an authority is answered that asks for `/.well-known/acme-challenge/TOKEN`, in plain HTTP, to see whether a
-    /// name leads here (RFC 8555 section 8.3). `None` if nobody expects it to.
+    /// The response to `/.well-known/acme-challenge/TOKEN` in plain HTTP (HTTP-01, RFC 8555 section 8.3); `None` for an
+    /// unknown token.
     #[must_use]
     pub fn challenge_text(&self, token: &str) -> Option<String> {
-        self.source.challenge_text(token)
+        self.store.challenge_text(token)
     }
 
-    /// The handshake. `None` if it came to nothing, which is logged as far as it is of interest.
+    /// Performs the handshake; `None` if it fails, which is logged.
     pub async fn accept(&self, stream: TcpStream) -> Option<Stream> {
         match tokio::time::timeout(self.timeout, self.handshake(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                match refusal(&error) {
+                match certificate_alert(&error) {
                     Some(alert) => tracing::info!(
                         ?alert,
-                        "a client does not trust the certificate; `wharfinger cert show` prints how clients come to trust it"
+                        "a client does not trust the certificate; `wharfinger cert show` prints how to make clients trust it"
                     ),
                     None => tracing::debug!(%error, "a TLS handshake failed"),
                 }
                 None
             }
             Err(_) => {
-                tracing::debug!("a TLS handshake took too long");
+                tracing::debug!("a TLS handshake timed out");
                 None
             }
         }
@@ -116,21 +116,19 @@ impl Acceptor {
         }
         let _permit = self.handshakes.acquire().await.expect("this semaphore is never closed");
         let start = LazyConfigAcceptor::new(Hello::default(), stream).await?;
-        if let Some(config) = self.source.challenge(&start.client_hello()) {
-            // The authority has seen what it looks for; there is nothing to talk about (RFC 8737 section 3).
+        if let Some(config) = self.store.challenge_config(&start.client_hello()) {
+            // The handshake itself is the validation, so that no data follows (RFC 8737 section 3).
             start.into_stream(config).await?.shutdown().await?;
-            tracing::info!(
-                "an authority looked whether the name of the certificate leads here, and was answered"
-            );
+            tracing::info!("an authority validated a host of the certificate");
             return Ok(None);
         }
-        let config = self.source.current();
-        start.into_stream_with(config, |tls| tls.set_buffer_limit(Some(BUFFER))).await.map(Some)
+        let config = self.store.current();
+        start.into_stream_with(config, |tls| tls.set_buffer_limit(Some(OUTPUT_BUFFER))).await.map(Some)
     }
 }
 
-/// What the client said, if it said that it does not trust the certificate.
-fn refusal(error: &io::Error) -> Option<AlertDescription> {
+/// The alert with which a client rejected the certificate.
+fn certificate_alert(error: &io::Error) -> Option<AlertDescription> {
     use AlertDescription as A;
     match error.get_ref()?.downcast_ref::<TlsError>()? {
         TlsError::AlertReceived(
@@ -140,11 +138,11 @@ fn refusal(error: &io::Error) -> Option<AlertDescription> {
     }
 }
 
-/// Says that this port is for TLS, to someone who speaks HTTP without it.
+/// Answers plain HTTP with an error response.
 async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
-    stream.write_all(PLAIN.as_bytes()).await?;
+    stream.write_all(PLAIN_HTTP_RESPONSE.as_bytes()).await?;
     stream.shutdown().await?;
-    // Closing while the request is unread would reset the connection, and take the answer from the client.
+    // Closing a socket with unread input resets the connection, and the client would lose the response.
     let discard = async {
         let mut discarded = [0; 4096];
         loop {
@@ -165,8 +163,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_to_plain_http_is_as_long_as_it_says() {
-        let (head, body) = PLAIN.split_once("\r\n\r\n").unwrap();
+    fn plain_http_response_has_its_content_length() {
+        let (head, body) = PLAIN_HTTP_RESPONSE.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
     }
 }

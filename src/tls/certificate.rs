@@ -1,4 +1,4 @@
-//! What a certificate says: for whom, how long, with which key (RFC 5280).
+//! X.509 certificates (RFC 5280): parsing and checks.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -12,31 +12,27 @@ use oci::Algorithm;
 
 use crate::host::Host;
 
-/// What one certificate says.
+/// The fields of a certificate that operators need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Certificate {
-    /// The subject's distinguished name, as `openssl` prints it.
+    /// The distinguished name in the format of `openssl`.
     pub subject: String,
-    /// The distinguished name of whoever signed it.
     pub issuer: String,
-    /// The names and addresses of its subjectAltName: what clients compare with the host that they called.
+    /// The subjectAltName. Clients compare it with the host of the URL.
     #[serde(serialize_with = "as_text")]
     pub hosts: Vec<Host>,
-    /// From when it holds.
     #[serde(serialize_with = "as_time")]
     pub not_before: OffsetDateTime,
-    /// Until when it holds.
     #[serde(serialize_with = "as_time")]
     pub not_after: OffsetDateTime,
-    /// Its serial number, in hexadecimal.
+    /// In hexadecimal.
     pub serial: String,
-    /// The kind of its key: `ECDSA P-256`, `RSA 2048`.
+    /// `ECDSA P-256` or `RSA 2048`.
     pub key: String,
-    /// The SHA-256 of the certificate, as `openssl x509 -fingerprint -sha256` prints it.
+    /// The SHA-256 in the format of `openssl x509 -fingerprint -sha256`.
     pub fingerprint: String,
-    /// Whether it is the certificate of an authority.
+    /// Whether it is a CA certificate.
     pub authority: bool,
-    /// Whether it vouches for itself alone: its issuer is its subject.
     pub self_signed: bool,
 }
 
@@ -45,20 +41,19 @@ fn as_text<S: serde::Serializer>(hosts: &[Host], serializer: S) -> Result<S::Ok,
 }
 
 fn as_time<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&written(*time))
+    serializer.serialize_str(&rfc3339(*time))
 }
 
-/// Bytes are no X.509 certificate.
 #[derive(Debug, thiserror::Error)]
 #[error("not an X.509 certificate: {0}")]
-pub struct NotACertificate(String);
+pub struct ParseError(String);
 
 impl Certificate {
-    /// Reads one from its DER.
+    /// Parses DER.
     ///
     /// # Errors
-    /// [`NotACertificate`].
-    pub fn read(der: &[u8]) -> Result<Self, NotACertificate> {
+    /// [`ParseError`].
+    pub fn read(der: &[u8]) -> Result<Self, ParseError> {
         let certificate = parse(der)?;
         let alternatives = certificate
             .subject_alternative_name()
@@ -90,32 +85,32 @@ impl Certificate {
         })
     }
 
-    /// Whether clients that call `host` take it for that host's.
+    /// Whether it is valid for `host`.
     #[must_use]
     pub fn covers(&self, host: &Host) -> bool {
-        self.hosts.iter().any(|mine| mine.covers(host))
+        self.hosts.iter().any(|covered| covered.covers(host))
     }
 
-    /// Until when it holds, for people and machines (RFC 3339).
+    /// The time of expiry in RFC 3339 format.
     #[must_use]
     pub fn until(&self) -> String {
-        written(self.not_after)
+        rfc3339(self.not_after)
     }
 
-    /// The host that its subject names, as certificates did before subjectAltName; clients look no longer.
+    /// The host in the common name of the subject. Clients ignore it since subjectAltName exists.
     #[must_use]
     pub fn common_name(&self) -> Option<Host> {
         let name = self.subject.split(", ").find_map(|part| part.strip_prefix("CN="))?;
         name.parse().ok()
     }
 
-    /// What will keep clients from taking it, each with what to do; `now` is the time.
+    /// The reasons for which clients reject it, each with advice.
     #[must_use]
-    pub fn doubts(&self, now: OffsetDateTime) -> Vec<String> {
-        let mut doubts = Vec::new();
+    pub fn warnings(&self, now: OffsetDateTime) -> Vec<String> {
+        let mut warnings = Vec::new();
         if self.hosts.is_empty() {
             let host = self.common_name().unwrap_or_else(|| Host::Name("registry.example.com".to_owned()));
-            doubts.push(format!(
+            warnings.push(format!(
                 "it has no host in a subjectAltName, so clients written in Go (docker, containerd, podman, buildah, \
                  skopeo, crane, oras, helm) refuse it; make one with: openssl req -newkey rsa:2048 -nodes \
                  -keyout server.key -x509 -days 3650 -out server.pem -subj \"/CN={host}\" \
@@ -124,41 +119,38 @@ impl Certificate {
             ));
         }
         if now > self.not_after {
-            doubts.push(format!("it expired on {}; replace it", self.not_after.date()));
+            warnings.push(format!("it expired on {}; replace it", self.not_after.date()));
         } else if now < self.not_before {
-            doubts.push(format!(
+            warnings.push(format!(
                 "it is not valid before {}; check the clock of this machine",
-                written(self.not_before)
+                rfc3339(self.not_before)
             ));
         }
-        doubts
+        warnings
     }
 }
 
-/// A time as RFC 3339 writes it.
-pub(super) fn written(time: OffsetDateTime) -> String {
+/// Formats a time as RFC 3339.
+pub(super) fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_else(|_| time.to_string())
 }
 
-/// Whether `certificate` was signed with the key of `issuer`, and says that it was.
-///
-/// # Errors
-/// [`NotACertificate`] if one of them is none.
-pub(super) fn is_signed_by(certificate: &[u8], issuer: &[u8]) -> Result<bool, NotACertificate> {
+/// Whether `certificate` names `issuer` and is signed with its key.
+pub(super) fn is_signed_by(certificate: &[u8], issuer: &[u8]) -> Result<bool, ParseError> {
     let (certificate, issuer) = (parse(certificate)?, parse(issuer)?);
     Ok(certificate.issuer() == issuer.subject()
         && certificate.verify_signature(Some(issuer.public_key())).is_ok())
 }
 
-/// The public key, as the certificate holds it (SubjectPublicKeyInfo).
-pub(super) fn public_key(der: &[u8]) -> Result<Vec<u8>, NotACertificate> {
+/// The SubjectPublicKeyInfo.
+pub(super) fn public_key(der: &[u8]) -> Result<Vec<u8>, ParseError> {
     Ok(parse(der)?.public_key().raw.to_vec())
 }
 
-fn parse(der: &[u8]) -> Result<X509Certificate<'_>, NotACertificate> {
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ParseError> {
     X509Certificate::from_der(der)
         .map(|(_, certificate)| certificate)
-        .map_err(|error| NotACertificate(error.to_string()))
+        .map_err(|error| ParseError(error.to_string()))
 }
 
 fn key_kind(certificate: &X509Certificate<'_>) -> String {

@@ -1,4 +1,4 @@
-//! Which certificate is in force, where it comes from, and how a new one takes its place.
+//! The certificate in use: where it comes from, and how a new one replaces it without a restart.
 
 use std::convert::Infallible;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,29 +15,25 @@ use time::OffsetDateTime;
 
 use super::acme::{self, Acme};
 use super::pair::{Pair, PairError};
-use super::self_signed::{self, MakeError, Outcome};
+use super::self_signed::{self, CreateError, Outcome};
 use crate::config::{Config, Tls};
 use crate::host::Host;
 
-/// How often files are looked at.
-const TICK: Duration = Duration::from_secs(1);
-/// From when on it is said each day that a certificate will end.
-const NOTICE: time::Duration = time::Duration::days(14);
+/// How often the files are polled for changes.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long before its expiry a certificate is logged each day.
+const EXPIRY_NOTICE: time::Duration = time::Duration::days(14);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Why there is no certificate to begin with. The text is for the operator.
+/// Why the server has no certificate at its start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The files of the configuration are no certificate with its key.
     #[error(transparent)]
     Pair(#[from] PairError),
-    /// The self-signed one cannot be made.
     #[error(transparent)]
-    Make(#[from] MakeError),
-    /// No authority can be asked for one.
+    Create(#[from] CreateError),
     #[error(transparent)]
     Acme(#[from] acme::OpenError),
-    /// It cannot be used for TLS.
     #[error("this certificate cannot be used for HTTPS: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -45,69 +41,62 @@ pub enum OpenError {
 /// Where the certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// From files that the operator looks after.
+    /// From files of the operator.
     Files,
-    /// It was made here, and vouches for itself.
-    SelfSigned {
-        /// The file that clients need.
-        certificate: PathBuf,
-        /// Its hosts, as the configuration names them.
-        hosts: Vec<Host>,
-    },
-    /// An authority gives it.
-    Authority {
-        /// Its hosts, as the configuration names them.
-        hosts: Vec<Host>,
-    },
+    /// Created by this server. `certificate` is the file that clients need.
+    SelfSigned { certificate: PathBuf, hosts: Vec<Host> },
+    /// Ordered from an authority.
+    Authority { hosts: Vec<Host> },
 }
 
-/// The certificate in force, and what looks after it.
+/// The current certificate and its maintainer.
 pub(super) struct CertificateStore {
     origin: Origin,
     current: RwLock<Arc<ServerConfig>>,
-    terms: TlsOptions,
-    keeper: Maintainer,
+    options: TlsOptions,
+    maintainer: Maintainer,
 }
 
-/// Who looks after the certificate.
+/// The task that replaces the certificate.
 enum Maintainer {
-    /// Nobody has to.
-    Nobody,
-    /// The operator does, and what changes is taken.
-    Operator(Files),
-    /// An authority gives it anew in good time.
-    Authority(Box<Acme>),
+    None,
+    /// Reloads the files of the operator when they change.
+    Files(Files),
+    /// Renews the certificate at an authority.
+    Acme(Box<Acme>),
 }
 
-/// What all certificates are used with.
+/// The TLS settings that are the same for every certificate.
 struct TlsOptions {
+    /// For ALPN.
     protocols: Vec<Vec<u8>>,
-    /// Sessions go on when the certificate changes.
+    /// Shared, so that sessions resume after a change of the certificate.
     tickets: Arc<dyn ProducesTickets>,
 }
 
 impl CertificateStore {
-    /// What the configuration asks for; `None` if it asks for no TLS.
+    /// Opens the certificate of the configuration; `None` without TLS.
     pub(super) fn open(config: &Config, directory: &Path) -> Result<Option<Self>, OpenError> {
         let tls = &config.tls;
-        let (origin, pair, keeper) = if let Some(files) = Files::of(tls) {
+        let (origin, pair, maintainer) = if let Some(files) = Files::new(tls) {
             let pair = files.read()?;
-            (Origin::Files, Some(pair), Maintainer::Operator(files))
+            (Origin::Files, Some(pair), Maintainer::Files(files))
         } else if !tls.self_signed.is_empty() {
-            let kept = self_signed::keep(directory, &tls.self_signed)?;
-            if let Outcome::Replaced(reason) = &kept.fate {
+            let stored = self_signed::load_or_create(directory, &tls.self_signed)?;
+            if let Outcome::Replaced(reason) = &stored.outcome {
                 tracing::warn!(
-                    certificate = %kept.certificate.display(),
+                    certificate = %stored.certificate.display(),
                     "the self-signed certificate was replaced, because {reason}; clients that trust the old one need the new one: \
                      `wharfinger cert show`"
                 );
             }
-            let origin = Origin::SelfSigned { certificate: kept.certificate, hosts: tls.self_signed.clone() };
-            (origin, Some(kept.pair), Maintainer::Nobody)
+            let origin =
+                Origin::SelfSigned { certificate: stored.certificate, hosts: tls.self_signed.clone() };
+            (origin, Some(stored.pair), Maintainer::None)
         } else if let Some(url) = &config.acme.directory {
-            let (acme, kept) = Acme::open(&config.acme, url, directory)?;
+            let (acme, stored) = Acme::open(&config.acme, url, directory)?;
             let origin = Origin::Authority { hosts: config.acme.hosts.clone() };
-            (origin, kept, Maintainer::Authority(Box::new(acme)))
+            (origin, stored, Maintainer::Acme(Box::new(acme)))
         } else {
             return Ok(None);
         };
@@ -115,70 +104,69 @@ impl CertificateStore {
         if tls.http2 {
             protocols.insert(0, b"h2".to_vec());
         }
-        let terms = TlsOptions { protocols, tickets: aws_lc_rs::Ticketer::new()? };
-        let source =
-            Self { origin, current: RwLock::new(terms.config(Arc::new(NoCertificate))?), terms, keeper };
+        let options = TlsOptions { protocols, tickets: aws_lc_rs::Ticketer::new()? };
+        let current = RwLock::new(options.config(Arc::new(NoCertificate))?);
+        let store = Self { origin, current, options, maintainer };
         if let Some(pair) = pair {
-            source.put(&pair)?;
+            store.install(&pair)?;
         }
-        Ok(Some(source))
+        Ok(Some(store))
     }
 
     pub(super) fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// What connections are made with.
+    /// The configuration of new connections.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What a client is answered with that is an authority, looking whether a host leads here.
-    pub(super) fn challenge(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
-        match &self.keeper {
-            Maintainer::Authority(acme) => acme.challenges().answer(hello),
-            Maintainer::Nobody | Maintainer::Operator(_) => None,
+    /// The configuration for a handshake that validates a TLS-ALPN-01 challenge.
+    pub(super) fn challenge_config(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        match &self.maintainer {
+            Maintainer::Acme(acme) => acme.challenges().tls_response(hello),
+            Maintainer::None | Maintainer::Files(_) => None,
         }
     }
 
-    /// What someone is answered who asks for the text of a token, in plain HTTP.
+    /// The response to an HTTP-01 challenge.
     pub(super) fn challenge_text(&self, token: &str) -> Option<String> {
-        match &self.keeper {
-            Maintainer::Authority(acme) => acme.challenges().text(token),
-            Maintainer::Nobody | Maintainer::Operator(_) => None,
+        match &self.maintainer {
+            Maintainer::Acme(acme) => acme.challenges().http_response(token),
+            Maintainer::None | Maintainer::Files(_) => None,
         }
     }
 
-    /// Puts a pair in force.
-    fn put(&self, pair: &Pair) -> Result<(), rustls::Error> {
-        let config = self.terms.config(Arc::new(SingleCertAndKey::from(pair.certified())))?;
+    fn install(&self, pair: &Pair) -> Result<(), rustls::Error> {
+        let config = self.options.config(Arc::new(SingleCertAndKey::from(pair.certified())))?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
-        self.tell_doubts(pair);
+        self.log_warnings(pair);
         Ok(())
     }
 
-    /// Looks after the certificate, for ever.
+    /// Keeps the certificate up to date. Never returns.
     pub(super) async fn maintain(&self) -> Infallible {
-        match &self.keeper {
-            Maintainer::Nobody => std::future::pending().await,
-            Maintainer::Operator(files) => self.follow(files).await,
-            Maintainer::Authority(acme) => Box::pin(acme.maintain(|pair| self.put(pair))).await,
+        match &self.maintainer {
+            Maintainer::None => std::future::pending().await,
+            Maintainer::Files(files) => self.watch(files).await,
+            Maintainer::Acme(acme) => Box::pin(acme.maintain(|pair| self.install(pair))).await,
         }
     }
 
-    /// Says in the log what will keep clients from taking a certificate, now or soon. What an authority gives is its
-    /// own business, and renewed before it ends.
-    fn tell_doubts(&self, pair: &Pair) {
-        if matches!(self.keeper, Maintainer::Authority(_)) {
+    /// Logs why clients reject a certificate, now or soon. Certificates of an authority are renewed in time and are
+    /// skipped.
+    fn log_warnings(&self, pair: &Pair) {
+        if matches!(self.maintainer, Maintainer::Acme(_)) {
             return;
         }
         let now = OffsetDateTime::now_utc();
         let certificate = pair.certificate();
-        for doubt in pair.doubts(now) {
-            tracing::warn!(subject = certificate.subject, "the certificate: {doubt}");
+        for warning in pair.warnings(now) {
+            tracing::warn!(subject = certificate.subject, "the certificate: {warning}");
         }
         let left = certificate.not_after - now;
-        if left > time::Duration::ZERO && left < NOTICE {
+        if left > time::Duration::ZERO && left < EXPIRY_NOTICE {
             tracing::warn!(
                 until = certificate.until(),
                 "the certificate expires in {} days; replace it before",
@@ -187,51 +175,53 @@ impl CertificateStore {
         }
     }
 
-    /// Takes the files anew whenever they change. What cannot be used is told once, and the last good pair stays.
-    async fn follow(&self, files: &Files) -> Infallible {
+    /// Reloads the files when they change. An invalid pair is logged once, and the last valid pair stays.
+    async fn watch(&self, files: &Files) -> Infallible {
         let mut loaded = files.stamp();
         let mut seen = loaded;
-        let mut told = tokio::time::Instant::now();
+        let mut last_warning = tokio::time::Instant::now();
         loop {
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             let stamp = files.stamp();
-            // A certificate and its key are two files: they are taken when they have been still for a moment, or the
-            // one would be compared with the other's predecessor.
-            let still = stamp == seen;
+            // Debounce: certificate and key are two files, and a reload between their writes would see a mismatch.
+            let is_stable = stamp == seen;
             seen = stamp;
-            if told.elapsed() >= DAY {
-                told = tokio::time::Instant::now();
+            if last_warning.elapsed() >= DAY {
+                last_warning = tokio::time::Instant::now();
                 if let Ok(pair) = files.read() {
-                    self.tell_doubts(&pair);
+                    self.log_warnings(&pair);
                 }
             }
-            if stamp == loaded || !still {
+            if stamp == loaded || !is_stable {
                 continue;
             }
             loaded = stamp;
-            self.take(files);
+            self.load(files);
         }
     }
 
-    /// Reads the files again now. What is not in files has nothing to be read.
+    /// Reloads the files of the operator now.
     pub(super) fn reload(&self) {
-        if let Maintainer::Operator(files) = &self.keeper {
-            self.take(files);
+        if let Maintainer::Files(files) = &self.maintainer {
+            self.load(files);
         }
     }
 
-    fn take(&self, files: &Files) {
-        let taken = files.read().map_err(OpenError::from).and_then(|pair| Ok((self.put(&pair)?, pair).1));
-        match taken {
+    fn load(&self, files: &Files) {
+        let loaded = files.read().map_err(OpenError::from).and_then(|pair| {
+            self.install(&pair)?;
+            Ok(pair)
+        });
+        match loaded {
             Ok(pair) => tracing::info!(
                 certificate = %files.certificate.display(),
                 until = pair.certificate().until(),
                 fingerprint = pair.certificate().fingerprint,
-                "the certificate was read again, and is in force"
+                "the certificate was reloaded"
             ),
             Err(error) => tracing::error!(
                 %error,
-                "the certificate or its key cannot be used; the last good one stays in force"
+                "the certificate or its key is invalid; the last valid one stays in use"
             ),
         }
     }
@@ -245,14 +235,14 @@ impl TlsOptions {
             .with_cert_resolver(certificate);
         config.alpn_protocols.clone_from(&self.protocols);
         config.ticketer = self.tickets.clone();
-        // Clients keep their sessions themselves, in tickets.
+        // Sessions are in tickets, which clients store.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))
     }
 }
 
-/// There is no certificate yet: whoever connects is refused with an alert. One that nobody trusts in its stead would
-/// only have people tell their clients to trust anything.
+/// Refuses handshakes with an alert as long as there is no certificate. An untrusted placeholder would teach users to
+/// disable verification.
 #[derive(Debug)]
 struct NoCertificate;
 
@@ -262,13 +252,12 @@ impl ResolvesServerCert for NoCertificate {
     }
 }
 
-/// Whether what the configuration names can be used for HTTPS, as far as that can be told without making anything or
-/// asking anyone.
+/// Checks the files that the configuration names. Creates no file and sends no request.
 ///
 /// # Errors
 /// [`OpenError`].
 pub fn check(config: &Config) -> Result<(), OpenError> {
-    if let Some(files) = Files::of(&config.tls) {
+    if let Some(files) = Files::new(&config.tls) {
         files.read()?;
     } else if config.acme.directory.is_some() {
         acme::check(&config.acme)?;
@@ -276,21 +265,18 @@ pub fn check(config: &Config) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Two files that the operator looks after.
+/// The files of the operator. They may be the same.
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
 }
 
-/// What tells one state of the files from another, whatever way they were changed: written, replaced, or a link to
-/// them turned elsewhere.
+/// Device, inode, modification time and size of both files: differs after a write, a rename and a changed symlink.
 type Stamp = [Option<(u64, u64, i64, i64, u64)>; 2];
 
 impl Files {
-    /// Those that the configuration names.
-    fn of(tls: &Tls) -> Option<Self> {
+    fn new(tls: &Tls) -> Option<Self> {
         let certificate = tls.certificate.clone()?;
-        // Both may be in one file.
         let key = tls.key.clone().unwrap_or_else(|| certificate.clone());
         Some(Self { certificate, key })
     }
@@ -301,8 +287,8 @@ impl Files {
 
     fn stamp(&self) -> Stamp {
         [&self.certificate, &self.key].map(|path| {
-            let of = std::fs::metadata(path).ok()?;
-            Some((of.dev(), of.ino(), of.mtime(), of.mtime_nsec(), of.len()))
+            let file = std::fs::metadata(path).ok()?;
+            Some((file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.len()))
         })
     }
 }

@@ -1,8 +1,7 @@
-//! TLS as a client: which server certificates the commands and the gateway trust.
+//! TLS client: verifies the certificates of other servers, for the commands and the gateway.
 //!
-//! Beside the usual check of a chain, a certificate that is itself in the trust store is accepted for its names, as
-//! OpenSSL and Go do. rustls refuses it if it is also the certificate of an authority (`CA:TRUE`), and
-//! `openssl req -x509` makes nothing else.
+//! A certificate that is itself in the trust store is accepted for its hosts, as OpenSSL and Go do. rustls rejects it if
+//! it is a CA certificate, and `openssl req -x509` creates only such ones.
 
 use std::sync::Arc;
 
@@ -16,19 +15,17 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 
 use super::certificate::Certificate;
 
-/// Which certificates are trusted besides those that are named.
+/// Whether the system's trust store is used besides the named certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
-    /// Those that the system trusts.
     Trusted,
-    /// None.
     Ignored,
 }
 
-/// The settings of a TLS client that trusts these certificates.
+/// The configuration of a TLS client that trusts `named`.
 ///
 /// # Errors
-/// [`rustls::Error`] if TLS does not work on this machine at all.
+/// [`rustls::Error`] if the TLS library cannot be initialized.
 pub fn config(named: Vec<CertificateDer<'static>>, system: System) -> Result<ClientConfig, Error> {
     let mut trusted = named;
     if system == System::Trusted {
@@ -42,7 +39,7 @@ pub fn config(named: Vec<CertificateDer<'static>>, system: System) -> Result<Cli
 
 #[derive(Debug)]
 struct Verifier {
-    /// The check of a chain; `None` if no certificate could be its root.
+    /// Verifies chains; `None` without a root certificate.
     chains: Option<Arc<WebPkiServerVerifier>>,
     trusted: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
@@ -56,19 +53,19 @@ impl Verifier {
         Self { chains: chains.ok(), trusted, provider }
     }
 
-    /// Checks the dates and the names of a certificate that is in the trust store itself.
+    /// Checks the validity and the hosts of a certificate that is in the trust store itself.
     fn verify_trusted(
         &self,
         certificate: &CertificateDer<'_>,
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let says = Certificate::read(certificate).map_err(|_| CertificateError::BadEncoding)?;
+        let fields = Certificate::read(certificate).map_err(|_| CertificateError::BadEncoding)?;
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        if now > says.not_after.unix_timestamp() {
+        if now > fields.not_after.unix_timestamp() {
             return Err(CertificateError::Expired.into());
         }
-        if now < says.not_before.unix_timestamp() {
+        if now < fields.not_before.unix_timestamp() {
             return Err(CertificateError::NotValidYet.into());
         }
         verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
@@ -127,8 +124,8 @@ mod tests {
     use crate::tls::self_signed;
 
     fn certificate(host: &str, days: u32) -> CertificateDer<'static> {
-        let made = self_signed::make(&[host.parse().unwrap()], days).unwrap();
-        CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap()
+        let created = self_signed::create(&[host.parse().unwrap()], days).unwrap();
+        CertificateDer::from_pem_slice(created.certificate.as_bytes()).unwrap()
     }
 
     fn verify(

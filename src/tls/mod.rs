@@ -1,10 +1,10 @@
-//! HTTPS: the certificate, where it comes from, and the handshake that makes a connection of TCP one of TLS.
+//! TLS for HTTPS: handshakes, and the certificate with its sources.
 //!
-//! - `acceptor` makes connections; `source` knows which certificate is in force, and puts a new one in its place.
-//! - [`pair`] reads a certificate with its key from files, [`certificate`] says what it says.
-//! - [`client`] decides which certificates of other servers are trusted.
-//! - [`self_signed`] makes one, [`trust`] says how clients come to trust it; [`acme`] obtains one from
-//!   an authority.
+//! - `acceptor` performs handshakes. `certificate_store` holds the current certificate and replaces it.
+//! - [`pair`] reads a certificate with its key from files, [`certificate`] parses X.509.
+//! - [`self_signed`] creates a certificate, [`trust`] prints how clients come to trust it; [`acme`] orders one from an
+//!   authority.
+//! - [`client`] verifies the certificates of other servers.
 
 mod acceptor;
 pub mod acme;
@@ -19,5 +19,5 @@ pub(crate) use acceptor::HANDSHAKE;
 pub use acceptor::{Acceptor, Stream};
 pub use certificate_store::{OpenError, Origin, check};
 
-/// Where the certificates that the server itself looks after are kept, below a directory of its own.
+/// The directory of the certificates that the server creates or orders, below its own directory.
 pub const DIRECTORY: &str = "tls";

@@ -1,32 +1,30 @@
-//! What to type so that clients trust a certificate that no authority has signed.
+//! Shell commands that make clients trust a self-signed certificate.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use crate::host::Host;
 
-/// The port that names of images leave out.
+/// The default port, which image names omit.
 const HTTPS: u16 = 443;
 
-/// The lines that make docker, podman and its kin, containerd and the system trust a certificate, for a person to
-/// copy. Each stands on its own and can be run as it is.
+/// Prints the commands for docker, podman, containerd and the system. Each line can be run on its own.
 pub struct Trust<'a> {
-    /// Where the certificate is.
+    /// The file of the certificate.
     pub certificate: &'a Path,
-    /// The hosts that it is for.
     pub hosts: &'a [Host],
-    /// The port by which the registry is reached.
+    /// The port of the registry.
     pub port: u16,
 }
 
 impl Trust<'_> {
-    /// The hosts as clients write them before an image's name. Wildcards are nobody's name.
+    /// The hosts as in image names, without wildcards.
     fn registries(&self) -> impl Iterator<Item = String> {
         let names = self.hosts.iter().filter(|host| !matches!(host, Host::Name(name) if name.contains('*')));
         names.map(|host| registry(host, self.port))
     }
 
-    /// What each client keeps for itself.
+    /// Writes the commands for the trust stores of single clients.
     fn write_clients(&self, f: &mut fmt::Formatter<'_>, file: &str) -> fmt::Result {
         writeln!(f, "docker:")?;
         for registry in self.registries() {
@@ -54,8 +52,8 @@ impl Trust<'_> {
     }
 }
 
-/// A registry with HTTPS as clients write it before an image's name: without the usual port, if it is told from the
-/// first part of a name by its dots then. Where a client finds the certificates of a registry is named as it names it.
+/// The registry's host and port as in image names. The default port is omitted if a dot makes clear that it is a host.
+/// Clients name the directories of their trust stores like this.
 #[must_use]
 pub fn registry(host: &Host, port: u16) -> String {
     match host {
@@ -70,11 +68,11 @@ impl fmt::Display for Trust<'_> {
         let file = quoted(&self.certificate.display().to_string());
         writeln!(
             f,
-            "No authority vouches for this certificate. Each machine that uses the registry has to be told to trust it;"
+            "This certificate is self-signed. Each machine that uses the registry must be configured to trust it:"
         )?;
-        writeln!(f, "there, as root, with {file} copied from here:")?;
+        writeln!(f, "copy {file} there, and run there as root:")?;
         writeln!(f)?;
-        // One that names no host is for none of them.
+        // A certificate without hosts has no directory in these trust stores.
         if self.registries().next().is_some() {
             self.write_clients(f, &file)?;
         }
@@ -86,7 +84,7 @@ impl fmt::Display for Trust<'_> {
     }
 }
 
-/// A word for a shell, in quotes if it needs them.
+/// Quotes a word for a shell if necessary.
 fn quoted(word: &str) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "/._-+:=@,".contains(char);
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
@@ -102,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_line_for_each_client_and_host() {
+    fn each_client_and_host_has_a_line() {
         let text = lines(&["registry.example.com", "192.0.2.7", "*.example.com"], 5000);
         for line in [
             "  install -D -m 644 /srv/r/self-signed.pem /etc/docker/certs.d/registry.example.com:5000/ca.crt\n",
@@ -119,20 +117,20 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_for_no_host_can_be_trusted_by_the_whole_system_alone() {
+    fn certificate_without_hosts_has_the_system_line_only() {
         let text = lines(&[], 5000);
         assert!(text.contains("wharfinger-registry.crt") && !text.contains("docker:"), "{text}");
     }
 
     #[test]
-    fn the_usual_port_is_left_out() {
+    fn default_port_is_omitted() {
         assert!(lines(&["a.example"], 443).contains("/etc/docker/certs.d/a.example/ca.crt\n"));
         // docker would look for hub/app on Docker Hub.
         assert!(lines(&["hub"], 443).contains("/etc/docker/certs.d/hub:443/ca.crt\n"));
     }
 
     #[test]
-    fn what_a_shell_would_take_apart_is_quoted() {
+    fn words_are_quoted_for_the_shell() {
         assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
         assert!(lines(&["::1"], 5000).contains("'/etc/docker/certs.d/[::1]:5000/ca.crt'"));
     }

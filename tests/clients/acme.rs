@@ -67,8 +67,8 @@ fn acme_obtains_and_keeps_a_certificate() {
     user.run(&until(&calls(&pebble, &format!("https://{}", ports.https))));
     user.run(&calls(&pebble, &url));
     let log = registry.log();
-    assert!(log.contains("the one in force is not for 127.0.0.1"), "{log}");
-    assert!(log.contains("made an account"), "{log}");
+    assert!(log.contains("the current one does not cover 127.0.0.1"), "{log}");
+    assert!(log.contains("created an account"), "{log}");
     assert_ne!(user.json(&shown)["serial"], first["serial"]);
 }
 
@@ -88,7 +88,7 @@ fn acme_renews_a_certificate_in_time() {
     user.run(&until(&format!("test \"$({serial})\" != '{first}'")));
     user.run(&calls(&pebble, &url));
     assert!(pebble.orders() > 1);
-    registry.wait_for_log("was to be renewed from");
+    registry.wait_for_log("the current one is due for renewal since");
 }
 
 /// An authority asks for renewals when it must revoke certificates.
@@ -107,7 +107,7 @@ fn acme_renews_when_the_authority_asks() {
     pebble.wants_renewed(&ports, &user.path(&file));
     user.run(&format!("cp {file} first.pem"));
     let registry = Server::configured_at(&ports.https, &data, &settings);
-    registry.wait_for_log("the authority wants the one in force to be renewed from 2020-01-01T");
+    registry.wait_for_log("the authority suggests renewal of the current one since 2020-01-01T");
     user.run(&until(&format!("test \"$(cat {file})\" != \"$(cat first.pem)\"")));
     user.run(&calls(&pebble, &url));
     assert_eq!(pebble.orders(), 2, "{}", registry.log());
@@ -134,7 +134,7 @@ fn acme_failure_names_a_host_that_leads_elsewhere() {
     let _pebble = Pebble::start(&ports, LONG);
     // The authority connects to another port than the registry's.
     let registry = Server::configured_at("127.0.0.1:0", &user.path("data"), &ports.settings(&["localhost"]));
-    registry.wait_for_log("it could not verify that localhost leads to this server: ");
+    registry.wait_for_log("it could not validate localhost: ");
     registry.wait_for_log("it connects to port 443 of that host");
 }
 

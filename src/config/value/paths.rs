@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{RawValue, Refused, TomlValue, ValueType};
-use crate::host::{Host, NotAHost};
+use crate::host::{Host, HostError};
 
 /// A path of this machine.
 pub(in crate::config) fn path() -> Path {
@@ -95,7 +95,7 @@ pub(in crate::config) struct HostSpelling;
 impl ValueType<Host> for HostSpelling {
     fn read(&self, given: &RawValue) -> Result<Host, Refused> {
         let text = given.text().ok_or_else(Refused::default)?;
-        text.parse().map_err(|error: NotAHost| Refused::because(error.to_string()))
+        text.parse().map_err(|error: HostError| Refused::because(error.to_string()))
     }
 
     fn write(&self, value: &Host) -> TomlValue {

@@ -1,4 +1,4 @@
-//! Who asks: an account with the authority (RFC 8555 section 7.3), made once and kept.
+//! The account with a certificate authority (RFC 8555 section 7.3): created once and stored.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,14 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 use serde::{Deserialize, Serialize};
 
-use super::Acme;
-use super::failure::Failure;
+use super::failure::{Failure, with_causes};
+use super::http_client::AuthorityClient;
+use super::state_dir::StateDir;
+use crate::config;
 
-/// The addresses that an authority can write to, as URLs.
+/// The `mailto:` URLs that the authority may write to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Contact(pub(super) Vec<String>);
+struct Contact(Vec<String>);
 
 impl Contact {
     fn urls(&self) -> Vec<&str> {
@@ -21,121 +23,138 @@ impl Contact {
     }
 }
 
-/// An account that the operator has with the authority already, of which a new one is told to be (RFC 8555 section
-/// 7.3.4).
+/// An account at the authority to which the new ACME account is bound (RFC 8555 section 7.3.4).
 pub(super) struct ExternalAccount {
     id: String,
     key: Vec<u8>,
 }
 
-/// A file names no account with an authority. The text is for the operator.
+/// Why the file of `tls.acme.external_account` is unusable.
 #[derive(Debug, thiserror::Error)]
-pub enum NoExternalAccount {
-    /// It cannot be read.
+pub enum ExternalAccountError {
     #[error("cannot read {}, which tls.acme.external_account names: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It says something else.
+    Read { path: PathBuf, source: io::Error },
     #[error(
-        "{}, which tls.acme.external_account names, should hold one line, id:key, the key as the authority writes it \
-         (base64url)", .0.display()
+        "{}, which tls.acme.external_account names, must contain one line, id:key, with the key in base64url",
+        .0.display()
     )]
-    Other(PathBuf),
+    Format(PathBuf),
 }
 
 impl ExternalAccount {
     /// Reads `id:key` from a file.
-    ///
-    /// # Errors
-    /// [`NoExternalAccount`].
-    pub(super) fn read(path: &Path) -> Result<Self, NoExternalAccount> {
-        // Authorities write keys without padding, and some who pass them on add it.
+    pub(super) fn read(path: &Path) -> Result<Self, ExternalAccountError> {
+        // Authorities write keys without padding; some tools add it.
         const BASE64URL: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::URL_SAFE,
             GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
         );
         let text = std::fs::read_to_string(path)
-            .map_err(|source| NoExternalAccount::Read { path: path.to_owned(), source })?;
+            .map_err(|source| ExternalAccountError::Read { path: path.to_owned(), source })?;
         let parts = text.trim().rsplit_once(':').filter(|(id, key)| !id.is_empty() && !key.is_empty());
-        let read =
+        let account =
             parts.and_then(|(id, key)| Some(Self { id: id.to_owned(), key: BASE64URL.decode(key).ok()? }));
-        read.ok_or_else(|| NoExternalAccount::Other(path.to_owned()))
+        account.ok_or_else(|| ExternalAccountError::Format(path.to_owned()))
     }
 }
 
-/// What is kept of an account.
+/// The content of the account file.
 #[derive(Serialize, Deserialize)]
-struct Kept {
-    /// What the authority was told.
+struct StoredAccount {
+    /// The contact that the authority has, to notice a change of the setting.
     contact: Contact,
-    /// Its address and its key.
     credentials: AccountCredentials,
 }
 
-impl Acme {
-    /// The account that is kept, or a new one. The authority is told when the contact has changed.
-    pub(super) async fn account(&self) -> Result<Account, Failure> {
-        match self.known_account().await? {
+/// Loads, creates and stores the account.
+pub(super) struct AccountStore {
+    directory_url: String,
+    contact: Contact,
+    external: Option<ExternalAccount>,
+    state_dir: StateDir,
+    client: AuthorityClient,
+}
+
+impl AccountStore {
+    pub(super) fn new(
+        settings: &config::Acme,
+        directory_url: &config::DirectoryUrl,
+        state_dir: StateDir,
+        client: AuthorityClient,
+    ) -> Result<Self, ExternalAccountError> {
+        Ok(Self {
+            directory_url: directory_url.as_str().to_owned(),
+            contact: Contact(settings.contact.clone()),
+            external: settings.external_account.as_deref().map(ExternalAccount::read).transpose()?,
+            state_dir,
+            client,
+        })
+    }
+
+    /// Loads the stored account, or creates one. Reports a changed contact to the authority.
+    pub(super) async fn load_or_create(&self) -> Result<Account, Failure> {
+        match self.load().await? {
             Some(account) => Ok(account),
-            None => self.new_account().await,
+            None => self.create().await,
         }
     }
 
-    /// The account that is kept. One that cannot be used counts as none, which is logged.
-    pub(super) async fn known_account(&self) -> Result<Option<Account>, Failure> {
-        let kept = self
+    /// Loads the stored account; `None` if there is none, or it is unusable, which is logged.
+    pub(super) async fn load(&self) -> Result<Option<Account>, Failure> {
+        let json = self
             .state_dir
             .account()
-            .map_err(|error| Failure::Here(format!("the account that is kept cannot be read: {error}")))?;
-        let Some(kept) = kept else { return Ok(None) };
-        let kept: Kept = match serde_json::from_str(&kept) {
-            Ok(kept) => kept,
+            .map_err(|error| Failure::Local(format!("cannot read the stored account: {error}")))?;
+        let Some(json) = json else { return Ok(None) };
+        let stored: StoredAccount = match serde_json::from_str(&json) {
+            Ok(stored) => stored,
             Err(error) => {
-                tracing::warn!(%error, "the account that was kept cannot be used");
+                tracing::warn!(%error, "the stored account is invalid; a new one is created");
                 return Ok(None);
             }
         };
-        let (told, credentials) = (kept.contact, serde_json::to_value(&kept.credentials));
-        let builder = Account::builder_with_http(Box::new(self.directory.clone()));
-        let account = builder.from_credentials(kept.credentials).await?;
-        if told != self.contact {
+        let (contact, credentials) = (stored.contact, serde_json::to_value(&stored.credentials));
+        let builder = Account::builder_with_http(Box::new(self.client.clone()));
+        let account = builder.from_credentials(stored.credentials).await?;
+        if contact != self.contact {
             account.update_contacts(&self.contact.urls()).await?;
-            let credentials = credentials.and_then(serde_json::from_value).map_err(|error| here(&error))?;
-            self.keep(credentials).await?;
+            let credentials = credentials.and_then(serde_json::from_value).map_err(|error| local(&error))?;
+            self.store(credentials).await?;
         }
         Ok(Some(account))
     }
 
-    /// A new account, which is kept before it is used.
-    pub(super) async fn new_account(&self) -> Result<Account, Failure> {
+    /// Creates an account and stores it before its first use.
+    pub(super) async fn create(&self) -> Result<Account, Failure> {
         let new = NewAccount {
             contact: &self.contact.urls(),
-            // Whoever names an authority in the settings accepts its terms; they say so.
+            // The description of tls.acme.directory says that naming an authority accepts its terms.
             terms_of_service_agreed: true,
             only_return_existing: false,
         };
         let external = self.external.as_ref();
         let external = external.map(|account| ExternalAccountKey::new(account.id.clone(), &account.key));
-        let builder = Account::builder_with_http(Box::new(self.directory.clone()));
-        let (account, credentials) = builder.create(&new, self.url.clone(), external.as_ref()).await?;
-        self.keep(credentials).await?;
-        tracing::info!(directory = self.url, account = account.id(), "made an account with the authority");
+        let builder = Account::builder_with_http(Box::new(self.client.clone()));
+        let (account, credentials) =
+            builder.create(&new, self.directory_url.clone(), external.as_ref()).await?;
+        self.store(credentials).await?;
+        tracing::info!(
+            directory = self.directory_url,
+            account = account.id(),
+            "created an account with the authority"
+        );
         Ok(account)
     }
 
-    async fn keep(&self, credentials: AccountCredentials) -> Result<(), Failure> {
-        let kept = Kept { contact: self.contact.clone(), credentials };
-        let json = serde_json::to_string(&kept).map_err(|error| here(&error))?;
-        self.state_dir.keep_account(json).await.map_err(|error| here(&error))
+    async fn store(&self, credentials: AccountCredentials) -> Result<(), Failure> {
+        let stored = StoredAccount { contact: self.contact.clone(), credentials };
+        let json = serde_json::to_string(&stored).map_err(|error| local(&error))?;
+        self.state_dir.store_account(json).await.map_err(|error| local(&error))
     }
 }
 
-fn here(error: &(impl std::error::Error + 'static)) -> Failure {
-    Failure::Here(super::directory::with_causes(error))
+fn local(error: &(impl std::error::Error + 'static)) -> Failure {
+    Failure::Local(with_causes(error))
 }
 
 #[cfg(test)]
@@ -143,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_external_account_is_an_id_and_a_key() {
+    fn external_account_is_an_id_and_a_key() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("account");
         let read = |text: &str| {
@@ -155,9 +174,9 @@ mod tests {
             assert_eq!((account.id.as_str(), account.key.as_slice()), ("kid-1", &[0xfb, 0xff][..]));
         }
         for text in ["", "kid-1", "kid-1:", ":-_8", "kid-1:a b", "kid-1:+/8"] {
-            assert!(matches!(read(text), Err(NoExternalAccount::Other(_))), "{text}");
+            assert!(matches!(read(text), Err(ExternalAccountError::Format(_))), "{text}");
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(ExternalAccount::read(&path), Err(NoExternalAccount::Read { .. })));
+        assert!(matches!(ExternalAccount::read(&path), Err(ExternalAccountError::Read { .. })));
     }
 }

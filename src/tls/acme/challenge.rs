@@ -1,5 +1,5 @@
-//! Answers to an authority that looks whether a name leads here: a certificate of its own for TLS-ALPN-01 (RFC 8737), a
-//! text under an address of its own for HTTP-01 (RFC 8555 section 8.3).
+//! Responses to challenges: a special certificate for TLS-ALPN-01 (RFC 8737), a text at a well-known URL for HTTP-01
+//! (RFC 8555 section 8.3).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -16,71 +16,70 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::failure::Failure;
 use crate::host::Host;
-use crate::tls::self_signed::alternatives;
+use crate::tls::self_signed::subject_alternative_names;
 
-/// The protocol by which an authority looks who has the port of HTTPS (RFC 8737 section 6.2).
+/// The ALPN protocol of a validation (RFC 8737 section 6.2).
 const ACME_TLS: &[u8] = b"acme-tls/1";
 
-/// The answers that are ready.
+/// The published responses.
 #[derive(Default)]
 pub(in crate::tls) struct Challenges {
-    /// By the name that is called.
+    /// By server name (SNI).
     tls: RwLock<HashMap<String, Arc<ServerConfig>>>,
     /// By token.
     http: RwLock<HashMap<String, String>>,
 }
 
-/// An answer that is ready for as long as this is there.
-pub(super) struct Ready<'a> {
+/// A response that is withdrawn when this is dropped.
+pub(super) struct Published<'a> {
     challenges: &'a Challenges,
-    asked: Asked,
+    key: Key,
 }
 
-/// What an authority asks for an answer.
-enum Asked {
-    /// The name that it calls.
-    Name(String),
-    /// The token that it names.
+enum Key {
+    ServerName(String),
     Token(String),
 }
 
-impl Drop for Ready<'_> {
+impl Drop for Published<'_> {
     fn drop(&mut self) {
-        match &self.asked {
-            Asked::Name(name) => drop(write(&self.challenges.tls).remove(name)),
-            Asked::Token(token) => drop(write(&self.challenges.http).remove(token)),
+        match &self.key {
+            Key::ServerName(name) => drop(write(&self.challenges.tls).remove(name)),
+            Key::Token(token) => drop(write(&self.challenges.http).remove(token)),
         }
     }
 }
 
 impl Challenges {
-    /// What to answer a client with, if it is an authority that looks, and an answer is ready.
-    pub(in crate::tls) fn answer(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+    /// The TLS configuration for a handshake that validates a published challenge.
+    pub(in crate::tls) fn tls_response(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
         let mut protocols = hello.alpn()?;
-        // That protocol and no other (RFC 8737 section 3).
+        // The client offers this protocol only (RFC 8737 section 3).
         if protocols.next()? != ACME_TLS || protocols.next().is_some() {
             return None;
         }
         read(&self.tls).get(&hello.server_name()?.to_ascii_lowercase()).cloned()
     }
 
-    /// What to answer someone who asks for the text of a token, if there is one.
-    pub(in crate::tls) fn text(&self, token: &str) -> Option<String> {
+    /// The key authorization for a published token.
+    pub(in crate::tls) fn http_response(&self, token: &str) -> Option<String> {
         read(&self.http).get(token).cloned()
     }
 
-    /// Gets the answer ready to whoever connects to the port of HTTPS and looks for `host`.
-    pub(super) fn ready_for_tls(&self, host: &Host, proof: &KeyAuthorization) -> Result<Ready<'_>, Failure> {
-        let config = answering(host, proof.digest().as_ref())?;
+    pub(super) fn publish_tls(
+        &self,
+        host: &Host,
+        key_authorization: &KeyAuthorization,
+    ) -> Result<Published<'_>, Failure> {
+        let config = validation_config(host, key_authorization.digest().as_ref())?;
         let name = server_name(host);
         write(&self.tls).insert(name.clone(), config);
-        Ok(Ready { challenges: self, asked: Asked::Name(name) })
+        Ok(Published { challenges: self, key: Key::ServerName(name) })
     }
 
-    /// Gets the answer ready to whoever asks for the text of a token.
-    pub(super) fn ready_for_http(&self, token: &str, proof: &KeyAuthorization) -> Ready<'_> {
-        write(&self.http).insert(token.to_owned(), proof.as_str().to_owned());
-        Ready { challenges: self, asked: Asked::Token(token.to_owned()) }
+    pub(super) fn publish_http(&self, token: &str, key_authorization: &KeyAuthorization) -> Published<'_> {
+        write(&self.http).insert(token.to_owned(), key_authorization.as_str().to_owned());
+        Published { challenges: self, key: Key::Token(token.to_owned()) }
     }
 }
 
@@ -92,8 +91,7 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The name that an authority calls a host by. An address is none, and is called by the name under which its names are
-/// looked up (RFC 8738 section 6).
+/// The server name (SNI) of a validation. For an address it is the name of its reverse lookup (RFC 8738 section 6).
 fn server_name(host: &Host) -> String {
     match host {
         Host::Name(name) => name.clone(),
@@ -111,11 +109,11 @@ fn server_name(host: &Host) -> String {
     }
 }
 
-/// What the authority looks for: the proof in an extension that no client understands (RFC 8737 section 3).
-fn answering(host: &Host, digest: &[u8]) -> Result<Arc<ServerConfig>, Failure> {
+/// A certificate with the key authorization in a critical extension (RFC 8737 section 3).
+fn validation_config(host: &Host, digest: &[u8]) -> Result<Arc<ServerConfig>, Failure> {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
-    params.subject_alt_names = alternatives(std::slice::from_ref(host))?;
+    params.subject_alt_names = subject_alternative_names(std::slice::from_ref(host))?;
     params.distinguished_name = DistinguishedName::new();
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let certificate = params.self_signed(&key)?.der().clone();
@@ -137,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_called_by_the_names_under_which_they_are_looked_up() {
+    fn server_name_of_address_is_its_reverse_name() {
         let name = |host: &str| server_name(&host.parse().unwrap());
         assert_eq!(name("Registry.example.com"), "registry.example.com");
         assert_eq!(name("192.0.2.7"), "7.2.0.192.in-addr.arpa");

@@ -1,16 +1,14 @@
-//! A certificate of an authority that gives them to whoever proves that a name is theirs (ACME, RFC 8555): obtained
-//! when there is none, kept, and renewed in good time.
+//! Certificates from an authority with the ACME protocol (RFC 8555): ordered, stored and renewed.
 //!
-//! - `directory` asks the authority, `account` is who asks, `order` goes through one order from its beginning to the
-//!   certificate.
-//! - `challenge` answers the authority when it looks whether the names lead here.
-//! - `state_dir` keeps what must outlast a restart; `pace` says when it is time, and when to try again;
-//!   `renewal` knows what the authority says to that.
+//! - `http_client` sends requests, `account` holds the account, `order` takes one order to its certificate.
+//! - `challenge` proves to the authority that the hosts lead to this server.
+//! - `state_dir` stores the account and the certificate. `schedule` decides when to order and how long to back off;
+//!   `renewal` polls the authority for its suggestion (ARI).
 
 mod account;
 mod challenge;
-mod directory;
 mod failure;
+mod http_client;
 mod order;
 mod renewal;
 mod schedule;
@@ -24,49 +22,44 @@ use std::time::Duration;
 use instant_acme::CertificateIdentifier;
 use time::OffsetDateTime;
 
-pub use self::account::NoExternalAccount;
-use self::account::{Contact, ExternalAccount};
+pub use self::account::ExternalAccountError;
+use self::account::{AccountStore, ExternalAccount};
 pub(super) use self::challenge::Challenges;
-use self::directory::Directory;
-pub use self::directory::NoDirectory;
 use self::failure::Failure;
+use self::http_client::AuthorityClient;
+pub use self::http_client::ClientError;
+use self::order::Orders;
 use self::renewal::Suggestion;
 use self::state_dir::StateDir;
 use super::certificate::Certificate;
 use super::pair::{Pair, PairError};
-use super::self_signed::listed;
-use crate::config::{self, AcmeChallenge};
-use crate::host::Host;
+use super::self_signed::join_hosts;
+use crate::config;
 
-/// How long is waited at most before it is looked again whether it is time: clocks are set, and machines sleep.
-const LOOK: Duration = Duration::from_secs(60 * 60);
-/// The least time between two certificates, whatever an authority makes of their lives.
-const LEAST: Duration = Duration::from_secs(10);
+/// The longest sleep between two checks, because clocks are set and machines are suspended.
+const MAX_SLEEP: Duration = Duration::from_secs(60 * 60);
+/// The shortest time between two orders, even if a certificate is due again at once.
+const MIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What obtains a certificate from an authority, and keeps it.
+/// Orders and renews the certificate of one authority.
 pub(super) struct Acme {
-    url: String,
-    hosts: Vec<Host>,
-    contact: Contact,
-    external: Option<ExternalAccount>,
+    directory_url: String,
     state_dir: StateDir,
-    directory: Directory,
-    challenge: AcmeChallenge,
-    challenges: Challenges,
-    /// The certificate in force.
-    held: Mutex<Option<Held>>,
+    client: AuthorityClient,
+    accounts: AccountStore,
+    orders: Orders,
+    current: Mutex<Option<Current>>,
 }
 
-/// A certificate in force.
+/// The certificate in use.
 #[derive(Clone)]
-struct Held {
-    /// What it says.
+struct Current {
     certificate: Certificate,
-    /// By what the authority knows it, if it says by whose key it was signed.
+    /// Its id at the authority, which it has if it names the key of its issuer.
     id: Option<CertificateIdentifier<'static>>,
 }
 
-impl Held {
+impl Current {
     fn new(pair: &Pair) -> Self {
         let id = CertificateIdentifier::try_from(pair.der()).ok().map(CertificateIdentifier::into_owned);
         Self { certificate: pair.certificate().clone(), id }
@@ -74,7 +67,7 @@ impl Held {
 }
 
 impl Acme {
-    /// What the settings ask for; with the certificate that is kept in `directory`, if there is one that can be used.
+    /// Creates it from the settings, and loads the certificate stored below `directory`. Sends no request.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -83,55 +76,55 @@ impl Acme {
         url: &config::DirectoryUrl,
         directory: &Path,
     ) -> Result<(Self, Option<Pair>), OpenError> {
-        let state_dir = StateDir::of(url, directory);
-        let kept = state_dir.certificate()?;
+        let state_dir = StateDir::new(url, directory);
+        let stored = state_dir.certificate()?;
+        let client = AuthorityClient::new(settings)?;
         let acme = Self {
-            url: url.as_str().to_owned(),
-            hosts: settings.hosts.clone(),
-            contact: Contact(settings.contact.clone()),
-            external: settings.external_account.as_deref().map(ExternalAccount::read).transpose()?,
+            directory_url: url.as_str().to_owned(),
+            accounts: AccountStore::new(settings, url, state_dir.clone(), client.clone())?,
             state_dir,
-            directory: Directory::new(settings)?,
-            challenge: settings.challenge,
-            challenges: Challenges::default(),
-            held: Mutex::new(kept.as_ref().map(Held::new)),
+            client,
+            orders: Orders {
+                hosts: settings.hosts.clone(),
+                challenge: settings.challenge,
+                challenges: Challenges::default(),
+            },
+            current: Mutex::new(stored.as_ref().map(Current::new)),
         };
-        Ok((acme, kept))
+        Ok((acme, stored))
     }
 
-    /// What the authority is answered when it looks whether the names lead here.
     pub(super) fn challenges(&self) -> &Challenges {
-        &self.challenges
+        &self.orders.challenges
     }
 
-    /// Obtains a certificate whenever one is due, for ever, and gives it to `put`.
-    pub(super) async fn maintain(&self, put: impl Fn(&Pair) -> Result<(), rustls::Error>) -> Infallible {
+    /// Orders a certificate whenever one is due, and passes it to `install`. Never returns.
+    pub(super) async fn maintain(&self, install: impl Fn(&Pair) -> Result<(), rustls::Error>) -> Infallible {
         let mut failures = 0;
         let mut suggestion = None;
         loop {
             let now = OffsetDateTime::now_utc();
-            let held = self.held();
-            let id = held.as_ref().and_then(|held| held.id.clone());
+            let current = self.current();
+            let id = current.as_ref().and_then(|current| current.id.clone());
             if let Some(id) = &id {
-                suggestion = Some(self.suggestion(suggestion.take(), id, now).await);
+                suggestion = Some(Suggestion::poll(&self.accounts, suggestion.take(), id, now).await);
             }
-            let wanted = suggestion.as_ref().and_then(Suggestion::time);
-            let held = held.map(|held| held.certificate);
-            let due = schedule::due(held.as_ref(), &self.hosts, wanted);
+            let suggested = suggestion.as_ref().and_then(Suggestion::time);
+            let current = current.map(|current| current.certificate);
+            let due = schedule::due(current.as_ref(), &self.orders.hosts, suggested);
             if let Some(left) = due.wait(now) {
-                tokio::time::sleep(left.min(LOOK)).await;
+                tokio::time::sleep(left.min(MAX_SLEEP)).await;
                 continue;
             }
             tracing::info!(
-                directory = self.url,
-                hosts = listed(&self.hosts),
-                "asking for a certificate: {due}"
+                directory = self.directory_url,
+                hosts = join_hosts(&self.orders.hosts),
+                "requesting a certificate: {due}"
             );
-            // An authority that does not say when to renew does not know what it is to replace one. One that does may
-            // find something wrong with it all the same, and then it is a new one.
-            let replaces = id.filter(|_| wanted.is_some() && due.is_renewal() && failures == 0);
+            // Only an authority with ARI knows `replaces`. It may reject it all the same, so that a retry omits it.
+            let replaces = id.filter(|_| suggested.is_some() && due.is_renewal() && failures == 0);
             let obtained = self.obtain(replaces).await.and_then(|pair| {
-                put(&pair).map_err(Failure::Unusable)?;
+                install(&pair).map_err(Failure::Unusable)?;
                 Ok(pair)
             });
             let wait = match obtained {
@@ -143,13 +136,13 @@ impl Acme {
                         fingerprint = pair.certificate().fingerprint,
                         "the authority issued a certificate, which is in use"
                     );
-                    *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held::new(&pair));
-                    LEAST
+                    *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Current::new(&pair));
+                    MIN_INTERVAL
                 }
                 Err(failure) => {
-                    let wait = schedule::pause(failures, failure.passes(), self.directory.told_to_wait());
+                    let wait = schedule::backoff(failures, failure.is_transient(), self.client.retry_after());
                     failures = failures.saturating_add(1);
-                    self.tell(&failure, held.as_ref(), now, wait);
+                    self.log_failure(&failure, current.as_ref(), now, wait);
                     wait
                 }
             };
@@ -157,75 +150,79 @@ impl Acme {
         }
     }
 
-    fn held(&self) -> Option<Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn current(&self) -> Option<Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// One try, from the account to a certificate that is kept.
+    /// Tries once to order a certificate and to store it.
     async fn obtain(&self, replaces: Option<CertificateIdentifier<'static>>) -> Result<Pair, Failure> {
-        self.directory.begin();
-        let ordered = async { self.order(&self.account().await?, replaces).await };
-        let pem = match ordered.await {
-            // It may have forgotten its accounts, as one that is set up anew has.
-            Err(failure) if failure.is_of_a_forgotten_account() => {
-                self.order(&self.new_account().await?, None).await?
+        self.client.reset_retry_after();
+        let order = async { self.orders.order(&self.accounts.load_or_create().await?, replaces).await };
+        let pem = match order.await {
+            // An authority that was reinstalled has lost its accounts.
+            Err(failure) if failure.is_account_unknown() => {
+                self.orders.order(&self.accounts.create().await?, None).await?
             }
-            ordered => ordered?,
+            pem => pem?,
         };
-        let pair = self.state_dir.read(&pem).map_err(Failure::NoCertificate)?;
-        if let Some(host) = self.hosts.iter().find(|host| !pair.certificate().covers(host)) {
-            return Err(Failure::NotFor(host.clone()));
+        let pair = self.state_dir.parse(&pem).map_err(Failure::InvalidCertificate)?;
+        if let Some(host) = self.orders.hosts.iter().find(|host| !pair.certificate().covers(host)) {
+            return Err(Failure::HostMissing(host.clone()));
         }
-        // One that cannot be kept is better than none, and ordering again would only use up the authority's patience.
-        if let Err(error) = self.state_dir.keep_certificate(pem).await {
+        // The certificate is used even if it cannot be stored: another order would count against the rate limit.
+        if let Err(error) = self.state_dir.store_certificate(pem).await {
             tracing::error!(%error, "the new certificate cannot be stored; it is requested again at the next start");
         }
         Ok(pair)
     }
 
-    fn tell(&self, failure: &Failure, held: Option<&Certificate>, now: OffsetDateTime, wait: Duration) {
-        let still = match held {
+    fn log_failure(
+        &self,
+        failure: &Failure,
+        current: Option<&Certificate>,
+        now: OffsetDateTime,
+        wait: Duration,
+    ) {
+        let consequence = match current {
             Some(certificate) if certificate.not_after > now => {
                 format!("the current one stays in use until {}", certificate.until())
             }
             Some(certificate) => format!("the current one expired on {}", certificate.not_after.date()),
             None => "HTTPS is refused until there is one".to_owned(),
         };
-        let again = humantime::format_duration(Duration::from_secs(wait.as_secs()));
+        let wait = humantime::format_duration(Duration::from_secs(wait.as_secs()));
         tracing::error!(
-            directory = self.url,
-            hosts = listed(&self.hosts),
-            "the authority issued no certificate: {failure}; {still}; trying again in {again}"
+            directory = self.directory_url,
+            hosts = join_hosts(&self.orders.hosts),
+            "the authority issued no certificate: {failure}; {consequence}; trying again in {wait}"
         );
     }
 }
 
-/// The file of the certificate that an authority gave, and of its key.
+/// The path of the stored certificate and its key.
 #[must_use]
 pub fn file(url: &config::DirectoryUrl, directory: &Path) -> PathBuf {
-    StateDir::of(url, directory).certificate_file()
+    StateDir::new(url, directory).certificate_file()
 }
 
-/// Why no authority can be asked. The text is for the operator.
+/// Why the settings of `[tls.acme]` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Whatever it answers.
     #[error(transparent)]
-    Directory(#[from] NoDirectory),
-    /// Nor as whom.
+    Client(#[from] ClientError),
     #[error(transparent)]
-    Account(#[from] NoExternalAccount),
-    /// A certificate is kept and cannot be read.
+    Account(#[from] ExternalAccountError),
+    /// The stored certificate cannot be read.
     #[error(transparent)]
-    Kept(#[from] PairError),
+    Stored(#[from] PairError),
 }
 
-/// Whether an authority could be asked with these settings, as far as can be told without asking.
+/// Checks the files that the settings name. Sends no request.
 ///
 /// # Errors
 /// [`OpenError`].
 pub(super) fn check(settings: &config::Acme) -> Result<(), OpenError> {
     settings.external_account.as_deref().map(ExternalAccount::read).transpose()?;
-    Directory::new(settings)?;
+    AuthorityClient::new(settings)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One order, from its beginning to the certificate (RFC 8555 section 7.4).
+//! Orders of certificates (RFC 8555 section 7.4).
 
 use std::time::Duration;
 
@@ -8,22 +8,28 @@ use instant_acme::{
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
-use super::Acme;
-use super::challenge::Ready;
+use super::challenge::{Challenges, Published};
 use super::failure::Failure;
 use crate::config::AcmeChallenge;
 use crate::host::Host;
-use crate::tls::self_signed::alternatives;
+use crate::tls::self_signed::subject_alternative_names;
 
-/// How often the authority is asked how far it is, and for how long. It says itself when it wants to be asked less.
-const PATIENCE: RetryPolicy = RetryPolicy::new()
+/// How often and how long an order is polled. The authority may ask for longer pauses.
+const POLLING: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(250))
     .backoff(1.5)
     .timeout(Duration::from_secs(3 * 60));
 
-impl Acme {
-    /// Orders a certificate: the certificate, those who vouch for it, and its key, as PEM. `replaces` is the one in
-    /// whose place it comes, for an authority that knows what that means (RFC 9773 section 5).
+/// Orders certificates for the configured hosts.
+pub(super) struct Orders {
+    pub(super) hosts: Vec<Host>,
+    pub(super) challenge: AcmeChallenge,
+    pub(super) challenges: Challenges,
+}
+
+impl Orders {
+    /// Orders a certificate and returns its chain and its key as PEM. `replaces` names the certificate that it renews,
+    /// for an authority with ARI (RFC 9773 section 5).
     pub(super) async fn order(
         &self,
         account: &Account,
@@ -35,65 +41,64 @@ impl Acme {
             new = new.replaces(replaces);
         }
         let mut order = account.new_order(&new).await?;
-        let answers = self.prove(&mut order).await?;
-        let proven = order.poll_ready(&PATIENCE).await;
-        drop(answers);
-        match proven {
+        let published = self.publish_challenges(&mut order).await?;
+        let status = order.poll_ready(&POLLING).await;
+        drop(published);
+        match status {
             Ok(OrderStatus::Ready) => {}
             Err(error @ (instant_acme::Error::Other(_) | instant_acme::Error::Timeout(_))) => {
                 return Err(error.into());
             }
             Ok(_) => {
-                let unproven = self.unproven(&mut order).await?;
-                return Err(
-                    unproven.unwrap_or_else(|| Failure::Here("the order is no longer good".to_owned()))
-                );
+                let failed = self.failed_validation(&mut order).await?;
+                return Err(failed.unwrap_or_else(|| Failure::Local("the order became invalid".to_owned())));
             }
-            Err(error) => return Err(self.unproven(&mut order).await?.unwrap_or_else(|| error.into())),
+            Err(error) => {
+                return Err(self.failed_validation(&mut order).await?.unwrap_or_else(|| error.into()));
+            }
         }
-        // A key of its own for each certificate.
+        // Each certificate has a new key.
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
-        params.subject_alt_names = alternatives(&self.hosts)?;
+        params.subject_alt_names = subject_alternative_names(&self.hosts)?;
         params.distinguished_name = DistinguishedName::new();
         order.finalize_csr(params.serialize_request(&key)?.der()).await?;
-        let chain = order.poll_certificate(&PATIENCE).await?;
+        let chain = order.poll_certificate(&POLLING).await?;
         Ok(format!("{}\n{}", chain.trim_end(), key.serialize_pem()))
     }
 
-    /// Gets the answers ready and has the authority look, for each host that it does not know to lead here yet.
-    async fn prove(&self, order: &mut Order) -> Result<Vec<Ready<'_>>, Failure> {
-        let mut answers = Vec::new();
+    /// Publishes the response to a challenge for each host without a valid authorization, and starts its validation.
+    async fn publish_challenges(&self, order: &mut Order) -> Result<Vec<Published<'_>>, Failure> {
+        let mut published = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
-            match authorization.status {
-                AuthorizationStatus::Valid => continue,
-                AuthorizationStatus::Pending => {}
-                // Looking at the order will say what is wrong with it.
-                _ => continue,
+            // A status other than these two shows in the status of the order.
+            if authorization.status != AuthorizationStatus::Pending {
+                continue;
             }
-            let offered = authorization.challenges.iter().map(|challenge| name_of(&challenge.r#type));
+            let offered =
+                authorization.challenges.iter().map(|challenge| challenge_type_name(&challenge.r#type));
             let offered = offered.collect::<Vec<_>>().join(", ");
             let identifier = authorization.identifier().to_string();
-            let (kind, name) = kind_of(self.challenge);
+            let (kind, name) = challenge_type(self.challenge);
             let Some(mut challenge) = authorization.challenge(kind) else {
                 return Err(Failure::NoChallenge { host: identifier, challenge: name, offered });
             };
-            let proof = challenge.key_authorization();
-            answers.push(match self.challenge {
+            let key_authorization = challenge.key_authorization();
+            published.push(match self.challenge {
                 AcmeChallenge::TlsAlpn01 => {
-                    self.challenges.ready_for_tls(&host(challenge.identifier())?, &proof)?
+                    self.challenges.publish_tls(&host(challenge.identifier())?, &key_authorization)?
                 }
-                AcmeChallenge::Http01 => self.challenges.ready_for_http(&challenge.token, &proof),
+                AcmeChallenge::Http01 => self.challenges.publish_http(&challenge.token, &key_authorization),
             });
             challenge.set_ready().await?;
         }
-        Ok(answers)
+        Ok(published)
     }
 
-    /// The host for which the authority did not find what it looked for, if there is one.
-    async fn unproven(&self, order: &mut Order) -> Result<Option<Failure>, Failure> {
+    /// Finds the host whose validation failed, if there is one.
+    async fn failed_validation(&self, order: &mut Order) -> Result<Option<Failure>, Failure> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
@@ -102,10 +107,10 @@ impl Acme {
                 continue;
             }
             let mut challenges = state.challenges.iter();
-            return Ok(Some(Failure::Unproven {
+            return Ok(Some(Failure::ValidationFailed {
                 host: state.identifier().to_string(),
                 reason: challenges.find_map(|challenge| challenge.error.clone()),
-                way: way(self.challenge),
+                advice: validation_advice(self.challenge),
             }));
         }
         Ok(None)
@@ -121,33 +126,32 @@ fn identifier(host: &Host) -> Identifier {
 
 fn host(identifier: &AuthorizedIdentifier<'_>) -> Result<Host, Failure> {
     let text = identifier.to_string();
-    text.parse().map_err(|_| Failure::Unreachable(format!("it speaks of {text}, which nobody asked for")))
+    text.parse().map_err(|_| Failure::Unreachable(format!("it names {text}, which was not requested")))
 }
 
-/// A challenge as the protocol has it, and as it is called.
-fn kind_of(challenge: AcmeChallenge) -> (ChallengeType, &'static str) {
+/// The type of a challenge in the protocol, and its name in the settings.
+fn challenge_type(challenge: AcmeChallenge) -> (ChallengeType, &'static str) {
     match challenge {
         AcmeChallenge::TlsAlpn01 => (ChallengeType::TlsAlpn01, "tls-alpn-01"),
         AcmeChallenge::Http01 => (ChallengeType::Http01, "http-01"),
     }
 }
 
-/// How an authority comes here.
-fn way(challenge: AcmeChallenge) -> &'static str {
+/// The connection that the authority makes to validate a host.
+fn validation_advice(challenge: AcmeChallenge) -> &'static str {
     match challenge {
         AcmeChallenge::TlsAlpn01 => {
-            "it connects to port 443 of that host, which must lead to where this server listens, with nothing between \
-             that speaks TLS itself"
+            "it connects to port 443 of that host, which must lead to this server's port for HTTPS without a proxy \
+             that ends TLS"
         }
         AcmeChallenge::Http01 => {
-            "it asks on port 80 of that host, in plain HTTP, which must lead to where this server listens for \
-             tls.redirect"
+            "it sends plain HTTP to port 80 of that host, which must lead to this server's address in tls.redirect"
         }
     }
 }
 
-/// How the registry of challenges writes them.
-fn name_of(challenge: &ChallengeType) -> &str {
+/// The name of a challenge type in IANA's registry.
+fn challenge_type_name(challenge: &ChallengeType) -> &str {
     match challenge {
         ChallengeType::Http01 => "http-01",
         ChallengeType::Dns01 => "dns-01",

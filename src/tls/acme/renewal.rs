@@ -1,97 +1,93 @@
-//! What an authority says about when to renew a certificate (ARI, RFC 9773): it may want that sooner than its life
-//! suggests, as when it has to take certificates back.
+//! ACME Renewal Information (ARI, RFC 9773): the time at which the authority suggests renewal, for example before it
+//! revokes certificates.
 
 use aws_lc_rs::rand;
 use instant_acme::{CertificateIdentifier, Error, SuggestedWindow};
 use time::{Duration, OffsetDateTime};
 
-use super::Acme;
+use super::account::AccountStore;
 use super::failure::Failure;
 
-/// When to ask again if there was no answer, or the authority answers no such question.
-const AGAIN: Duration = Duration::hours(6);
-/// The bounds within which the authority says when to ask again (RFC 9773 section 4.3.2).
-const LEAST: Duration = Duration::MINUTE;
-const MOST: Duration = Duration::DAY;
+/// The polling interval if the authority gives none.
+const DEFAULT_INTERVAL: Duration = Duration::hours(6);
+/// The bounds of an interval that the authority gives (RFC 9773 section 4.3.2).
+const MIN_INTERVAL: Duration = Duration::MINUTE;
+const MAX_INTERVAL: Duration = Duration::DAY;
 
-/// What the authority said last.
+/// The last response of the authority.
 #[derive(Debug)]
 pub(super) struct Suggestion {
-    /// What it suggests, if it suggests anything; and when in this window it is to be done.
+    /// The suggested window, and the time chosen within it.
     chosen: Option<(SuggestedWindow, OffsetDateTime)>,
-    /// From when on it is asked again.
-    again: OffsetDateTime,
+    next_poll: OffsetDateTime,
 }
 
 impl Suggestion {
-    /// When the certificate is to be renewed.
+    /// When to renew the certificate.
     pub(super) fn time(&self) -> Option<OffsetDateTime> {
         self.chosen.as_ref().map(|(_, time)| *time)
     }
 
-    /// What a new answer makes of it.
-    fn follow(last: Option<&Self>, window: SuggestedWindow, again: OffsetDateTime) -> Self {
+    /// Chooses a time within the window, and keeps the chosen one if the window is unchanged.
+    fn choose(last: Option<&Self>, window: SuggestedWindow, next_poll: OffsetDateTime) -> Self {
         let same = last
             .and_then(|last| last.chosen.as_ref())
             .filter(|(before, _)| (before.start, before.end) == (window.start, window.end));
-        let time = same.map_or_else(|| within(&window), |(_, time)| *time);
-        Self { chosen: Some((window, time)), again }
+        let time = same.map_or_else(|| random_time(&window), |(_, time)| *time);
+        Self { chosen: Some((window, time)), next_poll }
     }
 }
 
-impl Acme {
-    /// What the authority says now of a certificate, if it is time to ask; else what it said last.
-    pub(super) async fn suggestion(
-        &self,
+impl Suggestion {
+    /// Returns `last`, or polls the authority if its interval is over.
+    pub(super) async fn poll(
+        accounts: &AccountStore,
         last: Option<Suggestion>,
         certificate: &CertificateIdentifier<'_>,
         now: OffsetDateTime,
     ) -> Suggestion {
         let last = match last {
-            Some(last) if last.again > now => return last,
+            Some(last) if last.next_poll > now => return last,
             last => last,
         };
-        match self.ask(certificate).await {
-            Ok(Some((window, again))) => Suggestion::follow(last.as_ref(), window, now + again),
-            Ok(None) => Suggestion { chosen: None, again: now + AGAIN },
+        match request(accounts, certificate).await {
+            Ok(Some((window, interval))) => Suggestion::choose(last.as_ref(), window, now + interval),
+            Ok(None) => Suggestion { chosen: None, next_poll: now + DEFAULT_INTERVAL },
             Err(failure) => {
-                // Nothing is lost: it is renewed in time anyway.
-                tracing::debug!(directory = self.url, "cannot ask the authority when to renew: {failure}");
-                Suggestion { chosen: last.and_then(|last| last.chosen), again: now + AGAIN }
+                // The certificate is still renewed before it expires.
+                tracing::debug!("the authority gives no renewal information: {failure}");
+                Suggestion { chosen: last.and_then(|last| last.chosen), next_poll: now + DEFAULT_INTERVAL }
             }
-        }
-    }
-
-    /// The window, and when to ask again; `None` if the authority answers no such question.
-    async fn ask(
-        &self,
-        certificate: &CertificateIdentifier<'_>,
-    ) -> Result<Option<(SuggestedWindow, Duration)>, Failure> {
-        let Some(account) = self.known_account().await? else { return Ok(None) };
-        match account.renewal_info(certificate).await {
-            Ok((info, again)) => {
-                if let Some(explanation) = &info.explanation_url {
-                    tracing::info!(
-                        explanation,
-                        "the authority says why the certificate is to be renewed when it says"
-                    );
-                }
-                let again = Duration::try_from(again).unwrap_or(MOST).clamp(LEAST, MOST);
-                Ok(Some((info.suggested_window, again)))
-            }
-            Err(Error::Unsupported(_)) => Ok(None),
-            Err(error) => Err(error.into()),
         }
     }
 }
 
-/// Any time of a window, so that not all who have such certificates come at once.
-fn within(window: &SuggestedWindow) -> OffsetDateTime {
+/// Requests the window and the polling interval; `None` if the authority does not support ARI.
+async fn request(
+    accounts: &AccountStore,
+    certificate: &CertificateIdentifier<'_>,
+) -> Result<Option<(SuggestedWindow, Duration)>, Failure> {
+    let Some(account) = accounts.load().await? else { return Ok(None) };
+    match account.renewal_info(certificate).await {
+        Ok((info, interval)) => {
+            if let Some(explanation) = &info.explanation_url {
+                tracing::info!(explanation, "the authority explains its renewal time");
+            }
+            let interval = Duration::try_from(interval).unwrap_or(MAX_INTERVAL);
+            Ok(Some((info.suggested_window, interval.clamp(MIN_INTERVAL, MAX_INTERVAL))))
+        }
+        Err(Error::Unsupported(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A random time in a window, so that the clients of an authority spread over it.
+fn random_time(window: &SuggestedWindow) -> OffsetDateTime {
     let mut random = [0; 4];
-    // Without random numbers TLS would not work either; the start is as good a time as any.
+    // If there are no random numbers, the start of the window will do.
     let _ = rand::fill(&mut random);
-    let share = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
-    window.start + (window.end - window.start).max(Duration::ZERO) * share
+    let fraction = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
+    window.start + (window.end - window.start).max(Duration::ZERO) * fraction
 }
 
 #[cfg(test)]
@@ -104,16 +100,16 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_chosen_once_for_each_window() {
-        let again = OffsetDateTime::UNIX_EPOCH;
-        let first = Suggestion::follow(None, window(1_000_000, 2_000_000), again);
+    fn time_is_chosen_once_for_each_window() {
+        let next_poll = OffsetDateTime::UNIX_EPOCH;
+        let first = Suggestion::choose(None, window(1_000_000, 2_000_000), next_poll);
         let time = first.time().unwrap();
         assert!((1_000_000..=2_000_000).contains(&time.unix_timestamp()), "{time}");
-        let same = Suggestion::follow(Some(&first), window(1_000_000, 2_000_000), again);
+        let same = Suggestion::choose(Some(&first), window(1_000_000, 2_000_000), next_poll);
         assert_eq!(same.time(), Some(time));
-        let sooner = Suggestion::follow(Some(&same), window(5, 6), again).time().unwrap();
+        let sooner = Suggestion::choose(Some(&same), window(5, 6), next_poll).time().unwrap();
         assert!((5..=6).contains(&sooner.unix_timestamp()), "{sooner}");
-        // One that ends before it starts is none that anybody can choose from.
-        assert_eq!(within(&window(9, 3)).unix_timestamp(), 9);
+        // A window that ends before it starts.
+        assert_eq!(random_time(&window(9, 3)).unix_timestamp(), 9);
     }
 }

@@ -1,20 +1,20 @@
-//! What must outlast a restart: the account, and the certificate with its key. One folder for each directory, so that
-//! trying things with one authority takes nothing from another.
+//! The files that survive a restart: the account, and the certificate with its key. Each authority has a directory, so
+//! that a trial with one does not replace the files of another.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::DirectoryUrl;
 use crate::tls::pair::{Pair, PairError};
-use crate::tls::self_signed::{self, MakeError};
+use crate::tls::self_signed::{self, CreateError};
 
-/// Where the account and the certificate of one directory are kept.
+/// The directory with the files of one authority.
 #[derive(Clone, Debug)]
 pub(super) struct StateDir(PathBuf);
 
 impl StateDir {
-    /// That of a directory, below `acme` in where certificates are kept.
-    pub(super) fn of(url: &DirectoryUrl, directory: &Path) -> Self {
+    /// The directory for the authority at `url`, below `directory`.
+    pub(super) fn new(url: &DirectoryUrl, directory: &Path) -> Self {
         let url = url.as_str();
         let name = url.strip_prefix("https://").unwrap_or(url);
         let name: String = name
@@ -24,7 +24,7 @@ impl StateDir {
         Self(directory.join("acme").join(name))
     }
 
-    /// The file of the certificate, those who vouch for it, and its key: one file, so that they are replaced at once.
+    /// The file with the certificate chain and the key. It is one file, so that both are replaced atomically.
     pub(super) fn certificate_file(&self) -> PathBuf {
         self.0.join("certificate.pem")
     }
@@ -33,10 +33,10 @@ impl StateDir {
         self.0.join("account.json")
     }
 
-    /// The certificate that is kept. One that is no certificate with its key counts as none, which is logged.
+    /// Loads the stored certificate; `None` if there is none, or it is invalid, which is logged.
     ///
     /// # Errors
-    /// [`PairError::Read`] if it is there and cannot be read: whoever put it there wants to know.
+    /// [`PairError::Read`] for a file that cannot be read, because it may be valid.
     pub(super) fn certificate(&self) -> Result<Option<Pair>, PairError> {
         let file = self.certificate_file();
         match Pair::read(&file, &file) {
@@ -44,24 +44,23 @@ impl StateDir {
             Err(PairError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error @ PairError::Read { .. }) => Err(error),
             Err(error) => {
-                tracing::warn!(%error, "the certificate that was kept cannot be used, and is asked for anew");
+                tracing::warn!(%error, "the stored certificate is invalid; a new one is requested");
                 Ok(None)
             }
         }
     }
 
-    /// What would be kept, as a certificate with its key.
-    pub(super) fn read(&self, pem: &str) -> Result<Pair, PairError> {
+    /// Parses the content of the certificate file.
+    pub(super) fn parse(&self, pem: &str) -> Result<Pair, PairError> {
         let file = self.certificate_file();
         Pair::parse((&file, pem.as_bytes()), (&file, pem.as_bytes()))
     }
 
-    /// Keeps a certificate with its key in the place of the last one.
-    pub(super) async fn keep_certificate(&self, pem: String) -> Result<(), MakeError> {
-        self.keep(self.certificate_file(), pem).await
+    pub(super) async fn store_certificate(&self, pem: String) -> Result<(), CreateError> {
+        self.store(self.certificate_file(), pem).await
     }
 
-    /// The account that is kept, as JSON.
+    /// Loads the stored account, as JSON.
     pub(super) fn account(&self) -> io::Result<Option<String>> {
         match std::fs::read_to_string(self.account_file()) {
             Ok(json) => Ok(Some(json)),
@@ -70,20 +69,19 @@ impl StateDir {
         }
     }
 
-    /// Keeps an account.
-    pub(super) async fn keep_account(&self, json: String) -> Result<(), MakeError> {
-        self.keep(self.account_file(), json).await
+    pub(super) async fn store_account(&self, json: String) -> Result<(), CreateError> {
+        self.store(self.account_file(), json).await
     }
 
-    /// Syncing waits for a disk, which connections need not.
-    async fn keep(&self, file: PathBuf, text: String) -> Result<(), MakeError> {
+    /// Writes a file on a blocking thread, because it syncs.
+    async fn store(&self, file: PathBuf, text: String) -> Result<(), CreateError> {
         let state_dir = self.0.clone();
         let written = tokio::task::spawn_blocking(move || {
             self_signed::create_private(&state_dir)?;
             self_signed::write(&file, &text, 0o600)
         });
         written.await.unwrap_or_else(|error| {
-            Err(MakeError::Write { path: self.0.clone(), source: io::Error::other(error) })
+            Err(CreateError::Write { path: self.0.clone(), source: io::Error::other(error) })
         })
     }
 }
@@ -99,16 +97,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_certificate_with_its_key_is_kept_for_its_owner_alone() {
+    async fn stored_files_are_private_to_the_owner() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = state_dir(directory.path());
         assert!(state_dir.certificate().unwrap().is_none());
-        let made = self_signed::make(&["a.example".parse().unwrap()], 1).unwrap();
+        let made = self_signed::create(&["a.example".parse().unwrap()], 1).unwrap();
         let pem = format!("{}{}", made.certificate, made.key);
-        state_dir.keep_certificate(pem.clone()).await.unwrap();
-        let kept = state_dir.certificate().unwrap().unwrap();
-        assert_eq!(kept.certificate(), state_dir.read(&pem).unwrap().certificate());
-        state_dir.keep_account("{}".to_owned()).await.unwrap();
+        state_dir.store_certificate(pem.clone()).await.unwrap();
+        let stored = state_dir.certificate().unwrap().unwrap();
+        assert_eq!(stored.certificate(), state_dir.parse(&pem).unwrap().certificate());
+        state_dir.store_account("{}".to_owned()).await.unwrap();
         assert_eq!(state_dir.account().unwrap().as_deref(), Some("{}"));
         for name in ["", "certificate.pem", "account.json"] {
             let mode = std::fs::metadata(state_dir.0.join(name)).unwrap().permissions().mode();
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_counts_as_none() {
+    fn invalid_certificate_counts_as_none() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = state_dir(directory.path());
         std::fs::create_dir_all(&state_dir.0).unwrap();
