@@ -9,7 +9,7 @@ use futures_core::Stream;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use store::StoreError;
-use store::blobs::files::BlobStream;
+use store::blobs::BlobStream;
 use tokio::sync::mpsc;
 
 use crate::http::middleware::access_log::Exchange;
@@ -37,9 +37,8 @@ enum Content {
     #[default]
     Empty,
     Full(Bytes),
-    /// Boxed, since it is large beside the bodies of most answers.
     Blob {
-        pieces: Box<BlobStream>,
+        pieces: BlobStream,
         left: u64,
     },
     Upstream(UpstreamBody),
@@ -75,7 +74,7 @@ impl Body {
 
     pub(crate) fn blob(pieces: BlobStream) -> Self {
         let left = pieces.remaining();
-        Self { content: Content::Blob { pieces: Box::new(pieces), left }, exchange: None, throttled: None }
+        Self { content: Content::Blob { pieces, left }, exchange: None, throttled: None }
     }
 
     /// What an upstream sends, each next byte of which is waited for so long.
@@ -148,7 +147,7 @@ impl Content {
             Self::Upstream(through) => return through.poll_piece(cx),
             Self::Made(pieces) => return pieces.poll_recv(cx).map(|piece| piece.map(Ok)),
         };
-        let piece = match ready!(Pin::new(&mut **pieces).poll_next(cx)) {
+        let piece = match ready!(Pin::new(pieces).poll_next(cx)) {
             Some(Ok(piece)) => {
                 *left = left.saturating_sub(piece.len() as u64);
                 Ok(piece)

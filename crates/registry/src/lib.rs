@@ -33,7 +33,6 @@ pub mod manifests;
 mod remote_repositories;
 mod repositories;
 pub mod tag_list;
-mod upload_buffer;
 pub mod uploads;
 
 use std::sync::Arc;

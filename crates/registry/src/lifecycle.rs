@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use store::adopt::Report;
 use store::blob_journal::BlobJournal;
-use store::blobs::files::FileBlobs;
+use store::blobs::open_files;
 use store::rebuild::rebuild_if_missing;
 use store::view::View;
 use store::{Directory, Metadata};
@@ -39,7 +39,7 @@ impl Registry {
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<(Self, Opened), Error> {
         let lock = directory.lock()?;
-        let blobs = Arc::new(FileBlobs::open(&directory));
+        let blobs = open_files(&directory);
         let describe = |manifest: oci::Manifest| {
             let blobs = blobs.clone();
             async move { description::of(&manifest, &*blobs).await }

@@ -1,4 +1,4 @@
-//! How fast blobs go in and out of a directory, and what that costs the processor.
+//! Measures throughput and CPU time of the blob store of a directory.
 //!
 //! `cargo run --release -p store --example blob_speed -- <directory> [MiB]`
 
@@ -8,17 +8,18 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use oci::{Algorithm, Digest, Digester};
-use store::blobs::files::FileBlobs;
+use store::blobs::open_files;
 use store::{BlobStore, Directory, StoreError};
 use uuid::Uuid;
 
-/// How much is handed on at a time, in slices of 16 KiB, as they come from a connection.
-const PIECES: [usize; 3] = [64 << 10, 128 << 10, 256 << 10];
+/// The size of a write, as pieces come from a connection.
+const PIECE: usize = 16 << 10;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -33,12 +34,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn measure(directory: PathBuf, mib: u64) -> Result<(), Box<dyn std::error::Error>> {
     hash_alone();
-    let blobs = FileBlobs::open(&Directory::open(&directory)?);
-    for piece in PIECES {
-        let digest = append(&blobs, mib, piece).await?;
-        blobs.delete(&digest).await?;
-    }
-    let digest = append(&blobs, mib, PIECES[1]).await?;
+    let blobs = open_files(&Directory::open(&directory)?);
+    let digest = upload(&blobs, mib).await?;
     let path = directory.join("docker/registry/v2/blobs/sha256").join(&digest.hex()[..2]);
     let path = path.join(digest.hex()).join("data");
     for _ in 0..2 {
@@ -65,28 +62,26 @@ fn hash_alone() {
     clock.report("sha256 alone", 1 << 30);
 }
 
-async fn append(blobs: &FileBlobs, mib: u64, length: usize) -> Result<Digest, StoreError> {
+async fn upload(blobs: &Arc<dyn BlobStore>, mib: u64) -> Result<Digest, StoreError> {
     let content = Bytes::from(random(32 << 20));
+    let total = mib.next_multiple_of(32) << 20;
+    let mut digester = Digester::new(Algorithm::Sha256);
+    (0..total / (32 << 20)).for_each(|_| digester.update(&content));
+    let digest = digester.finish();
     let clock = Clock::start();
     let mut upload = blobs.begin(Uuid::new_v4(), Algorithm::Sha256).await?;
-    let total = mib << 20;
-    while upload.offset < total {
-        let at = usize::try_from(upload.offset % (32 << 20)).unwrap_or(0);
-        let piece = (0..length / (16 << 10)).map(|index| {
-            let begin = at + index * (16 << 10);
-            content.slice(begin..begin + (16 << 10))
-        });
-        upload = blobs.append(upload, piece.collect()).await?;
+    while upload.offset() < total {
+        let begin = usize::try_from(upload.offset() % (32 << 20)).unwrap_or(0);
+        upload.write(content.slice(begin..begin + PIECE)).await?;
     }
-    let appended = clock.begun.elapsed();
-    let digest = upload.digester.clone().finish();
-    blobs.commit(upload, &digest).await?;
-    clock.report(&format!("commit, pieces of {} KiB", length >> 10), total);
-    println!("{:>28} of which commit {:?}", "", clock.begun.elapsed().saturating_sub(appended));
+    let written = clock.begun.elapsed();
+    upload.commit(&digest).await?;
+    clock.report("upload", total);
+    println!("{:>28} of which commit {:?}", "", clock.begun.elapsed().saturating_sub(written));
     Ok(digest)
 }
 
-async fn read(blobs: &FileBlobs, digest: &Digest, what: &str) -> Result<(), StoreError> {
+async fn read(blobs: &Arc<dyn BlobStore>, digest: &Digest, what: &str) -> Result<(), StoreError> {
     let clock = Clock::start();
     let Some(blob) = blobs.open(digest).await? else { return Ok(()) };
     let size = blob.size;
@@ -121,7 +116,7 @@ fn drop_from_memory(path: &std::path::Path) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn put(blobs: &FileBlobs, tasks: u64) -> Result<(), Box<dyn std::error::Error>> {
+async fn put(blobs: &Arc<dyn BlobStore>, tasks: u64) -> Result<(), Box<dyn std::error::Error>> {
     const COUNT: u64 = 640;
     let begun = Instant::now();
     let cpu = cpu_time();
@@ -152,7 +147,7 @@ async fn put(blobs: &FileBlobs, tasks: u64) -> Result<(), Box<dyn std::error::Er
     Ok(())
 }
 
-async fn lookups(blobs: &FileBlobs) -> Result<(), StoreError> {
+async fn lookups(blobs: &Arc<dyn BlobStore>) -> Result<(), StoreError> {
     let content = Bytes::from(random(4000));
     let digest = Algorithm::Sha256.digest(&content);
     blobs.put(&digest, content).await?;

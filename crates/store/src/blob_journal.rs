@@ -99,7 +99,7 @@ impl BlobJournal {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
     use std::fs;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -110,13 +110,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::blobs::files::FileBlobs;
-    use crate::blobs::{Blob, Stored, Upload, UploadState};
+    use crate::blobs::{Blob, Stored, Upload, UploadState, open_files};
     use crate::{Directory, Metadata};
 
     /// Blobs as files, on a disk that sometimes fails.
     struct Fallible {
-        files: FileBlobs,
+        files: Arc<dyn BlobStore>,
         fails: AtomicBool,
         restored: AtomicUsize,
     }
@@ -141,14 +140,11 @@ mod tests {
         async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError> {
             self.files.begin(id, algorithm).await
         }
-        async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
-            self.files.append(upload, piece).await
+        async fn resume(&self, state: &UploadState) -> Result<Upload, StoreError> {
+            self.files.resume(state).await
         }
-        async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError> {
-            self.files.save(upload).await
-        }
-        async fn commit(&self, upload: Upload, digest: &Digest) -> Result<Stored, StoreError> {
-            self.files.commit(upload, digest).await
+        async fn remove_stale_uploads(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
+            self.files.remove_stale_uploads(known).await
         }
         async fn flush(&self) -> Result<(), StoreError> {
             if self.fails.load(Ordering::Relaxed) {
@@ -187,7 +183,7 @@ mod tests {
         /// As a process finds it when it starts.
         fn open(directory: Directory) -> Self {
             let metadata = Metadata::open(&directory.metadata()).unwrap();
-            let files = FileBlobs::open(&directory);
+            let files = open_files(&directory);
             let blobs =
                 Arc::new(Fallible { files, fails: AtomicBool::new(false), restored: AtomicUsize::new(0) });
             let blob_journal = BlobJournal::new(blobs.clone(), metadata.clone());

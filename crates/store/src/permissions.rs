@@ -1,5 +1,5 @@
-//! Permissions of the files and directories that are made here: the owner writes, the group reads, others have no
-//! access. Files that another registry made keep theirs.
+//! Permissions of new files and directories: the owner writes, the group reads, others have no access. Files of
+//! another registry keep theirs.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,22 +11,37 @@ pub(crate) const FILE: u32 = 0o640;
 /// Mode of a directory before the umask.
 const DIRECTORY: u32 = 0o750;
 
-/// Makes a file that must not exist yet, for writing.
+/// Creates a new file for writing; an existing one is an error.
 pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(FILE).open(path)
 }
 
-/// Writes a file, which is made if it is not there.
+/// Writes a file and creates it if necessary.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(FILE).open(path)?.write_all(content)
 }
 
-/// Makes a directory. Its parent must exist.
+/// Creates a directory in an existing one.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(DIRECTORY).create(path)
 }
 
-/// Makes a directory and its parents, as far as they are missing.
+/// Creates a directory and its missing parents.
 pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY).create(path)
+}
+
+/// Creates a directory and its missing parents below `root`, which must exist: a tree that was moved away is not
+/// created again. Returns whether the directory is new.
+///
+/// Tries the innermost directory first, because its parents nearly always exist.
+pub(crate) fn create_dir_below(root: &Path, directory: &Path) -> io::Result<bool> {
+    match create_dir(directory) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && root.is_dir() => {
+            create_dir_all(directory).map(|()| true)
+        }
+        Err(error) => Err(error),
+    }
 }

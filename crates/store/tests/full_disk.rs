@@ -1,4 +1,4 @@
-//! A disk that runs full: on a small tmpfs, which takes the right to mount one (root).
+//! Behaviour on a full disk: a small tmpfs, which only root may mount.
 
 mod small_disk;
 
@@ -9,9 +9,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use oci::{Algorithm, Digest};
 use small_disk::SmallDisk;
-use store::blobs::Pressure;
-use store::blobs::files::FileBlobs;
-use store::{BlobStore, Directory, StoreError, Upload};
+use store::blobs::{Pressure, open_files};
+use store::{BlobStore, Directory, StoreError};
 use uuid::Uuid;
 
 fn content(length: usize, seed: u8) -> Bytes {
@@ -22,7 +21,7 @@ fn sha256(content: &[u8]) -> Digest {
     Algorithm::Sha256.digest(content)
 }
 
-async fn blobs_in(store: &FileBlobs) -> Vec<(Digest, u64)> {
+async fn blobs_in(store: &dyn BlobStore) -> Vec<(Digest, u64)> {
     store.list().try_collect().await.expect("a list of the blobs")
 }
 
@@ -36,21 +35,22 @@ fn files_below(directory: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn an_upload_that_does_not_fit_leaves_nothing_and_pulls_go_on() {
+async fn upload_beyond_the_disk_leaves_nothing() {
     let disk = SmallDisk::new("size=1m");
     let directory = Directory::open(disk.path()).unwrap();
-    let store = FileBlobs::open(&directory);
+    let store = open_files(&directory);
     let kept = content(300_000, 1);
     store.put(&sha256(&kept), kept.clone()).await.unwrap();
 
     let large = content(900_000, 2);
-    let upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
-    let id = upload.id;
-    let upload = store.append(upload, vec![large.slice(..200_000)]).await.unwrap();
-    let (upload, state) = store.save(upload).await.unwrap();
-    let refused = store.append(upload, vec![large.slice(200_000..)]).await.unwrap_err();
+    let mut upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
+    let id = upload.id();
+    upload.write(large.slice(..200_000)).await.unwrap();
+    let state = upload.save().await.unwrap();
+    upload.write(large.slice(200_000..)).await.unwrap();
+    let refused = upload.save().await.unwrap_err();
     assert!(refused.is_full(), "{refused}");
-    // What did not count does not take up room.
+    // Unsaved bytes take no space.
     let taken = fs::metadata(directory.uploads().join(id.to_string())).unwrap().len();
     assert_eq!(taken, 200_000);
 
@@ -61,20 +61,20 @@ async fn an_upload_that_does_not_fit_leaves_nothing_and_pulls_go_on() {
     let small = content(50_000, 3);
     store.put(&sha256(&small), small).await.unwrap();
 
-    // The upload is as it was, and can go on from there with less.
-    let resumed = Upload::resume(&state).unwrap();
-    let resumed = store.append(resumed, vec![large.slice(200_000..400_000)]).await.unwrap();
-    store.commit(resumed, &sha256(&large[..400_000])).await.unwrap();
+    // The upload resumes from the saved offset with fewer bytes.
+    let mut resumed = store.resume(&state).await.unwrap();
+    resumed.write(large.slice(200_000..400_000)).await.unwrap();
+    resumed.commit(&sha256(&large[..400_000])).await.unwrap();
     assert_eq!(store.stat(&sha256(&large[..400_000])).await.unwrap(), Some(400_000));
-    assert_eq!(blobs_in(&store).await.len(), 3);
+    assert_eq!(blobs_in(&*store).await.len(), 3);
     assert_eq!(files_below(&directory.uploads()), 0);
 }
 
 #[tokio::test]
-async fn a_manifest_that_does_not_fit_leaves_nothing() {
+async fn manifest_beyond_the_disk_leaves_nothing() {
     let disk = SmallDisk::new("size=1m");
     let directory = Directory::open(disk.path()).unwrap();
-    let store = FileBlobs::open(&directory);
+    let store = open_files(&directory);
     let filler = content(700_000, 4);
     store.put(&sha256(&filler), filler.clone()).await.unwrap();
     let manifest = content(500_000, 5);
@@ -82,18 +82,18 @@ async fn a_manifest_that_does_not_fit_leaves_nothing() {
     assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
     assert_eq!(store.stat(&sha256(&manifest)).await.unwrap(), None);
     assert_eq!(files_below(directory.root()), 1);
-    // Room again, and it goes in.
+    // With free space it is stored.
     store.delete(&sha256(&filler)).await.unwrap();
     store.put(&sha256(&manifest), manifest.clone()).await.unwrap();
     assert_eq!(store.get(&sha256(&manifest)).await.unwrap().unwrap(), manifest);
 }
 
-/// With no inodes left, the content may be there and the directory that it needs cannot be made.
+/// Without inodes the content can be written, but not its directory created.
 #[tokio::test]
-async fn without_room_for_a_directory_nothing_is_half_kept() {
+async fn full_inode_table_leaves_nothing_partial() {
     let disk = SmallDisk::new("size=4m,nr_inodes=24");
     let directory = Directory::open(disk.path()).unwrap();
-    let store = FileBlobs::open(&directory);
+    let store = open_files(&directory);
     let mut stored = 0;
     let refused = loop {
         let content = content(70_000, u8::try_from(stored).unwrap());
@@ -103,18 +103,18 @@ async fn without_room_for_a_directory_nothing_is_half_kept() {
         }
     };
     assert!(refused.is_full(), "{refused}");
-    assert_eq!(blobs_in(&store).await.len(), stored);
+    assert_eq!(blobs_in(&*store).await.len(), stored);
     assert_eq!(files_below(directory.root()), stored);
     assert!(stored > 0);
 }
 
-/// Small content is taken in without a file. If none can be made of it later, it waits.
+/// Small content needs no file at first. A flush that cannot create files keeps it in memory.
 #[tokio::test]
-async fn small_content_waits_in_memory_for_room() {
+async fn small_content_waits_in_memory_for_space() {
     for disk in [SmallDisk::new("size=1m"), SmallDisk::new("size=4m,nr_inodes=24")] {
         let directory = Directory::open(disk.path()).unwrap();
-        let store = FileBlobs::open(&directory);
-        // Neither bytes nor inodes are left.
+        let store = open_files(&directory);
+        // Use up all bytes and inodes.
         let mut fillers = Vec::new();
         for length in [300_000, 70_000, 4_096] {
             for _ in 0..24 {
@@ -134,9 +134,9 @@ async fn small_content_waits_in_memory_for_room() {
         for _ in 0..2 {
             let refused = store.flush().await.unwrap_err();
             assert!(refused.is_full(), "{refused}");
-            assert_eq!(files_below(disk.path()), before, "nothing is half kept");
+            assert_eq!(files_below(disk.path()), before, "nothing partial is left");
             assert_eq!(store.pressure(), Pressure::Some);
-            assert_eq!(blobs_in(&store).await.len(), contents.len());
+            assert_eq!(blobs_in(&*store).await.len(), contents.len());
             for content in &contents {
                 assert_eq!(store.get(&sha256(content)).await.unwrap().unwrap(), content);
             }
@@ -146,6 +146,6 @@ async fn small_content_waits_in_memory_for_room() {
         }
         store.flush().await.unwrap();
         assert_eq!((store.pressure(), files_below(directory.root())), (Pressure::Nothing, contents.len()));
-        assert_eq!(blobs_in(&FileBlobs::open(&directory)).await.len(), contents.len());
+        assert_eq!(blobs_in(&*open_files(&directory)).await.len(), contents.len());
     }
 }

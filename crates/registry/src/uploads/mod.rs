@@ -6,14 +6,11 @@
 //! only saves looking it up. One that took in nothing is not written down: its id is enough (see
 //! `ids`). While a request writes to it, others wait for their turn.
 //!
-//! Receiving, and hashing and writing, overlap: while one piece is written on another thread, the
-//! next is received. A thread is held only while there is something to write.
+//! Receiving overlaps with hashing and writing, which the store does in the background.
 
 mod ids;
 mod open_uploads;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +27,6 @@ pub(crate) use self::ids::UploadIds;
 pub(crate) use self::open_uploads::OpenUploads;
 use self::open_uploads::{OpenUpload, UploadState};
 use crate::detach::detach;
-use crate::upload_buffer::UploadBuffer;
 use crate::{Error, ReceiveError, Registry};
 
 /// How long a request waits for another that writes to the same upload, which is most often the
@@ -82,7 +78,7 @@ impl Registry {
         if inner.open_uploads.has_room() {
             inner.open_uploads.enter(repository, account, id, UploadState::Begun(algorithm));
         } else {
-            let (_, state) = inner.blobs.save(inner.blobs.begin(id, algorithm).await?).await?;
+            let state = inner.blobs.begin(id, algorithm).await?.save().await?;
             inner.metadata.create_upload(repository, account, &state).await?;
         }
         Ok(UploadStatus { id, offset: 0 })
@@ -128,7 +124,7 @@ impl Registry {
             let turn = registry.take_turn(&repository, account.as_ref(), id).await?;
             let (turn, received) =
                 registry.receive_in_turn(&repository, account.as_ref(), turn, range, body).await?;
-            let offset = turn.upload.offset;
+            let offset = turn.upload.offset();
             registry.write_down(&repository, account.as_ref(), turn).await?;
             received.map(|()| UploadStatus { id, offset })
         })
@@ -162,7 +158,7 @@ impl Registry {
             let is_written = turn.is_written();
             let Turn { upload, mut slot } = turn;
             let inner = &registry.inner;
-            let committed = inner.blobs.commit(upload, &digest).await;
+            let committed = upload.commit(&digest).await;
             let stored = match committed {
                 Ok(stored) => stored,
                 Err(mismatch @ StoreError::DigestMismatch { .. }) => {
@@ -210,7 +206,7 @@ impl Registry {
             let stored = async {
                 let (upload, received) = registry.receive(upload, None, body).await?;
                 received?;
-                Ok(inner.blobs.commit(upload, &digest).await?)
+                Ok(upload.commit(&digest).await?)
             };
             match stored.await {
                 Ok(stored) => {
@@ -313,13 +309,13 @@ impl Registry {
         let slot = tokio::time::timeout(TURN, session.upload.clone().lock_owned());
         let mut slot = slot.await.map_err(|_| Error::UploadBusy(id))?;
         let upload = match std::mem::replace(&mut *slot, UploadState::Written) {
-            UploadState::InMemory(upload) => *upload,
+            UploadState::InMemory(upload) => upload,
             UploadState::Begun(algorithm) => {
                 *slot = UploadState::Begun(algorithm);
                 self.inner.blobs.begin(id, algorithm).await?
             }
             UploadState::Written => match self.inner.metadata.upload(repository, account, id).await? {
-                Some(record) => Upload::resume(&record.state)?,
+                Some(record) => self.inner.blobs.resume(&record.state).await?,
                 None => {
                     self.end(id, &mut slot);
                     return Err(Error::UploadUnknown(id));
@@ -341,17 +337,22 @@ impl Registry {
         turn: Turn,
     ) -> Result<(), Error> {
         let is_written = turn.is_written();
-        let Turn { upload, mut slot } = turn;
-        if !is_written && upload.offset == 0 {
+        let Turn { mut upload, mut slot } = turn;
+        if !is_written && upload.offset() == 0 {
             return Ok(());
         }
-        let (upload, state) = self.inner.blobs.save(upload).await?;
+        let state = match upload.save().await {
+            Ok(state) => state,
+            Err(error) => {
+                return Err(self.failed(repository, account, upload.id(), slot, error.into()).await);
+            }
+        };
         if is_written {
             self.inner.metadata.save_upload(repository, account, &state).await?;
         } else {
             self.inner.metadata.create_upload(repository, account, &state).await?;
         }
-        *slot = UploadState::InMemory(Box::new(upload));
+        *slot = UploadState::InMemory(upload);
         Ok(())
     }
 
@@ -373,7 +374,7 @@ impl Registry {
         body: impl Body,
     ) -> Result<(Turn, Result<(), Error>), Error> {
         let Turn { upload, slot } = turn;
-        let id = upload.id;
+        let id = upload.id();
         match self.receive(upload, range, body).await {
             // None of the bytes of a chunk that is not as long as its range stay: the upload is as it was before.
             Ok((_, Err(error @ Error::ChunkLength { .. }))) => {
@@ -413,71 +414,46 @@ impl Registry {
         error
     }
 
-    /// Receives a body into an upload. Comes back with the upload as far as it came, and what went
-    /// wrong with the body; an outer error means that the store failed, and the upload is as it
-    /// was last written down.
+    /// Receives a body into an upload. Returns the upload with the bytes received so far, and the error of the body.
+    /// The outer error is one of the store: the upload is then as it was last saved.
     async fn receive(
         &self,
-        upload: Upload,
+        mut upload: Upload,
         range: Option<ChunkRange>,
         mut body: impl Body,
     ) -> Result<(Upload, Result<(), Error>), Error> {
-        type Writing<'a> = Pin<Box<dyn Future<Output = Result<Upload, StoreError>> + Send + 'a>>;
-        let start = upload.offset;
+        let start = upload.offset();
         if let Some(range) = range
             && range.first != start
         {
-            let error = Error::OutOfOrder { id: upload.id, offset: start };
+            let error = Error::OutOfOrder { id: upload.id(), offset: start };
             return Ok((upload, Err(error)));
         }
         let expected = range.map(|range| range.last - range.first + 1);
-        let blobs = &*self.inner.blobs;
-        let mut gathered = UploadBuffer::default();
         let mut received: u64 = 0;
-        let mut ended: Option<Result<(), Error>> = None;
-        let mut idle = Some(upload);
-        let mut writing: Option<Writing<'_>> = None;
-        loop {
-            if let Some(upload) = idle.take() {
-                if gathered.is_full() || (ended.is_some() && !gathered.is_empty()) {
-                    let piece = gathered.take();
-                    writing = Some(blobs.append(upload, piece));
-                } else if let Some(outcome) = ended.take() {
-                    return Ok((upload, outcome));
-                } else {
-                    idle = Some(upload);
-                }
+        while let Some(piece) = body.next().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => return Ok((upload, Err(error.into()))),
+            };
+            received += piece.len() as u64;
+            if let Some(limit) = self.inner.policy.blob_bytes
+                && start + received > limit
+            {
+                return Ok((upload, Err(Error::BlobTooLarge { limit })));
             }
-            tokio::select! {
-                written = async { match &mut writing { Some(writing) => writing.await, None => std::future::pending().await } } => {
-                    writing = None;
-                    idle = Some(written?);
-                }
-                piece = body.next(), if ended.is_none() && !gathered.is_full() => match piece {
-                    None => ended = Some(match expected {
-                        Some(expected) if expected != received => {
-                            Err(Error::ChunkLength { expected, actual: received })
-                        }
-                        _ => Ok(()),
-                    }),
-                    Some(Err(error)) => ended = Some(Err(error.into())),
-                    Some(Ok(piece)) => {
-                        received += piece.len() as u64;
-                        if let Some(limit) = self.inner.policy.blob_bytes
-                            && start + received > limit
-                        {
-                            ended = Some(Err(Error::BlobTooLarge { limit }));
-                        } else if let Some(expected) = expected
-                            && received > expected
-                        {
-                            ended = Some(Err(Error::ChunkLength { expected, actual: received }));
-                        } else {
-                            gathered.add(piece);
-                        }
-                    }
-                },
+            if let Some(expected) = expected
+                && received > expected
+            {
+                return Ok((upload, Err(Error::ChunkLength { expected, actual: received })));
             }
+            upload.write(piece).await?;
         }
+        let outcome = match expected {
+            Some(expected) if expected != received => Err(Error::ChunkLength { expected, actual: received }),
+            _ => Ok(()),
+        };
+        Ok((upload, outcome))
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) enum UploadState {
     /// It took in nothing that counts, and is not written down.
     Begun(Algorithm),
     /// As it is written down.
-    InMemory(Box<Upload>),
+    InMemory(Upload),
     /// It must be read from the metadata.
     Written,
     /// It is no more.

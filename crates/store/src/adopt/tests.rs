@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Report, Scope, adopt};
 use crate::metadata::Metadata;
 use crate::view::tests::{Storage, name, tag};
-use crate::{BlobStore, StoreError};
+use crate::StoreError;
 use accounts::Visible;
 
 async fn nothing(_: Manifest) -> Result<Option<String>, StoreError> {
@@ -27,13 +27,13 @@ async fn adopted(storage: &Storage) -> (Metadata, Report) {
 
 async fn adopt_into(storage: &Storage, metadata: &Metadata) -> Report {
     let Storage { directory, blobs, .. } = storage;
-    adopt(directory, blobs, metadata, Scope::All, None, nothing, |_| {}).await.unwrap()
+    adopt(directory, &**blobs, metadata, Scope::All, None, nothing, |_| {}).await.unwrap()
 }
 
 /// Adopts what another program has changed in a storage, as a start does.
 async fn changes(storage: &Storage, scope: Scope) -> Report {
     let Storage { directory, blobs, view, .. } = storage;
-    view.adopt(directory, blobs, scope, nothing, |_| {}).await.unwrap()
+    view.adopt(directory, &**blobs, scope, nothing, |_| {}).await.unwrap()
 }
 
 fn told(report: &Report) -> Vec<String> {
@@ -240,7 +240,7 @@ async fn many_repositories_are_taken_in_and_counted() {
     assert!(root.join("group0/name0").exists());
     let metadata = Metadata::open(&storage.directory.own().join("new.db")).unwrap();
     let progress = Mutex::new(Vec::new());
-    let report = adopt(&storage.directory, &storage.blobs, &metadata, Scope::All, None, nothing, |done| {
+    let report = adopt(&storage.directory, &*storage.blobs, &metadata, Scope::All, None, nothing, |done| {
         progress.lock().unwrap().push(done);
     });
     let report = report.await.unwrap();
@@ -269,7 +269,7 @@ async fn a_repository_is_described_by_latest_or_else_by_what_came_last() {
     };
     let metadata = Metadata::open(&storage.directory.own().join("new.db")).unwrap();
     let Storage { directory, blobs, .. } = &storage;
-    adopt(directory, blobs, &metadata, Scope::All, None, describe, |_| {}).await.unwrap();
+    adopt(directory, &**blobs, &metadata, Scope::All, None, describe, |_| {}).await.unwrap();
     let description =
         async |repository: &str| metadata.repository(&name(repository)).await.unwrap().unwrap().description;
     assert_eq!(description("with-latest").await, "latest");
@@ -497,10 +497,10 @@ async fn problem_is_kept_and_tried_again_until_it_is_gone() {
     let (metadata, report) = adopted(&storage).await;
     assert_eq!(report.problems.len(), 2);
     let Storage { directory, blobs, .. } = &storage;
-    let again = adopt(directory, blobs, &metadata, Scope::Changed, None, nothing, |_| {}).await.unwrap();
+    let again = adopt(directory, &**blobs, &metadata, Scope::Changed, None, nothing, |_| {}).await.unwrap();
     assert_eq!((again.problems.len(), again.known_problems), (0, 2), "told once, and still counted");
     storage.blobs.put(&digest, content).await.unwrap();
-    let healed = adopt(directory, blobs, &metadata, Scope::Changed, None, nothing, |_| {}).await.unwrap();
+    let healed = adopt(directory, &**blobs, &metadata, Scope::Changed, None, nothing, |_| {}).await.unwrap();
     assert_eq!((healed.problems.len(), healed.known_problems, healed.changes.len()), (0, 0, 1));
     assert_eq!(metadata.view_problems().await.unwrap(), []);
     assert_eq!(tags(&metadata, "app").await, [("latest".to_owned(), digest)]);

@@ -1,6 +1,6 @@
-//! The contract of [`BlobStore`] as tests, the same for every backend.
+//! Contract tests of [`BlobStore`], the same for every backend.
 //!
-//! A backend says in [`Backend`] how it is made, and gets all of them with `contract_tests!`.
+//! A backend implements [`Backend`] and calls `contract_tests!`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use futures_util::{StreamExt, TryStreamExt};
 use oci::{Algorithm, Digest};
 use uuid::Uuid;
 
-use super::{Blob, BlobStore, Pressure, Stored, Upload};
+use super::{Blob, BlobStore, Pressure, Stored, Upload, UploadState};
 use crate::StoreError;
 
-/// A place for blobs that lasts as long as the value.
+/// A place for blobs that exists as long as the value.
 pub(crate) trait Backend: Sized {
-    /// An empty one.
+    /// Creates an empty place.
     fn new() -> Self;
-    /// A store on it; another one on the same place each time, as after a restart.
+    /// Opens another store on the same place, as after a restart.
     fn store(&self) -> Arc<dyn BlobStore>;
 }
 
-/// Content that repeats nowhere, so that any mix-up shows.
+/// Returns content without repetitions, so that any mix-up shows.
 pub(crate) fn content(length: usize, seed: u64) -> Bytes {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -42,7 +42,7 @@ pub(crate) fn sha256(content: &[u8]) -> Digest {
     Algorithm::Sha256.digest(content)
 }
 
-/// Takes in `content` in pieces of these lengths, over and over.
+/// Uploads `content` in pieces of these lengths, over and over.
 pub(crate) async fn upload(store: &dyn BlobStore, content: &Bytes, lengths: &[usize]) -> Upload {
     let mut upload = store.begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap();
     let mut rest = content.clone();
@@ -50,16 +50,28 @@ pub(crate) async fn upload(store: &dyn BlobStore, content: &Bytes, lengths: &[us
         if rest.is_empty() {
             break;
         }
-        let piece = rest.split_to(rest.len().min(*length));
-        // As several slices, one of them empty, as they may come from a connection.
-        let half = piece.len() / 2;
-        let pieces = vec![piece.slice(..half), Bytes::new(), piece.slice(half..)];
-        upload = store.append(upload, pieces).await.unwrap();
+        upload.write(rest.split_to(rest.len().min(*length))).await.unwrap();
+        upload.write(Bytes::new()).await.unwrap();
     }
     upload
 }
 
-/// A store on the same place as after a restart, with what the one before had left unsettled.
+/// Writes and saves; returns the first error.
+pub(crate) async fn write(upload: &mut Upload, bytes: Bytes) -> Result<UploadState, StoreError> {
+    upload.write(bytes).await?;
+    upload.save().await
+}
+
+/// Resumes an upload and writes; returns the first error.
+async fn resume_and_write(
+    store: &dyn BlobStore,
+    state: &UploadState,
+    bytes: Bytes,
+) -> Result<UploadState, StoreError> {
+    write(&mut store.resume(state).await?, bytes).await
+}
+
+/// Opens the store as after a restart, with the content that the earlier one had journaled.
 async fn restarted(backend: &impl Backend, digest: &Digest, stored: Stored) -> Arc<dyn BlobStore> {
     let store = backend.store();
     if let Some(journaled) = stored.journaled {
@@ -74,7 +86,7 @@ pub(crate) async fn read(blob: Blob, range: std::ops::Range<u64>) -> Vec<u8> {
     assert_eq!(pieces.remaining(), range.end - range.start);
     while let Some(piece) = pieces.next().await {
         let piece = piece.unwrap();
-        assert!(!piece.is_empty(), "an empty piece is no use to anyone");
+        assert!(!piece.is_empty(), "no piece is empty");
         content.extend_from_slice(&piece);
         assert_eq!(pieces.remaining(), range.end - range.start - content.len() as u64);
     }
@@ -107,7 +119,7 @@ async fn present(store: &dyn BlobStore, content: &[u8]) {
     assert_eq!(all(store).await.get(&digest), Some(&size));
 }
 
-pub(crate) async fn what_was_put_is_there_after_a_restart<B: Backend>() {
+pub(crate) async fn put_blob_exists_after_restart<B: Backend>() {
     let backend = B::new();
     let small = content(4000, 1);
     let large = content(200_000, 2);
@@ -124,15 +136,15 @@ pub(crate) async fn what_was_put_is_there_after_a_restart<B: Backend>() {
     }
 }
 
-pub(crate) async fn what_was_uploaded_is_there_whatever_its_size_and_pieces<B: Backend>() {
+pub(crate) async fn uploaded_blob_of_any_size_exists<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     let sizes = [0, 1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, (1 << 20) + 7, (9 << 20) + 3];
     for (seed, size) in sizes.into_iter().enumerate() {
         let content = content(size, seed as u64);
         let upload = upload(&*store, &content, &[1000, 1, 300_000]).await;
-        assert_eq!(upload.offset, size as u64);
-        let stored = store.commit(upload, &sha256(&content)).await.unwrap();
+        assert_eq!(upload.offset(), size as u64);
+        let stored = upload.commit(&sha256(&content)).await.unwrap();
         assert_eq!(stored.size, size as u64);
         present(&*store, &content).await;
         present(&*restarted(&backend, &sha256(&content), stored).await, &content).await;
@@ -140,7 +152,7 @@ pub(crate) async fn what_was_uploaded_is_there_whatever_its_size_and_pieces<B: B
     assert_eq!(all(&*store).await.len(), sizes.len());
 }
 
-pub(crate) async fn any_range_is_exactly_that_range<B: Backend>() {
+pub(crate) async fn range_read_returns_exactly_the_range<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     let window = 1 << 20;
@@ -161,25 +173,25 @@ pub(crate) async fn any_range_is_exactly_that_range<B: Backend>() {
     }
 }
 
-pub(crate) async fn nothing_is_seen_of_an_upload_before_its_end<B: Backend>() {
+pub(crate) async fn upload_is_invisible_before_commit<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     let content = content(100_000, 4);
     let upload = upload(&*store, &content, &[50_000]).await;
     absent(&*store, &sha256(&content)).await;
-    absent(&*store, &upload.digester.clone().finish()).await;
+    absent(&*store, &sha256(&content[..50_000])).await;
     assert!(all(&*store).await.is_empty());
-    store.commit(upload, &sha256(&content)).await.unwrap();
+    upload.commit(&sha256(&content)).await.unwrap();
     present(&*store, &content).await;
 }
 
-pub(crate) async fn content_is_not_stored_under_a_digest_that_is_not_its_own<B: Backend>() {
+pub(crate) async fn wrong_digest_is_rejected<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     let (content, other) = (content(5000, 5), sha256(b"other"));
-    let upload = upload(&*store, &content, &[5000]).await;
-    let (upload, state) = store.save(upload).await.unwrap();
-    match store.commit(upload, &other).await.unwrap_err() {
+    let mut upload = upload(&*store, &content, &[5000]).await;
+    let state = upload.save().await.unwrap();
+    match upload.commit(&other).await.unwrap_err() {
         StoreError::DigestMismatch { expected, actual } => {
             assert_eq!((expected, actual), (other, sha256(&content)));
         }
@@ -190,112 +202,125 @@ pub(crate) async fn content_is_not_stored_under_a_digest_that_is_not_its_own<B: 
     absent(&*store, &other).await;
     absent(&*store, &sha256(&content)).await;
     // The upload is gone with it.
-    let resumed = Upload::resume(&state).unwrap();
-    store.append(resumed, vec![Bytes::from_static(b"more")]).await.unwrap_err();
+    resume_and_write(&*store, &state, Bytes::from_static(b"more")).await.unwrap_err();
 }
 
-pub(crate) async fn a_digest_may_have_another_algorithm_than_the_upload<B: Backend>() {
+pub(crate) async fn commit_accepts_another_algorithm<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     let content = content(300_000, 6);
     let digest = Algorithm::Sha512.digest(&content);
     let wrong = upload(&*store, &content, &[70_000]).await;
     let other = Algorithm::Sha512.digest(b"other");
-    assert!(matches!(store.commit(wrong, &other).await, Err(StoreError::DigestMismatch { .. })));
+    assert!(matches!(wrong.commit(&other).await, Err(StoreError::DigestMismatch { .. })));
     let right = upload(&*store, &content, &[70_000]).await;
-    assert_eq!(store.commit(right, &digest).await.unwrap().size, 300_000);
+    assert_eq!(right.commit(&digest).await.unwrap().size, 300_000);
     assert!(read(store.open(&digest).await.unwrap().unwrap(), 0..300_000).await == content);
     absent(&*store, &sha256(&content)).await;
     assert_eq!(all(&*store).await.get(&digest), Some(&300_000));
 }
 
-pub(crate) async fn an_upload_goes_on_after_a_restart<B: Backend>() {
+pub(crate) async fn upload_resumes_after_restart<B: Backend>() {
     let backend = B::new();
     let content = content(700_000, 7);
     for begun in [0, 1, 5_000, 64 << 10, 400_000] {
         let first = backend.store();
-        let upload = upload(&*first, &content.slice(..begun), &[150_000]).await;
-        let (upload, state) = first.save(upload).await.unwrap();
-        drop(upload);
+        let state = upload(&*first, &content.slice(..begun), &[150_000]).await.save().await.unwrap();
         let store = backend.store();
-        let resumed = Upload::resume(&state).unwrap();
-        assert_eq!(resumed.offset, begun as u64);
-        let resumed = store.append(resumed, vec![content.slice(begun..)]).await.unwrap();
-        store.commit(resumed, &sha256(&content)).await.unwrap();
+        let mut resumed = store.resume(&state).await.unwrap();
+        assert_eq!(resumed.offset(), begun as u64);
+        resumed.write(content.slice(begun..)).await.unwrap();
+        resumed.commit(&sha256(&content)).await.unwrap();
         present(&*store, &content).await;
         store.delete(&sha256(&content)).await.unwrap();
     }
 }
 
-pub(crate) async fn what_came_after_the_last_save_is_written_over<B: Backend>() {
+pub(crate) async fn resume_overwrites_unsaved_bytes<B: Backend>() {
     let backend = B::new();
     let content = content(200_000, 8);
     for (lost, rest) in [(900_000, 150_000), (900_000, 5_000), (3_000, 5_000)] {
         let whole = content.slice(..50_000 + rest);
         let store = backend.store();
-        let upload = upload(&*store, &whole.slice(..50_000), &[50_000]).await;
-        let (saved, state) = store.save(upload).await.unwrap();
-        // A connection that broke: this was taken in, but never written down.
-        let lost = backend.store().append(saved, vec![self::content(lost, 9)]).await.unwrap();
-        drop(lost);
+        let mut upload = upload(&*store, &whole.slice(..50_000), &[50_000]).await;
+        let state = upload.save().await.unwrap();
+        // A broken connection: these bytes were received but not saved.
+        upload.write(self::content(lost, 9)).await.unwrap();
+        drop(upload);
         let store = backend.store();
-        let resumed = Upload::resume(&state).unwrap();
-        let resumed = store.append(resumed, vec![whole.slice(50_000..)]).await.unwrap();
-        assert_eq!(store.commit(resumed, &sha256(&whole)).await.unwrap().size, whole.len() as u64);
+        let mut resumed = store.resume(&state).await.unwrap();
+        resumed.write(whole.slice(50_000..)).await.unwrap();
+        assert_eq!(resumed.commit(&sha256(&whole)).await.unwrap().size, whole.len() as u64);
         present(&*store, &whole).await;
         store.delete(&sha256(&whole)).await.unwrap();
     }
 }
 
-pub(crate) async fn an_upload_that_was_taken_up_again_shuts_out_the_one_before<B: Backend>() {
+pub(crate) async fn resume_invalidates_the_earlier_writer<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     let content = content(90_000, 10);
-    let old = upload(&*store, &content.slice(..30_000), &[30_000]).await;
-    let (old, state) = store.save(old).await.unwrap();
-    let new = Upload::resume(&state).unwrap();
-    let new = store.append(new, vec![content.slice(30_000..60_000)]).await.unwrap();
-    // The old request is still at it, with something else to write at the same place.
-    store.append(old, vec![self::content(30_000, 11)]).await.unwrap_err();
-    let new = store.append(new, vec![content.slice(60_000..)]).await.unwrap();
-    store.commit(new, &sha256(&content)).await.unwrap();
+    let mut old = upload(&*store, &content.slice(..30_000), &[30_000]).await;
+    let state = old.save().await.unwrap();
+    let mut new = store.resume(&state).await.unwrap();
+    write(&mut new, content.slice(30_000..60_000)).await.unwrap();
+    // The old request still writes something else at the same offset.
+    write(&mut old, self::content(30_000, 11)).await.unwrap_err();
+    new.write(content.slice(60_000..)).await.unwrap();
+    new.commit(&sha256(&content)).await.unwrap();
     present(&*store, &content).await;
 }
 
-pub(crate) async fn a_step_that_nobody_waits_for_does_no_harm<B: Backend>() {
+pub(crate) async fn dropped_write_does_no_harm<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     for round in 0..50 {
         let content = content(400_000, 100 + round);
-        let old = upload(&*store, &content.slice(..100_000), &[100_000]).await;
-        let (old, state) = store.save(old).await.unwrap();
+        let mut old = upload(&*store, &content.slice(..100_000), &[100_000]).await;
+        let state = old.save().await.unwrap();
         // Dropped as soon as it has begun, or a little later.
-        let step = store.append(old, vec![self::content(300_000, 12)]);
+        let step = write(&mut old, self::content(300_000, 12));
         let _ = tokio::time::timeout(std::time::Duration::from_micros(round * 10), step).await;
-        let new = Upload::resume(&state).unwrap();
-        let new = store.append(new, vec![content.slice(100_000..)]).await.unwrap();
-        store.commit(new, &sha256(&content)).await.unwrap();
+        let mut new = store.resume(&state).await.unwrap();
+        new.write(content.slice(100_000..)).await.unwrap();
+        new.commit(&sha256(&content)).await.unwrap();
         present(&*store, &content).await;
     }
 }
 
-pub(crate) async fn an_aborted_upload_is_gone<B: Backend>() {
+pub(crate) async fn aborted_upload_is_gone<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     let content = content(10_000, 13);
-    let upload = upload(&*store, &content, &[10_000]).await;
-    let id = upload.id;
-    let (upload, state) = store.save(upload).await.unwrap();
-    let again = Upload::resume(&state).unwrap();
+    let mut upload = upload(&*store, &content, &[10_000]).await;
+    let id = upload.id();
+    let state = upload.save().await.unwrap();
+    let again = store.resume(&state).await.unwrap();
     let unsaved = self::upload(&*store, &content, &[10_000]).await;
     store.abort(id).await.unwrap();
-    store.abort(unsaved.id).await.unwrap();
-    store.commit(unsaved, &sha256(&content)).await.unwrap_err();
-    store.commit(upload, &sha256(&content)).await.unwrap_err();
-    store.commit(again, &sha256(&content)).await.unwrap_err();
+    store.abort(unsaved.id()).await.unwrap();
+    for ended in [unsaved, upload, again] {
+        ended.commit(&sha256(&content)).await.unwrap_err();
+    }
     absent(&*store, &sha256(&content)).await;
+    resume_and_write(&*store, &state, content.clone()).await.unwrap_err();
     store.abort(id).await.unwrap();
     store.abort(Uuid::new_v4()).await.unwrap();
+}
+
+pub(crate) async fn stale_uploads_are_removed<B: Backend>() {
+    let backend = B::new();
+    let content = content(10_000, 18);
+    let mut states = Vec::new();
+    for _ in 0..2 {
+        states.push(upload(&*backend.store(), &content, &[10_000]).await.save().await.unwrap());
+    }
+    let store = backend.store();
+    assert_eq!(store.remove_stale_uploads(&[states[0].id].into()).await.unwrap(), 1);
+    assert_eq!(store.remove_stale_uploads(&[states[0].id].into()).await.unwrap(), 0);
+    resume_and_write(&*store, &states[1], content.clone()).await.unwrap_err();
+    store.resume(&states[0]).await.unwrap().commit(&sha256(&content)).await.unwrap();
+    present(&*store, &content).await;
 }
 
 pub(crate) async fn storing_a_blob_again_keeps_one_blob<B: Backend>() {
@@ -305,15 +330,15 @@ pub(crate) async fn storing_a_blob_again_keeps_one_blob<B: Backend>() {
     store.put(&sha256(&content), content.clone()).await.unwrap();
     store.put(&sha256(&content), content.clone()).await.unwrap();
     let again = upload(&*store, &content, &[30_000]).await;
-    let id = again.id;
-    assert_eq!(store.commit(again, &sha256(&content)).await.unwrap().size, 100_000);
+    let id = again.id();
+    assert_eq!(again.commit(&sha256(&content)).await.unwrap().size, 100_000);
     present(&*store, &content).await;
     assert_eq!(all(&*store).await.len(), 1);
     store.abort(id).await.unwrap();
     present(&*store, &content).await;
 }
 
-pub(crate) async fn many_store_the_same_content_at_once<B: Backend>() {
+pub(crate) async fn concurrent_writers_of_one_blob_succeed<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     let content = content(200_000, 15);
@@ -326,9 +351,9 @@ pub(crate) async fn many_store_the_same_content_at_once<B: Backend>() {
                     store.put(&digest, content.clone()).await.unwrap();
                 } else {
                     let upload = upload(&*store, &content, &[10_000 + index * 1000]).await;
-                    assert_eq!(store.commit(upload, &digest).await.unwrap().size, 200_000);
+                    assert_eq!(upload.commit(&digest).await.unwrap().size, 200_000);
                 }
-                // Acknowledged, it is there.
+                // It exists once it is acknowledged.
                 assert_eq!(store.stat(&digest).await.unwrap(), Some(200_000));
             })
         })
@@ -340,7 +365,7 @@ pub(crate) async fn many_store_the_same_content_at_once<B: Backend>() {
     assert_eq!(all(&*store).await.len(), 1);
 }
 
-pub(crate) async fn what_is_deleted_is_gone_but_not_for_those_who_read_it<B: Backend>() {
+pub(crate) async fn deleted_blob_stays_readable_for_its_readers<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     for size in [1000, 3 << 20] {
@@ -358,7 +383,7 @@ pub(crate) async fn what_is_deleted_is_gone_but_not_for_those_who_read_it<B: Bac
     }
 }
 
-pub(crate) async fn deleting_and_storing_at_once_ends_in_one_of_both<B: Backend>() {
+pub(crate) async fn concurrent_delete_and_put_leave_a_valid_blob<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     let content = content(2000, 17);
@@ -379,7 +404,7 @@ pub(crate) async fn deleting_and_storing_at_once_ends_in_one_of_both<B: Backend>
     present(&*store, &content).await;
 }
 
-pub(crate) async fn all_blobs_are_listed<B: Backend>() {
+pub(crate) async fn list_returns_all_blobs<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     assert!(all(&*store).await.is_empty());
@@ -392,11 +417,11 @@ pub(crate) async fn all_blobs_are_listed<B: Backend>() {
         store.put(&digest, content).await.unwrap();
     }
     assert_eq!(all(&*store).await, expected);
-    // One who listens no more stops it.
+    // A dropped list stops.
     assert!(store.list().next().await.is_some());
 }
 
-pub(crate) async fn what_is_unsettled_is_whole_and_can_be_stored_anew<B: Backend>() {
+pub(crate) async fn journaled_content_is_complete_and_restorable<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
     for (seed, size) in [0, 1, 5000, 64 << 10, 200_000].into_iter().enumerate() {
@@ -406,7 +431,7 @@ pub(crate) async fn what_is_unsettled_is_whole_and_can_be_stored_anew<B: Backend
             let stored = if put {
                 store.put(&digest, content.clone()).await.unwrap()
             } else {
-                store.commit(upload(&*store, &content, &[1000, 77]).await, &digest).await.unwrap()
+                upload(&*store, &content, &[1000, 77]).await.commit(&digest).await.unwrap()
             };
             assert_eq!(stored.size, size as u64);
             let Some(journaled) = stored.journaled else { continue };
@@ -432,23 +457,24 @@ pub(crate) async fn what_is_unsettled_is_whole_and_can_be_stored_anew<B: Backend
 macro_rules! contract_tests {
     ($backend:ty) => {
         $crate::blobs::contract::contract_tests! { $backend:
-            what_was_put_is_there_after_a_restart,
-            what_was_uploaded_is_there_whatever_its_size_and_pieces,
-            any_range_is_exactly_that_range,
-            nothing_is_seen_of_an_upload_before_its_end,
-            content_is_not_stored_under_a_digest_that_is_not_its_own,
-            a_digest_may_have_another_algorithm_than_the_upload,
-            an_upload_goes_on_after_a_restart,
-            what_came_after_the_last_save_is_written_over,
-            an_upload_that_was_taken_up_again_shuts_out_the_one_before,
-            a_step_that_nobody_waits_for_does_no_harm,
-            an_aborted_upload_is_gone,
+            put_blob_exists_after_restart,
+            uploaded_blob_of_any_size_exists,
+            range_read_returns_exactly_the_range,
+            upload_is_invisible_before_commit,
+            wrong_digest_is_rejected,
+            commit_accepts_another_algorithm,
+            upload_resumes_after_restart,
+            resume_overwrites_unsaved_bytes,
+            resume_invalidates_the_earlier_writer,
+            dropped_write_does_no_harm,
+            aborted_upload_is_gone,
+            stale_uploads_are_removed,
             storing_a_blob_again_keeps_one_blob,
-            many_store_the_same_content_at_once,
-            what_is_deleted_is_gone_but_not_for_those_who_read_it,
-            deleting_and_storing_at_once_ends_in_one_of_both,
-            all_blobs_are_listed,
-            what_is_unsettled_is_whole_and_can_be_stored_anew,
+            concurrent_writers_of_one_blob_succeed,
+            deleted_blob_stays_readable_for_its_readers,
+            concurrent_delete_and_put_leave_a_valid_blob,
+            list_returns_all_blobs,
+            journaled_content_is_complete_and_restorable,
         }
     };
     ($backend:ty: $($test:ident,)*) => {

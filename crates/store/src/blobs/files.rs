@@ -1,9 +1,10 @@
 //! Blobs as files, in distribution's layout: `<blobs>/sha256/ab/<hex>/data`.
 //!
-//! An upload is a file of its own beside them, and becomes a blob by being renamed. Small content has
-//! no file before it is settled. Work on files blocks, so all of it runs on threads for blocking
-//! work; here is only what runs where, the steps themselves are in the modules below.
+//! An upload is a file beside the blobs, and a rename makes it a blob. Small content has no file before the journal
+//! is flushed. File operations block, so they run on threads for blocking work. This module decides what runs where;
+//! the modules below it hold the steps.
 
+mod buffer_pool;
 mod journaled;
 mod layout;
 mod listing;
@@ -11,7 +12,9 @@ mod mapped_reader;
 mod mappings;
 #[cfg(test)]
 mod tests;
+mod upload_buffer;
 mod uploads;
+mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -22,65 +25,47 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
-use oci::{Algorithm, Digest};
+use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
-pub(crate) use layout::make_with_parents;
-pub use mapped_reader::BlobStream;
-pub(crate) use mapped_reader::OpenFile;
-pub(crate) use uploads::OpenUpload;
-
-use super::{Blob, BlobStore, Pressure, Stored, Upload, UploadState};
+use super::{Blob, BlobStore, Pressure, Stored, Upload, UploadState, check_digest, resume_digester};
 use crate::blocking::{Priority, blocking, blocking_at};
 use crate::{Directory, StoreError};
 use journaled::Journaled;
 use layout::{Layout, SMALL};
+use mapped_reader::OpenFile;
 use mappings::Mappings;
 use uploads::Uploads;
+use writer::FileWriter;
 
-/// From here on an upload gives way to others: it takes seconds, whatever it does. Unless it is the
-/// only one, and so can keep nobody waiting for long.
-const LARGE: u64 = 8 << 20;
-/// Files looked at one after another on a thread of the runtime: about 2 µs each.
+/// Lookups in a row on a thread of the runtime: about 2 µs each.
 const STATS_AT_ONCE: usize = 128;
 
 /// Blobs as files.
 #[derive(Clone)]
-pub struct FileBlobs {
-    installer: Arc<Layout>,
+pub(super) struct FileBlobs {
+    layout: Arc<Layout>,
     uploads: Arc<Uploads>,
     journaled: Arc<Journaled>,
     mappings: Arc<Mappings>,
 }
 
 impl FileBlobs {
-    /// The blobs of a data directory. The caller holds the directory's lock.
-    #[must_use]
-    pub fn open(directory: &Directory) -> Self {
+    pub(super) fn open(directory: &Directory) -> Self {
         Self {
-            installer: Arc::new(Layout::new(directory.blobs().to_owned())),
+            layout: Arc::new(Layout::new(directory.blobs().to_owned())),
             uploads: Arc::new(Uploads::new(directory.uploads())),
             journaled: Arc::default(),
             mappings: Arc::default(),
         }
     }
 
-    /// Removes what was left in the directory of the uploads by those that nobody knows any more.
-    /// To be called before the first upload begins. Returns how many there were.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`] if the directory cannot be read or a file not removed.
-    pub async fn remove_stale_uploads(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
-        let (uploads, known) = (self.uploads.clone(), known.clone());
-        blocking(move || uploads.remove_stale(&known)).await
-    }
-
-    /// Makes the name of a blob that is in its place durable, unless that is left for later.
+    /// Makes the name of a published blob durable, unless it is journaled.
     async fn sync_name(&self, digest: Digest, stored: Stored) -> Result<Stored, StoreError> {
         if stored.journaled.is_some() {
             return Ok(stored);
         }
-        let (own, above) = (self.installer.clone(), self.installer.clone());
+        let (own, above) = (self.layout.clone(), self.layout.clone());
         let (own, above) = tokio::join!(
             blocking(move || own.sync_own(&digest)),
             blocking(move || above.sync_above(&digest)),
@@ -88,18 +73,18 @@ impl FileBlobs {
         own.and(above).map(|()| stored)
     }
 
-    /// Takes in small content that has this digest.
+    /// Stores small content with a verified digest.
     async fn put_small(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
         let stored = Stored { size: content.len() as u64, journaled: Some(content.clone()) };
         if !self.journaled.keep(digest, &content, false) {
-            let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-            blocking(move || uploads.put_unless_held(&installer, &digest, &content)).await?;
+            let (layout, uploads, digest) = (self.layout.clone(), self.uploads.clone(), *digest);
+            blocking(move || uploads.put_unless_held(&layout, &digest, &content)).await?;
         }
         Ok(stored)
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
-        self.installer.path(digest)
+        self.layout.path(digest)
     }
 }
 
@@ -110,7 +95,7 @@ impl BlobStore for FileBlobs {
             return Ok(Some(size));
         }
         let path = self.path(digest);
-        blocking(move || size_of(path)).await
+        blocking(move || file_size(path)).await
     }
 
     fn stat_cached(&self, digest: &Digest) -> Option<u64> {
@@ -124,7 +109,7 @@ impl BlobStore for FileBlobs {
         let mut sizes = HashMap::with_capacity(digests.len());
         let mut rest = Vec::new();
         for digest in digests {
-            // More than a few take a while, even from memory.
+            // A long list takes a while even from memory.
             let size = if sizes.len() < STATS_AT_ONCE { self.stat_cached(&digest) } else { None };
             match size {
                 Some(size) => _ = sizes.insert(digest, size),
@@ -134,12 +119,12 @@ impl BlobStore for FileBlobs {
         if rest.is_empty() {
             return Ok(sizes);
         }
-        let (installer, journaled) = (self.installer.clone(), self.journaled.clone());
+        let (layout, journaled) = (self.layout.clone(), self.journaled.clone());
         blocking(move || {
             for digest in rest {
                 let size = match journaled.get(&digest) {
                     Some(content) => Some(content.len() as u64),
-                    None => size_of(installer.path(&digest))?,
+                    None => file_size(layout.path(&digest))?,
                 };
                 sizes.extend(size.map(|size| (digest, size)));
             }
@@ -149,10 +134,10 @@ impl BlobStore for FileBlobs {
     }
 
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
-        let path = self.path(digest);
         if let Some(content) = self.journaled.get(digest) {
-            return Ok(Some(Blob { size: content.len() as u64, content: OpenFile::small(content, &path) }));
+            return Ok(Some(Blob::in_memory(content)));
         }
+        let path = self.path(digest);
         let opened = match OpenFile::open_from_memory(&path, digest, &self.mappings) {
             None => {
                 let (digest, mappings) = (*digest, self.mappings.clone());
@@ -160,7 +145,7 @@ impl BlobStore for FileBlobs {
             }
             opened => opened,
         };
-        Ok(opened.map(|content| Blob { size: content.size(), content }))
+        Ok(opened.map(OpenFile::into_blob))
     }
 
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
@@ -168,9 +153,7 @@ impl BlobStore for FileBlobs {
             return Ok(Some(content));
         }
         let path = self.path(digest);
-        if let Some(content) =
-            OpenFile::open_from_memory(&path, digest, &self.mappings).and_then(OpenFile::into_small)
-        {
+        if let Some(OpenFile::Small(content)) = OpenFile::open_from_memory(&path, digest, &self.mappings) {
             return Ok(Some(content));
         }
         blocking(move || match fs::read(&path) {
@@ -183,14 +166,14 @@ impl BlobStore for FileBlobs {
     async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
         let size = content.len() as u64;
         if size <= SMALL {
-            check(digest, digest.algorithm().digest(&content))?;
+            check_digest(digest, digest.algorithm().digest(&content))?;
             return self.put_small(digest, content).await;
         }
-        let Self { installer, uploads, mappings, .. } = self.clone();
+        let Self { layout, uploads, mappings, .. } = self.clone();
         let digest = *digest;
         blocking(move || {
-            check(&digest, digest.algorithm().digest(&content))?;
-            let stored = uploads.put_synced(&installer, &digest, &content);
+            check_digest(&digest, digest.algorithm().digest(&content))?;
+            let stored = uploads.put_synced(&layout, &digest, &content);
             mappings.release(&digest);
             stored
         })
@@ -199,77 +182,57 @@ impl BlobStore for FileBlobs {
     }
 
     async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError> {
-        // The file is made when it is needed.
-        Ok(Upload::new(id, algorithm))
+        // The first write creates the file.
+        Ok(FileWriter::open(self, id, 0, Digester::new(algorithm)))
     }
 
-    async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError> {
-        let (mut upload, turn) = self.uploads.turn(upload).await?;
-        let Some(piece) = upload.take_in(piece) else { return Ok(upload) };
-        let gives_way = upload.offset >= LARGE && self.uploads.is_one_of_several_large(&upload);
-        let priority = if gives_way { Priority::Low } else { Priority::Ordinary };
-        blocking_at(priority, move || {
-            let appended = uploads::append(upload, &piece);
-            drop(turn);
-            appended
-        })
-        .await
+    async fn resume(&self, state: &UploadState) -> Result<Upload, StoreError> {
+        Ok(FileWriter::open(self, state.id, state.offset, resume_digester(state)?))
     }
 
-    async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError> {
-        if upload.unwritten.as_ref().is_none_or(Vec::is_empty) {
-            let state = upload.state();
-            return Ok((upload, state));
-        }
-        let (upload, turn) = self.uploads.turn(upload).await?;
+    async fn abort(&self, id: Uuid) -> Result<(), StoreError> {
+        let uploads = self.uploads.clone();
+        let lock = uploads.lock_last(id).await;
         blocking(move || {
-            let upload = uploads::write_out(upload)?;
-            drop(turn);
-            let state = upload.state();
-            Ok((upload, state))
+            let aborted = uploads.remove(id);
+            drop(lock);
+            aborted
         })
         .await
     }
 
-    async fn commit(&self, upload: Upload, digest: &Digest) -> Result<Stored, StoreError> {
-        let (upload, turn) = self.uploads.turn(upload).await?;
-        if let Some(unwritten) = upload.unwritten {
-            let content = Bytes::from(unwritten.concat());
-            drop(turn);
-            check(
-                digest,
-                match digest.algorithm() {
-                    same if same == upload.digester.algorithm() => upload.digester.finish(),
-                    other => other.digest(&content),
-                },
-            )?;
-            return self.put_small(digest, content).await;
-        }
-        let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        let mappings = self.mappings.clone();
-        let stored = blocking(move || {
-            let committed = uploads.commit(upload, &installer, &digest);
-            mappings.release(&digest);
-            drop(turn);
-            committed
+    async fn remove_stale_uploads(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
+        let (uploads, known) = (self.uploads.clone(), known.clone());
+        blocking(move || uploads.remove_stale(&known)).await
+    }
+
+    async fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let (Self { layout, journaled, mappings, .. }, digest) = (self.clone(), *digest);
+        blocking(move || {
+            let deleted = journaled.delete(&digest, || layout.delete(&digest));
+            mappings.forget(&digest);
+            deleted
         })
-        .await?;
-        self.sync_name(digest, stored).await
+        .await
+    }
+
+    fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>> {
+        Box::pin(listing::Listing::start(self.layout.root().to_owned(), self.journaled.clone()))
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        let Self { installer, uploads, journaled, .. } = self.clone();
+        let Self { layout, uploads, journaled, .. } = self.clone();
         let priority =
             if journaled.pressure() == Pressure::Much { Priority::Ordinary } else { Priority::Low };
         blocking_at(priority, move || {
             let contents = journaled.all();
             for (digest, content) in &contents {
-                journaled.with(digest, content, || match content.anew {
-                    true => uploads.put_anew(&installer, digest, &content.bytes),
-                    false => uploads.put_unless_held(&installer, digest, &content.bytes),
+                journaled.with(digest, content, || match content.overwrite {
+                    true => uploads.put_anew(&layout, digest, &content.bytes),
+                    false => uploads.put_unless_held(&layout, digest, &content.bytes),
                 })?;
             }
-            installer.flush().inspect_err(|_| journaled.doubt())?;
+            layout.flush().inspect_err(|_| journaled.overwrite_all())?;
             journaled.flushed(&contents);
             Ok(())
         })
@@ -284,53 +247,20 @@ impl BlobStore for FileBlobs {
         if self.journaled.keep(digest, &content, true) {
             return Ok(());
         }
-        let (installer, uploads, digest) = (self.installer.clone(), self.uploads.clone(), *digest);
-        blocking(move || uploads.put_anew(&installer, &digest, &content)).await
-    }
-
-    async fn abort(&self, id: Uuid) -> Result<(), StoreError> {
-        let uploads = self.uploads.clone();
-        let turn = uploads.last_turn(id).await;
-        blocking(move || {
-            let aborted = uploads.abort(id);
-            drop(turn);
-            aborted
-        })
-        .await
-    }
-
-    async fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let (Self { installer, journaled, mappings, .. }, digest) = (self.clone(), *digest);
-        blocking(move || {
-            let deleted = journaled.delete(&digest, || installer.delete(&digest));
-            mappings.forget(&digest);
-            deleted
-        })
-        .await
-    }
-
-    fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>> {
-        Box::pin(listing::Listing::start(self.installer.root().to_owned(), self.journaled.clone()))
+        let (layout, uploads, digest) = (self.layout.clone(), self.uploads.clone(), *digest);
+        blocking(move || uploads.put_anew(&layout, &digest, &content)).await
     }
 }
 
-/// The size of a blob's file; `None` if there is none. May block.
-fn size_of(path: PathBuf) -> Result<Option<u64>, StoreError> {
+/// Returns the size of a blob's file; `None` if it does not exist. Blocks.
+fn file_size(path: PathBuf) -> Result<Option<u64>, StoreError> {
     match fs::metadata(&path) {
-        Ok(found) => Ok(found.is_file().then_some(found.len())),
+        Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
         Err(error) => absent(error).map_err(|error| StoreError::io("look at", path, error)),
     }
 }
 
-/// Refuses content whose digest is another than was said.
-fn check(expected: &Digest, actual: Digest) -> Result<(), StoreError> {
-    if actual == *expected {
-        return Ok(());
-    }
-    Err(StoreError::DigestMismatch { expected: *expected, actual })
-}
-
-/// Turns "there is no such file" into `None`; so is a path through something that is no directory.
+/// Maps "no such file" to `None`, also for a path through a file that is no directory.
 fn absent<T>(error: io::Error) -> io::Result<Option<T>> {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),

@@ -1,210 +1,297 @@
-//! Blobs: content by digest. The contract, which every backend keeps, and what passes through it.
+//! Blob store: content by digest. This module holds the interface of all backends and its contract.
 //!
-//! A blob store knows digests and bytes. It does not know repositories, and it does not judge
-//! whether content may be had: that is asked of the metadata before a blob is opened.
+//! A blob store knows digests and bytes. It knows no repositories and decides no access: the caller asks the
+//! metadata before it opens a blob.
+//!
+//! - `files`: the backend of a data directory; see [`open_files`].
+//! - [`memory`]: a backend for tests.
+//! - `contract`: the tests that every backend passes.
 
-pub mod buffer_pool;
 #[cfg(test)]
 mod contract;
-pub mod files;
+mod files;
+pub mod memory;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
-use crate::StoreError;
+use crate::{Directory, StoreError};
 
-/// A blob that was opened: its size, and a way to its bytes that stays good even if the blob is
-/// deleted meanwhile.
+/// Opens the blobs of a data directory. The caller holds the directory's lock.
+#[must_use]
+pub fn open_files(directory: &Directory) -> Arc<dyn BlobStore> {
+    Arc::new(files::FileBlobs::open(directory))
+}
+
+/// An opened blob. It stays readable if the blob is deleted meanwhile.
 pub struct Blob {
     /// Size in bytes.
     pub size: u64,
-    pub(crate) content: files::OpenFile,
+    content: Content,
+}
+
+enum Content {
+    Memory(Bytes),
+    Backend(Box<dyn OpenBlob>),
+}
+
+/// The content of an opened blob that is not in memory.
+pub trait OpenBlob: Send {
+    /// Returns the bytes of `range`, which lies within the blob, in order.
+    fn read(self: Box<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>>;
+
+    /// Returns the same bytes for [`Blob::read_for_kernel`].
+    fn read_for_kernel(self: Box<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>> {
+        self.read(range)
+    }
 }
 
 impl Blob {
-    /// The bytes of `range` (which must lie within `0..size`) in order, copied piece by piece. Reading what is not in
-    /// memory yet never blocks the runtime.
-    pub fn read(self, range: Range<u64>) -> files::BlobStream {
-        self.content.read(range)
+    /// A blob whose content is in memory.
+    #[must_use]
+    pub fn in_memory(content: Bytes) -> Self {
+        Self { size: content.len() as u64, content: Content::Memory(content) }
     }
 
-    /// The same without a copy, for bytes that only the kernel reads, as in a vectored write to a socket. This process
-    /// must not touch them: if somebody cuts the file short, that would end it (SIGBUS), and the kernel only reports
-    /// an error. Encryption touches them.
-    pub fn read_for_kernel(self, range: Range<u64>) -> files::BlobStream {
-        self.content.read_for_kernel(range)
+    /// A blob of `size` bytes that its backend reads.
+    #[must_use]
+    pub fn new(size: u64, content: Box<dyn OpenBlob>) -> Self {
+        Self { size, content: Content::Backend(content) }
+    }
+
+    /// Returns the bytes of `range` as a stream. Bytes beyond the end of the blob are left out.
+    #[must_use]
+    pub fn read(self, range: Range<u64>) -> BlobStream {
+        self.stream(range, OpenBlob::read)
+    }
+
+    /// Returns the bytes of `range` without copying them, for a vectored write to a socket.
+    ///
+    /// Only the kernel may read these bytes. If another program cuts the file short, a read by this process ends it
+    /// (SIGBUS), while the kernel reports an error. Encryption in this process reads them as well.
+    #[must_use]
+    pub fn read_for_kernel(self, range: Range<u64>) -> BlobStream {
+        self.stream(range, OpenBlob::read_for_kernel)
+    }
+
+    fn stream(
+        self,
+        range: Range<u64>,
+        read: fn(Box<dyn OpenBlob>, Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>>,
+    ) -> BlobStream {
+        let end = range.end.min(self.size);
+        let range = range.start.min(end)..end;
+        let pieces = match self.content {
+            Content::Memory(content) => {
+                let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+                Pieces::Memory(content.slice(at(range.start)..at(range.end)))
+            }
+            Content::Backend(content) => Pieces::Backend(read(content, range.clone())),
+        };
+        BlobStream { remaining: range.end - range.start, pieces }
     }
 }
 
-/// An upload: content on its way in. All there is to know about it can be written down
-/// ([`BlobStore::save`]) and taken up again later ([`Upload::resume`]), by another process too.
-#[derive(Debug)]
-pub struct Upload {
-    /// Names the upload; unguessable.
-    pub id: Uuid,
-    /// How many bytes were taken in.
-    pub offset: u64,
-    /// The hash of those bytes so far.
-    pub digester: Digester,
-    /// The bytes themselves, as long as nothing of them was ever written.
-    pub(crate) unwritten: Option<Vec<Bytes>>,
-    /// What the backend keeps open from one piece to the next. It is not written down.
-    pub(crate) session: Option<Arc<files::OpenUpload>>,
+/// The bytes of a blob, or of a range of it, in order.
+pub struct BlobStream {
+    remaining: u64,
+    pieces: Pieces,
 }
 
-/// An upload as it is written down in the metadata.
+enum Pieces {
+    Memory(Bytes),
+    Backend(BoxStream<'static, Result<Bytes, StoreError>>),
+}
+
+impl BlobStream {
+    /// The number of bytes still to come.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+}
+
+impl Stream for BlobStream {
+    type Item = Result<Bytes, StoreError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = match &mut self.pieces {
+            Pieces::Memory(bytes) => (!bytes.is_empty()).then(|| Ok(std::mem::take(bytes))),
+            Pieces::Backend(pieces) => ready!(pieces.as_mut().poll_next(cx)),
+        };
+        if let Some(Ok(bytes)) = &piece {
+            self.remaining = self.remaining.saturating_sub(bytes.len() as u64);
+        }
+        Poll::Ready(piece)
+    }
+}
+
+/// An upload in progress.
+pub type Upload = Box<dyn BlobWriter>;
+
+/// Writes the content of one upload, in order.
+///
+/// A write may still run in the background when [`write`](Self::write) returns, so that receiving and storing
+/// overlap. A later call returns its error. After an error or a dropped future, drop the writer and continue with
+/// [`BlobStore::resume`] from the state saved last.
+#[async_trait]
+pub trait BlobWriter: Send + Sync {
+    /// The id of the upload.
+    fn id(&self) -> Uuid;
+
+    /// The number of bytes written so far.
+    fn offset(&self) -> u64;
+
+    /// Appends and hashes `bytes`.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Writes all buffered bytes out, so that they outlive the process, and returns the state to resume from.
+    async fn save(&mut self) -> Result<UploadState, StoreError>;
+
+    /// Ends the upload: its content becomes the blob `digest`.
+    ///
+    /// # Errors
+    /// [`StoreError::DigestMismatch`], after which the upload is gone.
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<Stored, StoreError>;
+}
+
+/// The saved state of an upload, as the metadata keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadState {
-    /// Names the upload.
+    /// The id of the upload.
     pub id: Uuid,
-    /// How many bytes were taken in.
+    /// The number of bytes received.
     pub offset: u64,
-    /// The algorithm of the digest.
+    /// The digest algorithm.
     pub algorithm: Algorithm,
-    /// [`Digester::save`].
+    /// The state of the hash after `offset` bytes, from [`Digester::save`].
     pub hash_state: Vec<u8>,
 }
 
-impl Upload {
-    /// An upload that has taken in nothing.
-    pub(crate) fn new(id: Uuid, algorithm: Algorithm) -> Self {
-        let digester = Digester::new(algorithm);
-        Self { id, offset: 0, digester, unwritten: Some(Vec::new()), session: None }
-    }
-
-    /// What to write down, once nothing of it is in memory alone.
-    pub(crate) fn state(&self) -> UploadState {
-        UploadState {
-            id: self.id,
-            offset: self.offset,
-            algorithm: self.digester.algorithm(),
-            hash_state: self.digester.save(),
-        }
-    }
-
-    /// The upload that was written down.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] if the state is no state of that algorithm.
-    pub fn resume(state: &UploadState) -> Result<Self, StoreError> {
-        let digester = Digester::resume(state.algorithm, &state.hash_state)
-            .ok_or_else(|| StoreError::Damaged(format!("hash state of upload {}", state.id)))?;
-        let (id, offset) = (state.id, state.offset);
-        Ok(Self { id, offset, digester, unwritten: None, session: None })
-    }
-}
-
-/// Content that was stored, as [`BlobStore::put`] and [`BlobStore::commit`] return it.
+/// Stored content, as [`BlobStore::put`] and [`BlobWriter::commit`] return it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The content itself, if the backend leaves it to others to have it outlive the process and a
-    /// power failure.
+    /// The content, if it is readable but not durable yet.
     ///
-    /// It can be read. But whoever acknowledges it keeps these bytes durably until
-    /// [`BlobStore::flush`] has succeeded, and hands them to [`BlobStore::restore`] if the process
-    /// ends before. The metadata does so, with the very transaction that makes the content known,
-    /// so that one sync serves for both.
+    /// The caller journals these bytes before it acknowledges them, and keeps them until [`BlobStore::flush`] has
+    /// succeeded. After a crash it passes them to [`BlobStore::restore`]. The metadata journals them in the
+    /// transaction that links the blob, so that one sync serves both.
     pub journaled: Option<Bytes>,
 }
 
-/// Content of that size, which is durable.
+/// Durable content of this size.
 impl From<u64> for Stored {
     fn from(size: u64) -> Self {
         Self { size, journaled: None }
     }
 }
 
-/// How much there is to settle.
+/// How urgently the journal of small content needs a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressure {
-    /// Nothing that the backend knows of.
+    /// Nothing is journaled.
     Nothing,
-    /// Something.
+    /// There is journaled content.
     Some,
-    /// So much that it should not be put off any longer.
+    /// The journal is more than half full: flush at once.
     Much,
 }
 
-/// Where content is kept.
+/// A store of blobs.
 ///
-/// The contract, for every backend:
-/// - Nobody observes a blob that is not complete: before [`commit`](Self::commit) or
-///   [`put`](Self::put) there is nothing, afterwards all of it, and so it is after a crash at any
-///   moment, as soon as what was unsettled is restored.
-/// - When `commit` or `put` return `Ok`, the blob is durable (written, synced, and its name
-///   synced), or it is [`Stored::journaled`].
-/// - Content whose hash is not the digest is never stored under it.
-/// - Storing what is there already succeeds, and the blob has the right bytes afterwards even if the stored ones
-///   were damaged. Many may store the same content at once.
-/// - A future that is dropped leaves the store consistent.
-/// - Lack of room is [`StoreError::Full`], and leaves nothing half-kept behind under a digest.
+/// Contract of every backend:
+/// - No client observes a partially written blob. Before [`commit`](BlobWriter::commit) or [`put`](Self::put) the blob
+///   is absent, afterwards it is complete. The same holds after a crash, once journaled content is restored.
+/// - When `commit` or `put` return `Ok`, the blob is durable or [`Stored::journaled`].
+/// - Content is never stored under a digest that is not its own.
+/// - Storing an existing blob succeeds and repairs damaged bytes. Concurrent writers of one blob all succeed.
+/// - At most one writer of an upload is valid: [`resume`](Self::resume) invalidates the writers before it.
+/// - A dropped future leaves the store consistent.
+/// - A full disk is [`StoreError::Full`] and leaves nothing partial under a digest.
+///
+/// `blobs::contract` tests these rules for each backend.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
-    /// The size of a blob, or `None` if it is not here.
+    /// Returns the size of a blob in bytes, or `None` if it is absent.
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError>;
 
-    /// The size of a blob, if it is here and that can be told at once. `None` tells nothing: ask
-    /// [`stat`](Self::stat).
+    /// Returns the size of a blob if that takes no I/O. `None` says nothing about its existence.
     fn stat_cached(&self, _digest: &Digest) -> Option<u64> {
         None
     }
 
-    /// The sizes of those of these blobs that are here.
+    /// Returns the sizes of the existing ones of these blobs.
     async fn stat_many(&self, digests: Vec<Digest>) -> Result<HashMap<Digest, u64>, StoreError>;
 
-    /// Opens a blob for reading, or `None` if it is not here.
+    /// Opens a blob for reading; `None` if it is absent.
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError>;
 
-    /// A whole small blob in memory, such as a manifest or a config; `None` if it is not here.
+    /// Reads a small blob, such as a manifest, into memory; `None` if it is absent.
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError>;
 
-    /// Stores `content`, whose digest the caller has computed.
+    /// Stores `content` under its digest.
     async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError>;
 
-    /// Makes room for an upload of this name, which is unguessable and no other's. Nothing is
-    /// durable yet.
+    /// Begins an upload with an unguessable, unused id. It leaves no trace before its first save.
     async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError>;
 
-    /// Takes in the next bytes of an upload, in the order of `piece`, hashing them on the way. The
-    /// upload that comes back has them; if an error comes back, the upload is as it was before and
-    /// can be resumed from the state last saved.
-    async fn append(&self, upload: Upload, piece: Vec<Bytes>) -> Result<Upload, StoreError>;
-
-    /// Has what an upload took in outlive the process, and says what to write down, so that it can
-    /// go on after a restart.
-    async fn save(&self, upload: Upload) -> Result<(Upload, UploadState), StoreError>;
-
-    /// Ends an upload: its content becomes the blob `digest`.
+    /// Continues an upload from a saved state, and invalidates all earlier writers of it.
     ///
     /// # Errors
-    /// [`StoreError::DigestMismatch`], after which the upload is gone.
-    async fn commit(&self, upload: Upload, digest: &Digest) -> Result<Stored, StoreError>;
+    /// [`StoreError::Damaged`] if `state` holds no valid hash state.
+    async fn resume(&self, state: &UploadState) -> Result<Upload, StoreError>;
 
-    /// Makes durable all that was stored before the call. After an error, what was unsettled must
-    /// be restored before this is believed again.
-    async fn flush(&self) -> Result<(), StoreError>;
-
-    /// How much there is to settle.
-    fn pressure(&self) -> Pressure;
-
-    /// Stores content that was unsettled anew, whatever is in its place. It is unsettled then.
-    async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError>;
-
-    /// Forgets an upload and what it took in. An upload that is not here is no error.
+    /// Deletes an upload and invalidates its writers. Idempotent.
     async fn abort(&self, id: Uuid) -> Result<(), StoreError>;
 
-    /// Deletes a blob for good. `false` if it was not here. Those who have it open read on.
+    /// Deletes all uploads except `known`, and returns their number. Call it before the first upload begins.
+    async fn remove_stale_uploads(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError>;
+
+    /// Deletes a blob; `false` if it was absent. Readers that have it open read on.
     async fn delete(&self, digest: &Digest) -> Result<bool, StoreError>;
 
-    /// All blobs with their sizes, in no particular order, without holding them all in memory.
+    /// Lists all blobs and their sizes in no particular order, with bounded memory.
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>>;
+
+    /// Makes all content durable that was stored before the call. After an error, restore all journaled content
+    /// before the next flush.
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Returns how much journaled content waits for a flush.
+    fn pressure(&self) -> Pressure {
+        Pressure::Nothing
+    }
+
+    /// Stores journaled content again and replaces the existing blob. The content is journaled afterwards.
+    async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
+        self.put(digest, content).await.map(drop)
+    }
+}
+
+/// Returns an error if `actual`, the digest of the received content, is not the `expected` one.
+fn check_digest(expected: &Digest, actual: Digest) -> Result<(), StoreError> {
+    if actual == *expected {
+        return Ok(());
+    }
+    Err(StoreError::DigestMismatch { expected: *expected, actual })
+}
+
+/// Restores the hash of a saved upload.
+fn resume_digester(state: &UploadState) -> Result<Digester, StoreError> {
+    Digester::resume(state.algorithm, &state.hash_state)
+        .ok_or_else(|| StoreError::Damaged(format!("hash state of upload {}", state.id)))
 }

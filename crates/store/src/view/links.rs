@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 
 use oci::{Digest, RepositoryName};
 
-use crate::blobs::files::make_with_parents;
 use crate::metadata::ViewItem;
 use crate::{StoreError, permissions};
 
@@ -187,7 +186,7 @@ fn by_digest(directory: PathBuf, digest: &Digest) -> PathBuf {
 fn write(tree: &Path, link: &Path, target: &Digest) -> Result<bool, StoreError> {
     let text = target.to_string();
     // The directory first, which is nearly always new, and then there is no link in it to look at.
-    let is_new = link.parent().map_or(Ok(false), |parent| make_with_parents(tree, parent));
+    let is_new = link.parent().map_or(Ok(false), |parent| permissions::create_dir_below(tree, parent));
     // Also when the disk is full: what is right needs no room.
     if matches!(is_new, Ok(false)) && fs::read(link).is_ok_and(|content| content == text.as_bytes()) {
         return Ok(false);

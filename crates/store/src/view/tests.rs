@@ -13,14 +13,14 @@ use serde_json::json;
 
 use super::View;
 use crate::blob_journal::BlobJournal;
-use crate::blobs::files::FileBlobs;
+use crate::blobs::open_files;
 use crate::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
 use crate::{BlobStore, Directory, Metadata};
 
 /// A registry's storage, without the registry.
 pub(crate) struct Storage {
     pub(crate) directory: Directory,
-    pub(crate) blobs: FileBlobs,
+    pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) metadata: Metadata,
     pub(crate) view: View,
     _data: Arc<tempfile::TempDir>,
@@ -39,8 +39,8 @@ impl Storage {
         let data = Arc::new(tempfile::tempdir().unwrap());
         let directory = Directory::open(data.path()).unwrap();
         let metadata = Metadata::open(&directory.metadata()).unwrap();
-        let blobs = FileBlobs::open(&directory);
-        let blob_journal = BlobJournal::new(Arc::new(blobs.clone()), metadata.clone());
+        let blobs = open_files(&directory);
+        let blob_journal = BlobJournal::new(blobs.clone(), metadata.clone());
         Self {
             blobs,
             view: View::new(&directory, metadata.clone(), blob_journal),

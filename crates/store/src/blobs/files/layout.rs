@@ -1,30 +1,23 @@
-//! From a file beside the blobs to a blob, durably; and the other way, out.
+//! Publishes a file as a blob, durably, and deletes blobs.
 //!
-//! POSIX promises that a file's content and a directory's entries are on the disk only after an
-//! `fsync` of that very file or directory. Hence, before a large blob is acknowledged:
+//! POSIX guarantees that a file's content and a directory's entries are on the disk only after an `fsync` of that very
+//! file or directory. So a large blob takes these steps before it is acknowledged:
 //!
-//! 1. the file is synced, while it is still beside the blobs, so that the name never appears with
-//!    less than the whole content;
-//! 2. the directories `<alg>/<xx>/<hex>/` are made, and the file is renamed into them;
-//! 3. `<hex>` is synced (it has a new entry, `data`), and `<xx>` (it may have a new entry,
-//!    `<hex>`), both at the same time, so that the file system can do it with one write to its
-//!    journal. `<alg>` and the directory above have a new entry only for the first blob of each
-//!    `<xx>`, but that the entry is there does not tell that it was ever synced: the one who made
-//!    it may not have come so far. So each process syncs them once for each `<xx>`.
+//! 1. Sync the file beside the blobs, so that the name never appears with partial content.
+//! 2. Create the directories `<alg>/<xx>/<hex>/` and rename the file into them.
+//! 3. Sync `<hex>` (new entry `data`) and `<xx>` (perhaps new entry `<hex>`) at the same time, so that the file system
+//!    can use one write to its journal. `<alg>` and the directory above get a new entry only for the first blob of
+//!    each `<xx>`, but an existing entry may never have been synced. So each process syncs them once for each `<xx>`.
 //!
-//! A large blob that is there already is replaced, because its bytes may be damaged without a sign of it: comparing
-//! them would cost a read of the whole file, and the received bytes are written by then anyway.
+//! Publishing replaces an existing large blob, because its bytes may be damaged without a sign of it: comparing them
+//! would cost a read of the whole file.
 //!
-//! For a small blob that would be three syncs for a few KiB. So it is only named, later (see
-//! `journaled`), and whoever acknowledges it keeps its content until [`flush`](Installer::settle)
-//! has made durable all that there is at once
-//! ([`Stored::journaled`](crate::blobs::Stored::unsettled)). After a failure of power a file may then
-//! be there with its size and not with its content, and nobody may know, since it was never
-//! acknowledged. So a small blob counts as being there if its bytes are the right ones, and not
-//! already if its size is.
+//! A small blob would need three syncs for a few KiB. So it is only named, later (see `journaled`), and the caller
+//! journals its content until [`flush`](Layout::flush) has synced everything at once
+//! ([`Stored::journaled`](crate::blobs::Stored::journaled)). After a power failure its file may have the right size and
+//! wrong content. So a small blob exists only if its bytes match, not merely its size.
 //!
-//! Who deletes a blob sees to it that nobody stores it at that moment; the metadata knows. Here,
-//! one of the two wins, and nothing is half there.
+//! The metadata keeps deletion and storing of one blob apart. Here one of the two wins, and nothing partial is left.
 
 use std::fs::{self, File};
 use std::io;
@@ -38,18 +31,17 @@ use oci::{Algorithm, Digest};
 use super::absent;
 use crate::{StoreError, permissions};
 
-/// A directory of blobs, and what is known of its being on the disk.
+/// The directory of the blobs.
 pub(super) struct Layout {
     root: PathBuf,
-    /// For each `<alg>/<xx>`: whether its entry, and those above it, were synced by this process.
+    /// For each `<alg>/<xx>`: whether this process has synced its entry and those above it.
     synced: Box<[AtomicBool]>,
-    /// The directory, open from the first [`flush`](Self::settle) on: the system reports an error
-    /// of writing to those who had the file system open when it happened, or are the first to ask.
-    flushed: OnceLock<File>,
+    /// The directory, open since the first [`flush`](Self::flush): `syncfs` reports a write error only to descriptors
+    /// that were open when it happened, and to the first caller after it.
+    flush_root: OnceLock<File>,
 }
 
-/// Content up to this size is left unsettled. More of it would be more to write to the log than
-/// the syncs cost that are saved.
+/// Content up to this size is journaled. Larger content costs more as a journal entry than the saved syncs.
 pub(super) const SMALL: u64 = 64 << 10;
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
@@ -57,14 +49,14 @@ const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
 impl Layout {
     pub(super) fn new(root: PathBuf) -> Self {
         let synced = (0..ALGORITHMS.len() * 256).map(|_| AtomicBool::new(false)).collect();
-        Self { root, synced, flushed: OnceLock::new() }
+        Self { root, synced, flush_root: OnceLock::new() }
     }
 
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where the content of a blob is.
+    /// The path of a blob's content.
     pub(super) fn path(&self, digest: &Digest) -> PathBuf {
         let mut path = self.directory(digest);
         path.push("data");
@@ -79,70 +71,67 @@ impl Layout {
         path
     }
 
-    /// Whether the blob is there with exactly this content.
+    /// Returns whether the blob exists with exactly this content.
     pub(super) fn holds(&self, digest: &Digest, content: &[u8]) -> Result<bool, StoreError> {
         let path = self.path(digest);
-        let found = match File::open(&path) {
-            // Only what has the right size is read.
-            Ok(file) => file.metadata().and_then(|found| {
+        let holds = match File::open(&path) {
+            // Read only if the size matches.
+            Ok(file) => file.metadata().and_then(|metadata| {
                 let mut there = vec![0; content.len()];
-                Ok(found.is_file()
-                    && found.len() == content.len() as u64
+                Ok(metadata.is_file()
+                    && metadata.len() == content.len() as u64
                     && file.read_exact_at(&mut there, 0).map(|()| there == content)?)
             }),
             Err(error) => absent::<()>(error).map(|_| false),
         };
-        found.map_err(|error| StoreError::io("read", path, error))
+        holds.map_err(|error| StoreError::io("read", path, error))
     }
 
-    /// Gives the file at `from`, whose content is synced, its place as the blob `digest`. Its name
-    /// is durable after [`sync_own`](Self::sync_own) and [`sync_above`](Self::sync_above).
-    pub(super) fn install(&self, from: &Path, digest: &Digest) -> Result<(), StoreError> {
+    /// Renames the synced file `from` to the blob `digest`. [`sync_own`](Self::sync_own) and
+    /// [`sync_above`](Self::sync_above) make its name durable.
+    pub(super) fn publish(&self, from: &Path, digest: &Digest) -> Result<(), StoreError> {
         let directory = self.directory(digest);
         let to = directory.join("data");
-        let installed = loop {
+        let published = loop {
             match fs::rename(from, &to) {
                 Ok(()) => break Ok(()),
-                // The directory is not there yet, or not any more, since somebody deleted the same
-                // blob. If it is the file that is missing, this does not go on.
+                // The directory is missing: the blob is new, or was deleted at this moment.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() => {}
                 Err(error) => break Err(StoreError::io("rename to", &to, error)),
             }
-            if let Err(error) = self.make_directory(&directory) {
+            if let Err(error) = self.create(&directory) {
                 break Err(error);
             }
         };
-        if installed.is_err() {
-            self.leave_nothing(digest);
+        if published.is_err() {
+            self.remove_empty(digest);
         }
-        installed
+        published
     }
 
-    /// Makes the directory of a blob; whether it was not there, and so neither was the blob.
-    pub(super) fn make(&self, digest: &Digest) -> Result<bool, StoreError> {
-        self.make_directory(&self.directory(digest))
+    /// Creates the directory of a blob. Returns whether it is new; then the blob is new as well.
+    pub(super) fn create_directory(&self, digest: &Digest) -> Result<bool, StoreError> {
+        self.create(&self.directory(digest))
     }
 
-    /// Makes a directory below the root, which must be there: a tree that was moved away is not begun anew.
-    fn make_directory(&self, directory: &Path) -> Result<bool, StoreError> {
-        let made = make_with_parents(&self.root, directory);
-        made.map_err(|error| match error.kind() {
+    fn create(&self, directory: &Path) -> Result<bool, StoreError> {
+        permissions::create_dir_below(&self.root, directory).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StoreError::ContentGone(self.root.clone()),
-            _ => StoreError::io("make", directory, error),
+            _ => StoreError::io("create", directory, error),
         })
     }
 
-    /// Leaves no empty directory under the digest; refused if a blob is in it.
-    pub(super) fn leave_nothing(&self, digest: &Digest) {
+    /// Removes the directory of a blob if it is empty.
+    pub(super) fn remove_empty(&self, digest: &Digest) {
         let _ = fs::remove_dir(self.directory(digest));
     }
 
-    /// Syncs the directory that holds the blob alone.
+    /// Syncs the blob's own directory.
     pub(super) fn sync_own(&self, digest: &Digest) -> Result<(), StoreError> {
         sync_directory(&self.directory(digest))
     }
 
-    /// Syncs the directories above that one, as far as needed.
+    /// Syncs the directories above it, unless this process has done so.
     pub(super) fn sync_above(&self, digest: &Digest) -> Result<(), StoreError> {
         let directory = self.directory(digest);
         let mut above = directory.ancestors().skip(1);
@@ -158,22 +147,21 @@ impl Layout {
         Ok(())
     }
 
-    /// Makes durable all that is on the file system: one call for any number of files and their
-    /// directories.
+    /// Syncs the whole file system: one call for any number of files and directories.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         let failed = |error: io::Error| StoreError::io("sync", &self.root, error);
-        let root = match self.flushed.get() {
+        let root = match self.flush_root.get() {
             Some(root) => root,
             None => {
                 let root = File::open(&self.root).map_err(failed)?;
-                self.flushed.get_or_init(|| root)
+                self.flush_root.get_or_init(|| root)
             }
         };
         rustix::fs::syncfs(root).map_err(|error| failed(error.into()))
     }
 
-    /// Removes a blob, and the directory that held it alone. Not synced: a blob that comes back
-    /// after a crash is one that nobody refers to, and the next collection finds it again.
+    /// Deletes a blob and its directory. Not synced: a blob that comes back after a crash is unreferenced, and the
+    /// next garbage collection finds it.
     pub(super) fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
         let path = self.path(digest);
         match fs::remove_file(&path) {
@@ -188,23 +176,9 @@ impl Layout {
     }
 }
 
-/// `mkdir -p` below `root`, which is not made. Tries the innermost first, because the others are there nearly always.
-/// Whether it was not there.
-pub(crate) fn make_with_parents(root: &Path, directory: &Path) -> io::Result<bool> {
-    match permissions::create_dir(directory) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && root.is_dir() => {
-            permissions::create_dir_all(directory).map(|()| true)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes the entries of a directory durable.
+/// Makes the entries of a directory durable. A directory that was deleted meanwhile needs no sync.
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
     match File::open(path).and_then(|directory| directory.sync_all()) {
-        // Its blob was deleted meanwhile, and it with it; there is nothing to make durable.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         synced => synced.map_err(|error| StoreError::io("sync", path, error)),
     }

@@ -1,4 +1,4 @@
-//! Walking over all blobs, a few at a time: first those that have no file yet, then the files.
+//! Lists all blobs as a stream: the journaled ones first, then the files.
 
 use std::collections::HashSet;
 use std::fs;
@@ -18,8 +18,7 @@ use crate::StoreError;
 
 type Item = Result<(Digest, u64), StoreError>;
 
-/// All blobs. A thread for blocking work walks, as far ahead as the channel
-/// holds, and ends when nobody listens any more.
+/// The stream. A thread for blocking work walks ahead as far as the channel holds, and ends when the stream is dropped.
 pub(super) struct Listing {
     items: mpsc::Receiver<Item>,
     started: Option<(mpsc::Sender<Item>, PathBuf, Arc<Journaled>)>,
@@ -36,7 +35,7 @@ impl Stream for Listing {
     type Item = Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        // When it is first asked, since only then there is a runtime for certain.
+        // Start at the first poll: only then a runtime exists for certain.
         if let Some((sender, root, journaled)) = self.started.take() {
             tokio::task::spawn_blocking(move || {
                 let mut listed = HashSet::new();
@@ -47,7 +46,7 @@ impl Stream for Listing {
                     }
                 }
                 let send = |item: Item| match item {
-                    // It was settled since.
+                    // It was flushed meanwhile.
                     Ok((digest, _)) if listed.contains(&digest) => true,
                     item => sender.blocking_send(item).is_ok(),
                 };
@@ -64,7 +63,7 @@ fn walk(root: &Path, send: &dyn Fn(Item) -> bool) -> Result<(), StoreError> {
     for algorithm in ["sha256", "sha512"] {
         for shard in entries(&root.join(algorithm))? {
             for directory in entries(&shard)? {
-                // What does not have a digest's name is not ours, and not a blob.
+                // Other names belong to no blob.
                 let hex = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 let Ok(digest) = format!("{algorithm}:{hex}").parse::<Digest>() else { continue };
                 if !shard.ends_with(&hex[..2]) {
@@ -72,7 +71,7 @@ fn walk(root: &Path, send: &dyn Fn(Item) -> bool) -> Result<(), StoreError> {
                 }
                 let path = directory.join("data");
                 let item = match fs::metadata(&path) {
-                    Ok(found) if found.is_file() => Ok((digest, found.len())),
+                    Ok(metadata) if metadata.is_file() => Ok((digest, metadata.len())),
                     Ok(_) => continue,
                     Err(error) => match absent::<()>(error) {
                         Ok(_) => continue,
@@ -88,7 +87,7 @@ fn walk(root: &Path, send: &dyn Fn(Item) -> bool) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The paths in a directory; none if it is not there, or no directory.
+/// Returns the paths in a directory; none if it does not exist or is no directory.
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     fs::read_dir(directory)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())

@@ -1,16 +1,12 @@
-//! The mappings of the large blobs that were asked for last, kept for those who ask next.
+//! LRU cache of the mappings of large blobs, for the next reader of the same blob.
 //!
-//! What a mapping costs is not making it but filling it: the system enters page after page when it
-//! is first touched, and takes them out again at its end, which together is a fifth of what a
-//! download costs. A layer is mostly asked for by many, one after the other.
+//! Filling a mapping costs more than making it: the kernel enters each page when it is first touched and removes it at
+//! the end, which together is a fifth of the cost of a download. Most layers are read by many clients in a row.
 //!
-//! Only what was read to its end is kept: of a download that was broken off nothing stays behind.
-//!
-//! A mapping is used again for the same file only, whatever its name: it keeps the file's inode from
-//! being given to another, so that equal numbers mean the same file. What it also keeps is the disk
-//! space of a file that is deleted; therefore who deletes a blob has its mapping forgotten.
-//!
-//! The pages belong to the page cache, and the system takes them back when it needs them.
+//! - Only a mapping that was read to its end is cached; a broken download leaves nothing behind.
+//! - A mapping serves the same file only, whatever its name: it keeps the inode from being reused, so equal numbers mean
+//!   the same file. It also keeps the disk space of a deleted file, so a deletion invalidates it.
+//! - The pages belong to the page cache, and the kernel evicts them when it needs memory.
 
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
@@ -21,31 +17,30 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use oci::Digest;
 
-/// So many are kept at most. They are looked through one by one.
+/// The maximum number of mappings; a lookup scans all of them.
 const COUNT: usize = 32;
-/// So many bytes are kept mapped at most: each GiB takes the system 2 MiB to write down where its
-/// pages are.
+/// The maximum number of mapped bytes: each GiB takes 2 MiB of page tables.
 const BYTES: usize = 1 << 30;
 
-/// The mappings that are kept.
+/// The cached mappings.
 #[derive(Default)]
-pub(super) struct Mappings(Mutex<Kept>);
+pub(super) struct Mappings(Mutex<Cache>);
 
 #[derive(Default)]
-struct Kept {
-    /// The one read last at the end.
+struct Cache {
+    /// The most recently used one is the last.
     mappings: VecDeque<Mapping>,
-    /// How often a blob was deleted.
+    /// The number of deletions so far.
     deletions: u64,
 }
 
-/// A blob's file in memory.
+/// The mapped file of a blob.
 pub(super) struct Mapping {
     digest: Digest,
-    /// The numbers of its device and its inode.
+    /// Device and inode.
     file: (u64, u64),
     content: Bytes,
-    /// How often a blob had been deleted when it was opened.
+    /// The number of deletions before the file was opened.
     deletions: u64,
 }
 
@@ -54,81 +49,81 @@ impl Mapping {
         &self.content
     }
 
-    /// Whether it maps the file with this number, with the length that the file has now.
-    fn is_of(&self, number: (u64, u64), found: &Metadata) -> bool {
-        self.file == number && self.content.len() as u64 == found.len()
+    /// Returns whether it maps this file with its current length.
+    fn is_of(&self, number: (u64, u64), metadata: &Metadata) -> bool {
+        self.file == number && self.content.len() as u64 == metadata.len()
     }
 }
 
 impl Mappings {
-    /// The content of the file of a blob, which was `found` to have these properties. `deletions`
-    /// was asked for before the file was opened.
+    /// Maps the file of a blob. The caller read `deletions` before it opened the file.
     pub(super) fn map(
         &self,
         digest: &Digest,
         file: &File,
-        found: &Metadata,
+        metadata: &Metadata,
         deletions: u64,
     ) -> io::Result<Mapping> {
-        let number = (found.dev(), found.ino());
-        let kept = self
+        let number = (metadata.dev(), metadata.ino());
+        let cached = self
             .lock()
             .mappings
             .iter()
-            .find(|kept| kept.is_of(number, found))
-            .map(|kept| kept.content.clone());
-        let content = match kept {
+            .find(|mapping| mapping.is_of(number, metadata))
+            .map(|mapping| mapping.content.clone());
+        let content = match cached {
             Some(content) => content,
-            // SAFETY: nothing in this process writes to the file of a blob, shortens it, or touches the mapping if
-            // another program does (see `mapped_reader`).
+            // SAFETY: this process neither writes to a blob's file nor shortens it. It never touches the mapping,
+            // which another program may cut short (see `mapped_reader`).
             None => Bytes::from_owner(unsafe { memmap2::Mmap::map(file) }?),
         };
         Ok(Mapping { digest: *digest, file: number, content, deletions })
     }
 
-    /// How often a blob was deleted.
+    /// The number of deletions so far.
     pub(super) fn deletions(&self) -> u64 {
         self.lock().deletions
     }
 
-    /// Keeps a mapping that was read to its end.
-    pub(super) fn keep(&self, mapping: Mapping) {
-        let mut dropped = Vec::new();
-        let mut kept = self.lock();
-        // It may be the one that was deleted, and nobody would come to have it forgotten.
-        if mapping.deletions != kept.deletions || mapping.content.len() > BYTES {
+    /// Caches a mapping that was read to its end.
+    pub(super) fn insert(&self, mapping: Mapping) {
+        let mut evicted = Vec::new();
+        let mut cache = self.lock();
+        // After a deletion it may map the deleted file, and no later deletion would invalidate it.
+        if mapping.deletions != cache.deletions || mapping.content.len() > BYTES {
             return;
         }
-        let mappings = &mut kept.mappings;
+        let mappings = &mut cache.mappings;
         if let Some(at) = mappings.iter().position(|other| other.digest == mapping.digest) {
-            dropped.extend(mappings.remove(at));
+            evicted.extend(mappings.remove(at));
         }
         mappings.push_back(mapping);
-        while mappings.len() > COUNT || mappings.iter().map(|kept| kept.content.len()).sum::<usize>() > BYTES
-        {
-            dropped.extend(mappings.pop_front());
+        let bytes =
+            |mappings: &VecDeque<Mapping>| mappings.iter().map(|one| one.content.len()).sum::<usize>();
+        while mappings.len() > COUNT || bytes(mappings) > BYTES {
+            evicted.extend(mappings.pop_front());
         }
-        // The lock is given back first: ending a mapping takes a while.
-        drop(kept);
-        drop(dropped);
+        // Unmapping takes a while, so unlock first.
+        drop(cache);
+        drop(evicted);
     }
 
-    /// Ends the mapping of a blob that was deleted, once those who read it are done.
+    /// Invalidates the mapping of a deleted blob. Its readers read on.
     pub(super) fn forget(&self, digest: &Digest) {
         self.lock().deletions += 1;
         self.release(digest);
     }
 
-    /// Ends the mapping of a blob whose file was replaced, which would keep the old file's space on the disk.
+    /// Removes the mapping of a replaced file, which would keep the old file's disk space.
     pub(super) fn release(&self, digest: &Digest) {
-        let mut kept = self.lock();
-        let at = kept.mappings.iter().position(|kept| kept.digest == *digest);
-        let forgotten = at.and_then(|at| kept.mappings.remove(at));
-        drop(kept);
-        drop(forgotten);
+        let mut cache = self.lock();
+        let at = cache.mappings.iter().position(|mapping| mapping.digest == *digest);
+        let removed = at.and_then(|at| cache.mappings.remove(at));
+        drop(cache);
+        drop(removed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Cache> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for files beyond the contract of every backend.
+//! Tests of the file backend beyond the contract of every backend.
 
 use std::fs;
 use std::ops::Range;
@@ -14,9 +14,9 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::FileBlobs;
-use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
+use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload, write};
 use crate::blobs::{Blob, Pressure};
-use crate::{BlobStore, Directory, StoreError, Upload};
+use crate::{BlobStore, Directory, StoreError};
 
 struct Files {
     directory: Directory,
@@ -46,8 +46,8 @@ impl Files {
         fs::read_dir(self.directory.uploads()).unwrap().count()
     }
 
-    /// The file of an upload that became what was there is removed a little later.
-    async fn have_no_uploads(&self) {
+    /// Waits until no upload file is left.
+    async fn wait_for_no_uploads(&self) {
         for _ in 0..500 {
             if self.uploads() == 0 {
                 return;
@@ -59,7 +59,7 @@ impl Files {
 }
 
 #[tokio::test]
-async fn a_blob_lies_where_distribution_looks_for_it() {
+async fn blob_has_the_path_of_distribution() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     store.put(&sha256(b"abc"), Bytes::from_static(b"abc")).await.unwrap();
@@ -72,25 +72,25 @@ async fn a_blob_lies_where_distribution_looks_for_it() {
 }
 
 #[tokio::test]
-async fn no_file_is_left_of_what_ended() {
+async fn ended_uploads_leave_no_files() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(100_000, 1);
     for _ in 0..2 {
         let right = upload(&store, &content, &[40_000]).await;
-        store.commit(right, &sha256(&content)).await.unwrap();
+        right.commit(&sha256(&content)).await.unwrap();
         store.put(&sha256(&content), content.clone()).await.unwrap();
         let wrong = upload(&store, &content, &[40_000]).await;
-        store.commit(wrong, &sha256(b"other")).await.unwrap_err();
+        wrong.commit(&sha256(b"other")).await.unwrap_err();
         let aborted = upload(&store, &content, &[40_000]).await;
-        store.abort(aborted.id).await.unwrap();
+        store.abort(aborted.id()).await.unwrap();
     }
-    files.have_no_uploads().await;
+    files.wait_for_no_uploads().await;
     assert!(store.delete(&sha256(&content)).await.unwrap());
     assert!(!files.data(&content).parent().unwrap().exists());
 }
 
-/// All ways in which content of any size can come in.
+/// Stores content by put, by upload and by a resumed upload.
 async fn store_in_each_way(store: &FileBlobs, content: &Bytes, mut damage: impl AsyncFnMut()) {
     let digest = sha256(content);
     for way in 0..3 {
@@ -99,13 +99,11 @@ async fn store_in_each_way(store: &FileBlobs, content: &Bytes, mut damage: impl 
             0 => _ = store.put(&digest, content.clone()).await.unwrap(),
             1 => {
                 let upload = upload(store, content, &[content.len()]).await;
-                store.commit(upload, &digest).await.unwrap();
+                upload.commit(&digest).await.unwrap();
             }
             _ => {
-                let (upload, state) =
-                    store.save(upload(store, content, &[content.len()]).await).await.unwrap();
-                drop(upload);
-                store.commit(Upload::resume(&state).unwrap(), &digest).await.unwrap();
+                let state = upload(store, content, &[content.len()]).await.save().await.unwrap();
+                store.resume(&state).await.unwrap().commit(&digest).await.unwrap();
             }
         }
         let blob = store.open(&digest).await.unwrap().unwrap();
@@ -140,19 +138,16 @@ async fn storing_a_blob_replaces_a_damaged_file() {
         .await;
         assert!(fs::read(files.data(&content)).unwrap() == content);
     }
-    files.have_no_uploads().await;
+    files.wait_for_no_uploads().await;
 }
 
 #[tokio::test]
 async fn a_large_upload_gives_way_if_there_are_others() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
-    let mut uploads = Vec::new();
-    for seed in 0..2 {
-        uploads.push(upload(&store, &content(100_000, seed), &[100_000]).await);
-    }
+    let mut uploads: Vec<_> = (0..2).map(|_| store.uploads.open(Uuid::new_v4())).collect();
     assert!(!store.uploads.is_one_of_several_large(&uploads[0]));
-    assert!(!store.uploads.is_one_of_several_large(&uploads[0]), "it is not another to itself");
+    assert!(!store.uploads.is_one_of_several_large(&uploads[0]), "an upload does not count itself");
     assert!(store.uploads.is_one_of_several_large(&uploads[1]));
     assert!(store.uploads.is_one_of_several_large(&uploads[0]));
     uploads.truncate(1);
@@ -160,23 +155,21 @@ async fn a_large_upload_gives_way_if_there_are_others() {
 }
 
 #[tokio::test]
-async fn uploads_that_nobody_knows_are_swept_away() {
+async fn unknown_uploads_are_removed_at_start() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(1000, 2);
-    let [known, unknown] = [(); 2].map(|()| upload(&store, &content, &[1000]));
-    let (_, known) = store.save(known.await).await.unwrap();
-    let unknown = store.save(unknown.await).await.unwrap().1.id;
+    let known = upload(&store, &content, &[1000]).await.save().await.unwrap();
+    let unknown = upload(&store, &content, &[1000]).await.save().await.unwrap().id;
     fs::write(files.directory.uploads().join(format!("put-{unknown}")), "torn").unwrap();
     let store = FileBlobs::open(&files.directory);
     assert_eq!(store.remove_stale_uploads(&[known.id, Uuid::new_v4()].into()).await.unwrap(), 2);
-    let resumed = Upload::resume(&known).unwrap();
-    store.commit(resumed, &sha256(&content)).await.unwrap();
+    store.resume(&known).await.unwrap().commit(&sha256(&content)).await.unwrap();
     assert_eq!(files.uploads(), 0);
 }
 
 #[tokio::test]
-async fn a_blob_that_a_crash_of_another_registry_emptied_is_mended_by_the_next_push() {
+async fn push_repairs_an_emptied_blob() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(10_000, 3);
@@ -187,7 +180,7 @@ async fn a_blob_that_a_crash_of_another_registry_emptied_is_mended_by_the_next_p
             store.put(&sha256(&content), content.clone()).await.unwrap();
         } else {
             let upload = upload(&store, &content, &[6000]).await;
-            store.commit(upload, &sha256(&content)).await.unwrap();
+            upload.commit(&sha256(&content)).await.unwrap();
         }
         assert_eq!(store.get(&sha256(&content)).await.unwrap().unwrap(), content);
         store.flush().await.unwrap();
@@ -197,7 +190,7 @@ async fn a_blob_that_a_crash_of_another_registry_emptied_is_mended_by_the_next_p
 }
 
 #[tokio::test]
-async fn small_content_that_a_power_failure_left_with_its_size_alone_is_mended_by_the_next_push() {
+async fn push_repairs_a_zeroed_small_blob() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(10_000, 3);
@@ -208,7 +201,7 @@ async fn small_content_that_a_power_failure_left_with_its_size_alone_is_mended_b
             store.put(&sha256(&content), content.clone()).await.unwrap();
         } else {
             let upload = upload(&store, &content, &[6000]).await;
-            store.commit(upload, &sha256(&content)).await.unwrap();
+            upload.commit(&sha256(&content)).await.unwrap();
         }
         assert!(store.get(&sha256(&content)).await.unwrap().unwrap() == content);
         store.flush().await.unwrap();
@@ -219,22 +212,22 @@ async fn small_content_that_a_power_failure_left_with_its_size_alone_is_mended_b
 }
 
 #[tokio::test]
-async fn small_content_is_left_unsettled_and_large_content_is_not() {
+async fn only_small_content_is_journaled() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
-    for (size, is_unsettled) in [(0, true), (64 << 10, true), ((64 << 10) + 1, false)] {
+    for (size, is_journaled) in [(0, true), (64 << 10, true), ((64 << 10) + 1, false)] {
         let content = content(size, 5);
         let stored = store.put(&sha256(&content), content.clone()).await.unwrap();
-        assert_eq!(stored.journaled.is_some(), is_unsettled, "{size}");
+        assert_eq!(stored.journaled.is_some(), is_journaled, "{size}");
         store.delete(&sha256(&content)).await.unwrap();
         let upload = upload(&store, &content, &[20_000]).await;
-        let stored = store.commit(upload, &sha256(&content)).await.unwrap();
-        assert_eq!(stored.journaled.is_some(), is_unsettled, "{size}");
+        let stored = upload.commit(&sha256(&content)).await.unwrap();
+        assert_eq!(stored.journaled.is_some(), is_journaled, "{size}");
     }
 }
 
 #[tokio::test]
-async fn small_content_has_no_file_before_it_is_settled() {
+async fn small_content_has_no_file_before_flush() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let contents: Vec<Bytes> = (0..20).map(|seed| content(3_000, seed)).collect();
@@ -243,7 +236,7 @@ async fn small_content_has_no_file_before_it_is_settled() {
             store.put(&sha256(content), content.clone()).await.unwrap();
         } else {
             let upload = upload(&store, content, &[1_000]).await;
-            store.commit(upload, &sha256(content)).await.unwrap();
+            upload.commit(&sha256(content)).await.unwrap();
         }
     }
     assert_eq!(files.uploads(), 0);
@@ -260,14 +253,14 @@ async fn small_content_has_no_file_before_it_is_settled() {
 }
 
 #[tokio::test]
-async fn beyond_a_bound_small_content_gets_its_file_at_once() {
+async fn full_journal_writes_small_content_at_once() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let mut contents = Vec::new();
     let beyond = loop {
         let content = content(60_000, contents.len() as u64);
         let stored = store.put(&sha256(&content), content.clone()).await.unwrap();
-        assert_eq!(stored.journaled.as_ref(), Some(&content), "it is not synced either");
+        assert_eq!(stored.journaled.as_ref(), Some(&content), "it is not synced");
         if files.data(&content).exists() {
             break content;
         }
@@ -275,7 +268,7 @@ async fn beyond_a_bound_small_content_gets_its_file_at_once() {
     };
     assert!(contents.len() > 100, "{}", contents.len());
     assert_eq!(store.pressure(), Pressure::Much);
-    // What is there already needs no room, and neither does what is restored.
+    // Existing and restored content needs no room.
     store.put(&sha256(&contents[0]), contents[0].clone()).await.unwrap();
     assert!(!files.data(&contents[0]).exists());
     fs::write(files.data(&beyond), "").unwrap();
@@ -291,7 +284,7 @@ async fn beyond_a_bound_small_content_gets_its_file_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_restored_is_written_anew_whatever_lies_there() {
+async fn restore_overwrites_an_existing_file() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(10_000, 9);
@@ -301,35 +294,33 @@ async fn what_is_restored_is_written_anew_whatever_lies_there() {
     let first = inode();
     store.put(&sha256(&content), content.clone()).await.unwrap();
     store.flush().await.unwrap();
-    assert_eq!(inode(), first, "what is right is left alone");
+    assert_eq!(inode(), first, "an intact file is kept");
     store.restore(&sha256(&content), content.clone()).await.unwrap();
     store.flush().await.unwrap();
-    assert_ne!(inode(), first, "the disk may never have taken it");
+    assert_ne!(inode(), first, "its pages may never have reached the disk");
 }
 
 #[tokio::test]
-async fn an_upload_whose_file_was_cut_short_does_not_get_a_hole() {
+async fn truncated_upload_file_is_reported_lost() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(10_000, 4);
-    let upload = upload(&store, &content.slice(..6000), &[6000]).await;
-    let (upload, state) = store.save(upload).await.unwrap();
-    drop(upload);
+    let state = upload(&store, &content.slice(..6000), &[6000]).await.save().await.unwrap();
     let file = files.directory.uploads().join(state.id.to_string());
     fs::File::options().write(true).open(&file).unwrap().set_len(5000).unwrap();
     for _ in 0..2 {
-        let resumed = Upload::resume(&state).unwrap();
-        let refused = store.append(resumed, vec![content.slice(6000..)]).await.unwrap_err();
+        let mut resumed = store.resume(&state).await.unwrap();
+        let refused = write(&mut resumed, content.slice(6000..)).await.unwrap_err();
         assert!(matches!(refused, StoreError::UploadLost { .. }), "{refused}");
-        let resumed = Upload::resume(&state).unwrap();
-        let refused = store.commit(resumed, &sha256(&content)).await.unwrap_err();
+        let resumed = store.resume(&state).await.unwrap();
+        let refused = resumed.commit(&sha256(&content)).await.unwrap_err();
         assert!(matches!(refused, StoreError::UploadLost { .. }), "{refused}");
         let _ = fs::remove_file(&file);
     }
 }
 
 #[tokio::test]
-async fn strange_things_among_the_blobs_are_passed_over() {
+async fn list_ignores_foreign_files() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(100, 5);
@@ -339,7 +330,7 @@ async fn strange_things_among_the_blobs_are_passed_over() {
     fs::create_dir_all(blobs.join("sha256/zz/not-hex")).unwrap();
     fs::create_dir_all(blobs.join("md5/aa/aaaa")).unwrap();
     fs::write(blobs.join("sha256/README"), "").unwrap();
-    // A directory without content, and content in the wrong place.
+    // A directory without content, and content under a wrong name.
     fs::create_dir_all(blobs.join("sha256").join(&hex[..2]).join(&hex)).unwrap();
     fs::create_dir_all(blobs.join("sha256/zz").join(&hex)).unwrap();
     fs::write(blobs.join("sha256/zz").join(&hex).join("data"), "elsewhere").unwrap();
@@ -349,7 +340,7 @@ async fn strange_things_among_the_blobs_are_passed_over() {
 }
 
 #[tokio::test]
-async fn a_directory_in_the_place_of_content_is_no_blob() {
+async fn directory_named_data_is_no_blob() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     fs::create_dir_all(files.data(b"x")).unwrap();
@@ -358,14 +349,14 @@ async fn a_directory_in_the_place_of_content_is_no_blob() {
 }
 
 #[tokio::test]
-async fn blobs_may_lie_behind_a_symbolic_link() {
-    let (files, remote_repositories) = (Files::new(), tempfile::tempdir().unwrap());
-    symlink(remote_repositories.path(), files.directory.blobs().join("sha256")).unwrap();
+async fn blobs_follow_a_symbolic_link() {
+    let (files, linked) = (Files::new(), tempfile::tempdir().unwrap());
+    symlink(linked.path(), files.directory.blobs().join("sha256")).unwrap();
     let store = FileBlobs::open(&files.directory);
     store.put(&sha256(b"abc"), Bytes::from_static(b"abc")).await.unwrap();
     store.flush().await.unwrap();
     assert_eq!(store.get(&sha256(b"abc")).await.unwrap().unwrap(), "abc");
-    assert_eq!(fs::read_dir(remote_repositories.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(linked.path()).unwrap().count(), 1);
 }
 
 async fn read_mapped(blob: Blob, range: Range<u64>) -> Vec<u8> {
@@ -390,7 +381,7 @@ async fn mapped_range_is_exactly_that_range() {
 }
 
 #[tokio::test]
-async fn blob_cut_short_is_never_read_to_its_end() {
+async fn truncated_blob_is_never_read_to_its_end() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(3 << 20, 13);
@@ -409,7 +400,7 @@ async fn blob_cut_short_is_never_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_is_not_in_memory_is_brought_in() {
+async fn evicted_pages_are_loaded() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content((5 << 20) + 11, 6);
@@ -428,7 +419,7 @@ async fn what_is_not_in_memory_is_brought_in() {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_dropped_lets_go_of_the_file() {
+async fn dropped_reader_unmaps_the_file() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content(5 << 20, 7);
@@ -440,13 +431,13 @@ async fn a_reader_that_is_dropped_lets_go_of_the_file() {
     assert!(mapped());
     let piece = pieces.next().await.unwrap().unwrap();
     drop(pieces);
-    assert!(mapped(), "a piece is good for as long as someone has it");
+    assert!(mapped(), "a held piece keeps the mapping");
     drop(piece);
     assert!(!mapped());
 }
 
 #[tokio::test]
-async fn what_was_read_to_its_end_stays_mapped_until_it_is_deleted() {
+async fn fully_read_blob_stays_mapped_until_delete() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let content = content((2 << 20) + 5, 8);
@@ -461,13 +452,13 @@ async fn what_was_read_to_its_end_stays_mapped_until_it_is_deleted() {
         for _ in 0..3 {
             let blob = store.open(&digest).await.unwrap().unwrap();
             assert!(read_mapped(blob, 0..content.len() as u64).await == content);
-            assert_eq!(mapped(), 1, "the next reader uses the mapping of the one before");
+            assert_eq!(mapped(), 1, "the next reader uses the cached mapping");
         }
         assert!(store.delete(&digest).await.unwrap());
-        assert_eq!(mapped(), 0, "a mapping keeps the disk from being freed");
+        assert_eq!(mapped(), 0, "a mapping would keep the disk space");
         assert!(store.open(&digest).await.unwrap().is_none());
     }
-    // One who began before it was deleted reads on, but keeps nothing.
+    // A reader that began before the deletion reads on, but its mapping is not cached.
     store.put(&digest, content.clone()).await.unwrap();
     let blob = store.open(&digest).await.unwrap().unwrap();
     assert!(store.delete(&digest).await.unwrap());
@@ -476,7 +467,7 @@ async fn what_was_read_to_its_end_stays_mapped_until_it_is_deleted() {
 }
 
 #[tokio::test]
-async fn only_so_many_stay_mapped() {
+async fn mapping_cache_is_bounded() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let path = files.directory.blobs().canonicalize().unwrap();
@@ -493,9 +484,9 @@ async fn only_so_many_stay_mapped() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// However content is cut into pieces, wherever it is taken up again, it is the same blob.
+    /// Neither the pieces nor the offset of a resume change the blob.
     #[test]
-    fn however_it_arrives_it_is_the_same(
+    fn any_split_of_content_gives_the_same_blob(
         size in 0_usize..200_000,
         lengths in proptest::collection::vec(1_usize..70_000, 1..6),
         cut in 0_usize..200_000,
@@ -506,13 +497,12 @@ proptest! {
             let store = files.store();
             let content = content(size, 8);
             let cut = cut.min(size);
-            let first = upload(&*store, &content.slice(..cut), &lengths).await;
-            let (_, state) = store.save(first).await.unwrap();
-            let mut second = Upload::resume(&state).unwrap();
+            let state = upload(&*store, &content.slice(..cut), &lengths).await.save().await.unwrap();
+            let mut second = store.resume(&state).await.unwrap();
             for piece in content[cut..].chunks(lengths[0]) {
-                second = store.append(second, vec![Bytes::copy_from_slice(piece)]).await.unwrap();
+                second.write(Bytes::copy_from_slice(piece)).await.unwrap();
             }
-            store.commit(second, &Algorithm::Sha256.digest(&content)).await.unwrap();
+            second.commit(&Algorithm::Sha256.digest(&content)).await.unwrap();
             assert_eq!(store.get(&sha256(&content)).await.unwrap().unwrap(), content);
         });
     }

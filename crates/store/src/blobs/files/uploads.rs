@@ -1,16 +1,12 @@
-//! Uploads as files: content on its way in, one file each until it is a blob.
+//! Uploads as files: one file for each upload until a rename makes it a blob.
 //!
-//! What is small at its end never needs one. So an upload has its first bytes in memory, until it is
-//! too large for that or must outlive the process.
+//! A writer writes at the offset of its upload, and so overwrites what a broken attempt left there. Two writers must
+//! not write at a time, and an overtaken one must not write at all: after a broken connection a client comes back
+//! with a new request while the server may still process the old one. So each upload has a lock that every step
+//! takes, and opening an upload invalidates its earlier writers.
 //!
-//! Who has an upload in hand writes to its file at the place where the upload stands, so that what
-//! a torn attempt left there is overwritten. For that, no two may write at a time, and one that
-//! was overtaken must not write at all: a client whose connection broke comes back with a new
-//! request while the server may still be at work on the old one. So each upload has a turn that is
-//! taken for every step, and whoever takes up an upload shuts out all who had it before.
-//!
-//! What an upload took in is synced at its end only. It outlives the process, but not a failure of
-//! power: the metadata forgets the uploads that were written down before the machine was started.
+//! Content is synced only at the end of an upload. It outlives the process but not a power failure; the metadata
+//! drops the uploads that were saved before the machine started.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -26,50 +22,56 @@ use oci::{Digest, Digester};
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-use super::check;
 use super::layout::{Layout, SMALL};
-use crate::blobs::{Stored, Upload};
+use crate::blobs::{Stored, check_digest};
 use crate::{StoreError, permissions};
 
-/// After each stretch of this size the system is told to begin writing it out, so that the sync at
-/// the end finds little left to do.
-const STRETCH: u64 = 8 << 20;
+/// After this many bytes the kernel starts writeback, so that the sync at the end finds little left to do.
+const WRITEBACK: u64 = 8 << 20;
 
 type OpenUploads = Arc<Mutex<HashMap<Uuid, Weak<OpenUpload>>>>;
-type UploadLock = OwnedMutexGuard<()>;
+pub(super) type UploadLock = OwnedMutexGuard<()>;
 
-/// The directory of the uploads, and those that are in someone's hands.
+/// The directory of the uploads, and the open ones.
 pub(super) struct Uploads {
     directory: PathBuf,
-    sessions: OpenUploads,
-    /// Names the files that are no uploads', together with their number.
+    open: OpenUploads,
+    /// Part of the names of files that belong to no upload.
     name: Uuid,
     puts: AtomicU64,
-    /// Held once more by each large upload that is in someone's hands.
+    /// Each open large upload holds a clone; the reference count is their number.
     large: Arc<()>,
 }
 
-/// An upload in someone's hands: its file, kept open from one piece to the next.
-pub(crate) struct OpenUpload {
+/// An open upload: its lock, and its file, which stays open between writes.
+pub(super) struct OpenUpload {
     id: Uuid,
     directory: PathBuf,
     path: PathBuf,
     file: OnceLock<File>,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    lock: Arc<tokio::sync::Mutex<()>>,
     overtaken: AtomicBool,
-    sessions: OpenUploads,
+    open: OpenUploads,
     large: OnceLock<Arc<()>>,
+}
+
+/// The part of an upload that is in its file.
+pub(super) struct Written {
+    pub(super) offset: u64,
+    /// The offset of the last save.
+    pub(super) saved: u64,
+    pub(super) digester: Digester,
 }
 
 impl Uploads {
     pub(super) fn new(directory: PathBuf) -> Self {
-        let (sessions, name, puts) = (OpenUploads::default(), Uuid::new_v4(), AtomicU64::new(0));
-        Self { directory, sessions, name, puts, large: Arc::default() }
+        let (open, name, puts) = (OpenUploads::default(), Uuid::new_v4(), AtomicU64::new(0));
+        Self { directory, open, name, puts, large: Arc::default() }
     }
 
     pub(super) fn remove_stale(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
         let mut removed = 0;
-        for name in names(&self.directory)? {
+        for name in file_names(&self.directory)? {
             let id = name.to_str().and_then(|name| name.parse::<Uuid>().ok());
             if !id.is_some_and(|id| known.contains(&id)) {
                 remove(&self.directory.join(name))?;
@@ -79,82 +81,175 @@ impl Uploads {
         Ok(removed)
     }
 
-    /// Waits until whoever is at work on the upload has ended its step, and keeps others out until
-    /// the turn is dropped.
-    pub(super) async fn turn(&self, mut upload: Upload) -> Result<(Upload, UploadLock), StoreError> {
-        let session = upload.session.get_or_insert_with(|| self.take_up(upload.id));
-        let turn = session.turn.clone().lock_owned().await;
-        if session.overtaken.load(Ordering::Acquire) {
-            let source =
-                io::Error::new(io::ErrorKind::ResourceBusy, "another request goes on with this upload");
-            return Err(StoreError::io("write", &session.path, source));
-        }
-        Ok((upload, turn))
-    }
-
-    /// Takes down that the upload is a large one, and says whether there are others.
-    pub(super) fn is_one_of_several_large(&self, upload: &Upload) -> bool {
-        let Some(session) = &upload.session else { return false };
-        session.large.get_or_init(|| self.large.clone());
+    /// Marks the upload as a large one, and returns whether there are others.
+    pub(super) fn is_one_of_several_large(&self, upload: &OpenUpload) -> bool {
+        upload.large.get_or_init(|| self.large.clone());
         Arc::strong_count(&self.large) > 2
     }
 
-    /// A turn after which nobody who has the upload in hand gets another.
-    pub(super) async fn last_turn(&self, id: Uuid) -> UploadLock {
-        self.take_up(id).turn.clone().lock_owned().await
+    /// Invalidates all writers of an upload, and waits for the step in progress.
+    pub(super) async fn lock_last(&self, id: Uuid) -> UploadLock {
+        self.open(id).lock.clone().lock_owned().await
     }
 
-    fn take_up(&self, id: Uuid) -> Arc<OpenUpload> {
-        let mut sessions = lock(&self.sessions);
-        let before = sessions.get(&id).and_then(Weak::upgrade);
+    /// Opens an upload and invalidates its earlier writers.
+    pub(super) fn open(&self, id: Uuid) -> Arc<OpenUpload> {
+        let mut open = lock(&self.open);
+        let before = open.get(&id).and_then(Weak::upgrade);
         if let Some(before) = &before {
             before.overtaken.store(true, Ordering::Release);
         }
-        let session = Arc::new(OpenUpload {
+        let upload = Arc::new(OpenUpload {
             id,
             directory: self.directory.clone(),
             path: self.path(id),
             file: OnceLock::new(),
-            turn: before.as_ref().map(|before| before.turn.clone()).unwrap_or_default(),
+            lock: before.as_ref().map(|before| before.lock.clone()).unwrap_or_default(),
             overtaken: AtomicBool::new(false),
-            sessions: self.sessions.clone(),
+            open: self.open.clone(),
             large: OnceLock::new(),
         });
-        sessions.insert(id, Arc::downgrade(&session));
-        // Ahead of `before`: if that is the last of its kind, dropping it takes the lock.
-        drop(sessions);
-        session
+        open.insert(id, Arc::downgrade(&upload));
+        // Before `before` is dropped, which takes the lock.
+        drop(open);
+        upload
     }
 
     fn path(&self, id: Uuid) -> PathBuf {
         self.directory.join(id.as_hyphenated().to_string())
     }
 
-    pub(super) fn abort(&self, id: Uuid) -> Result<(), StoreError> {
+    pub(super) fn remove(&self, id: Uuid) -> Result<(), StoreError> {
         remove(&self.path(id))
     }
 
-    /// Puts the file of an upload in its place as a blob, and replaces a file that is there: that one may be
-    /// damaged without showing it. Small content stays unsettled; else the name is still to be synced.
+    /// Publishes large content as a blob. The caller then syncs its name.
+    pub(super) fn put_synced(
+        &self,
+        layout: &Layout,
+        digest: &Digest,
+        content: &[u8],
+    ) -> Result<(), StoreError> {
+        self.write(layout, digest, |mut file| {
+            file.write_all(content)?;
+            file.sync_data()
+        })
+    }
+
+    /// Publishes small content as a blob, unless the blob exists.
+    pub(super) fn put_unless_held(
+        &self,
+        layout: &Layout,
+        digest: &Digest,
+        content: &[u8],
+    ) -> Result<(), StoreError> {
+        // The directory is nearly always new, and then there is no file to compare.
+        if !layout.create_directory(digest)? && layout.holds(digest, content)? {
+            return Ok(());
+        }
+        self.write(layout, digest, |mut file| file.write_all(content))
+            .inspect_err(|_| layout.remove_empty(digest))
+    }
+
+    /// Publishes small content as a blob and replaces an existing file: the page cache may hold a page as clean that
+    /// never reached the disk. On a full disk an intact file stays.
+    pub(super) fn put_anew(
+        &self,
+        layout: &Layout,
+        digest: &Digest,
+        content: &[u8],
+    ) -> Result<(), StoreError> {
+        match self.write(layout, digest, |mut file| file.write_all(content)) {
+            Err(error) if error.is_full() && layout.holds(digest, content)? => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Publishes a new file with the content that `fill` writes.
+    fn write(
+        &self,
+        layout: &Layout,
+        digest: &Digest,
+        fill: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        // Not the name of an upload, so that no client can resume it.
+        let number = self.puts.fetch_add(1, Ordering::Relaxed);
+        let path = self.directory.join(format!("put-{}-{number}", self.name));
+        let stored = in_directory(&self.directory, || permissions::create_new(&path))?;
+        let stored = fill(&stored)
+            .map_err(|error| StoreError::io("write", &path, error))
+            .and_then(|()| layout.publish(&path, digest));
+        if stored.is_err() {
+            // The first error is the cause.
+            let _ = fs::remove_file(&path);
+        }
+        stored
+    }
+}
+
+impl OpenUpload {
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Waits for the step in progress, and keeps others out until the lock is dropped.
+    pub(super) async fn lock(&self) -> Result<UploadLock, StoreError> {
+        let lock = self.lock.clone().lock_owned().await;
+        if self.overtaken.load(Ordering::Acquire) {
+            let source = io::Error::new(io::ErrorKind::ResourceBusy, "another request continues this upload");
+            return Err(StoreError::io("write", &self.path, source));
+        }
+        Ok(lock)
+    }
+
+    /// The error of a write after a failed one.
+    pub(super) fn has_failed(&self) -> StoreError {
+        StoreError::io("write", &self.path, io::Error::other("an earlier write failed"))
+    }
+
+    /// Writes and hashes the next bytes. Blocks.
+    pub(super) fn append(&self, mut written: Written, pieces: &[Bytes]) -> Result<Written, StoreError> {
+        let Written { offset, saved, .. } = written;
+        let end = offset + pieces.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        if end == offset {
+            return Ok(written);
+        }
+        let file = self.file(offset)?;
+        write_at(file, pieces, offset).map_err(|error| {
+            // Free the space of unsaved bytes on a full disk.
+            let _ = file.set_len(saved);
+            StoreError::io("write", &self.path, error)
+        })?;
+        let (first, last) = (offset / WRITEBACK * WRITEBACK, end / WRITEBACK * WRITEBACK);
+        if last > first {
+            start_writeback(file, first, last - first);
+        }
+        for bytes in pieces {
+            written.digester.update(bytes);
+        }
+        written.offset = end;
+        Ok(written)
+    }
+
+    /// Publishes the file of a complete upload as a blob. It replaces an existing file, whose bytes may be damaged
+    /// without a sign of it. Small content is journaled; for large content the caller syncs the name. Blocks.
     pub(super) fn commit(
         &self,
-        upload: Upload,
-        installer: &Layout,
+        written: Written,
+        layout: &Layout,
         digest: &Digest,
     ) -> Result<Stored, StoreError> {
-        let Upload { offset: size, digester, session, .. } = upload;
-        let session = session.ok_or(StoreError::Closed)?;
-        let file = session.file(size)?;
-        let path = &session.path;
+        let Written { offset: size, digester, .. } = written;
+        let file = self.file(size)?;
+        let path = &self.path;
         let actual = if digester.algorithm() == digest.algorithm() {
             digester.finish()
         } else {
-            // The only second pass over content: the client began with one algorithm and names a
-            // digest of another.
+            // The only second pass over content: the client began with one algorithm and ends with another.
             hash_again(file, size, Digester::new(digest.algorithm()))
                 .map_err(|error| StoreError::io("read", path, error))?
         };
-        if let Err(mismatch) = check(digest, actual) {
+        if let Err(mismatch) = check_digest(digest, actual) {
             remove(path)?;
             return Err(mismatch);
         }
@@ -163,84 +258,19 @@ impl Uploads {
         } else {
             None
         };
-        // Beyond the end may be what a torn attempt left.
+        // A broken attempt may have left bytes beyond the end.
         file.metadata()
-            .and_then(|found| if found.len() == size { Ok(()) } else { file.set_len(size) })
+            .and_then(|metadata| if metadata.len() == size { Ok(()) } else { file.set_len(size) })
             .and_then(|()| if journaled.is_some() { Ok(()) } else { file.sync_data() })
             .map_err(|error| StoreError::io("sync", path, error))?;
-        installer.install(path, digest).map_err(|error| match path.try_exists() {
-            Ok(false) => session.lost(size, 0),
+        layout.publish(path, digest).map_err(|error| match path.try_exists() {
+            Ok(false) => self.lost(size, 0),
             _ => error,
         })?;
         Ok(Stored { size, journaled })
     }
 
-    /// Puts large content in its place as a blob; its name is still to be synced.
-    pub(super) fn put_synced(
-        &self,
-        installer: &Layout,
-        digest: &Digest,
-        content: &[u8],
-    ) -> Result<(), StoreError> {
-        self.write(installer, digest, |mut file| {
-            file.write_all(content)?;
-            file.sync_data()
-        })
-    }
-
-    /// Puts small content in its place, unless it is there.
-    pub(super) fn put_unless_held(
-        &self,
-        installer: &Layout,
-        digest: &Digest,
-        content: &[u8],
-    ) -> Result<(), StoreError> {
-        // The directory first, which is nearly always new, and then there is nothing to look at.
-        if !installer.make(digest)? && installer.holds(digest, content)? {
-            return Ok(());
-        }
-        self.write(installer, digest, |mut file| file.write_all(content))
-            .inspect_err(|_| installer.leave_nothing(digest))
-    }
-
-    /// Puts small content in its place anew, whatever is there: the system may hold that for clean
-    /// which the disk never took. Without room for it, what is there may do.
-    pub(super) fn put_anew(
-        &self,
-        installer: &Layout,
-        digest: &Digest,
-        content: &[u8],
-    ) -> Result<(), StoreError> {
-        match self.write(installer, digest, |mut file| file.write_all(content)) {
-            Err(error) if error.is_full() && installer.holds(digest, content)? => Ok(()),
-            written => written,
-        }
-    }
-
-    /// Puts the file that `fill` fills in its place as a blob.
-    fn write(
-        &self,
-        installer: &Layout,
-        digest: &Digest,
-        fill: impl FnOnce(&File) -> io::Result<()>,
-    ) -> Result<(), StoreError> {
-        // A name that is no upload's, so that nobody can go on with it.
-        let number = self.puts.fetch_add(1, Ordering::Relaxed);
-        let path = self.directory.join(format!("put-{}-{number}", self.name));
-        let stored = in_directory(&self.directory, || permissions::create_new(&path))?;
-        let stored = fill(&stored)
-            .map_err(|error| StoreError::io("write", &path, error))
-            .and_then(|()| installer.install(&path, digest));
-        if stored.is_err() {
-            // The first error is the one that tells.
-            let _ = fs::remove_file(&path);
-        }
-        stored
-    }
-}
-
-impl OpenUpload {
-    /// The file of an upload that stands at `offset`.
+    /// Returns the file of an upload of `offset` bytes.
     fn file(&self, offset: u64) -> Result<&File, StoreError> {
         if let Some(file) = self.file.get() {
             return Ok(file);
@@ -256,20 +286,11 @@ impl OpenUpload {
             })?
         };
         let length = file.metadata().map_err(|error| StoreError::io("look at", &self.path, error))?.len();
-        // A file that is too short would get a hole where content should be.
+        // Writing to a shorter file would leave a hole.
         if length < offset {
             return Err(self.lost(offset, length));
         }
         Ok(self.file.get_or_init(|| file))
-    }
-
-    /// Writes the bytes that follow on the first `offset` ones.
-    fn write(&self, file: &File, piece: &[Bytes], offset: u64) -> Result<(), StoreError> {
-        write_at(file, piece, offset).map_err(|error| {
-            // On a full disk, what does not count should not take up room.
-            let _ = file.set_len(offset);
-            StoreError::io("write", &self.path, error)
-        })
     }
 
     fn lost(&self, offset: u64, left: u64) -> StoreError {
@@ -279,93 +300,37 @@ impl OpenUpload {
 
 impl Drop for OpenUpload {
     fn drop(&mut self) {
-        let mut sessions = lock(&self.sessions);
-        if sessions.get(&self.id).is_some_and(|current| std::ptr::eq(current.as_ptr(), self)) {
-            sessions.remove(&self.id);
+        let mut open = lock(&self.open);
+        if open.get(&self.id).is_some_and(|current| std::ptr::eq(current.as_ptr(), self)) {
+            open.remove(&self.id);
         }
     }
 }
 
-impl std::fmt::Debug for OpenUpload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-impl Upload {
-    /// Takes the next bytes into memory, and hashes them, if it is small with them; else gives them
-    /// back, to be written.
-    pub(super) fn take_in(&mut self, piece: Vec<Bytes>) -> Option<Vec<Bytes>> {
-        let end = self.offset + length_of(&piece);
-        match &mut self.unwritten {
-            Some(unwritten) if end <= SMALL => {
-                piece.iter().for_each(|bytes| self.digester.update(bytes));
-                unwritten.extend(piece);
-                self.offset = end;
-                None
-            }
-            _ => Some(piece),
-        }
-    }
-}
-
-fn length_of(piece: &[Bytes]) -> u64 {
-    piece.iter().map(|bytes| bytes.len() as u64).sum()
-}
-
-/// Writes what of an upload is in memory alone.
-pub(super) fn write_out(mut upload: Upload) -> Result<Upload, StoreError> {
-    let Some(session) = upload.session.clone() else { return Err(StoreError::Closed) };
-    if let Some(unwritten) = upload.unwritten.take()
-        && !unwritten.is_empty()
-    {
-        session.write(session.file(0)?, &unwritten, 0)?;
-    }
-    Ok(upload)
-}
-
-/// Takes in the next bytes of an upload: writes and hashes them.
-pub(super) fn append(upload: Upload, piece: &[Bytes]) -> Result<Upload, StoreError> {
-    let mut upload = write_out(upload)?;
-    let end = upload.offset + length_of(piece);
-    let Some(session) = &upload.session else { return Err(StoreError::Closed) };
-    let file = session.file(upload.offset)?;
-    session.write(file, piece, upload.offset)?;
-    let (first, last) = (upload.offset / STRETCH * STRETCH, end / STRETCH * STRETCH);
-    if last > first {
-        begin_to_sync(file, first, last - first);
-    }
-    for bytes in piece {
-        upload.digester.update(bytes);
-    }
-    upload.offset = end;
-    Ok(upload)
-}
-
-/// Makes a file in the directory of the uploads, and that directory again if somebody has removed it. Its entries need
-/// no sync: an upload is durable when it has become a blob.
+/// Creates a file in the uploads directory, and the directory if it was removed. Its entries need no sync: an upload
+/// becomes durable as a blob.
 fn in_directory(directory: &Path, make: impl Fn() -> io::Result<File>) -> Result<File, StoreError> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Only this directory: without the one above it, the volume may not be mounted.
+            // If the directory above is missing too, the volume may not be mounted.
             match permissions::create_dir(directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(StoreError::io("make again", directory, error));
+                    return Err(StoreError::io("create", directory, error));
                 }
                 _ => {}
             }
-            tracing::warn!(directory = %directory.display(), "the directory of the uploads was gone; made it again");
+            tracing::warn!(directory = %directory.display(), "created the uploads directory again: it had been removed");
             make()
         }
         made => made,
     }
-    .map_err(|error| StoreError::io("make a file in", directory, error))
+    .map_err(|error| StoreError::io("create a file in", directory, error))
 }
 
-fn write_at(file: &File, piece: &[Bytes], mut offset: u64) -> io::Result<()> {
-    // The system takes 1024 at once at most.
-    for some in piece.chunks(1024) {
-        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|bytes| IoSlice::new(bytes)).collect();
+fn write_at(file: &File, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
+    // The kernel takes at most 1024 slices (IOV_MAX).
+    for chunk in pieces.chunks(1024) {
+        let mut slices: Vec<IoSlice<'_>> = chunk.iter().map(|bytes| IoSlice::new(bytes)).collect();
         let mut rest = &mut slices[..];
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
@@ -383,11 +348,10 @@ fn write_at(file: &File, piece: &[Bytes], mut offset: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the system begin to write that part of the file, without waiting. A hint: errors show at
-/// the sync.
-fn begin_to_sync(file: &File, offset: u64, length: u64) {
+/// Starts writeback of a range of the file without waiting for it. The sync at the end reports errors.
+fn start_writeback(file: &File, offset: u64, length: u64) {
     let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
-    // SAFETY: the call takes a descriptor, which is open, and numbers.
+    // SAFETY: the descriptor is open, and the other arguments are numbers.
     unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
@@ -409,20 +373,20 @@ fn hash_again(file: &File, size: u64, mut digester: Digester) -> io::Result<Dige
     Ok(digester.finish())
 }
 
-fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
+fn file_names(directory: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
     fs::read_dir(directory)
         .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
         .map_err(|error| StoreError::io("list", directory, error))
 }
 
-/// Removes a file of the uploads, if it is there.
-pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+/// Removes a file if it exists.
+fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
         _ => Ok(()),
     }
 }
 
-fn lock(sessions: &OpenUploads) -> MutexGuard<'_, HashMap<Uuid, Weak<OpenUpload>>> {
-    sessions.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(open: &OpenUploads) -> MutexGuard<'_, HashMap<Uuid, Weak<OpenUpload>>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,7 @@
-//! Lanes: what an upload is gathered in, two pieces of memory that are used again and again: one is
-//! filled while the other is written.
+//! Buffer pool of an upload: two buffers that are reused, one fills while the other is written.
 //!
-//! The bytes of a connection are copied into a lane while the processor has them at hand, which
-//! costs little, and sets free at once the memory that they were received in: the next are received
-//! in the same. Without it each piece of a body would be received in memory of its own.
+//! Received bytes are copied into a buffer while the processor has them in its cache, which costs little. That frees
+//! the receive buffer at once, so the next bytes are received into the same memory.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,66 +9,61 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 
 /// Gathers the bytes of one upload.
-pub struct Buffer {
+pub(super) struct Buffer {
     filling: Piece,
-    /// What had no room in the piece.
-    rest: Bytes,
+    /// Bytes beyond the end of the piece.
+    overflow: Bytes,
     size: usize,
     free: Free,
 }
 
 impl Buffer {
-    /// A lane with pieces of `size` bytes, or `None` if there is no memory for it.
-    #[must_use]
-    pub fn new(size: usize) -> Option<Self> {
+    /// Allocates two pieces of `size` bytes; `None` if there is no memory for them.
+    pub(super) fn new(size: usize) -> Option<Self> {
         let first = MmapMut::map_anon(size).ok()?;
         let second = MmapMut::map_anon(size).ok()?;
         let free: Free = Arc::new(Mutex::new(vec![second]));
         let filling = Piece { memory: Some(first), length: 0, free: free.clone() };
-        Some(Self { filling, rest: Bytes::new(), size, free })
+        Some(Self { filling, overflow: Bytes::new(), size, free })
     }
 
-    /// Takes in the next bytes. While a piece is [full](Self::is_full), they are only kept.
-    pub fn add(&mut self, bytes: Bytes) {
-        if self.rest.is_empty() {
-            self.rest = self.filling.fill(bytes);
+    /// Appends bytes. Take a [full](Self::is_full) piece first, or the bytes are copied once more.
+    pub(super) fn add(&mut self, bytes: Bytes) {
+        if self.overflow.is_empty() {
+            self.overflow = self.filling.fill(bytes);
         } else {
-            self.rest = [&self.rest[..], &bytes[..]].concat().into();
+            self.overflow = [&self.overflow[..], &bytes[..]].concat().into();
         }
     }
 
-    /// Whether a whole piece was gathered.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.filling.length == self.size
     }
 
-    /// Whether nothing was gathered.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.filling.length == 0
     }
 
-    /// The piece that was gathered. Its memory is used again once it is dropped.
-    pub fn take(&mut self) -> Bytes {
+    /// Returns the gathered piece. Its memory goes back to the pool when it is dropped.
+    pub(super) fn take(&mut self) -> Bytes {
         let free = lock(&self.free).pop();
         let taken = if let Some(memory) = free {
             let next = Piece { memory: Some(memory), length: 0, free: self.free.clone() };
             Bytes::from_owner(std::mem::replace(&mut self.filling, next))
         } else {
-            // The pieces before are still in somebody's hands.
+            // The other piece is still in use.
             let copy = Bytes::copy_from_slice(self.filling.as_ref());
             self.filling.length = 0;
             copy
         };
-        self.rest = self.filling.fill(std::mem::take(&mut self.rest));
+        self.overflow = self.filling.fill(std::mem::take(&mut self.overflow));
         taken
     }
 }
 
 type Free = Arc<Mutex<Vec<MmapMut>>>;
 
-/// Memory that comes back when it is dropped.
+/// Memory that returns to the pool when it is dropped.
 struct Piece {
     memory: Option<MmapMut>,
     length: usize,
@@ -78,7 +71,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// Copies as much as there is room for. What is left.
+    /// Copies as many bytes as fit, and returns the rest.
     fn fill(&mut self, mut bytes: Bytes) -> Bytes {
         let Some(memory) = &mut self.memory else { return bytes };
         let fits = bytes.split_to(bytes.len().min(memory.len() - self.length));
@@ -111,8 +104,8 @@ mod tests {
     const SIZE: usize = 1 << 20;
 
     #[test]
-    #[allow(clippy::cast_possible_truncation, reason = "what is left of 251 fits")]
-    fn lane_returns_what_was_added_in_order() {
+    #[allow(clippy::cast_possible_truncation, reason = "a remainder of 251 fits")]
+    fn buffer_returns_bytes_in_order() {
         let content: Vec<u8> = (0..3 * SIZE + 5000).map(|index| (index / 7 % 251) as u8).collect();
         let (mut buffer, mut out) = (Buffer::new(SIZE).unwrap(), Vec::new());
         for bytes in content.chunks(60_001) {
@@ -128,15 +121,15 @@ mod tests {
     }
 
     #[test]
-    fn lane_keeps_pieces_that_are_still_held() {
+    fn buffer_copies_while_pieces_are_held() {
         let mut buffer = Buffer::new(SIZE).unwrap();
-        let kept: Vec<Bytes> = (1..=4u8)
+        let held: Vec<Bytes> = (1..=4u8)
             .map(|number| {
                 buffer.add(vec![number; SIZE].into());
                 buffer.take()
             })
             .collect();
-        for (piece, number) in kept.iter().zip(1..) {
+        for (piece, number) in held.iter().zip(1..) {
             assert!(piece.len() == SIZE && piece.iter().all(|byte| *byte == number), "piece {number}");
         }
     }

@@ -1,0 +1,98 @@
+//! Write buffer of an upload: gathers received bytes until they are worth handing to another thread.
+//!
+//! A short upload is kept as it came, without a copy. A longer one is copied into the [`Buffer`] of a buffer pool.
+
+use bytes::Bytes;
+
+use super::buffer_pool::Buffer;
+
+/// Bytes to gather before they are hashed and written. Handing 128 KiB to another thread costs little beside the
+/// hash, and 32 uploads with two buffers each take 8 MiB.
+const PIECE: usize = 128 * 1024;
+
+/// Gathered bytes.
+#[derive(Default)]
+pub(super) struct UploadBuffer {
+    slices: Vec<Bytes>,
+    bytes: usize,
+    buffer: Option<Buffer>,
+}
+
+impl UploadBuffer {
+    /// Whether to take the bytes before adding more.
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.as_ref().map_or(self.bytes >= PIECE, Buffer::is_full)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.buffer.as_ref().map_or(self.bytes == 0, Buffer::is_empty)
+    }
+
+    pub(super) fn add(&mut self, bytes: Bytes) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.add(bytes);
+        } else if !bytes.is_empty() {
+            self.bytes += bytes.len();
+            self.slices.push(bytes);
+        }
+    }
+
+    /// Returns the bytes to write next. After a full buffer, the following bytes go to a [`Buffer`].
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
+        let more_to_come = self.is_full();
+        let taken = match &mut self.buffer {
+            Some(buffer) => vec![buffer.take()],
+            None => {
+                self.bytes = 0;
+                std::mem::take(&mut self.slices)
+            }
+        };
+        if more_to_come && self.buffer.is_none() {
+            self.buffer = Buffer::new(PIECE);
+        }
+        taken
+    }
+
+    /// Returns all bytes.
+    pub(super) fn into_pieces(mut self) -> Vec<Bytes> {
+        let mut pieces = Vec::new();
+        while !self.is_empty() {
+            pieces.extend(self.take());
+        }
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::cast_possible_truncation, reason = "a remainder of 251 fits")]
+    fn upload_buffer_returns_all_bytes_in_order() {
+        let content: Vec<u8> = (0..5_000_000).map(|index: usize| (index / 7 % 251) as u8).collect();
+        let (mut buffer, mut out, mut sizes) = (UploadBuffer::default(), Vec::new(), Vec::new());
+        for bytes in content.chunks(60_001) {
+            buffer.add(Bytes::copy_from_slice(bytes));
+            while buffer.is_full() {
+                let piece = buffer.take().concat();
+                sizes.push(piece.len());
+                out.extend(piece);
+            }
+        }
+        out.extend(buffer.into_pieces().concat());
+        assert!(out == content);
+        // The first piece is taken without a copy.
+        assert_eq!((sizes[0], sizes[1], sizes.last()), (3 * 60_001, PIECE, Some(&PIECE)));
+    }
+
+    #[test]
+    fn upload_buffer_copies_no_short_upload() {
+        let bytes = Bytes::from_static(b"content");
+        let mut buffer = UploadBuffer::default();
+        buffer.add(bytes.clone());
+        let taken = buffer.take();
+        assert_eq!((taken[0].as_ptr(), taken.len()), (bytes.as_ptr(), 1));
+        assert!(buffer.is_empty() && buffer.buffer.is_none());
+    }
+}
