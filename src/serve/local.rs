@@ -91,9 +91,7 @@ impl LocalServer {
                 return Ok(Self { http, root, inside: None, _socket: Some(socket) });
             }
             if start.elapsed() > LOCK_TIMEOUT {
-                let holder = directory.lock_holder();
-                let holder = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
-                return Err(LocalError::InUse { path: path(), holder });
+                return Err(LocalError::InUse { path: path(), holder: directory.lock_holder() });
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
         }

@@ -1,22 +1,21 @@
-//! The data directory: which path is which, and the lock that keeps a second server out.
+//! The data directory: its layout, and the lock that keeps a second server out.
 //!
 //! ```text
 //! <data>/docker/registry/v2/blobs/          content, in distribution's layout
 //! <data>/docker/registry/v2/repositories/   the derived view, in distribution's layout
-//! <data>/docker/registry/v2/.wharfinger     which database the content belongs to
-//! <data>/docker/registry/v2/.wharfinger-accounts   only where there have been accounts
-//! <data>/wharfinger/metadata.db             the truth about repositories
-//! <data>/wharfinger/metadata.db.mark        how far its commits have come
-//! <data>/wharfinger/accounts                only where there have been accounts
-//! <data>/wharfinger/uploads/                content on its way in
-//! <data>/wharfinger/lock                    held by the one process that works here
-//! <data>/wharfinger/control.sock            where a running server takes commands
-//! <data>/wharfinger/gateway.key             only where a gateway keeps its accounts; content is elsewhere then
+//! <data>/docker/registry/v2/.wharfinger     the id of the database that the content belongs to
+//! <data>/docker/registry/v2/.wharfinger-accounts   exists if there have ever been accounts
+//! <data>/wharfinger/metadata.db             the metadata
+//! <data>/wharfinger/metadata.db.mark        the number of the last commit
+//! <data>/wharfinger/accounts                exists if there have ever been accounts
+//! <data>/wharfinger/uploads/                uploads in progress
+//! <data>/wharfinger/lock                    locked by the process that uses the directory
+//! <data>/wharfinger/control.sock            takes commands for a running server
+//! <data>/wharfinger/gateway.key             exists if a gateway keeps its accounts here; the content is elsewhere
 //! ```
 //!
-//! Operators who ran distribution with a volume mounted at its `v2` directory have a directory
-//! that holds `blobs/` and `repositories/` itself. Given that, it is used as it is, and our own
-//! files lie in a third directory beside these two.
+//! A volume that was mounted at distribution's `v2` directory holds `blobs/` and `repositories/` itself. Such a
+//! directory is used as it is, with `wharfinger/` beside the two.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -28,13 +27,13 @@ use rustix::fs::FlockOperation;
 
 use crate::{StoreError, accounts_mark, permissions};
 
-/// The file that says which database the content belongs to. distribution takes no notice of it.
+/// The file with the id of the database that the content belongs to. distribution ignores it.
 const CONTENT_IDENTITY: &str = ".wharfinger";
 
-/// What makes a directory a gateway's.
+/// The file that marks a directory as a gateway's.
 const GATEWAY_KEY: &str = "gateway.key";
 
-/// A data directory that is there, with all of its parts, and can be written.
+/// A complete, writable data directory.
 #[derive(Clone, Debug)]
 pub struct Directory {
     root: PathBuf,
@@ -43,17 +42,16 @@ pub struct Directory {
     own: PathBuf,
 }
 
-/// The right to work in a data directory. No other process has it until this is dropped, or until
-/// the process ends, however it ends.
+/// The exclusive lock of a data directory, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
-    /// Our own directory, because a lock file can be removed while it is held; and the content, because another path
-    /// can lead to it.
+    /// Locked as well: `wharfinger/`, because another program may remove the lock file, and the content, because another
+    /// path may lead to it.
     _directories: Vec<File>,
 }
 
-/// The content of a data directory, as it was when it was opened.
+/// The identity of the content directory at the time when it was opened.
 #[derive(Clone, Debug)]
 pub struct Content {
     identity: PathBuf,
@@ -62,29 +60,28 @@ pub struct Content {
 }
 
 impl Content {
-    /// Whether the content is still the same directory: it was not moved away, nor its volume unmounted. Costs one stat.
+    /// Checks that the content directory was neither moved nor unmounted. Costs one stat.
     ///
     /// # Errors
     /// [`StoreError::ContentGone`].
     pub fn check(&self) -> Result<(), StoreError> {
         match fs::metadata(&self.identity) {
-            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(()),
+            Ok(metadata) if (metadata.dev(), metadata.ino()) == (self.device, self.inode) => Ok(()),
             _ => Err(StoreError::ContentGone(self.identity.with_file_name(""))),
         }
     }
 }
 
-/// The path of a Unix socket, short enough for the system.
+/// The path of a Unix socket, within the length limit of the kernel.
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
-    /// What a path through `/proc/self/fd` stands on.
+    /// The open directory of a path through `/proc/self/fd`.
     _directory: Option<File>,
 }
 
 impl Socket {
-    /// The longest path that the system takes for a socket: `sun_path` has 108 bytes, the last of
-    /// them zero (unix(7)).
+    /// The longest path of a socket: `sun_path` has 108 bytes with the final zero (unix(7)).
     const MAX_LEN: usize = 107;
 
     fn in_directory(directory: &Path, name: &str) -> Result<Self, StoreError> {
@@ -97,7 +94,7 @@ impl Socket {
         Ok(Self { path, _directory: Some(opened) })
     }
 
-    /// The path to bind or to connect to, while this value lives.
+    /// The path to bind or connect to; valid while this value exists.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -105,35 +102,33 @@ impl Socket {
 }
 
 impl Directory {
-    /// Opens a data directory, and makes it, or what is missing of it.
+    /// Opens a data directory, and creates its missing parts.
     ///
-    /// What could fail later is tried now: that files can be made, and renamed from the uploads to
-    /// the blobs.
+    /// Tries early that files can be created, and renamed from the uploads to the blobs.
     ///
     /// # Errors
-    /// [`StoreError::Directory`], whose text tells the operator what to do.
+    /// [`StoreError::Directory`] with advice for the operator.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let given = path.as_ref();
-        make(given)?;
+        create(given, given)?;
         let directory = Self::at(given)?;
         for part in [&directory.blobs, &directory.repositories, &directory.uploads()] {
-            make(part)?;
+            create(&directory.root, part)?;
         }
         directory.try_rename()?;
         Ok(directory)
     }
 
-    /// Opens a data directory that must be there already: for commands that look at one, where
-    /// making an empty one would hide a mistyped path.
+    /// Opens an existing data directory. For commands, where creating an empty one would hide a mistyped path.
     ///
     /// # Errors
-    /// [`StoreError::Directory`], whose text tells the operator what to do.
+    /// [`StoreError::Directory`] with advice for the operator.
     pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let given = path.as_ref();
         let directory = match fs::metadata(given) {
-            Ok(found) if !found.is_dir() => return Err(not_a_directory(given)),
+            Ok(metadata) if !metadata.is_dir() => return Err(not_a_directory(given)),
             Ok(_) => Self::at(given)?,
-            Err(error) => return Err(refused("open", given, &error)),
+            Err(error) => return Err(access_error(given, Access::Read, given, &error)),
         };
         if directory.blobs.is_dir() || directory.own.is_dir() {
             return Self::open(given);
@@ -144,33 +139,32 @@ impl Directory {
         )))
     }
 
-    /// The data directory at `path`, if it is one, without making or changing anything.
+    /// Returns the data directory at `path`, if it is one. Changes nothing.
     #[must_use]
     pub fn find(path: impl AsRef<Path>) -> Option<Self> {
         Self::at(path.as_ref()).ok().filter(|directory| directory.own.is_dir())
     }
 
-    /// Removes a data directory that a server made and could not serve: nothing is left to be taken for a registry.
-    /// One that holds content, or has had accounts, stays.
+    /// Removes a data directory that a server created and could not serve. A directory with content or accounts
+    /// stays.
     pub fn remove_unused(path: impl AsRef<Path>) {
         let Some(directory) = Self::find(path) else { return };
         if directory.is_without_content().unwrap_or(false) && !directory.is_marked() {
-            // What cannot be removed is as harmless as it was.
+            // A leftover directory is harmless.
             let _ = fs::remove_dir_all(&directory.root);
         }
     }
 
     fn at(given: &Path) -> Result<Self, StoreError> {
-        // An absolute path, so that a change of the working directory does not matter, and so that
-        // messages name what was meant.
-        let root = given.canonicalize().map_err(|error| refused("open", given, &error))?;
+        // Absolute, so that messages are clear and the working directory does not matter.
+        let root = given.canonicalize().map_err(|error| access_error(given, Access::Read, given, &error))?;
         let v2 = if ["blobs", "repositories"].iter().any(|part| root.join(part).is_dir()) {
             root.clone()
         } else {
             for inner in ["registry/v2", "v2"] {
                 if root.join(inner).join("blobs").is_dir() {
                     return Err(StoreError::Directory(format!(
-                        "{0} holds {inner}/blobs; give {0}/{inner} as the data directory, \
+                        "{0} is not the data directory: use {0}/{inner}, which holds blobs, \
                          or the directory that holds docker/registry/v2",
                         root.display()
                     )));
@@ -186,19 +180,19 @@ impl Directory {
         })
     }
 
-    /// The directory as a whole, as an absolute path.
+    /// The absolute path of the data directory.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Content, in distribution's layout.
+    /// The directory of the blobs.
     #[must_use]
     pub fn blobs(&self) -> &Path {
         &self.blobs
     }
 
-    /// The derived view, in distribution's layout.
+    /// The directory of the derived view.
     #[must_use]
     pub fn repositories(&self) -> &Path {
         &self.repositories
@@ -210,7 +204,7 @@ impl Directory {
         self.blobs.parent().unwrap_or(&self.root)
     }
 
-    /// Whether the data directory at `path` has had accounts, even if its database is lost. Makes nothing.
+    /// Returns whether the data directory at `path` has had accounts, even if its database is lost. Creates nothing.
     #[must_use]
     pub fn has_had_accounts(path: impl AsRef<Path>) -> bool {
         Self::at(path.as_ref()).is_ok_and(|directory| directory.is_marked())
@@ -220,19 +214,19 @@ impl Directory {
         accounts_mark::exists(&self.own, self.content())
     }
 
-    /// The database file of the metadata.
+    /// The path of the metadata database.
     #[must_use]
     pub fn metadata(&self) -> PathBuf {
         self.own.join("metadata.db")
     }
 
-    /// Where uploads lie until they are blobs.
+    /// The directory of the uploads in progress.
     #[must_use]
     pub fn uploads(&self) -> PathBuf {
         self.own.join("uploads")
     }
 
-    /// Where a running server takes commands.
+    /// The socket where a running server takes commands.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the directory cannot be opened.
@@ -240,7 +234,7 @@ impl Directory {
         Socket::in_directory(&self.own, "control.sock")
     }
 
-    /// Where a command that has the directory to itself talks to its own server.
+    /// The socket between a command that holds the lock and its own server.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the directory cannot be opened.
@@ -248,13 +242,13 @@ impl Directory {
         Socket::in_directory(&self.own, &format!("command-{}.sock", std::process::id()))
     }
 
-    /// Where our own files are: database, lock and uploads.
+    /// The directory of the database, the lock and the uploads.
     #[must_use]
     pub fn own(&self) -> &Path {
         &self.own
     }
 
-    /// Whether there is no file of a blob and no link in it.
+    /// Returns whether it holds neither blobs nor links.
     ///
     /// # Errors
     /// [`StoreError::Io`] if it cannot be read.
@@ -268,11 +262,10 @@ impl Directory {
         Ok(true)
     }
 
-    /// The key of the gateway whose accounts are kept here; `None` if the directory is not a gateway's. With such a
-    /// key it signs what must come back to it unchanged.
+    /// Returns the signing key of a gateway's directory; `None` if the directory is not a gateway's.
     ///
     /// # Errors
-    /// [`StoreError`] if the key is there and cannot be read.
+    /// [`StoreError`] if the key exists and cannot be read.
     pub fn gateway_key(&self) -> Result<Option<[u8; 32]>, StoreError> {
         let path = self.own.join(GATEWAY_KEY);
         let key = match fs::read(&path) {
@@ -282,14 +275,13 @@ impl Directory {
         };
         key.try_into().map(Some).map_err(|_| {
             StoreError::Directory(format!(
-                "{} is not a key of 32 bytes; remove it, and the uploads that are under way through the gateway begin \
-                 anew",
+                "{} is not a key of 32 bytes: remove it. Uploads in progress through the gateway then start again",
                 path.display()
             ))
         })
     }
 
-    /// Makes the directory a gateway's, for good: no registry is served from it any more.
+    /// Makes the directory a gateway's for good: it serves no registry any more.
     ///
     /// # Errors
     /// [`StoreError`] if the key cannot be written.
@@ -307,12 +299,11 @@ impl Directory {
         written.map_err(|error| StoreError::io("write", path, error))
     }
 
-    /// Makes sure that the content belongs to the database with this id. Content without an identity gets this one, and
-    /// so does all content if `is_adopted`: the database was made from it.
+    /// Checks that the content belongs to the database with this id. Content without an id gets this one. So does all
+    /// content if `is_adopted`, because the database was made from it.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] if it is the content of another database, or if none is here and there should be
-    /// (`is_expected`).
+    /// [`StoreError::Directory`] if the content belongs to another database, or if `is_expected` and it is missing.
     pub fn claim_content(
         &self,
         id: &str,
@@ -321,17 +312,17 @@ impl Directory {
     ) -> Result<Content, StoreError> {
         let v2 = self.content();
         let identity = v2.join(CONTENT_IDENTITY);
-        let found = match fs::read_to_string(&identity) {
-            Ok(found) => Some(found.trim().to_owned()),
+        let recorded = match fs::read_to_string(&identity) {
+            Ok(recorded) => Some(recorded.trim().to_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(StoreError::io("read", identity, error)),
         };
-        match found {
-            Some(found) if found == id => {}
+        match recorded {
+            Some(recorded) if recorded == id => {}
             Some(_) if is_expected && !is_adopted => {
                 return Err(StoreError::Directory(format!(
-                    "{v2} is the content of another database than {own}/metadata.db: mount or restore the right one; or, \
-                     if they belong together, remove {identity}",
+                    "{v2} is the content of another database than {own}/metadata.db: mount or restore the right one. If \
+                     they belong together, remove {identity}",
                     v2 = v2.display(),
                     own = self.own.display(),
                     identity = identity.display(),
@@ -339,8 +330,8 @@ impl Directory {
             }
             None if is_expected && !is_adopted && self.is_without_content()? => {
                 return Err(StoreError::Directory(format!(
-                    "{v2} is empty, and {own}/metadata.db knows images that were in it: was it moved away, or is its volume \
-                     not mounted? Put it back; or, to begin anew, move {own} away as well",
+                    "{v2} is empty, but {own}/metadata.db lists images in it: was it moved away, or is its volume not \
+                     mounted? Put it back, or move {own} away as well to start with an empty registry",
                     v2 = v2.display(),
                     own = self.own.display(),
                 )));
@@ -349,33 +340,33 @@ impl Directory {
                 let new = v2.join(format!("{CONTENT_IDENTITY}.new"));
                 permissions::write(&new, format!("{id}\n").as_bytes())
                     .and_then(|()| fs::rename(&new, &identity))
-                    .map_err(|error| refused("write", &identity, &error))?;
+                    .map_err(|error| access_error(&self.root, Access::Write, &identity, &error))?;
             }
         }
-        let found = fs::metadata(&identity).map_err(|error| StoreError::io("look at", &identity, error))?;
-        Ok(Content { identity, device: found.dev(), inode: found.ino() })
+        let metadata =
+            fs::metadata(&identity).map_err(|error| StoreError::io("look at", &identity, error))?;
+        Ok(Content { identity, device: metadata.dev(), inode: metadata.ino() })
     }
 
-    /// Takes the right to work in the directory.
+    /// Takes the exclusive lock.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] that names the process which has it.
+    /// [`StoreError::Directory`] that names the process which holds it.
     pub fn lock(&self) -> Result<Lock, StoreError> {
         match self.try_lock()? {
             Some(lock) => Ok(lock),
             None => Err(StoreError::Directory(format!(
-                "{} is in use by {}; stop it first, or give this one a data directory of its own",
+                "{} is in use by {}",
                 self.root.display(),
                 self.lock_holder()
-                    .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")),
             ))),
         }
     }
 
-    /// Takes the right to work in the directory, or tells that another process has it (`None`).
+    /// Takes the exclusive lock; `None` if another process holds it.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if the lock file cannot be made.
+    /// [`StoreError::Io`] if the lock file cannot be created.
     pub fn try_lock(&self) -> Result<Option<Lock>, StoreError> {
         let path = self.own.join("lock");
         let failed = |error: io::Error| StoreError::io("lock", &path, error);
@@ -386,8 +377,7 @@ impl Directory {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        // The system frees such a lock when the process is gone, so that none is ever left over.
-        // What the file holds is for people only.
+        // The kernel frees the lock with the process, so none is ever stale. The content only names the process.
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
@@ -399,7 +389,7 @@ impl Directory {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened.map_err(failed)?,
             };
-            // NFS locks only what is open for writing; the lock file has to do there.
+            // NFS locks only files that are open for writing; there the lock file must do.
             let locked = rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive);
             if locked == Err(rustix::io::Errno::WOULDBLOCK) {
                 return Ok(None);
@@ -411,16 +401,22 @@ impl Directory {
         Ok(Some(Lock { _file: file, _directories: directories }))
     }
 
-    /// The process that holds the lock, as far as the lock file tells.
+    /// Describes the process that holds the lock: `process 28823 (wharfinger serve)`.
     #[must_use]
-    pub fn lock_holder(&self) -> Option<u32> {
+    pub fn lock_holder(&self) -> String {
         let mut text = String::new();
-        File::open(self.own.join("lock")).ok()?.take(32).read_to_string(&mut text).ok()?;
-        text.trim().parse().ok()
+        let read = File::open(self.own.join("lock")).and_then(|file| file.take(32).read_to_string(&mut text));
+        let Some(pid) = read.ok().and_then(|_| text.trim().parse::<u32>().ok()) else {
+            return "another process".to_owned();
+        };
+        match command_of(pid) {
+            Some(command) => format!("process {pid} ({command})"),
+            None => format!("process {pid}"),
+        }
     }
 
-    /// Renames a file from the uploads to the blobs, as each push does. Comparing device numbers
-    /// would not do: a rename between two mounts of one file system is refused as well.
+    /// Renames a file from the uploads to the blobs, as each push does. Equal device numbers would prove nothing: a
+    /// rename between two mounts of one file system fails as well.
     fn try_rename(&self) -> Result<(), StoreError> {
         let name = format!(".probe-{}", uuid::Uuid::new_v4());
         let (from, to) = (self.uploads().join(&name), self.blobs.join(&name));
@@ -429,30 +425,42 @@ impl Directory {
             .create_new(true)
             .mode(0o600)
             .open(&from)
-            .map_err(|error| refused("write to", &self.uploads(), &error))?;
+            .map_err(|error| access_error(&self.root, Access::Write, &self.uploads(), &error))?;
         let renamed = fs::rename(&from, &to);
-        // Only one of the two is there; which one does not matter.
+        // Only one of the two exists.
         let _ = fs::remove_file(&from);
         let _ = fs::remove_file(&to);
         renamed.map_err(|error| match error.kind() {
             io::ErrorKind::CrossesDevices => StoreError::Directory(format!(
-                "{} and {} are on different file systems or mounts; uploads become blobs by renaming, \
-                 so mount the whole of {} as one",
+                "{} and {} are on different mounts, but a rename must turn uploads into blobs: mount {} as one volume",
                 self.uploads().display(),
                 self.blobs.display(),
                 self.root.display(),
             )),
-            _ => refused("write to", &self.blobs, &error),
+            _ => access_error(&self.root, Access::Write, &self.blobs, &error),
         })
     }
 }
 
-/// Makes a directory and those above it. One that is there already is no error.
-fn make(path: &Path) -> Result<(), StoreError> {
+/// Returns the program and subcommand of a process, such as `wharfinger serve`.
+fn command_of(pid: u32) -> Option<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let program = words.next().filter(|program| !program.is_empty())?;
+    let name = program.rsplit('/').next().unwrap_or_default().to_owned();
+    let is_subcommand = |word: &str| word.starts_with(|first: char| first.is_ascii_lowercase());
+    Some(match words.next().filter(|word| is_subcommand(word)) {
+        Some(subcommand) => format!("{name} {subcommand}"),
+        None => name,
+    })
+}
+
+/// Creates a directory and its parents, unless it exists.
+fn create(root: &Path, path: &Path) -> Result<(), StoreError> {
     permissions::create_dir_all(path).map_err(|error| {
-        // The part of the path that is there, but as a file, is what the operator must see.
+        // Name the part of the path that is a file.
         let file = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir());
-        file.map_or_else(|| refused("make", path, &error), not_a_directory)
+        file.map_or_else(|| access_error(root, Access::Write, path, &error), not_a_directory)
     })
 }
 
@@ -460,23 +468,47 @@ fn not_a_directory(path: &Path) -> StoreError {
     StoreError::Directory(format!("{} is a file; the data directory must be a directory", path.display()))
 }
 
-fn refused(action: &str, path: &Path, error: &io::Error) -> StoreError {
-    let path = path.display();
+/// An access to the data directory, as messages name it.
+#[derive(Clone, Copy)]
+enum Access {
+    Read,
+    Write,
+}
+
+/// Explains why the data directory `root` cannot be used: the access to `path` in it failed.
+fn access_error(root: &Path, access: Access, path: &Path, error: &io::Error) -> StoreError {
+    let (root, path) = (root.display(), path.display());
+    let verb = match access {
+        Access::Read => "read",
+        Access::Write => "write to",
+    };
     StoreError::Directory(match error.kind() {
-        io::ErrorKind::PermissionDenied => format!(
-            "may not {action} {path}: permission denied for user {}; give it to that user, \
-             or choose another data directory",
-            rustix::process::geteuid().as_raw()
-        ),
+        io::ErrorKind::PermissionDenied => {
+            let user = user_name(rustix::process::geteuid().as_raw());
+            format!(
+                "user {user} may not {verb} {path}. Run this as the server's user, or: chown -R {user} {root}"
+            )
+        }
         io::ErrorKind::ReadOnlyFilesystem => {
-            format!("cannot {action} {path}: the file system is mounted read-only; mount it writable")
+            format!("cannot {verb} {path}: the file system is mounted read-only; mount it writable")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("cannot {action} {path}: no space left; free some and start again")
+            format!("cannot {verb} {path}: no space left; free some space and start again")
         }
-        io::ErrorKind::NotFound => format!("cannot {action} {path}: there is no such directory"),
-        _ => format!("cannot {action} {path}: {error}"),
+        io::ErrorKind::NotFound => format!("cannot {verb} {path}: there is no such directory"),
+        _ => format!("cannot {verb} {path}: {error}"),
     })
+}
+
+/// Returns the name of a user, or its number if `/etc/passwd` does not list it.
+fn user_name(id: u32) -> String {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| id.to_string())
 }
 
 #[cfg(test)]
@@ -488,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_directory_has_distributions_layout() {
+    fn new_directory_has_the_layout_of_distribution() {
         let data = tempfile::tempdir().unwrap();
         let directory = Directory::open(data.path().join("new/data")).unwrap();
         let root = data.path().canonicalize().unwrap().join("new/data");
@@ -501,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mounted_v2_directory_is_used_as_it_is() {
+    fn mounted_v2_directory_is_used_as_it_is() {
         let data = tempfile::tempdir().unwrap();
         fs::create_dir(data.path().join("repositories")).unwrap();
         let directory = Directory::open(data.path()).unwrap();
@@ -510,14 +542,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_between_the_two_is_refused_with_the_right_one() {
+    fn directory_above_v2_is_refused_with_advice() {
         let data = tempfile::tempdir().unwrap();
         fs::create_dir_all(data.path().join("registry/v2/blobs")).unwrap();
-        assert!(message(Directory::open(data.path())).contains("registry/v2 as the data directory"));
+        assert!(message(Directory::open(data.path())).contains("registry/v2, which holds blobs"));
     }
 
     #[test]
-    fn a_file_is_no_data_directory() {
+    fn file_is_no_data_directory() {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join("file");
         fs::write(&file, "").unwrap();
@@ -529,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistyped_path_is_not_made() {
+    fn mistyped_path_is_not_created() {
         let data = tempfile::tempdir().unwrap();
         assert!(message(Directory::open_existing(data.path().join("dta"))).contains("no such directory"));
         assert!(!data.path().join("dta").exists());
@@ -539,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateways_directory_is_known_by_its_key() {
+    fn gateway_directory_has_a_key() {
         let data = tempfile::tempdir().unwrap();
         let directory = Directory::open(data.path()).unwrap();
         assert_eq!(directory.gateway_key().unwrap(), None);
@@ -547,6 +579,20 @@ mod tests {
         assert_eq!(Directory::open(data.path()).unwrap().gateway_key().unwrap(), Some([7; 32]));
         fs::write(directory.own().join("gateway.key"), "short").unwrap();
         assert!(message(directory.gateway_key()).contains("not a key of 32 bytes"));
+    }
+
+    #[test]
+    fn denied_access_names_the_user_and_the_remedy() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let said =
+            access_error(Path::new("/data"), Access::Write, Path::new("/data/uploads"), &denied).to_string();
+        let user = user_name(rustix::process::geteuid().as_raw());
+        let expected = format!(
+            "user {user} may not write to /data/uploads. Run this as the server's user, or: chown -R {user} /data"
+        );
+        assert_eq!(said, expected);
+        assert_eq!(user_name(0), "root");
+        assert_eq!(user_name(4_000_000_000), "4000000000");
     }
 
     #[test]
@@ -561,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_locked_by_whatever_path() {
+    fn lock_holds_for_other_paths_to_the_content() {
         let data = tempfile::tempdir().unwrap();
         let directory = Directory::open(data.path()).unwrap();
         let _lock = directory.lock().unwrap();
@@ -570,14 +616,14 @@ mod tests {
     }
 
     #[test]
-    fn content_moved_away_is_noticed() {
+    fn moved_content_is_detected() {
         let data = tempfile::tempdir().unwrap();
         let directory = Directory::open(data.path()).unwrap();
         let content = directory.claim_content("one", false, false).unwrap();
         content.check().unwrap();
         fs::rename(data.path().join("docker"), data.path().join("away")).unwrap();
         assert!(matches!(content.check(), Err(StoreError::ContentGone(_))));
-        // What another process makes in its place is not it either.
+        // A new directory in its place is not the same one.
         let empty = Directory::open(data.path()).unwrap();
         let said = message(empty.claim_content("one", false, true));
         assert!(said.contains("was it moved away"), "{said}");
@@ -591,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn unused_directory_is_removed_and_others_stay() {
+    fn only_unused_directory_is_removed() {
         let data = tempfile::tempdir().unwrap();
         let root = data.path().join("data");
         let directory = Directory::open(&root).unwrap();
@@ -604,14 +650,15 @@ mod tests {
     }
 
     #[test]
-    fn a_second_server_is_kept_out_and_told_who_is_there() {
+    fn second_lock_names_the_first_process() {
         let data = tempfile::tempdir().unwrap();
         let directory = Directory::open(data.path()).unwrap();
         let lock = directory.lock().unwrap();
         let second = Directory::open(data.path()).unwrap();
         assert!(second.try_lock().unwrap().is_none());
         let said = message(second.lock());
-        assert!(said.contains(&format!("in use by process {};", std::process::id())), "{said}");
+        let holder = format!("in use by process {} (store-", std::process::id());
+        assert!(said.contains(&holder), "{said}");
         drop(lock);
         second.lock().unwrap();
     }

@@ -9,9 +9,9 @@ use oci::{Algorithm, Digest, Manifest, TagOrDigest};
 use serde_json::json;
 
 use super::{Report, Scope, adopt};
+use crate::StoreError;
 use crate::metadata::Metadata;
 use crate::view::tests::{Storage, name, tag};
-use crate::StoreError;
 use accounts::Visible;
 
 async fn nothing(_: Manifest) -> Result<Option<String>, StoreError> {
