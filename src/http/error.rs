@@ -330,6 +330,7 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::Receive(ReceiveError::Idle(_) | ReceiveError::Slow(_)) => {
             (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid)
         }
+        E::NotAdopted { .. } => (StatusCode::CONFLICT, ErrorCode::Denied),
         E::DeleteDisabled => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
         E::Busy => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         E::PasswordRefused(_) | E::NameUnfit(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),

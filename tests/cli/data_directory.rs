@@ -97,8 +97,12 @@ fn check_reports_and_keeps_unknown_files() {
     assert!(link.exists());
     let said = text(&registry.run("ls").stderr);
     assert!(said.contains("adoption is incomplete") || said.is_empty(), "{said}");
-    registry.says("rm --all --yes team/app-1");
-    assert!(link.exists(), "it is not of the image that was removed");
+    let refused = registry.run("rm --all --yes team/app-1");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("could not be adopted"), "{}", text(&refused.stderr));
+    assert_eq!(registry.json("ls team/app-1")[0]["tag"], "v1", "nothing was deleted");
+    registry.says("rm --yes team/app-1:v1");
+    assert!(link.exists(), "the image that was not adopted keeps its tag");
     assert!(!link.ancestors().nth(3).unwrap().join("v1").exists());
     fs::remove_dir_all(repositories(&registry).join("team")).unwrap();
     registry.says("check");

@@ -115,6 +115,17 @@ pub enum Error {
     /// The body of a request did not arrive whole.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
+    /// A repository holds entries that could not be adopted and may need its layers.
+    #[error(
+        "{repository} was not deleted: {problems} of its entries below repositories/ could not be adopted, and they may \
+         need its layers; `wharfinger check` names them, and `wharfinger adopt` takes them over once the cause is gone"
+    )]
+    NotAdopted {
+        /// The repository.
+        repository: RepositoryName,
+        /// The number of these entries.
+        problems: u64,
+    },
     /// The operator does not allow deletion.
     #[error("deletion is switched off in this registry (registry.delete = false)")]
     DeleteDisabled,

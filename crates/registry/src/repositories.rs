@@ -11,10 +11,15 @@ impl Registry {
     /// ends before, the next one finishes it.
     ///
     /// # Errors
-    /// [`Error::DeleteDisabled`], [`Error::NameUnknown`].
+    /// [`Error::DeleteDisabled`], [`Error::NameUnknown`], [`Error::NotAdopted`].
     pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<(), Error> {
         if !self.inner.policy.delete {
             return Err(Error::DeleteDisabled);
+        }
+        // An image that was not understood keeps its layers. registry:2 still serves it.
+        let problems = self.inner.metadata.repository_problems(repository).await?;
+        if problems > 0 {
+            return Err(Error::NotAdopted { repository: repository.clone(), problems });
         }
         let (registry, repository) = (self.clone(), repository.clone());
         detach(async move {

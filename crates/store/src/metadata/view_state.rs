@@ -32,6 +32,22 @@ impl Metadata {
         .await
     }
 
+    /// The number of entries of a repository's view that could not be adopted.
+    pub async fn repository_problems(&self, repository: &RepositoryName) -> Result<u64, StoreError> {
+        // Components of names do not begin with an underscore. '`' is the character after it.
+        let (first, end) = (format!("{repository}/_"), format!("{repository}/`"));
+        let name = repository.to_string();
+        self.read(move |sql| {
+            let problems = sql.first(
+                "SELECT COUNT(*) FROM view_problems WHERE directory = ?1 OR (directory >= ?2 AND directory < ?3)",
+                params![name, first, end],
+                |row| columns::count(row, 0),
+            )?;
+            Ok(problems.unwrap_or(0))
+        })
+        .await
+    }
+
     /// All links that a repository should have, and for which of them the view is still to be
     /// written, at one moment.
     pub async fn repository_links(&self, repository: &RepositoryName) -> Result<RepositoryLinks, StoreError> {
