@@ -59,7 +59,7 @@ async fn measure(directory: PathBuf, images: usize, pushers: usize) -> Result<()
 async fn flush(metadata: Metadata) -> Result<Infallible, Failure> {
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        if let Some(newest) = metadata.newest_unsettled().await? {
+        if let Some(newest) = metadata.newest_journaled().await? {
             metadata.flushed(newest).await?;
         }
     }

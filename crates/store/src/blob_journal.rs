@@ -1,10 +1,8 @@
-//! Small content on its way from the metadata's log to files of its own.
+//! The blob journal: flushes small content from the metadata to files of the blob store.
 //!
-//! The blob store may leave small content unsettled: it can be read, but it is not in a file yet, or
-//! the file may not be on the disk. The metadata keeps it meanwhile. Here it is settled: the blob
-//! store makes files of all of it and has them on the disk, at once, and then the metadata forgets
-//! what it kept. Whatever happens in between, what is still kept is restored at the next start,
-//! which does no harm where it was there already.
+//! The blob store acknowledges small content before its file is written or synced. Meanwhile the metadata
+//! keeps the content. A flush writes and syncs the files of all of it, and then deletes it from the metadata.
+//! After a crash the next start restores the remaining content, which is idempotent.
 
 use std::sync::Arc;
 
@@ -14,10 +12,10 @@ use tokio::sync::Mutex;
 use crate::blobs::Pressure;
 use crate::{BlobStore, Metadata, StoreError};
 
-/// Contents restored at a time; also, with their size, what they take up in memory.
+/// The number of contents restored at a time: a bound on memory.
 const BATCH: usize = 64;
 
-/// Settles what the blob store leaves unsettled. All clones are the same.
+/// Flushes journaled content to files. Clones share their state.
 #[derive(Clone)]
 pub struct BlobJournal {
     inner: Arc<Inner>,
@@ -26,37 +24,37 @@ pub struct BlobJournal {
 struct Inner {
     blobs: Arc<dyn BlobStore>,
     metadata: Metadata,
-    /// Whether the blob store is known to have what is kept. Held by the one that settles.
+    /// Whether the blob store has all journaled content. A flush holds the lock.
     restored: Mutex<bool>,
 }
 
 impl BlobJournal {
-    /// For this blob store, whose content is known to this metadata.
+    /// The journal of this blob store in this metadata.
     #[must_use]
     pub fn new(blobs: Arc<dyn BlobStore>, metadata: Metadata) -> Self {
         Self { inner: Arc::new(Inner { blobs, metadata, restored: Mutex::new(false) }) }
     }
 
-    /// Gives the blob store back what an earlier process left unsettled. To be called before anything
-    /// is read. Returns how much there was.
+    /// Restores the content that an earlier process left in the journal, before the first read. Returns its
+    /// number.
     ///
     /// # Errors
-    /// [`StoreError`]; what could not be stored is tried again when it is next settled.
+    /// [`StoreError`]; the next flush tries again.
     pub async fn restore(&self) -> Result<u64, StoreError> {
         let mut restored = self.inner.restored.lock().await;
         self.restore_all(&mut restored).await
     }
 
-    /// Makes everything durable that was acknowledged before the call, and has the metadata forget
-    /// what it kept for that. Returns how much there was.
+    /// Writes and syncs the files of all content acknowledged before the call, and empties the journal.
+    /// Returns the number of contents.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing is forgotten then.
+    /// [`StoreError`]; the journal keeps everything.
     pub async fn flush(&self) -> Result<u64, StoreError> {
         let Inner { blobs, metadata, restored } = &*self.inner;
         let mut restored = restored.lock().await;
-        let newest = metadata.newest_unsettled().await?;
-        // There may be content of which the metadata never heard, or does not want to know.
+        let newest = metadata.newest_journaled().await?;
+        // The blob store may have content whose operation failed in the metadata.
         if newest.is_none() && blobs.pressure() == Pressure::Nothing {
             return Ok(0);
         }
@@ -64,7 +62,7 @@ impl BlobJournal {
             self.restore_all(&mut restored).await?;
         }
         if let Err(error) = blobs.flush().await {
-            // The system may have dropped what it could not write, and takes it for clean now.
+            // After a failed sync Linux drops the dirty pages and marks them clean.
             *restored = false;
             return Err(error);
         }
@@ -74,7 +72,7 @@ impl BlobJournal {
         }
     }
 
-    /// Whether so much is unsettled that it should not be put off any longer.
+    /// Whether the journal should be flushed at once.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.inner.blobs.pressure() == Pressure::Much
@@ -113,7 +111,7 @@ mod tests {
     use crate::blobs::{Blob, Stored, Upload, UploadState, open_files};
     use crate::{Directory, Metadata};
 
-    /// Blobs as files, on a disk that sometimes fails.
+    /// A blob store of files whose syncs fail on demand.
     struct Fallible {
         files: Arc<dyn BlobStore>,
         fails: AtomicBool,
@@ -148,7 +146,7 @@ mod tests {
         }
         async fn flush(&self) -> Result<(), StoreError> {
             if self.fails.load(Ordering::Relaxed) {
-                // It has made the files, and cannot sync them.
+                // The files are written and not synced.
                 self.files.flush().await?;
                 return Err(StoreError::io("sync", "blobs", std::io::Error::other("the disk is ill")));
             }
@@ -180,7 +178,7 @@ mod tests {
     }
 
     impl Storage {
-        /// As a process finds it when it starts.
+        /// Opens the storage as a starting process does.
         fn open(directory: Directory) -> Self {
             let metadata = Metadata::open(&directory.metadata()).unwrap();
             let files = open_files(&directory);
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_a_power_failure_did_to_the_files_they_are_right_after_the_next_start() {
+    async fn journal_restores_files_after_power_failure() {
         let data = tempfile::tempdir().unwrap();
         let storage = Storage::open(Directory::open(data.path()).unwrap());
         let contents: Vec<Vec<u8>> = (0..200).map(|n| format!("content {n}").into_bytes()).collect();
@@ -215,7 +213,7 @@ mod tests {
             storage.push(content).await;
         }
         assert_eq!(storage.journaled().await, contents.len());
-        // The files are made, and the process ends before the metadata has forgotten anything.
+        // The process ends after it wrote the files and before it emptied the journal.
         storage.blobs.flush().await.unwrap();
         for (number, content) in contents.iter().enumerate() {
             let file = storage.file(content);
@@ -247,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_could_not_be_synced_is_kept_and_written_anew_before_it_is_forgotten() {
+    async fn failed_sync_keeps_content_in_the_journal() {
         let data = tempfile::tempdir().unwrap();
         let storage = Storage::open(Directory::open(data.path()).unwrap());
         storage.blob_journal.restore().await.unwrap();
@@ -258,7 +256,7 @@ mod tests {
         storage.blob_journal.flush().await.unwrap_err();
         assert_eq!(storage.journaled().await, 2);
 
-        // The system has dropped the pages that it could not write, as Linux does.
+        // Linux has dropped the pages that it could not write.
         fs::write(storage.file(b"one"), [0; 3]).unwrap();
         storage.blobs.fails.store(false, Ordering::Relaxed);
         let before = storage.blobs.restored.load(Ordering::Relaxed);
@@ -272,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_deleted_meanwhile_is_forgotten_like_the_rest() {
+    async fn deleted_content_leaves_the_journal() {
         let data = tempfile::tempdir().unwrap();
         let storage = Storage::open(Directory::open(data.path()).unwrap());
         storage.blob_journal.restore().await.unwrap();

@@ -1,4 +1,4 @@
-//! Blobs: which repository holds which config or layer.
+//! Blobs: the configs and layers of repositories.
 
 use oci::{Digest, RepositoryName};
 use uuid::Uuid;
@@ -11,13 +11,12 @@ use crate::StoreError;
 use crate::blobs::Stored;
 use accounts::{AccountName, Visible};
 
-/// So many repositories that hold a blob are asked for one that is visible, when a client does not
-/// say from where to mount: a bound on what it costs to find none.
+/// The number of holders of a blob that are checked for visibility when a client mounts it without a source:
+/// a bound on the cost.
 const SOURCES: usize = 1_000;
 
 impl Metadata {
-    /// The size of a blob, if this repository holds it as a config or layer. Another repository's
-    /// blob is not here, and neither is a manifest nor a blob that is known to be damaged.
+    /// Returns the size of a config or layer of this repository. Manifests and damaged blobs do not count.
     pub async fn blob(
         &self,
         repository: &RepositoryName,
@@ -27,8 +26,7 @@ impl Metadata {
         self.read(move |sql| linked(sql, &repository, &digest)).await
     }
 
-    /// The configs and layers that a repository holds, in the order of their digests, from the one
-    /// after `after`.
+    /// Returns the configs and layers of a repository, by digest after `after`.
     pub async fn repository_blobs(
         &self,
         repository: &RepositoryName,
@@ -49,8 +47,7 @@ impl Metadata {
         .await
     }
 
-    /// A repository that holds this blob, and the blob's size. With several, the first in the order
-    /// of their making.
+    /// Returns the oldest repository that holds this blob, with the blob's size.
     pub async fn blob_source(&self, digest: &Digest) -> Result<Option<(RepositoryName, u64)>, StoreError> {
         let digest = *digest;
         self.read(move |sql| {
@@ -65,8 +62,8 @@ impl Metadata {
         .await
     }
 
-    /// Puts a blob into a repository, which is made if it is not there. The blob was stored just now; what the blob
-    /// store left unsettled is kept. A record of another size, or of damage, is corrected.
+    /// Links a blob that was just stored, creates the repository if needed, and journals content that the
+    /// blob store did not sync. Corrects a recorded size and clears a recorded damage.
     pub async fn link_blob(
         &self,
         repository: &RepositoryName,
@@ -81,7 +78,7 @@ impl Metadata {
         .await
     }
 
-    /// Puts a blob into a repository and forgets the upload as which it came, in one step.
+    /// Links an uploaded blob and deletes its upload in one transaction.
     pub async fn link_uploaded_blob(
         &self,
         repository: &RepositoryName,
@@ -100,8 +97,8 @@ impl Metadata {
         .await
     }
 
-    /// Puts a blob that `from` holds into `repository` as well. Returns its size, or `None`, and nothing was changed, if
-    /// `from` does not hold it with the size `stored` of its file.
+    /// Links a blob of `from` in `repository` too, and returns its size. Returns `None` and changes nothing
+    /// unless `from` holds it with the size `stored` of its file.
     pub async fn mount_blob(
         &self,
         repository: &RepositoryName,
@@ -120,8 +117,8 @@ impl Metadata {
         .await
     }
 
-    /// A visible repository that holds this blob, of the first [`SOURCES`] that do: a blob in very many repositories may
-    /// not be found although one of them is visible. Then it must be uploaded.
+    /// Returns a visible repository that holds this blob, among the first [`SOURCES`] holders. Otherwise the
+    /// client uploads the blob.
     pub async fn visible_source(
         &self,
         digest: &Digest,
@@ -145,7 +142,7 @@ impl Metadata {
         .await
     }
 
-    /// Takes a blob out of a repository; others keep theirs. `false` if it was not in it.
+    /// Unlinks a blob from a repository; others keep it. Returns `false` if it was not linked.
     pub async fn unlink_blob(
         &self,
         repository: &RepositoryName,
@@ -159,12 +156,12 @@ impl Metadata {
 #[cfg(test)]
 mod tests {
     use super::super::ViewItem;
-    use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put};
+    use super::super::fixtures::{acknowledged_items, digest, empty, layer, manifest, name, put};
     use super::super::uploads::tests::state;
     use accounts::Visible;
 
     #[tokio::test]
-    async fn a_blob_is_in_the_repository_that_it_was_linked_in_and_in_no_other() {
+    async fn blob_is_linked_in_one_repository() {
         let (metadata, _directory) = empty();
         let (app, other, blob) = (name("team/app"), name("team/other"), digest("layer"));
         metadata.link_blob(&app, &blob, 7).await.unwrap();
@@ -174,14 +171,17 @@ mod tests {
         assert_eq!(metadata.blob(&other, &blob).await.unwrap(), None);
         assert_eq!(metadata.blob(&name("team/ap"), &blob).await.unwrap(), None);
         assert!(metadata.repository_exists(&app).await.unwrap());
-        assert_eq!(notes(&metadata).await, [ViewItem::Layer(blob), ViewItem::Layer(digest("another"))]);
+        assert_eq!(
+            acknowledged_items(&metadata).await,
+            [ViewItem::Layer(blob), ViewItem::Layer(digest("another"))]
+        );
 
         metadata.link_blob(&app, &blob, 7).await.unwrap();
-        assert_eq!(notes(&metadata).await, [], "linking again changes nothing");
+        assert_eq!(acknowledged_items(&metadata).await, [], "linking again changes nothing");
     }
 
     #[tokio::test]
-    async fn a_manifest_is_no_blob_of_its_repository() {
+    async fn manifest_does_not_count_as_blob() {
         let (metadata, _directory) = empty();
         put(&metadata, manifest("app", "m")).await;
         assert_eq!(metadata.blob(&name("app"), &digest("m")).await.unwrap(), None);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_is_mounted_from_where_it_is_and_not_from_where_it_is_not() {
+    async fn blob_is_mounted_from_its_holder_only() {
         let (metadata, _directory) = empty();
         let (source, target, blob) = (name("a/source"), name("b/target"), digest("layer"));
         metadata.link_blob(&source, &blob, 7).await.unwrap();
@@ -208,26 +208,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_is_unlinked_in_one_repository_only() {
+    async fn blob_is_unlinked_in_one_repository() {
         let (metadata, _directory) = empty();
         let (app, other, blob) = (name("app"), name("other"), digest("layer"));
         metadata.link_blob(&app, &blob, 7).await.unwrap();
         metadata.link_blob(&other, &blob, 7).await.unwrap();
-        notes(&metadata).await;
+        acknowledged_items(&metadata).await;
 
         assert!(metadata.unlink_blob(&app, &blob).await.unwrap());
         assert!(!metadata.unlink_blob(&app, &blob).await.unwrap());
         assert_eq!(metadata.blob(&app, &blob).await.unwrap(), None);
         assert_eq!(metadata.blob(&other, &blob).await.unwrap(), Some(7));
         assert!(!metadata.repository_exists(&app).await.unwrap(), "it was the last thing in it");
-        assert_eq!(notes(&metadata).await, [ViewItem::Layer(blob), ViewItem::Repository]);
+        assert_eq!(acknowledged_items(&metadata).await, [ViewItem::Layer(blob), ViewItem::Repository]);
 
         assert!(metadata.unlink_blob(&other, &blob).await.unwrap());
         assert_eq!(metadata.usage(&Visible::Everything).await.unwrap().unreferenced_bytes, 7);
     }
 
     #[tokio::test]
-    async fn the_size_is_the_one_of_the_content_and_not_what_a_manifest_claims() {
+    async fn blob_size_is_that_of_its_content() {
         let (metadata, _directory) = empty();
         let mut claims = manifest("app", "m");
         claims.parts = vec![super::super::Part { required: false, ..layer("elsewhere") }];
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upload_ends_where_its_blob_begins() {
+    async fn linking_a_blob_deletes_its_upload() {
         let (metadata, _directory) = empty();
         let (app, blob, upload) = (name("app"), digest("layer"), state(7));
         metadata.create_upload(&app, None, &upload).await.unwrap();

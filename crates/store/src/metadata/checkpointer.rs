@@ -1,9 +1,8 @@
-//! Writing the log back into the database while the writer goes on.
+//! The checkpointer: copies the write-ahead log back into the database beside the writer.
 //!
-//! A checkpoint copies every page that was changed, and waits for the disk to have them all. The
-//! writer would keep everybody waiting meanwhile. So a thread with a connection of its own does it,
-//! which SQLite allows beside a writer; then the writer has only to make up for what was written in
-//! the meantime, and can begin the log anew.
+//! A checkpoint copies and syncs every changed page, which would block the writer. So a thread with its own
+//! connection does it. The writer then checkpoints the few pages changed since, and the log restarts from its
+//! beginning.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,16 +13,16 @@ use std::thread::JoinHandle;
 use super::connection::Connection;
 use crate::StoreError;
 
-/// The thread. It ends when this is dropped, and is waited for.
+/// The thread. Dropping this value waits for its end.
 pub(super) struct Checkpointer {
-    /// `None` while it is dropped.
+    /// `None` during the drop.
     wanted: Option<SyncSender<()>>,
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
-    /// Starts the thread for the database at `path`, which its writer has opened.
+    /// Starts the thread for the database at `path`, after the writer has opened it.
     pub(super) fn start(path: PathBuf) -> Result<Self, StoreError> {
         let (wanted, waiting) = sync_channel(1);
         let done = Arc::new(AtomicBool::new(false));
@@ -37,15 +36,15 @@ impl Checkpointer {
         Ok(Self { wanted: Some(wanted), done, thread: Some(thread) })
     }
 
-    /// Has a checkpoint begun, unless one is waiting.
+    /// Requests a checkpoint, unless one is waiting.
     pub(super) fn begin(&self) {
         if let Some(wanted) = &self.wanted {
-            // An error means that it has enough to do already.
+            // An error means that a checkpoint is waiting already.
             let _ = wanted.try_send(());
         }
     }
 
-    /// Whether one was ended since this was last asked.
+    /// Whether a checkpoint has ended since the last call.
     pub(super) fn has_ended_one(&self) -> bool {
         self.done.swap(false, Ordering::Relaxed)
     }
@@ -67,13 +66,13 @@ fn run(path: &Path, waiting: &Receiver<()>, done: &AtomicBool) {
     for () in waiting {
         match checkpoint(&mut connection, path) {
             Ok(()) => done.store(true, Ordering::Relaxed),
-            // Nothing is lost: the log still has it. A full disk is the usual reason.
+            // The log still has everything. The disk is probably full.
             Err(error) => tracing::warn!(%error, "the metadata's log could not be written back"),
         }
     }
 }
 
-/// Writes the log back, as far as no reader still needs it, with a connection that is kept.
+/// Checkpoints the log as far as no reader needs it, with a cached connection.
 fn checkpoint(cached: &mut Option<Connection>, path: &Path) -> Result<(), StoreError> {
     let connection = match cached {
         Some(connection) => connection,

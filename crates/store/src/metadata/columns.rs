@@ -1,7 +1,6 @@
-//! How the nouns of `oci` are kept in columns, and how they come out again.
+//! Conversion between the types of `oci` and columns.
 //!
-//! What comes out is parsed like anything else that comes from outside: a damaged row is an error,
-//! never a value that could not exist.
+//! Values are parsed like external input, so that a damaged row is an error and never an invalid value.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -14,14 +13,13 @@ use oci::descriptor::Annotations;
 use oci::{Algorithm, Digest, MediaType};
 use serde::de::DeserializeOwned;
 
-/// A digest as a key: one byte for the algorithm, then the hash. Half the size of its spelling,
-/// and in the same order.
+/// A digest as a column: one byte for the algorithm, then the hash. It has half the size of the text and the
+/// same order.
 pub(super) struct DigestKey {
     bytes: [u8; 65],
     len: usize,
 }
 
-/// The key of `digest`.
 pub(super) fn key(digest: &Digest) -> DigestKey {
     let mut bytes = [0; 65];
     bytes[0] = match digest.algorithm() {
@@ -39,7 +37,7 @@ impl ToValue for DigestKey {
     }
 }
 
-/// The digest whose key is in column `index`.
+/// The digest in column `index`.
 pub(super) fn digest(row: &Row<'_>, index: usize) -> Result<Digest, StoreError> {
     let digest = match row.value(index)? {
         Value::Blob([1, hash @ ..]) => Digest::from_hash(Algorithm::Sha256, hash),
@@ -57,33 +55,31 @@ where
     row.text(index)?.parse().map_err(|error| row.damaged(index, error))
 }
 
-/// A size or a number, which SQL keeps signed.
+/// A size or number as SQL's signed integer.
 pub(super) fn count_in(count: u64) -> Result<i64, StoreError> {
     i64::try_from(count).map_err(|_| StoreError::Damaged(format!("{count} bytes are more than can be kept")))
 }
 
-/// The size or number in column `index`.
 pub(super) fn count(row: &Row<'_>, index: usize) -> Result<u64, StoreError> {
     row.get(index)
 }
 
-/// A limit as SQL takes it.
+/// A limit as SQL's signed integer.
 pub(super) fn limit_in(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// A moment, as milliseconds since 1970. Earlier ones, which only a wrong clock gives, become 0.
+/// A time in milliseconds since 1970. Earlier times, which only a wrong clock gives, become 0.
 pub(super) fn time_in(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Now, as milliseconds since 1970.
+/// The present time in milliseconds since 1970.
 pub(super) fn now() -> i64 {
     time_in(SystemTime::now())
 }
 
-/// The moment in column `index`.
 pub(super) fn time(row: &Row<'_>, index: usize) -> Result<SystemTime, StoreError> {
     Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(count(row, index)?))
 }
@@ -101,7 +97,6 @@ where
     if row.value(index)? == Value::Null { Ok(None) } else { text(row, index).map(Some) }
 }
 
-/// The rights in column `index`.
 pub(super) fn rights(row: &Row<'_>, index: usize) -> Result<Rights, StoreError> {
     Ok(Rights::from_bits(row.get(index)?))
 }
@@ -114,7 +109,6 @@ pub(super) fn annotations_in(annotations: Option<&Annotations>) -> Result<Option
         .map_err(|error| StoreError::Damaged(format!("annotations: {error}")))
 }
 
-/// The annotations in column `index`.
 pub(super) fn annotations(row: &Row<'_>, index: usize) -> Result<Option<Annotations>, StoreError> {
     json(row, index)
 }
@@ -127,12 +121,11 @@ pub(super) fn patterns_in(patterns: Option<&[Pattern]>) -> Result<Option<String>
         .map_err(|error| StoreError::Damaged(format!("patterns: {error}")))
 }
 
-/// The patterns in column `index`.
 pub(super) fn patterns(row: &Row<'_>, index: usize) -> Result<Option<Vec<Pattern>>, StoreError> {
     json(row, index)
 }
 
-/// The manifest whose digest, media type and size are in three columns from `index` on.
+/// The manifest whose digest, media type and size are in the columns from `index` on.
 pub(super) fn manifest(row: &Row<'_>, index: usize) -> Result<ManifestRecord, StoreError> {
     let media_type: MediaType = text(row, index + 1)?;
     Ok(ManifestRecord { digest: digest(row, index)?, media_type, size: count(row, index + 2)? })
@@ -164,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_before_1970_is_kept_as_1970() {
+    fn time_before_1970_becomes_1970() {
         assert_eq!(time_in(SystemTime::UNIX_EPOCH - Duration::from_secs(5)), 0);
     }
 }

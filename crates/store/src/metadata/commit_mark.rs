@@ -1,11 +1,12 @@
-//! The commit mark: a file beside the database that says how far its commits have come.
+//! The commit mark: a file beside the database with the sequence of its last commit.
 //!
-//! A database whose write-ahead log was left behind opens without an error, as it was some time ago. The mark makes that
-//! visible. It holds the database's id and its sequence: the sum of its AUTOINCREMENT counters, which every push, deletion
-//! and audited action raises and nothing lowers.
+//! A database that lost its write-ahead log opens without an error in an older state. The mark detects that.
+//! It holds the id of the database and its sequence: the sum of its AUTOINCREMENT counters, which every push,
+//! deletion and audited action raises and nothing lowers.
 //!
-//! The mark may lag behind the database and never leads it: the writer writes it after the commit was synced, and does not
-//! sync the mark. So neither `kill -9` nor a power failure makes a false alarm. `kill -9` does not even make it lag.
+//! The mark may lag behind the database and never leads it: the writer writes it after the synced commit, and
+//! does not sync the mark. So neither `kill -9` nor a power failure raises a false alarm, and after `kill -9`
+//! it does not even lag.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -14,10 +15,10 @@ use std::path::{Path, PathBuf};
 use super::connection::Connection;
 use crate::StoreError;
 
-/// The sequence of a database. A transaction sees it as it will be after its commit.
+/// Selects the sequence of a database. Inside a transaction it includes the transaction's own changes.
 pub(super) const SEQUENCE: &str = "SELECT COALESCE(SUM(seq), 0) FROM sqlite_sequence";
 
-/// Writes the mark. The bytes are always as many, and a sector has room for them, so that none is ever half written.
+/// Writes the mark. Its length is fixed and fits into a disk sector, so that writes are atomic.
 pub(super) struct CommitMark {
     path: PathBuf,
     id: String,
@@ -26,19 +27,18 @@ pub(super) struct CommitMark {
 }
 
 impl CommitMark {
-    /// For the database at `path` with this id.
     pub(super) fn new(path: &Path, id: String) -> Self {
         Self { path: beside(path), id, file: None, has_failed: false }
     }
 
-    /// Notes that the database has come to this sequence, durably.
+    /// Records the sequence of a synced commit.
     pub(super) fn write(&mut self, sequence: i64) {
         let text = format!("{} {sequence:020}\n", self.id);
         let written = self.open().and_then(|file| file.write_all_at(text.as_bytes(), 0));
         if let Err(error) = written
             && !std::mem::replace(&mut self.has_failed, true)
         {
-            // Nothing depends on it but a warning at a later start.
+            // Only the check of a later start needs the mark.
             tracing::warn!(%error, path = %self.path.display(), "the commit mark cannot be written");
         }
     }
@@ -58,7 +58,7 @@ fn beside(database: &Path) -> PathBuf {
     path.into()
 }
 
-/// Forgets the mark of the database at `path`: it is taken as it is.
+/// Deletes the mark, so that the next start accepts the database at `path`.
 pub(super) fn forget(path: &Path) -> Result<(), StoreError> {
     let path = beside(path);
     match fs::remove_file(&path) {
@@ -69,7 +69,8 @@ pub(super) fn forget(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Refuses a database that is older than its mark. `connection` has opened the one at `path`, and not migrated it yet.
+/// Refuses a database that is older than its mark. `connection` is to the database at `path` before its
+/// migration.
 pub(super) fn compare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let Some((marked_id, marked)) = read(&beside(path)) else { return Ok(()) };
     let has_table = "SELECT COUNT(*) = 2 FROM sqlite_schema WHERE name IN ('identity', 'sqlite_sequence')";
@@ -89,7 +90,7 @@ pub(super) fn compare(connection: &Connection, path: &Path) -> Result<(), StoreE
             tracing::warn!(database = %path.display(), "the database is not the one that was here last; using it as it is");
             return Ok(());
         }
-        // The log held everything but an empty file.
+        // An empty file: the log held everything.
         None => 0,
     };
     Err(StoreError::Directory(format!(
@@ -157,7 +158,7 @@ mod tests {
     async fn database_with_its_log_opens_after_a_kill() {
         let (metadata, directory) = empty();
         put(&metadata, manifest("app", "one")).await;
-        // A copy of all files, between commits, is what a process that was killed leaves.
+        // A killed process leaves the same files.
         let copy = tempfile::tempdir().unwrap();
         for file in fs::read_dir(directory.path()).unwrap().map(Result::unwrap) {
             fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();

@@ -1,4 +1,4 @@
-//! Damage: content whose stored bytes are known not to have their digest, and the images that need it.
+//! Damaged content: its stored bytes do not match its digest. And the images that need it.
 
 use oci::{Digest, RepositoryName, Tag};
 
@@ -7,21 +7,21 @@ use super::writer::Durability;
 use super::{Metadata, columns};
 use crate::StoreError;
 
-/// The record of some content, in whichever repositories it is.
+/// The record of a content, independent of repositories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentRecord {
-    /// Its size in bytes, if it ever came in.
+    /// In bytes; `None` if it was never stored.
     pub size: Option<u64>,
-    /// Whether its stored bytes are known not to have its digest.
+    /// Whether the stored bytes do not match the digest.
     pub is_damaged: bool,
 }
 
-/// A repository that needs some content, and one of the tags that lead to it. Without a tag, it is needed by
-/// manifests that are pulled by digest alone, or by none.
+/// A repository that needs a content, and a tag that leads to it. Without a tag, only manifests pulled by
+/// digest need it, or none.
 pub type Affected = (RepositoryName, Option<Tag>);
 
 impl Metadata {
-    /// The record of some content.
+    /// Returns the record of a content.
     pub async fn content_record(&self, digest: &Digest) -> Result<Option<ContentRecord>, StoreError> {
         let digest = *digest;
         self.read(move |sql| {
@@ -38,7 +38,7 @@ impl Metadata {
         .await
     }
 
-    /// Whether a blob of this repository is known to be damaged.
+    /// Whether a blob of this repository is marked as damaged.
     pub async fn blob_is_damaged(
         &self,
         repository: &RepositoryName,
@@ -56,8 +56,8 @@ impl Metadata {
         .await
     }
 
-    /// Marks content as damaged, or takes the mark away. Returns whether that changed anything. Storing the content
-    /// again takes the mark away as well.
+    /// Sets or clears the damage mark of a content. Returns whether that changed it. Storing the content
+    /// again also clears it.
     pub async fn mark_damaged(&self, digest: &Digest, is_damaged: bool) -> Result<bool, StoreError> {
         let digest = *digest;
         self.write(Durability::Disk, move |sql| {
@@ -70,7 +70,7 @@ impl Metadata {
         .await
     }
 
-    /// The repositories and tags that need some content, at most `limit` pairs, in the order of their names.
+    /// Returns the repositories and tags that need a content, at most `limit` pairs, by name.
     pub async fn affected(&self, digest: &Digest, limit: usize) -> Result<Vec<Affected>, StoreError> {
         let digest = *digest;
         self.read(move |sql| {
@@ -125,7 +125,7 @@ mod tests {
         let outcome = metadata.put_manifest(image.clone()).await.unwrap();
         assert_eq!(outcome, super::super::PutOutcome::Missing(vec![blob]));
 
-        // A push to any repository heals it for all.
+        // A push to any repository repairs it for all.
         metadata.link_blob(&other, &blob, 100).await.unwrap();
         assert_eq!(metadata.blob(&app, &blob).await.unwrap(), Some(100));
         put(&metadata, image).await;

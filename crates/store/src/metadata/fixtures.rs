@@ -1,4 +1,4 @@
-//! What the tests of the metadata make their databases of.
+//! Test fixtures of the metadata.
 
 use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
 use tempfile::TempDir;
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::sql::Value;
 use super::{ManifestRecord, Metadata, Part, PutManifest, PutOutcome};
 
-/// An empty database in a directory that goes with it.
+/// An empty database in a temporary directory.
 pub(super) fn empty() -> (Metadata, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     (Metadata::open(&directory.path().join("metadata.db")).unwrap(), directory)
@@ -24,7 +24,6 @@ pub(super) fn by_tag(name: &str) -> TagOrDigest {
     TagOrDigest::Tag(tag(name))
 }
 
-/// The digest of some content.
 pub(super) fn digest(content: &str) -> Digest {
     Algorithm::Sha256.digest(content.as_bytes())
 }
@@ -37,7 +36,6 @@ pub(super) fn child(content: &str) -> Part {
     Part { digest: digest(content), size: 10, is_manifest: true, required: true }
 }
 
-/// A manifest without parts and tags.
 pub(super) fn manifest(repository: &str, content: &str) -> PutManifest {
     PutManifest {
         repository: name(repository),
@@ -58,18 +56,17 @@ pub(super) fn manifest(repository: &str, content: &str) -> PutManifest {
     }
 }
 
-/// The same with tags.
 pub(super) fn tagged(repository: &str, content: &str, tags: &[&str]) -> PutManifest {
     PutManifest { tags: tags.iter().map(|name| tag(name)).collect(), ..manifest(repository, content) }
 }
 
-/// Puts a manifest that lacks nothing.
+/// Puts a manifest whose parts are complete.
 pub(super) async fn put(metadata: &Metadata, manifest: PutManifest) {
     assert_eq!(metadata.put_manifest(manifest).await.unwrap(), PutOutcome::Stored);
 }
 
-/// Deals with all notes for the view; what they said, in order.
-pub(super) async fn notes(metadata: &Metadata) -> Vec<super::ViewItem> {
+/// Acknowledges all entries of the outbox and returns their items in order.
+pub(super) async fn acknowledged_items(metadata: &Metadata) -> Vec<super::ViewItem> {
     let changes = metadata.view_changes(0, 1_000).await.unwrap();
     if let Some(last) = changes.last() {
         metadata.view_written(last.id, &[], vec![]).await.unwrap();
@@ -77,7 +74,7 @@ pub(super) async fn notes(metadata: &Metadata) -> Vec<super::ViewItem> {
     changes.into_iter().map(|change| change.item).collect()
 }
 
-/// How the database goes about a statement with so many parameters, step by step.
+/// The query plan of a statement with this number of parameters.
 pub(super) async fn plan(statement: &str, parameters: usize) -> Vec<String> {
     let (metadata, _directory) = empty();
     let explain = format!("EXPLAIN QUERY PLAN {statement}");

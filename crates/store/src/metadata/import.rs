@@ -1,4 +1,6 @@
-//! Import: what was found below `repositories/`, many items in one commit.
+//! Import: takes over links found below `repositories/`, many in one commit.
+
+#![allow(missing_docs, reason = "the names of most fields say what they hold")]
 
 use std::time::SystemTime;
 
@@ -12,70 +14,60 @@ use super::writer::Durability;
 use super::{Metadata, PutManifest, ViewItem, ViewStamp, columns, view_state};
 use crate::StoreError;
 
-/// One thing that was found.
+/// A finding of a scan of `repositories/`.
 #[derive(Clone, Debug)]
 pub enum Import {
-    /// A repository holds a blob.
+    /// A link of a blob.
     Blob {
-        /// The repository.
         repository: RepositoryName,
-        /// The blob.
         digest: Digest,
-        /// Its size in bytes.
+        /// In bytes.
         size: u64,
-        /// When its link was written.
+        /// The time of the link.
         at: SystemTime,
     },
-    /// A repository holds a manifest.
+    /// A link of a manifest.
     Manifest {
-        /// The manifest, without tags.
+        /// Without tags.
         put: Box<PutManifest>,
-        /// When its link was written.
+        /// The time of the link.
         at: SystemTime,
     },
-    /// A tag points to a manifest of the repository. Skipped if that is not there.
+    /// A link of a tag. Skipped if its manifest is not in the repository.
     Tag {
-        /// The repository.
         repository: RepositoryName,
-        /// The tag.
         tag: Tag,
-        /// The manifest.
         target: Digest,
-        /// When its link was written.
+        /// The time of the link.
         at: SystemTime,
     },
-    /// Another program has removed a link.
-    Removed {
-        /// The repository.
-        repository: RepositoryName,
-        /// Which link.
-        item: ViewItem,
-    },
-    /// A directory was read.
+    /// A link that another program has removed.
+    Removed { repository: RepositoryName, item: ViewItem },
+    /// A directory that was scanned.
     Directory {
-        /// Its path relative to `repositories/`, empty for that itself.
+        /// Relative to `repositories/`; empty for that directory itself.
         path: String,
-        /// What it looked like before it was read.
+        /// The stamp before the scan.
         stamp: ViewStamp,
-        /// What of it could not be adopted: the path of each, and why. They replace those of before.
+        /// The paths that could not be adopted, with the reasons. They replace earlier ones.
         problems: Vec<(Vec<u8>, String)>,
     },
-    /// A directory that was there before is not any more.
+    /// A directory that no longer exists.
     Vanished {
-        /// Its path relative to `repositories/`.
+        /// Relative to `repositories/`.
         path: String,
     },
 }
 
 impl Metadata {
-    /// Takes in all of `found` in one commit, or nothing of it; tells which of them changed something.
+    /// Imports all of `found` in one commit, or none of it. Returns which of them changed something.
     ///
-    /// Unlike a push it takes a manifest whose parts are not there, and leaves no notes for the
-    /// `repositories/` view, which is where all this comes from. An item for which there is a note
-    /// is left alone: the metadata has something newer than its link.
+    /// Unlike a push, an import accepts manifests without their parts and enqueues nothing for the view, from
+    /// which the findings come. It skips items that are pending in the outbox, because the metadata is newer
+    /// than their links.
     pub async fn import(&self, found: Vec<Import>) -> Result<Vec<bool>, StoreError> {
         self.write(Durability::Bulk, move |sql| {
-            // Digests are scattered, so that each manifest changes pages all over the database.
+            // Digests are random, so each manifest changes many scattered pages.
             sql.expect_many_changes()?;
             let has_notes = sql.exists("SELECT 1 FROM view_changes LIMIT 1", &[])?;
             found.iter().map(|found| take(sql, found, has_notes)).collect()
@@ -121,7 +113,7 @@ fn take(sql: Sql<'_>, found: &Import, has_notes: bool) -> Result<bool, StoreErro
     }
 }
 
-/// The item of the view that it is about.
+/// The item of the view that a finding concerns.
 fn item_of(found: &Import) -> Option<(&RepositoryName, ViewItem)> {
     match found {
         Import::Blob { repository, digest, .. } => Some((repository, ViewItem::Layer(*digest))),
@@ -137,7 +129,9 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::super::ViewItem;
-    use super::super::fixtures::{by_tag, digest, empty, layer, manifest, name, notes, put, tag, tagged};
+    use super::super::fixtures::{
+        acknowledged_items, by_tag, digest, empty, layer, manifest, name, put, tag, tagged,
+    };
     use super::Import;
     use accounts::Visible;
 
@@ -163,7 +157,7 @@ mod tests {
         assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), Some(100));
         assert_eq!(metadata.blob(&name("app"), &digest("lost")).await.unwrap(), None);
         assert_eq!(metadata.search(&Visible::Everything, "penguin", 0, 10).await.unwrap().total, 1);
-        assert_eq!(notes(&metadata).await, []);
+        assert_eq!(acknowledged_items(&metadata).await, []);
         let tags = metadata.tag_records(&name("app"), None, 9, true).await.unwrap().unwrap();
         assert_eq!(tags[0].updated_at, at());
         assert_eq!(metadata.repository(&name("app")).await.unwrap().unwrap().updated_at, at());
@@ -173,12 +167,12 @@ mod tests {
     async fn import_leaves_items_whose_link_is_not_written_yet() {
         let (metadata, _directory) = empty();
         put(&metadata, tagged("app", "one", &["a"])).await;
-        notes(&metadata).await;
+        acknowledged_items(&metadata).await;
         put(&metadata, tagged("app", "two", &["a"])).await;
         let was = Import::Tag { repository: name("app"), tag: tag("a"), target: digest("one"), at: at() };
         let removed = Import::Removed { repository: name("app"), item: ViewItem::Tag(tag("a")) };
         assert_eq!(metadata.import(vec![was.clone(), removed.clone()]).await.unwrap(), [false, false]);
-        notes(&metadata).await;
+        acknowledged_items(&metadata).await;
         assert_eq!(metadata.import(vec![was, removed]).await.unwrap(), [true, true]);
     }
 }

@@ -1,8 +1,8 @@
-//! Jobs: work that takes longer than one transaction may, with a cursor and its progress.
+//! Jobs: long work in bounded transactions, with a cursor and progress.
 //!
-//! The writer is one thread, so a long transaction keeps every push waiting. A job does a bounded number of rows in each
-//! of its transactions, and continues after a restart where it stopped. The one process that holds the directory's lock
-//! runs it, so that a job needs no lease.
+//! The writer is one thread, so a long transaction would block every push. A job changes a bounded number of
+//! rows per transaction, and resumes after a restart. Only the process that holds the directory lock runs
+//! jobs, so they need no lease.
 
 use oci::RepositoryName;
 
@@ -13,19 +13,18 @@ use super::writer::Durability;
 use super::{Job, JobStep, Metadata, ViewItem, columns};
 use crate::StoreError;
 
-/// The kind of the only jobs that there are yet.
 const DELETE_REPOSITORY: &str = "delete repository";
 
-/// Rows that one step deletes, of tags and of links: some milliseconds.
+/// The number of tags or links that one step deletes, within a few milliseconds.
 const ROWS: usize = 512;
-/// Manifests that one step deletes, unless they have very many parts.
+/// The number of manifests that one step deletes, if they have few parts.
 const MANIFESTS: usize = 128;
-/// A step ends after so many parts of manifests. One manifest has no more than fit in its 8 MiB.
+/// A step ends after this number of parts. The parts of one manifest are bounded by its 8 MiB.
 const PARTS: usize = 2_048;
 
 impl Metadata {
-    /// Begins to delete a repository with its tags, manifests and links, as far as they are here now; `None` if it is not
-    /// here. [`Metadata::delete_step`] does it.
+    /// Creates the job that deletes the present tags, manifests and links of a repository;
+    /// [`Metadata::delete_step`] runs it. Returns `None` if the repository does not exist.
     pub async fn begin_deletion(&self, repository: &RepositoryName) -> Result<Option<Job>, StoreError> {
         let repository = repository.clone();
         self.write(Durability::Disk, move |sql| {
@@ -44,7 +43,7 @@ impl Metadata {
         .await
     }
 
-    /// The deletions that are not done, the oldest first: after a start, what the last run did not finish.
+    /// Returns the unfinished deletions, the oldest first.
     pub async fn deletions(&self) -> Result<Vec<Job>, StoreError> {
         self.read(|sql| {
             sql.all(
@@ -59,7 +58,7 @@ impl Metadata {
         .await
     }
 
-    /// Does the next bounded part of a deletion, in a transaction of its own.
+    /// Runs the next step of a deletion in one transaction.
     pub async fn delete_step(&self, job: &Job) -> Result<JobStep, StoreError> {
         let job = job.clone();
         self.write(Durability::Disk, move |sql| step(sql, &job)).await
@@ -70,7 +69,7 @@ fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
     let begun = sql.first("SELECT started_at, cursor FROM jobs WHERE id = ?1", params![job.id], |row| {
         Ok((row.get::<i64>(0)?, row.get::<i64>(1)?))
     })?;
-    // Another request for the same deletion may have ended it.
+    // Another request may have finished the same deletion.
     let Some((started_at, cursor)) = begun else { return Ok(JobStep::Done) };
     let Some(repository) = repositories::find(sql, &job.repository)? else { return end(sql, job) };
     let rows = match delete_tags(sql, repository, started_at)? {
@@ -85,7 +84,7 @@ fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
     }
     remove_if_empty(sql, &job.repository, repository)?;
     if repositories::find(sql, &job.repository)?.is_some() {
-        // Pushes meanwhile stay. Each link that goes has a note of its own.
+        // Content pushed meanwhile stays. Each deleted link has its own entry in the outbox.
         enqueue(sql, &job.repository, &ViewItem::Repository)?;
     }
     end(sql, job)
@@ -139,7 +138,8 @@ fn delete_manifests(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<us
     Ok(manifests)
 }
 
-/// Deletes the next links that no manifest of the repository needs. How many, and where to continue; `None` at the end.
+/// Deletes the next links that no manifest of the repository needs. Returns their number and the next cursor,
+/// or `None` at the end.
 fn delete_links(sql: Sql<'_>, repository: i64, after: i64) -> Result<Option<(usize, i64)>, StoreError> {
     let blobs: Vec<i64> = sql.all(
         "SELECT blob FROM blob_links WHERE repository = ?1 AND blob > ?2 ORDER BY blob LIMIT ?3",

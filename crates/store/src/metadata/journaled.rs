@@ -1,8 +1,8 @@
-//! Small content that is acknowledged before its file is on the disk.
+//! Rows of the blob journal: small content that is acknowledged before its file is synced.
 //!
-//! A sync of a file, and of each directory that names it, costs more than all else about a small
-//! push. So content that the blob store leaves unsettled is kept here, by the transaction that makes
-//! it known, and that transaction's sync serves for both. It goes when the file is on the disk.
+//! Syncing a file and its directories costs more than the rest of a small push. So the transaction that links
+//! small content also stores it here, and one sync serves both. A flush deletes the row after it synced the
+//! file.
 
 use oci::Digest;
 
@@ -11,22 +11,22 @@ use super::writer::Durability;
 use super::{Metadata, columns};
 use crate::StoreError;
 
-/// Rows forgotten in one transaction: a bound on how long others wait for it.
+/// The number of rows deleted in one transaction: a bound on the wait of other operations.
 const FORGOTTEN_AT_ONCE: usize = 128;
 
-/// Content whose file may not be on the disk.
+/// Content whose file may not be synced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournaledContent {
-    /// Its number. What comes in later has a greater one.
+    /// Ascends with later content.
     pub number: i64,
-    /// Its digest.
+    /// The digest of the content.
     pub digest: Digest,
-    /// The content.
+    /// The bytes of the content.
     pub content: Vec<u8>,
 }
 
 impl Metadata {
-    /// Unsettled content in the order of its numbers, from the one after `after`.
+    /// Returns journaled content by number, after `after`.
     pub async fn journaled(&self, after: i64, limit: usize) -> Result<Vec<JournaledContent>, StoreError> {
         self.read(move |sql| {
             sql.all(
@@ -44,16 +44,16 @@ impl Metadata {
         .await
     }
 
-    /// The greatest number of unsettled content; `None` if there is none.
-    pub async fn newest_unsettled(&self) -> Result<Option<i64>, StoreError> {
+    /// The greatest number of journaled content; `None` if the journal is empty.
+    pub async fn newest_journaled(&self) -> Result<Option<i64>, StoreError> {
         self.read(|sql| {
             sql.first("SELECT id FROM unsettled_contents ORDER BY id DESC LIMIT 1", &[], |row| row.get(0))
         })
         .await
     }
 
-    /// Forgets the unsettled content up to this number, whose files are on the disk now. Returns how
-    /// much there was. Not synced: what comes back after a power failure is restored once more.
+    /// Deletes journaled content up to this number, whose files are synced. Returns its number. The
+    /// transaction is not synced: after a power failure the content is restored again.
     pub async fn flushed(&self, up_to: i64) -> Result<usize, StoreError> {
         let mut forgotten = 0;
         loop {
@@ -74,8 +74,8 @@ impl Metadata {
     }
 }
 
-/// Keeps content, if there is any to keep. It gets a new number also if it is kept already: its
-/// file may have been written anew since somebody began to make the old one durable.
+/// Journals content, if there is any. Content in the journal gets a new number, because its file may have
+/// been written again since a flush began.
 pub(super) fn keep(sql: Sql<'_>, digest: &Digest, content: Option<&[u8]>) -> Result<(), StoreError> {
     if let Some(content) = content {
         sql.run("DELETE FROM unsettled_contents WHERE digest = ?1", params![columns::key(digest)])?;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn content_is_kept_with_what_makes_it_known_until_it_is_settled_also_over_a_restart() {
+    async fn journal_keeps_content_until_flushed() {
         let (metadata, directory) = empty();
         let app = name("app");
         metadata.link_blob(&app, &digest("config"), journaled("config")).await.unwrap();
@@ -124,48 +124,48 @@ mod tests {
         assert_eq!(first.digest, digest("config"));
         assert_eq!(metadata.flushed(first.number).await.unwrap(), 1);
         assert_eq!(kept(&metadata).await, ["layer", "image"]);
-        let newest = metadata.newest_unsettled().await.unwrap().unwrap();
+        let newest = metadata.newest_journaled().await.unwrap().unwrap();
         assert_eq!(metadata.flushed(newest).await.unwrap(), 2);
-        assert_eq!(metadata.newest_unsettled().await.unwrap(), None);
+        assert_eq!(metadata.newest_journaled().await.unwrap(), None);
     }
 
     #[tokio::test]
-    async fn a_refused_manifest_keeps_nothing() {
+    async fn refused_manifest_is_not_journaled() {
         let (metadata, _directory) = empty();
         let mut image = manifest("app", "image");
         image.parts = vec![super::super::fixtures::layer("absent")];
         image.journaled = Some(Bytes::from_static(b"image"));
         metadata.put_manifest(image).await.unwrap();
-        assert_eq!(metadata.newest_unsettled().await.unwrap(), None);
+        assert_eq!(metadata.newest_journaled().await.unwrap(), None);
     }
 
     #[tokio::test]
-    async fn what_comes_in_again_while_it_is_settled_stays() {
+    async fn content_pushed_during_a_flush_stays_journaled() {
         let (metadata, _directory) = empty();
         for repository in ["a", "b"] {
             metadata.link_blob(&name(repository), &digest("same"), journaled("same")).await.unwrap();
         }
         assert_eq!(kept(&metadata).await, ["same"], "once for all who push it");
-        let newest = metadata.newest_unsettled().await.unwrap().unwrap();
+        let newest = metadata.newest_journaled().await.unwrap().unwrap();
         metadata.link_blob(&name("c"), &digest("same"), journaled("same")).await.unwrap();
         assert_eq!(metadata.flushed(newest).await.unwrap(), 0);
         assert_eq!(kept(&metadata).await, ["same"]);
-        // Also when nothing else is left from which to count on.
-        let newest = metadata.newest_unsettled().await.unwrap().unwrap();
+        // Also if the journal is empty.
+        let newest = metadata.newest_journaled().await.unwrap().unwrap();
         assert_eq!(metadata.flushed(newest).await.unwrap(), 1);
         metadata.link_blob(&name("d"), &digest("same"), journaled("same")).await.unwrap();
         assert_eq!(metadata.flushed(newest).await.unwrap(), 0);
     }
 
     #[tokio::test]
-    async fn any_number_is_settled() {
+    async fn flush_empties_a_long_journal() {
         let (metadata, _directory) = empty();
         for n in 0..2 * super::FORGOTTEN_AT_ONCE {
             let content = n.to_string();
             metadata.link_blob(&name("app"), &digest(&content), journaled(&content)).await.unwrap();
         }
-        let newest = metadata.newest_unsettled().await.unwrap().unwrap();
+        let newest = metadata.newest_journaled().await.unwrap().unwrap();
         assert_eq!(metadata.flushed(newest).await.unwrap(), 2 * super::FORGOTTEN_AT_ONCE);
-        assert_eq!(metadata.newest_unsettled().await.unwrap(), None);
+        assert_eq!(metadata.newest_journaled().await.unwrap(), None);
     }
 }

@@ -1,11 +1,11 @@
-//! Names the processes that hold a lock on the database: for the log, when a write finds it locked.
+//! Names the processes that lock the database, for the log message of a failed write.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// The other processes with a lock for writing on the database at `path` or its index, such as `sqlite3 (pid 4711)`, as
-/// far as `/proc/locks` shows them.
+/// Lists other processes with a write lock on the database at `path`, such as `sqlite3 (pid 4711)`, from
+/// `/proc/locks`.
 pub(super) fn describe(path: &Path) -> String {
     let files = ["", "-shm"].into_iter().filter_map(|suffix| {
         let mut file = path.to_owned().into_os_string();
@@ -28,7 +28,8 @@ pub(super) fn describe(path: &Path) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// The process of a line such as `1: POSIX  ADVISORY  WRITE 4711 08:01:1234 120 120`, if it locks one of these files.
+/// Parses the process id of a line such as `1: POSIX ADVISORY WRITE 4711 08:01:1234 120 120`, if it locks one
+/// of these files.
 fn holder(line: &str, inodes: &[u64]) -> Option<u32> {
     let mut fields = line.split_whitespace().skip_while(|field| *field != "WRITE").skip(1);
     let pid = fields.next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Manifests of a repository: put, found, taken apart, deleted.
+//! Manifests of a repository: put, find, list, delete.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use super::writer::Durability;
 use super::{ManifestRecord, Metadata, Part, PutManifest, PutOutcome, ViewItem, columns, journaled};
 use crate::StoreError;
 
-/// From this many parts on, a manifest is checked by a reader before it comes to the writer.
+/// A reader checks manifests with more parts than this before the writer does.
 const MANY_PARTS: usize = 128;
 
 impl Metadata {
-    /// The manifest that a tag points to now, or that has a digest, if it is in this repository.
+    /// Returns the manifest of this repository with a tag or a digest.
     pub async fn manifest(
         &self,
         repository: &RepositoryName,
@@ -44,7 +44,7 @@ impl Metadata {
         .await
     }
 
-    /// What a manifest of the repository is made of, in its own order; nothing if it is not there.
+    /// Returns the descriptors of a manifest in their order, none if the repository does not hold it.
     pub async fn manifest_parts(
         &self,
         repository: &RepositoryName,
@@ -73,8 +73,7 @@ impl Metadata {
         .await
     }
 
-    /// The manifests of a repository, tagged or not, in the order of their digests, from the one
-    /// after `after`.
+    /// Returns the manifests of a repository, tagged or not, by digest after `after`.
     pub async fn manifests(
         &self,
         repository: &RepositoryName,
@@ -95,12 +94,12 @@ impl Metadata {
         .await
     }
 
-    /// Puts a manifest into its repository and points its tags to it, or says which required parts
-    /// are not in that repository. A tag that pointed elsewhere is moved.
+    /// Puts a manifest into its repository and points its tags to it, or returns the required parts that the
+    /// repository lacks.
     pub async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome, StoreError> {
         let put = Arc::new(put);
         if put.parts.len() > MANY_PARTS {
-            // A refusal of many parts costs as much as a push; it must not keep the one writer from all others.
+            // Refusing a manifest with many parts costs as much as a push, and must not block the writer.
             let put = Arc::clone(&put);
             if let Some(refused) = self.read(move |sql| check_parts(sql, &put)).await? {
                 return Ok(refused);
@@ -123,8 +122,8 @@ impl Metadata {
         .await
     }
 
-    /// Takes a manifest out of a repository, with the tags that point to it, but not its parts.
-    /// `false` if it was not there.
+    /// Deletes a manifest from a repository with its tags, but not its parts. Returns `false` if it was not
+    /// there.
     pub async fn delete_manifest(
         &self,
         repository: &RepositoryName,
@@ -140,7 +139,7 @@ mod tests {
     use oci::{RepositoryName, TagOrDigest};
 
     use super::super::fixtures::{
-        by_tag, child, digest, empty, layer, manifest, name, notes, put, tag, tagged,
+        acknowledged_items, by_tag, child, digest, empty, layer, manifest, name, put, tag, tagged,
     };
     use super::super::{Metadata, Part, PutOutcome, ViewItem};
 
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_manifest_is_found_by_its_tag_and_by_its_digest_in_its_repository() {
+    async fn manifest_is_found_by_tag_and_digest() {
         let (metadata, _directory) = empty();
         let image = tagged("app", "m", &["latest", "1.0"]);
         put(&metadata, image.clone()).await;
@@ -160,13 +159,13 @@ mod tests {
         }
         assert_eq!(metadata.manifest(&name("app"), &by_tag("2.0")).await.unwrap(), None);
         assert_eq!(
-            notes(&metadata).await,
+            acknowledged_items(&metadata).await,
             [ViewItem::Revision(digest("m")), ViewItem::Tag(tag("latest")), ViewItem::Tag(tag("1.0"))]
         );
     }
 
     #[tokio::test]
-    async fn a_tag_moves_and_the_manifest_that_had_it_stays() {
+    async fn moved_tag_keeps_the_old_manifest() {
         let (metadata, _directory) = empty();
         put(&metadata, tagged("app", "old", &["latest"])).await;
         put(&metadata, tagged("app", "new", &["latest"])).await;
@@ -177,12 +176,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_missing_part_is_named_in_order_and_nothing_changes() {
+    async fn missing_parts_are_named_in_order() {
         let (metadata, _directory) = empty();
         metadata.link_blob(&name("app"), &digest("here"), 100).await.unwrap();
         metadata.link_blob(&name("other"), &digest("only in other"), 100).await.unwrap();
         put(&metadata, manifest("other", "child in other")).await;
-        notes(&metadata).await;
+        acknowledged_items(&metadata).await;
 
         let mut image = tagged("app", "m", &["latest"]);
         image.parts = vec![
@@ -197,9 +196,9 @@ mod tests {
         let missing = ["z", "only in other", "child in other", "a"].map(digest).to_vec();
         assert_eq!(metadata.put_manifest(image.clone()).await.unwrap(), PutOutcome::Missing(missing));
         assert_eq!(found(&metadata, &name("app"), "latest").await, None);
-        assert_eq!(notes(&metadata).await, []);
+        assert_eq!(acknowledged_items(&metadata).await, []);
 
-        // In a repository that does not exist, and does not begin to.
+        // The refused push creates no repository.
         image.repository = name("new");
         assert!(matches!(metadata.put_manifest(image.clone()).await.unwrap(), PutOutcome::Missing(_)));
         assert!(!metadata.repository_exists(&name("new")).await.unwrap());
@@ -219,12 +218,12 @@ mod tests {
         let mut index = manifest("app", "index");
         index.parts = (0..74_000).map(|n| child(&n.to_string())).collect();
         let names: Vec<_> = index.parts.iter().map(|part| part.digest).collect();
-        // Quadratic, this took minutes in a build for tests.
+        // A quadratic check took minutes in a test build.
         assert_eq!(metadata.put_manifest(index).await.unwrap(), PutOutcome::Missing(names));
     }
 
     #[tokio::test]
-    async fn a_blob_does_not_stand_for_a_manifest_nor_the_other_way_round() {
+    async fn blob_does_not_satisfy_a_manifest_part() {
         let (metadata, _directory) = empty();
         metadata.link_blob(&name("app"), &digest("blob"), 1).await.unwrap();
         put(&metadata, manifest("app", "manifest")).await;
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_manifest_is_deleted_with_its_tags_but_without_parts_and_siblings() {
+    async fn manifest_deletion_keeps_parts_and_siblings() {
         let (metadata, _directory) = empty();
         let app = name("app");
         metadata.link_blob(&app, &digest("layer"), 100).await.unwrap();
@@ -246,12 +245,12 @@ mod tests {
         image.repository = name("elsewhere");
         metadata.link_blob(&name("elsewhere"), &digest("layer"), 100).await.unwrap();
         put(&metadata, image.clone()).await;
-        notes(&metadata).await;
+        acknowledged_items(&metadata).await;
 
         assert!(metadata.delete_manifest(&app, &digest("m")).await.unwrap());
         assert!(!metadata.delete_manifest(&app, &digest("m")).await.unwrap());
         assert_eq!(
-            notes(&metadata).await,
+            acknowledged_items(&metadata).await,
             [ViewItem::Tag(tag("a")), ViewItem::Tag(tag("b")), ViewItem::Revision(digest("m"))]
         );
         assert_eq!(metadata.tags(&app, None, 10).await.unwrap().unwrap(), [tag("c")]);
@@ -262,19 +261,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_manifest_takes_an_empty_repository_with_it() {
+    async fn last_manifest_deletes_the_empty_repository() {
         let (metadata, _directory) = empty();
         put(&metadata, tagged("app", "m", &["latest"])).await;
         metadata.delete_manifest(&name("app"), &digest("m")).await.unwrap();
         assert!(!metadata.repository_exists(&name("app")).await.unwrap());
-        assert_eq!(notes(&metadata).await.last(), Some(&ViewItem::Repository));
-        // And it can come again.
+        assert_eq!(acknowledged_items(&metadata).await.last(), Some(&ViewItem::Repository));
+        // A later push creates it again.
         put(&metadata, tagged("app", "m", &["latest"])).await;
         assert_eq!(found(&metadata, &name("app"), "latest").await, Some(digest("m")));
     }
 
     #[tokio::test]
-    async fn pushes_to_one_tag_at_once_end_in_one_of_them() {
+    async fn concurrent_pushes_to_a_tag_leave_one_manifest() {
         let (metadata, _directory) = empty();
         let pushes = (0..40).map(|n| {
             let metadata = metadata.clone();
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn manifests_are_listed_page_by_page() {
+    async fn manifests_are_listed_in_pages() {
         let (metadata, _directory) = empty();
         for n in 0..7 {
             put(&metadata, manifest("app", &n.to_string())).await;

@@ -1,5 +1,5 @@
-//! Measurements with 100,000 repositories. Not run with the tests, as no test asserts a time:
-//! `cargo test --release -p store measure -- --ignored --nocapture --test-threads=1`.
+//! Measurements with 100,000 repositories, run by hand because no test asserts a time: `cargo test --release
+//! -p store measure -- --ignored --nocapture --test-threads=1`.
 #![expect(clippy::cast_possible_truncation, reason = "numbers that were made small just before")]
 
 use std::future::Future;
@@ -10,12 +10,12 @@ use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
 use super::{Import, ManifestRecord, Metadata, Part, PutManifest};
 use accounts::Visible;
 
-/// How many repositories; `MEASURE_REPOSITORIES` says otherwise.
+/// The number of repositories, set by `MEASURE_REPOSITORIES`.
 fn repositories() -> u64 {
     std::env::var("MEASURE_REPOSITORIES").map_or(100_000, |number| number.parse().unwrap())
 }
 
-/// A sequence of numbers without a pattern that matters, the same in each run.
+/// A deterministic pseudo-random generator.
 struct Numbers(u64);
 
 impl Numbers {
@@ -24,7 +24,7 @@ impl Numbers {
         (self.0 >> 33) % bound
     }
 
-    /// One of `variety` words, made of syllables; the lower ones are the more frequent.
+    /// One of `variety` words of syllables; low numbers are more frequent.
     fn word(&mut self, variety: u64) -> String {
         let mut number = self.below(variety).min(self.below(variety)) + 7;
         let mut word = String::new();
@@ -55,7 +55,7 @@ fn image(repository: &str, n: u64, description: Option<String>) -> PutManifest {
         annotations: None,
         subject: None,
         is_index: false,
-        // A config of its own, a layer of its own, and two that it shares with others.
+        // Its own config and layer, and two layers shared with others.
         parts: vec![part(n + 1), part(n + 2), part(n % 50), part(n % 7)],
         stored_sizes: None,
         tags: vec![Tag::latest()],
@@ -88,8 +88,8 @@ async fn fill(metadata: &Metadata) {
     metadata.import(batch).await.unwrap();
 }
 
-/// `clients` at once do `work` for a while; says how long one takes. `MEASURE_ONLY` is a part of the
-/// labels of those that are wanted.
+/// Runs `work` by concurrent `clients` for a while and prints the time of one. `MEASURE_ONLY` selects labels
+/// by a part of them.
 async fn load<F, W>(label: &str, clients: u64, work: W)
 where
     F: Future<Output = ()> + Send,
@@ -132,15 +132,13 @@ where
     );
 }
 
-/// Processor time that this process has used: on a machine that has other work, it tells more than
-/// the time that went by.
+/// The CPU time of this process: on a busy machine it says more than wall-clock time.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
-/// Anonymous memory of the process.
 fn anonymous_memory() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     status.lines().find(|line| line.starts_with("RssAnon")).unwrap_or_default().to_owned()
@@ -149,7 +147,7 @@ fn anonymous_memory() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn searches_and_lists_among_many() {
-    // A database that is named is kept, so that making it need not be waited for again.
+    // A named database is kept for the next run.
     let directory = tempfile::tempdir().unwrap();
     let path = std::env::var_os("MEASURE_DATABASE")
         .map_or_else(|| directory.path().join("metadata.db"), std::path::PathBuf::from);

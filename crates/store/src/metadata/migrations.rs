@@ -276,7 +276,7 @@ mod tests {
         for job in metadata.deletions().await.unwrap() {
             metadata.delete_step(&job).await.unwrap();
         }
-        if let Some(newest) = metadata.newest_unsettled().await.unwrap() {
+        if let Some(newest) = metadata.newest_journaled().await.unwrap() {
             assert_eq!(metadata.flushed(newest).await.unwrap(), 1);
         }
 
@@ -420,10 +420,10 @@ mod tests {
     #[test]
     fn foreign_file_is_refused_and_not_changed() {
         let directory = tempfile::tempdir().unwrap();
-        let text = directory.path().join("notes.txt");
+        let text = directory.path().join("acknowledged_items.txt");
         let content = "Not a database. ".repeat(300);
         fs::write(&text, &content).unwrap();
-        assert!(error(&text).to_string().ends_with("notes.txt is not a database"));
+        assert!(error(&text).to_string().ends_with("acknowledged_items.txt is not a database"));
         assert_eq!(fs::read_to_string(&text).unwrap(), content);
 
         let theirs = directory.path().join("theirs.db");

@@ -1,12 +1,9 @@
-//! Metadata: the truth about repositories, tags, links between manifests and blobs, uploads,
-//! accounts and grants.
+//! Metadata: repositories, tags, links between manifests and blobs, uploads, accounts and grants, in SQLite.
 //!
-//! A struct, no trait: one method is one operation is one transaction. What a method returns was
-//! decided inside the transaction that it names.
+//! Each method is one operation in one transaction, which also decides its result.
 //!
-//! Every method fails with [`StoreError::Full`] or another error for which
-//! [`StoreError::is_full`] holds where the disk has no room, with [`StoreError::Closed`] after
-//! [`Metadata::close`], and with [`StoreError::Database`] where the database refuses.
+//! Every method can fail with an error for which [`StoreError::is_full`] holds if the disk is full, with
+//! [`StoreError::Closed`] after [`Metadata::close`], and with [`StoreError::Database`].
 
 mod accounts;
 mod blobs;
@@ -61,7 +58,7 @@ use readers::Readers;
 use sql::Sql;
 use writer::{Durability, Writer};
 
-/// The metadata of a registry. Cheap to clone: all clones are the same database.
+/// The metadata of a registry. Clones share one database.
 #[derive(Clone)]
 pub struct Metadata {
     inner: Arc<Inner>,
@@ -73,17 +70,17 @@ struct Inner {
     boot: String,
     id: String,
     accounts_mark: Arc<AccountsMark>,
-    /// The first error that says that the database's file is damaged.
+    /// The first error that reported a damaged database file.
     damage: OnceLock<String>,
 }
 
 impl Metadata {
-    /// Opens the database at `path`; makes it if it is not there, and brings it up to date.
+    /// Opens the database at `path`. Creates it if it does not exist, and migrates an older one.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] if the file is no database of ours, or one of a newer version.
+    /// [`StoreError::Directory`] for a database of another program or of a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        keep_from_others(path);
+        create_private(path);
         let connection = Connection::writer(path)?;
         commit_mark::compare(&connection, path)?;
         migrations::migrate(&connection, path)?;
@@ -110,24 +107,24 @@ impl Metadata {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Whether the database at `path` holds users, without changing or making anything; there may be none.
+    /// Whether the database at `path` holds users. Changes and creates nothing.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] if the file is no database of ours.
+    /// [`StoreError::Directory`] for a database of another program.
     pub fn holds_users(path: &Path) -> Result<bool, StoreError> {
         if !path.exists() {
             return Ok(false);
         }
-        let look = || {
+        let read = || {
             let connection = Connection::reader(path)?;
             let sql = connection.sql();
             let has_table = sql.exists("SELECT 1 FROM sqlite_schema WHERE name = 'accounts'", &[])?;
             Ok(has_table && accounts::any_users(sql)?)
         };
-        look().map_err(|error| unreadable(error, path))
+        read().map_err(|error| unreadable(error, path))
     }
 
-    /// Takes the database at `path` as it is, though it is older than its last commit. Nobody may have it open.
+    /// Accepts a database at `path` that is older than its last commit. No process may have it open.
     ///
     /// # Errors
     /// [`StoreError::Io`] if its mark cannot be removed.
@@ -135,13 +132,13 @@ impl Metadata {
         commit_mark::forget(path)
     }
 
-    /// Which database this is: 32 hexadecimal digits, the same for as long as the database lives.
+    /// The id of the database: 32 hexadecimal digits that never change.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.inner.id
     }
 
-    /// Whether the database answers, and was never found to be damaged: for a readiness check. Reads a row of each table.
+    /// Checks readiness: the database answers and no damage was reported. Reads a row of each main table.
     pub async fn ready(&self) -> Result<(), StoreError> {
         if let Some(damage) = self.inner.damage.get() {
             return Err(StoreError::Damaged(damage.clone()));
@@ -157,7 +154,7 @@ impl Metadata {
         .await
     }
 
-    /// Marks the directory `content` as well once there are users, and now if either place is marked already.
+    /// Also keeps the accounts mark in the directory `content`: now if either place has it, else once there are users.
     ///
     /// # Errors
     /// [`StoreError::Io`] if a mark cannot be written.
@@ -165,14 +162,13 @@ impl Metadata {
         self.inner.accounts_mark.add_content(content)
     }
 
-    /// Whether this directory has had users, even if it has none now.
+    /// Whether the database ever had users, even if it has none now.
     #[must_use]
     pub fn has_had_users(&self) -> bool {
         self.inner.accounts_mark.is_written()
     }
 
-    /// Ends: waits for what was begun, refuses what comes later, and writes the log back into the
-    /// database, so that its file is all there is.
+    /// Waits for running operations, refuses later ones, and checkpoints the log into the database file.
     pub async fn close(&self) {
         self.inner.readers.close().await;
         let inner = Arc::clone(&self.inner);
@@ -185,7 +181,7 @@ impl Metadata {
         &self,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.note_damage(self.inner.readers.read(operation).await)
+        self.record_damage(self.inner.readers.read(operation).await)
     }
 
     async fn write<T: Send + 'static>(
@@ -193,10 +189,10 @@ impl Metadata {
         durability: Durability,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.note_damage(self.inner.writer.write(durability, operation).await)
+        self.record_damage(self.inner.writer.write(durability, operation).await)
     }
 
-    fn note_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    fn record_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result
             && error.is_corrupt()
             && self.inner.damage.set(error.to_string()).is_ok()
@@ -211,10 +207,10 @@ impl Metadata {
     }
 }
 
-/// Makes the file of the database, if it is not there, for its owner alone: it holds how passwords are kept, and the keys
-/// that tokens are signed with. SQLite makes those beside it as this one is. Who has given it to others has had a reason.
-fn keep_from_others(path: &Path) {
-    // If it cannot be made, SQLite tells why.
+/// Creates the database file with mode 0600 if it does not exist, because it holds password hashes and
+/// signing keys. SQLite gives the files beside it the same mode. The mode of an existing file stays.
+fn create_private(path: &Path) {
+    // SQLite reports the error when it opens the file.
     drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
 }
 
@@ -226,7 +222,7 @@ mod tests {
     use super::fixtures::{empty, manifest, put};
 
     #[tokio::test]
-    async fn the_database_and_what_is_beside_it_are_for_their_owner_alone() {
+    async fn database_files_have_mode_0600() {
         let (metadata, directory) = empty();
         put(&metadata, manifest("a", "m")).await;
         let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(Result::unwrap).collect();

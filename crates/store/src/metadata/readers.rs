@@ -1,8 +1,7 @@
-//! The readers: a few read-only connections, used off the async runtime.
+//! The connection pool of readers: a few read-only connections for blocking threads.
 //!
-//! A connection is opened when all others are busy, up to a limit, and the one used last is used
-//! next: a server with little to do has one. Each read sees one state of the database, with every
-//! commit that was answered before the read began.
+//! The pool opens a connection when all others are busy, up to a limit, and reuses the last used one first.
+//! Each read sees one snapshot with every commit that was acknowledged before it began.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -14,10 +13,9 @@ use super::sql::Sql;
 use super::writer::lock;
 use crate::StoreError;
 
-/// How many reads run at once. They are short and mostly in memory: more would only wait for a core.
+/// The number of concurrent reads. They are short and mostly in memory, so more would only wait for a core.
 const CONNECTIONS: u32 = 4;
 
-/// The pool.
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
@@ -33,12 +31,13 @@ impl Readers {
         })
     }
 
-    /// Runs `operation` on one state of the database.
+    /// Runs `operation` on one snapshot of the database.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        // The permit goes along, so that a read whose caller has gone counts until it is over.
+        // The thread holds the permit, so that a read counts until its end even if its caller drops the
+        // future.
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let readers = Arc::clone(self);
         let reading = tokio::task::spawn_blocking(move || {
@@ -46,7 +45,7 @@ impl Readers {
             drop(permit);
             result
         });
-        // A panic loses that connection; the next read opens another.
+        // A panic drops the connection; the next read opens another.
         reading.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -58,7 +57,7 @@ impl Readers {
         let connection = idle.map_or_else(|| Connection::reader(&self.path), Ok)?;
         connection.sql().run("BEGIN", &[])?;
         let result = operation(connection.sql());
-        // Nothing was written; this only lets go of the state that was read.
+        // Ends the snapshot.
         let ended = connection.sql().run("COMMIT", &[]);
         if ended.is_ok() {
             lock(&self.idle).push(connection);
@@ -66,9 +65,9 @@ impl Readers {
         result
     }
 
-    /// Waits for the reads that run, refuses others, and closes the connections.
+    /// Waits for running reads, refuses later ones, and closes the connections.
     pub(super) async fn close(&self) {
-        // An error means that they are closed already.
+        // An error means that the pool is closed already.
         if let Ok(all) = self.permits.acquire_many(CONNECTIONS).await {
             self.permits.close();
             all.forget();
@@ -83,7 +82,7 @@ mod tests {
     use crate::StoreError;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_read_sees_every_commit_that_was_answered_before() {
+    async fn read_sees_every_acknowledged_commit() {
         let (metadata, _directory) = empty();
         for n in 0..50 {
             let content = n.to_string();
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_panics_takes_nothing_with_it() {
+    async fn panicking_read_leaves_the_pool_usable() {
         let (metadata, _directory) = empty();
         put(&metadata, manifest("app", "m")).await;
         for _ in 0..10 {

@@ -7,7 +7,7 @@ use super::sql::{Row, ToValue, Value, params};
 use super::{Metadata, ReferrerRecord, columns};
 use crate::StoreError;
 
-/// The rows of referrers `f`, with what is listed of them; conditions follow.
+/// Selects referrers `f`; further conditions follow.
 macro_rules! referrers {
     ($conditions:literal) => {
         concat!(
@@ -23,9 +23,8 @@ macro_rules! referrers {
 }
 
 impl Metadata {
-    /// The manifests of the repository whose subject is `subject`, in the order of their digests,
-    /// from the one after `after`; with `artifact_type`, only those of that type. The subject
-    /// itself need not be there.
+    /// Returns the manifests with the subject `subject`, by digest after `after`, of one `artifact_type` or
+    /// of all. The subject itself need not exist.
     pub async fn referrers(
         &self,
         repository: &RepositoryName,
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn referrers_are_listed_in_order_by_page_and_by_type() {
+    async fn referrers_are_paged_and_filtered_by_type() {
         let (metadata, _directory) = empty();
         let mut expected = Vec::new();
         for n in 0..20 {
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_is_a_range_of_an_index() {
+    async fn page_is_a_range_of_an_index() {
         let by_digest = plan(referrers!(""), 4).await;
         assert!(by_digest[0].ends_with("(repository=? AND subject=? AND digest>?)"), "{by_digest:?}");
         let by_type = plan(referrers!("AND f.artifact_type = ?5"), 5).await;
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_referrer_shows_its_type_and_annotations_and_goes_with_its_manifest() {
+    async fn referrer_is_deleted_with_its_manifest() {
         let (metadata, _directory) = empty();
         let put_one = refers("app", "signature", "subject", None);
         put(&metadata, put_one.clone()).await;

@@ -1,5 +1,4 @@
-//! Repositories whose content is elsewhere: a gateway knows their names, so that lists and searches find them, and
-//! nothing of what is in them.
+//! Remote repositories: a gateway stores the names of repositories of its upstreams for lists and searches.
 
 use oci::RepositoryName;
 
@@ -10,20 +9,20 @@ use super::{Metadata, columns, search};
 use crate::StoreError;
 
 impl Metadata {
-    /// Takes note of repositories that hold an image elsewhere, each with a description if it has a new one. Those
-    /// that are known stay as they are.
+    /// Inserts remote repositories with an image, each with its new description if it has one. Known
+    /// repositories stay.
     pub async fn learn_repositories(
         &self,
         repositories: Vec<(RepositoryName, Option<String>)>,
     ) -> Result<(), StoreError> {
-        // What is lost in a crash is learnt again.
+        // The next synchronisation repeats changes lost in a crash.
         self.write(Durability::Process, move |sql| {
             for (name, description) in &repositories {
                 let id = find_or_make(sql, name)?;
                 if let Some(found) = Indexed::read(sql, id)?
                     && found.manifests == 0
                 {
-                    // One stands for however many there are.
+                    // The number of remote manifests is unknown; 1 makes the repository listed.
                     sql.run("UPDATE repositories SET manifests = 1 WHERE id = ?1", params![id])?;
                     search::add(sql, id, &found.name, &found.description)?;
                 }
@@ -36,8 +35,8 @@ impl Metadata {
         .await
     }
 
-    /// The names of all repositories that hold an image, here or elsewhere, in the order of their bytes, from the one
-    /// after `after`: for the gateway itself, whatever who may see.
+    /// Returns the names of all repositories with an image, local or remote, in the order of their bytes,
+    /// after `after`, regardless of visibility.
     pub async fn known_repositories(
         &self,
         after: Option<&str>,
@@ -54,7 +53,7 @@ impl Metadata {
         .await
     }
 
-    /// Forgets repositories that are not elsewhere any more. One that holds content here is left alone.
+    /// Deletes remote repositories that their upstream no longer has. Repositories with local content stay.
     pub async fn forget_repositories(&self, repositories: Vec<RepositoryName>) -> Result<(), StoreError> {
         self.write(Durability::Process, move |sql| {
             for name in &repositories {
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_learnt_is_known_until_it_is_forgotten() {
+    async fn remote_repository_is_known_until_forgotten() {
         let (metadata, _directory) = empty();
         let names = ["app", "team/app"].map(name);
         for _ in 0..2 {
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_here_is_not_forgotten() {
+    async fn local_repository_is_not_forgotten() {
         let (metadata, _directory) = empty();
         put(&metadata, manifest("app", "m")).await;
         metadata.learn_repositories(vec![(name("app"), None)]).await.unwrap();

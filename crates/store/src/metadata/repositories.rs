@@ -1,4 +1,4 @@
-//! Repositories: that they are there, lists of them, and their end.
+//! Repositories: existence, lists, descriptions and deletion.
 
 use oci::RepositoryName;
 
@@ -11,14 +11,13 @@ use crate::StoreError;
 use accounts::Visible;
 
 impl Metadata {
-    /// Whether there is such a repository: one that holds at least a blob or a manifest.
+    /// Whether a repository exists: it holds at least a blob or a manifest.
     pub async fn repository_exists(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
         let repository = repository.clone();
         self.read(move |sql| Ok(find(sql, &repository)?.is_some())).await
     }
 
-    /// The visible repositories that hold at least one manifest, in the order of their bytes, from
-    /// the one after `after`.
+    /// Returns the names of visible repositories with a manifest, in the order of their bytes, after `after`.
     pub async fn catalog(
         &self,
         visible: &Visible,
@@ -37,8 +36,7 @@ impl Metadata {
         .await
     }
 
-    /// The visible repositories that hold at least one manifest, as lists show them, in the order of their names,
-    /// from the one after `after`.
+    /// Returns the records of visible repositories with a manifest, by name after `after`.
     pub async fn repositories(
         &self,
         visible: &Visible,
@@ -64,8 +62,7 @@ impl Metadata {
         .await
     }
 
-    /// The names of all repositories, also of those that hold blobs and no manifest, in their order, from the one
-    /// after `after`.
+    /// Returns the names of all repositories, even without manifests, after `after`.
     pub async fn all_repositories(
         &self,
         after: Option<&str>,
@@ -82,7 +79,7 @@ impl Metadata {
         .await
     }
 
-    /// A repository as lists show it.
+    /// Returns the record of a repository.
     pub async fn repository(
         &self,
         repository: &RepositoryName,
@@ -96,13 +93,13 @@ impl Metadata {
         self.read(|sql| Ok(!sql.exists("SELECT 1 FROM repositories LIMIT 1", &[])?)).await
     }
 
-    /// Whether any repository holds a blob or a manifest here.
+    /// Whether any repository holds a blob or a manifest in this registry.
     pub async fn holds_content(&self) -> Result<bool, StoreError> {
         self.read(|sql| sql.exists("SELECT 1 FROM manifests UNION ALL SELECT 1 FROM blob_links LIMIT 1", &[]))
             .await
     }
 
-    /// Gives a repository another description. `false` if it is not there.
+    /// Sets the description of a repository. Returns `false` if it does not exist.
     pub async fn set_description(
         &self,
         repository: &RepositoryName,
@@ -117,7 +114,7 @@ impl Metadata {
         .await
     }
 
-    /// Deletes a repository with its tags, manifests and links. `false` if it was not there.
+    /// Deletes a repository with its tags, manifests and links. Returns `false` if it did not exist.
     pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
         let Some(job) = self.begin_deletion(repository).await? else { return Ok(false) };
         while self.delete_step(&job).await? == JobStep::Continues {}
@@ -125,7 +122,7 @@ impl Metadata {
     }
 }
 
-/// The columns that [`record`] reads, of a repository `r`.
+/// Selects the columns of [`record`] from a repository `r`.
 macro_rules! repository_columns {
     () => {
         "SELECT r.name, r.description, r.manifests, r.updated_at,
@@ -159,7 +156,9 @@ fn record(row: &Row<'_>) -> Result<RepositoryRecord, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{digest, empty, layer, manifest, name, notes, put, tag, tagged};
+    use super::super::fixtures::{
+        acknowledged_items, digest, empty, layer, manifest, name, put, tag, tagged,
+    };
     use super::super::{Usage, ViewItem};
     use accounts::Visible;
 
@@ -179,7 +178,7 @@ mod tests {
             metadata.catalog(&Visible::Everything, Some("app"), 2).await.unwrap(),
             ["app-x", "app/x"].map(name)
         );
-        // Where a list goes on need not be a name that exists, nor one that could.
+        // `after` need not be a valid name.
         assert_eq!(metadata.catalog(&Visible::Everything, Some("app/~"), 9).await.unwrap(), ["b"].map(name));
         assert_eq!(metadata.catalog(&Visible::Everything, None, 0).await.unwrap(), []);
 
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_counts_each_thing_once() {
+    async fn repository_record_counts_content_once() {
         let (metadata, _directory) = empty();
         metadata.link_blob(&name("app"), &digest("layer"), 100).await.unwrap();
         for content in ["one", "two"] {
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_repository_is_deleted_with_all_that_is_in_it() {
+    async fn repository_is_deleted_with_its_content() {
         let (metadata, _directory) = empty();
         for repository in ["app", "app/x"] {
             metadata.link_blob(&name(repository), &digest("layer"), 100).await.unwrap();
@@ -227,7 +226,7 @@ mod tests {
             image.parts = vec![layer("layer")];
             put(&metadata, image).await;
         }
-        notes(&metadata).await;
+        acknowledged_items(&metadata).await;
         assert!(metadata.delete_repository(&name("app")).await.unwrap());
         assert!(!metadata.delete_repository(&name("app")).await.unwrap());
         let gone = [
@@ -236,7 +235,7 @@ mod tests {
             ViewItem::Layer(digest("layer")),
             ViewItem::Repository,
         ];
-        assert_eq!(notes(&metadata).await, gone);
+        assert_eq!(acknowledged_items(&metadata).await, gone);
         assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap(), None);
         assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), None);
         assert_eq!(metadata.manifest_parts(&name("app/x"), &digest("m")).await.unwrap().len(), 1);
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_description_is_set_where_there_is_a_repository() {
+    async fn description_needs_an_existing_repository() {
         let (metadata, _directory) = empty();
         put(&metadata, manifest("app", "m")).await;
         assert!(metadata.set_description(&name("app"), "It's \"here\"; --".into()).await.unwrap());
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn usage_tells_what_is_shared() {
+    async fn usage_excludes_shared_content() {
         let (metadata, _directory) = empty();
         for (repository, own) in [("a", "only a"), ("b", "only b")] {
             metadata.link_blob(&name(repository), &digest("shared"), 1_000).await.unwrap();

@@ -1,22 +1,18 @@
-//! Search: repositories by words and parts of words of their name and description.
+//! Search: finds repositories by words, and parts of words, of their name and description.
 //!
-//! The index is plain tables, the same for every database, and every lookup is a range of keys:
+//! The index is plain tables, so that every database can hold it. Every lookup is a range of keys:
 //!
-//! - `search_words` has each distinct word once for each [`Field`] in which it occurs;
-//! - `search_suffixes` has every ending of every word but the word itself, so that the
-//!   repositories with `bunt` in `ubuntu` are found at the endings that begin with `bunt`;
-//! - `search_postings` has the repositories of a word, those with short names first.
+//! - `search_words` has each distinct word of each [`Field`];
+//! - `search_suffixes` has the proper suffixes of words, so that `bunt` finds `ubuntu`;
+//! - `search_postings` has the repositories of each word, the shortest names first.
 //!
-//! A search takes matches from the best tier downwards until it has [`SEARCH_WINDOW`] of them. So
-//! a word that is in every name costs no more than one that is in some, and no text of a query is
-//! ever part of a statement or of a pattern.
+//! A search collects matches tier by tier, the best first, until it has [`SEARCH_WINDOW`] of them. So a word
+//! in every name costs no more than a rare one. Queries are bound parameters, never part of a statement.
 //!
-//! For somebody who may not know of everything, only what is visible is taken, counted and paged
-//! through: what is found is what a registry would find that had nothing else. There are two ways
-//! to it, through the index, passing over what is not visible, and through the visible repositories,
-//! comparing each; the first is short where little matches or much is visible, the second where
-//! little is visible. Both are tried in turn with growing effort until one comes to its end, so
-//! that a search costs about as much as the shorter way.
+//! With restricted visibility, a search counts and pages only visible repositories, as if no others existed.
+//! It can walk the index and skip invisible repositories, or compare every visible repository. The first is
+//! fast if few repositories match or most are visible, the second if few are visible. Both run in turn with
+//! growing limits until one finishes.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -29,38 +25,37 @@ use super::{Hit, Metadata, SEARCH_WINDOW, SearchPage, columns};
 use crate::StoreError;
 use accounts::{Selection, Visible};
 
-/// A query of several words looks at no more repositories than this to see whether the other
-/// words match too. It matters only where each of its words is in more repositories than this.
+/// The number of repositories whose other words a query of several words compares. The limit matters only if
+/// each word is in more repositories.
 const CANDIDATES: usize = 600;
 
-/// A word that is in fewer than this is rare enough not to look for a rarer one.
+/// A word in fewer repositories than this is rare enough to start from.
 const FEW: usize = 100;
 
-/// Letters of a word that are indexed; what follows is compared, but does not find.
+/// The number of letters of a word that are indexed.
 const WORD: usize = 64;
 
-/// Endings of a word that are indexed, those of the beginning of the word first. Each costs a row, and a name of 250
-/// letters must not cost 60 of them.
+/// The number of suffixes of a word that are indexed, the longest first. Each costs a row, and names have up
+/// to 255 letters.
 const ENDINGS: usize = 24;
 
-/// Words of a description that are indexed.
+/// The number of words of a description that are indexed.
 const DESCRIPTION_WORDS: usize = 256;
 
-/// Words of a query that are tried for the one that is in the fewest repositories.
+/// The number of words of a query among which the rarest is looked up.
 const TRIED: usize = 6;
 
-/// How many repositories either way of a search among the visible ones looks at before the other is
-/// tried, and at last as many as there are. The second way comes first.
+/// The limits, in repositories, of the two ways of a search with restricted visibility.
 const EFFORTS: [usize; 4] = [100, 2_000, 20_000, usize::MAX];
 
-/// Where a word occurs.
+/// The field in which a word occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Field {
-    /// Between the separators `/`, `.`, `_` and `-` of the name.
+    /// A word of the name, between the separators `/`, `.`, `_` and `-`.
     Name,
-    /// In the description.
+    /// A word of the description.
     Description,
-    /// The whole last component of the name, kept as one word and without endings.
+    /// The whole last component of the name, indexed as one word without suffixes.
     LastComponent,
 }
 
@@ -75,16 +70,13 @@ impl Field {
 }
 
 impl Metadata {
-    /// Visible repositories that hold a manifest and match `query`, best first, from the one at
-    /// `offset`.
+    /// Returns the visible repositories with a manifest that match `query`, best first, from number `offset`.
     ///
-    /// A repository matches if every word of the query is in its name or description, as a word or
-    /// a part of one, in whatever case. In order: the query is the name, it is the last component
-    /// of the name, a word of the name, the beginning of a word of the name, anywhere in the name,
-    /// anywhere in the description. Among equals the shorter name comes first, then the older repository.
-    /// Of several words that are all in more than 600 visible repositories, only so many may be
-    /// compared.
-    /// An empty query finds every repository, in the order of their names; one of signs alone none.
+    /// A repository matches if its name or description contains every word of the query, in any case. The
+    /// order: the query is the name, the last component, a word of the name, the beginning of such a word,
+    /// any part of the name, any part of the description. Shorter names and then older repositories come
+    /// first. A query of several words compares at most 600 repositories. An empty query finds every
+    /// repository by name, a query without letters or digits none.
     pub async fn search(
         &self,
         visible: &Visible,
@@ -115,14 +107,12 @@ impl Metadata {
     }
 }
 
-/// The page of a search that found these.
 fn page(sql: Sql<'_>, found: &[i64], offset: usize, limit: usize) -> Result<SearchPage, StoreError> {
     let hits = found.iter().skip(offset).take(limit);
     let hits = hits.map(|id| hit(sql, *id)).collect::<Result<Vec<_>, _>>()?;
     Ok(SearchPage { total: found.len() as u64, hits: hits.into_iter().flatten().collect() })
 }
 
-/// The visible repositories that hold a manifest, by name.
 fn all_visible(sql: Sql<'_>, visible: &Selection) -> Result<Vec<i64>, StoreError> {
     let mut ids = Vec::new();
     walk(sql, visible, "", usize::MAX, |id, _| {
@@ -137,9 +127,9 @@ fn among_visible(sql: Sql<'_>, query: &Query, visible: &Selection) -> Result<Fou
         if let Some(found) = through_visible(sql, query, visible, effort)? {
             return Ok(found);
         }
-        let mut reading = Reading { visible: Some(visible), left: effort, is_tired: false };
+        let mut reading = Reading { visible: Some(visible), left: effort, is_exhausted: false };
         let found = through_index(sql, query, &mut reading)?;
-        if !reading.is_tired {
+        if !reading.is_exhausted {
             return Ok(found);
         }
     }
@@ -156,7 +146,7 @@ fn through_index(sql: Sql<'_>, query: &Query, reading: &mut Reading<'_>) -> Resu
     Ok(found)
 }
 
-/// Compares every visible repository; `None` if there are more than `effort`.
+/// Compares every visible repository. Returns `None` if there are more than `effort`.
 fn through_visible(
     sql: Sql<'_>,
     query: &Query,
@@ -187,16 +177,16 @@ fn through_visible(
     Ok(Some(found))
 }
 
-/// A query as it is compared.
+/// A normalised query.
 struct Query {
-    /// In lower case, without what is no letter or digit at both ends.
+    /// In lower case, trimmed to letters and digits.
     text: String,
-    /// Its distinct words, the longest first: most likely the rarest.
+    /// Distinct, the longest first, because long words are rare.
     words: Vec<String>,
 }
 
 impl Query {
-    /// `None` if there is no word in it.
+    /// Returns `None` if the query has no words.
     fn parse(query: &str) -> Option<Self> {
         let text = query.to_lowercase();
         let text = text.trim_matches(|letter: char| !letter.is_alphanumeric()).to_owned();
@@ -206,16 +196,14 @@ impl Query {
         if words.is_empty() { None } else { Some(Self { text, words }) }
     }
 
-    /// Whether the index alone answers it.
     fn is_one_word(&self) -> bool {
         self.words.len() == 1 && self.words[0] == self.text && indexed(&self.text) == self.text
     }
 
-    /// How many ranks there are.
     const RANKS: usize = 7;
 
-    /// How well a repository matches, in numbers from 0 for the best; `None` if it does not. The
-    /// same order that the index leads to.
+    /// Returns the rank of a repository, from 0 for the best, in the order of the index; `None` if it does
+    /// not match.
     fn rank(
         &self,
         name: &str,
@@ -246,8 +234,8 @@ impl Query {
         Ok(rank.map(|rank| if rank == 4 { 6 } else { 5 }))
     }
 
-    /// How well a repository matches, beside those whose name or last component is the query
-    /// itself; `None` if it does not.
+    /// Returns the tier of a repository whose name and last component are not the query; `None` if it does
+    /// not match.
     fn tier(&self, name: &str, description: &str) -> Option<Tier> {
         let missing = |word: &&String| !name.contains(word.as_str());
         if self.words.iter().any(|word| missing(&word)) {
@@ -261,29 +249,26 @@ impl Query {
     }
 }
 
-/// What is looked for by comparing, the best first.
+/// The tiers of a comparison, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tier {
-    /// The query stands in the name, and a word begins with it.
+    /// A word of the name begins with the query.
     Beginning,
-    /// All words are in the name.
+    /// The name contains all words.
     Name,
-    /// All words are in the name or the description.
+    /// Name and description together contain all words.
     Description,
 }
 
-/// The words of a text in lower case.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// As much of a word as is indexed.
 fn indexed(word: &str) -> &str {
     word.char_indices().nth(WORD).map_or(word, |(end, _)| &word[..end])
 }
 
-/// A set of ids of repositories. They are our own small numbers, so a hash that no one can attack
-/// is not needed, and a search puts a thousand of them in.
+/// A set of repository ids. Clients cannot choose the ids, so a fast hash is safe.
 type Ids = HashSet<i64, BuildHasherDefault<IdHasher>>;
 
 #[derive(Default)]
@@ -305,13 +290,12 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // Spreads neighbours over the whole range: the fraction of the golden ratio, as in
-        // Knuth's multiplicative hashing.
+        // Knuth's multiplicative hashing spreads neighbouring ids.
         self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
     }
 }
 
-/// The ids of repositories in the order in which they are shown, each once.
+/// Distinct repository ids in the order of the results.
 #[derive(Default)]
 struct Found {
     ids: Vec<i64>,
@@ -319,7 +303,7 @@ struct Found {
 }
 
 impl Found {
-    /// Takes in the next tier; whether there is room for another.
+    /// Adds the next tier. Returns whether there is room for another.
     fn take(&mut self, mut tier: Vec<Candidate>) -> bool {
         tier.sort_unstable();
         self.seen.reserve(tier.len());
@@ -335,47 +319,45 @@ impl Found {
     }
 }
 
-/// A repository that was found, with what it is ordered by.
+/// A match, ordered by the length of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
-    /// Length of the name.
     length: i64,
-    /// The repository's id.
     repository: i64,
 }
 
-/// Reading postings, by whom they are read.
+/// A scan of postings, with the visibility of the caller and a limit.
 struct Reading<'a> {
-    /// What is visible; `None` for everything.
+    /// `None` if everything is visible.
     visible: Option<&'a Selection>,
-    /// How many may still be looked at.
+    /// The number of postings that the scan may still read.
     left: usize,
-    /// Whether there was more to look at.
-    is_tired: bool,
+    /// Whether the scan stopped before its end.
+    is_exhausted: bool,
 }
 
 impl Reading<'_> {
     fn everything() -> Self {
-        Self { visible: None, left: usize::MAX, is_tired: false }
+        Self { visible: None, left: usize::MAX, is_exhausted: false }
     }
 
-    /// How many a statement is to return at most.
+    /// The limit of one statement.
     fn limit(&self) -> i64 {
         match self.visible {
             None => columns::limit_in(SEARCH_WINDOW),
-            // One more, to see whether there is more.
+            // One more than allowed, to notice that there are more.
             Some(_) => columns::limit_in(self.left.saturating_add(1)),
         }
     }
 
-    /// Whether another may be looked at.
+    /// Counts a posting. Returns whether the scan may read it.
     fn goes_on(&mut self) -> bool {
-        self.is_tired |= self.left == 0;
+        self.is_exhausted |= self.left == 0;
         self.left = self.left.saturating_sub(1);
-        !self.is_tired
+        !self.is_exhausted
     }
 
-    /// The first of the rows that are visible, as many as a search shows.
+    /// Reads visible candidates, at most [`SEARCH_WINDOW`].
     fn take(
         &mut self,
         sql: Sql<'_>,
@@ -430,7 +412,7 @@ fn several_words(
     found.take(named(sql, reading, &query.text)?);
     found.take(exactly(sql, reading, Field::LastComponent, &query.text)?);
     let mut rarest = query.words.first().map_or("", |word| indexed(word));
-    // Whoever sees only some may have to look at all that have a word, so the rarest matters more.
+    // With restricted visibility a scan may read all postings of a word, so the rarest word matters more.
     let mut least = if reading.visible.is_some() { reading.left.min(EFFORTS[2]) } else { CANDIDATES };
     for word in query.words.iter().take(TRIED).map(|word| indexed(word)) {
         let count = frequency(sql, word, least)?;
@@ -471,7 +453,6 @@ fn several_words(
     Ok(())
 }
 
-/// The repository of this name, if it holds a manifest.
 fn named(sql: Sql<'_>, reading: &mut Reading<'_>, name: &str) -> Result<Vec<Candidate>, StoreError> {
     reading.take(
         sql,
@@ -480,7 +461,7 @@ fn named(sql: Sql<'_>, reading: &mut Reading<'_>, name: &str) -> Result<Vec<Cand
     )
 }
 
-/// Those with exactly this word in a field.
+/// Candidates with exactly this word in a field.
 fn exactly(
     sql: Sql<'_>,
     reading: &mut Reading<'_>,
@@ -495,7 +476,7 @@ const EXACTLY: &str =
     "SELECT p.length, p.repository FROM search_words w JOIN search_postings p ON p.word = w.id
      WHERE w.field = ?1 AND w.word = ?2 ORDER BY p.length, p.repository LIMIT ?3";
 
-/// Those with a word in a field that begins with `beginning`.
+/// Candidates with a word that begins with `beginning`.
 fn beginning(
     sql: Sql<'_>,
     reading: &mut Reading<'_>,
@@ -511,7 +492,7 @@ const BEGINNING: &str =
      WHERE w.field = ?1 AND w.word >= ?2 AND w.word < ?3
      ORDER BY w.word, p.length, p.repository LIMIT ?4";
 
-/// Those with a word in a field that contains `part` after its beginning.
+/// Candidates with a word that contains `part` after its first letter.
 fn containing(
     sql: Sql<'_>,
     reading: &mut Reading<'_>,
@@ -527,7 +508,7 @@ const CONTAINING: &str =
      WHERE s.field = ?1 AND s.suffix >= ?2 AND s.suffix < ?3
      ORDER BY s.suffix, s.word, p.length, p.repository LIMIT ?4";
 
-/// In how many names and descriptions a part of a word is; counts no further than `most`.
+/// Counts the names and descriptions with a part of a word, up to `most`.
 fn frequency(sql: Sql<'_>, part: &str, most: usize) -> Result<usize, StoreError> {
     let mut frequency = 0;
     for field in [Field::Name, Field::Description] {
@@ -547,8 +528,8 @@ fn frequency(sql: Sql<'_>, part: &str, most: usize) -> Result<usize, StoreError>
     Ok(frequency)
 }
 
-/// Shows `judge` the names and descriptions of up to `limit` of those with a part of a word in a
-/// field, until it returns `false`. Which ones, if there are more, is left to the database.
+/// Calls `judge` with up to `limit` repositories with a part of a word in a field, until it returns `false`.
+/// The database chooses which.
 fn compare(
     sql: Sql<'_>,
     field: Field,
@@ -574,7 +555,7 @@ fn candidate(row: &Row<'_>) -> Result<Candidate, StoreError> {
     Ok(Candidate { length: row.get(0)?, repository: row.get(1)? })
 }
 
-/// What comes after every word that begins with `beginning`: this last character is in no word.
+/// The upper bound of the words that begin with `beginning`: no word contains its last character.
 fn end(beginning: &str) -> String {
     format!("{beginning}{}", char::MAX)
 }
@@ -600,7 +581,7 @@ fn everything(sql: Sql<'_>, offset: usize, limit: usize) -> Result<SearchPage, S
     Ok(SearchPage { total: total.unwrap_or(0), hits })
 }
 
-/// Makes a repository that has come to hold a manifest be found.
+/// Adds a repository to the index when it gets its first manifest.
 pub(super) fn add(sql: Sql<'_>, id: i64, name: &str, description: &str) -> Result<(), StoreError> {
     for (field, word) in index_of_name(name) {
         post(sql, id, name, field, word)?;
@@ -608,7 +589,7 @@ pub(super) fn add(sql: Sql<'_>, id: i64, name: &str, description: &str) -> Resul
     redescribe(sql, id, name, "", description)
 }
 
-/// Makes a repository be found no more. `description` is what it was found by.
+/// Removes a repository from the index, in which it has this description.
 pub(super) fn remove(sql: Sql<'_>, id: i64, name: &str, description: &str) -> Result<(), StoreError> {
     for (field, word) in index_of_name(name) {
         unpost(sql, id, name, field, word)?;
@@ -616,7 +597,7 @@ pub(super) fn remove(sql: Sql<'_>, id: i64, name: &str, description: &str) -> Re
     redescribe(sql, id, name, description, "")
 }
 
-/// Makes a repository be found by a description, and no more by the one that it had.
+/// Replaces the description of a repository in the index.
 pub(super) fn redescribe(
     sql: Sql<'_>,
     id: i64,
@@ -689,13 +670,12 @@ fn unpost(sql: Sql<'_>, repository: i64, name: &str, field: Field, word: &str) -
         "DELETE FROM search_postings WHERE word = ?1 AND length = ?2 AND repository = ?3",
         params![id, columns::limit_in(name.len()), repository],
     )?;
-    // Every word in the index leads to a repository, so that a range of words is never a walk
-    // past words that are used no more.
+    // Unused words are deleted, so that no range scan has to skip them.
     if sql.exists("SELECT 1 FROM search_postings WHERE word = ?1 LIMIT 1", params![id])? {
         return Ok(());
     }
     if field != Field::LastComponent {
-        // All of them: a database of an older version has more.
+        // All suffixes, because older versions indexed more of them.
         for (begin, _) in word.char_indices().skip(1) {
             sql.run(
                 "DELETE FROM search_suffixes WHERE field = ?1 AND suffix = ?2 AND word = ?3",
@@ -728,7 +708,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_best_comes_first() {
+    async fn search_orders_best_first() {
         let (metadata, _directory) = empty();
         with(&metadata, "tools/builder", "Builds ubuntu images").await;
         with(&metadata, "team/xubuntu", "").await;
@@ -763,7 +743,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn words_and_parts_of_words_match_in_whatever_case() {
+    async fn search_matches_parts_of_words_in_any_case() {
         let (metadata, _directory) = empty();
         with(&metadata, "team/web_server.v2-edge", "Größe ÄRGER naïve 日本語の画像").await;
         for query in [
@@ -793,7 +773,7 @@ mod tests {
             "\"server\"",
             "team:edge",
         ] {
-            // What German capitals do to ß is beyond us.
+            // Upper case turns ß into SS, which does not match.
             let expected = usize::from(!query.contains("GRÖ"));
             assert_eq!(names(&metadata, query).await.len(), expected, "{query}");
         }
@@ -803,7 +783,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn several_words_are_ranked_too() {
+    async fn search_ranks_several_words() {
         let (metadata, _directory) = empty();
         with(&metadata, "one/app", "The server of the team").await;
         with(&metadata, "team/xapp-server", "").await;
@@ -821,7 +801,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_asked_lists_everything_that_holds_a_manifest_by_name() {
+    async fn empty_query_lists_repositories_by_name() {
         let (metadata, _directory) = empty();
         with(&metadata, "b", "").await;
         with(&metadata, "a/x", "").await;
@@ -834,7 +814,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_index_follows_pushes_descriptions_and_deletions() {
+    async fn index_follows_pushes_and_deletions() {
         let (metadata, _directory) = empty();
         with(&metadata, "app", "first words").await;
         with(&metadata, "other", "first impressions").await;
@@ -843,7 +823,7 @@ mod tests {
         assert_eq!(names(&metadata, "second").await, ["app"]);
         assert_eq!(names(&metadata, "words").await, ["app"]);
 
-        // With a blob left, the repository stays but is not found until a manifest comes again.
+        // With a blob left, the repository stays but is not found until the next manifest.
         metadata.link_blob(&name("app"), &digest("layer"), 1).await.unwrap();
         metadata.delete_manifest(&name("app"), &digest("m")).await.unwrap();
         for query in ["app", "second", "word", ""] {
@@ -869,7 +849,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hostile_queries_find_nothing_and_break_nothing() {
+    async fn hostile_queries_find_nothing() {
         let (metadata, _directory) = empty();
         with(&metadata, "app", "an image").await;
         let long = "x".repeat(10_000);
@@ -921,7 +901,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_than_the_window_is_counted_and_the_best_are_in_it() {
+    async fn search_counts_up_to_its_window() {
         let (metadata, _directory) = empty();
         let many = (0..SEARCH_WINDOW + 50).map(|n| super::super::Import::Manifest {
             put: Box::new(manifest(&format!("common/x{n}-{}", n % 7), "m")),
@@ -933,7 +913,7 @@ mod tests {
             let page = metadata.search(&Visible::Everything, query, 0, 5).await.unwrap();
             assert_eq!(page.total, SEARCH_WINDOW as u64, "{query}");
         }
-        // Of several words that are all in very many, fewer are compared.
+        // Only a limited number of repositories is compared with several frequent words.
         let page = metadata.search(&Visible::Everything, "common/x", 0, 5).await.unwrap();
         assert!((500..=CANDIDATES as u64).contains(&page.total), "{}", page.total);
         assert_eq!(
@@ -947,9 +927,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Whatever is asked, those are found that contain every word of it.
+        /// A search finds exactly the repositories that contain every word.
         #[test]
-        fn those_are_found_that_contain_every_word(
+        fn search_finds_names_with_every_word(
             repositories in prop::collection::btree_map("[ab]{1,3}([/._-][abc]{1,3}){0,2}", "[abcB ,.ä]{0,12}", 1..12),
             queries in prop::collection::vec("[abcAä /-]{1,6}", 1..12),
         ) {

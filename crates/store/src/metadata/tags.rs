@@ -12,8 +12,8 @@ use super::{Metadata, TagRecord, ViewItem, columns};
 use crate::StoreError;
 
 impl Metadata {
-    /// The tags of a repository in the order of their bytes, from the one after `after`; `None` if
-    /// there is no such repository. Referrers fallback tags are left out.
+    /// Returns the tags of a repository in the order of their bytes, after `after`, without referrers
+    /// fallback tags; `None` if the repository does not exist.
     pub async fn tags(
         &self,
         repository: &RepositoryName,
@@ -30,8 +30,8 @@ impl Metadata {
         .await
     }
 
-    /// The tags of a repository with what they point to, in the order of their bytes, from the one
-    /// after `after`; `None` if there is no such repository.
+    /// Returns the tags of a repository with their manifests, in the order of their bytes, after `after`;
+    /// `None` if the repository does not exist.
     pub async fn tag_records(
         &self,
         repository: &RepositoryName,
@@ -55,8 +55,8 @@ impl Metadata {
         .await
     }
 
-    /// Points a tag to a manifest that is in the repository. `false`, and nothing was changed, if
-    /// the manifest is not.
+    /// Points a tag to a manifest of the repository. Returns `false` and changes nothing if the manifest is
+    /// not there.
     pub async fn put_tag(
         &self,
         repository: &RepositoryName,
@@ -77,14 +77,13 @@ impl Metadata {
         .await
     }
 
-    /// Deletes a tag, and nothing but the tag. `false` if it was not there.
+    /// Deletes a tag but not its manifest. Returns `false` if it was not there.
     pub async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, StoreError> {
         let (repository, tag) = (repository.clone(), tag.clone());
         self.write(Durability::Disk, move |sql| delete(sql, &repository, &tag)).await
     }
 }
 
-/// Listed tags of the repository `?1` after `?2`.
 const LISTED: &str =
     "SELECT name FROM tags WHERE repository = ?1 AND hidden = 0 AND name > ?2 ORDER BY name LIMIT ?3";
 
@@ -102,25 +101,27 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::fixtures::{by_tag, digest, empty, manifest, name, notes, plan, put, tag, tagged};
+    use super::super::fixtures::{
+        acknowledged_items, by_tag, digest, empty, manifest, name, plan, put, tag, tagged,
+    };
     use super::super::{PutManifest, ViewItem};
     use accounts::Visible;
 
     #[tokio::test]
-    async fn a_tag_is_deleted_and_nothing_else() {
+    async fn tag_deletion_keeps_the_manifest() {
         let (metadata, _directory) = empty();
         put(&metadata, tagged("app", "m", &["a", "b"])).await;
-        notes(&metadata).await;
+        acknowledged_items(&metadata).await;
         assert!(metadata.delete_tag(&name("app"), &tag("a")).await.unwrap());
         assert!(!metadata.delete_tag(&name("app"), &tag("a")).await.unwrap());
-        assert_eq!(notes(&metadata).await, [ViewItem::Tag(tag("a"))]);
+        assert_eq!(acknowledged_items(&metadata).await, [ViewItem::Tag(tag("a"))]);
         assert!(metadata.manifest(&name("app"), &by_tag("b")).await.unwrap().is_some());
         assert!(metadata.delete_tag(&name("app"), &tag("b")).await.unwrap());
         assert_eq!(metadata.manifests(&name("app"), None, 10).await.unwrap().len(), 1);
     }
 
     #[tokio::test]
-    async fn a_tag_is_put_on_what_is_there() {
+    async fn tag_needs_an_existing_manifest() {
         let (metadata, _directory) = empty();
         put(&metadata, manifest("app", "m")).await;
         assert!(metadata.put_tag(&name("app"), &digest("m"), &tag("x")).await.unwrap());
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_repository_has_no_list_and_one_without_tags_an_empty_one() {
+    async fn unknown_repository_has_no_tag_list() {
         let (metadata, _directory) = empty();
         put(&metadata, manifest("app", "m")).await;
         assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap(), Some(Vec::new()));
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fallback_tag_is_pulled_but_not_listed_if_it_points_to_an_index() {
+    async fn fallback_tag_is_pulled_but_not_listed() {
         let (metadata, _directory) = empty();
         let fallback = digest("subject").referrers_tag();
         let signature = format!("{fallback}.sig");
@@ -154,25 +155,25 @@ mod tests {
         assert_eq!(metadata.tag_records(&name("app"), None, 10, false).await.unwrap().unwrap().len(), 2);
         assert_eq!(metadata.repository(&name("app")).await.unwrap().unwrap().tags, 2);
 
-        // The same spelling on an image is a tag like any other.
+        // The same spelling on an image is an ordinary tag.
         put(&metadata, tagged("app", "image", &[&fallback])).await;
         assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap().unwrap().len(), 3);
     }
 
     #[tokio::test]
-    async fn a_page_is_a_range_of_an_index() {
+    async fn page_is_a_range_of_an_index() {
         assert_eq!(
             plan(super::LISTED, 3).await,
             ["SEARCH tags USING COVERING INDEX tags_listed (repository=? AND hidden=? AND name>?)"]
         );
     }
 
-    /// Tags of which some are the beginning of others, with every character that sorts oddly.
+    /// Tags that are prefixes of others, with characters whose order differs between collations.
     fn some_tag() -> impl Strategy<Value = String> {
         "[aA_1][aA_.1-]{0,3}"
     }
 
-    /// Names of which some are the beginning of others: `app`, `app-x`, `app/x`.
+    /// Names that are prefixes of others: `app`, `app-x`, `app/x`.
     fn some_name() -> impl Strategy<Value = String> {
         "app(-x|/x|\\.x|_x|0|x){0,2}"
     }
@@ -180,7 +181,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Whatever is put and deleted, every page lists what a sorted set would.
+        /// Pages equal those of a sorted set after any sequence of changes.
         #[test]
         fn tags_are_listed_like_a_sorted_set(
             changes in prop::collection::vec((some_name(), some_tag(), prop::bool::weighted(0.8)), 1..60),

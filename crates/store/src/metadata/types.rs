@@ -1,4 +1,6 @@
-//! What goes into the metadata and comes out of it.
+//! Records: the values that the operations of the metadata take and return.
+
+#![allow(missing_docs, reason = "the names of most fields and variants say what they hold")]
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
@@ -12,178 +14,155 @@ use crate::blobs::UploadState;
 /// A manifest of a repository, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestRecord {
-    /// Its digest.
     pub digest: Digest,
-    /// The media type with which it was pushed.
     pub media_type: MediaType,
-    /// Size in bytes.
+    /// In bytes.
     pub size: u64,
 }
 
 /// A manifest that refers to another, as the list of referrers shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReferrerRecord {
-    /// The referring manifest.
     pub manifest: ManifestRecord,
-    /// Its artifact type.
     pub artifact_type: Option<String>,
-    /// Its annotations.
     pub annotations: Option<Annotations>,
 }
 
-/// A manifest that is to be put into a repository.
+/// A manifest to be put into a repository.
 #[derive(Clone, Debug)]
 pub struct PutManifest {
-    /// The repository; made if it is not there.
+    /// Created if it does not exist.
     pub repository: RepositoryName,
-    /// The manifest; its bytes are in the blob store already.
+    /// Its bytes are already in the blob store.
     pub manifest: ManifestRecord,
-    /// Those bytes, if the blob store left them unsettled.
+    /// The bytes, if they have to go into the blob journal.
     pub journaled: Option<Bytes>,
-    /// Its artifact type, as referrers list it.
+    /// As the referrers list shows it.
     pub artifact_type: Option<String>,
-    /// Its annotations.
     pub annotations: Option<Annotations>,
-    /// The digest of its subject.
     pub subject: Option<Digest>,
-    /// Whether it is an index.
     pub is_index: bool,
-    /// Everything that it refers to (config, layers, manifests; not the subject).
+    /// All descriptors (config, layers, manifests) without the subject.
     pub parts: Vec<Part>,
-    /// The sizes of the stored files of its parts, as the blob store tells them. A part is missing if its file has not
-    /// the recorded size. `None` compares no sizes.
+    /// The file sizes of its parts in the blob store. A part whose file does not have the recorded size is
+    /// missing. `None` compares no sizes.
     pub stored_sizes: Option<HashMap<Digest, u64>>,
-    /// Tags that are to point to it, perhaps none.
+    /// The tags to point to it.
     pub tags: Vec<Tag>,
-    /// The description of the repository that comes with it: `None` leaves the one that is there.
+    /// The new description of the repository; `None` keeps the present one.
     pub description: Option<String>,
 }
 
-/// One thing that a manifest refers to.
+/// A descriptor in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its digest.
     pub digest: Digest,
-    /// Its size in bytes, as the manifest claims.
+    /// In bytes, as the manifest claims.
     pub size: u64,
-    /// Whether it is a manifest of the repository, or a blob.
+    /// Whether it is a manifest or a blob.
     pub is_manifest: bool,
-    /// Whether the manifest is refused if it is not there.
+    /// Whether the manifest is refused without it.
     pub required: bool,
 }
 
-/// What came of putting a manifest.
+/// The result of putting a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
-    /// It is there, and the tags point to it.
     Stored,
-    /// Required parts are not in the repository, in the manifest's order; nothing was changed.
+    /// Nothing was changed: the repository lacks these required parts, in the manifest's order.
     Missing(Vec<Digest>),
-    /// A part is in the repository with another size than the manifest claims; nothing was changed.
+    /// Nothing was changed: a part has another size than the manifest claims.
     WrongSize {
-        /// The part.
         digest: Digest,
-        /// Its size in bytes, as the manifest claims.
+        /// In bytes, as the manifest claims.
         claimed: u64,
-        /// Its recorded size in bytes.
+        /// The recorded size in bytes.
         actual: u64,
     },
 }
 
-/// A tag and what it points to.
+/// A tag with its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagRecord {
-    /// The tag.
     pub tag: Tag,
-    /// The manifest that it points to.
     pub manifest: ManifestRecord,
-    /// When it was last pointed somewhere.
+    /// The time of the last push to the tag.
     pub updated_at: SystemTime,
 }
 
-/// A repository, as lists show it.
+/// Returns the record of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryRecord {
-    /// Its name.
     pub name: RepositoryName,
-    /// Its description, perhaps empty.
     pub description: String,
-    /// Number of tags, without referrers fallback tags.
+    /// Their number, without referrers fallback tags.
     pub tags: u64,
-    /// Number of manifests.
     pub manifests: u64,
-    /// Bytes of its manifests and of the blobs that they need, each counted once.
+    /// The bytes of its manifests and of the blobs that they need, each counted once.
     pub bytes: u64,
-    /// When something was last pushed to it.
+    /// The time of the last push.
     pub updated_at: SystemTime,
 }
 
-/// What was found in a search.
+/// A result of a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
-    /// The repository.
     pub name: RepositoryName,
-    /// Its description, perhaps empty.
     pub description: String,
 }
 
 /// One page of a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchPage {
-    /// How many repositories match, at most [`SEARCH_WINDOW`].
+    /// The number of matches, at most [`SEARCH_WINDOW`].
     pub total: u64,
-    /// Those of the page, best first.
+    /// The matches of the page, best first.
     pub hits: Vec<Hit>,
 }
 
-/// A search counts and pages through this many matches and no more, so that its cost has a bound.
+/// The number of matches that a search counts and pages through at most: a bound on its cost.
 pub const SEARCH_WINDOW: usize = 1_000;
 
 /// Space used by the whole registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Number of repositories that hold a manifest.
+    /// The number of repositories with a manifest.
     pub repositories: u64,
-    /// Number of distinct manifests and blobs that images need.
+    /// The number of distinct manifests and blobs that images need.
     pub blobs: u64,
-    /// Their bytes, each counted once.
+    /// The bytes of these, each counted once.
     pub bytes: u64,
-    /// Bytes of all other content, which no image needs; 0 if not everything was visible.
+    /// The bytes of content that no image needs; 0 if not everything was visible.
     pub unreferenced_bytes: u64,
 }
 
 /// Space used by one repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryUsage {
-    /// Its name.
     pub name: RepositoryName,
-    /// Bytes of its manifests and of the blobs that they need, each counted once.
+    /// The bytes of its manifests and of the blobs that they need, each counted once.
     pub bytes: u64,
-    /// The part of `bytes` that the images of no other repository need: what its deletion would make free.
+    /// The part of `bytes` that no other repository needs: its deletion would free them.
     pub own_bytes: u64,
 }
 
-/// An upload of a repository, as it was last written down.
+/// An upload in progress, as it was last saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadRecord {
-    /// The repository to which it belongs.
     pub repository: RepositoryName,
-    /// The upload.
     pub state: UploadState,
 }
 
-/// Something of the `repositories/` view that may no longer be as the metadata has it.
+/// An entry of the outbox: an item of the `repositories/` view that may differ from the metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewChange {
-    /// In which order it was noted; names the note.
+    /// Its position in the outbox.
     pub id: i64,
-    /// The repository.
     pub repository: RepositoryName,
-    /// What in it.
     pub item: ViewItem,
 }
 
-/// An item of the view. What it should be is asked of the metadata when it is written.
+/// An item of the view. The view reads its target from the metadata when it writes the item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ViewItem {
     /// The link of a blob below `_layers/`.
@@ -196,23 +175,21 @@ pub enum ViewItem {
     Repository,
 }
 
-/// What an item of the view should be.
+/// The state that an item of the view should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ViewTarget {
-    /// A link to this content.
     Link(Digest),
-    /// The directory of a repository that is there.
+    /// The directory of an existing repository.
     Directory,
-    /// It should not be there.
+    /// Neither link nor directory.
     Nothing,
 }
 
 /// A deletion of a repository that takes several transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// The number of the job, never used again.
+    /// Never reused.
     pub id: i64,
-    /// The repository to be deleted.
     pub repository: RepositoryName,
     /// The number of rows deleted so far.
     pub progress: u64,
@@ -221,37 +198,32 @@ pub struct Job {
 /// The state of a job after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStep {
-    /// There is more to do.
     Continues,
-    /// The job is finished, and durably so.
+    /// The job is finished and synced.
     Done,
 }
 
-/// What a directory below `repositories/` looks like, without reading it. Two that are equal are of
-/// a directory to which nothing was added and from which nothing was removed.
+/// A stamp of a directory below `repositories/`, taken without reading it. Equal stamps mean that no entry
+/// was added or removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ViewStamp(pub(crate) Vec<u8>);
 
 /// Something below `repositories/` that could not be adopted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewProblem {
-    /// The directory that is read again to see whether it still is so.
+    /// The directory to scan again to see whether the problem remains.
     pub directory: String,
-    /// Where it was found, relative to `repositories/`; paths need not be text.
+    /// Relative to `repositories/`; paths need not be text.
     pub path: Vec<u8>,
-    /// Why.
     pub problem: String,
 }
 
 /// All links that a repository should have in the view.
 #[derive(Clone, Debug, Default)]
 pub struct RepositoryLinks {
-    /// The configs and layers.
     pub layers: HashSet<Digest>,
-    /// The manifests.
     pub manifests: HashSet<Digest>,
-    /// The tags and what they point to.
     pub tags: HashMap<Tag, Digest>,
-    /// The items for which the view is still to be written.
+    /// The items in the outbox, which the view has not written yet.
     pub unwritten: HashSet<ViewItem>,
 }

@@ -1,9 +1,8 @@
-//! Uploads: how far each has come, so that it can go on after a restart of the server.
+//! Uploads in progress: their offsets and hash states, so that they resume after a restart of the server.
 //!
-//! The bytes of an upload are not synced until it ends, and neither are these rows: they outlive
-//! the process, not the machine. After a crash of the machine a row might tell of bytes that never
-//! reached the disk. So each row has the boot of the machine under which it was written, and those
-//! of an earlier boot are dropped when the database is opened; the client begins again.
+//! Neither the bytes of an upload nor its row are synced before it ends: both survive the process, not the
+//! machine. After a power failure a row could promise bytes that are lost. So each row has the boot id of the
+//! machine, and opening the database deletes rows of earlier boots.
 
 use std::fs;
 use std::time::SystemTime;
@@ -19,7 +18,7 @@ use crate::blobs::UploadState;
 use accounts::AccountName;
 
 impl Metadata {
-    /// Writes down an upload that an account, or with `None` somebody without one, has begun.
+    /// Inserts an upload of an account, or of an anonymous client.
     pub async fn create_upload(
         &self,
         repository: &RepositoryName,
@@ -49,8 +48,8 @@ impl Metadata {
         .await
     }
 
-    /// Writes down how far an upload has come. `false` if it is not there any more: it was
-    /// cancelled, has expired, or belongs to another repository or account.
+    /// Saves the state of an upload. Returns `false` if it was cancelled, has expired, or belongs to another
+    /// repository or account.
     pub async fn save_upload(
         &self,
         repository: &RepositoryName,
@@ -76,7 +75,7 @@ impl Metadata {
         .await
     }
 
-    /// Forgets an upload. `false` if the account has no such upload in this repository.
+    /// Deletes an upload. Returns `false` if the account has no such upload in this repository.
     pub async fn delete_upload(
         &self,
         repository: &RepositoryName,
@@ -87,7 +86,7 @@ impl Metadata {
         self.write(Durability::Process, move |sql| forget(sql, &repository, account.as_ref(), id)).await
     }
 
-    /// Forgets an upload whosever it is: one that has expired. `false` if it is not there.
+    /// Deletes an expired upload of any account. Returns `false` if it does not exist.
     pub async fn expire_upload(&self, id: Uuid) -> Result<bool, StoreError> {
         self.write(Durability::Process, move |sql| {
             Ok(sql.run("DELETE FROM uploads WHERE id = ?1", params![id.to_string()])? > 0)
@@ -95,7 +94,7 @@ impl Metadata {
         .await
     }
 
-    /// An upload of this account in this repository. The ids of others' are unknown.
+    /// Returns an upload of this account in this repository.
     pub async fn upload(
         &self,
         repository: &RepositoryName,
@@ -114,7 +113,7 @@ impl Metadata {
         .await
     }
 
-    /// Uploads for which nothing was written down since `older_than`, the oldest first.
+    /// Returns uploads last saved before `older_than`, the oldest first.
     pub async fn expired_uploads(
         &self,
         older_than: SystemTime,
@@ -131,15 +130,14 @@ impl Metadata {
         .await
     }
 
-    /// What the ids of uploads are sealed with: 32 random bytes, the same for as long as the database
-    /// is there.
+    /// The key that seals the ids of uploads: 32 random bytes that never change.
     pub async fn upload_secret(&self) -> Result<Vec<u8>, StoreError> {
         let secret =
             self.read(|sql| sql.first("SELECT secret FROM upload_secret", &[], |row| row.get(0))).await?;
         secret.ok_or_else(|| StoreError::Damaged("the secret of the ids of uploads".to_owned()))
     }
 
-    /// The ids of all uploads that are written down. What the blob store has of any other upload can be dropped.
+    /// The ids of all uploads. The blob store can drop the bytes of any other upload.
     pub async fn list_uploads(&self) -> Result<Vec<Uuid>, StoreError> {
         self.read(|sql| sql.all("SELECT id FROM uploads ORDER BY id", &[], |row| columns::text(row, 0))).await
     }
@@ -157,7 +155,7 @@ fn record(row: &Row<'_>) -> Result<UploadRecord, StoreError> {
     })
 }
 
-/// Forgets an upload of this account in this repository; `false` if there is none.
+/// Deletes an upload of this account in this repository. Returns `false` if there is none.
 pub(super) fn forget(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -171,15 +169,14 @@ pub(super) fn forget(
     Ok(forgotten > 0)
 }
 
-/// Names the boot of the machine that it runs since.
+/// The boot id of the machine.
 pub(super) fn this_boot() -> String {
-    // Where the system does not tell, no two processes share a boot: uploads then end with the
-    // process, which is the safe side.
+    // Without a boot id from the system, uploads end with the process.
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map_or_else(|_| Uuid::new_v4().to_string(), |id| id.trim().to_owned())
 }
 
-/// Forgets the uploads of other boots; how many.
+/// Deletes the uploads of other boots. Returns their number.
 pub(super) fn forget_other_boots(sql: Sql<'_>, boot: &str) -> Result<usize, StoreError> {
     sql.run("DELETE FROM uploads WHERE boot <> ?1", params![boot])
 }
@@ -201,7 +198,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn an_upload_is_written_down_and_found_again_after_a_restart() {
+    async fn upload_resumes_after_a_restart() {
         let (metadata, directory) = empty();
         let app = name("app");
         let mut upload = state(0);
@@ -220,7 +217,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn an_upload_of_another_repository_is_none() {
+    async fn upload_is_absent_in_another_repository() {
         let (metadata, _directory) = empty();
         let (app, other, upload) = (name("app"), name("app/x"), state(5));
         metadata.create_upload(&app, None, &upload).await.unwrap();
@@ -235,7 +232,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_cancelled_upload_does_not_come_back() {
+    async fn cancelled_upload_cannot_be_saved() {
         let (metadata, _directory) = empty();
         let (app, upload) = (name("app"), state(5));
         metadata.create_upload(&app, None, &upload).await.unwrap();
@@ -246,7 +243,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn uploads_expire_by_when_they_were_last_written_down() {
+    async fn uploads_expire_by_their_last_save() {
         let (metadata, _directory) = empty();
         let upload = state(5);
         metadata.create_upload(&name("app"), None, &upload).await.unwrap();
@@ -258,7 +255,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn an_upload_from_before_the_machine_was_started_is_forgotten() {
+    async fn upload_of_an_earlier_boot_is_deleted() {
         let (metadata, directory) = empty();
         let (app, upload) = (name("app"), state(5));
         metadata.create_upload(&app, None, &upload).await.unwrap();

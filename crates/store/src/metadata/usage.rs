@@ -1,8 +1,7 @@
-//! Usage: how much space the images take, and which repository takes it.
+//! Usage: the space that images take, in total and by repository.
 //!
-//! Everywhere (`ls`, `du`, `check`, the API) the size of images is that of their manifests and of all that these
-//! need, each digest counted once. What no image needs is counted apart: blobs that were pushed and never used, or
-//! whose images were removed.
+//! The size of images (`ls`, `du`, `check`, the API) is that of their manifests and of the blobs that these
+//! need, each digest counted once. Unreferenced blobs are counted separately.
 
 use std::collections::HashSet;
 
@@ -15,9 +14,8 @@ use crate::StoreError;
 use accounts::{Selection, Visible};
 
 impl Metadata {
-    /// Space used by the images of all visible repositories together, and if everything is visible by
-    /// what no image needs. Looks at every blob of them: for a person who asks, not for a request
-    /// that comes often.
+    /// The space used by all visible repositories together, and by unreferenced blobs if everything is
+    /// visible. Reads a row of every blob, so it is too slow for frequent requests.
     pub async fn usage(&self, visible: &Visible) -> Result<Usage, StoreError> {
         let visible = visible.clone();
         self.read(move |sql| {
@@ -48,9 +46,8 @@ impl Metadata {
         .await
     }
 
-    /// Space that the images of each visible repository take, in the order of their names, from the one after
-    /// `after`. If not everything is visible, `own_bytes` is what no visible repository holds too:
-    /// otherwise it would tell of what others have.
+    /// The space of each visible repository, by name after `after`. With restricted visibility, `own_bytes`
+    /// counts blobs that no visible repository shares, so that it reveals nothing of others.
     pub async fn repository_usage(
         &self,
         visible: &Visible,
@@ -78,7 +75,7 @@ impl Metadata {
         .await
     }
 
-    /// Space that one repository takes; `None` if it is not there.
+    /// The space of one repository.
     pub async fn usage_of(&self, repository: &RepositoryName) -> Result<Option<RepositoryUsage>, StoreError> {
         let repository = repository.clone();
         self.read(move |sql| {
@@ -88,7 +85,7 @@ impl Metadata {
     }
 }
 
-/// The manifests of the repository `$repository` and the blobs that they need, each once.
+/// Selects the manifests of `$repository` and the blobs that they need, each once.
 macro_rules! content_of {
     ($repository:literal) => {
         concat!(
@@ -101,7 +98,7 @@ macro_rules! content_of {
     };
 }
 
-/// What [`record`] reads, up to the condition on the repository `r`.
+/// Selects the columns of [`record`]; the condition on the repository `r` follows.
 macro_rules! usage_columns {
     () => {
         concat!(
@@ -122,11 +119,10 @@ macro_rules! usage_columns {
 }
 use {content_of, usage_columns};
 
-/// So many repositories that hold a blob are asked for one that is visible; a blob that is in more
-/// is taken for one's own if none of those is.
+/// The number of holders of a blob that are checked for visibility. A blob with more holders, none of the
+/// checked ones visible, counts as own.
 const HOLDERS: usize = 1_000;
 
-/// The content of a repository's images, each digest once, with its size.
 const CONTENT: &str =
     concat!("SELECT b.id, COALESCE(b.size, 0) FROM blobs b WHERE b.id IN (", content_of!("?1"), ")");
 

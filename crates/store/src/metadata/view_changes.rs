@@ -1,8 +1,8 @@
-//! Notes of what the `repositories/` view does not show yet.
+//! The outbox of the `repositories/` view: items that the view has not written yet.
 //!
-//! A write that changes what the view shows leaves a note in the same transaction. So the view can
-//! be written afterwards, and nothing is forgotten if the process ends in between. A note says
-//! which item to look at, not what it became: writing an item twice, or late, does no harm.
+//! An operation that changes an item of the view enqueues the item in its own transaction, so that nothing is
+//! lost if the process ends before the view is written. An entry names the item and not its new state:
+//! writing an item twice or late is idempotent.
 
 use oci::{Digest, RepositoryName};
 
@@ -12,11 +12,11 @@ use super::writer::Durability;
 use super::{Metadata, ViewChange, ViewItem, ViewStamp, ViewTarget, columns, view_state};
 use crate::StoreError;
 
-/// Notes taken away in one transaction: a bound on how long others wait for it.
+/// The number of entries deleted in one transaction: a bound on the wait of other operations.
 const FORGOTTEN_AT_ONCE: i64 = 256;
 
 impl Metadata {
-    /// The notes that were not yet dealt with in the order of their ids, from the one after `after`.
+    /// Returns pending entries by id, after `after`.
     pub async fn view_changes(&self, after: i64, limit: usize) -> Result<Vec<ViewChange>, StoreError> {
         self.read(move |sql| {
             sql.all(
@@ -28,7 +28,7 @@ impl Metadata {
         .await
     }
 
-    /// The id of the newest note that was not yet dealt with.
+    /// The id of the newest pending entry.
     pub async fn newest_view_change(&self) -> Result<Option<i64>, StoreError> {
         self.read(|sql| {
             sql.first("SELECT id FROM view_changes ORDER BY id DESC LIMIT 1", &[], |row| row.get(0))
@@ -36,7 +36,7 @@ impl Metadata {
         .await
     }
 
-    /// What these items should be, all at one moment, in their order.
+    /// Returns the present targets of items, in their order and from one snapshot.
     pub async fn view_targets(
         &self,
         items: Vec<(RepositoryName, ViewItem)>,
@@ -51,10 +51,9 @@ impl Metadata {
         .await
     }
 
-    /// Takes away the notes up to and including this one, which were dealt with. Notes come in the
-    /// order of their ids, so that none among them was not seen. Those of the repositories `except`
-    /// stay. `stamps` are what the directories look like that were written to. Not synced: a note
-    /// that comes back after a power failure is dealt with once more.
+    /// Acknowledges the entries up to `up_to`, except those of the repositories `except`, and stores the
+    /// stamps of the directories that were written. The transaction is not synced: after a power failure the
+    /// view writes the items again.
     pub async fn view_written(
         &self,
         up_to: i64,
@@ -130,7 +129,7 @@ mod tests {
     use super::super::{Metadata, ViewItem, ViewTarget};
 
     #[tokio::test]
-    async fn a_note_stays_until_it_was_dealt_with_also_over_a_restart() {
+    async fn outbox_keeps_entries_over_a_restart() {
         let (metadata, directory) = empty();
         put(&metadata, tagged("app", "m", &["a", "b"])).await;
         let all = metadata.view_changes(0, 10).await.unwrap();
@@ -144,19 +143,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_number_of_a_note_is_never_used_again() {
+    async fn outbox_never_reuses_ids() {
         let (metadata, _directory) = empty();
         metadata.link_blob(&name("app"), &digest("one"), 1).await.unwrap();
         let first = metadata.view_changes(0, 10).await.unwrap();
         metadata.view_written(first[0].id, &[], vec![]).await.unwrap();
         metadata.link_blob(&name("app"), &digest("two"), 1).await.unwrap();
-        // A writer of the view that comes late takes nothing away that it has not seen.
+        // A late acknowledgement deletes no newer entries.
         metadata.view_written(first[0].id, &[], vec![]).await.unwrap();
         assert_eq!(metadata.view_changes(0, 10).await.unwrap().len(), 1);
     }
 
     #[tokio::test]
-    async fn any_number_of_notes_is_taken_away() {
+    async fn outbox_acknowledges_many_entries() {
         let (metadata, _directory) = empty();
         let tags: Vec<String> = (0..3 * super::FORGOTTEN_AT_ONCE).map(|n| format!("t{n}")).collect();
         put(&metadata, tagged("app", "m", &tags.iter().map(String::as_str).collect::<Vec<_>>())).await;
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_target_is_what_the_item_should_be_now() {
+    async fn view_target_is_the_present_state() {
         let (metadata, _directory) = empty();
         let app = name("app");
         metadata.link_blob(&app, &digest("layer"), 1).await.unwrap();

@@ -1,5 +1,4 @@
-//! State of the `repositories/` view: which directories are as they were left, and what of them
-//! could not be adopted.
+//! State of the `repositories/` view: the stamps of its directories, and the paths that could not be adopted.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +10,7 @@ use super::{Metadata, RepositoryLinks, ViewProblem, ViewStamp, columns};
 use crate::StoreError;
 
 impl Metadata {
-    /// The stamps of all directories below `repositories/` by their paths.
+    /// The stamps of all directories by path.
     pub async fn view_stamps(&self) -> Result<HashMap<String, ViewStamp>, StoreError> {
         self.read(|sql| {
             let stamps = sql.all("SELECT directory, stamp FROM view_stamps", &[], |row| {
@@ -22,7 +21,7 @@ impl Metadata {
         .await
     }
 
-    /// What could not be adopted, in the order of the paths.
+    /// The paths that could not be adopted, in their order.
     pub async fn view_problems(&self) -> Result<Vec<ViewProblem>, StoreError> {
         self.read(|sql| {
             sql.all("SELECT directory, path, problem FROM view_problems ORDER BY path, problem", &[], |row| {
@@ -48,8 +47,7 @@ impl Metadata {
         .await
     }
 
-    /// All links that a repository should have, and for which of them the view is still to be
-    /// written, at one moment.
+    /// All links that a repository should have, with its pending items, from one snapshot.
     pub async fn repository_links(&self, repository: &RepositoryName) -> Result<RepositoryLinks, StoreError> {
         let repository = repository.clone();
         self.read(move |sql| {
@@ -111,7 +109,7 @@ pub(super) fn keep_stamp(sql: Sql<'_>, directory: &str, stamp: &ViewStamp) -> Re
     Ok(())
 }
 
-/// Whether they are others than before.
+/// Replaces the problems of a directory. Returns whether their number changed.
 pub(super) fn keep_problems(
     sql: Sql<'_>,
     directory: &str,
@@ -127,7 +125,7 @@ pub(super) fn keep_problems(
     Ok(removed != problems.len())
 }
 
-/// Forgets a directory, and those below it.
+/// Deletes the state of a directory and of those below it.
 pub(super) fn forget(sql: Sql<'_>, directory: &str) -> Result<bool, StoreError> {
     // '0' is the character after '/'.
     let (first, end) = (format!("{directory}/"), format!("{directory}0"));

@@ -1,4 +1,4 @@
-//! Walking over the repositories that somebody may know of, in the order of their names.
+//! Scans of the visible repositories by name.
 
 use oci::RepositoryName;
 
@@ -7,33 +7,32 @@ use super::sql::{Sql, params};
 use crate::StoreError;
 use accounts::{Selection, first_after};
 
-/// How many names one statement reads at most. They are read one by one as they are looked at, so
-/// a walk that ends or leaps sooner reads no more than it needs.
+/// The number of names that one statement reads at most. Rows are read on demand, so a scan that ends early
+/// reads no more.
 const BATCH: usize = 1_000;
 
-/// How a walk ended.
+/// The reason why a scan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScanEnd {
-    /// At the end of the repositories.
-    ToTheEnd,
-    /// Where it was told to.
+    /// No repositories are left.
+    Finished,
+    /// The callback returned `false`.
     Stopped,
-    /// It had read as many names as it might.
+    /// The scan read its maximum of names.
     LimitReached,
 }
 
-/// Shows `look` the visible repositories with a manifest after `after`, with their ids, until that returns
-/// `false`, or `most` names were read.
+/// Calls `visit` with the visible repositories with a manifest after `after`, until it returns `false` or
+/// `most` names were read.
 ///
-/// From a name that is not visible it leaps to the next that could be. So it reads at most two
-/// names for each that it shows or leaps from, beside those that begin as a pattern with a
-/// wildcard does but do not match it.
+/// After an invisible name it seeks to the next name that a pattern allows. So it reads at most two names per
+/// visit or seek, plus names that share the literal prefix of a wildcard pattern.
 pub(super) fn walk(
     sql: Sql<'_>,
     visible: &Selection,
     after: &str,
     most: usize,
-    mut look: impl FnMut(i64, RepositoryName) -> Result<bool, StoreError>,
+    mut visit: impl FnMut(i64, RepositoryName) -> Result<bool, StoreError>,
 ) -> Result<ScanEnd, StoreError> {
     let mut from = if after.is_empty() { String::new() } else { first_after(after) };
     let mut left = most;
@@ -51,14 +50,14 @@ pub(super) fn walk(
             let name: RepositoryName = columns::text(row, 0)?;
             let next = first_after(name.as_str());
             if visible.allows(&name) {
-                if !look(row.get(1)?, name)? {
+                if !visit(row.get(1)?, name)? {
                     ended = Some(ScanEnd::Stopped);
                 }
                 from = next;
                 return Ok(ended.is_none());
             }
             match visible.next(&next) {
-                // The next name could be visible: it is the next row.
+                // The next row is the next candidate.
                 Some(leap) if leap == next => {
                     from = next;
                     return Ok(true);
@@ -67,20 +66,19 @@ pub(super) fn walk(
                     from = leap;
                     goes_on = true;
                 }
-                None => ended = Some(ScanEnd::ToTheEnd),
+                None => ended = Some(ScanEnd::Finished),
             }
             Ok(false)
         })?;
         match ended {
             Some(ended) => return Ok(ended),
-            None if !goes_on && read < BATCH => return Ok(ScanEnd::ToTheEnd),
+            None if !goes_on && read < BATCH => return Ok(ScanEnd::Finished),
             None => {}
         }
     }
-    Ok(ScanEnd::ToTheEnd)
+    Ok(ScanEnd::Finished)
 }
 
-/// The names of up to `limit` visible repositories after `after`.
 pub(super) fn names(
     sql: Sql<'_>,
     visible: &Selection,
@@ -114,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_that_begin_with_other_names_are_told_apart() {
+    async fn names_with_a_common_prefix_are_distinct() {
         let (metadata, _directory) = empty();
         for repository in ["app", "app-x", "app/x", "app/x/y", "apple", "b"] {
             put(&metadata, manifest(repository, "m")).await;
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_walk_leaps_over_what_is_not_visible() {
+    async fn scan_seeks_over_invisible_names() {
         let (metadata, _directory) = empty();
         let many = (0..3_000).map(|n| super::super::Import::Manifest {
             put: Box::new(manifest(&format!("x/app{n:04}"), "m")),
@@ -165,22 +163,22 @@ mod tests {
         };
         let three = only(&["a/one", "x/app1500", "y/**"]);
         let found = "a/one x/app1500 y/two".to_owned();
-        assert_eq!(walked(three, 7).await.unwrap(), (ScanEnd::ToTheEnd, found.clone()));
+        assert_eq!(walked(three, 7).await.unwrap(), (ScanEnd::Finished, found.clone()));
         let two_sided = only(&["**"; 0]).or(&only(&["a/*", "x/app1500", "y/*"])).and(&only(&["*/*"]));
-        assert_eq!(walked(two_sided, 7).await.unwrap(), (ScanEnd::ToTheEnd, found));
-        // What a wildcard in front leaves open must be read name by name.
+        assert_eq!(walked(two_sided, 7).await.unwrap(), (ScanEnd::Finished, found));
+        // A leading wildcard allows no seek.
         let two = only(&["**/two"]);
         assert_eq!(walked(two.clone(), 3_001).await.unwrap(), (ScanEnd::LimitReached, String::new()));
-        assert_eq!(walked(two, 3_002).await.unwrap(), (ScanEnd::ToTheEnd, "y/two".to_owned()));
+        assert_eq!(walked(two, 3_002).await.unwrap(), (ScanEnd::Finished, "y/two".to_owned()));
     }
 
     #[tokio::test]
-    async fn names_are_read_in_their_order_from_an_index() {
+    async fn scan_reads_names_from_an_index() {
         assert_eq!(plan(LISTED, 2).await, ["SEARCH repositories USING INDEX repositories_listed (name>?)"]);
     }
 
     #[tokio::test]
-    async fn what_others_hold_shows_nowhere() {
+    async fn invisible_content_shows_nowhere() {
         let (metadata, _directory) = empty();
         for (repository, own) in [("a", "only a"), ("b", "only b"), ("c", "only c")] {
             metadata.link_blob(&name(repository), &digest("shared"), 1_000).await.unwrap();
@@ -212,7 +210,6 @@ mod tests {
         assert_eq!(source(&both).await, Some(name("a")), "now it is in a, which is visible");
     }
 
-    /// All pages of a list, one after another.
     async fn pages(metadata: &Metadata, visible: &Visible, size: usize) -> Vec<RepositoryName> {
         let mut all: Vec<RepositoryName> = Vec::new();
         loop {
@@ -229,7 +226,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
         #[test]
-        fn every_list_and_search_is_that_of_everything_filtered(
+        fn restricted_lists_equal_filtered_full_lists(
             repositories in prop::collection::btree_set("(app|ap|b)(-x|-y)?(/x|/app|/y-x){0,2}", 1..25),
             patterns in prop::collection::vec(
                 (r"(app|ap|b|\*|\*\*)(-x|\*|\?x)?(/x|/\*|/\*\*|/app|/y-\*){0,2}", 0..8_usize), 0..6),

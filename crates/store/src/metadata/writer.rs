@@ -1,8 +1,8 @@
-//! The writer: one thread that does all writing, several operations to a commit.
+//! The writer: one thread that commits write operations in batches (group commit).
 //!
-//! Operations wait in a channel. The thread takes what is waiting, runs each inside a savepoint of
-//! one transaction, commits once, and answers all of them. So sixteen pushes at once cost one sync
-//! rather than sixteen, and each still hears "stored" only when it is.
+//! Operations wait in a channel. The thread runs each waiting operation in a savepoint of one transaction,
+//! commits once, and then answers all. So sixteen concurrent pushes cost one sync, and each is acknowledged
+//! after it.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -22,37 +22,36 @@ use super::lock_holders;
 use super::sql::Sql;
 use crate::StoreError;
 
-/// How many operations share a commit at most: a bound on how long the first of them waits.
+/// The number of operations in a commit at most: a bound on the wait of the first.
 const BATCH: usize = 128;
 
-/// After this many changed rows the log is written back into the database. Often enough that the
-/// log stays some ten MiB, seldom enough that a page that changes often is written back once for
-/// many changes.
+/// The number of changed rows after which the log is checkpointed. It keeps the log near 10 MiB and still
+/// merges repeated changes of a page.
 const CHECKPOINT_CHANGES: u64 = 8_000;
 
-/// A writer that had nothing to do for this long writes the log back.
+/// The writer checkpoints the log after this idle time.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What an operation must survive before it is answered.
+/// The failure that an operation survives once it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Durability {
-    /// The end of the process, by whatever signal: no sync is waited for.
+    /// The end of the process. The commit is not synced.
     Process,
     /// A power failure.
     Disk,
-    /// A power failure; and there is so much of it that it gets a commit of its own.
+    /// A power failure. The operation is large and gets a commit of its own.
     Bulk,
 }
 
-/// The sending end, and the thread.
+/// The sender of operations, and the thread that runs them.
 pub(super) struct Writer {
-    /// `None` once closed.
+    /// `None` after [`Writer::close`].
     jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
-    /// Starts the thread on a connection to the database at `path`, which is set up.
+    /// Starts the thread with a writer connection to the database at `path`.
     pub(super) fn start(connection: Connection, path: &Path, mark: CommitMark) -> Result<Self, StoreError> {
         let checkpointer = Checkpointer::start(path.to_owned())?;
         let (jobs, waiting) = channel();
@@ -66,9 +65,9 @@ impl Writer {
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Runs `operation` in a transaction; returns when it is committed, or why it is not.
+    /// Runs `operation` in a transaction and returns its result after the commit.
     ///
-    /// The operation runs even if the returned future is dropped.
+    /// The operation runs even if the caller drops the future.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         durability: Durability,
@@ -83,7 +82,7 @@ impl Writer {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Lets the thread end when it has done what is waiting, and waits for that. Blocks.
+    /// Waits until the thread has run the waiting operations and ended. Blocks.
     pub(super) fn close(&self) {
         lock(&self.jobs).take();
         if let Some(thread) = lock(&self.thread).take()
@@ -94,17 +93,18 @@ impl Writer {
     }
 }
 
-/// A lock whose holder cannot have left half a change behind, so that a panic of it is no reason to stop.
+/// Locks a mutex even if it is poisoned: its holders cannot leave a partial change.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// An operation of whatever result.
+/// An operation with its result type erased.
 trait Job: Send {
     fn durability(&self) -> Durability;
-    /// Runs it. An error, of which this is a copy, means that its changes are not to be kept.
+    /// Runs the operation and keeps its result. An error, a copy of that in the result, asks to roll back its
+    /// changes.
     fn run(&mut self, sql: Sql<'_>) -> Result<(), StoreError>;
-    /// Tells the one who waits: what the operation returned, or why its changes were lost.
+    /// Sends the result to the caller, or the error that rolled back the transaction.
     fn answer(self: Box<Self>, lost: Option<StoreError>);
 }
 
@@ -125,7 +125,7 @@ where
     }
 
     fn run(&mut self, sql: Sql<'_>) -> Result<(), StoreError> {
-        // The savepoint is rolled back after a panic, so nothing half-done is left to be seen.
+        // A panic rolls back the savepoint, so no partial change remains.
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.operation)(sql))).unwrap_or_else(|panic| {
             tracing::error!(panic = panic_text(&*panic), "an operation on the metadata panicked");
             Err(StoreError::Closed)
@@ -135,13 +135,13 @@ where
 
     fn answer(mut self: Box<Self>, lost: Option<StoreError>) {
         let outcome = match (self.outcome.take(), lost) {
-            // What failed by itself keeps its own reason.
+            // An operation that failed keeps its own error.
             (Some(Err(error)), _) | (_, Some(error)) => Err(error),
             (Some(Ok(value)), None) => Ok(value),
             (None, None) => Err(StoreError::Closed),
         };
         if let Some(answer) = self.answer.take() {
-            // Nobody waits any more: what was done stays done.
+            // The caller may have dropped the future.
             let _ = answer.send(outcome);
         }
     }
@@ -156,14 +156,14 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 struct Thread {
-    /// Ends before the connection does, which then finds itself the last one.
+    /// Dropped before the connection, so that closing the last connection writes back the log.
     checkpointer: Checkpointer,
     connection: Connection,
     jobs: Receiver<Box<dyn Job>>,
     waiting: VecDeque<Box<dyn Job>>,
-    /// What the connection's commits wait for at the moment.
+    /// The present `synchronous` setting of the connection.
     durability: Durability,
-    /// [`Connection::changes`] when a checkpoint was last begun.
+    /// [`Connection::changes`] at the last checkpoint.
     checkpointed: u64,
     path: PathBuf,
     mark: CommitMark,
@@ -181,7 +181,7 @@ impl Thread {
     ) -> Self {
         let checkpointed = connection.changes();
         let (waiting, durability) = (VecDeque::new(), Durability::Disk);
-        // Without it, the first commit writes the mark although nothing may have changed.
+        // A failure only makes the first commit write the mark.
         let sequence = connection.sql().first(SEQUENCE, &[], |row| row.get(0)).ok().flatten().unwrap_or(-1);
         Self { checkpointer, connection, jobs, waiting, durability, checkpointed, path, mark, sequence }
     }
@@ -194,7 +194,7 @@ impl Thread {
                     Err(RecvTimeoutError::Timeout) => {
                         self.checkpoint();
                         self.give_memory_back();
-                        // Nothing changed since: wait without waking up every second.
+                        // Nothing is left to do: wait without a timeout.
                         match self.jobs.recv() {
                             Ok(job) => self.waiting.push_back(job),
                             Err(_) => break,
@@ -210,17 +210,17 @@ impl Thread {
             }
             self.batch();
             if self.checkpointer.has_ended_one() {
-                // What came in meanwhile is little; without it the log can be begun anew.
+                // Checkpointing the few changes since then lets the log restart from its beginning.
                 self.checkpoint();
             } else if self.connection.changes() - self.checkpointed >= CHECKPOINT_CHANGES {
                 self.checkpointed = self.connection.changes();
                 self.checkpointer.begin();
             }
         }
-        // Closing the last connection writes the log back and removes it.
+        // Closing the last connection checkpoints the log and removes it.
     }
 
-    /// Runs what is waiting in one transaction, and answers it.
+    /// Runs waiting operations in one transaction and answers them.
     fn batch(&mut self) {
         let mut batch = self.next_batch();
         let mut ran = Vec::with_capacity(batch.len());
@@ -232,16 +232,16 @@ impl Thread {
             job.answer(lost.as_ref().map(copy_error));
         }
         if lost.is_some_and(|error| error.is_full()) {
-            // Written back, the log has room for what comes next; cut short, the disk has it.
+            // A checkpoint frees the log, and truncating it gives the space to the disk.
             self.or_log("PRAGMA wal_checkpoint(TRUNCATE)");
         }
-        // What did not run, because the transaction had failed before, gets another one.
+        // Operations after the one that ended the transaction run in the next one.
         batch.append(&mut self.waiting);
         self.waiting = batch;
     }
 
-    /// Runs a batch in one transaction. What ran, or will never, is moved over to `ran`; an error
-    /// means that none of that is kept.
+    /// Runs a batch in one transaction. Moves the operations that ran, or never will, to `ran`. After an
+    /// error none of their changes are kept.
     fn transaction(
         &mut self,
         batch: &mut VecDeque<Box<dyn Job>>,
@@ -256,8 +256,8 @@ impl Thread {
             ran.extend(batch.drain(..));
             return Err(error);
         }
-        // What is alone needs no savepoint. That matters for bulk: inside a savepoint SQLite's
-        // bookkeeping for each statement grows with the pages that were changed before it.
+        // A single operation needs no savepoint. In a savepoint, SQLite's bookkeeping per statement grows
+        // with the changed pages, which slows bulk operations.
         let is_alone = batch.len() == 1;
         while let Some(mut job) = batch.pop_front() {
             let done = if is_alone { self.run_job(&mut *job) } else { self.run_in_savepoint(&mut *job) };
@@ -266,7 +266,7 @@ impl Thread {
         }
         let sequence = self.connection.sql().first(SEQUENCE, &[], |row| row.get(0))?.unwrap_or(self.sequence);
         self.statement("COMMIT")?;
-        // Only a commit that wrote something was synced, and with it all before it.
+        // Only a commit that wrote something is synced, together with all commits before.
         let has_moved = std::mem::replace(&mut self.sequence, sequence) != sequence;
         if has_moved && durability != Durability::Process {
             self.mark.write(sequence);
@@ -278,12 +278,12 @@ impl Thread {
         job.run(self.connection.sql())
     }
 
-    /// An error means that the whole transaction is lost; if only the job failed, that is none.
+    /// Returns an error only if the whole transaction is lost.
     fn run_in_savepoint(&self, job: &mut dyn Job) -> Result<(), StoreError> {
         self.statement("SAVEPOINT operation")?;
         if let Err(error) = self.run_job(job) {
             if !self.connection.is_in_transaction() {
-                // A full disk or the like has made SQLite give up the transaction.
+                // SQLite has rolled back the transaction, for example because the disk is full.
                 return Err(error);
             }
             self.statement("ROLLBACK TO operation")?;
@@ -291,7 +291,7 @@ impl Thread {
         self.statement("RELEASE operation")
     }
 
-    /// What is waiting, up to where something wants a commit of its own; or that alone.
+    /// Returns the waiting operations up to the first bulk operation, or that operation alone.
     fn next_batch(&mut self) -> VecDeque<Box<dyn Job>> {
         let mut waiting = self.waiting.iter();
         let end =
@@ -302,8 +302,7 @@ impl Thread {
 
     fn begin(&mut self, durability: Durability) -> Result<(), StoreError> {
         if durability != self.durability {
-            // With the log, NORMAL means that a commit is written but not synced; it is synced
-            // along with the next one that is.
+            // In WAL mode, NORMAL writes a commit without a sync. The next synced commit includes it.
             self.statement(match durability {
                 Durability::Disk | Durability::Bulk => "PRAGMA synchronous = FULL",
                 Durability::Process => "PRAGMA synchronous = NORMAL",
@@ -330,13 +329,13 @@ impl Thread {
         }
     }
 
-    /// Writes the log back into the database, as far as no reader still needs it.
+    /// Checkpoints the log as far as no reader needs it.
     fn checkpoint(&mut self) {
         let changes = self.connection.changes();
         if changes != self.checkpointed {
             self.checkpointed = changes;
             if let Err(error) = self.connection.checkpoint() {
-                // Nothing is lost: the log still has it. A full disk is the usual reason.
+                // The log still has everything. The disk is probably full.
                 tracing::warn!(%error, "the metadata's log could not be written back");
             }
         }
@@ -364,7 +363,7 @@ mod tests {
         metadata.all_repositories(None, 1_000).await.unwrap().len()
     }
 
-    /// Keeps the writer busy until the sender that comes back is dropped.
+    /// Blocks the writer until the returned sender is dropped.
     fn hold(metadata: &Metadata) -> mpsc::Sender<()> {
         let (release, released) = mpsc::channel::<()>();
         let metadata = metadata.clone();
@@ -379,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn locked_database_is_told_and_recovers() {
+    async fn locked_database_fails_writes_then_recovers() {
         let (metadata, directory) = empty();
         let other = Connection::writer(&directory.path().join("metadata.db")).unwrap();
         other.script("BEGIN IMMEDIATE").unwrap();
@@ -390,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_waits_shares_a_commit() {
+    async fn waiting_operations_share_a_commit() {
         let (metadata, directory) = empty();
         let path = directory.path().join("metadata.db");
         let held = hold(&metadata);
@@ -401,7 +400,7 @@ mod tests {
                 tokio::spawn(async move {
                     let write = metadata.write(Durability::Disk, move |sql| {
                         insert(sql, &format!("app{n}"))?;
-                        // What others can see while this runs.
+                        // The count that other connections see.
                         let other = Connection::reader(&path)?;
                         other.sql().first("SELECT COUNT(*) FROM repositories", &[], |row| row.get::<i64>(0))
                     });
@@ -418,7 +417,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_fails_fails_alone() {
+    async fn failed_operation_fails_alone() {
         let (metadata, _directory) = empty();
         let held = hold(&metadata);
         let write = |n: usize| {
@@ -449,7 +448,7 @@ mod tests {
         }
         assert_eq!(count(&metadata).await, 3);
 
-        // The same for one that is alone in its commit.
+        // An operation alone in its commit fails in the same way.
         let alone = metadata.write(Durability::Disk, |sql| {
             insert(sql, "alone")?;
             Err::<(), _>(StoreError::Damaged("on purpose".into()))
@@ -460,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_is_told_as_such_and_writing_goes_on_when_there_is_room() {
+    async fn full_disk_fails_writes_until_there_is_room() {
         let (metadata, _directory) = empty();
         put(&metadata, tagged("app", "m", &["latest"])).await;
         let limit = |pages: &'static str| {
@@ -491,10 +490,10 @@ mod tests {
         put(&metadata, tagged("app", "another", &["latest"])).await;
     }
 
-    /// `FULL_DIRECTORY` is a small file system of its own, such as a tmpfs of 2 MiB.
+    /// `FULL_DIRECTORY` is a small file system, such as a tmpfs of 2 MiB.
     #[tokio::test]
     #[ignore = "needs a small file system"]
-    async fn a_file_system_fills_up_and_has_room_again() {
+    async fn file_system_fills_up_and_has_room_again() {
         let Some(full) = std::env::var_os("FULL_DIRECTORY") else { return };
         let directory = tempfile::tempdir_in(full).unwrap();
         for filler in (0..40).map(|step| 400_000 + step * 4_096) {
@@ -523,7 +522,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_closing_nothing_is_done() {
+    async fn closed_metadata_refuses_operations() {
         let (metadata, _directory) = empty();
         let other = metadata.clone();
         metadata.close().await;
@@ -533,7 +532,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_when_it_closes_is_done() {
+    async fn close_runs_waiting_operations() {
         let (metadata, directory) = empty();
         let held = hold(&metadata);
         let writes: Vec<_> = (0..20)
@@ -557,7 +556,7 @@ mod tests {
 
     const VICTIM: &str = "WHARFINGER_TEST_VICTIM";
 
-    /// The process that the next test kills: writes, and prints the number of what was answered.
+    /// The process that the next test kills: it writes and prints the number of each answered write.
     #[tokio::test]
     #[ignore = "runs as a process of its own, started by another test"]
     async fn victim() {
@@ -576,7 +575,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_answered_is_there_after_a_kill() {
+    async fn answered_writes_survive_a_kill() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metadata.db");
         let mut victim = Command::new(std::env::current_exe().unwrap())

@@ -7,7 +7,7 @@ use super::super::sql::{Row, Sql, params};
 use super::{AccountKind, AccountRecord, AddOutcome, PasswordHash, Source};
 use crate::StoreError;
 
-/// What [`record`] reads: of an account `a`, and its owner `o`.
+/// Selects the columns of [`record`] from an account `a` and its owner `o`.
 macro_rules! account_columns {
     () => {
         "SELECT a.id, a.name, a.kind, o.name, a.password, a.source, a.administrator,
@@ -34,7 +34,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<AccountRecord, StoreError> {
     })
 }
 
-/// An account that is to be made.
+/// An account to be inserted.
 pub(super) struct New<'a> {
     pub(super) name: &'a AccountName,
     pub(super) kind: AccountKind,
@@ -45,7 +45,7 @@ pub(super) struct New<'a> {
     pub(super) description: &'a str,
 }
 
-/// Makes an account, unless there is one of this name.
+/// Inserts an account, unless the name is taken.
 pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError> {
     let made = sql.run(
         "INSERT INTO accounts (name, kind, owner, password, source, administrator, description, created_at)
@@ -69,12 +69,12 @@ pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError>
         .ok_or_else(|| StoreError::Damaged(format!("the account {} could not be made", new.name)))
 }
 
-/// An account by its name.
+/// Returns an account by its name.
 pub(super) fn find(sql: Sql<'_>, name: &AccountName) -> Result<Option<AccountRecord>, StoreError> {
     sql.first(concat!(account_columns!(), " WHERE a.name = ?1"), params![name.as_str()], record)
 }
 
-/// The number of an account of this kind.
+/// Returns the id of an account of this kind.
 pub(super) fn id_of(sql: Sql<'_>, name: &AccountName, kind: AccountKind) -> Result<Option<i64>, StoreError> {
     sql.first(
         "SELECT id FROM accounts WHERE name = ?1 AND kind = ?2",

@@ -1,4 +1,4 @@
-//! The audit log: who did what, from where, and how it ended. Kept in the order of writing.
+//! The audit log: actions with their account, client address and outcome, in the order of writing.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use super::super::writer::Durability;
 use super::{AuditAmendment, AuditEntry, AuditFilter, AuditRecord};
 use crate::StoreError;
 
-/// Everything for which the filter holds; the condition on the account is given.
+/// Selects the entries of a filter, with this condition on the account.
 macro_rules! select {
     ($account:literal) => {
         concat!(
@@ -26,7 +26,7 @@ macro_rules! select {
 }
 
 impl Metadata {
-    /// Keeps entries, all or none, in the order given.
+    /// Appends entries in their order, all or none.
     pub async fn append_audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
         self.write(Durability::Disk, move |sql| {
             for entry in &entries {
@@ -52,7 +52,7 @@ impl Metadata {
         .await
     }
 
-    /// Changes rows that were kept before. One that is gone is passed over.
+    /// Corrects stored entries and skips those that have expired.
     pub async fn amend_audit(&self, amendments: Vec<AuditAmendment>) -> Result<(), StoreError> {
         self.write(Durability::Process, move |sql| {
             for AuditAmendment { entry } in &amendments {
@@ -76,7 +76,7 @@ impl Metadata {
         .await
     }
 
-    /// Up to `limit` records for which all of the filter holds, in the order of their numbers.
+    /// Returns up to `limit` entries that match the filter, by id.
     pub async fn audit(&self, filter: AuditFilter, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
         self.read(move |sql| {
             let (after, limit) = (filter.after.unwrap_or(0), columns::limit_in(limit));
@@ -84,7 +84,7 @@ impl Metadata {
             let since = filter.since.map(columns::time_in);
             let params =
                 params![after, limit, filter.account, filter.action, filter.object_prefix, verdict, since];
-            // With an account its own index is followed, otherwise the numbers.
+            // An account has its own index.
             let statement = match (filter.account.is_some(), filter.latest) {
                 (false, false) => concat!(select!("?3 IS NULL"), " ORDER BY id LIMIT ?2"),
                 (false, true) => concat!(select!("?3 IS NULL"), " ORDER BY id DESC LIMIT ?2"),
@@ -100,7 +100,7 @@ impl Metadata {
         .await
     }
 
-    /// Forgets up to `limit` records from before this moment; how many.
+    /// Deletes up to `limit` entries older than `before`. Returns their number.
     pub async fn expire_audit(&self, before: SystemTime, limit: usize) -> Result<usize, StoreError> {
         self.write(Durability::Process, move |sql| {
             sql.run(
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_kept_comes_back_as_it_was() {
+    async fn audit_returns_entries_unchanged() {
         let (metadata, _directory) = empty();
         let kept = AuditEntry { detail: Some("d".to_owned()), ..entry(10, Some("ann"), "user.add", "bob") };
         let bare = AuditEntry {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_filter_leaves_those_for_which_all_of_it_holds() {
+    async fn audit_filter_combines_conditions() {
         let (metadata, _directory) = filled().await;
         let all = AuditFilter::default;
         let text = |text: &str| Some(text.to_owned());
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_old_goes_in_batches_and_numbers_are_not_used_again() {
+    async fn audit_expires_in_batches_without_reusing_ids() {
         let (metadata, _directory) = filled().await;
         assert_eq!(metadata.expire_audit(at(40), 2).await.unwrap(), 2);
         assert_eq!(found(&metadata, AuditFilter::default(), 10).await, [3, 4, 5]);

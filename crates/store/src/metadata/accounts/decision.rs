@@ -1,8 +1,8 @@
-//! The decision: what an account may do with a repository, and which repositories it may know of.
+//! Authorization: the rights of an account on a repository, and the repositories that it may list.
 //!
-//! It takes a few lookups by index, whose number depends on the depth of the name and on the teams
-//! of the account, and not on how many accounts and grants there are. Patterns with wildcards are
-//! compared here; only those of this account's own subjects whose leading components fit are.
+//! A decision takes a few index lookups. Their number depends on the depth of the name and on the teams of
+//! the account, not on the number of accounts and grants. Only the account's own grants whose literal prefix
+//! fits are matched as patterns.
 
 use oci::RepositoryName;
 
@@ -14,14 +14,14 @@ use super::grants::SubjectKey;
 use crate::StoreError;
 use accounts::{AccountName, Pattern, Rights, Role, lookup_keys};
 
-/// How many keys of a name are looked up by one statement. Most names have no more.
+/// The number of keys of a name in one statement. Most names have no more.
 const KEYS: usize = 4;
 
 impl Metadata {
-    /// What an account, or with `None` somebody without one, may do with a repository, whether it
-    /// is there or not: everything for administrators and for the owner of the namespace, what the
-    /// role in the owning organisation allows, and what was granted to the account, to its teams,
-    /// to all accounts and to everyone. A disabled or unknown account may do nothing.
+    /// Returns the rights of an account, or of an anonymous client, on a repository that need not exist.
+    /// Administrators and the owner of the namespace have all rights. Others have those of their role in the
+    /// owning organisation and of the grants to them, their teams, all accounts and everyone. A disabled or
+    /// unknown account has none.
     pub async fn rights_of(
         &self,
         account: Option<i64>,
@@ -38,8 +38,8 @@ impl Metadata {
         .await
     }
 
-    /// The patterns of all repositories that an account, or with `None` somebody without one, may
-    /// pull, by the same rules. Some may be in others.
+    /// Returns the patterns of the repositories that an account, or an anonymous client, may pull. Patterns
+    /// may overlap.
     pub async fn scopes_of(&self, account: Option<i64>) -> Result<Vec<Pattern>, StoreError> {
         self.read(move |sql| {
             let mut scopes = Vec::new();
@@ -77,7 +77,7 @@ impl Metadata {
     }
 }
 
-/// An account that may have rights.
+/// An enabled account.
 struct Holder {
     id: i64,
     name: AccountName,
@@ -86,7 +86,7 @@ struct Holder {
 }
 
 impl Holder {
-    /// `None` if it is not there, or disabled, or its owner is.
+    /// Returns `None` if the account is unknown, or it or its owner is disabled.
     fn find(sql: Sql<'_>, id: i64) -> Result<Option<Self>, StoreError> {
         sql.first(
             "SELECT a.name, a.kind, a.administrator FROM accounts a LEFT JOIN accounts o ON o.id = a.owner
@@ -132,13 +132,13 @@ fn role_in_owner(
     )
 }
 
-/// What was granted on a repository to everyone, and with an account to all accounts, to it, and
-/// to its teams.
+/// The rights granted on a repository to everyone, and for an account also to all accounts, to it and to its
+/// teams.
 fn granted(sql: Sql<'_>, account: Option<i64>, repository: &RepositoryName) -> Result<Rights, StoreError> {
     let mut rights = Rights::NONE;
     let keys: Vec<&str> = lookup_keys(repository).collect();
     for keys in keys.chunks(KEYS) {
-        // What is missing to a full set is filled up with the last one again.
+        // The last key fills up an incomplete set.
         let key = |at: usize| keys[at.min(keys.len() - 1)];
         let [a, b, c, d] = [key(0), key(1), key(2), key(3)];
         let mut look = |row: &Row<'_>| {

@@ -1,4 +1,4 @@
-//! Accounts for tests.
+//! Test fixtures of accounts.
 
 #![allow(clippy::unwrap_used, reason = "in a test, what goes wrong is best told by where it stands")]
 
@@ -10,7 +10,7 @@ pub(super) fn name(name: &str) -> AccountName {
     name.parse().unwrap()
 }
 
-/// Makes a user and returns its number.
+/// Adds a user and returns its id.
 pub(in super::super) async fn add_user(metadata: &Metadata, user: &str) -> i64 {
     let user = NewUser {
         name: name(user),
@@ -26,7 +26,7 @@ pub(in super::super) async fn add_user(metadata: &Metadata, user: &str) -> i64 {
     }
 }
 
-/// What an account may do with a repository.
+/// The rights of an account on a repository.
 pub(super) async fn rights(metadata: &Metadata, account: i64, repository: &str) -> Rights {
     metadata.rights_of(Some(account), &repository.parse().unwrap()).await.unwrap()
 }

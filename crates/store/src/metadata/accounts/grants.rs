@@ -1,4 +1,4 @@
-//! Grants: who was given what on which repositories.
+//! Grants: rights of subjects on repositories that match a pattern.
 
 use oci::RepositoryName;
 
@@ -10,7 +10,7 @@ use super::{AccountKind, GrantFilter, GrantRecord, SetGrant, account_rows};
 use crate::StoreError;
 use accounts::{AccountName, Pattern, Rights, Subject, TeamName, lookup_keys};
 
-/// How a subject is kept: its kind and its number.
+/// A subject as it is stored: its kind and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SubjectKey {
     pub(super) kind: i64,
@@ -31,8 +31,7 @@ impl SubjectKey {
 }
 
 impl Metadata {
-    /// Gives a subject these rights on these repositories, in place of those that the same grant
-    /// gave before.
+    /// Sets the rights of a subject on a pattern, replacing those of an earlier grant.
     pub async fn set_grant(
         &self,
         subject: &Subject,
@@ -57,7 +56,7 @@ impl Metadata {
         .await
     }
 
-    /// Takes back a grant. `false` if there is none of this subject with this pattern.
+    /// Deletes the grant of a subject on a pattern. Returns `false` if there is none.
     pub async fn remove_grant(&self, subject: &Subject, pattern: &Pattern) -> Result<bool, StoreError> {
         let (subject, pattern) = (subject.clone(), pattern.clone());
         self.write(Durability::Disk, move |sql| {
@@ -71,7 +70,7 @@ impl Metadata {
         .await
     }
 
-    /// Grants in the order of their numbers, from the one after `after`.
+    /// Returns grants by id, after `after`.
     pub async fn grants(
         &self,
         filter: GrantFilter,
@@ -115,7 +114,7 @@ impl Metadata {
     }
 }
 
-/// What [`record`] reads of a grant `g`, with the names of its subject.
+/// Selects the columns of [`record`] from a grant `g`, with the names of its subject.
 macro_rules! grant_columns {
     () => {
         "SELECT g.id, g.subject_kind, a.name, o.name, t.name, g.pattern, g.rights, g.created_at
@@ -144,7 +143,7 @@ fn record(row: &Row<'_>) -> Result<GrantRecord, StoreError> {
     })
 }
 
-/// Grants on one repository: those under each of its keys, merged.
+/// Returns the grants on one repository, found by each of its keys and merged.
 fn on(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -177,7 +176,7 @@ fn on(
     Ok(found)
 }
 
-/// How a subject is kept; `None` if it is not there, or is an organisation.
+/// The key of a subject; `None` if it does not exist or is an organisation.
 fn key_of(sql: Sql<'_>, subject: &Subject) -> Result<Option<SubjectKey>, StoreError> {
     Ok(match subject {
         Subject::Everyone => Some(SubjectKey::EVERYONE),
@@ -189,7 +188,7 @@ fn key_of(sql: Sql<'_>, subject: &Subject) -> Result<Option<SubjectKey>, StoreEr
     })
 }
 
-/// The number of a team.
+/// The id of a team.
 pub(super) fn team_id(
     sql: Sql<'_>,
     organisation: &AccountName,
@@ -202,19 +201,19 @@ pub(super) fn team_id(
     )
 }
 
-/// Removes the grants to an account that is being removed.
+/// Deletes the grants to an account.
 pub(super) fn forget_account(sql: Sql<'_>, account: i64) -> Result<(), StoreError> {
     forget(sql, SubjectKey::account(account))
 }
 
-/// Removes the grants to all teams of an organisation that is being removed.
+/// Deletes the grants to all teams of an organisation.
 pub(super) fn forget_teams_of(sql: Sql<'_>, organisation: i64) -> Result<(), StoreError> {
     let teams: Vec<i64> =
         sql.all("SELECT id FROM teams WHERE organisation = ?1", params![organisation], |row| row.get(0))?;
     teams.into_iter().try_for_each(|team| forget(sql, SubjectKey::team(team)))
 }
 
-/// Removes the grants to a subject.
+/// Deletes the grants to a subject.
 pub(super) fn forget(sql: Sql<'_>, subject: SubjectKey) -> Result<(), StoreError> {
     sql.run(
         "DELETE FROM grants WHERE subject_kind = ?1 AND subject = ?2",

@@ -1,4 +1,4 @@
-//! Keys with which the registry signs what it hands out.
+//! Keys that sign bearer tokens.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use super::SigningKey;
 use crate::StoreError;
 
 impl Metadata {
-    /// All keys, the newest first.
+    /// Returns all keys, the newest first.
     pub async fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
         self.read(|sql| {
             sql.all(
@@ -28,7 +28,7 @@ impl Metadata {
         .await
     }
 
-    /// Keeps a key. Its moment is that of the keeping.
+    /// Inserts a key, created now.
     pub async fn add_signing_key(&self, id: String, secret: Vec<u8>) -> Result<(), StoreError> {
         self.write(Durability::Disk, move |sql| {
             sql.run(
@@ -40,7 +40,7 @@ impl Metadata {
         .await
     }
 
-    /// Forgets the keys from before this moment, but never the newest; how many.
+    /// Deletes the keys older than `before`, except the newest. Returns their number.
     pub async fn remove_signing_keys(&self, before: SystemTime) -> Result<usize, StoreError> {
         self.write(Durability::Disk, move |sql| {
             sql.run(

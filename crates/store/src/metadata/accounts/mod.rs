@@ -1,8 +1,7 @@
-//! Accounts: who there is, who belongs to what, who may do what, and what was done.
+//! Accounts: users, organisations, robots, memberships, grants, tokens and the audit log.
 //!
-//! What a change returns says whether anything changed: whoever remembers decisions forgets them
-//! then. Refusals that a person can do something about are values of an outcome, not errors; they
-//! were decided inside the transaction that would have made the change.
+//! The result of a change says whether anything changed, so that callers can invalidate their caches.
+//! Refusals that a person can act on are values of an outcome and not errors.
 
 mod account_rows;
 mod audit;

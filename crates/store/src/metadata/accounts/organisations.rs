@@ -1,4 +1,4 @@
-//! Organisations, and who belongs to them.
+//! Organisations and their members.
 
 use super::super::Metadata;
 use super::super::columns;
@@ -10,7 +10,7 @@ use crate::StoreError;
 use accounts::{AccountName, Role};
 
 impl Metadata {
-    /// Makes an organisation with its first owner, who must be a user.
+    /// Creates an organisation with its first owner, who must be a user.
     pub async fn add_organisation(
         &self,
         name: &AccountName,
@@ -43,8 +43,7 @@ impl Metadata {
         .await
     }
 
-    /// The organisations that an account is a member of, in the order of their names, from the one
-    /// after `after`.
+    /// Returns the organisations of a member, by name after `after`.
     pub async fn organisations_of(
         &self,
         account: i64,
@@ -66,8 +65,7 @@ impl Metadata {
         .await
     }
 
-    /// The role of an account in an organisation; `None` if it is no member, or there is no such
-    /// organisation.
+    /// Returns the role of an account in an organisation; `None` if it is no member.
     pub async fn role_of(
         &self,
         organisation: &AccountName,
@@ -85,8 +83,7 @@ impl Metadata {
         .await
     }
 
-    /// The members of an organisation in the order of their names, from the one after `after`; none
-    /// if there is no such organisation.
+    /// Returns the members of an organisation, by name after `after`.
     pub async fn members(
         &self,
         organisation: &AccountName,
@@ -113,7 +110,7 @@ impl Metadata {
         .await
     }
 
-    /// Makes a user a member, or gives a member another role.
+    /// Adds a member, or changes the role of one.
     pub async fn set_member(
         &self,
         organisation: &AccountName,
@@ -138,7 +135,7 @@ impl Metadata {
         .await
     }
 
-    /// Ends a membership, also in the organisation's teams.
+    /// Removes a member from the organisation and its teams.
     pub async fn remove_member(
         &self,
         organisation: &AccountName,
@@ -180,7 +177,7 @@ fn put(sql: Sql<'_>, organisation: i64, user: i64, role: Role) -> Result<(), Sto
     Ok(())
 }
 
-/// Whether an organisation has this owner alone.
+/// Whether a user is the only owner of an organisation.
 fn is_last_owner(sql: Sql<'_>, organisation: i64, user: i64) -> Result<bool, StoreError> {
     let owners: Vec<i64> = sql.all(
         "SELECT account FROM members WHERE organisation = ?1 AND role = ?2 LIMIT 2",
@@ -198,7 +195,7 @@ mod tests {
     use crate::metadata::fixtures::empty;
 
     #[tokio::test]
-    async fn an_organisation_has_an_owner_from_the_first_moment_to_the_last() {
+    async fn organisation_always_has_an_owner() {
         let (metadata, _directory) = empty();
         let (ann, bob) = (add_user(&metadata, "ann").await, add_user(&metadata, "bob").await);
         let add = async |organisation: &str, owner: &str| {
@@ -242,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn somebody_finds_the_organisations_that_they_are_in() {
+    async fn member_finds_their_organisations() {
         let (metadata, _directory) = empty();
         let (ann, bob) = (add_user(&metadata, "ann").await, add_user(&metadata, "bob").await);
         for organisation in ["zulu", "acme", "mike"] {

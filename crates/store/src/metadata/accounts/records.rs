@@ -1,4 +1,6 @@
-//! What goes into the metadata about accounts, and what comes out.
+//! Records of accounts: the values that their operations take and return.
+
+#![allow(missing_docs, reason = "the names of most fields and variants say what they hold")]
 
 use std::fmt;
 use std::time::SystemTime;
@@ -8,54 +10,52 @@ use oci::RepositoryName;
 use accounts::{AccountName, Pattern, Rights, Role, Subject, TeamName, string_enum};
 
 string_enum! {
-    /// What an account is.
+    /// The kinds of accounts.
     pub enum AccountKind: "kind of account" {
-        /// A person, or a program that has the name and password of one.
+        /// Signs in with a name and a password.
         User = "user",
-        /// Users together; owns repositories, and cannot sign in.
+        /// A group of users that owns repositories and cannot sign in.
         Organisation = "organisation",
-        /// A program; belongs to a user or an organisation, and may do what it was granted.
+        /// A program of a user or an organisation, with the rights that were granted to it.
         Robot = "robot",
     }
 }
 
 string_enum! {
-    /// Where an account comes from.
+    /// The origin of an account, which keeps its password.
     pub enum Source: "source of accounts" {
-        /// It was made here.
+        /// This registry.
         Own = "own",
-        /// An htpasswd file has it.
+        /// An htpasswd file.
         File = "file",
-        /// The operator's own backend has named it.
+        /// The operator's authentication backend.
         Forward = "forward",
     }
 }
 
 string_enum! {
-    /// What a token is for.
+    /// The kinds of tokens.
     pub enum TokenKind: "kind of token" {
-        /// A person's, in place of the password.
+        /// Signs a user in instead of the password.
         Personal = "personal",
-        /// A robot's secret.
+        /// The secret of a robot.
         Robot = "robot",
-        /// For getting other tokens without the password.
+        /// Obtains bearer tokens without the password.
         Refresh = "refresh",
     }
 }
 
 string_enum! {
-    /// How something ended that the audit log tells of.
+    /// The outcome of an audited action.
     pub enum AuditOutcome: "verdict" {
-        /// It was allowed, and done.
         Allowed = "allowed",
-        /// It was refused.
         Denied = "denied",
-        /// It was allowed, but did not succeed.
+        /// It was allowed and did not succeed.
         Failed = "failed",
     }
 }
 
-/// A password as a PHC string, such as `$argon2id$…`. Not shown by `{:?}`.
+/// A password as a PHC string, such as `$argon2id$…`. `{:?}` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
 
@@ -65,235 +65,209 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRecord {
-    /// Its number; never used again for another.
+    /// Never reused.
     pub id: i64,
-    /// Its name.
     pub name: AccountName,
-    /// What it is.
     pub kind: AccountKind,
-    /// To whom a robot belongs.
+    /// The owner of a robot.
     pub owner: Option<AccountName>,
-    /// Its password, if it is kept here.
+    /// `None` if another system keeps the password.
     pub password: Option<PasswordHash>,
-    /// Where it comes from.
     pub source: Source,
-    /// Whether it may do everything.
+    /// Whether it has all rights.
     pub administrator: bool,
-    /// Whether it may do nothing: an administrator said so of it or of its owner, or the htpasswd
-    /// file that it came from has it no more.
+    /// Whether it has no rights: an administrator disabled it or its owner, or its htpasswd file no longer
+    /// contains it.
     pub disabled: bool,
-    /// What it is for, in the words of whoever made it.
     pub description: String,
-    /// When it was made.
     pub created_at: SystemTime,
-    /// When it last signed in, about.
+    /// The approximate time of the last sign-in.
     pub last_seen_at: Option<SystemTime>,
 }
 
-/// A user that is to be made.
+/// A user to be created.
 #[derive(Clone, Debug)]
 pub struct NewUser {
-    /// Its name; not a robot's.
+    /// Not the name of a robot.
     pub name: AccountName,
-    /// Its password, if it is to be kept here.
+    /// `None` if another system keeps the password.
     pub password: Option<PasswordHash>,
-    /// Whether it may do everything.
+    /// Whether it has all rights.
     pub administrator: bool,
-    /// What it is for.
     pub description: String,
-    /// Where it comes from.
     pub source: Source,
-    /// Whether it is refused if there are repositories already that it would own. An administrator
-    /// may give them to it; who registers by themselves may not take them.
+    /// Whether to refuse a name whose namespace already has repositories. An administrator may give them to a
+    /// user; a user who registers may not take them.
     pub only_unused_namespace: bool,
 }
 
-/// What came of making an account.
+/// The result of creating an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddOutcome {
-    /// It was made.
     Added(AccountRecord),
-    /// There is an account of this name.
+    /// An account has this name already.
     NameTaken,
-    /// There are repositories below this name, and they were not to be given away.
+    /// The namespace has repositories (see [`NewUser::only_unused_namespace`]).
     NamespaceInUse,
-    /// The name is not of the kind that is wanted: a robot's for a user, or for an organisation one
-    /// that can own no repositories.
+    /// The name does not fit the kind of account: a robot's name for a user, or a name without namespace for
+    /// an organisation.
     NameUnfit,
-    /// The owner, of a robot or an organisation, is not there, or cannot be one.
+    /// The owner of the robot or organisation does not exist or has the wrong kind.
     OwnerUnknown,
 }
 
-/// What is to change about an account; `None` leaves it as it is.
+/// Changes of an account; `None` keeps a field.
 #[derive(Clone, Debug, Default)]
 pub struct AccountChange {
-    /// Another password; for a user only.
+    /// For a user only.
     pub password: Option<PasswordHash>,
-    /// Whether it may do everything; for a user only.
+    /// For a user only.
     pub administrator: Option<bool>,
-    /// Whether it may do nothing; for a user or a robot.
+    /// For a user or a robot.
     pub disabled: Option<bool>,
-    /// What it is for.
     pub description: Option<String>,
 }
 
-/// What came of changing an account.
+/// The result of changing an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeOutcome {
-    /// It is now so.
     Changed(AccountRecord),
-    /// There is no such account.
     NotFound,
-    /// An account of this kind does not have what was to be changed.
+    /// Accounts of this kind do not have the field to be changed.
     NotOfThisKind,
-    /// Nobody would be left who may do everything.
+    /// No administrator would be left.
     LastAdministrator,
-    /// Its password is kept elsewhere: in the htpasswd file, or by the operator's own backend.
+    /// The htpasswd file or the operator's backend keeps the password.
     PasswordElsewhere,
 }
 
-/// What came of removing an account.
+/// The result of removing an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoveOutcome {
-    /// It is gone, with its robots, tokens, memberships and the grants to it.
+    /// With its robots, tokens, memberships and grants.
     Removed,
-    /// There was no such account.
     NotFound,
-    /// Nobody would be left who may do everything.
+    /// No administrator would be left.
     LastAdministrator,
-    /// Without any user the registry would be open to everyone; done only if forced.
+    /// Without users the registry would be open to everyone. Forced removal does it.
     LastUser,
-    /// It is the last owner of these organisations.
+    /// The account is the last owner of these organisations.
     LastOwner(Vec<AccountName>),
-    /// It owns repositories, such as this one, which nobody would own; done only if forced.
+    /// The account owns repositories, such as this one. Forced removal leaves them without an owner.
     HasRepositories(RepositoryName),
 }
 
-/// What came of bringing the accounts in step with an htpasswd file.
+/// The result of synchronising the users with an htpasswd file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncedFile {
-    /// How many accounts were made, disabled or enabled.
+    /// The number of accounts created, disabled or enabled.
     pub changed: u64,
-    /// The accounts that were made.
+    /// The accounts created.
     pub made: Vec<AccountName>,
-    /// Names of the file that belong to an account made here, or to an organisation: those stay as
-    /// they are, and the file's password does not count for them.
+    /// Names in the file that accounts of another origin have. Those accounts keep their own passwords.
     pub taken: Vec<AccountName>,
 }
 
-/// A row of the audit log as it is to be from now on. The moment, the account and the request are those of the row.
+/// A correction of a row of the audit log. Time, account and request id identify the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditAmendment {
-    /// The row, with another action, object, status and detail.
+    /// The row with its new action, object, status and detail.
     pub entry: AuditEntry,
 }
 
-/// A grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantRecord {
-    /// Its number; never used again for another.
+    /// Never reused.
     pub id: i64,
-    /// To whom it gives something.
     pub subject: Subject,
-    /// On which repositories.
+    /// The repositories.
     pub pattern: Pattern,
-    /// What.
     pub rights: Rights,
-    /// When it was last set.
+    /// The time when the grant was last set.
     pub created_at: SystemTime,
 }
 
-/// What came of setting a grant.
+/// The result of setting a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetGrant {
-    /// It is now so.
     Set,
-    /// There is no such user, robot or team.
+    /// The user, robot or team does not exist.
     SubjectUnknown,
-    /// A grant of nothing is none.
+    /// The set of rights is empty.
     NoRights,
 }
 
-/// Which grants are listed.
+/// Selects the grants of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum GrantFilter {
-    /// All.
     #[default]
     All,
-    /// Those to this subject itself; not what it has through teams, roles or `everyone`.
+    /// Grants to this subject itself, without those through teams, roles or `everyone`.
     Of(Subject),
-    /// Those that give somebody something on this repository.
+    /// Grants whose pattern matches this repository.
     On(RepositoryName),
-    /// Those that reach only repositories of this account's namespace.
+    /// Grants that reach only the namespace of this account.
     Below(AccountName),
 }
 
-/// A token that is to be kept.
+/// A token to be stored.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// The number of the account whose it is.
+    /// The id of the account.
     pub account: i64,
-    /// What it is for.
     pub kind: TokenKind,
-    /// What its owner calls it.
     pub label: String,
-    /// Its SHA-256. The token itself is kept nowhere.
+    /// The SHA-256 of the token, which is not stored itself.
     pub hash: [u8; 32],
-    /// What it allows at most; `None` for all that the account may do.
+    /// Restricts the rights of the account; `None` does not.
     pub rights: Option<Rights>,
-    /// On which repositories at most; `None` for all.
+    /// Restricts the repositories; `None` does not.
     pub patterns: Option<Vec<Pattern>>,
-    /// When it ends; `None` for never.
+    /// `None` for never.
     pub expires_at: Option<SystemTime>,
 }
 
-/// A token that is kept.
+/// A stored token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRecord {
-    /// Its number; never used again for another.
+    /// Never reused.
     pub id: i64,
-    /// The number of the account whose it is.
+    /// The id of the account.
     pub account: i64,
-    /// What it is for.
     pub kind: TokenKind,
-    /// What its owner calls it.
     pub label: String,
-    /// What it allows at most; `None` for all that the account may do.
+    /// Restricts the rights of the account; `None` does not.
     pub rights: Option<Rights>,
-    /// On which repositories at most; `None` for all.
+    /// Restricts the repositories; `None` does not.
     pub patterns: Option<Vec<Pattern>>,
-    /// When it ends; `None` for never.
+    /// `None` for never.
     pub expires_at: Option<SystemTime>,
-    /// When it was last used, about.
+    /// The approximate time of the last use.
     pub last_used_at: Option<SystemTime>,
-    /// When it was made.
     pub created_at: SystemTime,
 }
 
-/// What is to be changed of a token; `None` leaves it as it is.
+/// Changes of a token; `None` keeps a field.
 #[derive(Clone, Debug, Default)]
 pub struct TokenChange {
-    /// What its owner calls it.
     pub label: Option<String>,
-    /// What it allows at most; `Some(None)` for all that the account may do.
+    /// `Some(None)` removes the restriction.
     pub rights: Option<Option<Rights>>,
-    /// On which repositories at most; `Some(None)` for all.
+    /// `Some(None)` removes the restriction.
     pub patterns: Option<Option<Vec<Pattern>>>,
-    /// When it ends; `Some(None)` for never.
+    /// `Some(None)` for never.
     pub expires_at: Option<Option<SystemTime>>,
 }
 
-/// A key that the registry signs with. Its secret is not shown by `{:?}`.
+/// A key that signs bearer tokens. `{:?}` hides the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKey {
-    /// Names the key in what it has signed (`kid`).
+    /// The `kid` of signed tokens.
     pub id: String,
-    /// The private key, in whatever form its user keeps it.
+    /// The private key, in the encoding of the caller.
     pub secret: Vec<u8>,
-    /// When it was made.
     pub created_at: SystemTime,
 }
 
@@ -306,98 +280,81 @@ impl fmt::Debug for SigningKey {
 /// A member of an organisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberRecord {
-    /// The organisation.
     pub organisation: AccountName,
-    /// The user.
     pub account: AccountName,
-    /// What the user may do with the organisation's repositories.
     pub role: Role,
 }
 
-/// What came of changing who belongs to an organisation or a team.
+/// The result of changing the members of an organisation or a team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberOutcome {
-    /// It is now so.
     Changed,
-    /// There is no such organisation or team, or not with this member.
+    /// The organisation, team or member does not exist.
     NotFound,
-    /// There is no such user; for a team also: nobody of the organisation.
+    /// The user does not exist, or for a team is no member of the organisation.
     AccountUnknown,
-    /// The organisation would have no owner.
+    /// The organisation would have no owner left.
     LastOwner,
 }
 
-/// A team.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TeamRecord {
-    /// Its organisation.
     pub organisation: AccountName,
-    /// Its name there.
+    /// Unique in the organisation.
     pub name: TeamName,
-    /// How many belong to it.
     pub members: u64,
-    /// When it was made.
     pub created_at: SystemTime,
 }
 
-/// What came of making a team.
+/// The result of creating a team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TeamOutcome {
-    /// It was made.
     Added,
-    /// There is no such organisation.
+    /// The organisation does not exist.
     NotFound,
-    /// It has such a team.
+    /// The organisation has a team of this name.
     NameTaken,
 }
 
-/// Something that the audit log is to keep.
+/// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When.
     pub at: SystemTime,
-    /// Who, as far as known: the name of an account, or that under which somebody tried to sign in.
+    /// The account, or the name of a failed sign-in.
     pub account: Option<String>,
-    /// From where.
+    /// The client's address.
     pub address: Option<String>,
-    /// What: `manifest.push`, `user.add` …
+    /// Such as `manifest.push` or `user.add`.
     pub action: String,
-    /// With what: a repository, perhaps with a tag or digest, or an account.
+    /// A repository, with a tag or digest if there is one, or an account.
     pub object: Option<String>,
-    /// How it ended.
     pub verdict: AuditOutcome,
-    /// With which HTTP status.
+    /// The HTTP status.
     pub status: Option<u16>,
-    /// By which request.
     pub request_id: Option<String>,
-    /// What else there is to say. Never a secret.
+    /// Further text, never a secret.
     pub detail: Option<String>,
 }
 
-/// What the audit log has kept.
+/// A stored entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// Its number; they grow.
+    /// Ascending.
     pub id: i64,
-    /// What was kept.
     pub entry: AuditEntry,
 }
 
-/// Which records of the audit log are read: those for which everything holds that is given.
+/// Selects the entries for which all given conditions hold.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
-    /// Of this account.
     pub account: Option<String>,
-    /// With this action, or one that begins with it and a dot: `user` has `user.add`.
+    /// Also selects actions below it: `user` selects `user.add`.
     pub action: Option<String>,
-    /// With an object that begins so.
     pub object_prefix: Option<String>,
-    /// With this verdict.
     pub verdict: Option<AuditOutcome>,
-    /// From this moment on.
     pub since: Option<SystemTime>,
-    /// With greater numbers than this one.
+    /// Selects entries with a greater id.
     pub after: Option<i64>,
-    /// Of those, the last ones instead of the first, where there are more than are wanted.
+    /// Whether to return the last entries instead of the first, if there are more than the limit.
     pub latest: bool,
 }

@@ -1,4 +1,4 @@
-//! Robots: accounts of programs, which belong to a user or an organisation.
+//! Robots: accounts of programs, owned by a user or an organisation.
 
 use super::super::Metadata;
 use super::super::columns;
@@ -10,7 +10,7 @@ use crate::StoreError;
 use accounts::AccountName;
 
 impl Metadata {
-    /// Makes a robot, which signs in with the secret of this SHA-256. Its name says whose it is.
+    /// Creates a robot with the SHA-256 of its secret. Its name contains its owner.
     pub async fn add_robot(
         &self,
         name: &AccountName,
@@ -42,7 +42,7 @@ impl Metadata {
         .await
     }
 
-    /// Robots in the order of their names, from the one after `after`: of this owner, or all.
+    /// Returns the robots of an owner, or all, by name after `after`.
     pub async fn robots(
         &self,
         owner: Option<&AccountName>,
@@ -67,8 +67,7 @@ impl Metadata {
         .await
     }
 
-    /// Gives a robot another secret; the one before is no longer one. `false` if there is no such
-    /// robot.
+    /// Replaces the secret of a robot. Returns `false` if it does not exist.
     pub async fn set_robot_secret(&self, name: &AccountName, secret: [u8; 32]) -> Result<bool, StoreError> {
         let name = name.clone();
         self.write(Durability::Disk, move |sql| {
@@ -103,7 +102,7 @@ mod tests {
     use accounts::Subject;
 
     #[tokio::test]
-    async fn a_robot_has_what_it_was_granted_and_goes_with_its_owner() {
+    async fn robot_has_its_grants_and_goes_with_its_owner() {
         let (metadata, _directory) = empty();
         add_user(&metadata, "ann").await;
         add_user(&metadata, "root").await;

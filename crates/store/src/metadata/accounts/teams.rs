@@ -1,4 +1,4 @@
-//! Teams: some of the members of an organisation, to whom something can be granted together.
+//! Teams: groups of members of an organisation, as subjects of grants.
 
 use super::super::Metadata;
 use super::super::columns;
@@ -10,7 +10,7 @@ use crate::StoreError;
 use accounts::{AccountName, TeamName};
 
 impl Metadata {
-    /// Makes a team, with nobody in it.
+    /// Creates an empty team.
     pub async fn add_team(
         &self,
         organisation: &AccountName,
@@ -32,7 +32,7 @@ impl Metadata {
         .await
     }
 
-    /// Removes a team, and the grants to it. `false` if there is none of this name.
+    /// Deletes a team with its grants. Returns `false` if it does not exist.
     pub async fn remove_team(&self, organisation: &AccountName, team: &TeamName) -> Result<bool, StoreError> {
         let (organisation, team) = (organisation.clone(), team.clone());
         self.write(Durability::Disk, move |sql| {
@@ -44,7 +44,7 @@ impl Metadata {
         .await
     }
 
-    /// The teams of an organisation in the order of their names, from the one after `after`.
+    /// Returns the teams of an organisation, by name after `after`.
     pub async fn teams(
         &self,
         organisation: &AccountName,
@@ -72,8 +72,7 @@ impl Metadata {
         .await
     }
 
-    /// The members of a team in the order of their names, from the one after `after`. `None` if
-    /// there is no such team.
+    /// Returns the members of a team, by name after `after`; `None` if the team does not exist.
     pub async fn team_members(
         &self,
         organisation: &AccountName,
@@ -96,7 +95,7 @@ impl Metadata {
         .await
     }
 
-    /// Puts a member of the organisation into a team; nothing happens if the user is in it.
+    /// Adds a member of the organisation to a team. Idempotent.
     pub async fn add_team_member(
         &self,
         organisation: &AccountName,
@@ -124,7 +123,7 @@ impl Metadata {
         .await
     }
 
-    /// Takes a user out of a team.
+    /// Removes a user from a team.
     pub async fn remove_team_member(
         &self,
         organisation: &AccountName,
@@ -156,7 +155,7 @@ mod tests {
     use accounts::{Rights, Role, Subject};
 
     #[tokio::test]
-    async fn a_team_has_what_is_granted_to_it_while_it_lasts() {
+    async fn team_has_its_grants_until_its_deletion() {
         let (metadata, _directory) = empty();
         add_user(&metadata, "ann").await;
         let bob = add_user(&metadata, "bob").await;
@@ -180,7 +179,7 @@ mod tests {
         assert_eq!((teams.len(), teams[0].members), (1, 1));
         assert_eq!(metadata.team_members(&acme, &devs, None, 10).await.unwrap(), Some(vec![name("bob")]));
 
-        // Who leaves the organisation leaves its teams.
+        // Leaving the organisation ends the membership in its teams.
         metadata.remove_member(&acme, &name("bob")).await.unwrap();
         assert!(rights(&metadata, bob, "tools/x").await.is_empty());
         metadata.set_member(&acme, &name("bob"), Role::Reader).await.unwrap();
@@ -191,7 +190,7 @@ mod tests {
         assert!(!metadata.remove_team(&acme, &devs).await.unwrap());
         assert!(rights(&metadata, bob, "tools/x").await.is_empty());
         assert_eq!(metadata.team_members(&acme, &devs, None, 10).await.unwrap(), None);
-        // A team that is made later with the same name is another.
+        // A new team of the same name has none of the old grants.
         metadata.add_team(&acme, &devs).await.unwrap();
         assert_eq!(join("bob").await, MemberOutcome::Changed);
         assert!(rights(&metadata, bob, "tools/x").await.is_empty());

@@ -1,4 +1,4 @@
-//! Tokens: secrets with which somebody signs in, known by their hashes.
+//! Tokens: secrets of accounts, stored as hashes.
 
 use std::time::SystemTime;
 
@@ -11,12 +11,12 @@ use super::{AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
 use crate::StoreError;
 
 impl Metadata {
-    /// Keeps a token. `None` if its account is not there.
+    /// Inserts a token. Returns `None` if its account does not exist.
     pub async fn add_token(&self, token: NewToken) -> Result<Option<TokenRecord>, StoreError> {
         self.write(Durability::Disk, move |sql| add(sql, &token)).await
     }
 
-    /// The tokens of an account of one kind, in the order of their making.
+    /// Returns the tokens of an account of one kind, by id.
     pub async fn tokens(
         &self,
         account: i64,
@@ -37,7 +37,7 @@ impl Metadata {
         .await
     }
 
-    /// Changes a token of this account and kind. What it is then, or `None` if there is no such token.
+    /// Changes a token of this account and kind. Returns the changed token, or `None` if it does not exist.
     pub async fn change_token(
         &self,
         account: i64,
@@ -74,8 +74,7 @@ impl Metadata {
         .await
     }
 
-    /// Ends a token; of this account, or with `None` of any. What it was, or `None` if there is no
-    /// such token.
+    /// Revokes a token of this account, or with `None` of any. Returns it, or `None` if it does not exist.
     pub async fn revoke_token(
         &self,
         account: Option<i64>,
@@ -98,7 +97,7 @@ impl Metadata {
         .await
     }
 
-    /// A token and whose it is: also one that has ended, or whose account is disabled.
+    /// Returns a token with its account, even if it has expired or the account is disabled.
     pub async fn token(&self, id: i64) -> Result<Option<(TokenRecord, AccountRecord)>, StoreError> {
         self.read(move |sql| {
             let token =
@@ -108,7 +107,7 @@ impl Metadata {
         .await
     }
 
-    /// The same by the token's SHA-256.
+    /// As [`Metadata::token`], by the SHA-256 of the token.
     pub async fn token_by_hash(
         &self,
         hash: &[u8; 32],
@@ -125,7 +124,7 @@ impl Metadata {
         .await
     }
 
-    /// Notes when tokens were last used. Those that are gone are passed over.
+    /// Records when tokens were last used. Skips unknown tokens.
     pub async fn touch_tokens(&self, used: Vec<(i64, SystemTime)>) -> Result<(), StoreError> {
         self.write(Durability::Process, move |sql| {
             for (id, at) in &used {
@@ -140,7 +139,7 @@ impl Metadata {
         .await
     }
 
-    /// Forgets up to `limit` tokens that ended before this moment; how many.
+    /// Deletes up to `limit` tokens that expired before `before`. Returns their number.
     pub async fn forget_ended_tokens(&self, before: SystemTime, limit: usize) -> Result<usize, StoreError> {
         self.write(Durability::Process, move |sql| {
             sql.run(
@@ -152,7 +151,7 @@ impl Metadata {
     }
 }
 
-/// What [`record`] reads of a token `t`.
+/// Selects the columns of [`record`] from a token `t`.
 macro_rules! token_columns {
     () => {
         "SELECT t.id, t.account, t.kind, t.label, t.rights, t.patterns, t.expires_at, t.last_used_at, t.created_at"
@@ -188,13 +187,13 @@ fn with_account(
     Ok(account.map(|account| (token, account)))
 }
 
-/// Ends the tokens of an account that are of this kind.
+/// Revokes the tokens of an account of this kind.
 pub(super) fn forget(sql: Sql<'_>, account: i64, kind: TokenKind) -> Result<(), StoreError> {
     sql.run("DELETE FROM tokens WHERE account = ?1 AND kind = ?2", params![account, kind.as_str()])?;
     Ok(())
 }
 
-/// Keeps a token. `None` if its account is not there.
+/// Inserts a token. Returns `None` if its account does not exist.
 pub(super) fn add(sql: Sql<'_>, token: &NewToken) -> Result<Option<TokenRecord>, StoreError> {
     if !sql.exists("SELECT 1 FROM accounts WHERE id = ?1", params![token.account])? {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Accounts: made, changed, found, removed; and what holds for users alone.
+//! Accounts of all kinds: create, change, find, remove; and operations on users.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::StoreError;
 use accounts::{AccountName, Role};
 
 impl Metadata {
-    /// Makes a user.
+    /// Creates a user and writes the accounts mark.
     pub async fn add_user(&self, user: NewUser) -> Result<AddOutcome, StoreError> {
         let mark = Arc::clone(&self.inner.accounts_mark);
         let added = self.write(Durability::Disk, move |sql| {
@@ -64,8 +64,7 @@ impl Metadata {
             .await
     }
 
-    /// Changes an account. With another password, what was got with the old one (refresh tokens)
-    /// ends.
+    /// Changes an account. A new password revokes its refresh tokens.
     pub async fn change_account(
         &self,
         name: &AccountName,
@@ -111,9 +110,8 @@ impl Metadata {
         .await
     }
 
-    /// Removes an account of any kind, with its robots, tokens, memberships and teams, and the
-    /// grants to them. Its unfinished uploads are nobody's then. With `force` also one that owns
-    /// repositories, which stay, and the last user.
+    /// Removes an account with its robots, tokens, memberships, teams and grants. Its uploads lose their
+    /// owner. `force` also removes an account that owns repositories, which stay, and the last user.
     pub async fn remove_account(&self, name: &AccountName, force: bool) -> Result<RemoveOutcome, StoreError> {
         let name = name.clone();
         self.write(Durability::Disk, move |sql| {
@@ -127,19 +125,19 @@ impl Metadata {
         .await
     }
 
-    /// An account by its name.
+    /// Returns an account by its name.
     pub async fn account(&self, name: &AccountName) -> Result<Option<AccountRecord>, StoreError> {
         let name = name.clone();
         self.read(move |sql| find(sql, &name)).await
     }
 
-    /// An account by its number.
+    /// Returns an account by its id.
     pub async fn account_by_id(&self, id: i64) -> Result<Option<AccountRecord>, StoreError> {
         self.read(move |sql| sql.first(concat!(account_columns!(), " WHERE a.id = ?1"), params![id], record))
             .await
     }
 
-    /// Accounts of a kind, in the order of their names, from the one after `after`.
+    /// Returns the accounts of a kind, by name after `after`.
     pub async fn accounts(
         &self,
         kind: AccountKind,
@@ -157,12 +155,12 @@ impl Metadata {
         .await
     }
 
-    /// Whether there is a user, disabled or not: then only accounts and what is public count.
+    /// Whether there is a user, disabled or not. Then the registry requires accounts.
     pub async fn has_users(&self) -> Result<bool, StoreError> {
         self.read(|sql| has_users(sql, None)).await
     }
 
-    /// The number of users, those that are disabled included.
+    /// The number of users, disabled ones included.
     pub async fn count_users(&self) -> Result<u64, StoreError> {
         let count = self
             .read(|sql| {
@@ -176,14 +174,14 @@ impl Metadata {
         Ok(count.unwrap_or(0))
     }
 
-    /// A repository below `name/`, if there is one: then the name is not free for everybody.
+    /// Returns a repository below `name/`, if the namespace has one.
     pub async fn namespace_in_use(&self, name: &AccountName) -> Result<Option<RepositoryName>, StoreError> {
         let name = name.clone();
         self.read(move |sql| if name.has_namespace() { first_below(sql, &name) } else { Ok(None) }).await
     }
 
-    /// Brings the users in step with an htpasswd file, of which these are all names: makes those
-    /// that are missing, disables those that left the file, enables those that came back.
+    /// Synchronises the users with all names of an htpasswd file: adds missing ones, disables those that left
+    /// the file, and enables those that returned.
     pub async fn sync_file_users(&self, names: Vec<AccountName>) -> Result<SyncedFile, StoreError> {
         let mark = Arc::clone(&self.inner.accounts_mark);
         let synced = self.write(Durability::Disk, move |sql| {
@@ -234,7 +232,7 @@ impl Metadata {
         synced
     }
 
-    /// Notes when accounts were last seen. Those that are gone are passed over.
+    /// Records when accounts last signed in. Skips unknown accounts.
     pub async fn touch_accounts(&self, seen: Vec<(i64, SystemTime)>) -> Result<(), StoreError> {
         self.write(Durability::Process, move |sql| {
             for (id, at) in &seen {
@@ -250,7 +248,7 @@ impl Metadata {
     }
 }
 
-/// A repository of a namespace: names below it begin with it and `/`, after which comes `0`.
+/// Returns a repository of a namespace. `0` is the character after `/`.
 pub(super) fn first_below(sql: Sql<'_>, name: &AccountName) -> Result<Option<RepositoryName>, StoreError> {
     sql.first(
         "SELECT name FROM repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT 1",
@@ -264,7 +262,7 @@ pub(in super::super) fn any_users(sql: Sql<'_>) -> Result<bool, StoreError> {
     has_users(sql, None)
 }
 
-/// Whether there is a user besides this one.
+/// Whether there is a user other than `besides`.
 fn has_users(sql: Sql<'_>, besides: Option<i64>) -> Result<bool, StoreError> {
     sql.exists(
         "SELECT 1 FROM accounts WHERE kind = ?1 AND (?2 IS NULL OR id <> ?2) LIMIT 1",
@@ -272,7 +270,7 @@ fn has_users(sql: Sql<'_>, besides: Option<i64>) -> Result<bool, StoreError> {
     )
 }
 
-/// Whether this is the one administrator who is not disabled.
+/// Whether this is the only enabled administrator.
 fn is_last_administrator(sql: Sql<'_>, id: i64) -> Result<bool, StoreError> {
     let administrators: Vec<i64> = sql.all(
         "SELECT id FROM accounts WHERE administrator = 1 AND disabled = 0 AND gone = 0 LIMIT 2",
@@ -322,11 +320,11 @@ fn remove(sql: Sql<'_>, account: &AccountRecord) -> Result<(), StoreError> {
         robots.iter().map(|(id, name)| (*id, name.as_str())).chain([(account.id, account.name.as_str())])
     {
         grants::forget_account(sql, id)?;
-        // An account that is made later with the same name is another.
+        // A later account of the same name must not own them.
         sql.run("UPDATE uploads SET account = '' WHERE account = ?1", params![name])?;
     }
     grants::forget_teams_of(sql, account.id)?;
-    // Robots, tokens, memberships and teams go along.
+    // Foreign keys delete robots, tokens, memberships and teams.
     sql.run("DELETE FROM accounts WHERE id = ?1", params![account.id])?;
     Ok(())
 }

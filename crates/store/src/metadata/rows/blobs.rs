@@ -8,7 +8,7 @@ use super::outbox::enqueue;
 use super::repositories::{find, find_or_make, remove_if_empty, touch};
 use crate::StoreError;
 
-/// Takes a blob out of a repository. `false` if it was not in it.
+/// Unlinks a blob from a repository. Returns `false` if it was not linked.
 pub(in crate::metadata) fn unlink(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -41,7 +41,7 @@ pub(in crate::metadata) fn linked(
     )
 }
 
-/// Links a blob that was stored with this size.
+/// Links a blob that was just stored with this size.
 pub(in crate::metadata) fn link(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -57,7 +57,7 @@ pub(in crate::metadata) fn link(
     Ok(())
 }
 
-/// Links a blob in a repository, both by their ids; `false` if it was linked already.
+/// Links a blob by ids. Returns `false` if it was linked already.
 pub(in crate::metadata) fn link_in(sql: Sql<'_>, repository: i64, blob: i64) -> Result<bool, StoreError> {
     let linked = sql.run(
         "INSERT INTO blob_links (repository, blob) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
@@ -66,7 +66,8 @@ pub(in crate::metadata) fn link_in(sql: Sql<'_>, repository: i64, blob: i64) -> 
     Ok(linked > 0)
 }
 
-/// The id of content that was stored just now with this size. A record of another size, or of damage, is corrected.
+/// The id of content that was just stored with this size. Corrects a recorded size and clears a recorded
+/// damage.
 pub(in crate::metadata) fn intern_stored(
     sql: Sql<'_>,
     digest: &Digest,
@@ -85,8 +86,8 @@ pub(in crate::metadata) fn intern_stored(
     Ok(id)
 }
 
-/// The id of content whose file was found with this size. A size that is recorded already stays, because it is the
-/// one of verified content and the file may have been cut short.
+/// The id of content whose file was found with this size. A recorded size stays, because it is verified and
+/// the file may be truncated.
 pub(in crate::metadata) fn intern_found(sql: Sql<'_>, digest: &Digest, size: u64) -> Result<i64, StoreError> {
     let size = columns::count_in(size)?;
     let known: Option<(i64, bool)> = sql.first(
@@ -101,7 +102,7 @@ pub(in crate::metadata) fn intern_found(sql: Sql<'_>, digest: &Digest, size: u64
     Ok(id)
 }
 
-/// The id of content that a manifest names, whether it is in the blob store or not.
+/// The id of content that a manifest names, stored or not.
 pub(in crate::metadata) fn intern_named(sql: Sql<'_>, digest: &Digest) -> Result<i64, StoreError> {
     let known =
         sql.first("SELECT id FROM blobs WHERE digest = ?1", params![columns::key(digest)], |row| row.get(0))?;

@@ -13,7 +13,7 @@ use super::repositories::{
 use super::{blobs, repositories, tags};
 use crate::StoreError;
 
-/// Takes a manifest out of a repository, with the tags that point to it. `false` if it was not there.
+/// Deletes a manifest from a repository with its tags. Returns `false` if it was not there.
 pub(in crate::metadata) fn delete(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -24,7 +24,7 @@ pub(in crate::metadata) fn delete(
     for tag in tags::pointing_to(sql, id, blob)? {
         enqueue(sql, repository, &ViewItem::Tag(tag))?;
     }
-    // Tags and the entry among the referrers go with it.
+    // Foreign keys delete its tags and its entry in the referrers index.
     sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
     forget_parts(sql, blob)?;
     enqueue(sql, repository, &ViewItem::Revision(*digest))?;
@@ -33,7 +33,7 @@ pub(in crate::metadata) fn delete(
     Ok(true)
 }
 
-/// The id of a manifest that is in the repository, and whether it is an index.
+/// The id of a manifest of the repository, and whether it is an index.
 pub(in crate::metadata) fn find(
     sql: Sql<'_>,
     repository: i64,
@@ -47,7 +47,7 @@ pub(in crate::metadata) fn find(
     )
 }
 
-/// Refuses a manifest if required parts are not in the repository, or if a part that is there has another size.
+/// Refuses a manifest if the repository lacks required parts, or has a part with another size.
 pub(in crate::metadata) fn check_parts(
     sql: Sql<'_>,
     put: &PutManifest,
@@ -80,7 +80,7 @@ pub(in crate::metadata) fn check_parts(
     Ok(if missing.is_empty() { wrong_size } else { Some(PutOutcome::Missing(missing)) })
 }
 
-/// The recorded size of a part that is in the repository and not known to be damaged.
+/// The recorded size of an undamaged part of the repository.
 fn recorded_size(sql: Sql<'_>, repository: i64, part: &Part) -> Result<Option<u64>, StoreError> {
     let statement = if part.is_manifest {
         "SELECT COALESCE(b.size, 0) FROM blobs b JOIN manifests m ON m.repository = ?1 AND m.blob = b.id
@@ -92,15 +92,15 @@ fn recorded_size(sql: Sql<'_>, repository: i64, part: &Part) -> Result<Option<u6
     sql.first(statement, params![repository, columns::key(&part.digest)], |row| columns::count(row, 0))
 }
 
-/// What [`store`] changed.
+/// The changes of [`store`].
 pub(in crate::metadata) struct Stored {
-    /// Whether the manifest was not in the repository before.
+    /// Whether the repository did not have the manifest before.
     pub(in crate::metadata) is_new: bool,
-    /// The tags that did not point to it before.
+    /// The tags that pointed elsewhere before.
     pub(in crate::metadata) moved: Vec<oci::Tag>,
 }
 
-/// Writes a manifest down, whether its parts are there or not.
+/// Inserts or updates a manifest with its tags, even without its parts.
 pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Result<Stored, StoreError> {
     let repository = find_or_make_at(sql, &put.repository, at)?;
     let blob = blobs::intern_stored(sql, &put.manifest.digest, put.manifest.size)?;
@@ -156,8 +156,7 @@ pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Re
     Ok(Stored { is_new, moved })
 }
 
-/// Writes down what the manifest with the id `manifest` is made of, unless another repository's
-/// push of the same manifest has done so.
+/// Inserts the descriptors of a manifest, unless a push of it to another repository has done so.
 fn store_parts(sql: Sql<'_>, manifest: i64, parts: &[Part]) -> Result<(), StoreError> {
     if sql.exists("SELECT 1 FROM manifest_parts WHERE manifest = ?1 LIMIT 1", params![manifest])? {
         return Ok(());

@@ -6,7 +6,7 @@ use super::super::sql::{Row, Sql, params};
 use super::super::{ViewItem, columns};
 use crate::StoreError;
 
-/// The columns `kind` and `item` of a note.
+/// The columns `kind` and `item` of an entry.
 fn columns_of(item: &ViewItem) -> (&'static str, String) {
     match item {
         ViewItem::Layer(digest) => ("layer", digest.to_string()),
@@ -16,7 +16,7 @@ fn columns_of(item: &ViewItem) -> (&'static str, String) {
     }
 }
 
-/// Whether the view is still to be written for `item`: then it does not show what the metadata has.
+/// Whether `item` is pending, so that the view differs from the metadata.
 pub(in crate::metadata) fn is_noted(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -29,14 +29,14 @@ pub(in crate::metadata) fn is_noted(
     )
 }
 
-/// Notes the link of the blob with this id in the repository with this id.
+/// Enqueues the link of a blob in a repository, by their ids.
 pub(in crate::metadata) fn note_blob(
     sql: Sql<'_>,
     repository: i64,
     kind: &'static str,
     blob: i64,
 ) -> Result<(), StoreError> {
-    // Digests as text: their first byte tells the algorithm.
+    // Spells the digest: its first byte is the algorithm.
     sql.run(
         "INSERT INTO view_changes (repository, kind, item)
          SELECT r.name, ?2, CASE SUBSTR(b.digest, 1, 1) WHEN x'01' THEN 'sha256:' ELSE 'sha512:' END
@@ -47,7 +47,7 @@ pub(in crate::metadata) fn note_blob(
     Ok(())
 }
 
-/// Notes that `item` of the view may have changed.
+/// Enqueues a changed item of the view.
 pub(in crate::metadata) fn enqueue(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -61,7 +61,7 @@ pub(in crate::metadata) fn enqueue(
     Ok(())
 }
 
-/// An item, of which these are the columns `kind` and, after it, `item`.
+/// Reads an item from column `kind` and the next one.
 pub(in crate::metadata) fn item(row: &Row<'_>, kind: usize) -> Result<ViewItem, StoreError> {
     Ok(match row.text(kind)? {
         "layer" => ViewItem::Layer(columns::text(row, kind + 1)?),

@@ -15,7 +15,7 @@ pub(in crate::metadata) fn find(
     sql.first("SELECT id FROM repositories WHERE name = ?1", params![repository.as_str()], |row| row.get(0))
 }
 
-/// The id of a repository, which is made if it is not there.
+/// The id of a repository, which is created if it does not exist.
 pub(in crate::metadata) fn find_or_make(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -23,7 +23,7 @@ pub(in crate::metadata) fn find_or_make(
     find_or_make_at(sql, repository, columns::now())
 }
 
-/// The same, with the time at which a repository that is not there was changed last.
+/// As [`find_or_make`], with the time of change of a created repository.
 pub(in crate::metadata) fn find_or_make_at(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -40,13 +40,13 @@ pub(in crate::metadata) fn find_or_make_at(
     made.ok_or_else(|| StoreError::Damaged(format!("the repository {repository} could not be made")))
 }
 
-/// Notes that something came into the repository just now.
+/// Records the time of a push to the repository.
 pub(in crate::metadata) fn touch(sql: Sql<'_>, id: i64, at: i64) -> Result<(), StoreError> {
     sql.run("UPDATE repositories SET updated_at = ?2 WHERE id = ?1 AND updated_at < ?2", params![id, at])?;
     Ok(())
 }
 
-/// Changes the description, unless it is what it was.
+/// Updates the description and the search index, if it differs.
 pub(in crate::metadata) fn describe(sql: Sql<'_>, id: i64, description: &str) -> Result<(), StoreError> {
     let Some(before) = Indexed::read(sql, id)? else { return Ok(()) };
     if before.description == description {
@@ -59,7 +59,7 @@ pub(in crate::metadata) fn describe(sql: Sql<'_>, id: i64, description: &str) ->
     Ok(())
 }
 
-/// Counts a manifest that came in. The first one makes the repository be found.
+/// Counts a new manifest. The first one adds the repository to the search index.
 pub(in crate::metadata) fn add_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
     sql.run("UPDATE repositories SET manifests = manifests + 1 WHERE id = ?1", params![id])?;
     match Indexed::read(sql, id)? {
@@ -68,7 +68,7 @@ pub(in crate::metadata) fn add_manifest(sql: Sql<'_>, id: i64) -> Result<(), Sto
     }
 }
 
-/// Counts manifests that went. After the last one the repository is found no more.
+/// Counts deleted manifests. The last one removes the repository from the search index.
 pub(in crate::metadata) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize) -> Result<(), StoreError> {
     if count == 0 {
         return Ok(());
@@ -81,7 +81,7 @@ pub(in crate::metadata) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize)
     }
 }
 
-/// Forgets the parts of a manifest that no repository holds any more. How many there were.
+/// Deletes the descriptors of a manifest that no repository holds. Returns their number.
 pub(in crate::metadata) fn forget_parts(sql: Sql<'_>, manifest: i64) -> Result<usize, StoreError> {
     sql.run(
         "DELETE FROM manifest_parts WHERE manifest = ?1
@@ -90,7 +90,7 @@ pub(in crate::metadata) fn forget_parts(sql: Sql<'_>, manifest: i64) -> Result<u
     )
 }
 
-/// By what a repository is found in a search, which it is while it holds manifests.
+/// The columns that the search index depends on.
 pub(in crate::metadata) struct Indexed {
     pub(in crate::metadata) name: String,
     pub(in crate::metadata) description: String,
@@ -105,7 +105,7 @@ impl Indexed {
     }
 }
 
-/// Removes a repository that holds nothing any more. An empty name in lists helps nobody.
+/// Deletes a repository without manifests and blobs.
 pub(in crate::metadata) fn remove_if_empty(
     sql: Sql<'_>,
     repository: &RepositoryName,

@@ -1,4 +1,4 @@
-//! Rows of tags.
+//! Rows of tags: set, delete, and find by manifest.
 
 use oci::{RepositoryName, Tag};
 
@@ -8,7 +8,7 @@ use super::outbox::enqueue;
 use super::repositories::find;
 use crate::StoreError;
 
-/// Removes a tag. `false` if it was not there.
+/// Deletes a tag. Returns `false` if it was not there.
 pub(in crate::metadata) fn delete(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -23,7 +23,7 @@ pub(in crate::metadata) fn delete(
     Ok(deleted > 0)
 }
 
-/// Points a tag to the manifest with the id `blob`; whether it pointed elsewhere before.
+/// Points a tag to the manifest with the id `blob`. Returns whether it pointed elsewhere before.
 pub(in crate::metadata) fn point(
     sql: Sql<'_>,
     repository: i64,
@@ -37,7 +37,7 @@ pub(in crate::metadata) fn point(
         params![repository, tag.as_str()],
         |row| row.get(0),
     )?;
-    // Anything may be tagged in the spelling of a fallback tag; only an index can be one.
+    // A tag with the spelling of a fallback tag is one only if it points to an index.
     let hidden = is_index && tag.is_referrers_tag();
     sql.run(
         "INSERT INTO tags (repository, name, blob, hidden, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
