@@ -18,11 +18,10 @@ use store::StoreError;
 use crate::http::extract::endpoint::{Endpoint, PathError};
 use crate::http::gateway_error::GatewayError;
 use crate::http::links::Links;
-use crate::http::middleware::authorization::{DenyReason, NoRight};
 use crate::http::middleware::body_budget::RETRY;
+use crate::http::middleware::denied::{Denied, DenyReason, NoRight};
 use crate::http::middleware::forward_auth::ForwardError;
-use crate::http::response::{self, DOCKER_UPLOAD_UUID, Response};
-use crate::http::v2::uploads::upload_range;
+use crate::http::response::{self, DOCKER_UPLOAD_UUID, Response, upload_range};
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -74,13 +73,8 @@ pub(crate) enum Error {
     #[error("the registry's storage does not answer; its log has the cause")]
     NotReady(#[source] registry::Error),
     /// The client may not do this, or did not say who it is.
-    #[error("{denied}")]
-    Denied {
-        /// Why.
-        denied: DenyReason,
-        /// How to sign in.
-        challenge: Option<HeaderValue>,
-    },
+    #[error("{0}")]
+    Denied(Denied),
     /// The client has signed in, and has no such right on the repository.
     #[error("{0}")]
     NoRight(NoRight),
@@ -131,6 +125,12 @@ pub(crate) enum Error {
     },
 }
 
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
 /// The codes of the protocol are for what clients do wrong. These are for the rest.
 const INTERNAL: &str = "UNKNOWN";
 const UNAVAILABLE: &str = "UNAVAILABLE";
@@ -176,11 +176,11 @@ impl Error {
             Self::NotReady(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::BadContentRange => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Self::BadContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid),
-            Self::Denied { denied: DenyReason::Forbidden, .. } | Self::NoRight(_) => {
+            Self::Denied(Denied { reason: DenyReason::Forbidden, .. }) | Self::NoRight(_) => {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
             Self::CrossSite { .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
-            Self::Denied { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
+            Self::Denied(_) => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Overloaded => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Manage(error) => return classify_manage(error),
@@ -276,7 +276,7 @@ impl Error {
             (Self::RangeNotSatisfiable { size }, _) => {
                 vec![(CONTENT_RANGE, value(format!("bytes */{size}")))]
             }
-            (Self::Denied { challenge, .. }, _) => {
+            (Self::Denied(Denied { challenge, .. }), _) => {
                 challenge.iter().map(|challenge| (WWW_AUTHENTICATE, challenge.clone())).collect()
             }
             (Self::Registry(registry::Error::Unavailable(_)), _) => {

@@ -1,22 +1,23 @@
-//! `/healthz` and `/readyz`: for whatever starts, watches and balances servers.
+//! `/healthz` and `/readyz`: probes for load balancers and orchestrators.
 
-use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
 
-/// Whether the process answers: it does. A server that fails this should be started again.
-pub(crate) fn health() -> Response {
-    response::text("ok\n".to_owned())
+/// Liveness. A server that fails this needs a restart.
+pub(crate) async fn health(_call: Call<'_>) -> Result<Response, Error> {
+    Ok(response::text("ok\n".to_owned()))
 }
 
-/// Whether the store behind it answers, too, and the registry behind it if this is a gateway. A server that fails this should get no requests for now; nothing else
-/// is wrong with it, so starting it again would not help.
-pub(crate) async fn ready(app: &App) -> Result<Response, Error> {
+/// Readiness: asks the store, and the upstream of a gateway. A server that fails this should get no requests; a restart
+/// would not help.
+pub(crate) async fn ready(call: Call<'_>) -> Result<Response, Error> {
+    let app = call.app;
     app.registry.ready().await.map_err(Error::NotReady)?;
     if let Some(proxy) = &app.content_proxy {
         proxy.ready().await?;
     }
-    // It serves all images, so that it stays ready. Names are not for everyone who asks here.
+    // A degraded registry serves all images. The names of repositories are not for anonymous clients.
     Ok(response::text(match app.registry.blocked_repositories().len() {
         0 => "ready\n".to_owned(),
         blocked => format!(

@@ -1,8 +1,9 @@
-//! `/.well-known/jwks.json`: the public halves of the keys that sign tokens (RFC 7517), for who wants to check them.
+//! `/.well-known/jwks.json`: the public keys of the token server (RFC 7517).
 
-use crate::http::app::App;
+use crate::http::call::Call;
+use crate::http::error::Error;
 use crate::http::response::{self, Response};
 
-pub(crate) fn get(app: &App) -> Response {
-    response::json(&app.accounts.jwks())
+pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
+    Ok(response::json(&call.app.accounts.jwks()))
 }

@@ -1,18 +1,21 @@
 //! HTTP: a file per endpoint, below the directory of its API, and the layers between a connection and a handler.
 //!
 //! - [`server`]: listeners, TLS, connections, HTTP/1.1 and HTTP/2, idle timeouts, connection limits.
+//! - `service`: the pipeline that takes a request through the middleware to its handler.
 //! - `middleware`: request id, client address, rate limit, authorization, CORS, audit, access log.
-//! - `extract`: reads path, query, range, conditional headers and body of a request.
-//! - `service`: takes a request through the middleware; `dispatch` chooses the handler.
+//! - `endpoints`: the table of endpoints. `dispatch` calls their handlers.
+//! - `extract`: path, query, range, conditional headers and body of a request.
 //! - `v1`, `v2`, `api`, `token`, `jwks`, `auth`, `health`, `root`: the handlers.
-//! - `error`: maps errors to statuses and JSON bodies. `body`, `response`, `links`: parts of responses.
+//! - `error`: statuses and JSON bodies of errors. `body`, `response`, `links`: parts of responses.
 
 mod api;
 pub(crate) mod app;
 mod auth;
 pub(crate) mod body;
+mod call;
 pub(crate) mod content_proxy;
 mod dispatch;
+mod endpoints;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod gateway_error;

@@ -1,4 +1,4 @@
-//! From a request to its answer: the id, the log, the answer itself, and the headers that all answers have.
+//! The request pipeline: takes a request through the middleware to its handler, and finishes the response.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
-use oci::{RepositoryName, TagOrDigest};
 use registry::access::Identity;
 
 use crate::http::app::App;
 use crate::http::auth;
+use crate::http::call::Call;
 use crate::http::dispatch;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::{Endpoint, PathError};
@@ -21,8 +21,9 @@ use crate::http::extract::request::Request;
 use crate::http::links::Links;
 use crate::http::middleware::access_log::Exchange;
 use crate::http::middleware::audit::{self, AuditedAction};
-use crate::http::middleware::authorization::{self, AccessRequest};
+use crate::http::middleware::authorization::{self, Caller, Rejection};
 use crate::http::middleware::client_info::ClientInfo;
+use crate::http::middleware::cors::Allowed;
 use crate::http::middleware::host_header;
 use crate::http::middleware::rate_limit::{Client, client_network};
 use crate::http::middleware::request_id::X_REQUEST_ID;
@@ -32,17 +33,17 @@ use crate::http::v2::manifests;
 
 const API_VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
 
-/// Answers the requests of one connection.
+/// The hyper service of one connection.
 pub(crate) struct Service {
     app: Arc<App>,
     connection: Arc<Connection>,
 }
 
-/// An answer, now or later.
+/// A future for a response.
 ///
-/// What is in memory is answered at once: no task, no boxed future, nothing to wait for. Everything else is boxed,
-/// once, so that a connection does not take the room of the largest handler.
-#[allow(clippy::large_enum_variant, reason = "the large one is the one that must not be boxed")]
+/// Responses from memory are ready at once, without a task or a boxed future. All others are boxed once, so that a
+/// connection does not reserve the size of the largest handler.
+#[allow(clippy::large_enum_variant, reason = "boxing the large variant costs what this enum saves")]
 pub(crate) enum Answer {
     Now(Option<Response>),
     Later(Pin<Box<dyn Future<Output = Response> + Send>>),
@@ -75,194 +76,196 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
     fn call(&self, mut request: hyper::Request<Incoming>) -> Answer {
         let host = host_header::check(&mut request);
         let id = self.app.ids.of(request.headers());
-        let mut exchange = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id);
-        let reply = Reply {
-            id: id.clone(),
-            is_v2: request.uri().path().starts_with("/v2"),
-            is_head: request.method() == Method::HEAD,
-        };
+        let mut log = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id);
+        let is_v2 = request.uri().path().starts_with("/v2");
+        let is_head = request.method() == Method::HEAD;
         let endpoint = Endpoint::parse(request.uri().path());
         if let Ok(endpoint) = &endpoint {
-            exchange.asked_for(endpoint.label());
+            log.asked_for(endpoint.label());
         }
         let request =
             Request::new(request, self.connection.clone(), self.app.limits.body_timeout, id.clone());
-        let called = self.app.called(&self.connection, &request.headers);
-        exchange.sent_from(called.from);
+        let client = self.app.client_info(&self.connection, &request.headers);
+        log.sent_from(client.address);
         let origin = self.app.cors.allowed(&request.headers);
-        let address = Client::Address(client_network(called.from));
-        let refusal = match host {
-            Err(_) => Some(Error::BadHost),
-            Ok(()) => self.app.rate_limits.request(address).err().map(|wait| Error::TooMany { wait }),
-        };
-        if let Some(error) = refusal {
-            let links = self.app.links(&called);
-            let mut response = error.into_response(endpoint.as_ref().ok(), &links, &id);
-            self.app.cors.label(origin.as_ref(), &mut response);
-            return Answer::Now(Some(self.finish(response, exchange, reply)));
+        let exchange = Reply { log, id, is_v2, is_head, origin };
+
+        if let Some(response) = self.answer_early(host.is_ok(), &endpoint, &client, &request) {
+            return Answer::Now(Some(self.finish(response, exchange)));
         }
-        if let Some(mut response) = self.app.cors.preflight(&request.method, &request.headers) {
-            self.app.cors.label(origin.as_ref(), &mut response);
-            return Answer::Now(Some(self.finish(response, exchange, reply)));
-        }
-        if endpoint.is_err()
-            && let Some(mut response) = redirect_to_clean_path(&request, &self.app.links(&called))
-        {
-            self.app.cors.label(origin.as_ref(), &mut response);
-            return Answer::Now(Some(self.finish(response, exchange, reply)));
-        }
+        let mut caller = None;
         if let Ok(Endpoint::Manifest(name, target)) = &endpoint
-            && (request.method == Method::GET || request.method == Method::HEAD)
+            && (request.method == Method::GET || is_head)
             && !self.app.audit_pulls
-            && let Some(identity) =
-                authorization::reads_at_once(&self.app, &self.connection, &called, &request.headers, name)
-            && let Some(response) = self.in_memory(name, target, &request)
-            && authorization::charge_rate_limit(&self.app, &identity)
         {
-            exchange.sent_by(&identity);
-            let mut response = self.throttled(response, &called, Some(&identity));
-            self.app.cors.label(origin.as_ref(), &mut response);
-            return Answer::Now(Some(self.finish(response, exchange, reply)));
+            caller = authorization::authorize_cached(
+                &self.app,
+                &self.connection,
+                request.for_access(endpoint.as_ref().ok(), &client),
+            );
+            if let Some(Ok(caller)) = &caller
+                && let Some(response) = manifests::get_cached(&self.app, caller, &request, name, target)
+            {
+                let response = self.throttled(response, &client, Some(caller.identity()));
+                return Answer::Now(Some(self.finish_for(response, Some(caller.identity()), exchange)));
+            }
         }
         let service = Self { app: self.app.clone(), connection: self.connection.clone() };
         Answer::Later(Box::pin(async move {
-            let links = service.app.links(&called);
-            let (answer, identity) = service.answer(&endpoint, &called, request, &id).await;
-            let response =
-                answer.unwrap_or_else(|error| error.into_response(endpoint.as_ref().ok(), &links, &id));
-            if let Some(identity) = &identity {
-                exchange.sent_by(identity);
-            }
-            let mut response = service.throttled(response, &called, identity.as_ref());
-            service.app.cors.label(origin.as_ref(), &mut response);
-            service.finish(response, exchange, reply)
+            let links = service.app.links(&client);
+            let (answer, identity) = service.answer(&endpoint, &client, caller, request).await;
+            let response = answer
+                .unwrap_or_else(|error| error.into_response(endpoint.as_ref().ok(), &links, &exchange.id));
+            let response = service.throttled(response, &client, identity.as_ref());
+            service.finish_for(response, identity.as_ref(), exchange)
         }))
     }
 }
 
-/// What the last step of every answer needs to know of its request.
+/// The state that the last steps of a response need.
 struct Reply {
+    log: Exchange,
     id: HeaderValue,
     is_v2: bool,
     is_head: bool,
+    /// The allowed origin, for CORS.
+    origin: Option<Allowed>,
 }
 
 impl Service {
-    /// Has a request judged, and carried out if it may be. Also who sent it, as far as that is known.
+    /// Answers a request without an account: a bad host, too many requests, a CORS preflight, a redirect.
+    fn answer_early(
+        &self,
+        has_valid_host: bool,
+        endpoint: &Result<Endpoint, PathError>,
+        client: &ClientInfo,
+        request: &Request,
+    ) -> Option<Response> {
+        let app = &*self.app;
+        let address = Client::Address(client_network(client.address));
+        let error = if has_valid_host {
+            app.rate_limits.request(address).err().map(|wait| Error::TooMany { wait })
+        } else {
+            Some(Error::BadHost)
+        };
+        if let Some(error) = error {
+            return Some(error.into_response(endpoint.as_ref().ok(), &app.links(client), &request.id));
+        }
+        if let Some(response) = app.cors.preflight(&request.method, &request.headers) {
+            return Some(response);
+        }
+        if endpoint.is_err() { redirect_to_clean_path(request, &app.links(client)) } else { None }
+    }
+
+    /// Authorizes a request, unless that is done, and calls its handler. Returns the client's identity too, if it is
+    /// known.
     async fn answer(
         &self,
         endpoint: &Result<Endpoint, PathError>,
-        called: &ClientInfo,
+        client: &ClientInfo,
+        caller: Option<Result<Caller, Box<Rejection>>>,
         mut request: Request,
-        id: &HeaderValue,
     ) -> (Result<Response, Error>, Option<Identity>) {
         let (app, connection) = (&*self.app, &*self.connection);
         if let Ok(Endpoint::Auth) = endpoint {
-            // What is judged is the request that a proxy has.
-            return (auth::answer(app, connection, called, &request).await, None);
+            // `/auth` authorizes the proxied request instead.
+            return (auth::answer(app, connection, client, &request).await, None);
         }
-        if let Err(error) = app.check_write(called, &request.method, &request.headers) {
+        if let Err(error) = app.check_write(client, &request.method, &request.headers) {
             return (Err(error), None);
         }
+        let id = request.id.clone();
         let known = endpoint.as_ref().ok();
         let audited = known.and_then(|endpoint| AuditedAction::of(endpoint, &request.method, &request.uri));
-        let (method, uri, headers) = (&request.method, &request.uri, &request.headers);
-        let asked = AccessRequest { endpoint: known, method, uri, headers, called };
-        let caller = match authorization::authorize(app, connection, asked).await {
+        let authorized = match caller {
+            Some(authorized) => authorized,
+            None => authorization::authorize(app, connection, request.for_access(known, client)).await,
+        };
+        let caller = match authorized {
             Ok(caller) => caller,
-            Err(refused) => {
-                audit::refused(app, audited, &refused, called.from, id).await;
-                return (Err(refused.error), refused.identity);
+            Err(rejection) => {
+                audit::refused(app, audited, &rejection, client.address, &id).await;
+                return (Err(rejection.error), rejection.identity);
             }
         };
         let identity = caller.identity().clone();
-        audit::signed_in(app, &identity, called.from, id).await;
+        audit::signed_in(app, &identity, client.address, &id).await;
         let answer = match endpoint {
-            Err(misread) => Err(Error::from(*misread)),
+            Err(error) => Err(Error::from(*error)),
             Ok(endpoint) => {
                 let account = identity.account().map(|account| account.id);
-                if let Some(throttle) = app.rate_limits.throttle(called.from, account) {
+                if let Some(throttle) = app.rate_limits.throttle(client.address, account) {
                     request.body.keep(throttle);
                 }
-                let client = account.map_or(Client::Address(client_network(called.from)), Client::Account);
-                request.charge_to(app.body_budget.clone(), client);
-                dispatch::answer(app, &caller, endpoint, request).await
+                let payer = account.map_or(Client::Address(client_network(client.address)), Client::Account);
+                request.charge_to(app.body_budget.clone(), payer);
+                dispatch::answer(Call { app, caller: &caller, request }, endpoint).await
             }
         };
-        let answer = match (answer, audited) {
-            (Ok(response), Some(audited)) if response.status().is_success() => {
-                audit::done(app, audited, &caller, response.status(), id).await;
-                Ok(response)
-            }
-            (answer, _) => answer,
-        };
+        if let (Ok(response), Some(audited)) = (&answer, audited)
+            && response.status().is_success()
+        {
+            audit::done(app, audited, &caller, response.status(), &id).await;
+        }
         (answer, Some(identity))
     }
 
-    /// Has the body of an answer sent no faster than its receiver may take it.
+    /// Throttles the body of a response to the client's bandwidth limit.
     fn throttled(
         &self,
         mut response: Response,
-        called: &ClientInfo,
+        client: &ClientInfo,
         identity: Option<&Identity>,
     ) -> Response {
         let account = identity.and_then(Identity::account).map(|account| account.id);
-        if let Some(throttle) = self.app.rate_limits.throttle(called.from, account) {
+        if let Some(throttle) = self.app.rate_limits.throttle(client.address, account) {
             response.body_mut().keep(throttle);
         }
         response
     }
 
-    /// A manifest that is at hand, here or of a registry behind. HEAD looks at its file as well.
-    fn in_memory(&self, name: &RepositoryName, target: &TagOrDigest, request: &Request) -> Option<Response> {
-        match &self.app.content_proxy {
-            Some(proxy) => proxy.cached_manifest(name, target, &request.headers),
-            None => {
-                let manifest = self.app.registry.cached_manifest(name, target)?;
-                if request.is_head() && !self.app.registry.manifest_is_stored(&manifest) {
-                    return None;
-                }
-                Some(manifests::answer(&manifest, target, &request.headers))
-            }
+    fn finish_for(&self, response: Response, identity: Option<&Identity>, mut reply: Reply) -> Response {
+        if let Some(identity) = identity {
+            reply.log.sent_by(identity);
         }
+        self.finish(response, reply)
     }
 
-    /// Adds what all answers have, and has the exchange end with the body.
-    fn finish(&self, mut response: Response, mut exchange: Exchange, reply: Reply) -> Response {
-        if reply.is_head {
-            leave_body_out(&mut response);
+    /// Adds the headers that all responses have, and logs the request when the body ends.
+    fn finish(&self, mut response: Response, reply: Reply) -> Response {
+        let Reply { mut log, id, is_v2, is_head, origin } = reply;
+        self.app.cors.label(origin.as_ref(), &mut response);
+        if is_head {
+            remove_body(&mut response);
         }
-        exchange.answered(response.status(), http_body::Body::size_hint(response.body()).lower());
-        response.body_mut().ends(exchange);
+        log.answered(response.status(), http_body::Body::size_hint(response.body()).lower());
+        response.body_mut().ends(log);
         let headers = response.headers_mut();
-        if reply.is_v2 {
+        if is_v2 {
             headers.insert(DOCKER_API_VERSION, API_VERSION);
         }
         if self.connection.is_multiplexed() {
-            // HTTP/2 has no such header (RFC 9113 section 8.2.2), and no need of it.
+            // HTTP/2 forbids this header (RFC 9113 section 8.2.2).
             headers.remove(CONNECTION);
         } else if self.connection.is_receiving() {
-            // Nobody will read the rest of the request, so that no other could follow it.
+            // The rest of the body stays unread, so that the connection cannot take another request.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        headers.insert(X_REQUEST_ID, reply.id);
+        headers.insert(X_REQUEST_ID, id);
         response
     }
 }
 
-/// Makes the answer to GET the answer to HEAD: the same headers and no body (RFC 9110 section 9.3.2). hyper does that
-/// for HTTP/1.1 alone.
-fn leave_body_out(response: &mut Response) {
+/// Turns the response to GET into the one to HEAD (RFC 9110 section 9.3.2). hyper does so for HTTP/1.1 only.
+fn remove_body(response: &mut Response) {
     let body = std::mem::take(response.body_mut());
     if let Some(length @ 1..) = body.len() {
         response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
 }
 
-/// Sends a reader of a path with repeated slashes, or with one at its end, to the endpoint that it means.
-///
-/// distribution does the same, and clients rely on it where an address was put together from parts. Only the spelling
-/// that is asked for next is looked at by access control and by the handler. `None` if the clean path is no endpoint.
+/// Redirects a read of a path with empty components to the clean path, as distribution does: some clients join URLs
+/// carelessly. Access control and handlers see the clean path only. `None` if the clean path is no endpoint.
 fn redirect_to_clean_path(request: &Request, links: &Links) -> Option<Response> {
     if request.method != Method::GET && !request.is_head() {
         return None;
@@ -276,14 +279,14 @@ fn redirect_to_clean_path(request: &Request, links: &Links) -> Option<Response> 
     Some(response)
 }
 
-/// The path without empty components. `None` if it has none.
+/// Removes empty components from a path. `None` if it has none.
 fn clean_path(path: &str) -> Option<String> {
     let mut clean = String::with_capacity(path.len());
     for part in path.split('/').filter(|part| !part.is_empty()) {
         clean.push('/');
         clean.push_str(part);
     }
-    // Of the two spellings of `/v2`, clients know this one.
+    // Clients expect `/v2/`, not `/v2`.
     if clean.is_empty() || clean == "/v2" {
         clean.push('/');
     }

@@ -1,10 +1,9 @@
-//! `/token`: where clients get tokens (distribution, "Token Authentication Specification" and "OAuth2 Token
-//! Authentication").
+//! `/token`: the token server (distribution, "Token Authentication Specification" and "OAuth2 Token Authentication").
 //!
-//! With GET, credentials come as Basic, or there are none and the token is for nobody in particular: public images are
-//! pulled with it. With POST, they come in a form: a password, or a refresh token that was issued instead of keeping
-//! one; without a body POST is answered like GET. What the token allows is what was asked for, as far as the account
-//! may do it. The `account` of the query is the client's remark: a backend may know the user by another name.
+//! - GET takes Basic credentials, or none for an anonymous token, which pulls public images.
+//! - POST takes a form with a password or a refresh token. POST without a body is answered like GET.
+//!
+//! The token gets the requested scopes, as far as the account's rights go. The `account` of the query is ignored.
 
 use std::borrow::Cow;
 
@@ -15,21 +14,22 @@ use registry::access::{Identity, Issued, ScopeRequest, SignInError};
 use serde::Serialize;
 
 use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::query::Query;
-use crate::http::extract::request::Request;
+use crate::http::middleware::access_request::AccessRequest;
 use crate::http::middleware::audit;
-use crate::http::middleware::authorization::{self, AccessRequest, Caller, Rejection};
+use crate::http::middleware::authorization::{self, Caller, Rejection};
 use crate::http::response::{self, Response};
 use crate::rfc3339;
 
-/// The longest form. The largest part of one is a list of scopes.
+/// The maximum length of a form. Most of it is a list of scopes.
 const FORM_BYTES: usize = 64 * 1024;
 
 #[derive(Serialize)]
 struct Answer {
-    /// The same twice: distribution says `token`, OAuth says `access_token`, and each has clients that know it alone.
+    /// The token twice: distribution's clients read `token`, OAuth's read `access_token`.
     token: String,
     access_token: String,
     token_type: &'static str,
@@ -40,26 +40,27 @@ struct Answer {
     refresh_token: Option<String>,
 }
 
-/// GET: for whoever the credentials of the request are of.
-pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
+/// Issues a token for the credentials of the request.
+pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
+    let Call { app, caller, request } = &call;
     let query = request.query();
     check_service(app, query)?;
-    // An engine that has a refresh token keeps it instead of the password, and then searches without signing in: its
-    // search is the one request for which it knows passwords only.
+    // Docker stores a refresh token instead of the password. Its search needs the password, and would be anonymous.
     let is_engine = query.get("client_id").as_deref() == Some("docker");
     let offline = query.get("offline_token").as_deref() == Some("true") && !is_engine;
     let issued = app.accounts.issue(caller.identity(), &scopes(query), offline).await;
     match issued {
         Ok(issued) => Ok(answer(issued)),
-        Err(error) => Err(refused(app, caller, &request.id, not_signed_in(app, error)).await),
+        Err(error) => Err(refused(app, caller, &request.id, not_signed_in(app, caller, error)).await),
     }
 }
 
-/// POST: for whoever the credentials in the form are of.
-pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Result<Response, Error> {
-    if request.body.announced() == Some(0) {
-        return get(app, caller, &request).await;
+/// Issues a token for the credentials in a form.
+pub(crate) async fn post(call: Call<'_>) -> Result<Response, Error> {
+    if call.request.body.announced() == Some(0) {
+        return get(call).await;
     }
+    let Call { app, caller, mut request } = call;
     let is_form = request.header(CONTENT_TYPE).is_some_and(|kind| {
         kind.split(';')
             .next()
@@ -83,23 +84,23 @@ pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Re
                 form.get_filled("username").ok_or_else(|| missing("username", "the name of an account"))?;
             let password = form.get("password").ok_or_else(|| missing("password", "its password"))?;
             let basic = basic(&name, &password).ok_or_else(|| missing("username", "without a colon"))?;
-            // The credentials of the form are all that there is: nothing else vouches for them.
+            // Only the credentials of the form count.
             let headers = HeaderMap::from_iter([(AUTHORIZATION, basic)]);
             let endpoint = Some(&Endpoint::Token);
-            let asked = AccessRequest {
+            let access = AccessRequest {
                 endpoint,
                 method: &method,
                 uri: &uri,
                 headers: &headers,
-                called: caller.called(),
+                client: caller.client(),
             };
-            (authorization::sign_in(app, asked, headers.get(AUTHORIZATION)).await, None)
+            (authorization::sign_in(app, access, headers.get(AUTHORIZATION)).await, None)
         }
         "refresh_token" => {
             let token =
                 form.get_filled("refresh_token").ok_or_else(|| missing("refresh_token", "such a token"))?;
             let refreshed = app.accounts.refresh(&token, caller.address()).await;
-            let refreshed = refreshed.map_err(|error| not_signed_in(app, error));
+            let refreshed = refreshed.map_err(|error| not_signed_in(app, caller, error));
             (refreshed.map(Some), Some(token.into_owned()))
         }
         _ => return Err(missing("grant_type", "password or refresh_token")),
@@ -112,35 +113,37 @@ pub(crate) async fn post(app: &App, caller: &Caller, mut request: Request) -> Re
     let offline = refresh_token.is_none() && form.get("access_type").as_deref() == Some("offline");
     let mut issued = match app.accounts.issue(&identity, &scopes(form), offline).await {
         Ok(issued) => issued,
-        Err(error) => return Err(refused(app, caller, &id, not_signed_in(app, error)).await),
+        Err(error) => return Err(refused(app, caller, &id, not_signed_in(app, caller, error)).await),
     };
-    // Clients that send one expect one back, which may be the same.
+    // A client that sends a refresh token expects one in the answer. It may be the same.
     issued.refresh_token = issued.refresh_token.or(refresh_token);
     Ok(answer(issued))
 }
 
-/// Someone whose credentials do not do, which is recorded as it is where they come with any other request.
-async fn refused(app: &App, caller: &Caller, id: &HeaderValue, refused: Box<Rejection>) -> Error {
-    audit::refused(app, None, &refused, caller.address(), id).await;
-    refused.error
+/// Records wrong credentials in the audit log, as authorization does for other requests.
+async fn refused(app: &App, caller: &Caller, id: &HeaderValue, rejection: Box<Rejection>) -> Error {
+    audit::refused(app, None, &rejection, caller.address(), id).await;
+    rejection.error
 }
 
-fn not_signed_in(app: &App, error: SignInError) -> Box<Rejection> {
-    Rejection::not_signed_in(error, |_| authorization::basic_challenge(app))
+fn not_signed_in(app: &App, caller: &Caller, error: SignInError) -> Box<Rejection> {
+    let base = caller.base(app);
+    Rejection::of_sign_in(error, |reason| app.challenges.deny_with_basic(base.as_deref(), reason))
 }
 
-/// Every value of `scope`, each of which may hold several.
+/// Parses all `scope` parameters. Each may have several scopes.
 fn scopes(query: Query<'_>) -> Vec<ScopeRequest> {
     let values: Vec<Cow<'_, str>> = query.all("scope").collect();
     ScopeRequest::parse_all(values.iter().map(|value| &**value))
 }
 
-/// A token is made out for this registry and no other, so one for another cannot be had here.
+/// Refuses a `service` other than this registry: tokens are valid here only.
 fn check_service(app: &App, query: Query<'_>) -> Result<(), Error> {
     match query.get_filled("service") {
-        Some(service) if service != app.service.as_str() => {
-            Err(Error::BadParameter { parameter: "service", expected: "the one that the challenge names" })
-        }
+        Some(service) if service != app.service.as_str() => Err(Error::BadParameter {
+            parameter: "service",
+            expected: "the service that the challenge names",
+        }),
         _ => Ok(()),
     }
 }

@@ -1,9 +1,8 @@
-//! `/api/v1/`: what our own command line asks and `/v2/` cannot say.
+//! `/api/v1/`: the management API.
 
 mod convert;
 pub(super) mod manage;
-pub(super) mod management;
-mod openapi;
+pub(super) mod openapi;
 pub(super) mod repositories;
 pub(super) mod tags;
 pub(super) mod usage;

@@ -1,19 +1,17 @@
-//! `/api/v1/repositories` and `/api/v1/repositories/<name>`: repositories, listed, looked at and deleted.
+//! `/api/v1/repositories` and `/api/v1/repositories/<name>`: list, read and delete repositories.
 
 use api::Repositories;
 use hyper::StatusCode;
 use oci::RepositoryName;
 
 use super::convert;
-use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::page::PageRequest;
-use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
-pub(crate) async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
-    let page = PageRequest::read(request.query(), app.limits.page_entries)?;
+pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
+    let Call { app, caller, .. } = &call;
+    let page = call.page()?;
     let found = app.registry.repositories(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
     let describe =
@@ -25,12 +23,12 @@ pub(crate) async fn list(app: &App, caller: &Caller, request: &Request) -> Resul
     Ok(response)
 }
 
-pub(crate) async fn get(app: &App, repository: &RepositoryName) -> Result<Response, Error> {
-    Ok(response::json(&convert::repository(app.registry.repository(repository).await?)))
+pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
+    Ok(response::json(&convert::repository(call.app.registry.repository(repository).await?)))
 }
 
 /// Deletes a repository with all that it holds.
-pub(crate) async fn delete(app: &App, repository: &RepositoryName) -> Result<Response, Error> {
-    app.registry.delete_repository(repository).await?;
+pub(crate) async fn delete(call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
+    call.app.registry.delete_repository(repository).await?;
     Ok(response::status(StatusCode::ACCEPTED))
 }

@@ -4,21 +4,14 @@ use api::Tags;
 use oci::RepositoryName;
 
 use super::convert;
-use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::page::PageRequest;
-use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
-pub(crate) async fn get(
-    app: &App,
-    caller: &Caller,
-    request: &Request,
-    repository: &RepositoryName,
-) -> Result<Response, Error> {
-    let query = request.query();
-    let page = PageRequest::read(query, app.limits.page_entries)?;
+pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
+    let Call { app, caller, .. } = &call;
+    let query = call.query();
+    let page = call.page()?;
     let all = match query.get("all").as_deref() {
         Some("true") => true,
         None | Some("false") => false,

@@ -4,19 +4,18 @@ use api::RepositoryUsages;
 use oci::RepositoryName;
 
 use super::convert;
-use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::page::PageRequest;
-use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
-pub(crate) async fn get(app: &App, caller: &Caller) -> Result<Response, Error> {
+pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
+    let Call { app, caller, .. } = call;
     Ok(response::json(&convert::usage(app.registry.usage(&caller.visible()).await?)))
 }
 
-pub(crate) async fn repositories(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
-    let page = PageRequest::read(request.query(), app.limits.page_entries)?;
+pub(crate) async fn repositories(call: Call<'_>) -> Result<Response, Error> {
+    let Call { app, caller, .. } = &call;
+    let page = call.page()?;
     let found = app.registry.repository_usage(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).map(|record| record.name.clone());
     let repositories = found.items.into_iter().map(convert::repository_usage).collect();

@@ -1,13 +1,12 @@
-//! Endpoints: what the path of a request asks for, parsed once.
+//! Endpoints: the path of a request, parsed once. Handler, methods and access follow from the [`Endpoint`], never from
+//! the path again.
 //!
-//! A repository name may have any number of components, and some of them may be spelt like the words of the
-//! protocol (`a/manifests/b`, `blobs/uploads`). Below `/v2/` the words stand behind the name, so a path is read
-//! from its right-hand end, where no name can be. Everything that follows (handler, methods, log label) is asked
-//! of the [`Endpoint`], never of the path again.
+//! A repository name has any number of components, and a component may be a word of the protocol (`a/manifests/b`,
+//! `blobs/uploads`). Paths below `/v2/` are therefore parsed from the right.
 
 use std::borrow::Cow;
 
-use accounts::{AccountNameError, TeamNameError};
+use accounts::{AccountName, AccountNameError, Right, TeamName, TeamNameError};
 use hyper::Method;
 use oci::digest::DigestError;
 use oci::name::NameError;
@@ -17,120 +16,95 @@ use oci::{Digest, RepositoryName, TagOrDigest};
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
-use crate::http::api::management::Management;
+use crate::http::endpoints::{Area, AuditAction, Operation, Requirement, Row, endpoints};
 
-/// Makes the enum and all that is said of each of its variants from one table, so that no endpoint can be missing from the
-/// list of all of them.
-macro_rules! endpoints {
-    ($($(#[$doc:meta])* $variant:ident $(($($part:ty),+))? = $label:literal, $path:literal, [$($method:ident),+];)+) => {
-        /// What a path asks for.
+macro_rules! define_endpoint {
+    ($(
+        $(#[$doc:meta])* $variant:ident [$($($part:ident: $type:ty),+)?] $label:literal $path:literal $area:ident {
+            $($($method:ident)|+: $requirement:expr, $audit:expr => $($handler:ident)::+ $({$($openapi:tt)*})?;)+
+        }
+    )+) => {
+        /// The endpoint that a path names.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub(crate) enum Endpoint {
-            $($(#[$doc])* $variant $(($($part),+))?,)+
-            /// The rest of `/api/v1/`: accounts and what they may do.
-            Manage(Management),
+            $($(#[$doc])* $variant $(($($type),+))?,)+
         }
 
         impl Endpoint {
-            const ALL: &[(&str, &[Method])] = &[$(($path, &[$(Method::$method),+]),)+];
+            const ALL: &[Row] = &[$(define_endpoint!(@row $label $path $area {
+                $([$($method),+] $requirement, $audit;)+
+            })),+];
 
-            /// What logs call it: one word, whatever the repository.
-            pub(crate) const fn label(&self) -> &'static str {
+            fn row(&self) -> &'static Row {
                 match self {
-                    $(Self::$variant { .. } => $label,)+
-                    Self::Manage(resource) => resource.label(),
+                    $(Self::$variant { .. } => {
+                        const ROW: Row = define_endpoint!(@row $label $path $area {
+                            $([$($method),+] $requirement, $audit;)+
+                        });
+                        &ROW
+                    })+
                 }
             }
 
-            /// The methods that it takes: what the `Allow` header of a 405 says.
-            pub(crate) const fn methods(&self) -> &'static [Method] {
+            /// The repository in the path.
+            pub(crate) fn repository(&self) -> Option<&RepositoryName> {
                 match self {
-                    $(Self::$variant { .. } => &[$(Method::$method),+],)+
-                    Self::Manage(resource) => resource.methods(),
+                    $(Self::$variant $(($($part),+))? => None$($(.or($part.repository()))+)?,)+
                 }
             }
+
+            /// Parses a path whose parts are single components.
+            fn parse_by_pattern(path: &str) -> Result<Self, PathError> {
+                $(
+                    if let Some(parts) = match_pattern($path, path) {
+                        let mut _parts = parts.into_iter();
+                        return Ok(Self::$variant $(($(<$type>::parse_part(_parts.next().unwrap_or_default())?),+))?);
+                    }
+                )+
+                Err(PathError::NoSuchPath)
+            }
+        }
+    };
+    (@row $label:literal $path:literal $area:ident { $([$($method:ident),+] $requirement:expr, $audit:expr;)+ }) => {
+        Row {
+            label: $label,
+            path: $path,
+            area: Area::$area,
+            methods: &[$($(Method::$method),+),+],
+            operations: &[$(Operation {
+                methods: &[$(Method::$method),+],
+                requirement: $requirement,
+                audit: $audit,
+            }),+],
         }
     };
 }
 
-endpoints! {
-    /// `/`: what this is, for people.
-    Root = "root", "/", [GET, HEAD];
-    /// Whether the process answers.
-    Health = "health", "/healthz", [GET, HEAD];
-    /// Whether the store behind it answers.
-    Ready = "ready", "/readyz", [GET, HEAD];
-    /// `/v1/_ping` and `/_ping`: what engines ask before they search.
-    Ping = "ping", "/v1/_ping", [GET, HEAD];
-    /// Repositories that match some words.
-    Search = "search", "/v1/search", [GET, HEAD];
-    /// Where clients get tokens for the protocol that they are asked to use.
-    Token = "token", "/token", [GET, HEAD, POST];
-    /// By which keys these tokens can be checked.
-    Jwks = "jwks", "/.well-known/jwks.json", [GET, HEAD];
-    /// What a proxy asks before it passes a request on: with the method of the request that it has, or with its own.
-    Auth = "auth", "/auth", [GET, HEAD, POST, PUT, PATCH, DELETE];
-    /// `/v2/`: whether this is a registry.
-    Base = "base", "/v2/", [GET, HEAD];
-    /// All repositories.
-    Catalog = "catalog", "/v2/_catalog", [GET, HEAD];
-    /// The tags of a repository.
-    Tags(RepositoryName) = "tags", "/v2/{repository}/tags/list", [GET, HEAD];
-    /// A manifest, by a tag or its digest.
-    Manifest(RepositoryName, TagOrDigest) = "manifest", "/v2/{repository}/manifests/{reference}",
-        [GET, HEAD, PUT, DELETE];
-    /// A blob.
-    Blob(RepositoryName, Digest) = "blob", "/v2/{repository}/blobs/{digest}", [GET, HEAD, DELETE];
-    /// Where uploads begin.
-    Uploads(RepositoryName) = "uploads", "/v2/{repository}/blobs/uploads/", [POST];
-    /// One upload.
-    Upload(RepositoryName, Uuid) = "upload", "/v2/{repository}/blobs/uploads/{upload}",
-        [GET, HEAD, PATCH, PUT, DELETE];
-    /// The manifests that refer to a digest.
-    Referrers(RepositoryName, Digest) = "referrers", "/v2/{repository}/referrers/{digest}", [GET, HEAD];
-    /// All repositories, with what is known of each.
-    ApiRepositories = "api_repositories", "/api/v1/repositories", [GET, HEAD];
-    /// One repository.
-    ApiRepository(RepositoryName) = "api_repository", "/api/v1/repositories/{repository}", [GET, HEAD, DELETE];
-    /// Its tags, with what is known of each. No component of a name begins with an underscore.
-    ApiTags(RepositoryName) = "api_tags", "/api/v1/repositories/{repository}/_tags", [GET, HEAD];
-    /// How much is stored.
-    ApiUsage = "api_usage", "/api/v1/usage", [GET, HEAD];
-    /// How much each repository takes.
-    ApiRepositoryUsage = "api_repository_usage", "/api/v1/usage/repositories", [GET, HEAD];
-}
+endpoints!(define_endpoint);
 
-/// Every path that is answered, with what is different in each request in braces, and its methods. For tests that walk
-/// all of them.
+/// The paths of all endpoints, with parameters in braces, and their methods. For tests that cover every endpoint.
 pub fn routes() -> impl Iterator<Item = (&'static str, &'static [Method])> {
-    Endpoint::ALL.iter().chain(Management::ALL).copied()
+    Endpoint::ALL.iter().map(|row| (row.path, row.methods))
 }
 
-/// Why a path asks for nothing that there could be.
+/// An invalid path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PathError {
-    /// No endpoint has such a path.
     #[error("there is nothing at this path; the API begins with /v2/ and /api/v1/")]
     NoSuchPath,
-    /// The percent-encoding does not stand for text.
     #[error("the path is not UTF-8 when decoded")]
     Encoding,
-    /// What stands where the repository's name should is none.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// What stands where a digest should is none.
     #[error(transparent)]
     Digest(#[from] DigestError),
-    /// What stands where a tag or a digest should is neither.
     #[error(transparent)]
     Tag(#[from] TagError),
-    /// What stands where the name of an upload should was never made by this registry.
+    /// Not the id of an upload, as this registry spells it.
     #[error("there is no such upload")]
     Upload,
-    /// What stands where the name of an account should is none.
     #[error(transparent)]
     Account(#[from] AccountNameError),
-    /// What stands where the name of a team should is none.
     #[error(transparent)]
     Team(#[from] TeamNameError),
 }
@@ -140,15 +114,14 @@ impl From<ReferenceError> for PathError {
         match error {
             ReferenceError::Digest(error) => Self::Digest(error),
             ReferenceError::Tag(error) => Self::Tag(error),
-            // No other comes of reading a tag or a digest.
+            // Parsing a tag or digest has no other errors.
             _ => Self::NoSuchPath,
         }
     }
 }
 
 impl Endpoint {
-    /// Reads a path as it stands in the request line. Percent-encoding is decoded here, once, and what comes out is
-    /// judged as it is, so that no spelling gets around the rules for names.
+    /// Parses the path of a request line. Percent-encoding is decoded once, before the rules for names apply.
     pub(crate) fn parse(path: &str) -> Result<Self, PathError> {
         if !path.contains('%') {
             return Self::parse_decoded(path);
@@ -162,20 +135,17 @@ impl Endpoint {
         if let Some(rest) = path.strip_prefix("/v2/") {
             return Self::parse_v2(rest);
         }
-        if let Some(rest) = path.strip_prefix("/api/v1/") {
-            return Self::parse_api(rest);
+        if let Some(name) = path.strip_prefix("/api/v1/repositories/") {
+            return match name.strip_suffix("/_tags") {
+                Some(name) => Ok(Self::ApiTags(name.parse()?)),
+                None => Ok(Self::ApiRepository(name.parse()?)),
+            };
         }
         match path {
-            "/" => Ok(Self::Root),
             "/v2" => Ok(Self::Base),
-            "/v1/_ping" | "/_ping" => Ok(Self::Ping),
-            "/v1/search" => Ok(Self::Search),
-            "/healthz" => Ok(Self::Health),
-            "/readyz" => Ok(Self::Ready),
-            "/token" => Ok(Self::Token),
-            "/.well-known/jwks.json" => Ok(Self::Jwks),
-            "/auth" | "/auth/" => Ok(Self::Auth),
-            _ => Err(PathError::NoSuchPath),
+            "/_ping" => Ok(Self::Ping),
+            "/auth/" => Ok(Self::Auth),
+            _ => Self::parse_by_pattern(path),
         }
     }
 
@@ -196,7 +166,7 @@ impl Endpoint {
             return Ok(Self::Manifest(name.parse()?, last.parse()?));
         }
         if let Some(name) = before.strip_suffix("/blobs/uploads") {
-            return Ok(Self::Upload(name.parse()?, parse_upload(last)?));
+            return Ok(Self::Upload(name.parse()?, Uuid::parse_part(last)?));
         }
         if let Some(name) = before.strip_suffix("/blobs") {
             return Ok(Self::Blob(name.parse()?, last.parse()?));
@@ -207,94 +177,137 @@ impl Endpoint {
         Err(PathError::NoSuchPath)
     }
 
-    fn parse_api(rest: &str) -> Result<Self, PathError> {
-        match rest {
-            "repositories" => return Ok(Self::ApiRepositories),
-            "usage" => return Ok(Self::ApiUsage),
-            "usage/repositories" => return Ok(Self::ApiRepositoryUsage),
-            _ => {}
-        }
-        let Some(name) = rest.strip_prefix("repositories/") else {
-            return Management::parse(rest).map(Self::Manage);
+    /// The name of the endpoint in logs and metrics. It does not depend on the repository.
+    pub(crate) fn label(&self) -> &'static str {
+        self.row().label
+    }
+
+    /// The methods that the endpoint takes, for the `Allow` header of a 405.
+    pub(crate) fn methods(&self) -> &'static [Method] {
+        self.row().methods
+    }
+
+    fn operation(&self, method: &Method) -> Option<&'static Operation> {
+        self.row().operations.iter().find(|operation| operation.methods.contains(method))
+    }
+
+    /// The access that a method needs. Other methods need the strongest access of the endpoint, so that a 405 does not
+    /// reveal a repository.
+    pub(crate) fn requirement(&self, method: &Method) -> Requirement {
+        let operation = self.operation(method).or(self.row().operations.last());
+        operation.map_or(Requirement::Own, |operation| operation.requirement)
+    }
+
+    /// The audit entry of a method.
+    pub(crate) fn audit(&self, method: &Method) -> AuditAction {
+        let look = || match self.requirement(method) {
+            Requirement::Repository(_) => AuditAction::Look("repository.look"),
+            _ => AuditAction::None,
         };
-        match name.strip_suffix("/_tags") {
-            Some(name) => Ok(Self::ApiTags(name.parse()?)),
-            None => Ok(Self::ApiRepository(name.parse()?)),
-        }
+        self.operation(method).map_or_else(look, |operation| operation.audit)
     }
 
-    /// The repository that it is about, if it is about one.
-    pub(crate) const fn repository(&self) -> Option<&RepositoryName> {
-        match self {
-            Self::Tags(name)
-            | Self::Manifest(name, _)
-            | Self::Blob(name, _)
-            | Self::Uploads(name)
-            | Self::Upload(name, _)
-            | Self::Referrers(name, _)
-            | Self::ApiRepository(name)
-            | Self::ApiTags(name) => Some(name),
-            Self::Root
-            | Self::Health
-            | Self::Ready
-            | Self::Ping
-            | Self::Search
-            | Self::Token
-            | Self::Jwks
-            | Self::Auth
-            | Self::Base
-            | Self::Catalog
-            | Self::ApiRepositories
-            | Self::ApiUsage
-            | Self::ApiRepositoryUsage
-            | Self::Manage(_) => None,
-        }
+    /// Whether the endpoint belongs to the registry protocol. `/auth` admits no other.
+    pub(crate) fn is_protocol(&self) -> bool {
+        matches!(self.row().area, Area::Protocol | Area::ProtocolContent)
     }
 
-    /// Whether it belongs to the protocol of registries: what a proxy may pass on to another registry.
-    pub(crate) const fn is_protocol(&self) -> bool {
-        matches!(
-            self,
-            Self::Base
-                | Self::Catalog
-                | Self::Tags(..)
-                | Self::Manifest(..)
-                | Self::Blob(..)
-                | Self::Uploads(..)
-                | Self::Upload(..)
-                | Self::Referrers(..)
-                | Self::Search
-                | Self::Ping
-        )
+    /// Whether the endpoint needs content, which a gateway does not store.
+    pub(crate) fn is_content(&self) -> bool {
+        matches!(self.row().area, Area::Content | Area::ProtocolContent)
     }
 
-    /// Whether the answer needs content, and not names and accounts alone: what a gateway does not have itself.
-    pub(crate) const fn is_content(&self) -> bool {
-        matches!(
-            self,
-            Self::Tags(..)
-                | Self::Manifest(..)
-                | Self::Blob(..)
-                | Self::Uploads(..)
-                | Self::Upload(..)
-                | Self::Referrers(..)
-                | Self::ApiRepository(..)
-                | Self::ApiTags(..)
-                | Self::ApiUsage
-                | Self::ApiRepositoryUsage
-        )
+    /// Whether the path begins with `/v2/`.
+    pub(crate) fn is_v2(&self) -> bool {
+        self.row().path.starts_with("/v2/")
     }
 }
 
-/// The name of an upload in the one spelling that this registry gives out.
-fn parse_upload(text: &str) -> Result<Uuid, PathError> {
-    let id: Uuid = text.parse().map_err(|_| PathError::Upload)?;
-    let canonical = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
-    if canonical { Ok(id) } else { Err(PathError::Upload) }
+/// The most parameters that a pattern has.
+const PARAMETERS: usize = 3;
+
+/// Matches a path with a pattern such as `/api/v1/users/{user}`. Returns the parameters.
+fn match_pattern<'p>(pattern: &str, path: &'p str) -> Option<[&'p str; PARAMETERS]> {
+    let mut parameters = [""; PARAMETERS];
+    let mut free = parameters.iter_mut();
+    let mut components = path.split('/');
+    for expected in pattern.split('/') {
+        let component = components.next()?;
+        if expected.starts_with('{') {
+            *free.next()? = component;
+        } else if expected != component {
+            return None;
+        }
+    }
+    components.next().is_none().then_some(parameters)
+}
+
+/// A parameter of a path.
+trait PathPart: Sized {
+    fn parse_part(text: &str) -> Result<Self, PathError>;
+
+    fn repository(&self) -> Option<&RepositoryName> {
+        None
+    }
+}
+
+impl PathPart for RepositoryName {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        Ok(text.parse()?)
+    }
+
+    fn repository(&self) -> Option<&RepositoryName> {
+        Some(self)
+    }
+}
+
+impl PathPart for TagOrDigest {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        Ok(text.parse()?)
+    }
+}
+
+impl PathPart for Digest {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        Ok(text.parse()?)
+    }
+}
+
+impl PathPart for AccountName {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        Ok(text.parse()?)
+    }
+}
+
+impl PathPart for TeamName {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        Ok(text.parse()?)
+    }
+}
+
+/// The id of an upload, in the spelling that this registry gives out.
+impl PathPart for Uuid {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        let id: Uuid = text.parse().map_err(|_| PathError::Upload)?;
+        let canonical = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
+        if canonical { Ok(id) } else { Err(PathError::Upload) }
+    }
+}
+
+/// The number of a token, in the spelling that this registry gives out.
+impl PathPart for i64 {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        match text.parse::<i64>() {
+            Ok(id) if id > 0 && id.to_string() == text => Ok(id),
+            _ => Err(PathError::NoSuchPath),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use oci::Algorithm;
     use proptest::prelude::*;
 
@@ -309,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn every_endpoint_has_its_path() {
+    fn paths_are_parsed_as_endpoints() {
         let id = Uuid::new_v4();
         let tag = TagOrDigest::Tag("14.04".parse().unwrap());
         let (ubuntu, digest) = (name("official/ubuntu"), digest());
@@ -348,27 +361,76 @@ mod tests {
     }
 
     #[test]
-    fn every_path_of_the_list_is_read_as_what_has_it() {
+    fn every_path_is_parsed_as_its_row() {
         let digest = digest().to_string();
         let upload = Uuid::new_v4().to_string();
-        let parts =
-            [("{repository}", "a/b"), ("{reference}", "1.0"), ("{digest}", &*digest), ("{upload}", &*upload)];
-        let labels = Endpoint::ALL.iter().map(|(path, methods)| {
-            let filled =
-                parts.iter().fold((*path).to_owned(), |path, (name, value)| path.replace(name, value));
-            let endpoint = Endpoint::parse(&filled).unwrap();
-            assert_eq!(endpoint.methods(), *methods, "{path}");
-            assert_eq!(endpoint.repository().is_some(), path.contains("{repository}"), "{path}");
-            endpoint.label()
-        });
-        let mut labels: Vec<_> = labels.collect();
-        labels.sort_unstable();
-        labels.dedup();
-        assert_eq!(labels.len(), Endpoint::ALL.len(), "two paths are one endpoint");
+        let parts = [
+            ("{repository}", "a/b"),
+            ("{reference}", "1.0"),
+            ("{digest}", &*digest),
+            ("{upload}", &*upload),
+            ("{user}", "ann"),
+            ("{id}", "7"),
+            ("{organisation}", "acme"),
+            ("{team}", "devs"),
+            ("{robot}", "acme+ci"),
+        ];
+        let mut labels = BTreeSet::new();
+        for row in Endpoint::ALL {
+            let path =
+                parts.iter().fold(row.path.to_owned(), |path, (name, value)| path.replace(name, value));
+            let endpoint = Endpoint::parse(&path).unwrap();
+            assert_eq!(endpoint.row().path, row.path);
+            assert_eq!(endpoint.repository().is_some(), row.path.contains("{repository}"), "{path}");
+            let needs_repository =
+                |operation: &Operation| matches!(operation.requirement, Requirement::Repository(_));
+            assert_eq!(
+                row.operations.iter().any(needs_repository),
+                endpoint.repository().is_some(),
+                "{path}"
+            );
+            assert!(labels.insert(row.label), "two endpoints have the label {}", row.label);
+        }
     }
 
     #[test]
-    fn words_of_the_protocol_may_stand_in_a_name() {
+    fn requirement_follows_the_method() {
+        let name = name("team/app");
+        let manifest = Endpoint::Manifest(name.clone(), TagOrDigest::Digest(digest()));
+        let blob = Endpoint::Blob(name.clone(), digest());
+        let upload = Endpoint::Upload(name.clone(), Uuid::nil());
+        for (endpoint, method, right) in [
+            (&manifest, "GET", Right::Pull),
+            (&manifest, "HEAD", Right::Pull),
+            (&manifest, "PUT", Right::Push),
+            (&manifest, "DELETE", Right::Delete),
+            (&blob, "GET", Right::Pull),
+            (&blob, "DELETE", Right::Delete),
+            (&Endpoint::Tags(name.clone()), "GET", Right::Pull),
+            (&Endpoint::Referrers(name.clone(), digest()), "GET", Right::Pull),
+            (&Endpoint::Uploads(name.clone()), "POST", Right::Push),
+            (&upload, "GET", Right::Push),
+            (&upload, "PATCH", Right::Push),
+            (&upload, "PUT", Right::Push),
+            (&upload, "DELETE", Right::Push),
+            (&Endpoint::ApiRepository(name.clone()), "GET", Right::Pull),
+            (&Endpoint::ApiRepository(name.clone()), "DELETE", Right::Delete),
+            (&Endpoint::ApiTags(name.clone()), "GET", Right::Pull),
+            // Unknown methods reveal nothing.
+            (&manifest, "PATCH", Right::Delete),
+            (&blob, "TRACE", Right::Delete),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(
+                endpoint.requirement(&method),
+                Requirement::Repository(right),
+                "{method} {endpoint:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn name_may_contain_words_of_the_protocol() {
         for repository in [
             "manifests",
             "blobs",
@@ -402,6 +464,33 @@ mod tests {
     }
 
     #[test]
+    fn api_paths_take_valid_names_only() {
+        let parse = |path: &str| Endpoint::parse(&format!("/api/v1/{path}"));
+        let user = |name: &str| Endpoint::ApiUser(name.parse().unwrap());
+        assert_eq!(parse("users/ann%40example.org"), Ok(user("ann@example.org")));
+        assert_eq!(parse("users/users"), Ok(user("users")));
+        for path in ["users/", "users//tokens", "users/a%20b", "robots/a+", "organisations/x/members/a:b"] {
+            assert!(matches!(parse(path), Err(PathError::Account(_))), "{path}");
+        }
+        assert!(matches!(parse("organisations/acme/teams/Devs"), Err(PathError::Team(_))));
+        for path in [
+            "user",
+            "users/ann/x",
+            "users/ann/tokens/x",
+            "users/ann/tokens/0",
+            "users/ann/tokens/+1",
+            "users/ann/tokens/01",
+            "me/",
+            "grants/x",
+            "users/ann%2Ftokens/x",
+            "organisations/a/teams/b/members/c/d",
+            "organisations/a/teams/b/members/c/d/e/f",
+        ] {
+            assert_eq!(parse(path), Err(PathError::NoSuchPath), "{path}");
+        }
+    }
+
+    #[test]
     fn percent_encoding_is_decoded_once() {
         let ubuntu = name("official/ubuntu");
         let parse = Endpoint::parse;
@@ -415,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_digest_tag_or_upload_is_refused_as_such() {
+    fn invalid_parameters_are_refused() {
         let malformed = Err(PathError::Name(NameError::Malformed));
         for name in
             ["..", "../..", "a/..", ".", "A", "a//b", "/a", "a/", "-a", "a_", "a b", "a%2e%2e%2fb", "%2e%2e"]
@@ -450,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_are_nothing() {
+    fn unknown_paths_are_refused() {
         for path in [
             "",
             "*",
@@ -474,12 +563,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_path_is_read_or_refused(path in ".{0,80}") {
+        fn arbitrary_paths_do_not_panic(path in ".{0,80}") {
             let _ = Endpoint::parse(&path);
         }
 
         #[test]
-        fn a_name_comes_out_as_it_went_in(repository in "[a-z0-9]{1,8}(/(blobs|uploads|manifests|tags|list|[a-z0-9]{1,4})){0,4}") {
+        fn repository_name_round_trips(repository in "[a-z0-9]{1,8}(/(blobs|uploads|manifests|tags|list|[a-z0-9]{1,4})){0,4}") {
             let parsed = Endpoint::parse(&format!("/v2/{repository}/tags/list"));
             prop_assert_eq!(parsed, Ok(Endpoint::Tags(repository.parse().unwrap())));
         }

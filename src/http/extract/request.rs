@@ -1,4 +1,4 @@
-//! Requests, as handlers see them.
+//! Requests as handlers see them: head, body, and the memory budget of the body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,25 +11,26 @@ use registry::ReceiveError;
 
 use crate::http::error::Error;
 use crate::http::extract::body::{RequestBody, TooLarge};
+use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::query::Query;
+use crate::http::middleware::access_request::AccessRequest;
 use crate::http::middleware::body_budget::{BodyBudget, Charge};
+use crate::http::middleware::client_info::ClientInfo;
 use crate::http::middleware::rate_limit::Client;
 use crate::http::server::connection::Connection;
 
-/// A request whose path was read. The body is there until it is taken.
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: RequestBody,
-    /// Under which it is logged.
+    /// The request id.
     pub(crate) id: HeaderValue,
-    /// Whose memory a body takes that is read whole.
+    /// The memory budget for bodies that are read to their end, and the client that is charged.
     budget: Option<(Arc<BodyBudget>, Client)>,
-    /// The memory of a body that was read whole. It is given back with the request.
+    /// The charge for a body in memory. Dropping the request returns it.
     charge: Option<Charge>,
-    /// Whether the answer's body is written to a socket as it is, so that only the kernel reads its bytes. TLS and the
-    /// frames of HTTP/2 copy them in this process.
+    /// Whether the response body goes to the socket as it is. TLS and HTTP/2 frames copy it in this process first.
     pub(crate) is_plain: bool,
 }
 
@@ -54,9 +55,18 @@ impl Request {
         }
     }
 
-    /// Has a body that is read whole charged to a client.
+    /// Sets the budget for a body that is read to its end.
     pub(crate) fn charge_to(&mut self, budget: Arc<BodyBudget>, client: Client) {
         self.budget = Some((budget, client));
+    }
+
+    /// Returns the parts that authorization reads.
+    pub(crate) fn for_access<'a>(
+        &'a self,
+        endpoint: Option<&'a Endpoint>,
+        client: &'a ClientInfo,
+    ) -> AccessRequest<'a> {
+        AccessRequest { endpoint, method: &self.method, uri: &self.uri, headers: &self.headers, client }
     }
 
     pub(crate) fn is_head(&self) -> bool {
@@ -67,13 +77,13 @@ impl Request {
         Query::new(self.uri.query())
     }
 
-    /// The first value of a header; one that is no text counts as malformed in whatever way it can be.
+    /// Returns the first value of a header. A value that is not ASCII becomes one that no parser accepts.
     pub(crate) fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
     }
 
-    /// The whole body of a form or a document: short, and complete within the idle timeout. A client that sends it byte
-    /// by byte would otherwise hold its connection for ever.
+    /// Reads a short body to its end, within the idle timeout. Without it, a client that sends byte by byte would hold
+    /// its connection for ever.
     pub(crate) async fn short_body(
         &mut self,
         most: usize,
@@ -86,8 +96,8 @@ impl Request {
         }
     }
 
-    /// The whole body, of at most `most` bytes; `too_large` is the error if it has more. Waits for room in the memory
-    /// budget, which stays charged until the request is dropped.
+    /// Reads a body of at most `most` bytes to its end; `too_large` makes the error for a longer one. Waits for room in
+    /// the memory budget, which stays charged until the request is dropped.
     pub(crate) async fn whole_body(
         &mut self,
         most: usize,

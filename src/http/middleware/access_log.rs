@@ -119,7 +119,7 @@ impl Line {
             (Some(CutOff::After(limit)), _) => {
                 format!("cut off: still running {} s after the stop", limit.as_secs_f64()).into()
             }
-            (Some(CutOff::InlineExecutor), _) => "cut off: the server was told to stop at once".into(),
+            (Some(CutOff::Now), _) => "cut off: the server was told to stop at once".into(),
             (None, None) => "the client left before there was an answer".into(),
             (None, Some(_)) => "the answer was cut off".into(),
         };

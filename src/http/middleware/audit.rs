@@ -1,21 +1,24 @@
-//! What the audit log is told of requests: what they changed, and what was refused to whom.
+//! Audit middleware: records changes, denied requests and sign-ins in the audit log.
 //!
-//! Nothing is recorded while there are no accounts: there is nobody of whom it could be said. What
-//! `registry::access` changes for a request (accounts, grants, tokens) it records itself, and it aggregates repeats.
+//! A registry without accounts records nothing. `registry::access` records changes of accounts, grants and tokens, and
+//! aggregates repeats.
 
 use std::net::IpAddr;
 
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
+use oci::TagOrDigest;
 use registry::access::{AuditEvent, AuditOutcome, Identity, SIGN_IN, Via};
 
 use crate::http::app::App;
+use crate::http::endpoints::AuditAction;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::query::Query;
-use crate::http::middleware::authorization::{Caller, DenyReason, Rejection};
+use crate::http::middleware::authorization::{Caller, Rejection};
+use crate::http::middleware::denied::{Denied, DenyReason};
 
-/// What a request does, in the words of the audit log.
+/// The action and object of a request.
 pub(crate) struct AuditedAction {
     action: &'static str,
     object: String,
@@ -24,76 +27,45 @@ pub(crate) struct AuditedAction {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It changes what others see.
     Change,
-    /// It adds content that nobody sees yet.
     Upload,
-    /// It takes content out.
     Pull,
-    /// It only looks.
+    /// Recorded only if denied.
     Look,
 }
 
 impl AuditedAction {
-    /// `None` if it does nothing with a repository, or if that is recorded elsewhere.
+    /// Returns `None` for requests without a repository, and for those that `registry::access` records.
     pub(crate) fn of(endpoint: &Endpoint, method: &Method, uri: &Uri) -> Option<Self> {
-        let query = Query::new(uri.query());
-        let gets = method == Method::GET;
-        let looks = gets || method == Method::HEAD;
-        let (action, object, kind) = match endpoint {
-            Endpoint::Manifest(name, target) => {
-                let object = match target {
-                    oci::TagOrDigest::Tag(tag) => format!("{name}:{tag}"),
-                    oci::TagOrDigest::Digest(digest) => format!("{name}@{digest}"),
-                };
-                match method.as_str() {
-                    "PUT" => ("manifest.push", object, Kind::Change),
-                    "DELETE" => ("manifest.delete", object, Kind::Change),
-                    _ if gets => ("manifest.pull", object, Kind::Pull),
-                    _ => ("manifest.look", object, Kind::Look),
-                }
-            }
-            Endpoint::Blob(name, digest) => {
-                let object = format!("{name}@{digest}");
-                match method.as_str() {
-                    "DELETE" => ("blob.delete", object, Kind::Change),
-                    _ if gets => ("blob.pull", object, Kind::Pull),
-                    _ => ("blob.look", object, Kind::Look),
-                }
-            }
-            Endpoint::Uploads(name) | Endpoint::Upload(name, _) => {
+        let repository = endpoint.repository()?;
+        let (action, kind) = match endpoint.audit(method) {
+            AuditAction::None => return None,
+            AuditAction::Change(action) => (action, Kind::Change),
+            AuditAction::Pull(action) => (action, Kind::Pull),
+            AuditAction::Look(action) => (action, Kind::Look),
+            AuditAction::Upload => {
+                let query = Query::new(uri.query());
                 let digest = query.get_filled("digest").or_else(|| query.get_filled("mount"));
                 let digest = digest.and_then(|digest| digest.parse::<oci::Digest>().ok());
-                match digest {
-                    Some(digest) => ("blob.push", format!("{name}@{digest}"), Kind::Upload),
-                    None => ("blob.upload", name.to_string(), Kind::Look),
-                }
+                let (action, object, kind) = match digest {
+                    Some(digest) => ("blob.push", format!("{repository}@{digest}"), Kind::Upload),
+                    None => ("blob.upload", repository.to_string(), Kind::Look),
+                };
+                return Some(Self { action, object, kind });
             }
-            Endpoint::ApiRepository(name) if !looks => ("repository.delete", name.to_string(), Kind::Change),
-            Endpoint::Tags(name)
-            | Endpoint::Referrers(name, _)
-            | Endpoint::ApiRepository(name)
-            | Endpoint::ApiTags(name) => ("repository.look", name.to_string(), Kind::Look),
-            Endpoint::Root
-            | Endpoint::Health
-            | Endpoint::Ready
-            | Endpoint::Ping
-            | Endpoint::Search
-            | Endpoint::Token
-            | Endpoint::Jwks
-            | Endpoint::Auth
-            | Endpoint::Base
-            | Endpoint::Catalog
-            | Endpoint::ApiRepositories
-            | Endpoint::ApiUsage
-            | Endpoint::ApiRepositoryUsage
-            | Endpoint::Manage(_) => return None,
+        };
+        let object = match endpoint {
+            Endpoint::Manifest(_, TagOrDigest::Tag(tag)) => format!("{repository}:{tag}"),
+            Endpoint::Manifest(_, TagOrDigest::Digest(digest)) | Endpoint::Blob(_, digest) => {
+                format!("{repository}@{digest}")
+            }
+            _ => repository.to_string(),
         };
         Some(Self { action, object, kind })
     }
 }
 
-/// Records what was done. What is a change is in the log before its client hears of it.
+/// Records an allowed request. A change is in the log before its client gets the answer.
 pub(crate) async fn done(
     app: &App,
     audited: AuditedAction,
@@ -101,14 +73,14 @@ pub(crate) async fn done(
     status: StatusCode,
     id: &HeaderValue,
 ) {
-    // An upload that only began is none yet.
-    let is_worth_it = match audited.kind {
+    // The request that begins an upload pushes no blob yet.
+    let is_recorded = match audited.kind {
         Kind::Change => true,
         Kind::Upload => status == StatusCode::CREATED,
         Kind::Pull => app.audit_pulls,
         Kind::Look => false,
     };
-    if !is_worth_it || !app.accounts.in_force() {
+    if !is_recorded || !app.accounts.in_force() {
         return;
     }
     let event = AuditEvent {
@@ -128,10 +100,10 @@ pub(crate) async fn done(
     }
 }
 
-/// Records that an account has signed in. Bearer tokens are no sign-in: they were issued for one.
+/// Records a sign-in. A bearer token is the result of an earlier one.
 pub(crate) async fn signed_in(app: &App, identity: &Identity, from: IpAddr, id: &HeaderValue) {
     let Some(account) = identity.account() else { return };
-    let way = match account.via {
+    let detail = match account.via {
         Via::Password => "with a password",
         Via::PersonalToken => "with a personal token",
         Via::RobotSecret => "with a robot's secret",
@@ -148,31 +120,33 @@ pub(crate) async fn signed_in(app: &App, identity: &Identity, from: IpAddr, id: 
             verdict: AuditOutcome::Allowed,
             status: None,
             request_id: id.to_str().ok().map(str::to_owned),
-            detail: Some(way.to_owned()),
+            detail: Some(detail.to_owned()),
         })
         .await;
 }
 
-/// Records what was refused, if it says something about someone: wrong credentials, and what an account may not do.
-/// That someone has yet to sign in, or needs another token, is how every push and pull begins.
+/// Records a refused request: wrong credentials, or a missing right. Every push and pull begins with a request that is
+/// refused for lack of a token, so these are not recorded.
 pub(crate) async fn refused(
     app: &App,
     audited: Option<AuditedAction>,
-    refused: &Rejection,
+    rejection: &Rejection,
     from: IpAddr,
     id: &HeaderValue,
 ) {
     let action = || audited.as_ref().map_or("request", |audited| audited.action);
-    let reason = refused.reason.map(str::to_owned);
-    let (action, status, detail) = match &refused.error {
-        Error::Denied { denied: DenyReason::Wrong | DenyReason::Expired, .. } => {
+    let reason = rejection.reason.map(str::to_owned);
+    let (action, status, detail) = match &rejection.error {
+        Error::Denied(Denied { reason: DenyReason::Wrong | DenyReason::Expired, .. }) => {
             (SIGN_IN, StatusCode::UNAUTHORIZED, reason)
         }
         Error::TooMany { .. } if reason.is_some() => (SIGN_IN, StatusCode::TOO_MANY_REQUESTS, reason),
         Error::NoRight(no_right) => {
             (action(), StatusCode::FORBIDDEN, Some(format!("without the right to {}", no_right.right())))
         }
-        Error::Denied { denied: DenyReason::Forbidden, .. } => (action(), StatusCode::FORBIDDEN, reason),
+        Error::Denied(Denied { reason: DenyReason::Forbidden, .. }) => {
+            (action(), StatusCode::FORBIDDEN, reason)
+        }
         Error::Registry(error) if error.is_unknown() => {
             (action(), StatusCode::NOT_FOUND, Some("without the right to pull".to_owned()))
         }
@@ -181,10 +155,10 @@ pub(crate) async fn refused(
     if !app.accounts.in_force() {
         return;
     }
-    let account = refused.identity.as_ref().and_then(AuditEvent::account_of);
+    let account = rejection.identity.as_ref().and_then(AuditEvent::account_of);
     app.accounts
         .record(AuditEvent {
-            account: account.or_else(|| refused.claimed.as_ref().map(ToString::to_string)),
+            account: account.or_else(|| rejection.claimed.as_ref().map(ToString::to_string)),
             address: Some(from),
             action,
             object: audited.map(|audited| audited.object),

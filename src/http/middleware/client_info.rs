@@ -1,14 +1,14 @@
-//! Who sent a request, and by which address it came: what the connection shows, or what a proxy before it says.
+//! Client information: address, scheme, host and path prefix of a request, from the connection or from a trusted
+//! proxy.
 //!
-//! A proxy says it in `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix`, in `X-Real-IP`, or in `Forwarded` (RFC
-//! 7239). Anyone can write these headers, so they count only where the other end of the connection is a proxy that
-//! the operator trusts. Where the first kind is there, `Forwarded` does not count: a proxy that writes one kind
-//! commonly passes on what a client wrote of the other.
+//! Proxies write `X-Forwarded-For`, `-Proto`, `-Host`, `-Prefix` and `X-Real-IP`, or `Forwarded` (RFC 7239). Clients can
+//! write these headers too, so they count only if the peer is in `proxy.trusted`. With any `X-` header, `Forwarded` is
+//! ignored: a proxy that writes one kind often passes on the other kind from its client.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use hyper::header::{FORWARDED, HOST, HeaderMap, HeaderName};
+use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -17,23 +17,21 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The proxies whose word is taken.
+/// The trusted proxies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies(Vec<IpNet>);
 
-/// What is known of the client of a request and of how it called. No field is taken from headers that cannot be
-/// believed.
+/// The client of a request, and the URL that it called. Headers count only if a trusted proxy sent them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientInfo {
-    /// The client's address.
-    pub(crate) from: IpAddr,
-    /// Whether it called by HTTPS.
+    pub(crate) address: IpAddr,
+    /// Whether the client used HTTPS.
     pub(crate) secure: bool,
-    /// The host, and the port if there is one, that a proxy says it called.
+    /// The host and port that the client called, if a proxy named them.
     host: Option<String>,
-    /// The path below which the proxy shows this registry: empty, or `/…` without a slash at its end.
+    /// The path prefix of the registry on the proxy: empty, or `/…` without a final slash.
     pub(crate) prefix: String,
-    /// Whether it came through a proxy whose word is taken.
+    /// Whether a trusted proxy sent the request.
     pub(crate) by_proxy: bool,
 }
 
@@ -47,44 +45,44 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client behind a request that came from `peer`, over TLS if `secure`.
-    pub(crate) fn called(&self, peer: IpAddr, secure: bool, headers: &HeaderMap) -> ClientInfo {
+    /// Resolves the client of a request that `peer` sent, over TLS if `secure`.
+    pub(crate) fn resolve(&self, peer: IpAddr, secure: bool, headers: &HeaderMap) -> ClientInfo {
         let by_proxy = self.trusts(peer);
-        let mut called =
-            ClientInfo { from: peer.to_canonical(), secure, host: None, prefix: String::new(), by_proxy };
+        let mut info =
+            ClientInfo { address: peer.to_canonical(), secure, host: None, prefix: String::new(), by_proxy };
         if !by_proxy {
-            return called;
+            return info;
         }
         let kinds = [FOR, PROTO, FORWARDED_HOST, PREFIX, REAL_IP];
         if !kinds.iter().any(|name| headers.contains_key(name)) {
-            self.read_forwarded(headers, &mut called);
-            return called;
+            self.read_forwarded(headers, &mut info);
+            return info;
         }
         if headers.contains_key(FOR) {
             let hops = list(headers, FOR).map(node).collect::<Vec<_>>();
-            called.from = self.client(peer, &hops).0;
+            info.address = self.client(peer, &hops).0;
         } else if let Some(address) = text(headers, REAL_IP).and_then(node) {
-            called.from = address.to_canonical();
+            info.address = address.to_canonical();
         }
-        // Where several proxies each added theirs, the client called the first.
+        // Of several proxies, the first is the one that the client called.
         if let Some(secure) = list(headers, PROTO).next().and_then(is_secure) {
-            called.secure = secure;
+            info.secure = secure;
         }
-        called.host = list(headers, FORWARDED_HOST).next().filter(|host| is_host(host)).map(str::to_owned);
+        info.host = list(headers, FORWARDED_HOST).next().filter(|host| is_host(host)).map(str::to_owned);
         if let Some(prefix) = text(headers, PREFIX).map(|prefix| prefix.trim_end_matches('/'))
             && is_prefix(prefix)
         {
-            prefix.clone_into(&mut called.prefix);
+            prefix.clone_into(&mut info.prefix);
         }
-        called
+        info
     }
 
-    /// The client of a request that came over `hops`, the last of which the peer added: the nearest that is no proxy
-    /// of ours; and which of the hops that is.
+    /// Returns the client of a request over `hops`, and its index: the last hop that is not a trusted proxy. The peer
+    /// appended the last hop.
     fn client(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> (IpAddr, Option<usize>) {
         let (mut client, mut which) = (peer, None);
         for (index, hop) in hops.iter().enumerate().rev() {
-            // What is no address was written by someone who is not to be believed, or hides who came.
+            // A hop without an address is hidden, or written by the client.
             let Some(hop) = hop else { break };
             (client, which) = (*hop, Some(index));
             if !self.trusts(*hop) {
@@ -94,31 +92,31 @@ impl Proxies {
         (client.to_canonical(), which)
     }
 
-    fn read_forwarded(&self, headers: &HeaderMap, called: &mut ClientInfo) {
+    fn read_forwarded(&self, headers: &HeaderMap, info: &mut ClientInfo) {
         let mut elements = Vec::new();
         for value in headers.get_all(FORWARDED) {
             let Some(mut more) = value.to_str().ok().and_then(parse_forwarded) else { return };
             elements.append(&mut more);
         }
         let hops: Vec<_> = elements.iter().map(|element| element.from.as_deref().and_then(node)).collect();
-        let (client, which) = self.client(called.from, &hops);
-        called.from = client;
-        // The proxy that the client called is the one that names the client.
+        let (client, which) = self.client(info.address, &hops);
+        info.address = client;
+        // The proxy that names the client is the one that the client called.
         let Some(element) = which.or(elements.len().checked_sub(1)).map(|index| &elements[index]) else {
             return;
         };
         if let Some(secure) = element.proto.as_deref().and_then(is_secure) {
-            called.secure = secure;
+            info.secure = secure;
         }
-        called.host = element.host.clone().filter(|host| is_host(host));
+        info.host = element.host.clone().filter(|host| is_host(host));
     }
 }
 
 impl ClientInfo {
-    /// A command on this machine, over a socket without addresses.
-    pub(crate) fn here() -> Self {
+    /// A command on the control socket, which has no addresses.
+    pub(crate) fn local() -> Self {
         Self {
-            from: [127, 0, 0, 1].into(),
+            address: [127, 0, 0, 1].into(),
             secure: false,
             host: None,
             prefix: String::new(),
@@ -126,10 +124,10 @@ impl ClientInfo {
         }
     }
 
-    /// The beginning of every address of this registry, as the client must write it; `None` if it did not say how
-    /// it called.
-    pub(crate) fn base(&self, headers: &HeaderMap) -> Option<String> {
-        let host = self.host.as_deref().or_else(|| text(headers, HOST)).filter(|host| is_host(host))?;
+    /// Returns the registry's URL as the client called it. `host` is the `Host` header. `None` without a valid host.
+    pub(crate) fn base(&self, host: Option<&HeaderValue>) -> Option<String> {
+        let host = self.host.as_deref().or_else(|| host.and_then(|host| host.to_str().ok()).map(str::trim));
+        let host = host.filter(|host| is_host(host))?;
         let scheme = if self.secure { "https" } else { "http" };
         Some(format!("{scheme}://{host}{}", self.prefix))
     }
@@ -139,14 +137,14 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
 }
 
-/// The items of a header that is a list, over all its lines.
+/// Returns the items of a list header, over all its lines.
 fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    // A line that is no text is one item that means nothing.
+    // A line that is not ASCII is one invalid item.
     let lines = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?"));
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// An address as proxies write it: with or without a port, IPv6 with or without brackets.
+/// Parses an address with or without a port, IPv6 with or without brackets.
 fn node(text: &str) -> Option<IpAddr> {
     if let Ok(address) = IpAddr::from_str(text) {
         return Some(address);
@@ -165,24 +163,24 @@ fn is_secure(proto: &str) -> Option<bool> {
     }
 }
 
-/// Whether it can stand in an address as its host and port.
+/// Whether the text is valid as host and port of a URL.
 fn is_host(host: &str) -> bool {
     !host.is_empty()
         && host.len() <= 255
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }
 
-/// Whether it can stand in an address before a path, so that what comes out is a path of the same server still.
+/// Whether the text is valid as a path prefix, and cannot lead to another server or out of the prefix.
 fn is_prefix(prefix: &str) -> bool {
     prefix.len() <= 255
         && prefix.starts_with('/')
         && !prefix.starts_with("//")
         && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/.-_~".contains(&byte))
-        // These lead out of what stands before them (RFC 3986, section 5.2.4).
+        // Dot segments lead out of the prefix (RFC 3986 section 5.2.4).
         && !prefix.split('/').any(|part| part == "." || part == "..")
 }
 
-/// What one proxy said in `Forwarded`.
+/// One element of `Forwarded`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Element {
     from: Option<String>,
@@ -190,7 +188,7 @@ struct Element {
     host: Option<String>,
 }
 
-/// The elements of a `Forwarded` header (RFC 7239, section 4); `None` if it is not written as one.
+/// Parses a `Forwarded` header (RFC 7239 section 4).
 fn parse_forwarded(text: &str) -> Option<Vec<Element>> {
     let mut elements = vec![Element::default()];
     let mut rest = text.trim_start();
@@ -215,7 +213,7 @@ fn parse_forwarded(text: &str) -> Option<Vec<Element>> {
             other if other.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => &mut None,
             _ => return None,
         };
-        // Each parameter stands once in an element.
+        // A parameter may occur once in an element.
         if field.replace(value).is_some() {
             return None;
         }
@@ -227,7 +225,7 @@ fn parse_forwarded(text: &str) -> Option<Vec<Element>> {
     Some(elements)
 }
 
-/// The token or quoted string at the beginning, and what follows it.
+/// Splits off the token or quoted string at the beginning.
 fn value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([',', ';', ' ', '\t']).unwrap_or(text.len());
@@ -250,6 +248,8 @@ fn value(text: &str) -> Option<(String, &str)> {
 mod tests {
     use proptest::prelude::*;
 
+    use hyper::header::HOST;
+
     use super::*;
 
     const PROXY: &str = "127.0.0.1";
@@ -268,12 +268,12 @@ mod tests {
         Proxies::new(vec!["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()])
     }
 
-    fn called(peer: &str, lines: &[(&str, &str)]) -> ClientInfo {
-        proxies().called(peer.parse().unwrap(), false, &headers(lines))
+    fn resolve(peer: &str, lines: &[(&str, &str)]) -> ClientInfo {
+        proxies().resolve(peer.parse().unwrap(), false, &headers(lines))
     }
 
     fn base(peer: &str, lines: &[(&str, &str)]) -> Option<String> {
-        called(peer, lines).base(&headers(lines))
+        resolve(peer, lines).base(headers(lines).get(HOST))
     }
 
     #[test]
@@ -288,17 +288,20 @@ mod tests {
             ("host", "registry.example.com:5000"),
         ];
         for peer in ["192.0.2.7", "::ffff:192.0.2.7"] {
-            assert_eq!(called(peer, &lines).from, "192.0.2.7".parse::<IpAddr>().unwrap());
+            assert_eq!(resolve(peer, &lines).address, "192.0.2.7".parse::<IpAddr>().unwrap());
             assert_eq!(base(peer, &lines).as_deref(), Some("http://registry.example.com:5000"));
         }
-        let nobody = Proxies::default().called(PROXY.parse().unwrap(), true, &headers(&lines));
-        assert_eq!(nobody.from, PROXY.parse::<IpAddr>().unwrap());
-        assert_eq!(nobody.base(&headers(&lines)).as_deref(), Some("https://registry.example.com:5000"));
+        let untrusted = Proxies::default().resolve(PROXY.parse().unwrap(), true, &headers(&lines));
+        assert_eq!(untrusted.address, PROXY.parse::<IpAddr>().unwrap());
+        assert_eq!(
+            untrusted.base(headers(&lines).get(HOST)).as_deref(),
+            Some("https://registry.example.com:5000")
+        );
     }
 
     #[test]
     fn a_trusted_proxy_says_who_came() {
-        let from = |lines: &[(&str, &str)]| called(PROXY, lines).from.to_string();
+        let from = |lines: &[(&str, &str)]| resolve(PROXY, lines).address.to_string();
         assert_eq!(from(&[]), PROXY);
         assert_eq!(from(&[("x-forwarded-for", "192.0.2.7")]), "192.0.2.7");
         assert_eq!(from(&[("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.1.1.1")]), "192.0.2.7");
@@ -314,7 +317,7 @@ mod tests {
         assert_eq!(from(&[("x-real-ip", "192.0.2.7")]), "192.0.2.7");
         assert_eq!(from(&[("x-real-ip", "6.6.6.6"), ("x-forwarded-for", "192.0.2.7")]), "192.0.2.7");
         assert_eq!(
-            called("::ffff:127.0.0.1", &[("x-real-ip", "::ffff:1.2.3.4")]).from.to_string(),
+            resolve("::ffff:127.0.0.1", &[("x-real-ip", "::ffff:1.2.3.4")]).address.to_string(),
             "1.2.3.4"
         );
     }
@@ -345,9 +348,9 @@ mod tests {
             assert_eq!(base(PROXY, &lines).as_deref(), Some("http://registry:5000"), "{bad}");
         }
         for bad in ["registry", "//evil.com", "/a b", "/a?b", "/a\\b", "/a#b"] {
-            assert_eq!(called(PROXY, &[("x-forwarded-prefix", bad)]).prefix, "", "{bad}");
+            assert_eq!(resolve(PROXY, &[("x-forwarded-prefix", bad)]).prefix, "", "{bad}");
         }
-        assert!(!called(PROXY, &[("x-forwarded-proto", "gopher")]).secure);
+        assert!(!resolve(PROXY, &[("x-forwarded-proto", "gopher")]).secure);
         assert_eq!(base(PROXY, &[]), None);
     }
 
@@ -356,21 +359,21 @@ mod tests {
         let line = "for=6.6.6.6;host=evil, for=192.0.2.7;proto=https;host=\"hub.example.com:8443\";by=10.0.0.1, \
                     For=\"10.0.0.1:4711\"";
         let lines = [("forwarded", line), ("host", "inner")];
-        assert_eq!(called(PROXY, &lines).from.to_string(), "192.0.2.7");
+        assert_eq!(resolve(PROXY, &lines).address.to_string(), "192.0.2.7");
         assert_eq!(base(PROXY, &lines).as_deref(), Some("https://hub.example.com:8443"));
         let both =
             [("forwarded", "for=6.6.6.6;host=evil"), ("x-forwarded-for", "192.0.2.7"), ("host", "inner")];
-        assert_eq!(called(PROXY, &both).from.to_string(), "192.0.2.7");
+        assert_eq!(resolve(PROXY, &both).address.to_string(), "192.0.2.7");
         assert_eq!(base(PROXY, &both).as_deref(), Some("http://inner"));
         let v6 = [("forwarded", "for=\"[2001:db8:cafe::17]:4711\"")];
-        assert_eq!(called(PROXY, &v6).from.to_string(), "2001:db8:cafe::17");
+        assert_eq!(resolve(PROXY, &v6).address.to_string(), "2001:db8:cafe::17");
         let hidden = [("forwarded", "for=_hidden;proto=https;host=h")];
-        assert_eq!(called(PROXY, &hidden).from.to_string(), PROXY);
+        assert_eq!(resolve(PROXY, &hidden).address.to_string(), PROXY);
         assert_eq!(base(PROXY, &hidden).as_deref(), Some("https://h"));
         for bad in
             ["for", "for=", "for=\"1.1.1.1", "for=1.1.1.1;for=2.2.2.2", "for=a\"b", "f r=1", "for=1.1.1.1 x"]
         {
-            assert_eq!(called(PROXY, &[("forwarded", bad)]).from.to_string(), PROXY, "{bad}");
+            assert_eq!(resolve(PROXY, &[("forwarded", bad)]).address.to_string(), PROXY, "{bad}");
         }
     }
 

@@ -71,7 +71,7 @@ pub(crate) enum CutOff {
     /// They did not end in this time after the server was told to stop.
     After(Duration),
     /// The server was told to stop at once.
-    InlineExecutor,
+    Now,
 }
 
 /// What the parts that serve a connection tell each other.

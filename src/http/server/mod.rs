@@ -3,13 +3,13 @@
 pub(crate) mod connection;
 pub(crate) mod connection_table;
 pub(crate) mod idle_timeout;
+mod listener;
 mod poll_budget;
 mod redirect;
 
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use registry::Registry;
 use socket2::SockRef;
 use store::directory::Socket;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
@@ -33,6 +33,7 @@ use crate::http::app::App;
 use crate::http::content_proxy::ContentProxy;
 use crate::http::server::connection::{Connection, CutOff, Peer, Protocol, TimedStream};
 use crate::http::server::connection_table::{ConnectionTable, Held, Slot};
+use crate::http::server::listener::{Control, after_failed_accept, listen};
 use crate::http::server::poll_budget::RepollWaker;
 use crate::http::server::redirect::Redirect;
 use crate::http::service::Service;
@@ -61,9 +62,6 @@ const SENT_WITHIN_A_MACHINE: usize = 512 << 10;
 
 /// How long a connection that has to make room may take to send the end of its last answer.
 const EVICTION_LINGER: Duration = Duration::from_secs(5);
-
-/// How long to wait before accepting again when the system has no room for another connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server that is listening: connections are taken in and wait until it runs.
 pub struct Server {
@@ -98,7 +96,7 @@ impl Stop {
 
     /// Connections are closed, whatever is under way.
     pub fn at_once(&self) {
-        self.advance(Stage::Over(CutOff::InlineExecutor));
+        self.advance(Stage::Over(CutOff::Now));
     }
 
     fn advance(&self, stage: Stage) {
@@ -603,15 +601,6 @@ impl Place {
     }
 }
 
-/// Listens on an address. The backlog is as long as the system allows (`net.core.somaxconn`), because clients that find
-/// it full try again a second later. SO_REUSEADDR: the address may be bound again at once after a restart.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(u32::MAX)
-}
-
 /// Where a client reached this machine. Only a server that listens on every address has to ask for it.
 fn reached(stream: &TcpStream, listening: SocketAddr) -> SocketAddr {
     if !listening.ip().is_unspecified() {
@@ -640,41 +629,4 @@ async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
 
 async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     semaphore.clone().acquire_owned().await.expect("this semaphore is never closed")
-}
-
-/// A connection could not be accepted. It may have been that one's own fault, and then the next one is all right; or
-/// the system has no file descriptors or memory left, and then it is not asked again at once.
-pub(crate) async fn after_failed_accept(error: &io::Error) {
-    use io::ErrorKind as E;
-    if matches!(error.kind(), E::ConnectionRefused | E::ConnectionAborted | E::ConnectionReset) {
-        return;
-    }
-    tracing::error!(%error, "a connection could not be accepted");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
-}
-
-/// The control socket; its file is removed with it.
-struct Control {
-    listener: UnixListener,
-    socket: Socket,
-}
-
-impl Control {
-    fn bind(socket: Socket) -> io::Result<Self> {
-        match std::fs::remove_file(socket.path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(socket.path())?;
-        // Nobody is answered before the server runs, so nobody gets in between these two.
-        std::fs::set_permissions(socket.path(), std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, socket })
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        // If it is gone already, that was the aim.
-        let _ = std::fs::remove_file(self.socket.path());
-    }
 }

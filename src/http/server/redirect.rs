@@ -23,7 +23,7 @@ use crate::host::Host;
 use crate::http::middleware::host_header;
 use crate::http::response::{self, Response};
 use crate::http::server::connection_table::ConnectionTable;
-use crate::http::server::{after_failed_accept, listen};
+use crate::http::server::listener::{after_failed_accept, listen};
 use crate::tls;
 
 /// Connections at once, in all and of one client network. Each is for one request, and idle as far as the limit goes.

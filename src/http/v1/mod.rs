@@ -1,4 +1,4 @@
-//! What engines still ask of the registries of 2013, for `docker search` alone.
+//! The part of the registry API of 2013 that `docker search` uses.
 
 pub(super) mod ping;
 pub(super) mod search;

@@ -1,21 +1,23 @@
-//! `/v1/_ping`, and `/_ping` as some proxies have it: whether search can be asked here.
+//! `/v1/_ping`, and `/_ping` behind some proxies: whether the registry supports search.
 //!
-//! Docker engines read two headers and two fields of JSON: the version, and whether the registry stands alone, which
-//! means that it takes Basic credentials itself and is no part of an index elsewhere.
+//! Docker reads two headers and two JSON fields: the version, and `standalone`, which means that the registry takes
+//! Basic credentials itself.
 
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::json;
 
+use crate::http::call::Call;
+use crate::http::error::Error;
 use crate::http::response::{self, Response};
 
 const REGISTRY_VERSION: HeaderName = HeaderName::from_static("x-docker-registry-version");
 const REGISTRY_STANDALONE: HeaderName = HeaderName::from_static("x-docker-registry-standalone");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(crate) fn get() -> Response {
+pub(crate) async fn get(_call: Call<'_>) -> Result<Response, Error> {
     let mut response = response::json(&json!({ "version": VERSION, "standalone": true }));
     let headers = response.headers_mut();
     headers.insert(REGISTRY_VERSION, HeaderValue::from_static(VERSION));
     headers.insert(REGISTRY_STANDALONE, HeaderValue::from_static("true"));
-    response
+    Ok(response)
 }

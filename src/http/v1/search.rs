@@ -1,17 +1,15 @@
-//! `/v1/search?q=…&n=…&page=…`: what `docker search` and `podman search` ask.
+//! `/v1/search?q=…&n=…&page=…`: repository search for `docker search` and `podman search`.
 
 use serde::Serialize;
 use store::metadata::{Hit, SearchPage};
 
-use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
-/// What engines ask for when the user does not say.
+/// The page size without `n`.
 const DEFAULT_SIZE: usize = 25;
-/// More are not shown at once, as on Docker Hub.
+/// The maximum page size, as on Docker Hub.
 const MAX_SIZE: usize = 100;
 
 #[derive(Serialize)]
@@ -24,8 +22,7 @@ struct Results<'a> {
     results: Vec<Found>,
 }
 
-/// A repository, in the words of Docker Hub. Stars, official and automated images are things of the Hub; engines
-/// want to see the fields.
+/// A repository, with the fields of Docker Hub that docker expects.
 #[derive(Serialize)]
 struct Found {
     name: String,
@@ -47,7 +44,8 @@ impl From<Hit> for Found {
     }
 }
 
-pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
+pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
+    let Call { app, caller, request } = &call;
     let query = request.query();
     let page_size = match query.number("n")? {
         Some(0) => return Err(Error::BadParameter { parameter: "n", expected: "at least 1" }),

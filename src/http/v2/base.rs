@@ -1,10 +1,11 @@
-//! `/v2/`: whether this is a registry (distribution-spec, "Determining Support").
+//! `/v2/`: support of the registry protocol (distribution-spec, "Determining Support").
 
 use serde_json::json;
 
+use crate::http::call::Call;
+use crate::http::error::Error;
 use crate::http::response::{self, Response};
 
-/// Yes, it is.
-pub(crate) fn get() -> Response {
-    response::json(&json!({}))
+pub(crate) async fn get(_call: Call<'_>) -> Result<Response, Error> {
+    Ok(response::json(&json!({})))
 }

@@ -1,4 +1,4 @@
-//! `/v2/<name>/blobs/<digest>`: blobs, pulled and deleted. They come in by uploads.
+//! `/v2/<name>/blobs/<digest>`: pull and delete of blobs. `uploads` pushes them.
 
 use std::ops::Range;
 
@@ -6,24 +6,23 @@ use hyper::StatusCode;
 use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use oci::{Digest, RepositoryName};
 
-use crate::http::app::App;
 use crate::http::body::Body;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::conditional::{IMMUTABLE, Validators};
 use crate::http::extract::range::{Ranged, parse_range};
-use crate::http::extract::request::Request;
 use crate::http::response::{self, Response};
 
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 
-/// GET and HEAD. HEAD opens no file, but looks at its size.
+/// GET and HEAD. HEAD reads the size of the file only.
 pub(crate) async fn get(
-    app: &App,
-    request: &Request,
+    call: Call<'_>,
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Response, Error> {
+    let Call { app, request, .. } = &call;
     let (size, blob) = if request.is_head() {
         (app.registry.blob_size(repository, digest).await?, None)
     } else {
@@ -36,7 +35,7 @@ pub(crate) async fn get(
         validators.write(response.headers_mut());
         return Ok(response);
     }
-    // A range is a matter of GET alone (RFC 9110, section 14.2).
+    // Only GET has ranges (RFC 9110 section 14.2).
     let range = if request.is_head() || !validators.allow_range(&request.headers) {
         Ranged::Whole
     } else {
@@ -66,13 +65,13 @@ pub(crate) async fn get(
     Ok(response)
 }
 
-/// DELETE: from this repository, and only from there.
+/// DELETE: removes the blob from this repository only.
 pub(crate) async fn delete(
-    app: &App,
+    call: Call<'_>,
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Response, Error> {
-    app.registry.delete_blob(repository, digest).await?;
+    call.app.registry.delete_blob(repository, digest).await?;
     Ok(response::status(StatusCode::ACCEPTED))
 }
 

@@ -1,14 +1,10 @@
-//! `/v2/_catalog`: the names of all repositories, page by page. Not of the distribution-spec, but distribution has
-//! it, and clients use it.
+//! `/v2/_catalog`: the names of all repositories, in pages. An extension of distribution that clients use.
 
 use oci::RepositoryName;
 use serde::Serialize;
 
-use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::page::PageRequest;
-use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
 #[derive(Serialize)]
@@ -16,8 +12,9 @@ struct Catalog {
     repositories: Vec<RepositoryName>,
 }
 
-pub(crate) async fn get(app: &App, caller: &Caller, request: &Request) -> Result<Response, Error> {
-    let page = PageRequest::read(request.query(), app.limits.page_entries)?;
+pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
+    let Call { app, caller, .. } = &call;
+    let page = call.page()?;
     let found = app.registry.catalog(&caller.visible(), page.last.as_deref(), page.limit).await?;
     let last = found.items.last().filter(|_| found.more).cloned();
     let mut response = response::json(&Catalog { repositories: found.items });

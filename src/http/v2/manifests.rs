@@ -13,6 +13,7 @@ use registry::manifests::{Push, StoredManifest};
 
 use crate::http::app::App;
 use crate::http::body::Body;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::conditional::{IMMUTABLE, REVALIDATE, Validators};
 use crate::http::extract::request::Request;
@@ -21,11 +22,11 @@ use crate::http::response::{self, DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, R
 
 /// GET and HEAD.
 pub(crate) async fn get(
-    app: &App,
-    request: &Request,
+    call: Call<'_>,
     repository: &RepositoryName,
     target: &TagOrDigest,
 ) -> Result<Response, Error> {
+    let Call { app, request, .. } = &call;
     let manifest = if request.is_head() {
         app.registry.stored_manifest(repository, target).await?
     } else {
@@ -34,8 +35,25 @@ pub(crate) async fn get(
     Ok(answer(&manifest, target, &request.headers))
 }
 
-/// The answer to GET and HEAD. Also for those that are answered from memory without waiting for anything.
-pub(crate) fn answer(manifest: &StoredManifest, target: &TagOrDigest, request: &HeaderMap) -> Response {
+/// Answers GET and HEAD from the cache, without waiting. HEAD checks the file too.
+pub(crate) fn get_cached(
+    app: &App,
+    _caller: &Caller,
+    request: &Request,
+    repository: &RepositoryName,
+    target: &TagOrDigest,
+) -> Option<Response> {
+    if let Some(proxy) = &app.content_proxy {
+        return proxy.cached_manifest(repository, target, &request.headers);
+    }
+    let manifest = app.registry.cached_manifest(repository, target)?;
+    if request.is_head() && !app.registry.manifest_is_stored(&manifest) {
+        return None;
+    }
+    Some(answer(&manifest, target, &request.headers))
+}
+
+fn answer(manifest: &StoredManifest, target: &TagOrDigest, request: &HeaderMap) -> Response {
     let cache_control = match target {
         TagOrDigest::Tag(_) => REVALIDATE,
         TagOrDigest::Digest(_) => IMMUTABLE,
@@ -57,19 +75,18 @@ pub(crate) fn answer(manifest: &StoredManifest, target: &TagOrDigest, request: &
 
 /// PUT.
 pub(crate) async fn put(
-    app: &App,
-    caller: &Caller,
-    mut request: Request,
+    call: Call<'_>,
     repository: &RepositoryName,
     target: &TagOrDigest,
 ) -> Result<Response, Error> {
+    let Call { app, caller, mut request } = call;
     let content_type = match request.header(CONTENT_TYPE) {
         Some(header) => Some(MediaType::from_content_type(header).map_err(|_| Error::BadContentType)?),
         None => None,
     };
     let tags = match target {
         TagOrDigest::Digest(_) => tags(&request)?,
-        // The specification gives the parameter no meaning where the path has a tag.
+        // The specification defines `tag` for a push by digest only.
         TagOrDigest::Tag(_) => Vec::new(),
     };
     let limit = app.registry.policy().manifest_bytes;
@@ -97,15 +114,15 @@ pub(crate) async fn put(
 
 /// DELETE.
 pub(crate) async fn delete(
-    app: &App,
+    call: Call<'_>,
     repository: &RepositoryName,
     target: &TagOrDigest,
 ) -> Result<Response, Error> {
-    app.registry.delete_manifest(repository, target).await?;
+    call.app.registry.delete_manifest(repository, target).await?;
     Ok(response::status(StatusCode::ACCEPTED))
 }
 
-/// The `tag` parameters, each once, in their order.
+/// Returns the distinct `tag` parameters, in their order.
 fn tags(request: &Request) -> Result<Vec<Tag>, Error> {
     let mut tags = Vec::new();
     for tag in request.query().all("tag") {
@@ -117,7 +134,7 @@ fn tags(request: &Request) -> Result<Vec<Tag>, Error> {
     Ok(tags)
 }
 
-/// A media type as a header. Those of nearly all manifests are at hand and need no memory.
+/// Converts a media type to a header. The common ones need no allocation.
 fn media_type_value(media_type: &MediaType) -> HeaderValue {
     let known = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
     match known.into_iter().find(|known| *known == media_type.as_str()) {

@@ -1,4 +1,4 @@
-//! The protocol of registries: distribution-spec 1.1 and what its development branch adds. A file per endpoint.
+//! The registry protocol: distribution-spec 1.1 with additions of its development branch. A file per endpoint.
 
 pub(super) mod base;
 pub(super) mod blobs;

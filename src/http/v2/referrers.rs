@@ -1,4 +1,4 @@
-//! `/v2/<name>/referrers/<digest>`: the manifests that refer to one, as an index, page by page (distribution-spec,
+//! `/v2/<name>/referrers/<digest>`: the manifests that refer to a digest, as an index in pages (distribution-spec,
 //! "Listing Referrers").
 
 use hyper::header::HeaderValue;
@@ -8,11 +8,8 @@ use oci::{Digest, MediaType, RepositoryName};
 use serde::Serialize;
 use store::metadata::ReferrerRecord;
 
-use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::page::PageRequest;
-use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, OCI_FILTERS_APPLIED, Response};
 
 const INDEX: HeaderValue = HeaderValue::from_static(OCI_INDEX);
@@ -50,19 +47,18 @@ impl From<ReferrerRecord> for Referrer {
 }
 
 pub(crate) async fn get(
-    app: &App,
-    caller: &Caller,
-    request: &Request,
+    call: Call<'_>,
     repository: &RepositoryName,
     subject: &Digest,
 ) -> Result<Response, Error> {
-    let query = request.query();
-    let page = PageRequest::read(query, app.limits.page_entries)?;
+    let Call { app, caller, .. } = &call;
+    let query = call.query();
+    let page = call.page()?;
     let after = match &page.last {
         Some(last) => Some(last.parse().map_err(|error| Error::BadDigest { parameter: "last", error })?),
         None => None,
     };
-    // A `+` that was not encoded arrives as a space, which no media type has.
+    // A client that does not encode `+` sends a space, which no media type has.
     let artifact_type = query.get_filled("artifactType").map(|wanted| wanted.replace(' ', "+"));
     let artifact_type = artifact_type.as_deref();
     let found =

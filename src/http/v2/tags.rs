@@ -1,13 +1,10 @@
-//! `/v2/<name>/tags/list`: the tags of a repository, page by page (distribution-spec, "Listing Tags").
+//! `/v2/<name>/tags/list`: the tags of a repository, in pages (distribution-spec, "Listing Tags").
 
 use oci::{RepositoryName, Tag};
 use serde::Serialize;
 
-use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::page::PageRequest;
-use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
 use crate::http::response::{self, Response};
 
 #[derive(Serialize)]
@@ -16,13 +13,9 @@ struct TagList<'a> {
     tags: &'a [Tag],
 }
 
-pub(crate) async fn get(
-    app: &App,
-    caller: &Caller,
-    request: &Request,
-    repository: &RepositoryName,
-) -> Result<Response, Error> {
-    let page = PageRequest::read(request.query(), app.limits.page_entries)?;
+pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
+    let Call { app, caller, .. } = &call;
+    let page = call.page()?;
     let found = app.registry.tags(repository, page.last.as_deref(), page.limit).await?;
     let last = found.last().filter(|_| found.more());
     let mut response = response::json(&TagList { name: repository, tags: &found });

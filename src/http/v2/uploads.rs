@@ -1,4 +1,4 @@
-//! `/v2/<name>/blobs/uploads/` and what is below it: blobs on their way in (distribution-spec, "Pushing blobs").
+//! `/v2/<name>/blobs/uploads/…`: blob uploads (distribution-spec, "Pushing blobs").
 
 use accounts::AccountName;
 use hyper::StatusCode;
@@ -8,23 +8,22 @@ use registry::uploads::{ChunkRange, UploadStatus};
 use uuid::Uuid;
 
 use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::range::parse_chunk_range;
 use crate::http::extract::request::Request;
 use crate::http::middleware::authorization::Caller;
-use crate::http::response::{self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Response, digest_value};
+use crate::http::response::{
+    self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Response, digest_value, upload_range,
+};
 
-/// POST: mounts a blob of another repository, takes in a whole blob, or begins an upload.
-pub(crate) async fn post(
-    app: &App,
-    caller: &Caller,
-    request: Request,
-    repository: &RepositoryName,
-) -> Result<Response, Error> {
+/// POST: mounts a blob of another repository, stores a whole blob, or begins an upload.
+pub(crate) async fn post(call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
+    let Call { app, caller, request } = call;
     let query = request.query();
     let mount = query.digest("mount")?;
     if let Some(digest) = mount {
-        // What is no name can be no repository either: the blob is not there, and is uploaded instead.
+        // With an invalid `from` the client has to upload the blob.
         let from = query.get_filled("from").map(|from| from.parse::<RepositoryName>()).transpose();
         if let Ok(from) = from {
             let visible = app.accounts.visible(caller.identity()).await?;
@@ -41,72 +40,58 @@ pub(crate) async fn post(
         Some(name) => {
             name.parse().map_err(|error| Error::BadDigest { parameter: "digest-algorithm", error })?
         }
-        // What could not be mounted will be uploaded, and then it is hashed only once.
+        // A blob that cannot be mounted is uploaded next. The right algorithm now saves a second hash.
         None => mount.map_or(Algorithm::Sha256, |digest| digest.algorithm()),
     };
     let upload = app.registry.begin_upload(repository, owner(caller), algorithm).await?;
     Ok(accepted(caller, repository, upload))
 }
 
-/// GET and HEAD: how far the upload came.
-pub(crate) async fn get(
-    app: &App,
-    caller: &Caller,
-    repository: &RepositoryName,
-    id: Uuid,
-) -> Result<Response, Error> {
-    let upload = app.registry.upload_status(repository, owner(caller), id).await?;
+/// GET and HEAD: the received bytes of the upload.
+pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName, id: &Uuid) -> Result<Response, Error> {
+    let Call { app, caller, .. } = call;
+    let upload = app.registry.upload_status(repository, owner(caller), *id).await?;
     let mut response = accepted(caller, repository, upload);
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
 }
 
-/// PATCH: takes in a chunk, or whatever comes.
-pub(crate) async fn patch(
-    app: &App,
-    caller: &Caller,
-    request: Request,
-    repository: &RepositoryName,
-    id: Uuid,
-) -> Result<Response, Error> {
+/// PATCH: appends a chunk, or a body of any length.
+pub(crate) async fn patch(call: Call<'_>, repository: &RepositoryName, id: &Uuid) -> Result<Response, Error> {
+    let Call { app, caller, request } = call;
     let range = chunk_range(&request)?;
     check_announced(app, &request, range)?;
-    let upload = app.registry.append_upload(repository, owner(caller), id, range, request.body).await?;
+    let upload = app.registry.append_upload(repository, owner(caller), *id, range, request.body).await?;
     Ok(accepted(caller, repository, upload))
 }
 
-/// PUT: takes in the rest, if there is any, and ends the upload.
-pub(crate) async fn put(
-    app: &App,
-    caller: &Caller,
-    request: Request,
-    repository: &RepositoryName,
-    id: Uuid,
-) -> Result<Response, Error> {
+/// PUT: appends the rest and finishes the upload.
+pub(crate) async fn put(call: Call<'_>, repository: &RepositoryName, id: &Uuid) -> Result<Response, Error> {
+    let Call { app, caller, request } = call;
     let digest = request.query().digest("digest")?.ok_or(Error::DigestMissing)?;
     let range = chunk_range(&request)?;
     check_announced(app, &request, range)?;
-    app.registry.finish_upload(repository, owner(caller), id, range, digest, request.body).await?;
+    app.registry.finish_upload(repository, owner(caller), *id, range, digest, request.body).await?;
     Ok(created(caller, repository, &digest))
 }
 
-/// DELETE: forgets the upload.
+/// DELETE: cancels the upload.
 pub(crate) async fn delete(
-    app: &App,
-    caller: &Caller,
+    call: Call<'_>,
     repository: &RepositoryName,
-    id: Uuid,
+    id: &Uuid,
 ) -> Result<Response, Error> {
-    app.registry.cancel_upload(repository, owner(caller), id).await?;
+    let Call { app, caller, .. } = call;
+    app.registry.cancel_upload(repository, owner(caller), *id).await?;
     Ok(response::status(StatusCode::NO_CONTENT))
 }
 
-/// Whose an upload is: nobody else finds it.
+/// The owner of an upload. It does not exist for others.
 fn owner(caller: &Caller) -> Option<&AccountName> {
     caller.identity().name()
 }
 
-/// Where an upload is and how far it came.
+/// Returns 202 with the location and the received bytes of an upload.
 fn accepted(caller: &Caller, repository: &RepositoryName, upload: UploadStatus) -> Response {
     let mut response = response::status(StatusCode::ACCEPTED);
     let headers = response.headers_mut();
@@ -117,19 +102,13 @@ fn accepted(caller: &Caller, repository: &RepositoryName, upload: UploadStatus) 
     response
 }
 
-/// Where the blob is now.
+/// Returns 201 with the location of the blob.
 fn created(caller: &Caller, repository: &RepositoryName, digest: &Digest) -> Response {
     let mut response = response::status(StatusCode::CREATED);
     let headers = response.headers_mut();
     headers.insert(LOCATION, caller.links().blob(repository, digest));
     headers.insert(DOCKER_CONTENT_DIGEST, digest_value(digest));
     response
-}
-
-/// The bytes that an upload has, both ends inclusive. The header cannot say that there are none; `0-0` is what
-/// distribution answers then, and what clients know.
-pub(crate) fn upload_range(offset: u64) -> HeaderValue {
-    HeaderValue::try_from(format!("0-{}", offset.saturating_sub(1))).expect("numbers are visible ASCII")
 }
 
 fn chunk_range(request: &Request) -> Result<Option<ChunkRange>, Error> {
@@ -139,7 +118,7 @@ fn chunk_range(request: &Request) -> Result<Option<ChunkRange>, Error> {
         .transpose()
 }
 
-/// Refuses, before a byte of it is received, a body whose announced length cannot be right.
+/// Refuses a body by its announced length, before any of it is received.
 fn check_announced(app: &App, request: &Request, range: Option<ChunkRange>) -> Result<(), registry::Error> {
     let Some(announced) = request.body.announced() else { return Ok(()) };
     let mut first = 0;

@@ -1,17 +1,18 @@
-//! Adopting what another program has changed in the data directory.
+//! Adoption of changes that other programs made in the data directory.
 
 use api::Adopt;
 
-use super::{Call, body, change, shown};
+use super::{body, change, manage, ok};
 use crate::http::api::convert;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
-pub(super) async fn adopt(call: Call<'_>) -> Result<Response, Error> {
-    let Call { app, manage, request, .. } = call;
-    let Adopt {} = body(request).await?;
-    let registry = app.registry.clone();
+pub(crate) async fn adopt(mut call: Call<'_>) -> Result<Response, Error> {
+    let Adopt {} = body(&mut call).await?;
+    let manage = manage(&call);
+    let registry = call.app.registry.clone();
     let adopting = registry.clone();
-    let report = change(app, async move { manage.adopt(adopting.adopt()).await }).await?;
-    Ok(shown(&convert::adopted(report, registry.adoption_problems().await?)))
+    let report = change(&call, async move { manage.adopt(adopting.adopt()).await }).await?;
+    Ok(ok(&convert::adopted(report, registry.adoption_problems().await?)))
 }

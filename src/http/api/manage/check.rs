@@ -1,4 +1,4 @@
-//! `/api/v1/check`: the check of all content, which answers while it goes on.
+//! `/api/v1/check`: checks all content and streams its progress.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,35 +9,36 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{Call, private};
+use super::{manage, map_error, private};
 use crate::http::api::convert;
 use crate::http::body::Body;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::gateway_error::GatewayError;
 use crate::http::response::Response;
 
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
-/// How often at most it is told how far the check is.
-const PAUSE: Duration = Duration::from_millis(100);
-/// So many lines wait for a client that is slow to read them.
-const WAITING: usize = 16;
+/// The minimum time between two progress lines.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// Lines that wait for a slow client.
+const QUEUED_LINES: usize = 16;
 
-/// Begins the check. If the client leaves, it ends.
-pub(super) fn run(call: Call<'_>) -> Result<Response, Error> {
-    call.found(call.manage.must_be_administrator())?;
+/// Starts the check. It ends if the client disconnects.
+pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
+    map_error(&call, manage(&call).must_be_administrator())?;
     if call.app.content_proxy.is_some() {
         return Err(GatewayError::Unsupported.into());
     }
     let read = call.query().truth("read")?;
     let registry = call.app.registry.clone();
-    let (sender, lines) = mpsc::channel(WAITING);
+    let (sender, lines) = mpsc::channel(QUEUED_LINES);
     tokio::spawn(async move {
-        let told = Mutex::new(Instant::now());
+        let reported = Mutex::new(Instant::now());
         let progress = |repositories, bytes| {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.elapsed() >= PAUSE {
-                *told = Instant::now();
-                // The next one says it all if this one finds no room.
+            let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
+            if reported.elapsed() >= PROGRESS_INTERVAL {
+                *reported = Instant::now();
+                // A full queue drops this line; the next one has newer figures.
                 let _ = sender.try_send(line(&CheckLine::Progress(CheckProgress { repositories, bytes })));
             }
             !sender.is_closed()

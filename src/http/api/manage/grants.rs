@@ -5,23 +5,25 @@ use api::{Grants, NewGrant};
 use oci::RepositoryName;
 use registry::access::manage::Grants as Which;
 
-use super::{Call, body, change, cut, done, listed};
+use super::{body, change, manage, map_error, no_content, page_response, take_page};
 use crate::http::api::convert;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::query::Query;
 use crate::http::response::Response;
 
 const SUBJECT: &str = "a user, a robot, a team (acme/devs), `accounts` or `everyone`";
 
-pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
+pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
     let page = call.page()?;
     let after = page.last_as("last")?;
     let (which, filter) = which(call.query())?;
-    let (found, more) = cut(call.found(call.manage.grants(which, after, page.limit + 1).await)?, &page);
+    let (found, more) =
+        take_page(map_error(&call, manage(&call).grants(which, after, page.limit + 1).await)?, &page);
     let last = found.last().filter(|_| more).map(|grant| grant.id);
     let list = Grants { grants: found.into_iter().map(convert::grant).collect(), more };
     let filters: Vec<_> = filter.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Ok(listed(call.caller, &page, "/api/v1/grants", &filters, &list, last))
+    Ok(page_response(&call, &page, "/api/v1/grants", &filters, &list, last))
 }
 
 /// A parameter of the query that pages of a list have in common, and its value.
@@ -44,21 +46,21 @@ fn which(query: Query<'_>) -> Result<(Which, Option<Filter>), Error> {
     })
 }
 
-pub(super) async fn set(call: Call<'_>) -> Result<Response, Error> {
-    let Call { app, manage, request, .. } = call;
-    let NewGrant { subject, rights, repositories } = body(request).await?;
-    change(app, async move { manage.set_grant(&subject, &repositories, rights).await }).await?;
-    Ok(done())
+pub(crate) async fn set(mut call: Call<'_>) -> Result<Response, Error> {
+    let NewGrant { subject, rights, repositories } = body(&mut call).await?;
+    let manage = manage(&call);
+    change(&call, async move { manage.set_grant(&subject, &repositories, rights).await }).await?;
+    Ok(no_content())
 }
 
-pub(super) async fn remove(call: Call<'_>) -> Result<Response, Error> {
+pub(crate) async fn remove(call: Call<'_>) -> Result<Response, Error> {
     let missing = |parameter, expected| Error::BadParameter { parameter, expected };
     let query = call.query();
     let subject = query.parsed::<Subject>("subject", SUBJECT)?.ok_or_else(|| missing("subject", SUBJECT))?;
     let expected = "the name or the pattern of the grant";
     let pattern = query.parsed::<Pattern>("repositories", expected)?;
     let pattern = pattern.ok_or_else(|| missing("repositories", expected))?;
-    let Call { app, manage, .. } = call;
-    change(app, async move { manage.remove_grant(&subject, &pattern).await }).await?;
-    Ok(done())
+    let manage = manage(&call);
+    change(&call, async move { manage.remove_grant(&subject, &pattern).await }).await?;
+    Ok(no_content())
 }

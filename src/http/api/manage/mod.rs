@@ -1,128 +1,41 @@
-//! What `/api/v1/` answers about accounts. Who may do what is decided by `registry::access::manage`, for each operation;
-//! here requests are read and answers written.
+//! The management API of accounts. `registry::access::manage` checks the rights for each operation.
 //!
-//! Bodies are JSON and say so in their Content-Type: a form of another site, sent by the browser of somebody who is
-//! signed in, does not get that far.
+//! Bodies need the Content-Type `application/json`, so that a form of another site cannot use the credentials that a
+//! browser stores.
 
-mod adopt;
-mod audit;
-mod check;
-mod grants;
-mod organisations;
-mod robots;
-mod tokens;
-mod users;
+pub(crate) mod adopt;
+pub(crate) mod audit;
+pub(crate) mod check;
+pub(crate) mod grants;
+pub(crate) mod organisations;
+pub(crate) mod robots;
+pub(crate) mod tokens;
+pub(crate) mod users;
 
 use std::fmt::Display;
 use std::future::Future;
 
 use api::{Me, MeKind};
+use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, StatusCode};
 use registry::access::Identity;
 use registry::access::manage::{Manage, ManageError, Requester};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::StoreError;
 
-use super::management::Management;
-use super::openapi;
-use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::page::PageRequest;
-use crate::http::extract::query::Query;
-use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::{self, Caller, DenyReason};
+use crate::http::middleware::denied::DenyReason;
 use crate::http::response::{self, Response};
 
-/// The longest body. The largest is a token for a hundred repositories.
+/// The maximum length of a body. The largest is a token for a hundred repositories.
 const BODY_BYTES: usize = 64 * 1024;
 
-/// Answers a request whose method the endpoint takes.
-pub(crate) async fn answer(
-    app: &App,
-    caller: &Caller,
-    management: &Management,
-    request: Request,
-) -> Result<Response, Error> {
-    use Management as M;
-    let call = Call { app, caller, manage: manage(app, caller, &request), request };
-    let method = &call.request.method;
-    let reads = *method == Method::GET || *method == Method::HEAD;
-    let removes = *method == Method::DELETE;
-    match management {
-        M::OpenApi => Ok(openapi::get()),
-        M::Me => Ok(me(app, caller)),
-        M::Registration => users::register(call).await,
-        M::Users if reads => users::list(call).await,
-        M::Users => users::add(call).await,
-        M::User(name) if reads => users::get(call, name).await,
-        M::User(name) if removes => users::remove(call, name).await,
-        M::User(name) => users::change_user(call, name).await,
-        M::Tokens(user) if reads => tokens::list(call, user).await,
-        M::Tokens(user) => tokens::add(call, user).await,
-        M::Token(user, id) if removes => tokens::revoke(call, user, *id).await,
-        M::Token(user, id) => tokens::change_token(call, user, *id).await,
-        M::Organisations if reads => organisations::list(call).await,
-        M::Organisations => organisations::add(call).await,
-        M::Organisation(name) if reads => organisations::get(call, name).await,
-        M::Organisation(name) if removes => organisations::remove(call, name).await,
-        M::Organisation(name) => organisations::change_organisation(call, name).await,
-        M::Members(organisation) => organisations::members(call, organisation).await,
-        M::Member(organisation, user) if removes => {
-            organisations::remove_member(call, organisation, user).await
-        }
-        M::Member(organisation, user) => organisations::set_member(call, organisation, user).await,
-        M::Teams(organisation) => organisations::teams(call, organisation).await,
-        M::Team(organisation, team) if removes => organisations::remove_team(call, organisation, team).await,
-        M::Team(organisation, team) => organisations::add_team(call, organisation, team).await,
-        M::TeamMembers(organisation, team) => organisations::team_members(call, organisation, team).await,
-        M::TeamMember(organisation, team, user) if removes => {
-            organisations::remove_team_member(call, organisation, team, user).await
-        }
-        M::TeamMember(organisation, team, user) => {
-            organisations::add_team_member(call, organisation, team, user).await
-        }
-        M::Robots if reads => robots::list(call).await,
-        M::Robots => robots::add(call).await,
-        M::Robot(name) if reads => robots::get(call, name).await,
-        M::Robot(name) if removes => robots::remove(call, name).await,
-        M::Robot(name) => robots::change_robot(call, name).await,
-        M::RobotSecret(name) => robots::new_secret(call, name).await,
-        M::Grants if reads => grants::list(call).await,
-        M::Grants if removes => grants::remove(call).await,
-        M::Grants => grants::set(call).await,
-        M::Check => check::run(call),
-        M::Audit => audit::read(call).await,
-        M::Adopt => adopt::adopt(call).await,
-    }
-}
-
-/// A request, and accounts in the hands of whoever sent it.
-struct Call<'a> {
-    app: &'a App,
-    caller: &'a Caller,
-    manage: Manage,
-    request: Request,
-}
-
-impl Call<'_> {
-    fn query(&self) -> Query<'_> {
-        self.request.query()
-    }
-
-    fn page(&self) -> Result<PageRequest<'_>, Error> {
-        PageRequest::read(self.query(), self.app.limits.page_entries)
-    }
-
-    /// What a look at something found.
-    fn found<T>(&self, found: Result<T, ManageError>) -> Result<T, Error> {
-        found.map_err(|error| refused(self.app, error))
-    }
-}
-
-/// Reads the body of a request.
-async fn body<T: DeserializeOwned>(mut request: Request) -> Result<T, Error> {
+/// Reads a JSON body.
+async fn body<T: DeserializeOwned>(call: &mut Call<'_>) -> Result<T, Error> {
+    let request = &mut call.request;
     let is_json = request.header(CONTENT_TYPE).is_some_and(|kind| {
         kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
     });
@@ -133,38 +46,40 @@ async fn body<T: DeserializeOwned>(mut request: Request) -> Result<T, Error> {
     serde_json::from_slice(&bytes).map_err(Error::BadJson)
 }
 
-/// Carries out a change in a task of its own: it comes to its end even if the client goes away in the middle, and with
-/// it what has to follow a change.
+/// Runs a change in its own task, so that a client that disconnects does not cancel it half-way.
 async fn change<T: Send + 'static>(
-    app: &App,
+    call: &Call<'_>,
     work: impl Future<Output = Result<T, ManageError>> + Send + 'static,
 ) -> Result<T, Error> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|_| Err(StoreError::Closed.into())).map_err(|error| refused(app, error))
+    let result = tokio::spawn(work).await;
+    map_error(call, result.unwrap_or_else(|_| Err(StoreError::Closed.into())))
 }
 
-/// A refusal as an answer.
-fn refused(app: &App, error: ManageError) -> Error {
-    match error {
+/// Converts the error of an operation.
+fn map_error<T>(call: &Call<'_>, result: Result<T, ManageError>) -> Result<T, Error> {
+    result.map_err(|error| match error {
         ManageError::Registry(error) => Error::Registry(error),
-        ManageError::SignIn(_) if app.accounts.in_force() => {
-            Error::Denied { denied: DenyReason::SignIn, challenge: authorization::basic_challenge(app) }
+        ManageError::SignIn(_) if call.app.accounts.in_force() => {
+            let base = call.caller.base(call.app);
+            call.app.challenges.deny_with_basic(base.as_deref(), DenyReason::SignIn).into()
         }
         error => Error::Manage(error),
-    }
-}
-
-fn manage(app: &App, caller: &Caller, request: &Request) -> Manage {
-    let identity = caller.identity().clone();
-    app.accounts.manage(Requester {
-        address: (!matches!(identity, Identity::Operator)).then(|| caller.address()),
-        identity,
-        request_id: request.id.to_str().unwrap_or_default().to_owned(),
     })
 }
 
-/// Who asks.
-fn me(app: &App, caller: &Caller) -> Response {
+/// The accounts, as the caller may manage them.
+fn manage(call: &Call<'_>) -> Manage {
+    let identity = call.caller.identity().clone();
+    call.app.accounts.manage(Requester {
+        address: (!matches!(identity, Identity::Operator)).then(|| call.caller.address()),
+        identity,
+        request_id: call.request.id.to_str().unwrap_or_default().to_owned(),
+    })
+}
+
+/// `/api/v1/me`: the caller.
+pub(crate) async fn me(call: Call<'_>) -> Result<Response, Error> {
+    let Call { app, caller, .. } = call;
     let identity = caller.identity();
     let (kind, name, administrator) = match identity {
         Identity::Anonymous => (MeKind::Anonymous, None, false),
@@ -174,19 +89,19 @@ fn me(app: &App, caller: &Caller) -> Response {
             (kind, Some(account.name.clone()), account.administrator && account.scope.is_none())
         }
     };
-    private(response::json(&Me { kind, name, administrator, accounts_in_force: app.accounts.in_force() }))
+    Ok(ok(&Me { kind, name, administrator, accounts_in_force: app.accounts.in_force() }))
 }
 
-/// One entry more than a page has says whether there are more; it is not shown.
-fn cut<T>(mut found: Vec<T>, page: &PageRequest<'_>) -> (Vec<T>, bool) {
+/// Cuts a result of one entry more than the page to the page. Returns whether there are more entries.
+fn take_page<T>(mut found: Vec<T>, page: &PageRequest<'_>) -> (Vec<T>, bool) {
     let more = found.len() > page.limit;
     found.truncate(page.limit);
     (found, more)
 }
 
-/// A page of a list, with the address of the next one.
-fn listed(
-    caller: &Caller,
+/// Returns a page of a list, with a link to the next page.
+fn page_response(
+    call: &Call<'_>,
     page: &PageRequest<'_>,
     path: &str,
     filters: &[(&str, &str)],
@@ -195,25 +110,25 @@ fn listed(
 ) -> Response {
     let mut response = private(response::json(list));
     let last = last.map(|last| last.to_string());
-    page.link_next(&mut response, caller.links(), path, filters, last.as_deref());
+    page.link_next(&mut response, call.caller.links(), path, filters, last.as_deref());
     response
 }
 
-fn made(what: &impl Serialize) -> Response {
-    let mut response = private(response::json(what));
+fn created(body: &impl Serialize) -> Response {
+    let mut response = private(response::json(body));
     *response.status_mut() = StatusCode::CREATED;
     response
 }
 
-fn shown(what: &impl Serialize) -> Response {
-    private(response::json(what))
+fn ok(body: &impl Serialize) -> Response {
+    private(response::json(body))
 }
 
-fn done() -> Response {
+fn no_content() -> Response {
     response::status(StatusCode::NO_CONTENT)
 }
 
-/// What is about accounts, or even holds a secret, is for nobody's cache.
+/// Forbids caching: the body is about accounts, and may hold a secret.
 fn private(mut response: Response) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -1,54 +1,56 @@
-//! Users, and people who make an account for themselves.
+//! Users and self-registration.
 
 use accounts::AccountName;
 use api::{self as types, NewUser, Registration, Users};
 use registry::access::manage::UserChange;
 
-use super::{Call, body, change, cut, done, listed, made, shown};
+use super::{body, change, created, manage, map_error, no_content, ok, page_response, take_page};
 use crate::http::api::convert;
+use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
-pub(super) async fn register(call: Call<'_>) -> Result<Response, Error> {
-    let Call { app, manage, request, .. } = call;
-    manage.must_be_open_for_registration().map_err(Error::Manage)?;
-    let wish: Registration = body(request).await?;
-    let user = change(app, async move { manage.register(&wish.name, wish.password.into_text()).await });
-    Ok(made(&convert::user(user.await?)))
+pub(crate) async fn register(mut call: Call<'_>) -> Result<Response, Error> {
+    manage(&call).must_be_open_for_registration().map_err(Error::Manage)?;
+    let wish: Registration = body(&mut call).await?;
+    let manage = manage(&call);
+    let user = change(&call, async move { manage.register(&wish.name, wish.password.into_text()).await });
+    Ok(created(&convert::user(user.await?)))
 }
 
-pub(super) async fn list(call: Call<'_>) -> Result<Response, Error> {
+pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
     let page = call.page()?;
     let after = page.last_as("last")?;
-    let (users, more) = cut(call.found(call.manage.users(after.as_ref(), page.limit + 1).await)?, &page);
+    let (users, more) =
+        take_page(map_error(&call, manage(&call).users(after.as_ref(), page.limit + 1).await)?, &page);
     let last = users.last().filter(|_| more).map(|user| user.name.clone());
     let users = Users { users: users.into_iter().map(convert::user).collect(), more };
-    Ok(listed(call.caller, &page, "/api/v1/users", &[], &users, last))
+    Ok(page_response(&call, &page, "/api/v1/users", &[], &users, last))
 }
 
-pub(super) async fn add(call: Call<'_>) -> Result<Response, Error> {
-    let Call { app, manage, request, .. } = call;
-    let NewUser { name, password, administrator, description } = body(request).await?;
+pub(crate) async fn add(mut call: Call<'_>) -> Result<Response, Error> {
+    let NewUser { name, password, administrator, description } = body(&mut call).await?;
+    let manage = manage(&call);
     let work = async move { manage.add_user(&name, password.into_text(), administrator, description).await };
-    Ok(made(&convert::user(change(app, work).await?)))
+    Ok(created(&convert::user(change(&call, work).await?)))
 }
 
-pub(super) async fn get(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
-    Ok(shown(&convert::user(call.found(call.manage.user(name).await)?)))
+pub(crate) async fn get(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
+    Ok(ok(&convert::user(map_error(&call, manage(&call).user(name).await)?)))
 }
 
-pub(super) async fn change_user(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
-    let Call { app, manage, request, .. } = call;
-    let types::UserChange { password, administrator, disabled, description } = body(request).await?;
+pub(crate) async fn change_user(mut call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
+    let types::UserChange { password, administrator, disabled, description } = body(&mut call).await?;
+    let manage = manage(&call);
     let password = password.map(types::Secret::into_text);
     let (name, wish) = (name.clone(), UserChange { password, administrator, disabled, description });
-    let user = change(app, async move { manage.change_user(&name, wish).await }).await?;
-    Ok(shown(&convert::user(user)))
+    let user = change(&call, async move { manage.change_user(&name, wish).await }).await?;
+    Ok(ok(&convert::user(user)))
 }
 
-pub(super) async fn remove(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
+pub(crate) async fn remove(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
     let (force, name) = (call.query().truth("force")?, name.clone());
-    let Call { app, manage, .. } = call;
-    change(app, async move { manage.remove_user(&name, force).await }).await?;
-    Ok(done())
+    let manage = manage(&call);
+    change(&call, async move { manage.remove_user(&name, force).await }).await?;
+    Ok(no_content())
 }

@@ -1,0 +1,25 @@
+//! The argument of every handler.
+
+use crate::http::app::App;
+use crate::http::error::Error;
+use crate::http::extract::page::PageRequest;
+use crate::http::extract::query::Query;
+use crate::http::extract::request::Request;
+use crate::http::middleware::authorization::Caller;
+
+/// An authorized request.
+pub(crate) struct Call<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) caller: &'a Caller,
+    pub(crate) request: Request,
+}
+
+impl Call<'_> {
+    pub(crate) fn query(&self) -> Query<'_> {
+        self.request.query()
+    }
+
+    pub(crate) fn page(&self) -> Result<PageRequest<'_>, Error> {
+        PageRequest::read(self.query(), self.app.limits.page_entries)
+    }
+}

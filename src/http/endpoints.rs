@@ -1,0 +1,433 @@
+//! The endpoint table: for each path its methods, and for each method the required right, the audit action, the handler
+//! and the OpenAPI operation. Other modules expand it: `extract::endpoint` (enum and parser), `dispatch` and
+//! `api::openapi`.
+//!
+//! To add an endpoint, add its row here, its handler, its types in `crates/api`, and a test. A path with a repository
+//! needs a case in [`Endpoint::parse`](crate::http::extract::endpoint::Endpoint::parse) as well.
+
+use accounts::Right;
+use hyper::Method;
+
+/// The access that a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Requirement {
+    /// No access check. Wrong credentials are refused all the same.
+    Nothing,
+    /// Valid credentials, or an anonymous token.
+    Credentials,
+    /// No access check: the list shows the repositories that the caller may pull. A `closed` list asks for credentials,
+    /// because its clients send them only when asked.
+    List { closed: bool },
+    /// `registry::access::manage` checks each operation.
+    Own,
+    /// A right on the repository in the path.
+    Repository(Right),
+}
+
+/// The part of the API that an endpoint belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Area {
+    /// The server itself, accounts and lists: a gateway answers it too.
+    Server,
+    /// The registry protocol, without content.
+    Protocol,
+    /// The registry protocol, with content that a gateway gets from its upstream.
+    ProtocolContent,
+    /// Other content, which a gateway does not have.
+    Content,
+}
+
+/// The entry that an authorized request makes in the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AuditAction {
+    /// Not recorded here: there is no repository, or `registry::access` records it.
+    None,
+    /// A change that others see.
+    Change(&'static str),
+    /// A blob upload: `blob.push` for the request that ends it.
+    Upload,
+    /// A GET of content, recorded if `audit.pulls` is set.
+    Pull(&'static str),
+    /// A read, recorded only if it is denied.
+    Look(&'static str),
+}
+
+/// Some methods of an endpoint, which are treated alike.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) methods: &'static [Method],
+    pub(crate) requirement: Requirement,
+    pub(crate) audit: AuditAction,
+}
+
+/// A row of the table, without handlers.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) label: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) area: Area,
+    pub(crate) methods: &'static [Method],
+    pub(crate) operations: &'static [Operation],
+}
+
+/// Passes the table to the macro `$callback`.
+///
+/// A row is `Variant [parts of the path] "metrics label" "path" Area { operations }`, an operation
+/// `METHODS: requirement, audit action => handler { OpenAPI summary and builder calls };`. The last operation has the
+/// strongest requirement: methods that the endpoint does not take need it too, so that a 405 reveals no repository.
+macro_rules! endpoints {
+    ($callback:ident) => {
+        $callback! {
+/// `/`: a page for people.
+Root [] "root" "/" Server {
+    GET | HEAD: Requirement::Nothing, AuditAction::None => root::get;
+}
+/// Liveness probe.
+Health [] "health" "/healthz" Server {
+    GET | HEAD: Requirement::Nothing, AuditAction::None => health::health;
+}
+/// Readiness probe.
+Ready [] "ready" "/readyz" Server {
+    GET | HEAD: Requirement::Nothing, AuditAction::None => health::ready;
+}
+/// `/v1/_ping` and `/_ping`: docker asks it before a search.
+Ping [] "ping" "/v1/_ping" Protocol {
+    GET | HEAD: Requirement::Nothing, AuditAction::None => v1::ping::get;
+}
+/// Repository search.
+Search [] "search" "/v1/search" Protocol {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => v1::search::get;
+}
+/// Token server.
+Token [] "token" "/token" Server {
+    GET | HEAD: Requirement::Nothing, AuditAction::None => token::get;
+    POST: Requirement::Nothing, AuditAction::None => token::post;
+}
+/// Public keys of the token server.
+Jwks [] "jwks" "/.well-known/jwks.json" Server {
+    GET | HEAD: Requirement::Nothing, AuditAction::None => jwks::get;
+}
+/// Authorization for reverse proxies (`auth_request`), with the method of the proxied request or any other.
+Auth [] "auth" "/auth" Server {
+    GET | HEAD | POST | PUT | PATCH | DELETE: Requirement::Nothing, AuditAction::None => auth::answered_earlier;
+}
+/// `/v2/`: support of the registry protocol.
+Base [] "base" "/v2/" Protocol {
+    GET | HEAD: Requirement::Credentials, AuditAction::None => v2::base::get;
+}
+/// All repositories.
+Catalog [] "catalog" "/v2/_catalog" Protocol {
+    GET | HEAD: Requirement::List { closed: true }, AuditAction::None => v2::catalog::get;
+}
+/// The tags of a repository.
+Tags [repository: RepositoryName] "tags" "/v2/{repository}/tags/list" ProtocolContent {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => v2::tags::get;
+}
+/// A manifest, by a tag or its digest.
+Manifest [repository: RepositoryName, reference: TagOrDigest] "manifest"
+    "/v2/{repository}/manifests/{reference}" ProtocolContent {
+    GET: Requirement::Repository(Right::Pull), AuditAction::Pull("manifest.pull") => v2::manifests::get;
+    HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("manifest.look") => v2::manifests::get;
+    PUT: Requirement::Repository(Right::Push), AuditAction::Change("manifest.push") => v2::manifests::put;
+    DELETE: Requirement::Repository(Right::Delete), AuditAction::Change("manifest.delete") => v2::manifests::delete;
+}
+/// A blob.
+Blob [repository: RepositoryName, digest: Digest] "blob" "/v2/{repository}/blobs/{digest}" ProtocolContent {
+    GET: Requirement::Repository(Right::Pull), AuditAction::Pull("blob.pull") => v2::blobs::get;
+    HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("blob.look") => v2::blobs::get;
+    DELETE: Requirement::Repository(Right::Delete), AuditAction::Change("blob.delete") => v2::blobs::delete;
+}
+/// Start of an upload.
+Uploads [repository: RepositoryName] "uploads" "/v2/{repository}/blobs/uploads/" ProtocolContent {
+    POST: Requirement::Repository(Right::Push), AuditAction::Upload => v2::uploads::post;
+}
+/// An upload. Only its pusher may read or cancel it.
+Upload [repository: RepositoryName, id: Uuid] "upload" "/v2/{repository}/blobs/uploads/{upload}" ProtocolContent {
+    GET | HEAD: Requirement::Repository(Right::Push), AuditAction::Upload => v2::uploads::get;
+    PATCH: Requirement::Repository(Right::Push), AuditAction::Upload => v2::uploads::patch;
+    PUT: Requirement::Repository(Right::Push), AuditAction::Upload => v2::uploads::put;
+    DELETE: Requirement::Repository(Right::Push), AuditAction::Upload => v2::uploads::delete;
+}
+/// The manifests that refer to a digest.
+Referrers [repository: RepositoryName, digest: Digest] "referrers" "/v2/{repository}/referrers/{digest}"
+    ProtocolContent {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => v2::referrers::get;
+}
+/// All repositories, with their properties.
+ApiRepositories [] "api_repositories" "/api/v1/repositories" Server {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::repositories::list {
+        "List the repositories that one may pull from"
+        .parameters(&PAGE).answers::<Repositories>(200, "A page.")
+    };
+}
+/// A repository.
+ApiRepository [repository: RepositoryName] "api_repository" "/api/v1/repositories/{repository}" Content {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => api::repositories::get {
+        "Look at a repository" .answers::<Repository>(200, "The repository.")
+    };
+    DELETE: Requirement::Repository(Right::Delete), AuditAction::Change("repository.delete") => api::repositories::delete {
+        "Delete a repository with all that it holds" .ends(202, "It is gone.")
+    };
+}
+/// The tags of a repository, with their properties. No component of a name begins with an underscore.
+ApiTags [repository: RepositoryName] "api_tags" "/api/v1/repositories/{repository}/_tags" Content {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => api::tags::get {
+        "List the tags of a repository"
+        .parameters(&[PAGE[0], PAGE[1], ("all", "boolean", "Also the tags by which older clients find referrers.")])
+        .answers::<Tags>(200, "A page.")
+    };
+}
+/// Space used by the registry.
+ApiUsage [] "api_usage" "/api/v1/usage" Content {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::usage::get {
+        "Say how much space is used" .answers::<Usage>(200, "The space.")
+    };
+}
+/// Space used by each repository.
+ApiRepositoryUsage [] "api_repository_usage" "/api/v1/usage/repositories" Content {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::usage::repositories {
+        "Say how much space each repository takes"
+        .parameters(&PAGE).answers::<RepositoryUsages>(200, "A page.")
+    };
+}
+/// The OpenAPI document.
+ApiDescription [] "api_openapi" "/api/v1/openapi.json" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => api::openapi::get {
+        "This description" .open().ends(200, "OpenAPI 3.1.")
+    };
+}
+/// The caller.
+ApiMe [] "api_me" "/api/v1/me" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::me { "Say who asks" .answers::<Me>(200, "Who asks.") };
+}
+/// Self-registration.
+ApiRegistration [] "api_registration" "/api/v1/registration" Server {
+    POST: Requirement::Own, AuditAction::None => manage::users::register {
+        "Make an account for oneself"
+        .note("Only where the operator allows it (the setting `auth.self_registration`).")
+        .open().takes::<Registration>().answers::<User>(201, "The account was made.")
+    };
+}
+/// All users.
+ApiUsers [] "api_users" "/api/v1/users" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::users::list {
+        "List the users" .note("For administrators.").parameters(&PAGE).answers::<Users>(200, "A page.")
+    };
+    POST: Requirement::Own, AuditAction::None => manage::users::add {
+        "Make a user"
+        .note("For administrators.").takes::<NewUser>().answers::<User>(201, "The user was made.")
+    };
+}
+/// A user.
+ApiUser [user: AccountName] "api_user" "/api/v1/users/{user}" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::users::get {
+        "Look at a user"
+        .note("For administrators, and for users themselves.").answers::<User>(200, "The user.")
+    };
+    PATCH: Requirement::Own, AuditAction::None => manage::users::change_user {
+        "Change a user"
+        .note("Users may change their own password and description; the rest is for administrators.")
+        .takes::<UserChange>().answers::<User>(200, "The user as it is now.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::users::remove {
+        "Remove a user"
+        .note("For administrators. Tokens, robots, memberships and grants go with it; images stay.")
+        .parameters(&[FORCE]).ends(204, "It is gone.")
+    };
+}
+/// The personal tokens of a user.
+ApiTokens [user: AccountName] "api_tokens" "/api/v1/users/{user}/tokens" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::tokens::list {
+        "List the personal tokens of a user"
+        .parameters(&PAGE).answers::<Tokens>(200, "A page, without their secrets.")
+    };
+    POST: Requirement::Own, AuditAction::None => manage::tokens::add {
+        "Make a personal token"
+        .takes::<NewToken>().answers::<MadeToken>(201, "The token, with its secret, which is told this once.")
+    };
+}
+/// A personal token.
+ApiToken [user: AccountName, id: i64] "api_token" "/api/v1/users/{user}/tokens/{id}" Server {
+    PATCH: Requirement::Own, AuditAction::None => manage::tokens::change_token {
+        "Change a personal token"
+        .note("What is left out stays as it is; null sets no limit. Its secret stays the same.")
+        .takes::<TokenChange>().answers::<Token>(200, "The token as it is now.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::tokens::revoke {
+        "Take a personal token back" .ends(204, "It is no longer taken.")
+    };
+}
+/// All organisations.
+ApiOrganisations [] "api_organisations" "/api/v1/organisations" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::organisations::list {
+        "List the organisations"
+        .note("Administrators see all, others those that they are members of.")
+        .parameters(&PAGE).answers::<Organisations>(200, "A page.")
+    };
+    POST: Requirement::Own, AuditAction::None => manage::organisations::add {
+        "Make an organisation"
+        .takes::<NewOrganisation>().answers::<Organisation>(201, "The organisation was made.")
+    };
+}
+/// An organisation.
+ApiOrganisation [organisation: AccountName] "api_organisation" "/api/v1/organisations/{organisation}" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::organisations::get {
+        "Look at an organisation" .answers::<Organisation>(200, "The organisation.")
+    };
+    PATCH: Requirement::Own, AuditAction::None => manage::organisations::change_organisation {
+        "Change an organisation"
+        .takes::<OrganisationChange>().answers::<Organisation>(200, "The organisation as it is now.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::organisations::remove {
+        "Remove an organisation"
+        .note("Members, teams, robots and grants to them go with it; images stay.")
+        .parameters(&[FORCE]).ends(204, "It is gone.")
+    };
+}
+/// The members of an organisation.
+ApiMembers [organisation: AccountName] "api_members" "/api/v1/organisations/{organisation}/members" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::organisations::members {
+        "List the members of an organisation" .parameters(&PAGE).answers::<Members>(200, "A page.")
+    };
+}
+/// A member of an organisation.
+ApiMember [organisation: AccountName, user: AccountName] "api_member"
+    "/api/v1/organisations/{organisation}/members/{user}" Server {
+    PUT: Requirement::Own, AuditAction::None => manage::organisations::set_member {
+        "Make a user a member, or change what a member may do" .takes::<MemberRole>().ends(204, "It is so.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::organisations::remove_member {
+        "End a membership" .ends(204, "It is over.")
+    };
+}
+/// The teams of an organisation.
+ApiTeams [organisation: AccountName] "api_teams" "/api/v1/organisations/{organisation}/teams" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::organisations::teams {
+        "List the teams of an organisation" .parameters(&PAGE).answers::<Teams>(200, "A page.")
+    };
+}
+/// A team.
+ApiTeam [organisation: AccountName, team: TeamName] "api_team"
+    "/api/v1/organisations/{organisation}/teams/{team}" Server {
+    PUT: Requirement::Own, AuditAction::None => manage::organisations::add_team { "Make a team" .ends(204, "It is there.") };
+    DELETE: Requirement::Own, AuditAction::None => manage::organisations::remove_team {
+        "Remove a team" .ends(204, "It is gone, and so are grants to it.")
+    };
+}
+/// The members of a team.
+ApiTeamMembers [organisation: AccountName, team: TeamName] "api_team_members"
+    "/api/v1/organisations/{organisation}/teams/{team}/members" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::organisations::team_members {
+        "List the members of a team" .parameters(&PAGE).answers::<TeamMembers>(200, "A page.")
+    };
+}
+/// A member of a team.
+ApiTeamMember [organisation: AccountName, team: TeamName, user: AccountName] "api_team_member"
+    "/api/v1/organisations/{organisation}/teams/{team}/members/{user}" Server {
+    PUT: Requirement::Own, AuditAction::None => manage::organisations::add_team_member {
+        "Put a member of the organisation into a team" .ends(204, "It is so.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::organisations::remove_team_member {
+        "Take a user out of a team" .ends(204, "It is so.")
+    };
+}
+/// All robots.
+ApiRobots [] "api_robots" "/api/v1/robots" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::robots::list {
+        "List the robots"
+        .parameters(&[PAGE[0], PAGE[1], ("owner", "string", "Only those of this user or organisation.")])
+        .answers::<Robots>(200, "A page.")
+    };
+    POST: Requirement::Own, AuditAction::None => manage::robots::add {
+        "Make a robot"
+        .note("It may do nothing until it is given a grant.")
+        .takes::<NewRobot>().answers::<RobotSecret>(201, "Its secret, which is told this once.")
+    };
+}
+/// A robot.
+ApiRobot [robot: AccountName] "api_robot" "/api/v1/robots/{robot}" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::robots::get {
+        "Look at a robot" .answers::<Robot>(200, "The robot.")
+    };
+    PATCH: Requirement::Own, AuditAction::None => manage::robots::change_robot {
+        "Change a robot" .takes::<RobotChange>().answers::<Robot>(200, "The robot as it is now.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::robots::remove { "Remove a robot" .ends(204, "It is gone.") };
+}
+/// The secret of a robot.
+ApiRobotSecret [robot: AccountName] "api_robot_secret" "/api/v1/robots/{robot}/secret" Server {
+    PUT: Requirement::Own, AuditAction::None => manage::robots::new_secret {
+        "Give a robot another secret" .answers::<RobotSecret>(200, "Its secret, which is told this once.")
+    };
+}
+/// All grants.
+ApiGrants [] "api_grants" "/api/v1/grants" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::grants::list {
+        "List the grants"
+        .note("One of `subject`, `repository` and `owner` can be given.")
+        .parameters(&[
+            PAGE[0],
+            PAGE[1],
+            ("subject", "string", "Only those to this account or team, `accounts` or `everyone`."),
+            ("repository", "string", "Only those that have this repository."),
+            ("owner", "string", "Only those on repositories below the name of this user or organisation."),
+        ])
+        .answers::<Grants>(200, "A page.")
+    };
+    PUT: Requirement::Own, AuditAction::None => manage::grants::set {
+        "Give a grant, instead of one to the same subject on the same repositories"
+        .note("For whoever may administer all that the pattern has. `everyone` with `pull` makes public.")
+        .takes::<NewGrant>().ends(204, "It is so.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::grants::remove {
+        "Take a grant back"
+        .parameters(&[
+            ("subject", "string", "To whom it was given."),
+            ("repositories", "string", "Its name or pattern."),
+        ])
+        .ends(204, "It is gone.")
+    };
+}
+/// The check of all content.
+ApiCheck [] "api_check" "/api/v1/check" Server {
+    POST: Requirement::Own, AuditAction::None => manage::check::run {
+        "Check that all content is there"
+        .note(
+            "For administrators. The answer has a JSON object on each line (application/x-ndjson): progress while \
+             it goes on, and what it found on the last.",
+        )
+        .parameters(&[("read", "boolean", "Read all content and compare it with its digest.")])
+        .answers::<CheckLine>(200, "A line.")
+    };
+}
+/// The audit log.
+ApiAudit [] "api_audit" "/api/v1/audit" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::audit::read {
+        "Read what was done, the oldest first"
+        .note("For administrators. To follow, ask again with the last `id` as `after`.")
+        .parameters(&[
+            ("n", "integer", "How many entries the page has at most."),
+            ("after", "integer", "The `id` after which the page begins."),
+            ("latest", "boolean", "The last entries rather than the first."),
+            ("since", "integer", "Only what was done at or after this time."),
+            ("account", "string", "Only what this account did."),
+            ("action", "string", "Only this action, or those of this kind: `user` has `user.add`."),
+            ("repository", "string", "Only what was done to this repository, and those below it."),
+            ("verdict", "string", "Only what was `allowed`, `denied` or `failed`."),
+        ])
+        .answers::<Audit>(200, "A page.")
+    };
+}
+/// Adoption of changes that other programs made in the data directory.
+ApiAdopt [] "api_adopt" "/api/v1/adopt" Server {
+    POST: Requirement::Own, AuditAction::None => manage::adopt::adopt {
+        "Adopt what another program has changed in the data directory"
+        .note("For administrators. It reads every link below `repositories/`, which may take minutes.")
+        .takes::<Adopt>().answers::<Adopted>(200, "What has changed, and what could not be adopted.")
+    };
+}
+        }
+    };
+}
+
+pub(crate) use endpoints;

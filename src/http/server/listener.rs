@@ -1,0 +1,58 @@
+//! Listeners: TCP ports and the control socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use store::directory::Socket;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+/// The pause after a failed accept, when the system has no file descriptors or memory left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on an address. The backlog is the system's maximum (`net.core.somaxconn`): clients that find it full retry a
+/// second later. SO_REUSEADDR lets a restarted server bind the address at once.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(u32::MAX)
+}
+
+/// Handles a failed accept. The client may have caused it, so that the next accept works. Otherwise the system is out of
+/// file descriptors or memory, and the next accept waits.
+pub(crate) async fn after_failed_accept(error: &io::Error) {
+    use io::ErrorKind as E;
+    if matches!(error.kind(), E::ConnectionRefused | E::ConnectionAborted | E::ConnectionReset) {
+        return;
+    }
+    tracing::error!(%error, "a connection could not be accepted");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// The control socket. Dropping it removes its file.
+pub(crate) struct Control {
+    pub(crate) listener: UnixListener,
+    socket: Socket,
+}
+
+impl Control {
+    pub(crate) fn bind(socket: Socket) -> io::Result<Self> {
+        match std::fs::remove_file(socket.path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(socket.path())?;
+        // The server does not accept yet, so no other user can connect before this.
+        std::fs::set_permissions(socket.path(), std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, socket })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = std::fs::remove_file(self.socket.path());
+    }
+}
