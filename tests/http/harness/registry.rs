@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use wharfinger::config::Config;
 use wharfinger::http::server::Stop;
-use wharfinger::serve::{self, FirstAdministrator, Front};
+use wharfinger::serve::{FirstAdministrator, Front, Startup};
 
 use super::{Answer, Ask, By, Image, OCI_MANIFEST, Part, RawClient, Who, image_manifest, random};
 
@@ -75,10 +75,7 @@ impl TestRegistry {
     /// Starts the server on the existing data directory.
     pub(crate) async fn run(&mut self) {
         let administrator = self.administrator.as_ref();
-        let opened = match self.front {
-            Front::Registry => serve::open(&self.config, administrator).await,
-            Front::Gateway => serve::open_gateway(&self.config, administrator).await,
-        };
+        let opened = Startup::new(&self.config, self.front).with_administrator(administrator).open().await;
         let (registry, server) = opened.expect("the registry opens");
         let (address, stop) = (server.address(), server.stop());
         let task = tokio::spawn(async move {

@@ -1,0 +1,73 @@
+//! Server start and stop: opens the registry, listens, handles signals, and closes the registry at the end.
+
+mod error;
+mod local;
+mod settings;
+mod signals;
+mod startup;
+mod summary;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use store::Directory;
+pub use store::metadata::SCHEMA_VERSION;
+use tokio::sync::Notify;
+
+pub use self::error::ServeError;
+pub use self::local::{LocalError, LocalServer, ORIGIN, tls_directory};
+pub use self::settings::account_settings;
+use self::signals::Signals;
+pub use self::startup::{FirstAdministrator, Front, Startup, accept_older_database, open_registry, refused};
+use self::summary::{Summary, greeting};
+use crate::config::Config;
+use crate::output_queue;
+use crate::reload::{ReadConfig, Reload};
+
+/// Serves until a signal stops the server. SIGHUP reloads the configuration with `read`.
+///
+/// # Errors
+/// [`ServeError`] before the server listens. A running server ends by signals only.
+pub async fn serve(
+    config: Config,
+    file: Option<PathBuf>,
+    read: ReadConfig,
+    front: Front,
+    first: Option<FirstAdministrator>,
+) -> Result<(), ServeError> {
+    let signals = Signals::new().map_err(ServeError::Signals)?;
+    let is_new = !config.data.exists();
+    let opened = Startup::new(&config, front).with_administrator(first.as_ref()).open().await;
+    if opened.is_err() && is_new {
+        Directory::remove_unused(&config.data);
+    }
+    let (registry, server) = opened?;
+    let summary = Summary::of(&registry, &server, file.as_deref()).await?;
+    tracing::info!("{summary}");
+    if registry.accounts().in_force() && config.is_clear_text() {
+        tracing::warn!(
+            listen = %config.listen,
+            "passwords cross the network in clear text: serve HTTPS (--tls-self-signed HOST, or tls.certificate), or, \
+             if a proxy ends TLS, set proxy.trusted or an external_url that begins with https://"
+        );
+    }
+    // One write: a reader that waits for the first line gets all of it.
+    output_queue::stdout().push(greeting(&server, &config, &summary).as_bytes());
+    let hurry = Arc::new(Notify::new());
+    let limit = config.limits.shutdown_timeout;
+    let reload = Reload {
+        read: Arc::new(read),
+        in_force: config,
+        accounts: registry.accounts().clone(),
+        tls: server.tls().cloned(),
+    };
+    let handler = tokio::spawn(signals.handle(server.stop(), limit, hurry.clone(), reload));
+    server.run().await;
+    tokio::select! {
+        () = registry.close() => tracing::info!("stopped"),
+        // All acknowledged writes are on the disk. The next start does the rest.
+        () = hurry.notified() => tracing::warn!("stopped at once, before the registry was closed"),
+    }
+    handler.abort();
+    Ok(())
+}
