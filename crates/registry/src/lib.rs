@@ -42,6 +42,7 @@ use store::{BlobStore, Directory, Metadata};
 
 pub use error::{Error, ReceiveError};
 pub use lifecycle::Opened;
+pub use store::metadata::SCHEMA_VERSION;
 
 /// What the operator allows, and how much.
 #[derive(Clone, Debug)]

@@ -4,12 +4,7 @@
 
 use std::sync::LazyLock;
 
-use api::{
-    Adopt, Adopted, Audit, CheckLine, Grants, MadeToken, Me, MemberRole, Members, NewGrant, NewOrganisation,
-    NewRobot, NewToken, NewUser, Organisation, OrganisationChange, Organisations, Registration, Repositories,
-    Repository, RepositoryUsages, Robot, RobotChange, RobotSecret, Robots, Tags, TeamMembers, Teams, Token,
-    TokenChange, Tokens, Usage, User, UserChange, Users,
-};
+use api::*;
 use bytes::Bytes;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};

@@ -62,7 +62,7 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreE
         return Err(StoreError::Directory(format!("{} is a database of another program", path.display())));
     }
     let current = if is_new { 0 } else { version(connection)? };
-    let newest = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    let newest = SCHEMA_VERSION;
     if current > newest {
         return Err(StoreError::Directory(format!(
             "{} was written by a newer version (its schema is {current}, this version knows up to {newest}); \
