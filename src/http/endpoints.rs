@@ -196,6 +196,12 @@ ApiDescription [] "api_openapi" "/api/v1/openapi.json" Server {
         "This description" .open().ends(200, "OpenAPI 3.1.")
     };
 }
+/// Versions of the server.
+ApiVersion [] "api_version" "/api/v1/version" Server {
+    GET | HEAD: Requirement::Credentials, AuditAction::None => manage::version {
+        "Get the versions of the server" .answers::<Version>(200, "The versions.")
+    };
+}
 /// The caller.
 ApiMe [] "api_me" "/api/v1/me" Server {
     GET | HEAD: Requirement::Own, AuditAction::None => manage::me { "Say who asks" .answers::<Me>(200, "Who asks.") };

@@ -397,6 +397,7 @@ static OTHER_PING: (&str, &[Method]) = ("/_ping", &READ);
 
 /// Routes that require an account.
 static SIGNED_IN: &[(&str, &[Method])] = &[
+    ("/api/v1/version", &READ),
     ("/v2/", &READ),
     ("/v2/_catalog", &READ),
     ("/auth", &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE]),
@@ -536,6 +537,14 @@ async fn global_routes_answer_every_caller_as_expected() {
         let form = form.header("content-type", "application/x-www-form-urlencoded").body("grant_type=x");
         assert_eq!(form.ask().await.status, if is_wrong { 401 } else { 400 }, "{caller:?}");
     }
+}
+
+#[tokio::test]
+async fn version_is_open_without_accounts() {
+    let registry = TestRegistry::start().await;
+    let version = registry.get("/api/v1/version").await.is(200).json();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(version["schema_version"].as_u64().unwrap() >= 8);
 }
 
 #[tokio::test]

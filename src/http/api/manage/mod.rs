@@ -15,7 +15,7 @@ pub(crate) mod users;
 use std::fmt::Display;
 use std::future::Future;
 
-use api::{Me, MeKind};
+use api::{Me, MeKind, Version};
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use registry::access::Identity;
@@ -75,6 +75,14 @@ fn manage(call: &Call<'_>) -> Manage {
         identity,
         request_id: call.request.id.to_str().unwrap_or_default().to_owned(),
     })
+}
+
+/// `/api/v1/version`: the versions of the program and of its database schema.
+pub(crate) async fn version(_call: Call<'_>) -> Result<Response, Error> {
+    Ok(ok(&Version {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        schema_version: registry::SCHEMA_VERSION,
+    }))
 }
 
 /// `/api/v1/me`: the caller.
