@@ -1,4 +1,4 @@
-//! Bodies of answers: nothing, some bytes, a blob as it is read, or what an upstream sends as it comes.
+//! Response bodies: empty, bytes, a blob, or a stream from an upstream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,19 +16,19 @@ use crate::http::middleware::access_log::Exchange;
 use crate::http::middleware::rate_limit::Throttle;
 use crate::http::server::idle_timeout::IdleTimeout;
 
-/// The body of an answer. One type for all of them, so that none is behind a trait object.
+/// A response body. One enum for all kinds, without a trait object.
 #[derive(Default)]
 pub(crate) struct Body {
     content: Content,
-    /// Ends when the body is dropped: it was sent, or will never be.
+    /// The access log entry. It ends when the body is dropped.
     exchange: Option<Exchange>,
     throttled: Option<Throttled>,
 }
 
-/// A body that may not be sent as fast as it can be.
+/// The bandwidth limit of a body.
 struct Throttled {
     throttle: Box<Throttle>,
-    /// The rest of a piece that was too large to be sent at once.
+    /// The rest of a piece that was larger than a chunk.
     rest: Bytes,
 }
 
@@ -42,27 +42,24 @@ enum Content {
         left: u64,
     },
     Upstream(UpstreamBody),
-    /// Pieces that are made while they are sent.
-    Made(mpsc::Receiver<Bytes>),
+    /// Pieces from a channel.
+    Channel(mpsc::Receiver<Bytes>),
 }
 
-/// What another registry sends, handed on as it comes.
+/// A body that an upstream sends.
 struct UpstreamBody {
     body: Incoming,
     idle_timeout: IdleTimeout,
 }
 
-/// Why a blob could not be sent to its end. The server breaks the connection on it: the client has seen the length
-/// and part of the content, and only so can it tell that the rest is missing.
+/// An incomplete body. The server cuts the connection: after the head, a client can detect missing bytes only
+/// so.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    /// It could not be read.
     #[error(transparent)]
     Read(#[from] StoreError),
-    /// The registry behind the gateway did not send all of it.
     #[error("the registry behind the gateway broke off: {0}")]
     Upstream(String),
-    /// It ended before its length.
     #[error("the blob ended {0} bytes early")]
     Short(u64),
 }
@@ -77,7 +74,7 @@ impl Body {
         Self { content: Content::Blob { pieces, left }, exchange: None, throttled: None }
     }
 
-    /// What an upstream sends, each next byte of which is waited for so long.
+    /// Makes a body from an upstream. `limit` is the timeout between two pieces.
     pub(crate) fn upstream(body: Incoming, limit: Duration) -> Self {
         Self {
             content: Content::Upstream(UpstreamBody { body, idle_timeout: IdleTimeout::new(limit) }),
@@ -85,12 +82,12 @@ impl Body {
         }
     }
 
-    /// Pieces that are made while they are sent, until the sender is dropped.
-    pub(crate) fn made(pieces: mpsc::Receiver<Bytes>) -> Self {
-        Self { content: Content::Made(pieces), ..Self::default() }
+    /// Makes a body from a channel. It ends when the sender is dropped.
+    pub(crate) fn channel(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self { content: Content::Channel(pieces), ..Self::default() }
     }
 
-    /// How many bytes are still to come, as far as that is known.
+    /// Returns the number of remaining bytes, if it is known.
     pub(crate) fn len(&self) -> Option<u64> {
         let held_back = self.throttled.as_ref().map_or(0, |throttled| throttled.rest.len() as u64);
         let content = match &self.content {
@@ -98,13 +95,13 @@ impl Body {
             Content::Full(bytes) => Some(bytes.len() as u64),
             Content::Blob { left, .. } => Some(*left),
             Content::Upstream(through) => http_body::Body::size_hint(&through.body).exact(),
-            Content::Made(_) => None,
+            Content::Channel(_) => None,
         };
         content.map(|content| content + held_back)
     }
 
-    /// Has it sent no faster than this.
-    pub(crate) fn keep(&mut self, throttle: Box<Throttle>) {
+    /// Sets the bandwidth limit.
+    pub(crate) fn throttle(&mut self, throttle: Box<Throttle>) {
         self.throttled = Some(Throttled { throttle, rest: Bytes::new() });
     }
 
@@ -124,8 +121,8 @@ impl Body {
         Poll::Ready(Some(Ok(piece)))
     }
 
-    /// Has the exchange end with this body.
-    pub(crate) fn ends(&mut self, exchange: Exchange) {
+    /// Ends the access log entry with this body.
+    pub(crate) fn on_end(&mut self, exchange: Exchange) {
         self.exchange = Some(exchange);
     }
 }
@@ -145,7 +142,7 @@ impl Content {
             }
             Self::Blob { pieces, left } => (pieces, left),
             Self::Upstream(through) => return through.poll_piece(cx),
-            Self::Made(pieces) => return pieces.poll_recv(cx).map(|piece| piece.map(Ok)),
+            Self::Channel(pieces) => return pieces.poll_recv(cx).map(|piece| piece.map(Ok)),
         };
         let piece = match ready!(Pin::new(pieces).poll_next(cx)) {
             Some(Ok(piece)) => {
@@ -171,14 +168,14 @@ impl UpstreamBody {
                     self.idle_timeout.progress();
                     match frame.into_data() {
                         Ok(piece) => return Poll::Ready(Some(Ok(piece))),
-                        // Trailers, which mean nothing in this protocol.
+                        // Trailers have no meaning in this protocol.
                         Err(_) => continue,
                     }
                 }
                 Poll::Ready(Some(Err(error))) => error.to_string(),
                 Poll::Pending => {
                     ready!(self.idle_timeout.poll_exhausted(cx));
-                    "nothing more came for too long".to_owned()
+                    "the upstream sent nothing within the idle timeout".to_owned()
                 }
             };
             tracing::error!(reason, "the registry behind the gateway did not send an answer to its end");

@@ -1,4 +1,4 @@
-//! Errors: which status, code and JSON each of them becomes. This is the one place that decides so.
+//! Errors: maps each error to status, code and JSON body. No other file does.
 
 use std::time::Duration;
 
@@ -23,104 +23,83 @@ use crate::http::middleware::denied::{Denied, DenyReason, NoRight};
 use crate::http::middleware::forward_auth::ForwardError;
 use crate::http::response::{self, DOCKER_UPLOAD_UUID, Response, upload_range};
 
-/// Why a request was not carried out.
+/// The error of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The registry refused it, or could not do it.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// The path asks for nothing that there could be.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The request calls no host, more than one, or one that cannot be.
+    /// The request has no host, two hosts or an invalid one.
     #[error("a request needs one Host header with a host and perhaps a port (RFC 9112 section 3.2)")]
     BadHost,
-    /// The endpoint does not take this method.
-    #[error("this method is not allowed at this path")]
+    #[error("this path does not take the method of the request")]
     Method,
-    /// A parameter of the query is malformed.
+    /// A malformed query parameter.
     #[error("the parameter `{parameter}` must be {expected}")]
     BadParameter {
-        /// Its name.
         parameter: &'static str,
-        /// What it should have been.
         expected: &'static str,
     },
-    /// A parameter of the query should be a digest, or an algorithm of one.
-    #[error("the parameter `{parameter}` is no digest that can be used here: {error}")]
+    /// A query parameter that should be a digest or its algorithm.
+    #[error("invalid parameter `{parameter}`: {error}")]
     BadDigest {
-        /// Its name.
         parameter: &'static str,
-        /// What is wrong with it.
         error: DigestError,
     },
-    /// A `tag` parameter is no tag.
-    #[error("the parameter `tag`: {0}")]
+    #[error("invalid parameter `tag`: {0}")]
     BadTag(TagError),
-    /// An upload was to be finished without saying which digest it has.
-    #[error("the parameter `digest` is missing: the digest of the whole blob")]
+    /// The request that finishes an upload has no digest.
+    #[error("the parameter `digest` is missing: set it to the digest of the whole blob")]
     DigestMissing,
-    /// The `Content-Range` of a chunk is malformed.
-    #[error("the Content-Range of a chunk is written <first>-<last>, such as 0-1023")]
+    #[error("invalid Content-Range: expected <first>-<last>, such as 0-1023")]
     BadContentRange,
-    /// The `Content-Type` of a manifest is none.
     #[error("the Content-Type is not the media type of a manifest")]
     BadContentType,
-    /// A registry behind the gateway did not answer as it should.
+    /// An error of the upstream.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
-    /// The store does not answer.
     #[error("the registry's storage does not answer; its log has the cause")]
     NotReady(#[source] registry::Error),
-    /// The client may not do this, or did not say who it is.
     #[error("{0}")]
     Denied(Denied),
-    /// The client has signed in, and has no such right on the repository.
+    /// The account lacks the right on the repository.
     #[error("{0}")]
     NoRight(NoRight),
-    /// A browser sends a change for a page of another site.
+    /// A cross-site write from a browser.
     #[error(
         "a page of {origin} may not change anything in this registry; if it should, the operator names its origin in \
          `web.cors_origins`"
     )]
     CrossSite {
-        /// The origin of the page, as the browser says it.
         origin: String,
     },
-    /// Something of accounts was not looked at or changed.
+    /// An error of the management of accounts.
     #[error(transparent)]
     Manage(ManageError),
-    /// A body should be JSON, and say so.
     #[error("the body must be JSON, with the Content-Type application/json")]
     NoJson,
-    /// A body is not the JSON that it should be.
     #[error("invalid JSON in the body: {0}")]
     BadJson(serde_json::Error),
-    /// A body is longer than it can have reason to be.
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge {
-        /// The limit, in bytes.
         limit: usize,
     },
-    /// The operator's own server could not be asked who sends a request.
+    /// The server of `auth.forward` did not answer.
     #[error(transparent)]
     Forward(ForwardError),
-    /// A body should be a form, and not a long one.
     #[error("the body must be a form (application/x-www-form-urlencoded) of less than 64 KiB")]
     NoForm,
-    /// The client asks for more than it may, in too short a time.
+    /// The client exceeded its rate limit.
     #[error("too many requests; try again in {} s", seconds(wait))]
     TooMany {
-        /// How long to wait.
         wait: Duration,
     },
-    /// Too many bodies of requests are in memory.
+    /// The memory budget for request bodies is spent.
     #[error("too many requests with large bodies are under way; try again in {} s", RETRY.as_secs())]
     Overloaded,
-    /// No part of the content is within the range that was asked for.
     #[error("the content has {size} bytes, and none of them lies in the range")]
     RangeNotSatisfiable {
-        /// The size of the content.
         size: u64,
     },
 }
@@ -131,7 +110,7 @@ impl From<Denied> for Error {
     }
 }
 
-/// The codes of the protocol are for what clients do wrong. These are for the rest.
+/// The protocol defines codes for client errors only. These are for server errors.
 const INTERNAL: &str = "UNKNOWN";
 const UNAVAILABLE: &str = "UNAVAILABLE";
 const FULL: &str = "INSUFFICIENT_STORAGE";
@@ -149,11 +128,11 @@ struct Item {
     detail: Option<Value>,
 }
 
-/// How long a client should wait before it tries again what the store could not do for now.
+/// The `Retry-After` of an unavailable store, in seconds.
 const UNAVAILABLE_SECONDS: u64 = 5;
 
 impl Error {
-    /// The status and the code.
+    /// Returns the status and the code.
     fn classify(&self) -> (StatusCode, &'static str) {
         let (status, code) = match self {
             Self::Registry(error) => return classify_registry(error),
@@ -194,7 +173,7 @@ impl Error {
         (status, code.as_str())
     }
 
-    /// The answer. `endpoint` is what was asked for, if it could be read; `id` names the request in the log.
+    /// Makes the response. `id` names the request in the log.
     pub(crate) fn into_response(
         self,
         endpoint: Option<&Endpoint>,
@@ -207,14 +186,14 @@ impl Error {
         {
             tracing::error!(id = id.to_str().unwrap_or_default(), error = %error.reason(), "a request could not be passed on");
         }
-        // What a gateway says of the registry behind is for whoever asks; hosts and reasons are in the log alone.
+        // Clients read the message about the upstream. Hosts and causes are in the log only.
         let is_passed_on = matches!(self, Self::Gateway(_) | Self::Overloaded);
         let message = if !is_passed_on
             && (status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::SERVICE_UNAVAILABLE)
         {
             let id = id.to_str().unwrap_or_default();
             tracing::error!(id, error = %self, causes = %causes(&self), "a request failed");
-            // What broke is the operator's to know: it may name paths and queries.
+            // Causes are for the operator only: they may name paths and queries.
             format!("internal error: the registry's log has the cause under the request id {id}")
         } else {
             self.to_string()
@@ -240,7 +219,7 @@ impl Error {
         response
     }
 
-    /// What a program can read of the reason.
+    /// Returns the `detail` of the error, for programs.
     fn detail(&self) -> Option<Value> {
         use registry::Error as E;
         let Self::Registry(error) = self else { return None };
@@ -266,7 +245,7 @@ impl Error {
         }
     }
 
-    /// Headers with which a client can do better.
+    /// Returns headers that help the client to continue.
     fn headers(&self, endpoint: Option<&Endpoint>, links: &Links) -> Vec<(HeaderName, HeaderValue)> {
         match (self, endpoint) {
             (Self::Method, Some(endpoint)) => vec![(ALLOW, allow(endpoint, false))],
@@ -286,7 +265,7 @@ impl Error {
             (Self::TooMany { wait }, _) | (Self::Manage(ManageError::TooMany { retry_after: wait }), _) => {
                 vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))]
             }
-            // Where the upload ends and where it goes on, so that the client need not ask.
+            // The state of the upload saves the client a request.
             (
                 Self::Registry(registry::Error::OutOfOrder { id, offset }),
                 Some(Endpoint::Upload(repository, _)),
@@ -303,7 +282,7 @@ impl Error {
     }
 }
 
-/// The status and the code of what the registry refused.
+/// Returns status and code of a registry error.
 fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
     use registry::Error as E;
     let (status, code) = match error {
@@ -325,7 +304,7 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
         E::OutOfOrder { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
         E::ChunkLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
-        // Whatever was announced, this is not as long.
+        // The body is shorter than announced.
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
         E::Receive(ReceiveError::Idle(_) | ReceiveError::Slow(_)) => {
             (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid)
@@ -343,7 +322,7 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
     (status, code.as_str())
 }
 
-/// The status and the code of what was refused about accounts.
+/// Returns status and code of an error in the management of accounts.
 fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
     use ManageError as E;
     let (status, code) = match error {
@@ -375,7 +354,7 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
     (status, code.as_str())
 }
 
-/// The status and the code of what went wrong between the gateway and the registry behind it.
+/// Returns status and code of an upstream error.
 fn classify_gateway(error: &GatewayError) -> (StatusCode, &'static str) {
     use GatewayError as E;
     match error {
@@ -394,7 +373,7 @@ fn classify_gateway(error: &GatewayError) -> (StatusCode, &'static str) {
     }
 }
 
-/// The `Allow` header of an endpoint; without DELETE where the operator switched that off.
+/// Returns the `Allow` header, without DELETE if `registry.delete` is off.
 fn allow(endpoint: &Endpoint, no_delete: bool) -> HeaderValue {
     let methods: Vec<&str> = endpoint
         .methods()
@@ -405,7 +384,7 @@ fn allow(endpoint: &Endpoint, no_delete: bool) -> HeaderValue {
     value(methods.join(", "))
 }
 
-/// A wait in whole seconds, never too short.
+/// Rounds a wait up to whole seconds.
 fn seconds(wait: &Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
@@ -414,7 +393,7 @@ fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("methods, numbers and UUIDs are visible ASCII")
 }
 
-/// The causes of an error below its own text, outermost first.
+/// Joins the causes of an error, outermost first.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut causes = String::new();
     let mut cause = error.source();
@@ -449,7 +428,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_missing_part_is_an_error_of_its_own() {
+    async fn missing_parts_are_separate_errors() {
         let missing = vec![Algorithm::Sha256.digest(b"a"), Algorithm::Sha512.digest(b"b")];
         let error = registry::Error::PartsMissing { repository: name(), missing: missing.clone() };
         let (status, body, _) = answer(error, None).await;
@@ -463,7 +442,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_broke_inside_is_not_told() {
+    async fn internal_causes_are_hidden() {
         let error = registry::Error::Store(StoreError::Damaged("/secret/path".to_owned()));
         let (status, body, _) = answer(error, None).await;
         assert_eq!(status, 500);
@@ -476,7 +455,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_chunk_out_of_order_hears_where_to_go_on() {
+    async fn out_of_order_chunk_gets_the_offset() {
         let id = Uuid::new_v4();
         let endpoint = Endpoint::Upload(name(), id);
         let (status, _, headers) =
@@ -487,7 +466,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_method_hears_the_right_ones() {
+    async fn wrong_method_gets_the_allowed_ones() {
         let (status, body, headers) = answer(Error::Method, Some(&Endpoint::Uploads(name()))).await;
         assert_eq!((status, &headers[ALLOW]), (405, &HeaderValue::from_static("POST")));
         assert_eq!(body["errors"][0]["code"], "UNSUPPORTED");
@@ -497,7 +476,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_range_beyond_the_end_hears_the_size() {
+    async fn range_beyond_the_end_gets_the_size() {
         let (status, _, headers) = answer(Error::RangeNotSatisfiable { size: 10 }, None).await;
         assert_eq!((status, &headers[CONTENT_RANGE]), (416, &HeaderValue::from_static("bytes */10")));
     }

@@ -1,4 +1,4 @@
-//! Addresses of this registry, as `Location` and `Link` headers give them.
+//! Links: URLs of this registry in `Location` and `Link` headers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,21 +7,20 @@ use hyper::header::HeaderValue;
 use oci::{Digest, RepositoryName};
 use uuid::Uuid;
 
-/// Makes addresses. They are relative (they begin with a slash) unless the operator says by which address clients
-/// reach the registry: what a proxy calls us cannot be known here, and a guess sends clients to the wrong place. A
-/// proxy that is trusted may say below which path it shows us; they begin with that path then. Cheap to clone.
+/// Makes URLs. Without `external_url` they are relative, because the registry cannot know how a proxy is
+/// called, and a wrong guess sends clients elsewhere. A trusted proxy may name a path prefix. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
     base: Arc<str>,
 }
 
 impl Links {
-    /// Addresses below `base`, or relative ones if it is empty.
+    /// Makes links below `base`, or relative ones if it is empty.
     pub(crate) fn new(base: &str) -> Self {
         Self { base: base.trim_end_matches('/').into() }
     }
 
-    /// The address of a path of ours.
+    /// Returns the URL of a path.
     pub(crate) fn absolute(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_relative_unless_told_otherwise() {
+    fn links_are_relative_by_default() {
         let (name, digest) = ("a/b".parse().unwrap(), Algorithm::Sha256.digest(b""));
         let relative = Links::new("");
         assert_eq!(relative.blob(&name, &digest), format!("/v2/a/b/blobs/{digest}").as_str());

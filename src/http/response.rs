@@ -1,4 +1,4 @@
-//! Answers, and the headers that have no name in the `http` crate.
+//! Responses, and header names that the `http` crate lacks.
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::http::body::Body;
 
-/// An answer.
 pub(crate) type Response = hyper::Response<Body>;
 
 pub(crate) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -20,34 +19,34 @@ pub(crate) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// 200 and nothing else.
+/// Returns 200 without a body.
 pub(crate) fn empty() -> Response {
     Response::new(Body::default())
 }
 
-/// A status and nothing else.
+/// Returns a status without a body.
 pub(crate) fn status(status: StatusCode) -> Response {
     let mut response = empty();
     *response.status_mut() = status;
     response
 }
 
-/// 200 with text for people.
+/// Returns 200 with plain text.
 pub(crate) fn text(text: String) -> Response {
     content(TEXT, text)
 }
 
-/// 200 with JSON.
+/// Returns 200 with JSON.
 pub(crate) fn json(value: &impl Serialize) -> Response {
     json_as(JSON, value)
 }
 
-/// 200 with JSON that was made before.
+/// Returns 200 with serialized JSON.
 pub(crate) fn json_bytes(json: bytes::Bytes) -> Response {
     content(JSON, json)
 }
 
-/// 200 with JSON of a media type of its own.
+/// Returns 200 with JSON of another media type.
 pub(crate) fn json_as(media_type: HeaderValue, value: &impl Serialize) -> Response {
     content(media_type, serde_json::to_vec(value).expect("our own types have string keys and no custom code"))
 }
@@ -58,7 +57,7 @@ fn content(media_type: HeaderValue, bytes: impl Into<bytes::Bytes>) -> Response 
     response
 }
 
-/// A digest as the value of a header.
+/// Converts a digest to a header.
 pub(crate) fn digest_value(digest: &Digest) -> HeaderValue {
     HeaderValue::try_from(digest.to_string()).expect("a digest is visible ASCII")
 }

@@ -81,12 +81,12 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         let is_head = request.method() == Method::HEAD;
         let endpoint = Endpoint::parse(request.uri().path());
         if let Ok(endpoint) = &endpoint {
-            log.asked_for(endpoint.label());
+            log.set_endpoint(endpoint.label());
         }
         let request =
             Request::new(request, self.connection.clone(), self.app.limits.body_timeout, id.clone());
         let client = self.app.client_info(&self.connection, &request.headers);
-        log.sent_from(client.address);
+        log.set_client(client.address);
         let origin = self.app.cors.allowed(&request.headers);
         let exchange = Reply { log, id, is_v2, is_head, origin };
 
@@ -195,7 +195,7 @@ impl Service {
             Ok(endpoint) => {
                 let account = identity.account().map(|account| account.id);
                 if let Some(throttle) = app.rate_limits.throttle(client.address, account) {
-                    request.body.keep(throttle);
+                    request.body.throttle(throttle);
                 }
                 let payer = account.map_or(Client::Address(client_network(client.address)), Client::Account);
                 request.charge_to(app.body_budget.clone(), payer);
@@ -219,14 +219,14 @@ impl Service {
     ) -> Response {
         let account = identity.and_then(Identity::account).map(|account| account.id);
         if let Some(throttle) = self.app.rate_limits.throttle(client.address, account) {
-            response.body_mut().keep(throttle);
+            response.body_mut().throttle(throttle);
         }
         response
     }
 
     fn finish_for(&self, response: Response, identity: Option<&Identity>, mut reply: Reply) -> Response {
         if let Some(identity) = identity {
-            reply.log.sent_by(identity);
+            reply.log.set_account(identity);
         }
         self.finish(response, reply)
     }
@@ -239,7 +239,7 @@ impl Service {
             remove_body(&mut response);
         }
         log.answered(response.status(), http_body::Body::size_hint(response.body()).lower());
-        response.body_mut().ends(log);
+        response.body_mut().on_end(log);
         let headers = response.headers_mut();
         if is_v2 {
             headers.insert(DOCKER_API_VERSION, API_VERSION);

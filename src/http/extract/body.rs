@@ -1,4 +1,4 @@
-//! Bodies of requests, as they come in.
+//! Request bodies, as a stream with idle timeout and bandwidth limit.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::http::middleware::rate_limit::Throttle;
 use crate::http::server::connection::Connection;
 use crate::http::server::idle_timeout::IdleTimeout;
 
-/// How fast a body has to come that is held in memory, in bytes a second.
+/// The minimum rate of a body that is held in memory, in bytes per second.
 const SLOWEST: u64 = 16 << 10;
 
-/// The body of a request. Nothing of it is gathered here: who polls it decides how much is in memory.
+/// A request body. It buffers nothing: its reader decides how much is in memory.
 pub(crate) struct RequestBody {
     body: Incoming,
     connection: Arc<Connection>,
@@ -27,7 +27,7 @@ pub(crate) struct RequestBody {
     throttle: Option<Box<Throttle>>,
 }
 
-/// A body that was to be held in memory is larger than it may be.
+/// A body is larger than the limit of its reader.
 pub(crate) struct TooLarge;
 
 impl RequestBody {
@@ -36,24 +36,23 @@ impl RequestBody {
         Self { body, connection, idle_timeout: IdleTimeout::new(limit), limit, throttle: None }
     }
 
-    /// Has it received no faster than this.
-    pub(crate) fn keep(&mut self, throttle: Box<Throttle>) {
+    /// Sets the bandwidth limit.
+    pub(crate) fn throttle(&mut self, throttle: Box<Throttle>) {
         self.throttle = Some(throttle);
     }
 
-    /// The idle timeout.
     pub(crate) fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// How long the body is, if the head of the request says so.
+    /// Returns the announced length of the body.
     pub(crate) fn announced(&self) -> Option<u64> {
         self.body.size_hint().exact()
     }
 
-    /// The whole body, if it has no more than `most` bytes. One that is said or found to be larger is not read
-    /// to its end. However steadily its bytes drip in, there is a deadline, because it is held in memory.
-    pub(crate) async fn whole(&mut self, most: usize) -> Result<Result<Bytes, TooLarge>, ReceiveError> {
+    /// Reads the body to its end, if it has at most `most` bytes. A larger body is not read further. A
+    /// deadline bounds the time that a slow body is held in memory.
+    pub(crate) async fn read_to_end(&mut self, most: usize) -> Result<Result<Bytes, TooLarge>, ReceiveError> {
         let length = self.announced().unwrap_or(most as u64);
         if length > most as u64 {
             return Ok(Err(TooLarge));
@@ -66,7 +65,7 @@ impl RequestBody {
     }
 
     async fn gather(&mut self, most: usize) -> Result<Result<Bytes, TooLarge>, ReceiveError> {
-        // What is announced is charged by now, so that its memory can be had at once, and given back as one piece.
+        // The announced length is charged to the memory budget already. One allocation suffices.
         let announced = self.announced().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let mut gathered = BytesMut::with_capacity(announced.min(most));
         while let Some(piece) = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await {
@@ -86,7 +85,7 @@ impl Stream for RequestBody {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         if let Some(throttle) = &mut this.throttle {
-            // Nothing is waited for but our own leave, which is not held against the client.
+            // A wait for the bandwidth limit does not count as idle time.
             std::task::ready!(throttle.poll_ready(cx));
         }
         loop {
@@ -99,10 +98,9 @@ impl Stream for RequestBody {
                         }
                         return Poll::Ready(Some(Ok(piece)));
                     }
-                    // Trailers, which mean nothing here.
+                    // Trailers have no meaning here.
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    // There is nothing left to be received, and nobody to wait for.
                     this.connection.set_receiving(false);
                     return Poll::Ready(Some(Err(ReceiveError::Torn(error.to_string()))));
                 }

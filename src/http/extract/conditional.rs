@@ -1,4 +1,4 @@
-//! Validators: the `ETag` of content that has a digest, and requests that depend on it.
+//! Conditional requests: the `ETag` of content with a digest, `If-None-Match` and `If-Range`.
 
 use std::fmt::Write;
 
@@ -8,14 +8,13 @@ use oci::Digest;
 
 use crate::http::response::DOCKER_CONTENT_DIGEST;
 
-/// Content that is named by its digest never changes. Neither `public` nor `private` is said: without, a shared
-/// cache keeps what was asked for without credentials, and nothing else (RFC 9111, section 3.5), which is right.
+/// Content addressed by digest never changes. Without `public` and `private`, a shared cache stores only
+/// responses to anonymous requests (RFC 9111 section 3.5).
 pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
-/// What a tag points to may be kept, but must be asked for again each time.
+/// Content addressed by tag may be cached, but must be revalidated.
 pub(crate) const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
-/// What answers about content with a digest have in common, also those that do not send it: the digest, the entity
-/// tag made from it, and how long both are good.
+/// The common headers of content with a digest: digest, entity tag and cache control.
 pub(crate) struct Validators {
     etag: HeaderValue,
     digest: HeaderValue,
@@ -24,10 +23,9 @@ pub(crate) struct Validators {
 
 impl Validators {
     pub(crate) fn new(digest: &Digest, cache_control: HeaderValue) -> Self {
-        // Written once; the digest is a part of the entity tag.
+        // One buffer for both: the digest is a part of the entity tag.
         let mut quoted = BytesMut::with_capacity(2 + 7 + 128);
         quoted.put_u8(b'"');
-        // Writing into memory does not fail.
         let _ = write!(quoted, "{digest}");
         quoted.put_u8(b'"');
         let quoted = quoted.freeze();
@@ -36,14 +34,14 @@ impl Validators {
         Self { etag: value(quoted), digest: value(inner), cache_control }
     }
 
-    /// Whether the client has this content already, as its `If-None-Match` says (RFC 9110, section 13.1.2).
+    /// Whether the client has this content already (`If-None-Match`, RFC 9110 section 13.1.2).
     pub(crate) fn are_known(&self, request: &HeaderMap) -> bool {
         request.get_all(IF_NONE_MATCH).iter().any(|known| {
             let known = known.as_bytes();
             known == b"*"
                 || known.split(|byte| *byte == b',').any(|tag| {
                     let tag = tag.trim_ascii();
-                    // The comparison is the weak one.
+                    // Weak comparison.
                     tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes()
                 })
         })

@@ -1,4 +1,4 @@
-//! Pages of lists: `n`, `last`, and the `Link` to the next page.
+//! Pages of lists: the parameters `n` and `last`, and the `Link` to the next page.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -10,32 +10,32 @@ use crate::http::extract::query::Query;
 use crate::http::links::Links;
 use crate::http::response::Response;
 
-/// Which page of a list a client wants.
+/// The requested page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PageRequest<'a> {
-    /// How many entries it may have; 0 asks for none.
+    /// The maximum number of entries; 0 requests none.
     pub(crate) limit: usize,
-    /// The entry after which it begins.
+    /// The entry before the page.
     pub(crate) last: Option<Cow<'a, str>>,
 }
 
 impl<'a> PageRequest<'a> {
-    /// Reads `n` and `last`. However many entries are asked for, a page has no more than `most`: what is allocated
-    /// for an answer is never the client's choice.
+    /// Reads `n` and `last`. A page has at most `most` entries, so that no client chooses the size of an
+    /// allocation.
     pub(crate) fn read(query: Query<'a>, most: usize) -> Result<Self, Error> {
         let limit = query.number("n")?.map_or(most, |n| n.min(most));
         Ok(Self { limit, last: query.get_filled("last") })
     }
 
-    /// The entry after which it begins, as what it is.
+    /// Parses `last`.
     pub(crate) fn last_as<T: FromStr>(&self, parameter: &'static str) -> Result<Option<T>, Error> {
         let expected = "the last entry of the page before";
         let last = self.last.as_deref().map(str::parse).transpose();
         last.map_err(|_| Error::BadParameter { parameter, expected })
     }
 
-    /// Adds the `Link` to the page after this one, if there is one. A page of no entries has none: it would be
-    /// the same again.
+    /// Adds the `Link` to the next page, if there is one. A page without entries has none: it would not
+    /// advance.
     pub(crate) fn link_next(
         &self,
         response: &mut Response,
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_never_larger_than_allowed() {
+    fn page_size_is_limited() {
         assert_eq!(read(""), PageRequest { limit: 1000, last: None });
         assert_eq!(read("n=5&last=x"), PageRequest { limit: 5, last: Some("x".into()) });
         assert_eq!(read("n=0").limit, 0);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_is_linked_with_everything_encoded() {
+    fn link_to_the_next_page_is_encoded() {
         let linked = |query: &str, base: &str, last: Option<&str>| {
             let mut response = response::empty();
             let filters = [("artifactType", "application/x+json")];

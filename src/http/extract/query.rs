@@ -8,7 +8,7 @@ use oci::Digest;
 
 use crate::http::error::Error;
 
-/// The query of a request's URL, read on demand: few endpoints have parameters, and those few.
+/// A query, parsed on demand: few endpoints have parameters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Query<'a>(&'a str);
 
@@ -17,22 +17,22 @@ impl<'a> Query<'a> {
         Self(query.unwrap_or_default())
     }
 
-    /// The first value of a parameter.
+    /// Returns the first value of a parameter.
     pub(crate) fn get(self, name: &str) -> Option<Cow<'a, str>> {
         self.all(name).next()
     }
 
-    /// The first value of a parameter, if it is not empty.
+    /// Returns the first value of a parameter, if it is not empty.
     pub(crate) fn get_filled(self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// Every value of a parameter, in order.
+    /// Returns all values of a parameter, in order.
     pub(crate) fn all<'n>(self, name: &'n str) -> impl Iterator<Item = Cow<'a, str>> + use<'a, 'n> {
         form_urlencoded::parse(self.0.as_bytes()).filter(move |(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// A parameter that is something of this kind, if it is not empty.
+    /// Parses a parameter, if it is not empty.
     pub(crate) fn parsed<T: FromStr>(
         self,
         name: &'static str,
@@ -42,7 +42,7 @@ impl<'a> Query<'a> {
         value.map_err(|_| Error::BadParameter { parameter: name, expected })
     }
 
-    /// A parameter that says yes or no; no if it is not there.
+    /// Parses a boolean parameter. It is false by default.
     pub(crate) fn truth(self, name: &'static str) -> Result<bool, Error> {
         match self.get(name).as_deref() {
             None | Some("false") => Ok(false),
@@ -51,13 +51,13 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// A parameter that is a digest.
+    /// Parses a digest.
     pub(crate) fn digest(self, name: &'static str) -> Result<Option<Digest>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.parse().map(Some).map_err(|error| Error::BadDigest { parameter: name, error })
     }
 
-    /// A parameter that is a whole number, which counts as the largest there is if it is larger than that.
+    /// Parses a whole number. A number that is too large becomes the maximum.
     pub(crate) fn number(self, name: &'static str) -> Result<Option<usize>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
         if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -67,7 +67,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Whether the body of a request is a form, whose fields Go's `FormValue` takes for parameters of the query.
+/// Whether the body is a form. Go's `FormValue` reads its fields like query parameters.
 pub(crate) fn has_form(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_TYPE).iter().any(|value| {
         let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_has_digits_only() {
+    fn numbers_have_digits_only() {
         let number = |query| Query::new(Some(query)).number("n");
         assert_eq!(number("n=100").unwrap(), Some(100));
         assert_eq!(number("n=0").unwrap(), Some(0));

@@ -1,28 +1,27 @@
-//! Ranges: which part of a blob a client wants, and where a chunk of an upload belongs.
+//! Ranges: `Range` of blob downloads and `Content-Range` of upload chunks.
 
 use std::ops::Range;
 
 use registry::uploads::ChunkRange;
 
-/// What a `Range` header means for content of a known size.
+/// The result of a `Range` header for content of a known size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ranged {
-    /// The whole content, with status 200.
+    /// Status 200.
     Whole,
-    /// This part of it, with status 206.
+    /// Status 206.
     Part(Range<u64>),
-    /// Nothing that there is: 416.
+    /// Status 416.
     Unsatisfiable,
 }
 
-/// Reads a `Range` header (RFC 9110, section 14.2) for content of `size` bytes.
+/// Parses a `Range` header (RFC 9110 section 14.2) for content of `size` bytes.
 ///
-/// - Other units than bytes are ignored, as the RFC asks.
-/// - Several ranges are answered with the whole content, which the RFC allows: no client of a registry joins
-///   `multipart/byteranges`, and a list of overlapping ranges could make the answer larger than the content.
-/// - Empty content has no range. Some clients ask `bytes=0-` for everything; they get the nothing that there is,
-///   with 200.
-/// - What is malformed is refused with 416, which the RFC allows, rather than answered with more than was meant.
+/// - Units other than bytes are ignored, as the RFC says.
+/// - Several ranges get the whole content, which the RFC allows. No registry client reads
+///   `multipart/byteranges`, and overlapping ranges could make the answer larger than the content.
+/// - Empty content has no range. Clients that send `bytes=0-` for it get an empty 200.
+/// - A malformed header gets 416, which the RFC allows.
 pub(crate) fn parse_range(header: &str, size: u64) -> Ranged {
     let Some((unit, set)) = header.split_once('=') else { return Ranged::Unsatisfiable };
     if !unit.trim().eq_ignore_ascii_case("bytes") || size == 0 {
@@ -50,22 +49,22 @@ pub(crate) fn parse_range(header: &str, size: u64) -> Ranged {
     }
 }
 
-/// Reads the `Content-Range` of a chunk: `<first>-<last>`, both inclusive (distribution-spec, "Pushing a blob in
-/// chunks"). `None` if it is malformed.
+/// Parses the `Content-Range` of a chunk: `<first>-<last>`, both inclusive (distribution-spec, "Pushing a
+/// blob in chunks").
 pub(crate) fn parse_chunk_range(header: &str) -> Option<ChunkRange> {
     let (first, last) = header.split_once('-')?;
     let (first, last) = (exact_number(first)?, exact_number(last)?);
     (first <= last && last < u64::MAX).then_some(ChunkRange { first, last })
 }
 
-/// A number of bytes; one that is larger than any content counts as the largest there is.
+/// Parses a number of bytes. A number that is too large becomes the maximum.
 fn number(digits: &str) -> Option<u64> {
     let valid = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     valid.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 fn exact_number(digits: &str) -> Option<u64> {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
@@ -160,7 +159,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_asked_for_is_what_comes(first in 0_u64..5000, last in 0_u64..5000, size in 1_u64..5000) {
+        fn requested_range_is_returned(first in 0_u64..5000, last in 0_u64..5000, size in 1_u64..5000) {
             let expected = if first <= last && first < size {
                 Ranged::Part(first..size.min(last + 1))
             } else {

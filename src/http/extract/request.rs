@@ -109,7 +109,7 @@ impl Request {
         {
             self.charge = Some(budget.charge(*client, length).await.map_err(|_| Error::Overloaded)?);
         }
-        match self.body.whole(most).await.map_err(registry::Error::from)? {
+        match self.body.read_to_end(most).await.map_err(registry::Error::from)? {
             Ok(bytes) => Ok(bytes),
             Err(TooLarge) => Err(too_large()),
         }

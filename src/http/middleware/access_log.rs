@@ -1,6 +1,6 @@
-//! One line in the log for each request, when all of its answer was sent or never will be.
+//! Access log: one line per request, when its response was sent or aborted.
 //!
-//! Neither the query nor any header is logged: they may hold secrets.
+//! Queries and headers are not logged: they may hold secrets.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -15,12 +15,12 @@ use tracing::Level;
 
 use crate::http::server::connection::{Connection, CutOff, Peer};
 
-/// A request that is being answered, until the answer's body is dropped.
+/// A request in progress, until the response body is dropped.
 pub(crate) struct Exchange {
     connection: Arc<Connection>,
-    /// Whether it has an answer, which is being sent.
+    /// Whether the response is being sent.
     answered: bool,
-    /// There is none while nobody wants to read it: then nothing is copied, and no clock is read.
+    /// `None` if the log level excludes it, which saves copies and a clock reading.
     line: Option<Box<Line>>,
 }
 
@@ -29,7 +29,7 @@ struct Line {
     uri: Uri,
     endpoint: &'static str,
     id: HeaderValue,
-    /// The client behind a proxy.
+    /// The client behind a trusted proxy.
     client: Option<IpAddr>,
     account: Option<AccountName>,
     begun: Instant,
@@ -58,15 +58,14 @@ impl Exchange {
         Self { connection, answered: false, line }
     }
 
-    /// What was asked for.
-    pub(crate) fn asked_for(&mut self, endpoint: &'static str) {
+    pub(crate) fn set_endpoint(&mut self, endpoint: &'static str) {
         if let Some(line) = &mut self.line {
             line.endpoint = endpoint;
         }
     }
 
-    /// Who sent it, if that is not the other end of the connection.
-    pub(crate) fn sent_from(&mut self, client: IpAddr) {
+    /// Sets the client, if a proxy is the peer.
+    pub(crate) fn set_client(&mut self, client: IpAddr) {
         if let Some(line) = &mut self.line
             && let Peer::Tcp { client: peer, .. } = self.connection.peer()
             && peer.ip().to_canonical() != client
@@ -75,14 +74,12 @@ impl Exchange {
         }
     }
 
-    /// Which account sent it.
-    pub(crate) fn sent_by(&mut self, identity: &Identity) {
+    pub(crate) fn set_account(&mut self, identity: &Identity) {
         if let Some(line) = &mut self.line {
             line.account = identity.name().cloned();
         }
     }
 
-    /// What it is answered with.
     pub(crate) fn answered(&mut self, status: StatusCode, length: u64) {
         self.answered = true;
         self.connection.begin_sending();
@@ -92,7 +89,7 @@ impl Exchange {
         }
     }
 
-    /// So many more bytes of the answer were given to the connection.
+    /// Counts bytes of the response that were given to the connection.
     pub(crate) fn sent(&mut self, bytes: u64) {
         if let Some(line) = &mut self.line {
             line.sent += bytes;

@@ -15,42 +15,39 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use crate::config::Limits;
 use crate::http::middleware::rate_limit::Client;
 
-/// A body of up to this size is a small one. Nearly all manifests are.
+/// The maximum size of a small body. Nearly all manifests are small.
 const SMALL: u64 = 64 << 10;
-/// The share of the budget that one client may have.
+/// The share of the budget that one client may have, as a divisor.
 const CLIENT_SHARE: u64 = 4;
-/// The budget of small bodies, as a share of that of large ones.
+/// The budget of small bodies, as a divisor of the one for large bodies.
 const SMALL_SHARE: u64 = 4;
-/// What is counted: so many bytes.
+/// The unit of the semaphores, in bytes.
 const UNIT: u64 = 1 << 10;
-/// How long a request waits for room.
 const WAIT: Duration = Duration::from_secs(10);
-/// When a client that found no room should come back.
+/// The `Retry-After` of a 503.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
-/// How often at most it is logged that there is no room.
+/// The minimum time between two warnings.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-/// Clients that are kept before those without a body are removed.
+/// The number of clients at which idle ones are removed.
 const CLIENTS: usize = 1024;
 
-/// The budget of a server.
 pub(crate) struct BodyBudget {
     small: Pool,
     large: Pool,
     reported: Mutex<Option<Instant>>,
 }
 
-/// There was no room in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoRoom;
 
-/// Room for one body, until it is dropped.
+/// The charge for one body. Dropping it frees the memory.
 #[derive(Debug)]
 pub(crate) struct Charge {
     _client: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
-/// The budget of one kind of body.
+/// The budget of small or large bodies.
 struct Pool {
     all: Arc<Semaphore>,
     per_client: usize,
@@ -58,7 +55,7 @@ struct Pool {
 }
 
 impl BodyBudget {
-    /// A budget of `limits.body_memory`, or of one manifest if that is larger.
+    /// Makes a budget of `limits.body_memory`, but at least of one manifest.
     pub(crate) fn new(limits: &Limits) -> Self {
         let largest = limits.manifest_bytes as u64;
         let all = limits.body_memory.max(largest);
@@ -70,7 +67,7 @@ impl BodyBudget {
         }
     }
 
-    /// Takes room for a body of this length, and waits for it.
+    /// Charges a body of this length. Waits while the budget is spent.
     pub(crate) async fn charge(&self, client: Client, bytes: u64) -> Result<Charge, NoRoom> {
         let pool = if bytes <= SMALL { &self.small } else { &self.large };
         match tokio::time::timeout(WAIT, pool.take(client, bytes)).await {
@@ -105,7 +102,7 @@ impl Pool {
 
     async fn take(&self, client: Client, bytes: u64) -> Result<Charge, AcquireError> {
         let units = units(bytes);
-        // First the client's own, so that a client which waits for itself takes nothing from others.
+        // The client's share first: a client over its share takes nothing from others.
         let own = self.client(client).acquire_many_owned(units).await?;
         let all = self.all.clone().acquire_many_owned(units).await?;
         Ok(Charge { _client: own, _all: all })
@@ -125,7 +122,7 @@ impl Pool {
     }
 }
 
-/// Bytes in whole units, as many as a semaphore can count.
+/// Converts bytes to units, at most as many as a semaphore counts.
 fn units(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX >> 3)
 }

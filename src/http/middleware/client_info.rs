@@ -311,7 +311,6 @@ mod tests {
         assert_eq!(from(&[("x-forwarded-for", "2001:db8::1")]), "2001:db8::1");
         // All of them proxies: the one farthest away.
         assert_eq!(from(&[("x-forwarded-for", "10.0.0.9, 10.0.0.1")]), "10.0.0.9");
-        // What is no address ends it where there was one.
         assert_eq!(from(&[("x-forwarded-for", "6.6.6.6, unknown, 10.0.0.1")]), "10.0.0.1");
         assert_eq!(from(&[("x-forwarded-for", "rubbish")]), PROXY);
         assert_eq!(from(&[("x-real-ip", "192.0.2.7")]), "192.0.2.7");

@@ -1,9 +1,9 @@
-//! CORS middleware: which pages of other origins may use the registry from a browser (Fetch standard, section 3.2). It is
-//! off unless `web.cors_origins` names some.
+//! CORS middleware: lets pages of listed origins (`web.cors_origins`) use the registry (Fetch standard
+//! section 3.2).
 //!
-//! It also refuses cross-site writes (CSRF). A browser sends a password that it keeps with every request to the
-//! registry, also with those that another site's page makes, and needs nobody's leave for a simple POST. Browsers say
-//! where a request comes from in `Sec-Fetch-Site` and `Origin`. Other clients send neither, and are not affected.
+//! It also refuses cross-site writes (CSRF). A browser sends stored passwords with requests that other sites'
+//! pages make, and a simple POST needs no preflight. Browsers name the source in `Sec-Fetch-Site` and
+//! `Origin`. Other clients send neither and are not affected.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -18,32 +18,32 @@ use crate::http::response::{self, Response};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-/// Request headers that pages may set: those that the protocol and docker-registry-ui use.
+/// Request headers that pages may set, for the protocol and docker-registry-ui.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
     "Accept, Authorization, Cache-Control, Content-Range, Content-Type, If-Match, If-None-Match, Range, \
      X-Requested-With",
 );
-/// Response headers that pages may read, besides those that they always may.
+/// Response headers that pages may read, besides the safelisted ones.
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
     "Accept-Ranges, Content-Range, Docker-Content-Digest, Docker-Distribution-Api-Version, Docker-Upload-UUID, ETag, \
      Link, Location, OCI-Chunk-Min-Length, OCI-Filters-Applied, OCI-Subject, OCI-Tag, Range, Retry-After, \
      WWW-Authenticate, X-Request-Id",
 );
-/// How long a browser remembers the answer to a preflight, in seconds. Browsers have upper limits of their own.
+/// The lifetime of a preflight result in the browser, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// The origins whose pages are served.
+/// The allowed origins.
 pub(crate) struct Cors {
     any: bool,
     exact: Vec<String>,
 }
 
-/// An origin whose page may read the answer.
+/// An allowed origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Allowed {
-    /// Without credentials that a browser keeps.
+    /// Without stored credentials.
     Any,
-    /// With them.
+    /// With stored credentials.
     Exact(HeaderValue),
 }
 
@@ -60,7 +60,7 @@ impl Cors {
         self.any || !self.exact.is_empty()
     }
 
-    /// The origin of the page that a request comes from, if its pages are served.
+    /// Returns the origin of a request, if it is allowed.
     pub(crate) fn allowed(&self, headers: &HeaderMap) -> Option<Allowed> {
         if !self.is_on() {
             return None;
@@ -72,7 +72,7 @@ impl Cors {
         self.any.then_some(Allowed::Any)
     }
 
-    /// The answer to the question that a browser asks before a request that is not simple.
+    /// Answers a preflight request.
     pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
         if *method != Method::OPTIONS || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
             return None;
@@ -86,7 +86,7 @@ impl Cors {
         Some(answer)
     }
 
-    /// Tells the browser, in any answer, which page may read it.
+    /// Adds the CORS headers to a response.
     pub(crate) fn label(&self, allowed: Option<&Allowed>, answer: &mut Response) {
         if !self.is_on() {
             return;
@@ -106,8 +106,7 @@ impl Cors {
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, RESPONSE_HEADERS);
     }
 
-    /// Refuses a request that changes something, if a browser sends it for a page of another origin. `base` is the
-    /// beginning of the registry's own addresses.
+    /// Refuses a cross-site write. `base` returns the registry's own URL.
     ///
     /// # Errors
     /// [`Error::CrossSite`].
@@ -130,8 +129,8 @@ impl Cors {
         };
         let is_allowed = match self.allowed(headers) {
             Some(Allowed::Exact(_)) => true,
-            // A browser sends a POST unasked, and with the password that it keeps. Before any other method it asks,
-            // and hears that it must not.
+            // A simple POST has no preflight, and has the stored password. Other methods have a preflight
+            // that refuses credentials.
             Some(Allowed::Any) => *method != Method::POST,
             None => false,
         };
@@ -144,14 +143,13 @@ impl Cors {
     }
 }
 
-/// The `Origin` of a request that has one.
+/// Returns the `Origin` of a request that has exactly one.
 fn origin(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(ORIGIN).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Whether an origin is the registry's own, as the client called it. The scheme does not count: a proxy may speak HTTPS
-/// for the registry without saying so.
+/// Whether an origin is the registry's own. The scheme does not count: a proxy may end TLS without saying so.
 fn is_of(origin: &HeaderValue, base: Option<&str>, host: Option<&str>) -> bool {
     let Some((scheme, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
         return false;
@@ -219,7 +217,7 @@ mod tests {
             let site = ("sec-fetch-site", "cross-site");
             assert!(write(&exact("https://ui.example.com"), method.clone(), &[host, site, ui]));
             assert!(!write(&exact("https://other.example.com"), method.clone(), &[host, site, ui]));
-            // The password that a browser keeps goes with a simple POST, whatever is allowed to all.
+            // A simple POST has the stored password, also if all origins are allowed.
             let any = Cors::new(&[WebOrigin::Any]);
             assert_eq!(write(&any, method.clone(), &[host, site, ui]), method != Method::POST);
         }

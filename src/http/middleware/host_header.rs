@@ -1,10 +1,10 @@
-//! The host that a request calls: exactly one valid `Host`, or `:authority` in HTTP/2.
+//! The host of a request: exactly one valid `Host`, or `:authority` in HTTP/2.
 
 use hyper::Version;
 use hyper::header::{HOST, HeaderMap, HeaderValue};
 use hyper::http::uri::Authority;
 
-/// The request does not say which host it calls, or says it in more than one way.
+/// The request has no host, or two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadHost;
 

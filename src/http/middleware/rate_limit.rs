@@ -1,8 +1,8 @@
-//! Allowances: how much each client may ask for in a time, counted by address and by account.
+//! Rate limits: requests and bandwidth per client address and per account.
 //!
-//! Each is a bucket that fills at a steady rate, kept as the one number that says when it will be full (the generic
-//! cell rate algorithm): nothing has to run for it. The table is bounded; a client that was not seen for long is
-//! forgotten, and its bucket is full again, as it would be anyway.
+//! Each limit is a token bucket, stored as the time at which it is full again (generic cell rate algorithm,
+//! GCRA), so that no timer refills it. The table is a bounded cache: an evicted client starts with a full
+//! bucket.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,26 +18,27 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::Limits;
 
-/// Clients that are kept in mind. Those beyond push out the ones that were not seen for longest.
+/// The capacity of the table, in clients.
 const CLIENTS: usize = 65_536;
 
-/// Requests come in bursts: a push of many layers, a cluster that starts. So many seconds' worth may come at once.
+/// The burst: this much time's worth of requests may come at once, for pushes of many layers and starting
+/// clusters.
 const BURST: Duration = Duration::from_secs(10);
-/// A limit of bandwidth that is smaller than any sense still lets bytes pass by the kilobyte.
+/// The minimum chunk, whatever the bandwidth limit.
 const SMALLEST_CHUNK: usize = 4096;
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// Whose allowance it is.
+/// The holder of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Client {
-    /// That of an address, as [`client_network`] has it.
+    /// A network, as [`client_network`] returns it.
     Address(IpAddr),
-    /// That of an account, by its id.
+    /// The id of an account.
     Account(i64),
 }
 
-/// Every allowance that the operator set.
+/// The configured limits.
 pub(crate) struct RateLimits {
     requests_per_address: Option<RateLimit>,
     requests_per_account: Option<RateLimit>,
@@ -58,7 +59,7 @@ impl RateLimits {
         }
     }
 
-    /// Counts a request.
+    /// Charges a request.
     ///
     /// # Errors
     /// How long the client should wait before the next.
@@ -70,7 +71,7 @@ impl RateLimits {
         rate_limit.as_ref().map_or(Ok(()), |rate_limit| rate_limit.take(client))
     }
 
-    /// The pace at which bodies go to and from a client; `None` if there is no limit.
+    /// Returns the bandwidth limits for the bodies of a client, if there are any.
     pub(crate) fn throttle(&self, address: IpAddr, account: Option<i64>) -> Option<Box<Throttle>> {
         let by_address =
             self.bandwidth_per_address.clone().map(|limit| (limit, Client::Address(client_network(address))));
@@ -85,7 +86,7 @@ impl RateLimits {
     }
 }
 
-/// What one body shares with the other transfers of the same client.
+/// The bandwidth limits of one body, shared with other transfers of the client.
 pub(crate) struct Throttle {
     shares: Vec<Share>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -97,7 +98,7 @@ struct Share {
 }
 
 impl Throttle {
-    /// Ready when something may pass.
+    /// Ready when the next chunk may pass.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if let Some(timer) = &mut self.timer {
@@ -112,13 +113,13 @@ impl Throttle {
         }
     }
 
-    /// How many bytes may pass at once: so few that a slow pace is steady, and does not come in gulps.
+    /// Returns the maximum chunk. Small chunks make a low rate steady.
     pub(crate) fn chunk_size(&self) -> usize {
         let slowest = self.shares.iter().map(|share| share.limit.rate.get()).min().unwrap_or(u64::MAX);
         usize::try_from(slowest / 8).unwrap_or(usize::MAX).max(SMALLEST_CHUNK)
     }
 
-    /// Notes that so many bytes passed.
+    /// Charges bytes that passed.
     pub(crate) fn passed(&self, bytes: usize) {
         for share in &self.shares {
             share.limit.spend(&share.bucket, bytes as u64);
@@ -126,22 +127,22 @@ impl Throttle {
     }
 }
 
-/// One allowance for each client.
+/// The buckets of one limit.
 struct RateLimit {
-    /// How many things a second; a table that bounds nothing is not made.
+    /// Units per second.
     rate: NonZeroU64,
-    /// How long a bucket takes to fill.
+    /// The time to fill a bucket.
     depth: Duration,
     begun: Instant,
     buckets: Cache<Client, Arc<Bucket>>,
 }
 
-/// When the bucket is full again, in nanoseconds since the table was made.
+/// The time at which the bucket is full, in nanoseconds since the table was made.
 #[derive(Debug, Default)]
 struct Bucket(AtomicU64);
 
 impl RateLimit {
-    /// `rate` things a second, and as many at once as come together in `depth`; `None` if the rate is 0.
+    /// Makes a limit of `rate` units per second, with bursts of `depth`. Returns `None` if the rate is 0.
     fn new(rate: u64, depth: Duration) -> Option<Self> {
         let rate = NonZeroU64::new(rate)?;
         Some(Self { rate, depth, begun: Instant::now(), buckets: Cache::new(CLIENTS) })
@@ -152,7 +153,7 @@ impl RateLimit {
         bucket
     }
 
-    /// How long filling the bucket with `amount` takes.
+    /// Returns the time in which the bucket gains `amount`, in nanoseconds.
     fn cost(&self, amount: u64) -> u64 {
         let cost = u128::from(amount) * u128::from(NANOSECONDS) / u128::from(self.rate.get());
         u64::try_from(cost).unwrap_or(u64::MAX)
@@ -162,7 +163,7 @@ impl RateLimit {
         nanoseconds(self.begun.elapsed())
     }
 
-    /// Takes one thing out of a client's bucket, if it is in it.
+    /// Takes one unit, if the bucket has one.
     ///
     /// # Errors
     /// How long to wait until there is one in it.
@@ -171,7 +172,7 @@ impl RateLimit {
         let bucket = self.bucket(client);
         let taken = bucket.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full| {
             let full = full.max(now).saturating_add(cost);
-            // One alone is always taken from a full bucket, however slowly it fills.
+            // A full bucket always gives one unit, however slow the rate.
             (full - now <= depth.max(cost)).then_some(full)
         });
         taken.map(|_| ()).map_err(|full| {
@@ -180,16 +181,15 @@ impl RateLimit {
         })
     }
 
-    /// Takes `amount` out of a bucket, whether it is in it or not.
+    /// Takes `amount`, even if the bucket has less.
     fn spend(&self, bucket: &Bucket, amount: u64) {
         let (now, cost) = (self.now(), self.cost(amount));
-        // The closure never refuses.
         let _ = bucket.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full| {
             Some(full.max(now).saturating_add(cost))
         });
     }
 
-    /// How long to wait until there is something in a bucket.
+    /// Returns the time until the bucket has a unit.
     fn wait(&self, bucket: &Bucket) -> Duration {
         let spent = bucket.0.load(Ordering::Relaxed).saturating_sub(self.now());
         Duration::from_nanos(spent.saturating_sub(nanoseconds(self.depth)))
@@ -200,7 +200,8 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// An address as far as it says who someone is: who has an IPv6 address has, as a rule, all of its /64.
+/// Returns the client's network: an IPv4 address, or the /64 of an IPv6 address, because one client usually
+/// owns the whole prefix.
 pub(crate) fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_are_taken_at_once_and_then_at_the_rate() {
+    async fn burst_is_followed_by_the_rate() {
         let rate_limit = RateLimit::new(10, Duration::from_secs(2)).unwrap();
         let taken = |client: i64| rate_limit.take(Client::Account(client));
         for _ in 0..20 {
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_spent_is_waited_for() {
+    async fn spent_bandwidth_delays_the_next_chunk() {
         let rate_limit = RateLimit::new(1000, Duration::from_secs(1)).unwrap();
         let bucket = rate_limit.bucket(Client::Account(1));
         rate_limit.spend(&bucket, 500);
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bodies_of_one_client_share_the_pace() {
+    async fn bodies_of_one_client_share_the_limit() {
         let limits = Limits { bandwidth_per_account: Some(80_000), ..Limits::default() };
         let rate_limits = RateLimits::new(&limits);
         let address = IpAddr::from([192, 0, 2, 1]);
@@ -267,12 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn no_rate_is_no_bound() {
+    fn rate_zero_is_no_limit() {
         assert!(RateLimit::new(0, Duration::ZERO).is_none());
     }
 
     #[test]
-    fn a_network_counts_as_one() {
+    fn ipv6_prefix_is_one_client() {
         let same =
             |a: &str, b: &str| client_network(a.parse().unwrap()) == client_network(b.parse().unwrap());
         assert!(same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"));

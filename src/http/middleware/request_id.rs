@@ -1,4 +1,4 @@
-//! Request ids: what a user can tell an operator, who then finds the request in the log.
+//! Request ids, which connect an error message with the log.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,14 +7,14 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longer ones are not taken over from clients.
+/// The maximum length of an id from a proxy.
 const MAX_LEN: usize = 64;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// Gives ids to requests.
+/// Makes request ids.
 ///
-/// They need not be secret, only different, within a process and most probably between two: a counter that starts at
-/// random and is scrambled by a bijection. That costs some nanoseconds where a UUID asks for random bytes each time.
+/// An id is unique in the process and, with high probability, among processes. It is not secret. A counter
+/// with a random start and a bijective mixer costs a few nanoseconds; a UUID needs random bytes each time.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
     next: AtomicU64,
@@ -25,8 +25,7 @@ impl RequestIds {
         Self { next: AtomicU64::new(RandomState::new().hash_one(0_u8)) }
     }
 
-    /// The id that a proxy before us gave to the request, if it looks like one, so that both logs can be joined;
-    /// else a new one.
+    /// Returns the id that a proxy sent, if it is valid, or a new one.
     pub(crate) fn of(&self, headers: &HeaderMap) -> HeaderValue {
         match headers.get(X_REQUEST_ID) {
             Some(given) if is_sane(given.as_bytes()) => given.clone(),
@@ -50,7 +49,7 @@ fn is_sane(id: &[u8]) -> bool {
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// The finaliser of SplitMix64: different numbers stay different.
+/// The finalizer of SplitMix64, a bijection.
 const fn scramble(number: u64) -> u64 {
     let mut z = number;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,9 +1,8 @@
-//! `/v2/<name>/manifests/<tag-or-digest>`: manifests, pulled, pushed and deleted.
+//! `/v2/<name>/manifests/<tag-or-digest>`: pull, push and delete of manifests.
 //!
-//! A manifest is answered as it was pushed, whatever `Accept` says. A registry that made another document of it (as
-//! distribution once made schema 1 of schema 2) would answer bytes that do not have the digest asked for; and one
-//! that answered 406 would keep clients from telling their users what they found. The specification asks clients to
-//! look at the `Content-Type`, and they do.
+//! A manifest is returned as it was pushed, whatever `Accept` says. A converted document would not have the
+//! requested digest, and a 406 would hide the manifest's type from the client. The specification asks clients
+//! to check the `Content-Type`.
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};

@@ -52,7 +52,7 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
         };
         let _ = sender.send(line(&last)).await;
     });
-    let mut response = Response::new(Body::made(lines));
+    let mut response = Response::new(Body::channel(lines));
     response.headers_mut().insert(CONTENT_TYPE, LINES);
     Ok(private(response))
 }
