@@ -62,11 +62,15 @@ pub fn forwarded(text: &str) {
         }
     }
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let untrusted = Proxies::default().called(peer, false, &headers);
-    assert!(untrusted.from == peer && untrusted.prefix.is_empty() && untrusted.base(&headers).is_none());
-    let trusted = Proxies::new(vec![peer.into()]).called(peer, false, &headers);
+    let untrusted = Proxies::default().resolve(peer, false, &headers);
+    assert!(
+        untrusted.address == peer
+            && untrusted.prefix.is_empty()
+            && untrusted.base(headers.get("host")).is_none()
+    );
+    let trusted = Proxies::new(vec![peer.into()]).resolve(peer, false, &headers);
     assert!(trusted.prefix.is_empty() || trusted.prefix.starts_with('/') && !trusted.prefix.ends_with('/'));
-    if let Some(base) = trusted.base(&headers) {
+    if let Some(base) = trusted.base(headers.get("host")) {
         base.parse::<Uri>().expect("the base is a URL");
     }
 }

@@ -37,16 +37,10 @@ pub(crate) enum Error {
     Method,
     /// A malformed query parameter.
     #[error("the parameter `{parameter}` must be {expected}")]
-    BadParameter {
-        parameter: &'static str,
-        expected: &'static str,
-    },
+    BadParameter { parameter: &'static str, expected: &'static str },
     /// A query parameter that should be a digest or its algorithm.
     #[error("invalid parameter `{parameter}`: {error}")]
-    BadDigest {
-        parameter: &'static str,
-        error: DigestError,
-    },
+    BadDigest { parameter: &'static str, error: DigestError },
     #[error("invalid parameter `tag`: {0}")]
     BadTag(TagError),
     /// The request that finishes an upload has no digest.
@@ -71,9 +65,7 @@ pub(crate) enum Error {
         "a page of {origin} may not change anything in this registry; if it should, the operator names its origin in \
          `web.cors_origins`"
     )]
-    CrossSite {
-        origin: String,
-    },
+    CrossSite { origin: String },
     /// An error of the management of accounts.
     #[error(transparent)]
     Manage(ManageError),
@@ -82,9 +74,7 @@ pub(crate) enum Error {
     #[error("invalid JSON in the body: {0}")]
     BadJson(serde_json::Error),
     #[error("the body is larger than {limit} bytes")]
-    BodyTooLarge {
-        limit: usize,
-    },
+    BodyTooLarge { limit: usize },
     /// The server of `auth.forward` did not answer.
     #[error(transparent)]
     Forward(ForwardError),
@@ -92,16 +82,12 @@ pub(crate) enum Error {
     NoForm,
     /// The client exceeded its rate limit.
     #[error("too many requests; try again in {} s", seconds(wait))]
-    TooMany {
-        wait: Duration,
-    },
+    TooMany { wait: Duration },
     /// The memory budget for request bodies is spent.
     #[error("too many requests with large bodies are under way; try again in {} s", RETRY.as_secs())]
     Overloaded,
     #[error("the content has {size} bytes, and none of them lies in the range")]
-    RangeNotSatisfiable {
-        size: u64,
-    },
+    RangeNotSatisfiable { size: u64 },
 }
 
 impl From<Denied> for Error {

@@ -202,10 +202,9 @@ impl Service {
                 dispatch::answer(Call { app, caller: &caller, request }, endpoint).await
             }
         };
-        if let (Ok(response), Some(audited)) = (&answer, audited)
-            && response.status().is_success()
-        {
-            audit::done(app, audited, &caller, response.status(), &id).await;
+        let status = answer.as_ref().ok().map(Response::status).filter(StatusCode::is_success);
+        if let (Some(status), Some(audited)) = (status, audited) {
+            audit::done(app, audited, &caller, status, &id).await;
         }
         (answer, Some(identity))
     }
