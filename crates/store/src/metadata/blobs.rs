@@ -90,7 +90,7 @@ impl Metadata {
         let (repository, digest, stored) = (repository.clone(), *digest, stored.into());
         let account = account.cloned();
         self.write(Durability::Disk, move |sql| {
-            uploads::forget(sql, &repository, account.as_ref(), upload)?;
+            uploads::delete(sql, &repository, account.as_ref(), upload)?;
             journaled::keep(sql, &digest, stored.journaled.as_deref())?;
             link(sql, &repository, &digest, stored.size)
         })

@@ -16,58 +16,60 @@ use crate::StoreError;
 /// The thread. Dropping this value waits for its end.
 pub(super) struct Checkpointer {
     /// `None` during the drop.
-    wanted: Option<SyncSender<()>>,
-    done: Arc<AtomicBool>,
+    requests: Option<SyncSender<()>>,
+    finished: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
     /// Starts the thread for the database at `path`, after the writer has opened it.
     pub(super) fn start(path: PathBuf) -> Result<Self, StoreError> {
-        let (wanted, waiting) = sync_channel(1);
-        let done = Arc::new(AtomicBool::new(false));
+        let (requests, receiver) = sync_channel(1);
+        let finished = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new()
             .name("metadata-checkpointer".into())
             .spawn({
-                let done = done.clone();
-                move || run(&path, &waiting, &done)
+                let finished = finished.clone();
+                move || run(&path, &receiver, &finished)
             })
             .map_err(|error| StoreError::io("start", "metadata-checkpointer", error))?;
-        Ok(Self { wanted: Some(wanted), done, thread: Some(thread) })
+        Ok(Self { requests: Some(requests), finished, thread: Some(thread) })
     }
 
     /// Requests a checkpoint, unless one is waiting.
     pub(super) fn begin(&self) {
-        if let Some(wanted) = &self.wanted {
+        if let Some(requests) = &self.requests {
             // An error means that a checkpoint is waiting already.
-            let _ = wanted.try_send(());
+            let _ = requests.try_send(());
         }
     }
 
     /// Whether a checkpoint has ended since the last call.
-    pub(super) fn has_ended_one(&self) -> bool {
-        self.done.swap(false, Ordering::Relaxed)
+    pub(super) fn take_finished(&self) -> bool {
+        self.finished.swap(false, Ordering::Relaxed)
     }
 }
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        self.wanted.take();
+        self.requests.take();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the metadata's checkpointer had died");
+            tracing::error!("the metadata's checkpointer thread panicked");
         }
     }
 }
 
-fn run(path: &Path, waiting: &Receiver<()>, done: &AtomicBool) {
+fn run(path: &Path, receiver: &Receiver<()>, finished: &AtomicBool) {
     let mut connection = None;
-    for () in waiting {
+    for () in receiver {
         match checkpoint(&mut connection, path) {
-            Ok(()) => done.store(true, Ordering::Relaxed),
+            Ok(()) => finished.store(true, Ordering::Relaxed),
             // The log still has everything. The disk is probably full.
-            Err(error) => tracing::warn!(%error, "the metadata's log could not be written back"),
+            Err(error) => {
+                tracing::warn!(%error, "the metadata's log could not be checkpointed; the next checkpoint tries again")
+            }
         }
     }
 }

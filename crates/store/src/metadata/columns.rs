@@ -57,7 +57,8 @@ where
 
 /// A size or number as SQL's signed integer.
 pub(super) fn count_in(count: u64) -> Result<i64, StoreError> {
-    i64::try_from(count).map_err(|_| StoreError::Damaged(format!("{count} bytes are more than can be kept")))
+    i64::try_from(count)
+        .map_err(|_| StoreError::Damaged(format!("{count} is more than the database can store")))
 }
 
 pub(super) fn count(row: &Row<'_>, index: usize) -> Result<u64, StoreError> {
@@ -106,7 +107,7 @@ pub(super) fn annotations_in(annotations: Option<&Annotations>) -> Result<Option
     annotations
         .map(serde_json::to_string)
         .transpose()
-        .map_err(|error| StoreError::Damaged(format!("annotations: {error}")))
+        .map_err(|error| StoreError::Damaged(format!("annotations cannot be serialised: {error}")))
 }
 
 pub(super) fn annotations(row: &Row<'_>, index: usize) -> Result<Option<Annotations>, StoreError> {
@@ -118,7 +119,7 @@ pub(super) fn patterns_in(patterns: Option<&[Pattern]>) -> Result<Option<String>
     patterns
         .map(serde_json::to_string)
         .transpose()
-        .map_err(|error| StoreError::Damaged(format!("patterns: {error}")))
+        .map_err(|error| StoreError::Damaged(format!("patterns cannot be serialised: {error}")))
 }
 
 pub(super) fn patterns(row: &Row<'_>, index: usize) -> Result<Option<Vec<Pattern>>, StoreError> {

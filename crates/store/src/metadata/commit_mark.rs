@@ -59,7 +59,7 @@ fn beside(database: &Path) -> PathBuf {
 }
 
 /// Deletes the mark, so that the next start accepts the database at `path`.
-pub(super) fn forget(path: &Path) -> Result<(), StoreError> {
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     let path = beside(path);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -87,7 +87,7 @@ pub(super) fn compare(connection: &Connection, path: &Path) -> Result<(), StoreE
         Some((id, sequence)) if id == marked_id && sequence < marked => sequence,
         Some((id, _)) if id == marked_id => return Ok(()),
         Some(_) => {
-            tracing::warn!(database = %path.display(), "the database is not the one that was here last; using it as it is");
+            tracing::warn!(database = %path.display(), "the commit mark belongs to another database; using this one as it is");
             return Ok(());
         }
         // An empty file: the log held everything.

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use oci::{Digest, RepositoryName, Tag};
 
-use super::rows::outbox::is_noted;
-use super::rows::repositories::{find, find_or_make_at, touch};
+use super::rows::outbox::is_pending;
+use super::rows::repositories::{find, find_or_create_at, touch};
 use super::rows::{blobs, manifests, tags};
 use super::sql::Sql;
 use super::writer::Durability;
@@ -69,24 +69,24 @@ impl Metadata {
         self.write(Durability::Bulk, move |sql| {
             // Digests are random, so each manifest changes many scattered pages.
             sql.expect_many_changes()?;
-            let has_notes = sql.exists("SELECT 1 FROM view_changes LIMIT 1", &[])?;
-            found.iter().map(|found| take(sql, found, has_notes)).collect()
+            let has_pending = sql.exists("SELECT 1 FROM view_changes LIMIT 1", &[])?;
+            found.iter().map(|found| take(sql, found, has_pending)).collect()
         })
         .await
     }
 }
 
-fn take(sql: Sql<'_>, found: &Import, has_notes: bool) -> Result<bool, StoreError> {
-    if has_notes
+fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<bool, StoreError> {
+    if has_pending
         && let Some((repository, item)) = item_of(found)
-        && is_noted(sql, repository, &item)?
+        && is_pending(sql, repository, &item)?
     {
         return Ok(false);
     }
     match found {
         Import::Blob { repository, digest, size, at } => {
             let at = columns::time_in(*at);
-            let repository = find_or_make_at(sql, repository, at)?;
+            let repository = find_or_create_at(sql, repository, at)?;
             touch(sql, repository, at)?;
             let blob = blobs::intern_found(sql, digest, *size)?;
             blobs::link_in(sql, repository, blob)
@@ -106,10 +106,10 @@ fn take(sql: Sql<'_>, found: &Import, has_notes: bool) -> Result<bool, StoreErro
             ViewItem::Repository => Ok(false),
         },
         Import::Directory { path, stamp, problems } => {
-            view_state::keep_stamp(sql, path, stamp)?;
-            view_state::keep_problems(sql, path, problems)
+            view_state::set_stamp(sql, path, stamp)?;
+            view_state::set_problems(sql, path, problems)
         }
-        Import::Vanished { path } => view_state::forget(sql, path),
+        Import::Vanished { path } => view_state::delete(sql, path),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use oci::RepositoryName;
 
-use super::rows::outbox::{enqueue, note_blob};
+use super::rows::outbox::{enqueue, enqueue_blob};
 use super::rows::repositories::{self, remove_if_empty, remove_manifests};
 use super::sql::{Sql, params};
 use super::writer::Durability;
@@ -126,9 +126,9 @@ fn delete_manifests(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<us
     )?;
     let (mut manifests, mut parts) = (0, 0);
     for blob in blobs {
-        note_blob(sql, repository, "revision", blob)?;
+        enqueue_blob(sql, repository, "revision", blob)?;
         sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![repository, blob])?;
-        parts += repositories::forget_parts(sql, blob)?;
+        parts += repositories::delete_parts(sql, blob)?;
         manifests += 1;
         if parts >= PARTS {
             break;
@@ -156,7 +156,7 @@ fn delete_links(sql: Sql<'_>, repository: i64, after: i64) -> Result<Option<(usi
             params![repository, blob],
         )?;
         if deleted > 0 {
-            note_blob(sql, repository, "layer", blob)?;
+            enqueue_blob(sql, repository, "layer", blob)?;
         }
         rows += deleted;
     }

@@ -12,7 +12,7 @@ use super::{Metadata, columns};
 use crate::StoreError;
 
 /// The number of rows deleted in one transaction: a bound on the wait of other operations.
-const FORGOTTEN_AT_ONCE: usize = 128;
+const DELETE_BATCH: usize = 128;
 
 /// Content whose file may not be synced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,20 +55,20 @@ impl Metadata {
     /// Deletes journaled content up to this number, whose files are synced. Returns its number. The
     /// transaction is not synced: after a power failure the content is restored again.
     pub async fn flushed(&self, up_to: i64) -> Result<usize, StoreError> {
-        let mut forgotten = 0;
+        let mut deleted = 0;
         loop {
             let some = self
                 .write(Durability::Process, move |sql| {
                     sql.run(
                         "DELETE FROM unsettled_contents WHERE id IN
                            (SELECT id FROM unsettled_contents WHERE id <= ?1 ORDER BY id LIMIT ?2)",
-                        params![up_to, columns::limit_in(FORGOTTEN_AT_ONCE)],
+                        params![up_to, columns::limit_in(DELETE_BATCH)],
                     )
                 })
                 .await?;
-            forgotten += some;
-            if some < FORGOTTEN_AT_ONCE {
-                return Ok(forgotten);
+            deleted += some;
+            if some < DELETE_BATCH {
+                return Ok(deleted);
             }
         }
     }
@@ -160,12 +160,12 @@ mod tests {
     #[tokio::test]
     async fn flush_empties_a_long_journal() {
         let (metadata, _directory) = empty();
-        for n in 0..2 * super::FORGOTTEN_AT_ONCE {
+        for n in 0..2 * super::DELETE_BATCH {
             let content = n.to_string();
             metadata.link_blob(&name("app"), &digest(&content), journaled(&content)).await.unwrap();
         }
         let newest = metadata.newest_journaled().await.unwrap().unwrap();
-        assert_eq!(metadata.flushed(newest).await.unwrap(), 2 * super::FORGOTTEN_AT_ONCE);
+        assert_eq!(metadata.flushed(newest).await.unwrap(), 2 * super::DELETE_BATCH);
         assert_eq!(metadata.newest_journaled().await.unwrap(), None);
     }
 }

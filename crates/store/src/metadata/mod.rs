@@ -86,11 +86,11 @@ impl Metadata {
         migrations::migrate(&connection, path)?;
         let sql = connection.sql();
         let id: Option<String> = sql.first("SELECT id FROM identity", &[], |row| row.get(0))?;
-        let id = id.ok_or_else(|| StoreError::Damaged("the id of the database".to_owned()))?;
-        let boot = uploads::this_boot();
-        let forgotten = uploads::forget_other_boots(sql, &boot)?;
-        if forgotten > 0 {
-            tracing::info!(uploads = forgotten, "forgot uploads from before the machine was started");
+        let id = id.ok_or_else(|| StoreError::Damaged("the database has no id".to_owned()))?;
+        let boot = uploads::boot_id();
+        let deleted = uploads::delete_other_boots(sql, &boot)?;
+        if deleted > 0 {
+            tracing::info!(uploads = deleted, "deleted uploads from before the last boot of the machine");
         }
         let accounts_mark = Arc::new(AccountsMark::beside(path));
         if accounts::any_users(sql)? {
@@ -129,7 +129,7 @@ impl Metadata {
     /// # Errors
     /// [`StoreError::Io`] if its mark cannot be removed.
     pub fn accept_older(path: &Path) -> Result<(), StoreError> {
-        commit_mark::forget(path)
+        commit_mark::remove(path)
     }
 
     /// The id of the database: 32 hexadecimal digits that never change.

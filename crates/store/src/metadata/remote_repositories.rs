@@ -2,7 +2,7 @@
 
 use oci::RepositoryName;
 
-use super::rows::repositories::{Indexed, describe, find, find_or_make};
+use super::rows::repositories::{Indexed, describe, find, find_or_create};
 use super::sql::params;
 use super::writer::Durability;
 use super::{Metadata, columns, search};
@@ -18,7 +18,7 @@ impl Metadata {
         // The next synchronisation repeats changes lost in a crash.
         self.write(Durability::Process, move |sql| {
             for (name, description) in &repositories {
-                let id = find_or_make(sql, name)?;
+                let id = find_or_create(sql, name)?;
                 if let Some(found) = Indexed::read(sql, id)?
                     && found.manifests == 0
                 {

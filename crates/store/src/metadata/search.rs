@@ -652,7 +652,7 @@ fn new_word(sql: Sql<'_>, field: Field, word: &str) -> Result<i64, StoreError> {
         params![field.number(), word],
         |row| row.get(0),
     )?;
-    let id = id.ok_or_else(|| StoreError::Damaged(format!("the word {word:?} could not be noted")))?;
+    let id = id.ok_or_else(|| StoreError::Damaged(format!("the word {word:?} could not be inserted")))?;
     if field != Field::LastComponent {
         for (begin, _) in word.char_indices().skip(1).take(ENDINGS) {
             sql.run(

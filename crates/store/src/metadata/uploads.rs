@@ -83,7 +83,7 @@ impl Metadata {
         id: Uuid,
     ) -> Result<bool, StoreError> {
         let (repository, account) = (repository.clone(), account.cloned());
-        self.write(Durability::Process, move |sql| forget(sql, &repository, account.as_ref(), id)).await
+        self.write(Durability::Process, move |sql| delete(sql, &repository, account.as_ref(), id)).await
     }
 
     /// Deletes an expired upload of any account. Returns `false` if it does not exist.
@@ -134,7 +134,9 @@ impl Metadata {
     pub async fn upload_secret(&self) -> Result<Vec<u8>, StoreError> {
         let secret =
             self.read(|sql| sql.first("SELECT secret FROM upload_secret", &[], |row| row.get(0))).await?;
-        secret.ok_or_else(|| StoreError::Damaged("the secret of the ids of uploads".to_owned()))
+        secret.ok_or_else(|| {
+            StoreError::Damaged("the database has no secret for the ids of uploads".to_owned())
+        })
     }
 
     /// The ids of all uploads. The blob store can drop the bytes of any other upload.
@@ -156,28 +158,28 @@ fn record(row: &Row<'_>) -> Result<UploadRecord, StoreError> {
 }
 
 /// Deletes an upload of this account in this repository. Returns `false` if there is none.
-pub(super) fn forget(
+pub(super) fn delete(
     sql: Sql<'_>,
     repository: &RepositoryName,
     account: Option<&AccountName>,
     id: Uuid,
 ) -> Result<bool, StoreError> {
-    let forgotten = sql.run(
+    let deleted = sql.run(
         "DELETE FROM uploads WHERE id = ?1 AND repository = ?2 AND account IS NOT DISTINCT FROM ?3",
         params![id.to_string(), repository.as_str(), account.map(AccountName::as_str)],
     )?;
-    Ok(forgotten > 0)
+    Ok(deleted > 0)
 }
 
 /// The boot id of the machine.
-pub(super) fn this_boot() -> String {
+pub(super) fn boot_id() -> String {
     // Without a boot id from the system, uploads end with the process.
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map_or_else(|_| Uuid::new_v4().to_string(), |id| id.trim().to_owned())
 }
 
 /// Deletes the uploads of other boots. Returns their number.
-pub(super) fn forget_other_boots(sql: Sql<'_>, boot: &str) -> Result<usize, StoreError> {
+pub(super) fn delete_other_boots(sql: Sql<'_>, boot: &str) -> Result<usize, StoreError> {
     sql.run("DELETE FROM uploads WHERE boot <> ?1", params![boot])
 }
 

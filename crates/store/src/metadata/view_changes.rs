@@ -13,7 +13,7 @@ use super::{Metadata, ViewChange, ViewItem, ViewStamp, ViewTarget, columns, view
 use crate::StoreError;
 
 /// The number of entries deleted in one transaction: a bound on the wait of other operations.
-const FORGOTTEN_AT_ONCE: i64 = 256;
+const DELETE_BATCH: i64 = 256;
 
 impl Metadata {
     /// Returns pending entries by id, after `after`.
@@ -62,7 +62,7 @@ impl Metadata {
     ) -> Result<(), StoreError> {
         if !stamps.is_empty() {
             self.write(Durability::Process, move |sql| {
-                stamps.iter().try_for_each(|(directory, stamp)| view_state::keep_stamp(sql, directory, stamp))
+                stamps.iter().try_for_each(|(directory, stamp)| view_state::set_stamp(sql, directory, stamp))
             })
             .await?;
         }
@@ -81,16 +81,16 @@ impl Metadata {
             return Ok(());
         }
         loop {
-            let forgotten = self
+            let deleted = self
                 .write(Durability::Process, move |sql| {
                     sql.run(
                         "DELETE FROM view_changes
                          WHERE id <= ?1 AND id <= (SELECT MIN(id) FROM view_changes) + ?2",
-                        params![up_to, FORGOTTEN_AT_ONCE],
+                        params![up_to, DELETE_BATCH],
                     )
                 })
                 .await?;
-            if forgotten == 0 {
+            if deleted == 0 {
                 return Ok(());
             }
         }
@@ -157,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn outbox_acknowledges_many_entries() {
         let (metadata, _directory) = empty();
-        let tags: Vec<String> = (0..3 * super::FORGOTTEN_AT_ONCE).map(|n| format!("t{n}")).collect();
+        let tags: Vec<String> = (0..3 * super::DELETE_BATCH).map(|n| format!("t{n}")).collect();
         put(&metadata, tagged("app", "m", &tags.iter().map(String::as_str).collect::<Vec<_>>())).await;
         let all = metadata.view_changes(0, 10_000).await.unwrap();
         metadata.view_written(all[all.len() - 2].id, &[], vec![]).await.unwrap();

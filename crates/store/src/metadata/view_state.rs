@@ -100,7 +100,7 @@ impl Metadata {
     }
 }
 
-pub(super) fn keep_stamp(sql: Sql<'_>, directory: &str, stamp: &ViewStamp) -> Result<(), StoreError> {
+pub(super) fn set_stamp(sql: Sql<'_>, directory: &str, stamp: &ViewStamp) -> Result<(), StoreError> {
     sql.run(
         "INSERT INTO view_stamps (directory, stamp) VALUES (?1, ?2)
          ON CONFLICT (directory) DO UPDATE SET stamp = excluded.stamp",
@@ -110,7 +110,7 @@ pub(super) fn keep_stamp(sql: Sql<'_>, directory: &str, stamp: &ViewStamp) -> Re
 }
 
 /// Replaces the problems of a directory. Returns whether their number changed.
-pub(super) fn keep_problems(
+pub(super) fn set_problems(
     sql: Sql<'_>,
     directory: &str,
     problems: &[(Vec<u8>, String)],
@@ -126,7 +126,7 @@ pub(super) fn keep_problems(
 }
 
 /// Deletes the state of a directory and of those below it.
-pub(super) fn forget(sql: Sql<'_>, directory: &str) -> Result<bool, StoreError> {
+pub(super) fn delete(sql: Sql<'_>, directory: &str) -> Result<bool, StoreError> {
     // '0' is the character after '/'.
     let (first, end) = (format!("{directory}/"), format!("{directory}0"));
     let stamps = sql.run(

@@ -88,7 +88,7 @@ impl Writer {
         if let Some(thread) = lock(&self.thread).take()
             && thread.join().is_err()
         {
-            tracing::error!("the metadata's writer had died");
+            tracing::error!("the metadata's writer thread panicked");
         }
     }
 }
@@ -193,7 +193,7 @@ impl Thread {
                     Ok(job) => self.waiting.push_back(job),
                     Err(RecvTimeoutError::Timeout) => {
                         self.checkpoint();
-                        self.give_memory_back();
+                        self.shrink_cache();
                         // Nothing is left to do: wait without a timeout.
                         match self.jobs.recv() {
                             Ok(job) => self.waiting.push_back(job),
@@ -209,7 +209,7 @@ impl Thread {
                 self.waiting.push_back(job);
             }
             self.batch();
-            if self.checkpointer.has_ended_one() {
+            if self.checkpointer.take_finished() {
                 // Checkpointing the few changes since then lets the log restart from its beginning.
                 self.checkpoint();
             } else if self.connection.changes() - self.checkpointed >= CHECKPOINT_CHANGES {
@@ -226,14 +226,14 @@ impl Thread {
         let mut ran = Vec::with_capacity(batch.len());
         let lost = self.transaction(&mut batch, &mut ran).err();
         if lost.is_some() && self.connection.is_in_transaction() {
-            self.or_log("ROLLBACK");
+            self.run_or_log("ROLLBACK");
         }
         for job in ran {
             job.answer(lost.as_ref().map(copy_error));
         }
         if lost.is_some_and(|error| error.is_full()) {
             // A checkpoint frees the log, and truncating it gives the space to the disk.
-            self.or_log("PRAGMA wal_checkpoint(TRUNCATE)");
+            self.run_or_log("PRAGMA wal_checkpoint(TRUNCATE)");
         }
         // Operations after the one that ended the transaction run in the next one.
         batch.append(&mut self.waiting);
@@ -317,15 +317,15 @@ impl Thread {
         Ok(())
     }
 
-    fn or_log(&self, sql: &str) {
+    fn run_or_log(&self, sql: &str) {
         if let Err(error) = self.connection.script(sql) {
-            tracing::error!(%error, sql, "the metadata's writer");
+            tracing::error!(%error, sql, "a statement of the metadata's writer failed");
         }
     }
 
-    fn give_memory_back(&self) {
+    fn shrink_cache(&self) {
         if let Err(error) = self.connection.shrink_cache() {
-            tracing::warn!(%error, "the metadata's writer keeps more memory than it needs");
+            tracing::warn!(%error, "the page cache of the metadata's writer could not be shrunk");
         }
     }
 
@@ -336,7 +336,7 @@ impl Thread {
             self.checkpointed = changes;
             if let Err(error) = self.connection.checkpoint() {
                 // The log still has everything. The disk is probably full.
-                tracing::warn!(%error, "the metadata's log could not be written back");
+                tracing::warn!(%error, "the metadata's log could not be checkpointed; the next checkpoint tries again");
             }
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError>
     }
     let made = find(sql, new.name)?;
     made.map(AddOutcome::Added)
-        .ok_or_else(|| StoreError::Damaged(format!("the account {} could not be made", new.name)))
+        .ok_or_else(|| StoreError::Damaged(format!("the account {} could not be inserted", new.name)))
 }
 
 /// Returns an account by its name.

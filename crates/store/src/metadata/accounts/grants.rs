@@ -202,19 +202,19 @@ pub(super) fn team_id(
 }
 
 /// Deletes the grants to an account.
-pub(super) fn forget_account(sql: Sql<'_>, account: i64) -> Result<(), StoreError> {
-    forget(sql, SubjectKey::account(account))
+pub(super) fn delete_of_account(sql: Sql<'_>, account: i64) -> Result<(), StoreError> {
+    delete(sql, SubjectKey::account(account))
 }
 
 /// Deletes the grants to all teams of an organisation.
-pub(super) fn forget_teams_of(sql: Sql<'_>, organisation: i64) -> Result<(), StoreError> {
+pub(super) fn delete_of_teams(sql: Sql<'_>, organisation: i64) -> Result<(), StoreError> {
     let teams: Vec<i64> =
         sql.all("SELECT id FROM teams WHERE organisation = ?1", params![organisation], |row| row.get(0))?;
-    teams.into_iter().try_for_each(|team| forget(sql, SubjectKey::team(team)))
+    teams.into_iter().try_for_each(|team| delete(sql, SubjectKey::team(team)))
 }
 
 /// Deletes the grants to a subject.
-pub(super) fn forget(sql: Sql<'_>, subject: SubjectKey) -> Result<(), StoreError> {
+pub(super) fn delete(sql: Sql<'_>, subject: SubjectKey) -> Result<(), StoreError> {
     sql.run(
         "DELETE FROM grants WHERE subject_kind = ?1 AND subject = ?2",
         params![subject.kind, subject.id],

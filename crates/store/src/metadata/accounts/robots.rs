@@ -72,8 +72,8 @@ impl Metadata {
         let name = name.clone();
         self.write(Durability::Disk, move |sql| {
             let Some(robot) = account_rows::id_of(sql, &name, AccountKind::Robot)? else { return Ok(false) };
-            tokens::forget(sql, robot, TokenKind::Robot)?;
-            tokens::forget(sql, robot, TokenKind::Refresh)?;
+            tokens::revoke(sql, robot, TokenKind::Robot)?;
+            tokens::revoke(sql, robot, TokenKind::Refresh)?;
             tokens::add(sql, &secret_of(robot, secret))?;
             Ok(true)
         })

@@ -37,7 +37,7 @@ impl Metadata {
         let (organisation, team) = (organisation.clone(), team.clone());
         self.write(Durability::Disk, move |sql| {
             let Some(team) = grants::team_id(sql, &organisation, &team)? else { return Ok(false) };
-            grants::forget(sql, SubjectKey::team(team))?;
+            grants::delete(sql, SubjectKey::team(team))?;
             sql.run("DELETE FROM teams WHERE id = ?1", params![team])?;
             Ok(true)
         })

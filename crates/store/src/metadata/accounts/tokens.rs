@@ -188,7 +188,7 @@ fn with_account(
 }
 
 /// Revokes the tokens of an account of this kind.
-pub(super) fn forget(sql: Sql<'_>, account: i64, kind: TokenKind) -> Result<(), StoreError> {
+pub(super) fn revoke(sql: Sql<'_>, account: i64, kind: TokenKind) -> Result<(), StoreError> {
     sql.run("DELETE FROM tokens WHERE account = ?1 AND kind = ?2", params![account, kind.as_str()])?;
     Ok(())
 }

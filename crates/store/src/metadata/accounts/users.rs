@@ -91,7 +91,7 @@ impl Metadata {
                 return Ok(ChangeOutcome::LastAdministrator);
             }
             if change.password.is_some() {
-                tokens::forget(sql, before.id, TokenKind::Refresh)?;
+                tokens::revoke(sql, before.id, TokenKind::Refresh)?;
             }
             sql.run(
                 "UPDATE accounts SET password = COALESCE(?2, password), description = COALESCE(?3, description),
@@ -319,11 +319,11 @@ fn remove(sql: Sql<'_>, account: &AccountRecord) -> Result<(), StoreError> {
     for (id, name) in
         robots.iter().map(|(id, name)| (*id, name.as_str())).chain([(account.id, account.name.as_str())])
     {
-        grants::forget_account(sql, id)?;
+        grants::delete_of_account(sql, id)?;
         // A later account of the same name must not own them.
         sql.run("UPDATE uploads SET account = '' WHERE account = ?1", params![name])?;
     }
-    grants::forget_teams_of(sql, account.id)?;
+    grants::delete_of_teams(sql, account.id)?;
     // Foreign keys delete robots, tokens, memberships and teams.
     sql.run("DELETE FROM accounts WHERE id = ?1", params![account.id])?;
     Ok(())

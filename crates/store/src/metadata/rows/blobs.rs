@@ -5,7 +5,7 @@ use oci::{Digest, RepositoryName};
 use super::super::sql::{Sql, params};
 use super::super::{ViewItem, columns};
 use super::outbox::enqueue;
-use super::repositories::{find, find_or_make, remove_if_empty, touch};
+use super::repositories::{find, find_or_create, remove_if_empty, touch};
 use crate::StoreError;
 
 /// Unlinks a blob from a repository. Returns `false` if it was not linked.
@@ -48,7 +48,7 @@ pub(in crate::metadata) fn link(
     digest: &Digest,
     size: u64,
 ) -> Result<(), StoreError> {
-    let id = find_or_make(sql, repository)?;
+    let id = find_or_create(sql, repository)?;
     let blob = intern_stored(sql, digest, size)?;
     if link_in(sql, id, blob)? {
         touch(sql, id, columns::now())?;
@@ -115,5 +115,5 @@ fn insert(sql: Sql<'_>, digest: &Digest, size: Option<i64>) -> Result<i64, Store
         params![columns::key(digest), size],
         |row| row.get(0),
     )?;
-    id.ok_or_else(|| StoreError::Damaged(format!("{digest} could not be noted")))
+    id.ok_or_else(|| StoreError::Damaged(format!("{digest} could not be inserted")))
 }

@@ -8,7 +8,7 @@ use super::super::sql::{Sql, params};
 use super::super::{Part, PutManifest, PutOutcome, ViewItem, columns};
 use super::outbox::enqueue;
 use super::repositories::{
-    add_manifest, describe, find_or_make_at, forget_parts, remove_if_empty, remove_manifests, touch,
+    add_manifest, delete_parts, describe, find_or_create_at, remove_if_empty, remove_manifests, touch,
 };
 use super::{blobs, repositories, tags};
 use crate::StoreError;
@@ -26,7 +26,7 @@ pub(in crate::metadata) fn delete(
     }
     // Foreign keys delete its tags and its entry in the referrers index.
     sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
-    forget_parts(sql, blob)?;
+    delete_parts(sql, blob)?;
     enqueue(sql, repository, &ViewItem::Revision(*digest))?;
     remove_manifests(sql, id, 1)?;
     remove_if_empty(sql, repository, id)?;
@@ -102,7 +102,7 @@ pub(in crate::metadata) struct Stored {
 
 /// Inserts or updates a manifest with its tags, even without its parts.
 pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Result<Stored, StoreError> {
-    let repository = find_or_make_at(sql, &put.repository, at)?;
+    let repository = find_or_create_at(sql, &put.repository, at)?;
     let blob = blobs::intern_stored(sql, &put.manifest.digest, put.manifest.size)?;
     let is_new = find(sql, repository, &put.manifest.digest)?.is_none();
     if is_new {

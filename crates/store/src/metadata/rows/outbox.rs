@@ -17,7 +17,7 @@ fn columns_of(item: &ViewItem) -> (&'static str, String) {
 }
 
 /// Whether `item` is pending, so that the view differs from the metadata.
-pub(in crate::metadata) fn is_noted(
+pub(in crate::metadata) fn is_pending(
     sql: Sql<'_>,
     repository: &RepositoryName,
     item: &ViewItem,
@@ -30,7 +30,7 @@ pub(in crate::metadata) fn is_noted(
 }
 
 /// Enqueues the link of a blob in a repository, by their ids.
-pub(in crate::metadata) fn note_blob(
+pub(in crate::metadata) fn enqueue_blob(
     sql: Sql<'_>,
     repository: i64,
     kind: &'static str,

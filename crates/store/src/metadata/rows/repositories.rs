@@ -16,15 +16,15 @@ pub(in crate::metadata) fn find(
 }
 
 /// The id of a repository, which is created if it does not exist.
-pub(in crate::metadata) fn find_or_make(
+pub(in crate::metadata) fn find_or_create(
     sql: Sql<'_>,
     repository: &RepositoryName,
 ) -> Result<i64, StoreError> {
-    find_or_make_at(sql, repository, columns::now())
+    find_or_create_at(sql, repository, columns::now())
 }
 
-/// As [`find_or_make`], with the time of change of a created repository.
-pub(in crate::metadata) fn find_or_make_at(
+/// As [`find_or_create`], with the time of change of a created repository.
+pub(in crate::metadata) fn find_or_create_at(
     sql: Sql<'_>,
     repository: &RepositoryName,
     at: i64,
@@ -37,7 +37,7 @@ pub(in crate::metadata) fn find_or_make_at(
         params![repository.as_str(), at],
         |row| row.get(0),
     )?;
-    made.ok_or_else(|| StoreError::Damaged(format!("the repository {repository} could not be made")))
+    made.ok_or_else(|| StoreError::Damaged(format!("the repository {repository} could not be inserted")))
 }
 
 /// Records the time of a push to the repository.
@@ -82,7 +82,7 @@ pub(in crate::metadata) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize)
 }
 
 /// Deletes the descriptors of a manifest that no repository holds. Returns their number.
-pub(in crate::metadata) fn forget_parts(sql: Sql<'_>, manifest: i64) -> Result<usize, StoreError> {
+pub(in crate::metadata) fn delete_parts(sql: Sql<'_>, manifest: i64) -> Result<usize, StoreError> {
     sql.run(
         "DELETE FROM manifest_parts WHERE manifest = ?1
            AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.blob = ?1)",
