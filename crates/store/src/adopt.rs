@@ -11,7 +11,7 @@
 //! read again each time. A link or directory that is merely missing does not delete an image. Deletions
 //! are taken over in the forms that distribution leaves:
 //!
-//! - a directory of a digest without its `link`: a delete through its API,
+//! - a directory of a digest without its `link`, where no tag and no image needs it: a delete through its API,
 //! - neither a directory nor the manifest's content: its `garbage-collect`,
 //! - no directory of a tag, in a directory of tags that is there.
 
@@ -355,7 +355,16 @@ where
         let mut removed = Vec::new();
         let absent: Vec<_> = known.manifests.difference(&served).copied().collect();
         for digest in &absent {
-            let is_deleted = revisions.unlinked.contains(digest)
+            // distribution's delete removes the tags of a manifest with its link. A tag that is still there, or an
+            // index that lists the manifest, shows that only the link was lost.
+            let is_tagged = tags.present.iter().any(|tag| tag.target == *digest)
+                || known.tags.iter().any(|(tag, target)| {
+                    target == digest && tags.names.as_ref().is_none_or(|names| names.contains(tag))
+                });
+            let is_unlinked = revisions.unlinked.contains(digest)
+                && !is_tagged
+                && !self.metadata.is_needed(&repository, digest).await?;
+            let is_deleted = is_unlinked
                 || is_whole
                     && tags.names.is_some()
                     && !revisions.present.iter().any(|(there, _)| there == digest)
@@ -465,7 +474,8 @@ where
             difference.imports.push((remove(ViewItem::Revision(digest)), Some(what)));
         }
         for digest in layers.unlinked.intersection(&known.layers) {
-            if !is_ours(&ViewItem::Layer(*digest)) {
+            // A blob that an image names is kept: only its link was lost.
+            if !is_ours(&ViewItem::Layer(*digest)) && !self.metadata.is_needed(&repository, digest).await? {
                 let what = format!("blob {digest} was deleted");
                 difference.imports.push((remove(ViewItem::Layer(*digest)), Some(what)));
             }

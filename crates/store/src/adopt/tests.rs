@@ -472,6 +472,27 @@ async fn missing_links_delete_nothing() {
 }
 
 #[tokio::test]
+async fn lost_link_files_delete_nothing() {
+    let storage = Storage::new();
+    let one = storage.image("app", &["a"], "one").await;
+    storage.view.drain().await.unwrap();
+    let links = storage.links();
+    changes(&storage, Scope::All).await;
+    // The directories stay, as after a file system lost the files.
+    remove(&storage, &format!("app/_manifests/revisions/sha256/{}/link", one.hex()));
+    assert_eq!(told(&changes(&storage, Scope::Changed).await), [""; 0]);
+    remove(&storage, "app/_manifests/tags/a/current/link");
+    let layers = storage.directory.repositories().join("app/_layers/sha256");
+    for layer in fs::read_dir(layers).unwrap() {
+        fs::remove_file(layer.unwrap().path().join("link")).unwrap();
+    }
+    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(tags(&storage.metadata, "app").await, [("a".to_owned(), one)]);
+    storage.view.repair(|_| {}).await.unwrap();
+    assert_eq!(storage.links(), links);
+}
+
+#[tokio::test]
 async fn garbage_collected_manifest_is_deleted() {
     let storage = Storage::new();
     let one = storage.image("app", &["latest"], "one").await;
