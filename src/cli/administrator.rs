@@ -1,5 +1,5 @@
-//! The administrator that a first start makes: named by a flag or the environment, with a password from a file or the
-//! environment, never from an argument, which every user of the machine can read.
+//! The administrator that the first start creates. A flag or the environment names it. Its password comes from a file
+//! or the environment, never from an argument, because every user of the machine can read arguments.
 
 use std::path::PathBuf;
 
@@ -11,21 +11,20 @@ use super::password;
 use crate::config::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE};
 use crate::serve::FirstAdministrator;
 
-/// The flags that name it.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Administrator {
-    /// Make an administrator of this name, if there is no such account yet; its password comes from
+    /// Create an administrator of this name, unless the account exists; the password comes from
     /// --admin-password-file or $WHARFINGER_ADMIN_PASSWORD [default: $WHARFINGER_ADMIN]
     #[arg(long, value_name = "NAME")]
     admin: Option<AccountName>,
 
-    /// The file that holds the password of that administrator
+    /// The file with the password of that administrator
     #[arg(long, value_name = "FILE")]
     admin_password_file: Option<PathBuf>,
 }
 
 impl Administrator {
-    /// The administrator to be made, if one is named.
+    /// Reads name and password of the administrator, if one is named.
     pub(super) fn read(&self) -> Result<Option<FirstAdministrator>, Failure> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let name = match (&self.admin, variable(ADMIN_VARIABLE)) {

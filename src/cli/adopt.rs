@@ -1,4 +1,4 @@
-//! `wharfinger adopt`: takes over what another program has changed in the data directory.
+//! `wharfinger adopt`: adopts changes that another program made in the data directory.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use reqwest::Method;
 use super::output::{self, Exit, Failure, Format};
 use super::target::Target;
 
-/// Read the data directory again, and take over what another program has changed in it
+/// Read the data directory again, and adopt changes that another program made in it
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Adopt {
@@ -21,20 +21,20 @@ pub(super) struct Adopt {
 }
 
 const HELP: &str = "\
-It reads every link below repositories/: images and tags that another program pushed, moved or deleted there become \
-those of this registry, and what could not be adopted before is tried again. Accounts, grants and tokens stay. No \
-file is changed or removed.
+It reads every link below repositories/ and adopts images and tags that another program pushed, moved or deleted \
+there. Links that could not be adopted before are tried again. Accounts, grants and tokens stay. No file is changed or \
+removed.
 
 Examples:
   wharfinger adopt
   wharfinger adopt --data /srv/registry --json
 
-Without --server it works on the data directory, through the server that runs on it if one does.
+Without --server it works on the data directory, through its server if one is running.
 
-Exit codes: 0 everything is adopted; 1 something is not, or it could not be done; 2 the command line is wrong.";
+Exit codes: 0 everything is adopted; 1 some links are not, or it failed; 2 invalid command line.";
 
-/// Every link is read; a large directory on a slow disk takes its time.
-const TIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Reading every link of a large directory on a slow disk takes long.
+const TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Adopt {
     pub(super) async fn run(self) -> Result<(), Failure> {
@@ -42,7 +42,7 @@ impl Adopt {
             .target
             .with(async |registry| {
                 let request = registry.request(Method::POST, "/api/v1/adopt").json(&Request {});
-                registry.json(request.timeout(TIME)).await
+                registry.json(request.timeout(TIMEOUT)).await
             })
             .await?;
         if self.format.json {

@@ -1,4 +1,4 @@
-//! `wharfinger audit`: who did what, and who was refused.
+//! `wharfinger audit`: the audit log.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,35 +14,35 @@ use super::target::Target;
 use super::times;
 use crate::rfc3339;
 
-/// Read who did what, from where, and who was refused
+/// Read the audit log: actions of accounts, and denied attempts
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct AuditCommand {
-    /// Only what was done since then: 30m, 7d, today, yesterday, 2026-11-20, 2026-11-20T14:30:00Z
+    /// Only entries since this time: 30m, 7d, today, yesterday, 2026-11-20, 2026-11-20T14:30:00Z
     #[arg(long, value_name = "TIME", value_parser = times::since)]
     since: Option<SystemTime>,
 
-    /// Only what this account did
+    /// Only actions of this account
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<AccountName>,
 
-    /// Only what was done to this repository, or to those below it
+    /// Only actions on this repository, or on those below it
     #[arg(long, value_name = "REPOSITORY")]
     repository: Option<RepositoryName>,
 
-    /// Only one kind of action, as the list names it
+    /// Only this action, such as manifest.push, or this kind of action, such as user
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
 
-    /// Only what was refused
+    /// Only denied attempts
     #[arg(long)]
     denied: bool,
 
-    /// How many to show at most, the latest; with --since, all are shown unless this is said [default: 100]
+    /// Show at most this number of entries, the latest [default: 100; with --since, all]
     #[arg(long, short = 'n', value_name = "NUMBER")]
     limit: Option<usize>,
 
-    /// Go on with what happens from now on, until Ctrl-C
+    /// Print new entries as they are written, until Ctrl-C
     #[arg(long, short = 'f')]
     follow: bool,
 
@@ -54,8 +54,8 @@ pub(super) struct AuditCommand {
 }
 
 const HELP: &str = "\
-Times are in UTC. How long entries are kept, and whether pulls are among them, are settings (`audit.*`). \
-With --follow, JSON is one object a line.
+Times are in UTC. The settings `audit.*` decide how long entries are kept, and whether pulls are recorded. \
+With --follow, JSON is one object per line.
 
 Examples:
   wharfinger audit
@@ -63,11 +63,11 @@ Examples:
   wharfinger audit --repository official/ubuntu --denied
   wharfinger audit --follow --json
 
-Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line or configuration.";
 
-/// How many are shown if nothing is said.
+/// The default of `--limit`.
 const LATEST: usize = 100;
-/// How long to wait before asking again for what is new.
+/// The polling interval of `--follow`.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Row for AuditEntry {
@@ -125,14 +125,14 @@ impl AuditCommand {
                 _ = tokio::signal::ctrl_c() => return Ok(()),
                 () = tokio::time::sleep(PAUSE) => {}
             }
-            // Before anything has happened there is no entry to begin after.
+            // An empty log has no last entry.
             let entries = self.all_after(registry, &filters, Some(last.unwrap_or(0))).await?;
             last = entries.last().map(|entry| entry.id).or(last);
             self.print_lines(&entries)?;
         }
     }
 
-    /// What is to be seen, as parameters.
+    /// The query parameters of the filters.
     fn filters(&self) -> Vec<(&'static str, String)> {
         let since = self
             .since
@@ -149,7 +149,7 @@ impl AuditCommand {
         .collect()
     }
 
-    /// All entries after one, however many pages.
+    /// Requests all pages of entries after an id.
     async fn all_after(
         &self,
         registry: &Connection,
@@ -170,7 +170,7 @@ impl AuditCommand {
         }
     }
 
-    /// Entries one a line, each as it comes.
+    /// Prints entries one per line.
     fn print_lines(&self, entries: &[AuditEntry]) -> Result<(), Failure> {
         for entry in entries {
             if self.format.json {

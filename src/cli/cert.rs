@@ -36,9 +36,9 @@ configuration is wrong.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Make a self-signed certificate with its key
+    /// Create a self-signed certificate with its key
     Make(Make),
-    /// Show a certificate, and how clients come to trust it
+    /// Show a certificate, and how to make clients trust it
     Show(Show),
     /// Check that a certificate and its key match, and that clients will accept them
     Check(Check),
@@ -46,15 +46,15 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct Make {
-    /// The names and addresses by which clients call the registry, joined by commas
+    /// The host names and addresses of the registry, separated by commas
     #[arg(value_name = "HOST[,HOST…]", value_delimiter = ',', required = true)]
     hosts: Vec<Host>,
 
-    /// The directory to which server.pem and server.key are written
+    /// The directory for server.pem and server.key
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 
-    /// For how many days it is valid
+    /// The number of days for which it is valid
     #[arg(long, value_name = "DAYS", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
 
@@ -64,10 +64,10 @@ struct Make {
 
 #[derive(Args, Debug)]
 struct Show {
-    /// The file, as PEM [default: what `serve` would use]
+    /// The PEM file [default: the certificate that `serve` would use]
     certificate: Option<PathBuf>,
 
-    /// The port of the registry, for the lines that make clients trust it
+    /// The port of the registry, for the commands that make clients trust it
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 
@@ -80,14 +80,14 @@ struct Show {
 
 #[derive(Args, Debug)]
 struct Check {
-    /// The file, as PEM [default: what `serve` would use]
+    /// The PEM file [default: the certificate that `serve` would use]
     certificate: Option<PathBuf>,
 
-    /// The file of its key [default: the same]
+    /// The file with the key [default: the same file]
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
 
-    /// A name or an address that it should be for; may be repeated
+    /// A host name or address that it must include; may be repeated
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<Host>,
 
@@ -98,7 +98,7 @@ struct Check {
     format: Format,
 }
 
-/// What `--json` prints of a certificate.
+/// The JSON output of a certificate.
 #[derive(Serialize)]
 struct Shown {
     file: PathBuf,
@@ -111,7 +111,7 @@ struct Shown {
     key: String,
     sha256: String,
     self_signed: bool,
-    /// Why clients will not take it, or soon will not.
+    /// The reasons why clients reject it, or soon will.
     doubts: Vec<String>,
 }
 
@@ -246,7 +246,7 @@ impl Check {
     }
 }
 
-/// The files of the certificate that `serve` would use.
+/// The certificate and key files that `serve` would use.
 fn in_use(config: &crate::config::Config) -> Result<(PathBuf, PathBuf), Failure> {
     if let Some(certificate) = &config.tls.certificate {
         let key = config.tls.key.clone().unwrap_or_else(|| certificate.clone());

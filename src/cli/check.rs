@@ -1,4 +1,4 @@
-//! `wharfinger check`: is everything there, and whole?
+//! `wharfinger check`: checks the integrity of all content.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use super::connection::Connection;
 use super::output::{self, Column, Exit, Failure, Format, Row};
 use super::target::Target;
 
-/// Check that every image is complete, and put the files of registry:2's layout in step
+/// Check that every image is complete, and repair the links of registry:2's layout
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Check {
-    /// Read every blob and compare it with its digest, rather than look at its size alone
+    /// Read every blob and compare it with its digest, instead of checking its size only
     #[arg(long)]
     read: bool,
 
@@ -28,23 +28,23 @@ pub(super) struct Check {
 }
 
 const HELP: &str = "\
-A running server goes on serving meanwhile. Links below repositories/ that are missing are written again, links that \
-another program has changed are adopted, and links that are not understood are reported and left as they are. Blobs \
-are only looked at. The size is that of `ls` and `du`: manifests and what they need, each digest counted once. If the \
-database itself is lost, stop the server and remove what is left of it (wharfinger/metadata.db*): the next start makes \
-it again from repositories/, without the accounts, which only a backup has.
+A running server keeps serving during the check. Missing links below repositories/ are written again, links that \
+another program changed are adopted, and unknown links are reported and left as they are. Blobs are never changed. \
+The size is that of `ls` and `du`: manifests and the blobs they need, each digest counted once. If the database itself \
+is lost, stop the server and remove its files (wharfinger/metadata.db*): the next start rebuilds it from \
+repositories/, without the accounts, which only a backup has.
 
 Examples:
   wharfinger check
   wharfinger check --read --data /srv/registry
   wharfinger check --server https://registry.example.com --user admin
 
-Exit codes: 0 nothing is missing; 1 something is missing, damaged or not adopted, or \
-it could not be checked; 2 the command line or the configuration is wrong.";
+Exit codes: 0 everything is complete; 1 content is missing, damaged or not adopted, or the check failed; \
+2 invalid command line or configuration.";
 
-/// Reading everything may take days.
-const PATIENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// How often the bar is drawn where nothing is heard.
+/// Reading all content may take days.
+const TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The interval at which the progress bar is redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
 impl Row for CheckFault {
@@ -69,7 +69,7 @@ impl Check {
 }
 
 async fn check(registry: &Connection, read: bool) -> Result<CheckReport, Failure> {
-    let request = registry.request(Method::POST, "/api/v1/check").timeout(PATIENCE);
+    let request = registry.request(Method::POST, "/api/v1/check").timeout(TIMEOUT);
     let request = if read { request.query(&[("read", "true")]) } else { request };
     let mut answer = registry.send(request).await?;
     let bar = progress_bar();
@@ -86,9 +86,9 @@ async fn check(registry: &Connection, read: bool) -> Result<CheckReport, Failure
                 line.push(byte);
                 continue;
             }
-            let heard = serde_json::from_slice(&line).map_err(|error| broken().because(&error))?;
+            let parsed = serde_json::from_slice(&line).map_err(|error| broken().because(&error))?;
             line.clear();
-            match heard {
+            match parsed {
                 CheckLine::Progress(CheckProgress { repositories, bytes }) => {
                     bar.set_message(format!("{repositories} repositories, {}", HumanBytes(bytes)));
                 }
@@ -105,7 +105,7 @@ async fn check(registry: &Connection, read: bool) -> Result<CheckReport, Failure
     }
 }
 
-/// How far it is, at a terminal alone.
+/// The progress bar, at a terminal only.
 fn progress_bar() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

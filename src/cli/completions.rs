@@ -1,11 +1,11 @@
-//! `wharfinger completions`: lets a shell complete commands and flags.
+//! `wharfinger completions`: shell completions for commands and flags.
 
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::output::{self, Failure};
 
-/// Print a script by which a shell completes commands and flags
+/// Print a script with which a shell completes commands and flags
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

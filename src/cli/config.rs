@@ -1,4 +1,4 @@
-//! `wharfinger config`: what can be set, and what is.
+//! `wharfinger config`: prints the template of the configuration, and checks a configuration.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::settings::Settings;
 use crate::config::{ConfigError, ConfigErrors, Effective, Loaded, USUAL_FILES, template};
 use crate::{serve, tls};
 
-/// Show the settings there are, or check those that are in force
+/// Show all settings, or check the configuration in force
 #[derive(Args, Debug)]
 pub(super) struct Config {
     #[command(subcommand)]
@@ -19,17 +19,17 @@ pub(super) struct Config {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print a configuration file with every setting, described, its default commented out
+    /// Print a configuration file with every setting, its description, and its default commented out
     #[command(after_help = "Example:\n  wharfinger config example > wharfinger.toml")]
     Example,
     Check(Box<Check>),
 }
 
-/// Say everything that is wrong with the configuration, or what is in force and where each value comes from
+/// List all errors of the configuration, or else the settings in force with the origin of each value
 #[derive(Args, Debug)]
 #[command(after_help = CHECK_HELP)]
 struct Check {
-    /// The configuration file, if not the one that `serve` would take
+    /// The configuration file [default: the one that `serve` would read]
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
 
@@ -41,15 +41,15 @@ struct Check {
 }
 
 const CHECK_HELP: &str = "\
-It reads what `wharfinger serve` would read: the file, the variables WHARFINGER_… of the environment, and the \
-same flags.
+It reads the same sources as `wharfinger serve`: the file, the environment variables WHARFINGER_…, and the same \
+flags.
 
 Examples:
   wharfinger config check
   wharfinger config check /etc/wharfinger/wharfinger.toml --json
   wharfinger config check --listen :5000
 
-Exit codes: 0 `serve` would start with it; 1 something is wrong with it; 2 the command line is wrong.";
+Exit codes: 0 `serve` would start with it; 1 it has errors; 2 invalid command line.";
 
 impl Config {
     pub(super) fn run(self) -> Result<(), Failure> {
@@ -91,7 +91,7 @@ impl Check {
     }
 }
 
-/// The files that settings name and that cannot be read, all of them.
+/// Reports all files that settings name and that cannot be read.
 fn unreadable_files(config: &crate::config::Config) -> Vec<ConfigError> {
     let is_gateway = !config.gateway.upstreams.is_empty();
     let files = [
@@ -112,13 +112,13 @@ fn unreadable_files(config: &crate::config::Config) -> Vec<ConfigError> {
     unreadable.collect()
 }
 
-/// Why HTTPS could not be spoken, if it is asked for.
+/// The reason why the configured HTTPS does not work, if any.
 fn without_https(config: &crate::config::Config) -> Option<ConfigError> {
     let error = tls::check(config).err()?;
     Some(ConfigError::new(format!("cannot speak HTTPS: {error}")))
 }
 
-/// What `--json` prints.
+/// The JSON output.
 #[derive(Default, Serialize)]
 struct Report {
     file: Option<PathBuf>,
@@ -132,7 +132,7 @@ impl Report {
     }
 }
 
-/// Which file was read, for people.
+/// Names the file that was read, for people.
 fn source(loaded: &Loaded) -> String {
     match &loaded.file {
         Some(file) => format!("Read {}; nothing is wrong with it.", file.display()),

@@ -1,4 +1,4 @@
-//! `wharfinger du`: how much space the images take, and which repository takes it.
+//! `wharfinger du`: the space used by each repository.
 
 use api::{RepositoryUsage, RepositoryUsages, Usage};
 use clap::Args;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::output::{self, Column, Failure, Format, Row};
 use super::target::Target;
 
-/// Say how much space the repositories take
+/// Show the space used by repositories
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct DiskUsage {
@@ -19,18 +19,17 @@ pub(super) struct DiskUsage {
 }
 
 const HELP: &str = "\
-SIZE is what the images of a repository need: manifests, configs and layers, each digest counted once, as in `ls` and \
-`check`. OWN is the part of it that the images of no other repository need. The total counts every digest once, however \
-many repositories need it. What no image needs is counted apart: uploads that were never used, and what removed images \
-left behind.
+SIZE is the size of all manifests, configs and layers of a repository, each digest counted once, as in `ls` and \
+`check`. OWN is the part that no other repository needs. The total counts every digest once, even if several \
+repositories need it. Content that no image needs is counted separately: unused uploads, and content of removed images.
 
 Examples:
   wharfinger du
   wharfinger du --server http://localhost:5000 --json
 
-Exit codes: 0 done; 1 failed; 2 the command line is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line.";
 
-/// What `--json` prints.
+/// The JSON output.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]

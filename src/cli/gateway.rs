@@ -1,4 +1,4 @@
-//! `wharfinger gateway`: accounts, HTTPS and search before a registry that has none.
+//! `wharfinger gateway`: accounts, HTTPS and search in front of a registry that has none.
 
 use clap::Args;
 
@@ -13,8 +13,8 @@ use crate::{logging, serve};
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Gateway {
-    /// The registry behind, such as http://registry:5000; given several times, replicas of one registry, the first
-    /// of which is asked and the others when it does not answer
+    /// The upstream registry, such as http://registry:5000; may be repeated for replicas of one registry: requests
+    /// go to the first, and to the others if it does not respond
     #[arg(long, value_name = "URL")]
     upstream: Vec<String>,
 
@@ -24,7 +24,7 @@ pub(super) struct Gateway {
     #[command(flatten)]
     administrator: Administrator,
 
-    /// Use a database that is older than its last commit, such as one from a backup: what is missing in it is lost
+    /// Use a database that lacks its last commits, such as one from a backup: the missing changes are lost
     #[arg(long)]
     accept_older_database: bool,
 }
@@ -38,15 +38,15 @@ Examples:
     --tls-self-signed registry.example.com
       for everyone with an account in the file
 
-The data directory keeps accounts, grants and the audit log; images stay where they are, in the registry behind. \
-Make sure that the registry behind can only be reached through the gateway. Every setting can be given in the configuration \
-file, section [gateway]; `wharfinger config example` lists them.
+The data directory has accounts, grants and the audit log; images stay in the upstream registry. Make sure that the \
+upstream can only be reached through the gateway. The configuration file has all settings in the section [gateway]; \
+`wharfinger config example` lists them.
 
-It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`). \
-On SIGHUP it reads the configuration, the htpasswd file and the certificate again: a new `log.level` is in force at once, \
-and the log names each other setting that was changed and needs a restart.
+SIGTERM and Ctrl-C stop it after the running transfers, or after 30 seconds (`limits.shutdown_timeout`). On SIGHUP it \
+reads the configuration, the htpasswd file and the certificate again: a new `log.level` applies at once, and the log \
+names each other changed setting, which needs a restart.
 
-Exit codes: 0 stopped by a signal; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 stopped by a signal; 1 failure; 2 invalid command line or configuration.";
 
 impl Gateway {
     pub(super) async fn run(self) -> Result<(), Failure> {
@@ -56,7 +56,7 @@ impl Gateway {
         let read = move || settings.load_with(upstreams.clone());
         let crate::config::Loaded { config, file, .. } = read()?;
         if config.gateway.upstreams.is_empty() {
-            return Err(Failure::usage("the registry behind the gateway is missing")
+            return Err(Failure::usage("the upstream registry of the gateway is missing")
                 .help("name it, as in --upstream http://registry:5000"));
         }
         let first = self.administrator.read()?;

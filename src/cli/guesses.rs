@@ -1,4 +1,4 @@
-//! Hints for arguments that other programs have: people who know `registry:2`, docker or nginx try those first.
+//! Hints for arguments of other programs, such as `registry:2`, docker and nginx, which people try first.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -31,7 +31,7 @@ pub(super) fn hint(error: clap::Error, words: &[String]) -> clap::Error {
 }
 
 fn with(mut error: clap::Error, hint: &str) -> clap::Error {
-    // clap suggests whatever is spelled alike, such as --open for --port.
+    // clap suggests similar names, such as --open for --port.
     error.remove(ContextKind::SuggestedArg);
     error.remove(ContextKind::SuggestedSubcommand);
     error.remove(ContextKind::TrailingArg);
@@ -41,7 +41,7 @@ fn with(mut error: clap::Error, hint: &str) -> clap::Error {
 
 type Hints = &'static [(&'static [&'static str], &'static str)];
 
-/// For `serve` and `gateway`.
+/// Hints for `serve` and `gateway`.
 const SERVER: Hints = &[
     (
         &["--port", "-p", "-P", "--http-port", "--https-port", "--tls-port"],
@@ -159,7 +159,7 @@ const SERVER: Hints = &[
     (&["--delete", "--enable-delete"], "deletion is allowed unless the setting registry.delete is false"),
 ];
 
-/// For commands that work on a registry.
+/// Hints for commands that work on a registry.
 const CLIENT: Hints = &[
     (
         &["--url", "--registry", "--host", "--address", "--endpoint", "-s", "-H"],
@@ -200,7 +200,7 @@ const CLIENT: Hints = &[
     (&["-r", "-R", "--recursive"], "a whole repository is removed with `rm --all REPOSITORY`"),
 ];
 
-/// For commands that there are not.
+/// Hints for unknown commands.
 const COMMANDS: Hints = &[
     (
         &["start", "run", "server", "registry", "up", "daemon"],
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_of_other_programs_get_a_hint() {
+    fn foreign_argument_gets_a_hint() {
         for (line, hint) in [
             ("wharfinger serve --port 5000", "--listen :5000"),
             ("wharfinger serve -p 5000", "--listen :5000"),
@@ -275,9 +275,9 @@ mod tests {
         }
     }
 
-    /// A hint about an argument that exists would never be seen.
+    /// A hint for an existing argument would never be shown.
     #[test]
-    fn hints_are_for_arguments_that_do_not_exist() {
+    fn hinted_arguments_do_not_exist() {
         let cli = Cli::command();
         let names = |command: &clap::Command| -> Vec<String> {
             let long = command

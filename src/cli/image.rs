@@ -1,4 +1,4 @@
-//! Images of a registry, as commands name and fetch them.
+//! Fetches the manifests of images for commands.
 
 use bytes::Bytes;
 use oci::reference::Reference;
@@ -9,20 +9,19 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use super::connection::Connection;
 use super::output::Failure;
 
-/// The media types of manifests. Behind a gateway, distribution 2 converts a manifest of a type that is not named here to
+/// The accepted media types of manifests. Behind a gateway, distribution 2 converts a manifest of another type to
 /// schema 1, which has another digest.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, */*";
 
-/// A manifest that was fetched.
 pub(super) struct Fetched {
     pub(super) digest: Digest,
     pub(super) media_type: MediaType,
     pub(super) content: Bytes,
 }
 
-/// The manifest that a reference names; the tag `latest` where it names none. `None` if there is no such.
+/// Fetches the manifest of a reference, by default of the tag `latest`; `None` if it does not exist.
 pub(super) async fn find(registry: &Connection, image: &Reference) -> Result<Option<Fetched>, Failure> {
     let target = image.target.clone().unwrap_or_else(|| TagOrDigest::Tag(Tag::latest()));
     let request = registry.request(Method::GET, &format!("/v2/{}/manifests/{target}", image.repository));
@@ -31,17 +30,17 @@ pub(super) async fn find(registry: &Connection, image: &Reference) -> Result<Opt
     let not_a_registry = || Failure::new(format!("the server's answer for {image} is not a manifest"));
     let media_type =
         MediaType::from_content_type(header(CONTENT_TYPE.as_str())).map_err(|_| not_a_registry())?;
-    let said: Option<Digest> = header("docker-content-digest").parse().ok();
+    let claimed: Option<Digest> = header("docker-content-digest").parse().ok();
     let content = answer.bytes().await.map_err(|error| not_a_registry().because(&error))?;
-    // The digest decides what is tagged or removed next, so it is computed and not believed.
-    let algorithm = match (&target, said) {
+    // The digest is computed instead of trusted, because it decides which image is tagged or removed.
+    let algorithm = match (&target, claimed) {
         (TagOrDigest::Digest(digest), _) => digest.algorithm(),
         (_, Some(digest)) => digest.algorithm(),
         _ => oci::Algorithm::Sha256,
     };
     let digest = algorithm.digest(&content);
-    if said.is_some_and(|said| said != digest)
-        || matches!(target, TagOrDigest::Digest(asked) if asked != digest)
+    if claimed.is_some_and(|claimed| claimed != digest)
+        || matches!(target, TagOrDigest::Digest(requested) if requested != digest)
     {
         return Err(Failure::new(format!("the manifest of {image} is damaged"))
             .help(format!("its digest is {digest}")));
@@ -49,12 +48,12 @@ pub(super) async fn find(registry: &Connection, image: &Reference) -> Result<Opt
     Ok(Some(Fetched { digest, media_type, content }))
 }
 
-/// The manifest that a reference names, which must be there.
+/// Fetches the manifest of a reference; an error if it does not exist.
 pub(super) async fn fetch(registry: &Connection, image: &Reference) -> Result<Fetched, Failure> {
     find(registry, image).await?.ok_or_else(|| not_found(registry, image))
 }
 
-/// There is no such image.
+/// The error for a missing image.
 pub(super) fn not_found(registry: &Connection, image: &Reference) -> Failure {
     let failure = match &image.target {
         None => Failure::new(format!("there is no image {image}:latest")),

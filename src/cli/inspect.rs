@@ -1,4 +1,4 @@
-//! `wharfinger inspect`: what an image is made of.
+//! `wharfinger inspect`: the parts of an image.
 
 use clap::Args;
 use oci::reference::Reference;
@@ -19,7 +19,7 @@ pub(super) struct Inspect {
     #[arg(value_name = "IMAGE")]
     image: Reference,
 
-    /// Print the manifest, byte for byte
+    /// Print the manifest, byte by byte
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 
@@ -36,16 +36,16 @@ Examples:
   wharfinger inspect team/app --json
   wharfinger inspect team/app@sha256:6c3c… --raw
 
-Exit codes: 0 shown; 1 could not be; 2 the command line is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line.";
 
-/// What is told of an image; also what `--json` prints.
+/// The output; also the JSON output.
 #[derive(Serialize)]
 struct Image {
     name: String,
     digest: Digest,
     media_type: MediaType,
     artifact_type: Option<String>,
-    /// Bytes of manifest, config and layers; those of an index are of its own manifest alone.
+    /// Bytes of manifest, config and layers; for an index, of its own manifest only.
     bytes: u64,
     created: Option<String>,
     platform: Option<String>,
@@ -65,7 +65,7 @@ struct Child {
     bytes: u64,
 }
 
-/// The children of an index with their platforms, which `oci::Descriptor` does not read.
+/// The entries of an index with their platforms, which `oci::Descriptor` does not parse.
 #[derive(Deserialize)]
 struct Index {
     #[serde(default)]
@@ -80,7 +80,7 @@ struct IndexEntry {
     platform: Option<Platform>,
 }
 
-/// A config larger than this is not fetched to be shown.
+/// The largest config that is fetched, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
 
 impl Inspect {
@@ -162,7 +162,7 @@ impl Inspect {
         let path = format!("/v2/{}/referrers/{digest}", self.image.repository);
         let content = match registry.find(registry.request(Method::GET, &path)).await? {
             Some(answer) => answer.bytes().await.map_err(|error| unreadable(&error))?,
-            // Behind a gateway, distribution 2 has no such endpoint: its clients keep the list under a tag
+            // Behind a gateway, distribution 2 has no such endpoint, and clients keep the list under a tag
             // (distribution-spec, "Referrers Tag Schema").
             None => match image::find(registry, &self.fallback(digest)?).await? {
                 Some(list) => list.content,
@@ -176,7 +176,7 @@ impl Inspect {
     /// The tag that lists the referrers of a digest in a registry without the referrers API.
     fn fallback(&self, digest: &Digest) -> Result<Reference, Failure> {
         let tag = digest.to_string().replace(':', "-");
-        // A SHA-512 has more letters than a tag may have.
+        // A SHA-512 digest is longer than a tag may be.
         let tag = tag.get(..tag.len().min(128)).unwrap_or_default().parse::<Tag>();
         let tag = tag.map_err(|error| Failure::new(format!("{digest} makes no tag")).because(&error))?;
         Ok(Reference { repository: self.image.repository.clone(), target: Some(TagOrDigest::Tag(tag)) })
@@ -184,14 +184,14 @@ impl Inspect {
 }
 
 impl Image {
-    /// As a person reads it.
+    /// Renders the image for people.
     fn describe(&self) -> String {
         let mut text = format!("{}\n", self.name);
         let mut line =
             |name: &str, value: &str| text.push_str(&format!("  {name:<10} {}\n", harmless(value)));
         line("digest", &self.digest.to_string());
         line("type", self.media_type.as_str());
-        // A config's own type says no more than the type of the manifest does.
+        // The media type of an image config adds nothing to that of the manifest.
         if let Some(artifact) = self.artifact_type.as_deref().filter(|artifact| !artifact.contains(".image."))
         {
             line("artifact", artifact);

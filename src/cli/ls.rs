@@ -18,7 +18,7 @@ pub(super) struct List {
     #[arg(value_name = "REPOSITORY")]
     repository: Option<RepositoryName>,
 
-    /// Also list the tags that older clients make for signatures and other referrers (sha256-…)
+    /// Also list the fallback tags of older clients for signatures and other referrers (sha256-…)
     #[arg(long, requires = "repository")]
     all: bool,
 
@@ -35,9 +35,9 @@ Examples:
   wharfinger ls team/app
   wharfinger ls --server http://localhost:5000 --json
 
-Without --server it works on the data directory, through the server that runs on it if one does.
+Without --server it works on the data directory, through its server if one is running.
 
-Exit codes: 0 done; 1 failed; 2 the command line is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line.";
 
 impl Row for Repository {
     const COLUMNS: &'static [Column] = &[
@@ -100,12 +100,10 @@ impl List {
     }
 }
 
-/// All repositories.
 pub(super) async fn repositories(registry: &Connection) -> Result<Vec<Repository>, Failure> {
     registry.list::<Repositories>("/api/v1/repositories", &[]).await
 }
 
-/// All tags of a repository.
 async fn tags(
     registry: &Connection,
     repository: &RepositoryName,

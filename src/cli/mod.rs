@@ -46,7 +46,7 @@ use output::Failure;
 
 use crate::{allocator, output_queue};
 
-/// How long tasks that nobody waits for may keep the process from its end.
+/// The time that background tasks may delay the end of the process.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// A private container registry: push, pull, search and keep images, from one binary.
@@ -70,9 +70,9 @@ Examples:
   wharfinger config example > wharfinger.toml
       a file with every setting, for editing
   wharfinger config check
-      find mistakes in it, and show the settings in force
+      find errors in it, and show the settings in force
 
-Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line or configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -133,7 +133,7 @@ impl Command {
     }
 }
 
-/// The program: does what its arguments ask for, and says how that ended.
+/// The program: runs the command in its arguments, and returns the exit code.
 pub fn main() -> ExitCode {
     allocator::set_up();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
@@ -148,7 +148,7 @@ pub fn main() -> ExitCode {
         }
     };
     let ended = runtime.block_on(cli.command.run());
-    // What must come to its end was waited for; a blocked system call must not keep the process.
+    // The command has completed; a blocked system call must not delay the exit.
     runtime.shutdown_timeout(SHUTDOWN);
     output_queue::flush();
     match ended {
@@ -164,12 +164,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_holds_together() {
+    fn command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn every_command_and_argument_says_what_it_is_for() {
+    fn commands_and_arguments_have_help() {
         fn check(command: &clap::Command) {
             assert!(command.get_about().is_some(), "{} has no description", command.get_name());
             for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
@@ -181,10 +181,10 @@ mod tests {
         check(&Cli::command());
     }
 
-    /// Prose is broken by clap where the terminal ends, so that a break of one's own comes on top of that; what is to
-    /// be typed must not be broken at all.
+    /// clap wraps prose at the width of the terminal, so prose must contain no line breaks. Commands must not be wrapped
+    /// at all.
     #[test]
-    fn what_follows_the_help_fits_a_narrow_terminal() {
+    fn after_help_fits_a_narrow_terminal() {
         fn check(command: &clap::Command) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let mut after_prose = false;

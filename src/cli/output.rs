@@ -1,5 +1,5 @@
-//! What commands print. Lists go to standard output, as an aligned table for people or as JSON for machines;
-//! what went wrong goes to standard error.
+//! The output of commands. Lists are written to standard output, as a table for people or as JSON for machines. Errors
+//! are written to standard error.
 
 use std::error::Error;
 use std::fmt;
@@ -14,45 +14,45 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::config::ConfigErrors;
 
-/// How a command says how it ended.
+/// The exit code of a failed command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It tried and could not: 1.
+    /// The command failed.
     Failed = 1,
-    /// The command line or the configuration is wrong, and nothing was tried: 2, which is clap's as well.
+    /// The command line or the configuration is invalid; the same code as clap's.
     Usage = 2,
 }
 
-/// Why a command ended without having done what it was asked for.
+/// The error of a command.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
-    /// What happened, and the lines below it: where, why, what to do.
+    /// Messages, each with the lines below it: where, why, and how to correct it.
     reports: Vec<(String, Vec<String>)>,
 }
 
 impl Failure {
-    /// Something could not be done: "cannot read the data directory".
+    /// Creates an error such as "cannot read the data directory".
     pub fn new(what: impl fmt::Display) -> Self {
         Self { exit: Exit::Failed, reports: vec![(what.to_string(), Vec::new())] }
     }
 
-    /// The command line or the configuration is wrong.
+    /// Creates an error of the command line or the configuration.
     pub fn usage(what: impl fmt::Display) -> Self {
         Self { exit: Exit::Usage, ..Self::new(what) }
     }
 
-    /// Nothing to add: everything was said already.
+    /// Creates an error without a message, for a command that has printed everything.
     pub(super) fn reported(exit: Exit) -> Self {
         Self { exit, reports: Vec::new() }
     }
 
-    /// Ends with another code.
+    /// Sets the exit code.
     pub(super) fn exit(self, exit: Exit) -> Self {
         Self { exit, ..self }
     }
 
-    /// Adds a line: where it happened, or what to do.
+    /// Adds a line: the place, or how to correct the error.
     #[must_use]
     pub fn help(mut self, line: impl fmt::Display) -> Self {
         if let Some((_, lines)) = self.reports.last_mut() {
@@ -61,25 +61,25 @@ impl Failure {
         self
     }
 
-    /// Adds the reason, and the reasons for that. Some errors say theirs themselves, which are not said again.
+    /// Adds the error and its sources. A source whose text ends its parent's text is not repeated.
     #[must_use]
     pub fn because(mut self, error: &dyn Error) -> Self {
         let mut cause = Some(error);
-        let mut said = String::new();
+        let mut last = String::new();
         while let Some(error) = cause {
             let text = error.to_string();
-            if !said.ends_with(&text) {
+            if !last.ends_with(&text) {
                 self = self.help(&text);
             }
-            said = text;
+            last = text;
             cause = error.source();
         }
         self
     }
 
-    /// Prints what happened, and gives the code to end with.
+    /// Prints the error, and returns the exit code.
     pub fn report(&self) -> ExitCode {
-        // Where standard error is closed there is nobody to tell.
+        // A closed standard error is ignored.
         let _ = io::stderr().write_all(self.to_string().as_bytes());
         ExitCode::from(self.exit as u8)
     }
@@ -107,7 +107,7 @@ impl From<ConfigErrors> for Failure {
     }
 }
 
-/// The flag of commands that can print for machines.
+/// The output format.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Format {
     /// Print JSON, for machines
@@ -115,7 +115,7 @@ pub struct Format {
     pub json: bool,
 }
 
-/// Prints text to standard output. Whoever closes that early, as `head` does, has seen enough: no failure.
+/// Prints text to standard output. A reader that closes it early, such as `head`, is no error.
 pub fn print(text: impl fmt::Display) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     match write!(output, "{text}").and_then(|()| output.flush()) {
@@ -126,23 +126,23 @@ pub fn print(text: impl fmt::Display) -> Result<(), Failure> {
     }
 }
 
-/// Says something beside what is printed, so that what reads standard output does not find it there.
+/// Prints a remark to standard error, so that standard output has the result only.
 pub fn remark(text: impl fmt::Display) {
-    // Where standard error is closed there is nobody to tell.
+    // A closed standard error is ignored.
     let _ = write!(io::stderr(), "{text}");
 }
 
-/// Prints one of several things for machines, on a line.
+/// Prints a value as one line of JSON.
 pub fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
     print(format_args!("{}\n", serde_json::to_string(value).map_err(not_json)?))
 }
 
-/// Prints one thing for machines.
+/// Prints a value as JSON.
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(format_args!("{}\n", serde_json::to_string_pretty(value).map_err(not_json)?))
 }
 
-/// Prints a list: a table with a line for each thing, or a JSON array.
+/// Prints a list: a table with a row per entry, or a JSON array.
 pub fn print_list<T: Row + Serialize>(format: Format, rows: &[T]) -> Result<(), Failure> {
     if format.json { print(json_list(rows).map_err(not_json)?) } else { print(table(rows, terminal_width())) }
 }
@@ -151,12 +151,10 @@ fn not_json(error: serde_json::Error) -> Failure {
     Failure::new("cannot write this as JSON").because(&error)
 }
 
-/// Something that a list has a line for.
+/// An entry of a printed list.
 pub trait Row {
-    /// The columns of the list.
     const COLUMNS: &'static [Column];
 
-    /// What stands in each of them.
     fn cells(&self) -> Vec<String>;
 }
 
@@ -168,34 +166,34 @@ pub struct Column {
     fit: Fit,
 }
 
-/// What may happen to a column where a terminal is too narrow. In a pipe every cell is whole.
+/// The treatment of a column if the terminal is too narrow. In a pipe, cells are never cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
-    /// Nothing, but that digests are shortened.
+    /// Only digests are shortened.
     Whole,
-    /// Its cells are cut.
+    /// Cells are cut.
     Cut,
-    /// Its cells are cut, and where that is not enough, it is left out.
+    /// Cells are cut, and the column is omitted if that is not enough.
     Optional,
 }
 
 impl Column {
-    /// A column of names and other text, under a heading in capitals.
+    /// A left-aligned column with a heading in capitals.
     pub const fn text(heading: &'static str) -> Self {
         Self { heading, right: false, fit: Fit::Whole }
     }
 
-    /// A column of numbers, which end one below the other.
+    /// A right-aligned column of numbers.
     pub const fn number(heading: &'static str) -> Self {
         Self { right: true, ..Self::text(heading) }
     }
 
-    /// The same column, whose cells may be cut.
+    /// Allows cells to be cut.
     pub const fn cut(self) -> Self {
         Self { fit: Fit::Cut, ..self }
     }
 
-    /// The same column, which may be cut and left out.
+    /// Allows cells to be cut and the column to be omitted.
     pub const fn optional(self) -> Self {
         Self { fit: Fit::Optional, ..self }
     }
@@ -207,14 +205,13 @@ fn terminal_width() -> Option<usize> {
     Some(usize::from(width.0)).filter(|width| *width > 0)
 }
 
-/// The space between two columns.
 const GAP: usize = 2;
-/// A column is not cut to less than this.
+/// The smallest width to which a column is cut.
 const NARROWEST: usize = 12;
-/// How many digits of a digest are shown where there is no room for all: enough to tell images apart.
+/// The number of hex digits in a shortened digest, enough to distinguish images.
 const DIGITS: usize = 12;
 
-/// One line for the headings and one for each row, in columns two spaces apart. `room` is the width of the terminal.
+/// Renders the headings and the rows in columns. `room` is the width of the terminal.
 fn table<T: Row>(rows: &[T], room: Option<usize>) -> String {
     let headings = T::COLUMNS.iter().map(|column| column.heading.to_owned()).collect();
     let mut lines: Vec<Vec<String>> = vec![headings];
@@ -246,14 +243,14 @@ fn widths_of(lines: &[Vec<String>], columns: usize) -> Vec<usize> {
     (0..columns).map(|index| width(index).unwrap_or(0)).collect()
 }
 
-/// The width of a line. A column of no width is left out.
+/// The width of a line. A column of width 0 is omitted.
 fn total(widths: &[usize]) -> usize {
     let shown = widths.iter().filter(|width| **width > 0);
     (shown.clone().sum::<usize>() + shown.count() * GAP).saturating_sub(GAP)
 }
 
-/// Widths that fit, as far as that is possible: optional columns are cut, then others, and then optional ones left out
-/// from the last on.
+/// Fits the widths into the terminal if possible: first cuts optional columns, then others, and then omits optional
+/// ones from the last on.
 fn fit(natural: &[usize], columns: &[Column], room: usize) -> Vec<usize> {
     let mut natural = natural.to_vec();
     loop {
@@ -279,7 +276,7 @@ fn fit(natural: &[usize], columns: &[Column], room: usize) -> Vec<usize> {
     }
 }
 
-/// Text in which each digest has its first digits only.
+/// Shortens each digest in a text.
 fn shorten_digests(text: &str) -> String {
     let mut rest = text;
     let mut short = String::new();
@@ -292,14 +289,14 @@ fn shorten_digests(text: &str) -> String {
     short + rest
 }
 
-/// An array with one line for each element, so that line tools can read it too.
+/// Renders a JSON array with one line per element, so that line tools can read it too.
 fn json_list<T: Serialize>(rows: &[T]) -> serde_json::Result<String> {
     let lines: serde_json::Result<Vec<String>> = rows.iter().map(serde_json::to_string).collect();
     let lines = lines?;
     Ok(if lines.is_empty() { "[]\n".to_owned() } else { format!("[\n{}\n]\n", lines.join(",\n")) })
 }
 
-/// An argument as a shell takes it.
+/// Quotes an argument for a shell.
 pub fn quoted(text: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@%+=,".contains(char);
     if !text.is_empty() && text.chars().all(is_plain) {
@@ -308,11 +305,11 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Text without what a terminal would obey: descriptions come from whoever pushed the image.
+/// Replaces control characters, because descriptions come from pushed images and could control the terminal.
 pub fn harmless(text: &str) -> String {
     let harmless = |char: char| match char {
         '\n' | '\r' | '\t' => ' ',
-        // The second and third ranges turn the direction of writing, so that a name reads as another.
+        // The second and third ranges change the text direction, and could disguise a name.
         _ if char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
             '\u{fffd}'
         }
@@ -321,7 +318,7 @@ pub fn harmless(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
-/// Text cut to a width, with a mark where it was.
+/// Cuts text to a width, with an ellipsis.
 fn shorten(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -336,14 +333,14 @@ fn shorten(text: &str, width: usize) -> String {
     kept.chain(['…']).collect()
 }
 
-/// A number of bytes for people: `4.0 MiB`.
+/// Formats a number of bytes: `4.0 MiB`.
 pub fn human_size(bytes: u64) -> String {
     ByteSize::b(bytes).display().iec().to_string()
 }
 
-/// How long ago something was, for people: `3 weeks ago`.
+/// Formats the age of a time: `3 weeks ago`.
 pub fn human_age(then: SystemTime) -> String {
-    // A clock that was set back makes times of the future.
+    // After the clock was set back, times can be in the future.
     age_of(SystemTime::now().duration_since(then).unwrap_or_default().as_secs())
 }
 
@@ -351,7 +348,7 @@ fn age_of(seconds: u64) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
-    // Two of the smaller unit say more than one of the larger: 100 minutes are "100 minutes", not "1 hour".
+    // A unit is used from 2 on, for precision: 100 minutes are "100 minutes", not "1 hour".
     const UNITS: [(u64, &str); 6] = [
         (365 * DAY, "years"),
         (30 * DAY, "months"),
@@ -372,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_said_once() {
+    fn failure_prints_a_cause_once() {
         #[derive(Debug, thiserror::Error)]
         enum Broken {
             #[error("cannot serve: {0}")]
@@ -381,8 +378,8 @@ mod tests {
             Inner(#[source] io::Error),
         }
         let error = Broken::Outer(Box::new(Broken::Inner(io::Error::other("it is not there"))));
-        let told = Failure::new("no").because(&error).to_string();
-        assert_eq!(told, "error: no\n  cannot serve: cannot read it\n  it is not there\n");
+        let text = Failure::new("no").because(&error).to_string();
+        assert_eq!(text, "error: no\n  cannot serve: cannot read it\n  it is not there\n");
     }
 
     #[derive(Serialize)]
@@ -403,7 +400,7 @@ mod tests {
     const IMAGES: [Image; 2] = [Image { name: "größe", bytes: 12345 }, Image { name: "日本", bytes: 7 }];
 
     #[test]
-    fn a_table_is_aligned_and_has_no_spaces_at_the_ends() {
+    fn table_is_aligned_without_trailing_spaces() {
         assert_eq!(table(&IMAGES, None), "NAME    SIZE  NOTE\ngröße  12345\n日本       7\n");
         assert_eq!(table::<Image>(&[], None), "NAME  SIZE  NOTE\n");
     }
@@ -426,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_list_has_a_line_for_each() {
+    fn json_list_has_a_line_per_entry() {
         let text = json_list(&IMAGES).unwrap();
         assert_eq!(text.lines().count(), 4);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()[1]["bytes"], 7);
@@ -434,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_cannot_talk_to_the_terminal() {
+    fn cell_has_no_control_characters() {
         assert_eq!(harmless("a\x1b[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb c\u{fffd}d");
     }
 
@@ -465,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_what_happened_and_below_it_where_and_what_to_do() {
+    fn failure_prints_message_cause_and_help() {
         let error = io::Error::other("disk on fire");
         let failure = Failure::new("cannot read data").because(&error).help("call someone");
         assert_eq!(failure.to_string(), "error: cannot read data\n  disk on fire\n  call someone\n");

@@ -1,16 +1,15 @@
-//! Passwords, as people give them to a command: typed at the terminal, which does not show them, or on standard
-//! input, one a line. Never as an argument: whoever may list the processes of a machine reads those.
+//! Reads passwords from the terminal, without echo, or from standard input, one per line. They are never arguments,
+//! because every user of the machine can list those.
 
 use std::fmt;
 use std::io::{BufRead as _, IsTerminal as _};
 
 use super::output::Failure;
 
-/// A password. It is not printed by mistake.
+/// A password, which `{:?}` does not print.
 pub(super) struct Password(String);
 
 impl Password {
-    /// The password itself.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
@@ -22,28 +21,26 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Where the passwords of a command come from.
+/// The source of passwords.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Passwords {
-    /// A person is asked at the terminal.
+    /// Prompts at the terminal.
     Terminal,
-    /// Each is a line of standard input.
+    /// One line of standard input per password.
     StandardInput,
 }
 
 impl Passwords {
-    /// A password that there is already: asked for once.
+    /// Reads an existing password.
     pub(super) fn known(self, prompt: &str) -> Result<Password, Failure> {
         self.read(prompt)
     }
 
-    /// A password that there will be: a person types it twice.
+    /// Reads a new password; the terminal asks for it twice.
     pub(super) fn chosen(self, prompt: &str) -> Result<Password, Failure> {
         let password = self.read(prompt)?;
-        if matches!(self, Self::Terminal) && self.read("The same once more: ")?.0 != password.0 {
-            return Err(
-                Failure::new("these were two different passwords").help("nothing was changed; try again")
-            );
+        if matches!(self, Self::Terminal) && self.read("Repeat the password: ")?.0 != password.0 {
+            return Err(Failure::new("the two passwords differ").help("nothing was changed; try again"));
         }
         Ok(password)
     }
@@ -66,14 +63,14 @@ fn typed(prompt: &str) -> Result<String, Failure> {
         .map_err(|error| Failure::new("cannot read a password from the terminal").because(&error))
 }
 
-/// The secret in a text, without the byte order mark that some editors begin a file with, and without the line break
-/// that editors, `echo` and secret stores end it with.
+/// Strips the byte order mark that some editors add, and the line break at the end that editors, `echo` and secret
+/// stores add.
 pub(super) fn bare(text: &str) -> &str {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 
-/// The next line of standard input, without its end. What else is there is left for the next.
+/// Reads the next line of standard input, without its line break.
 fn line() -> Result<String, Failure> {
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);

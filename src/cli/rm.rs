@@ -1,4 +1,4 @@
-//! `wharfinger rm`: tags, images and repositories taken out of the registry.
+//! `wharfinger rm`: removes tags, images and repositories.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -18,12 +18,12 @@ use super::target::Target;
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Remove {
-    /// repository:tag removes the tag alone; repository@digest the image with every tag that points to it;
-    /// repository, with --all, everything
+    /// repository:tag removes only the tag; repository@digest removes the image with all of its tags; repository
+    /// removes everything in it, with --all
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<Reference>,
 
-    /// Remove whole repositories where no tag and no digest is named
+    /// Remove the whole repository if neither tag nor digest is named
     #[arg(long)]
     all: bool,
 
@@ -39,14 +39,14 @@ pub(super) struct Remove {
 }
 
 const HELP: &str = "\
-Other tags and other repositories keep what they have.
+Other tags and other repositories are not affected.
 
 Examples:
   wharfinger rm team/app:1.4.2
   wharfinger rm team/app@sha256:6c3c…
   wharfinger rm --all --yes team/experiment
 
-Exit codes: 0 all of it was removed; 1 something was not; 2 the command line is wrong.";
+Exit codes: 0 everything was removed; 1 failure; 2 invalid command line.";
 
 #[derive(Serialize)]
 struct Removed {
@@ -106,7 +106,7 @@ impl Remove {
     }
 }
 
-/// Asks the person at the terminal; without one there is nobody to ask.
+/// Asks for confirmation at the terminal; an error without one.
 fn confirm(repository: &Repository) -> Result<(), Failure> {
     let what = format!(
         "{} with {} tags and {} images",
@@ -117,7 +117,7 @@ fn confirm(repository: &Repository) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!("this would remove {what}")).help("confirm with --yes"));
     }
-    // A prompt that cannot be shown is followed by an answer that cannot be given.
+    // If the prompt cannot be printed, the answer will be missing as well.
     let _ = write!(std::io::stderr(), "Remove {what}? [y/N] ");
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);

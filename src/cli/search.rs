@@ -1,4 +1,4 @@
-//! `wharfinger search`: what `docker search` finds, from here.
+//! `wharfinger search`: the results of `docker search`.
 
 use clap::Args;
 use reqwest::Method;
@@ -11,11 +11,11 @@ use super::target::Target;
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Search {
-    /// What to look for; every word must be found
+    /// The words to find; all of them must match
     #[arg(value_name = "WORD", required = true)]
     words: Vec<String>,
 
-    /// How many to show at most
+    /// The largest number of results
     #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 25,
           value_parser = clap::value_parser!(u16).range(1..=100))]
     limit: u16,
@@ -32,7 +32,7 @@ Examples:
   wharfinger search ubuntu
   wharfinger search web front --server http://localhost:5000 --json
 
-Exit codes: 0 found; 1 nothing found, or failed; 2 the command line is wrong.";
+Exit codes: 0 found; 1 nothing found, or failure; 2 invalid command line.";
 
 #[derive(Deserialize)]
 struct Found {
@@ -40,7 +40,7 @@ struct Found {
     results: Vec<Hit>,
 }
 
-/// The fields of the answer that tell something here. Stars and badges are the public hub's.
+/// A result, without the stars and badges of the public hub.
 #[derive(Deserialize, Serialize)]
 struct Hit {
     name: String,

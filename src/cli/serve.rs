@@ -1,4 +1,4 @@
-//! `wharfinger serve`: the registry itself.
+//! `wharfinger serve`: the registry server.
 
 use clap::Args;
 
@@ -19,7 +19,7 @@ pub(super) struct Serve {
     #[command(flatten)]
     administrator: Administrator,
 
-    /// Use a database that is older than its last commit, such as one from a backup: what is missing in it is lost
+    /// Use a database that lacks its last commits, such as one from a backup: the missing changes are lost
     #[arg(long)]
     accept_older_database: bool,
 }
@@ -38,19 +38,19 @@ Examples:
   wharfinger serve --config /etc/wharfinger/wharfinger.toml --log-format json
       as a service
 
-Every setting can be given in the configuration file or as a variable of the environment, such as \
-WHARFINGER_LISTEN or WHARFINGER_LIMITS_BLOB_BYTES; `wharfinger config example` lists them. A flag wins over a \
-variable, and that over the file.
+Every setting can be in the configuration file or an environment variable, such as WHARFINGER_LISTEN or \
+WHARFINGER_LIMITS_BLOB_BYTES; `wharfinger config example` lists them. Flags override variables, and variables \
+override the file.
 
-Without accounts, everyone who reaches the port may pull, push, overwrite and delete. Beyond this machine that needs \
---open. Behind a proxy, set auth.required, so that an empty volume or a mistyped --data is not served; a directory that \
-has had accounts is not served without them either.
+Without accounts, everyone who reaches the port may pull, push, overwrite and delete; beyond this machine, that \
+requires --open. Behind a proxy, set auth.required, so that an empty volume or a mistyped --data is not served. A \
+directory that has had accounts is not served without them either.
 
-It stops on SIGTERM and Ctrl-C, once the transfers under way have ended, or after 30 seconds (`limits.shutdown_timeout`). \
-On SIGHUP it reads the configuration, the htpasswd file and the certificate again: a new `log.level` is in force at once, \
-and the log names each other setting that was changed and needs a restart.
+SIGTERM and Ctrl-C stop it after the running transfers, or after 30 seconds (`limits.shutdown_timeout`). On SIGHUP it \
+reads the configuration, the htpasswd file and the certificate again: a new `log.level` applies at once, and the log \
+names each other changed setting, which needs a restart.
 
-Exit codes: 0 stopped by a signal; 1 failed; 2 the command line or the configuration is wrong.";
+Exit codes: 0 stopped by a signal; 1 failure; 2 invalid command line or configuration.";
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
@@ -58,7 +58,7 @@ impl Serve {
         let read = move || settings.load();
         let crate::config::Loaded { config, file, .. } = read()?;
         let first = self.administrator.read()?;
-        // Before anything is made of the data; what is in there is looked at again when it is open.
+        // Checked before the data directory is created or changed, and again once it is open.
         if let Some(exposed) = serve::refused(&config, first.as_ref()) {
             return Err(ConfigErrors(vec![exposed]).into());
         }

@@ -1,5 +1,4 @@
-//! The flags that give settings, for every command that needs some. They are one way of several to say a
-//! setting: what is in force is decided in [`crate::config`].
+//! The flags for settings that several commands share. [`crate::config`] combines them with the other sources.
 
 use std::path::PathBuf;
 
@@ -15,13 +14,12 @@ pub struct DataDir {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// The directory that keeps everything [default: data]
+    /// The data directory [default: data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
 }
 
 impl DataDir {
-    /// The configuration in force.
     pub fn load(&self) -> Result<Loaded, ConfigErrors> {
         self.load_with(Vec::new())
     }
@@ -36,25 +34,24 @@ impl DataDir {
     }
 }
 
-/// The flags that say with which certificate HTTPS is spoken.
+/// The flags for the certificate of HTTPS.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Tls {
-    /// Speak HTTPS with a self-signed certificate for these names and addresses, kept with the data; the lines that
-    /// make clients trust it are printed
+    /// Serve HTTPS with a self-signed certificate for these host names and addresses, kept in the data directory;
+    /// the commands that make clients trust it are printed
     #[arg(long = "tls-self-signed", value_name = "HOST[,HOST…]")]
     self_signed: Option<String>,
 
-    /// Speak HTTPS with the certificate in this file, PEM; read again when it changes
+    /// Serve HTTPS with the certificate in this PEM file; changes are read automatically
     #[arg(long = "tls-certificate", value_name = "FILE")]
     certificate: Option<String>,
 
-    /// The key of that certificate, PEM [default: in the same file]
+    /// The PEM file with the key of that certificate [default: the same file]
     #[arg(long = "tls-key", value_name = "FILE")]
     key: Option<String>,
 }
 
 impl Tls {
-    /// The settings that they give.
     pub fn flags(&self) -> impl Iterator<Item = Flag> {
         [
             flag("--tls-self-signed", "tls.self_signed", self.self_signed.clone()),
@@ -76,38 +73,37 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 
-    /// A file of users as htpasswd writes it; each of them is an account
+    /// A file of users in the format of htpasswd; each user is an account
     #[arg(long, value_name = "FILE")]
     htpasswd: Option<String>,
 
-    /// Listen beyond this machine even without accounts: everyone who reaches the port may do everything
+    /// Listen beyond this machine even without accounts: everyone who reaches the port has all rights
     #[arg(long)]
     open: bool,
 
     #[command(flatten)]
     tls: Tls,
 
-    /// How a line of the log looks: text or json [default: text]
+    /// The format of log lines: text or json [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     log_format: Option<LogFormat>,
 
-    /// What is logged: error, warn, info, debug, trace, off, or a list as in "info,hyper=debug" [default: info]
+    /// The log level: error, warn, info, debug, trace, off, or a list such as "info,hyper=debug" [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
 }
 
 impl Settings {
-    /// The configuration in force.
     pub fn load(&self) -> Result<Loaded, ConfigErrors> {
         self.load_with(None)
     }
 
-    /// The configuration as far as it can be read, and everything that is wrong with it.
+    /// Reads the configuration as far as possible, with all errors.
     pub(super) fn read(&self) -> (Loaded, Vec<ConfigError>) {
         Config::read(&self.data.sources(self.flags(None)))
     }
 
-    /// The configuration in force, with one more setting that a flag of the command gives.
+    /// Loads the configuration with a further flag of the command.
     pub(super) fn load_with(&self, more: Option<Flag>) -> Result<Loaded, ConfigErrors> {
         self.data.load_with(self.flags(more))
     }
@@ -125,7 +121,7 @@ impl Settings {
         flags.into_iter().flatten().chain(self.tls.flags()).chain(more).collect()
     }
 
-    /// These flags with the configuration file that an argument names, if one does.
+    /// Replaces the configuration file by that of an argument, if given.
     pub(super) fn or_file(mut self, file: Option<PathBuf>) -> Self {
         self.data.config = file.or(self.data.config);
         self
@@ -142,7 +138,7 @@ mod tests {
     use crate::config::{Origin, settings};
 
     #[test]
-    fn every_flag_gives_its_setting() {
+    fn every_flag_sets_its_setting() {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("empty.toml");
         std::fs::write(&config, "").unwrap();

@@ -1,4 +1,4 @@
-//! `wharfinger tag`: one more name for an image that is in the registry, without a pull.
+//! `wharfinger tag`: adds a tag to an image of the registry, without a pull.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::image;
 use super::output::{self, Failure, Format};
 use super::target::Target;
 
-/// Give an image of the registry one more name, in the same repository or in another
+/// Add a tag to an image of the registry, in the same repository or in another
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct TagImage {
@@ -22,7 +22,7 @@ pub(super) struct TagImage {
     #[arg(value_name = "IMAGE")]
     source: Reference,
 
-    /// Its new name: repository:tag
+    /// The new name: repository:tag
     #[arg(value_name = "NEW")]
     new: Reference,
 
@@ -34,13 +34,13 @@ pub(super) struct TagImage {
 }
 
 const HELP: &str = "\
-Nothing is copied: the new repository holds the same blobs. A tag that points elsewhere is moved.
+No data is copied: both repositories share the blobs. An existing tag is moved.
 
 Examples:
   wharfinger tag team/app:1.4.2 team/app:stable
   wharfinger tag team/app@sha256:6c3c… released/app:1.4
 
-Exit codes: 0 done; 1 failed; 2 the command line is wrong.";
+Exit codes: 0 success; 1 failure; 2 invalid command line.";
 
 #[derive(Serialize)]
 struct Tagged {
@@ -76,8 +76,8 @@ impl TagImage {
     }
 }
 
-/// Puts what a manifest needs into another repository: blobs are mounted, and the manifests of an index copied, from
-/// the inside out.
+/// Copies the parts of a manifest into another repository: mounts blobs, and puts the manifests of an index, children
+/// first.
 async fn copy_parts(
     registry: &Connection,
     content: &[u8],
@@ -87,7 +87,7 @@ async fn copy_parts(
 ) -> Result<(), Failure> {
     let unreadable =
         |error: oci::ManifestError| Failure::new("a manifest of the image is invalid").because(&error);
-    // A list of what is to be done rather than recursion: an index may name another, and that a third.
+    // A stack instead of recursion, because indexes can be nested.
     let mut open = vec![Step::Read(content.to_vec(), media_type.clone())];
     let mut seen = BTreeSet::new();
     while let Some(step) = open.pop() {
@@ -111,12 +111,12 @@ async fn copy_parts(
                 Reference { repository: from.clone(), target: Some(TagOrDigest::Digest(part.digest)) };
             let child = match image::find(registry, &child).await? {
                 Some(child) => child,
-                // A sparse index has manifests that are not here; whether that is taken the server decides.
+                // A sparse index lacks manifests; the server decides whether it accepts that.
                 None if manifest.kind == Kind::Index => continue,
                 None => return Err(image::not_found(registry, &child)),
             };
             let read = Step::Read(child.content.to_vec(), child.media_type.clone());
-            // The last is done first: what the child needs comes before the child.
+            // The last step runs first: the parts of the child before the child.
             open.push(Step::Put(child));
             open.push(read);
         }
@@ -125,9 +125,9 @@ async fn copy_parts(
 }
 
 enum Step {
-    /// Look at what a manifest needs.
+    /// Reads the parts of a manifest.
     Read(Vec<u8>, MediaType),
-    /// Put a manifest whose parts are there.
+    /// Puts a manifest whose parts are copied.
     Put(image::Fetched),
 }
 
@@ -142,7 +142,7 @@ async fn mount(
     if answer.status() == StatusCode::CREATED {
         return Ok(());
     }
-    // The server began an upload instead, which nobody will go on with.
+    // The server began an upload instead, which is canceled.
     if let Some(upload) = answer.headers().get("location").and_then(|location| location.to_str().ok()) {
         registry.send(registry.request(Method::DELETE, upload)).await?;
     }

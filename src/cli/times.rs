@@ -1,13 +1,13 @@
-//! Times, as people type them: spans such as `7d`, and points in time such as `yesterday` or `2026-11-20`, in UTC.
+//! Parses durations such as `7d`, and points in time such as `yesterday` or `2026-11-20`, in UTC.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// A span of time: `30m`, `12h`, `7d`.
+/// Parses a duration: `30m`, `12h`, `7d`.
 ///
 /// # Errors
-/// What to write instead.
+/// A text that tells what to write instead.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| match text.parse::<u64>() {
         Ok(number) => {
@@ -17,10 +17,10 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// A point in the past: a span before now, `today`, `yesterday`, a date, or a date and a time.
+/// Parses a point in the past: a duration before now, `today`, `yesterday`, a date, or a date and a time.
 ///
 /// # Errors
-/// What to write instead.
+/// A text that tells what to write instead.
 pub(super) fn since(text: &str) -> Result<SystemTime, String> {
     since_at(text, SystemTime::now())
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn points_in_time_in_every_way_people_write_them() {
+    fn since_accepts_all_notations() {
         let now = humantime::parse_rfc3339("2026-11-20T14:30:00Z").unwrap();
         let read =
             |text: &str| since_at(text, now).map(|time| humantime::format_rfc3339_seconds(time).to_string());
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_need_a_unit() {
+    fn span_without_unit_is_rejected() {
         assert_eq!(span("7d"), Ok(Duration::from_secs(7 * DAY)));
         assert!(span("7").unwrap_err().contains("7d"));
         assert!(span("soon").unwrap_err().contains("such as 30m"));

@@ -1,4 +1,4 @@
-//! Why a server named with `--server` could not be asked, in the operator's words and with what to do.
+//! Explains why the server of `--server` cannot be reached, and how to correct it.
 
 use std::error::Error;
 use std::io;
@@ -9,10 +9,10 @@ use rustls::{AlertDescription, CertificateError, OtherError};
 
 use super::output::Failure;
 
-/// The address of a server as `--server` takes it, without a slash at its end.
+/// Parses the URL of `--server`, and removes a slash at its end.
 ///
 /// # Errors
-/// What is wrong with it and how to write it.
+/// The fault, and the correct notation.
 pub(super) fn parse(text: &str) -> Result<Url, Failure> {
     let not_a_url = || Failure::usage(format!("`{text}` is not the address of a server"));
     if !text.contains("://") {
@@ -45,7 +45,7 @@ fn likely_scheme(host: &str) -> &'static str {
     if is_local { "http" } else { "https" }
 }
 
-/// Whether a server runs on this machine: it is never asked through a proxy.
+/// Whether a server runs on this machine, and is reached without a proxy.
 pub(super) fn is_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     match host.parse::<IpAddr>() {
@@ -54,7 +54,7 @@ pub(super) fn is_local(url: &Url) -> bool {
     }
 }
 
-/// A request that got no answer.
+/// Explains a request without a response.
 pub(super) fn explain(url: &Url, error: &reqwest::Error) -> Failure {
     let server = url.as_str().trim_end_matches('/');
     let other = |scheme: &str| {
@@ -99,7 +99,7 @@ pub(super) fn explain(url: &Url, error: &reqwest::Error) -> Failure {
     }
 }
 
-/// A handshake that failed.
+/// Explains a failed TLS handshake.
 fn explain_tls(server: &str, plain: &str, error: &rustls::Error) -> Failure {
     let untrusted = Failure::new(format!("the certificate of {server} is not trusted"));
     match error {
@@ -140,12 +140,12 @@ fn explain_tls(server: &str, plain: &str, error: &rustls::Error) -> Failure {
     }
 }
 
-/// Whether a certificate is refused because it is that of an authority, which rustls tells without a type of its own.
+/// Whether a certificate is rejected because it is a CA certificate, for which rustls has no type.
 fn is_authority(reason: &OtherError) -> bool {
     reason.to_string().contains("CaUsedAsEndEntity")
 }
 
-/// The environment variable that names a proxy for this server, if one does.
+/// The environment variable that names a proxy for this server, if any.
 fn proxy_variable(url: &Url) -> Option<&'static str> {
     let is_set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let host = url.host_str().unwrap_or_default();
@@ -168,7 +168,7 @@ fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn 
     std::iter::successors(Some(error), |error| below(*error))
 }
 
-/// What an error is due to. An I/O error tells the source of what it holds, and not what it holds.
+/// The cause of an error. An I/O error returns the source of its inner error instead of that error.
 fn below<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(held) => Some(held),
@@ -176,12 +176,12 @@ fn below<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stati
     }
 }
 
-/// The first cause of a kind.
+/// The first cause of a type.
 fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// What happened in the end: the outer errors only say where.
+/// The text of the innermost cause, which is the most specific.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn server_address_with_mistake_is_told_the_cure() {
+    fn invalid_server_url_gets_a_suggestion() {
         let told = |text: &str| parse(text).unwrap_err().to_string();
         assert!(told("localhost:5000").contains("--server http://localhost:5000"));
         assert!(told("registry.example.com/").contains("--server https://registry.example.com\n"));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn own_machine_is_never_behind_a_proxy() {
+    fn local_server_is_reached_without_proxy() {
         let local = |text: &str| is_local(&Url::parse(text).unwrap());
         assert!(local("http://localhost:5000") && local("http://127.0.0.2") && local("http://[::1]:5000"));
         assert!(!local("http://registry.example.com") && !local("http://10.0.0.1"));

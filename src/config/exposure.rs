@@ -44,7 +44,7 @@ impl Config {
     }
 
     /// The reason not to listen on the configured address: beyond this machine and without accounts (`in_force`),
-    /// everyone who reaches the port would have all rights, and only the operator can decide that.
+    /// everyone would have all rights. Only the operator may decide that.
     pub fn exposed(&self, in_force: bool) -> Option<ConfigError> {
         // An IPv4-mapped IPv6 address (::ffff:127.0.0.1) is this machine as well.
         if in_force || self.open || self.listen.ip().to_canonical().is_loopback() {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lost_accounts_refuse_to_serve() {
+    fn lost_accounts_are_refused() {
         let data = Path::new("/srv/registry");
         let lost = |change: fn(&mut Config), existed| {
             let mut config = Config::default();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_safe_without_accounts() {
+    fn exposed_without_accounts_is_refused() {
         for listen in ["127.0.0.1:5000", "127.9.9.9:0", "[::1]:5000", "[::ffff:127.0.0.1]:5000"] {
             assert!(!exposed(listen, false), "{listen}");
         }

@@ -1,22 +1,22 @@
-//! Settings of access and HTTPS that do not go together.
+//! Checks settings of access and HTTPS that depend on each other.
 
 use super::definition::Config;
 use super::error::ConfigError;
 use super::value::AcmeChallenge;
 
 impl Config {
-    /// What is wrong with the settings of access as a whole.
+    /// Checks the settings of access against each other.
     pub(super) fn access_mistakes(&self) -> Vec<ConfigError> {
         if !(self.open && self.auth.required) {
             return Vec::new();
         }
         let error = ConfigError::new(
-            "open and auth.required contradict each other: without accounts, and not without",
+            "open and auth.required contradict each other: one allows to serve without accounts, the other forbids it",
         );
         vec![error.help("remove `open` (--open, WHARFINGER_OPEN), or auth.required")]
     }
 
-    /// What is wrong with the settings of `[tls]` as a whole.
+    /// Checks the settings of `[tls]` against each other.
     pub(super) fn tls_mistakes(&self) -> Vec<ConfigError> {
         let tls = &self.tls;
         let mut mistakes = Vec::new();
@@ -58,7 +58,7 @@ impl Config {
         mistakes
     }
 
-    /// What is wrong with the settings of `[tls.acme]` as a whole.
+    /// Checks the settings of `[tls.acme]` against each other.
     fn acme_mistakes(&self) -> Vec<ConfigError> {
         let acme = &self.acme;
         let mut mistakes = Vec::new();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn open_and_required_accounts_are_refused() {
+    fn open_and_required_accounts_contradict() {
         let mut config = Config { open: true, ..Config::default() };
         assert!(config.access_mistakes().is_empty());
         config.auth.required = true;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn one_certificate_is_enough() {
+    fn second_certificate_is_rejected() {
         assert_eq!(mistakes(|config| config.tls.self_signed = vec!["a.example".parse().unwrap()]), [""; 0]);
         let two = mistakes(|config| {
             config.tls.self_signed = vec!["a.example".parse().unwrap()];
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_named_with_hosts_and_alone() {
+    fn acme_directory_requires_hosts() {
         let directory = |config: &mut Config| {
             let url = "https://acme.example/directory".to_owned();
             let sources = Sources {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_needs_somewhere_to_lead() {
+    fn redirect_requires_a_certificate() {
         let redirect = |config: &mut Config| config.tls.redirect = Some(config.listen);
         assert_eq!(mistakes(redirect).len(), 2);
         let to_itself = mistakes(|config| {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_belongs_to_a_certificate() {
+    fn key_requires_a_certificate() {
         assert_eq!(mistakes(|config| config.tls.key = Some("server.key".into())).len(), 1);
     }
 }

@@ -268,10 +268,10 @@ fn password_prompt_appears_on_a_terminal() {
     };
     let (code, said) = add("root --admin", &format!("{PASSWORD}\n{PASSWORD}\n"));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("Password for root: ") && said.contains("The same once more: "), "{said}");
+    assert!(said.contains("Password for root: ") && said.contains("Repeat the password: "), "{said}");
     let (code, said) = add("ann", &format!("{PASSWORD}\nanother password\n"));
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("two different passwords"), "{said}");
+    assert!(said.contains("the two passwords differ"), "{said}");
 }
 
 /// Runs `serve` on loopback where it must refuse, and returns its error.

@@ -1,11 +1,10 @@
-//! Names: of headers, of choices, of levels of the log, and words.
+//! Names: header names, choices, log levels, and words.
 
 use clap::ValueEnum;
 use hyper::header::HeaderName;
 
 use super::{RawValue, Refused, TomlValue, ValueType};
 
-/// The name of a header field.
 pub(in crate::config) fn header_name() -> HeaderNameSpelling {
     HeaderNameSpelling
 }
@@ -27,7 +26,7 @@ impl ValueType<HeaderName> for HeaderNameSpelling {
     }
 }
 
-/// A word that stands in headers and addresses without quotes.
+/// A word that needs no quotes in headers and URLs.
 pub(in crate::config) fn word() -> Word {
     Word
 }
@@ -50,25 +49,25 @@ impl ValueType<String> for Word {
     }
 }
 
-/// The way a log line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people
     Text,
-    /// For machines: one JSON object a line
+    /// For machines: one JSON object per line
     Json,
 }
 
-/// How clients are asked for credentials.
+/// The challenge for credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Challenge {
-    /// With the token protocol
+    /// The token protocol
     Bearer,
-    /// With a password on each request
+    /// A password on each request
     Basic,
 }
 
-/// How an authority sees that a host leads here.
+/// The proof to an ACME authority that a host leads here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AcmeChallenge {
     /// On the port of HTTPS (RFC 8737)
@@ -79,10 +78,10 @@ pub enum AcmeChallenge {
     Http01,
 }
 
-/// Which host an upstream is told that clients call.
+/// The Host header for an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum UpstreamHost {
-    /// The one that the client called
+    /// The host that the client requested
     Client,
     /// The upstream's own
     Upstream,
@@ -133,8 +132,8 @@ impl ValueType<String> for LogFilter {
     fn read(&self, given: &RawValue) -> Result<String, Refused> {
         let text = given.text().filter(|text| !text.is_empty()).ok_or_else(Refused::default)?;
         for directive in text.split(',') {
-            // A filter takes a lone word that is no level for the name of a module, of which it then logs
-            // everything: `level = "inof"` would log next to nothing, and nobody would be told.
+            // A filter takes a word that is no level for a module, and would silently log almost nothing for
+            // `level = "inof"`.
             let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
             if !LOG_LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
                 return Err(match crate::config::nearest(level, LOG_LEVELS) {
@@ -163,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_choice_names_the_nearest() {
+    fn choice_suggests_the_nearest() {
         let read = |given: &str| -> Result<LogFormat, Refused> { choice::<LogFormat>().read(&string(given)) };
         assert_eq!(read("json"), Ok(LogFormat::Json));
         assert_eq!(hint(read("jsn")), r#"did you mean "json"?"#);
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_with_a_slip_is_refused() {
+    fn mistyped_level_is_rejected() {
         let read = |given: &str| log_filter().read(&string(given));
         for given in ["info", "WARN", "off", "info,wharfinger::http=debug", "hyper=trace, info"] {
             assert_eq!(read(given), Ok(given.to_owned()), "{given}");
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_and_words() {
+    fn header_names_and_words_are_checked() {
         assert!(header_name().read(&string("X-Docker-Token")).is_ok());
         assert!(header_name().read(&string("two words")).is_err());
         assert!(word().read(&string("registry.example.com:5000")).is_ok());

@@ -48,7 +48,7 @@ fn write_joined(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display])
 pub(in crate::config) struct Refused {
     /// The part that is wrong, in a value that has parts.
     pub(in crate::config) part: Option<Part>,
-    /// What to write instead, beyond the expected kind of value.
+    /// A suggestion, beyond the expected kind of value.
     pub(in crate::config) hint: Option<String>,
 }
 

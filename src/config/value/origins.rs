@@ -33,10 +33,10 @@ impl ValueType<WebOrigin> for WebOriginSpelling {
         };
         let has_more = !matches!(url.path(), "" | "/") || url.query().is_some() || text.contains('#');
         if authority.as_str().contains('*') {
-            return Err(Refused::because("name each origin; a pattern is not taken"));
+            return Err(Refused::because("name each origin; patterns are not supported"));
         }
         if has_more || authority.as_str().contains('@') {
-            return Err(Refused::because("leave out everything but scheme, host and port"));
+            return Err(Refused::because("write scheme, host and port only"));
         }
         // A browser leaves out the port that belongs to the scheme.
         let usual = if scheme == "https" { 443 } else { 80 };

@@ -1,4 +1,4 @@
-//! Places: paths of this machine, addresses, networks and hosts.
+//! Paths, addresses, networks and hosts.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,7 +9,6 @@ use ipnet::IpNet;
 use super::{RawValue, Refused, TomlValue, ValueType};
 use crate::host::{Host, HostError};
 
-/// A path of this machine.
 pub(in crate::config) fn path() -> Path {
     Path
 }
@@ -35,7 +34,7 @@ impl ValueType<PathBuf> for Path {
     }
 }
 
-/// A path of this machine, or `""` for none.
+/// A path, or `""` for none.
 pub(in crate::config) fn optional_path() -> OptionalPath {
     OptionalPath
 }
@@ -185,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_in_every_way_people_write_them() {
+    fn address_accepts_all_notations() {
         let read = |given: &str| address().read(&string(given)).unwrap().to_string();
         assert_eq!(read("127.0.0.1:5000"), "127.0.0.1:5000");
         assert_eq!(read(":5000"), "0.0.0.0:5000");
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_may_be_none() {
+    fn optional_address_may_be_empty() {
         let read = |given: &str| optional_address().read(&string(given));
         assert_eq!(read(""), Ok(None));
         assert_eq!(read(":80"), Ok(Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)))));
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_told_what_to_write() {
+    fn invalid_address_gets_a_suggestion() {
         let hinted = |given: RawValue| hint(address().read(&given));
         let port = r#"for this machine only write "127.0.0.1:5000", for others too ":5000""#;
         assert_eq!(hinted(RawValue::Integer(5000)), port);
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_may_be_none() {
+    fn optional_path_may_be_empty() {
         assert_eq!(optional_path().read(&string("")), Ok(None));
         assert_eq!(optional_path().read(&text("x")), Ok(Some(PathBuf::from("x"))));
         assert!(optional_path().read(&RawValue::Boolean(true)).is_err());

@@ -34,7 +34,7 @@ impl ValueType<bool> for Switch {
     }
 }
 
-/// A whole number of things.
+/// A whole number.
 pub(in crate::config) fn count() -> Count {
     Count { least: 0 }
 }
@@ -44,7 +44,6 @@ pub(in crate::config) struct Count {
 }
 
 impl Count {
-    /// Refuses smaller numbers.
     pub(in crate::config) fn at_least(self, least: usize) -> Self {
         Self { least }
     }
@@ -78,7 +77,6 @@ pub(in crate::config) struct Size {
 }
 
 impl Size {
-    /// Refuses smaller sizes.
     pub(in crate::config) fn at_least(self, least: u64) -> Self {
         Self { least }
     }
@@ -140,7 +138,7 @@ pub(in crate::config) fn size_or_unlimited() -> SizeOrUnlimited {
 
 pub(in crate::config) struct SizeOrUnlimited;
 
-/// Refuses 0 as a limit: in some programs it means "nothing", in others "no limit".
+/// Rejects 0 as a limit, because in some programs it means "nothing", in others "no limit".
 fn not_zero(given: &RawValue, is_zero: bool) -> Result<(), Refused> {
     if is_zero {
         return Err(Refused::because(format!(r#"{given} is not a limit; for no limit write "unlimited""#)));
@@ -199,7 +197,7 @@ impl ValueType<Option<usize>> for CountOrUnlimited {
     }
 }
 
-/// A length of time with its unit: `"30s"`, `"5m"`, `"24h"`, `"1h 30m"`.
+/// A duration with its unit: `"30s"`, `"5m"`, `"24h"`, `"1h 30m"`.
 pub(in crate::config) fn duration() -> DurationSpelling {
     DurationSpelling { least: Duration::from_millis(1) }
 }
@@ -209,12 +207,11 @@ pub(in crate::config) struct DurationSpelling {
 }
 
 impl DurationSpelling {
-    /// Refuses shorter times.
     pub(in crate::config) fn at_least(self, least: Duration) -> Self {
         Self { least }
     }
 
-    /// Takes no time at all, too.
+    /// Accepts 0 as well.
     pub(in crate::config) fn or_none(self) -> Self {
         Self { least: Duration::ZERO }
     }
@@ -286,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_the_same() {
+    fn written_value_is_read_back() {
         for bytes in [0, 1, 1000, 1024, 1_000_000, 10_000_000_000, 4 << 20, 5_000_001, 3 << 40, u64::MAX - 1]
         {
             let written = match size().write(&bytes) {
@@ -325,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn limit_of_zero_is_refused() {
+    fn zero_limit_is_rejected() {
         let size = |given: RawValue| size_or_unlimited().read(&given);
         assert_eq!(size(string("unlimited")), Ok(None));
         assert_eq!(size(text("10GB")), Ok(Some(10_000_000_000)));
@@ -343,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_switches_of_a_file_have_no_quotes() {
+    fn quoted_number_in_file_is_rejected() {
         assert_eq!(count().read(&RawValue::Integer(7)), Ok(7));
         assert_eq!(count().read(&text("7")), Ok(7));
         assert_eq!(hint(count().read(&string("7"))), "leave the quotes out");

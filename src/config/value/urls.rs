@@ -1,22 +1,20 @@
-//! URLs: of this registry, of other servers, of an authority, and of mail.
+//! URLs of this registry, other servers and ACME authorities, and mail addresses.
 
 use hyper::http::Uri;
 
 use super::{RawValue, Refused, TomlValue, ValueType};
 
-/// The beginning of every address under which the registry is reached: scheme, host, port and perhaps a path,
-/// without a slash at its end.
+/// A base URL: scheme, host, port and perhaps a path, without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// The address, to which a path that begins with a slash can be added.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A [`BaseUrl`], or nothing.
+/// A [`BaseUrl`], or `""` for none.
 pub(in crate::config) fn base_url() -> BaseUrlSpelling {
     BaseUrlSpelling
 }
@@ -49,7 +47,7 @@ impl ValueType<Option<BaseUrl>> for BaseUrlSpelling {
     }
 }
 
-/// The address of a server, which must be one.
+/// A required [`BaseUrl`].
 pub(in crate::config) fn url() -> Url {
     Url
 }
@@ -70,19 +68,18 @@ impl ValueType<BaseUrl> for Url {
     }
 }
 
-/// Where an authority's directory is (RFC 8555 section 7.1.1), as it was written: authorities choose their paths, and
-/// one with a slash at its end may be another than one without.
+/// The directory URL of an authority (RFC 8555 section 7.1.1). It is kept as written, because a slash at its end may
+/// matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryUrl(String);
 
 impl DirectoryUrl {
-    /// The address; it begins with `https://`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A [`DirectoryUrl`], or nothing.
+/// A [`DirectoryUrl`], or `""` for none.
 pub(in crate::config) fn directory_url() -> DirectoryUrlSpelling {
     DirectoryUrlSpelling
 }
@@ -98,7 +95,7 @@ impl ValueType<Option<DirectoryUrl>> for DirectoryUrlSpelling {
         let url: Uri = text.parse().map_err(|_| Refused::default())?;
         let authority = url.authority().ok_or_else(Refused::default)?;
         if url.scheme_str() != Some("https") {
-            return Err(Refused::because("authorities are asked over HTTPS alone: it begins with https://"));
+            return Err(Refused::because("authorities are reached over HTTPS only: it begins with https://"));
         }
         if authority.as_str().contains('@') {
             return Err(Refused::because("leave out the user and the password"));
@@ -115,7 +112,7 @@ impl ValueType<Option<DirectoryUrl>> for DirectoryUrlSpelling {
     }
 }
 
-/// An address of mail, as a URL (RFC 6068).
+/// A mail address, as a URL (RFC 6068).
 pub(in crate::config) fn contact() -> Contact {
     Contact
 }
@@ -141,7 +138,7 @@ impl ValueType<String> for Contact {
     }
 
     fn expects(&self) -> String {
-        r#"an address of mail, such as "mailto:ann@example.com""#.to_owned()
+        r#"a mail address, such as "mailto:ann@example.com""#.to_owned()
     }
 }
 
@@ -151,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base_urls() {
+    fn base_url_is_checked() {
         let read = |given: &str| base_url().read(&string(given));
         let url = |given: &str| read(given).unwrap().unwrap().as_str().to_owned();
         assert_eq!(read(""), Ok(None));
@@ -171,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_kept_as_they_are_written() {
+    fn directory_url_is_kept_as_written() {
         let read = |given: &str| directory_url().read(&string(given));
         assert_eq!(read(""), Ok(None));
         for given in ["https://ca.internal/acme/acme/directory", "https://ca.internal:9000/dir/?a=b"] {
@@ -184,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn contacts_are_addresses_of_mail() {
+    fn contact_is_a_mail_address() {
         let read = |given: &str| contact().read(&string(given));
         assert_eq!(read("mailto:ann@example.com").as_deref(), Ok("mailto:ann@example.com"));
         assert_eq!(read("ann@example.com").as_deref(), Ok("mailto:ann@example.com"));
