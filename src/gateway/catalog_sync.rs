@@ -1,6 +1,7 @@
-//! The names of the repositories behind the gateway. The upstream's catalog is read now and then, and what passes by
-//! is noted; both go into the gateway's own metadata, so that catalog and search are the same filtered queries as in a
-//! registry, whatever the upstream can and cannot list.
+//! The names of the upstream's repositories, copied into the gateway's metadata.
+//!
+//! They come from the upstream's catalog, read at an interval, and from forwarded requests. So catalog and search are
+//! the same queries as in a registry, whether or not the upstream has a catalog.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -18,53 +19,52 @@ use upstream::{
 
 use super::scoping::Scoping;
 
-/// How many names are asked for at once: as many as distribution gives by default, or fewer.
+/// The page size of the catalog. It does not exceed the default limit of distribution.
 const PAGE: usize = 500;
-/// The most that a page may have, in bytes.
+/// The size limit of a page in bytes.
 const PAGE_BYTES: usize = 4 << 20;
-/// The limits of one reading of the catalog, because an upstream may send pages for ever.
+/// The limits of one scan, because an upstream may send pages without end.
 const LIMITS: Limits =
     Limits { pages: 10_000, names: 200_000, bytes: 64 << 20, time: Duration::from_secs(10 * 60) };
-/// Names that passed by and are remembered not to be noted again.
-const SEEN: usize = 1_000_000;
+/// The capacity of the set of names that were seen in requests.
+const MAX_SEEN: usize = 1_000_000;
 
-/// Learns names.
 pub(super) struct CatalogSync {
     registry: Registry,
-    /// By the hash of its name: during which reading of the catalog a repository last passed by.
+    /// The number of the scan during which a repository was last requested, by the hash of its name.
     seen: Mutex<HashMap<u64, u64>>,
-    /// How many times the catalog was read.
-    readings: AtomicU64,
-    /// Whether it was said that the catalog cannot be read.
-    complained: AtomicBool,
+    /// The number of scans.
+    scans: AtomicU64,
+    /// Whether a failed scan was logged.
+    is_failure_logged: AtomicBool,
     hasher: RandomState,
 }
 
-/// How much is read of a catalog.
+/// The limits of a scan.
 struct Limits {
     pages: usize,
     names: usize,
-    /// The length of all names together.
+    /// The total length of all names.
     bytes: usize,
     time: Duration,
 }
 
-/// How far one reading of the catalog has come.
+/// The progress of a scan.
 struct Progress {
-    /// Hashes of the names so far.
+    /// Hashes of the names.
     listed: HashSet<u64>,
-    /// Hashes of the queries so far: a page that was asked for before leads into a loop.
-    asked: HashSet<u64>,
+    /// Hashes of the queries, to detect a loop of pages.
+    queries: HashSet<u64>,
     bytes: usize,
     deadline: Instant,
 }
 
-/// How a reading of the catalog ended.
+/// How a scan ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Complete,
-    /// There may be more names, for this reason.
-    Cut(&'static str),
+    /// A limit was reached, so that names may be missing.
+    LimitReached(&'static str),
 }
 
 #[derive(Deserialize)]
@@ -78,43 +78,43 @@ impl CatalogSync {
         Self {
             registry,
             seen: Mutex::default(),
-            readings: AtomicU64::new(0),
-            complained: AtomicBool::new(false),
+            scans: AtomicU64::new(0),
+            is_failure_logged: AtomicBool::new(false),
             hasher: RandomState::new(),
         }
     }
 
-    /// A repository passed by that holds an image, which may have said what it is.
-    pub(super) async fn passed_by(&self, repository: &RepositoryName, description: Option<String>) {
+    /// Records a repository that served or received an image, and the image's description.
+    pub(super) async fn record(&self, repository: &RepositoryName, description: Option<String>) {
         let hash = self.hasher.hash_one(repository);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if seen.len() >= SEEN {
+            if seen.len() >= MAX_SEEN {
                 seen.clear();
             }
-            let is_new = seen.insert(hash, self.readings.load(Ordering::Relaxed)).is_none();
+            let is_new = seen.insert(hash, self.scans.load(Ordering::Relaxed)).is_none();
             if !is_new && description.is_none() {
                 return;
             }
         }
         if let Err(error) = self.registry.learn_repositories(vec![(repository.clone(), description)]).await {
-            tracing::warn!(%error, %repository, "the name of a repository could not be noted");
+            tracing::warn!(%error, %repository, "the name of a repository cannot be stored");
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
         }
     }
 
-    /// Reads the upstream's catalog every so often, for ever.
-    pub(super) async fn run(self: Arc<Self>, client: Arc<Client>, scoping: Arc<Scoping>, every: Duration) {
-        let mut every = tokio::time::interval(every);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Scans the upstream's catalog at an interval. Never returns.
+    pub(super) async fn run(self: Arc<Self>, client: Arc<Client>, scoping: Arc<Scoping>, interval: Duration) {
+        let mut interval = tokio::time::interval(interval);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            every.tick().await;
-            match self.read_catalog(&client).await {
-                Ok(()) => self.complained.store(false, Ordering::Relaxed),
-                Err(reason) if !self.complained.swap(true, Ordering::Relaxed) => tracing::warn!(
+            interval.tick().await;
+            match self.scan(&client).await {
+                Ok(()) => self.is_failure_logged.store(false, Ordering::Relaxed),
+                Err(reason) if !self.is_failure_logged.swap(true, Ordering::Relaxed) => tracing::warn!(
                     %reason,
-                    "the catalog of the registry behind the gateway cannot be read; until it can, search and catalog \
-                     know the repositories that passed by"
+                    "the catalog of the registry behind the gateway cannot be read; search and catalog contain only \
+                     repositories that clients have requested"
                 ),
                 Err(reason) => tracing::debug!(%reason, "the catalog still cannot be read"),
             }
@@ -122,16 +122,16 @@ impl CatalogSync {
         }
     }
 
-    async fn read_catalog(&self, client: &Client) -> Result<(), String> {
-        let reading = self.readings.fetch_add(1, Ordering::Relaxed) + 1;
+    async fn scan(&self, client: &Client) -> Result<(), String> {
+        let scan = self.scans.fetch_add(1, Ordering::Relaxed) + 1;
         let mut progress = Progress::begin(&LIMITS);
         let mut query = format!("n={PAGE}");
         let end = loop {
             if let Some(why) = progress.exceeded(&LIMITS, self.hasher.hash_one(&query)) {
-                break End::Cut(why);
+                break End::LimitReached(why);
             }
             let page = tokio::time::timeout_at(progress.deadline.into(), page(client, &query));
-            let Ok(page) = page.await else { break End::Cut(TOO_SLOW) };
+            let Ok(page) = page.await else { break End::LimitReached(TOO_SLOW) };
             let (names, next) = page?;
             let new = progress.take(names, &LIMITS, |name| self.hasher.hash_one(name));
             let is_empty = new.is_empty();
@@ -140,52 +140,48 @@ impl CatalogSync {
                 self.registry.learn_repositories(names).await.map_err(|error| error.to_string())?;
             }
             match next {
-                // A page that brings nothing new leads nowhere.
+                // A page without new names may lead into a loop.
                 Some(next) if !is_empty => query = next,
                 _ => break End::Complete,
             }
         };
-        self.forget_all_but(&progress.listed, reading, &end).await?;
+        self.remove_unlisted(&progress.listed, scan, &end).await?;
         match end {
             End::Complete => Ok(()),
-            End::Cut(why) => Err(format!("it was read up to {} names only: {why}", progress.listed.len())),
+            End::LimitReached(why) => {
+                Err(format!("it was read up to {} names only: {why}", progress.listed.len()))
+            }
         }
     }
 
-    /// Forgets the names that the catalog no longer lists, except those that passed by since this reading began. If the
-    /// reading was cut, those that ever passed by are kept as well.
-    async fn forget_all_but(&self, listed: &HashSet<u64>, reading: u64, end: &End) -> Result<(), String> {
+    /// Removes names that the catalog does not list, except those requested since the scan began. After an incomplete
+    /// scan, all requested names stay.
+    async fn remove_unlisted(&self, listed: &HashSet<u64>, scan: u64, end: &End) -> Result<(), String> {
         let mut after: Option<RepositoryName> = None;
         loop {
             let after_name = after.as_ref().map(RepositoryName::as_str);
             let known = self.registry.known_repositories(after_name, PAGE).await;
             let known = known.map_err(|error| error.to_string())?;
             after = known.last().cloned();
-            let gone: Vec<RepositoryName> = {
+            let removed: Vec<RepositoryName> = {
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_gone = |name: &RepositoryName| {
+                let mut is_removed = |name: &RepositoryName| {
                     let hash = self.hasher.hash_one(name);
-                    let passed_by =
-                        seen.get(&hash).is_some_and(|when| *when >= reading || *end != End::Complete);
-                    let is_gone = !listed.contains(&hash) && !passed_by;
-                    if is_gone {
+                    let is_requested =
+                        seen.get(&hash).is_some_and(|last| *last >= scan || *end != End::Complete);
+                    let is_removed = !listed.contains(&hash) && !is_requested;
+                    if is_removed {
                         seen.remove(&hash);
                     }
-                    is_gone
+                    is_removed
                 };
-                let is_last = known.len() < PAGE;
-                let gone = known.into_iter().filter({
-                    let mut is_gone = is_gone;
-                    move |name| is_gone(name)
-                });
-                let gone = gone.collect();
-                if is_last {
+                if known.len() < PAGE {
                     after = None;
                 }
-                gone
+                known.into_iter().filter(|name| is_removed(name)).collect()
             };
-            if !gone.is_empty() {
-                self.registry.forget_repositories(gone).await.map_err(|error| error.to_string())?;
+            if !removed.is_empty() {
+                self.registry.forget_repositories(removed).await.map_err(|error| error.to_string())?;
             }
             if after.is_none() {
                 return Ok(());
@@ -200,15 +196,15 @@ impl Progress {
     fn begin(limits: &Limits) -> Self {
         Self {
             listed: HashSet::new(),
-            asked: HashSet::new(),
+            queries: HashSet::new(),
             bytes: 0,
             deadline: Instant::now() + limits.time,
         }
     }
 
-    /// Why no further page may be asked for, if so; `query` is the hash of its query.
+    /// The limit that forbids to request another page; `query` is the hash of its query.
     fn exceeded(&mut self, limits: &Limits, query: u64) -> Option<&'static str> {
-        if self.asked.len() >= limits.pages {
+        if self.queries.len() >= limits.pages {
             return Some("it has too many pages");
         }
         if self.listed.len() >= limits.names || self.bytes >= limits.bytes {
@@ -217,10 +213,10 @@ impl Progress {
         if Instant::now() >= self.deadline {
             return Some(TOO_SLOW);
         }
-        (!self.asked.insert(query)).then_some("a page leads back to one before it")
+        (!self.queries.insert(query)).then_some("a page leads back to one before it")
     }
 
-    /// Takes the names of a page, as many as there is room for, and returns those that are new.
+    /// Adds the names of a page up to the limits, and returns the new ones.
     fn take(
         &mut self,
         names: Vec<RepositoryName>,
@@ -231,7 +227,7 @@ impl Progress {
         for name in names {
             let length = name.as_str().len();
             if self.listed.len() >= limits.names || self.bytes.saturating_add(length) > limits.bytes {
-                // Full, also for a shorter name: what was left out must be noticed.
+                // Marks the limit as reached, even if a shorter name would fit.
                 self.bytes = limits.bytes;
                 break;
             }
@@ -244,7 +240,7 @@ impl Progress {
     }
 }
 
-/// A page of the catalog, and the query of the next one.
+/// Requests a page of the catalog. Returns its names and the query of the next page.
 async fn page(client: &Client, query: &str) -> Result<(Vec<RepositoryName>, Option<String>), String> {
     let request = UpstreamRequest::get(format!("/v2/_catalog?{query}"), "registry:catalog:*".to_owned());
     let response = client.send(&request, &OutgoingBody::empty(), None).await;
@@ -255,7 +251,7 @@ async fn page(client: &Client, query: &str) -> Result<(Vec<RepositoryName>, Opti
     }
     let body = read_to_end(body, PAGE_BYTES, client.read_timeout()).await?;
     let catalog: Catalog = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-    // What is no name here could not be asked for here either.
+    // Clients could not request a name that is invalid here.
     let names = catalog.repositories.unwrap_or_default();
     Ok((names.iter().filter_map(|name| name.parse().ok()).collect(), next_page(&head.headers)))
 }

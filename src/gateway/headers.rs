@@ -1,9 +1,8 @@
-//! Which headers go through the gateway.
+//! The headers that the gateway forwards in either direction.
 //!
-//! Both ways this is a list of what passes, not of what does not: the registry protocol has few headers, and what is
-//! not among them (credentials, cookies, what a client claims about proxies, what belongs to one connection only,
-//! what nobody has thought of yet) is no business of the other side. The framing of bodies (`Content-Length`,
-//! `Transfer-Encoding`) is never copied to an upstream: it is made anew from the body that is sent.
+//! Both directions have an allow list. The registry protocol has few headers. All others stay here: credentials,
+//! cookies, `X-Forwarded-*` of clients, hop-by-hop headers and unknown ones. The framing of a request
+//! (`Content-Length`, `Transfer-Encoding`) is never copied: the client library derives it from the body.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,9 +14,8 @@ const X_FORWARDED_BY: HeaderName = HeaderName::from_static("x-forwarded-by");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Headers of a request that an upstream gets. `Accept-Encoding` is not among them, as in the configuration that
-/// people have: what an upstream compressed would not be the bytes that have the digest.
-const UPWARD: [HeaderName; 11] = [
+/// Forwarded request headers. `Accept-Encoding` is missing, because compressed content would not match its digest.
+const REQUEST_HEADERS: [HeaderName; 11] = [
     header::ACCEPT,
     header::CONTENT_TYPE,
     header::CONTENT_RANGE,
@@ -31,9 +29,9 @@ const UPWARD: [HeaderName; 11] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Headers of an answer that a client gets, besides those of the protocol's own families. `Location` and `Link` are
-/// not among them: they are rewritten. Nor is `WWW-Authenticate`: who may do what is asked here, and nowhere else.
-const DOWNWARD: [HeaderName; 16] = [
+/// Forwarded response headers, besides [`PREFIXES`]. `Location` and `Link` are missing, because they are rewritten.
+/// `WWW-Authenticate` is missing, because clients authenticate at the gateway only.
+const RESPONSE_HEADERS: [HeaderName; 16] = [
     header::ACCEPT_RANGES,
     header::AGE,
     header::ALLOW,
@@ -52,65 +50,64 @@ const DOWNWARD: [HeaderName; 16] = [
     header::WARNING,
 ];
 
-/// The protocol's own headers, and those that say how much may still be asked.
-const FAMILIES: [&str; 4] = ["docker-", "oci-", "ratelimit-", "x-ratelimit-"];
+/// Prefixes of forwarded headers: the protocol's own, and rate limits.
+const PREFIXES: [&str; 4] = ["docker-", "oci-", "ratelimit-", "x-ratelimit-"];
 
-fn is_of_a_family(name: &HeaderName) -> bool {
-    FAMILIES.iter().any(|family| name.as_str().starts_with(family))
+fn has_known_prefix(name: &HeaderName) -> bool {
+    PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 
-/// Who asks, as an upstream is told.
+/// The client's connection, for the `X-Forwarded-*` headers.
 pub(super) struct Origin<'a> {
-    /// The client.
     pub(super) client: Option<IpAddr>,
-    /// Where the client reached the gateway.
+    /// The gateway's address of the connection.
     pub(super) local: Option<SocketAddr>,
-    /// Whether it came through TLS.
-    pub(super) secure: bool,
-    /// By which host and port it called.
+    pub(super) is_tls: bool,
+    /// The `Host` header to send.
     pub(super) host: Option<&'a HeaderValue>,
 }
 
-/// The headers of a request to an upstream.
-pub(super) fn upward(request: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
+/// The headers of a request to the upstream.
+pub(super) fn request_headers(request: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
-    for name in &UPWARD {
+    for name in &REQUEST_HEADERS {
         for value in request.get_all(name) {
             headers.append(name, value.clone());
         }
     }
     for (name, value) in request {
-        if is_of_a_family(name) {
+        if has_known_prefix(name) {
             headers.append(name, value.clone());
         }
     }
     if let Some(host) = origin.host {
         headers.insert(HOST, host.clone());
     }
-    let mut say = |name: HeaderName, value: String| {
+    let mut insert = |name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
     };
     if let Some(client) = origin.client {
-        say(X_REAL_IP, client.to_string());
-        say(X_FORWARDED_FOR, client.to_string());
+        insert(X_REAL_IP, client.to_string());
+        insert(X_FORWARDED_FOR, client.to_string());
     }
     if let Some(local) = origin.local {
-        say(X_FORWARDED_BY, local.to_string());
+        insert(X_FORWARDED_BY, local.to_string());
     }
-    say(X_FORWARDED_PROTO, if origin.secure { "https" } else { "http" }.to_owned());
+    insert(X_FORWARDED_PROTO, if origin.is_tls { "https" } else { "http" }.to_owned());
     headers
 }
 
-/// Puts the headers of an upstream's answer that a client gets into `answer`.
-pub(super) fn downward(upstream: &HeaderMap, answer: &mut HeaderMap) {
-    answer.reserve(upstream.len());
+/// The headers of a response to the client.
+pub(super) fn response_headers(upstream: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(upstream.len());
     for (name, value) in upstream {
-        if DOWNWARD.contains(name) || is_of_a_family(name) {
-            answer.append(name, value.clone());
+        if RESPONSE_HEADERS.contains(name) || has_known_prefix(name) {
+            headers.append(name, value.clone());
         }
     }
+    headers
 }
 
 #[cfg(test)]
@@ -125,12 +122,12 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_gets_no_credentials_and_nothing_that_a_client_made_up() {
+    fn request_has_no_credentials_or_forged_headers() {
         let host = HeaderValue::from_static("registry.example.com:8443");
         let origin = Origin {
             client: Some([192, 0, 2, 7].into()),
             local: Some(([192, 0, 2, 1], 8443).into()),
-            secure: true,
+            is_tls: true,
             host: Some(&host),
         };
         let request = map(&[
@@ -155,7 +152,7 @@ mod tests {
             ("range", "bytes=0-"),
             ("docker-x", "kept"),
         ]);
-        let sent = upward(&request, &origin);
+        let sent = request_headers(&request, &origin);
         let expected = map(&[
             ("accept", "application/json"),
             ("range", "bytes=0-"),
@@ -170,16 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn several_accept_headers_stay_several() {
+    fn repeated_accept_headers_are_forwarded() {
         let mut request = map(&[("accept", "a/b")]);
         request.append("accept", HeaderValue::from_static("c/d"));
-        let origin = Origin { client: None, local: None, secure: false, host: None };
-        let sent = upward(&request, &origin);
+        let origin = Origin { client: None, local: None, is_tls: false, host: None };
+        let sent = request_headers(&request, &origin);
         assert_eq!(sent.get_all("accept").iter().collect::<Vec<_>>(), ["a/b", "c/d"]);
     }
 
     #[test]
-    fn a_client_gets_no_challenge_and_no_framing_of_another_connection() {
+    fn response_has_no_challenge_or_framing() {
         let upstream = map(&[
             ("www-authenticate", "Bearer realm=\"https://evil.example/token\""),
             ("proxy-authenticate", "Basic"),
@@ -196,14 +193,13 @@ mod tests {
             ("ratelimit-remaining", "3;w=60"),
             ("docker-content-digest", "sha256:aa"),
         ]);
-        let mut answer = HeaderMap::new();
-        downward(&upstream, &mut answer);
+        let headers = response_headers(&upstream);
         let expected = map(&[
             ("content-type", "application/json"),
             ("retry-after", "5"),
             ("ratelimit-remaining", "3;w=60"),
             ("docker-content-digest", "sha256:aa"),
         ]);
-        assert_eq!(answer, expected);
+        assert_eq!(headers, expected);
     }
 }

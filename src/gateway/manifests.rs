@@ -1,14 +1,11 @@
-//! Manifests that an upstream gave a moment ago, in memory.
+//! The cache of manifests, with the TTL of `gateway.cache`.
 //!
-//! What goes through the gateway is exact: a push or a deletion makes everything that is kept of its repository void
-//! before it is sent on, and again when it is over, so that an answer from in between cannot stay. What changes behind
-//! the gateway's back, on the upstream itself, is seen after the time that `gateway.cache` gives, at the latest. After
-//! that time the upstream is asked whether what is kept is still right (`If-None-Match`), by one request, however
-//! many clients wait for it.
+//! A push or a deletion through the gateway invalidates all entries of its repository, before it is sent and after its
+//! response, so that a response from in between is not served later. A change at the upstream itself is visible after
+//! the TTL. An expired entry is revalidated with `If-None-Match`. Concurrent requests share one request to the upstream.
 //!
-//! Upstreams answer by what `Accept` says (distribution makes other documents of some manifests for clients that know
-//! no better), so an answer is kept for requests that accept the same. Nothing is kept whose bytes do not have the
-//! digest that the upstream gave with them, or that was asked for.
+//! distribution converts some manifests depending on `Accept`, so that the key contains it. The cache stores a manifest
+//! only if its bytes match the requested digest and the one in the response.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
@@ -25,19 +22,18 @@ use quick_cache::{DefaultHashBuilder, Equivalent, Weighter};
 use crate::http::body::Body;
 use crate::http::response::{self, DOCKER_CONTENT_DIGEST, Response};
 
-/// Counters of changes; repositories share them by hash.
+/// Counters of changes. Repositories share them by hash.
 const SHARDS: usize = 256;
 
-/// The manifests that are kept.
+/// The cache.
 pub(super) struct Manifests {
-    kept: Cache<Key, Arc<Kept>, BySize>,
-    /// How long an answer is good.
-    freshness: Duration,
+    entries: Cache<Key, Arc<Entry>, BySize>,
+    ttl: Duration,
     changes: Box<[AtomicU64; SHARDS]>,
     hasher: RandomState,
 }
 
-/// What an answer was given to.
+/// The request of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     repository: RepositoryName,
@@ -46,7 +42,7 @@ pub(super) struct Key {
     accept: u64,
 }
 
-/// A key by reference, so that a look-up clones nothing.
+/// A borrowed key, so that a lookup clones nothing.
 struct KeyRef<'a> {
     repository: &'a RepositoryName,
     target: &'a TagOrDigest,
@@ -67,11 +63,11 @@ impl Equivalent<Key> for KeyRef<'_> {
     }
 }
 
-/// An answer of an upstream.
-pub(super) struct Kept {
-    /// The manifest; `None` if the answer was another one, which everybody has to ask for.
+/// A cached response.
+pub(super) struct Entry {
+    /// `None` for a response that cannot be shared.
     manifest: Option<Manifest>,
-    until: Instant,
+    expires: Instant,
     changes: u64,
 }
 
@@ -79,25 +75,25 @@ pub(super) struct Kept {
 struct Manifest {
     headers: HeaderMap,
     content: Bytes,
-    /// The entity tag by which the upstream knows it.
+    /// The upstream's entity tag.
     etag: HeaderValue,
 }
 
 #[derive(Clone)]
 struct BySize;
 
-impl Weighter<Key, Arc<Kept>> for BySize {
-    fn weight(&self, _: &Key, kept: &Arc<Kept>) -> u64 {
-        // The entry's own size, roughly.
-        kept.manifest.as_ref().map_or(0, |manifest| manifest.content.len() as u64) + 1200
+impl Weighter<Key, Arc<Entry>> for BySize {
+    fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
+        // 1200: the entry itself, roughly.
+        entry.manifest.as_ref().map_or(0, |manifest| manifest.content.len() as u64) + 1200
     }
 }
 
-/// How many changes there were to a repository before an upstream was asked.
+/// The counter of changes when the upstream was requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
-/// A change to a repository that is being made; it ends when this is dropped.
+/// A push or deletion in progress. Dropping it invalidates the repository's entries again.
 pub(super) struct Change<'a>(&'a AtomicU64);
 
 impl Drop for Change<'_> {
@@ -106,23 +102,24 @@ impl Drop for Change<'_> {
     }
 }
 
-/// What there is for a request.
-#[allow(clippy::large_enum_variant, reason = "it lives for one match, and the large one asks an upstream")]
-pub(super) enum Found<'a> {
-    /// The answer.
-    Fresh(Arc<Kept>),
-    /// This request is to ask the upstream, and others wait for it; and what was kept, if that may still be right.
-    Ask(Asking<'a>),
-    /// The upstream's answer is nothing that could be shared.
-    Alone,
+/// The result of a lookup.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives for one match, and the large one requests the upstream"
+)]
+pub(super) enum Lookup<'a> {
+    Hit(Arc<Entry>),
+    /// This caller must request the upstream, while others wait for its result.
+    Miss(Fetch<'a>),
+    /// The response cannot be shared, so that each caller requests the upstream.
+    Uncacheable,
 }
 
-/// Where an answer is waited for.
 type Guard<'a> =
-    PlaceholderGuard<'a, Key, Arc<Kept>, BySize, DefaultHashBuilder, DefaultLifecycle<Key, Arc<Kept>>>;
+    PlaceholderGuard<'a, Key, Arc<Entry>, BySize, DefaultHashBuilder, DefaultLifecycle<Key, Arc<Entry>>>;
 
-/// The right to ask on behalf of everyone who waits. Dropped without an answer, the next one in line gets it.
-pub(super) struct Asking<'a> {
+/// The request to the upstream for all waiting callers. If it is dropped without a result, the next caller takes over.
+pub(super) struct Fetch<'a> {
     manifests: &'a Manifests,
     guard: Guard<'a>,
     key: Key,
@@ -131,25 +128,24 @@ pub(super) struct Asking<'a> {
 }
 
 impl Manifests {
-    /// Keeps answers for so long, in so many bytes.
-    pub(super) fn new(freshness: Duration, bytes: u64) -> Self {
+    /// Creates a cache with a capacity in bytes.
+    pub(super) fn new(ttl: Duration, bytes: u64) -> Self {
         let expected = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).clamp(64, 65_536);
-        let freshness = if bytes == 0 { Duration::ZERO } else { freshness };
+        let ttl = if bytes == 0 { Duration::ZERO } else { ttl };
         Self {
-            kept: Cache::with_weighter(expected, bytes, BySize),
-            freshness,
+            entries: Cache::with_weighter(expected, bytes, BySize),
+            ttl,
             changes: Box::new(std::array::from_fn(|_| AtomicU64::new(0))),
             hasher: RandomState::new(),
         }
     }
 
-    /// Whether anything is kept at all.
-    pub(super) fn is_on(&self) -> bool {
-        !self.freshness.is_zero()
+    pub(super) fn is_enabled(&self) -> bool {
+        !self.ttl.is_zero()
     }
 
-    /// Begins a change to a repository: what is kept of it is void now, and what is asked for meanwhile will be.
-    pub(super) fn change(&self, repository: &RepositoryName) -> Change<'_> {
+    /// Invalidates the entries of a repository, now and when the change is dropped.
+    pub(super) fn begin_change(&self, repository: &RepositoryName) -> Change<'_> {
         let changes = self.counter(repository);
         changes.fetch_add(1, Ordering::SeqCst);
         Change(changes)
@@ -160,6 +156,7 @@ impl Manifests {
         &self.changes[usize::try_from(shard).unwrap_or_default()]
     }
 
+    /// The keyed hash of the `Accept` headers.
     fn accept(&self, headers: &HeaderMap) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         for value in headers.get_all(ACCEPT) {
@@ -168,82 +165,82 @@ impl Manifests {
         hasher.finish()
     }
 
-    fn is_fresh(&self, kept: &Kept, repository: &RepositoryName) -> bool {
-        kept.changes == self.counter(repository).load(Ordering::SeqCst) && kept.until > Instant::now()
+    fn is_fresh(&self, entry: &Entry, repository: &RepositoryName) -> bool {
+        entry.changes == self.counter(repository).load(Ordering::SeqCst) && entry.expires > Instant::now()
     }
 
-    /// The answer to a request, if it is at hand and needs no waiting.
-    pub(super) fn at_hand(
+    /// The cached response, without waiting for a fetch in progress.
+    pub(super) fn cached(
         &self,
         repository: &RepositoryName,
         target: &TagOrDigest,
         headers: &HeaderMap,
     ) -> Option<Response> {
-        if !self.is_on() {
+        if !self.is_enabled() {
             return None;
         }
-        let kept = self.kept.get(&KeyRef { repository, target, accept: self.accept(headers) })?;
-        if !self.is_fresh(&kept, repository) {
+        let entry = self.entries.get(&KeyRef { repository, target, accept: self.accept(headers) })?;
+        if !self.is_fresh(&entry, repository) {
             return None;
         }
-        kept.answer(headers)
+        entry.response(headers)
     }
 
-    /// What there is for a request; waits for another one that asks the same just now.
-    pub(super) async fn find(
+    /// Looks up a manifest. Waits for a fetch of the same manifest in progress.
+    pub(super) async fn lookup(
         &self,
         repository: &RepositoryName,
         target: &TagOrDigest,
         headers: &HeaderMap,
-    ) -> Found<'_> {
+    ) -> Lookup<'_> {
         let key =
             Key { repository: repository.clone(), target: target.clone(), accept: self.accept(headers) };
         let mut stale = None;
-        self.kept.remove_if(&key, |kept| {
-            let is_old = !self.is_fresh(kept, repository);
-            if is_old {
-                stale.clone_from(&kept.manifest);
+        self.entries.remove_if(&key, |entry| {
+            let is_stale = !self.is_fresh(entry, repository);
+            if is_stale {
+                stale.clone_from(&entry.manifest);
             }
-            is_old
+            is_stale
         });
-        match self.kept.get_value_or_guard_async(&key).await {
-            Ok(kept) if self.is_fresh(&kept, repository) && kept.manifest.is_some() => Found::Fresh(kept),
-            Ok(_) => Found::Alone,
+        match self.entries.get_value_or_guard_async(&key).await {
+            Ok(entry) if self.is_fresh(&entry, repository) && entry.manifest.is_some() => Lookup::Hit(entry),
+            Ok(_) => Lookup::Uncacheable,
             Err(guard) => {
                 let ticket = Ticket(self.counter(repository).load(Ordering::SeqCst));
-                Found::Ask(Asking { manifests: self, guard, key, ticket, stale })
+                Lookup::Miss(Fetch { manifests: self, guard, key, ticket, stale })
             }
         }
     }
 }
 
-impl Asking<'_> {
-    /// The entity tag of what was kept: the upstream may say that it is still right.
+impl Fetch<'_> {
+    /// The entity tag of the expired entry, for `If-None-Match`.
     pub(super) fn etag(&self) -> Option<&HeaderValue> {
         self.stale.as_ref().map(|manifest| &manifest.etag)
     }
 
-    /// What was kept is still right.
-    pub(super) fn confirmed(self) -> Option<Arc<Kept>> {
+    /// Renews the expired entry after a 304.
+    pub(super) fn revalidated(self) -> Option<Arc<Entry>> {
         let manifest = self.stale.clone();
-        manifest.map(|manifest| self.keep(Some(manifest)))
+        manifest.map(|manifest| self.store(Some(manifest)))
     }
 
-    /// A manifest came: `headers` as a client gets them. `None` if it is not what it says it is, and then only this
-    /// request is answered with it.
-    pub(super) fn received(self, headers: &HeaderMap, content: &Bytes) -> Option<Arc<Kept>> {
-        let manifest = self.verified(headers, content);
-        let is_right = manifest.is_some();
-        let kept = self.keep(manifest);
-        is_right.then_some(kept)
+    /// Stores a manifest with the headers for clients. `None` if the digest does not match; then the response is for
+    /// this caller only.
+    pub(super) fn received(self, headers: &HeaderMap, content: &Bytes) -> Option<Arc<Entry>> {
+        let manifest = self.verify(headers, content);
+        let is_valid = manifest.is_some();
+        let entry = self.store(manifest);
+        is_valid.then_some(entry)
     }
 
-    fn verified(&self, headers: &HeaderMap, content: &Bytes) -> Option<Manifest> {
+    fn verify(&self, headers: &HeaderMap, content: &Bytes) -> Option<Manifest> {
         let digest: Digest = headers.get(DOCKER_CONTENT_DIGEST)?.to_str().ok()?.parse().ok()?;
         if digest.algorithm().digest(content) != digest {
             return None;
         }
-        if matches!(&self.key.target, TagOrDigest::Digest(wanted) if *wanted != digest) {
+        if matches!(&self.key.target, TagOrDigest::Digest(requested) if *requested != digest) {
             return None;
         }
         let mut headers = headers.clone();
@@ -256,39 +253,38 @@ impl Asking<'_> {
         Some(Manifest { headers, content: content.clone(), etag })
     }
 
-    /// The answer was none that can be shared: those who wait are to ask for themselves, all at once.
-    pub(super) fn refused(self) {
-        self.keep(None);
+    /// Lets the waiting callers request the upstream themselves, concurrently.
+    pub(super) fn uncacheable(self) {
+        self.store(None);
     }
 
-    fn keep(self, manifest: Option<Manifest>) -> Arc<Kept> {
+    fn store(self, manifest: Option<Manifest>) -> Arc<Entry> {
         let now = Instant::now();
-        let until = if manifest.is_some() { now + self.manifests.freshness } else { now };
-        let kept = Arc::new(Kept { manifest, until, changes: self.ticket.0 });
-        // What a tag points to was asked for by its digest next, by every client there is.
-        if let (TagOrDigest::Tag(_), Some(manifest)) = (&self.key.target, &kept.manifest)
+        let expires = if manifest.is_some() { now + self.manifests.ttl } else { now };
+        let entry = Arc::new(Entry { manifest, expires, changes: self.ticket.0 });
+        // Clients resolve a tag and then request its digest.
+        if let (TagOrDigest::Tag(_), Some(manifest)) = (&self.key.target, &entry.manifest)
             && let Some(digest) = manifest.headers.get(DOCKER_CONTENT_DIGEST)
             && let Some(digest) = digest.to_str().ok().and_then(|digest| digest.parse().ok())
         {
             let target = TagOrDigest::Digest(digest);
-            self.manifests.kept.insert(Key { target, ..self.key.clone() }, kept.clone());
+            self.manifests.entries.insert(Key { target, ..self.key.clone() }, entry.clone());
         }
-        // If it was removed meanwhile, it is not kept.
-        let _ = self.guard.insert(kept.clone());
-        kept
+        // The insertion fails if the placeholder was removed meanwhile.
+        let _ = self.guard.insert(entry.clone());
+        entry
     }
 }
 
-impl Kept {
-    /// The bytes of the manifest.
+impl Entry {
     pub(super) fn content(&self) -> Option<&Bytes> {
         self.manifest.as_ref().map(|manifest| &manifest.content)
     }
 
-    /// The answer to GET and HEAD.
-    pub(super) fn answer(&self, request: &HeaderMap) -> Option<Response> {
+    /// The response to GET and HEAD.
+    pub(super) fn response(&self, request: &HeaderMap) -> Option<Response> {
         let manifest = self.manifest.as_ref()?;
-        if is_known(request, &manifest.etag) {
+        if is_not_modified(request, &manifest.etag) {
             let mut answer = response::status(StatusCode::NOT_MODIFIED);
             *answer.headers_mut() = manifest.headers.clone();
             answer.headers_mut().remove(CONTENT_LENGTH);
@@ -300,8 +296,8 @@ impl Kept {
     }
 }
 
-/// Whether the client has it already, as its `If-None-Match` says (RFC 9110, section 13.1.2).
-fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
+/// Whether `If-None-Match` contains the entity tag (RFC 9110 section 13.1.2).
+fn is_not_modified(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let weak = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_owned();
     let etag = weak(etag.as_bytes());
     request.get_all(IF_NONE_MATCH).iter().any(|known| {
@@ -335,20 +331,20 @@ mod tests {
         [(DOCKER_CONTENT_DIGEST, HeaderValue::try_from(digest).unwrap())].into_iter().collect()
     }
 
-    async fn ask<'a>(manifests: &'a Manifests, repository: &str, headers: &HeaderMap) -> Asking<'a> {
-        match manifests.find(&name(repository), &tag(), headers).await {
-            Found::Ask(asking) => asking,
-            Found::Fresh(_) => panic!("it is there"),
-            Found::Alone => panic!("it is not to be shared"),
+    async fn ask<'a>(manifests: &'a Manifests, repository: &str, headers: &HeaderMap) -> Fetch<'a> {
+        match manifests.lookup(&name(repository), &tag(), headers).await {
+            Lookup::Miss(fetch) => fetch,
+            Lookup::Hit(_) => panic!("a hit"),
+            Lookup::Uncacheable => panic!("uncacheable"),
         }
     }
 
     fn is_there(manifests: &Manifests, repository: &str, target: &TagOrDigest, headers: &HeaderMap) -> bool {
-        manifests.at_hand(&name(repository), target, headers).is_some()
+        manifests.cached(&name(repository), target, headers).is_some()
     }
 
     #[tokio::test]
-    async fn a_manifest_is_kept_by_tag_and_by_digest_for_those_who_accept_the_same() {
+    async fn manifest_is_cached_by_target_and_accept() {
         let manifests = Manifests::new(LONG, 1 << 20);
         let (content, accept) = (Bytes::from_static(b"{}"), accepting(&["a/b", "c/d"]));
         assert!(ask(&manifests, "app", &accept).await.received(&described(&content), &content).is_some());
@@ -364,29 +360,29 @@ mod tests {
             IF_NONE_MATCH,
             HeaderValue::try_from(format!("W/\"x\", \"{}\"", Algorithm::Sha256.digest(&content))).unwrap(),
         );
-        let answer = manifests.at_hand(&name("app"), &tag(), &known).unwrap();
+        let answer = manifests.cached(&name("app"), &tag(), &known).unwrap();
         assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
     }
 
     #[tokio::test]
-    async fn a_change_voids_what_was_kept_and_what_is_asked_for_meanwhile() {
+    async fn change_invalidates_entries_and_fetches() {
         let manifests = Manifests::new(LONG, 1 << 20);
         let (content, accept) = (Bytes::from_static(b"{}"), HeaderMap::new());
         let headers = described(&content);
         let before = ask(&manifests, "app", &accept).await;
-        let change = manifests.change(&name("app"));
+        let change = manifests.begin_change(&name("app"));
         before.received(&headers, &content);
-        assert!(!is_there(&manifests, "app", &tag(), &accept), "asked before the change");
+        assert!(!is_there(&manifests, "app", &tag(), &accept), "fetched before the change");
         ask(&manifests, "app", &accept).await.received(&headers, &content);
         assert!(is_there(&manifests, "app", &tag(), &accept));
         drop(change);
-        assert!(!is_there(&manifests, "app", &tag(), &accept), "asked while the change was made");
+        assert!(!is_there(&manifests, "app", &tag(), &accept), "fetched during the change");
         ask(&manifests, "app", &accept).await.received(&headers, &content);
         assert!(is_there(&manifests, "app", &tag(), &accept));
     }
 
     #[tokio::test]
-    async fn nothing_is_kept_that_is_not_what_it_says() {
+    async fn manifest_with_another_digest_is_not_cached() {
         let manifests = Manifests::new(LONG, 1 << 20);
         let (content, accept) = (Bytes::from_static(b"{}"), HeaderMap::new());
         for headers in [described(b"other"), HeaderMap::new()] {
@@ -394,57 +390,60 @@ mod tests {
             assert!(!is_there(&manifests, "app", &tag(), &accept));
         }
         let wanted = TagOrDigest::Digest(Algorithm::Sha256.digest(b"wanted"));
-        let Found::Ask(asking) = manifests.find(&name("app"), &wanted, &accept).await else { panic!() };
-        assert!(asking.received(&described(&content), &content).is_none());
+        let Lookup::Miss(fetch) = manifests.lookup(&name("app"), &wanted, &accept).await else { panic!() };
+        assert!(fetch.received(&described(&content), &content).is_none());
     }
 
     #[tokio::test]
-    async fn what_grew_old_is_asked_about_and_can_be_confirmed() {
+    async fn expired_manifest_is_revalidated() {
         let manifests = Manifests::new(Duration::from_nanos(1), 1 << 20);
         let (content, accept) = (Bytes::from_static(b"{}"), HeaderMap::new());
-        let asking = ask(&manifests, "app", &accept).await;
-        assert_eq!(asking.etag(), None);
-        asking.received(&described(&content), &content);
-        let asking = ask(&manifests, "app", &accept).await;
+        let fetch = ask(&manifests, "app", &accept).await;
+        assert_eq!(fetch.etag(), None);
+        fetch.received(&described(&content), &content);
+        let fetch = ask(&manifests, "app", &accept).await;
         let etag = format!("\"{}\"", Algorithm::Sha256.digest(&content));
-        assert_eq!(asking.etag().unwrap(), etag.as_str());
-        let kept = asking.confirmed().unwrap();
-        assert_eq!(kept.answer(&accept).unwrap().status(), StatusCode::OK);
+        assert_eq!(fetch.etag().unwrap(), etag.as_str());
+        let entry = fetch.revalidated().unwrap();
+        assert_eq!(entry.response(&accept).unwrap().status(), StatusCode::OK);
     }
 
     #[tokio::test]
-    async fn many_who_ask_the_same_cause_one_request() {
+    async fn concurrent_lookups_share_one_fetch() {
         let manifests = Arc::new(Manifests::new(LONG, 1 << 20));
         let (content, accept) = (Bytes::from_static(b"{}"), HeaderMap::new());
-        let asking = ask(&manifests, "app", &accept).await;
+        let fetch = ask(&manifests, "app", &accept).await;
         let waiting: Vec<_> = (0..10)
             .map(|_| {
                 let manifests = manifests.clone();
                 tokio::spawn(async move {
-                    matches!(manifests.find(&name("app"), &tag(), &HeaderMap::new()).await, Found::Fresh(_))
+                    matches!(manifests.lookup(&name("app"), &tag(), &HeaderMap::new()).await, Lookup::Hit(_))
                 })
             })
             .collect();
         tokio::task::yield_now().await;
-        asking.received(&described(&content), &content);
+        fetch.received(&described(&content), &content);
         for waiting in waiting {
             assert!(waiting.await.unwrap());
         }
-        let asking = ask(&manifests, "other", &accept).await;
+        let fetch = ask(&manifests, "other", &accept).await;
         let waiting = {
             let manifests = manifests.clone();
             tokio::spawn(async move {
-                matches!(manifests.find(&name("other"), &tag(), &HeaderMap::new()).await, Found::Alone)
+                matches!(
+                    manifests.lookup(&name("other"), &tag(), &HeaderMap::new()).await,
+                    Lookup::Uncacheable
+                )
             })
         };
         tokio::task::yield_now().await;
-        asking.refused();
-        assert!(waiting.await.unwrap(), "who waited for what is not shared asks for itself");
+        fetch.uncacheable();
+        assert!(waiting.await.unwrap(), "a waiting caller requests the upstream itself");
     }
 
     #[test]
-    fn no_freshness_keeps_nothing() {
-        assert!(!Manifests::new(Duration::ZERO, 1 << 20).is_on());
-        assert!(!Manifests::new(LONG, 0).is_on());
+    fn cache_without_ttl_or_capacity_is_disabled() {
+        assert!(!Manifests::new(Duration::ZERO, 1 << 20).is_enabled());
+        assert!(!Manifests::new(LONG, 0).is_enabled());
     }
 }

@@ -1,15 +1,12 @@
-//! The gateway: this server before a registry that has no accounts.
+//! The gateway: authentication, authorization, audit and search in front of a registry without them.
 //!
-//! Everything about who may do what, and about names (accounts, grants, audit, the catalog, search), is the same code
-//! as in a registry, over the same metadata. Only content is elsewhere: where a registry's handlers would ask the
-//! store, [`proxy`] asks an upstream.
+//! Accounts, grants, the audit log, catalog and search are the same code as in a registry, over the same metadata. Only
+//! content comes from an upstream: `proxy` answers the endpoints that a registry answers from its store.
 //!
-//! - [`proxy`]: one request of the protocol, sent by an [`upstream::Client`]; [`headers`] and [`upload_body`] filter what
-//!   is forwarded.
-//! - [`uploads`]: whose an upload is.
-//! - [`manifests`]: what an upstream gave a moment ago.
-//! - [`catalog_sync`]: the names of the repositories behind.
-//! - [`references`]: access control for blobs, and [`scoping`], the probe that says where none is needed.
+//! - `proxy` forwards one request. `headers` and `upload_body` filter its headers and body.
+//! - `uploads` signs the URLs of uploads. `manifests` caches manifests.
+//! - `catalog_sync` copies the names of the upstream's repositories.
+//! - `references` controls access to blobs. `scoping` probes whether the upstream needs that.
 
 mod catalog_sync;
 mod headers;
@@ -47,13 +44,12 @@ use crate::http::middleware::authorization::Caller;
 use crate::http::response::Response;
 use crate::tls::client::{self as tls_client, System};
 
-/// A gateway to a registry. Cheap to clone: all clones are the same.
+/// The gateway. Clones share it.
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<Inner>,
 }
 
-/// What a gateway is made of.
 struct Inner {
     client: Arc<Client>,
     manifests: manifests::Manifests,
@@ -61,50 +57,38 @@ struct Inner {
     references: references::References,
     scoping: Arc<scoping::Scoping>,
     registry: Registry,
-    proofs: uploads::UploadTokens,
+    upload_tokens: uploads::UploadTokens,
     host: UpstreamHost,
-    /// The largest manifest that is held in memory.
+    /// The size limit of a manifest.
     manifest_bytes: usize,
-    /// Reads the upstream's catalog.
-    reading: JoinHandle<()>,
+    /// Scans the upstream's catalog.
+    catalog_task: JoinHandle<()>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.reading.abort();
+        self.catalog_task.abort();
     }
 }
 
-/// Why a gateway could not be set up. The text is for the operator.
+/// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// Nothing is behind it.
-    #[error("a gateway needs a registry to stand before: name it with --upstream http://registry:5000")]
+    #[error("no upstream registry is configured: name one with --upstream http://registry:5000")]
     NoUpstream,
-    /// A file cannot be read.
     #[error("cannot read {}, which `{setting}` names", path.display())]
-    Unreadable {
-        /// The setting.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file of the account holds none.
-    #[error("{} holds no `user:password`, which `gateway.credentials` must name", .0.display())]
+    Unreadable { setting: &'static str, path: PathBuf, source: io::Error },
+    #[error("{}, which `gateway.credentials` names, must contain one line, user:password", .0.display())]
     NoCredentials(PathBuf),
-    /// The file of certificates holds none.
-    #[error("{} holds no certificate, which `gateway.certificates` must name", .0.display())]
+    #[error("{}, which `gateway.certificates` names, contains no certificate", .0.display())]
     NoCertificate(PathBuf),
-    /// TLS does not work here at all.
-    #[error("TLS cannot be set up")]
+    #[error("the TLS library cannot be initialized")]
     Tls(#[source] rustls::Error),
 }
 
 impl Gateway {
-    /// Sets a gateway up as the configuration says, and begins to read the upstream's catalog. No answer is waited for:
-    /// a gateway starts whether or not the registry behind it is up.
+    /// Creates the gateway and starts to scan the upstream's catalog. Waits for no response, so that a gateway starts
+    /// while its upstream is down.
     ///
     /// # Errors
     /// [`SetupError`].
@@ -131,8 +115,9 @@ impl Gateway {
         let client = Arc::new(Client::new(upstreams, timeouts, tls));
         let catalog_sync = Arc::new(catalog_sync::CatalogSync::new(registry.clone()));
         let scoping = Arc::new(scoping::Scoping::new());
-        let reading = catalog_sync.clone().run(client.clone(), scoping.clone(), settings.catalog_interval);
-        let reading = tokio::spawn(reading);
+        let catalog_task =
+            catalog_sync.clone().run(client.clone(), scoping.clone(), settings.catalog_interval);
+        let catalog_task = tokio::spawn(catalog_task);
         let inner = Inner {
             references: references::References::new(),
             scoping,
@@ -140,8 +125,8 @@ impl Gateway {
             client,
             manifests: manifests::Manifests::new(settings.cache, config.cache.manifest_bytes),
             catalog_sync,
-            reading,
-            proofs: uploads::UploadTokens::new(key),
+            catalog_task,
+            upload_tokens: uploads::UploadTokens::new(key),
             host: settings.host,
             manifest_bytes: config.limits.manifest_bytes,
         };
@@ -158,21 +143,21 @@ impl Gateway {
         Ok(self.inner.client.send(request, body, home).await?)
     }
 
-    /// Whether a repository refers to a digest. Before an upstream that looks itself this is always so.
+    /// Whether a repository refers to a digest. Returns true if the upstream checks that itself.
     ///
     /// # Errors
-    /// If the upstream does not answer, or the repository is too large to be walked through.
-    async fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, GatewayError> {
+    /// See [`references::References::contains`].
+    async fn contains(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, GatewayError> {
         let Inner { client, references, scoping, registry, .. } = &*self.inner;
         if scoping.is_by_repository(repository) {
             return Ok(true);
         }
-        let holds = references.holds(client, repository, digest).await?;
-        if holds && scoping.is_due(repository) {
+        let contains = references.contains(client, repository, digest).await?;
+        if contains && scoping.is_due(repository) {
             let (client, registry) = (client.clone(), registry.clone());
             tokio::spawn(scoping.clone().probe(client, registry, repository.clone(), *digest));
         }
-        Ok(holds)
+        Ok(contains)
     }
 }
 
@@ -192,7 +177,7 @@ impl ContentProxy for Gateway {
         target: &TagOrDigest,
         headers: &HeaderMap,
     ) -> Option<Response> {
-        self.inner.manifests.at_hand(repository, target, headers)
+        self.inner.manifests.cached(repository, target, headers)
     }
 
     fn shares_blobs(&self) -> bool {
@@ -204,7 +189,7 @@ impl ContentProxy for Gateway {
     }
 }
 
-/// The one line of the file of the account.
+/// Reads `user:password` from the first line of a file.
 fn read_account(path: &Path) -> Result<(String, String), SetupError> {
     let text = read("gateway.credentials", path)?;
     let text = String::from_utf8_lossy(&text);
@@ -221,19 +206,19 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
     std::fs::read(path).map_err(|source| SetupError::Unreadable { setting, path: path.to_owned(), source })
 }
 
-/// Upstreams at `https://` addresses are trusted by the system's certificates, and by those of the file.
+/// The TLS configuration that trusts the system's certificates and those of a file.
 fn tls(certificates: Option<&Path>) -> Result<rustls::ClientConfig, SetupError> {
-    let named = match certificates {
+    let additional = match certificates {
         Some(path) => {
             let pem = read("gateway.certificates", path)?;
             let pem = byte_order_mark::strip(&pem);
-            let found: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
-            if found.is_empty() {
+            let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+            if certificates.is_empty() {
                 return Err(SetupError::NoCertificate(path.to_owned()));
             }
-            found
+            certificates
         }
         None => Vec::new(),
     };
-    tls_client::config(named, System::Trusted).map_err(SetupError::Tls)
+    tls_client::config(additional, System::Trusted).map_err(SetupError::Tls)
 }

@@ -1,11 +1,11 @@
-//! A probe: does the registry behind the gateway tell repositories apart when it is asked for a blob?
+//! A probe of the upstream: does it restrict blobs to the repositories that refer to them?
 //!
-//! distribution answers 404 for a blob that the repository does not link. zot answers for any blob that it has, and
-//! links it into the repository that was named. The gateway asks for a blob of one repository in the name of two others:
-//! one that does not exist, and one that does. Only if both are 404, by HEAD and by GET, does it rely on the upstream.
+//! distribution answers 404 for a blob that the repository does not link. zot serves every blob that it has, and links
+//! it into the requested repository. The gateway requests a blob of one repository from two others: one that does not
+//! exist, and one that does. It relies on the upstream only if HEAD and GET of both give 404.
 //!
-//! A registry may keep parts of its repositories in different ways, told apart by the first component of the name (zot's
-//! `subPaths`). So a probe counts for the names with that first component alone.
+//! A registry may store repositories differently by the first component of their name (zot's `subPaths`). So the result
+//! of a probe counts for names with the same first component only.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,31 +20,31 @@ use upstream::{Client, Upstream, UpstreamRequest, repository_scope};
 use super::references;
 use crate::http::gateway_error::GatewayError;
 
-/// How long a probe counts. An upstream may be replaced by another one, or get other settings.
-const PROBED_FOR: Duration = Duration::from_secs(10 * 60);
-/// When a probe that showed nothing is tried again.
+/// How long a result counts, because an upstream may be replaced or reconfigured.
+const PROBE_TTL: Duration = Duration::from_secs(10 * 60);
+/// How long after an inconclusive probe the next one follows.
 const RETRY: Duration = Duration::from_secs(60);
-/// First components whose probes are kept.
-const COMPONENTS: usize = 10_000;
-/// The last component of a name that no repository is expected to have. It is always the same, because zot makes a
-/// repository of each name that it is asked for.
+/// The capacity of the results.
+const MAX_COMPONENTS: usize = 10_000;
+/// The last component of the name that should not exist. It is constant, because zot creates a repository for each
+/// requested name.
 const PROBE: &str = "wharfinger-gateway-probe";
-/// How many names are read to find another repository, and how many of those are asked.
+/// How many names are read to find another repository, and how many of these are probed.
 const CANDIDATES: usize = 500;
-const ASKED: usize = 8;
+const MAX_PROBED: usize = 8;
 
-/// What a probe has shown.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// A blob is answered for in the repositories that hold it alone.
+    /// The upstream restricts blobs to their repositories.
     Repository,
-    /// A blob is answered for in any repository.
+    /// The upstream serves a blob in any repository.
     Registry,
-    /// Nothing: there is no second repository, or the upstream did not answer.
+    /// Inconclusive: there is no second repository, or the upstream did not answer.
     Unknown,
 }
 
-/// The probes of an upstream.
+/// The results by first component.
 pub(super) struct Scoping {
     probes: Mutex<HashMap<String, (Scope, Instant)>>,
     warned: AtomicBool,
@@ -55,25 +55,25 @@ impl Scoping {
         Self { probes: Mutex::default(), warned: AtomicBool::new(false) }
     }
 
-    /// Whether the upstream itself refuses blobs that a repository does not hold.
+    /// Whether the upstream restricts blobs to their repositories.
     pub(super) fn is_by_repository(&self, repository: &RepositoryName) -> bool {
         let probes = self.lock();
         let probe = probes.get(first_component(repository));
-        probe.is_some_and(|(scope, at)| *scope == Scope::Repository && at.elapsed() < PROBED_FOR)
+        probe.is_some_and(|(scope, at)| *scope == Scope::Repository && at.elapsed() < PROBE_TTL)
     }
 
-    /// Whether some probe showed that the upstream answers for blobs of any repository.
+    /// Whether a probe found that the upstream serves blobs in any repository.
     pub(super) fn is_by_registry_anywhere(&self) -> bool {
         self.lock().values().any(|(scope, _)| *scope == Scope::Registry)
     }
 
-    /// Whether nothing was shown for a long time, so that a probe is due. Says so to one caller at a time.
+    /// Whether the result has expired. Returns true to one caller, which then probes.
     pub(super) fn is_due(&self, repository: &RepositoryName) -> bool {
         let component = first_component(repository);
         let mut probes = self.lock();
-        if probes.len() >= COMPONENTS {
-            probes.retain(|_, (scope, at)| *scope == Scope::Registry || at.elapsed() < PROBED_FOR);
-            if probes.len() >= COMPONENTS {
+        if probes.len() >= MAX_COMPONENTS {
+            probes.retain(|_, (scope, at)| *scope == Scope::Registry || at.elapsed() < PROBE_TTL);
+            if probes.len() >= MAX_COMPONENTS {
                 probes.clear();
             }
         }
@@ -86,8 +86,8 @@ impl Scoping {
             }
             std::collections::hash_map::Entry::Occupied(mut probe) => {
                 let (scope, at) = *probe.get();
-                let life = if scope == Scope::Unknown { RETRY } else { PROBED_FOR };
-                let is_due = at.elapsed() >= life;
+                let ttl = if scope == Scope::Unknown { RETRY } else { PROBE_TTL };
+                let is_due = at.elapsed() >= ttl;
                 if is_due && scope == Scope::Repository {
                     probe.insert((Scope::Unknown, now));
                 } else if is_due {
@@ -98,9 +98,9 @@ impl Scoping {
         }
     }
 
-    /// Probes with what is there, so that the operator hears at the start which kind of registry it is.
+    /// Probes some known repositories, so that the log tells the operator early.
     pub(super) async fn survey(self: &Arc<Self>, client: &Arc<Client>, registry: &Registry) {
-        let Ok(repositories) = registry.known_repositories(None, ASKED).await else { return };
+        let Ok(repositories) = registry.known_repositories(None, MAX_PROBED).await else { return };
         for repository in repositories {
             if self.is_due(&repository)
                 && let Some(digest) = references::any_blob(client, &repository).await
@@ -110,7 +110,7 @@ impl Scoping {
         }
     }
 
-    /// Probes with a blob that `repository` holds.
+    /// Probes with a blob of `repository`.
     pub(super) async fn probe(
         self: Arc<Self>,
         client: Arc<Client>,
@@ -123,10 +123,10 @@ impl Scoping {
             _ => Ok(Scope::Unknown),
         };
         let scope = scope.unwrap_or_else(|error| {
-            tracing::debug!(reason = %error.reason(), "the registry behind the gateway could not be probed");
+            tracing::debug!(reason = %error.reason(), "the probe of the upstream failed");
             Scope::Unknown
         });
-        tracing::debug!(%repository, ?scope, "probed whether the upstream tells repositories apart");
+        tracing::debug!(%repository, ?scope, "probed whether the upstream restricts blobs to repositories");
         if scope == Scope::Registry && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "the registry behind the gateway answers for a blob in any repository, as zot does: the gateway itself \
@@ -143,12 +143,12 @@ impl Scoping {
     }
 }
 
-/// The first component of a name that has several; empty for a name of one.
+/// The first component of a name, or an empty string for a name of one component.
 fn first_component(repository: &RepositoryName) -> &str {
     repository.as_str().split_once('/').map_or("", |(first, _)| first)
 }
 
-/// Repositories besides one, those with the same first component first.
+/// Other repositories, those with the same first component first.
 async fn others(registry: &Registry, repository: &RepositoryName) -> Option<Vec<RepositoryName>> {
     let first = first_component(repository);
     let prefix = (!first.is_empty()).then(|| format!("{first}/"));
@@ -158,7 +158,7 @@ async fn others(registry: &Registry, repository: &RepositoryName) -> Option<Vec<
         near.into_iter().chain(all).partition(|other| first_component(other) == first);
     let mut others: Vec<RepositoryName> = Vec::new();
     for other in near.into_iter().chain(far) {
-        if others.len() < ASKED && other != *repository && !others.contains(&other) {
+        if others.len() < MAX_PROBED && other != *repository && !others.contains(&other) {
             others.push(other);
         }
     }
@@ -201,7 +201,7 @@ async fn probe_one(
     if status(Method::HEAD, repository.as_str(), &blob).await? != StatusCode::OK {
         return Ok(Scope::Unknown);
     }
-    // In this order: what HEAD finds, zot links, so that GET has it.
+    // HEAD first: zot links a blob on HEAD, so that GET would find it.
     for method in [Method::HEAD, Method::GET] {
         match status(method, &absent, &blob).await? {
             StatusCode::NOT_FOUND => {}
@@ -218,7 +218,7 @@ async fn probe_one(
             return Ok(Scope::Repository);
         }
     }
-    // Each of the others may hold it, or be shown to hold it.
+    // All others may contain the blob.
     Ok(Scope::Unknown)
 }
 
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn probe_expires() {
         let scoping = Scoping::new();
-        let Some(long_ago) = Instant::now().checked_sub(PROBED_FOR) else { return };
+        let Some(long_ago) = Instant::now().checked_sub(PROBE_TTL) else { return };
         scoping.lock().insert("ann".to_owned(), (Scope::Repository, long_ago));
         assert!(!scoping.is_by_repository(&name("ann/app")));
         assert!(scoping.is_due(&name("ann/app")));

@@ -1,6 +1,7 @@
-//! Whose an upload is. An upload belongs to a repository and an account; the upstream knows nothing of accounts, and
-//! so the address that the gateway gives out carries a proof: a parameter made from both with a key of the gateway's
-//! own. Nothing is kept for it, so it neither runs full nor is lost when the gateway is started again.
+//! Tokens that bind an upload to its repository and account.
+//!
+//! The upstream knows no accounts. So the gateway adds a parameter to the URL of an upload: an HMAC over repository and
+//! account with the gateway's key. It needs no server-side state, which could fill up or be lost at a restart.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -8,18 +9,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oci::RepositoryName;
 use uuid::Uuid;
 
-/// The parameter. None of the protocol, nor of a registry known, begins like this.
+/// The parameter. No known registry uses this name.
 const PARAMETER: &str = "_gateway=";
 
-/// Makes and checks proofs.
+/// Creates and verifies tokens.
 pub(super) struct UploadTokens(hmac::Key);
 
-/// What an address says of its upload.
+/// The signed state of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct UploadRef {
-    /// On which upstream it began.
+    /// The index of the upstream that holds it.
     pub(super) home: usize,
-    /// How many bytes that upstream had of it.
+    /// The bytes that the upstream has received.
     pub(super) bytes: u64,
 }
 
@@ -28,25 +29,25 @@ impl UploadTokens {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// The query of the address of an upload: the upstream's own, and the proof.
-    pub(super) fn query(
+    /// Appends the token to the upstream's query.
+    pub(super) fn sign(
         &self,
         repository: &RepositoryName,
         id: Uuid,
         account: &str,
-        begun: UploadRef,
-        upstream: Option<&str>,
+        upload: UploadRef,
+        query: Option<&str>,
     ) -> String {
-        let proof = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &message(repository, id, account, begun)));
-        let UploadRef { home, bytes } = begun;
-        match upstream.filter(|query| !query.is_empty()) {
-            Some(query) => format!("{query}&{PARAMETER}{home}.{bytes}.{proof}"),
-            None => format!("{PARAMETER}{home}.{bytes}.{proof}"),
+        let token = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &message(repository, id, account, upload)));
+        let UploadRef { home, bytes } = upload;
+        match query.filter(|query| !query.is_empty()) {
+            Some(query) => format!("{query}&{PARAMETER}{home}.{bytes}.{token}"),
+            None => format!("{PARAMETER}{home}.{bytes}.{token}"),
         }
     }
 
-    /// What the address of an upload says of it. `None` unless it is one of this account.
-    pub(super) fn check(
+    /// Verifies the token in a query; `None` if it is invalid or of another account.
+    pub(super) fn verify(
         &self,
         repository: &RepositoryName,
         id: Uuid,
@@ -55,23 +56,23 @@ impl UploadTokens {
     ) -> Option<UploadRef> {
         let mut parts = query?.split('&').find_map(|part| part.strip_prefix(PARAMETER))?.splitn(3, '.');
         let mut next = || parts.next();
-        let begun = UploadRef { home: next()?.parse().ok()?, bytes: next()?.parse().ok()? };
-        let proof = URL_SAFE_NO_PAD.decode(next()?).ok()?;
-        // In constant time.
-        hmac::verify(&self.0, &message(repository, id, account, begun), &proof).ok()?;
-        Some(begun)
+        let upload = UploadRef { home: next()?.parse().ok()?, bytes: next()?.parse().ok()? };
+        let token = URL_SAFE_NO_PAD.decode(next()?).ok()?;
+        // Compares in constant time.
+        hmac::verify(&self.0, &message(repository, id, account, upload), &token).ok()?;
+        Some(upload)
     }
 }
 
-/// The query without the proof, every other part of it as it was.
-pub(super) fn without_proof(query: Option<&str>) -> String {
+/// Removes the token from a query.
+pub(super) fn strip_token(query: Option<&str>) -> String {
     let parts = query.unwrap_or_default().split('&').filter(|part| !part.starts_with(PARAMETER));
     parts.collect::<Vec<_>>().join("&")
 }
 
-/// What is proved. No part can be mistaken for another: none but the last has a line break.
-fn message(repository: &RepositoryName, id: Uuid, account: &str, begun: UploadRef) -> Vec<u8> {
-    let UploadRef { home, bytes } = begun;
+/// The signed message. It is unambiguous, because only its last part can have a line break.
+fn message(repository: &RepositoryName, id: Uuid, account: &str, upload: UploadRef) -> Vec<u8> {
+    let UploadRef { home, bytes } = upload;
     format!("upload\n{repository}\n{id}\n{home}\n{bytes}\n{account}").into_bytes()
 }
 
@@ -84,41 +85,42 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_is_of_one_repository_one_account_and_one_gateway() {
-        let proofs = UploadTokens::new(&[7; 32]);
+    fn token_is_bound_to_repository_account_and_gateway() {
+        let tokens = UploadTokens::new(&[7; 32]);
         let (id, app) = (Uuid::new_v4(), name("team/app"));
-        let begun = UploadRef { home: 3, bytes: 70 };
-        let query = proofs.query(&app, id, "ann", begun, Some("_state=a%2Bb%3D"));
-        let checked = |repository: &str, id, account: &str, query: &str| {
-            proofs.check(&name(repository), id, account, Some(query))
+        let upload = UploadRef { home: 3, bytes: 70 };
+        let query = tokens.sign(&app, id, "ann", upload, Some("_state=a%2Bb%3D"));
+        let verify = |repository: &str, id, account: &str, query: &str| {
+            tokens.verify(&name(repository), id, account, Some(query))
         };
-        assert_eq!(checked("team/app", id, "ann", &query), Some(begun));
-        assert_eq!(checked("team/app", id, "ann", &format!("{query}&digest=sha256%3Aab")), Some(begun));
-        assert_eq!(checked("team/other", id, "ann", &query), None);
-        assert_eq!(checked("team/app", Uuid::new_v4(), "ann", &query), None);
-        assert_eq!(checked("team/app", id, "bob", &query), None);
-        assert_eq!(checked("team/app", id, "", &query), None);
-        for (said, changed) in [("_gateway=3.70.", "_gateway=2.70."), ("_gateway=3.70.", "_gateway=3.7.")] {
-            assert_eq!(checked("team/app", id, "ann", &query.replace(said, changed)), None);
+        assert_eq!(verify("team/app", id, "ann", &query), Some(upload));
+        assert_eq!(verify("team/app", id, "ann", &format!("{query}&digest=sha256%3Aab")), Some(upload));
+        assert_eq!(verify("team/other", id, "ann", &query), None);
+        assert_eq!(verify("team/app", Uuid::new_v4(), "ann", &query), None);
+        assert_eq!(verify("team/app", id, "bob", &query), None);
+        assert_eq!(verify("team/app", id, "", &query), None);
+        for (original, changed) in [("_gateway=3.70.", "_gateway=2.70."), ("_gateway=3.70.", "_gateway=3.7.")]
+        {
+            assert_eq!(verify("team/app", id, "ann", &query.replace(original, changed)), None);
         }
-        assert_eq!(checked("team/app", id, "ann", "_state=a%2Bb%3D"), None);
-        assert_eq!(UploadTokens::new(&[8; 32]).check(&app, id, "ann", Some(&query)), None);
-        assert_eq!(proofs.check(&app, id, "ann", None), None);
+        assert_eq!(verify("team/app", id, "ann", "_state=a%2Bb%3D"), None);
+        assert_eq!(UploadTokens::new(&[8; 32]).verify(&app, id, "ann", Some(&query)), None);
+        assert_eq!(tokens.verify(&app, id, "ann", None), None);
     }
 
     #[test]
-    fn the_upstreams_own_query_is_kept_whole() {
-        let proofs = UploadTokens::new(&[7; 32]);
-        let query = proofs.query(
+    fn query_of_the_upstream_is_unchanged() {
+        let tokens = UploadTokens::new(&[7; 32]);
+        let query = tokens.sign(
             &name("a"),
             Uuid::new_v4(),
             "ann",
             UploadRef { home: 0, bytes: 0 },
             Some("_state=a%2Bb%3D&x"),
         );
-        assert_eq!(without_proof(Some(&format!("{query}&digest=d"))), "_state=a%2Bb%3D&x&digest=d");
-        let query = proofs.query(&name("a"), Uuid::new_v4(), "ann", UploadRef { home: 0, bytes: 0 }, None);
-        assert_eq!(without_proof(Some(&query)), "");
-        assert_eq!(without_proof(None), "");
+        assert_eq!(strip_token(Some(&format!("{query}&digest=d"))), "_state=a%2Bb%3D&x&digest=d");
+        let query = tokens.sign(&name("a"), Uuid::new_v4(), "ann", UploadRef { home: 0, bytes: 0 }, None);
+        assert_eq!(strip_token(Some(&query)), "");
+        assert_eq!(strip_token(None), "");
     }
 }
