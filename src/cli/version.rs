@@ -4,7 +4,6 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{self, Failure, Format};
-use crate::serve::SCHEMA_VERSION;
 
 /// Print the version; with --json also the versions of the database schema and the source
 #[derive(Args, Debug)]
@@ -29,7 +28,7 @@ impl Version {
         let program = Program {
             name: "wharfinger",
             version: env!("CARGO_PKG_VERSION"),
-            schema_version: SCHEMA_VERSION,
+            schema_version: registry::SCHEMA_VERSION,
             commit: option_env!("WHARFINGER_COMMIT"),
         };
         if self.format.json {

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use store::Directory;
-pub use store::metadata::SCHEMA_VERSION;
 use tokio::sync::Notify;
 
 pub use self::error::ServeError;

@@ -16,6 +16,7 @@ mod robots;
 mod secret;
 mod tokens;
 mod users;
+mod version;
 
 pub use audit::{Audit, AuditEntry, AuditOutcome};
 pub use check::{
@@ -32,12 +33,4 @@ pub use robots::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
 pub use secret::Secret;
 pub use tokens::{MadeToken, NewToken, Token, TokenChange, Tokens};
 pub use users::{Me, MeKind, NewUser, Registration, Source, User, UserChange, Users};
-
-/// The versions of the server: `GET /api/v1/version`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-pub struct Version {
-    /// The version of the program.
-    pub version: String,
-    /// The version of the database schema.
-    pub schema_version: u32,
-}
+pub use version::Version;
