@@ -97,6 +97,9 @@ impl From<Denied> for Error {
 }
 
 /// The protocol defines codes for client errors only. These are for server errors.
+/// The number of missing parts that an error lists: an index of 8 MiB can name 74,000.
+const LISTED_PARTS: usize = 100;
+
 const INTERNAL: &str = "UNKNOWN";
 const UNAVAILABLE: &str = "UNAVAILABLE";
 const FULL: &str = "INSUFFICIENT_STORAGE";
@@ -187,6 +190,7 @@ impl Error {
         let errors = match &self {
             Self::Registry(registry::Error::PartsMissing { repository, missing }) => missing
                 .iter()
+                .take(LISTED_PARTS)
                 .map(|digest| Item {
                     code,
                     message: format!(
@@ -194,6 +198,11 @@ impl Error {
                     ),
                     detail: Some(json!({ "digest": digest })),
                 })
+                .chain((missing.len() > LISTED_PARTS).then(|| Item {
+                    code,
+                    message: format!("{} more parts are not in {repository}", missing.len() - LISTED_PARTS),
+                    detail: None,
+                }))
                 .collect(),
             _ => vec![Item { code, message, detail: self.detail() }],
         };

@@ -183,11 +183,14 @@ async fn manifest_with_a_wrong_size_is_refused() {
         image_manifest(&wrong(Part::config(config)), &[Part::layer(layer)]),
         image_manifest(&Part::config(config), &[wrong(Part::layer(layer))]),
         index_manifest(&[wrong(image.part())]),
+        // The same layer twice, once with its right size.
+        image_manifest(&Part::config(config), &[Part::layer(layer), wrong(Part::layer(layer))]),
     ];
     for (manifest, (digest, size)) in manifests.iter().zip([
         (image.blobs[0].0, config.len()),
         (image.blobs[1].0, layer.len()),
         (image.digest, image.manifest.len()),
+        (image.blobs[1].0, layer.len()),
     ]) {
         let refused = app.put_manifest("2", manifest).await.fails(400, "MANIFEST_INVALID");
         let text = refused.text();

@@ -58,7 +58,9 @@ pub(in crate::metadata) fn check_parts(
     let mut named = HashSet::new();
     let mut wrong_size = None;
     for part in &put.parts {
-        if !seen.insert((part.digest, part.is_manifest)) || !(part.required || put.stored_sizes.is_some()) {
+        if !seen.insert((part.digest, part.size, part.is_manifest))
+            || !(part.required || put.stored_sizes.is_some())
+        {
             continue;
         }
         let recorded = repository.map(|id| recorded_size(sql, id, part)).transpose()?.flatten();
