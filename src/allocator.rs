@@ -1,25 +1,24 @@
-//! The system's allocator, told what large pieces are here.
+//! Settings of glibc's allocator for large allocations.
 
-/// Pieces from this size on are had from the system one by one, and given back to it at once.
+/// Allocations from this size on are mapped one by one, and unmapped when freed.
 ///
-/// By itself, glibc raises this bound to the largest piece that was given back so far, up to 32 MiB. After the first
-/// password was hashed, the 19 MiB of the next ones would come from among the small pieces, where one that stays in use
-/// is enough to keep the next hash from having that room again: 32 wrong passwords left 500 MiB in use. Above this are
-/// only the hashing of passwords and bodies of requests that are looked at whole, neither of which is frequent.
+/// glibc raises this threshold up to 32 MiB, to the largest freed size. The 19 MiB of a password hash would
+/// then come from the heap, where a small allocation in use keeps the memory from being reused: 32 wrong
+/// passwords left 500 MiB in use. Only password hashes and bodies that are read to their end are larger.
 #[cfg(target_env = "gnu")]
 const LARGE: i32 = 4 << 20;
 
-/// So much at the end of what the allocator has may stay unused; what is beyond goes back to the system. With the bound
-/// above fixed, it would be 128 KiB, less than one piece of an upload.
+/// The unused memory at the top of the heap that is kept. With a fixed mmap threshold glibc keeps 128 KiB,
+/// less than a buffer of an upload.
 #[cfg(target_env = "gnu")]
 const SPARE: i32 = 2 << 20;
 
-/// Sets the bounds. To be called before there are other threads.
+/// Sets the thresholds. Call it before other threads start.
 pub(crate) fn set_up() {
     #[cfg(target_env = "gnu")]
     for (bound, value) in [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, SPARE)] {
-        // SAFETY: it changes numbers of the allocator, and no other thread uses it yet. If it does not take a value,
-        // the bound stays as it was.
+        // SAFETY: it changes settings of the allocator, and no other thread uses it yet. A refused value
+        // leaves the setting as it was.
         unsafe { libc::mallopt(bound, value) };
     }
 }

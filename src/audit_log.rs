@@ -1,4 +1,4 @@
-//! The audit log as lines of JSON on standard output, for whoever collects logs (`audit.log`).
+//! Audit log on standard output, as JSON lines (`audit.log`).
 
 use serde::Serialize;
 use store::metadata::AuditEntry;
@@ -6,10 +6,10 @@ use store::metadata::AuditEntry;
 use crate::output_queue;
 use crate::rfc3339;
 
-/// One entry. What is not known is left out.
+/// An entry, without unknown fields.
 #[derive(Serialize)]
 struct Line<'a> {
-    /// As RFC 3339 has it, in UTC.
+    /// RFC 3339, in UTC.
     at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<&'a str>,
@@ -27,7 +27,7 @@ struct Line<'a> {
     detail: Option<&'a str>,
 }
 
-/// Prints an entry. A reader that is gone or stuck costs lines of this output only: the log in the metadata has them.
+/// Prints an entry. A reader that is gone or stuck loses lines; the audit log in the metadata has them.
 pub(crate) fn print(entry: &AuditEntry) {
     let mut line = line(entry);
     line.push('\n');
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_one_line_whatever_is_in_it() {
+    fn entry_is_one_line() {
         let entry = AuditEntry {
             at: UNIX_EPOCH + Duration::from_millis(1_500),
             account: Some("ann\n{\"x\"".to_owned()),

@@ -1,9 +1,9 @@
-//! Wharfinger, a private container registry: how it is said. The command line, the configuration and HTTP;
-//! what is allowed and where it is kept are the crates `registry` and `store`.
+//! Wharfinger, a private container registry: the command line, the configuration and the HTTP server. The
+//! crates `registry` and `store` have the rules and the storage.
 //!
-//! This is a library so that tests can run the server in their own process; `src/main.rs` is all of the program.
+//! This is a library so that tests can run the server in their own process; `src/main.rs` only calls it.
 
-// The server writes through `output_queue`: the macros panic where an output fails.
+// Output goes through `output_queue`: the macros panic if an output fails.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![allow(missing_docs, reason = "the library exists for tests only")]
 

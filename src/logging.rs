@@ -1,6 +1,6 @@
-//! The log: what is logged and where to. Standard error, as text for people or as lines of JSON for machines.
+//! The log on standard error, as text for people or as JSON lines for machines.
 //!
-//! Nothing secret belongs in an event: no password, token, cookie or `Authorization` header, at any level.
+//! Events must not contain secrets at any level: no password, token, cookie or `Authorization` header.
 
 use std::io::{self, IsTerminal as _};
 use std::panic;
@@ -14,21 +14,21 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use crate::config::{Log, LogFormat};
 use crate::output_queue;
 
-/// Puts another filter in force.
+/// Sets another filter.
 type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
 
 static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
 
-/// Starts logging for the whole process; to be called once.
+/// Starts logging for the whole process. Call it once.
 pub fn start(log: &Log) -> Result<(), TryInitError> {
-    // The convention of no-color.org: set to anything, it asks for none.
+    // The convention of no-color.org: any value disables colours.
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colours = io::stderr().is_terminal() && !plain;
     let (subscriber, set_level) = subscriber(log, colours, output_queue::stderr);
     subscriber.try_init()?;
-    // Nobody else sets it: a second start has failed above.
+    // A second start has failed above.
     let _ = SET_LEVEL.set(set_level);
-    // The standard hook writes to standard error itself, and blocks where that is stuck.
+    // The default hook blocks if standard error is stuck.
     panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(panic = %panic, %backtrace, "a task panicked, which is a bug of wharfinger");
@@ -40,20 +40,19 @@ pub fn start(log: &Log) -> Result<(), TryInitError> {
     Ok(())
 }
 
-/// Changes the level of a log that was started.
+/// Changes the level of a running log.
 pub(crate) fn set_level(level: &str) {
     if let Some(set_level) = SET_LEVEL.get() {
         set_level(level);
     }
 }
 
-/// What writes events as the configuration asks, and what changes its level.
+/// Returns the subscriber, and a function that changes its level.
 fn subscriber<W>(log: &Log, colours: bool, writer: W) -> (Box<dyn Subscriber + Send + Sync>, SetLevel)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // An output that fails is the queue's business: with `log_internal_errors`, a failed write would be told by a
-    // macro that panics when it fails as well.
+    // The queue handles a failing output. `log_internal_errors` would report it by a macro that panics.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&log.level))
         .with_writer(writer)
@@ -65,8 +64,8 @@ where
             let level = builder.reload_handle();
             (Box::new(builder.finish()), Box::new(move |text| drop(level.reload(EnvFilter::new(text)))))
         }
-        // The fields of an event stand beside its message, and those of its span in `span`: what a collector
-        // of logs searches by.
+        // Fields of an event are beside its message, and those of its span in `span`, where log collectors
+        // search.
         LogFormat::Json => {
             let builder = builder
                 .json()
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_decides() {
+    fn level_filters_events() {
         assert_eq!(logged(LogFormat::Text, "off"), "");
     }
 

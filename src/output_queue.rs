@@ -12,13 +12,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The most bytes that wait. A slow output loses the lines beyond.
+/// The capacity of the queue, in bytes. A slow output loses further lines.
 const CAPACITY: usize = 4 << 20;
-/// The buffer that is kept for the next lines. A larger one, left by a burst, is freed.
+/// The maximum buffer that is reused. A larger one, left by a burst, is freed.
 const KEPT: usize = 64 << 10;
-/// How long the end of the process waits for an output that is slow or stuck.
+/// The timeout for slow outputs at the end of the process.
 const FLUSH: Duration = Duration::from_secs(1);
-/// The pause before a non-blocking output is tried again.
+/// The retry interval of a non-blocking output.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// An output of the process. Clones share the queue and the thread.

@@ -1,6 +1,7 @@
-//! Reload (SIGHUP): takes what can change while requests run, and names every changed setting that needs a restart.
+//! Reload (SIGHUP): applies settings that can change at run time, and names changed settings that need a
+//! restart.
 //!
-//! A configuration that cannot be used leaves everything as it is. No connection and no transfer is touched.
+//! An invalid configuration changes nothing. Connections and transfers continue.
 
 use registry::access::Accounts;
 
@@ -8,13 +9,13 @@ use crate::config::{Config, ConfigErrors, Loaded, changed_settings};
 use crate::logging;
 use crate::tls::Acceptor;
 
-/// Settings that are put in force at once. The files that others name are read again as well.
+/// Settings that apply at once. Files that other settings name are read again too.
 const LIVE: [&str; 1] = ["log.level"];
 
-/// Reads the configuration from where the process had it at its start: the same flags, file and environment.
+/// Reads the configuration again, from the same flags, file and environment.
 pub type ReadConfig = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
 
-/// What a reload works on.
+/// The parts of a server that a reload changes.
 pub(crate) struct Reload {
     pub(crate) read: std::sync::Arc<ReadConfig>,
     pub(crate) in_force: Config,
@@ -23,7 +24,6 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Reads everything again that can be read again.
     pub(crate) async fn run(&mut self) {
         let read = self.read.clone();
         match tokio::task::spawn_blocking(move || read()).await {
@@ -36,7 +36,7 @@ impl Reload {
             }
             Err(error) => tracing::error!(%error, "reload: the settings stay as they were"),
         }
-        // Both log what they read, and what keeps them from it.
+        // Both log results and errors.
         if let Some(tls) = &self.tls {
             tls.reload().await;
         }

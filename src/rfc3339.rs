@@ -1,17 +1,17 @@
-//! Moments as text (RFC 3339). A clock that is set before 1970, or a time beyond the year 9999, gives the nearest moment
-//! that can be written; humantime panics there.
+//! Times as text (RFC 3339). A time before 1970 or after the year 9999 becomes the nearest valid one;
+//! humantime panics there.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The last second of the year 9999.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// A moment to the second: `2026-01-31T12:00:00Z`.
+/// Formats a time to the second: `2026-01-31T12:00:00Z`.
 pub(crate) fn seconds(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(within(time)).to_string()
 }
 
-/// A moment to the millisecond.
+/// Formats a time to the millisecond.
 pub(crate) fn milliseconds(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(within(time)).to_string()
 }

@@ -40,7 +40,7 @@ use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::request::Request;
 use crate::http::gateway_error::GatewayError;
-use crate::http::middleware::authorization::Caller;
+use crate::http::middleware::caller::Caller;
 use crate::http::response::Response;
 use crate::tls::client::{self as tls_client, System};
 

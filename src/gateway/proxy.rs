@@ -31,7 +31,7 @@ use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::request::Request;
 use crate::http::gateway_error::GatewayError;
-use crate::http::middleware::authorization::Caller;
+use crate::http::middleware::caller::Caller;
 use crate::http::response::{self, Response};
 
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");

@@ -5,7 +5,7 @@ use crate::http::error::Error;
 use crate::http::extract::page::PageRequest;
 use crate::http::extract::query::Query;
 use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
+use crate::http::middleware::caller::Caller;
 
 /// An authorized request.
 pub(crate) struct Call<'a> {
@@ -17,6 +17,11 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     pub(crate) fn query(&self) -> Query<'_> {
         self.request.query()
+    }
+
+    /// Returns the registry's URL as the client called it.
+    pub(crate) fn base(&self) -> Option<String> {
+        self.app.base(self.caller.client(), self.caller.host())
     }
 
     pub(crate) fn page(&self) -> Result<PageRequest<'_>, Error> {

@@ -9,7 +9,7 @@ use oci::{RepositoryName, TagOrDigest};
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
+use crate::http::middleware::caller::Caller;
 use crate::http::response::Response;
 
 /// Serves the endpoints for which [`Endpoint::is_content`] holds.

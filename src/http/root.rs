@@ -5,7 +5,7 @@ use crate::http::error::Error;
 use crate::http::response::{self, Response};
 
 pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
-    let base = call.caller.base(call.app);
+    let base = call.base();
     let host =
         base.as_deref().and_then(|base| base.split_once("://")).map_or("localhost:5000", |(_, host)| host);
     Ok(response::text(format!(

@@ -20,7 +20,8 @@ use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::query::Query;
 use crate::http::middleware::access_request::AccessRequest;
 use crate::http::middleware::audit;
-use crate::http::middleware::authorization::{self, Caller, Rejection};
+use crate::http::middleware::authorization::{self, Rejection};
+use crate::http::middleware::caller::Caller;
 use crate::http::response::{self, Response};
 use crate::rfc3339;
 
@@ -127,7 +128,7 @@ async fn refused(app: &App, caller: &Caller, id: &HeaderValue, rejection: Box<Re
 }
 
 fn not_signed_in(app: &App, caller: &Caller, error: SignInError) -> Box<Rejection> {
-    let base = caller.base(app);
+    let base = app.base(caller.client(), caller.host());
     Rejection::of_sign_in(error, |reason| app.challenges.deny_with_basic(base.as_deref(), reason))
 }
 

@@ -15,7 +15,8 @@ use crate::http::endpoints::AuditAction;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::query::Query;
-use crate::http::middleware::authorization::{Caller, Rejection};
+use crate::http::middleware::authorization::Rejection;
+use crate::http::middleware::caller::Caller;
 use crate::http::middleware::denied::{Denied, DenyReason};
 
 /// The action and object of a request.

@@ -5,8 +5,6 @@
 //! callers get the answer for an absent repository to reads and deletes. A denied push has one text, whether the
 //! repository is private, absent or read-only for the caller. No check here asks the store for repositories.
 
-use std::net::{IpAddr, SocketAddr};
-
 use accounts::{AccountName, Right, Visible};
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use oci::RepositoryName;
@@ -16,80 +14,13 @@ use crate::http::app::App;
 use crate::http::endpoints::Requirement;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
-use crate::http::links::Links;
 use crate::http::middleware::access_request::AccessRequest;
-use crate::http::middleware::client_info::ClientInfo;
+use crate::http::middleware::caller::Caller;
 use crate::http::middleware::denied::{Denied, DenyReason, NoRight};
 use crate::http::middleware::forward_auth::ForwardError;
 use crate::http::middleware::rate_limit::Client;
 use crate::http::response;
 use crate::http::server::connection::{Connection, Peer};
-
-/// The sender of an authorized request.
-pub(crate) struct Caller {
-    identity: Identity,
-    client: ClientInfo,
-    local: Option<SocketAddr>,
-    visible: Option<Visible>,
-    links: Links,
-    host: Option<HeaderValue>,
-}
-
-impl Caller {
-    fn new(
-        app: &App,
-        connection: &Connection,
-        request: AccessRequest<'_>,
-        identity: Identity,
-        visible: Option<Visible>,
-    ) -> Self {
-        Self {
-            identity,
-            client: request.client.clone(),
-            local: connection.reached(),
-            visible,
-            links: app.links(request.client),
-            host: request.headers.get(HOST).cloned(),
-        }
-    }
-
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    /// The repositories that a list may show to the caller. Empty for endpoints that are not lists.
-    pub(crate) fn visible(&self) -> Visible {
-        self.visible.clone().unwrap_or_else(Visible::nothing)
-    }
-
-    pub(crate) fn links(&self) -> &Links {
-        &self.links
-    }
-
-    /// The client's address, behind trusted proxies.
-    pub(crate) fn address(&self) -> IpAddr {
-        self.client.address
-    }
-
-    pub(crate) fn client(&self) -> &ClientInfo {
-        &self.client
-    }
-
-    /// The local address of the connection. `None` for the control socket.
-    pub(crate) fn reached(&self) -> Option<SocketAddr> {
-        self.local
-    }
-
-    /// Whether the client used HTTPS.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.client.secure
-    }
-
-    /// Returns the registry's URL as the client called it.
-    pub(crate) fn base(&self, app: &App) -> Option<String> {
-        app.base(&self.client, self.host.as_ref())
-    }
-}
 
 /// An authenticated or anonymous client.
 pub(crate) struct Identified {
@@ -140,7 +71,24 @@ pub(crate) async fn authorize(
         Ok(visible) => visible,
         Err(error) => return Err(Rejection::by(error, Some(identified.identity))),
     };
-    Ok(Caller::new(app, connection, request, identified.identity, visible))
+    Ok(caller(app, connection, request, identified.identity, visible))
+}
+
+fn caller(
+    app: &App,
+    connection: &Connection,
+    request: AccessRequest<'_>,
+    identity: Identity,
+    visible: Option<Visible>,
+) -> Caller {
+    Caller {
+        identity,
+        client: request.client.clone(),
+        local: connection.reached(),
+        visible,
+        links: app.links(request.client),
+        host: request.headers.get(HOST).cloned(),
+    }
 }
 
 /// The part of [`authorize`] that does not wait: reads of a repository whose credentials and permission are cached.
@@ -175,7 +123,7 @@ pub(crate) fn authorize_cached(
     if let Err(rejection) = charge_rate_limit(app, &identity) {
         return Some(Err(rejection));
     }
-    Some(Ok(Caller::new(app, connection, request, identity, None)))
+    Some(Ok(caller(app, connection, request, identity, None)))
 }
 
 /// Identifies the client and charges its rate limit.

@@ -1,15 +1,14 @@
-//! A connection: what is known of it, and the time limits on the bytes that pass through it.
+//! A connection: its state, and the timeouts on its bytes.
 //!
-//! Three waits are bounded here, because only here can be seen which of them it is:
-//! - between two requests, `idle_timeout`;
-//! - from the first byte of a request to the end of its head, `header_timeout`, however slowly bytes drip in;
-//! - for the client to take the next byte of an answer, `write_timeout`.
+//! - `idle_timeout`: between two requests.
+//! - `header_timeout`: from the first byte of a request to the end of its head, however slowly bytes arrive.
+//! - `write_timeout`: for the client to take the next byte of a response.
 //!
-//! On a connection of HTTP/2, where requests are interleaved, these are the same limits seen as a whole: without a
-//! request it is idle, and then asked to end before it is ended; while answers alone are under way, some byte of them
-//! has to be taken in time. Heads come in frames of a bounded size, one at a time, so that they need no limit besides.
+//! HTTP/2 interleaves requests, so the limits apply to the whole connection. Without a request it is idle,
+//! and is asked to close before it is cut. While it only sends responses, the client has to take some byte in
+//! time. Heads come in frames of bounded size and need no timeout.
 //!
-//! (The wait for the next byte of a request's body is bounded where bodies are received, since it can be answered.)
+//! Request bodies have their idle timeout in `extract::body`, where a timeout can be answered.
 
 use std::fmt;
 use std::io;
@@ -27,23 +26,22 @@ use crate::config::Limits;
 use crate::http::server::connection_table::Slot;
 use crate::http::server::idle_timeout::IdleTimeout;
 
-/// A client that is still sending when it was answered gets so long to read the answer.
+/// The time for a client that is still sending to read its response.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What marks that a first byte is known.
+/// The flag in `first` that the first byte is known.
 const FIRST: u32 = 256;
 
-/// Who is at the other end.
+/// The peer of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peer {
-    /// A client over TCP.
     Tcp {
-        /// The client's end.
+        /// The client's address.
         client: SocketAddr,
-        /// Ours: where the client reached this machine.
+        /// The local address.
         local: SocketAddr,
     },
-    /// A command on this machine, over the control socket.
+    /// A command on the control socket.
     Control,
 }
 
@@ -56,54 +54,49 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// One request after the other.
     Http1,
-    /// Many at once.
     Http2,
 }
 
-/// Why requests under way are cut off by the end of the server.
+/// The reason to cut off requests when the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CutOff {
-    /// They did not end in this time after the server was told to stop.
+    /// The shutdown timeout is over.
     After(Duration),
-    /// The server was told to stop at once.
     Now,
 }
 
-/// What the parts that serve a connection tell each other.
+/// The state of a connection, shared by the tasks that serve it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     peer: Peer,
     protocol: Protocol,
-    /// Whether it is encrypted (HTTPS).
     secure: bool,
-    /// How many requests have begun.
+    /// The number of requests so far.
     exchanges: AtomicU64,
-    /// How many requests are being answered.
+    /// The number of requests in progress.
     answering: AtomicU32,
-    /// How many of those have their answer, which is being sent. Counted for HTTP/2 alone.
+    /// The number of responses being sent. HTTP/2 only.
     sending: AtomicU32,
-    /// Whether the last request has a body that was not received to its end. For HTTP/1.1 alone: in HTTP/2 a body
-    /// stands in the way of no other request.
+    /// Whether the body of the last request is incomplete. HTTP/1.1 only: in HTTP/2 it blocks no other
+    /// request.
     receiving: AtomicBool,
-    /// The first byte that came, and 256 above it; 0 before there was one.
+    /// The first received byte plus [`FIRST`], or 0 before it.
     first: AtomicU32,
-    /// Tells whoever serves it that it has been idle for too long.
+    /// Notified when the connection was idle for too long.
     idle: Notify,
     /// Whether a write waits for the client.
     writing: AtomicBool,
-    /// Its place within the limit of connections, if there is one.
+    /// The place in the connection limit.
     slot: Option<Arc<Slot>>,
-    /// Why the server ended it, if it did so while requests were under way.
+    /// Set if the server cut off requests.
     cut_off: OnceLock<CutOff>,
 }
 
 impl Connection {
-    /// A connection with `peer` on which `protocol` is spoken, over TLS if `secure`.
+    /// Makes the state of a connection.
     pub(crate) fn new(peer: Peer, protocol: Protocol, secure: bool, slot: Option<Arc<Slot>>) -> Arc<Self> {
         Arc::new(Self {
             peer,
@@ -121,17 +114,17 @@ impl Connection {
         })
     }
 
-    /// Whether no request is under way.
+    /// Whether no request is in progress.
     pub(crate) fn is_idle(&self) -> bool {
         self.answering.load(Ordering::SeqCst) == 0
     }
 
-    /// Whether the end of an answer still waits for the client to take it.
+    /// Whether the client still has to take the end of a response.
     pub(crate) fn is_writing(&self) -> bool {
         self.writing.load(Ordering::Relaxed)
     }
 
-    /// Waits until it has to make room for others.
+    /// Waits until the connection has to make room for others.
     pub(crate) async fn evicted(&self) {
         match &self.slot {
             Some(slot) => slot.evicted().await,
@@ -139,7 +132,7 @@ impl Connection {
         }
     }
 
-    /// Notes that the server ends it, whatever is under way.
+    /// Records that the server cuts off requests.
     pub(crate) fn cut_off(&self, reason: CutOff) {
         // The first reason stays.
         let _ = self.cut_off.set(reason);
@@ -153,7 +146,7 @@ impl Connection {
         self.peer
     }
 
-    /// Where the client reached this machine.
+    /// The local address.
     pub(crate) fn reached(&self) -> Option<SocketAddr> {
         match self.peer {
             Peer::Tcp { local, .. } => Some(local),
@@ -161,17 +154,15 @@ impl Connection {
         }
     }
 
-    /// Whether requests are interleaved on it (HTTP/2).
     pub(crate) fn is_multiplexed(&self) -> bool {
         self.protocol == Protocol::Http2
     }
 
-    /// Whether it is over TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// Whether the first byte that came was this one.
+    /// Whether the first received byte was this one.
     pub(crate) fn began_with(&self, byte: u8) -> bool {
         self.first.load(Ordering::Relaxed) == FIRST | u32::from(byte)
     }
@@ -185,20 +176,20 @@ impl Connection {
         self.exchanges.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An exchange has its answer.
+    /// Counts a response that is being sent.
     pub(crate) fn begin_sending(&self) {
         if self.protocol == Protocol::Http2 {
             self.sending.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// An exchange is over; `answered` if it had its answer.
+    /// Ends a request; `answered` if it has a response.
     pub(crate) fn end_exchange(&self, answered: bool) {
         if self.answering.fetch_sub(1, Ordering::SeqCst) == 1
             && let Some(slot) = &self.slot
         {
             slot.set_idle();
-            // Another request may have begun in between.
+            // Another request may have begun meanwhile.
             if !self.is_idle() {
                 slot.set_busy();
             }
@@ -208,12 +199,12 @@ impl Connection {
         }
     }
 
-    /// Waits until the connection has been idle for too long, if that is to be ended in good order.
+    /// Waits until the connection was idle for too long and should close gracefully.
     pub(crate) async fn idle_too_long(&self) {
         self.idle.notified().await;
     }
 
-    /// Notes whether there is a body that is not received to its end.
+    /// Records whether a request body is incomplete.
     pub(crate) fn set_receiving(&self, receiving: bool) {
         if self.protocol == Protocol::Http1 {
             self.receiving.store(receiving, Ordering::Relaxed);
@@ -225,14 +216,14 @@ impl Connection {
     }
 }
 
-/// The bytes of a connection, under the time limits.
+/// A stream with timeouts.
 pub(crate) struct TimedStream<S> {
     stream: S,
     connection: Arc<Connection>,
     idle: IdleTimeout,
     head: IdleTimeout,
     write: IdleTimeout,
-    /// Which request the wait for a head is for: the number of those before it, and whether it has begun.
+    /// The request that is waited for: the number of earlier ones, and whether its head has begun.
     waiting_for: Option<(u64, bool)>,
     writing: bool,
     closing: Option<IdleTimeout>,
@@ -252,7 +243,7 @@ impl<S> TimedStream<S> {
         }
     }
 
-    /// Whether a wait to read is one for the head of a request, and then whether that has begun to arrive.
+    /// Returns whether a head has begun to arrive, if the connection waits for one.
     fn waiting_for_head(&mut self) -> Option<bool> {
         if self.connection.answering.load(Ordering::Relaxed) > 0 {
             self.waiting_for = None;
@@ -270,12 +261,12 @@ impl<S> TimedStream<S> {
         }
     }
 
-    /// The wait for the next bytes of a connection of HTTP/2, under the limit that applies.
+    /// Waits for the next bytes of an HTTP/2 connection, under the timeout that applies.
     fn waiting_for_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.waiting_for_head().is_none() {
             let answering = self.connection.answering.load(Ordering::Relaxed);
             if self.connection.sending.load(Ordering::Relaxed) < answering {
-                // It is we who are at work, or a body that has a limit of its own.
+                // The server is working, or waits for a body with its own timeout.
                 return Poll::Pending;
             }
             ready!(self.write.poll_exhausted(cx));
@@ -285,18 +276,18 @@ impl<S> TimedStream<S> {
             ready!(self.idle.poll_exhausted(cx));
             self.connection.idle.notify_one();
         }
-        // The client is asked to leave, so that it does not send a request into a closed connection.
+        // The client is asked to close first, so that it does not send a request into a closed connection.
         ready!(self.closing.get_or_insert_with(|| IdleTimeout::new(LINGER)).poll_exhausted(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request comes")))
     }
 
-    /// The outcome of a write, under its time limit.
+    /// Applies the write timeout to the result of a write.
     fn written<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             if self.writing {
                 self.writing = false;
                 self.connection.writing.store(false, Ordering::Relaxed);
-                // The end of a long answer may still be on its way when the next request is waited for.
+                // The idle time begins when the response is sent.
                 self.idle.progress();
             }
             self.write.progress();
@@ -368,14 +359,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.stream).poll_flush(cx);
-        // What TLS holds back in encrypted form has to be taken in time as well. Having nothing to flush is no
-        // progress.
+        // Encrypted bytes in the TLS buffer have the write timeout too. Nothing to flush is no progress.
         if outcome.is_ready() && !this.writing { outcome } else { this.written(cx, outcome) }
     }
 
-    /// Ends our side, and then, if the client was not done sending, lets it finish for a while. Closing at once
-    /// would reset the connection, and a reset takes the answer from a client that has not read it yet: it would
-    /// see a broken connection where there was an error with a reason.
+    /// Closes the sending side. If the client is still sending, its bytes are discarded for a while: closing
+    /// at once would reset the connection, and the reset may overtake an error response.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.closing.is_none() || this.connection.protocol == Protocol::Http2 {
@@ -387,7 +376,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
             }
         }
         let idle_timeout = this.closing.get_or_insert_with(|| IdleTimeout::new(LINGER));
-        // The limit is on the whole of it: whatever comes is thrown away and is no progress.
+        // The timeout covers the whole wait: discarded bytes are no progress.
         if idle_timeout.poll_exhausted(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }

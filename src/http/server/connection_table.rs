@@ -1,7 +1,7 @@
-//! The connection limit: how many connections are open, in all and for each client network.
+//! Connection limits, in all and for each client network.
 //!
-//! Where a limit is reached, the connections that have been idle for longest make room. A connection is idle while no
-//! request is under way on it, so that clients which connect and say nothing keep nobody out.
+//! At a limit, the connections that were idle for longest are evicted (LRU). A connection without a request
+//! in progress is idle, so that clients which send nothing keep no one out.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,11 +14,11 @@ use tokio::sync::Notify;
 
 use crate::http::middleware::rate_limit::client_network;
 
-/// How often at most it is logged that a limit is reached.
+/// The minimum time between two warnings.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-/// The share of all connections that is closed at once: to find them, all have to be looked at.
+/// The share of connections that one scan evicts, as a divisor.
 const EVICTED_SHARE: usize = 64;
-/// Connections that were told to end may be open for a moment beside those within the limit: so many at most.
+/// The number of evicted connections that may still be open above the limit.
 fn slack(limit: usize) -> usize {
     limit / 8 + 16
 }
@@ -37,7 +37,7 @@ struct Shared {
     per_network: usize,
     begun: Instant,
     state: Mutex<State>,
-    /// Told when a connection ends or becomes idle while somebody waits for room.
+    /// Notified when a connection ends, or becomes idle while a client waits for room.
     room: Notify,
     is_awaited: AtomicBool,
 }
@@ -47,7 +47,7 @@ struct State {
     slots: HashMap<u64, Arc<Slot>>,
     networks: HashMap<IpAddr, usize>,
     next: u64,
-    /// Connections that were told to end and have not ended yet.
+    /// The number of evicted connections that are still open.
     leaving: usize,
     reported: Option<Instant>,
 }
@@ -62,18 +62,19 @@ pub(crate) struct Slot {
     table: Arc<Shared>,
 }
 
-/// Holds a place until it is dropped.
+/// A held place. Dropping it frees the place.
 pub(crate) struct Held {
     id: u64,
     slot: Arc<Slot>,
 }
 
-/// The network of a client has as many connections as it may, and none of them is idle.
+/// The client's network is at its limit, and none of its connections is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NetworkFull;
 
 impl ConnectionTable {
-    /// A table for `limit` connections to the port of a setting, of which one client network has `per_network` at most.
+    /// Makes a table of `limit` connections to the port that a setting names. A client network may have
+    /// `per_network`.
     pub(crate) fn new(port: &'static str, limit: usize, per_network: usize) -> Self {
         Self(Arc::new(Shared {
             port,
@@ -86,12 +87,12 @@ impl ConnectionTable {
         }))
     }
 
-    /// Takes a place for a connection, and waits for one while all connections are busy. `is_proxy`: the client
-    /// speaks for others, so that no limit of one network is meant for it.
+    /// Takes a place. Waits while all connections are busy. `is_proxy` exempts a trusted proxy from the
+    /// network's limit.
     pub(crate) async fn enter(&self, client: IpAddr, is_proxy: bool) -> Result<Held, NetworkFull> {
         let network = client_network(client);
         loop {
-            // Asked for before the table is looked at, so that no news is missed.
+            // Registered before the check, so that no notification is missed.
             let room = self.0.room.notified();
             if let Some(entered) = self.0.try_enter(network, is_proxy) {
                 return entered;
@@ -110,7 +111,7 @@ impl Shared {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(BUSY - 1)
     }
 
-    /// `None` if all connections are busy.
+    /// Returns `None` if all connections are busy.
     fn try_enter(self: &Arc<Self>, network: IpAddr, is_proxy: bool) -> Option<Result<Held, NetworkFull>> {
         let mut state = self.state();
         let of_network = state.networks.get(&network).copied().unwrap_or(0);
@@ -155,7 +156,7 @@ impl Shared {
             }
             if evicted == 0 {
                 self.is_awaited.store(true, Ordering::SeqCst);
-                // One may have become idle since it was looked at.
+                // A connection may have become idle since the check.
                 if state.evict(None, 1) == 0 {
                     return None;
                 }
@@ -182,7 +183,7 @@ impl Shared {
 }
 
 impl State {
-    /// Tells up to `most` connections, of one network or of all, to end: those that have been idle for longest.
+    /// Evicts up to `most` idle connections of one network or of all, the longest idle first.
     fn evict(&mut self, network: Option<IpAddr>, most: usize) -> usize {
         let mut idle: Vec<(u64, &Arc<Slot>)> = self
             .slots
@@ -220,12 +221,10 @@ impl fmt::Debug for Slot {
 }
 
 impl Slot {
-    /// A request is under way.
     pub(crate) fn set_busy(&self) {
         self.idle_since.store(BUSY, Ordering::SeqCst);
     }
 
-    /// No request is under way.
     pub(crate) fn set_idle(&self) {
         self.idle_since.store(self.table.now(), Ordering::SeqCst);
         if self.table.is_awaited.load(Ordering::SeqCst) {
@@ -233,7 +232,7 @@ impl Slot {
         }
     }
 
-    /// Waits until the connection has to make room.
+    /// Waits for eviction.
     pub(crate) async fn evicted(&self) {
         self.evict.notified().await;
     }
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn network_at_its_limit_keeps_nobody_else_out() {
+    fn full_network_does_not_block_others() {
         let table = ConnectionTable::new("listen", 4, 2);
         let (first, second) = (entered(&table, A), entered(&table, A));
         first.slot().set_busy();
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn place_is_free_again_after_the_end() {
+    fn place_is_free_after_the_end() {
         let table = ConnectionTable::new("listen", 1, 1);
         for _ in 0..3 {
             let held = entered(&table, A);

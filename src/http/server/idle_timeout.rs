@@ -1,4 +1,4 @@
-//! Patience: how long to wait for the other side before giving up.
+//! Idle timeouts: a time limit that every progress resets.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A time limit that starts anew with each bit of progress, and is hardly ever reached.
+/// An idle timeout that is cheap to reset.
 ///
-/// Progress comes thousands of times a second and costs nothing here: the timer is not moved, only the note of when
-/// the waiting began is dropped. When the timer goes off, it is looked up whether the wait has been as long as it
-/// seems, and if not the timer is set again for the rest.
+/// Progress comes thousands of times per second. It only clears the start of the wait and leaves the timer
+/// alone. When the timer fires, it is set again for the rest of the current wait.
 #[derive(Debug)]
 pub(crate) struct IdleTimeout {
     limit: Duration,
     since: Option<Instant>,
-    /// Set to the end of this wait or of an earlier one, so never too late.
+    /// Set to the end of this wait or an earlier one, never later.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -24,16 +23,15 @@ impl IdleTimeout {
         Self { limit, since: None, timer: None }
     }
 
-    /// What was waited for has come; the next wait is a new one.
+    /// Records progress. The next wait starts anew.
     pub(crate) fn progress(&mut self) {
         self.since = None;
     }
 
-    /// Ready when the wait has been too long. To be called whenever there is nothing to do but wait; the first call
-    /// after progress begins the wait.
+    /// Ready when the timeout is over. The first call after progress starts the wait.
     pub(crate) fn poll_exhausted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);
-        // A limit beyond the end of time is none.
+        // A limit beyond the range of `Instant` never ends.
         let Some(deadline) = since.checked_add(self.limit) else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         loop {
@@ -57,7 +55,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn it_ends_after_the_limit() {
+    async fn timeout_ends_after_the_limit() {
         let mut idle_timeout = IdleTimeout::new(LIMIT);
         let start = Instant::now();
         poll_fn(|cx| idle_timeout.poll_exhausted(cx)).await;
@@ -65,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn progress_begins_it_anew() {
+    async fn progress_restarts_the_timeout() {
         let mut idle_timeout = IdleTimeout::new(LIMIT);
         for _ in 0..5 {
             let wait = timeout(LIMIT * 9 / 10, poll_fn(|cx| idle_timeout.poll_exhausted(cx)));

@@ -27,7 +27,7 @@ pub(crate) async fn after_failed_accept(error: &io::Error) {
     if matches!(error.kind(), E::ConnectionRefused | E::ConnectionAborted | E::ConnectionReset) {
         return;
     }
-    tracing::error!(%error, "a connection could not be accepted");
+    tracing::error!(%error, "cannot accept a connection");
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 

@@ -1,4 +1,5 @@
-//! The server: listens, limits the number of connections, and shuts down gracefully.
+//! The server: accepts connections, limits their number, serves HTTP/1.1 and HTTP/2, and shuts down
+//! gracefully.
 
 pub(crate) mod connection;
 pub(crate) mod connection_table;
@@ -39,31 +40,28 @@ use crate::http::server::redirect::Redirect;
 use crate::http::service::Service;
 use crate::tls;
 
-/// Commands that talk to the server at once, over the control socket.
+/// The maximum number of connections to the control socket.
 const CONTROL_CONNECTIONS: usize = 64;
-/// How many header fields hyper reads without asking for memory.
+/// The number of header fields that hyper reads without an allocation.
 const HYPER_HEADERS: usize = 100;
-/// The most that is read from a connection at a time, and gathered for it to be written. Larger reads would cost an
-/// upload a little less of the processor, but each has two of them in memory, and with 128 KiB, 32 uploads and 32
-/// downloads at once took more than the 32 MiB that they may take.
+/// The size of the read and write buffers. 128 KiB saves an upload little CPU, and 32 uploads with 32
+/// downloads then exceed their 32 MiB of memory.
 const BUFFER: usize = 64 * 1024;
-/// How much of a request's body a client of HTTP/2 may send ahead of what was taken from it; of one request, and of
-/// all on its connection. It bounds what a body that is received slowly takes in memory, and what can be under way
-/// on a long line.
+/// HTTP/2 flow control windows, of a request and of a connection. They bound the memory of a slow reader, and
+/// the bytes in flight on a long line.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// How often at most it is told that a client speaks TLS where there is none.
+/// The minimum time between two warnings about TLS to a plain port.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
-/// How much of an answer is on its way to a client on the same machine, such as nginx or an engine; the system
-/// takes this twice, for what it needs itself. The system would let it grow to 4 MiB and more, so that a fast client gets
-/// what has left the processor's cache since it was sent; a blob then takes twice the time on both sides. Over a
-/// network it is the system's to say, which knows how far away the client is.
+/// The send buffer for clients on the same machine, such as nginx; the kernel doubles it. Its own tuning
+/// grows the buffer to 4 MiB and more, which no longer fits the CPU cache: a blob then costs both sides twice
+/// the time.
 const SENT_WITHIN_A_MACHINE: usize = 512 << 10;
 
-/// How long a connection that has to make room may take to send the end of its last answer.
+/// The time for an evicted connection to send the end of its last response.
 const EVICTION_LINGER: Duration = Duration::from_secs(5);
 
-/// A server that is listening: connections are taken in and wait until it runs.
+/// A listening server. Connections wait in the backlog until it runs.
 pub struct Server {
     app: Arc<App>,
     tcp: TcpListener,
@@ -74,27 +72,26 @@ pub struct Server {
     stop: Stop,
 }
 
-/// Tells a server to stop. Cheap to clone: all clones are of the same server.
+/// A handle that stops a server. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Sender<Stage>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// Requests are answered.
     Running,
-    /// Those under way are answered to their end; no more are taken.
+    /// Requests in progress may end; no new ones are accepted.
     Ending,
-    /// Connections are closed, whatever is under way.
+    /// Connections are closed.
     Over(CutOff),
 }
 
 impl Stop {
-    /// No more requests are taken; those under way may come to their end.
+    /// Stops gracefully: requests in progress may end.
     pub fn gracefully(&self) {
         self.advance(Stage::Ending);
     }
 
-    /// Connections are closed, whatever is under way.
+    /// Closes all connections.
     pub fn at_once(&self) {
         self.advance(Stage::Over(CutOff::Now));
     }
@@ -109,7 +106,7 @@ impl Stop {
 }
 
 impl Server {
-    /// Listens on the address of the configuration.
+    /// Listens on the configured address.
     ///
     /// # Errors
     /// Those of the system.
@@ -132,12 +129,12 @@ impl Server {
         })
     }
 
-    /// Has the port speak HTTPS, and nothing else.
+    /// Serves HTTPS on the port.
     pub fn secure(&mut self, tls: tls::Acceptor) {
         self.tls = Some(tls);
     }
 
-    /// Listens for plain HTTP as well, to send who comes there to the port of HTTPS.
+    /// Listens for plain HTTP as well, and redirects it to HTTPS.
     ///
     /// # Errors
     /// Those of the system.
@@ -151,20 +148,20 @@ impl Server {
         Ok(())
     }
 
-    /// What makes its connections ones of TLS, if it speaks HTTPS.
+    /// Returns the TLS acceptor of an HTTPS server.
     #[must_use]
     pub fn tls(&self) -> Option<&tls::Acceptor> {
         self.tls.as_ref()
     }
 
-    /// What the port speaks: `http` or `https`.
+    /// Returns `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// Listens on a Unix socket as well, which only the server's own user can reach. A socket that is there already
-    /// is replaced: the caller holds the lock of the directory, so it is a dead process's.
+    /// Listens on the control socket, which only the server's user can reach. An existing socket file is
+    /// replaced: its process is dead, because the caller holds the lock of the directory.
     ///
     /// # Errors
     /// Those of the system.
@@ -173,20 +170,20 @@ impl Server {
         Ok(())
     }
 
-    /// The address that is listened on, with the port that the system chose if the configuration left that open.
+    /// Returns the address, with the port that the system chose.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What stops this server.
+    /// Returns a handle that stops this server.
     #[must_use]
     pub fn stop(&self) -> Stop {
         self.stop.clone()
     }
 
-    /// Answers requests until it is told to stop, and then until those under way have ended, but no longer than the
-    /// configuration allows.
+    /// Serves until the server is stopped, and then until all requests have ended or the shutdown timeout is
+    /// over.
     pub async fn run(self) {
         let shutdown_timeout = self.app.limits.shutdown_timeout;
         let connections = Connections::new(self.app, &self.stop);
@@ -210,10 +207,10 @@ impl Server {
             _ = stage.wait_for(|stage| *stage > Stage::Running) => {}
         }
         drop(stage);
-        // Whoever connects from now on is refused by the system, and can go elsewhere.
+        // New connections are refused from here on.
         drop((self.tcp, self.redirect, self.control, connections));
         let over = async {
-            // Each connection has a receiver.
+            // Every connection holds a receiver.
             self.stop.0.closed().await;
         };
         if tokio::time::timeout(shutdown_timeout, over).await.is_err() {
@@ -228,7 +225,7 @@ impl Server {
     }
 }
 
-/// A server inside a command: it has no address, and answers the command alone, over a socket of its own.
+/// A server inside a command, without an address. The command reaches it over its own socket.
 pub struct Inside {
     stop: Stop,
     accepting: JoinHandle<()>,
@@ -236,7 +233,7 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// Serves until it is stopped.
+    /// Starts serving in a task.
     ///
     /// # Errors
     /// Those of the system.
@@ -250,30 +247,30 @@ impl Inside {
         Ok(Self { stop, accepting, socket: path })
     }
 
-    /// Where it answers.
+    /// The path of the socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Ends it. The command has had its answers, so that nothing is under way.
+    /// Stops the server. The command has no request in progress.
     pub async fn stop(self) {
         self.accepting.abort();
-        // An error means that it was aborted, which was the aim.
+        // The task was aborted.
         let _ = self.accepting.await;
         self.stop.at_once();
         self.stop.0.closed().await;
     }
 }
 
-/// How HTTP/1.1 is spoken, on every connection.
+/// Configures HTTP/1.1.
 fn http1(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    // The time to read a head is kept by `TimedStream`, which can tell a slow head from an idle connection.
+    // `TimedStream` has the header timeout. It can tell a slow head from an idle connection.
     http.header_read_timeout(None)
         .max_buf_size(BUFFER.max(limits.header_bytes))
         .max_header_size(limits.header_bytes)
-        // A client that has sent all it has to say may close its side and read on.
+        // A client may close its sending side and read on.
         .half_close(true);
     if limits.headers != HYPER_HEADERS {
         http.max_headers(limits.headers);
@@ -281,15 +278,15 @@ fn http1(limits: &Limits) -> http1::Builder {
     http
 }
 
-/// Answers the requests of a connection of HTTP/2. Most answers are in memory, and are given where the request was read:
-/// those of several requests that came together then leave together. What has to be waited for gets a task of its own.
+/// An executor for HTTP/2. It polls a future once in place: most responses are in memory, and those of
+/// concurrent requests then leave in one write. Futures that wait get a task.
 #[derive(Clone, Copy)]
 struct InlineExecutor;
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InlineExecutor {
     fn execute(&self, answering: F) {
         let mut answering = Box::pin(answering);
-        // Nobody has to be woken: the task looks anew.
+        // The new task polls again, so that no wake-up is lost.
         let mut context = Context::from_waker(Waker::noop());
         if answering.as_mut().poll(&mut context).is_pending() {
             tokio::spawn(answering);
@@ -297,11 +294,10 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InlineExecutor {
     }
 }
 
-/// How HTTP/2 is spoken, on every connection.
+/// Configures HTTP/2.
 fn http2(limits: &Limits) -> http2::Builder<InlineExecutor> {
     let mut http = http2::Builder::new(InlineExecutor);
-    // The bounds of h2 on streams that are reset as soon as they are opened, and on errors of its own, stay as they
-    // are (CVE-2023-44487 and its kin).
+    // The limits of h2 on reset streams and local errors stay as they are (CVE-2023-44487).
     http.timer(TokioTimer::new())
         .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
@@ -318,25 +314,25 @@ struct Connections {
     stage: watch::Receiver<Stage>,
 }
 
-/// What every connection is served with.
+/// The state that all connections share.
 struct ConnectionServer {
     app: Arc<App>,
     http1: http1::Builder,
     http2: http2::Builder<InlineExecutor>,
-    /// When it was last told that a client speaks TLS to a port that does not.
-    told: Mutex<Option<Instant>>,
+    /// The time of the last warning about TLS to a plain port.
+    warned_at: Mutex<Option<Instant>>,
 }
 
 impl Connections {
     fn new(app: Arc<App>, stop: &Stop) -> Self {
         Self {
-            // Where all are busy, further ones are not refused: they wait in the system's queue until there is room.
+            // While all connections are busy, further ones wait in the system's backlog.
             tcp: ConnectionTable::new("listen", app.limits.connections, app.limits.connections_per_address),
             control: Arc::new(Semaphore::new(CONTROL_CONNECTIONS)),
             speech: Arc::new(ConnectionServer {
                 http1: http1(&app.limits),
                 http2: http2(&app.limits),
-                told: Mutex::new(None),
+                warned_at: Mutex::new(None),
                 app,
             }),
             stage: stop.0.subscribe(),
@@ -353,14 +349,14 @@ impl Connections {
             match listener.accept().await {
                 Ok((stream, client)) => {
                     let is_proxy = self.speech.app.is_proxy(client.ip());
-                    // A network that has its share is refused by the end of the connection.
+                    // The connection of a network at its limit is closed.
                     let Ok(held) = self.tcp.enter(client.ip(), is_proxy).await else { continue };
-                    // Answers are written whole; waiting for more to send with them only delays them.
+                    // Responses are written whole, so that Nagle's algorithm only delays them.
                     let _ = stream.set_nodelay(true);
                     let local = reached(&stream, listening);
                     let from = client.ip().to_canonical();
                     if from.is_loopback() || from == local.ip() {
-                        // A hint: what it saves is time.
+                        // An error costs speed only.
                         let _ = SockRef::from(&stream).set_send_buffer_size(SENT_WITHIN_A_MACHINE);
                     }
                     let (speech, stage) = (self.speech.clone(), self.stage.clone());
@@ -398,7 +394,7 @@ impl Connections {
 }
 
 impl ConnectionServer {
-    /// Serves a connection of TLS by the protocol that was agreed on.
+    /// Serves a TLS connection by the negotiated protocol.
     async fn secure(
         self: Arc<Self>,
         stream: TcpStream,
@@ -413,7 +409,7 @@ impl ConnectionServer {
             () = held.slot().evicted() => None,
         };
         let Some(stream) = stream else { return };
-        // A task of its own, so that the room of the handshake, some 9 KiB, is given back.
+        // A new task frees the 9 KiB of the handshake's future.
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             tokio::spawn(self.http2(stream, peer, true, stage, held));
         } else {
@@ -421,7 +417,7 @@ impl ConnectionServer {
         }
     }
 
-    /// Serves a connection without TLS by the protocol that the client begins with.
+    /// Serves a plain connection by the protocol that its first bytes show.
     async fn either(
         self: Arc<Self>,
         stream: TcpStream,
@@ -436,7 +432,7 @@ impl ConnectionServer {
             () = held.slot().evicted() => return,
         };
         match http2 {
-            // Neither is to take the room of the other.
+            // Boxed, so that neither future reserves the size of the other.
             Ok(Ok(true)) => Box::pin(self.http2(stream, peer, false, stage, held)).await,
             Ok(Ok(false)) => Box::pin(self.http1(stream, peer, false, stage, Place::Tcp(held))).await,
             Ok(Err(_)) | Err(_) => {}
@@ -477,7 +473,7 @@ impl ConnectionServer {
         drop(held);
     }
 
-    /// Serves a connection to its end, or until the server ends it.
+    /// Serves a connection until it ends or the server stops.
     async fn converse<C: GracefulConnection>(
         &self,
         conversation: C,
@@ -511,8 +507,8 @@ impl ConnectionServer {
                     if connection.is_idle() && !connection.is_writing() && !connection.is_multiplexed() {
                         break Ok(());
                     }
-                    // What is under way comes to its end, and no other request is taken. In HTTP/2 the end of an answer
-                    // may wait in the connection for the client, so that it has a moment to take it.
+                    // The request in progress may end; no other is accepted. In HTTP/2 the end of a response
+                    // may wait in the connection, so that the client gets a moment.
                     conversation.as_mut().end();
                     linger = Some(Box::pin(tokio::time::sleep(EVICTION_LINGER)));
                 }
@@ -528,7 +524,7 @@ impl ConnectionServer {
         if connection.began_with(tls::HANDSHAKE) && !connection.is_secure() {
             self.tell_of_tls(connection.peer());
         }
-        // Broken connections are a client's or a network's business, and come by the dozen.
+        // Broken connections are frequent, and not the server's fault.
         tracing::debug!(
             remote = %connection.peer(),
             %error,
@@ -537,11 +533,11 @@ impl ConnectionServer {
         );
     }
 
-    /// A client speaks TLS to a port that does not, which is most often a setting that someone forgot.
+    /// Warns about a client that speaks TLS to a plain port. Often a setting is missing.
     fn tell_of_tls(&self, peer: Peer) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() > TELL_AGAIN) {
-            *told = Some(Instant::now());
+        let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned_at.is_none_or(|time| time.elapsed() > TELL_AGAIN) {
+            *warned_at = Some(Instant::now());
             tracing::warn!(
                 remote = %peer,
                 "a client speaks HTTPS to this port, which speaks plain HTTP; give it a certificate \
@@ -552,9 +548,9 @@ impl ConnectionServer {
     }
 }
 
-/// A connection that is being served.
+/// A connection with graceful shutdown.
 trait GracefulConnection: Future<Output = hyper::Result<()>> {
-    /// No more requests; those under way may come to their end.
+    /// Accepts no more requests. Those in progress may end.
     fn end(self: Pin<&mut Self>);
 }
 
@@ -576,7 +572,7 @@ where
     }
 }
 
-/// Waits for a timer, if there is one.
+/// Waits for a timer, or for ever without one.
 async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
     match timer {
         Some(timer) => timer.await,
@@ -584,7 +580,7 @@ async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
     }
 }
 
-/// The place of a connection within the limits.
+/// The place of a connection in a connection limit.
 enum Place {
     Tcp(Held),
     Control(
@@ -601,7 +597,7 @@ impl Place {
     }
 }
 
-/// Where a client reached this machine. Only a server that listens on every address has to ask for it.
+/// Returns the local address of a connection. A listener on one address needs no system call.
 fn reached(stream: &TcpStream, listening: SocketAddr) -> SocketAddr {
     if !listening.ip().is_unspecified() {
         return listening;
@@ -610,7 +606,7 @@ fn reached(stream: &TcpStream, listening: SocketAddr) -> SocketAddr {
     SocketAddr::new(local.ip().to_canonical(), local.port())
 }
 
-/// Whether a client begins with HTTP/2 (RFC 9113 section 3.4: the preface `PRI * HTTP/2.0`). No method is called so.
+/// Whether a client begins with the preface of HTTP/2 (`PRI * HTTP/2.0`, RFC 9113 section 3.4).
 async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
     const PREFACE: &[u8] = b"PRI ";
     let mut begin = [0; PREFACE.len()];
@@ -622,7 +618,7 @@ async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
         if length == PREFACE.len() {
             return Ok(true);
         }
-        // What is there stays there, so that waiting for the socket would end at once.
+        // The peeked bytes stay in the socket, so that waiting for more would return at once.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,15 +1,12 @@
-//! Turns: a connection that wakes itself goes on at once.
+//! Poll budget: repolls a connection that wakes itself, at most [`IN_A_ROW`] times.
 //!
-//! hyper hands the body of a request on piece by piece, from the part that reads the connection to the handler that
-//! takes it in, and each piece that is taken wakes the reading part. Both are of one task. To the runtime that is a
-//! task with more to do than one turn: it lets others go first and wakes another thread to help, which then takes the
-//! task over, away from the core that has its bytes at hand; and so with every piece. Therefore a connection that was
-//! woken while it had its turn has another right away.
+//! hyper passes each piece of a request body from the connection's reader to the handler, and the handler
+//! wakes the reader. Both are in one task. The runtime would reschedule the task for each piece and wake
+//! another thread, which may steal it from the core that has its bytes in the cache. A connection that was
+//! woken while it was polled is therefore polled again at once.
 //!
-//! Then it comes after the others, and not only after those that the runtime knows of: while there are tasks to go on
-//! with, it looks for requests that came in once in 61 tasks, and for whoever asks for a manifest while large pushes
-//! run that was 12 ms in the slowest hundredth. So the connection yields, as a task does that has long to go, and has
-//! its next turn after a look at the network.
+//! After that it yields until the runtime has polled the network. The runtime does so only every 61 tasks
+//! while tasks are ready: manifest requests beside large pushes then took 12 ms in the slowest hundredth.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -18,23 +15,23 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// How many turns in a row. One takes in a piece of a body at most, which is some tens of microseconds.
+/// The number of polls in a row. A poll takes one piece of a body, which is some tens of microseconds.
 const IN_A_ROW: usize = 2;
 
-/// It waits to be woken.
+/// The future waits to be woken.
 const WAITING: u8 = 0;
-/// It has its turn.
+/// The future is being polled.
 const POLLED: u8 = 1;
-/// It was woken, and is still to have the turn for it.
+/// The future was woken and has to be polled again.
 const WOKEN: u8 = 2;
 
-/// Polls one future, turn by turn.
+/// Polls one future.
 pub(crate) struct RepollWaker {
     wakes: Arc<Wakes>,
     waker: Waker,
 }
 
-/// Who wakes the future comes here.
+/// The state of the waker that the future gets.
 #[derive(Default)]
 struct Wakes {
     state: AtomicU8,
@@ -59,7 +56,7 @@ impl RepollWaker {
         Self { waker: wakes.clone().into(), wakes }
     }
 
-    /// Polls the future, always the same one, on behalf of the task of `cx`.
+    /// Polls the future, always the same one, for the task of `cx`.
     pub(crate) fn poll<F: Future>(&self, mut future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let Wakes { state, task } = &*self.wakes;
         task.register(cx.waker());
@@ -72,7 +69,7 @@ impl RepollWaker {
                 return outcome;
             }
         }
-        // Asked once, it wakes the task after that look, whether it is there to see it or not.
+        // A single poll schedules the task after the next poll of the network.
         let yielded = pin!(tokio::task::yield_now());
         let _ = yielded.poll(cx);
         Poll::Pending
@@ -96,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wakes_itself_goes_on_without_the_task() {
+    fn self_wake_repolls_without_the_task() {
         let (poll_budget, counter) = (RepollWaker::new(), Arc::<Counter>::default());
         let mut polls = 0;
         let future = pin!(poll_fn(|cx| {
@@ -110,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_always_wakes_itself_lets_others_go_first_and_is_not_forgotten() {
+    fn endless_self_wake_yields_and_reschedules() {
         let (poll_budget, counter) = (RepollWaker::new(), Arc::<Counter>::default());
         let mut polls = 0;
         let mut future = pin!(poll_fn(|cx| {
@@ -126,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_wakes_it_between_its_turns_wakes_the_task_once() {
+    fn wake_between_polls_wakes_the_task_once() {
         let (poll_budget, counter) = (RepollWaker::new(), Arc::<Counter>::default());
         let mut inner = None;
         let mut polls = 0;

@@ -1,8 +1,8 @@
-//! The port of plain HTTP beside that of HTTPS: it sends browsers there, and answers authorities that look whether a
-//! name leads here (RFC 8555 section 8.3).
+//! The plain HTTP port beside HTTPS (`tls.redirect`): redirects browsers, and answers ACME challenges (RFC
+//! 8555 section 8.3).
 //!
-//! Nothing that is secret is asked for here. Who sent a password or a token all the same is not sent on, as if nothing
-//! had happened, but told: it was readable on its way.
+//! A request with a password or token is refused instead of redirected: its credentials crossed the network
+//! in clear text, and the user should know.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,15 +26,15 @@ use crate::http::server::connection_table::ConnectionTable;
 use crate::http::server::listener::{after_failed_accept, listen};
 use crate::tls;
 
-/// Connections at once, in all and of one client network. Each is for one request, and idle as far as the limit goes.
+/// The connection limits, in all and per client network. Each connection serves one request.
 const CONNECTIONS: usize = 256;
 const CONNECTIONS_PER_NETWORK: usize = 32;
-/// The most that the head of a request may have.
+/// The maximum size of a request head.
 const HEAD_BYTES: usize = 16 * 1024;
-/// Where authorities ask (RFC 8555 section 8.3).
+/// The path of ACME challenges (RFC 8555 section 8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
-/// Listens for plain HTTP. Connections are taken in and wait until it runs.
+/// A plain HTTP listener. Connections wait in the backlog until it runs.
 pub(crate) struct Redirect {
     listener: TcpListener,
     target: Arc<Target>,
@@ -42,17 +42,17 @@ pub(crate) struct Redirect {
     idle_timeout: Duration,
 }
 
-/// Where clients are sent.
+/// The target of redirects.
 struct Target {
-    /// The address of the registry, if the operator has said it and it is one of HTTPS.
+    /// The external URL, if it is one of HTTPS.
     base: Option<String>,
-    /// Else the port of HTTPS, at the host that was called.
+    /// Otherwise the HTTPS port, on the host that the client called.
     port: u16,
     tls: tls::Acceptor,
 }
 
 impl Redirect {
-    /// Listens on an address, for a server that speaks HTTPS on `port`.
+    /// Listens on an address, for a server with HTTPS on `port`.
     ///
     /// # Errors
     /// Those of the system.
@@ -72,7 +72,7 @@ impl Redirect {
         })
     }
 
-    /// Answers for ever.
+    /// Serves for ever.
     pub(crate) async fn run(&self) -> Infallible {
         loop {
             match self.listener.accept().await {
@@ -80,7 +80,7 @@ impl Redirect {
                     let Ok(held) = self.connections.enter(client.ip(), false).await else { continue };
                     let (target, idle_timeout) = (self.target.clone(), self.idle_timeout);
                     tokio::spawn(async move {
-                        // Twice: once for the head of the request, once for the answer.
+                        // One timeout for the head and one for the response.
                         let conversation =
                             tokio::time::timeout(idle_timeout * 2, converse(stream, target, idle_timeout));
                         tokio::select! {
@@ -114,16 +114,16 @@ async fn converse(stream: TcpStream, target: Arc<Target>, idle_timeout: Duration
 fn answer(target: &Target, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
     let reads = method == Method::GET || method == Method::HEAD;
     if !host_header::is_unambiguous(headers) {
-        return told(StatusCode::BAD_REQUEST, "A request calls one host.");
+        return plain_text(StatusCode::BAD_REQUEST, "A request needs one Host header.");
     }
     if let Some(token) = uri.path().strip_prefix(CHALLENGES).filter(|_| reads) {
         return match target.tls.challenge_text(token) {
             Some(text) => response::text(text),
-            None => told(StatusCode::NOT_FOUND, "No authority is expected to ask for this."),
+            None => plain_text(StatusCode::NOT_FOUND, "There is no such challenge."),
         };
     }
     if headers.contains_key(AUTHORIZATION) {
-        return told(
+        return plain_text(
             StatusCode::FORBIDDEN,
             "Passwords and tokens are not taken here: this one was readable on its way. Have it changed, and call \
              https:// instead of http://.",
@@ -131,18 +131,18 @@ fn answer(target: &Target, method: &Method, uri: &Uri, headers: &HeaderMap) -> R
     }
     match location(target, uri, headers).filter(|_| reads) {
         Some(location) => {
-            let mut answer = told(StatusCode::PERMANENT_REDIRECT, "This is spoken over HTTPS.");
+            let mut answer = plain_text(StatusCode::PERMANENT_REDIRECT, "This is spoken over HTTPS.");
             answer.headers_mut().insert(LOCATION, location);
             answer
         }
-        None => told(StatusCode::BAD_REQUEST, "Call https:// instead of http://, please."),
+        None => plain_text(StatusCode::BAD_REQUEST, "Call https:// instead of http://, please."),
     }
 }
 
-/// Where a request is sent: the same path over HTTPS. `None` if it does not say which host it calls.
+/// Returns the same path over HTTPS. `None` if the request has no host.
 fn location(target: &Target, uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    // `*` is no path.
+    // The target may be `*`.
     let path = if path.starts_with('/') { path } else { "/" };
     let location = match &target.base {
         Some(base) => format!("{base}{path}"),
@@ -159,8 +159,8 @@ fn location(target: &Target, uri: &Uri, headers: &HeaderMap) -> Option<HeaderVal
     location.try_into().ok()
 }
 
-/// A sentence for people. Nobody is to remember it: where HTTPS is may change.
-fn told(status: StatusCode, sentence: &str) -> Response {
+/// Returns a sentence for people. Forbids caching: the HTTPS port may change.
+fn plain_text(status: StatusCode, sentence: &str) -> Response {
     let mut answer = response::text(format!("{sentence}\n"));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -171,7 +171,7 @@ fn told(status: StatusCode, sentence: &str) -> Response {
 mod tests {
     use super::*;
 
-    /// What a server on this port answers: the status, and where it sends to.
+    /// Returns the status and the location.
     fn asked(
         port: u16,
         base: Option<&str>,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_is_sent_to_https() {
+    fn reads_are_redirected_to_https() {
         let sent = |port, base, url, host: &str| asked(port, base, Method::GET, url, &[("host", host)]);
         let to = |text: &str| (308, text.to_owned());
         assert_eq!(sent(443, None, "/v2/?n=1", "A.example"), to("https://a.example/v2/?n=1"));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_credentials_or_writes_is_told() {
+    fn credentials_and_writes_are_refused() {
         let host = ("host", "a.example");
         let basic = ("authorization", "Basic YTpi");
         assert_eq!(asked(443, None, Method::GET, "/v2/", &[host, basic]), (403, String::new()));

@@ -16,7 +16,7 @@ use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::conditional::{IMMUTABLE, REVALIDATE, Validators};
 use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
+use crate::http::middleware::caller::Caller;
 use crate::http::response::{self, DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Response, digest_value};
 
 /// GET and HEAD.

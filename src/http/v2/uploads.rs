@@ -12,7 +12,7 @@ use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::range::parse_chunk_range;
 use crate::http::extract::request::Request;
-use crate::http::middleware::authorization::Caller;
+use crate::http::middleware::caller::Caller;
 use crate::http::response::{
     self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Response, digest_value, upload_range,
 };

@@ -60,7 +60,7 @@ fn map_error<T>(call: &Call<'_>, result: Result<T, ManageError>) -> Result<T, Er
     result.map_err(|error| match error {
         ManageError::Registry(error) => Error::Registry(error),
         ManageError::SignIn(_) if call.app.accounts.in_force() => {
-            let base = call.caller.base(call.app);
+            let base = call.base();
             call.app.challenges.deny_with_basic(base.as_deref(), DenyReason::SignIn).into()
         }
         error => Error::Manage(error),
