@@ -10,7 +10,7 @@
 //! work), and it can remove by predicate.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use oci::{Digest, RepositoryName, Tag};
@@ -27,6 +27,14 @@ pub struct CachedManifest {
     pub record: ManifestRecord,
     /// The exact bytes that were pushed.
     pub content: Bytes,
+    /// All content that a pull of the manifest needs, with its sizes. Set when a HEAD request has found it intact.
+    pub(crate) intact: OnceLock<Box<[(Digest, u64)]>>,
+}
+
+impl CachedManifest {
+    pub(crate) fn new(record: ManifestRecord, content: Bytes) -> Self {
+        Self { record, content, intact: OnceLock::new() }
+    }
 }
 
 /// Bytes that lists of tags take at most, all together.
@@ -208,7 +216,11 @@ impl Cache {
             *changes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         }
         self.blobs.retain(|(_, cached), _| cached != digest);
-        self.manifests.retain(|(_, cached), _| cached != digest);
+        // A HEAD request that reads the old state right now fills an evicted entry.
+        self.manifests.retain(|(_, cached), manifest| {
+            let is_unaffected = |intact: &[(Digest, u64)]| intact.iter().all(|(part, _)| part != digest);
+            cached != digest && manifest.intact.get().is_some_and(|intact| is_unaffected(intact))
+        });
     }
 
     /// The repository was removed with all that it held.
@@ -237,7 +249,7 @@ mod tests {
         let digest = oci::Algorithm::Sha256.digest(content);
         let media_type = oci::media_type::OCI_MANIFEST.parse().unwrap();
         let record = ManifestRecord { digest, media_type, size: content.len() as u64 };
-        Arc::new(CachedManifest { record, content: Bytes::from_static(content) })
+        Arc::new(CachedManifest::new(record, Bytes::from_static(content)))
     }
 
     fn fixture() -> (Cache, RepositoryName, Tag, Arc<CachedManifest>) {

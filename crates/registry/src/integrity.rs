@@ -1,16 +1,81 @@
-//! Integrity: whether the stored file of a blob or manifest is what the metadata records.
+//! Integrity: whether stored files match the metadata.
 //!
-//! Content whose file is missing or has another size, or that is marked as damaged in the metadata, is absent to a push:
-//! HEAD answers 404, a mount becomes an upload, and a manifest that needs it is refused. The next push of the content
-//! replaces the file and clears the mark.
+//! Content whose file is missing or has another size, or that is marked as damaged, is absent to a push: HEAD of the
+//! blob, and of each manifest that needs it, answers 404, a mount becomes an upload, and a manifest that needs it is
+//! refused. The next push replaces the file and clears the mark. HEAD of a manifest includes its layers because clients
+//! such as crane skip a push if the manifest exists.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
-use oci::{Digest, Digester, RepositoryName};
+use oci::{Digest, Digester, RepositoryName, TagOrDigest};
 use store::StoreError;
 
+use crate::manifests::StoredManifest;
 use crate::{Error, Registry};
 
+/// Manifests that need more content than this are verified again by each HEAD request.
+const MAX_REMEMBERED: usize = 256;
+
 impl Registry {
+    /// Whether all content of a cached manifest is known to be intact. For HEAD requests; does not wait.
+    #[must_use]
+    pub fn is_known_intact(&self, manifest: &StoredManifest) -> bool {
+        let is_stored = |(digest, size): &(Digest, u64)| self.inner.blobs.stat_cached(digest) == Some(*size);
+        manifest.intact.get().is_some_and(|intact| intact.iter().all(is_stored))
+    }
+
+    /// Like [`manifest`](Self::manifest), but only if all content that a pull needs is intact. For HEAD requests.
+    ///
+    /// # Errors
+    /// Those of [`manifest`](Self::manifest), and [`Error::ManifestDamaged`].
+    pub async fn intact_manifest(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<Arc<StoredManifest>, Error> {
+        let manifest = self.manifest(repository, target).await?;
+        let needed = self.needed_content(repository, &manifest.record.digest).await?;
+        let sizes = self.inner.blobs.stat_many(needed.clone()).await?;
+        let mut intact = Vec::with_capacity(needed.len());
+        for digest in needed {
+            let record = self.inner.metadata.content_record(&digest).await?;
+            let recorded = record.and_then(|record| record.size);
+            let stored =
+                sizes.get(&digest).copied().filter(|size| recorded.is_none_or(|recorded| recorded == *size));
+            let (Some(size), false) = (stored, record.is_some_and(|record| record.is_damaged)) else {
+                let problem = format!("the stored content of {digest} is missing or damaged");
+                return Err(self.manifest_damaged(repository, &manifest.record.digest, &problem));
+            };
+            intact.push((digest, size));
+        }
+        if intact.len() <= MAX_REMEMBERED {
+            // Another HEAD request may have set it.
+            _ = manifest.intact.set(intact.into());
+        }
+        Ok(manifest)
+    }
+
+    /// The manifest itself, its required parts, and those of an index's manifests.
+    async fn needed_content(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Vec<Digest>, StoreError> {
+        let (mut needed, mut seen) = (vec![*digest], HashSet::from([*digest]));
+        let mut manifests = vec![*digest];
+        while let Some(manifest) = manifests.pop() {
+            for part in self.inner.metadata.manifest_parts(repository, &manifest).await? {
+                if part.required && seen.insert(part.digest) {
+                    needed.push(part.digest);
+                    manifests.extend(part.is_manifest.then_some(part.digest));
+                }
+            }
+        }
+        Ok(needed)
+    }
+
     /// The size of a stored file; `None` if there is none. Costs one stat, mostly without another thread.
     pub(crate) async fn stored_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         match self.inner.blobs.stat_cached(digest) {

@@ -84,7 +84,7 @@ impl Registry {
             Some(manifest) => manifest,
             None => {
                 let content = self.manifest_content(repository, &record.digest).await?;
-                let manifest = Arc::new(StoredManifest { record, content });
+                let manifest = Arc::new(StoredManifest::new(record, content));
                 inner.cache.keep_manifest(ticket, repository, &manifest);
                 manifest
             }
@@ -105,30 +105,6 @@ impl Registry {
             return Err(self.manifest_damaged(repository, digest, "its bytes have another digest"));
         }
         Ok(content)
-    }
-
-    /// Whether the file of a manifest is there with its size, if that can be told without waiting; for HEAD, which asks
-    /// for a push whether the manifest must be sent.
-    #[must_use]
-    pub fn manifest_is_stored(&self, manifest: &StoredManifest) -> bool {
-        self.inner.blobs.stat_cached(&manifest.record.digest) == Some(manifest.record.size)
-    }
-
-    /// The same as [`manifest`](Self::manifest) for HEAD: the file of the manifest must be there with its size.
-    ///
-    /// # Errors
-    /// Those of [`manifest`](Self::manifest), and [`Error::ManifestDamaged`].
-    pub async fn stored_manifest(
-        &self,
-        repository: &RepositoryName,
-        target: &TagOrDigest,
-    ) -> Result<Arc<StoredManifest>, Error> {
-        let manifest = self.manifest(repository, target).await?;
-        let digest = &manifest.record.digest;
-        if self.stored_size(digest).await? != Some(manifest.content.len() as u64) {
-            return Err(self.manifest_damaged(repository, digest, "its file is missing or has another size"));
-        }
-        Ok(manifest)
     }
 
     /// Puts a manifest: stored durably, its tags pointing to it, or refused and nothing changed.
@@ -201,7 +177,7 @@ impl Registry {
                 }
             }
             PutOutcome::Stored => {
-                inner.cache.manifest_put(&repository, &Arc::new(StoredManifest { record, content }), &tags);
+                inner.cache.manifest_put(&repository, &Arc::new(StoredManifest::new(record, content)), &tags);
                 inner.background.wake_view();
                 Ok(Pushed { digest, subject })
             }

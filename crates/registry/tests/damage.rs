@@ -1,4 +1,4 @@
-//! Damage that only reading shows: marked by a check, absent to a push until the content is pushed again.
+//! Damaged content: a check that reads it sets a mark, and the content is absent to pushes until it is pushed again.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -77,8 +77,11 @@ async fn check_marks_damage_until_the_next_push() {
         let mut damaged = content.to_vec();
         damaged[500] ^= 1;
         fs::write(file(&scratch, &layer), &damaged).unwrap();
-        // It is cached before the damage is known.
+        // Both are cached before the damage is known.
         assert_eq!(registry.blob_size(&app, &layer).await.unwrap(), size as u64);
+        let tag = TagOrDigest::Tag("1".parse().unwrap());
+        let manifest = registry.intact_manifest(&app, &tag).await.unwrap();
+        assert!(registry.is_known_intact(&manifest));
 
         let faults = check(&registry, true).await.faults;
         assert_eq!(faults.len(), 1);
@@ -87,11 +90,17 @@ async fn check_marks_damage_until_the_next_push() {
         for restarted in [false, true] {
             if restarted {
                 registry = reopen(registry, &scratch).await;
-                assert_eq!(check(&registry, false).await.faults, faults, "it is known without reading all");
+                assert_eq!(
+                    check(&registry, false).await.faults,
+                    faults,
+                    "a check without reading reports the mark"
+                );
             }
             let error = registry.blob_size(&app, &layer).await.unwrap_err();
             assert!(matches!(error, Error::BlobDamaged { .. }), "{error}");
             assert!(registry.open_blob(&app, &layer).await.is_err());
+            let error = registry.intact_manifest(&app, &tag).await.unwrap_err();
+            assert!(matches!(error, Error::ManifestDamaged { .. }), "{error}");
             let mounted =
                 registry.mount_blob(&other, &layer, Some(&app), &Visible::Everything).await.unwrap();
             assert_eq!(mounted, None);
@@ -101,6 +110,7 @@ async fn check_marks_damage_until_the_next_push() {
 
         push_blob(&registry, &other, &content).await;
         assert_eq!(registry.blob_size(&app, &layer).await.unwrap(), size as u64);
+        registry.intact_manifest(&app, &tag).await.unwrap();
         push_image(&registry, &app, "2", &layer, size).await.unwrap();
         registry = reopen(registry, &scratch).await;
         assert_eq!(check(&registry, true).await.faults, []);

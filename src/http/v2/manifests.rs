@@ -27,7 +27,7 @@ pub(crate) async fn get(
 ) -> Result<Response, Error> {
     let Call { app, request, .. } = &call;
     let manifest = if request.is_head() {
-        app.registry.stored_manifest(repository, target).await?
+        app.registry.intact_manifest(repository, target).await?
     } else {
         app.registry.manifest(repository, target).await?
     };
@@ -46,7 +46,7 @@ pub(crate) fn get_cached(
         return proxy.cached_manifest(repository, target, &request.headers);
     }
     let manifest = app.registry.cached_manifest(repository, target)?;
-    if request.is_head() && !app.registry.manifest_is_stored(&manifest) {
+    if request.is_head() && !app.registry.is_known_intact(&manifest) {
         return None;
     }
     Some(answer(&manifest, target, &request.headers))

@@ -155,6 +155,34 @@ async fn manifest_without_its_file_is_absent_to_head() {
 }
 
 #[tokio::test]
+async fn manifest_head_is_404_without_a_layer() {
+    let mut registry = TestRegistry::start().await;
+    let image = registry.repository("app").push_image("1").await;
+    registry.repository("app").put_manifest("index", &index_manifest(&[image.part()])).await.is(201);
+    registry.restart().await;
+    let (layer, content) = &image.blobs[1];
+    for cached in [false, true] {
+        let app = registry.repository("app");
+        let heads = async |status| {
+            for tag in ["1", "index"] {
+                app.head(format_args!("manifests/{tag}")).await.is(status);
+            }
+        };
+        if cached {
+            heads(200).await;
+        }
+        fs::remove_file(registry.blob_file(layer)).unwrap();
+        heads(404).await;
+        app.get("manifests/1").await.is(200).carries(&image.manifest);
+        app.push_blob(content.clone()).await;
+        heads(200).await;
+        heads(200).await;
+        // The restart gives the journaled blob its file.
+        registry.restart().await;
+    }
+}
+
+#[tokio::test]
 async fn manifest_with_wrong_bytes_is_not_served() {
     let mut registry = TestRegistry::start().await;
     let image = registry.repository("app").push_image("1").await;
