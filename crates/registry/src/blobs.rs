@@ -1,4 +1,4 @@
-//! Blobs of a repository: looked up, opened, mounted and removed.
+//! Blobs of a repository: stat, open, mount, delete.
 
 use accounts::Visible;
 use oci::{Digest, RepositoryName};
@@ -7,14 +7,13 @@ use store::Blob;
 use crate::detach::detach;
 use crate::{Error, Registry};
 
-const NO_FILE: &str = "there is no file";
+const NO_FILE: &str = "its file is missing";
 
 impl Registry {
-    /// The size of a blob in bytes. A blob is told of only in a repository that holds it, and only if its file is
-    /// there with the recorded size.
+    /// Returns the size of a blob in bytes. The repository must hold it, and its file must have the recorded size.
     ///
     /// # Errors
-    /// [`Error::BlobUnknown`] if the repository does not hold it, [`Error::BlobDamaged`] if its file is not as recorded.
+    /// [`Error::BlobUnknown`], or [`Error::BlobDamaged`] if the file is missing, damaged or has another size.
     pub async fn blob_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         let recorded = self.recorded_size(repository, digest).await?;
         let stored = self.stored_size(digest).await?;
@@ -33,7 +32,7 @@ impl Registry {
         blob.ok_or_else(|| self.blob_damaged(repository, digest, NO_FILE))
     }
 
-    /// The recorded size of a blob that the repository holds, from the cache if it is there.
+    /// The recorded size of a blob of the repository, from the cache or the store.
     async fn recorded_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         match self.inner.cache.blob(repository, digest) {
             Some(size) => Ok(size),
@@ -45,17 +44,17 @@ impl Registry {
         let inner = &self.inner;
         let ticket = inner.cache.ticket(repository);
         if let Some(size) = inner.metadata.blob(repository, digest).await? {
-            inner.cache.keep_blob(ticket, repository, *digest, size);
+            inner.cache.insert_blob(ticket, repository, *digest, size);
             return Ok(size);
         }
         Err(if inner.metadata.blob_is_damaged(repository, digest).await? {
-            self.blob_damaged(repository, digest, "it is known to be damaged")
+            self.blob_damaged(repository, digest, "it is marked as damaged")
         } else {
             Error::BlobUnknown { repository: repository.clone(), digest: *digest }
         })
     }
 
-    /// Compares the recorded size of a blob with that of its file, and returns it.
+    /// Returns the size of a blob if its file has the recorded size.
     async fn check_size(
         &self,
         repository: &RepositoryName,
@@ -64,16 +63,17 @@ impl Registry {
         stored: Option<u64>,
     ) -> Result<u64, Error> {
         let Some(stored) = stored else { return Err(self.blob_damaged(repository, digest, NO_FILE)) };
-        // A cached size may be that of a file which was replaced since.
+        // The cached size may predate a replacement of the file.
         if stored == recorded || stored == self.read_recorded_size(repository, digest).await? {
             return Ok(stored);
         }
         Err(self.blob_damaged(repository, digest, &format!("its file has {stored} bytes, not {recorded}")))
     }
 
-    /// Makes a blob of one repository a blob of another, without moving a byte. Without `from`,
-    /// any repository may be the source. `None` if no source that is visible to the caller holds
-    /// it, or if its file is missing or damaged: then it must be uploaded, whether the registry has it or not (CVE-2024-39897).
+    /// Links a blob of one repository in another. Without `from`, any repository may be the source.
+    ///
+    /// Returns `None` if no visible source holds the blob, or if its file is missing or damaged. The client must then
+    /// upload it, even if the registry has it elsewhere (CVE-2024-39897).
     ///
     /// # Errors
     /// Only those of the store.
@@ -103,7 +103,7 @@ impl Registry {
         Ok(size)
     }
 
-    /// Removes a blob from a repository, and only from there.
+    /// Removes a blob from one repository.
     ///
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::BlobUnknown`].

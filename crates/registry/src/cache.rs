@@ -1,13 +1,11 @@
-//! What was asked for before, in memory, exact at every moment.
+//! Cache of manifests, tags, blob links and tag lists. It never returns an outdated answer.
 //!
-//! A reader that misses asks the store and then puts the answer here; a writer changes the store
-//! and then removes what it changed. Left alone, a reader could put an old answer here after the
-//! writer has removed it, and it would stay for ever. Therefore each repository has a counter of
-//! changes: the reader takes a [`Ticket`] before it asks, and its answer is kept only if no change
-//! was made since, which is compared and done under one lock.
+//! A reader that misses reads the store and then inserts the answer. A writer changes the store and then invalidates the
+//! entries. Alone, that would let a slow reader insert an old answer after the invalidation. Therefore each shard of
+//! repositories counts its changes. The reader takes a [`Ticket`] before it reads, and its insert is dropped if the
+//! counter has moved; comparison and insert share one lock.
 //!
-//! quick_cache rather than moka: removal is done when the call returns (moka defers some of its
-//! work), and it can remove by predicate.
+//! quick_cache rather than moka: a removal is complete when the call returns, and it can remove by predicate.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,7 +18,7 @@ use store::metadata::ManifestRecord;
 
 use crate::tag_list::TagList;
 
-/// A manifest with its bytes, as it is handed out.
+/// A manifest with its bytes.
 #[derive(Debug)]
 pub struct CachedManifest {
     /// Digest, media type and size.
@@ -37,11 +35,11 @@ impl CachedManifest {
     }
 }
 
-/// Bytes that lists of tags take at most, all together.
+/// The capacity of the tag lists in bytes.
 const TAG_LISTS: u64 = 4 << 20;
-/// Tags and blob links are small; this many of each are kept.
+/// The capacity of tags, and of blob links, in entries.
 const LINKS: usize = 8192;
-/// Counters of changes; repositories share them by hash.
+/// The number of change counters. A repository uses one by its hash.
 const SHARDS: usize = 64;
 
 pub(crate) struct Cache {
@@ -53,7 +51,7 @@ pub(crate) struct Cache {
     hasher: RandomState,
 }
 
-/// The number of changes to a repository before the store was asked.
+/// The change counter of a repository before a read of the store.
 #[derive(Clone, Copy)]
 pub(crate) struct Ticket(u64);
 
@@ -62,7 +60,7 @@ struct ByContent;
 
 impl Weighter<(RepositoryName, Digest), Arc<CachedManifest>> for ByContent {
     fn weight(&self, _: &(RepositoryName, Digest), manifest: &Arc<CachedManifest>) -> u64 {
-        // The entry's own size, roughly, so that many tiny manifests stay in bounds as well.
+        // Adds the approximate size of the entry, which bounds many tiny manifests.
         manifest.content.len() as u64 + 400
     }
 }
@@ -76,12 +74,12 @@ impl Weighter<RepositoryName, TagList> for ByTags {
             TagList::Whole(tags) => tags,
             TagList::TooLong => &[],
         };
-        // Each is a pointer and what it points to, with its counters and the allocator's own.
+        // A tag is a pointer to a counted allocation.
         tags.iter().map(|tag| tag.as_str().len() as u64 + 48).sum::<u64>() + 200
     }
 }
 
-/// A key by reference, so that a look-up clones nothing.
+/// A borrowed key, so that a lookup clones nothing.
 #[derive(Hash)]
 struct Key<'a, T>(&'a RepositoryName, &'a T);
 
@@ -116,29 +114,27 @@ impl Cache {
         self.manifests.get(&Key(repository, digest))
     }
 
-    /// The size of a blob that the repository is known to hold.
     pub(crate) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<u64> {
         self.blobs.get(&Key(repository, digest))
     }
 
-    /// What is known of the list of a repository's tags.
     pub(crate) fn tag_list(&self, repository: &RepositoryName) -> Option<TagList> {
         self.tag_lists.get(repository)
     }
 
-    /// To be taken before the store is asked for what is not here.
+    /// Must be taken before the store is read.
     pub(crate) fn ticket(&self, repository: &RepositoryName) -> Ticket {
         Ticket(*self.changes(repository))
     }
 
-    pub(crate) fn keep_tag(&self, ticket: Ticket, repository: &RepositoryName, tag: &Tag, digest: Digest) {
+    pub(crate) fn insert_tag(&self, ticket: Ticket, repository: &RepositoryName, tag: &Tag, digest: Digest) {
         let changes = self.changes(repository);
         if *changes == ticket.0 {
             self.tags.insert((repository.clone(), tag.clone()), digest);
         }
     }
 
-    pub(crate) fn keep_manifest(
+    pub(crate) fn insert_manifest(
         &self,
         ticket: Ticket,
         repository: &RepositoryName,
@@ -150,15 +146,15 @@ impl Cache {
         }
     }
 
-    pub(crate) fn keep_blob(&self, ticket: Ticket, repository: &RepositoryName, digest: Digest, size: u64) {
+    pub(crate) fn insert_blob(&self, ticket: Ticket, repository: &RepositoryName, digest: Digest, size: u64) {
         let changes = self.changes(repository);
         if *changes == ticket.0 {
             self.blobs.insert((repository.clone(), digest), size);
         }
     }
 
-    /// Keeps a list, unless it would take more than its share of the room; then only that.
-    pub(crate) fn keep_tag_list(&self, ticket: Ticket, repository: &RepositoryName, list: TagList) {
+    /// Caches a list. A list above a quarter of the capacity is cached as too long.
+    pub(crate) fn insert_tag_list(&self, ticket: Ticket, repository: &RepositoryName, list: TagList) {
         let fits = ByTags.weight(repository, &list) <= TAG_LISTS / 4;
         let changes = self.changes(repository);
         if *changes == ticket.0 {
@@ -166,7 +162,7 @@ impl Cache {
         }
     }
 
-    /// A manifest was put, and these tags point to it now.
+    /// Invalidates after a push of a manifest with these tags.
     pub(crate) fn manifest_put(
         &self,
         repository: &RepositoryName,
@@ -175,8 +171,7 @@ impl Cache {
     ) {
         let mut changes = self.changes(repository);
         *changes += 1;
-        // Removed and not set: of two pushes to one tag, the one that was committed first may
-        // arrive here last.
+        // Not inserted: of two concurrent pushes to a tag, the earlier commit may arrive here last.
         for tag in tags {
             self.tags.remove(&Key(repository, tag));
         }
@@ -186,7 +181,6 @@ impl Cache {
         self.manifests.remove(&Key(repository, &manifest.record.digest));
     }
 
-    /// A tag was removed.
     pub(crate) fn tag_deleted(&self, repository: &RepositoryName, tag: &Tag) {
         let mut changes = self.changes(repository);
         *changes += 1;
@@ -194,7 +188,7 @@ impl Cache {
         self.tag_lists.remove(repository);
     }
 
-    /// A manifest was removed, and with it every tag that pointed to it.
+    /// Invalidates after the deletion of a manifest and its tags.
     pub(crate) fn manifest_deleted(&self, repository: &RepositoryName, digest: &Digest) {
         let mut changes = self.changes(repository);
         *changes += 1;
@@ -203,14 +197,13 @@ impl Cache {
         self.tag_lists.remove(repository);
     }
 
-    /// A blob was removed from the repository.
     pub(crate) fn blob_deleted(&self, repository: &RepositoryName, digest: &Digest) {
         let mut changes = self.changes(repository);
         *changes += 1;
         self.blobs.remove(&Key(repository, digest));
     }
 
-    /// The stored bytes of some content turned out to be damaged, or sound, in whichever repositories it is.
+    /// Invalidates content in all repositories after its damage mark has changed.
     pub(crate) fn content_changed(&self, digest: &Digest) {
         for changes in &self.changes {
             *changes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
@@ -223,7 +216,7 @@ impl Cache {
         });
     }
 
-    /// The repository was removed with all that it held.
+    /// Invalidates all entries of a repository.
     pub(crate) fn repository_deleted(&self, repository: &RepositoryName) {
         let mut changes = self.changes(repository);
         *changes += 1;
@@ -236,7 +229,7 @@ impl Cache {
     fn changes(&self, repository: &RepositoryName) -> MutexGuard<'_, u64> {
         let hash = self.hasher.hash_one(repository);
         let shard = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        // A counter cannot be left half-changed by a panic.
+        // A panic cannot leave a counter inconsistent.
         self.changes[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -257,11 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_is_found_again_until_it_changes() {
+    fn entry_is_cached_until_a_change() {
         let (cache, name, tag, one) = fixture();
         let ticket = cache.ticket(&name);
-        cache.keep_manifest(ticket, &name, &one);
-        cache.keep_tag(ticket, &name, &tag, one.record.digest);
+        cache.insert_manifest(ticket, &name, &one);
+        cache.insert_tag(ticket, &name, &tag, one.record.digest);
         assert_eq!(cache.tag(&name, &tag), Some(one.record.digest));
         assert!(cache.manifest(&name, &one.record.digest).is_some());
         assert!(cache.manifest(&"team".parse().unwrap(), &one.record.digest).is_none());
@@ -272,41 +265,41 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_from_before_a_change_is_not_kept() {
+    fn answer_older_than_a_change_is_not_cached() {
         let (cache, name, tag, one) = fixture();
         let before = cache.ticket(&name);
-        // While the reader waits for the store, the tag is deleted and the blob removed.
+        // While the reader waits for the store, the tag is deleted.
         cache.tag_deleted(&name, &tag);
-        cache.keep_tag(before, &name, &tag, one.record.digest);
-        cache.keep_manifest(before, &name, &one);
-        cache.keep_blob(before, &name, one.record.digest, 3);
+        cache.insert_tag(before, &name, &tag, one.record.digest);
+        cache.insert_manifest(before, &name, &one);
+        cache.insert_blob(before, &name, one.record.digest, 3);
         assert_eq!(cache.tag(&name, &tag), None);
         assert!(cache.manifest(&name, &one.record.digest).is_none());
         assert_eq!(cache.blob(&name, &one.record.digest), None);
     }
 
     #[test]
-    fn a_deleted_manifest_takes_its_tags_along_and_no_others() {
+    fn deleted_manifest_invalidates_only_its_tags() {
         let (cache, name, tag, one) = fixture();
         let two = manifest(b"two");
         let other: Tag = "other".parse().unwrap();
         let ticket = cache.ticket(&name);
-        cache.keep_tag(ticket, &name, &tag, one.record.digest);
-        cache.keep_tag(ticket, &name, &other, two.record.digest);
+        cache.insert_tag(ticket, &name, &tag, one.record.digest);
+        cache.insert_tag(ticket, &name, &other, two.record.digest);
         cache.manifest_deleted(&name, &one.record.digest);
         assert_eq!(cache.tag(&name, &tag), None);
         assert_eq!(cache.tag(&name, &other), Some(two.record.digest));
     }
 
     #[test]
-    fn a_deleted_repository_leaves_nothing_and_its_neighbours_everything() {
+    fn deleted_repository_invalidates_only_itself() {
         let (cache, name, tag, one) = fixture();
         let neighbour: RepositoryName = "team/app-x".parse().unwrap();
         for name in [&name, &neighbour] {
             let ticket = cache.ticket(name);
-            cache.keep_tag(ticket, name, &tag, one.record.digest);
-            cache.keep_manifest(ticket, name, &one);
-            cache.keep_blob(ticket, name, one.record.digest, 3);
+            cache.insert_tag(ticket, name, &tag, one.record.digest);
+            cache.insert_manifest(ticket, name, &one);
+            cache.insert_blob(ticket, name, one.record.digest, 3);
         }
         cache.repository_deleted(&name);
         assert_eq!(cache.tag(&name, &tag), None);
@@ -322,21 +315,21 @@ mod tests {
         let (cache, name, _, one) = fixture();
         let other: RepositoryName = "team/other".parse().unwrap();
         let before = cache.ticket(&other);
-        cache.keep_blob(cache.ticket(&name), &name, one.record.digest, 3);
-        cache.keep_manifest(cache.ticket(&name), &name, &one);
+        cache.insert_blob(cache.ticket(&name), &name, one.record.digest, 3);
+        cache.insert_manifest(cache.ticket(&name), &name, &one);
         cache.content_changed(&one.record.digest);
         assert_eq!(cache.blob(&name, &one.record.digest), None);
         assert!(cache.manifest(&name, &one.record.digest).is_none());
-        cache.keep_blob(before, &other, one.record.digest, 3);
-        assert_eq!(cache.blob(&other, &one.record.digest), None, "it was read before the change");
+        cache.insert_blob(before, &other, one.record.digest, 3);
+        assert_eq!(cache.blob(&other, &one.record.digest), None, "the read precedes the change");
     }
 
     #[test]
-    fn a_list_of_tags_is_kept_until_a_tag_may_be_in_it_or_not() {
+    fn tag_list_is_cached_until_its_tags_may_change() {
         let (cache, name, tag, one) = fixture();
         let list: Arc<[Tag]> = [tag.clone()].into();
         let keep = || {
-            cache.keep_tag_list(cache.ticket(&name), &name, TagList::Whole(list.clone()));
+            cache.insert_tag_list(cache.ticket(&name), &name, TagList::Whole(list.clone()));
             assert!(cache.tag_list(&name).is_some());
         };
         let changes: [&dyn Fn(); 4] = [
@@ -354,19 +347,19 @@ mod tests {
         cache.manifest_put(&name, &one, &[]);
         cache.blob_deleted(&name, &one.record.digest);
         cache.tag_deleted(&"team".parse().unwrap(), &tag);
-        assert!(cache.tag_list(&name).is_some(), "nothing that is in it has changed");
+        assert!(cache.tag_list(&name).is_some(), "its tags have not changed");
         let before = cache.ticket(&name);
         cache.tag_deleted(&name, &tag);
-        cache.keep_tag_list(before, &name, TagList::Whole(list));
-        assert!(cache.tag_list(&name).is_none(), "it is from before a change");
+        cache.insert_tag_list(before, &name, TagList::Whole(list));
+        assert!(cache.tag_list(&name).is_none(), "the list precedes a change");
     }
 
     #[test]
-    fn a_list_of_tags_that_takes_too_much_room_is_known_for_that_alone() {
+    fn large_tag_list_is_cached_as_too_long() {
         let (cache, name, ..) = fixture();
         for (count, whole) in [(5000, true), (8000, false)] {
             let tags = (0..count).map(|number| format!("{number:0128}").parse().unwrap());
-            cache.keep_tag_list(cache.ticket(&name), &name, TagList::Whole(tags.collect()));
+            cache.insert_tag_list(cache.ticket(&name), &name, TagList::Whole(tags.collect()));
             match cache.tag_list(&name) {
                 Some(TagList::Whole(list)) => assert!(whole && list.len() == count),
                 kept => assert!(!whole && matches!(kept, Some(TagList::TooLong)), "{count}"),

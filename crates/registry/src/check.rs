@@ -1,4 +1,4 @@
-//! The check of a whole registry: does it have what the metadata promises?
+//! Check of a whole registry: all content that the metadata promises must exist and be intact.
 
 use std::collections::HashMap;
 
@@ -12,85 +12,86 @@ use store::view::RepairReport;
 use crate::integrity::Verified;
 use crate::{Error, Registry};
 
-/// Rows asked of the metadata at a time.
+/// Rows of one query.
 const PAGE: usize = 1000;
-/// Repositories and tags named for one fault.
+/// The maximum number of repositories and tags that a fault names.
 pub const AFFECTED: usize = 100;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
-    /// Repositories looked at.
+    /// Checked repositories.
     pub repositories: u64,
-    /// Distinct manifests looked at.
+    /// Distinct checked manifests.
     pub manifests: u64,
-    /// Distinct configs and layers looked at.
+    /// Distinct checked configs and layers.
     pub blobs: u64,
-    /// Their bytes.
+    /// The total size of the checked content.
     pub bytes: u64,
-    /// Content that is not as it should be.
+    /// Missing and damaged content.
     pub faults: Vec<Fault>,
-    /// What another program had changed below `repositories/`, and is adopted now.
+    /// Adopted changes that other programs made below `repositories/`.
     pub adopted: Report,
-    /// What of `repositories/` could not be adopted. It was left as it is.
+    /// Entries of `repositories/` that cannot be adopted. They stay on disk unchanged.
     pub problems: Vec<ViewProblem>,
-    /// Which links below `repositories/` were missing, and are written now.
+    /// Missing links below `repositories/` that were written again.
     pub view: RepairReport,
 }
 
-/// Content that is not as it should be, and who needs it.
+/// Missing or damaged content, and the tags that need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The repository in which it was found.
+    /// The first repository with the fault.
     pub repository: RepositoryName,
-    /// The content.
+    /// The digest of the content.
     pub digest: Digest,
-    /// What is wrong with it.
+    /// The kind of fault.
     pub what: FaultKind,
     /// The repositories and tags that need it, at most [`AFFECTED`].
     pub affected: Vec<Affected>,
 }
 
-/// What can be wrong with content.
+/// The kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The file is not there.
+    /// The file is missing.
     Missing,
-    /// The file has another size, in bytes, than it should.
+    /// The file has another size in bytes than recorded.
     Size {
-        /// What it should have.
+        /// The recorded size.
         expected: u64,
-        /// What it has.
+        /// The size of the file.
         actual: u64,
     },
     /// The file's bytes have another digest.
     Digest {
-        /// The digest that they have.
+        /// The digest of the stored bytes.
         actual: Digest,
     },
-    /// It is a manifest that claims another size, in bytes, for a part than the part has.
+    /// A manifest claims a wrong size in bytes for one of its parts.
     PartSize {
-        /// The part.
+        /// The digest of the part.
         part: Digest,
-        /// Its size as the manifest claims.
+        /// The size in the manifest.
         claimed: u64,
-        /// Its size.
+        /// The size of the part.
         actual: u64,
     },
 }
 
-/// Sound content with its size, and content that is not sound.
+/// The sizes of intact content; `None` for faulty content.
 type Seen = HashMap<Digest, Option<u64>>;
 
 impl Registry {
-    /// Looks whether every manifest, and everything that a manifest needs, is there with its size;
-    /// with `read`, whether its bytes have its digest, which also marks it as damaged or sound. Before that, adopts what another program has
-    /// changed below `repositories/`, and writes the links that are missing there. Requests are
-    /// served meanwhile. `progress` hears how many repositories and bytes are done, also within a
-    /// large blob, and ends the check where it returns `false`.
+    /// Checks that each manifest and its required parts exist with their sizes. With `read`, also verifies digests and
+    /// sets or clears the damage marks.
+    ///
+    /// Before that, adopts changes below `repositories/` and writes missing links there. The registry serves requests
+    /// meanwhile. `progress` receives the checked repositories and bytes, also within a large blob. It stops the check by
+    /// returning `false`.
     ///
     /// # Errors
-    /// Those of the store; what is wrong with content is in the result.
+    /// Those of the store. Faults of content are in the result.
     pub async fn check(
         &self,
         read: bool,
@@ -106,7 +107,7 @@ impl Registry {
     }
 }
 
-/// A check under way.
+/// A running check.
 struct Check<'a, P> {
     registry: &'a Registry,
     read: bool,
@@ -151,10 +152,10 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
                     let content = self.content_once(&digest, size, digest == manifest.digest).await?;
                     let (digest, what) = match content {
                         Content::Faulty(what) => (digest, what),
-                        Content::Sound(actual) if actual != size => {
+                        Content::Intact(actual) if actual != size => {
                             (manifest.digest, FaultKind::PartSize { part: digest, claimed: size, actual })
                         }
-                        Content::Sound(_) | Content::Reported => continue,
+                        Content::Intact(_) | Content::Reported => continue,
                         Content::Stopped => return Ok(()),
                     };
                     let affected = metadata.affected(&digest, AFFECTED).await?;
@@ -177,7 +178,7 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
         is_manifest: bool,
     ) -> Result<Content, StoreError> {
         match self.seen.get(digest) {
-            Some(Some(size)) => return Ok(Content::Sound(*size)),
+            Some(Some(size)) => return Ok(Content::Intact(*size)),
             Some(None) => return Ok(Content::Reported),
             None => {}
         }
@@ -188,7 +189,7 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
         }
         self.checked.bytes += claimed;
         let sound = match &content {
-            Content::Sound(size) => Some(*size),
+            Content::Intact(size) => Some(*size),
             Content::Faulty(_) | Content::Reported | Content::Stopped => None,
         };
         self.seen.insert(*digest, sound);
@@ -208,12 +209,12 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
             return Ok(Content::Faulty(FaultKind::Size { expected, actual }));
         }
         if !self.read && actual == claimed && record.is_none_or(|record| !record.is_damaged) {
-            return Ok(Content::Sound(actual));
+            return Ok(Content::Intact(actual));
         }
         let within = |done| (self.progress)(self.checked.repositories, self.checked.bytes + done);
         Ok(match self.registry.verify(digest, within).await? {
             Verified::Missing => Content::Faulty(FaultKind::Missing),
-            Verified::Stored(stored) if stored == *digest => Content::Sound(actual),
+            Verified::Stored(stored) if stored == *digest => Content::Intact(actual),
             Verified::Stored(actual) => Content::Faulty(FaultKind::Digest { actual }),
             Verified::Stopped => Content::Stopped,
         })
@@ -223,10 +224,10 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
 /// The result of checking some content.
 enum Content {
     /// The file is right and has this size in bytes.
-    Sound(u64),
+    Intact(u64),
     Faulty(FaultKind),
     /// The fault was reported before.
     Reported,
-    /// The check was ended while it was read.
+    /// The check was stopped while reading.
     Stopped,
 }

@@ -1,18 +1,17 @@
-//! What an image says of itself: the text that people see in a search.
+//! The description of an image, shown in search results.
 
 use oci::media_type::{DOCKER_CONFIG, OCI_CONFIG};
 use oci::{Digest, ImageConfig, Manifest};
 use store::{BlobStore, StoreError};
 
-/// image-spec v1.1, annotations.md: the key, which Docker images carry as a label.
+/// image-spec v1.1, annotations.md. Docker images have it as a label.
 const KEY: &str = "org.opencontainers.image.description";
-/// Longer descriptions are cut, at a character's end. Docker shows 45 characters, the page a few lines.
+/// The maximum length in bytes. Docker shows 45 characters.
 const MAX_LEN: usize = 1024;
-/// A config larger than this is not read for its label.
+/// The maximum size of a config that is read for its label.
 const MAX_CONFIG: u64 = 1024 * 1024;
 
-/// The description of an image: the manifest's annotation, or else the label in its config.
-/// A config that is not there or not readable has none.
+/// Returns the annotation of the manifest, or else the label in its config. A missing or malformed config has none.
 pub(crate) async fn of(manifest: &Manifest, blobs: &dyn BlobStore) -> Result<Option<String>, StoreError> {
     if let Some(annotation) = annotation(manifest) {
         return Ok(Some(annotation));
@@ -21,13 +20,13 @@ pub(crate) async fn of(manifest: &Manifest, blobs: &dyn BlobStore) -> Result<Opt
     Ok(blobs.get(&digest).await?.and_then(|content| label(&content)))
 }
 
-/// What the manifest itself says, if it does.
+/// Returns the annotation of the manifest.
 #[must_use]
 pub fn annotation(manifest: &Manifest) -> Option<String> {
     manifest.annotation(KEY).map(shorten)
 }
 
-/// Where else an image may say it: the digest of a config that can be read for its label, and its size in bytes.
+/// Returns digest and size of the config, if it may have a label and is not too large.
 #[must_use]
 pub fn config(manifest: &Manifest) -> Option<(Digest, u64)> {
     let config = manifest.config.as_ref()?;
@@ -36,13 +35,13 @@ pub fn config(manifest: &Manifest) -> Option<(Digest, u64)> {
     is_readable.then_some((config.digest, config.size))
 }
 
-/// The label in an image's config.
+/// Returns the label in an image config.
 #[must_use]
 pub fn label(config: &[u8]) -> Option<String> {
     ImageConfig::parse(config)?.labels.get(KEY).map(|label| shorten(label))
 }
 
-/// One line, without control characters (they would reach terminals), of bounded length.
+/// Makes one line of bounded length, without control characters, which would reach terminals.
 fn shorten(text: &str) -> String {
     let mut line = text.split(|c: char| c.is_control() || c.is_whitespace()).fold(
         String::with_capacity(text.len().min(MAX_LEN)),
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_label_of_a_config_is_found_and_made_one_line() {
+    fn config_label_becomes_one_line() {
         let config = format!(
             r#"{{"architecture":"amd64","config":{{"Labels":{{"{KEY}":" Two\n lines\u001b[31m "}}}}}}"#
         );
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_description_is_cut_between_characters() {
+    fn long_description_is_cut_between_characters() {
         let long = "é".repeat(MAX_LEN);
         let short = shorten(&long);
         assert!(short.len() <= MAX_LEN && long.starts_with(&short));

@@ -1,79 +1,79 @@
-//! What the registry refuses, and why.
+//! Errors of the registry.
 
 use oci::{Digest, ManifestError, RepositoryName, TagOrDigest};
 use store::StoreError;
 use uuid::Uuid;
 
-/// Why a request was not carried out. The text is meant for the person who made it, except for
-/// [`Error::Store`], which is for the operator alone.
+/// The reason why an operation failed. The text is for the client, except for [`Error::Store`], which is for the operator
+/// alone.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such repository.
+    /// The repository does not exist.
     #[error("there is no repository {0}")]
     NameUnknown(RepositoryName),
-    /// No such manifest in the repository.
+    /// The repository has no such manifest.
     #[error("there is no {target} in {repository}")]
     ManifestUnknown {
-        /// The repository asked.
+        /// The requested repository.
         repository: RepositoryName,
-        /// What was asked for.
+        /// The requested tag or digest.
         target: TagOrDigest,
     },
-    /// No such blob in the repository.
+    /// The repository has no such blob.
     #[error("there is no blob {digest} in {repository}")]
     BlobUnknown {
-        /// The repository asked.
+        /// The requested repository.
         repository: RepositoryName,
-        /// The blob asked for.
+        /// The requested blob.
         digest: Digest,
     },
-    /// A blob of the repository whose stored bytes are missing or damaged.
+    /// The stored bytes of the blob are missing or damaged.
     #[error(
         "blob {digest} of {repository} is missing or damaged in the storage of the registry; push the image again to \
          restore it"
     )]
     BlobDamaged {
-        /// The repository asked.
+        /// The requested repository.
         repository: RepositoryName,
-        /// The blob asked for.
+        /// The requested blob.
         digest: Digest,
     },
-    /// A manifest of the repository whose stored bytes are missing or damaged.
+    /// The stored bytes of the manifest, or of its layers, are missing or damaged.
     #[error(
         "manifest {digest} of {repository} is missing or damaged in the storage of the registry; push the image again to \
          restore it"
     )]
     ManifestDamaged {
-        /// The repository asked.
+        /// The requested repository.
         repository: RepositoryName,
-        /// The manifest asked for.
+        /// The requested manifest.
         digest: Digest,
     },
-    /// No such upload in the repository: never begun, ended, cancelled, expired, or of another one.
-    #[error("there is no upload {0}: it was finished, cancelled or expired; begin a new one")]
+    /// The upload does not exist in this repository for this account.
+    #[error("there is no upload {0}: it was finished, cancelled or has expired; begin a new one")]
     UploadUnknown(Uuid),
     /// The upload is being written to by another request.
     #[error("another request is writing to upload {0}; ask for its status, then go on from there")]
     UploadBusy(Uuid),
-    /// The manifest is not one.
+    /// The manifest is malformed.
     #[error(transparent)]
     ManifestInvalid(#[from] ManifestError),
-    /// Content to which the manifest refers is not in the repository.
+    /// The repository lacks required parts of the manifest.
     #[error("the manifest refers to content that is not in {repository}: push it first")]
     PartsMissing {
-        /// The repository pushed to.
+        /// The target of the push.
         repository: RepositoryName,
-        /// Everything that is missing, in the manifest's order.
+        /// The missing parts, in the order of the manifest.
         missing: Vec<Digest>,
     },
-    /// The manifest claims another size for content than it has.
+    /// The manifest claims a wrong size for a part.
     #[error("the manifest says that {digest} has {claimed} bytes, but it has {actual}")]
     PartSize {
-        /// The config, layer or manifest.
+        /// The digest of the part.
         digest: Digest,
-        /// Its size in bytes, as the manifest claims.
+        /// The size in the manifest, in bytes.
         claimed: u64,
-        /// Its size in bytes.
+        /// The size of the part in bytes.
         actual: u64,
     },
     /// The manifest is larger than the limit.
@@ -88,31 +88,31 @@ pub enum Error {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The content has another digest than was claimed.
+    /// The content does not have the claimed digest.
     #[error("the content has the digest {actual} instead of {expected}; send it again")]
     DigestMismatch {
-        /// The claim.
+        /// The claimed digest.
         expected: Digest,
-        /// What was received.
+        /// The digest of the received bytes.
         actual: Digest,
     },
-    /// A chunk does not begin where the upload ends.
-    #[error("the upload has {offset} bytes, and the chunk begins elsewhere")]
+    /// The chunk does not begin at the end of the upload.
+    #[error("the upload has {offset} bytes, but the chunk begins at another offset")]
     OutOfOrder {
-        /// The upload.
+        /// The id of the upload.
         id: Uuid,
-        /// How many bytes the upload has.
+        /// The number of bytes that the upload has.
         offset: u64,
     },
-    /// A chunk is not as long as its range says.
-    #[error("the chunk has {actual} bytes, its Content-Range says {expected}")]
+    /// The chunk does not have the length of its range.
+    #[error("the chunk has {actual} bytes, but its Content-Range has {expected}")]
     ChunkLength {
-        /// What the range says.
+        /// The length of the range.
         expected: u64,
-        /// What came.
+        /// The received length.
         actual: u64,
     },
-    /// The body of a request did not arrive whole.
+    /// The request body is incomplete.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
     /// A repository holds entries that could not be adopted and may need its layers.
@@ -126,34 +126,34 @@ pub enum Error {
         /// The number of these entries.
         problems: u64,
     },
-    /// The operator does not allow deletion.
+    /// The policy does not allow deletion.
     #[error("deletion is switched off in this registry (registry.delete = false)")]
     DeleteDisabled,
-    /// No room left.
+    /// The disk is full.
     #[error("no space left on the registry's disk; nothing was stored")]
     Full,
-    /// The store cannot be written for now: another program has locked the database, or the content is not mounted.
-    #[error("the registry cannot write for now")]
+    /// The database is locked by another program, or the content is not mounted.
+    #[error("the registry cannot write at the moment; try again later")]
     Unavailable(#[source] StoreError),
-    /// Too many passwords are being hashed.
-    #[error("too many passwords are being checked at this moment; try again in a second")]
+    /// The queue of password hashes is full.
+    #[error("too many passwords are being checked; try again in a second")]
     Busy,
-    /// A text is not taken as a new password.
+    /// The new password breaks a rule.
     #[error(transparent)]
     PasswordRefused(#[from] crate::access::PasswordRefused),
-    /// The name cannot be that of a user.
+    /// The name is not valid for a user.
     #[error("{0} cannot be the name of a user: it is a robot's")]
     NameUnfit(accounts::AccountName),
-    /// The htpasswd file cannot be used; only when a registry is opened.
+    /// The htpasswd file cannot be read when the registry is opened.
     #[error(transparent)]
     Htpasswd(#[from] crate::access::HtpasswdError),
-    /// Something broke that the client has no part in.
+    /// An internal error.
     #[error(transparent)]
     Store(StoreError),
 }
 
 impl Error {
-    /// Whether what was asked for is not there.
+    /// Whether the requested object does not exist, or is damaged.
     #[must_use]
     pub const fn is_unknown(&self) -> bool {
         matches!(
@@ -183,16 +183,16 @@ impl From<StoreError> for Error {
     }
 }
 
-/// Why the body of a request did not arrive whole.
+/// The reason why a request body is incomplete.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiveError {
-    /// The connection broke, or the body was not framed as HTTP wants it.
-    #[error("the request's body ended early: {0}")]
+    /// The connection broke, or the framing of the body is not valid HTTP.
+    #[error("the request body ended early: {0}")]
     Torn(String),
-    /// Nothing came for too long.
-    #[error("no byte of the request's body came for {0} seconds")]
+    /// The idle timeout of the body has passed.
+    #[error("the request body timed out: no byte arrived for {0} seconds")]
     Idle(u64),
-    /// A body that is held in memory came too slowly.
-    #[error("the request's body did not come within {0} seconds")]
+    /// A body that is held in memory exceeded its total timeout.
+    #[error("the request body timed out: it did not arrive within {0} seconds")]
     Slow(u64),
 }

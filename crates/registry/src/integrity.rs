@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use oci::{Digest, Digester, RepositoryName, TagOrDigest};
 use store::StoreError;
 
-use crate::manifests::StoredManifest;
+use crate::cache::CachedManifest;
 use crate::{Error, Registry};
 
 /// Manifests that need more content than this are verified again by each HEAD request.
@@ -21,7 +21,7 @@ const MAX_REMEMBERED: usize = 256;
 impl Registry {
     /// Whether all content of a cached manifest is known to be intact. For HEAD requests; does not wait.
     #[must_use]
-    pub fn is_known_intact(&self, manifest: &StoredManifest) -> bool {
+    pub fn is_known_intact(&self, manifest: &CachedManifest) -> bool {
         let is_stored = |(digest, size): &(Digest, u64)| self.inner.blobs.stat_cached(digest) == Some(*size);
         manifest.intact.get().is_some_and(|intact| intact.iter().all(is_stored))
     }
@@ -34,7 +34,7 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         target: &TagOrDigest,
-    ) -> Result<Arc<StoredManifest>, Error> {
+    ) -> Result<Arc<CachedManifest>, Error> {
         let manifest = self.manifest(repository, target).await?;
         let needed = self.needed_content(repository, &manifest.record.digest).await?;
         let sizes = self.inner.blobs.stat_many(needed.clone()).await?;
@@ -76,7 +76,7 @@ impl Registry {
         Ok(needed)
     }
 
-    /// The size of a stored file; `None` if there is none. Costs one stat, mostly without another thread.
+    /// The size of a stored file. Costs one stat, usually without a blocking thread.
     pub(crate) async fn stored_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         match self.inner.blobs.stat_cached(digest) {
             Some(size) => Ok(Some(size)),
@@ -84,13 +84,13 @@ impl Registry {
         }
     }
 
-    /// The error for a blob whose file is not what is recorded, with a line in the log for the operator.
+    /// Logs a damaged blob for the operator and returns the error for the client.
     pub(crate) fn blob_damaged(&self, repository: &RepositoryName, digest: &Digest, problem: &str) -> Error {
         tracing::error!(%repository, %digest, problem, "a blob is missing or damaged; push it again to restore it");
         Error::BlobDamaged { repository: repository.clone(), digest: *digest }
     }
 
-    /// The same for a manifest.
+    /// The same for a manifest or its parts.
     pub(crate) fn manifest_damaged(
         &self,
         repository: &RepositoryName,
@@ -101,7 +101,7 @@ impl Registry {
         Error::ManifestDamaged { repository: repository.clone(), digest: *digest }
     }
 
-    /// Marks content as damaged, or as sound, and removes what is cached of it.
+    /// Sets or clears the damage mark of content, and invalidates its cache entries.
     pub(crate) async fn mark_damaged(&self, digest: &Digest, is_damaged: bool) -> Result<(), StoreError> {
         if self.inner.metadata.mark_damaged(digest, is_damaged).await? {
             self.inner.cache.content_changed(digest);
@@ -112,8 +112,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Reads content and compares it with its digest. Sets or clears its mark. `progress` hears how many bytes are
-    /// read, and ends the reading where it returns `false`.
+    /// Reads content, verifies its digest and sets or clears its damage mark. `progress` receives the bytes read so far
+    /// and stops the reading by returning `false`.
     pub(crate) async fn verify(
         &self,
         digest: &Digest,
@@ -121,7 +121,7 @@ impl Registry {
     ) -> Result<Verified, StoreError> {
         let mut verified = self.read_digest(digest, &progress).await?;
         if matches!(verified, Verified::Stored(actual) if actual != *digest) {
-            // A push may have replaced the file meanwhile.
+            // A concurrent push may have replaced the file.
             verified = self.read_digest(digest, &progress).await?;
         }
         if let Verified::Stored(actual) = verified {
@@ -138,27 +138,27 @@ impl Registry {
         let Some(blob) = self.inner.blobs.open(digest).await? else { return Ok(Verified::Missing) };
         let mut digester = Digester::new(digest.algorithm());
         let (size, mut done) = (blob.size, 0);
-        let mut pieces = blob.read(0..size);
-        while let Some(piece) = pieces.next().await {
-            let piece = piece?;
-            done += piece.len() as u64;
-            digester.update(&piece);
+        let mut chunks = blob.read(0..size);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk?;
+            done += chunk.len() as u64;
+            digester.update(&chunk);
             if !progress(done) {
                 return Ok(Verified::Stopped);
             }
-            // A piece takes some 50 µs to hash.
+            // Hashing a chunk takes about 50 µs.
             tokio::task::yield_now().await;
         }
         Ok(Verified::Stored(digester.finish()))
     }
 }
 
-/// The result of reading content.
+/// The result of a verification.
 #[derive(Clone, Copy)]
 pub(crate) enum Verified {
     Missing,
     /// The digest of the stored bytes.
     Stored(Digest),
-    /// The caller ended the reading.
+    /// The caller stopped the reading.
     Stopped,
 }

@@ -1,19 +1,17 @@
-//! What is allowed, and what does it mean? The registry itself: push, pull, delete, tags,
-//! referrers, search. Knows no HTTP.
+//! The registry: push, pull, delete, tags, referrers, search, access control. Knows neither HTTP nor files nor SQL.
 //!
-//! - [`manifests`], [`blobs`], [`uploads`]: the content of a repository, in and out.
+//! - [`manifests`], [`blobs`], [`uploads`]: the content of a repository.
 //! - [`listing`]: tags, catalog, referrers, search, usage.
 //! - `repositories`: deletion of whole repositories.
-//! - [`check`]: whether everything that the metadata promises is there, and whole.
-//! - [`access`]: who asks, and what they may do.
-//! - `cache`: manifests, links and lists of tags that were asked for before, exact at every moment.
-//! - `detach`: steps that a client which hangs up must not leave half done.
-//! - [`tag_list`]: the list of a repository's tags as it is kept, and pages of it.
-//! - `integrity`: whether stored files are what the metadata records.
-//! - `upload_buffer`: what came of an upload and is not written yet.
-//! - [`description`]: what an image says of itself.
-//! - `remote_repositories`: repositories whose content is behind a gateway.
-//! - `lifecycle`: opening, adoption, what runs beside the requests, closing.
+//! - [`check`]: verifies that all content that the metadata promises exists and is intact.
+//! - [`access`]: authentication and authorization.
+//! - `cache`: cache of manifests, tags, blob links and tag lists, invalidated by each change.
+//! - `detach`: operations that continue if the client disconnects.
+//! - [`tag_list`]: a cached list of tags, and pages of it.
+//! - `integrity`: compares stored files with the metadata.
+//! - [`description`]: the description of an image for search results.
+//! - `remote_repositories`: the catalog of a gateway.
+//! - `lifecycle`, `background`, `adoption`: open and close, background tasks, changes by other programs.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -44,22 +42,22 @@ pub use error::{Error, ReceiveError};
 pub use lifecycle::Opened;
 pub use store::metadata::SCHEMA_VERSION;
 
-/// What the operator allows, and how much.
+/// The operator's rules and limits.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Whether tags, manifests and blobs may be deleted.
+    /// Whether clients may delete tags, manifests and blobs.
     pub delete: bool,
-    /// Whether an index is taken although manifests that it lists are not here.
+    /// Whether an index may list manifests that the repository lacks.
     pub sparse_indexes: bool,
-    /// Whether an image is taken although its config or layers are not here.
+    /// Whether an image may name a config or layers that the repository lacks.
     pub sparse_images: bool,
-    /// The largest manifest, in bytes.
+    /// The maximum size of a manifest in bytes.
     pub manifest_bytes: usize,
-    /// The largest blob, in bytes; `None` for no limit.
+    /// The maximum size of a blob in bytes.
     pub blob_bytes: Option<u64>,
-    /// An upload that took in nothing for this long is forgotten.
+    /// The idle timeout of an upload, after which it is removed.
     pub upload_expiry: Duration,
-    /// Memory for manifests that are answered without asking the store, in bytes.
+    /// The size of the manifest cache in bytes.
     pub cache_bytes: u64,
 }
 
@@ -77,7 +75,7 @@ impl Default for Policy {
     }
 }
 
-/// A registry over one data directory. Cheap to clone: all clones are the same registry.
+/// A registry over one data directory. Clones share one state.
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,

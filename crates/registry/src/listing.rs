@@ -1,4 +1,4 @@
-//! Lists: tags, catalog, referrers, search, usage. Every list is a page of bounded size.
+//! Lists: tags, catalog, referrers, search, usage. Each answer is one page of bounded size.
 
 use std::sync::Arc;
 
@@ -6,20 +6,20 @@ use accounts::Visible;
 use oci::{Digest, RepositoryName, Tag};
 use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
 
-use crate::tag_list::{TagList, TagPage, WHOLE};
+use crate::tag_list::{MAX_CACHED, TagList, TagPage};
 use crate::{Error, Registry};
 
-/// One page of a list, and whether more follow after its last item.
+/// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// The items, in the list's order.
+    /// In the order of the list.
     pub items: Vec<T>,
-    /// Whether the list goes on.
+    /// Whether more items follow.
     pub more: bool,
 }
 
 impl<T> Page<T> {
-    /// A page of `limit` items, made from up to one more.
+    /// Cuts `limit + 1` items to a page.
     fn cut(mut items: Vec<T>, limit: usize) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
@@ -28,8 +28,8 @@ impl<T> Page<T> {
 }
 
 impl Registry {
-    /// Tags of a repository in the order of their bytes, those after `after`. Fallback tags of
-    /// clients without the referrers API are left out.
+    /// Returns tags in byte order, beginning after `after`. Fallback tags of clients without the referrers API are left
+    /// out.
     ///
     /// # Errors
     /// [`Error::NameUnknown`].
@@ -40,8 +40,8 @@ impl Registry {
         limit: usize,
     ) -> Result<TagPage, Error> {
         let inner = &self.inner;
-        let known = inner.cache.tag_list(repository);
-        if let Some(TagList::Whole(all)) = known {
+        let cached = inner.cache.tag_list(repository);
+        if let Some(TagList::Whole(all)) = cached {
             return Ok(TagPage::of(all, after, limit));
         }
         let ticket = inner.cache.ticket(repository);
@@ -49,23 +49,23 @@ impl Registry {
             let tags = inner.metadata.tags(repository, after, limit).await?;
             Ok(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?.into())
         };
-        // Who asks for what follows on a page goes through the whole list.
-        if after.is_some() && known.is_none() {
-            let all = read(None, WHOLE + 1).await?;
-            if all.len() <= WHOLE {
-                inner.cache.keep_tag_list(ticket, repository, TagList::Whole(all.clone()));
+        // A client that requests a second page usually reads the whole list, so it is cached.
+        if after.is_some() && cached.is_none() {
+            let all = read(None, MAX_CACHED + 1).await?;
+            if all.len() <= MAX_CACHED {
+                inner.cache.insert_tag_list(ticket, repository, TagList::Whole(all.clone()));
                 return Ok(TagPage::of(all, after, limit));
             }
-            inner.cache.keep_tag_list(ticket, repository, TagList::TooLong);
+            inner.cache.insert_tag_list(ticket, repository, TagList::TooLong);
         }
         let tags = read(after, limit + 1).await?;
         if after.is_none() && tags.len() <= limit {
-            inner.cache.keep_tag_list(ticket, repository, TagList::Whole(tags.clone()));
+            inner.cache.insert_tag_list(ticket, repository, TagList::Whole(tags.clone()));
         }
         Ok(TagPage::of(tags, after, limit))
     }
 
-    /// Tags of a repository with what they point to; with fallback tags if `all`.
+    /// Returns tags with their manifests; with `all`, fallback tags too.
     ///
     /// # Errors
     /// [`Error::NameUnknown`].
@@ -80,8 +80,7 @@ impl Registry {
         Ok(Page::cut(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?, limit))
     }
 
-    /// Names of visible repositories that hold a manifest, in the order of their bytes, those after
-    /// `after`.
+    /// Returns visible repositories with a manifest, in byte order, beginning after `after`.
     ///
     /// # Errors
     /// Only those of the store.
@@ -94,7 +93,7 @@ impl Registry {
         Ok(Page::cut(self.inner.metadata.catalog(visible, after, limit + 1).await?, limit))
     }
 
-    /// Visible repositories that hold a manifest, in the order of their names, those after `after`.
+    /// Like [`catalog`](Self::catalog), with the details of each repository.
     ///
     /// # Errors
     /// Only those of the store.
@@ -107,7 +106,7 @@ impl Registry {
         Ok(Page::cut(self.inner.metadata.repositories(visible, after, limit + 1).await?, limit))
     }
 
-    /// One repository.
+    /// Returns the details of a repository.
     ///
     /// # Errors
     /// [`Error::NameUnknown`].
@@ -116,8 +115,8 @@ impl Registry {
         record.ok_or_else(|| Error::NameUnknown(repository.clone()))
     }
 
-    /// The manifests whose subject is `subject`, in the order of their digests, those after
-    /// `after`. None is an empty page, also in a repository that does not exist.
+    /// Returns the manifests whose subject is `subject`, by digest, beginning after `after`. The page is empty for an
+    /// unknown subject or repository.
     ///
     /// # Errors
     /// Only those of the store.
@@ -129,13 +128,13 @@ impl Registry {
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Page<ReferrerRecord>, Error> {
-        let referrers = &self.inner.metadata;
-        let referrers = referrers.referrers(repository, subject, artifact_type, after, limit + 1).await?;
+        let metadata = &self.inner.metadata;
+        let referrers = metadata.referrers(repository, subject, artifact_type, after, limit + 1).await?;
         Ok(Page::cut(referrers, limit))
     }
 
-    /// Visible repositories whose name or description has every word of the query, best first. The
-    /// total counts visible ones alone.
+    /// Returns visible repositories whose name or description has every word of the query, best match first. The total
+    /// counts visible ones only.
     ///
     /// # Errors
     /// Only those of the store.
@@ -149,7 +148,7 @@ impl Registry {
         Ok(self.inner.metadata.search(visible, query, offset, limit).await?)
     }
 
-    /// Space used by all visible repositories together.
+    /// Returns the space that all visible repositories use together.
     ///
     /// # Errors
     /// Only those of the store.
@@ -157,7 +156,7 @@ impl Registry {
         Ok(self.inner.metadata.usage(visible).await?)
     }
 
-    /// Space that each visible repository takes, in the order of their names, those after `after`.
+    /// Returns the space of each visible repository, by name, beginning after `after`.
     ///
     /// # Errors
     /// Only those of the store.
@@ -170,10 +169,10 @@ impl Registry {
         Ok(Page::cut(self.inner.metadata.repository_usage(visible, after, limit + 1).await?, limit))
     }
 
-    /// Whether the store answers, and the content is where it was: for a readiness check.
+    /// Readiness check: the database answers, and the content directory is still mounted.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], or whatever keeps the metadata from answering.
+    /// [`Error::Unavailable`], or those of the store.
     pub async fn ready(&self) -> Result<(), Error> {
         self.inner.content.check()?;
         Ok(self.inner.metadata.ready().await?)

@@ -1,4 +1,4 @@
-//! Manifests: got, put and deleted.
+//! Manifests of a repository: pull, push, delete.
 
 use std::sync::Arc;
 
@@ -11,35 +11,35 @@ use crate::detach::detach;
 use crate::integrity::Verified;
 use crate::{Error, Policy, Registry, description};
 
-/// A manifest as it is pushed.
+/// A push of a manifest.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// The repository; made if it is not there.
+    /// The repository, which is created if it does not exist.
     pub repository: RepositoryName,
-    /// What the URL names: a tag, or the digest that the content must have.
+    /// The tag or digest in the URL. The content must have the digest.
     pub target: TagOrDigest,
-    /// What the pusher says that it is.
+    /// The media type in the request header.
     pub content_type: Option<MediaType>,
-    /// The exact bytes.
+    /// The body of the request.
     pub content: Bytes,
-    /// More tags that are to point to it.
+    /// Additional tags.
     pub tags: Vec<Tag>,
 }
 
-/// A manifest that was pushed.
+/// The result of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// Its digest.
+    /// The digest of the manifest.
     pub digest: Digest,
-    /// The digest of its subject, if it has one: the registry keeps the list of its referrers.
+    /// The digest of its subject. The registry lists it among the referrers of the subject.
     pub subject: Option<Digest>,
 }
 
 impl Registry {
-    /// A manifest with its bytes.
+    /// Returns a manifest with its bytes.
     ///
     /// # Errors
-    /// [`Error::ManifestUnknown`] or [`Error::NameUnknown`] if there is none.
+    /// [`Error::ManifestUnknown`], [`Error::NameUnknown`], [`Error::ManifestDamaged`].
     pub async fn manifest(
         &self,
         repository: &RepositoryName,
@@ -51,7 +51,7 @@ impl Registry {
         }
     }
 
-    /// The manifest, if it can be had without waiting.
+    /// Returns a cached manifest, without waiting.
     #[must_use]
     pub fn cached_manifest(
         &self,
@@ -85,20 +85,20 @@ impl Registry {
             None => {
                 let content = self.manifest_content(repository, &record.digest).await?;
                 let manifest = Arc::new(StoredManifest::new(record, content));
-                inner.cache.keep_manifest(ticket, repository, &manifest);
+                inner.cache.insert_manifest(ticket, repository, &manifest);
                 manifest
             }
         };
         if let TagOrDigest::Tag(tag) = target {
-            inner.cache.keep_tag(ticket, repository, tag, manifest.record.digest);
+            inner.cache.insert_tag(ticket, repository, tag, manifest.record.digest);
         }
         Ok(manifest)
     }
 
-    /// The verified bytes of a manifest of this repository.
+    /// Reads and verifies the bytes of a manifest.
     async fn manifest_content(&self, repository: &RepositoryName, digest: &Digest) -> Result<Bytes, Error> {
         let Some(content) = self.inner.blobs.get(digest).await? else {
-            return Err(self.manifest_damaged(repository, digest, "there is no file"));
+            return Err(self.manifest_damaged(repository, digest, "its file is missing"));
         };
         if digest.algorithm().digest(&content) != *digest {
             self.verify(digest, |_| true).await?;
@@ -107,17 +107,17 @@ impl Registry {
         Ok(content)
     }
 
-    /// Puts a manifest: stored durably, its tags pointing to it, or refused and nothing changed.
+    /// Stores a manifest and its tags durably, or changes nothing.
     ///
     /// # Errors
     /// [`Error::ManifestInvalid`], [`Error::ManifestTooLarge`], [`Error::DigestMismatch`],
     /// [`Error::PartsMissing`], [`Error::PartSize`], [`Error::Full`].
     pub async fn put_manifest(&self, push: Push) -> Result<Pushed, Error> {
         let registry = self.clone();
-        detach(async move { registry.put_manifest_steps(push).await }).await
+        detach(async move { registry.store_manifest(push).await }).await
     }
 
-    async fn put_manifest_steps(&self, push: Push) -> Result<Pushed, Error> {
+    async fn store_manifest(&self, push: Push) -> Result<Pushed, Error> {
         let inner = &self.inner;
         inner.content.check()?;
         let Push { repository, target, content_type, content, mut tags } = push;
@@ -140,7 +140,7 @@ impl Registry {
         };
         let manifest = match Manifest::parse(&content, content_type.as_ref()) {
             Ok(manifest) => manifest,
-            Err(error) => return self.tag_stored(&repository, digest, tags).await?.ok_or(error.into()),
+            Err(error) => return self.tag_existing(&repository, digest, tags).await?.ok_or(error.into()),
         };
         let description = description::of(&manifest, &*inner.blobs).await?;
         let stored = inner.blobs.put(&digest, content.clone()).await?;
@@ -168,7 +168,7 @@ impl Registry {
         match outcome {
             PutOutcome::Missing(missing) => Err(Error::PartsMissing { repository, missing }),
             PutOutcome::WrongSize { digest, claimed, actual } => {
-                // Of a directory that another registry wrote, only the sizes of the files are known.
+                // For adopted content, only the size of the file is recorded, and the file may be truncated.
                 match self.verify(&digest, |_| true).await? {
                     Verified::Stored(stored) if stored == digest => {
                         Err(Error::PartSize { digest, claimed, actual })
@@ -184,9 +184,9 @@ impl Registry {
         }
     }
 
-    /// Tags a manifest that the repository holds already: one that was adopted may be of a kind that is
-    /// not taken in a push. `None` if the repository does not hold it.
-    async fn tag_stored(
+    /// Tags a manifest that the repository has. Adopted manifests may be of a kind that a push does not accept. Returns
+    /// `None` if the repository lacks it.
+    async fn tag_existing(
         &self,
         repository: &RepositoryName,
         digest: Digest,
@@ -207,7 +207,7 @@ impl Registry {
         Ok(Some(Pushed { digest, subject: None }))
     }
 
-    /// Deletes a manifest with the tags that point to it, or a tag alone.
+    /// Deletes a manifest and its tags, or only a tag.
     ///
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::ManifestUnknown`], [`Error::NameUnknown`].
@@ -220,7 +220,7 @@ impl Registry {
         if !inner.policy.delete {
             return Err(Error::DeleteDisabled);
         }
-        let steps = {
+        let deletion = {
             let (registry, repository, target) = (self.clone(), repository.clone(), target.clone());
             async move {
                 let inner = &registry.inner;
@@ -240,7 +240,7 @@ impl Registry {
                 Ok(was_there)
             }
         };
-        if detach(steps).await? {
+        if detach(deletion).await? {
             return Ok(());
         }
         Err(if inner.metadata.repository_exists(repository).await? {
@@ -251,12 +251,12 @@ impl Registry {
     }
 }
 
-/// What a manifest refers to, and what of it must be there.
+/// Returns the parts of a manifest. The policy decides which are required.
 fn parts(manifest: &Manifest, policy: &Policy) -> Vec<Part> {
-    let whole = !policy.sparse_images;
-    let layers = manifest.layers.iter().map(|layer| (layer, false, whole && !layer.may_be_elsewhere()));
-    let config = manifest.config.iter().map(|config| (config, false, whole));
-    // Caches of older builders are indexes that list blobs.
+    let is_strict = !policy.sparse_images;
+    let layers = manifest.layers.iter().map(|layer| (layer, false, is_strict && !layer.may_be_elsewhere()));
+    let config = manifest.config.iter().map(|config| (config, false, is_strict));
+    // The build cache of older BuildKit versions is an index of blobs.
     let children = manifest
         .manifests
         .iter()

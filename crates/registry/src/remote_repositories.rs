@@ -1,11 +1,11 @@
-//! Repositories whose content is elsewhere, as a gateway has them: known by name, so that lists and searches find them.
+//! The catalog of a gateway: names of repositories whose content is on an upstream registry.
 
 use oci::RepositoryName;
 
 use crate::{Error, Registry};
 
 impl Registry {
-    /// Takes note of repositories that hold an image elsewhere, each with a description if it has a new one.
+    /// Adds repositories, each with a new description if there is one.
     ///
     /// # Errors
     /// Only those of the store.
@@ -16,8 +16,7 @@ impl Registry {
         Ok(self.inner.metadata.learn_repositories(repositories).await?)
     }
 
-    /// The names of all repositories, in the order of their bytes, those after `after`: for the gateway itself, not
-    /// for anyone who asks it.
+    /// Returns all names in byte order, beginning after `after`. For the gateway itself: permissions do not apply.
     ///
     /// # Errors
     /// Only those of the store.
@@ -29,7 +28,7 @@ impl Registry {
         Ok(self.inner.metadata.known_repositories(after, limit).await?)
     }
 
-    /// Forgets repositories that are not elsewhere any more.
+    /// Removes repositories that the upstream no longer has.
     ///
     /// # Errors
     /// Only those of the store.

@@ -1,4 +1,4 @@
-//! Deletion of whole repositories: a job of many small transactions, so that pushes elsewhere do not wait for it.
+//! Deletion of whole repositories: a job of small transactions, so that other pushes do not wait.
 
 use oci::RepositoryName;
 use store::metadata::{Job, JobStep};
@@ -7,8 +7,8 @@ use crate::detach::detach;
 use crate::{Error, Registry};
 
 impl Registry {
-    /// Deletes a repository with its tags, its manifests and its hold on blobs. Returns when it is done. If the process
-    /// ends before, the next one finishes it.
+    /// Deletes a repository with its tags, manifests and blob links, and waits for the end. After a crash, the next start
+    /// resumes the deletion.
     ///
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::NameUnknown`], [`Error::NotAdopted`].
@@ -23,27 +23,27 @@ impl Registry {
         }
         let (registry, repository) = (self.clone(), repository.clone());
         detach(async move {
-            let begun = registry.inner.metadata.begin_deletion(&repository).await?;
-            let Some(job) = begun else { return Err(Error::NameUnknown(repository)) };
-            registry.delete_to_the_end(&job).await
+            let job = registry.inner.metadata.begin_deletion(&repository).await?;
+            let Some(job) = job else { return Err(Error::NameUnknown(repository)) };
+            registry.run_deletion(&job).await
         })
         .await
     }
 
-    /// Finishes the deletions that an earlier process began.
+    /// Resumes the deletions of an earlier process.
     pub(crate) async fn resume_deletions(&self) -> Result<(), Error> {
         for job in self.inner.metadata.deletions().await? {
             tracing::info!(repository = %job.repository, deleted = job.progress, "resuming the deletion of a repository");
-            self.delete_to_the_end(&job).await?;
+            self.run_deletion(&job).await?;
         }
         Ok(())
     }
 
-    async fn delete_to_the_end(&self, job: &Job) -> Result<(), Error> {
+    async fn run_deletion(&self, job: &Job) -> Result<(), Error> {
         let inner = &self.inner;
         loop {
             let step = inner.metadata.delete_step(job).await;
-            // After an error as well: it may have come after the commit.
+            // Also after an error, which may follow the commit.
             inner.cache.repository_deleted(&job.repository);
             if step? == JobStep::Done {
                 inner.background.wake_view();

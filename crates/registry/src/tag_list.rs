@@ -1,23 +1,23 @@
-//! The list of the tags of a repository, kept in memory, and pages of it.
+//! A cached list of the tags of a repository, and pages of it.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use oci::Tag;
 
-/// How many tags a list has at most that is kept.
-pub(crate) const WHOLE: usize = 16_384;
+/// The maximum number of tags in a cached list.
+pub(crate) const MAX_CACHED: usize = 16_384;
 
-/// What is known of all the tags of a repository that are listed.
+/// A cache entry for the tags of a repository.
 #[derive(Clone, Debug)]
 pub(crate) enum TagList {
-    /// All of them, in the order of their bytes.
+    /// All tags, in byte order.
     Whole(Arc<[Tag]>),
-    /// They are too many to be kept, so that nobody need read them all to find that out.
+    /// Too many tags to cache. Saves reading them all to find that out.
     TooLong,
 }
 
-/// Tags of a repository in the order of their bytes, and whether more follow after the last.
+/// A page of tags in byte order.
 #[derive(Clone, Debug)]
 pub struct TagPage {
     list: Arc<[Tag]>,
@@ -25,14 +25,14 @@ pub struct TagPage {
 }
 
 impl TagPage {
-    /// The first `limit` of a list in the order of its bytes that come after `after`, which need not be in it.
+    /// Returns the first `limit` tags after `after`, which need not be in the list.
     pub(crate) fn of(list: Arc<[Tag]>, after: Option<&str>, limit: usize) -> Self {
         let first = after.map_or(0, |after| list.partition_point(|tag| tag.as_str() <= after));
         let range = first..first.saturating_add(limit).min(list.len());
         Self { list, range }
     }
 
-    /// Whether there are more after the last.
+    /// Whether more tags follow.
     #[must_use]
     pub fn more(&self) -> bool {
         self.range.end < self.list.len()
@@ -58,12 +58,12 @@ mod tests {
     }
 
     #[test]
-    fn a_page_begins_after_what_was_last_seen() {
+    fn page_begins_after_the_last_tag_seen() {
         let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
         assert_eq!(page(None, 2), (tags(&["1", "1.0"]), true));
         assert_eq!(page(Some("1"), 2), (tags(&["1.0", "10"]), true));
         assert_eq!(page(Some("1.0"), 2), (tags(&["10", "a"]), false));
-        assert_eq!(page(Some("1.5"), usize::MAX), (tags(&["10", "a"]), false), "gone meanwhile");
+        assert_eq!(page(Some("1.5"), usize::MAX), (tags(&["10", "a"]), false), "deleted meanwhile");
         assert_eq!(page(Some("b"), 2), (tags(&[]), false));
         assert_eq!(page(None, 0), (tags(&[]), true));
     }

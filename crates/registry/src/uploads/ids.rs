@@ -1,17 +1,14 @@
-//! The ids of uploads, which for those that took in nothing yet are all there is.
+//! Upload ids. An empty upload exists only as its id.
 //!
-//! Most uploads of small content are begun and ended by two requests in a row. Writing down that one
-//! has begun would cost a transaction. So the id itself says when that was, and is sealed, with a key
-//! that outlives the process, for the repository, the account and the algorithm: after a restart,
-//! the id that a client was told is known again for what it is, an upload of theirs that took in
-//! nothing. An id that nobody was told cannot be made up.
+//! Most uploads of small content begin and end in two requests, and a database row for each begin would cost a
+//! transaction. Instead the id holds its creation time and a MAC over repository, account and algorithm, with a key that
+//! outlives the process. After a restart a valid id is an empty upload again. Clients cannot forge ids.
 //!
-//! An id is a UUID of version 8 (RFC 9562 section 5.8): 32 bits of seconds since 1970, a counter of
-//! 28 bits, and 62 bits of HMAC-SHA-256 over those and what they are sealed for.
+//! An id is a UUID of version 8 (RFC 9562 section 5.8): 32 bits of seconds since 1970, a counter of 28 bits, and 62 bits
+//! of HMAC-SHA-256 over these and the sealed values.
 //!
-//! What an id cannot say is that its upload has ended. The process in which it ended knows. After a
-//! restart it stands for an empty upload again until it expires, which is no more than its owner
-//! would get by beginning another.
+//! The id does not show that its upload has ended; only the process that ended it remembers. After a restart such an id
+//! is an empty upload until it expires, which gives its owner no more than a new upload would.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,45 +23,45 @@ use uuid::{Builder, Uuid};
 
 const COUNTER: u32 = (1 << 28) - 1;
 
-/// Gives out ids, and knows those that an earlier process gave out.
+/// Issues ids, and verifies those of earlier processes.
 pub(crate) struct UploadIds {
     key: hmac::Key,
-    /// When this process began to give out ids, in seconds since 1970.
-    began: u32,
-    /// The first number of the counter: not 0, so that two processes have different ones.
+    /// The start of this process in seconds since 1970.
+    started: u32,
+    /// The first value of the counter, random so that two processes in one second do not collide.
     first: u32,
-    given: AtomicU32,
-    /// Those of earlier processes that have ended since.
+    issued: AtomicU32,
+    /// Ended uploads of earlier processes.
     ended: Mutex<HashSet<Uuid>>,
 }
 
 impl UploadIds {
-    /// With the secret that all processes on one data directory share.
+    /// The secret belongs to the data directory, so all its processes share it.
     pub(crate) fn new(secret: &[u8]) -> Self {
         let [a, b, c, d, ..] = *Uuid::new_v4().as_bytes();
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
-            began: seconds(),
+            started: seconds(),
             first: u32::from_be_bytes([a, b, c, d]),
-            given: AtomicU32::new(0),
+            issued: AtomicU32::new(0),
             ended: Mutex::default(),
         }
     }
 
-    /// An id for an upload that begins now.
-    pub(crate) fn give(
+    /// Issues an id for a new upload.
+    pub(crate) fn issue(
         &self,
         repository: &RepositoryName,
         account: Option<&AccountName>,
         algorithm: Algorithm,
     ) -> Uuid {
-        let number = self.first.wrapping_add(self.given.fetch_add(1, Ordering::Relaxed));
+        let number = self.first.wrapping_add(self.issued.fetch_add(1, Ordering::Relaxed));
         self.seal([seconds(), number & COUNTER], repository, account, algorithm)
     }
 
-    /// The algorithm of an upload that an earlier process began with this id not longer ago than
-    /// `expiry`; `None` if none did so for this repository and account, or it has ended since.
-    pub(crate) fn recognise(
+    /// Verifies an id of an earlier process and returns the algorithm of its upload. Returns `None` if the id is expired,
+    /// ended, or not of this repository and account.
+    pub(crate) fn verify(
         &self,
         id: Uuid,
         repository: &RepositoryName,
@@ -82,22 +79,23 @@ impl UploadIds {
         [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(is_sealed)
     }
 
-    /// Has an upload known to have ended.
+    /// Records the end of an upload.
     pub(crate) fn end(&self, id: Uuid) {
         if !self.is_ours(id) {
             self.ended().insert(id);
         }
     }
 
-    /// Forgets what is not recognised any more anyway.
+    /// Forgets ended uploads whose ids have expired.
     pub(crate) fn forget_expired(&self, expiry: Duration) {
         self.ended().retain(|id| !has_expired(*id, expiry));
     }
 
-    /// Whether this process gave it out.
+    /// Whether this process issued the id.
     fn is_ours(&self, id: Uuid) -> bool {
         let [begun, number] = fields(id);
-        begun >= self.began && number.wrapping_sub(self.first) & COUNTER < self.given.load(Ordering::Relaxed)
+        begun >= self.started
+            && number.wrapping_sub(self.first) & COUNTER < self.issued.load(Ordering::Relaxed)
     }
 
     fn ended(&self) -> MutexGuard<'_, HashSet<Uuid>> {
@@ -113,12 +111,12 @@ impl UploadIds {
     ) -> Uuid {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&begun.to_be_bytes());
-        // The version comes in the middle of the counter.
+        // The version bits split the counter.
         let (high, low) = (number >> 12, number & 0xfff);
         id[4..8].copy_from_slice(&((high << 16) | low).to_be_bytes());
         let mut seal = hmac::Context::with_key(&self.key);
         seal.update(&id[..8]);
-        // No name has a byte 0; without an account there is one more.
+        // Zero bytes separate the values: no name contains one.
         for part in [algorithm.as_str(), repository.as_str()] {
             seal.update(part.as_bytes());
             seal.update(&[0]);
@@ -129,7 +127,7 @@ impl UploadIds {
     }
 }
 
-/// When an upload with such an id began, in seconds since 1970, and its number.
+/// Returns the creation time in seconds since 1970, and the counter.
 fn fields(id: Uuid) -> [u32; 2] {
     let (begun, high, low, _) = id.as_fields();
     [begun, (u32::from(high) << 12) | (u32::from(low) & 0xfff)]
@@ -140,7 +138,7 @@ fn seconds() -> u32 {
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// Whether an upload that took in nothing began longer ago than `expiry`.
+/// Whether an id is older than `expiry`.
 pub(crate) fn has_expired(id: Uuid, expiry: Duration) -> bool {
     u64::from(seconds().saturating_sub(fields(id)[0])) > expiry.as_secs()
 }
@@ -158,56 +156,56 @@ mod tests {
     }
 
     #[test]
-    fn another_process_knows_an_id_for_what_it_is_and_for_nobody_else() {
+    fn id_is_valid_after_restart_for_its_owner_only() {
         let (app, other, ann, bob) = names();
         let (earlier, now) = (UploadIds::new(b"secret"), UploadIds::new(b"secret"));
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-            let id = earlier.give(&app, Some(&ann), algorithm);
+            let id = earlier.issue(&app, Some(&ann), algorithm);
             assert_eq!(id.get_version_num(), 8);
             assert_eq!(id.to_string().parse(), Ok(id));
-            assert_eq!(now.recognise(id, &app, Some(&ann), DAY), Some(algorithm));
+            assert_eq!(now.verify(id, &app, Some(&ann), DAY), Some(algorithm));
             for (repository, account) in [(&other, Some(&ann)), (&app, Some(&bob)), (&app, None)] {
-                assert_eq!(now.recognise(id, repository, account, DAY), None);
+                assert_eq!(now.verify(id, repository, account, DAY), None);
             }
-            assert_eq!(UploadIds::new(b"another").recognise(id, &app, Some(&ann), DAY), None);
-            let nobodys = earlier.give(&app, None, algorithm);
-            assert_eq!(now.recognise(nobodys, &app, None, DAY), Some(algorithm));
-            assert_eq!(now.recognise(nobodys, &app, Some(&ann), DAY), None);
+            assert_eq!(UploadIds::new(b"another").verify(id, &app, Some(&ann), DAY), None);
+            let anonymous = earlier.issue(&app, None, algorithm);
+            assert_eq!(now.verify(anonymous, &app, None, DAY), Some(algorithm));
+            assert_eq!(now.verify(anonymous, &app, Some(&ann), DAY), None);
         }
     }
 
     #[test]
-    fn what_is_changed_or_made_up_is_no_id() {
+    fn altered_or_random_id_is_refused() {
         let (app, _, ann, _) = names();
         let (earlier, now) = (UploadIds::new(b"secret"), UploadIds::new(b"secret"));
-        let id = earlier.give(&app, Some(&ann), Algorithm::Sha256);
+        let id = earlier.issue(&app, Some(&ann), Algorithm::Sha256);
         for bit in 0..128 {
             let changed = Uuid::from_u128(id.as_u128() ^ (1 << bit));
-            assert_eq!(now.recognise(changed, &app, Some(&ann), DAY), None, "bit {bit}");
+            assert_eq!(now.verify(changed, &app, Some(&ann), DAY), None, "bit {bit}");
         }
-        assert_eq!(now.recognise(Uuid::new_v4(), &app, Some(&ann), DAY), None);
+        assert_eq!(now.verify(Uuid::new_v4(), &app, Some(&ann), DAY), None);
     }
 
     #[test]
-    fn what_a_process_gave_out_itself_it_need_not_recognise() {
+    fn own_ids_are_distinct_and_not_verified() {
         let (app, ..) = names();
         let ids = UploadIds::new(b"secret");
-        let given: Vec<Uuid> = (0..10_000).map(|_| ids.give(&app, None, Algorithm::Sha256)).collect();
-        assert!(given.iter().all(|id| ids.recognise(*id, &app, None, DAY).is_none()));
+        let given: Vec<Uuid> = (0..10_000).map(|_| ids.issue(&app, None, Algorithm::Sha256)).collect();
+        assert!(given.iter().all(|id| ids.verify(*id, &app, None, DAY).is_none()));
         let distinct: std::collections::HashSet<&Uuid> = given.iter().collect();
         assert_eq!(distinct.len(), given.len());
     }
 
     #[test]
-    fn what_has_ended_is_not_recognised_again() {
+    fn ended_id_is_refused() {
         let (app, ..) = names();
         let (earlier, now) = (UploadIds::new(b"secret"), UploadIds::new(b"secret"));
-        let id = earlier.give(&app, None, Algorithm::Sha256);
+        let id = earlier.issue(&app, None, Algorithm::Sha256);
         now.end(id);
         now.forget_expired(DAY);
-        assert_eq!(now.recognise(id, &app, None, DAY), None);
-        now.end(now.give(&app, None, Algorithm::Sha256));
-        assert_eq!(now.ended().len(), 1, "its own it need not note");
+        assert_eq!(now.verify(id, &app, None, DAY), None);
+        now.end(now.issue(&app, None, Algorithm::Sha256));
+        assert_eq!(now.ended().len(), 1, "own ids are not recorded");
         let old = earlier.seal([seconds() - 100, 1], &app, None, Algorithm::Sha256);
         now.end(old);
         now.forget_expired(Duration::from_secs(50));
@@ -215,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn an_id_expires() {
+    fn id_expires() {
         let (app, ..) = names();
         let (earlier, now) = (UploadIds::new(b"secret"), UploadIds::new(b"secret"));
         let begun = seconds() - 100;
         let id = earlier.seal([begun, 1], &app, None, Algorithm::Sha256);
-        assert_eq!(now.recognise(id, &app, None, Duration::from_secs(90)), None);
+        assert_eq!(now.verify(id, &app, None, Duration::from_secs(90)), None);
         assert!(has_expired(id, Duration::from_secs(90)));
-        assert!(now.recognise(id, &app, None, Duration::from_secs(200)).is_some());
+        assert!(now.verify(id, &app, None, Duration::from_secs(200)).is_some());
         assert!(!has_expired(id, Duration::from_secs(200)));
     }
 }

@@ -1,0 +1,43 @@
+//! Expiry of idle uploads.
+
+use oci::RepositoryName;
+use uuid::Uuid;
+
+use super::open_uploads::UploadState;
+use crate::{Error, Registry};
+
+impl Registry {
+    /// Removes uploads without new bytes for [`Policy::upload_expiry`](crate::Policy). Returns their number.
+    pub(crate) async fn expire_uploads(&self) -> Result<usize, Error> {
+        let Some(limit) = std::time::SystemTime::now().checked_sub(self.inner.policy.upload_expiry) else {
+            return Ok(0);
+        };
+        self.inner.upload_ids.forget_expired(self.inner.policy.upload_expiry);
+        let mut expired = self.inner.open_uploads.expire(self.inner.policy.upload_expiry);
+        loop {
+            let batch = self.inner.metadata.expired_uploads(limit, 100).await?;
+            let mut removed = 0;
+            for record in &batch {
+                removed += usize::from(self.expire_upload(&record.repository, record.state.id).await?);
+            }
+            expired += removed;
+            if removed == 0 {
+                return Ok(expired);
+            }
+        }
+    }
+
+    /// Removes an upload of any account, unless a request is writing to it.
+    async fn expire_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<bool, Error> {
+        let inner = &self.inner;
+        let open = inner.open_uploads.get_or_insert(repository, None, id, UploadState::Stored);
+        let Ok(mut state) = open.state.clone().try_lock_owned() else { return Ok(false) };
+        let was_there = inner.metadata.expire_upload(id).await;
+        // A request that waits for the lock finds the end.
+        self.end(id, &mut state);
+        drop(state);
+        let was_there = was_there?;
+        inner.blobs.abort(id).await?;
+        Ok(was_there)
+    }
+}

@@ -1,0 +1,78 @@
+//! Reads a request body into an upload.
+//!
+//! Receiving overlaps with hashing and writing, which the store does on blocking threads.
+
+use accounts::AccountName;
+use futures_util::StreamExt;
+use oci::RepositoryName;
+use store::Upload;
+
+use super::lock::UploadLock;
+use super::{Body, ChunkRange};
+use crate::{Error, Registry};
+
+impl Registry {
+    /// Receives a body into a locked upload, like [`receive`](Self::receive). After an outer error the upload has its last
+    /// stored progress.
+    pub(super) async fn receive_locked(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        lock: UploadLock,
+        range: Option<ChunkRange>,
+        body: impl Body,
+    ) -> Result<(UploadLock, Result<(), Error>), Error> {
+        let UploadLock { upload, state } = lock;
+        let id = upload.id();
+        match self.receive(upload, range, body).await {
+            // A chunk with a wrong length is discarded as a whole.
+            Ok((_, Err(error @ Error::ChunkLength { .. }))) => {
+                Err(self.abandon(repository, account, id, state, error).await)
+            }
+            Ok((upload, received)) => Ok((UploadLock { upload, state }, received)),
+            Err(error) => Err(self.abandon(repository, account, id, state, error).await),
+        }
+    }
+
+    /// Receives a body into an upload. Returns the upload with the bytes received so far, and the result of the body.
+    /// After an outer error, one of the store, the upload has its last stored progress.
+    pub(super) async fn receive(
+        &self,
+        mut upload: Upload,
+        range: Option<ChunkRange>,
+        mut body: impl Body,
+    ) -> Result<(Upload, Result<(), Error>), Error> {
+        let start = upload.offset();
+        if let Some(range) = range
+            && range.first != start
+        {
+            let error = Error::OutOfOrder { id: upload.id(), offset: start };
+            return Ok((upload, Err(error)));
+        }
+        let expected = range.map(|range| range.last - range.first + 1);
+        let mut received: u64 = 0;
+        while let Some(chunk) = body.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => return Ok((upload, Err(error.into()))),
+            };
+            received += chunk.len() as u64;
+            if let Some(limit) = self.inner.policy.blob_bytes
+                && start + received > limit
+            {
+                return Ok((upload, Err(Error::BlobTooLarge { limit })));
+            }
+            if let Some(expected) = expected
+                && received > expected
+            {
+                return Ok((upload, Err(Error::ChunkLength { expected, actual: received })));
+            }
+            upload.write(chunk).await?;
+        }
+        let outcome = match expected {
+            Some(expected) if expected != received => Err(Error::ChunkLength { expected, actual: received }),
+            _ => Ok(()),
+        };
+        Ok((upload, outcome))
+    }
+}
