@@ -87,7 +87,7 @@ impl Blob {
     fn stream(
         self,
         range: Range<u64>,
-        read: fn(Box<dyn OpenBlob>, Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>>,
+        read: fn(Box<dyn OpenBlob>, Range<u64>) -> BackendStream,
     ) -> BlobStream {
         let end = range.end.min(self.size);
         let range = range.start.min(end)..end;
@@ -110,8 +110,10 @@ pub struct BlobStream {
 
 enum Pieces {
     Memory(Bytes),
-    Backend(BoxStream<'static, Result<Bytes, StoreError>>),
+    Backend(BackendStream),
 }
+
+type BackendStream = BoxStream<'static, Result<Bytes, StoreError>>;
 
 impl BlobStream {
     /// The number of bytes still to come.

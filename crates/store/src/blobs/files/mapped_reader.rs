@@ -53,7 +53,7 @@ const AHEAD: usize = 4 << 20;
 /// An opened blob.
 pub(super) enum OpenFile {
     Small(Bytes),
-    Large(LargeFile),
+    Large(Box<LargeFile>),
 }
 
 /// An opened large file.
@@ -121,13 +121,20 @@ impl OpenFile {
             return Ok(Some(Self::Small(content.into())));
         }
         let (digest, path, mappings) = (*digest, path.to_owned(), mappings.clone());
-        Ok(Some(Self::Large(LargeFile { digest, file: Arc::new(file), path, metadata, mappings, deletions })))
+        Ok(Some(Self::Large(Box::new(LargeFile {
+            digest,
+            file: Arc::new(file),
+            path,
+            metadata,
+            mappings,
+            deletions,
+        }))))
     }
 
     pub(super) fn into_blob(self) -> Blob {
         match self {
             Self::Small(content) => Blob::in_memory(content),
-            Self::Large(large) => Blob::new(large.metadata.len(), Box::new(large)),
+            Self::Large(large) => Blob::new(large.metadata.len(), large),
         }
     }
 }

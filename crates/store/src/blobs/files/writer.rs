@@ -31,7 +31,7 @@ pub(super) struct FileWriter {
 }
 
 enum Progress {
-    Idle(Written),
+    Idle(Box<Written>),
     Writing(Task<Written>),
     /// A write failed, or its future was dropped.
     Failed,
@@ -44,14 +44,14 @@ impl FileWriter {
             blobs: blobs.clone(),
             offset,
             buffer: UploadBuffer::default(),
-            progress: Progress::Idle(Written { offset, saved: offset, digester }),
+            progress: Progress::Idle(Box::new(Written { offset, saved: offset, digester })),
         })
     }
 
     /// Waits for the write in progress.
     async fn written(&mut self) -> Result<Written, StoreError> {
         match std::mem::replace(&mut self.progress, Progress::Failed) {
-            Progress::Idle(written) => Ok(written),
+            Progress::Idle(written) => Ok(*written),
             Progress::Writing(task) => task.join().await,
             Progress::Failed => Err(self.upload.has_failed()),
         }
@@ -114,7 +114,7 @@ impl BlobWriter for FileWriter {
             algorithm: written.digester.algorithm(),
             hash_state: written.digester.save(),
         };
-        self.progress = Progress::Idle(written);
+        self.progress = Progress::Idle(Box::new(written));
         Ok(state)
     }
 
