@@ -22,7 +22,7 @@ the user's own name: ann owns ann/app. Make the first user an administrator, who
 
 Examples:
   wharfinger user add admin --admin
-      asks for the password; works before the first start and while the server runs
+      asks for the password; before the first start or while the server runs
   wharfinger user add ann --password-stdin < password.txt
   wharfinger user password ann
   wharfinger user change ann --disable
