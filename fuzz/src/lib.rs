@@ -10,8 +10,11 @@ use oci::{
 use serde_json::Value;
 use wharfinger::fuzzing;
 
+/// Feeds one input to a parser, and panics where a property does not hold.
+pub type Check = fn(&[u8]);
+
 /// Every target with its check.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Check)] = &[
     ("bearer", bearer),
     ("configuration", configuration),
     ("digest", digest),

@@ -286,7 +286,7 @@ impl Password {
             Ok(count) => format!("{count} personal tokens stay"),
             Err(_) => "personal tokens, if there are any, stay".to_owned(),
         };
-        output::remark(&format!(
+        output::remark(format!(
             "{tokens} valid; revoke all of them with\n  wharfinger token remove --account {} --all\n",
             self.name
         ));

@@ -99,7 +99,7 @@ impl Exchange<'_> {
 
     /// The body of a request that uploads a part of a blob after `received` bytes.
     fn body(&self, request: Request, received: u64) -> Result<OutgoingBody, GatewayError> {
-        Ok(upload_body::forward(request.body, SizeBudget::new(self.policy.blob_bytes, received))?)
+        upload_body::forward(request.body, SizeBudget::new(self.policy.blob_bytes, received))
     }
 
     /// GET, HEAD and DELETE of a blob that the repository refers to.

@@ -33,7 +33,7 @@ macro_rules! define_call_handler {
             match (endpoint, &call.request.method) {
                 $($(
                     (define_call_handler!(@pattern $variant $parts), $(&Method::$method)|+) => {
-                        define_call_handler!(@call $($handler)::+, call, $parts).await
+                        define_call_handler!(@call $area $($handler)::+, call, $parts).await
                     }
                 )+)+
                 _ => Err(Error::Method),
@@ -42,7 +42,13 @@ macro_rules! define_call_handler {
     };
     (@pattern $variant:ident []) => { Endpoint::$variant };
     (@pattern $variant:ident [$($part:ident: $type:ty),+]) => { Endpoint::$variant($($part),+) };
-    (@call $handler:path, $call:ident, [$($($part:ident: $type:ty),+)?]) => { $handler($call $($(, $part)+)?) };
+    // Boxed: rare requests must not enlarge the future of every request.
+    (@call Server $handler:path, $call:ident, [$($($part:ident: $type:ty),+)?]) => {
+        Box::pin($handler($call $($(, $part)+)?))
+    };
+    (@call $area:ident $handler:path, $call:ident, [$($($part:ident: $type:ty),+)?]) => {
+        $handler($call $($(, $part)+)?)
+    };
 }
 
 endpoints!(define_call_handler);
