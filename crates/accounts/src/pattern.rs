@@ -1,4 +1,4 @@
-//! Patterns of repository names.
+//! Patterns of repository names, with the wildcards `*`, `**` and `?`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,24 +13,24 @@ use crate::serde_as_string;
 /// for any characters, `?` for one but `/`. So `acme/*` has `acme/app` but not `acme/app/web`,
 /// `acme/**` has both, and neither has `acme`.
 ///
-/// Cloning it is cheap. In the order of their texts.
+/// Cheap to clone. Ordered by its text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pattern {
     text: Arc<str>,
-    /// How many bytes come before the first wildcard.
+    /// The number of bytes before the first wildcard.
     literal: usize,
 }
 
-/// Why a text is no pattern.
+/// The reason to reject a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// Nothing there.
+    /// An empty pattern.
     #[error("a pattern cannot be empty; ** stands for all repositories")]
     Empty,
     /// Longer than any name.
     #[error("a pattern has at most {MAX_LEN} characters")]
     TooLong,
-    /// It can match no name, or has a character that has no meaning.
+    /// It matches no name, or contains an invalid character.
     #[error(
         "a pattern is a repository name in which `*` stands for characters but `/`, `**` for any characters, \
          and `?` for one: acme/app, acme/*, acme/**, team/*-prod"
@@ -39,7 +39,7 @@ pub enum PatternError {
 }
 
 impl Pattern {
-    /// The pattern as it is written.
+    /// Returns the pattern as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -51,36 +51,36 @@ impl Pattern {
         Self { text: "**".into(), literal: 0 }
     }
 
-    /// `namespace/**`. The caller knows that it is a component of a name.
+    /// Returns `namespace/**`. `namespace` must be a component of a name.
     pub(crate) fn below(namespace: &str) -> Self {
         Self { text: format!("{namespace}/**").into(), literal: namespace.len() + 1 }
     }
 
-    /// Whether it is the name of one repository.
+    /// Returns whether it is the name of one repository.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.literal == self.text.len()
     }
 
-    /// Whether every repository matches.
+    /// Returns whether it matches every repository.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         &*self.text == "**"
     }
 
-    /// The component before the first `/`, if every name that matches begins with it and a `/`.
+    /// Returns the first component, if every matching name begins with it and a `/`.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.literal_text().split_once('/').map(|(namespace, _)| namespace)
     }
 
-    /// What comes before the first wildcard; the whole name if there is none.
+    /// Returns the text before the first wildcard.
     pub(crate) fn literal_text(&self) -> &str {
         &self.text[..self.literal]
     }
 
-    /// Under what a grant with this pattern is kept, so that it is found by [`lookup_keys`]: the
-    /// name if it is exact, and else the whole components before the first wildcard, with their `/`.
+    /// Returns the index key of a grant with this pattern, which [`lookup_keys`] finds. That is the name if it is exact,
+    /// or else the complete components before the first wildcard.
     #[must_use]
     pub fn prefix(&self) -> &str {
         if self.is_exact() {
@@ -90,27 +90,26 @@ impl Pattern {
         literal.rfind('/').map_or("", |slash| &literal[..=slash])
     }
 
-    /// Whether it is `prefix` and `**`, so that whatever begins with the prefix matches.
+    /// Returns whether it ends in its only wildcard `**`, so that it matches every name with the prefix.
     pub(crate) fn is_whole_prefix(&self) -> bool {
         &self.text[self.literal..] == "**"
     }
 
-    /// Whether there can be a name that matches. `acme/../bob/*` can match none, although each of its characters is
-    /// one of a name.
+    /// Returns whether a valid name can match. `acme/../bob/*` matches none.
     #[must_use]
     pub fn can_match(&self) -> bool {
-        // A letter is what fits in most places where a wildcard stands.
+        // A letter fits almost everywhere in a name.
         let fits = |part: &str| is_component(&part.replace("**", "a").replace(['*', '?'], "a"));
         self.is_exact() || self.text.split('/').all(fits)
     }
 
-    /// Whether the repository's name matches.
+    /// Returns whether the repository's name matches.
     #[must_use]
     pub fn matches(&self, repository: &RepositoryName) -> bool {
         self.matches_text(repository.as_str())
     }
 
-    /// The same of a name that is known to be one.
+    /// Returns whether a valid name matches.
     pub(crate) fn matches_text(&self, name: &str) -> bool {
         let Some(rest) = name.strip_prefix(self.literal_text()) else { return false };
         match &self.text[self.literal..] {
@@ -122,8 +121,8 @@ impl Pattern {
     }
 }
 
-/// Follows all ways to match at once, so that no pattern costs more than its length times that of
-/// the name. A way is a position in the pattern; a set of them is a bit each.
+/// Matches as a nondeterministic automaton, so that the cost is at most pattern length times name length. A state is a
+/// position in the pattern.
 fn wild_matches(pattern: &[u8], name: &[u8]) -> bool {
     let mut ways = Ways::default();
     ways.enter(pattern, 0);
@@ -152,7 +151,7 @@ impl Ways {
         self.0[at / 64] & 1 << (at % 64) != 0
     }
 
-    /// Adds a position, and those behind wildcards that may stand for nothing.
+    /// Adds a position, and those after wildcards that match nothing.
     fn enter(&mut self, pattern: &[u8], mut at: usize) {
         loop {
             self.0[at / 64] |= 1 << (at % 64);
@@ -165,7 +164,7 @@ impl Ways {
     }
 }
 
-/// The keys under which every pattern that could match this name is kept; see [`Pattern::prefix`].
+/// Returns the index keys of all patterns that could match this name; see [`Pattern::prefix`].
 pub fn lookup_keys(repository: &RepositoryName) -> impl Iterator<Item = &str> {
     let name = repository.as_str();
     let ends = name.match_indices('/').map(|(slash, _)| slash + 1);
@@ -303,7 +302,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_refused() {
+    fn invalid_patterns_are_rejected() {
         for text in
             ["/a", "a/", "a//b", "A", "a b", "a%", "a/../b", "[ab]", "{a,b}", "a\0", "/", "*/", "a:b*"]
         {

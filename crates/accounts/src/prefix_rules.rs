@@ -68,13 +68,13 @@ impl<T> PrefixRules<T> {
         self.prefix_rules.is_empty()
     }
 
-    /// What is said of a repository, if anything is.
+    /// Returns the rule for a repository.
     #[must_use]
     pub fn of(&self, repository: &RepositoryName) -> Option<&T> {
         self.of_text(repository.as_str())
     }
 
-    /// What is said of all repositories, if anything is.
+    /// Returns the rule for all repositories.
     #[must_use]
     pub fn of_all(&self) -> Option<&T> {
         self.prefix_rules.iter().find(|(tree, _)| *tree == Tree::All).map(|(_, said)| said)
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_visible_is_what_is_said(
+        fn visible_set_agrees_with_the_rules(
             said in prop::collection::vec((prop::option::of(NAMES), any::<bool>()), 0..6),
             names in prop::collection::vec(NAMES, 0..30),
             wanted in prop::option::of(any::<bool>()),

@@ -22,7 +22,7 @@ string_enum! {
 }
 
 string_enum! {
-    /// What a member of an organisation may do with its repositories, `organisation/**`.
+    /// The role of a member in the repositories `organisation/**`.
     pub enum Role: "role" {
         /// Pull.
         Reader = "reader",
@@ -116,13 +116,13 @@ impl Rights {
         1 << right as u8
     }
 
-    /// As the database keeps them: 1 pull, 2 push, 4 delete, 8 administer.
+    /// Returns the database value: 1 pull, 2 push, 4 delete, 8 administer.
     #[must_use]
     pub fn bits(self) -> u8 {
         self.0
     }
 
-    /// From [`Rights::bits`].
+    /// Converts from [`Rights::bits`].
     #[must_use]
     pub fn from_bits(bits: u8) -> Self {
         Self::of(Right::ALL.iter().copied().filter(|right| bits & Self::bit(*right) != 0))

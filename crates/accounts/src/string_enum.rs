@@ -1,19 +1,18 @@
-//! Small closed vocabularies, each word of which has one spelling: in the database, in JSON and on
-//! the command line.
+//! Enums of words with one spelling in the database, in JSON and on the command line.
 
-/// What was given instead of one of the words of a vocabulary.
+/// An invalid word of an enum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is no {what}; it is one of: {expected}")]
 pub struct UnknownWord {
-    /// What the word stands for.
+    /// The subject of the enum.
     pub what: &'static str,
-    /// What was given.
+    /// The invalid word.
     pub given: String,
-    /// The words that there are.
+    /// The valid words.
     pub expected: String,
 }
 
-/// Implements `FromStr`'s companions for a type with `Display` and `FromStr`: it is a string in JSON.
+/// Implements serde for a type with `Display` and `FromStr`, as a string.
 #[macro_export]
 macro_rules! serde_as_string {
     ($type:ty) => {
@@ -32,7 +31,7 @@ macro_rules! serde_as_string {
     };
 }
 
-/// An enum whose values are words.
+/// Defines an enum of words.
 #[macro_export]
 macro_rules! string_enum {
     (
@@ -48,10 +47,10 @@ macro_rules! string_enum {
         }
 
         impl $name {
-            /// All of them, in their order.
+            /// All values in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Its word.
+            /// Returns the word.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {

@@ -8,9 +8,9 @@ use super::{AccountName, AccountNameError, TeamName, TeamNameError, serde_as_str
 /// To whom a grant gives something. In text: `everyone`, `accounts`, `ann`, `ann+ci`, `acme/devs`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// Whoever asks, also without an account: this makes a repository public.
+    /// Everyone, including anonymous clients: this makes a repository public.
     Everyone,
-    /// Whoever is signed in.
+    /// All authenticated users.
     Accounts,
     /// A user or a robot.
     Account(AccountName),

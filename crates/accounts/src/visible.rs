@@ -1,4 +1,4 @@
-//! Which repositories somebody may know of.
+//! The set of repositories that a caller may see.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,10 +7,9 @@ use oci::RepositoryName;
 
 use super::pattern::{Pattern, lookup_keys};
 
-/// Which repositories somebody may know of: those that lists, searches and mounts look at. What is
-/// not among them is as if it did not exist.
+/// The repositories that a caller may see. Lists, searches and mounts ignore all others.
 ///
-/// Cloning it is cheap.
+/// Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Visible {
     /// Every repository.
@@ -19,7 +18,7 @@ pub enum Visible {
     Only(Arc<Selection>),
 }
 
-/// Some repositories; made by [`Visible::only`] and what combines its results.
+/// A set of repositories, from [`Visible::only`] and its combinations.
 #[derive(Debug)]
 pub struct Selection(Node);
 
@@ -27,7 +26,7 @@ pub struct Selection(Node);
 enum Node {
     /// Those that match a pattern of the set.
     Matching(PatternSet),
-    /// Those in some stretches of the order of names.
+    /// Names in some ranges.
     Within(Ranges),
     /// Those in any of these.
     Any(Vec<Arc<Selection>>),
@@ -43,8 +42,8 @@ impl Visible {
         if set.matches_all { Self::Everything } else { Self::some(Node::Matching(set)) }
     }
 
-    /// The repositories in those stretches of the order of names that `fit`, of the stretches that begin at `bounds`: sorted,
-    /// with the empty text as the first. Each is asked for by its bound.
+    /// Returns the repositories in the name ranges that `fit`. `bounds` are the sorted starts of all ranges; the first
+    /// is empty.
     pub(crate) fn ranges(bounds: Vec<String>, fit: impl Fn(&str) -> bool) -> Self {
         let mut ranges = Ranges::default();
         for bound in bounds {
@@ -83,7 +82,7 @@ impl Visible {
         self.and(&Self::only(patterns.iter().cloned()))
     }
 
-    /// Whether this repository is among them.
+    /// Returns whether the set holds this repository.
     #[must_use]
     pub fn allows(&self, repository: &RepositoryName) -> bool {
         match self {
@@ -98,7 +97,7 @@ impl Visible {
 }
 
 impl Selection {
-    /// Whether this repository is among them.
+    /// Returns whether the set holds this repository.
     #[must_use]
     pub fn allows(&self, repository: &RepositoryName) -> bool {
         match &self.0 {
@@ -109,8 +108,7 @@ impl Selection {
         }
     }
 
-    /// The first text from `from` on, in the order of bytes, that could be the name of one of
-    /// them: no name between `from` and it is. `None` if there is none.
+    /// Returns the first text from `from` on, in byte order, that could be a name in the set; `None` if there is none.
     #[must_use]
     pub fn next(&self, from: &str) -> Option<String> {
         match &self.0 {
@@ -135,15 +133,13 @@ impl Selection {
     }
 }
 
-/// The first text that can be a name and comes after `text`: no name has a character as low as the
-/// one that is added.
+/// Returns a lower bound of all names after `text`: no name contains the added character.
 #[must_use]
 pub fn first_after(text: &str) -> String {
     format!("{text}\u{1}")
 }
 
-/// Stretches of the order of names: sorted, and none meets another. Each goes from the first text to before the second,
-/// the last perhaps without an end.
+/// Sorted, disjoint ranges of names. The end is exclusive; the last range may have none.
 #[derive(Debug, Default)]
 struct Ranges(Vec<(String, Option<String>)>);
 
@@ -188,7 +184,7 @@ struct PatternSet {
     names: Vec<Pattern>,
     /// The others, by [`Pattern::prefix`].
     globs: HashMap<String, Vec<Pattern>>,
-    /// What the others begin with before their first wildcard: sorted, and none begins with another.
+    /// The literal prefixes of the other patterns: sorted, and none begins with another.
     reaches: Vec<String>,
 }
 
@@ -271,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_visible_is_found_by_leaps() {
+    fn next_finds_all_visible_names() {
         let visible = only(&["b/*", "b/x/**", "a", "d/exact", "c-*/x"]);
         for (from, to) in [
             ("", Some("a")),

@@ -1,4 +1,4 @@
-//! Descriptors: how a manifest names the content that it is made of.
+//! Descriptors: the references of a manifest to its content.
 //!
 //! image-spec v1.1, descriptor.md.
 
@@ -13,8 +13,7 @@ use crate::{Digest, MediaType};
 /// Annotations: a map of strings to strings, in the order of its keys.
 pub type Annotations = BTreeMap<String, String>;
 
-/// A descriptor, with the fields that a registry reads or answers. Others are skipped: the
-/// manifest's own bytes keep them.
+/// A descriptor with the fields that a registry uses. Others are skipped; the bytes of the manifest keep them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -22,25 +21,22 @@ pub struct Descriptor {
     pub media_type: MediaType,
     /// The digest of the content.
     pub digest: Digest,
-    /// The size of the content in bytes, at most `i64::MAX`: the specification has it as a signed
-    /// number that is not negative.
+    /// The size of the content in bytes, at most `i64::MAX`: the specification defines it as int64.
     pub size: u64,
-    /// Places outside the registry from which the content may be had.
+    /// Download URLs outside of the registry.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Annotations of the descriptor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<Annotations>,
-    /// The type of artifact that the content is, where it is a manifest; never empty.
+    /// The artifact type of a manifest; never empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
 }
 
 impl Descriptor {
-    /// Whether the content may be kept elsewhere, so that a manifest is complete without it.
-    ///
-    /// Its type decides, or that it has `urls`: skopeo and podman push no layer that has them,
-    /// whatever its type.
+    /// Returns whether a manifest is complete without this content: by its type, or because it has `urls`. skopeo and
+    /// podman push no layer with `urls`.
     #[must_use]
     pub fn may_be_elsewhere(&self) -> bool {
         self.media_type.is_nondistributable() || !self.urls.is_empty()
@@ -138,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_need_not_be_there_may_be_null() {
+    fn optional_fields_may_be_null() {
         let bare = descriptor("text/plain", "7", "").unwrap();
         assert_eq!((&bare.urls, &bare.annotations, &bare.artifact_type), (&vec![], &None, &None));
         let nulls = r#","urls":null,"annotations":null,"artifactType":null,"data":null,"platform":null"#;

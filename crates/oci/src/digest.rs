@@ -1,4 +1,4 @@
-//! Digests: the names of content, and the running hash that makes one.
+//! Digests, and the resumable hash that computes them.
 //!
 //! image-spec v1.1, descriptor.md, "Digests". Registered algorithms only: `sha256` and `sha512`.
 
@@ -39,7 +39,7 @@ impl Algorithm {
         }
     }
 
-    /// The digest of `content`, which is all there.
+    /// Computes the digest of `content`.
     #[must_use]
     pub fn digest(self, content: &[u8]) -> Digest {
         let mut digester = Digester::new(self);
@@ -79,10 +79,10 @@ pub struct Digest {
 /// The length of the longest digest, in bytes: `sha512:` and 128 digits.
 const MAX_LEN: usize = 7 + 128;
 
-/// The most blocks that a saved state may have seen: an exbibyte at least, more than anyone uploads.
+/// The maximum number of blocks in a saved state: at least an exbibyte.
 const MAX_BLOCKS: u128 = 1 << 54;
 
-/// Why a string is not a digest that this registry can keep.
+/// The reason to reject a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// There is no `:` between algorithm and hash.
@@ -204,10 +204,9 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// A hash in the making: content goes in piece by piece, a [`Digest`] comes out.
+/// An incremental hash.
 ///
-/// Its state can be written down and taken up again ([`Digester::save`], [`Digester::resume`]), so
-/// that an upload which goes on after a restart need not be read a second time.
+/// [`Digester::save`] and [`Digester::resume`] keep its state, so that a resumed upload need not be read again.
 #[derive(Clone, Debug)]
 pub struct Digester(Inner);
 
@@ -218,7 +217,7 @@ enum Inner {
 }
 
 impl Digester {
-    /// A digester that has seen nothing yet.
+    /// Creates a digester without content.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
@@ -227,7 +226,7 @@ impl Digester {
         })
     }
 
-    /// The algorithm that this digester was made for.
+    /// The algorithm of this digester.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
@@ -236,7 +235,7 @@ impl Digester {
         }
     }
 
-    /// Takes in the next piece of the content.
+    /// Adds the next piece of the content.
     pub fn update(&mut self, piece: &[u8]) {
         match &mut self.0 {
             Inner::Sha256(hash) => hash.update(piece),
@@ -244,7 +243,7 @@ impl Digester {
         }
     }
 
-    /// The digest of all that was taken in.
+    /// Returns the digest of the content.
     #[must_use]
     pub fn finish(self) -> Digest {
         fn padded<D: sha2::digest::Digest>(hash: &Output<D>) -> [u8; 64] {
@@ -260,7 +259,7 @@ impl Digester {
         Digest { algorithm, hash }
     }
 
-    /// The state as bytes, for [`Digester::resume`].
+    /// Returns the state for [`Digester::resume`].
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         match &self.0 {
@@ -269,10 +268,10 @@ impl Digester {
         }
     }
 
-    /// The digester whose state was saved; `None` if these bytes are no state of that algorithm.
+    /// Restores a saved digester; `None` if the bytes are no state of that algorithm.
     #[must_use]
     pub fn resume(algorithm: Algorithm, state: &[u8]) -> Option<Self> {
-        // After the words of the hash stands the number of blocks, in which sha2 would overflow.
+        // The block count follows the hash words; sha2 would overflow on a large one.
         let blocks = match algorithm {
             Algorithm::Sha256 => u128::from(u64::from_le_bytes(*state.get(32..)?.first_chunk()?)),
             Algorithm::Sha512 => u128::from_le_bytes(*state.get(64..)?.first_chunk()?),
@@ -393,7 +392,7 @@ mod tests {
 
     #[test]
     fn states_that_were_saved_by_earlier_versions_are_taken_up() {
-        // A state lies in the storage while the program is updated: its form must not change.
+        // States survive updates of the program, so their format must not change.
         // The words of the hash, then how many blocks went into it, then the bytes that wait for a
         // whole block: how many, and zeros after them.
         let golden = [

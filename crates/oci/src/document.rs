@@ -1,8 +1,7 @@
-//! How a manifest is written: the JSON document, and what of it makes a manifest.
+//! The JSON document of a manifest, and its conversion to a [`Manifest`].
 //!
-//! Clients differ in what they write for nothing, and Go, in which most of them are written, writes
-//! `null` for a list that nothing was put into. That is taken; what two readers could understand in
-//! two ways is not.
+//! Clients write empty fields in different ways: Go writes `null` for an empty list. Those are accepted. A document that
+//! two readers could understand in two ways is rejected.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess};
@@ -12,7 +11,7 @@ use crate::json::{self, Object};
 use crate::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST};
 use crate::{Descriptor, Kind, Manifest, ManifestError, MediaType};
 
-/// A manifest as it is written, each field by itself well formed.
+/// A manifest document in which each single field is valid.
 #[derive(Default)]
 pub(crate) struct Document {
     schema_version: Option<i64>,
@@ -27,12 +26,12 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads a document.
+    /// Parses a document.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, ManifestError> {
         json::read(bytes).map_err(ManifestError::Malformed)
     }
 
-    /// The manifest that the document is, if it is one.
+    /// Converts the document to a manifest.
     pub(crate) fn into_manifest(self, content_type: Option<&MediaType>) -> Result<Manifest, ManifestError> {
         let media_type = self.media_type(content_type)?;
         let kind = match media_type.as_str() {
@@ -75,7 +74,7 @@ impl Document {
         match self.schema_version {
             Some(2) => {}
             Some(1) => return Err(ManifestError::SchemaOne),
-            // The artifact manifest is the one that has no schemaVersion.
+            // Only the artifact manifest has no schemaVersion.
             None if said.is_some_and(|said| said.as_str() == OCI_ARTIFACT) => {}
             _ => return Err(ManifestError::SchemaVersion),
         }
@@ -99,7 +98,7 @@ impl Document {
         shape.parse().map_err(|_| ManifestError::UnknownKind)
     }
 
-    /// Refuses what belongs to another kind of manifest: a client might read the document as that.
+    /// Rejects fields of another kind of manifest: a client might read the document as that kind.
     fn check_fields(&self, media_type: &MediaType, kind: Kind) -> Result<(), ManifestError> {
         let fields = [
             ("layers", self.layers.is_there(), Kind::Image),
@@ -117,7 +116,7 @@ impl Document {
     }
 }
 
-/// A list of descriptors. One that must be there may be `null`, and one that must not be there as well.
+/// A list of descriptors. Required and forbidden lists may be `null`.
 #[derive(Default)]
 enum List {
     #[default]
@@ -146,7 +145,7 @@ impl<'de> Deserialize<'de> for List {
     }
 }
 
-/// The `mediaType` of a document; an empty one is none.
+/// The `mediaType` of a document; empty counts as missing.
 struct OwnMediaType(Option<MediaType>);
 
 impl<'de> Deserialize<'de> for OwnMediaType {
@@ -237,7 +236,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// What is wrong with a document that is not well formed.
+    /// Returns the error of a malformed document.
     fn fault(text: &str) -> String {
         match parse(text) {
             Err(ManifestError::Malformed(fault)) => fault,
@@ -439,7 +438,7 @@ mod tests {
         }
 
         #[test]
-        fn what_need_not_be_there_may_be_null() {
+        fn optional_fields_may_be_null() {
             let more =
                 r#","subject":null,"annotations":null,"artifactType":null,"manifests":null,"blobs":null"#;
             assert_eq!(parse(&image(more)), parse(&image("")));
@@ -528,7 +527,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_no_json_object() {
+        fn non_objects_are_rejected() {
             for nothing in ["", " \n\t"] {
                 assert_eq!(fault(nothing), "it is empty");
             }
@@ -538,7 +537,7 @@ mod tests {
                 fault(text);
             }
             assert!(fault(&format!("{} x", image(""))).starts_with("trailing characters"));
-            // Nor an array of the values in the order of the fields.
+            // An array of the values in field order is rejected as well.
             let text = format!(r#"[2,"{OCI_INDEX}",null,null,null,null,[]]"#);
             assert!(fault(&text).contains("expected a manifest"), "{}", fault(&text));
             assert!(
@@ -547,7 +546,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_no_utf_8_even_where_nobody_looks() {
+        fn invalid_utf8_in_skipped_fields_is_rejected() {
             let mut bytes = image(r#","x":"y""#).into_bytes();
             let at = bytes.len() - 3;
             bytes[at] = 0xff;

@@ -1,5 +1,4 @@
-//! How this crate reads JSON: more strictly than serde by itself, so that two readers of one
-//! document cannot come to different conclusions.
+//! Strict JSON parsing, so that two readers of one document cannot come to different conclusions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,23 +7,22 @@ use std::str::FromStr;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
-/// The most characters of a value that an error repeats; a sha512 digest has 135. Errors travel in
-/// answers and logs.
+/// The maximum length of a value in an error, in characters; a sha512 digest has 135.
 const MAX_QUOTED: usize = 150;
-/// The most characters of an error: what serde says of a value that has the wrong type repeats it whole.
+/// The maximum length of an error in characters: serde repeats a whole value of the wrong type.
 const MAX_REASON: usize = 400;
 
 /// A JSON object that is filled field by field.
 ///
-/// Other than a derived `Deserialize`, this takes no array in place of the object, and no field in
-/// another case: Go, in which most clients are written, reads `Layers` as `layers`.
+/// Unlike a derived `Deserialize`, this rejects an array in place of the object, and a field in another case: Go reads
+/// `Layers` as `layers`.
 pub(crate) trait Object: Default {
-    /// What the object is, for errors: "a descriptor".
+    /// The object in errors: "a descriptor".
     const WHAT: &'static str;
-    /// Every field that the specification knows, also those that are skipped. At most 32.
+    /// All fields of the specification, at most 32, including skipped ones.
     const FIELDS: &'static [&'static str];
 
-    /// Takes the value of `field` from `values`, by one call of `next_value`.
+    /// Reads the value of `field` with one call of `next_value`.
     fn take<'de, M: MapAccess<'de>>(&mut self, field: &'static str, values: &mut M) -> Result<(), M::Error>;
 }
 
@@ -61,7 +59,7 @@ impl<'de, T: Object> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// Reads a key: its place among the known fields, or `None` for any other.
+/// Reads a key. Returns its index among the known fields, or `None`.
 struct Key(&'static [&'static str]);
 
 impl<'de> DeserializeSeed<'de> for Key {
@@ -92,8 +90,8 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Whether Go's `encoding/json` takes `key` for `field`: it ignores case, by Unicode's simple
-/// folding, in which two letters outside ASCII are equal to `s` and `k`.
+/// Returns whether Go's `encoding/json` reads `key` as `field`. It ignores case with Unicode's simple folding, which
+/// maps two letters outside of ASCII to `s` and `k`.
 pub(crate) fn is_same_to_go(key: &str, field: &str) -> bool {
     let fold = |c: char| match c {
         '\u{17f}' => 's',
@@ -103,7 +101,7 @@ pub(crate) fn is_same_to_go(key: &str, field: &str) -> bool {
     key.chars().map(fold).eq(field.chars().map(fold))
 }
 
-/// Reads a string that is parsed at once, without a copy. `what` names it in errors.
+/// Reads and parses a string without a copy. `what` names it in errors.
 pub(crate) fn parsed<'de, T, D>(deserializer: D, what: &'static str) -> Result<T, D::Error>
 where
     T: FromStr<Err: fmt::Display>,
@@ -130,7 +128,7 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for ParsedVisitor<T> {
     }
 }
 
-/// `text` itself, or its beginning if it has more than `most` characters.
+/// Shortens `text` to at most `most` characters.
 fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
@@ -141,23 +139,22 @@ fn shortened(text: &str, most: usize) -> Cow<'_, str> {
 /// Reads JSON from memory.
 ///
 /// # Errors
-/// What is wrong with it, and in which field: for people, of bounded length and without control
-/// characters.
+/// The fault and its field, with a bounded length and without control characters.
 pub(crate) fn read<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
     if bytes.trim_ascii().is_empty() {
         return Err("it is empty".into());
     }
-    // serde_json does not look into the strings that it skips.
+    // serde_json does not check skipped strings.
     let text = std::str::from_utf8(bytes)
         .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to()))?;
     serde_json::from_str(text).or_else(|_| with_place(text))
 }
 
-/// Reads again what could not be read, slower, to learn in which field the fault is.
+/// Parses an invalid document again, slower, to find the field of the fault.
 fn with_place<'de, T: serde::Deserialize<'de>>(text: &'de str) -> Result<T, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        // Where the text ends or is no JSON, the path to the field is a guess.
+        // At the end of the text or in invalid JSON, the field is a guess.
         if let Some(syntax) = syntax_error(text, error.inner()) {
             return syntax;
         }
@@ -174,7 +171,7 @@ fn with_place<'de, T: serde::Deserialize<'de>>(text: &'de str) -> Result<T, Stri
     Ok(value)
 }
 
-/// What is wrong with text that is not JSON, and at which byte.
+/// Returns the fault of invalid JSON and its byte.
 fn syntax_error(text: &str, error: &serde_json::Error) -> Option<String> {
     if error.is_eof() {
         return Some(format!("unexpected end of JSON at byte {}", text.len()));

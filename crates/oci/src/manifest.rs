@@ -1,14 +1,13 @@
-//! Manifests: what an image, an index or an artifact is made of.
+//! Manifests of images, indexes and artifacts.
 //!
-//! image-spec v1.1, manifest.md and image-index.md; Docker's schema 2 and manifest lists. A
-//! manifest is read once, to learn what it refers to; what is kept and handed out are the bytes
-//! that were pushed.
+//! image-spec v1.1, manifest.md and image-index.md; Docker's schema 2 and manifest lists. Parsing finds the referenced
+//! content; the registry stores and serves the pushed bytes.
 
 use crate::descriptor::Annotations;
 use crate::document::Document;
 use crate::{Descriptor, MediaType};
 
-/// What kind of document a manifest is.
+/// The kind of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// An image or an artifact: a config and layers.
@@ -19,12 +18,12 @@ pub enum Kind {
     Artifact,
 }
 
-/// A manifest that was read and found well formed.
+/// A parsed, valid manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// Its media type, from its own `mediaType`, the pusher's Content-Type, or its shape.
     pub media_type: MediaType,
-    /// What kind of document it is.
+    /// The kind of the document.
     pub kind: Kind,
     /// The config, of an image.
     pub config: Option<Descriptor>,
@@ -32,7 +31,7 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
     /// The manifests of an index; may be empty.
     pub manifests: Vec<Descriptor>,
-    /// The manifest that this one refers to, which need not exist.
+    /// The manifest that this one refers to. It need not exist.
     pub subject: Option<Descriptor>,
     /// The artifact type as referrers list it: its own, else the config's media type, else none
     /// (distribution-spec, "Listing Referrers").
@@ -41,10 +40,10 @@ pub struct Manifest {
     pub annotations: Option<Annotations>,
 }
 
-/// Why bytes are not a manifest that this registry takes.
+/// The reason to reject a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// Not JSON, or JSON of another shape. Says in which field, where there is one.
+    /// Invalid JSON or JSON of another shape. Names the field if there is one.
     #[error("invalid manifest: {0}")]
     Malformed(String),
     /// `schemaVersion` is 1: the format that was given up in 2017.
@@ -58,12 +57,12 @@ pub enum ManifestError {
     /// `Content-Type` and `mediaType` differ (CVE-2021-41190).
     #[error("the Content-Type is {content_type}, but the manifest's mediaType is {media_type}")]
     MediaTypeMismatch {
-        /// What the pusher's header says.
+        /// The `Content-Type` header of the push.
         content_type: MediaType,
-        /// What the document says.
+        /// The `mediaType` of the document.
         media_type: MediaType,
     },
-    /// A media type that is no manifest's.
+    /// Not the media type of a manifest.
     #[error(
         "{0} is not a media type of a manifest; expected an OCI image manifest or index, or Docker's schema 2"
     )]
@@ -74,47 +73,45 @@ pub enum ManifestError {
     /// A field that belongs to another kind of manifest.
     #[error("the manifest is {media_type}, which has no `{field}`")]
     StrayField {
-        /// What the document is.
+        /// The kind of the document.
         media_type: MediaType,
-        /// What it should not have.
+        /// The unexpected field.
         field: &'static str,
     },
     /// A field that this kind of manifest must have.
     #[error("the manifest is {media_type}, but has no `{field}`")]
     MissingField {
-        /// What the document is.
+        /// The kind of the document.
         media_type: MediaType,
-        /// What it lacks.
+        /// The missing field.
         field: &'static str,
     },
-    /// Neither header, field nor shape tell what it is.
+    /// Neither header, field nor shape show the kind.
     #[error("the manifest has no mediaType, and no Content-Type was given")]
     UnknownKind,
 }
 
 impl Manifest {
-    /// Reads a manifest. `content_type` is what the pusher said that it is; without it the
-    /// document's `mediaType` tells, or else its shape (as in directories of other registries).
+    /// Parses a manifest. `content_type` is the header of the push. Without it, the document's `mediaType` decides, or
+    /// else its shape (as in directories of other registries).
     ///
     /// # Errors
-    /// [`ManifestError`], whose text is meant for the person who pushed it.
+    /// [`ManifestError`], with a text for the user who pushed it.
     pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, ManifestError> {
         Document::read(bytes)?.into_manifest(content_type)
     }
 
-    /// The descriptors of all content that must be in the repository before this manifest may be
-    /// pushed: config, layers and manifests, without the subject and without what may be kept
-    /// elsewhere. The flag tells whether a manifest is meant (`true`) or a blob.
+    /// Returns the descriptors of the content that the repository must hold before the push: config, layers and
+    /// manifests. The subject and non-distributable layers are left out. The flag is `true` for a manifest.
     ///
-    /// What an index names by a type that is no manifest's is a blob: buildkit keeps its cache as an
-    /// index of layers. No content of such a type could have been pushed as a manifest.
+    /// An entry of an index with another media type is a blob: buildkit stores its cache as an index of layers.
     pub fn parts(&self) -> impl Iterator<Item = (&Descriptor, bool)> {
         let blobs = self.config.iter().chain(self.layers.iter().filter(|layer| !layer.may_be_elsewhere()));
         let children = self.manifests.iter().map(|child| (child, child.media_type.is_manifest()));
         blobs.map(|blob| (blob, false)).chain(children)
     }
 
-    /// The annotation with this key, if it has one.
+    /// Returns the annotation with this key.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(key).map(String::as_str)
@@ -127,7 +124,7 @@ mod tests {
     use crate::Algorithm;
     use crate::media_type::{OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST};
 
-    /// The parts of a manifest as they are named by `descriptor`, and whether each is a manifest.
+    /// Returns the parts of a manifest, and whether each is a manifest.
     fn parts(text: &str) -> Vec<(String, bool)> {
         let manifest = Manifest::parse(text.as_bytes(), None).unwrap();
         manifest.parts().map(|(part, is_manifest)| (name(part), is_manifest)).collect()

@@ -1,4 +1,4 @@
-//! Media types, and the ones that the specifications name.
+//! Media types, with constants for those of the specifications.
 //!
 //! image-spec v1.1, media-types.md; Docker's image manifest version 2, schema 2.
 
@@ -18,7 +18,7 @@ pub const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker manifest list.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// Docker image manifest, schema 1. It is served where it is stored already, and not taken in a push.
+/// Docker image manifest, schema 1: served if stored, rejected in a push.
 pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 /// Docker image manifest, schema 1 with signatures.
 pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
@@ -27,42 +27,40 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// The config of a Docker image.
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
-/// The longest media type kept, in bytes, with its parameters.
+/// The maximum length of a media type with its parameters, in bytes.
 pub const MAX_LEN: usize = 255;
 /// The longest type or subtype, in bytes (RFC 6838, section 4.2).
 const MAX_NAME_LEN: usize = 127;
 
 /// A media type: `type/subtype`, as RFC 6838, section 4.2 restricts names.
 ///
-/// Descriptors in the field carry parameters too, such as those of sigstore's
-/// `application/vnd.dev.sigstore.bundle+json;version=0.2`. They are taken as they are written, in
-/// printable ASCII. Two media types are equal exactly when their spellings are. Cloning one is cheap.
+/// Descriptors may carry parameters, such as sigstore's `application/vnd.dev.sigstore.bundle+json;version=0.2`. They
+/// are kept as written, in printable ASCII. Equality compares the spelling. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaType(Arc<str>);
 
-/// Why a string is not a media type.
+/// The reason to reject a media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a media type is written type/subtype, such as {OCI_MANIFEST}")]
 pub struct MediaTypeError;
 
 impl MediaType {
-    /// The media type as it is written.
+    /// Returns the media type as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The media type of a `Content-Type` header, its parameters ignored, as the
-    /// distribution-spec asks ("Pushing Manifests"), and in lower case, since HTTP does not tell
-    /// case apart there (RFC 9110, section 8.3.1).
+    /// Parses a `Content-Type` header. Ignores its parameters (distribution-spec, "Pushing Manifests") and its case
+    /// (RFC 9110, section 8.3.1).
     ///
     /// # Errors
-    /// [`MediaTypeError`] if what stands before the parameters is no media type.
+    /// [`MediaTypeError`] if the part before the parameters is invalid.
     pub fn from_content_type(header: &str) -> Result<Self, MediaTypeError> {
         header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().parse()
     }
 
-    /// Whether layers of this type may be kept elsewhere and need not be pushed
+    /// Returns whether layers of this type need not be pushed
     /// (image-spec v1.1, layer.md, "Non-Distributable Layers", and Docker's foreign layers).
     #[must_use]
     pub fn is_nondistributable(&self) -> bool {
@@ -70,7 +68,7 @@ impl MediaType {
             || self.0.starts_with("application/vnd.docker.image.rootfs.foreign.")
     }
 
-    /// Whether content of this type is a manifest or an index.
+    /// Returns whether content of this type is a manifest or an index.
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         [OCI_MANIFEST, OCI_INDEX, OCI_ARTIFACT, DOCKER_MANIFEST, DOCKER_LIST].contains(&self.as_str())

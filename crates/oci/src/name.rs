@@ -8,19 +8,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest repository name, in bytes: what docker's own reference parser allows for the whole
-/// of host and name, so nothing longer could be pulled by name.
+/// The maximum length of a repository name in bytes. docker's reference parser allows as much for host and name.
 pub const MAX_LEN: usize = 255;
 
 /// The name of a repository: path components of lower-case letters and digits, joined inside by
-/// `.`, `_`, `__` or any number of `-`, and separated by `/`. Cloning it is cheap.
+/// `.`, `_`, `__` or any number of `-`, and separated by `/`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName(Arc<str>);
 
-/// Why a string is not a repository name.
+/// The reason to reject a repository name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing there.
+    /// An empty name.
     #[error("a repository name cannot be empty")]
     Empty,
     /// Longer than [`MAX_LEN`] bytes.
@@ -35,7 +34,7 @@ pub enum NameError {
 }
 
 impl RepositoryName {
-    /// The name as it is written.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! References: how a manifest is asked for inside a repository, and how a person names an image.
+//! References to a manifest in a repository, and to an image on the command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,25 +8,25 @@ use crate::name::NameError;
 use crate::tag::TagError;
 use crate::{Digest, RepositoryName, Tag};
 
-/// What stands at the end of a manifest's URL: a tag, or the digest of the manifest.
+/// The last part of a manifest's URL: a tag or a digest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TagOrDigest {
-    /// The manifest that this tag points to now.
+    /// The current manifest of this tag.
     Tag(Tag),
     /// The manifest with this digest.
     Digest(Digest),
 }
 
-/// Why a string is neither a tag nor a digest, or not a reference.
+/// The reason to reject a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// It has a `:`, or stands behind an `@`, as a digest does, but is none.
+    /// An invalid digest: it contains a `:` or follows an `@`.
     #[error(transparent)]
     Digest(#[from] DigestError),
-    /// It is no tag.
+    /// An invalid tag.
     #[error(transparent)]
     Tag(#[from] TagError),
-    /// The part before tag or digest is no repository name.
+    /// An invalid repository name before the tag or digest.
     #[error(transparent)]
     Name(#[from] NameError),
     /// It begins with the host and port of a registry.
@@ -38,7 +38,7 @@ impl FromStr for TagOrDigest {
     type Err = ReferenceError;
 
     fn from_str(s: &str) -> Result<Self, ReferenceError> {
-        // A tag has no colon and a digest always has one, so that no string could be either.
+        // A digest always has a colon and a tag never, so a string cannot be both.
         if s.contains(':') { Ok(Self::Digest(s.parse()?)) } else { Ok(Self::Tag(s.parse()?)) }
     }
 }
@@ -52,14 +52,13 @@ impl fmt::Display for TagOrDigest {
     }
 }
 
-/// An image as a person names it inside one registry: `repository`, `repository:tag`,
-/// `repository@digest`, or `repository:tag@digest` (where the digest decides and the tag is
-/// ignored, as docker does).
+/// An image in one registry: `repository`, `repository:tag`, `repository@digest` or `repository:tag@digest`, where the
+/// tag is ignored, as in docker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reference {
     /// The repository.
     pub repository: RepositoryName,
-    /// The manifest in it, if one was named.
+    /// The tag or digest, if given.
     pub target: Option<TagOrDigest>,
 }
 
@@ -125,12 +124,12 @@ mod tests {
         assert_eq!(reference("localhost:5000/ubuntu"), Err(ReferenceError::Host));
         assert_eq!(reference("localhost:5000/ubuntu:14.04"), Err(ReferenceError::Host));
         assert_eq!(reference(&format!("localhost:5000/ubuntu@{DIGEST}")), Err(ReferenceError::Host));
-        // Where there is no port, nothing tells a host from a component.
+        // Without a port, a host looks like a component.
         assert_eq!(reference("registry.example.org/ubuntu").unwrap().0, "registry.example.org/ubuntu");
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn error_names_the_invalid_part() {
         assert_eq!(reference(""), Err(NameError::Empty.into()));
         assert_eq!(reference(":1.0"), Err(NameError::Empty.into()));
         assert_eq!(reference("App"), Err(NameError::Malformed.into()));

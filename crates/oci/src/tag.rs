@@ -11,12 +11,11 @@ use serde::{Deserialize, Serialize};
 /// The longest tag, in bytes.
 pub const MAX_LEN: usize = 128;
 
-/// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`. Ordered by its bytes, which is the order in which
-/// tags are listed. Cloning it is cheap.
+/// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`. Ordered by its bytes, like tag lists. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(Arc<str>);
 
-/// Why a string is not a tag.
+/// The reason to reject a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a tag has 1 to 128 of the characters a-z, A-Z, 0-9, `_`, `.` and `-`, and does not begin with `.` or `-`"
@@ -24,21 +23,20 @@ pub struct Tag(Arc<str>);
 pub struct TagError;
 
 impl Tag {
-    /// The tag as it is written.
+    /// Returns the tag as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The tag that a client means when it names none.
+    /// The default tag of clients.
     #[must_use]
     pub fn latest() -> Self {
         Self("latest".into())
     }
 
-    /// Whether this tag is spelt like those under which clients without the referrers API keep an
-    /// index of referrers (distribution-spec, "Referrers Tag Schema"): the algorithm, `-`, and the
-    /// first 64 hexadecimal digits.
+    /// Returns whether this tag follows the "Referrers Tag Schema" of the distribution-spec: the algorithm, `-` and 64
+    /// hexadecimal digits. Clients without the referrers API use it for an index of referrers.
     #[must_use]
     pub fn is_referrers_tag(&self) -> bool {
         ["sha256-", "sha512-"].iter().any(|algorithm| {

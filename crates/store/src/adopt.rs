@@ -1,19 +1,18 @@
-//! Adoption: from a `repositories/` directory in distribution's layout to the metadata.
+//! Adoption: imports a `repositories/` directory in distribution's layout into the metadata.
 //!
-//! Another registry's directory is adopted in this way, a lost database is rebuilt, and what another
-//! program has changed while the server was stopped is taken over: one code path. Nothing is copied
-//! or written but metadata; layers are looked up in the blob store, and new manifests are read from it.
+//! One code path adopts the directory of another registry, rebuilds a lost database, and imports the changes that
+//! another program made while the server was stopped. It writes only metadata: it looks layers up in the blob store
+//! and reads new manifests from it.
 //!
-//! The view shows what the metadata has, except for items with a note (see [`view`](crate::view)). So a
-//! link that differs and has no note was changed by another program, and the metadata follows it.
+//! The view shows the state of the metadata, except for items in the outbox (see [`view`](crate::view)). So a link that
+//! differs and is not in the outbox was changed by another program, and the metadata follows it.
 //!
-//! What cannot be adopted is left as it is and recorded ([`Metadata::view_problems`]); its directory is
-//! read again each time. A link or directory that is merely missing does not delete an image. Deletions
-//! are taken over in the forms that distribution leaves:
+//! Links that cannot be adopted stay on disk and are recorded ([`Metadata::view_problems`]). Their directory is read
+//! again each time. A missing link or directory alone does not delete an image. These traces of distribution do:
 //!
-//! - a directory of a digest without its `link`, where no tag and no image needs it: a delete through its API,
-//! - neither a directory nor the manifest's content: its `garbage-collect`,
-//! - no directory of a tag, in a directory of tags that is there.
+//! - A digest directory without its `link`, which no tag and no image needs: deleted through the API.
+//! - Neither the directory nor the content of a manifest: `garbage-collect`.
+//! - No directory of a tag in an existing `tags` directory.
 
 #[cfg(test)]
 mod tests;
@@ -33,67 +32,66 @@ use crate::metadata::{Import, ManifestRecord, Part, PutManifest, RepositoryLinks
 use crate::{BlobStore, Directory, Metadata, StoreError};
 use walking::{Found, FoundLinks, Known};
 
-/// Things found that are taken in with one commit.
+/// Imports in one commit.
 const BATCH: usize = 1000;
-/// What claims to be a manifest and is larger than this is not read.
+/// The maximum size of a manifest in bytes.
 const MAX_MANIFEST: u64 = 32 << 20;
-/// So many tags of a repository are asked for a description.
+/// Tags of a repository to search for a description.
 const DESCRIBING_TAGS: usize = 5;
-/// So many problems are logged line by line.
+/// Problems to log line by line.
 const LOGGED: usize = 100;
 
-/// Which directories below `repositories/` are read.
+/// The directories below `repositories/` to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those that have changed since they were last read or written, by their stamps, and those of
-    /// which something could not be adopted.
+    /// Those with a changed stamp, and those with problems.
     Changed,
-    /// All.
+    /// All of them.
     All,
-    /// All, after other work.
+    /// All of them, at low priority.
     Background,
 }
 
-/// What was found.
+/// The result of an adoption.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Repositories of which something is served.
+    /// Repositories that hold content.
     pub repositories: u64,
     /// Configs and layers, counted in each repository that holds them.
     pub blobs: u64,
     /// Manifests, counted in each repository that holds them.
     pub manifests: u64,
-    /// Tags.
+    /// The number of tags.
     pub tags: u64,
-    /// Manifests that distribution had deleted before they were adopted.
+    /// Manifests that were deleted in the old registry.
     pub deleted: u64,
-    /// What another program has changed in repositories that were known.
+    /// Changes of another program in known repositories.
     pub changes: Vec<Change>,
-    /// What was not adopted, and was so already when it was last read.
+    /// The number of problems that the last adoption had as well.
     pub known_problems: u64,
-    /// What was not adopted.
+    /// New problems: links that were not adopted.
     pub problems: Vec<Problem>,
-    /// Images that were adopted although something of them is not there.
+    /// Adopted images with missing parts.
     pub incomplete: Vec<Problem>,
-    /// Repositories whose links have gone, which are served all the same.
+    /// Served repositories whose directory is gone.
     pub without_links: Vec<String>,
 }
 
-/// Something that another program has changed.
+/// A change of another program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The repository.
+    /// The changed repository.
     pub repository: RepositoryName,
-    /// What was changed, for people.
+    /// The change in words.
     pub what: String,
 }
 
-/// Something that was not adopted, or is not complete.
+/// A link that was not adopted, or an incomplete image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was found, relative to `repositories/`.
+    /// The path relative to `repositories/`.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason.
     pub what: String,
 }
 
@@ -109,17 +107,16 @@ impl fmt::Display for Change {
     }
 }
 
-/// Reads the view of `directory` into `metadata`, which may hold something already.
+/// Imports the view of `directory` into `metadata`, which may be empty or not.
 ///
-/// `describe` tells the description of an image, which becomes that of its repository. It is asked
-/// for `latest`, and then for the tags that were written last, until one has a description. It is
-/// asked for manifests only that are new.
-/// `progress` hears how many repositories were read; how many there are is not known.
-/// `turn` keeps the writer of the view from writing a link while it is compared.
+/// - `describe` returns the description of an image, for its repository. It is called for new manifests: for `latest`
+///   first, then for the most recent tags, until one has a description.
+/// - `progress` receives the number of repositories read so far. Their total is unknown.
+/// - `turn` keeps the writer of the view from writing a link during a comparison.
 ///
 /// # Errors
-/// [`StoreError`] if the directory cannot be read at all, or the metadata not be written. What is
-/// wrong with single items is in the [`Report`].
+/// [`StoreError`] if the directory cannot be read or the metadata cannot be written. The [`Report`] holds the problems
+/// of single links.
 pub async fn adopt<F, D>(
     directory: &Directory,
     blobs: &dyn BlobStore,
@@ -133,7 +130,7 @@ where
     F: Fn(Manifest) -> D + Send + Sync,
     D: Future<Output = Result<Option<String>, StoreError>> + Send,
 {
-    // The walk is a little ahead of what is read from the blob store and written to the metadata.
+    // The walk runs ahead of the imports by a few directories.
     let (sender, mut directories) = mpsc::channel(4);
     let root = directory.repositories().to_owned();
     let problems = metadata.view_problems().await?;
@@ -171,35 +168,35 @@ where
 }
 
 impl Report {
-    /// Logs what another program has changed, a line for each change, and what could not be adopted.
+    /// Logs the changes of another program, one line each, and the problems.
     pub fn log_changes(&self) {
         for Change { repository, what } in &self.changes {
-            tracing::info!(%repository, change = what.as_str(), "adopted what another program has changed");
+            tracing::info!(%repository, change = what.as_str(), "adopted a change of another program");
         }
         for repository in &self.without_links {
             tracing::warn!(
                 repository = repository.as_str(),
-                "the directory of the repository has gone from repositories/, and its images are served all the same; \
+                "the directory of the repository is gone from repositories/, but its images are still served; \
                  `wharfinger check` writes its links again, `wharfinger rm --all` deletes it"
             );
         }
         self.log_problems();
     }
 
-    /// Logs what could not be adopted: what is new line by line, and always how much it is.
+    /// Logs new problems line by line, and the number of all problems.
     pub fn log_problems(&self) {
         for problem in self.incomplete.iter().take(LOGGED) {
-            tracing::warn!(%problem, "adopted an image of which something is missing");
+            tracing::warn!(%problem, "adopted an incomplete image");
         }
         for problem in self.problems.iter().take(LOGGED) {
-            tracing::warn!(%problem, "could not be adopted");
+            tracing::warn!(%problem, "skipped: cannot be adopted");
         }
         let problems = self.problems.len() as u64 + self.known_problems;
         if problems > 0 {
             tracing::warn!(
                 problems,
-                "the adoption is incomplete: not everything below repositories/ is served; it stays as it is and is \
-                 tried again at every start; `wharfinger check` lists it"
+                "some links below repositories/ cannot be adopted and are not served; they stay on disk, every start \
+                 tries again, and `wharfinger check` lists them"
             );
         }
     }
@@ -210,19 +207,19 @@ struct Adoption<'a, F> {
     blobs: &'a dyn BlobStore,
     metadata: &'a Metadata,
     turn: Option<&'a Mutex<()>>,
-    /// Nothing was known before, so that nothing is a change.
+    /// The metadata was empty, so no import counts as a change.
     is_first: bool,
-    /// The directories that had problems before.
+    /// The directories with earlier problems.
     troubled: HashSet<String>,
-    /// These problems.
+    /// The earlier problems.
     before: HashSet<(Vec<u8>, String)>,
     describe: F,
     report: Report,
-    /// What is to be written, and what to report if that changes something.
+    /// The imports to write, each with the change to report if it has an effect.
     batch: Vec<(Import, Option<Change>)>,
 }
 
-/// A manifest that was read.
+/// A manifest and its link.
 struct Revision {
     manifest: Manifest,
     size: u64,
@@ -230,13 +227,13 @@ struct Revision {
     description: Option<String>,
 }
 
-/// What the links of a repository say that the metadata does not.
+/// The difference between the links of a repository and the metadata.
 #[derive(Default)]
 struct Difference {
     imports: Vec<(Import, Option<String>)>,
     problems: Vec<Problem>,
     incomplete: Vec<Problem>,
-    /// Configs and layers, manifests and tags that are served.
+    /// The numbers of served blobs, manifests and tags.
     served: [u64; 3],
     deleted: u64,
 }
@@ -256,7 +253,7 @@ where
             let repository = links.repository.clone();
             let mut difference = self.compare(links, problems.is_empty()).await?;
             if let Some(turn) = self.turn.filter(|_| !difference.imports.is_empty()) {
-                // The links may have been written since they were read: once more, while nobody writes.
+                // The view may have written links meanwhile: read them again under the lock.
                 let turn = turn.lock().await;
                 let (root, name) = (self.root.clone(), repository.clone());
                 let (links, again) = blocking(move || Ok(walking::read_repository(&root, name))).await?;
@@ -303,7 +300,7 @@ where
         }
     }
 
-    /// Compares the links of a repository with the metadata. `is_whole` tells that all could be read.
+    /// Compares the links of a repository with the metadata. `is_whole`: all links were readable.
     async fn compare(&self, links: FoundLinks, is_whole: bool) -> Result<Difference, StoreError> {
         let FoundLinks { repository, layers, revisions, tags } = links;
         let known = match self.is_first {
@@ -329,7 +326,7 @@ where
                 let found = Import::Blob { repository: repository.clone(), digest: *digest, size, at: *at };
                 difference.imports.push((found, None));
             } else {
-                // distribution's garbage-collect leaves such links. They matter if an image needs them.
+                // distribution's garbage-collect leaves such links. They are a problem only if an image needs them.
                 dangling.insert(*digest);
             }
         }
@@ -379,18 +376,18 @@ where
         difference.deleted = unlinked.count() as u64;
 
         for (digest, revision) in &manifests {
-            // A manifest that is listed and not there is common: one platform of many was copied.
+            // A missing child manifest is common: a client copied one platform of several.
             let blobs = revision.manifest.parts().filter(|(_, is_manifest)| !is_manifest);
             for (blob, _) in blobs.filter(|(blob, _)| !held.contains(&blob.digest)) {
                 let path = format!("_manifests/revisions/{digest}");
-                let what = format!("its part {} is not in the repository", blob.digest);
+                let what = format!("the repository lacks its part {}", blob.digest);
                 difference.incomplete.push(problem(path, what));
                 if dangling.remove(&blob.digest) {
                     difference.problems.push(problem(format!("_layers/{}", blob.digest), NO_BLOB.into()));
                 }
             }
         }
-        // A link of what is known is repaired by a check.
+        // `wharfinger check` repairs the damaged links of known items.
         let layers_damaged = layers.damaged.iter().filter(|(digest, _)| !known.layers.contains(digest));
         for (digest, what) in layers_damaged {
             difference.problems.push(problem(format!("_layers/{digest}"), what.clone()));
@@ -401,7 +398,9 @@ where
             difference.problems.push(problem(format!("_manifests/revisions/{digest}"), what.clone()));
         }
         for tag in tags.damaged.iter().filter(|tag| !known.tags.contains_key(*tag)) {
-            difference.problems.push(problem(format!("_manifests/tags/{tag}"), "it points nowhere".into()));
+            difference
+                .problems
+                .push(problem(format!("_manifests/tags/{tag}"), "its link is missing or damaged".into()));
         }
         for digest in dangling {
             if !self.is_first && self.metadata.is_needed(&repository, &digest).await? {
@@ -409,7 +408,7 @@ where
             }
         }
 
-        // Those that describe the repository best come first.
+        // The best sources of a description come first.
         let mut present = tags.present;
         present.sort_by_key(|tag| (tag.name != oci::Tag::latest(), std::cmp::Reverse(tag.written)));
         let mut describing = DESCRIBING_TAGS;
@@ -423,7 +422,8 @@ where
             }
             if !served.contains(&tag.target) {
                 if !revisions.unlinked.contains(&tag.target) {
-                    let what = format!("it points to {}, which is no manifest of the repository", tag.target);
+                    let what =
+                        format!("it points to {}, which is not a manifest of the repository", tag.target);
                     difference.problems.push(problem(format!("_manifests/tags/{}", tag.name), what));
                 }
                 continue;
@@ -483,7 +483,7 @@ where
         Ok(difference)
     }
 
-    /// Reads a manifest; the inner error says what is wrong with it.
+    /// Reads a manifest. The inner error is the problem of this manifest.
     async fn manifest(
         &self,
         digest: &Digest,
@@ -492,19 +492,19 @@ where
         let size = match self.blobs.stat(digest).await? {
             None => return Ok(Err(NO_BLOB.into())),
             Some(size) if size > MAX_MANIFEST => {
-                return Ok(Err(format!("it has {size} bytes, too many for a manifest")));
+                return Ok(Err(format!("it has {size} bytes, more than the {MAX_MANIFEST} of a manifest")));
             }
             Some(size) => size,
         };
         let content = match self.blobs.get(digest).await {
             Ok(Some(content)) => content,
             Ok(None) => return Ok(Err(NO_BLOB.into())),
-            // One file that cannot be read is no reason not to adopt the others.
+            // An unreadable file does not stop the adoption.
             Err(error @ StoreError::Io { .. }) => return Ok(Err(error.to_string())),
             Err(error) => return Err(error),
         };
         if digest.algorithm().digest(&content) != *digest {
-            return Ok(Err("the content does not have this digest".into()));
+            return Ok(Err("its content does not match its digest".into()));
         }
         Ok(match Manifest::parse_stored(&content) {
             Ok(manifest) => Ok(Revision { manifest, size, written, description: None }),
@@ -512,7 +512,7 @@ where
         })
     }
 
-    /// What the metadata keeps of a manifest.
+    /// Returns the metadata of a manifest.
     async fn record(
         &self,
         revision: Revision,
@@ -522,11 +522,11 @@ where
         let Revision { manifest, size, description, .. } = revision;
         let layers = manifest.layers.iter().map(|layer| (layer, false, !layer.may_be_elsewhere()));
         let config = manifest.config.iter().map(|config| (config, false, true));
-        // Caches of older builders are indexes that list blobs.
+        // Build caches of older builders are indexes that list blobs.
         let children = manifest.manifests.iter().map(|child| (child, child.media_type.is_manifest(), true));
         let mut parts = Vec::new();
         for (part, is_manifest, required) in config.chain(layers).chain(children) {
-            // A manifest that does not say the size is right about whatever is there.
+            // Without a size in the manifest, use the stored size.
             let size = match part.size {
                 0 => self.blobs.stat(&part.digest).await?,
                 size => Some(size),
@@ -565,4 +565,4 @@ where
     }
 }
 
-const NO_BLOB: &str = "there is no such blob";
+const NO_BLOB: &str = "its blob is missing";

@@ -1,4 +1,4 @@
-//! What can go wrong in a store.
+//! Errors of the store.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,62 +7,62 @@ use oci::Digest;
 use rusqlite::ErrorCode;
 use uuid::Uuid;
 
-/// Why a store could not do what was asked.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no room left: the file system, a quota or the database is full.
+    /// The file system, a quota or the database is full.
     #[error("no space left for {what}")]
     Full {
-        /// What was being written.
+        /// The file or object that was written.
         what: String,
     },
-    /// The content does not have the digest that was claimed for it.
+    /// The digest of the content differs from the claimed one.
     #[error("the content has the digest {actual}, not {expected}")]
     DigestMismatch {
-        /// What the client claimed.
+        /// The digest that the client claimed.
         expected: Digest,
-        /// What was received.
+        /// The digest of the received content.
         actual: Digest,
     },
-    /// The file system refused something.
+    /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried: "read", "write", "sync" …
+        /// The operation: "read", "write", "sync" …
         action: &'static str,
-        /// On which path.
+        /// The path of the operation.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The database refused something.
+    /// A database operation failed.
     #[error("metadata: {0}")]
     Database(#[from] rusqlite::Error),
-    /// Something kept does not have the form that it must have.
+    /// Stored data is malformed.
     #[error("damaged: {0}")]
     Damaged(String),
-    /// Bytes that an upload took in are not there any more.
-    #[error("upload {id} took in {offset} bytes, but {left} are left in its file")]
+    /// Received bytes of an upload are gone.
+    #[error("upload {id} has received {offset} bytes, but its file holds only {left}")]
     UploadLost {
-        /// Names the upload.
+        /// The id of the upload.
         id: Uuid,
-        /// How many bytes it took in.
+        /// The number of received bytes.
         offset: u64,
-        /// How many of them are left.
+        /// The number of bytes in its file.
         left: u64,
     },
-    /// The directory is in use by another process, or is not what it should be.
+    /// The data directory is in use or unusable.
     #[error("{0}")]
     Directory(String),
-    /// The directory of the content is not the one that was opened: it was moved away, or its volume is not mounted.
-    #[error("{} is not the content of this registry any more; was it moved, or its volume unmounted?", .0.display())]
+    /// The content directory was moved away, or its volume was unmounted.
+    #[error("{} is no longer the content of this registry: was it moved, or its volume unmounted?", .0.display())]
     ContentGone(PathBuf),
-    /// The store is closing, or a task of it died.
+    /// The store is closing, or one of its tasks panicked.
     #[error("the store is shut down")]
     Closed,
 }
 
 impl StoreError {
-    /// An I/O error with its action and path; a full disk becomes [`StoreError::Full`].
+    /// Returns an I/O error; a full disk becomes [`StoreError::Full`].
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {
@@ -73,13 +73,13 @@ impl StoreError {
         }
     }
 
-    /// Whether another program has locked the database.
+    /// Returns whether another program has locked the database.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         matches!(self.database_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 
-    /// Whether the database's file is damaged.
+    /// Returns whether the database file is damaged.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
         matches!(self.database_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
@@ -92,7 +92,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the reason is lack of room.
+    /// Returns whether the disk, a quota or the database is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         match self {

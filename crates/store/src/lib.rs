@@ -1,13 +1,13 @@
-//! Where is it kept? Content in a blob store, everything about it in the metadata.
+//! Storage: content in a blob store, and its metadata in a database.
 //!
-//! - [`blobs`]: content by digest; knows no repositories. On disk in distribution's layout.
+//! - [`blobs`]: content by digest, without repositories; on disk in distribution's layout.
 //! - [`metadata`]: the truth about repositories, tags, links, uploads, accounts and grants.
 //! - [`blob_journal`]: small content on its way from the metadata's log to files of its own.
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
-//! - [`adopt`]: the way back, from such a directory to the metadata.
+//! - [`adopt`]: imports such a directory into the metadata.
 //! - [`rebuild`]: the database of a directory that has none.
 //! - [`watched_file`]: a small file that is polled for changes.
-//! - [`directory`]: which path is which, the lock that keeps a second server out, the identity of the content.
+//! - [`directory`]: the layout and the lock of the data directory, and the identity of its content.
 //! - `blocking`: threads for work that blocks.
 //! - `permissions`: modes of new files and directories.
 

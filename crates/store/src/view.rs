@@ -1,17 +1,15 @@
 //! The `repositories/` view: links in distribution's layout, derived from the metadata.
 //!
-//! No request reads it. It is there so that the operator can look at the images as files, so that
-//! distribution started on the directory serves them, and so that a lost database can be rebuilt
-//! (see [`adopt`](crate::adopt)).
+//! No request reads the view. It shows the images as files, distribution can serve the directory, and adoption can
+//! rebuild a lost database from it (see [`adopt`](crate::adopt)).
 //!
-//! A write to the metadata leaves notes of what it changed, in its own transaction. A single task
-//! waits for a pause, takes the notes, asks the metadata what each item should be by now, makes it
-//! so, syncs, and only then takes the notes away. Whatever happens in between, the notes are still there and the same
-//! is done once more, which does no harm. Links are not synced one by one: that would cost several
-//! syncs for each push. One `syncfs` for all that was written does it.
+//! Each write to the metadata adds the changed items to an outbox in its transaction. One task debounces the changes,
+//! reads the current state of each item, writes its links, syncs, and then removes the items from the outbox. The
+//! steps are idempotent, so a crash in between only repeats them. One `syncfs` serves all links of a round; syncing
+//! each link would cost several syncs for each push.
 //!
-//! Content is settled before a link to it is written, so that the view never names what a failure
-//! of power could take away: distribution started on it would believe the link.
+//! The blob journal is flushed before a link is written. So no link names content that a power failure could remove,
+//! which distribution would trust.
 
 mod links;
 mod repair;
@@ -39,26 +37,24 @@ use links::Step;
 pub(crate) use links::{LAYERS, Links, MANIFESTS};
 pub use repair::RepairReport;
 
-/// When the view is so many notes behind, they are dealt with at the priority of all else.
+/// With more items in the outbox, the view is written at ordinary priority.
 const MANY: i64 = 50_000;
-/// Notes dealt with at a time; also what they take up in memory.
+/// Outbox items in memory at a time.
 const BATCH: usize = 2048;
-/// After nothing was changed for so long, the view is written: it takes the disk from those who wait
-/// for it to answer a push.
+/// The debounce time: writing the view competes with pushes for the disk.
 const QUIET: Duration = Duration::from_secs(1);
-/// But it is written so long after a change at the latest.
+/// The maximum delay after a change.
 const LATEST: Duration = Duration::from_secs(5);
-/// How often is looked whether the time has come.
+/// The poll interval of the debounce.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long the view is written when the process ends, which service managers kill after 10 s. The next start does the
-/// rest.
+/// The time limit at shutdown, because service managers kill the process after 10 s. The next start writes the rest.
 const CLOSING: Duration = Duration::from_secs(3);
-/// After a failure, such as a full disk, it is tried again.
+/// The retry delay after a failure, such as a full disk.
 const RETRY: Duration = Duration::from_secs(5);
-/// A repository whose links cannot be written is tried again so often.
+/// The retry delay for repositories whose links cannot be written.
 const RETRY_BLOCKED: Duration = Duration::from_secs(60);
 
-/// Keeps the `repositories/` view in step with the metadata. All clones are the same view.
+/// Writes the `repositories/` view. All clones share one view.
 #[derive(Clone)]
 pub struct View {
     inner: Arc<Inner>,
@@ -69,19 +65,18 @@ struct Inner {
     metadata: Metadata,
     blob_journal: BlobJournal,
     wake: Notify,
-    /// Wakes whoever settles content when much has gathered.
+    /// Wakes the flush of a full blob journal.
     flush: Notify,
-    /// How often the metadata has changed.
+    /// The number of changes of the metadata.
     changes: AtomicU64,
-    /// Held from asking the metadata until what it said is written: otherwise of two who write
-    /// the same link, the one who asked first could write last.
+    /// Held from reading the metadata until the links are written, so that no older state overwrites a newer one.
     turn: Mutex<()>,
-    /// The repositories whose links cannot be written, and why. Their notes stay.
+    /// The repositories whose links cannot be written, with the reason. Their items stay in the outbox.
     blocked: std::sync::Mutex<BTreeMap<RepositoryName, String>>,
 }
 
 impl View {
-    /// The view of a data directory.
+    /// Creates the view of a data directory.
     #[must_use]
     pub fn new(directory: &Directory, metadata: Metadata, blob_journal: BlobJournal) -> Self {
         let links = Links::new(directory.repositories().to_owned());
@@ -91,7 +86,7 @@ impl View {
         Self { inner: Arc::new(Inner { links, metadata, blob_journal, wake, flush, changes, turn, blocked }) }
     }
 
-    /// Tells that the metadata has changed. Costs next to nothing.
+    /// Signals a change of the metadata. Cheap.
     pub fn wake(&self) {
         self.inner.changes.fetch_add(1, Ordering::Relaxed);
         if self.inner.blob_journal.is_urgent() {
@@ -100,15 +95,12 @@ impl View {
         self.inner.wake.notify_one();
     }
 
-    /// Keeps the view in step until `closing` is done, and then until nothing is left to do. At
-    /// first it makes up for what was left when the process last ended.
-    ///
-    /// Meanwhile content is settled whenever much of it has gathered, whether the view comes to it
-    /// or not.
+    /// Writes the view until `closing` ends, and then the rest of the outbox. Begins with the items that the last
+    /// process left. Flushes the blob journal meanwhile whenever it is nearly full.
     pub async fn run(&self, closing: impl Future<Output = ()>) {
         tokio::select! {
             () = self.follow(closing) => {}
-            () = self.settle_what_is_much() => {}
+            () = self.flush_full_journal() => {}
         }
     }
 
@@ -119,7 +111,7 @@ impl View {
                 Ok(_) => true,
                 Err(StoreError::Closed) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "the repositories/ view could not be written, trying again");
+                    tracing::warn!(%error, "cannot write the repositories/ view; trying again");
                     false
                 }
             };
@@ -139,26 +131,26 @@ impl View {
         match self.drain_until(Some(Instant::now() + CLOSING)).await {
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "the repositories/ view is not complete; that is made up for at the next start");
+                tracing::warn!(%error, "the repositories/ view is incomplete; the next start writes the rest");
             }
         }
     }
 
-    async fn settle_what_is_much(&self) {
+    async fn flush_full_journal(&self) {
         let Inner { blob_journal, flush, .. } = &*self.inner;
         loop {
             flush.notified().await;
-            // One that began before may have settled it.
+            // An earlier flush may have emptied it.
             if blob_journal.is_urgent()
                 && let Err(error) = blob_journal.flush().await
             {
-                tracing::warn!(%error, "content could not be written to files of its own, trying again");
+                tracing::warn!(%error, "cannot write journaled content to files; trying again");
                 tokio::time::sleep(RETRY).await;
             }
         }
     }
 
-    /// Waits until there is something to do and it should be done.
+    /// Waits for a change and the end of the debounce.
     async fn wait(&self) {
         let Inner { wake, changes, .. } = &*self.inner;
         wake.notified().await;
@@ -173,10 +165,10 @@ impl View {
         }
     }
 
-    /// Brings the view in step now. Returns how many notes there were.
+    /// Writes the view now. Returns the number of outbox items.
     ///
     /// # Errors
-    /// [`StoreError`] of the metadata or the file system; what was not done is done next time.
+    /// [`StoreError`] of the metadata or the file system. The next round repeats the unfinished items.
     pub async fn drain(&self) -> Result<u64, StoreError> {
         self.drain_until(None).await
     }
@@ -189,21 +181,20 @@ impl View {
                 notes => total += notes,
             }
             if is_past(deadline) {
-                tracing::info!("the rest of the repositories/ view is written at the next start");
+                tracing::info!("the next start writes the rest of the repositories/ view");
                 return Ok(total);
             }
         }
     }
 
-    /// The repositories whose links cannot be written, and why.
+    /// Returns the repositories whose links cannot be written, with the reason.
     #[must_use]
     pub fn blocked(&self) -> Vec<(RepositoryName, String)> {
         let blocked = self.inner.blocked.lock().unwrap_or_else(PoisonError::into_inner);
         blocked.iter().map(|(repository, why)| (repository.clone(), why.clone())).collect()
     }
 
-    /// Adopts what another program has changed in the view (see [`adopt`](crate::adopt)), also while
-    /// the view is written.
+    /// Adopts the changes of another program (see [`adopt`](crate::adopt)). The view may be written meanwhile.
     ///
     /// # Errors
     /// Those of [`adopt`](crate::adopt::adopt).
@@ -223,8 +214,8 @@ impl View {
         adopt::adopt(directory, blobs, metadata, scope, Some(turn), describe, progress).await
     }
 
-    /// Settles all content, and deals with the notes that there are at the beginning, as far as the
-    /// deadline allows. Returns how many those were.
+    /// Flushes the blob journal and writes the current outbox items, as far as the deadline allows. Returns their
+    /// number.
     async fn round(&self, mut priority: Priority, deadline: Option<Instant>) -> Result<u64, StoreError> {
         let Inner { metadata, blob_journal, turn, links, .. } = &*self.inner;
         let newest = metadata.newest_view_change().await?;
@@ -238,7 +229,7 @@ impl View {
         }
         while after < newest && (count == 0 || !is_past(deadline)) {
             let mut changes = metadata.view_changes(after, BATCH).await?;
-            // Those that came in since may be of content that is not settled.
+            // The content of newer items may not be flushed.
             changes.retain(|change| change.id <= newest);
             let Some(last) = changes.last() else { break };
             after = last.id;
@@ -261,12 +252,11 @@ impl View {
         let stamps = self.stamps(touched, priority).await?;
         let except: Vec<_> = blocked.keys().cloned().collect();
         metadata.view_written(after, &except, stamps).await?;
-        self.tell_of_blocked(blocked);
+        self.log_blocked(blocked);
         Ok(count)
     }
 
-    /// What the directories look like now in which links were written: those of the repositories and
-    /// those above them.
+    /// Returns the stamps of the written repositories' directories and of those above them.
     async fn stamps(
         &self,
         repositories: BTreeSet<RepositoryName>,
@@ -280,15 +270,15 @@ impl View {
                 paths.extend(name.match_indices('/').map(|(end, _)| &name[..end]));
                 paths.insert(name);
             }
-            // One that is not there any more has no stamp.
+            // A removed directory has no stamp.
             let stamp = |path: &str| Some((path.to_owned(), ViewStamp::of(&root.join(path)).ok()?));
             Ok(if repositories.is_empty() { vec![] } else { paths.into_iter().filter_map(stamp).collect() })
         })
         .await
     }
 
-    /// Logs which repositories cannot be written, and which can be again, once.
-    fn tell_of_blocked(&self, now: BTreeMap<RepositoryName, String>) {
+    /// Logs newly blocked repositories, and the end of a blockade.
+    fn log_blocked(&self, now: BTreeMap<RepositoryName, String>) {
         let mut blocked = self.inner.blocked.lock().unwrap_or_else(PoisonError::into_inner);
         let new: Vec<_> = now.iter().filter(|(repository, _)| !blocked.contains_key(*repository)).collect();
         if let Some((repository, error)) = new.first() {
@@ -298,18 +288,17 @@ impl View {
                 repositories = new.len(),
                 error = error.as_str(),
                 cure = chown(root).as_str(),
-                "the links of a repository below repositories/ cannot be written; its images are served, and links of \
-                 other repositories are written"
+                "cannot write the links of a repository below repositories/; its images are still served, and other \
+                 repositories are not affected"
             );
         }
         if !blocked.is_empty() && now.is_empty() {
-            tracing::info!("the links of all repositories below repositories/ can be written again");
+            tracing::info!("the links of all repositories can be written again");
         }
         *blocked = now;
     }
 
-    /// What is to be done so that the items that changed are as the metadata has them now. The
-    /// caller has the turn.
+    /// Returns the steps that bring the changed items to the state of the metadata. The caller holds `turn`.
     async fn steps_for(
         &self,
         changes: Vec<ViewChange>,
@@ -321,7 +310,7 @@ impl View {
         let mut steps: Vec<(RepositoryName, Vec<Step>)> = Vec::new();
         for (repository, item, target) in metadata.view_targets(items).await? {
             let more = match target {
-                // It was deleted and is there again: each link of the old one has a note.
+                // Deleted and created again: the outbox holds each link of the old one.
                 ViewTarget::Directory => Vec::new(),
                 ViewTarget::Link(target) => links.steps(&repository, &item, Some(target)),
                 ViewTarget::Nothing => links.steps(&repository, &item, None),
@@ -339,7 +328,7 @@ fn is_past(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// The command that gives a directory to the user who has it.
+/// Returns the command that gives a directory to the user of this process.
 fn chown(root: &std::path::Path) -> String {
     let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     format!("chown -R {}:{} {}", user.0, user.1, root.display())

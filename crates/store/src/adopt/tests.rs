@@ -1,4 +1,4 @@
-//! What is in a directory is taken in, and what is wrong with it is told.
+//! Tests of adoption: sound links are imported, and problems are reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,13 +30,13 @@ async fn adopt_into(storage: &Storage, metadata: &Metadata) -> Report {
     adopt(directory, &**blobs, metadata, Scope::All, None, nothing, |_| {}).await.unwrap()
 }
 
-/// Adopts what another program has changed in a storage, as a start does.
+/// Adopts the changes of another program, as a start does.
 async fn changes(storage: &Storage, scope: Scope) -> Report {
     let Storage { directory, blobs, view, .. } = storage;
     view.adopt(directory, &**blobs, scope, nothing, |_| {}).await.unwrap()
 }
 
-fn told(report: &Report) -> Vec<String> {
+fn changes_of(report: &Report) -> Vec<String> {
     report.changes.iter().map(ToString::to_string).collect()
 }
 
@@ -50,7 +50,7 @@ fn link_tag(storage: &Storage, repository: &str, tag: &str, digest: &Digest) {
     link(storage, &format!("{repository}/_manifests/tags/{tag}/current/link"), &digest.to_string());
 }
 
-/// The tags of a repository and what they point to.
+/// Returns the tags of a repository and their targets.
 async fn tags(metadata: &Metadata, repository: &str) -> Vec<(String, Digest)> {
     let records = metadata.tag_records(&name(repository), None, 100, true).await.unwrap().unwrap_or_default();
     records.into_iter().map(|record| (record.tag.to_string(), record.manifest.digest)).collect()
@@ -72,7 +72,7 @@ fn link_revision(storage: &Storage, repository: &str, digest: &Digest) {
 }
 
 #[tokio::test]
-async fn a_lost_database_is_rebuilt_from_the_view() {
+async fn lost_database_is_rebuilt_from_the_view() {
     let storage = Storage::new();
     let one = storage.image("official/ubuntu", &["14.04", "latest"], "trusty").await;
     let two = storage.image("official/ubuntu", &["16.04"], "xenial").await;
@@ -132,11 +132,11 @@ async fn a_lost_database_is_rebuilt_from_the_view() {
         metadata.usage(&Visible::Everything).await.unwrap(),
         storage.metadata.usage(&Visible::Everything).await.unwrap()
     );
-    assert!(metadata.view_changes(0, 10).await.unwrap().is_empty(), "the view is what it came from");
+    assert!(metadata.view_changes(0, 10).await.unwrap().is_empty(), "the view needs no write");
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_and_what_is_sound_is_taken_in() {
+async fn sound_links_are_adopted_and_problems_reported() {
     let storage = Storage::new();
     let sound = storage.image("app", &["latest", "2"], "sound").await;
     let broken = storage.image("app", &["broken"], "broken").await;
@@ -180,23 +180,23 @@ async fn what_is_wrong_is_told_and_what_is_sound_is_taken_in() {
             "{path}: {what} not in {problems:#?}"
         );
     };
-    told(&format!("app/_layers/{layer}"), "no such blob");
+    told(&format!("app/_layers/{layer}"), "blob is missing");
     assert_eq!(
         report.incomplete.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        [format!("app/_manifests/revisions/{broken}: its part {layer} is not in the repository")]
+        [format!("app/_manifests/revisions/{broken}: the repository lacks its part {layer}")]
     );
-    told(&format!("app/_manifests/revisions/{gone}"), "no such blob");
-    told("app/_manifests/tags/gone", "no manifest of the repository");
+    told(&format!("app/_manifests/revisions/{gone}"), "blob is missing");
+    told("app/_manifests/tags/gone", "not a manifest of the repository");
     told(&format!("app/_manifests/revisions/{html}"), "invalid manifest");
-    told(&format!("app/_manifests/revisions/{torn}"), "does not have this digest");
-    told("app/_manifests/tags/stray", "no manifest of the repository");
-    told("app/_manifests/tags/empty", "points nowhere");
-    told("app/_manifests/tags/.odd", "no tag");
+    told(&format!("app/_manifests/revisions/{torn}"), "does not match its digest");
+    told("app/_manifests/tags/stray", "not a manifest of the repository");
+    told("app/_manifests/tags/empty", "missing or damaged");
+    told("app/_manifests/tags/.odd", "not a valid tag");
     told(&format!("app/_layers/{stray}"), &format!("points to {sound}"));
-    told("app/_layers/md5/abc", "no digest");
-    told("Upper", "no repository can have this name");
+    told("app/_layers/md5/abc", "not a digest");
+    told("Upper", "not a valid repository name");
     told("a-file", "not a directory");
-    told("", "without the name of a repository");
+    told("", "outside of a repository");
     assert_eq!(problems.len(), 13, "{problems:#?}");
     assert_eq!(metadata.view_problems().await.unwrap().len(), 13);
 
@@ -209,7 +209,7 @@ async fn what_is_wrong_is_told_and_what_is_sound_is_taken_in() {
 }
 
 #[tokio::test]
-async fn an_empty_directory_has_nothing_to_adopt() {
+async fn empty_directory_has_nothing_to_adopt() {
     let storage = Storage::new();
     let (metadata, report) = adopted(&storage).await;
     assert_eq!(report, Report::default());
@@ -217,11 +217,11 @@ async fn an_empty_directory_has_nothing_to_adopt() {
 }
 
 #[tokio::test]
-async fn many_repositories_are_taken_in_and_counted() {
+async fn many_repositories_are_adopted_and_counted() {
     let storage = Storage::new();
     let digest = storage.image("first", &["latest"], "content").await;
     storage.view.drain().await.unwrap();
-    // As distribution would have written them; one file of content for all.
+    // As distribution writes them, with one shared blob.
     let root = storage.directory.repositories();
     let copy = |to: &str| {
         for (path, content) in storage.links() {
@@ -253,7 +253,7 @@ async fn many_repositories_are_taken_in_and_counted() {
 }
 
 #[tokio::test]
-async fn a_repository_is_described_by_latest_or_else_by_what_came_last() {
+async fn description_is_from_latest_or_the_newest_tag() {
     let storage = Storage::new();
     for (repository, tags) in [("with-latest", ["1", "latest", "3"]), ("without", ["1", "2", "3"])] {
         for tag in tags {
@@ -273,23 +273,23 @@ async fn a_repository_is_described_by_latest_or_else_by_what_came_last() {
     let description =
         async |repository: &str| metadata.repository(&name(repository)).await.unwrap().unwrap().description;
     assert_eq!(description("with-latest").await, "latest");
-    // The last has none, and neither has the one before.
+    // The last two have no description.
     assert_eq!(description("without").await, "1");
 }
 
 #[tokio::test]
-async fn adopting_twice_is_adopting_once() {
+async fn adoption_is_idempotent() {
     let storage = Storage::new();
     storage.image("app", &["latest"], "one").await;
     storage.view.drain().await.unwrap();
     let usage = storage.metadata.usage(&Visible::Everything).await.unwrap();
     let report = adopt_into(&storage, &storage.metadata).await;
-    assert_eq!((report.manifests, told(&report)), (1, vec![]));
+    assert_eq!((report.manifests, changes_of(&report)), (1, vec![]));
     assert_eq!(storage.metadata.usage(&Visible::Everything).await.unwrap(), usage);
 }
 
 #[tokio::test]
-async fn stored_manifest_is_adopted_with_what_is_readable() {
+async fn incomplete_stored_manifest_is_adopted() {
     let storage = Storage::new();
     storage.image("app", &["latest"], "layer").await;
     let layer = Algorithm::Sha256.digest(b"layer");
@@ -365,14 +365,14 @@ async fn manifest_deleted_by_registry2_is_no_problem() {
 }
 
 #[tokio::test]
-async fn start_adopts_what_another_program_changed() {
+async fn start_adopts_changes_of_another_program() {
     let storage = Storage::new();
     let one = storage.image("app", &["moved", "kept", "untagged", "deleted-too"], "one").await;
     let two = storage.image("app", &["two"], "two").await;
     let gone = storage.image("app", &["gone"], "gone").await;
     let new = storage.image("scratch", &["x"], "new").await;
     storage.view.drain().await.unwrap();
-    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(changes_of(&changes(&storage, Scope::All).await), [""; 0]);
     assert_eq!(changes(&storage, Scope::Changed).await, Report::default(), "nothing is read");
 
     // registry:2 pushed a manifest with a new tag, moved a tag, and deleted a manifest with its tag.
@@ -383,7 +383,7 @@ async fn start_adopts_what_another_program_changed() {
     remove(&storage, &format!("app/_manifests/revisions/sha256/{}/link", gone.hex()));
     remove(&storage, "app/_manifests/tags/gone");
     let report = changes(&storage, Scope::Changed).await;
-    let mut lines = told(&report);
+    let mut lines = changes_of(&report);
     lines.sort();
     assert_eq!(
         lines,
@@ -398,10 +398,10 @@ async fn start_adopts_what_another_program_changed() {
     let expected = [("deleted-too", one), ("kept", one), ("moved", two), ("new", new), ("two", two)];
     let expected: Vec<_> = expected.map(|(tag, digest)| (tag.to_owned(), digest)).into();
     assert_eq!(tags(&storage.metadata, "app").await, expected);
-    // Nothing of it is reverted later.
+    // The view does not revert them later.
     storage.view.drain().await.unwrap();
     storage.view.repair(|_| {}).await.unwrap();
-    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(changes_of(&changes(&storage, Scope::All).await), [""; 0]);
     assert_eq!(tags(&storage.metadata, "app").await, expected);
 }
 
@@ -434,17 +434,17 @@ async fn tag_moved_in_place_is_found_by_reading_all() {
 }
 
 #[tokio::test]
-async fn own_changes_are_never_taken_for_another_programs() {
+async fn own_changes_are_not_adopted() {
     let storage = Storage::new();
     storage.image("app", &["latest", "gone"], "one").await;
     storage.view.drain().await.unwrap();
-    // Committed, and the view is not written yet.
+    // Committed, but the view is not written yet.
     let two = storage.image("app", &["latest"], "two").await;
     storage.metadata.delete_tag(&name("app"), &tag("gone")).await.unwrap();
-    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(changes_of(&changes(&storage, Scope::All).await), [""; 0]);
     assert_eq!(tags(&storage.metadata, "app").await, [("latest".to_owned(), two)]);
     storage.metadata.delete_repository(&name("app")).await.unwrap();
-    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(changes_of(&changes(&storage, Scope::All).await), [""; 0]);
     assert!(!storage.metadata.repository_exists(&name("app")).await.unwrap());
 }
 
@@ -460,13 +460,13 @@ async fn missing_links_delete_nothing() {
     remove(&storage, "app/_manifests/tags/a/current");
     remove(&storage, "other");
     let report = changes(&storage, Scope::Changed).await;
-    assert_eq!((told(&report), report.without_links), (vec![], vec!["other".to_owned()]));
+    assert_eq!((changes_of(&report), report.without_links), (vec![], vec!["other".to_owned()]));
     assert_eq!(tags(&storage.metadata, "app").await.len(), 2);
     assert_eq!(tags(&storage.metadata, "other").await.len(), 1);
-    // The same with all of it.
+    // The same for all links.
     remove(&storage, "");
     fs::create_dir_all(storage.directory.repositories()).unwrap();
-    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(changes_of(&changes(&storage, Scope::All).await), [""; 0]);
     storage.view.repair(|_| {}).await.unwrap();
     assert_eq!(storage.links(), links);
 }
@@ -480,13 +480,13 @@ async fn lost_link_files_delete_nothing() {
     changes(&storage, Scope::All).await;
     // The directories stay, as after a file system lost the files.
     remove(&storage, &format!("app/_manifests/revisions/sha256/{}/link", one.hex()));
-    assert_eq!(told(&changes(&storage, Scope::Changed).await), [""; 0]);
+    assert_eq!(changes_of(&changes(&storage, Scope::Changed).await), [""; 0]);
     remove(&storage, "app/_manifests/tags/a/current/link");
     let layers = storage.directory.repositories().join("app/_layers/sha256");
     for layer in fs::read_dir(layers).unwrap() {
         fs::remove_file(layer.unwrap().path().join("link")).unwrap();
     }
-    assert_eq!(told(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(changes_of(&changes(&storage, Scope::All).await), [""; 0]);
     assert_eq!(tags(&storage.metadata, "app").await, [("a".to_owned(), one)]);
     storage.view.repair(|_| {}).await.unwrap();
     assert_eq!(storage.links(), links);
@@ -503,12 +503,12 @@ async fn garbage_collected_manifest_is_deleted() {
     remove(&storage, &format!("app/_manifests/revisions/sha256/{}", two.hex()));
     storage.blobs.delete(&two).await.unwrap();
     let report = changes(&storage, Scope::Changed).await;
-    assert_eq!(told(&report), [format!("app: manifest {two} was deleted")]);
+    assert_eq!(changes_of(&report), [format!("app: manifest {two} was deleted")]);
     assert_eq!(tags(&storage.metadata, "app").await, [("latest".to_owned(), one)]);
 }
 
 #[tokio::test]
-async fn problem_is_kept_and_tried_again_until_it_is_gone() {
+async fn problem_is_retried_until_it_is_gone() {
     let storage = Storage::new();
     let digest = storage.image("app", &["latest"], "one").await;
     storage.blobs.flush().await.unwrap();

@@ -1,4 +1,4 @@
-//! Walking through a `repositories/` directory, one directory at a time.
+//! Directory walk of `repositories/`, one directory at a time.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -15,23 +15,23 @@ use crate::StoreError;
 use crate::metadata::ViewStamp;
 use crate::view::{LAYERS, MANIFESTS};
 
-/// Longer files are no links: a digest has at most 135 characters.
+/// The maximum size of a link in bytes: a digest has at most 135 characters.
 const MAX_LINK: u64 = 1024;
 
-/// A directory that was read.
+/// The content of a directory.
 #[derive(Debug)]
 pub(super) struct Found {
     /// Relative to `repositories/`.
     pub(super) path: String,
-    /// What it looked like before it was read.
+    /// Its stamp before it was read.
     pub(super) stamp: ViewStamp,
-    /// Whether it looks as it did when it was last read.
+    /// The stamp equals the recorded one.
     pub(super) is_unchanged: bool,
-    /// Its links, if it is a repository's.
+    /// Its links, if it is a repository.
     pub(super) links: Option<FoundLinks>,
-    /// What of it could not be read.
+    /// Unreadable parts.
     pub(super) problems: Vec<Problem>,
-    /// Directories in it that were there before and are not any more.
+    /// Recorded subdirectories that are gone.
     pub(super) vanished: Vec<String>,
 }
 
@@ -44,14 +44,14 @@ pub(super) struct FoundLinks {
     pub(super) tags: FoundTags,
 }
 
-/// Links named by what they point to.
+/// Links that are named by their target.
 #[derive(Debug, Default)]
 pub(super) struct FoundDigests {
-    /// Those that are there, and when they were written.
+    /// Valid links, with their time of modification.
     pub(super) present: Vec<(Digest, SystemTime)>,
-    /// Those whose directory is there and whose link is not: `registry:2` deletes in this way.
+    /// Directories without a link: `registry:2` deletes in this way.
     pub(super) unlinked: HashSet<Digest>,
-    /// Those whose link is damaged, and how.
+    /// Damaged links, with the reason.
     pub(super) damaged: Vec<(Digest, String)>,
 }
 
@@ -59,13 +59,13 @@ pub(super) struct FoundDigests {
 #[derive(Debug, Default)]
 pub(super) struct FoundTags {
     pub(super) present: Vec<FoundTag>,
-    /// Those whose link is missing or damaged.
+    /// Tags with a missing or damaged link.
     pub(super) damaged: Vec<Tag>,
-    /// All names, also those whose link is missing or damaged; `None` if they could not be read.
+    /// All names, including damaged tags; `None` if they are unreadable.
     pub(super) names: Option<HashSet<Tag>>,
 }
 
-/// A tag, and when it was last pointed somewhere.
+/// A tag and the modification time of its link.
 #[derive(Debug)]
 pub(super) struct FoundTag {
     pub(super) name: Tag,
@@ -73,19 +73,19 @@ pub(super) struct FoundTag {
     pub(super) written: SystemTime,
 }
 
-/// Which directories are read.
+/// The recorded directories.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// What directories looked like. Those that still do are not read; all are, if this is empty.
+    /// The recorded stamps. Directories with an equal stamp are not read.
     pub(super) stamps: HashMap<String, ViewStamp>,
-    /// Those that are read again in any case.
+    /// Directories that are read in any case.
     pub(super) suspects: HashSet<String>,
 }
 
-/// Sends each directory below `root` that is not as it is known, until nobody listens any more.
+/// Sends each changed directory below `root`, until the receiver is dropped.
 ///
 /// # Errors
-/// If `root` itself cannot be read. What cannot be read below it is a problem of its directory.
+/// If `root` itself cannot be read. An unreadable path below it becomes a problem of its directory.
 pub(super) fn walk(root: &Path, known: &Known, found: &mpsc::Sender<Found>) -> Result<(), StoreError> {
     fs::read_dir(root).map_err(|error| StoreError::io("read", root, error))?;
     let mut children: HashMap<&str, Vec<&str>> = HashMap::new();
@@ -96,7 +96,7 @@ pub(super) fn walk(root: &Path, known: &Known, found: &mpsc::Sender<Found>) -> R
     Ok(())
 }
 
-/// Reads the links of one repository, without what could not be read.
+/// Reads the links of one repository, and collects problems.
 pub(super) fn read_repository(root: &Path, repository: RepositoryName) -> (FoundLinks, Vec<Problem>) {
     let mut reader = Reader { root, problems: Vec::new() };
     let links = reader.links(repository);
@@ -106,14 +106,14 @@ pub(super) fn read_repository(root: &Path, repository: RepositoryName) -> (Found
 struct Walk<'a> {
     root: &'a Path,
     known: &'a Known,
-    /// The known directories by the one that they are in.
+    /// The recorded directories by their parent.
     children: HashMap<&'a str, Vec<&'a str>>,
     found: &'a mpsc::Sender<Found>,
 }
 
 impl Walk<'_> {
-    /// Reads the directory at this path, if it has changed, and those below it. A name has 255 bytes
-    /// at most, so this does not go deep, even in a circle of symbolic links.
+    /// Reads the directory at this path, if it has changed, and those below it. A repository name has at most 255
+    /// bytes, which bounds the recursion, even in a circle of symbolic links.
     fn visit(&self, path: &str) {
         if self.found.is_closed() {
             return;
@@ -143,13 +143,13 @@ impl Walk<'_> {
         for entry in entries {
             match entry.as_str() {
                 LAYERS | MANIFESTS => is_repository = true,
-                // distribution's own uploads: what is unfinished there cannot be gone on with here.
+                // Uploads of distribution cannot be resumed here.
                 "_uploads" => {}
                 component => {
                     let child =
                         if path.is_empty() { component.to_owned() } else { format!("{path}/{component}") };
                     if child.parse::<RepositoryName>().is_err() {
-                        reader.problem(child, "no repository can have this name");
+                        reader.problem(child, "not a valid repository name");
                     } else if self.root.join(&child).is_dir() {
                         below.push(child);
                     } else {
@@ -161,7 +161,7 @@ impl Walk<'_> {
         let links = match path.parse() {
             Ok(repository) if is_repository => Some(reader.links(repository)),
             Err(_) if is_repository => {
-                reader.problem(path, "there are layers or manifests without the name of a repository");
+                reader.problem(path, "layers or manifests outside of a repository");
                 None
             }
             _ => None,
@@ -179,7 +179,7 @@ impl Walk<'_> {
     }
 
     fn send(&self, found: Found) {
-        // An error means that nobody listens any more; `visit` ends the walk.
+        // After an error `visit` ends the walk: the receiver is gone.
         let _ = self.found.blocking_send(found);
     }
 }
@@ -189,7 +189,7 @@ struct Reader<'a> {
     problems: Vec<Problem>,
 }
 
-/// What there is where a link should be.
+/// The state of a link.
 enum Link {
     To(Digest, SystemTime),
     Absent,
@@ -205,14 +205,14 @@ impl Reader<'_> {
         FoundLinks { repository, layers, revisions, tags }
     }
 
-    /// The digests of the links `<alg>/<hex>/link` in a directory.
+    /// Reads the links `<alg>/<hex>/link` in a directory.
     fn digests(&mut self, directory: &Path) -> FoundDigests {
         let mut found = FoundDigests::default();
         for algorithm in self.entries(directory).unwrap_or_default() {
             for hex in self.entries(&directory.join(&algorithm)).unwrap_or_default() {
                 let path = directory.join(&algorithm).join(&hex);
                 let Ok(digest) = format!("{algorithm}:{hex}").parse::<Digest>() else {
-                    self.problem(path, "its name is no digest");
+                    self.problem(path, "its name is not a digest");
                     continue;
                 };
                 match self.link(&path.join("link")) {
@@ -238,7 +238,7 @@ impl Reader<'_> {
         for entry in entries {
             let path = directory.join(&entry);
             let Ok(name) = entry.parse::<Tag>() else {
-                self.problem(path, "its name is no tag");
+                self.problem(path, "its name is not a valid tag");
                 continue;
             };
             found.names.as_mut().map(|names| names.insert(name.clone()));
@@ -268,8 +268,7 @@ impl Reader<'_> {
         })
     }
 
-    /// The names in a directory in their order; none if it is not there, and `None` if it cannot be
-    /// read.
+    /// Returns the sorted names in a directory; none if it does not exist, `None` if it is unreadable.
     fn entries(&mut self, directory: &Path) -> Option<Vec<String>> {
         let read = fs::read_dir(self.root.join(directory))
             .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>());
@@ -298,7 +297,7 @@ impl Reader<'_> {
 }
 
 impl Problem {
-    /// The path as the metadata keeps it.
+    /// Returns the path as the metadata stores it.
     pub(super) fn path_bytes(&self) -> Vec<u8> {
         self.path.as_os_str().as_bytes().to_vec()
     }

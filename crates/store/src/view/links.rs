@@ -1,4 +1,4 @@
-//! Links: small files that hold a digest, and where distribution looks for them.
+//! Links of distribution's layout: small files that hold a digest.
 //!
 //! ```text
 //! <name>/_layers/<alg>/<hex>/link                        the repository holds this config or layer
@@ -7,9 +7,8 @@
 //! <name>/_manifests/tags/<tag>/index/<alg>/<hex>/link    … and did so before to these
 //! ```
 //!
-//! distribution serves a config or layer if its `_layers` link is there, a manifest if its
-//! `revisions` link is, and a tag by its `current` link; and a repository is in its catalog if it
-//! has the directory `_layers`. As it does itself, what a tag pointed to before stays in its index.
+//! distribution serves a blob if its `_layers` link exists, a manifest if its `revisions` link exists, and a tag by its
+//! `current` link. Its catalog lists a repository if `_layers` exists. Earlier targets of a tag stay in its index.
 
 use std::fs;
 use std::io;
@@ -31,28 +30,27 @@ pub(crate) struct Links {
     root: PathBuf,
 }
 
-/// One thing to do to the view. Doing it twice does no harm.
+/// An idempotent change of the view.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Make this a file with that content.
+    /// Writes a link.
     Write(PathBuf, Digest),
-    /// Make this directory, if it is not there.
+    /// Creates a directory.
     Make(PathBuf),
-    /// Remove this directory, with all in it.
+    /// Removes a directory and its content.
     Remove(PathBuf),
-    /// Remove the directory of a repository, if no links are left in it that another program made;
-    /// other repositories may lie below.
+    /// Removes the directory of a repository, unless it holds links of another program or other repositories.
     RemoveRepository(PathBuf),
 }
 
-/// What came of doing the steps of several repositories.
+/// The result of the steps of several repositories.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
-    /// Whether anything was not so already.
+    /// At least one step had an effect.
     pub(super) changed: bool,
-    /// Repositories to whose directories something was done.
+    /// Repositories whose directories were written.
     pub(super) touched: Vec<RepositoryName>,
-    /// Repositories whose steps failed, and why.
+    /// Repositories whose steps failed, with the reason.
     pub(super) blocked: Vec<(RepositoryName, String)>,
 }
 
@@ -69,7 +67,7 @@ impl Links {
         self.root.join(repository.as_str())
     }
 
-    /// The directory that is this item, no other's.
+    /// Returns the directory of an item.
     pub(super) fn directory(&self, repository: &RepositoryName, item: &ViewItem) -> PathBuf {
         let repository = self.repository(repository);
         match item {
@@ -80,7 +78,7 @@ impl Links {
         }
     }
 
-    /// What makes the item a link to `target`, or nothing.
+    /// Returns the steps that link an item to `target`, or remove it.
     pub(super) fn steps(
         &self,
         repository: &RepositoryName,
@@ -94,7 +92,7 @@ impl Links {
             (_, None) => vec![Step::Remove(directory)],
             (ViewItem::Layer(_), Some(target)) => vec![Step::Write(directory.join("link"), target)],
             (ViewItem::Revision(_), Some(target)) => vec![
-                // An index has no layers, and would not be in distribution's catalog.
+                // An index has no layers, but the catalog needs the directory.
                 Step::Make(self.repository(repository).join(LAYERS)),
                 Step::Write(directory.join("link"), target),
             ],
@@ -105,9 +103,9 @@ impl Links {
         }
     }
 
-    /// Does the steps in their order. Whether anything was not so already.
+    /// Applies the steps in order. Returns whether one had an effect.
     pub(super) fn apply(&self, steps: &[Step]) -> Result<bool, StoreError> {
-        // A tree that was moved away is not begun anew. One from which only the view was removed is.
+        // Create a removed view again, but not a tree that was moved away.
         let tree = self.root.parent().unwrap_or(&self.root);
         if !tree.is_dir() {
             return Err(StoreError::ContentGone(tree.to_owned()));
@@ -124,10 +122,10 @@ impl Links {
         Ok(changed)
     }
 
-    /// Does the steps of each repository. One that the system refuses holds up no other.
+    /// Applies the steps of each repository. An I/O error blocks only its own repository.
     ///
     /// # Errors
-    /// If there is no room, which is so for all of them.
+    /// On a full disk, which affects all repositories.
     pub(super) fn apply_each(&self, steps: Vec<(RepositoryName, Vec<Step>)>) -> Result<Applied, StoreError> {
         let mut applied = Applied::default();
         for (repository, steps) in steps {
@@ -149,11 +147,11 @@ impl Links {
         for part in [LAYERS, MANIFESTS] {
             is_empty &= prune(&directory.join(part))?;
         }
-        // distribution leaves unfinished uploads. Where another program's links are left, so are they.
+        // distribution leaves uploads behind. They stay if links of another program stay.
         if is_empty {
             changed |= remove(&directory.join("_uploads"))?;
         }
-        // The directory and those above it, as far as nothing else is in them.
+        // Remove the directory and its empty parents.
         changed |= is_empty;
         for empty in directory.ancestors().take_while(|above| *above != self.root) {
             if fs::remove_dir(empty).is_err() {
@@ -163,14 +161,14 @@ impl Links {
         Ok(changed)
     }
 
-    /// Makes all that was written durable.
+    /// Syncs all written links.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let synced = fs::File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
         synced.map_err(|error| StoreError::io("sync", &self.root, error))
     }
 }
 
-/// The digest in a link. `None` if the link is not there, or does not hold a digest.
+/// Returns the digest in a link; `None` if the link is missing or damaged.
 pub(crate) fn read_link(link: &Path) -> Result<Option<Digest>, StoreError> {
     match fs::read(link) {
         Ok(content) => Ok(std::str::from_utf8(&content).ok().and_then(|text| text.trim().parse().ok())),
@@ -185,13 +183,13 @@ fn by_digest(directory: PathBuf, digest: &Digest) -> PathBuf {
 
 fn write(tree: &Path, link: &Path, target: &Digest) -> Result<bool, StoreError> {
     let text = target.to_string();
-    // The directory first, which is nearly always new, and then there is no link in it to look at.
+    // The directory is nearly always new, and then there is no link to compare.
     let is_new = link.parent().map_or(Ok(false), |parent| permissions::create_dir_below(tree, parent));
-    // Also when the disk is full: what is right needs no room.
+    // A correct link needs no space on a full disk.
     if matches!(is_new, Ok(false)) && fs::read(link).is_ok_and(|content| content == text.as_bytes()) {
         return Ok(false);
     }
-    // Always the same name, since nobody else writes here: what a crash leaves is used again.
+    // One fixed name: no other task writes here, and a leftover of a crash is overwritten.
     let unfinished = link.with_extension("unfinished");
     let written = is_new.and_then(|_| permissions::write(&unfinished, text.as_bytes()));
     if let Err(error) = written.and_then(|()| fs::rename(&unfinished, link)) {
@@ -217,7 +215,7 @@ fn remove(directory: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Removes a directory if no file is in it or below it; whether it is gone.
+/// Removes a directory unless a file is in or below it. Returns whether it is gone.
 fn prune(directory: &Path) -> Result<bool, StoreError> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),

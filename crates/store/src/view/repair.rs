@@ -1,9 +1,8 @@
 //! Repair: writes the links that the view lacks.
 //!
-//! Needed only where something else has removed links: what the registry does itself is noted and
-//! made up for, and what another program has added or changed is adopted (see
-//! [`adopt`](crate::adopt)) before. Nothing is removed here: a link of which the metadata knows
-//! nothing may be all that tells of an image.
+//! Only links that another program removed need a repair. The outbox covers the registry's own changes, and adoption
+//! covers added and changed links (see [`adopt`](crate::adopt)). A repair removes nothing: an unknown link may be the
+//! only trace of an image.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,29 +15,29 @@ use crate::StoreError;
 use crate::blocking::blocking;
 use crate::metadata::ViewItem;
 
-/// Rows asked of the metadata at a time. Few in tests, so that these have several pages.
+/// Rows of the metadata at a time. Few in tests, so that they need several pages.
 const PAGE: usize = if cfg!(test) { 16 } else { 1000 };
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RepairReport {
     /// Repositories compared.
     pub repositories: u64,
-    /// Links that were missing or damaged, and are right now.
+    /// Missing or damaged links that were written.
     pub written: u64,
-    /// Repositories whose links cannot be written, and why.
+    /// Repositories whose links cannot be written, with the reason.
     pub blocked: Vec<(RepositoryName, String)>,
 }
 
 impl View {
-    /// Writes every link that the view lacks. Links that another program has changed must have been
-    /// adopted before. `progress` hears how many repositories are done.
+    /// Writes all missing links. Adopt the changes of other programs first. `progress` receives the number of finished
+    /// repositories.
     ///
     /// # Errors
     /// [`StoreError`] of the metadata or the file system.
     pub async fn repair(&self, progress: impl Fn(u64) + Send + Sync) -> Result<RepairReport, StoreError> {
         self.drain().await?;
-        let mut mended = RepairReport::default();
+        let mut report = RepairReport::default();
         let links = self.inner.links.clone();
         let mut after: Option<String> = None;
         loop {
@@ -58,18 +57,18 @@ impl View {
                 let (count, applied) = repaired.await?;
                 drop(turn);
                 if applied.blocked.is_empty() {
-                    mended.written += count;
+                    report.written += count;
                 }
-                mended.blocked.extend(applied.blocked);
-                mended.repositories += 1;
-                progress(mended.repositories);
+                report.blocked.extend(applied.blocked);
+                report.repositories += 1;
+                progress(report.repositories);
             }
         }
         blocking(move || links.sync()).await?;
-        Ok(mended)
+        Ok(report)
     }
 
-    /// All items that a repository should have in the view, by their directories.
+    /// Returns the items of a repository by their directories.
     async fn wanted(
         &self,
         repository: &RepositoryName,
@@ -111,7 +110,7 @@ impl View {
     }
 }
 
-/// The steps that write what is missing or damaged.
+/// Returns the steps that write missing and damaged links.
 fn missing(
     links: &Links,
     repository: &RepositoryName,

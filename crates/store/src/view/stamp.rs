@@ -1,10 +1,10 @@
-//! Stamps: a cheap way to see whether another program has changed a directory below `repositories/`.
+//! Stamps detect changes of other programs below `repositories/` without reading links.
 //!
-//! A stamp holds the change times (ctime) of the directories in which links are made and removed. No
-//! program can set a ctime, so a restored or copied directory looks changed, whatever times it has.
+//! A stamp holds the change times (ctime) of the directories in which links are created and removed. No program can
+//! set a ctime, so a restored or copied directory looks changed.
 //!
-//! Stamps do not see a link that was overwritten in place, as `registry:2` does when a tag moves to a
-//! manifest that the repository holds already: for those all links are read.
+//! A stamp does not show a link that was overwritten in place. `registry:2` does that when a tag moves to a known
+//! manifest; a full scan finds such links.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use std::path::Path;
 use super::links::{LAYERS, MANIFESTS, is_absence};
 use crate::metadata::ViewStamp;
 
-/// The directories of a repository in which links appear and disappear.
+/// The directories of a repository in which links are created and removed.
 const PARTS: [&str; 5] = [
     "_layers/sha256",
     "_layers/sha512",
@@ -24,10 +24,10 @@ const PARTS: [&str; 5] = [
 ];
 
 impl ViewStamp {
-    /// What a directory looks like now: one stat, or eight if it is a repository.
+    /// Returns the stamp of a directory: one stat, or eight for a repository.
     ///
     /// # Errors
-    /// If the directory cannot be looked at.
+    /// If a stat fails.
     pub(crate) fn of(directory: &Path) -> io::Result<Self> {
         let mut stamp = changed(directory)?.to_le_bytes().to_vec();
         let is_repository = [LAYERS, MANIFESTS].iter().any(|part| directory.join(part).is_dir());
@@ -37,7 +37,7 @@ impl ViewStamp {
         Ok(Self(stamp))
     }
 
-    /// Whether a directory still looks so: one stat, or six if it is a repository.
+    /// Returns whether a directory is unchanged: one stat, or six for a repository.
     pub(crate) fn is_still_of(&self, directory: &Path) -> bool {
         let Some((own, inner)) = self.0.split_first_chunk::<8>() else { return false };
         changed(directory).is_ok_and(|now| now.to_le_bytes() == *own)
@@ -57,7 +57,7 @@ fn parts(directory: &Path) -> io::Result<Vec<u8>> {
     Ok(times)
 }
 
-/// The change time in nanoseconds since 1970.
+/// Returns the ctime in nanoseconds since 1970.
 fn changed(path: &Path) -> io::Result<i64> {
     let about = fs::metadata(path)?;
     Ok(about.ctime().saturating_mul(1_000_000_000).saturating_add(about.ctime_nsec()))

@@ -1,4 +1,4 @@
-//! The view follows the metadata, whatever happens in between.
+//! Tests of the view: it follows the metadata, also after crashes and failures.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::blobs::open_files;
 use crate::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
 use crate::{BlobStore, Directory, Metadata};
 
-/// A registry's storage, without the registry.
+/// The storage of a registry.
 pub(crate) struct Storage {
     pub(crate) directory: Directory,
     pub(crate) blobs: Arc<dyn BlobStore>,
@@ -108,7 +108,7 @@ impl Storage {
         digest
     }
 
-    /// All links of the view and what they hold, by their paths.
+    /// Returns the content of all links by path.
     pub(crate) fn links(&self) -> BTreeMap<PathBuf, String> {
         let mut links = BTreeMap::new();
         collect(self.directory.repositories(), self.directory.repositories(), &mut links);
@@ -128,7 +128,7 @@ fn collect(root: &Path, directory: &Path, links: &mut BTreeMap<PathBuf, String>)
 }
 
 #[tokio::test]
-async fn an_image_has_the_links_that_distribution_reads() {
+async fn image_has_the_links_of_distribution() {
     let storage = Storage::new();
     let manifest = storage.image("official/ubuntu", &["14.04"], "trusty").await;
     storage.view.drain().await.unwrap();
@@ -143,13 +143,13 @@ async fn an_image_has_the_links_that_distribution_reads() {
     ] {
         assert_eq!(links.get(Path::new(&path)), Some(&target.to_string()), "{path}");
     }
-    // The config is the fifth.
+    // The fifth is the config.
     assert_eq!(links.len(), 5);
     assert_eq!(storage.view.drain().await.unwrap(), 0);
 }
 
 #[tokio::test]
-async fn a_tag_that_moves_or_goes_does_so_in_the_view() {
+async fn moved_and_deleted_tags_change_the_view() {
     let storage = Storage::new();
     storage.image("app", &["latest", "1"], "one").await;
     let two = storage.image("app", &["latest"], "two").await;
@@ -162,14 +162,14 @@ async fn a_tag_that_moves_or_goes_does_so_in_the_view() {
     assert!(!tags.join("latest").exists());
     assert!(tags.join("1").exists());
     let revision = PathBuf::from(format!("app/_manifests/revisions/sha256/{}/link", two.hex()));
-    assert!(storage.links().contains_key(&revision), "only the tag goes");
+    assert!(storage.links().contains_key(&revision), "only the tag is deleted");
     storage.metadata.delete_manifest(&name("app"), &two).await.unwrap();
     storage.view.drain().await.unwrap();
     assert!(!storage.links().contains_key(&revision));
 }
 
 #[tokio::test]
-async fn a_repository_that_goes_leaves_those_below_and_beside_it() {
+async fn deleted_repository_leaves_others_below_it() {
     let storage = Storage::new();
     for repository in ["a", "a/b", "a/b/c", "a-b", "x/y"] {
         storage.image(repository, &["t"], repository).await;
@@ -188,7 +188,7 @@ async fn a_repository_that_goes_leaves_those_below_and_beside_it() {
 }
 
 #[tokio::test]
-async fn a_repository_that_went_and_came_back_has_nothing_of_the_old_one() {
+async fn recreated_repository_has_no_old_links() {
     let storage = Storage::new();
     storage.image("app", &["old"], "old").await;
     storage.view.drain().await.unwrap();
@@ -201,7 +201,7 @@ async fn a_repository_that_went_and_came_back_has_nothing_of_the_old_one() {
 }
 
 #[tokio::test]
-async fn an_index_alone_is_in_distributions_catalog() {
+async fn index_alone_is_in_the_catalog() {
     let storage = Storage::new();
     let index = json!({ "schemaVersion": 2, "mediaType": oci::media_type::OCI_INDEX, "manifests": [] });
     storage.manifest("index", &["latest"], &index).await;
@@ -210,13 +210,13 @@ async fn an_index_alone_is_in_distributions_catalog() {
 }
 
 #[tokio::test]
-async fn notes_that_come_back_after_a_crash_do_no_harm() {
+async fn repeated_outbox_items_do_no_harm() {
     let storage = Storage::new();
     storage.image("app", &["latest"], "one").await;
     let notes = storage.metadata.view_changes(0, 100).await.unwrap();
     storage.view.drain().await.unwrap();
     let before = storage.links();
-    // As if the process had ended before the notes were taken away, and in the middle of a link.
+    // As after a crash before the outbox was emptied, and in the middle of a link.
     let steps = storage.view.steps_for(notes).await.unwrap().into_iter().flat_map(|(_, steps)| steps);
     let steps: Vec<_> = steps.collect();
     assert!(!storage.view.inner.links.apply(&steps).unwrap(), "nothing was left to do");
@@ -228,7 +228,7 @@ async fn notes_that_come_back_after_a_crash_do_no_harm() {
 }
 
 #[tokio::test]
-async fn the_task_writes_when_it_is_woken_and_what_is_left_at_the_end() {
+async fn task_writes_on_wake_and_at_the_end() {
     let storage = Storage::new();
     storage.image("before", &["latest"], "before").await;
     let (close, closing) = tokio::sync::oneshot::channel::<()>();
@@ -256,7 +256,7 @@ async fn the_task_writes_when_it_is_woken_and_what_is_left_at_the_end() {
 }
 
 #[tokio::test]
-async fn repair_writes_what_is_missing_and_removes_nothing() {
+async fn repair_writes_missing_links_only() {
     let storage = Storage::new();
     let manifest = storage.image("team/app", &["latest", "1"], "one").await;
     storage.image("other", &["latest"], "two").await;
@@ -292,7 +292,7 @@ async fn repair_writes_what_is_missing_and_removes_nothing() {
     assert_eq!(storage.links(), expected);
     assert_eq!(storage.view.repair(|_| {}).await.unwrap().written, 0);
 
-    // Nor does the end of the repository remove what another program has put there.
+    // Deleting the repository keeps the links of another program.
     storage.metadata.delete_repository(&name("team/app")).await.unwrap();
     storage.metadata.delete_repository(&name("other")).await.unwrap();
     storage.view.drain().await.unwrap();
@@ -300,10 +300,10 @@ async fn repair_writes_what_is_missing_and_removes_nothing() {
 }
 
 #[tokio::test]
-async fn repository_that_cannot_be_written_holds_up_no_other() {
+async fn blocked_repository_blocks_no_other() {
     let storage = Storage::new();
     let root = storage.directory.repositories();
-    // A file in the place of a directory: the tests may run as root, who may write anywhere.
+    // A file in place of a directory, because root may write anywhere.
     fs::create_dir_all(root.join("blocked")).unwrap();
     fs::write(root.join("blocked/_manifests"), "").unwrap();
     storage.image("blocked", &["latest"], "one").await;
@@ -324,7 +324,7 @@ async fn repository_that_cannot_be_written_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn repair_goes_through_all_pages() {
+async fn repair_reads_all_pages() {
     let storage = Storage::new();
     for index in 0..20 {
         storage.image("many", &[&format!("t{index}")], &format!("layer {index}")).await;
@@ -342,7 +342,7 @@ async fn repair_goes_through_all_pages() {
 }
 
 #[tokio::test]
-async fn closing_leaves_the_rest_to_the_next_start() {
+async fn shutdown_leaves_the_rest_to_the_next_start() {
     let storage = Storage::new();
     let tags: Vec<String> = (0..super::BATCH + 10).map(|n| format!("t{n}")).collect();
     storage.image("app", &tags.iter().map(String::as_str).collect::<Vec<_>>(), "layer").await;
