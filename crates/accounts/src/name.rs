@@ -128,8 +128,8 @@ impl FromStr for AccountName {
     }
 }
 
-/// Whether a name may have this character. What cannot be seen, or changes how its neighbours are
-/// seen, would make two names look the same.
+/// Whether a name may have this character. An invisible character, or one that changes its neighbours, would make two
+/// names look the same.
 fn is_printable(character: char) -> bool {
     !character.is_control()
         && !character.is_whitespace()

@@ -60,7 +60,7 @@ async fn blob_upload_resumes_although_the_blob_exists() {
     assert_eq!(size, 300_000);
     assert_eq!(registry.blob_size(&other, &whole).await.unwrap(), 300_000);
 
-    // Who only knows the digest does not get the blob.
+    // Knowing the digest alone does not give the blob.
     let third = name("team/third");
     let error = registry.upload_blob(&third, whole, body(&[&[8; 300_000]])).await.unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
@@ -69,7 +69,7 @@ async fn blob_upload_resumes_although_the_blob_exists() {
 }
 
 #[tokio::test]
-async fn what_arrived_before_a_connection_broke_is_kept() {
+async fn upload_keeps_bytes_of_a_broken_connection() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app = name("team/app");
@@ -88,7 +88,7 @@ async fn what_arrived_before_a_connection_broke_is_kept() {
 }
 
 #[tokio::test]
-async fn what_arrived_before_a_request_was_given_up_is_kept() {
+async fn upload_keeps_bytes_of_an_abandoned_request() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app = name("team/app");

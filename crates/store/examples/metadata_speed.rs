@@ -1,4 +1,4 @@
-//! What the metadata of small images costs: for each, two blobs and a manifest with a tag, durably.
+//! Measures the metadata cost of small images: two blobs and a manifest with a tag for each, made durable.
 //!
 //! `cargo run --release -p store --example metadata_speed -- <directory> [images] [pushers]`
 

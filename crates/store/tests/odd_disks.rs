@@ -9,17 +9,17 @@ use small_disk::SmallDisk;
 use store::Directory;
 
 #[test]
-fn uploads_and_blobs_on_different_disks_are_refused_at_once() {
+fn uploads_on_another_mount_than_blobs_are_refused() {
     let (data, other) = (tempfile::tempdir().unwrap(), SmallDisk::new("size=1m"));
     fs::create_dir_all(data.path().join("docker/registry/v2")).unwrap();
     std::os::unix::fs::symlink(other.path(), data.path().join("docker/registry/v2/blobs")).unwrap();
     let refused = Directory::open(data.path()).unwrap_err().to_string();
-    assert!(refused.contains("different file systems"), "{refused}");
+    assert!(refused.contains("different mounts"), "{refused}");
     assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn a_read_only_disk_is_refused_at_once() {
+fn read_only_disk_is_refused() {
     let disk = SmallDisk::new("size=1m");
     Directory::open(disk.path()).unwrap();
     let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(disk.path()).status().unwrap();
