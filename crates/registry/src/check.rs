@@ -1,6 +1,6 @@
 //! Check of a whole registry: all content that the metadata promises must exist and be intact.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use accounts::Visible;
 use oci::{Digest, RepositoryName};
@@ -56,6 +56,10 @@ pub struct Fault {
 pub enum FaultKind {
     /// The file is missing.
     Missing,
+    /// The file cannot be opened or read.
+    Unreadable,
+    /// The repository of the image does not hold the blob any more.
+    NotLinked,
     /// The file has another size in bytes than recorded.
     Size {
         /// The recorded size.
@@ -142,6 +146,7 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
             let manifests = metadata.manifests(repository, after.as_ref(), PAGE).await?;
             let Some(last) = manifests.last() else { return Ok(()) };
             after = Some(last.digest);
+            let mut unlinked = HashSet::new();
             for manifest in &manifests {
                 let parts = metadata.manifest_parts(repository, &manifest.digest).await?;
                 // A sparse index or an external layer promises nothing, and the children of an index are
@@ -149,7 +154,13 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
                 let needed = parts.iter().filter(|part| part.required && !part.is_manifest);
                 let own = (manifest.digest, manifest.size);
                 for (digest, size) in needed.map(|part| (part.digest, part.size)).chain([own]) {
-                    let content = self.content_once(&digest, size, digest == manifest.digest).await?;
+                    let is_manifest = digest == manifest.digest;
+                    let is_linked = is_manifest || self.is_linked(repository, &digest).await?;
+                    let content = match is_linked {
+                        true => self.content_once(&digest, size, is_manifest).await?,
+                        false if unlinked.insert(digest) => Content::Faulty(FaultKind::NotLinked),
+                        false => Content::Reported,
+                    };
                     let (digest, what) = match content {
                         Content::Faulty(what) => (digest, what),
                         Content::Intact(actual) if actual != size => {
@@ -168,6 +179,13 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
                 }
             }
         }
+    }
+
+    /// Whether the repository holds a blob, damaged or not.
+    async fn is_linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, StoreError> {
+        let metadata = &self.registry.inner.metadata;
+        Ok(metadata.blob(repository, digest).await?.is_some()
+            || metadata.content_record(digest).await?.is_some_and(|record| record.is_damaged))
     }
 
     /// Checks content for which a manifest claims a size, unless that was done before.
@@ -200,8 +218,12 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
     /// if a manifest claims another size.
     async fn content(&self, digest: &Digest, claimed: u64) -> Result<Content, StoreError> {
         let record = self.registry.inner.metadata.content_record(digest).await?;
-        let Some(actual) = self.registry.stored_size(digest).await? else {
-            return Ok(Content::Faulty(FaultKind::Missing));
+        // Opened, because a stat says nothing of the permission to read.
+        let actual = match self.registry.inner.blobs.open(digest).await {
+            Ok(Some(blob)) => blob.size,
+            Ok(None) => return Ok(Content::Faulty(FaultKind::Missing)),
+            Err(StoreError::Io { .. }) => return Ok(Content::Faulty(FaultKind::Unreadable)),
+            Err(error) => return Err(error),
         };
         if let Some(expected) = record.and_then(|record| record.size)
             && expected != actual
@@ -212,7 +234,11 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
             return Ok(Content::Intact(actual));
         }
         let within = |done| (self.progress)(self.checked.repositories, self.checked.bytes + done);
-        Ok(match self.registry.verify(digest, within).await? {
+        let verified = match self.registry.verify(digest, within).await {
+            Err(StoreError::Io { .. }) => return Ok(Content::Faulty(FaultKind::Unreadable)),
+            verified => verified?,
+        };
+        Ok(match verified {
             Verified::Missing => Content::Faulty(FaultKind::Missing),
             Verified::Stored(stored) if stored == *digest => Content::Intact(actual),
             Verified::Stored(actual) => Content::Faulty(FaultKind::Digest { actual }),

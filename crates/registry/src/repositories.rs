@@ -16,13 +16,13 @@ impl Registry {
         if !self.inner.policy.delete {
             return Err(Error::DeleteDisabled);
         }
-        // An image that was not understood keeps its layers. registry:2 still serves it.
-        let problems = self.inner.metadata.repository_problems(repository).await?;
-        if problems > 0 {
-            return Err(Error::NotAdopted { repository: repository.clone(), problems });
-        }
         let (registry, repository) = (self.clone(), repository.clone());
         detach(async move {
+            // An image that was not understood keeps its layers. registry:2 still serves it.
+            let problems = registry.inner.metadata.repository_problems(&repository).await?;
+            if problems > 0 {
+                return Err(Error::NotAdopted { repository, problems });
+            }
             let job = registry.inner.metadata.begin_deletion(&repository).await?;
             let Some(job) = job else { return Err(Error::NameUnknown(repository)) };
             registry.run_deletion(&job).await

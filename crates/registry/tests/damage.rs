@@ -194,3 +194,27 @@ async fn check_blames_the_manifest_for_a_wrong_size() {
     assert_eq!(registry.blob_size(&app, &layer).await.unwrap(), 1000, "the blob is sound");
     registry.close().await;
 }
+
+#[tokio::test]
+async fn check_reports_parts_that_cannot_be_pulled() {
+    let scratch = TempDir::new().unwrap();
+    let mut registry = open(&scratch).await;
+    let app: RepositoryName = "team/app".parse().unwrap();
+    let unreadable = push_blob(&registry, &app, &Bytes::from(vec![1; 300_000])).await;
+    let deleted = push_blob(&registry, &app, &Bytes::from(vec![2; 300_000])).await;
+    for (tag, layer) in [("1", &unreadable), ("2", &deleted), ("3", &deleted)] {
+        push_image(&registry, &app, tag, layer, 300_000).await.unwrap();
+    }
+    assert_eq!(check(&registry, false).await.faults, []);
+    registry.delete_blob(&app, &deleted).await.unwrap();
+    registry = reopen(registry, &scratch).await;
+    // A loop of links cannot be opened, not even by root.
+    let path = file(&scratch, &unreadable);
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    let found = check(&registry, false).await;
+    let mut faults: Vec<_> = found.faults.iter().map(|fault| (fault.digest, fault.what)).collect();
+    faults.sort_by_key(|(digest, _)| *digest != unreadable);
+    assert_eq!(faults, [(unreadable, FaultKind::Unreadable), (deleted, FaultKind::NotLinked)]);
+    registry.close().await;
+}

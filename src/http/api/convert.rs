@@ -163,6 +163,8 @@ pub(crate) fn check_report(checked: Checked) -> CheckReport {
 fn check_fault(fault: Fault) -> CheckFault {
     let text = match fault.what {
         FaultKind::Missing => "is missing".to_owned(),
+        FaultKind::Unreadable => "cannot be read: the server's user needs access to its file".to_owned(),
+        FaultKind::NotLinked => "was deleted from the repository although an image needs it".to_owned(),
         FaultKind::Size { expected, actual } => format!("has {actual} bytes instead of {expected}"),
         FaultKind::Digest { actual } => format!("is damaged: its digest is {actual}"),
         FaultKind::PartSize { part, claimed, actual } => {
