@@ -33,16 +33,12 @@ impl Distribution {
 
     /// Runs `garbage-collect`: removes the blobs that no manifest refers to.
     pub(crate) fn version_2_collects_garbage_on(user: &Terminal, data: &Path) {
-        let scratch = TempDir::new().expect("a temporary directory");
-        let config = configure(&scratch, data, "");
-        user.run(&format!("docker-registry garbage-collect {}", config.display()));
+        collect_garbage(user, data, "");
     }
 
     /// Runs `garbage-collect --delete-untagged`: also removes manifests without a tag.
     pub(crate) fn version_2_deletes_untagged_on(user: &Terminal, data: &Path) {
-        let scratch = TempDir::new().expect("a temporary directory");
-        let config = configure(&scratch, data, "");
-        user.run(&format!("docker-registry garbage-collect --delete-untagged {}", config.display()));
+        collect_garbage(user, data, "--delete-untagged");
     }
 
     fn start(program: &str, data: &Path, more: &str) -> Distribution {
@@ -68,6 +64,12 @@ impl Distribution {
     pub(crate) fn stop(mut self) {
         self.daemon.stop();
     }
+}
+
+fn collect_garbage(user: &Terminal, data: &Path, options: &str) {
+    let scratch = TempDir::new().expect("a temporary directory");
+    let config = configure(&scratch, data, "");
+    user.run(&format!("docker-registry garbage-collect {options} {}", config.display()));
 }
 
 fn configure(scratch: &TempDir, data: &Path, more: &str) -> PathBuf {
