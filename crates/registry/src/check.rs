@@ -52,7 +52,7 @@ pub struct Fault {
 }
 
 /// The kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
     /// The file is missing.
     Missing,

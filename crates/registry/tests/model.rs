@@ -16,7 +16,9 @@ use bytes::Bytes;
 use futures_util::stream;
 use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use registry::access::AccountSettings;
+use registry::check::FaultKind;
 use registry::manifests::Push;
 use registry::uploads::ChunkRange;
 use registry::{Error, Policy, ReceiveError, Registry};
@@ -352,6 +354,20 @@ impl Model {
         }
     }
 
+    /// The faults of a check: a manifest stays when a client deletes its blobs. Stored content is never damaged.
+    fn unlinked_parts(&self) -> BTreeSet<(String, String, FaultKind)> {
+        let mut faults = BTreeSet::new();
+        for (name, repository) in REPOSITORIES.iter().zip(&self.repositories) {
+            let parts = repository.images.iter().flat_map(|image| &IMAGES[*image].blobs);
+            faults.extend(
+                parts
+                    .filter(|blob| !repository.blobs.contains(blob))
+                    .map(|blob| ((*name).to_owned(), blob_digest(*blob).to_string(), FaultKind::NotLinked)),
+            );
+        }
+        faults
+    }
+
     fn push(&mut self, repository: usize, image: usize, tag: Option<usize>) -> Outcome {
         let repository = &mut self.repositories[repository];
         let Image { blobs, children, .. } = &IMAGES[image];
@@ -563,8 +579,14 @@ async fn read_all(registry: &Registry) -> [RepositoryModel; 3] {
     [read(registry, 0).await, read(registry, 1).await, read(registry, 2).await]
 }
 
+/// The same operations in each run, so that a failure can be reproduced. `PROPTEST_RNG_SEED` explores others.
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 100, ..ProptestConfig::default() }
+    let default = ProptestConfig::default();
+    let rng_seed = match default.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        chosen @ RngSeed::Fixed(_) => chosen,
+    };
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 100, rng_seed, ..default }
 }
 
 fn block_on(test: impl Future<Output = ()>) {
@@ -594,8 +616,10 @@ proptest! {
             subject.apply(&Operation::Restart, &scratch).await;
             assert_eq!(read_all(&subject.registry).await, model.repositories, "after a restart");
             let checked = subject.registry.check(true, |_, _| true).await.unwrap();
-            // A manifest stays when a client deletes its blobs, but stored content is never damaged.
-            assert_eq!(checked.faults, []);
+            let faults: BTreeSet<_> = (checked.faults.iter())
+                .map(|fault| (fault.repository.to_string(), fault.digest.to_string(), fault.what))
+                .collect();
+            assert_eq!(faults, model.unlinked_parts());
             subject.registry.close().await;
         });
     }
