@@ -752,8 +752,10 @@ impl Effects {
         }
     }
 
+    /// An accepted image holds its blobs, also against a deletion of the repository that began before.
     fn push(&mut self, repository: usize, image: usize, tag: Option<usize>) {
         self.set.insert(Cell::Image { repository, image }, 0);
+        self.set.extend(IMAGES[image].blobs.iter().map(|blob| (Cell::Blob { repository, blob: *blob }, 0)));
         self.set.extend(tag.map(|tag| (Cell::Tag { repository, tag }, image)));
     }
 
