@@ -1,5 +1,7 @@
 //! The argument of every handler.
 
+use registry::Registry;
+
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::extract::page::PageRequest;
@@ -15,6 +17,11 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// The registry, which records the caller and the request with each change.
+    pub(crate) fn registry(&self) -> Registry {
+        self.app.registry.acting_as(self.caller.actor(&self.request.id))
+    }
+
     pub(crate) fn query(&self) -> Query<'_> {
         self.request.query()
     }

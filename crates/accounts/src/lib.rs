@@ -3,6 +3,7 @@
 //!
 //! Pure values without a database: `store::metadata` keeps users and grants and decides access.
 //!
+//! - [`Actor`]: the account and the request behind a change.
 //! - [`AccountName`], [`TeamName`], [`Subject`]: the users, robots, organisations and teams.
 //! - [`Right`], [`Rights`], [`Role`]: the permitted actions.
 //! - [`Pattern`]: the repositories that a grant covers.
@@ -10,6 +11,7 @@
 //! - [`PrefixRules`]: rules for a repository and all repositories below it.
 //! - [`string_enum!`]: enums with one spelling in the database, in JSON and on the command line.
 
+mod actor;
 mod name;
 mod pattern;
 mod prefix_rules;
@@ -18,6 +20,7 @@ mod string_enum;
 mod subject;
 mod visible;
 
+pub use actor::Actor;
 pub use name::{AccountName, AccountNameError, TeamName, TeamNameError};
 pub use pattern::{Pattern, PatternError, lookup_keys};
 pub use prefix_rules::{PrefixRules, Tree};

@@ -28,7 +28,7 @@ impl Registry {
     /// # Errors
     /// Those of the store.
     pub async fn adoption_problems(&self) -> Result<Vec<ViewProblem>, Error> {
-        Ok(self.inner.metadata.view_problems().await?)
+        Ok(self.metadata.view_problems().await?)
     }
 
     /// The repositories whose links below `repositories/` cannot be written, each with the reason.

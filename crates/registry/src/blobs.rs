@@ -43,11 +43,11 @@ impl Registry {
     async fn read_recorded_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         let inner = &self.inner;
         let ticket = inner.cache.ticket(repository);
-        if let Some(size) = inner.metadata.blob(repository, digest).await? {
+        if let Some(size) = self.metadata.blob(repository, digest).await? {
             inner.cache.insert_blob(ticket, repository, *digest, size);
             return Ok(size);
         }
-        Err(if inner.metadata.blob_is_damaged(repository, digest).await? {
+        Err(if self.metadata.blob_is_damaged(repository, digest).await? {
             self.blob_damaged(repository, digest, "it is marked as damaged")
         } else {
             Error::BlobUnknown { repository: repository.clone(), digest: *digest }
@@ -87,7 +87,7 @@ impl Registry {
         let source = match from {
             Some(from) if visible.allows(from) => from.clone(),
             Some(_) => return Ok(None),
-            None => match self.inner.metadata.visible_source(digest, visible.clone()).await? {
+            None => match self.metadata.visible_source(digest, visible.clone()).await? {
                 Some(source) => source,
                 None => return Ok(None),
             },
@@ -96,7 +96,7 @@ impl Registry {
             Err(Error::BlobUnknown { .. } | Error::BlobDamaged { .. }) => return Ok(None),
             stored => stored?,
         };
-        let size = self.inner.metadata.mount_blob(repository, digest, stored, &source).await?;
+        let size = self.metadata.mount_blob(repository, digest, stored, &source).await?;
         if size.is_some() {
             self.inner.background.wake_view();
         }
@@ -114,7 +114,7 @@ impl Registry {
         let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
         detach(async move {
             let inner = &registry.inner;
-            let was_there = inner.metadata.unlink_blob(&repository, &digest).await?;
+            let was_there = registry.metadata.unlink_blob(&repository, &digest).await?;
             inner.cache.blob_deleted(&repository, &digest);
             if !was_there {
                 return Err(Error::BlobUnknown { repository, digest });

@@ -103,7 +103,7 @@ impl Registry {
     ) -> Result<Checked, Error> {
         let adopted = self.adopt().await?;
         let view = self.inner.background.view().repair(|_| ()).await?;
-        let problems = self.inner.metadata.view_problems().await?;
+        let problems = self.metadata.view_problems().await?;
         let checked = Checked { adopted, problems, view, ..Checked::default() };
         let mut check = Check { registry: self, read, progress, checked, seen: Seen::new() };
         check.run().await?;
@@ -140,7 +140,7 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
     }
 
     async fn repository(&mut self, repository: &RepositoryName) -> Result<(), Error> {
-        let metadata = &self.registry.inner.metadata;
+        let metadata = &self.registry.metadata;
         let mut after: Option<Digest> = None;
         loop {
             let manifests = metadata.manifests(repository, after.as_ref(), PAGE).await?;
@@ -183,7 +183,7 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
 
     /// Whether the repository holds a blob, damaged or not.
     async fn is_linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, StoreError> {
-        let metadata = &self.registry.inner.metadata;
+        let metadata = &self.registry.metadata;
         Ok(metadata.blob(repository, digest).await?.is_some()
             || metadata.content_record(digest).await?.is_some_and(|record| record.is_damaged))
     }
@@ -217,7 +217,7 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
     /// Compares the file of some content with its record. Reads the file on request, if it is marked as damaged, or
     /// if a manifest claims another size.
     async fn content(&self, digest: &Digest, claimed: u64) -> Result<Content, StoreError> {
-        let record = self.registry.inner.metadata.content_record(digest).await?;
+        let record = self.registry.metadata.content_record(digest).await?;
         // Opened, because a stat says nothing of the permission to read.
         let actual = match self.registry.inner.blobs.open(digest).await {
             Ok(Some(blob)) => blob.size,

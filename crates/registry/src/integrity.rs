@@ -40,7 +40,7 @@ impl Registry {
         let sizes = self.inner.blobs.stat_many(needed.clone()).await?;
         let mut intact = Vec::with_capacity(needed.len());
         for digest in needed {
-            let record = self.inner.metadata.content_record(&digest).await?;
+            let record = self.metadata.content_record(&digest).await?;
             let recorded = record.and_then(|record| record.size);
             let stored =
                 sizes.get(&digest).copied().filter(|size| recorded.is_none_or(|recorded| recorded == *size));
@@ -66,7 +66,7 @@ impl Registry {
         let (mut needed, mut seen) = (vec![*digest], HashSet::from([*digest]));
         let mut manifests = vec![*digest];
         while let Some(manifest) = manifests.pop() {
-            for part in self.inner.metadata.manifest_parts(repository, &manifest).await? {
+            for part in self.metadata.manifest_parts(repository, &manifest).await? {
                 if part.required && seen.insert(part.digest) {
                     needed.push(part.digest);
                     manifests.extend(part.is_manifest.then_some(part.digest));
@@ -103,7 +103,7 @@ impl Registry {
 
     /// Sets or clears the damage mark of content, and invalidates its cache entries.
     pub(crate) async fn mark_damaged(&self, digest: &Digest, is_damaged: bool) -> Result<(), StoreError> {
-        if self.inner.metadata.mark_damaged(digest, is_damaged).await? {
+        if self.metadata.mark_damaged(digest, is_damaged).await? {
             self.inner.cache.content_changed(digest);
             if is_damaged {
                 tracing::error!(%digest, "the stored bytes do not have this digest; push the content again to restore it");

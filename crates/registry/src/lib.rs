@@ -79,6 +79,8 @@ impl Default for Policy {
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
+    /// Records the actor of [`Registry::acting_as`].
+    metadata: Metadata,
 }
 
 struct Inner {
@@ -86,7 +88,6 @@ struct Inner {
     directory: Directory,
     content: store::directory::Content,
     blobs: Arc<dyn BlobStore>,
-    metadata: Metadata,
     policy: Policy,
     cache: cache::Cache,
     open_uploads: uploads::OpenUploads,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use accounts::Actor;
 use store::adopt::Report;
 use store::blob_journal::BlobJournal;
 use store::blobs::open_files;
@@ -70,12 +71,12 @@ impl Registry {
                 directory,
                 content,
                 blobs,
-                metadata,
                 policy,
                 open_uploads: OpenUploads::default(),
                 upload_ids,
                 background: Background::new(view, lock),
             }),
+            metadata,
         };
         registry.start_background();
         Ok((registry, Opened { adopted, changed }))
@@ -86,8 +87,14 @@ impl Registry {
     pub async fn close(&self) {
         self.inner.background.stop().await;
         self.inner.accounts.close().await;
-        self.inner.metadata.close().await;
+        self.metadata.close().await;
         self.inner.background.release_lock();
+    }
+
+    /// The same registry for an actor, which is recorded with all changes made through it.
+    #[must_use]
+    pub fn acting_as(&self, actor: Actor) -> Self {
+        Self { inner: self.inner.clone(), metadata: self.metadata.acting_as(actor) }
     }
 
     /// The data directory.

@@ -46,7 +46,7 @@ impl Registry {
         }
         let ticket = inner.cache.ticket(repository);
         let read = async |after, limit| -> Result<Arc<[Tag]>, Error> {
-            let tags = inner.metadata.tags(repository, after, limit).await?;
+            let tags = self.metadata.tags(repository, after, limit).await?;
             Ok(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?.into())
         };
         // A client that requests a second page usually reads the whole list, so it is cached.
@@ -76,7 +76,7 @@ impl Registry {
         limit: usize,
         all: bool,
     ) -> Result<Page<TagRecord>, Error> {
-        let tags = self.inner.metadata.tag_records(repository, after, limit + 1, all).await?;
+        let tags = self.metadata.tag_records(repository, after, limit + 1, all).await?;
         Ok(Page::cut(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?, limit))
     }
 
@@ -90,7 +90,7 @@ impl Registry {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<RepositoryName>, Error> {
-        Ok(Page::cut(self.inner.metadata.catalog(visible, after, limit + 1).await?, limit))
+        Ok(Page::cut(self.metadata.catalog(visible, after, limit + 1).await?, limit))
     }
 
     /// Like [`catalog`](Self::catalog), with the details of each repository.
@@ -103,7 +103,7 @@ impl Registry {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<RepositoryRecord>, Error> {
-        Ok(Page::cut(self.inner.metadata.repositories(visible, after, limit + 1).await?, limit))
+        Ok(Page::cut(self.metadata.repositories(visible, after, limit + 1).await?, limit))
     }
 
     /// Returns the details of a repository.
@@ -111,7 +111,7 @@ impl Registry {
     /// # Errors
     /// [`Error::NameUnknown`].
     pub async fn repository(&self, repository: &RepositoryName) -> Result<RepositoryRecord, Error> {
-        let record = self.inner.metadata.repository(repository).await?;
+        let record = self.metadata.repository(repository).await?;
         record.ok_or_else(|| Error::NameUnknown(repository.clone()))
     }
 
@@ -128,7 +128,7 @@ impl Registry {
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Page<ReferrerRecord>, Error> {
-        let metadata = &self.inner.metadata;
+        let metadata = &self.metadata;
         let referrers = metadata.referrers(repository, subject, artifact_type, after, limit + 1).await?;
         Ok(Page::cut(referrers, limit))
     }
@@ -145,7 +145,7 @@ impl Registry {
         offset: usize,
         limit: usize,
     ) -> Result<SearchPage, Error> {
-        Ok(self.inner.metadata.search(visible, query, offset, limit).await?)
+        Ok(self.metadata.search(visible, query, offset, limit).await?)
     }
 
     /// Returns the space that all visible repositories use together.
@@ -153,7 +153,7 @@ impl Registry {
     /// # Errors
     /// Only those of the store.
     pub async fn usage(&self, visible: &Visible) -> Result<Usage, Error> {
-        Ok(self.inner.metadata.usage(visible).await?)
+        Ok(self.metadata.usage(visible).await?)
     }
 
     /// Returns the space of each visible repository, by name, beginning after `after`.
@@ -166,7 +166,7 @@ impl Registry {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<RepositoryUsage>, Error> {
-        Ok(Page::cut(self.inner.metadata.repository_usage(visible, after, limit + 1).await?, limit))
+        Ok(Page::cut(self.metadata.repository_usage(visible, after, limit + 1).await?, limit))
     }
 
     /// Readiness check: the database answers, and the content directory is still mounted.
@@ -175,6 +175,6 @@ impl Registry {
     /// [`Error::Unavailable`], or those of the store.
     pub async fn ready(&self) -> Result<(), Error> {
         self.inner.content.check()?;
-        Ok(self.inner.metadata.ready().await?)
+        Ok(self.metadata.ready().await?)
     }
 }

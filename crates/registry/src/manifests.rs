@@ -73,8 +73,8 @@ impl Registry {
     ) -> Result<Arc<StoredManifest>, Error> {
         let inner = &self.inner;
         let ticket = inner.cache.ticket(repository);
-        let Some(record) = inner.metadata.manifest(repository, target).await? else {
-            return Err(if inner.metadata.repository_exists(repository).await? {
+        let Some(record) = self.metadata.manifest(repository, target).await? else {
+            return Err(if self.metadata.repository_exists(repository).await? {
                 Error::ManifestUnknown { repository: repository.clone(), target: target.clone() }
             } else {
                 Error::NameUnknown(repository.clone())
@@ -149,7 +149,7 @@ impl Registry {
             ManifestRecord { digest, media_type: manifest.media_type.clone(), size: content.len() as u64 };
         let parts = parts(&manifest, &inner.policy);
         let stored_sizes = inner.blobs.stat_many(parts.iter().map(|part| part.digest).collect()).await?;
-        let outcome = inner
+        let outcome = self
             .metadata
             .put_manifest(PutManifest {
                 repository: repository.clone(),
@@ -194,11 +194,11 @@ impl Registry {
     ) -> Result<Option<Pushed>, Error> {
         let inner = &self.inner;
         let stored = TagOrDigest::Digest(digest);
-        if inner.metadata.manifest(repository, &stored).await?.is_none() {
+        if self.metadata.manifest(repository, &stored).await?.is_none() {
             return Ok(None);
         }
         for tag in &tags {
-            if !inner.metadata.put_tag(repository, &digest, tag).await? {
+            if !self.metadata.put_tag(repository, &digest, tag).await? {
                 return Ok(None);
             }
             inner.cache.tag_deleted(repository, tag);
@@ -226,12 +226,12 @@ impl Registry {
                 let inner = &registry.inner;
                 let was_there = match &target {
                     TagOrDigest::Tag(tag) => {
-                        let was_there = inner.metadata.delete_tag(&repository, tag).await?;
+                        let was_there = registry.metadata.delete_tag(&repository, tag).await?;
                         inner.cache.tag_deleted(&repository, tag);
                         was_there
                     }
                     TagOrDigest::Digest(digest) => {
-                        let was_there = inner.metadata.delete_manifest(&repository, digest).await?;
+                        let was_there = registry.metadata.delete_manifest(&repository, digest).await?;
                         inner.cache.manifest_deleted(&repository, digest);
                         was_there
                     }
@@ -243,7 +243,7 @@ impl Registry {
         if detach(deletion).await? {
             return Ok(());
         }
-        Err(if inner.metadata.repository_exists(repository).await? {
+        Err(if self.metadata.repository_exists(repository).await? {
             Error::ManifestUnknown { repository: repository.clone(), target: target.clone() }
         } else {
             Error::NameUnknown(repository.clone())

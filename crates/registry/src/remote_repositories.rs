@@ -13,7 +13,7 @@ impl Registry {
         &self,
         repositories: Vec<(RepositoryName, Option<String>)>,
     ) -> Result<(), Error> {
-        Ok(self.inner.metadata.learn_repositories(repositories).await?)
+        Ok(self.metadata.learn_repositories(repositories).await?)
     }
 
     /// Returns all names in byte order, beginning after `after`. For the gateway itself: permissions do not apply.
@@ -25,7 +25,7 @@ impl Registry {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<RepositoryName>, Error> {
-        Ok(self.inner.metadata.known_repositories(after, limit).await?)
+        Ok(self.metadata.known_repositories(after, limit).await?)
     }
 
     /// Removes repositories that the upstream no longer has.
@@ -33,6 +33,6 @@ impl Registry {
     /// # Errors
     /// Only those of the store.
     pub async fn forget_repositories(&self, repositories: Vec<RepositoryName>) -> Result<(), Error> {
-        Ok(self.inner.metadata.forget_repositories(repositories).await?)
+        Ok(self.metadata.forget_repositories(repositories).await?)
     }
 }

@@ -19,11 +19,11 @@ impl Registry {
         let (registry, repository) = (self.clone(), repository.clone());
         detach(async move {
             // An image that was not understood keeps its layers. registry:2 still serves it.
-            let problems = registry.inner.metadata.repository_problems(&repository).await?;
+            let problems = registry.metadata.repository_problems(&repository).await?;
             if problems > 0 {
                 return Err(Error::NotAdopted { repository, problems });
             }
-            let job = registry.inner.metadata.begin_deletion(&repository).await?;
+            let job = registry.metadata.begin_deletion(&repository).await?;
             let Some(job) = job else { return Err(Error::NameUnknown(repository)) };
             registry.run_deletion(&job).await
         })
@@ -32,7 +32,7 @@ impl Registry {
 
     /// Resumes the deletions of an earlier process.
     pub(crate) async fn resume_deletions(&self) -> Result<(), Error> {
-        for job in self.inner.metadata.deletions().await? {
+        for job in self.metadata.deletions().await? {
             tracing::info!(repository = %job.repository, deleted = job.progress, "resuming the deletion of a repository");
             self.run_deletion(&job).await?;
         }
@@ -42,7 +42,7 @@ impl Registry {
     async fn run_deletion(&self, job: &Job) -> Result<(), Error> {
         let inner = &self.inner;
         loop {
-            let step = inner.metadata.delete_step(job).await;
+            let step = self.metadata.delete_step(job).await;
             // Also after an error, which may follow the commit.
             inner.cache.repository_deleted(&job.repository);
             if step? == JobStep::Done {

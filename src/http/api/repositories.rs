@@ -29,6 +29,6 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
 
 /// Deletes a repository with all that it holds.
 pub(crate) async fn delete(call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
-    call.app.registry.delete_repository(repository).await?;
+    call.registry().delete_repository(repository).await?;
     Ok(response::status(StatusCode::ACCEPTED))
 }

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use accounts::Visible;
+use accounts::{Actor, Visible};
 use hyper::header::HeaderValue;
-use registry::access::Identity;
+use registry::access::{AuditEvent, Identity};
 
 use crate::http::links::Links;
 use crate::http::middleware::client_info::ClientInfo;
@@ -22,6 +22,15 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The caller and its request, as changes record them.
+    pub(crate) fn actor(&self, request_id: &HeaderValue) -> Actor {
+        Actor {
+            account: AuditEvent::account_of(&self.identity),
+            request_id: request_id.to_str().ok().map(str::to_owned),
+            address: (!matches!(self.identity, Identity::Operator)).then(|| self.client.address),
+        }
     }
 
     /// The repositories that a list may show to the caller. Empty for endpoints that are not lists.

@@ -71,7 +71,7 @@ pub(crate) async fn delete(
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Response, Error> {
-    call.app.registry.delete_blob(repository, digest).await?;
+    call.registry().delete_blob(repository, digest).await?;
     Ok(response::status(StatusCode::ACCEPTED))
 }
 

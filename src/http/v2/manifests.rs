@@ -78,7 +78,8 @@ pub(crate) async fn put(
     repository: &RepositoryName,
     target: &TagOrDigest,
 ) -> Result<Response, Error> {
-    let Call { app, caller, mut request } = call;
+    let registry = call.registry();
+    let Call { caller, mut request, .. } = call;
     let content_type = match request.header(CONTENT_TYPE) {
         Some(header) => Some(MediaType::from_content_type(header).map_err(|_| Error::BadContentType)?),
         None => None,
@@ -88,7 +89,7 @@ pub(crate) async fn put(
         // The specification defines `tag` for a push by digest only.
         TagOrDigest::Tag(_) => Vec::new(),
     };
-    let limit = app.registry.policy().manifest_bytes;
+    let limit = registry.policy().manifest_bytes;
     let content = request.whole_body(limit, || registry::Error::ManifestTooLarge { limit }.into()).await?;
     let push = Push {
         repository: repository.clone(),
@@ -97,7 +98,7 @@ pub(crate) async fn put(
         content,
         tags: tags.clone(),
     };
-    let pushed = app.registry.put_manifest(push).await?;
+    let pushed = registry.put_manifest(push).await?;
     let mut response = response::status(StatusCode::CREATED);
     let headers = response.headers_mut();
     headers.insert(LOCATION, caller.links().manifest(repository, &pushed.digest));
@@ -117,7 +118,7 @@ pub(crate) async fn delete(
     repository: &RepositoryName,
     target: &TagOrDigest,
 ) -> Result<Response, Error> {
-    call.app.registry.delete_manifest(repository, target).await?;
+    call.registry().delete_manifest(repository, target).await?;
     Ok(response::status(StatusCode::ACCEPTED))
 }
 

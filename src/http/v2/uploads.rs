@@ -19,6 +19,7 @@ use crate::http::response::{
 
 /// POST: mounts a blob of another repository, stores a whole blob, or begins an upload.
 pub(crate) async fn post(call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
+    let registry = call.registry();
     let Call { app, caller, request } = call;
     let query = request.query();
     let mount = query.digest("mount")?;
@@ -27,13 +28,13 @@ pub(crate) async fn post(call: Call<'_>, repository: &RepositoryName) -> Result<
         let from = query.get_filled("from").map(|from| from.parse::<RepositoryName>()).transpose();
         if let Ok(from) = from {
             let visible = app.accounts.visible(caller.identity()).await?;
-            if app.registry.mount_blob(repository, &digest, from.as_ref(), &visible).await?.is_some() {
+            if registry.mount_blob(repository, &digest, from.as_ref(), &visible).await?.is_some() {
                 return Ok(created(caller, repository, &digest));
             }
         }
     } else if let Some(digest) = query.digest("digest")? {
         check_announced(app, &request, None)?;
-        app.registry.upload_blob(repository, digest, request.body).await?;
+        registry.upload_blob(repository, digest, request.body).await?;
         return Ok(created(caller, repository, &digest));
     }
     let algorithm = match query.get("digest-algorithm") {
@@ -43,7 +44,7 @@ pub(crate) async fn post(call: Call<'_>, repository: &RepositoryName) -> Result<
         // A blob that cannot be mounted is uploaded next. The right algorithm now saves a second hash.
         None => mount.map_or(Algorithm::Sha256, |digest| digest.algorithm()),
     };
-    let upload = app.registry.begin_upload(repository, owner(caller), algorithm).await?;
+    let upload = registry.begin_upload(repository, owner(caller), algorithm).await?;
     Ok(accepted(caller, repository, upload))
 }
 
@@ -58,20 +59,22 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName, id: &Uuid) 
 
 /// PATCH: appends a chunk, or a body of any length.
 pub(crate) async fn patch(call: Call<'_>, repository: &RepositoryName, id: &Uuid) -> Result<Response, Error> {
+    let registry = call.registry();
     let Call { app, caller, request } = call;
     let range = chunk_range(&request)?;
     check_announced(app, &request, range)?;
-    let upload = app.registry.append_upload(repository, owner(caller), *id, range, request.body).await?;
+    let upload = registry.append_upload(repository, owner(caller), *id, range, request.body).await?;
     Ok(accepted(caller, repository, upload))
 }
 
 /// PUT: appends the rest and finishes the upload.
 pub(crate) async fn put(call: Call<'_>, repository: &RepositoryName, id: &Uuid) -> Result<Response, Error> {
+    let registry = call.registry();
     let Call { app, caller, request } = call;
     let digest = request.query().digest("digest")?.ok_or(Error::DigestMissing)?;
     let range = chunk_range(&request)?;
     check_announced(app, &request, range)?;
-    app.registry.finish_upload(repository, owner(caller), *id, range, digest, request.body).await?;
+    registry.finish_upload(repository, owner(caller), *id, range, digest, request.body).await?;
     Ok(created(caller, repository, &digest))
 }
 
@@ -81,8 +84,7 @@ pub(crate) async fn delete(
     repository: &RepositoryName,
     id: &Uuid,
 ) -> Result<Response, Error> {
-    let Call { app, caller, .. } = call;
-    app.registry.cancel_upload(repository, owner(caller), *id).await?;
+    call.registry().cancel_upload(repository, owner(call.caller), *id).await?;
     Ok(response::status(StatusCode::NO_CONTENT))
 }
 

@@ -15,7 +15,7 @@ impl Registry {
         self.inner.upload_ids.forget_expired(self.inner.policy.upload_expiry);
         let mut expired = self.inner.open_uploads.expire(self.inner.policy.upload_expiry);
         loop {
-            let batch = self.inner.metadata.expired_uploads(limit, 100).await?;
+            let batch = self.metadata.expired_uploads(limit, 100).await?;
             let mut removed = 0;
             for record in &batch {
                 removed += usize::from(self.expire_upload(&record.repository, record.state.id).await?);
@@ -32,7 +32,7 @@ impl Registry {
         let inner = &self.inner;
         let open = inner.open_uploads.get_or_insert(repository, None, id, UploadState::Stored);
         let Ok(mut state) = open.state.clone().try_lock_owned() else { return Ok(false) };
-        let was_there = inner.metadata.expire_upload(id).await;
+        let was_there = self.metadata.expire_upload(id).await;
         // A request that waits for the lock finds the end.
         self.end(id, &mut state);
         drop(state);

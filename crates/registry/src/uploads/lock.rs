@@ -34,7 +34,7 @@ impl Registry {
             Some(open) if open.is_of(repository, account) => return Ok(open),
             Some(_) => return Err(Error::UploadUnknown(id)),
             // Verified before an entry is inserted, so that invalid ids use no memory.
-            None if inner.metadata.upload(repository, account, id).await?.is_some() => UploadState::Stored,
+            None if self.metadata.upload(repository, account, id).await?.is_some() => UploadState::Stored,
             None => {
                 let expiry = inner.policy.upload_expiry;
                 let algorithm = inner.upload_ids.verify(id, repository, account, expiry);
@@ -60,7 +60,7 @@ impl Registry {
                 *state = UploadState::Empty(algorithm);
                 self.inner.blobs.begin(id, algorithm).await?
             }
-            UploadState::Stored => match self.inner.metadata.upload(repository, account, id).await? {
+            UploadState::Stored => match self.metadata.upload(repository, account, id).await? {
                 Some(record) => self.inner.blobs.resume(&record.state).await?,
                 None => {
                     self.end(id, &mut state);
@@ -94,9 +94,9 @@ impl Registry {
             }
         };
         if is_stored {
-            self.inner.metadata.save_upload(repository, account, &progress).await?;
+            self.metadata.save_upload(repository, account, &progress).await?;
         } else {
-            self.inner.metadata.create_upload(repository, account, &progress).await?;
+            self.metadata.create_upload(repository, account, &progress).await?;
         }
         *state = UploadState::InMemory(upload);
         Ok(())
@@ -122,7 +122,7 @@ impl Registry {
         if let Error::Store(StoreError::UploadLost { .. }) = &error {
             tracing::warn!(%error, "an upload ends because its file was removed or truncated");
             let is_stored = !matches!(*state, UploadState::Empty(_));
-            if is_stored && let Err(also) = self.inner.metadata.delete_upload(repository, account, id).await {
+            if is_stored && let Err(also) = self.metadata.delete_upload(repository, account, id).await {
                 tracing::warn!(error = %also, "cannot delete the record of an upload whose file is gone");
             }
             self.end(id, &mut state);

@@ -71,7 +71,7 @@ impl Registry {
             inner.open_uploads.get_or_insert(repository, account, id, UploadState::Empty(algorithm));
         } else {
             let state = inner.blobs.begin(id, algorithm).await?.save().await?;
-            inner.metadata.create_upload(repository, account, &state).await?;
+            self.metadata.create_upload(repository, account, &state).await?;
         }
         Ok(UploadStatus { id, offset: 0 })
     }
@@ -87,7 +87,7 @@ impl Registry {
         id: Uuid,
     ) -> Result<UploadStatus, Error> {
         let open = self.open_upload(repository, account, id).await?;
-        let record = self.inner.metadata.upload(repository, account, id).await?;
+        let record = self.metadata.upload(repository, account, id).await?;
         let offset = match record {
             Some(record) => record.state.offset,
             // Neither stored nor ended: it is empty, or its first bytes are being received.
@@ -154,7 +154,7 @@ impl Registry {
                 Ok(stored) => stored,
                 Err(mismatch @ StoreError::DigestMismatch { .. }) => {
                     if is_stored {
-                        inner.metadata.delete_upload(&repository, account.as_ref(), id).await?;
+                        registry.metadata.delete_upload(&repository, account.as_ref(), id).await?;
                     }
                     registry.end(id, &mut state);
                     return Err(mismatch.into());
@@ -167,9 +167,12 @@ impl Registry {
             };
             let size = stored.size;
             if is_stored {
-                inner.metadata.link_uploaded_blob(&repository, &digest, stored, account.as_ref(), id).await?;
+                registry
+                    .metadata
+                    .link_uploaded_blob(&repository, &digest, stored, account.as_ref(), id)
+                    .await?;
             } else {
-                inner.metadata.link_blob(&repository, &digest, stored).await?;
+                registry.metadata.link_blob(&repository, &digest, stored).await?;
             }
             registry.end(id, &mut state);
             inner.background.wake_view();
@@ -203,7 +206,7 @@ impl Registry {
             match stored.await {
                 Ok(stored) => {
                     let size = stored.size;
-                    inner.metadata.link_blob(&repository, &digest, stored).await?;
+                    registry.metadata.link_blob(&repository, &digest, stored).await?;
                     inner.background.wake_view();
                     Ok(size)
                 }
@@ -228,7 +231,7 @@ impl Registry {
     ) -> Result<(), Error> {
         let mut lock = self.lock_upload(repository, account, id).await?;
         if lock.is_stored() {
-            self.inner.metadata.delete_upload(repository, account, id).await?;
+            self.metadata.delete_upload(repository, account, id).await?;
         }
         self.end(id, &mut lock.state);
         drop(lock);

@@ -43,6 +43,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use ::accounts::Actor;
+
 pub use accounts::*;
 pub use damage::{Affected, ContentRecord};
 pub use import::Import;
@@ -62,6 +64,8 @@ use writer::{Durability, Writer};
 #[derive(Clone)]
 pub struct Metadata {
     inner: Arc<Inner>,
+    /// The actor of changes made through this clone.
+    actor: Arc<Actor>,
 }
 
 struct Inner {
@@ -104,7 +108,13 @@ impl Metadata {
             accounts_mark,
             damage: OnceLock::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), actor: Arc::default() })
+    }
+
+    /// The same metadata for an actor, which is recorded with all changes made through it.
+    #[must_use]
+    pub fn acting_as(&self, actor: Actor) -> Self {
+        Self { inner: self.inner.clone(), actor: Arc::new(actor) }
     }
 
     /// Whether the database at `path` holds users. Changes and creates nothing.
@@ -189,7 +199,7 @@ impl Metadata {
         durability: Durability,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.record_damage(self.inner.writer.write(durability, operation).await)
+        self.record_damage(self.inner.writer.write(durability, self.actor.clone(), operation).await)
     }
 
     fn record_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {

@@ -4,6 +4,7 @@
 //! `RETURNING`. Each is prepared once per connection and cached. Only this file and
 //! [`connection`](super::connection) know the driver.
 
+use accounts::Actor;
 use rusqlite::OptionalExtension as _;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
@@ -11,16 +12,29 @@ use crate::StoreError;
 
 /// A connection inside a transaction.
 #[derive(Clone, Copy)]
-pub(super) struct Sql<'a>(&'a rusqlite::Connection);
+pub(super) struct Sql<'a> {
+    connection: &'a rusqlite::Connection,
+    actor: Option<&'a Actor>,
+}
 
 impl<'a> Sql<'a> {
     pub(super) fn new(connection: &'a rusqlite::Connection) -> Self {
-        Self(connection)
+        Self { connection, actor: None }
+    }
+
+    /// The same connection for an actor.
+    pub(super) fn acting_as(self, actor: &'a Actor) -> Self {
+        Self { actor: Some(actor), ..self }
+    }
+
+    /// The actor of the operation. `None` for reads.
+    pub(super) fn actor(self) -> Option<&'a Actor> {
+        self.actor
     }
 
     /// Runs a statement that returns no rows. Returns the number of rows that it changed.
     pub(super) fn run(self, sql: &str, params: &[Value<'_>]) -> Result<usize, StoreError> {
-        Ok(self.0.prepare_cached(sql)?.execute(bound(params))?)
+        Ok(self.connection.prepare_cached(sql)?.execute(bound(params))?)
     }
 
     /// Reads the first row, if there is one.
@@ -30,7 +44,7 @@ impl<'a> Sql<'a> {
         params: &[Value<'_>],
         read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let read = statement.query_row(bound(params), |row| Ok(read(&Row(row)))).optional()?;
         read.transpose()
     }
@@ -67,7 +81,7 @@ impl<'a> Sql<'a> {
         params: &[Value<'_>],
         mut visit: impl FnMut(&Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(bound(params))?;
         while let Some(row) = rows.next()?
             && visit(&Row(row))?
@@ -77,13 +91,13 @@ impl<'a> Sql<'a> {
 
     /// Whether the statement returns a row.
     pub(super) fn exists(self, sql: &str, params: &[Value<'_>]) -> Result<bool, StoreError> {
-        Ok(self.0.prepare_cached(sql)?.exists(bound(params))?)
+        Ok(self.connection.prepare_cached(sql)?.exists(bound(params))?)
     }
 
     /// Enlarges the page cache of the writer, for an operation that changes very many pages. The writer shrinks it when
     /// it is idle.
     pub(super) fn expect_many_changes(self) -> Result<(), StoreError> {
-        Ok(self.0.execute_batch(LARGE_CACHE)?)
+        Ok(self.connection.execute_batch(LARGE_CACHE)?)
     }
 }
 

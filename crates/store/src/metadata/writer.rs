@@ -8,11 +8,12 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use accounts::Actor;
 use tokio::sync::oneshot;
 
 use super::checkpointer::Checkpointer;
@@ -71,10 +72,11 @@ impl Writer {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         durability: Durability,
+        actor: Arc<Actor>,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let job = Operation { durability, operation, outcome: None, answer: Some(answer) };
+        let job = Operation { durability, actor, operation, outcome: None, answer: Some(answer) };
         match &*lock(&self.jobs) {
             Some(jobs) => jobs.send(Box::new(job)).map_err(|_| StoreError::Closed)?,
             None => return Err(StoreError::Closed),
@@ -110,6 +112,7 @@ trait Job: Send {
 
 struct Operation<F, T> {
     durability: Durability,
+    actor: Arc<Actor>,
     operation: F,
     outcome: Option<Result<T, StoreError>>,
     answer: Option<oneshot::Sender<Result<T, StoreError>>>,
@@ -126,10 +129,11 @@ where
 
     fn run(&mut self, sql: Sql<'_>) -> Result<(), StoreError> {
         // A panic rolls back the savepoint, so no partial change remains.
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.operation)(sql))).unwrap_or_else(|panic| {
-            tracing::error!(panic = panic_text(&*panic), "an operation on the metadata panicked");
-            Err(StoreError::Closed)
-        });
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.operation)(sql.acting_as(&self.actor))))
+            .unwrap_or_else(|panic| {
+                tracing::error!(panic = panic_text(&*panic), "an operation on the metadata panicked");
+                Err(StoreError::Closed)
+            });
         self.outcome.insert(outcome).as_ref().map(|_| ()).map_err(copy_error)
     }
 

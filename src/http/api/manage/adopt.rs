@@ -11,7 +11,7 @@ use crate::http::response::Response;
 pub(crate) async fn adopt(mut call: Call<'_>) -> Result<Response, Error> {
     let Adopt {} = body(&mut call).await?;
     let manage = manage(&call);
-    let registry = call.app.registry.clone();
+    let registry = call.registry();
     let adopting = registry.clone();
     let report = change(&call, async move { manage.adopt(adopting.adopt()).await }).await?;
     Ok(ok(&convert::adopted(report, registry.adoption_problems().await?)))

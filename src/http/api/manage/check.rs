@@ -30,7 +30,7 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
         return Err(GatewayError::Unsupported.into());
     }
     let read = call.query().truth("read")?;
-    let registry = call.app.registry.clone();
+    let registry = call.registry();
     let (sender, lines) = mpsc::channel(QUEUED_LINES);
     tokio::spawn(async move {
         let reported = Mutex::new(Instant::now());
