@@ -164,7 +164,7 @@ impl Gateway {
 impl ContentProxy for Gateway {
     fn answer<'a>(
         &'a self,
-        caller: &'a Caller,
+        caller: &'a Caller<'a>,
         endpoint: &'a Endpoint,
         request: Request,
     ) -> BoxFuture<'a, Result<Response, Error>> {

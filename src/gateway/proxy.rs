@@ -42,7 +42,7 @@ const CONFIG_BYTES: usize = 1 << 20;
 struct Exchange<'a> {
     gateway: &'a Gateway,
     accounts: &'a Accounts,
-    caller: &'a Caller,
+    caller: &'a Caller<'a>,
     endpoint: &'a Endpoint,
     policy: &'a Policy,
 }
@@ -50,7 +50,7 @@ struct Exchange<'a> {
 /// Answers an authorized request for content.
 pub(super) async fn answer(
     gateway: &Gateway,
-    caller: &Caller,
+    caller: &Caller<'_>,
     endpoint: &Endpoint,
     request: Request,
 ) -> Result<Response, Error> {

@@ -12,7 +12,7 @@ use registry::access::Accounts;
 use crate::config::{Config, Limits};
 use crate::http::content_proxy::ContentProxy;
 use crate::http::error::Error;
-use crate::http::links::Links;
+use crate::http::links::{LinkBase, Links};
 use crate::http::middleware::access_request::AccessRequest;
 use crate::http::middleware::body_budget::BodyBudget;
 use crate::http::middleware::challenge::Challenges;
@@ -35,10 +35,7 @@ pub(crate) struct App {
     pub(crate) audit_pulls: bool,
     /// The gateway to the content. The registry then has repository names and accounts only.
     pub(crate) content_proxy: Option<Box<dyn ContentProxy>>,
-    /// Links without a path prefix.
-    links: Links,
-    /// Whether `external_url` is set.
-    has_external_url: bool,
+    pub(crate) link_base: LinkBase,
     proxies: Proxies,
     pub(crate) cors: Cors,
     pub(crate) rate_limits: RateLimits,
@@ -66,8 +63,7 @@ impl App {
             challenges: Challenges::new(&config.auth),
             service: config.auth.service.clone(),
             audit_pulls: config.audit.pulls,
-            links: Links::new(config.external_url.as_ref().map_or("", |url| url.as_str())),
-            has_external_url: config.external_url.is_some(),
+            link_base: LinkBase::new(config.external_url.as_ref().map(|url| url.as_str())),
             proxies: Proxies::new(config.proxy.trusted.clone()),
             cors: Cors::new(&config.web.cors_origins),
             rate_limits: RateLimits::new(&config.limits),
@@ -93,11 +89,7 @@ impl App {
 
     /// Links for a client: with the external URL, or with the path prefix that a proxy names.
     pub(crate) fn links(&self, client: &ClientInfo) -> Links {
-        if self.has_external_url || client.prefix.is_empty() {
-            self.links.clone()
-        } else {
-            Links::new(&client.prefix)
-        }
+        self.link_base.of(client)
     }
 
     /// Refuses cross-site writes.
@@ -112,7 +104,7 @@ impl App {
 
     /// Returns the registry's URL: the external URL, or the one that the client called. `None` if neither is known.
     pub(crate) fn base(&self, client: &ClientInfo, host: Option<&HeaderValue>) -> Option<String> {
-        if self.has_external_url { Some(self.links.absolute("")) } else { client.base(host) }
+        self.link_base.external_url().or_else(|| client.base(host))
     }
 
     /// Denies a request, with a challenge for its endpoint.

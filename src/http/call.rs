@@ -1,5 +1,6 @@
 //! The argument of every handler.
 
+use hyper::header::HOST;
 use registry::Registry;
 
 use crate::http::app::App;
@@ -12,7 +13,7 @@ use crate::http::middleware::caller::Caller;
 /// An authorized request.
 pub(crate) struct Call<'a> {
     pub(crate) app: &'a App,
-    pub(crate) caller: &'a Caller,
+    pub(crate) caller: &'a Caller<'a>,
     pub(crate) request: Request,
 }
 
@@ -28,7 +29,7 @@ impl Call<'_> {
 
     /// Returns the registry's URL as the client called it.
     pub(crate) fn base(&self) -> Option<String> {
-        self.app.base(self.caller.client(), self.caller.host())
+        self.app.base(self.caller.client(), self.request.headers.get(HOST))
     }
 
     pub(crate) fn page(&self) -> Result<PageRequest<'_>, Error> {

@@ -17,7 +17,7 @@ pub(crate) trait ContentProxy: Send + Sync {
     /// Answers an authorized request.
     fn answer<'a>(
         &'a self,
-        caller: &'a Caller,
+        caller: &'a Caller<'a>,
         endpoint: &'a Endpoint,
         request: Request,
     ) -> BoxFuture<'a, Result<Response, Error>>;

@@ -7,6 +7,8 @@ use hyper::header::HeaderValue;
 use oci::{Digest, RepositoryName};
 use uuid::Uuid;
 
+use crate::http::middleware::client_info::ClientInfo;
+
 /// Makes URLs. Without `external_url` they are relative, because the registry cannot know how a proxy is
 /// called, and a wrong guess sends clients elsewhere. A trusted proxy may name a path prefix. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,6 +43,34 @@ impl Links {
         let address = format!("{}{path}", self.base);
         HeaderValue::try_from(address)
             .expect("names, digests and UUIDs are visible ASCII, and so is a checked URL")
+    }
+}
+
+/// The base of links, from which each client gets its own.
+#[derive(Debug)]
+pub(crate) struct LinkBase {
+    /// Links without a path prefix.
+    links: Links,
+    has_external_url: bool,
+}
+
+impl LinkBase {
+    pub(crate) fn new(external_url: Option<&str>) -> Self {
+        Self { links: Links::new(external_url.unwrap_or_default()), has_external_url: external_url.is_some() }
+    }
+
+    /// Links for a client: with the external URL, or with the path prefix that a proxy names.
+    pub(crate) fn of(&self, client: &ClientInfo) -> Links {
+        if self.has_external_url || client.prefix.is_empty() {
+            self.links.clone()
+        } else {
+            Links::new(&client.prefix)
+        }
+    }
+
+    /// The external URL, if it is set.
+    pub(crate) fn external_url(&self) -> Option<String> {
+        self.has_external_url.then(|| self.links.absolute(""))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::http::links::Links;
 use crate::http::middleware::access_log::Exchange;
 use crate::http::middleware::audit::{self, AuditedAction};
 use crate::http::middleware::authorization::{self, Rejection};
-use crate::http::middleware::caller::Caller;
+use crate::http::middleware::caller::{Authorized, Caller};
 use crate::http::middleware::client_info::ClientInfo;
 use crate::http::middleware::cors::Allowed;
 use crate::http::middleware::host_header;
@@ -84,41 +84,43 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         if let Ok(endpoint) = &endpoint {
             log.set_endpoint(endpoint.label());
         }
-        let request =
-            Request::new(request, self.connection.clone(), self.app.limits.body_timeout, id.clone());
+        let request = Request::new(request, self.connection.clone(), self.app.limits.body_timeout, id);
         let client = self.app.client_info(&self.connection, &request.headers);
         log.set_client(client.address);
         let origin = self.app.cors.allowed(&request.headers);
-        let exchange = Reply { log, id, is_v2, is_head, origin };
+        let reply = Reply { log, is_v2, is_head, origin };
 
         if let Some(response) = self.answer_early(host.is_ok(), &endpoint, &client, &request) {
-            return Answer::Now(Some(self.finish(response, exchange)));
+            return Answer::Now(Some(self.finish(response, reply, request.id)));
         }
-        let mut caller = None;
+        let mut authorized = None;
         if let Ok(Endpoint::Manifest(name, target)) = &endpoint
             && (request.method == Method::GET || is_head)
             && !self.app.audit_pulls
         {
-            caller = authorization::authorize_cached(
+            authorized = authorization::authorize_cached(
                 &self.app,
                 &self.connection,
                 request.for_access(endpoint.as_ref().ok(), &client),
             );
-            if let Some(Ok(caller)) = &caller
-                && let Some(response) = manifests::get_cached(&self.app, caller, &request, name, target)
-            {
-                let response = self.throttled(response, &client, Some(caller.identity()));
-                return Answer::Now(Some(self.finish_for(response, Some(caller.identity()), exchange)));
+            if let Some(Ok(authorized)) = &authorized {
+                let caller = Caller::new(authorized, &client, &self.connection, &self.app.link_base);
+                if let Some(response) = manifests::get_cached(&self.app, caller, &request, name, target) {
+                    let identity = Some(authorized.identity());
+                    let response = self.throttled(response, &client, identity);
+                    return Answer::Now(Some(self.finish_for(response, identity, reply, request.id)));
+                }
             }
         }
         let service = Self { app: self.app.clone(), connection: self.connection.clone() };
         Answer::Later(Box::pin(async move {
-            let links = service.app.links(&client);
-            let (answer, identity) = service.answer(&endpoint, &client, caller, request).await;
-            let response = answer
-                .unwrap_or_else(|error| error.into_response(endpoint.as_ref().ok(), &links, &exchange.id));
+            let id = request.id.clone();
+            let (answer, identity) = service.answer(&endpoint, &client, authorized, request).await;
+            let response = answer.unwrap_or_else(|error| {
+                error.into_response(endpoint.as_ref().ok(), &service.app.links(&client), &id)
+            });
             let response = service.throttled(response, &client, identity.as_ref());
-            service.finish_for(response, identity.as_ref(), exchange)
+            service.finish_for(response, identity.as_ref(), reply, id)
         }))
     }
 }
@@ -126,7 +128,6 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
 /// The state that the last steps of a response need.
 struct Reply {
     log: Exchange,
-    id: HeaderValue,
     is_v2: bool,
     is_head: bool,
     /// The allowed origin, for CORS.
@@ -164,7 +165,7 @@ impl Service {
         &self,
         endpoint: &Result<Endpoint, PathError>,
         client: &ClientInfo,
-        caller: Option<Result<Caller, Box<Rejection>>>,
+        authorized: Option<Result<Authorized, Box<Rejection>>>,
         mut request: Request,
     ) -> (Result<Response, Error>, Option<Identity>) {
         let (app, connection) = (&*self.app, &*self.connection);
@@ -178,18 +179,19 @@ impl Service {
         let id = request.id.clone();
         let known = endpoint.as_ref().ok();
         let audited = known.and_then(|endpoint| AuditedAction::of(endpoint, &request.method, &request.uri));
-        let authorized = match caller {
+        let authorized = match authorized {
             Some(authorized) => authorized,
             None => authorization::authorize(app, connection, request.for_access(known, client)).await,
         };
-        let caller = match authorized {
-            Ok(caller) => caller,
+        let authorized = match authorized {
+            Ok(authorized) => authorized,
             Err(rejection) => {
                 audit::refused(app, audited, &rejection, client.address, &id).await;
                 return (Err(rejection.error), rejection.identity);
             }
         };
-        let identity = caller.identity().clone();
+        let caller = Caller::new(&authorized, client, connection, &app.link_base);
+        let identity = authorized.identity().clone();
         audit::signed_in(app, &identity, client.address, &id).await;
         let answer = match endpoint {
             Err(error) => Err(Error::from(*error)),
@@ -224,16 +226,22 @@ impl Service {
         response
     }
 
-    fn finish_for(&self, response: Response, identity: Option<&Identity>, mut reply: Reply) -> Response {
+    fn finish_for(
+        &self,
+        response: Response,
+        identity: Option<&Identity>,
+        mut reply: Reply,
+        id: HeaderValue,
+    ) -> Response {
         if let Some(identity) = identity {
             reply.log.set_account(identity);
         }
-        self.finish(response, reply)
+        self.finish(response, reply, id)
     }
 
     /// Adds the headers that all responses have, and logs the request when the body ends.
-    fn finish(&self, mut response: Response, reply: Reply) -> Response {
-        let Reply { mut log, id, is_v2, is_head, origin } = reply;
+    fn finish(&self, mut response: Response, reply: Reply, id: HeaderValue) -> Response {
+        let Reply { mut log, is_v2, is_head, origin } = reply;
         self.app.cors.label(origin.as_ref(), &mut response);
         if is_head {
             remove_body(&mut response);

@@ -52,7 +52,10 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     let issued = app.accounts.issue(caller.identity(), &scopes(query), offline).await;
     match issued {
         Ok(issued) => Ok(answer(issued)),
-        Err(error) => Err(refused(app, caller, &request.id, not_signed_in(app, caller, error)).await),
+        Err(error) => {
+            let rejection = not_signed_in(app, call.base().as_deref(), error);
+            Err(refused(app, caller, &request.id, rejection).await)
+        }
     }
 }
 
@@ -61,6 +64,7 @@ pub(crate) async fn post(call: Call<'_>) -> Result<Response, Error> {
     if call.request.body.announced() == Some(0) {
         return get(call).await;
     }
+    let base = call.base();
     let Call { app, caller, mut request } = call;
     let is_form = request.header(CONTENT_TYPE).is_some_and(|kind| {
         kind.split(';')
@@ -101,7 +105,7 @@ pub(crate) async fn post(call: Call<'_>) -> Result<Response, Error> {
             let token =
                 form.get_filled("refresh_token").ok_or_else(|| missing("refresh_token", "such a token"))?;
             let refreshed = app.accounts.refresh(&token, caller.address()).await;
-            let refreshed = refreshed.map_err(|error| not_signed_in(app, caller, error));
+            let refreshed = refreshed.map_err(|error| not_signed_in(app, base.as_deref(), error));
             (refreshed.map(Some), Some(token.into_owned()))
         }
         _ => return Err(missing("grant_type", "password or refresh_token")),
@@ -114,7 +118,9 @@ pub(crate) async fn post(call: Call<'_>) -> Result<Response, Error> {
     let offline = refresh_token.is_none() && form.get("access_type").as_deref() == Some("offline");
     let mut issued = match app.accounts.issue(&identity, &scopes(form), offline).await {
         Ok(issued) => issued,
-        Err(error) => return Err(refused(app, caller, &id, not_signed_in(app, caller, error)).await),
+        Err(error) => {
+            return Err(refused(app, caller, &id, not_signed_in(app, base.as_deref(), error)).await);
+        }
     };
     // A client that sends a refresh token expects one in the answer. It may be the same.
     issued.refresh_token = issued.refresh_token.or(refresh_token);
@@ -122,14 +128,13 @@ pub(crate) async fn post(call: Call<'_>) -> Result<Response, Error> {
 }
 
 /// Records wrong credentials in the audit log, as authorization does for other requests.
-async fn refused(app: &App, caller: &Caller, id: &HeaderValue, rejection: Box<Rejection>) -> Error {
+async fn refused(app: &App, caller: &Caller<'_>, id: &HeaderValue, rejection: Box<Rejection>) -> Error {
     audit::refused(app, None, &rejection, caller.address(), id).await;
     rejection.error
 }
 
-fn not_signed_in(app: &App, caller: &Caller, error: SignInError) -> Box<Rejection> {
-    let base = app.base(caller.client(), caller.host());
-    Rejection::of_sign_in(error, |reason| app.challenges.deny_with_basic(base.as_deref(), reason))
+fn not_signed_in(app: &App, base: Option<&str>, error: SignInError) -> Box<Rejection> {
+    Rejection::of_sign_in(error, |reason| app.challenges.deny_with_basic(base, reason))
 }
 
 /// Parses all `scope` parameters. Each may have several scopes.

@@ -19,7 +19,7 @@ pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
     let repositories = found.items.into_iter().map(describe).collect();
     let mut response = response::json(&Repositories { repositories, more: found.more });
     let last = last.as_ref().map(RepositoryName::as_str);
-    page.link_next(&mut response, caller.links(), "/api/v1/repositories", &[], last);
+    page.link_next(&mut response, &caller.links(), "/api/v1/repositories", &[], last);
     Ok(response)
 }
 

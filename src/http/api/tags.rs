@@ -23,6 +23,6 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     let mut response = response::json(&Tags { name: repository.clone(), tags, more: found.more });
     let path = format!("/api/v1/repositories/{repository}/_tags");
     let filters: &[(&str, &str)] = if all { &[("all", "true")] } else { &[] };
-    page.link_next(&mut response, caller.links(), &path, filters, last.as_ref().map(oci::Tag::as_str));
+    page.link_next(&mut response, &caller.links(), &path, filters, last.as_ref().map(oci::Tag::as_str));
     Ok(response)
 }

@@ -21,6 +21,6 @@ pub(crate) async fn repositories(call: Call<'_>) -> Result<Response, Error> {
     let repositories = found.items.into_iter().map(convert::repository_usage).collect();
     let mut response = response::json(&RepositoryUsages { repositories, more: found.more });
     let last = last.as_ref().map(RepositoryName::as_str);
-    page.link_next(&mut response, caller.links(), "/api/v1/usage/repositories", &[], last);
+    page.link_next(&mut response, &caller.links(), "/api/v1/usage/repositories", &[], last);
     Ok(response)
 }

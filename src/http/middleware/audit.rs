@@ -70,7 +70,7 @@ impl AuditedAction {
 pub(crate) async fn done(
     app: &App,
     audited: AuditedAction,
-    caller: &Caller,
+    caller: &Caller<'_>,
     status: StatusCode,
     id: &HeaderValue,
 ) {

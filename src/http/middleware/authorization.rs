@@ -1,12 +1,12 @@
 //! Authorization middleware: identifies the client and checks its rights, from the same [`Endpoint`] that selects the
-//! handler. Only [`authorize`] makes a [`Caller`], and every handler needs one.
+//! handler. Only [`authorize`] makes an [`Authorized`], which the caller of every handler needs.
 //!
 //! A repository that the caller may not see does not exist for it. An anonymous client gets 401 and a challenge. Other
 //! callers get the answer for an absent repository to reads and deletes. A denied push has one text, whether the
 //! repository is private, absent or read-only for the caller. No check here asks the store for repositories.
 
 use accounts::{AccountName, Right, Visible};
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use oci::RepositoryName;
 use registry::access::{Identity, Permission, SignInError};
 
@@ -15,7 +15,7 @@ use crate::http::endpoints::Requirement;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::middleware::access_request::AccessRequest;
-use crate::http::middleware::caller::Caller;
+use crate::http::middleware::caller::Authorized;
 use crate::http::middleware::denied::{Denied, DenyReason, NoRight};
 use crate::http::middleware::forward_auth::ForwardError;
 use crate::http::middleware::rate_limit::Client;
@@ -62,7 +62,7 @@ pub(crate) async fn authorize(
     app: &App,
     connection: &Connection,
     request: AccessRequest<'_>,
-) -> Result<Caller, Box<Rejection>> {
+) -> Result<Authorized, Box<Rejection>> {
     if let Some(cached) = authorize_cached(app, connection, request) {
         return cached;
     }
@@ -71,24 +71,7 @@ pub(crate) async fn authorize(
         Ok(visible) => visible,
         Err(error) => return Err(Rejection::by(error, Some(identified.identity))),
     };
-    Ok(caller(app, connection, request, identified.identity, visible))
-}
-
-fn caller(
-    app: &App,
-    connection: &Connection,
-    request: AccessRequest<'_>,
-    identity: Identity,
-    visible: Option<Visible>,
-) -> Caller {
-    Caller {
-        identity,
-        client: request.client.clone(),
-        local: connection.reached(),
-        visible,
-        links: app.links(request.client),
-        host: request.headers.get(HOST).cloned(),
-    }
+    Ok(Authorized { identity: identified.identity, visible })
 }
 
 /// The part of [`authorize`] that does not wait: reads of a repository whose credentials and permission are cached.
@@ -99,7 +82,7 @@ pub(crate) fn authorize_cached(
     app: &App,
     connection: &Connection,
     request: AccessRequest<'_>,
-) -> Option<Result<Caller, Box<Rejection>>> {
+) -> Option<Result<Authorized, Box<Rejection>>> {
     let endpoint = request.endpoint?;
     let (Requirement::Repository(Right::Pull), Some(repository)) =
         (endpoint.requirement(request.method), endpoint.repository())
@@ -123,7 +106,7 @@ pub(crate) fn authorize_cached(
     if let Err(rejection) = charge_rate_limit(app, &identity) {
         return Some(Err(rejection));
     }
-    Some(Ok(caller(app, connection, request, identity, None)))
+    Some(Ok(Authorized { identity, visible: None }))
 }
 
 /// Identifies the client and charges its rate limit.

@@ -1,4 +1,4 @@
-//! The caller of a handler. Only `authorization` makes one.
+//! The caller of a handler. Only `authorization` makes the [`Authorized`] that it needs.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,40 +6,62 @@ use accounts::{Actor, Visible};
 use hyper::header::HeaderValue;
 use registry::access::{AuditEvent, Identity};
 
-use crate::http::links::Links;
+use crate::http::links::{LinkBase, Links};
 use crate::http::middleware::client_info::ClientInfo;
+use crate::http::server::connection::Connection;
 
-/// The sender of an authorized request.
-pub(crate) struct Caller {
+/// The result of an authorization.
+pub(crate) struct Authorized {
     pub(super) identity: Identity,
-    pub(super) client: ClientInfo,
-    pub(super) local: Option<SocketAddr>,
     pub(super) visible: Option<Visible>,
-    pub(super) links: Links,
-    pub(super) host: Option<HeaderValue>,
 }
 
-impl Caller {
+impl Authorized {
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+}
+
+/// The sender of an authorized request. It borrows and derives on demand: a manifest in memory costs less than a
+/// microsecond here, and needs none of the parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    authorized: &'a Authorized,
+    client: &'a ClientInfo,
+    connection: &'a Connection,
+    links: &'a LinkBase,
+}
+
+impl<'a> Caller<'a> {
+    pub(crate) fn new(
+        authorized: &'a Authorized,
+        client: &'a ClientInfo,
+        connection: &'a Connection,
+        links: &'a LinkBase,
+    ) -> Self {
+        Self { authorized, client, connection, links }
+    }
+
+    pub(crate) fn identity(&self) -> &'a Identity {
+        &self.authorized.identity
     }
 
     /// The caller and its request, as changes record them.
     pub(crate) fn actor(&self, request_id: &HeaderValue) -> Actor {
         Actor {
-            account: AuditEvent::account_of(&self.identity),
+            account: AuditEvent::account_of(self.identity()),
             request_id: request_id.to_str().ok().map(str::to_owned),
-            address: (!matches!(self.identity, Identity::Operator)).then(|| self.client.address),
+            address: (!matches!(self.identity(), Identity::Operator)).then(|| self.client.address),
         }
     }
 
     /// The repositories that a list may show to the caller. Empty for endpoints that are not lists.
     pub(crate) fn visible(&self) -> Visible {
-        self.visible.clone().unwrap_or_else(Visible::nothing)
+        self.authorized.visible.clone().unwrap_or_else(Visible::nothing)
     }
 
-    pub(crate) fn links(&self) -> &Links {
-        &self.links
+    pub(crate) fn links(&self) -> Links {
+        self.links.of(self.client)
     }
 
     /// The client's address, behind trusted proxies.
@@ -47,22 +69,17 @@ impl Caller {
         self.client.address
     }
 
-    pub(crate) fn client(&self) -> &ClientInfo {
-        &self.client
+    pub(crate) fn client(&self) -> &'a ClientInfo {
+        self.client
     }
 
     /// The local address of the connection. `None` for the control socket.
     pub(crate) fn reached(&self) -> Option<SocketAddr> {
-        self.local
+        self.connection.reached()
     }
 
     /// Whether the client used HTTPS.
     pub(crate) fn is_secure(&self) -> bool {
         self.client.secure
-    }
-
-    /// The `Host` header of the request.
-    pub(crate) fn host(&self) -> Option<&HeaderValue> {
-        self.host.as_ref()
     }
 }

@@ -39,8 +39,21 @@ pub(crate) fn is_unambiguous(headers: &HeaderMap) -> bool {
 
 /// `uri-host [":" port]`. It may be empty, where the target has no authority. A comma joins two hosts, as a proxy may do.
 fn is_valid(value: &HeaderValue) -> bool {
+    if is_plain(value.as_bytes()) {
+        return true;
+    }
     let Ok(text) = value.to_str() else { return false };
     text.is_empty() || text.parse::<Authority>().is_ok_and(|host| !host.as_str().contains(['@', ',']))
+}
+
+/// Whether a host is a name or an IPv4 address with or without a port, as nearly all are. Parsing an [`Authority`]
+/// allocates, and every request has a host.
+fn is_plain(host: &[u8]) -> bool {
+    let name = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
+    let (name, port) = host.split_at(name);
+    !name.is_empty()
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+        && (port.is_empty() || port.len() > 1 && port[1..].iter().all(u8::is_ascii_digit))
 }
 
 fn without_userinfo(authority: &Authority) -> &str {
@@ -76,6 +89,14 @@ mod tests {
             assert_eq!(checked(Version::HTTP_11, "/v2/", hosts), None, "{hosts:?}");
         }
         assert_eq!(checked(Version::HTTP_10, "/v2/", &["a", "b"]), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn plain_host_is_a_valid_authority(host in "[a-zA-Z0-9.-]{0,12}(:[0-9]{0,7})?|[ -~]{0,12}") {
+            let plain = is_plain(host.as_bytes());
+            proptest::prop_assert!(!plain || host.parse::<Authority>().is_ok(), "{host}");
+        }
     }
 
     #[test]

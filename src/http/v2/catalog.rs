@@ -19,6 +19,6 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     let last = found.items.last().filter(|_| found.more).cloned();
     let mut response = response::json(&Catalog { repositories: found.items });
     let last = last.as_ref().map(RepositoryName::as_str);
-    page.link_next(&mut response, caller.links(), "/v2/_catalog", &[], last);
+    page.link_next(&mut response, &caller.links(), "/v2/_catalog", &[], last);
     Ok(response)
 }

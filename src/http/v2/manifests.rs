@@ -37,7 +37,7 @@ pub(crate) async fn get(
 /// Answers GET and HEAD from the cache, without waiting. HEAD checks the file too.
 pub(crate) fn get_cached(
     app: &App,
-    _caller: &Caller,
+    _caller: Caller<'_>,
     request: &Request,
     repository: &RepositoryName,
     target: &TagOrDigest,

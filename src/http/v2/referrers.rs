@@ -72,6 +72,6 @@ pub(crate) async fn get(
         response.headers_mut().insert(OCI_FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
     }
     let path = format!("/v2/{repository}/referrers/{subject}");
-    page.link_next(&mut response, caller.links(), &path, filter.as_slice(), last.as_deref());
+    page.link_next(&mut response, &caller.links(), &path, filter.as_slice(), last.as_deref());
     Ok(response)
 }

@@ -20,6 +20,6 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     let last = found.last().filter(|_| found.more());
     let mut response = response::json(&TagList { name: repository, tags: &found });
     let path = format!("/v2/{repository}/tags/list");
-    page.link_next(&mut response, caller.links(), &path, &[], last.map(Tag::as_str));
+    page.link_next(&mut response, &caller.links(), &path, &[], last.map(Tag::as_str));
     Ok(response)
 }

@@ -89,12 +89,12 @@ pub(crate) async fn delete(
 }
 
 /// The owner of an upload. It does not exist for others.
-fn owner(caller: &Caller) -> Option<&AccountName> {
+fn owner<'a>(caller: &Caller<'a>) -> Option<&'a AccountName> {
     caller.identity().name()
 }
 
 /// Returns 202 with the location and the received bytes of an upload.
-fn accepted(caller: &Caller, repository: &RepositoryName, upload: UploadStatus) -> Response {
+fn accepted(caller: &Caller<'_>, repository: &RepositoryName, upload: UploadStatus) -> Response {
     let mut response = response::status(StatusCode::ACCEPTED);
     let headers = response.headers_mut();
     headers.insert(LOCATION, caller.links().upload(repository, upload.id));
@@ -105,7 +105,7 @@ fn accepted(caller: &Caller, repository: &RepositoryName, upload: UploadStatus) 
 }
 
 /// Returns 201 with the location of the blob.
-fn created(caller: &Caller, repository: &RepositoryName, digest: &Digest) -> Response {
+fn created(caller: &Caller<'_>, repository: &RepositoryName, digest: &Digest) -> Response {
     let mut response = response::status(StatusCode::CREATED);
     let headers = response.headers_mut();
     headers.insert(LOCATION, caller.links().blob(repository, digest));

@@ -118,7 +118,7 @@ fn page_response(
 ) -> Response {
     let mut response = private(response::json(list));
     let last = last.map(|last| last.to_string());
-    page.link_next(&mut response, call.caller.links(), path, filters, last.as_deref());
+    page.link_next(&mut response, &call.caller.links(), path, filters, last.as_deref());
     response
 }
 
