@@ -1,7 +1,7 @@
 //! Audit log on standard output, as JSON lines (`audit.log`).
 
+use registry::records::AuditEntry;
 use serde::Serialize;
-use store::metadata::AuditEntry;
 
 use crate::output_queue;
 use crate::rfc3339;
@@ -53,7 +53,7 @@ fn line(entry: &AuditEntry) -> String {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use store::metadata::AuditOutcome;
+    use registry::records::AuditOutcome;
 
     use super::*;
 

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use store::StoreError;
-use store::blobs::BlobStream;
+use registry::records::{BlobStream, StoreError};
 use tokio::sync::mpsc;
 
 use crate::http::middleware::access_log::Exchange;

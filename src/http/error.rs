@@ -11,9 +11,9 @@ use oci::tag::TagError;
 use oci::{ErrorCode, ManifestError};
 use registry::ReceiveError;
 use registry::access::manage::ManageError;
+use registry::records::StoreError;
 use serde::Serialize;
 use serde_json::{Value, json};
-use store::StoreError;
 
 use crate::http::extract::endpoint::{Endpoint, PathError};
 use crate::http::gateway_error::GatewayError;

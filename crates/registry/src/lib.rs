@@ -7,6 +7,7 @@
 //! - [`access`]: authentication and authorization.
 //! - `cache`: cache of manifests, tags, blob links and tag lists, invalidated by each change.
 //! - `detach`: operations that continue if the client disconnects.
+//! - [`records`]: the types of results.
 //! - [`tag_list`]: a cached list of tags, and pages of it.
 //! - `integrity`: compares stored files with the metadata.
 //! - [`description`]: the description of an image for search results.
@@ -28,6 +29,7 @@ mod integrity;
 mod lifecycle;
 pub mod listing;
 pub mod manifests;
+pub mod records;
 mod remote_repositories;
 mod repositories;
 pub mod tag_list;

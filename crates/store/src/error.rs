@@ -4,8 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use oci::Digest;
-use rusqlite::ErrorCode;
 use uuid::Uuid;
+
+use crate::metadata::{DatabaseError, DatabaseErrorKind};
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +37,7 @@ pub enum StoreError {
     },
     /// A database operation failed.
     #[error("metadata: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] DatabaseError),
     /// Stored data is malformed.
     #[error("damaged: {0}")]
     Damaged(String),
@@ -76,18 +77,18 @@ impl StoreError {
     /// Returns whether another program has locked the database.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        matches!(self.database_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+        self.database_kind() == Some(DatabaseErrorKind::Locked)
     }
 
     /// Returns whether the database file is damaged.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
-        matches!(self.database_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        matches!(self.database_kind(), Some(DatabaseErrorKind::Corrupt | DatabaseErrorKind::NotADatabase))
     }
 
-    fn database_code(&self) -> Option<ErrorCode> {
+    fn database_kind(&self) -> Option<DatabaseErrorKind> {
         match self {
-            Self::Database(error) => error.sqlite_error_code(),
+            Self::Database(error) => Some(error.kind),
             _ => None,
         }
     }
@@ -97,7 +98,7 @@ impl StoreError {
     pub fn is_full(&self) -> bool {
         match self {
             Self::Full { .. } => true,
-            other => other.database_code() == Some(ErrorCode::DiskFull),
+            other => other.database_kind() == Some(DatabaseErrorKind::Full),
         }
     }
 }

@@ -8,8 +8,7 @@ use api::{
 };
 use oci::RepositoryName;
 use registry::check::{Checked, Fault, FaultKind};
-use store::adopt::Report;
-use store::metadata::{self as records, ViewProblem};
+use registry::records::{self, Report, ViewProblem};
 
 /// Seconds since 1970. A time before that becomes 0.
 fn seconds(time: SystemTime) -> u64 {

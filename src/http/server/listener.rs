@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use store::directory::Socket;
+use registry::records::Socket;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 /// The pause after a failed accept, when the system has no file descriptors or memory left.

@@ -1,7 +1,7 @@
 //! `/v1/search?q=…&n=…&page=…`: repository search for `docker search` and `podman search`.
 
+use registry::records::{Hit, SearchPage};
 use serde::Serialize;
-use store::metadata::{Hit, SearchPage};
 
 use crate::http::call::Call;
 use crate::http::error::Error;

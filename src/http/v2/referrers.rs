@@ -5,8 +5,8 @@ use hyper::header::HeaderValue;
 use oci::descriptor::Annotations;
 use oci::media_type::OCI_INDEX;
 use oci::{Digest, MediaType, RepositoryName};
+use registry::records::ReferrerRecord;
 use serde::Serialize;
-use store::metadata::ReferrerRecord;
 
 use crate::http::call::Call;
 use crate::http::error::Error;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
-use rusqlite::{ErrorCode, OpenFlags};
 
+use super::DatabaseErrorKind;
 use super::sql::Sql;
 use crate::StoreError;
 
@@ -104,12 +105,12 @@ impl Connection {
 /// The error for a file that cannot be read as a database.
 pub(super) fn unreadable(error: StoreError, path: &Path) -> StoreError {
     let StoreError::Database(database) = &error else { return error };
-    match database.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => {
+    match database.kind {
+        DatabaseErrorKind::NotADatabase => {
             StoreError::Directory(format!("{} is not a database", path.display()))
         }
-        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged(format!("the database {}", path.display())),
-        Some(ErrorCode::CannotOpen) => {
+        DatabaseErrorKind::Corrupt => StoreError::Damaged(format!("the database {}", path.display())),
+        DatabaseErrorKind::CannotOpen => {
             StoreError::Directory(format!("{} cannot be opened: {database}", path.display()))
         }
         _ => error,
@@ -119,9 +120,7 @@ pub(super) fn unreadable(error: StoreError, path: &Path) -> StoreError {
 /// Copies an error, for each of the operations whose transaction it ended.
 pub(super) fn copy_error(error: &StoreError) -> StoreError {
     match error {
-        StoreError::Database(rusqlite::Error::SqliteFailure(code, text)) => {
-            StoreError::Database(rusqlite::Error::SqliteFailure(*code, text.clone()))
-        }
+        StoreError::Database(error) => StoreError::Database(error.clone()),
         StoreError::Full { what } => StoreError::Full { what: what.clone() },
         StoreError::Closed => StoreError::Closed,
         other => StoreError::Damaged(other.to_string()),

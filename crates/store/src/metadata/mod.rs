@@ -12,6 +12,7 @@ mod columns;
 mod commit_mark;
 mod connection;
 mod damage;
+mod database_error;
 #[cfg(test)]
 mod fixtures;
 mod import;
@@ -47,6 +48,8 @@ use ::accounts::Actor;
 
 pub use accounts::*;
 pub use damage::{Affected, ContentRecord};
+pub use database_error::DatabaseError;
+pub(crate) use database_error::DatabaseErrorKind;
 pub use import::Import;
 pub use journaled::JournaledContent;
 pub use migrations::SCHEMA_VERSION;

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use api::Audit;
-use store::metadata::{AuditFilter, AuditOutcome};
+use registry::records::{AuditFilter, AuditOutcome};
 
 use super::{manage, map_error, ok, take_page};
 use crate::http::api::convert;

@@ -20,9 +20,9 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use registry::access::Identity;
 use registry::access::manage::{Manage, ManageError, Requester};
+use registry::records::StoreError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::StoreError;
 
 use crate::http::call::Call;
 use crate::http::error::Error;

@@ -1,0 +1,11 @@
+//! The records that operations return. The store defines them; HTTP and commands use them from here.
+
+pub use store::StoreError;
+pub use store::adopt::Report;
+pub use store::blobs::BlobStream;
+pub use store::directory::Socket;
+pub use store::metadata::{
+    AccountRecord, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, GrantRecord, Hit, MemberRecord,
+    ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, Source, TagRecord, TeamRecord,
+    TokenRecord, Usage, ViewProblem,
+};
