@@ -3,9 +3,9 @@
 use accounts::{AccountName, Pattern, Subject};
 use api::{Grants, NewGrant};
 use oci::RepositoryName;
-use registry::access::manage::Grants as Which;
+use registry::access::manage::{Grants as Which, Manage};
 
-use super::{body, change, manage, map_error, no_content, page_response, take_page};
+use super::{body, change, list_page, no_content};
 use crate::http::api::convert;
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -15,15 +15,10 @@ use crate::http::response::Response;
 const SUBJECT: &str = "a user, a robot, a team (acme/devs), `accounts` or `everyone`";
 
 pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
-    let page = call.page()?;
-    let after = page.last_as("last")?;
     let (which, filter) = which(call.query())?;
-    let (found, more) =
-        take_page(map_error(&call, manage(&call).grants(which, after, page.limit + 1).await)?, &page);
-    let last = found.last().filter(|_| more).map(|grant| grant.id);
-    let list = Grants { grants: found.into_iter().map(convert::grant).collect(), more };
     let filters: Vec<_> = filter.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Ok(page_response(&call, &page, "/api/v1/grants", &filters, &list, last))
+    let read = async |manage: Manage, after: Option<i64>, limit| manage.grants(which, after, limit).await;
+    list_page::<Grants, _, _>(&call, "/api/v1/grants", &filters, read, convert::grant).await
 }
 
 /// A parameter of the query that pages of a list have in common, and its value.
@@ -48,8 +43,7 @@ fn which(query: Query<'_>) -> Result<(Which, Option<Filter>), Error> {
 
 pub(crate) async fn set(mut call: Call<'_>) -> Result<Response, Error> {
     let NewGrant { subject, rights, repositories } = body(&mut call).await?;
-    let manage = manage(&call);
-    change(&call, async move { manage.set_grant(&subject, &repositories, rights).await }).await?;
+    change(&call, |manage| async move { manage.set_grant(&subject, &repositories, rights).await }).await?;
     Ok(no_content())
 }
 
@@ -60,7 +54,6 @@ pub(crate) async fn remove(call: Call<'_>) -> Result<Response, Error> {
     let expected = "the name or the pattern of the grant";
     let pattern = query.parsed::<Pattern>("repositories", expected)?;
     let pattern = pattern.ok_or_else(|| missing("repositories", expected))?;
-    let manage = manage(&call);
-    change(&call, async move { manage.remove_grant(&subject, &pattern).await }).await?;
+    change(&call, |manage| async move { manage.remove_grant(&subject, &pattern).await }).await?;
     Ok(no_content())
 }

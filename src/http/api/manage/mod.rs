@@ -12,10 +12,10 @@ pub(crate) mod robots;
 pub(crate) mod tokens;
 pub(crate) mod users;
 
-use std::fmt::Display;
 use std::future::Future;
+use std::str::FromStr;
 
-use api::{Me, MeKind, Version};
+use api::{Me, MeKind, Page, Version};
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use registry::access::Identity;
@@ -47,12 +47,32 @@ async fn body<T: DeserializeOwned>(call: &mut Call<'_>) -> Result<T, Error> {
 }
 
 /// Runs a change in its own task, so that a client that disconnects does not cancel it half-way.
-async fn change<T: Send + 'static>(
-    call: &Call<'_>,
-    work: impl Future<Output = Result<T, ManageError>> + Send + 'static,
-) -> Result<T, Error> {
-    let result = tokio::spawn(work).await;
+async fn change<T: Send + 'static, W>(call: &Call<'_>, work: impl FnOnce(Manage) -> W) -> Result<T, Error>
+where
+    W: Future<Output = Result<T, ManageError>> + Send + 'static,
+{
+    let result = tokio::spawn(work(manage(call))).await;
     map_error(call, result.unwrap_or_else(|_| Err(StoreError::Closed.into())))
+}
+
+/// Answers a list with the page that the request asks for. `read` gets the key that the page follows, and the number
+/// of entries to read: one more than the page holds. `filters` are query parameters of every page.
+async fn list_page<P: Page + From<(Vec<P::Entry>, bool)>, K: FromStr, T>(
+    call: &Call<'_>,
+    path: &str,
+    filters: &[(&str, &str)],
+    read: impl AsyncFnOnce(Manage, Option<K>, usize) -> Result<Vec<T>, ManageError>,
+    convert: impl Fn(T) -> P::Entry,
+) -> Result<Response, Error> {
+    let page = call.page()?;
+    let after = page.last_as("last")?;
+    let found = read(manage(call), after, page.limit + 1).await;
+    let (found, more) = take_page(map_error(call, found)?, &page);
+    let entries: Vec<_> = found.into_iter().map(convert).collect();
+    let last = entries.last().filter(|_| more).map(P::key);
+    let mut response = ok(&P::from((entries, more)));
+    page.link_next(&mut response, &call.caller.links(), path, filters, last.as_deref());
+    Ok(response)
 }
 
 /// Converts the error of an operation.
@@ -105,21 +125,6 @@ fn take_page<T>(mut found: Vec<T>, page: &PageRequest<'_>) -> (Vec<T>, bool) {
     let more = found.len() > page.limit;
     found.truncate(page.limit);
     (found, more)
-}
-
-/// Returns a page of a list, with a link to the next page.
-fn page_response(
-    call: &Call<'_>,
-    page: &PageRequest<'_>,
-    path: &str,
-    filters: &[(&str, &str)],
-    list: &impl Serialize,
-    last: Option<impl Display>,
-) -> Response {
-    let mut response = private(response::json(list));
-    let last = last.map(|last| last.to_string());
-    page.link_next(&mut response, &call.caller.links(), path, filters, last.as_deref());
-    response
 }
 
 fn created(body: &impl Serialize) -> Response {
