@@ -1,7 +1,7 @@
-//! Deletion of whole repositories: a job of small transactions, so that other pushes do not wait.
+//! Deletion of whole repositories: a job of small transactions, so that other pushes do not wait. And the way back.
 
-use oci::RepositoryName;
-use store::metadata::{Job, JobStep};
+use oci::{Digest, RepositoryName, TagOrDigest};
+use store::metadata::{Job, JobStep, Restored};
 
 use crate::detach::detach;
 use crate::{Error, Registry};
@@ -26,6 +26,31 @@ impl Registry {
             let job = registry.metadata.begin_deletion(&repository).await?;
             let Some(job) = job else { return Err(Error::NameUnknown(repository)) };
             registry.run_deletion(&job).await
+        })
+        .await
+    }
+
+    /// Restores a deleted manifest with its children, its layers, its tags, and the referrers that were deleted with it.
+    /// A tag that exists stays as it is. First ends a running deletion of the repository.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`] if it was not deleted, or its grace period is over.
+    pub async fn restore_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Restored, Error> {
+        let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
+        detach(async move {
+            let metadata = &registry.metadata;
+            for job in metadata.deletions().await?.iter().filter(|job| job.repository == repository) {
+                registry.run_deletion(job).await?;
+            }
+            let restored = metadata.restore_manifest(&repository, &digest).await?;
+            registry.inner.cache.repository_deleted(&repository);
+            registry.inner.background.wake_view();
+            let target = TagOrDigest::Digest(digest);
+            restored.ok_or(Error::ManifestUnknown { repository, target })
         })
         .await
     }

@@ -3,7 +3,9 @@
 use oci::{Digest, RepositoryName};
 use uuid::Uuid;
 
-use super::rows::blobs::{link, linked, unlink};
+use super::rows::blobs::{id_of, link, linked, unlink};
+use super::rows::repositories::find;
+use super::rows::trash;
 use super::sql::params;
 use super::writer::Durability;
 use super::{Metadata, columns, journaled, uploads};
@@ -142,14 +144,21 @@ impl Metadata {
         .await
     }
 
-    /// Unlinks a blob from a repository; others keep it. Returns `false` if it was not linked.
+    /// Unlinks a blob from a repository; others keep it, and the trash keeps its content. Returns `false` if it was not
+    /// linked.
     pub async fn unlink_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.write(Durability::Disk, move |sql| unlink(sql, &repository, &digest)).await
+        self.write(Durability::Disk, move |sql| {
+            if let (Some(id), Some(blob)) = (find(sql, &repository)?, id_of(sql, &digest)?) {
+                trash::keep_link(sql, id, blob, columns::now())?;
+            }
+            unlink(sql, &repository, &digest)
+        })
+        .await
     }
 }
 

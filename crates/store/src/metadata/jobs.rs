@@ -8,19 +8,18 @@ use oci::RepositoryName;
 
 use super::rows::outbox::{enqueue, enqueue_blob};
 use super::rows::repositories::{self, remove_if_empty, remove_manifests};
+use super::rows::trash;
 use super::sql::{Sql, params};
 use super::writer::Durability;
-use super::{Job, JobStep, Metadata, ViewItem, columns};
+use super::{Deletion, Job, JobStep, Metadata, ViewItem, columns};
 use crate::StoreError;
 
 const DELETE_REPOSITORY: &str = "delete repository";
 
 /// The number of tags or links that one step deletes, within a few milliseconds.
 const ROWS: usize = 512;
-/// The number of manifests that one step deletes, if they have few parts.
+/// The number of manifests that one step deletes.
 const MANIFESTS: usize = 128;
-/// A step ends after this number of parts. The parts of one manifest are bounded by its 8 MiB.
-const PARTS: usize = 2_048;
 
 impl Metadata {
     /// Creates the job that deletes the present tags, manifests and links of a repository;
@@ -73,13 +72,13 @@ fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
     let Some((started_at, cursor)) = begun else { return Ok(JobStep::Done) };
     let Some(repository) = repositories::find(sql, &job.repository)? else { return end(sql, job) };
     let rows = match delete_tags(sql, repository, started_at)? {
-        0 => delete_manifests(sql, repository, started_at)?,
+        0 => delete_manifests(sql, job, repository, started_at)?,
         tags => tags,
     };
     if rows > 0 {
         return progress(sql, job, rows, cursor);
     }
-    if let Some((rows, cursor)) = delete_links(sql, repository, cursor)? {
+    if let Some((rows, cursor)) = delete_links(sql, repository, cursor, started_at)? {
         return progress(sql, job, rows, cursor);
     }
     remove_if_empty(sql, &job.repository, repository)?;
@@ -104,6 +103,7 @@ fn end(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
 }
 
 fn delete_tags(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<usize, StoreError> {
+    trash::keep_first_tags(sql, repository, started_at, ROWS, started_at)?;
     sql.run(
         "INSERT INTO view_changes (repository, kind, item)
          SELECT r.name, 'tag', t.name FROM tags t JOIN repositories r ON r.id = t.repository
@@ -118,29 +118,28 @@ fn delete_tags(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<usize, 
     )
 }
 
-fn delete_manifests(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<usize, StoreError> {
+fn delete_manifests(sql: Sql<'_>, job: &Job, repository: i64, started_at: i64) -> Result<usize, StoreError> {
     let blobs: Vec<i64> = sql.all(
         "SELECT blob FROM manifests WHERE repository = ?1 AND pushed_at <= ?2 ORDER BY blob LIMIT ?3",
         params![repository, started_at, columns::limit_in(MANIFESTS)],
         |row| row.get(0),
     )?;
-    let (mut manifests, mut parts) = (0, 0);
-    for blob in blobs {
-        enqueue_blob(sql, repository, "revision", blob)?;
-        sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![repository, blob])?;
-        parts += repositories::delete_parts(sql, blob)?;
-        manifests += 1;
-        if parts >= PARTS {
-            break;
-        }
+    for blob in &blobs {
+        let deletion = Deletion { reason: "its repository was deleted".to_owned(), run: None };
+        trash::discard(sql, &job.repository, repository, *blob, &deletion, Some(job.id), started_at)?;
     }
-    remove_manifests(sql, repository, manifests)?;
-    Ok(manifests)
+    remove_manifests(sql, repository, blobs.len())?;
+    Ok(blobs.len())
 }
 
 /// Deletes the next links that no manifest of the repository needs. Returns their number and the next cursor,
 /// or `None` at the end.
-fn delete_links(sql: Sql<'_>, repository: i64, after: i64) -> Result<Option<(usize, i64)>, StoreError> {
+fn delete_links(
+    sql: Sql<'_>,
+    repository: i64,
+    after: i64,
+    started_at: i64,
+) -> Result<Option<(usize, i64)>, StoreError> {
     let blobs: Vec<i64> = sql.all(
         "SELECT blob FROM blob_links WHERE repository = ?1 AND blob > ?2 ORDER BY blob LIMIT ?3",
         params![repository, after, columns::limit_in(ROWS)],
@@ -149,16 +148,17 @@ fn delete_links(sql: Sql<'_>, repository: i64, after: i64) -> Result<Option<(usi
     let Some(last) = blobs.last().copied() else { return Ok(None) };
     let mut rows = 0;
     for blob in blobs {
-        let deleted = sql.run(
-            "DELETE FROM blob_links WHERE repository = ?1 AND blob = ?2 AND NOT EXISTS (
-                SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest AND m.repository = ?1
-                WHERE p.blob = ?2)",
+        let is_needed = sql.exists(
+            "SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest AND m.repository = ?1
+             WHERE p.blob = ?2",
             params![repository, blob],
         )?;
-        if deleted > 0 {
+        if !is_needed {
+            trash::keep_link(sql, repository, blob, started_at)?;
+            sql.run("DELETE FROM blob_links WHERE repository = ?1 AND blob = ?2", params![repository, blob])?;
             enqueue_blob(sql, repository, "layer", blob)?;
+            rows += 1;
         }
-        rows += deleted;
     }
     Ok(Some((rows, last)))
 }

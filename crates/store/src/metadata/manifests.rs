@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use oci::{Digest, RepositoryName, TagOrDigest};
 
-use super::rows::manifests::{check_parts, delete, store};
+use super::rows::manifests::{check_parts, store};
 use super::rows::outbox::enqueue;
 use super::sql::params;
 use super::writer::Durability;
-use super::{ManifestRecord, Metadata, Part, PutManifest, PutOutcome, ViewItem, columns, journaled};
+use super::{
+    Deletion, ManifestRecord, Metadata, Part, PutManifest, PutOutcome, ViewItem, columns, journaled,
+};
 use crate::StoreError;
 
 /// A reader checks manifests with more parts than this before the writer does.
@@ -122,15 +124,14 @@ impl Metadata {
         .await
     }
 
-    /// Deletes a manifest from a repository with its tags, but not its parts. Returns `false` if it was not
-    /// there.
+    /// Deletes a manifest from a repository with its tags, but not its parts. The trash keeps it until the grace
+    /// period ends. Returns `false` if it was not there.
     pub async fn delete_manifest(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<bool, StoreError> {
-        let (repository, digest) = (repository.clone(), *digest);
-        self.write(Durability::Disk, move |sql| delete(sql, &repository, &digest)).await
+        self.discard_manifest(repository, digest, Deletion::default()).await
     }
 }
 

@@ -44,6 +44,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(6, "identity of the database", "0006_identity.sql"),
     migration!(7, "state of the repositories view", "0007_view_state.sql"),
     migration!(8, "damaged blobs", "0008_damaged_blobs.sql"),
+    migration!(9, "trash", "0009_trash.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -232,6 +233,12 @@ mod tests {
                  INSERT INTO blob_links SELECT 1, id FROM blobs WHERE damaged = 1;",
                 hex("damaged")
             ),
+            9 => "INSERT INTO deleted_manifests
+                      (repository, blob, media_type, is_index, pushed_at, description, deleted_at, reason)
+                      SELECT 'deleted', blob, media_type, 0, 1000, 'it was here', 2000, '' FROM manifests LIMIT 1;
+                  INSERT INTO deleted_tags SELECT 'deleted', 'old', blob, 1000, 2000 FROM manifests LIMIT 1;
+                  INSERT INTO deleted_links SELECT 'deleted', blob, 2000 FROM blob_links LIMIT 1;"
+                .to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
@@ -279,6 +286,12 @@ mod tests {
         if let Some(newest) = metadata.newest_journaled().await.unwrap() {
             assert_eq!(metadata.flushed(newest).await.unwrap(), 1);
         }
+
+        let restored = metadata.restore_manifest(&name("deleted"), &digest("image")).await.unwrap();
+        assert_eq!(restored.map(|restored| restored.tags), (from >= 9).then(|| vec![tag("old")]));
+        metadata.delete_repository(&name("deleted")).await.unwrap();
+        let written = metadata.newest_view_change().await.unwrap().unwrap_or(0);
+        metadata.view_written(written, &[], vec![]).await.unwrap();
 
         metadata.link_blob(&new, &digest("config"), 5).await.unwrap();
         assert_eq!(metadata.mount_blob(&new, &digest("layer"), 100, &app).await.unwrap(), Some(100));
@@ -412,7 +425,7 @@ mod tests {
         Connection::writer(&path).unwrap().script(newer).unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 8)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 9)"),
             "{message}"
         );
     }

@@ -31,6 +31,7 @@ mod rows;
 mod search;
 mod sql;
 mod tags;
+mod trash;
 mod types;
 mod uploads;
 mod usage;
@@ -53,6 +54,7 @@ pub(crate) use database_error::DatabaseErrorKind;
 pub use import::Import;
 pub use journaled::JournaledContent;
 pub use migrations::SCHEMA_VERSION;
+pub use trash::{DeletedManifest, Deletion, Restored};
 pub use types::*;
 
 use crate::StoreError;

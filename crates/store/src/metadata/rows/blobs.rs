@@ -104,9 +104,12 @@ pub(in crate::metadata) fn intern_found(sql: Sql<'_>, digest: &Digest, size: u64
 
 /// The id of content that a manifest names, stored or not.
 pub(in crate::metadata) fn intern_named(sql: Sql<'_>, digest: &Digest) -> Result<i64, StoreError> {
-    let known =
-        sql.first("SELECT id FROM blobs WHERE digest = ?1", params![columns::key(digest)], |row| row.get(0))?;
-    known.map_or_else(|| insert(sql, digest, None), Ok)
+    id_of(sql, digest)?.map_or_else(|| insert(sql, digest, None), Ok)
+}
+
+/// The id of content that is stored or named.
+pub(in crate::metadata) fn id_of(sql: Sql<'_>, digest: &Digest) -> Result<Option<i64>, StoreError> {
+    sql.first("SELECT id FROM blobs WHERE digest = ?1", params![columns::key(digest)], |row| row.get(0))
 }
 
 fn insert(sql: Sql<'_>, digest: &Digest, size: Option<i64>) -> Result<i64, StoreError> {

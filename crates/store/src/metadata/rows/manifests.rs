@@ -6,11 +6,11 @@ use oci::{Digest, RepositoryName};
 
 use super::super::sql::{Sql, params};
 use super::super::{Part, PutManifest, PutOutcome, ViewItem, columns};
-use super::outbox::enqueue;
+use super::outbox::{enqueue, enqueue_blob};
 use super::repositories::{
     add_manifest, delete_parts, describe, find_or_create_at, remove_if_empty, remove_manifests, touch,
 };
-use super::{blobs, repositories, tags};
+use super::{blobs, repositories, tags, trash};
 use crate::StoreError;
 
 /// Deletes a manifest from a repository with its tags. Returns `false` if it was not there.
@@ -21,16 +21,27 @@ pub(in crate::metadata) fn delete(
 ) -> Result<bool, StoreError> {
     let Some(id) = repositories::find(sql, repository)? else { return Ok(false) };
     let Some((blob, _)) = find(sql, id, digest)? else { return Ok(false) };
-    for tag in tags::pointing_to(sql, id, blob)? {
-        enqueue(sql, repository, &ViewItem::Tag(tag))?;
-    }
-    // Foreign keys delete its tags and its entry in the referrers index.
-    sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
+    remove(sql, repository, id, blob)?;
     delete_parts(sql, blob)?;
-    enqueue(sql, repository, &ViewItem::Revision(*digest))?;
     remove_manifests(sql, id, 1)?;
     remove_if_empty(sql, repository, id)?;
     Ok(true)
+}
+
+/// Removes the row of a manifest with its tags. The caller counts it, and deletes its parts.
+pub(in crate::metadata) fn remove(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    id: i64,
+    blob: i64,
+) -> Result<(), StoreError> {
+    for tag in tags::pointing_to(sql, id, blob)? {
+        enqueue(sql, repository, &ViewItem::Tag(tag))?;
+    }
+    enqueue_blob(sql, id, "revision", blob)?;
+    // Foreign keys delete its tags and its entry in the referrers index.
+    sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
+    Ok(())
 }
 
 /// The id of a manifest of the repository, and whether it is an index.
@@ -109,6 +120,7 @@ pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Re
     let is_new = find(sql, repository, &put.manifest.digest)?.is_none();
     if is_new {
         store_parts(sql, blob, &put.parts)?;
+        trash::forget(sql, &put.repository, blob)?;
     }
     sql.run(
         "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at)

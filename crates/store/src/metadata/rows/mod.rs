@@ -8,3 +8,4 @@ pub(super) mod manifests;
 pub(super) mod outbox;
 pub(super) mod repositories;
 pub(super) mod tags;
+pub(super) mod trash;

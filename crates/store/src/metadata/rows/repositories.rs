@@ -81,11 +81,12 @@ pub(in crate::metadata) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize)
     }
 }
 
-/// Deletes the descriptors of a manifest that no repository holds. Returns their number.
+/// Deletes the descriptors of a manifest that no repository and no trash holds. Returns their number.
 pub(in crate::metadata) fn delete_parts(sql: Sql<'_>, manifest: i64) -> Result<usize, StoreError> {
     sql.run(
         "DELETE FROM manifest_parts WHERE manifest = ?1
-           AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.blob = ?1)",
+           AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.blob = ?1)
+           AND NOT EXISTS (SELECT 1 FROM deleted_manifests d WHERE d.blob = ?1)",
         params![manifest],
     )
 }
