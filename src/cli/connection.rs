@@ -1,31 +1,20 @@
-//! The HTTP client of the commands: requests, paged lists, and errors.
+//! The connection of a command to its registry, which explains errors and how to correct them.
 
-use api::Page;
+use api::{Client, ClientError, Credentials, Page};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::output::Failure;
-use super::password::Password;
 use super::unreachable;
 use crate::serve::{LocalServer, ORIGIN};
 
-/// The credentials for a server. A data directory needs none: access to its files is enough.
-pub(super) enum Credentials {
-    None,
-    Password { user: String, password: Password },
-    Token(String),
-}
-
 /// A connection to a registry.
 pub(super) struct Connection {
-    http: reqwest::Client,
-    credentials: Credentials,
+    client: Client,
     /// The URL of `--server`.
     server: Option<Url>,
-    /// The beginning of every URL, without a slash at the end.
-    base: String,
     /// The registry's name in messages.
     name: String,
     /// The flags that select this registry, for commands in messages.
@@ -51,16 +40,15 @@ impl Connection {
         credentials: Credentials,
         flags: String,
     ) -> Self {
-        let base = server.as_str().trim_end_matches('/').to_owned();
-        Self { http, credentials, server: Some(server), name: base.clone(), base, flags, local: None }
+        let name = server.as_str().trim_end_matches('/').to_owned();
+        let client = Client::new(http, &name, credentials);
+        Self { client, server: Some(server), name, flags, local: None }
     }
 
     pub(super) fn to_data_directory(local: LocalServer, flags: String) -> Self {
         Self {
-            http: local.http.clone(),
-            credentials: Credentials::None,
+            client: Client::new(local.http.clone(), ORIGIN, Credentials::None),
             server: None,
-            base: ORIGIN.to_owned(),
             name: local.root.display().to_string(),
             flags,
             local: Some(local),
@@ -69,32 +57,26 @@ impl Connection {
 
     /// Begins a request to the registry; `path` begins with a slash.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
-        match &self.credentials {
-            Credentials::None => request,
-            Credentials::Password { user, password } => request.basic_auth(user, Some(password.reveal())),
-            Credentials::Token(token) => request.bearer_auth(token),
-        }
+        self.client.request(method, path)
     }
 
     /// Sends a request, and returns a successful response.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = self.try_send(request).await?;
-        if response.status().is_success() { Ok(response) } else { Err(self.explain_error(response).await) }
+        self.client.send(request).await.map_err(|error| self.explain(error))
     }
 
     /// Sends a request, and returns `None` if the response is 404.
     pub(super) async fn find(&self, request: RequestBuilder) -> Result<Option<Response>, Failure> {
-        let response = self.try_send(request).await?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => Ok(Some(response)),
-            _ => Err(self.explain_error(response).await),
-        }
+        self.client.find(request).await.map_err(|error| self.explain(error))
+    }
+
+    /// Sends a request, and parses the response as JSON.
+    pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        self.client.json(request).await.map_err(|error| self.explain(error))
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.json(self.request(Method::GET, path)).await
+        self.client.get(path).await.map_err(|error| self.explain(error))
     }
 
     pub(super) async fn post<T: DeserializeOwned>(
@@ -102,7 +84,7 @@ impl Connection {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.json(self.request(Method::POST, path).json(body)).await
+        self.client.post(path, body).await.map_err(|error| self.explain(error))
     }
 
     pub(super) async fn patch<T: DeserializeOwned>(
@@ -110,33 +92,15 @@ impl Connection {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.json(self.request(Method::PATCH, path).json(body)).await
+        self.client.patch(path, body).await.map_err(|error| self.explain(error))
     }
 
     pub(super) async fn put(&self, path: &str, body: Option<&impl Serialize>) -> Result<(), Failure> {
-        let request = self.request(Method::PUT, path);
-        let request = match body {
-            Some(body) => request.json(body),
-            None => request,
-        };
-        self.send(request).await.map(drop)
+        self.client.put(path, body).await.map_err(|error| self.explain(error))
     }
 
     pub(super) async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<(), Failure> {
-        self.send(self.request(Method::DELETE, path).query(query)).await.map(drop)
-    }
-
-    /// Sends a request, and parses the response as JSON.
-    pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
-        let response = self.send(request).await?;
-        response.json().await.map_err(|error| {
-            Failure::new(format!("the response of {} is not the expected JSON", self.name)).because(&error)
-        })
-    }
-
-    /// Formats a command for this registry, for a message.
-    pub(super) fn command(&self, words: &str) -> String {
-        format!("`wharfinger {words}{}`", self.flags)
+        self.client.delete(path, query).await.map_err(|error| self.explain(error))
     }
 
     /// Requests all pages of a list. `filters` are query parameters of every page.
@@ -145,58 +109,45 @@ impl Connection {
         path: &str,
         filters: &[(&str, &str)],
     ) -> Result<Vec<P::Entry>, Failure> {
-        let mut all: Vec<P::Entry> = Vec::new();
-        loop {
-            let mut request = self.request(Method::GET, path).query(filters);
-            if let Some(last) = all.last() {
-                request = request.query(&[("last", P::key(last))]);
-            }
-            let (entries, more) = self.json::<P>(request).await?.split();
-            let more = more && !entries.is_empty();
-            all.extend(entries);
-            if !more {
-                return Ok(all);
-            }
-        }
+        self.client.list::<P>(path, filters).await.map_err(|error| self.explain(error))
+    }
+
+    /// Formats a command for this registry, for a message.
+    pub(super) fn command(&self, words: &str) -> String {
+        format!("`wharfinger {words}{}`", self.flags)
     }
 
     /// Closes the connection. If the server runs inside this process, all changes are synced to the data directory.
     pub(super) async fn close(self) {
-        drop(self.http);
+        drop(self.client);
         if let Some(local) = self.local {
             local.close().await;
         }
     }
 
-    async fn try_send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        request.send().await.map_err(|error| match &self.server {
-            Some(server) => unreachable::explain(server, &error),
-            None => Failure::new(format!("the server of {} does not answer", self.name)).because(&error),
-        })
-    }
-
-    /// Reads the errors in a response.
-    async fn explain_error(&self, response: Response) -> Failure {
-        #[derive(Deserialize)]
-        struct Errors {
-            errors: Vec<ErrorEntry>,
-        }
-        #[derive(Deserialize)]
-        struct ErrorEntry {
-            #[serde(default)]
-            message: String,
-        }
-        let status = response.status();
+    /// Explains the error of a request, and how to correct it.
+    fn explain(&self, error: ClientError) -> Failure {
+        let (status, messages, body) = match error {
+            ClientError::Unreachable(error) => {
+                return match &self.server {
+                    Some(server) => unreachable::explain(server, &error),
+                    None => {
+                        Failure::new(format!("the server of {} does not answer", self.name)).because(&error)
+                    }
+                };
+            }
+            ClientError::InvalidBody(error) => {
+                let failure = Failure::new(format!("the response of {} is not the expected JSON", self.name));
+                return failure.because(&error);
+            }
+            ClientError::Rejected { status, messages, body } => (status, messages, body),
+        };
         let help = match status {
             StatusCode::UNAUTHORIZED if self.server.is_some() => LOG_IN.to_owned(),
             StatusCode::NOT_FOUND => self.path_hint().unwrap_or_default(),
             _ => String::new(),
         };
-        let body = response.bytes().await.unwrap_or_default();
-        let Ok(Errors { errors }) = serde_json::from_slice(&body) else {
-            return self.unknown_response(status, &body);
-        };
-        let mut messages = errors.into_iter().map(|error| error.message).filter(|text| !text.is_empty());
+        let mut messages = messages.into_iter();
         let Some(first) = messages.next() else { return self.unknown_response(status, &body) };
         messages.fold(Failure::new(first), Failure::help).help(help)
     }

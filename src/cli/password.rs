@@ -1,25 +1,11 @@
 //! Reads passwords from the terminal, without echo, or from standard input, one per line. They are never arguments,
 //! because every user of the machine can list those.
 
-use std::fmt;
 use std::io::{BufRead as _, IsTerminal as _};
 
+use api::Secret;
+
 use super::output::Failure;
-
-/// A password, which `{:?}` does not print.
-pub(super) struct Password(String);
-
-impl Password {
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Password(…)")
-    }
-}
 
 /// The source of passwords.
 #[derive(Clone, Copy, Debug)]
@@ -32,25 +18,25 @@ pub(super) enum Passwords {
 
 impl Passwords {
     /// Reads an existing password.
-    pub(super) fn known(self, prompt: &str) -> Result<Password, Failure> {
+    pub(super) fn known(self, prompt: &str) -> Result<Secret, Failure> {
         self.read(prompt)
     }
 
     /// Reads a new password; the terminal asks for it twice.
-    pub(super) fn chosen(self, prompt: &str) -> Result<Password, Failure> {
+    pub(super) fn chosen(self, prompt: &str) -> Result<Secret, Failure> {
         let password = self.read(prompt)?;
-        if matches!(self, Self::Terminal) && self.read("Repeat the password: ")?.0 != password.0 {
+        if matches!(self, Self::Terminal) && self.read("Repeat the password: ")? != password {
             return Err(Failure::new("the two passwords differ").help("nothing was changed; try again"));
         }
         Ok(password)
     }
 
-    fn read(self, prompt: &str) -> Result<Password, Failure> {
+    fn read(self, prompt: &str) -> Result<Secret, Failure> {
         let text = match self {
             Self::Terminal => typed(prompt)?,
             Self::StandardInput => line()?,
         };
-        if text.is_empty() { Err(Failure::usage("the password is empty")) } else { Ok(Password(text)) }
+        if text.is_empty() { Err(Failure::usage("the password is empty")) } else { Ok(Secret::new(text)) }
     }
 }
 

@@ -7,12 +7,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::{Credentials, Secret};
 use clap::Args;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::connection::{Connection, Credentials};
+use super::connection::Connection;
 use super::output::{self, Failure};
 use super::owner;
 use super::password::{self, Passwords};
@@ -100,7 +101,7 @@ impl Target {
             }
             None => match std::env::var(TOKEN_VARIABLE) {
                 Ok(token) if !password::bare(&token).is_empty() => {
-                    Ok(Credentials::Token(password::bare(&token).to_owned()))
+                    Ok(Credentials::Token(Secret::new(password::bare(&token))))
                 }
                 _ => Ok(Credentials::None),
             },

@@ -1,5 +1,5 @@
-//! The JSON types of the management API below `/api/v1/`. The server writes them, the commands read them, and
-//! the OpenAPI document describes them.
+//! The JSON types of the management API below `/api/v1/`, and a client of it. The server writes the types, the
+//! commands read them through the client, and the OpenAPI document describes them.
 //!
 //! Times are in seconds since 1970. A request body with an unknown field is rejected, so that a typing error
 //! is not silently ignored; an optional field that is left out has a default.
@@ -8,6 +8,7 @@
 
 mod audit;
 mod check;
+mod client;
 mod grants;
 mod organisations;
 mod page;
@@ -22,6 +23,7 @@ pub use audit::{Audit, AuditEntry, AuditOutcome};
 pub use check::{
     Adopt, Adopted, AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport,
 };
+pub use client::{Client, ClientError, Credentials};
 pub use grants::{Grant, Grants, NewGrant};
 pub use organisations::{
     Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations, Team,
