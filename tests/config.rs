@@ -245,6 +245,57 @@ fn config_check_prints_json() {
 }
 
 #[test]
+fn config_import_prints_a_valid_file() {
+    let desk = Desk::empty();
+    let users = desk.path().join("users");
+    std::fs::write(&users, "ann:$2y$05$abcdefghijklmnopqrstuuH3OWxBTxNNvq1Ow3rLrTmyJOQKOH4Ka\n").unwrap();
+    let config = format!(
+        "version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {data}}}\n  cache: {{blobdescriptor: redis}}\n\
+         http: {{addr: ':5000', secret: hidden}}\nauth: {{htpasswd: {{realm: x, path: {users}}}}}\n",
+        data = desk.path().join("data").display(),
+        users = users.display()
+    );
+    std::fs::write(desk.path().join("config.yml"), config).unwrap();
+    let ran = desk.run(&["config", "import", "config.yml"], &[("REGISTRY_LOG_LEVEL", "debug")]);
+    assert_eq!(ran.code, 0, "{}", ran.errors);
+    assert!(ran.printed.contains("level = \"debug\"\n"), "{}", ran.printed);
+    for line in [
+        "taken: http.addr (config.yml line 5): listen\n",
+        "taken: log.level (REGISTRY_LOG_LEVEL): log.level\n",
+        "no counterpart: storage.cache (config.yml line 4): descriptors are in the database",
+        "8 keys: 5 taken, 3 without a counterpart, 0 refused, 0 unknown\n",
+    ] {
+        assert!(ran.errors.contains(line), "{line}\n{}", ran.errors);
+    }
+    assert!(!ran.errors.contains("hidden") && !ran.printed.contains("hidden"), "values are not printed");
+    let checked = Desk::with(&ran.printed).run(&["config", "check"], &[]);
+    assert_eq!(checked.code, 0, "{}\n{}", checked.errors, ran.printed);
+    let json = desk.run(&["config", "import", "config.yml", "--json"], &[]).printed;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json["toml"].as_str().unwrap().contains("listen"));
+    assert_eq!(json["keys"][0]["outcome"], "taken");
+}
+
+#[test]
+fn config_import_refuses_an_opened_registry() {
+    let desk = Desk::empty();
+    std::fs::write(desk.path().join("config.yml"), "version: 0.1\nauth: {token: {realm: x}}\n").unwrap();
+    let ran = desk.run(&["config", "import", "config.yml"], &[]);
+    assert_eq!((ran.code, ran.printed.as_str()), (1, ""));
+    assert!(
+        ran.errors.contains("refused: auth.token (config.yml line 2): tokens of another server"),
+        "{}",
+        ran.errors
+    );
+    assert_eq!(desk.run(&["config", "import"], &[]).code, 2);
+    assert_eq!(desk.run(&["config", "import", "missing.yml"], &[]).code, 1);
+    std::fs::write(desk.path().join("env"), "# x\nREGISTRY_HTTP_ADDR=127.0.0.1:5001\nOTHER=1\n").unwrap();
+    let ran = desk.run(&["config", "import", "--env-file", "env"], &[]);
+    assert_eq!(ran.code, 0, "{}", ran.errors);
+    assert!(ran.printed.contains("listen = \"127.0.0.1:5001\"\n"), "{}", ran.printed);
+}
+
+#[test]
 fn wrong_command_line_exits_with_2() {
     let desk = Desk::empty();
     assert_eq!(desk.run(&["serve", "--lisen", "x"], &[]).code, 2);

@@ -1,16 +1,17 @@
-//! `wharfinger config`: prints the template of the configuration, and checks a configuration.
+//! `wharfinger config`: prints the template of the configuration, checks a configuration, and imports others.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::import::Import;
 use super::output::{self, Column, Exit, Failure, Format, Row};
 use super::settings::Settings;
 use crate::config::{ConfigError, ConfigErrors, Effective, Loaded, USUAL_FILES, template};
 use crate::{serve, tls};
 
-/// Show all settings, or check the configuration in force
+/// Show all settings, check the configuration in force, or import that of another registry
 #[derive(Args, Debug)]
 pub(super) struct Config {
     #[command(subcommand)]
@@ -23,6 +24,7 @@ enum Command {
     #[command(after_help = "Example:\n  wharfinger config example > wharfinger.toml")]
     Example,
     Check(Box<Check>),
+    Import(Import),
 }
 
 /// List all errors of the configuration, or else the settings in force with the origin of each value
@@ -56,6 +58,7 @@ impl Config {
         match self.command {
             Command::Example => output::print(template()),
             Command::Check(check) => check.run(),
+            Command::Import(import) => import.run(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod gateway;
 mod grant;
 mod guesses;
 mod image;
+mod import;
 mod inspect;
 mod ls;
 mod manage;

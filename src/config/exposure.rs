@@ -57,7 +57,7 @@ impl Config {
         ));
         Some(error.about("listen").help(format!(
             "make an account first (wharfinger user add NAME --admin --password-stdin), or name a file of users \
-             (--htpasswd FILE);\nor listen on this machine only (--listen 127.0.0.1:{port});\nor, on a network \
+             (--htpasswd FILE), or the first account (WHARFINGER_ADMIN and WHARFINGER_ADMIN_PASSWORD);\nor listen on this machine only (--listen 127.0.0.1:{port});\nor, on a network \
              where everyone may do all that, say --open (or `open = true`, or WHARFINGER_OPEN=true)",
             port = address.port()
         )))

@@ -6,6 +6,7 @@ mod environment;
 mod error;
 mod exposure;
 mod file;
+mod import;
 mod load;
 mod location;
 mod security;
@@ -18,6 +19,7 @@ pub use definition::{
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use error::{ConfigError, ConfigErrors, Excerpt};
+pub use import::{Finding, Import, ImportSources, Outcome, import, registry_variables};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use location::{Admits, Location};
 pub use template::template;

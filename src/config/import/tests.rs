@@ -1,0 +1,202 @@
+//! Tests of distribution's files. nginx has its own.
+
+use super::*;
+
+fn imported(text: &str, variables: &[(&str, &str)]) -> Import {
+    let files = if text.is_empty() { Vec::new() } else { vec![("config.yml".into(), text.to_owned())] };
+    let environment =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    import(&ImportSources { files, environment }).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+fn has_lines(imported: &Import, lines: &[&str]) {
+    let toml = imported.toml();
+    for line in lines {
+        assert!(toml.lines().any(|written| written == *line), "{line}\n{toml}");
+    }
+}
+
+fn outcome(imported: &Import, key: &str) -> Outcome {
+    let finding = imported.findings.iter().find(|finding| finding.key == key);
+    finding.unwrap_or_else(|| panic!("{key}: {:?}", imported.findings)).outcome.clone()
+}
+
+#[test]
+fn debians_configuration_is_taken() {
+    let imported = imported(
+        "version: 0.1\nlog:\n  fields:\n    service: registry\nstorage:\n  cache:\n    blobdescriptor: inmemory\n  \
+         filesystem:\n    rootdirectory: /var/lib/docker-registry\n  delete:\n    enabled: true\nhttp:\n  addr: :5000\n  \
+         headers:\n    X-Content-Type-Options: [nosniff]\nauth:\n  htpasswd:\n    realm: basic-realm\n    path: \
+         /etc/docker/registry\nhealth:\n  storagedriver:\n    enabled: true\n",
+        &[],
+    );
+    has_lines(
+        &imported,
+        &[
+            r#"listen = "0.0.0.0:5000""#,
+            r#"data = "/var/lib/docker-registry""#,
+            "# storage.filesystem.rootdirectory, config.yml line 9",
+            "delete = true",
+            r#"htpasswd = "/etc/docker/registry""#,
+            "required = true",
+        ],
+    );
+    assert_eq!(imported.refused().count(), 0);
+    assert!(imported.notes.iter().any(|note| note.contains("grant add accounts pull,push '**'")));
+}
+
+#[test]
+fn registry_without_accounts_stays_open() {
+    let imported = imported("version: 0.1\nstorage: filesystem\nhttp: {addr: ':5000'}\n", &[]);
+    has_lines(&imported, &["open = true", r#"data = "/var/lib/registry""#, "delete = false"]);
+    let local =
+        super::tests::imported("version: 0.1\nstorage: filesystem\nhttp: {addr: 'localhost:5000'}\n", &[]);
+    assert!(!local.toml().contains("open ="), "{}", local.toml());
+}
+
+#[test]
+fn variables_alone_change_the_image_configuration() {
+    let imported = imported(
+        "",
+        &[
+            ("REGISTRY_AUTH", "htpasswd"),
+            ("REGISTRY_AUTH_HTPASSWD_REALM", "Registry"),
+            ("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd"),
+            ("REGISTRY_HTTP_ADDR", "0.0.0.0:443"),
+            ("REGISTRY_HTTP_TLS_CERTIFICATE", "/certs/domain.crt"),
+            ("REGISTRY_HTTP_TLS_KEY", "/certs/domain.key"),
+            ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+            ("REGISTRY_SERVICE_HOST", "10.0.0.1"),
+        ],
+    );
+    has_lines(
+        &imported,
+        &[
+            r#"listen = "0.0.0.0:443""#,
+            r#"data = "/var/lib/registry""#,
+            r#"htpasswd = "/auth/htpasswd""#,
+            "# auth.htpasswd.path, REGISTRY_AUTH_HTPASSWD_PATH",
+            r#"certificate = "/certs/domain.crt""#,
+            r#"key = "/certs/domain.key""#,
+            "delete = true",
+        ],
+    );
+    assert!(matches!(outcome(&imported, "REGISTRY_SERVICE_HOST"), Outcome::Unknown { .. }));
+}
+
+#[test]
+fn values_are_converted() {
+    let imported = imported(
+        "version: 0.1\nlog: {level: WARN, formatter: logstash, accesslog: {disabled: true}}\nloglevel: debug\n\
+         storage:\n  filesystem: {rootdirectory: /r}\n  maintenance: {uploadpurging: {enabled: true, age: 168h}}\n\
+         http:\n  addr: 127.0.0.1:5000\n  host: https://registry.example.com/\n  draintimeout: 1m30s\n  \
+         http2: {disabled: true}\n  h2c: {enabled: true}\n  headers:\n    Access-Control-Allow-Origin: \
+         ['https://ui.example.com']\n    Access-Control-Allow-Methods: [GET]\n  tls:\n    minimumtls: tls1.2\n    \
+         letsencrypt: {cachefile: /c, email: ann@example.com, hosts: [registry.example.com]}\n\
+         catalog: {maxentries: 500}\ntags: {maxtags: 2000}\nvalidation: {manifests: {indexes: {platforms: none}}}\n",
+        &[],
+    );
+    has_lines(
+        &imported,
+        &[
+            r#"level = "warn,wharfinger::http::middleware::access_log=off""#,
+            r#"format = "json""#,
+            r#"upload_expiry = "168h""#,
+            r#"external_url = "https://registry.example.com""#,
+            r#"shutdown_timeout = "90s""#,
+            "http2 = false",
+            "http2_clear = true",
+            r#"cors_origins = ["https://ui.example.com"]"#,
+            r#"directory = "https://acme-v02.api.letsencrypt.org/directory""#,
+            r#"hosts = ["registry.example.com"]"#,
+            r#"contact = ["mailto:ann@example.com"]"#,
+            "page_entries = 2000",
+            "sparse_indexes = true",
+        ],
+    );
+    assert!(matches!(outcome(&imported, "loglevel"), Outcome::NoCounterpart { .. }));
+}
+
+#[test]
+fn keys_that_would_open_the_registry_are_refused() {
+    for (text, key) in [
+        ("auth: {silly: {realm: a, service: b}}", "auth.silly"),
+        ("auth: silly", "auth.silly"),
+        ("auth: {token: {realm: a, service: b, issuer: c, rootcertbundle: d}}", "auth.token"),
+        ("auth: {ldap: {url: a}}", "auth.ldap"),
+        ("auth: {htpasswd: {realm: a}}\nstorage: filesystem", ""),
+        ("auth: {htpasswd: {path: ''}}", "auth.htpasswd.path"),
+        ("http: {tls: {certificate: a, key: b, clientcas: [c]}}", "http.tls.clientcas"),
+        ("http: {tls: {letsencrypt: {email: a@example.com}}}", "http.tls.letsencrypt.email"),
+        ("storage: {maintenance: {readonly: {enabled: true}}}", "storage.maintenance.readonly.enabled"),
+        ("proxy: {remoteurl: 'https://registry-1.docker.io'}", "proxy"),
+        ("middleware: {repository: [{name: guard}]}", "middleware.repository"),
+    ] {
+        let imported = imported(&format!("version: 0.1\n{text}\n"), &[]);
+        let refused: Vec<&str> = imported.refused().map(|finding| finding.key.as_str()).collect();
+        if key.is_empty() {
+            assert_eq!(refused, ["auth.htpasswd"], "{text}");
+        } else {
+            assert!(refused.contains(&key), "{text}: {refused:?}");
+        }
+    }
+    for harmless in [
+        "auth: none",
+        "http: {tls: {certificate: a, key: b, clientcas: [c], clientauth: verify-client-cert-if-given}}",
+        "storage: {maintenance: {readonly: {enabled: false}}}",
+        "middleware: {repository: [{name: guard, disabled: true}]}",
+    ] {
+        assert_eq!(imported(&format!("version: 0.1\n{harmless}\n"), &[]).refused().count(), 0, "{harmless}");
+    }
+}
+
+#[test]
+fn unknown_key_suggests_a_documented_one() {
+    let imported = imported("version: 0.1\nhttp: {adr: ':5000'}\n", &[]);
+    let Outcome::Unknown { reason } = outcome(&imported, "http.adr") else {
+        panic!("{:?}", imported.findings)
+    };
+    assert!(reason.contains("did you mean `http.addr`?"), "{reason}");
+}
+
+#[test]
+fn wrong_files_are_errors_with_a_line() {
+    for (text, says) in [
+        ("version: 0.2\n", "version \"0.2\" is unknown"),
+        ("http: {addr: x}\n", "`version` is missing"),
+        ("version: 0.1\nhttp: [\n", "not YAML"),
+        ("just text\n", "it has no keys"),
+    ] {
+        let files = vec![("config.yml".into(), text.to_owned())];
+        let ConfigErrors(errors) = import(&ImportSources { files, environment: Vec::new() }).unwrap_err();
+        assert!(
+            errors[0].message.contains(says) && errors[0].message.starts_with("config.yml line "),
+            "{errors:?}"
+        );
+    }
+}
+
+#[test]
+fn files_of_both_programs_are_combined() {
+    let files = vec![
+        ("config.yml".into(), "version: 0.1\nstorage: {filesystem: {rootdirectory: /r}}\nhttp: {addr: ':5000'}\n".to_owned()),
+        (
+            "/etc/nginx/nginx.conf".into(),
+            "http { server { listen 443 ssl; ssl_certificate a.pem; ssl_certificate_key a.key; auth_basic x; \
+             auth_basic_user_file passwd; location / { proxy_pass http://127.0.0.1:5000; } } }"
+                .to_owned(),
+        ),
+    ];
+    let imported = import(&ImportSources { files, environment: Vec::new() }).unwrap();
+    has_lines(
+        &imported,
+        &[
+            r#"listen = "0.0.0.0:443""#,
+            r#"data = "/r""#,
+            r#"htpasswd = "/etc/nginx/passwd""#,
+            "required = true",
+        ],
+    );
+    assert!(!imported.toml().contains("open ="), "{}", imported.toml());
+    assert!(imported.notes.iter().any(|note| note.starts_with("`listen` is that of nginx")));
+}
