@@ -75,6 +75,22 @@ impl Connection {
         self.client.json(request).await.map_err(|error| self.explain(error))
     }
 
+    /// Sends a request, and parses the response as JSON. `None` if the server does not have the endpoint: a gateway, or an
+    /// older version.
+    pub(super) async fn supported<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Option<T>, Failure> {
+        match self.client.json(request).await {
+            Ok(found) => Ok(Some(found)),
+            Err(ClientError::Rejected {
+                status: StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.client.get(path).await.map_err(|error| self.explain(error))
     }

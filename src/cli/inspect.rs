@@ -1,5 +1,6 @@
 //! `wharfinger inspect`: the parts of an image.
 
+use api::ManifestEntry;
 use clap::Args;
 use oci::reference::Reference;
 use oci::{Descriptor, Digest, ImageConfig, Kind, Manifest, MediaType, Platform, Tag, TagOrDigest};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
 use super::image;
+use super::ls::age;
 use super::output::{self, Failure, Format, harmless, human_size};
 use super::target::Target;
 
@@ -45,6 +47,9 @@ struct Image {
     digest: Digest,
     media_type: MediaType,
     artifact_type: Option<String>,
+    /// The tags, pushes and pulls of the manifest; `null` behind a gateway.
+    #[serde(flatten)]
+    usage: Option<Usage>,
     /// Bytes of manifest, config and layers; for an index, of its own manifest only.
     bytes: u64,
     created: Option<String>,
@@ -55,6 +60,18 @@ struct Image {
     manifests: Vec<Child>,
     subject: Option<Digest>,
     referrers: Vec<Descriptor>,
+}
+
+/// The use of a manifest.
+#[derive(Serialize)]
+struct Usage {
+    tags: Vec<Tag>,
+    /// In seconds since 1970.
+    pushed_at: u64,
+    /// The pulls by any tag and by digest.
+    pulls: u64,
+    /// In seconds since 1970.
+    pulled_at: Option<u64>,
 }
 
 /// A manifest of an index.
@@ -137,6 +154,7 @@ impl Inspect {
             digest: fetched.digest,
             media_type: fetched.media_type,
             artifact_type: manifest.artifact_type,
+            usage: self.usage(registry, &fetched.digest).await?,
             bytes: fetched.content.len() as u64 + parts,
             created: config.created,
             platform: config.platform.map(|platform| platform.to_string()),
@@ -148,6 +166,14 @@ impl Inspect {
             referrers: self.referrers(registry, &fetched.digest).await?,
         };
         Ok((image, fetched.content))
+    }
+
+    async fn usage(&self, registry: &Connection, digest: &Digest) -> Result<Option<Usage>, Failure> {
+        let path = format!("/api/v1/repositories/{}/_manifests/{digest}", self.image.repository);
+        let request = registry.request(Method::GET, &path);
+        let Some(entry) = registry.supported::<ManifestEntry>(request).await? else { return Ok(None) };
+        let ManifestEntry { tags, pushed_at, pulls, pulled_at, .. } = entry;
+        Ok(Some(Usage { tags, pushed_at, pulls, pulled_at }))
     }
 
     async fn referrers(&self, registry: &Connection, digest: &Digest) -> Result<Vec<Descriptor>, Failure> {
@@ -206,6 +232,16 @@ impl Image {
             line("created", created);
         }
         line("size", &human_size(self.bytes));
+        if let Some(usage) = &self.usage {
+            let times = |pulls| format!(", {pulls} {}", if pulls == 1 { "time" } else { "times" });
+            line("pushed", &age(usage.pushed_at));
+            let pulled = usage.pulled_at.map_or_else(|| "never".to_owned(), age);
+            line("pulled", &(pulled + &if usage.pulls > 0 { times(usage.pulls) } else { String::new() }));
+            if !usage.tags.is_empty() {
+                let tags: Vec<&str> = usage.tags.iter().map(Tag::as_str).collect();
+                line("tags", &tags.join(" "));
+            }
+        }
         for (name, value) in &self.annotations {
             line("annotation", &format!("{name}={value}"));
         }

@@ -35,6 +35,8 @@ Examples:
   wharfinger ls team/app
   wharfinger ls --server http://localhost:5000 --json
 
+PULLED and PULLS count the requests for the manifest of a tag. Commands on a data directory do not count.
+
 Without --server it works on the data directory, through its server if one is running.
 
 Exit codes: 0 success; 1 failure; 2 invalid command line.";
@@ -60,12 +62,25 @@ impl Row for Repository {
 }
 
 impl Row for TagEntry {
-    const COLUMNS: &'static [Column] =
-        &[Column::text("TAG"), Column::text("DIGEST"), Column::text("TYPE"), Column::text("PUSHED")];
+    const COLUMNS: &'static [Column] = &[
+        Column::text("TAG"),
+        Column::text("DIGEST"),
+        Column::text("TYPE"),
+        Column::text("PUSHED"),
+        Column::text("PULLED"),
+        Column::number("PULLS"),
+    ];
 
     fn cells(&self) -> Vec<String> {
         let kind = if is_index(self.media_type.as_str()) { "index" } else { "image" };
-        vec![self.tag.to_string(), self.digest.to_string(), kind.to_owned(), age(self.updated_at)]
+        vec![
+            self.tag.to_string(),
+            self.digest.to_string(),
+            kind.to_owned(),
+            age(self.updated_at),
+            self.pulled_at.map_or_else(|| "never".to_owned(), age),
+            self.pulls.to_string(),
+        ]
     }
 }
 
@@ -78,7 +93,7 @@ fn is_index(media_type: &str) -> bool {
     [oci::media_type::OCI_INDEX, oci::media_type::DOCKER_LIST].contains(&media_type)
 }
 
-fn age(seconds: u64) -> String {
+pub(super) fn age(seconds: u64) -> String {
     output::human_age(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 

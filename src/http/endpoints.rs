@@ -177,6 +177,14 @@ ApiTags [repository: RepositoryName] "api_tags" "/api/v1/repositories/{repositor
         .answers::<Tags>(200, "A page.")
     };
 }
+/// A manifest, with its tags and pulls.
+ApiManifest [repository: RepositoryName, reference: TagOrDigest] "api_manifest"
+    "/api/v1/repositories/{repository}/_manifests/{reference}" Content {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("manifest.look") => api::manifests::get {
+        "Look at a manifest: its tags, and when it was pushed and pulled"
+        .answers::<ManifestEntry>(200, "The manifest.")
+    };
+}
 /// Space used by the registry.
 ApiUsage [] "api_usage" "/api/v1/usage" Content {
     GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::usage::get {

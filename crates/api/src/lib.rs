@@ -30,7 +30,9 @@ pub use organisations::{
     TeamMembers, Teams,
 };
 pub use page::Page;
-pub use repositories::{Repositories, Repository, RepositoryUsage, RepositoryUsages, TagEntry, Tags, Usage};
+pub use repositories::{
+    ManifestEntry, Repositories, Repository, RepositoryUsage, RepositoryUsages, TagEntry, Tags, Usage,
+};
 pub use robots::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
 pub use secret::Secret;
 pub use tokens::{MadeToken, NewToken, Token, TokenChange, Tokens};

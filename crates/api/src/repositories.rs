@@ -72,6 +72,32 @@ pub struct TagEntry {
     pub size: u64,
     /// When the tag was last created or moved, in seconds since 1970.
     pub updated_at: u64,
+    /// The number of pulls by this tag.
+    #[serde(default)]
+    pub pulls: u64,
+    /// The time of the last pull by this tag, in seconds since 1970.
+    #[serde(default)]
+    pub pulled_at: Option<u64>,
+}
+
+/// A manifest of a repository: `GET /api/v1/repositories/<name>/_manifests/<tag-or-digest>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ManifestEntry {
+    #[schemars(with = "String")]
+    pub digest: Digest,
+    #[schemars(with = "String")]
+    pub media_type: MediaType,
+    /// The size of the manifest alone, in bytes.
+    pub size: u64,
+    /// The tags that point to it, sorted by byte value.
+    #[schemars(with = "Vec<String>")]
+    pub tags: Vec<Tag>,
+    /// The time of the last push, in seconds since 1970.
+    pub pushed_at: u64,
+    /// The number of pulls, by any tag and by digest. A pull of an index counts for the index alone.
+    pub pulls: u64,
+    /// The time of the last pull, in seconds since 1970.
+    pub pulled_at: Option<u64>,
 }
 
 /// Space used by the whole registry: `GET /api/v1/usage`.

@@ -1,5 +1,5 @@
-//! Background tasks of an open registry: the writer of the derived view, resumed deletions, the expiry of uploads and
-//! the adoption of outside changes.
+//! Background tasks of an open registry: the writer of the derived view, resumed deletions, the expiry of uploads, the
+//! flush of pull counts and the adoption of outside changes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -101,6 +101,8 @@ impl Registry {
                 }
             }
         });
+        let registry = self.clone();
+        background.spawn_until_stop(async move { registry.flush_pulls_in_background().await });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.adopt_in_background().await });
     }

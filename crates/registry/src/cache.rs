@@ -16,6 +16,7 @@ use quick_cache::sync::Cache as QuickCache;
 use quick_cache::{Equivalent, Weighter};
 use store::metadata::ManifestRecord;
 
+use crate::pulls::{PullCounter, Pulled};
 use crate::tag_list::TagList;
 
 /// A manifest with its bytes.
@@ -27,11 +28,21 @@ pub struct CachedManifest {
     pub content: Bytes,
     /// All content that a pull of the manifest needs, with its sizes. Set when a HEAD request has found it intact.
     pub(crate) intact: OnceLock<Box<[(Digest, u64)]>>,
+    /// Counts the pulls by digest.
+    pub(crate) pulls: OnceLock<Arc<PullCounter>>,
+}
+
+/// The manifest of a tag.
+#[derive(Debug)]
+pub(crate) struct CachedTag {
+    pub(crate) digest: Digest,
+    /// Counts the pulls by this tag.
+    pub(crate) pulls: Arc<PullCounter>,
 }
 
 impl CachedManifest {
     pub(crate) fn new(record: ManifestRecord, content: Bytes) -> Self {
-        Self { record, content, intact: OnceLock::new() }
+        Self { record, content, intact: OnceLock::new(), pulls: OnceLock::new() }
     }
 }
 
@@ -43,7 +54,7 @@ const LINKS: usize = 8192;
 const SHARDS: usize = 64;
 
 pub(crate) struct Cache {
-    tags: QuickCache<(RepositoryName, Tag), Digest>,
+    tags: QuickCache<(RepositoryName, Tag), Arc<CachedTag>>,
     manifests: QuickCache<(RepositoryName, Digest), Arc<CachedManifest>, ByContent>,
     blobs: QuickCache<(RepositoryName, Digest), u64>,
     tag_lists: QuickCache<RepositoryName, TagList, ByTags>,
@@ -102,7 +113,7 @@ impl Cache {
         }
     }
 
-    pub(crate) fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<Digest> {
+    pub(crate) fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<Arc<CachedTag>> {
         self.tags.get(&Key(repository, tag))
     }
 
@@ -130,7 +141,9 @@ impl Cache {
     pub(crate) fn insert_tag(&self, ticket: Ticket, repository: &RepositoryName, tag: &Tag, digest: Digest) {
         let changes = self.changes(repository);
         if *changes == ticket.0 {
-            self.tags.insert((repository.clone(), tag.clone()), digest);
+            let pulled = Pulled { repository: repository.clone(), tag: Some(tag.clone()), digest };
+            let cached = Arc::new(CachedTag { digest, pulls: PullCounter::new(pulled) });
+            self.tags.insert((repository.clone(), tag.clone()), cached);
         }
     }
 
@@ -193,7 +206,7 @@ impl Cache {
         let mut changes = self.changes(repository);
         *changes += 1;
         self.manifests.remove(&Key(repository, digest));
-        self.tags.retain(|(name, _), target| name != repository || target != digest);
+        self.tags.retain(|(name, _), target| name != repository || target.digest != *digest);
         self.tag_lists.remove(repository);
     }
 
@@ -245,6 +258,10 @@ mod tests {
         Arc::new(CachedManifest::new(record, Bytes::from_static(content)))
     }
 
+    fn digest_of(cache: &Cache, repository: &RepositoryName, tag: &Tag) -> Option<Digest> {
+        cache.tag(repository, tag).map(|cached| cached.digest)
+    }
+
     fn fixture() -> (Cache, RepositoryName, Tag, Arc<CachedManifest>) {
         (Cache::new(1 << 20), "team/app".parse().unwrap(), Tag::latest(), manifest(b"one"))
     }
@@ -255,12 +272,12 @@ mod tests {
         let ticket = cache.ticket(&name);
         cache.insert_manifest(ticket, &name, &one);
         cache.insert_tag(ticket, &name, &tag, one.record.digest);
-        assert_eq!(cache.tag(&name, &tag), Some(one.record.digest));
+        assert_eq!(digest_of(&cache, &name, &tag), Some(one.record.digest));
         assert!(cache.manifest(&name, &one.record.digest).is_some());
         assert!(cache.manifest(&"team".parse().unwrap(), &one.record.digest).is_none());
 
         cache.manifest_put(&name, &manifest(b"two"), std::slice::from_ref(&tag));
-        assert_eq!(cache.tag(&name, &tag), None);
+        assert_eq!(digest_of(&cache, &name, &tag), None);
         assert!(cache.manifest(&name, &one.record.digest).is_some());
     }
 
@@ -273,7 +290,7 @@ mod tests {
         cache.insert_tag(before, &name, &tag, one.record.digest);
         cache.insert_manifest(before, &name, &one);
         cache.insert_blob(before, &name, one.record.digest, 3);
-        assert_eq!(cache.tag(&name, &tag), None);
+        assert_eq!(digest_of(&cache, &name, &tag), None);
         assert!(cache.manifest(&name, &one.record.digest).is_none());
         assert_eq!(cache.blob(&name, &one.record.digest), None);
     }
@@ -287,8 +304,8 @@ mod tests {
         cache.insert_tag(ticket, &name, &tag, one.record.digest);
         cache.insert_tag(ticket, &name, &other, two.record.digest);
         cache.manifest_deleted(&name, &one.record.digest);
-        assert_eq!(cache.tag(&name, &tag), None);
-        assert_eq!(cache.tag(&name, &other), Some(two.record.digest));
+        assert_eq!(digest_of(&cache, &name, &tag), None);
+        assert_eq!(digest_of(&cache, &name, &other), Some(two.record.digest));
     }
 
     #[test]
@@ -302,7 +319,7 @@ mod tests {
             cache.insert_blob(ticket, name, one.record.digest, 3);
         }
         cache.repository_deleted(&name);
-        assert_eq!(cache.tag(&name, &tag), None);
+        assert_eq!(digest_of(&cache, &name, &tag), None);
         assert!(cache.manifest(&name, &one.record.digest).is_none());
         assert_eq!(cache.blob(&name, &one.record.digest), None);
         assert!(cache.tag(&neighbour, &tag).is_some());

@@ -11,6 +11,7 @@
 //! - [`tag_list`]: a cached list of tags, and pages of it.
 //! - `integrity`: compares stored files with the metadata.
 //! - [`description`]: the description of an image for search results.
+//! - `pulls`: pull counts, kept in memory and written in batches.
 //! - `remote_repositories`: the catalog of a gateway.
 //! - `lifecycle`, `background`, `adoption`: open and close, background tasks, changes by other programs.
 
@@ -29,6 +30,7 @@ mod integrity;
 mod lifecycle;
 pub mod listing;
 pub mod manifests;
+mod pulls;
 pub mod records;
 mod remote_repositories;
 mod repositories;
@@ -93,6 +95,7 @@ struct Inner {
     policy: Policy,
     cache: cache::Cache,
     open_uploads: uploads::OpenUploads,
+    pulls: pulls::Pulls,
     upload_ids: uploads::UploadIds,
     background: background::Background,
 }

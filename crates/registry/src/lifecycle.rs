@@ -13,6 +13,7 @@ use store::{Directory, Metadata};
 use crate::access::{AccountSettings, Accounts};
 use crate::adoption::adopt_at_start;
 use crate::background::Background;
+use crate::pulls::Pulls;
 use crate::uploads::{OpenUploads, UploadIds};
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
 
@@ -73,6 +74,7 @@ impl Registry {
                 blobs,
                 policy,
                 open_uploads: OpenUploads::default(),
+                pulls: Pulls::default(),
                 upload_ids,
                 background: Background::new(view, lock),
             }),
@@ -86,6 +88,9 @@ impl Registry {
     /// requests fail.
     pub async fn close(&self) {
         self.inner.background.stop().await;
+        if let Err(error) = self.flush_pulls().await {
+            tracing::warn!(%error, "cannot write the pull counts of the last minute");
+        }
         self.inner.accounts.close().await;
         self.metadata.close().await;
         self.inner.background.release_lock();

@@ -1,11 +1,13 @@
 //! Lists: tags, catalog, referrers, search, usage. Each answer is one page of bounded size.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use accounts::Visible;
 use oci::{Digest, RepositoryName, Tag};
 use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
 
+use crate::pulls::Unwritten;
 use crate::tag_list::{MAX_CACHED, TagList, TagPage};
 use crate::{Error, Registry};
 
@@ -77,7 +79,20 @@ impl Registry {
         all: bool,
     ) -> Result<Page<TagRecord>, Error> {
         let tags = self.metadata.tag_records(repository, after, limit + 1, all).await?;
-        Ok(Page::cut(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?, limit))
+        let mut page = Page::cut(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?, limit);
+        let mut unwritten: HashMap<Tag, Unwritten> = HashMap::new();
+        for (pulled, pulls) in self.inner.pulls.unwritten(repository) {
+            if let Some(tag) = pulled.tag {
+                unwritten.entry(tag).or_default().add(pulls);
+            }
+        }
+        for record in &mut page.items {
+            if let Some(pulls) = unwritten.get(&record.tag) {
+                record.pulls += pulls.pulls;
+                record.pulled_at = record.pulled_at.max(Some(pulls.pulled_at()));
+            }
+        }
+        Ok(page)
     }
 
     /// Returns visible repositories with a manifest, in byte order, beginning after `after`.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci::{Digest, Kind, Manifest, MediaType, RepositoryName, Tag, TagOrDigest};
-use store::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
+use store::metadata::{ManifestDetails, ManifestRecord, Part, PutManifest, PutOutcome};
 
 pub use crate::cache::CachedManifest as StoredManifest;
 use crate::detach::detach;
 use crate::integrity::Verified;
-use crate::{Error, Policy, Registry, description};
+use crate::pulls::{PullCounter, Pulled};
+use crate::{Error, Inner, Policy, Registry, description};
 
 /// A push of a manifest.
 #[derive(Clone, Debug)]
@@ -60,10 +61,91 @@ impl Registry {
     ) -> Option<Arc<StoredManifest>> {
         let cache = &self.inner.cache;
         let digest = match target {
-            TagOrDigest::Tag(tag) => cache.tag(repository, tag)?,
+            TagOrDigest::Tag(tag) => cache.tag(repository, tag)?.digest,
             TagOrDigest::Digest(digest) => *digest,
         };
         cache.manifest(repository, &digest)
+    }
+
+    /// Like [`manifest`](Self::manifest), and counts a pull.
+    ///
+    /// # Errors
+    /// Those of [`manifest`](Self::manifest).
+    pub async fn pull_manifest(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<Arc<StoredManifest>, Error> {
+        if let Some(manifest) = self.pull_cached_manifest(repository, target) {
+            return Ok(manifest);
+        }
+        let manifest = self.read_manifest(repository, target).await?;
+        let tag = match target {
+            TagOrDigest::Tag(tag) => Some(tag.clone()),
+            TagOrDigest::Digest(_) => None,
+        };
+        let pulled = Pulled { repository: repository.clone(), tag, digest: manifest.record.digest };
+        self.inner.pulls.count_uncached(pulled);
+        Ok(manifest)
+    }
+
+    /// Like [`cached_manifest`](Self::cached_manifest), and counts a pull.
+    #[must_use]
+    pub fn pull_cached_manifest(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Option<Arc<StoredManifest>> {
+        let Inner { cache, pulls, .. } = &*self.inner;
+        match target {
+            TagOrDigest::Tag(tag) => {
+                let tag = cache.tag(repository, tag)?;
+                let manifest = cache.manifest(repository, &tag.digest)?;
+                pulls.count(&tag.pulls);
+                Some(manifest)
+            }
+            TagOrDigest::Digest(digest) => {
+                let manifest = cache.manifest(repository, digest)?;
+                let pulled = || Pulled { repository: repository.clone(), tag: None, digest: *digest };
+                pulls.count(manifest.pulls.get_or_init(|| PullCounter::new(pulled())));
+                Some(manifest)
+            }
+        }
+    }
+
+    /// Returns a manifest with its tags and pulls.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`], [`Error::NameUnknown`].
+    pub async fn manifest_details(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<ManifestDetails, Error> {
+        let metadata = &self.metadata;
+        let Some(mut details) = metadata.manifest_details(repository, target).await? else {
+            return Err(self.manifest_unknown(repository, target).await?);
+        };
+        for (pulled, unwritten) in self.inner.pulls.unwritten(repository) {
+            if pulled.digest == details.manifest.digest {
+                details.pulls += unwritten.pulls;
+                details.pulled_at = details.pulled_at.max(Some(unwritten.pulled_at()));
+            }
+        }
+        Ok(details)
+    }
+
+    /// The error for a manifest that the repository lacks.
+    async fn manifest_unknown(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<Error, Error> {
+        Ok(if self.metadata.repository_exists(repository).await? {
+            Error::ManifestUnknown { repository: repository.clone(), target: target.clone() }
+        } else {
+            Error::NameUnknown(repository.clone())
+        })
     }
 
     async fn read_manifest(
@@ -74,11 +156,7 @@ impl Registry {
         let inner = &self.inner;
         let ticket = inner.cache.ticket(repository);
         let Some(record) = self.metadata.manifest(repository, target).await? else {
-            return Err(if self.metadata.repository_exists(repository).await? {
-                Error::ManifestUnknown { repository: repository.clone(), target: target.clone() }
-            } else {
-                Error::NameUnknown(repository.clone())
-            });
+            return Err(self.manifest_unknown(repository, target).await?);
         };
         let manifest = match inner.cache.manifest(repository, &record.digest) {
             Some(manifest) => manifest,
@@ -243,11 +321,7 @@ impl Registry {
         if detach(deletion).await? {
             return Ok(());
         }
-        Err(if self.metadata.repository_exists(repository).await? {
-            Error::ManifestUnknown { repository: repository.clone(), target: target.clone() }
-        } else {
-            Error::NameUnknown(repository.clone())
-        })
+        Err(self.manifest_unknown(repository, target).await?)
     }
 }
 

@@ -6,6 +6,6 @@ pub use store::blobs::BlobStream;
 pub use store::directory::Socket;
 pub use store::metadata::{
     AccountRecord, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, DeletedManifest, Deletion,
-    GrantRecord, Hit, MemberRecord, ReferrerRecord, RepositoryRecord, RepositoryUsage, Restored, SearchPage,
-    Source, TagRecord, TeamRecord, TokenRecord, Usage, ViewProblem,
+    GrantRecord, Hit, ManifestDetails, MemberRecord, ReferrerRecord, RepositoryRecord, RepositoryUsage,
+    Restored, SearchPage, Source, TagRecord, TeamRecord, TokenRecord, Usage, ViewProblem,
 };

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
     Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReport, Grant,
-    Member, Organisation, Repository, RepositoryUsage, Robot, Source, TagEntry, Team, Token, Usage, User,
+    ManifestEntry, Member, Organisation, Repository, RepositoryUsage, Robot, Source, TagEntry, Team, Token,
+    Usage, User,
 };
 use oci::RepositoryName;
 use registry::check::{Checked, Fault, FaultKind};
@@ -45,6 +46,20 @@ pub(crate) fn tag(record: records::TagRecord) -> TagEntry {
         media_type: record.manifest.media_type,
         size: record.manifest.size,
         updated_at: seconds(record.updated_at),
+        pulls: record.pulls,
+        pulled_at: record.pulled_at.map(seconds),
+    }
+}
+
+pub(crate) fn manifest(details: records::ManifestDetails) -> ManifestEntry {
+    ManifestEntry {
+        digest: details.manifest.digest,
+        media_type: details.manifest.media_type,
+        size: details.manifest.size,
+        tags: details.tags,
+        pushed_at: seconds(details.pushed_at),
+        pulls: details.pulls,
+        pulled_at: details.pulled_at.map(seconds),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod convert;
 pub(super) mod manage;
+pub(super) mod manifests;
 pub(super) mod openapi;
 pub(super) mod repositories;
 pub(super) mod tags;

@@ -90,6 +90,7 @@ fn path_parameters(path: &str) -> Option<Value> {
     let parameter = |name: &str| {
         let (kind, description) = match name {
             "repository" => ("string", "The repository's name. Its slashes stand as they are."),
+            "reference" => ("string", "A tag or a digest."),
             "user" => ("string", "The user's name."),
             "organisation" => ("string", "The organisation's name."),
             "team" => ("string", "The team's name within the organisation."),

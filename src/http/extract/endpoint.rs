@@ -136,10 +136,7 @@ impl Endpoint {
             return Self::parse_v2(rest);
         }
         if let Some(name) = path.strip_prefix("/api/v1/repositories/") {
-            return match name.strip_suffix("/_tags") {
-                Some(name) => Ok(Self::ApiTags(name.parse()?)),
-                None => Ok(Self::ApiRepository(name.parse()?)),
-            };
+            return Self::parse_api_repository(name);
         }
         match path {
             "/v2" => Ok(Self::Base),
@@ -147,6 +144,17 @@ impl Endpoint {
             "/auth/" => Ok(Self::Auth),
             _ => Self::parse_by_pattern(path),
         }
+    }
+
+    /// Parses a path below `/api/v1/repositories/`. No component of a name begins with an underscore.
+    fn parse_api_repository(path: &str) -> Result<Self, PathError> {
+        if let Some(name) = path.strip_suffix("/_tags") {
+            return Ok(Self::ApiTags(name.parse()?));
+        }
+        if let Some((name, reference)) = path.rsplit_once("/_manifests/") {
+            return Ok(Self::ApiManifest(name.parse()?, reference.parse()?));
+        }
+        Ok(Self::ApiRepository(path.parse()?))
     }
 
     fn parse_v2(rest: &str) -> Result<Self, PathError> {

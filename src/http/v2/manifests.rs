@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use oci::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use oci::{MediaType, RepositoryName, Tag, TagOrDigest};
+use registry::access::Identity;
 use registry::manifests::{Push, StoredManifest};
 
 use crate::http::app::App;
@@ -25,9 +26,11 @@ pub(crate) async fn get(
     repository: &RepositoryName,
     target: &TagOrDigest,
 ) -> Result<Response, Error> {
-    let Call { app, request, .. } = &call;
+    let Call { app, caller, request } = &call;
     let manifest = if request.is_head() {
         app.registry.intact_manifest(repository, target).await?
+    } else if is_pull(**caller) {
+        app.registry.pull_manifest(repository, target).await?
     } else {
         app.registry.manifest(repository, target).await?
     };
@@ -37,7 +40,7 @@ pub(crate) async fn get(
 /// Answers GET and HEAD from the cache, without waiting. HEAD checks the file too.
 pub(crate) fn get_cached(
     app: &App,
-    _caller: Caller<'_>,
+    caller: Caller<'_>,
     request: &Request,
     repository: &RepositoryName,
     target: &TagOrDigest,
@@ -45,11 +48,20 @@ pub(crate) fn get_cached(
     if let Some(proxy) = &app.content_proxy {
         return proxy.cached_manifest(repository, target, &request.headers);
     }
-    let manifest = app.registry.cached_manifest(repository, target)?;
-    if request.is_head() && !app.registry.is_known_intact(&manifest) {
-        return None;
-    }
+    let manifest = if request.is_head() {
+        let manifest = app.registry.cached_manifest(repository, target)?;
+        app.registry.is_known_intact(&manifest).then_some(manifest)?
+    } else if is_pull(caller) {
+        app.registry.pull_cached_manifest(repository, target)?
+    } else {
+        app.registry.cached_manifest(repository, target)?
+    };
     Some(answer(&manifest, target, &request.headers))
+}
+
+/// Whether a GET counts as a pull. Commands of the operator look at images without running them.
+fn is_pull(caller: Caller<'_>) -> bool {
+    !matches!(caller.identity(), Identity::Operator)
 }
 
 fn answer(manifest: &StoredManifest, target: &TagOrDigest, request: &HeaderMap) -> Response {

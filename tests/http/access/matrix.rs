@@ -142,6 +142,8 @@ const TAGS: &str = "/v2/{repository}/tags/list";
 const REFERRERS: &str = "/v2/{repository}/referrers/{digest}";
 const API_REPOSITORY: &str = "/api/v1/repositories/{repository}";
 const API_TAGS: &str = "/api/v1/repositories/{repository}/_tags";
+const API_MANIFEST: &str = "/api/v1/repositories/{repository}/_manifests/{reference}";
+const API_TAG_1: &str = "/api/v1/repositories/{repository}/_manifests/1";
 
 const TAG_1: &str = "/v2/{repository}/manifests/1";
 const TAG_2: &str = "/v2/{repository}/manifests/2";
@@ -153,7 +155,7 @@ const MOUNT: &str = "/v2/{repository}/blobs/uploads/?mount={shared}&from={source
 const REFERRERS_OF_MANIFEST: &str = "/v2/{repository}/referrers/{manifest}";
 
 /// Every route of a repository: method, path, address, body, required right, statuses (present, absent).
-static ROWS: [Row; 28] = [
+static ROWS: [Row; 30] = [
     row(Method::GET, MANIFEST, TAG_1, Body::Empty, Need::Pull, (200, 404)),
     row(Method::HEAD, MANIFEST, TAG_1, Body::Empty, Need::Pull, (200, 404)),
     row(Method::GET, MANIFEST, BY_DIGEST, Body::Empty, Need::Pull, (200, 404)),
@@ -169,6 +171,8 @@ static ROWS: [Row; 28] = [
     row(Method::HEAD, API_REPOSITORY, API_REPOSITORY, Body::Empty, Need::Pull, (200, 404)),
     row(Method::GET, API_TAGS, API_TAGS, Body::Empty, Need::Pull, (200, 404)),
     row(Method::HEAD, API_TAGS, API_TAGS, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::GET, API_MANIFEST, API_TAG_1, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::HEAD, API_MANIFEST, API_TAG_1, Body::Empty, Need::Pull, (200, 404)),
     // 400: the parts of the manifest were not pushed to the new repository.
     row(Method::PUT, MANIFEST, TAG_2, Body::Manifest, Need::Push, (201, 400)),
     row(Method::PUT, MANIFEST, BY_DIGEST, Body::Manifest, Need::Push, (201, 400)),

@@ -1,5 +1,7 @@
 //! `/api/v1/` for repositories: the interface of the commands.
 
+mod pulls;
+
 use api::{Repositories, Repository, RepositoryUsages, Tags, Usage};
 
 use crate::harness::{Answer, OCI_INDEX, OCI_MANIFEST, TestRegistry, index_manifest};

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use oci::{Digest, RepositoryName, TagOrDigest};
 
-use super::rows::manifests::{check_parts, store};
+use super::rows::manifests::{check_parts, find, store};
 use super::rows::outbox::enqueue;
+use super::rows::{repositories, tags};
 use super::sql::params;
 use super::writer::Durability;
 use super::{
-    Deletion, ManifestRecord, Metadata, Part, PutManifest, PutOutcome, ViewItem, columns, journaled,
+    Deletion, ManifestDetails, ManifestRecord, Metadata, Part, PutManifest, PutOutcome, ViewItem, columns,
+    journaled,
 };
 use crate::StoreError;
 
@@ -42,6 +44,40 @@ impl Metadata {
                 params![repository.as_str(), columns::key(digest)],
                 |row| columns::manifest(row, 0),
             ),
+        })
+        .await
+    }
+
+    /// Returns a manifest of this repository with its tags and pulls.
+    pub async fn manifest_details(
+        &self,
+        repository: &RepositoryName,
+        reference: &TagOrDigest,
+    ) -> Result<Option<ManifestDetails>, StoreError> {
+        let (repository, reference) = (repository.clone(), reference.clone());
+        self.read(move |sql| {
+            let Some(id) = repositories::find(sql, &repository)? else { return Ok(None) };
+            let blob = match &reference {
+                TagOrDigest::Tag(tag) => tags::target(sql, id, tag)?,
+                TagOrDigest::Digest(digest) => find(sql, id, digest)?.map(|(blob, _)| blob),
+            };
+            let Some(blob) = blob else { return Ok(None) };
+            let mut tags = tags::pointing_to(sql, id, blob)?;
+            tags.sort();
+            sql.first(
+                "SELECT b.digest, m.media_type, COALESCE(b.size, 0), m.pushed_at, m.pulls, m.pulled_at
+                 FROM manifests m JOIN blobs b ON b.id = m.blob WHERE m.repository = ?1 AND m.blob = ?2",
+                params![id, blob],
+                |row| {
+                    Ok(ManifestDetails {
+                        manifest: columns::manifest(row, 0)?,
+                        pushed_at: columns::time(row, 3)?,
+                        pulls: columns::count(row, 4)?,
+                        pulled_at: columns::time_or_null(row, 5)?,
+                        tags: std::mem::take(&mut tags),
+                    })
+                },
+            )
         })
         .await
     }

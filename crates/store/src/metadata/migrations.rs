@@ -45,6 +45,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(7, "state of the repositories view", "0007_view_state.sql"),
     migration!(8, "damaged blobs", "0008_damaged_blobs.sql"),
     migration!(9, "trash", "0009_trash.sql"),
+    migration!(10, "pull counts", "0010_pulls.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -239,6 +240,7 @@ mod tests {
                   INSERT INTO deleted_tags SELECT 'deleted', 'old', blob, 1000, 2000 FROM manifests LIMIT 1;
                   INSERT INTO deleted_links SELECT 'deleted', blob, 2000 FROM blob_links LIMIT 1;"
                 .to_owned(),
+            10 => "UPDATE tags SET pulls = 7, pulled_at = 2000".to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
@@ -425,7 +427,7 @@ mod tests {
         Connection::writer(&path).unwrap().script(newer).unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 9)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 10)"),
             "{message}"
         );
     }

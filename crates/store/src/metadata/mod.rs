@@ -23,6 +23,7 @@ mod manifests;
 #[cfg(test)]
 mod measure;
 mod migrations;
+mod pulls;
 mod readers;
 mod referrers;
 mod remote_repositories;
@@ -54,6 +55,7 @@ pub(crate) use database_error::DatabaseErrorKind;
 pub use import::Import;
 pub use journaled::JournaledContent;
 pub use migrations::SCHEMA_VERSION;
+pub use pulls::PullCount;
 pub use trash::{DeletedManifest, Deletion, Restored};
 pub use types::*;
 

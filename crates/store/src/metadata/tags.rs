@@ -43,7 +43,8 @@ impl Metadata {
         self.read(move |sql| {
             let Some(id) = find(sql, &repository)? else { return Ok(None) };
             let records = sql.all(
-                "SELECT t.name, t.updated_at, b.digest, m.media_type, COALESCE(b.size, 0) FROM tags t
+                "SELECT t.name, t.updated_at, b.digest, m.media_type, COALESCE(b.size, 0), t.pulls, t.pulled_at
+                 FROM tags t
                  JOIN manifests m ON m.repository = t.repository AND m.blob = t.blob
                  JOIN blobs b ON b.id = t.blob
                  WHERE t.repository = ?1 AND t.name > ?2 AND t.hidden <= ?4 ORDER BY t.name LIMIT ?3",
@@ -92,6 +93,8 @@ fn record(row: &Row<'_>) -> Result<TagRecord, StoreError> {
         tag: columns::text(row, 0)?,
         updated_at: columns::time(row, 1)?,
         manifest: columns::manifest(row, 2)?,
+        pulls: columns::count(row, 5)?,
+        pulled_at: columns::time_or_null(row, 6)?,
     })
 }
 

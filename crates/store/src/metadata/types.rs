@@ -88,6 +88,23 @@ pub struct TagRecord {
     pub manifest: ManifestRecord,
     /// The time of the last push to the tag.
     pub updated_at: SystemTime,
+    /// The number of recorded pulls by this tag.
+    pub pulls: u64,
+    /// The time of the last one.
+    pub pulled_at: Option<SystemTime>,
+}
+
+/// A manifest with its history in the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestDetails {
+    pub manifest: ManifestRecord,
+    pub pushed_at: SystemTime,
+    /// The number of recorded pulls, by any tag and by digest.
+    pub pulls: u64,
+    /// The time of the last one.
+    pub pulled_at: Option<SystemTime>,
+    /// The tags that point to it, in the order of their bytes.
+    pub tags: Vec<Tag>,
 }
 
 /// Returns the record of a repository.

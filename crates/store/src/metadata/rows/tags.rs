@@ -32,11 +32,7 @@ pub(in crate::metadata) fn point(
     is_index: bool,
     at: i64,
 ) -> Result<bool, StoreError> {
-    let before: Option<i64> = sql.first(
-        "SELECT blob FROM tags WHERE repository = ?1 AND name = ?2",
-        params![repository, tag.as_str()],
-        |row| row.get(0),
-    )?;
+    let before = target(sql, repository, tag)?;
     // A tag with the spelling of a fallback tag is one only if it points to an index.
     let hidden = is_index && tag.is_referrers_tag();
     sql.run(
@@ -46,6 +42,19 @@ pub(in crate::metadata) fn point(
         params![repository, tag.as_str(), blob, i64::from(hidden), at],
     )?;
     Ok(before != Some(blob))
+}
+
+/// The id of the manifest that a tag points to.
+pub(in crate::metadata) fn target(
+    sql: Sql<'_>,
+    repository: i64,
+    tag: &Tag,
+) -> Result<Option<i64>, StoreError> {
+    sql.first(
+        "SELECT blob FROM tags WHERE repository = ?1 AND name = ?2",
+        params![repository, tag.as_str()],
+        |row| row.get(0),
+    )
 }
 
 /// The tags that point to the manifest with the id `blob`.

@@ -30,14 +30,15 @@ pub(in crate::metadata) fn discard(
     let account = sql.actor().and_then(|actor| actor.account.as_deref());
     sql.run(
         "INSERT INTO deleted_manifests (repository, blob, media_type, artifact_type, annotations, is_index, subject,
-                                        pushed_at, description, deleted_at, account, reason, run, batch)
+                                        pushed_at, description, deleted_at, account, reason, run, batch, pulls,
+                                        pulled_at)
          SELECT r.name, m.blob, m.media_type, m.artifact_type, m.annotations, m.is_index,
                 (SELECT f.subject FROM referrers f WHERE f.repository = m.repository AND f.blob = m.blob LIMIT 1),
-                m.pushed_at, r.description, ?3, ?4, ?5, ?6, ?7
+                m.pushed_at, r.description, ?3, ?4, ?5, ?6, ?7, m.pulls, m.pulled_at
          FROM manifests m JOIN repositories r ON r.id = m.repository WHERE m.repository = ?1 AND m.blob = ?2
          ON CONFLICT (repository, blob) DO UPDATE
          SET deleted_at = excluded.deleted_at, account = excluded.account, reason = excluded.reason,
-             run = excluded.run, batch = excluded.batch",
+             run = excluded.run, batch = excluded.batch, pulls = excluded.pulls, pulled_at = excluded.pulled_at",
         params![id, blob, at, account, deletion.reason, deletion.run, batch],
     )?;
     keep_tags(sql, id, blob, at)?;
@@ -47,11 +48,12 @@ pub(in crate::metadata) fn discard(
 /// Copies the tags that point to a manifest to the trash.
 fn keep_tags(sql: Sql<'_>, repository: i64, blob: i64, at: i64) -> Result<(), StoreError> {
     sql.run(
-        "INSERT INTO deleted_tags (repository, name, blob, updated_at, deleted_at)
-         SELECT r.name, t.name, t.blob, t.updated_at, ?3
+        "INSERT INTO deleted_tags (repository, name, blob, updated_at, deleted_at, pulls, pulled_at)
+         SELECT r.name, t.name, t.blob, t.updated_at, ?3, t.pulls, t.pulled_at
          FROM tags t JOIN repositories r ON r.id = t.repository WHERE t.repository = ?1 AND t.blob = ?2
          ON CONFLICT (repository, name) DO UPDATE
-         SET blob = excluded.blob, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at",
+         SET blob = excluded.blob, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
+             pulls = excluded.pulls, pulled_at = excluded.pulled_at",
         params![repository, blob, at],
     )?;
     Ok(())
@@ -66,13 +68,14 @@ pub(in crate::metadata) fn keep_first_tags(
     at: i64,
 ) -> Result<(), StoreError> {
     sql.run(
-        "INSERT INTO deleted_tags (repository, name, blob, updated_at, deleted_at)
-         SELECT r.name, t.name, t.blob, t.updated_at, ?4
+        "INSERT INTO deleted_tags (repository, name, blob, updated_at, deleted_at, pulls, pulled_at)
+         SELECT r.name, t.name, t.blob, t.updated_at, ?4, t.pulls, t.pulled_at
          FROM tags t JOIN repositories r ON r.id = t.repository
          WHERE t.repository = ?1 AND t.name IN (
             SELECT name FROM tags WHERE repository = ?1 AND updated_at <= ?2 ORDER BY name LIMIT ?3)
          ON CONFLICT (repository, name) DO UPDATE
-         SET blob = excluded.blob, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at",
+         SET blob = excluded.blob, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
+             pulls = excluded.pulls, pulled_at = excluded.pulled_at",
         params![repository, started_at, columns::limit_in(limit), at],
     )?;
     Ok(())
@@ -172,8 +175,10 @@ fn restore_one(
         repositories::describe(sql, id, &description)?;
     }
     sql.run(
-        "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at)
-         SELECT ?1, blob, media_type, artifact_type, annotations, is_index, pushed_at FROM deleted_manifests
+        "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at, pulls,
+                                pulled_at)
+         SELECT ?1, blob, media_type, artifact_type, annotations, is_index, pushed_at, pulls, pulled_at
+         FROM deleted_manifests
          WHERE repository = ?2 AND blob = ?3",
         params![id, name, blob],
     )?;
@@ -243,17 +248,22 @@ fn restore_tags(
     restored: &mut Vec<Tag>,
 ) -> Result<(), StoreError> {
     let name = repository.as_str();
-    let deleted: Vec<(Tag, i64)> = sql.all(
-        "SELECT name, updated_at FROM deleted_tags WHERE repository = ?1 AND blob = ?2 ORDER BY name",
+    let deleted: Vec<(Tag, i64, i64, Option<i64>)> = sql.all(
+        "SELECT name, updated_at, pulls, pulled_at FROM deleted_tags
+         WHERE repository = ?1 AND blob = ?2 ORDER BY name",
         params![name, blob],
-        |row| Ok((columns::text(row, 0)?, row.get(1)?)),
+        |row| Ok((columns::text(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
-    for (tag, updated_at) in deleted {
+    for (tag, updated_at, pulls, pulled_at) in deleted {
         sql.run("DELETE FROM deleted_tags WHERE repository = ?1 AND name = ?2", params![name, tag.as_str()])?;
         let exists =
             sql.exists("SELECT 1 FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
         if !exists {
             tags::point(sql, id, &tag, blob, is_index, updated_at)?;
+            sql.run(
+                "UPDATE tags SET pulls = ?3, pulled_at = ?4 WHERE repository = ?1 AND name = ?2",
+                params![id, tag.as_str(), pulls, pulled_at],
+            )?;
             enqueue(sql, repository, &ViewItem::Tag(tag.clone()))?;
             restored.push(tag);
         }
