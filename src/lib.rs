@@ -9,6 +9,7 @@
 
 mod allocator;
 mod audit_log;
+mod build;
 mod byte_order_mark;
 pub mod cli;
 pub mod config;

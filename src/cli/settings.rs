@@ -73,6 +73,10 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 
+    /// An address and port of its own for /metrics, such as 127.0.0.1:9464 [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<String>,
+
     /// A file of users in the format of htpasswd; each user is an account
     #[arg(long, value_name = "FILE")]
     htpasswd: Option<String>,
@@ -113,6 +117,7 @@ impl Settings {
         let format = self.log_format.and_then(|format| format.to_possible_value());
         let flags = [
             flag("--listen", "listen", self.listen.clone()),
+            flag("--metrics-listen", "metrics.listen", self.metrics_listen.clone()),
             flag("--htpasswd", "auth.htpasswd", self.htpasswd.clone()),
             flag("--open", "open", self.open.then(|| "true".to_owned())),
             flag("--log-format", "log.format", format.map(|value| value.get_name().to_owned())),
@@ -145,6 +150,7 @@ mod tests {
         let flags = Settings {
             data: DataDir { config: Some(config), data: Some("d".to_owned()) },
             listen: Some(":1".to_owned()),
+            metrics_listen: Some(":2".to_owned()),
             htpasswd: Some("users".to_owned()),
             open: true,
             tls: Tls {
@@ -159,6 +165,7 @@ mod tests {
         let paths = [
             "listen",
             "data",
+            "metrics.listen",
             "auth.htpasswd",
             "open",
             "tls.certificate",

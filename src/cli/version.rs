@@ -18,9 +18,8 @@ struct Program {
     version: &'static str,
     /// The schema of the metadata database.
     schema_version: u32,
-    /// The commit, if WHARFINGER_COMMIT was set when the program was built.
-    #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<&'static str>,
+    features: &'static [&'static str],
 }
 
 impl Version {
@@ -29,7 +28,8 @@ impl Version {
             name: "wharfinger",
             version: env!("CARGO_PKG_VERSION"),
             schema_version: registry::SCHEMA_VERSION,
-            commit: option_env!("WHARFINGER_COMMIT"),
+            commit: crate::build::COMMIT,
+            features: crate::build::FEATURES,
         };
         if self.format.json {
             output::print_json(&program)

@@ -187,6 +187,14 @@ settings! {
         level: String = "info".to_owned(), log_filter();
     }
 
+    /// Metrics for Prometheus. They name no repository, no account and no address.
+    metrics: Metrics {
+        /// An address and port of its own for `/metrics`, such as `"127.0.0.1:9464"`, over plain HTTP. Everyone who
+        /// reaches it may read the metrics. Empty for none: then only administrators may read them, on the main port,
+        /// if `listen` is a loopback address.
+        listen: Option<SocketAddr> = None, optional_address();
+    }
+
     /// Limits for requests and connections, and timeouts.
     limits: Limits {
         /// The largest manifest that can be pushed. Clients may rely on 4 MiB.

@@ -14,8 +14,8 @@ mod template;
 mod value;
 
 pub use definition::{
-    Acme, Audit, Auth, Cache, Config, Gateway, Limits, Log, Proxy, Registry, SECTIONS, Section, Setting, Tls,
-    Web, changed_settings, settings,
+    Acme, Audit, Auth, Cache, Config, Gateway, Limits, Log, Metrics, Proxy, Registry, SECTIONS, Section,
+    Setting, Tls, Web, changed_settings, settings,
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use error::{ConfigError, ConfigErrors, Excerpt};

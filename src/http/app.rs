@@ -13,6 +13,7 @@ use crate::config::{Config, Limits};
 use crate::http::content_proxy::ContentProxy;
 use crate::http::error::Error;
 use crate::http::links::{LinkBase, Links};
+use crate::http::metrics::ServerMetrics;
 use crate::http::middleware::access_request::AccessRequest;
 use crate::http::middleware::body_budget::BodyBudget;
 use crate::http::middleware::challenge::Challenges;
@@ -44,6 +45,7 @@ pub(crate) struct App {
     /// Whether the server speaks HTTP/2 without TLS.
     pub(crate) http2_clear: bool,
     pub(crate) ids: RequestIds,
+    pub(crate) metrics: Arc<ServerMetrics>,
 }
 
 impl App {
@@ -56,6 +58,7 @@ impl App {
     ) -> io::Result<Self> {
         let forward = Forward::new(&config.auth).map_err(io::Error::other)?;
         Ok(Self {
+            metrics: Arc::new(ServerMetrics::new(&registry, config.listen)),
             accounts: registry.accounts().clone(),
             registry,
             content_proxy,

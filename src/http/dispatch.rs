@@ -8,7 +8,7 @@ use crate::http::endpoints::endpoints;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::response::Response;
-use crate::http::{api, auth, health, jwks, root, token, v1, v2};
+use crate::http::{api, auth, health, jwks, metrics, root, token, v1, v2};
 
 /// Answers an authorized request. HEAD is answered like GET; the service drops the body.
 pub(crate) async fn answer(call: Call<'_>, endpoint: &Endpoint) -> Result<Response, Error> {

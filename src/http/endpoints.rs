@@ -90,6 +90,10 @@ Health [] "health" "/healthz" Server {
 Ready [] "ready" "/readyz" Server {
     GET | HEAD: Requirement::Nothing, AuditAction::None => health::ready;
 }
+/// Metrics, for administrators on a server that listens on loopback.
+Metrics [] "metrics" "/metrics" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => metrics::get;
+}
 /// `/v1/_ping` and `/_ping`: docker asks it before a search.
 Ping [] "ping" "/v1/_ping" Protocol {
     GET | HEAD: Requirement::Nothing, AuditAction::None => v1::ping::get;

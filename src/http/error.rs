@@ -33,6 +33,11 @@ pub(crate) enum Error {
     /// The request has no host, two hosts or an invalid one.
     #[error("a request needs one Host header with a host and perhaps a port (RFC 9112 section 3.2)")]
     BadHost,
+    /// `/metrics` on a port for clients.
+    #[error(
+        "metrics are not served on this port: set `metrics.listen` (--metrics-listen) to an address of their own"
+    )]
+    MetricsElsewhere,
     #[error("this path does not take the method of the request")]
     Method,
     /// A malformed query parameter.
@@ -148,6 +153,7 @@ impl Error {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
             Self::CrossSite { .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::MetricsElsewhere => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
             Self::Denied(_) => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Overloaded => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),

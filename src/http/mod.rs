@@ -5,7 +5,7 @@
 //! - `middleware`: request id, client address, rate limit, authorization, CORS, audit, access log.
 //! - `endpoints`: the table of endpoints. `dispatch` calls their handlers.
 //! - `extract`: path, query, range, conditional headers and body of a request.
-//! - `v1`, `v2`, `api`, `token`, `jwks`, `auth`, `health`, `root`: the handlers.
+//! - `v1`, `v2`, `api`, `token`, `jwks`, `auth`, `health`, `metrics`, `root`: the handlers.
 //! - `error`: statuses and JSON bodies of errors. `body`, `response`, `links`: parts of responses.
 
 mod api;
@@ -22,6 +22,7 @@ pub(crate) mod gateway_error;
 mod health;
 mod jwks;
 pub(crate) mod links;
+mod metrics;
 pub(crate) mod middleware;
 pub(crate) mod response;
 mod root;

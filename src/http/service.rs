@@ -77,14 +77,13 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
     fn call(&self, mut request: hyper::Request<Incoming>) -> Answer {
         let host = host_header::check(&mut request);
         let id = self.app.ids.of(request.headers());
-        let mut log = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id);
         let is_v2 = request.uri().path().starts_with("/v2");
         let is_head = request.method() == Method::HEAD;
         let endpoint = Endpoint::parse(request.uri().path());
-        if let Ok(endpoint) = &endpoint {
-            log.set_endpoint(endpoint.label());
-        }
-        let request = Request::new(request, self.connection.clone(), self.app.limits.body_timeout, id);
+        let known = endpoint.as_ref().ok();
+        let mut log = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id, known);
+        let request =
+            Request::new(request, self.connection.clone(), log.place(), self.app.limits.body_timeout, id);
         let client = self.app.client_info(&self.connection, &request.headers);
         log.set_client(client.address);
         let origin = self.app.cors.allowed(&request.headers);
@@ -146,7 +145,10 @@ impl Service {
         let app = &*self.app;
         let address = Client::Address(client_network(client.address));
         let error = if has_valid_host {
-            app.rate_limits.request(address).err().map(|wait| Error::TooMany { wait })
+            app.rate_limits.request(address).err().map(|wait| {
+                app.metrics.rate_limited.of("address").inc();
+                Error::TooMany { wait }
+            })
         } else {
             Some(Error::BadHost)
         };

@@ -35,6 +35,8 @@ pub enum ServeError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot listen on {address}, which tls.redirect names{}", redirect_hint(source))]
     Redirect { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on {address}, which metrics.listen names{}", redirect_hint(source))]
+    Metrics { address: SocketAddr, source: io::Error },
     #[error("cannot make the control socket {}", path.display())]
     Control { path: PathBuf, source: io::Error },
     #[error("cannot receive signals")]
@@ -53,7 +55,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// The same hint for `tls.redirect`.
+/// The same hint for `tls.redirect` and `metrics.listen`.
 fn redirect_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => ": another process listens there; choose another port",

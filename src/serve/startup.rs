@@ -104,6 +104,9 @@ impl<'c> Startup<'c> {
             }
             server.secure(tls);
         }
+        if let Some(address) = config.metrics.listen {
+            server.serve_metrics(address).map_err(|source| ServeError::Metrics { address, source })?;
+        }
         let socket = registry.directory().control_socket().map_err(registry::Error::from)?;
         let path = socket.path().to_owned();
         server.bind_control(socket).map_err(|source| ServeError::Control { path, source })?;

@@ -65,6 +65,12 @@ impl Acceptor {
         self.store.origin()
     }
 
+    /// The time at which the certificate in use expires, in seconds since 1970; `None` without a certificate yet.
+    #[must_use]
+    pub fn expiry(&self) -> Option<i64> {
+        self.store.expiry()
+    }
+
     /// Keeps the certificate up to date while it is polled.
     pub async fn maintain(&self) -> std::convert::Infallible {
         self.store.maintain().await

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub enum Origin {
 pub(super) struct CertificateStore {
     origin: Origin,
     current: RwLock<Arc<ServerConfig>>,
+    /// The end of the current certificate, in seconds since 1970; 0 without one.
+    expiry: AtomicI64,
     options: TlsOptions,
     maintainer: Maintainer,
 }
@@ -106,7 +109,7 @@ impl CertificateStore {
         }
         let options = TlsOptions { protocols, tickets: aws_lc_rs::Ticketer::new()? };
         let current = RwLock::new(options.config(Arc::new(NoCertificate))?);
-        let store = Self { origin, current, options, maintainer };
+        let store = Self { origin, current, expiry: AtomicI64::new(0), options, maintainer };
         if let Some(pair) = pair {
             store.install(&pair)?;
         }
@@ -138,9 +141,14 @@ impl CertificateStore {
         }
     }
 
+    pub(super) fn expiry(&self) -> Option<i64> {
+        Some(self.expiry.load(Ordering::Relaxed)).filter(|expiry| *expiry != 0)
+    }
+
     fn install(&self, pair: &Pair) -> Result<(), rustls::Error> {
         let config = self.options.config(Arc::new(SingleCertAndKey::from(pair.certified())))?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.expiry.store(pair.certificate().not_after.unix_timestamp(), Ordering::Relaxed);
         self.log_warnings(pair);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod gateway;
 mod harness;
 mod health;
 mod http2;
+mod metrics;
 mod protocol;
 mod proxied;
 mod shutdown;

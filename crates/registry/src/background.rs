@@ -85,16 +85,24 @@ impl Registry {
         }));
         let registry = self.clone();
         background.spawn_until_stop(async move {
-            if let Err(error) = registry.resume_deletions().await {
+            let job = registry.job_metrics("repository-deletion");
+            job.started();
+            let resumed = registry.resume_deletions().await;
+            job.ended(&resumed);
+            if let Err(error) = resumed {
                 tracing::warn!(%error, "cannot finish the deletion of a repository; the next start tries again");
             }
         });
         let registry = self.clone();
         background.spawn_until_stop(async move {
+            let job = registry.job_metrics("upload-expiry");
             let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
             loop {
                 ticks.tick().await;
-                match registry.expire_uploads().await {
+                job.started();
+                let expired = registry.expire_uploads().await;
+                job.ended(&expired);
+                match expired {
                     Ok(0) => {}
                     Ok(expired) => tracing::info!(expired, "removed expired uploads"),
                     Err(error) => tracing::warn!(%error, "cannot remove expired uploads"),

@@ -101,6 +101,18 @@ impl Registry {
         read: bool,
         progress: impl Fn(u64, u64) -> bool + Send + Sync,
     ) -> Result<Checked, Error> {
+        let job = self.job_metrics("check");
+        job.started();
+        let checked = self.check_all(read, progress).await;
+        job.ended(&checked);
+        checked
+    }
+
+    async fn check_all(
+        &self,
+        read: bool,
+        progress: impl Fn(u64, u64) -> bool + Send + Sync,
+    ) -> Result<Checked, Error> {
         let adopted = self.adopt().await?;
         let view = self.inner.background.view().repair(|_| ()).await?;
         let problems = self.metadata.view_problems().await?;

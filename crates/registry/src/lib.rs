@@ -12,6 +12,7 @@
 //! - `integrity`: compares stored files with the metadata.
 //! - [`description`]: the description of an image for search results.
 //! - `pulls`: pull counts, kept in memory and written in batches.
+//! - `metrics`: counters and gauges for a scrape.
 //! - `remote_repositories`: the catalog of a gateway.
 //! - `lifecycle`, `background`, `adoption`: open and close, background tasks, changes by other programs.
 
@@ -30,6 +31,7 @@ mod integrity;
 mod lifecycle;
 pub mod listing;
 pub mod manifests;
+mod metrics;
 mod pulls;
 pub mod records;
 mod remote_repositories;
@@ -98,4 +100,5 @@ struct Inner {
     pulls: pulls::Pulls,
     upload_ids: uploads::UploadIds,
     background: background::Background,
+    metrics: metrics::RegistryMetrics,
 }

@@ -13,6 +13,7 @@ use store::{Directory, Metadata};
 use crate::access::{AccountSettings, Accounts};
 use crate::adoption::adopt_at_start;
 use crate::background::Background;
+use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
 use crate::uploads::{OpenUploads, UploadIds};
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
@@ -77,6 +78,7 @@ impl Registry {
                 pulls: Pulls::default(),
                 upload_ids,
                 background: Background::new(view, lock),
+                metrics: RegistryMetrics::default(),
             }),
             metadata,
         };

@@ -64,7 +64,9 @@ impl Registry {
             TagOrDigest::Tag(tag) => cache.tag(repository, tag)?.digest,
             TagOrDigest::Digest(digest) => *digest,
         };
-        cache.manifest(repository, &digest)
+        let cached = cache.manifest(repository, &digest)?;
+        self.inner.metrics.cache_hits.inc();
+        Some(cached)
     }
 
     /// Like [`manifest`](Self::manifest), and counts a pull.
@@ -154,6 +156,7 @@ impl Registry {
         target: &TagOrDigest,
     ) -> Result<Arc<StoredManifest>, Error> {
         let inner = &self.inner;
+        inner.metrics.cache_misses.inc();
         let ticket = inner.cache.ticket(repository);
         let Some(record) = self.metadata.manifest(repository, target).await? else {
             return Err(self.manifest_unknown(repository, target).await?);

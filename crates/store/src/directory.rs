@@ -72,6 +72,15 @@ impl Content {
     }
 }
 
+/// The space of a file system in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// The whole size.
+    pub size: u64,
+    /// The part that this process may still use.
+    pub available: u64,
+}
+
 /// The path of a Unix socket, within the length limit of the kernel.
 #[derive(Debug)]
 pub struct Socket {
@@ -240,6 +249,19 @@ impl Directory {
     /// [`StoreError::Io`] if the directory cannot be opened.
     pub fn command_socket(&self) -> Result<Socket, StoreError> {
         Socket::in_directory(&self.own, &format!("command-{}.sock", std::process::id()))
+    }
+
+    /// The space of the file system that holds the blobs.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn disk_space(&self) -> Result<DiskSpace, StoreError> {
+        let found = rustix::fs::statvfs(&self.blobs)
+            .map_err(|error| StoreError::io("look at the file system of", &self.blobs, error.into()))?;
+        Ok(DiskSpace {
+            size: found.f_blocks.saturating_mul(found.f_frsize),
+            available: found.f_bavail.saturating_mul(found.f_frsize),
+        })
     }
 
     /// The directory of the database, the lock and the uploads.

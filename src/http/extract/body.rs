@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use registry::ReceiveError;
 
 use crate::http::middleware::rate_limit::Throttle;
+use crate::http::middleware::request_metrics::Place;
 use crate::http::server::connection::Connection;
 use crate::http::server::idle_timeout::IdleTimeout;
 
@@ -22,6 +23,7 @@ const SLOWEST: u64 = 16 << 10;
 pub(crate) struct RequestBody {
     body: Incoming,
     connection: Arc<Connection>,
+    place: Place,
     idle_timeout: IdleTimeout,
     limit: Duration,
     throttle: Option<Box<Throttle>>,
@@ -31,9 +33,9 @@ pub(crate) struct RequestBody {
 pub(crate) struct TooLarge;
 
 impl RequestBody {
-    pub(crate) fn new(body: Incoming, connection: Arc<Connection>, limit: Duration) -> Self {
+    pub(crate) fn new(body: Incoming, connection: Arc<Connection>, place: Place, limit: Duration) -> Self {
         connection.set_receiving(!body.is_end_stream());
-        Self { body, connection, idle_timeout: IdleTimeout::new(limit), limit, throttle: None }
+        Self { body, connection, place, idle_timeout: IdleTimeout::new(limit), limit, throttle: None }
     }
 
     /// Sets the bandwidth limit.
@@ -93,6 +95,7 @@ impl Stream for RequestBody {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.idle_timeout.progress();
                     if let Ok(piece) = frame.into_data() {
+                        this.connection.metrics().received(this.place, piece.len() as u64);
                         if let Some(throttle) = &this.throttle {
                             throttle.passed(piece.len());
                         }

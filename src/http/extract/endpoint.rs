@@ -46,6 +46,16 @@ macro_rules! define_endpoint {
                 }
             }
 
+            /// The position of the endpoint in the table.
+            pub(crate) fn index(&self) -> usize {
+                #[derive(Clone, Copy)]
+                enum Position { $($variant),+ }
+                let position = match self {
+                    $(Self::$variant { .. } => Position::$variant,)+
+                };
+                position as usize
+            }
+
             /// The repository in the path.
             pub(crate) fn repository(&self) -> Option<&RepositoryName> {
                 match self {
@@ -188,6 +198,11 @@ impl Endpoint {
     /// The name of the endpoint in logs and metrics. It does not depend on the repository.
     pub(crate) fn label(&self) -> &'static str {
         self.row().label
+    }
+
+    /// The labels of all endpoints, in the order of the table.
+    pub(crate) fn labels() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|row| row.label)
     }
 
     /// The methods that the endpoint takes, for the `Allow` header of a 405.

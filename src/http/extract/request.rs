@@ -17,6 +17,7 @@ use crate::http::middleware::access_request::AccessRequest;
 use crate::http::middleware::body_budget::{BodyBudget, Charge};
 use crate::http::middleware::client_info::ClientInfo;
 use crate::http::middleware::rate_limit::Client;
+use crate::http::middleware::request_metrics::Place;
 use crate::http::server::connection::Connection;
 
 pub(crate) struct Request {
@@ -38,6 +39,7 @@ impl Request {
     pub(crate) fn new(
         request: hyper::Request<Incoming>,
         connection: Arc<Connection>,
+        place: Place,
         body_timeout: Duration,
         id: HeaderValue,
     ) -> Self {
@@ -47,7 +49,7 @@ impl Request {
             method: head.method,
             uri: head.uri,
             headers: head.headers,
-            body: RequestBody::new(body, connection, body_timeout),
+            body: RequestBody::new(body, connection, place, body_timeout),
             id,
             budget: None,
             charge: None,

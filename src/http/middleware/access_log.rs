@@ -13,13 +13,16 @@ use hyper::{Method, StatusCode, Uri};
 use registry::access::Identity;
 use tracing::Level;
 
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::middleware::request_metrics::{Measured, Place};
 use crate::http::server::connection::{Connection, CutOff, Peer};
 
 /// A request in progress, until the response body is dropped.
 pub(crate) struct Exchange {
     connection: Arc<Connection>,
-    /// Whether the response is being sent.
-    answered: bool,
+    measured: Measured,
+    /// The status of the response that is being sent.
+    status: Option<StatusCode>,
     /// `None` if the log level excludes it, which saves copies and a clock reading.
     line: Option<Box<Line>>,
 }
@@ -33,35 +36,39 @@ struct Line {
     client: Option<IpAddr>,
     account: Option<AccountName>,
     begun: Instant,
-    status: Option<StatusCode>,
     sent: u64,
     expected: u64,
 }
 
 impl Exchange {
-    pub(crate) fn begin(connection: Arc<Connection>, method: &Method, uri: &Uri, id: &HeaderValue) -> Self {
+    pub(crate) fn begin(
+        connection: Arc<Connection>,
+        method: &Method,
+        uri: &Uri,
+        id: &HeaderValue,
+        endpoint: Option<&Endpoint>,
+    ) -> Self {
         connection.begin_exchange();
+        let measured = connection.metrics().begin(endpoint, method);
         let line = tracing::enabled!(Level::INFO).then(|| {
             Box::new(Line {
                 method: method.clone(),
                 uri: uri.clone(),
-                endpoint: "none",
+                endpoint: endpoint.map_or("none", Endpoint::label),
                 id: id.clone(),
                 client: None,
                 account: None,
                 begun: Instant::now(),
-                status: None,
                 sent: 0,
                 expected: 0,
             })
         });
-        Self { connection, answered: false, line }
+        Self { connection, measured, status: None, line }
     }
 
-    pub(crate) fn set_endpoint(&mut self, endpoint: &'static str) {
-        if let Some(line) = &mut self.line {
-            line.endpoint = endpoint;
-        }
+    /// The place of the request in the metrics.
+    pub(crate) fn place(&self) -> Place {
+        self.measured.place
     }
 
     /// Sets the client, if a proxy is the peer.
@@ -81,16 +88,16 @@ impl Exchange {
     }
 
     pub(crate) fn answered(&mut self, status: StatusCode, length: u64) {
-        self.answered = true;
+        self.status = Some(status);
         self.connection.begin_sending();
         if let Some(line) = &mut self.line {
-            line.status = Some(status);
             line.expected = if line.method == Method::HEAD { 0 } else { length };
         }
     }
 
     /// Counts bytes of the response that were given to the connection.
     pub(crate) fn sent(&mut self, bytes: u64) {
+        self.connection.metrics().sent(self.measured.place, bytes);
         if let Some(line) = &mut self.line {
             line.sent += bytes;
         }
@@ -99,19 +106,20 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.connection.end_exchange(self.answered);
+        self.connection.end_exchange(self.status.is_some());
+        self.connection.metrics().end(self.measured, self.status);
         if let Some(line) = &self.line {
-            line.write(&self.connection);
+            line.write(&self.connection, self.status);
         }
     }
 }
 
 impl Line {
-    fn write(&self, connection: &Connection) {
+    fn write(&self, connection: &Connection, status: Option<StatusCode>) {
         let milliseconds = self.begun.elapsed().as_micros() as f64 / 1000.0;
         let id = self.id.to_str().unwrap_or_default();
-        let is_whole = self.status.is_some() && self.sent >= self.expected;
-        let message = match (connection.was_cut_off(), self.status) {
+        let is_whole = status.is_some() && self.sent >= self.expected;
+        let message = match (connection.was_cut_off(), status) {
             (_, Some(_)) if is_whole => Cow::Borrowed("answered"),
             (Some(CutOff::After(limit)), _) => {
                 format!("cut off: still running {} s after the stop", limit.as_secs_f64()).into()
@@ -124,7 +132,7 @@ impl Line {
             method = %self.method,
             path = self.uri.path(),
             endpoint = self.endpoint,
-            status = self.status.map_or(0, |status| status.as_u16()),
+            status = status.map_or(0, |status| status.as_u16()),
             bytes = self.sent,
             milliseconds,
             id,

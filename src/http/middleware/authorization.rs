@@ -179,7 +179,10 @@ fn credentials(headers: &HeaderMap) -> Result<Option<&HeaderValue>, DenyReason> 
 fn charge_rate_limit(app: &App, identity: &Identity) -> Result<(), Box<Rejection>> {
     let Some(account) = identity.account() else { return Ok(()) };
     let charged = app.rate_limits.request(Client::Account(account.id));
-    charged.map_err(|wait| Rejection::by(Error::TooMany { wait }, Some(identity.clone())))
+    charged.map_err(|wait| {
+        app.metrics.rate_limited.of("account").inc();
+        Rejection::by(Error::TooMany { wait }, Some(identity.clone()))
+    })
 }
 
 /// Checks the [`Requirement`] of a request. Returns the visible repositories for a list.

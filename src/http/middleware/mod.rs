@@ -14,3 +14,4 @@ pub(crate) mod forward_auth;
 pub(crate) mod host_header;
 pub(crate) mod rate_limit;
 pub(crate) mod request_id;
+pub(crate) mod request_metrics;

@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use crate::config::Limits;
+use crate::http::middleware::request_metrics::RequestMetrics;
 use crate::http::server::connection_table::Slot;
 use crate::http::server::idle_timeout::IdleTimeout;
 
@@ -93,11 +94,18 @@ pub(crate) struct Connection {
     slot: Option<Arc<Slot>>,
     /// Set if the server cut off requests.
     cut_off: OnceLock<CutOff>,
+    metrics: Arc<RequestMetrics>,
 }
 
 impl Connection {
     /// Makes the state of a connection.
-    pub(crate) fn new(peer: Peer, protocol: Protocol, secure: bool, slot: Option<Arc<Slot>>) -> Arc<Self> {
+    pub(crate) fn new(
+        peer: Peer,
+        protocol: Protocol,
+        secure: bool,
+        slot: Option<Arc<Slot>>,
+        metrics: Arc<RequestMetrics>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             peer,
             protocol,
@@ -111,7 +119,12 @@ impl Connection {
             writing: AtomicBool::new(false),
             slot,
             cut_off: OnceLock::new(),
+            metrics,
         })
+    }
+
+    pub(crate) fn metrics(&self) -> &RequestMetrics {
+        &self.metrics
     }
 
     /// Whether no request is in progress.
@@ -409,7 +422,8 @@ mod tests {
 
     fn watched() -> (TimedStream<DuplexStream>, Arc<Connection>, DuplexStream) {
         let (ours, theirs) = duplex(64);
-        let connection = Connection::new(Peer::Control, Protocol::Http1, false, None);
+        let connection =
+            Connection::new(Peer::Control, Protocol::Http1, false, None, Arc::new(RequestMetrics::new()));
         (TimedStream::new(ours, connection.clone(), &limits()), connection, theirs)
     }
 

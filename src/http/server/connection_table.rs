@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use metrics::Gauge;
 use tokio::sync::Notify;
 
 use crate::http::middleware::rate_limit::client_network;
@@ -40,6 +41,8 @@ struct Shared {
     /// Notified when a connection ends, or becomes idle while a client waits for room.
     room: Notify,
     is_awaited: AtomicBool,
+    /// The number of open connections, for metrics.
+    open: Gauge,
 }
 
 #[derive(Default)]
@@ -74,8 +77,8 @@ pub(crate) struct NetworkFull;
 
 impl ConnectionTable {
     /// Makes a table of `limit` connections to the port that a setting names. A client network may have
-    /// `per_network`.
-    pub(crate) fn new(port: &'static str, limit: usize, per_network: usize) -> Self {
+    /// `per_network`. `open` counts them.
+    pub(crate) fn new(port: &'static str, limit: usize, per_network: usize, open: Gauge) -> Self {
         Self(Arc::new(Shared {
             port,
             limit,
@@ -84,6 +87,7 @@ impl ConnectionTable {
             state: Mutex::default(),
             room: Notify::new(),
             is_awaited: AtomicBool::new(false),
+            open,
         }))
     }
 
@@ -178,6 +182,7 @@ impl Shared {
         state.next += 1;
         state.slots.insert(id, slot.clone());
         *state.networks.entry(network).or_default() += 1;
+        self.open.inc();
         Held { id, slot }
     }
 }
@@ -249,6 +254,7 @@ impl Drop for Held {
         let table = &self.slot.table;
         let mut state = table.state();
         state.slots.remove(&self.id);
+        table.open.dec();
         if self.slot.is_evicted.load(Ordering::Relaxed) {
             state.leaving -= 1;
         }
@@ -287,7 +293,7 @@ mod tests {
 
     #[test]
     fn longest_idle_of_the_largest_network_makes_room() {
-        let table = ConnectionTable::new("listen", 3, 3);
+        let table = ConnectionTable::new("listen", 3, 3, Gauge::default());
         let (first, second, other) = (entered(&table, A), entered(&table, A), entered(&table, B));
         second.slot().idle_since.store(5, Ordering::SeqCst);
         first.slot().idle_since.store(9, Ordering::SeqCst);
@@ -298,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn busy_connections_are_waited_for() {
-        let table = ConnectionTable::new("listen", 2, 2);
+        let table = ConnectionTable::new("listen", 2, 2, Gauge::default());
         let (first, second) = (entered(&table, A), entered(&table, B));
         first.slot().set_busy();
         second.slot().set_busy();
@@ -315,7 +321,7 @@ mod tests {
 
     #[test]
     fn full_network_does_not_block_others() {
-        let table = ConnectionTable::new("listen", 4, 2);
+        let table = ConnectionTable::new("listen", 4, 2, Gauge::default());
         let (first, second) = (entered(&table, A), entered(&table, A));
         first.slot().set_busy();
         second.slot().set_busy();
@@ -330,7 +336,7 @@ mod tests {
 
     #[test]
     fn place_is_free_after_the_end() {
-        let table = ConnectionTable::new("listen", 1, 1);
+        let table = ConnectionTable::new("listen", 1, 1, Gauge::default());
         for _ in 0..3 {
             let held = entered(&table, A);
             held.slot().set_busy();

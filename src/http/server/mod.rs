@@ -5,6 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod connection_table;
 pub(crate) mod idle_timeout;
 mod listener;
+mod metrics_listener;
 mod poll_budget;
 mod redirect;
 
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::Gauge;
 use registry::Registry;
 use registry::records::Socket;
 use socket2::SockRef;
@@ -35,6 +37,7 @@ use crate::http::content_proxy::ContentProxy;
 use crate::http::server::connection::{Connection, CutOff, Peer, Protocol, TimedStream};
 use crate::http::server::connection_table::{ConnectionTable, Held, Slot};
 use crate::http::server::listener::{Control, after_failed_accept, listen};
+use crate::http::server::metrics_listener::MetricsListener;
 use crate::http::server::poll_budget::RepollWaker;
 use crate::http::server::redirect::Redirect;
 use crate::http::service::Service;
@@ -68,6 +71,7 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<tls::Acceptor>,
     redirect: Option<Redirect>,
+    metrics: Option<MetricsListener>,
     control: Option<Control>,
     stop: Stop,
 }
@@ -124,6 +128,7 @@ impl Server {
             address,
             tls: None,
             redirect: None,
+            metrics: None,
             control: None,
             stop: Stop(watch::Sender::new(Stage::Running)),
         })
@@ -131,6 +136,7 @@ impl Server {
 
     /// Serves HTTPS on the port.
     pub fn secure(&mut self, tls: tls::Acceptor) {
+        self.app.metrics.set_certificate(tls.clone());
         self.tls = Some(tls);
     }
 
@@ -144,8 +150,32 @@ impl Server {
         tls: tls::Acceptor,
         config: &Config,
     ) -> io::Result<()> {
-        self.redirect = Some(Redirect::bind(address, self.address.port(), tls, config).await?);
+        self.redirect = Some(
+            Redirect::bind(
+                address,
+                self.address.port(),
+                tls,
+                config,
+                self.app.metrics.connections.of("tls.redirect"),
+            )
+            .await?,
+        );
         Ok(())
+    }
+
+    /// Listens for scrapes of metrics as well.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn serve_metrics(&mut self, address: SocketAddr) -> io::Result<()> {
+        self.metrics = Some(MetricsListener::new(listen(address)?, self.app.metrics.clone()));
+        Ok(())
+    }
+
+    /// Returns the address of the listener for metrics.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|metrics| metrics.address().ok())
     }
 
     /// Returns the TLS acceptor of an HTTPS server.
@@ -196,6 +226,12 @@ impl Server {
                 None => std::future::pending().await,
             }
         };
+        let metrics = async {
+            match &self.metrics {
+                Some(metrics) => metrics.run().await,
+                None => std::future::pending().await,
+            }
+        };
         let certificate = async {
             match &self.tls {
                 Some(tls) => tls.maintain().await,
@@ -203,12 +239,12 @@ impl Server {
             }
         };
         tokio::select! {
-            never = async { tokio::join!(tcp, redirect, control, certificate) } => match never {},
+            never = async { tokio::join!(tcp, redirect, metrics, control, certificate) } => match never {},
             _ = stage.wait_for(|stage| *stage > Stage::Running) => {}
         }
         drop(stage);
         // New connections are refused from here on.
-        drop((self.tcp, self.redirect, self.control, connections));
+        drop((self.tcp, self.redirect, self.metrics, self.control, connections));
         let over = async {
             // Every connection holds a receiver.
             self.stop.0.closed().await;
@@ -327,7 +363,12 @@ impl Connections {
     fn new(app: Arc<App>, stop: &Stop) -> Self {
         Self {
             // While all connections are busy, further ones wait in the system's backlog.
-            tcp: ConnectionTable::new("listen", app.limits.connections, app.limits.connections_per_address),
+            tcp: ConnectionTable::new(
+                "listen",
+                app.limits.connections,
+                app.limits.connections_per_address,
+                app.metrics.connections.of("listen").clone(),
+            ),
             control: Arc::new(Semaphore::new(CONTROL_CONNECTIONS)),
             speech: Arc::new(ConnectionServer {
                 http1: http1(&app.limits),
@@ -384,8 +425,15 @@ impl Connections {
             let permit = permit(&self.control).await;
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    let open = Open::new(self.speech.app.metrics.connections.of("control"));
                     let (speech, stage) = (self.speech.clone(), self.stage.clone());
-                    tokio::spawn(speech.http1(stream, Peer::Control, false, stage, Place::Control(permit)));
+                    tokio::spawn(speech.http1(
+                        stream,
+                        Peer::Control,
+                        false,
+                        stage,
+                        Place::Control(permit, open),
+                    ));
                 }
                 Err(error) => after_failed_accept(&error).await,
             }
@@ -449,7 +497,8 @@ impl ConnectionServer {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = Connection::new(peer, Protocol::Http1, secure, place.slot());
+        let metrics = self.app.metrics.requests.clone();
+        let connection = Connection::new(peer, Protocol::Http1, secure, place.slot(), metrics);
         let io = TokioIo::new(TimedStream::new(stream, connection.clone(), &self.app.limits));
         let service = Service::new(self.app.clone(), connection.clone());
         self.converse(self.http1.serve_connection(io, service), connection, stage).await;
@@ -466,7 +515,8 @@ impl ConnectionServer {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = Connection::new(peer, Protocol::Http2, secure, Some(held.slot().clone()));
+        let metrics = self.app.metrics.requests.clone();
+        let connection = Connection::new(peer, Protocol::Http2, secure, Some(held.slot().clone()), metrics);
         let io = TokioIo::new(TimedStream::new(stream, connection.clone(), &self.app.limits));
         let service = Service::new(self.app.clone(), connection.clone());
         self.converse(self.http2.serve_connection(io, service), connection, stage).await;
@@ -585,14 +635,31 @@ enum Place {
     Tcp(Held),
     Control(
         #[expect(dead_code, reason = "it is held, and dropped with the connection")] OwnedSemaphorePermit,
+        #[expect(dead_code, reason = "it is held, and dropped with the connection")] Open,
     ),
+}
+
+/// A connection in a gauge of open ones.
+struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Place {
     fn slot(&self) -> Option<Arc<Slot>> {
         match self {
             Self::Tcp(held) => Some(held.slot().clone()),
-            Self::Control(_) => None,
+            Self::Control(..) => None,
         }
     }
 }

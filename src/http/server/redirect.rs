@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::config::Config;
@@ -61,13 +62,19 @@ impl Redirect {
         port: u16,
         tls: tls::Acceptor,
         config: &Config,
+        open: &Gauge,
     ) -> io::Result<Self> {
         let base = config.external_url.as_ref().map(|url| url.as_str());
         let base = base.filter(|url| url.starts_with("https://")).map(str::to_owned);
         Ok(Self {
             listener: listen(address)?,
             target: Arc::new(Target { base, port, tls }),
-            connections: ConnectionTable::new("tls.redirect", CONNECTIONS, CONNECTIONS_PER_NETWORK),
+            connections: ConnectionTable::new(
+                "tls.redirect",
+                CONNECTIONS,
+                CONNECTIONS_PER_NETWORK,
+                open.clone(),
+            ),
             idle_timeout: config.limits.header_timeout,
         })
     }

@@ -407,6 +407,9 @@ static SIGNED_IN: &[(&str, &[Method])] = &[
     ("/auth", &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE]),
 ];
 
+/// Routes for administrators.
+static ADMINISTRATORS: [(&str, &[Method]); 1] = [("/metrics", &READ)];
+
 /// Lists, filtered by the right to pull.
 const LISTS: [(&str, &[Method]); 4] = [
     ("/v1/search", &READ),
@@ -426,7 +429,8 @@ fn matrix_covers_every_route_of_the_server() {
         };
         routes.iter().flat_map(each).collect()
     };
-    let mut walked = listed(&[&OPEN[..], SIGNED_IN, &LISTS, &[("/token", &[Method::POST])]].concat());
+    let mut walked =
+        listed(&[&OPEN[..], SIGNED_IN, &ADMINISTRATORS, &LISTS, &[("/token", &[Method::POST])]].concat());
     walked.extend(ROWS.iter().map(|row| (row.path, row.method.to_string())));
     let there: Vec<(&str, &[Method])> = wharfinger::http::routes().collect();
     let mut there = listed(&there);
@@ -525,6 +529,18 @@ async fn global_routes_answer_every_caller_as_expected() {
                 // The token was not issued for the catalog.
                 Caller::NarrowBearer if *path == "/v2/_catalog" => 401,
                 _ => 200,
+            };
+            assert_eq!(answer.status, expected, "{caller:?} {method} {path}: {}", answer.text());
+        }
+        for (path, method) in
+            ADMINISTRATORS.iter().flat_map(|(path, methods)| methods.iter().map(move |method| (path, method)))
+        {
+            let answer = registry.ask_as(&who, method.clone(), path).await;
+            let expected = match caller {
+                Caller::Administrator => 200,
+                Caller::Anonymous => 401,
+                _ if is_wrong => 401,
+                _ => 403,
             };
             assert_eq!(answer.status, expected, "{caller:?} {method} {path}: {}", answer.text());
         }

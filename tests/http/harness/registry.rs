@@ -29,6 +29,7 @@ pub(crate) struct TestRegistry {
 
 struct Running {
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     stop: Stop,
     task: JoinHandle<()>,
 }
@@ -77,13 +78,13 @@ impl TestRegistry {
         let administrator = self.administrator.as_ref();
         let opened = Startup::new(&self.config, self.front).with_administrator(administrator).open().await;
         let (registry, server) = opened.expect("the registry opens");
-        let (address, stop) = (server.address(), server.stop());
+        let (address, metrics, stop) = (server.address(), server.metrics_address(), server.stop());
         let task = tokio::spawn(async move {
             server.run().await;
             registry.close().await;
         });
         self.base = format!("http://{address}");
-        self.running = Some(Running { address, stop, task });
+        self.running = Some(Running { address, metrics, stop, task });
     }
 
     /// Stops the server as SIGTERM does, and waits for its end.
@@ -115,6 +116,11 @@ impl TestRegistry {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.running().address
+    }
+
+    /// Returns the address of the listener for metrics.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        self.running().metrics.expect("metrics.listen is set")
     }
 
     fn running(&self) -> &Running {

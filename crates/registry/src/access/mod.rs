@@ -63,6 +63,7 @@ pub use store::metadata::AuditOutcome;
 pub use tokens::Issued;
 
 use crate::Error;
+use crate::metrics::SignInMetrics;
 
 /// Stands for all invalid names in the login throttle.
 const NOBODY: &str = "?";
@@ -144,6 +145,7 @@ struct Inner {
     permission_cache: permission_cache::PermissionCache,
     audit: audit::Audit,
     maintenance: maintenance::Maintenance,
+    metrics: SignInMetrics,
 }
 
 impl Accounts {
@@ -170,6 +172,7 @@ impl Accounts {
                 permission_cache: permission_cache::PermissionCache::new(),
                 audit: audit::Audit::start(metadata.clone(), settings.audit_sink.clone()),
                 maintenance: maintenance::Maintenance::default(),
+                metrics: SignInMetrics::default(),
                 metadata,
                 settings,
             }),
@@ -198,6 +201,10 @@ impl Accounts {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.inner.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn metrics(&self) -> &SignInMetrics {
+        &self.inner.metrics
     }
 
     /// The operator's settings.

@@ -22,6 +22,7 @@ mod lock_holders;
 mod manifests;
 #[cfg(test)]
 mod measure;
+mod metrics;
 mod migrations;
 mod pulls;
 mod readers;

@@ -244,3 +244,31 @@ pub struct RepositoryLinks {
     /// The items in the outbox, which the view has not written yet.
     pub unwritten: HashSet<ViewItem>,
 }
+
+/// Numbers of stored things, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredCounts {
+    /// Repositories with content.
+    pub repositories: u64,
+    /// Manifests, counted in each repository.
+    pub manifests: u64,
+    /// Tags.
+    pub tags: u64,
+    /// Blobs, manifests included, each counted once.
+    pub blobs: u64,
+    /// The size of these blobs.
+    pub blob_bytes: u64,
+}
+
+/// Work that waits, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitingCounts {
+    /// Small content whose file is not synced yet.
+    pub journaled: u64,
+    /// The size of that content.
+    pub journaled_bytes: u64,
+    /// Changes that the `repositories/` view lacks.
+    pub view_changes: u64,
+    /// Unfinished uploads, except for empty ones.
+    pub uploads: u64,
+}

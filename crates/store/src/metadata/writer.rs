@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use accounts::Actor;
 use tokio::sync::oneshot;
@@ -20,6 +20,7 @@ use super::checkpointer::Checkpointer;
 use super::commit_mark::{CommitMark, SEQUENCE};
 use super::connection::{Connection, copy_error};
 use super::lock_holders;
+use super::metrics::WriterMetrics;
 use super::sql::Sql;
 use crate::StoreError;
 
@@ -49,6 +50,7 @@ pub(super) struct Writer {
     /// `None` after [`Writer::close`].
     jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    metrics: WriterMetrics,
 }
 
 impl Writer {
@@ -56,14 +58,19 @@ impl Writer {
     pub(super) fn start(connection: Connection, path: &Path, mark: CommitMark) -> Result<Self, StoreError> {
         let checkpointer = Checkpointer::start(path.to_owned())?;
         let (jobs, waiting) = channel();
+        let metrics = WriterMetrics::new();
         let thread = std::thread::Builder::new()
             .name("metadata-writer".into())
             .spawn({
-                let path = path.to_owned();
-                move || Thread::new(connection, checkpointer, waiting, path, mark).run()
+                let (path, metrics) = (path.to_owned(), metrics.clone());
+                move || Thread::new(connection, checkpointer, waiting, path, mark, metrics).run()
             })
             .map_err(|error| StoreError::io("start", "metadata-writer", error))?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), metrics })
+    }
+
+    pub(super) fn metrics(&self) -> &WriterMetrics {
+        &self.metrics
     }
 
     /// Runs `operation` in a transaction and returns its result after the commit.
@@ -78,7 +85,10 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let job = Operation { durability, actor, operation, outcome: None, answer: Some(answer) };
         match &*lock(&self.jobs) {
-            Some(jobs) => jobs.send(Box::new(job)).map_err(|_| StoreError::Closed)?,
+            Some(jobs) => {
+                jobs.send(Box::new(job)).map_err(|_| StoreError::Closed)?;
+                self.metrics.queue.inc();
+            }
             None => return Err(StoreError::Closed),
         }
         answered.await.map_err(|_| StoreError::Closed)?
@@ -173,6 +183,7 @@ struct Thread {
     mark: CommitMark,
     /// [`SEQUENCE`] after the last commit.
     sequence: i64,
+    metrics: WriterMetrics,
 }
 
 impl Thread {
@@ -182,12 +193,24 @@ impl Thread {
         jobs: Receiver<Box<dyn Job>>,
         path: PathBuf,
         mark: CommitMark,
+        metrics: WriterMetrics,
     ) -> Self {
         let checkpointed = connection.changes();
         let (waiting, durability) = (VecDeque::new(), Durability::Disk);
         // A failure only makes the first commit write the mark.
         let sequence = connection.sql().first(SEQUENCE, &[], |row| row.get(0)).ok().flatten().unwrap_or(-1);
-        Self { checkpointer, connection, jobs, waiting, durability, checkpointed, path, mark, sequence }
+        Self {
+            checkpointer,
+            connection,
+            jobs,
+            waiting,
+            durability,
+            checkpointed,
+            path,
+            mark,
+            sequence,
+            metrics,
+        }
     }
 
     fn run(mut self) {
@@ -228,7 +251,11 @@ impl Thread {
     fn batch(&mut self) {
         let mut batch = self.next_batch();
         let mut ran = Vec::with_capacity(batch.len());
+        let begun = Instant::now();
         let lost = self.transaction(&mut batch, &mut ran).err();
+        self.metrics.transactions.observe_time(begun.elapsed());
+        self.metrics.batches.observe(ran.len() as f64);
+        self.metrics.queue.dec_by(i64::try_from(ran.len()).unwrap_or(0));
         if lost.is_some() && self.connection.is_in_transaction() {
             self.run_or_log("ROLLBACK");
         }

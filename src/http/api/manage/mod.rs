@@ -87,6 +87,11 @@ fn map_error<T>(call: &Call<'_>, result: Result<T, ManageError>) -> Result<T, Er
     })
 }
 
+/// Refuses callers who are not administrators.
+pub(crate) fn must_be_administrator(call: &Call<'_>) -> Result<(), Error> {
+    map_error(call, manage(call).must_be_administrator())
+}
+
 /// The accounts, as the caller may manage them.
 fn manage(call: &Call<'_>) -> Manage {
     let identity = call.caller.identity().clone();

@@ -51,14 +51,30 @@ impl Accounts {
         // Read before the lookup: a concurrent change then makes the cached entry stale.
         let generation = self.generation();
         match cache.lookup(key, generation).await {
-            Lookup::Hit(identity) => Ok(identity),
+            Lookup::Hit(identity) => {
+                self.inner.metrics.cached.inc();
+                Ok(identity)
+            }
             Lookup::Stale(earlier, slot) => {
                 let Resolved { identity, until } =
-                    Box::pin(self.resolve(authorization, earlier.as_deref(), from)).await?;
+                    self.count(Box::pin(self.resolve(authorization, earlier.as_deref(), from)).await)?;
                 slot.insert(Entry { identity: identity.clone(), generation, until });
                 Ok(identity)
             }
         }
+    }
+
+    /// Counts a sign-in by its result.
+    fn count(&self, result: Result<Resolved, SignInError>) -> Result<Resolved, SignInError> {
+        let outcome = match &result {
+            Ok(_) => "accepted",
+            Err(SignInError::Wrong { .. }) => "wrong",
+            Err(SignInError::Expired { .. }) => "expired",
+            Err(SignInError::TooMany { .. }) => "limited",
+            Err(SignInError::Store(_)) => "failed",
+        };
+        self.inner.metrics.sign_ins.of(outcome).inc();
+        result
     }
 
     async fn resolve(

@@ -1,0 +1,95 @@
+//! Metrics of the metadata: the writer's queue and commits, and the numbers of stored things.
+
+use metrics::{Gauge, Histogram, LATENCY, Metrics, SIZES};
+
+use super::{Metadata, StoredCounts, WaitingCounts, columns};
+use crate::StoreError;
+
+/// What the writer thread measures. Clones share their values.
+#[derive(Clone, Debug)]
+pub(super) struct WriterMetrics {
+    /// Operations that wait for the thread.
+    pub(super) queue: Gauge,
+    /// The time of a transaction from its begin to the end of its commit.
+    pub(super) transactions: Histogram,
+    /// The number of operations in a transaction.
+    pub(super) batches: Histogram,
+}
+
+impl WriterMetrics {
+    pub(super) fn new() -> Self {
+        Self {
+            queue: Gauge::default(),
+            transactions: Histogram::new(LATENCY),
+            batches: Histogram::new(SIZES),
+        }
+    }
+}
+
+impl Metadata {
+    /// Adds the metrics of this database.
+    pub fn register_metrics(&self, metrics: &mut Metrics) {
+        let WriterMetrics { queue, transactions, batches } = self.inner.writer.metrics();
+        metrics.add(
+            "metadata_writer_queue",
+            "Write operations that wait for the metadata's writer",
+            queue.clone(),
+        );
+        metrics.add(
+            "metadata_commit_duration_seconds",
+            "Time of a transaction of the metadata's writer, with its commit",
+            transactions.clone(),
+        );
+        metrics.add(
+            "metadata_commit_operations",
+            "Operations that share one commit of the metadata's writer",
+            batches.clone(),
+        );
+    }
+
+    /// Counts what is stored. Reads a row of every blob, so it is too slow for frequent calls.
+    pub async fn count_stored(&self) -> Result<StoredCounts, StoreError> {
+        self.read(|sql| {
+            let counts = sql.first(
+                "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
+                        (SELECT COUNT(*) FROM manifests), (SELECT COUNT(*) FROM tags),
+                        (SELECT COUNT(*) FROM blobs WHERE size IS NOT NULL),
+                        (SELECT COALESCE(SUM(size), 0) FROM blobs)",
+                &[],
+                |row| {
+                    Ok(StoredCounts {
+                        repositories: columns::count(row, 0)?,
+                        manifests: columns::count(row, 1)?,
+                        tags: columns::count(row, 2)?,
+                        blobs: columns::count(row, 3)?,
+                        blob_bytes: columns::count(row, 4)?,
+                    })
+                },
+            )?;
+            Ok(counts.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Counts the work that waits. Cheap, because little waits.
+    pub async fn count_waiting(&self) -> Result<WaitingCounts, StoreError> {
+        self.read(|sql| {
+            let counts = sql.first(
+                "SELECT (SELECT COUNT(*) FROM unsettled_contents),
+                        (SELECT COALESCE(SUM(LENGTH(content)), 0) FROM unsettled_contents),
+                        (SELECT COUNT(*) FROM view_changes), (SELECT COUNT(*) FROM uploads)",
+                &[],
+                |row| {
+                    Ok(WaitingCounts {
+                        journaled: columns::count(row, 0)?,
+                        journaled_bytes: columns::count(row, 1)?,
+                        view_changes: columns::count(row, 2)?,
+                        uploads: columns::count(row, 3)?,
+                    })
+                },
+            )?;
+            Ok(counts.unwrap_or_default())
+        })
+        .await
+    }
+}
