@@ -1,6 +1,5 @@
 //! Adoption of changes that other programs make below `repositories/`, such as `registry:2` or a restored backup.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use oci::RepositoryName;
@@ -38,12 +37,8 @@ impl Registry {
     }
 
     async fn adopt_scope(&self, scope: Scope) -> Result<Report, Error> {
-        let Inner { background, directory, blobs, cache, .. } = &*self.inner;
-        let report = adopt(background.view(), directory, &**blobs, scope).await?;
-        let changed: BTreeSet<_> = report.changes.iter().map(|change| &change.repository).collect();
-        changed.into_iter().for_each(|repository| cache.repository_deleted(repository));
-        background.wake_view();
-        Ok(report)
+        let Inner { background, directory, blobs, .. } = &*self.inner;
+        Ok(adopt(background.view(), directory, &**blobs, scope).await?)
     }
 
     /// Finds links that were overwritten in place. Directory stamps do not show those.

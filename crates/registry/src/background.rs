@@ -37,11 +37,6 @@ impl Background {
         &self.view
     }
 
-    /// Wakes the writer of the view after a change of the metadata.
-    pub(crate) fn wake_view(&self) {
-        self.view.wake();
-    }
-
     /// Stops all tasks and waits for them.
     pub(crate) async fn stop(&self) {
         self.stop.send_replace(true);

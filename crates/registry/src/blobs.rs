@@ -96,11 +96,7 @@ impl Registry {
             Err(Error::BlobUnknown { .. } | Error::BlobDamaged { .. }) => return Ok(None),
             stored => stored?,
         };
-        let size = self.metadata.mount_blob(repository, digest, stored, &source).await?;
-        if size.is_some() {
-            self.inner.background.wake_view();
-        }
-        Ok(size)
+        Ok(self.metadata.mount_blob(repository, digest, stored, &source).await?)
     }
 
     /// Removes a blob from one repository.
@@ -113,14 +109,11 @@ impl Registry {
         }
         let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
         detach(async move {
-            let inner = &registry.inner;
-            let was_there = registry.metadata.unlink_blob(&repository, &digest).await?;
-            inner.cache.blob_deleted(&repository, &digest);
-            if !was_there {
-                return Err(Error::BlobUnknown { repository, digest });
+            if registry.metadata.unlink_blob(&repository, &digest).await? {
+                Ok(())
+            } else {
+                Err(Error::BlobUnknown { repository, digest })
             }
-            inner.background.wake_view();
-            Ok(())
         })
         .await
     }

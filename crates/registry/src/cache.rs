@@ -1,7 +1,7 @@
 //! Cache of manifests, tags, blob links and tag lists. It never returns an outdated answer.
 //!
-//! A reader that misses reads the store and then inserts the answer. A writer changes the store and then invalidates the
-//! entries. Alone, that would let a slow reader insert an old answer after the invalidation. Therefore each shard of
+//! A reader that misses reads the store and then inserts the answer. Each commit of the metadata invalidates the entries
+//! that its changes concern, before the change is answered. Alone, that would let a slow reader insert an old answer after the invalidation. Therefore each shard of
 //! repositories counts its changes. The reader takes a [`Ticket`] before it reads, and its insert is dropped if the
 //! counter has moved; comparison and insert share one lock.
 //!
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use oci::{Digest, RepositoryName, Tag};
 use quick_cache::sync::Cache as QuickCache;
 use quick_cache::{Equivalent, Weighter};
-use store::metadata::ManifestRecord;
+use store::metadata::{Change, ChangeKind, ManifestRecord};
 
 use crate::pulls::{PullCounter, Pulled};
 use crate::tag_list::TagList;
@@ -175,49 +175,39 @@ impl Cache {
         }
     }
 
-    /// Invalidates after a push of a manifest with these tags.
-    pub(crate) fn manifest_put(
-        &self,
-        repository: &RepositoryName,
-        manifest: &Arc<CachedManifest>,
-        tags: &[Tag],
-    ) {
-        let mut changes = self.changes(repository);
-        *changes += 1;
-        // Not inserted: of two concurrent pushes to a tag, the earlier commit may arrive here last.
-        for tag in tags {
-            self.tags.remove(&Key(repository, tag));
+    /// Invalidates the entries that changes of the metadata concern.
+    pub(crate) fn invalidate(&self, changes: &[Change]) {
+        for change in changes {
+            match (&change.repository, &change.digest) {
+                (Some(repository), _) => self.invalidate_in(repository, change),
+                (None, Some(digest)) => self.content_changed(digest),
+                (None, None) => {}
+            }
         }
-        if !tags.is_empty() {
-            self.tag_lists.remove(repository);
+    }
+
+    fn invalidate_in(&self, repository: &RepositoryName, change: &Change) {
+        if !change.kind.is_content() {
+            return;
         }
-        self.manifests.remove(&Key(repository, &manifest.record.digest));
-    }
-
-    pub(crate) fn tag_deleted(&self, repository: &RepositoryName, tag: &Tag) {
         let mut changes = self.changes(repository);
         *changes += 1;
-        self.tags.remove(&Key(repository, tag));
-        self.tag_lists.remove(repository);
-    }
-
-    /// Invalidates after the deletion of a manifest and its tags.
-    pub(crate) fn manifest_deleted(&self, repository: &RepositoryName, digest: &Digest) {
-        let mut changes = self.changes(repository);
-        *changes += 1;
-        self.manifests.remove(&Key(repository, digest));
-        self.tags.retain(|(name, _), target| name != repository || target.digest != *digest);
-        self.tag_lists.remove(repository);
-    }
-
-    pub(crate) fn blob_deleted(&self, repository: &RepositoryName, digest: &Digest) {
-        let mut changes = self.changes(repository);
-        *changes += 1;
-        self.blobs.remove(&Key(repository, digest));
+        match (change.kind, &change.tag, &change.digest) {
+            (ChangeKind::RepositoryDeleted, ..) => self.remove_all(repository),
+            (_, Some(tag), _) => {
+                self.tags.remove(&Key(repository, tag));
+                self.tag_lists.remove(repository);
+            }
+            (_, None, Some(digest)) => {
+                self.manifests.remove(&Key(repository, digest));
+                self.blobs.remove(&Key(repository, digest));
+            }
+            (_, None, None) => {}
+        }
     }
 
     /// Invalidates content in all repositories after its damage mark has changed.
-    pub(crate) fn content_changed(&self, digest: &Digest) {
+    fn content_changed(&self, digest: &Digest) {
         for changes in &self.changes {
             *changes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         }
@@ -229,10 +219,7 @@ impl Cache {
         });
     }
 
-    /// Invalidates all entries of a repository.
-    pub(crate) fn repository_deleted(&self, repository: &RepositoryName) {
-        let mut changes = self.changes(repository);
-        *changes += 1;
+    fn remove_all(&self, repository: &RepositoryName) {
         self.tags.retain(|(name, _), _| name != repository);
         self.manifests.retain(|(name, _), _| name != repository);
         self.blobs.retain(|(name, _), _| name != repository);
@@ -262,6 +249,27 @@ mod tests {
         cache.tag(repository, tag).map(|cached| cached.digest)
     }
 
+    fn change(
+        kind: ChangeKind,
+        repository: &RepositoryName,
+        tag: Option<&Tag>,
+        manifest: Option<&Arc<CachedManifest>>,
+    ) -> Change {
+        Change {
+            repository: Some(repository.clone()),
+            tag: tag.cloned(),
+            digest: manifest.map(|manifest| manifest.record.digest),
+            id: 1,
+            at: std::time::SystemTime::UNIX_EPOCH,
+            kind,
+            previous: None,
+            account: None,
+            request_id: None,
+            address: None,
+            detail: None,
+        }
+    }
+
     fn fixture() -> (Cache, RepositoryName, Tag, Arc<CachedManifest>) {
         (Cache::new(1 << 20), "team/app".parse().unwrap(), Tag::latest(), manifest(b"one"))
     }
@@ -276,7 +284,7 @@ mod tests {
         assert!(cache.manifest(&name, &one.record.digest).is_some());
         assert!(cache.manifest(&"team".parse().unwrap(), &one.record.digest).is_none());
 
-        cache.manifest_put(&name, &manifest(b"two"), std::slice::from_ref(&tag));
+        cache.invalidate(&[change(ChangeKind::TagMoved, &name, Some(&tag), Some(&manifest(b"two")))]);
         assert_eq!(digest_of(&cache, &name, &tag), None);
         assert!(cache.manifest(&name, &one.record.digest).is_some());
     }
@@ -286,7 +294,7 @@ mod tests {
         let (cache, name, tag, one) = fixture();
         let before = cache.ticket(&name);
         // While the reader waits for the store, the tag is deleted.
-        cache.tag_deleted(&name, &tag);
+        cache.invalidate(&[change(ChangeKind::TagDeleted, &name, Some(&tag), None)]);
         cache.insert_tag(before, &name, &tag, one.record.digest);
         cache.insert_manifest(before, &name, &one);
         cache.insert_blob(before, &name, one.record.digest, 3);
@@ -303,7 +311,11 @@ mod tests {
         let ticket = cache.ticket(&name);
         cache.insert_tag(ticket, &name, &tag, one.record.digest);
         cache.insert_tag(ticket, &name, &other, two.record.digest);
-        cache.manifest_deleted(&name, &one.record.digest);
+        cache.invalidate(&[
+            change(ChangeKind::TagDeleted, &name, Some(&tag), None),
+            change(ChangeKind::ManifestDeleted, &name, None, Some(&one)),
+        ]);
+        assert!(cache.manifest(&name, &one.record.digest).is_none());
         assert_eq!(digest_of(&cache, &name, &tag), None);
         assert_eq!(digest_of(&cache, &name, &other), Some(two.record.digest));
     }
@@ -318,7 +330,7 @@ mod tests {
             cache.insert_manifest(ticket, name, &one);
             cache.insert_blob(ticket, name, one.record.digest, 3);
         }
-        cache.repository_deleted(&name);
+        cache.invalidate(&[change(ChangeKind::RepositoryDeleted, &name, None, None)]);
         assert_eq!(digest_of(&cache, &name, &tag), None);
         assert!(cache.manifest(&name, &one.record.digest).is_none());
         assert_eq!(cache.blob(&name, &one.record.digest), None);
@@ -349,24 +361,25 @@ mod tests {
             cache.insert_tag_list(cache.ticket(&name), &name, TagList::Whole(list.clone()));
             assert!(cache.tag_list(&name).is_some());
         };
-        let changes: [&dyn Fn(); 4] = [
-            &|| cache.manifest_put(&name, &one, std::slice::from_ref(&tag)),
-            &|| cache.tag_deleted(&name, &tag),
-            &|| cache.manifest_deleted(&name, &one.record.digest),
-            &|| cache.repository_deleted(&name),
-        ];
-        for change in changes {
+        for change in [
+            change(ChangeKind::TagMoved, &name, Some(&tag), Some(&one)),
+            change(ChangeKind::TagDeleted, &name, Some(&tag), None),
+            change(ChangeKind::RepositoryDeleted, &name, None, None),
+        ] {
             keep();
-            change();
+            cache.invalidate(&[change]);
             assert!(cache.tag_list(&name).is_none());
         }
         keep();
-        cache.manifest_put(&name, &one, &[]);
-        cache.blob_deleted(&name, &one.record.digest);
-        cache.tag_deleted(&"team".parse().unwrap(), &tag);
+        cache.invalidate(&[
+            change(ChangeKind::ManifestPut, &name, None, Some(&one)),
+            change(ChangeKind::BlobUnlinked, &name, None, Some(&one)),
+            change(ChangeKind::TagDeleted, &"team".parse().unwrap(), Some(&tag), None),
+            change(ChangeKind::Pull, &name, Some(&tag), Some(&one)),
+        ]);
         assert!(cache.tag_list(&name).is_some(), "its tags have not changed");
         let before = cache.ticket(&name);
-        cache.tag_deleted(&name, &tag);
+        cache.invalidate(&[change(ChangeKind::TagDeleted, &name, Some(&tag), None)]);
         cache.insert_tag_list(before, &name, TagList::Whole(list));
         assert!(cache.tag_list(&name).is_none(), "the list precedes a change");
     }

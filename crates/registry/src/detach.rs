@@ -1,5 +1,4 @@
-//! Operations that continue if the client disconnects, so that a change of the store and its cache invalidation stay
-//! together.
+//! Operations that continue if the client disconnects, so that a change with several steps is not cut short.
 
 use std::future::Future;
 use std::pin::Pin;

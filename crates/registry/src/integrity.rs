@@ -101,13 +101,10 @@ impl Registry {
         Error::ManifestDamaged { repository: repository.clone(), digest: *digest }
     }
 
-    /// Sets or clears the damage mark of content, and invalidates its cache entries.
+    /// Sets or clears the damage mark of content.
     pub(crate) async fn mark_damaged(&self, digest: &Digest, is_damaged: bool) -> Result<(), StoreError> {
-        if self.metadata.mark_damaged(digest, is_damaged).await? {
-            self.inner.cache.content_changed(digest);
-            if is_damaged {
-                tracing::error!(%digest, "the stored bytes do not have this digest; push the content again to restore it");
-            }
+        if self.metadata.mark_damaged(digest, is_damaged).await? && is_damaged {
+            tracing::error!(%digest, "the stored bytes do not have this digest; push the content again to restore it");
         }
         Ok(())
     }

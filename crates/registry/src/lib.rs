@@ -95,7 +95,7 @@ struct Inner {
     content: store::directory::Content,
     blobs: Arc<dyn BlobStore>,
     policy: Policy,
-    cache: cache::Cache,
+    cache: Arc<cache::Cache>,
     open_uploads: uploads::OpenUploads,
     pulls: pulls::Pulls,
     upload_ids: uploads::UploadIds,

@@ -66,9 +66,14 @@ impl Registry {
             Some(_) => Report::default(),
             None => adopt_at_start(&view, &directory, &*blobs).await?,
         };
+        let cache = Arc::new(Cache::new(policy.cache_bytes));
+        metadata.on_commit({
+            let cache = cache.clone();
+            move |commit| cache.invalidate(&commit.changes)
+        });
         let registry = Self {
             inner: Arc::new(Inner {
-                cache: Cache::new(policy.cache_bytes),
+                cache,
                 accounts,
                 directory,
                 content,

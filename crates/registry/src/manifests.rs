@@ -234,7 +234,7 @@ impl Registry {
             .metadata
             .put_manifest(PutManifest {
                 repository: repository.clone(),
-                manifest: record.clone(),
+                manifest: record,
                 journaled: stored.journaled,
                 parts,
                 stored_sizes: Some(stored_sizes),
@@ -242,7 +242,7 @@ impl Registry {
                 annotations: manifest.annotations,
                 subject,
                 is_index: manifest.kind == Kind::Index,
-                tags: tags.clone(),
+                tags,
                 description,
             })
             .await?;
@@ -257,11 +257,7 @@ impl Registry {
                     _ => Err(Error::PartsMissing { repository, missing: vec![digest] }),
                 }
             }
-            PutOutcome::Stored => {
-                inner.cache.manifest_put(&repository, &Arc::new(StoredManifest::new(record, content)), &tags);
-                inner.background.wake_view();
-                Ok(Pushed { digest, subject })
-            }
+            PutOutcome::Stored => Ok(Pushed { digest, subject }),
         }
     }
 
@@ -273,7 +269,6 @@ impl Registry {
         digest: Digest,
         tags: Vec<Tag>,
     ) -> Result<Option<Pushed>, Error> {
-        let inner = &self.inner;
         let stored = TagOrDigest::Digest(digest);
         if self.metadata.manifest(repository, &stored).await?.is_none() {
             return Ok(None);
@@ -282,9 +277,7 @@ impl Registry {
             if !self.metadata.put_tag(repository, &digest, tag).await? {
                 return Ok(None);
             }
-            inner.cache.tag_deleted(repository, tag);
         }
-        inner.background.wake_view();
         Ok(Some(Pushed { digest, subject: None }))
     }
 
@@ -297,28 +290,18 @@ impl Registry {
         repository: &RepositoryName,
         target: &TagOrDigest,
     ) -> Result<(), Error> {
-        let inner = &self.inner;
-        if !inner.policy.delete {
+        if !self.inner.policy.delete {
             return Err(Error::DeleteDisabled);
         }
         let deletion = {
             let (registry, repository, target) = (self.clone(), repository.clone(), target.clone());
             async move {
-                let inner = &registry.inner;
-                let was_there = match &target {
-                    TagOrDigest::Tag(tag) => {
-                        let was_there = registry.metadata.delete_tag(&repository, tag).await?;
-                        inner.cache.tag_deleted(&repository, tag);
-                        was_there
-                    }
+                Ok(match &target {
+                    TagOrDigest::Tag(tag) => registry.metadata.delete_tag(&repository, tag).await?,
                     TagOrDigest::Digest(digest) => {
-                        let was_there = registry.metadata.delete_manifest(&repository, digest).await?;
-                        inner.cache.manifest_deleted(&repository, digest);
-                        was_there
+                        registry.metadata.delete_manifest(&repository, digest).await?
                     }
-                };
-                inner.background.wake_view();
-                Ok(was_there)
+                })
             }
         };
         if detach(deletion).await? {

@@ -47,8 +47,6 @@ impl Registry {
                 registry.run_deletion(job).await?;
             }
             let restored = metadata.restore_manifest(&repository, &digest).await?;
-            registry.inner.cache.repository_deleted(&repository);
-            registry.inner.background.wake_view();
             let target = TagOrDigest::Digest(digest);
             restored.ok_or(Error::ManifestUnknown { repository, target })
         })
@@ -65,15 +63,7 @@ impl Registry {
     }
 
     async fn run_deletion(&self, job: &Job) -> Result<(), Error> {
-        let inner = &self.inner;
-        loop {
-            let step = self.metadata.delete_step(job).await;
-            // Also after an error, which may follow the commit.
-            inner.cache.repository_deleted(&job.repository);
-            if step? == JobStep::Done {
-                inner.background.wake_view();
-                return Ok(());
-            }
-        }
+        while self.metadata.delete_step(job).await? == JobStep::Continues {}
+        Ok(())
     }
 }

@@ -558,7 +558,7 @@ where
             return Ok(());
         }
         let (imports, changes): (Vec<_>, Vec<_>) = std::mem::take(&mut self.batch).into_iter().unzip();
-        let changed = self.metadata.import(imports).await?;
+        let changed = self.metadata.import(imports, self.is_first).await?;
         let changes = changes.into_iter().zip(changed).filter(|(_, changed)| *changed);
         self.report.changes.extend(changes.filter_map(|(change, _)| change));
         Ok(())

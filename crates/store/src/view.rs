@@ -3,10 +3,10 @@
 //! No request reads the view. It shows the images as files, distribution can serve the directory, and adoption can
 //! rebuild a lost database from it (see [`adopt`](crate::adopt)).
 //!
-//! Each write to the metadata adds the changed items to an outbox in its transaction. One task debounces the changes,
-//! reads the current state of each item, writes its links, syncs, and then removes the items from the outbox. The
-//! steps are idempotent, so a crash in between only repeats them. One `syncfs` serves all links of a round; syncing
-//! each link would cost several syncs for each push.
+//! The view is a consumer of the outbox, to which each write to the metadata appends its changes. One task debounces
+//! the changes, reads the current state of each changed item, writes its links, syncs, and then acknowledges the
+//! changes. The steps are idempotent, so a crash in between only repeats them. One `syncfs` serves all links of a
+//! round; syncing each link would cost several syncs for each push.
 //!
 //! The blob journal is flushed before a link is written. So no link names content that a power failure could remove,
 //! which distribution would trust.
@@ -30,14 +30,14 @@ use tokio::time::Instant;
 use crate::adopt::{self, Report, Scope};
 use crate::blob_journal::BlobJournal;
 use crate::blocking::{Priority, blocking_at};
-use crate::metadata::{ViewChange, ViewStamp, ViewTarget};
+use crate::metadata::{RepositoryItem, ViewStamp, ViewTarget};
 use crate::{BlobStore, Directory, Metadata, StoreError};
 
 use links::Step;
 pub(crate) use links::{LAYERS, Links, MANIFESTS};
 pub use repair::RepairReport;
 
-/// With more items in the outbox, the view is written at ordinary priority.
+/// With more changes in the outbox, the view is written at ordinary priority.
 const MANY: i64 = 50_000;
 /// Outbox items in memory at a time.
 const BATCH: usize = 2048;
@@ -71,28 +71,60 @@ struct Inner {
     changes: AtomicU64,
     /// Held from reading the metadata until the links are written, so that no older state overwrites a newer one.
     turn: Mutex<()>,
-    /// The repositories whose links cannot be written, with the reason. Their items stay in the outbox.
+    /// Held during a round: two would disagree on the blocked items.
+    round: Mutex<()>,
+    /// The repositories whose links cannot be written, with the reason. The metadata keeps their items.
     blocked: std::sync::Mutex<BTreeMap<RepositoryName, String>>,
 }
 
+impl Inner {
+    /// Signals a change of the metadata. Runs on its writer thread.
+    fn wake(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        if self.blob_journal.is_urgent() {
+            self.flush.notify_one();
+        }
+        self.wake.notify_one();
+    }
+}
+
+/// The result of a round so far.
+#[derive(Default)]
+struct Round {
+    /// The repositories whose links cannot be written, with the reason.
+    blocked: BTreeMap<RepositoryName, String>,
+    /// The items of these repositories.
+    blocked_items: Vec<RepositoryItem>,
+    touched: BTreeSet<RepositoryName>,
+    /// Whether a link was written.
+    has_written: bool,
+    /// The number of written items.
+    count: u64,
+}
+
 impl View {
-    /// Creates the view of a data directory.
+    /// Creates the view of a data directory. Each commit that changes content wakes it.
     #[must_use]
     pub fn new(directory: &Directory, metadata: Metadata, blob_journal: BlobJournal) -> Self {
         let links = Links::new(directory.repositories().to_owned());
-        let (wake, flush, changes, turn) =
-            (Notify::new(), Notify::new(), AtomicU64::new(0), Mutex::default());
-        let blocked = std::sync::Mutex::default();
-        Self { inner: Arc::new(Inner { links, metadata, blob_journal, wake, flush, changes, turn, blocked }) }
-    }
-
-    /// Signals a change of the metadata. Cheap.
-    pub fn wake(&self) {
-        self.inner.changes.fetch_add(1, Ordering::Relaxed);
-        if self.inner.blob_journal.is_urgent() {
-            self.inner.flush.notify_one();
-        }
-        self.inner.wake.notify_one();
+        let inner = Arc::new(Inner {
+            links,
+            metadata,
+            blob_journal,
+            wake: Notify::new(),
+            flush: Notify::new(),
+            changes: AtomicU64::new(0),
+            turn: Mutex::default(),
+            round: Mutex::default(),
+            blocked: std::sync::Mutex::default(),
+        });
+        let view = Arc::downgrade(&inner);
+        inner.metadata.on_commit(move |_| {
+            if let Some(view) = view.upgrade() {
+                view.wake();
+            }
+        });
+        Self { inner }
     }
 
     /// Writes the view until `closing` ends, and then the rest of the outbox. Begins with the items that the last
@@ -214,46 +246,76 @@ impl View {
         adopt::adopt(directory, blobs, metadata, scope, Some(turn), describe, progress).await
     }
 
-    /// Flushes the blob journal and writes the current outbox items, as far as the deadline allows. Returns their
-    /// number.
+    /// Flushes the blob journal and writes the items of the changes so far, as far as the deadline allows. Returns
+    /// their number.
     async fn round(&self, mut priority: Priority, deadline: Option<Instant>) -> Result<u64, StoreError> {
-        let Inner { metadata, blob_journal, turn, links, .. } = &*self.inner;
-        let newest = metadata.newest_view_change().await?;
+        let Inner { metadata, blob_journal, links, round, .. } = &*self.inner;
+        let _alone = round.lock().await;
+        let (cursor, newest) = metadata.view_progress().await?;
         blob_journal.flush().await?;
-        let Some(newest) = newest else { return Ok(0) };
-        let (mut after, mut count, mut written) = (0, 0, false);
-        let mut blocked: BTreeMap<RepositoryName, String> = BTreeMap::new();
-        let mut touched: BTreeSet<RepositoryName> = BTreeSet::new();
-        if metadata.view_changes(0, 1).await?.first().is_some_and(|oldest| newest - oldest.id > MANY) {
+        if newest - cursor > MANY {
             priority = Priority::Ordinary;
         }
-        while after < newest && (count == 0 || !is_past(deadline)) {
+        let mut round = Round::default();
+        let (mut last, mut retried) = (None, BTreeSet::new());
+        loop {
+            let items = metadata.view_blocked(last, BATCH).await?;
+            last = items.last().cloned();
+            if last.is_none() {
+                break;
+            }
+            retried.extend(items.iter().map(|(repository, _)| repository.clone()));
+            self.write_items(items, priority, &mut round).await?;
+        }
+        let mut after = cursor;
+        while after < newest && (round.count == 0 || !is_past(deadline)) {
             let mut changes = metadata.view_changes(after, BATCH).await?;
             // The content of newer items may not be flushed.
             changes.retain(|change| change.id <= newest);
-            let Some(last) = changes.last() else { break };
-            after = last.id;
-            let repositories: Vec<_> = changes.iter().map(|change| change.repository.clone()).collect();
-            let turn = turn.lock().await;
-            let steps = self.steps_for(changes).await?;
-            let links = links.clone();
-            let applied = blocking_at(priority, move || links.apply_each(steps)).await?;
-            drop(turn);
-            written |= applied.changed;
-            blocked.extend(applied.blocked);
-            touched.extend(applied.touched);
-            count +=
-                repositories.iter().filter(|repository| !blocked.contains_key(*repository)).count() as u64;
+            after =
+                if changes.len() < BATCH { newest } else { changes.last().map_or(newest, |last| last.id) };
+            let items = changes.into_iter().map(|change| (change.repository, change.item)).collect();
+            self.write_items(items, priority, &mut round).await?;
         }
-        if written {
+        if after == cursor && retried.is_empty() {
+            return Ok(0);
+        }
+        if round.has_written {
             let links = links.clone();
             blocking_at(priority, move || links.sync()).await?;
         }
+        let Round { blocked, blocked_items, touched, count, .. } = round;
+        let unblocked: Vec<_> = retried.into_iter().filter(|name| !blocked.contains_key(name)).collect();
         let stamps = self.stamps(touched, priority).await?;
-        let except: Vec<_> = blocked.keys().cloned().collect();
-        metadata.view_written(after, &except, stamps).await?;
+        metadata.view_written(after, &blocked_items, &unblocked, stamps).await?;
         self.log_blocked(blocked);
         Ok(count)
+    }
+
+    /// Writes the present links of items.
+    async fn write_items(
+        &self,
+        items: Vec<RepositoryItem>,
+        priority: Priority,
+        round: &mut Round,
+    ) -> Result<(), StoreError> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let Inner { turn, links, .. } = &*self.inner;
+        let turn = turn.lock().await;
+        let steps = self.steps_for(items.clone()).await?;
+        let links = links.clone();
+        let applied = blocking_at(priority, move || links.apply_each(steps)).await?;
+        drop(turn);
+        round.has_written |= applied.changed;
+        round.blocked.extend(applied.blocked);
+        round.touched.extend(applied.touched);
+        let is_blocked = |(repository, _): &RepositoryItem| round.blocked.contains_key(repository);
+        let (blocked, written): (Vec<_>, Vec<_>) = items.into_iter().partition(is_blocked);
+        round.blocked_items.extend(blocked);
+        round.count += written.len() as u64;
+        Ok(())
     }
 
     /// Returns the stamps of the written repositories' directories and of those above them.
@@ -301,12 +363,11 @@ impl View {
     /// Returns the steps that bring the changed items to the state of the metadata. The caller holds `turn`.
     async fn steps_for(
         &self,
-        changes: Vec<ViewChange>,
+        items: Vec<RepositoryItem>,
     ) -> Result<Vec<(RepositoryName, Vec<Step>)>, StoreError> {
         let Inner { links, metadata, .. } = &*self.inner;
         let mut seen = HashSet::new();
-        let items = changes.into_iter().map(|change| (change.repository, change.item));
-        let items = items.filter(|item| seen.insert(item.clone())).collect();
+        let items = items.into_iter().filter(|item| seen.insert(item.clone())).collect();
         let mut steps: Vec<(RepositoryName, Vec<Step>)> = Vec::new();
         for (repository, item, target) in metadata.view_targets(items).await? {
             let more = match target {

@@ -148,7 +148,6 @@ impl Registry {
             }
             let is_stored = lock.is_stored();
             let UploadLock { upload, mut state } = lock;
-            let inner = &registry.inner;
             let committed = upload.commit(&digest).await;
             let stored = match committed {
                 Ok(stored) => stored,
@@ -175,7 +174,6 @@ impl Registry {
                 registry.metadata.link_blob(&repository, &digest, stored).await?;
             }
             registry.end(id, &mut state);
-            inner.background.wake_view();
             Ok(size)
         })
         .await
@@ -207,7 +205,6 @@ impl Registry {
                 Ok(stored) => {
                     let size = stored.size;
                     registry.metadata.link_blob(&repository, &digest, stored).await?;
-                    inner.background.wake_view();
                     Ok(size)
                 }
                 Err(error) => {

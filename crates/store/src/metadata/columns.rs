@@ -81,6 +81,11 @@ pub(super) fn now() -> i64 {
     time_in(SystemTime::now())
 }
 
+/// A time from milliseconds since 1970.
+pub(super) fn from_millis(millis: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
 pub(super) fn time(row: &Row<'_>, index: usize) -> Result<SystemTime, StoreError> {
     Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(count(row, index)?))
 }

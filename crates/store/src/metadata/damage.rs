@@ -2,9 +2,10 @@
 
 use oci::{Digest, RepositoryName, Tag};
 
+use super::rows::outbox::append;
 use super::sql::params;
 use super::writer::Durability;
-use super::{Metadata, columns};
+use super::{ChangeKind, Metadata, NewChange, columns};
 use crate::StoreError;
 
 /// The record of a content, independent of repositories.
@@ -65,6 +66,10 @@ impl Metadata {
                 "UPDATE blobs SET damaged = ?2 WHERE digest = ?1 AND damaged <> ?2",
                 params![columns::key(&digest), is_damaged],
             )?;
+            if changed > 0 {
+                let kind = if is_damaged { ChangeKind::ContentDamaged } else { ChangeKind::ContentRepaired };
+                append(sql, NewChange::new(kind).digest(digest))?;
+            }
             Ok(changed > 0)
         })
         .await

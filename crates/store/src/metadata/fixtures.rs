@@ -65,12 +65,10 @@ pub(super) async fn put(metadata: &Metadata, manifest: PutManifest) {
     assert_eq!(metadata.put_manifest(manifest).await.unwrap(), PutOutcome::Stored);
 }
 
-/// Acknowledges all entries of the outbox and returns their items in order.
+/// Acknowledges all changes for the view and returns their items in order.
 pub(super) async fn acknowledged_items(metadata: &Metadata) -> Vec<super::ViewItem> {
     let changes = metadata.view_changes(0, 1_000).await.unwrap();
-    if let Some(last) = changes.last() {
-        metadata.view_written(last.id, &[], vec![]).await.unwrap();
-    }
+    metadata.view_written(metadata.changes().newest(), &[], &[], vec![]).await.unwrap();
     changes.into_iter().map(|change| change.item).collect()
 }
 

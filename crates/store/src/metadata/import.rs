@@ -6,12 +6,12 @@ use std::time::SystemTime;
 
 use oci::{Digest, RepositoryName, Tag};
 
-use super::rows::outbox::is_pending;
+use super::rows::outbox::{any_pending, append, is_pending};
 use super::rows::repositories::{find, find_or_create_at, touch};
 use super::rows::{blobs, manifests, tags};
 use super::sql::Sql;
 use super::writer::Durability;
-use super::{Metadata, PutManifest, ViewItem, ViewStamp, columns, view_state};
+use super::{Metadata, NewChange, PutManifest, ViewItem, ViewStamp, columns, view_state};
 use crate::StoreError;
 
 /// A finding of a scan of `repositories/`.
@@ -62,43 +62,62 @@ pub enum Import {
 impl Metadata {
     /// Imports all of `found` in one commit, or none of it. Returns which of them changed something.
     ///
-    /// Unlike a push, an import accepts manifests without their parts and enqueues nothing for the view, from
-    /// which the findings come. It skips items that are pending in the outbox, because the metadata is newer
-    /// than their links.
-    pub async fn import(&self, found: Vec<Import>) -> Result<Vec<bool>, StoreError> {
+    /// Unlike a push, an import accepts manifests without their parts, and the view need not write what it finds
+    /// there. It skips items that are pending in the outbox, because the metadata is newer than their links. The
+    /// import of a whole directory into an empty database (`is_first`) appends no changes: nobody has seen less.
+    pub async fn import(&self, found: Vec<Import>, is_first: bool) -> Result<Vec<bool>, StoreError> {
         self.write(Durability::Bulk, move |sql| {
             // Digests are random, so each manifest changes many scattered pages.
             sql.expect_many_changes()?;
-            let has_pending = sql.exists("SELECT 1 FROM view_changes LIMIT 1", &[])?;
-            found.iter().map(|found| take(sql, found, has_pending)).collect()
+            let has_pending = any_pending(sql)?;
+            let take = |found| {
+                let (is_changed, changes) = take(sql, found, has_pending)?;
+                if !is_first {
+                    changes.into_iter().try_for_each(|change| append(sql, change))?;
+                }
+                Ok(is_changed)
+            };
+            found.iter().map(take).collect()
         })
         .await
     }
 }
 
-fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<bool, StoreError> {
+/// Takes over a finding. Returns whether it changed something, and the changes that are not appended yet.
+fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<(bool, Vec<NewChange>), StoreError> {
     if has_pending
         && let Some((repository, item)) = item_of(found)
         && is_pending(sql, repository, &item)?
     {
-        return Ok(false);
+        return Ok((false, vec![]));
     }
-    match found {
+    let is_changed = match found {
         Import::Blob { repository, digest, size, at } => {
             let at = columns::time_in(*at);
-            let repository = find_or_create_at(sql, repository, at)?;
-            touch(sql, repository, at)?;
+            let id = find_or_create_at(sql, repository, at)?;
+            touch(sql, id, at)?;
             let blob = blobs::intern_found(sql, digest, *size)?;
-            blobs::link_in(sql, repository, blob)
+            let is_new = blobs::link_in(sql, id, blob)?;
+            let linked = is_new.then(|| blobs::linked_change(repository, *digest, *size));
+            return Ok((is_new, linked.into_iter().collect()));
         }
-        Import::Manifest { put, at } => Ok(manifests::store(sql, put, columns::time_in(*at))?.is_new),
+        Import::Manifest { put, at } => {
+            let stored = manifests::store(sql, put, columns::time_in(*at))?;
+            let put = stored.is_new.then(|| manifests::put_change(put));
+            return Ok((stored.is_new, put.into_iter().chain(stored.moved).collect()));
+        }
         Import::Tag { repository, tag, target, at } => {
-            let Some(id) = find(sql, repository)? else { return Ok(false) };
-            let Some((blob, is_index)) = manifests::find(sql, id, target)? else { return Ok(false) };
+            let Some(id) = find(sql, repository)? else { return Ok((false, vec![])) };
+            let Some((blob, is_index)) = manifests::find(sql, id, target)? else {
+                return Ok((false, vec![]));
+            };
             let at = columns::time_in(*at);
             touch(sql, id, at)?;
-            tags::point(sql, id, tag, blob, is_index, at)
+            let target = tags::Target { digest: target, blob, is_index };
+            let moved = tags::point(sql, (id, repository), tag, target, at)?;
+            return Ok((moved.is_some(), moved.into_iter().collect()));
         }
+        // These append their changes, because the view has more to remove than the link that is gone.
         Import::Removed { repository, item } => match item {
             ViewItem::Layer(digest) => blobs::unlink(sql, repository, digest),
             ViewItem::Revision(digest) => manifests::delete(sql, repository, digest),
@@ -110,7 +129,8 @@ fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<bool, StoreEr
             view_state::set_problems(sql, path, problems)
         }
         Import::Vanished { path } => view_state::delete(sql, path),
-    }
+    };
+    Ok((is_changed?, vec![]))
 }
 
 /// The item of the view that a finding concerns.
@@ -151,8 +171,8 @@ mod tests {
             Import::Tag { repository: name("app"), tag: tag("latest"), target: digest("m"), at: at() },
             Import::Tag { repository: name("app"), tag: tag("lost"), target: digest("lost"), at: at() },
         ];
-        assert_eq!(metadata.import(found.clone()).await.unwrap(), [true, true, true, false]);
-        assert_eq!(metadata.import(found).await.unwrap(), [false; 4]);
+        assert_eq!(metadata.import(found.clone(), true).await.unwrap(), [true, true, true, false]);
+        assert_eq!(metadata.import(found, false).await.unwrap(), [false; 4]);
         assert!(metadata.manifest(&name("app"), &by_tag("latest")).await.unwrap().is_some());
         assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), Some(100));
         assert_eq!(metadata.blob(&name("app"), &digest("lost")).await.unwrap(), None);
@@ -171,8 +191,8 @@ mod tests {
         put(&metadata, tagged("app", "two", &["a"])).await;
         let was = Import::Tag { repository: name("app"), tag: tag("a"), target: digest("one"), at: at() };
         let removed = Import::Removed { repository: name("app"), item: ViewItem::Tag(tag("a")) };
-        assert_eq!(metadata.import(vec![was.clone(), removed.clone()]).await.unwrap(), [false, false]);
+        assert_eq!(metadata.import(vec![was.clone(), removed.clone()], false).await.unwrap(), [false, false]);
         acknowledged_items(&metadata).await;
-        assert_eq!(metadata.import(vec![was, removed]).await.unwrap(), [true, true]);
+        assert_eq!(metadata.import(vec![was, removed], false).await.unwrap(), [true, true]);
     }
 }

@@ -4,14 +4,16 @@
 //! rows per transaction, and resumes after a restart. Only the process that holds the directory lock runs
 //! jobs, so they need no lease.
 
-use oci::RepositoryName;
+use accounts::Actor;
+use oci::{Digest, RepositoryName, Tag};
 
-use super::rows::outbox::{enqueue, enqueue_blob};
+use super::rows::outbox::append;
 use super::rows::repositories::{self, remove_if_empty, remove_manifests};
+use super::rows::tags::deleted_change;
 use super::rows::trash;
 use super::sql::{Sql, params};
 use super::writer::Durability;
-use super::{Deletion, Job, JobStep, Metadata, ViewItem, columns};
+use super::{ChangeKind, Deletion, Job, JobStep, Metadata, NewChange, columns};
 use crate::StoreError;
 
 const DELETE_REPOSITORY: &str = "delete repository";
@@ -30,11 +32,22 @@ impl Metadata {
             if repositories::find(sql, &repository)?.is_none() {
                 return Ok(None);
             }
+            let actor = sql.actor().cloned().unwrap_or_default();
             let id = sql.first(
-                "INSERT INTO jobs (kind, subject, started_at) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (kind, subject) DO UPDATE SET started_at = excluded.started_at, cursor = 0
+                "INSERT INTO jobs (kind, subject, started_at, account, request_id, address)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (kind, subject) DO UPDATE
+                 SET started_at = excluded.started_at, cursor = 0, account = excluded.account,
+                     request_id = excluded.request_id, address = excluded.address
                  RETURNING id",
-                params![DELETE_REPOSITORY, repository.as_str(), columns::now()],
+                params![
+                    DELETE_REPOSITORY,
+                    repository.as_str(),
+                    columns::now(),
+                    actor.account,
+                    actor.request_id,
+                    actor.address.map(|address| address.to_string())
+                ],
                 |row| row.get(0),
             )?;
             Ok(id.map(|id| Job { id, repository: repository.clone(), progress: 0 }))
@@ -65,12 +78,24 @@ impl Metadata {
 }
 
 fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
-    let begun = sql.first("SELECT started_at, cursor FROM jobs WHERE id = ?1", params![job.id], |row| {
-        Ok((row.get::<i64>(0)?, row.get::<i64>(1)?))
-    })?;
+    let begun = sql.first(
+        "SELECT started_at, cursor, account, request_id, address FROM jobs WHERE id = ?1",
+        params![job.id],
+        |row| {
+            let actor = Actor {
+                account: row.get(2)?,
+                request_id: row.get(3)?,
+                address: columns::text_or_null(row, 4)?,
+            };
+            Ok((row.get::<i64>(0)?, row.get::<i64>(1)?, actor))
+        },
+    )?;
     // Another request may have finished the same deletion.
-    let Some((started_at, cursor)) = begun else { return Ok(JobStep::Done) };
-    let Some(repository) = repositories::find(sql, &job.repository)? else { return end(sql, job) };
+    let Some((started_at, cursor, actor)) = begun else { return Ok(JobStep::Done) };
+    // Also in a step after a restart.
+    let sql = sql.acting_as(&actor);
+    let Some(id) = repositories::find(sql, &job.repository)? else { return end(sql, job) };
+    let repository = (id, &job.repository);
     let rows = match delete_tags(sql, repository, started_at)? {
         0 => delete_manifests(sql, job, repository, started_at)?,
         tags => tags,
@@ -81,11 +106,8 @@ fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
     if let Some((rows, cursor)) = delete_links(sql, repository, cursor, started_at)? {
         return progress(sql, job, rows, cursor);
     }
-    remove_if_empty(sql, &job.repository, repository)?;
-    if repositories::find(sql, &job.repository)?.is_some() {
-        // Content pushed meanwhile stays. Each deleted link has its own entry in the outbox.
-        enqueue(sql, &job.repository, &ViewItem::Repository)?;
-    }
+    // Content pushed meanwhile stays.
+    remove_if_empty(sql, &job.repository, id)?;
     end(sql, job)
 }
 
@@ -102,33 +124,40 @@ fn end(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
     Ok(JobStep::Done)
 }
 
-fn delete_tags(sql: Sql<'_>, repository: i64, started_at: i64) -> Result<usize, StoreError> {
-    trash::keep_first_tags(sql, repository, started_at, ROWS, started_at)?;
-    sql.run(
-        "INSERT INTO view_changes (repository, kind, item)
-         SELECT r.name, 'tag', t.name FROM tags t JOIN repositories r ON r.id = t.repository
-         WHERE t.repository = ?1 AND t.name IN (
-            SELECT name FROM tags WHERE repository = ?1 AND updated_at <= ?2 ORDER BY name LIMIT ?3)",
-        params![repository, started_at, columns::limit_in(ROWS)],
+/// The id of a repository, with its name.
+type Repository<'a> = (i64, &'a RepositoryName);
+
+fn delete_tags(sql: Sql<'_>, (id, name): Repository<'_>, started_at: i64) -> Result<usize, StoreError> {
+    trash::keep_first_tags(sql, id, started_at, ROWS, started_at)?;
+    let tags: Vec<(Tag, Digest)> = sql.all(
+        "SELECT t.name, b.digest FROM tags t JOIN blobs b ON b.id = t.blob
+         WHERE t.repository = ?1 AND t.updated_at <= ?2 ORDER BY t.name LIMIT ?3",
+        params![id, started_at, columns::limit_in(ROWS)],
+        |row| Ok((columns::text(row, 0)?, columns::digest(row, 1)?)),
     )?;
-    sql.run(
-        "DELETE FROM tags WHERE repository = ?1 AND name IN (
-            SELECT name FROM tags WHERE repository = ?1 AND updated_at <= ?2 ORDER BY name LIMIT ?3)",
-        params![repository, started_at, columns::limit_in(ROWS)],
-    )
+    for (tag, digest) in &tags {
+        sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
+        append(sql, deleted_change(name, tag, *digest))?;
+    }
+    Ok(tags.len())
 }
 
-fn delete_manifests(sql: Sql<'_>, job: &Job, repository: i64, started_at: i64) -> Result<usize, StoreError> {
+fn delete_manifests(
+    sql: Sql<'_>,
+    job: &Job,
+    (id, name): Repository<'_>,
+    started_at: i64,
+) -> Result<usize, StoreError> {
     let blobs: Vec<i64> = sql.all(
         "SELECT blob FROM manifests WHERE repository = ?1 AND pushed_at <= ?2 ORDER BY blob LIMIT ?3",
-        params![repository, started_at, columns::limit_in(MANIFESTS)],
+        params![id, started_at, columns::limit_in(MANIFESTS)],
         |row| row.get(0),
     )?;
     for blob in &blobs {
         let deletion = Deletion { reason: "its repository was deleted".to_owned(), run: None };
-        trash::discard(sql, &job.repository, repository, *blob, &deletion, Some(job.id), started_at)?;
+        trash::discard(sql, name, id, *blob, &deletion, Some(job.id), started_at)?;
     }
-    remove_manifests(sql, repository, blobs.len())?;
+    remove_manifests(sql, id, blobs.len())?;
     Ok(blobs.len())
 }
 
@@ -136,27 +165,28 @@ fn delete_manifests(sql: Sql<'_>, job: &Job, repository: i64, started_at: i64) -
 /// or `None` at the end.
 fn delete_links(
     sql: Sql<'_>,
-    repository: i64,
+    (id, name): Repository<'_>,
     after: i64,
     started_at: i64,
 ) -> Result<Option<(usize, i64)>, StoreError> {
-    let blobs: Vec<i64> = sql.all(
-        "SELECT blob FROM blob_links WHERE repository = ?1 AND blob > ?2 ORDER BY blob LIMIT ?3",
-        params![repository, after, columns::limit_in(ROWS)],
-        |row| row.get(0),
+    let blobs: Vec<(i64, Digest)> = sql.all(
+        "SELECT l.blob, b.digest FROM blob_links l JOIN blobs b ON b.id = l.blob
+         WHERE l.repository = ?1 AND l.blob > ?2 ORDER BY l.blob LIMIT ?3",
+        params![id, after, columns::limit_in(ROWS)],
+        |row| Ok((row.get(0)?, columns::digest(row, 1)?)),
     )?;
-    let Some(last) = blobs.last().copied() else { return Ok(None) };
+    let Some((last, _)) = blobs.last().copied() else { return Ok(None) };
     let mut rows = 0;
-    for blob in blobs {
+    for (blob, digest) in blobs {
         let is_needed = sql.exists(
             "SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest AND m.repository = ?1
              WHERE p.blob = ?2",
-            params![repository, blob],
+            params![id, blob],
         )?;
         if !is_needed {
-            trash::keep_link(sql, repository, blob, started_at)?;
-            sql.run("DELETE FROM blob_links WHERE repository = ?1 AND blob = ?2", params![repository, blob])?;
-            enqueue_blob(sql, repository, "layer", blob)?;
+            trash::keep_link(sql, id, blob, started_at)?;
+            sql.run("DELETE FROM blob_links WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
+            append(sql, NewChange::of(ChangeKind::BlobUnlinked, name).digest(digest).for_view(true))?;
             rows += 1;
         }
     }

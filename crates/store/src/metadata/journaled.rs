@@ -78,6 +78,7 @@ impl Metadata {
 /// been written again since a flush began.
 pub(super) fn keep(sql: Sql<'_>, digest: &Digest, content: Option<&[u8]>) -> Result<(), StoreError> {
     if let Some(content) = content {
+        sql.record_journaled();
         sql.run("DELETE FROM unsettled_contents WHERE digest = ?1", params![columns::key(digest)])?;
         sql.run(
             "INSERT INTO unsettled_contents (digest, content) VALUES (?1, ?2)",

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use oci::{Digest, RepositoryName, TagOrDigest};
 
-use super::rows::manifests::{check_parts, find, store};
-use super::rows::outbox::enqueue;
+use super::rows::manifests::{check_parts, find, put_change, store};
+use super::rows::outbox::append;
 use super::rows::{repositories, tags};
 use super::sql::params;
 use super::writer::Durability;
 use super::{
-    Deletion, ManifestDetails, ManifestRecord, Metadata, Part, PutManifest, PutOutcome, ViewItem, columns,
-    journaled,
+    Deletion, ManifestDetails, ManifestRecord, Metadata, Part, PutManifest, PutOutcome, columns, journaled,
 };
 use crate::StoreError;
 
@@ -149,11 +148,9 @@ impl Metadata {
             }
             journaled::keep(sql, &put.manifest.digest, put.journaled.as_deref())?;
             let stored = store(sql, &put, columns::now())?;
-            if stored.is_new {
-                enqueue(sql, &put.repository, &ViewItem::Revision(put.manifest.digest))?;
-            }
-            for tag in stored.moved {
-                enqueue(sql, &put.repository, &ViewItem::Tag(tag))?;
+            append(sql, put_change(&put).for_view(stored.is_new))?;
+            for moved in stored.moved {
+                append(sql, moved.for_view(true))?;
             }
             Ok(PutOutcome::Stored)
         })

@@ -82,10 +82,10 @@ async fn fill(metadata: &Metadata) {
         batch.extend(blobs_of(&put));
         batch.push(Import::Manifest { put: Box::new(put), at: std::time::SystemTime::now() });
         if batch.len() >= 5_000 {
-            metadata.import(std::mem::take(&mut batch)).await.unwrap();
+            metadata.import(std::mem::take(&mut batch), true).await.unwrap();
         }
     }
-    metadata.import(batch).await.unwrap();
+    metadata.import(batch, true).await.unwrap();
 }
 
 /// Runs `work` by concurrent `clients` for a while and prints the time of one. `MEASURE_ONLY` selects labels

@@ -46,6 +46,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(8, "damaged blobs", "0008_damaged_blobs.sql"),
     migration!(9, "trash", "0009_trash.sql"),
     migration!(10, "pull counts", "0010_pulls.sql"),
+    migration!(11, "outbox of changes", "0011_changes.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -241,6 +242,13 @@ mod tests {
                   INSERT INTO deleted_links SELECT 'deleted', blob, 2000 FROM blob_links LIMIT 1;"
                 .to_owned(),
             10 => "UPDATE tags SET pulls = 7, pulled_at = 2000".to_owned(),
+            11 => "INSERT INTO changes (at, kind, repository, tag, for_view)
+                       VALUES (1000, 'tag.moved', 'app', 'later', 1);
+                   DELETE FROM changes WHERE tag = 'later';
+                   INSERT INTO change_consumers VALUES ('other', 2);
+                   INSERT INTO view_blocked VALUES ('blocked', 'tag', 'latest');
+                   UPDATE jobs SET account = 'ann';"
+                .to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
@@ -280,7 +288,7 @@ mod tests {
         let pending = metadata.view_changes(0, 9).await.unwrap();
         assert_eq!(pending.len(), 1);
         assert_eq!((&pending[0].item, pending[0].id), (&ViewItem::Tag(tag("latest")), 2));
-        metadata.view_written(2, &[], vec![]).await.unwrap();
+        metadata.view_written(2, &[], &[], vec![]).await.unwrap();
         assert!(metadata.view_changes(0, 9).await.unwrap().is_empty());
         for job in metadata.deletions().await.unwrap() {
             metadata.delete_step(&job).await.unwrap();
@@ -292,8 +300,8 @@ mod tests {
         let restored = metadata.restore_manifest(&name("deleted"), &digest("image")).await.unwrap();
         assert_eq!(restored.map(|restored| restored.tags), (from >= 9).then(|| vec![tag("old")]));
         metadata.delete_repository(&name("deleted")).await.unwrap();
-        let written = metadata.newest_view_change().await.unwrap().unwrap_or(0);
-        metadata.view_written(written, &[], vec![]).await.unwrap();
+        let written = metadata.changes().newest();
+        metadata.view_written(written, &[], &[], vec![]).await.unwrap();
 
         metadata.link_blob(&new, &digest("config"), 5).await.unwrap();
         assert_eq!(metadata.mount_blob(&new, &digest("layer"), 100, &app).await.unwrap(), Some(100));
@@ -311,7 +319,7 @@ mod tests {
             size: 1,
             at: SystemTime::UNIX_EPOCH,
         };
-        assert_eq!(metadata.import(vec![import]).await.unwrap(), [true]);
+        assert_eq!(metadata.import(vec![import], false).await.unwrap(), [true]);
         assert_eq!(metadata.view_changes(0, 9).await.unwrap().len(), 6);
         assert!(metadata.unlink_blob(&new, &digest("config")).await.unwrap());
         assert!(metadata.delete_manifest(&app, &digest("signature")).await.unwrap());
@@ -427,7 +435,7 @@ mod tests {
         Connection::writer(&path).unwrap().script(newer).unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 10)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 11)"),
             "{message}"
         );
     }

@@ -7,8 +7,10 @@
 
 mod accounts;
 mod blobs;
+mod changes;
 mod checkpointer;
 mod columns;
+mod commit;
 mod commit_mark;
 mod connection;
 mod damage;
@@ -37,7 +39,7 @@ mod trash;
 mod types;
 mod uploads;
 mod usage;
-mod view_changes;
+mod view_outbox;
 mod view_state;
 mod visible;
 mod writer;
@@ -50,6 +52,8 @@ use std::sync::{Arc, OnceLock};
 use ::accounts::Actor;
 
 pub use accounts::*;
+pub use changes::{Change, ChangeKind, Changes, NewChange};
+pub use commit::Commit;
 pub use damage::{Affected, ContentRecord};
 pub use database_error::DatabaseError;
 pub(crate) use database_error::DatabaseErrorKind;
@@ -59,9 +63,11 @@ pub use migrations::SCHEMA_VERSION;
 pub use pulls::PullCount;
 pub use trash::{DeletedManifest, Deletion, Restored};
 pub use types::*;
+pub use view_outbox::RepositoryItem;
 
 use crate::StoreError;
 use crate::accounts_mark::AccountsMark;
+use commit::Listeners;
 use commit_mark::CommitMark;
 use connection::{Connection, unreadable};
 use readers::Readers;
@@ -79,6 +85,7 @@ pub struct Metadata {
 struct Inner {
     readers: Arc<Readers>,
     writer: Writer,
+    listeners: Arc<Listeners>,
     boot: String,
     id: String,
     accounts_mark: Arc<AccountsMark>,
@@ -108,9 +115,11 @@ impl Metadata {
         if accounts::any_users(sql)? {
             accounts_mark.write()?;
         }
+        let listeners = Arc::new(Listeners::new(changes::newest(sql)?));
         let inner = Inner {
             readers: Readers::new(path.to_owned()),
-            writer: Writer::start(connection, path, CommitMark::new(path, id.clone()))?,
+            writer: Writer::start(connection, path, CommitMark::new(path, id.clone()), listeners.clone())?,
+            listeners,
             boot,
             id,
             accounts_mark,

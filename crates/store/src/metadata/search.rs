@@ -907,7 +907,7 @@ mod tests {
             put: Box::new(manifest(&format!("common/x{n}-{}", n % 7), "m")),
             at: std::time::SystemTime::now(),
         });
-        metadata.import(many.collect()).await.unwrap();
+        metadata.import(many.collect(), true).await.unwrap();
         with(&metadata, "late/common", "").await;
         for query in ["common", "ommo", "c", ""] {
             let page = metadata.search(&Visible::Everything, query, 0, 5).await.unwrap();

@@ -4,10 +4,13 @@
 //! `RETURNING`. Each is prepared once per connection and cached. Only this file and
 //! [`connection`](super::connection) know the driver.
 
+use std::cell::RefCell;
+
 use accounts::Actor;
 use rusqlite::OptionalExtension as _;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
+use super::{Change, Commit};
 use crate::StoreError;
 
 /// A connection inside a transaction.
@@ -15,16 +18,37 @@ use crate::StoreError;
 pub(super) struct Sql<'a> {
     connection: &'a rusqlite::Connection,
     actor: Option<&'a Actor>,
+    /// The effects of the transaction so far. `None` outside the writer.
+    effects: Option<&'a RefCell<Commit>>,
 }
 
 impl<'a> Sql<'a> {
     pub(super) fn new(connection: &'a rusqlite::Connection) -> Self {
-        Self { connection, actor: None }
+        Self { connection, actor: None, effects: None }
     }
 
     /// The same connection for an actor.
     pub(super) fn acting_as(self, actor: &'a Actor) -> Self {
         Self { actor: Some(actor), ..self }
+    }
+
+    /// The same connection, which records its effects.
+    pub(super) fn recording(self, effects: &'a RefCell<Commit>) -> Self {
+        Self { effects: Some(effects), ..self }
+    }
+
+    /// Records a change for the listeners of the commit.
+    pub(super) fn record(self, change: Change) {
+        if let Some(effects) = self.effects {
+            effects.borrow_mut().changes.push(change);
+        }
+    }
+
+    /// Records that content was journaled.
+    pub(super) fn record_journaled(self) {
+        if let Some(effects) = self.effects {
+            effects.borrow_mut().has_journaled = true;
+        }
     }
 
     /// The actor of the operation. `None` for reads.

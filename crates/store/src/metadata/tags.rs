@@ -3,12 +3,12 @@
 use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::manifests;
-use super::rows::outbox::enqueue;
+use super::rows::outbox::append;
 use super::rows::repositories::{find, touch};
-use super::rows::tags::{delete, point};
+use super::rows::tags::{Target, delete, point};
 use super::sql::{Row, params};
 use super::writer::Durability;
-use super::{Metadata, TagRecord, ViewItem, columns};
+use super::{Metadata, TagRecord, columns};
 use crate::StoreError;
 
 impl Metadata {
@@ -69,8 +69,9 @@ impl Metadata {
             let Some(id) = find(sql, &repository)? else { return Ok(false) };
             let Some((blob, is_index)) = manifests::find(sql, id, &digest)? else { return Ok(false) };
             let now = columns::now();
-            if point(sql, id, &tag, blob, is_index, now)? {
-                enqueue(sql, &repository, &ViewItem::Tag(tag.clone()))?;
+            let target = Target { digest: &digest, blob, is_index };
+            if let Some(moved) = point(sql, (id, &repository), &tag, target, now)? {
+                append(sql, moved.for_view(true))?;
             }
             touch(sql, id, now)?;
             Ok(true)

@@ -179,8 +179,7 @@ mod tests {
         let job = metadata.begin_deletion(&app).await.unwrap().unwrap();
         while metadata.delete_step(&job).await.unwrap() == JobStep::Continues {}
         assert!(!metadata.repository_exists(&app).await.unwrap());
-        let changes = metadata.view_changes(0, 1_000).await.unwrap();
-        metadata.view_written(changes.last().unwrap().id, &[], vec![]).await.unwrap();
+        metadata.view_written(metadata.changes().newest(), &[], &[], vec![]).await.unwrap();
 
         let restored = metadata.restore_manifest(&app, &digest("index")).await.unwrap().unwrap();
         assert_eq!(restored.manifests, ["index", "m", "signature"].map(digest));

@@ -170,7 +170,7 @@ pub struct UploadRecord {
     pub state: UploadState,
 }
 
-/// An entry of the outbox: an item of the `repositories/` view that may differ from the metadata.
+/// A change in the outbox that the `repositories/` view has not written yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewChange {
     /// Its position in the outbox.
@@ -241,7 +241,7 @@ pub struct RepositoryLinks {
     pub layers: HashSet<Digest>,
     pub manifests: HashSet<Digest>,
     pub tags: HashMap<Tag, Digest>,
-    /// The items in the outbox, which the view has not written yet.
+    /// The items that the view has not written yet.
     pub unwritten: HashSet<ViewItem>,
 }
 

@@ -10,9 +10,10 @@ use std::time::SystemTime;
 use oci::RepositoryName;
 use uuid::Uuid;
 
+use super::rows::outbox::append;
 use super::sql::{Row, Sql, params};
 use super::writer::Durability;
-use super::{Metadata, UploadRecord, columns};
+use super::{ChangeKind, Metadata, NewChange, UploadRecord, columns};
 use crate::StoreError;
 use crate::blobs::UploadState;
 use accounts::AccountName;
@@ -89,7 +90,15 @@ impl Metadata {
     /// Deletes an expired upload of any account. Returns `false` if it does not exist.
     pub async fn expire_upload(&self, id: Uuid) -> Result<bool, StoreError> {
         self.write(Durability::Process, move |sql| {
-            Ok(sql.run("DELETE FROM uploads WHERE id = ?1", params![id.to_string()])? > 0)
+            let repository = sql.first(
+                "DELETE FROM uploads WHERE id = ?1 RETURNING repository",
+                params![id.to_string()],
+                |row| columns::text(row, 0),
+            )?;
+            let Some(repository) = repository else { return Ok(false) };
+            let detail = serde_json::json!({ "upload": id.to_string() });
+            append(sql, NewChange::of(ChangeKind::UploadExpired, &repository).detail(detail))?;
+            Ok(true)
         })
         .await
     }

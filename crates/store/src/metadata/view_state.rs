@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use oci::{Digest, RepositoryName, Tag};
 
-use super::rows::outbox;
+use super::rows::outbox::{self, VIEW};
 use super::sql::{Sql, params};
 use super::{Metadata, RepositoryLinks, ViewProblem, ViewStamp, columns};
 use crate::StoreError;
@@ -69,11 +69,18 @@ impl Metadata {
                 params![repository.as_str()],
                 |row| Ok((columns::text(row, 0)?, columns::digest(row, 1)?)),
             )?;
-            let unwritten: Vec<_> = sql.all(
-                "SELECT kind, item FROM view_changes WHERE repository = ?1",
-                params![repository.as_str()],
-                |row| outbox::item(row, 0),
+            let mut unwritten: Vec<_> = sql.all(
+                "SELECT kind, tag, digest FROM changes
+                 WHERE id > (SELECT cursor FROM change_consumers WHERE name = ?1) AND for_view = 1
+                   AND repository = ?2",
+                params![VIEW, repository.as_str()],
+                |row| outbox::changed_item(row, 0),
             )?;
+            unwritten.extend(sql.all(
+                "SELECT kind, item FROM view_blocked WHERE repository = ?1",
+                params![repository.as_str()],
+                |row| outbox::blocked_item(row, 0),
+            )?);
             Ok(RepositoryLinks {
                 layers: layers.into_iter().collect(),
                 manifests: manifests.into_iter().collect(),

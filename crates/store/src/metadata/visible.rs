@@ -146,7 +146,7 @@ mod tests {
             put: Box::new(manifest(&format!("x/app{n:04}"), "m")),
             at: std::time::SystemTime::now(),
         });
-        metadata.import(many.collect()).await.unwrap();
+        metadata.import(many.collect(), true).await.unwrap();
         for repository in ["a/one", "y/two"] {
             put(&metadata, manifest(repository, "m")).await;
         }

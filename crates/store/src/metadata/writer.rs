@@ -5,6 +5,7 @@
 //! after it.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use accounts::Actor;
 use tokio::sync::oneshot;
 
 use super::checkpointer::Checkpointer;
+use super::commit::{Commit, Listeners};
 use super::commit_mark::{CommitMark, SEQUENCE};
 use super::connection::{Connection, copy_error};
 use super::lock_holders;
@@ -55,7 +57,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread with a writer connection to the database at `path`.
-    pub(super) fn start(connection: Connection, path: &Path, mark: CommitMark) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        connection: Connection,
+        path: &Path,
+        mark: CommitMark,
+        listeners: Arc<Listeners>,
+    ) -> Result<Self, StoreError> {
         let checkpointer = Checkpointer::start(path.to_owned())?;
         let (jobs, waiting) = channel();
         let metrics = WriterMetrics::new();
@@ -63,7 +70,7 @@ impl Writer {
             .name("metadata-writer".into())
             .spawn({
                 let (path, metrics) = (path.to_owned(), metrics.clone());
-                move || Thread::new(connection, checkpointer, waiting, path, mark, metrics).run()
+                move || Thread::new(connection, checkpointer, waiting, path, mark, metrics, listeners).run()
             })
             .map_err(|error| StoreError::io("start", "metadata-writer", error))?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), metrics })
@@ -184,6 +191,7 @@ struct Thread {
     /// [`SEQUENCE`] after the last commit.
     sequence: i64,
     metrics: WriterMetrics,
+    listeners: Arc<Listeners>,
 }
 
 impl Thread {
@@ -194,6 +202,7 @@ impl Thread {
         path: PathBuf,
         mark: CommitMark,
         metrics: WriterMetrics,
+        listeners: Arc<Listeners>,
     ) -> Self {
         let checkpointed = connection.changes();
         let (waiting, durability) = (VecDeque::new(), Durability::Disk);
@@ -210,6 +219,7 @@ impl Thread {
             mark,
             sequence,
             metrics,
+            listeners,
         }
     }
 
@@ -290,13 +300,21 @@ impl Thread {
         // A single operation needs no savepoint. In a savepoint, SQLite's bookkeeping per statement grows
         // with the changed pages, which slows bulk operations.
         let is_alone = batch.len() == 1;
+        let effects = RefCell::default();
         while let Some(mut job) = batch.pop_front() {
-            let done = if is_alone { self.run_job(&mut *job) } else { self.run_in_savepoint(&mut *job) };
+            let done = if is_alone {
+                self.run_job(&mut *job, &effects)
+            } else {
+                self.run_in_savepoint(&mut *job, &effects)
+            };
             ran.push(job);
             done?;
         }
         let sequence = self.connection.sql().first(SEQUENCE, &[], |row| row.get(0))?.unwrap_or(self.sequence);
-        self.statement("COMMIT")?;
+        let committed = self.statement("COMMIT");
+        // Also after an error, which leaves open whether the changes are on the disk.
+        self.listeners.notify(&effects.into_inner());
+        committed?;
         // Only a commit that wrote something is synced, together with all commits before.
         let has_moved = std::mem::replace(&mut self.sequence, sequence) != sequence;
         if has_moved && durability != Durability::Process {
@@ -305,19 +323,21 @@ impl Thread {
         Ok(())
     }
 
-    fn run_job(&self, job: &mut dyn Job) -> Result<(), StoreError> {
-        job.run(self.connection.sql())
+    fn run_job(&self, job: &mut dyn Job, effects: &RefCell<Commit>) -> Result<(), StoreError> {
+        job.run(self.connection.sql().recording(effects))
     }
 
     /// Returns an error only if the whole transaction is lost.
-    fn run_in_savepoint(&self, job: &mut dyn Job) -> Result<(), StoreError> {
+    fn run_in_savepoint(&self, job: &mut dyn Job, effects: &RefCell<Commit>) -> Result<(), StoreError> {
         self.statement("SAVEPOINT operation")?;
-        if let Err(error) = self.run_job(job) {
+        let before = effects.borrow().changes.len();
+        if let Err(error) = self.run_job(job, effects) {
             if !self.connection.is_in_transaction() {
                 // SQLite has rolled back the transaction, for example because the disk is full.
                 return Err(error);
             }
             self.statement("ROLLBACK TO operation")?;
+            effects.borrow_mut().changes.truncate(before);
         }
         self.statement("RELEASE operation")
     }

@@ -217,6 +217,7 @@ async fn repeated_outbox_items_do_no_harm() {
     storage.view.drain().await.unwrap();
     let before = storage.links();
     // As after a crash before the outbox was emptied, and in the middle of a link.
+    let notes = notes.into_iter().map(|change| (change.repository, change.item)).collect();
     let steps = storage.view.steps_for(notes).await.unwrap().into_iter().flat_map(|(_, steps)| steps);
     let steps: Vec<_> = steps.collect();
     assert!(!storage.view.inner.links.apply(&steps).unwrap(), "nothing was left to do");
@@ -247,7 +248,6 @@ async fn task_writes_on_wake_and_at_the_end() {
     };
     appears("before").await;
     storage.image("during", &["latest"], "during").await;
-    storage.view.wake();
     appears("during").await;
     storage.image("last", &["latest"], "last").await;
     close.send(()).unwrap();

@@ -1,10 +1,11 @@
 //! Rows of blobs and of their links in repositories.
 
 use oci::{Digest, RepositoryName};
+use serde_json::json;
 
 use super::super::sql::{Sql, params};
-use super::super::{ViewItem, columns};
-use super::outbox::enqueue;
+use super::super::{ChangeKind, NewChange, columns};
+use super::outbox::append;
 use super::repositories::{find, find_or_create, remove_if_empty, touch};
 use crate::StoreError;
 
@@ -21,7 +22,7 @@ pub(in crate::metadata) fn unlink(
         params![id, columns::key(digest)],
     )?;
     if unlinked > 0 {
-        enqueue(sql, repository, &ViewItem::Layer(*digest))?;
+        append(sql, NewChange::of(ChangeKind::BlobUnlinked, repository).digest(*digest).for_view(true))?;
         remove_if_empty(sql, repository, id)?;
     }
     Ok(unlinked > 0)
@@ -52,9 +53,18 @@ pub(in crate::metadata) fn link(
     let blob = intern_stored(sql, digest, size)?;
     if link_in(sql, id, blob)? {
         touch(sql, id, columns::now())?;
-        enqueue(sql, repository, &ViewItem::Layer(*digest))?;
+        append(sql, linked_change(repository, *digest, size).for_view(true))?;
     }
     Ok(())
+}
+
+/// The change of a new link.
+pub(in crate::metadata) fn linked_change(
+    repository: &RepositoryName,
+    digest: Digest,
+    size: u64,
+) -> NewChange {
+    NewChange::of(ChangeKind::BlobLinked, repository).digest(digest).detail(json!({ "size": size }))
 }
 
 /// Links a blob by ids. Returns `false` if it was linked already.
@@ -82,6 +92,9 @@ pub(in crate::metadata) fn intern_stored(
     let Some((id, recorded, is_damaged)) = known else { return insert(sql, digest, Some(size)) };
     if recorded != Some(size) || is_damaged {
         sql.run("UPDATE blobs SET size = ?2, damaged = 0 WHERE id = ?1", params![id, size])?;
+        if is_damaged {
+            append(sql, NewChange::new(ChangeKind::ContentRepaired).digest(*digest))?;
+        }
     }
     Ok(id)
 }
@@ -110,6 +123,13 @@ pub(in crate::metadata) fn intern_named(sql: Sql<'_>, digest: &Digest) -> Result
 /// The id of content that is stored or named.
 pub(in crate::metadata) fn id_of(sql: Sql<'_>, digest: &Digest) -> Result<Option<i64>, StoreError> {
     sql.first("SELECT id FROM blobs WHERE digest = ?1", params![columns::key(digest)], |row| row.get(0))
+}
+
+/// The digest of content by its id.
+pub(in crate::metadata) fn digest_of(sql: Sql<'_>, blob: i64) -> Result<Digest, StoreError> {
+    let digest =
+        sql.first("SELECT digest FROM blobs WHERE id = ?1", params![blob], |row| columns::digest(row, 0))?;
+    digest.ok_or_else(|| StoreError::Damaged(format!("content number {blob} has no digest")))
 }
 
 fn insert(sql: Sql<'_>, digest: &Digest, size: Option<i64>) -> Result<i64, StoreError> {

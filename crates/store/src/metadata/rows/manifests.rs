@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use oci::{Digest, RepositoryName};
+use serde_json::json;
 
 use super::super::sql::{Sql, params};
-use super::super::{Part, PutManifest, PutOutcome, ViewItem, columns};
-use super::outbox::{enqueue, enqueue_blob};
+use super::super::{ChangeKind, ManifestRecord, NewChange, Part, PutManifest, PutOutcome, columns};
+use super::outbox::append;
 use super::repositories::{
     add_manifest, delete_parts, describe, find_or_create_at, remove_if_empty, remove_manifests, touch,
 };
@@ -35,10 +36,11 @@ pub(in crate::metadata) fn remove(
     id: i64,
     blob: i64,
 ) -> Result<(), StoreError> {
+    let digest = blobs::digest_of(sql, blob)?;
     for tag in tags::pointing_to(sql, id, blob)? {
-        enqueue(sql, repository, &ViewItem::Tag(tag))?;
+        append(sql, tags::deleted_change(repository, &tag, digest))?;
     }
-    enqueue_blob(sql, id, "revision", blob)?;
+    append(sql, NewChange::of(ChangeKind::ManifestDeleted, repository).digest(digest).for_view(true))?;
     // Foreign keys delete its tags and its entry in the referrers index.
     sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
     Ok(())
@@ -109,8 +111,8 @@ fn recorded_size(sql: Sql<'_>, repository: i64, part: &Part) -> Result<Option<u6
 pub(in crate::metadata) struct Stored {
     /// Whether the repository did not have the manifest before.
     pub(in crate::metadata) is_new: bool,
-    /// The tags that pointed elsewhere before.
-    pub(in crate::metadata) moved: Vec<oci::Tag>,
+    /// The changes of tags that pointed elsewhere before.
+    pub(in crate::metadata) moved: Vec<NewChange>,
 }
 
 /// Inserts or updates a manifest with its tags, even without its parts.
@@ -155,9 +157,8 @@ pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Re
     }
     let mut moved = Vec::new();
     for tag in &put.tags {
-        if tags::point(sql, repository, tag, blob, put.is_index, at)? {
-            moved.push(tag.clone());
-        }
+        let target = tags::Target { digest: &put.manifest.digest, blob, is_index: put.is_index };
+        moved.extend(tags::point(sql, (repository, &put.repository), tag, target, at)?);
     }
     if let Some(description) = &put.description {
         describe(sql, repository, description)?;
@@ -168,6 +169,19 @@ pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Re
         add_manifest(sql, repository)?;
     }
     Ok(Stored { is_new, moved })
+}
+
+/// The change of a stored manifest.
+pub(in crate::metadata) fn put_change(put: &PutManifest) -> NewChange {
+    let ManifestRecord { digest, media_type, size } = &put.manifest;
+    let mut detail = json!({ "mediaType": media_type.as_str(), "size": size });
+    if !put.tags.is_empty() {
+        detail["tags"] = put.tags.iter().map(oci::Tag::as_str).collect();
+    }
+    if let Some(artifact_type) = &put.artifact_type {
+        detail["artifactType"] = artifact_type.as_str().into();
+    }
+    NewChange::of(ChangeKind::ManifestPut, &put.repository).digest(*digest).detail(detail)
 }
 
 /// Inserts the descriptors of a manifest, unless a push of it to another repository has done so.

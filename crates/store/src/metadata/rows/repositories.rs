@@ -3,8 +3,8 @@
 use oci::RepositoryName;
 
 use super::super::sql::{Sql, params};
-use super::super::{ViewItem, columns, search};
-use super::outbox::enqueue;
+use super::super::{ChangeKind, NewChange, columns, search};
+use super::outbox::append;
 use crate::StoreError;
 
 /// The id of a repository.
@@ -127,5 +127,5 @@ fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), Stor
         search::remove(sql, id, &before.name, &before.description)?;
     }
     sql.run("DELETE FROM repositories WHERE id = ?1", params![id])?;
-    enqueue(sql, repository, &ViewItem::Repository)
+    append(sql, NewChange::of(ChangeKind::RepositoryDeleted, repository).for_view(true))
 }

@@ -1,10 +1,10 @@
 //! Rows of tags: set, delete, and find by manifest.
 
-use oci::{RepositoryName, Tag};
+use oci::{Digest, RepositoryName, Tag};
 
 use super::super::sql::{Sql, params};
-use super::super::{ViewItem, columns};
-use super::outbox::enqueue;
+use super::super::{ChangeKind, NewChange, columns};
+use super::outbox::append;
 use super::repositories::find;
 use crate::StoreError;
 
@@ -15,33 +15,66 @@ pub(in crate::metadata) fn delete(
     tag: &Tag,
 ) -> Result<bool, StoreError> {
     let Some(id) = find(sql, repository)? else { return Ok(false) };
-    let deleted =
-        sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
-    if deleted > 0 {
-        enqueue(sql, repository, &ViewItem::Tag(tag.clone()))?;
-    }
-    Ok(deleted > 0)
+    let Some(previous) = manifest_of(sql, id, tag)? else { return Ok(false) };
+    sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
+    append(sql, deleted_change(repository, tag, previous))?;
+    Ok(true)
 }
 
-/// Points a tag to the manifest with the id `blob`. Returns whether it pointed elsewhere before.
+/// The manifest of a tag.
+fn manifest_of(sql: Sql<'_>, repository: i64, tag: &Tag) -> Result<Option<Digest>, StoreError> {
+    sql.first(
+        "SELECT b.digest FROM tags t JOIN blobs b ON b.id = t.blob WHERE t.repository = ?1 AND t.name = ?2",
+        params![repository, tag.as_str()],
+        |row| columns::digest(row, 0),
+    )
+}
+
+/// The change of a deleted tag.
+pub(in crate::metadata) fn deleted_change(
+    repository: &RepositoryName,
+    tag: &Tag,
+    previous: Digest,
+) -> NewChange {
+    NewChange::of(ChangeKind::TagDeleted, repository).tag(tag).previous(Some(previous)).for_view(true)
+}
+
+/// The manifest that a tag gets.
+#[derive(Clone, Copy)]
+pub(in crate::metadata) struct Target<'a> {
+    pub(in crate::metadata) digest: &'a Digest,
+    /// The id of the digest.
+    pub(in crate::metadata) blob: i64,
+    pub(in crate::metadata) is_index: bool,
+}
+
+/// Points a tag to a manifest. Returns the change if the tag pointed elsewhere before.
 pub(in crate::metadata) fn point(
     sql: Sql<'_>,
-    repository: i64,
+    (repository, name): (i64, &RepositoryName),
     tag: &Tag,
-    blob: i64,
-    is_index: bool,
+    Target { digest, blob, is_index }: Target<'_>,
     at: i64,
-) -> Result<bool, StoreError> {
-    let before = target(sql, repository, tag)?;
+) -> Result<Option<NewChange>, StoreError> {
+    let before: Option<(i64, bool)> = sql.first(
+        "SELECT blob, hidden FROM tags WHERE repository = ?1 AND name = ?2",
+        params![repository, tag.as_str()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     // A tag with the spelling of a fallback tag is one only if it points to an index.
     let hidden = is_index && tag.is_referrers_tag();
+    let previous = match before {
+        Some((before, _)) if before != blob => manifest_of(sql, repository, tag)?,
+        _ => None,
+    };
     sql.run(
         "INSERT INTO tags (repository, name, blob, hidden, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (repository, name) DO UPDATE
          SET blob = excluded.blob, hidden = excluded.hidden, updated_at = excluded.updated_at",
         params![repository, tag.as_str(), blob, i64::from(hidden), at],
     )?;
-    Ok(before != Some(blob))
+    let moved = NewChange::of(ChangeKind::TagMoved, name).tag(tag).digest(*digest).previous(previous);
+    Ok((before != Some((blob, hidden))).then_some(moved))
 }
 
 /// The id of the manifest that a tag points to.

@@ -3,8 +3,8 @@
 use oci::{Digest, RepositoryName, Tag};
 
 use super::super::sql::{Sql, params};
-use super::super::{ViewItem, columns};
-use super::outbox::enqueue;
+use super::super::{ChangeKind, NewChange, columns};
+use super::outbox::append;
 use super::{manifests, repositories, tags};
 use crate::StoreError;
 
@@ -190,9 +190,10 @@ fn restore_one(
         )?;
     }
     repositories::add_manifest(sql, id)?;
-    enqueue(sql, repository, &ViewItem::Revision(digest))?;
+    append(sql, NewChange::of(ChangeKind::ManifestRestored, repository).digest(digest).for_view(true))?;
     restore_links(sql, repository, id, blob)?;
-    restore_tags(sql, repository, id, blob, is_index, &mut restored.tags)?;
+    let target = tags::Target { digest: &digest, blob, is_index };
+    restore_tags(sql, repository, id, target, &mut restored.tags)?;
     waiting.extend(sql.all(
         "SELECT d.blob FROM manifest_parts p JOIN deleted_manifests d ON d.repository = ?1 AND d.blob = p.blob
          WHERE p.manifest = ?2 AND p.is_manifest = 1",
@@ -233,7 +234,7 @@ fn restore_links(
             "DELETE FROM deleted_links WHERE repository = ?1 AND blob = ?2",
             params![repository.as_str(), blob],
         )?;
-        enqueue(sql, repository, &ViewItem::Layer(digest))?;
+        append(sql, NewChange::of(ChangeKind::BlobLinked, repository).digest(digest).for_view(true))?;
     }
     Ok(())
 }
@@ -243,15 +244,14 @@ fn restore_tags(
     sql: Sql<'_>,
     repository: &RepositoryName,
     id: i64,
-    blob: i64,
-    is_index: bool,
+    target: tags::Target<'_>,
     restored: &mut Vec<Tag>,
 ) -> Result<(), StoreError> {
     let name = repository.as_str();
     let deleted: Vec<(Tag, i64, i64, Option<i64>)> = sql.all(
         "SELECT name, updated_at, pulls, pulled_at FROM deleted_tags
          WHERE repository = ?1 AND blob = ?2 ORDER BY name",
-        params![name, blob],
+        params![name, target.blob],
         |row| Ok((columns::text(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
     for (tag, updated_at, pulls, pulled_at) in deleted {
@@ -259,12 +259,13 @@ fn restore_tags(
         let exists =
             sql.exists("SELECT 1 FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
         if !exists {
-            tags::point(sql, id, &tag, blob, is_index, updated_at)?;
+            if let Some(moved) = tags::point(sql, (id, repository), &tag, target, updated_at)? {
+                append(sql, moved.for_view(true))?;
+            }
             sql.run(
                 "UPDATE tags SET pulls = ?3, pulled_at = ?4 WHERE repository = ?1 AND name = ?2",
                 params![id, tag.as_str(), pulls, pulled_at],
             )?;
-            enqueue(sql, repository, &ViewItem::Tag(tag.clone()))?;
             restored.push(tag);
         }
     }
