@@ -77,7 +77,10 @@ impl Metadata {
             let counts = sql.first(
                 "SELECT (SELECT COUNT(*) FROM unsettled_contents),
                         (SELECT COALESCE(SUM(LENGTH(content)), 0) FROM unsettled_contents),
-                        (SELECT COUNT(*) FROM view_changes), (SELECT COUNT(*) FROM uploads)",
+                        (SELECT COUNT(*) FROM changes
+                         WHERE id > (SELECT cursor FROM change_consumers WHERE name = 'view') AND for_view = 1)
+                        + (SELECT COUNT(*) FROM view_blocked),
+                        (SELECT COUNT(*) FROM uploads)",
                 &[],
                 |row| {
                     Ok(WaitingCounts {
