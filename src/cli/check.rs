@@ -1,9 +1,9 @@
-//! `wharfinger check`: checks the integrity of all content.
+//! `wharfinger check`: checks the integrity of all content, and repairs it.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use api::{AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport};
+use api::{AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport, WrongCounter};
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use reqwest::Method;
@@ -12,13 +12,17 @@ use super::connection::Connection;
 use super::output::{self, Column, Exit, Failure, Format, Row};
 use super::target::Target;
 
-/// Check that every image is complete, and repair the links of registry:2's layout
+/// Check that every image is complete, and repair what can be repaired
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Check {
     /// Read every blob and compare it with its digest, instead of checking its size only
     #[arg(long)]
     read: bool,
+
+    /// Repair what can be repaired, and move damaged content aside
+    #[arg(long)]
+    repair: bool,
 
     #[command(flatten)]
     target: Target,
@@ -29,7 +33,10 @@ pub(super) struct Check {
 
 const HELP: &str = "\
 A running server keeps serving during the check. Missing links below repositories/ are written again, links that \
-another program changed are adopted, and unknown links are reported and left as they are. Blobs are never changed. \
+another program changed are adopted, and unknown links are reported and left as they are. \
+--read goes on where an interrupted check has stopped; check.read_rate limits its I/O. \
+--repair links blobs again that an image needs, corrects wrong counters and sizes, puts misplaced content in its place, \
+and moves damaged files to wharfinger/quarantine. It deletes nothing, and without it blobs are never changed. \
 The size is that of `ls` and `du`: manifests and the blobs they need, each digest counted once. If the database itself \
 is lost, stop the server and remove its files (wharfinger/metadata.db*): the next start rebuilds it from \
 repositories/, without the accounts, which only a backup has.
@@ -37,6 +44,7 @@ repositories/, without the accounts, which only a backup has.
 Examples:
   wharfinger check
   wharfinger check --read --data /srv/registry
+  wharfinger check --read --repair
   wharfinger check --server https://registry.example.com --user admin
 
 Exit codes: 0 everything is complete; 1 content is missing, damaged or not adopted, or the check failed; \
@@ -52,13 +60,17 @@ impl Row for CheckFault {
         &[Column::text("DIGEST"), Column::text("FAULT").cut(), Column::text("AFFECTS")];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.digest.clone(), self.fault.clone(), self.affected.join(" ")]
+        let fault = match &self.repair {
+            Some(repair) => format!("{}; {repair}", self.fault),
+            None => self.fault.clone(),
+        };
+        vec![self.digest.clone(), fault, self.affected.join(" ")]
     }
 }
 
 impl Check {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let report = self.target.with(async |registry| check(registry, self.read).await).await?;
+        let report = self.target.with(async |registry| check(registry, self.read, self.repair).await).await?;
         if self.format.json {
             output::print_json(&report)?;
         } else {
@@ -68,9 +80,9 @@ impl Check {
     }
 }
 
-async fn check(registry: &Connection, read: bool) -> Result<CheckReport, Failure> {
+async fn check(registry: &Connection, read: bool, repair: bool) -> Result<CheckReport, Failure> {
     let request = registry.request(Method::POST, "/api/v1/check").timeout(TIMEOUT);
-    let request = if read { request.query(&[("read", "true")]) } else { request };
+    let request = request.query(&[("read", read), ("repair", repair)]);
     let mut answer = registry.send(request).await?;
     let bar = progress_bar();
     if !read {
@@ -131,6 +143,7 @@ fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
             faults => format!("{faults} missing or damaged"),
         }
     ))?;
+    print_records(report)?;
     if report.links_written > 0 {
         output::print(format_args!(
             "repositories/ was put in step: {} links written\n",
@@ -152,11 +165,51 @@ fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
     if !report.faults.is_empty() {
         output::print("\n")?;
         output::print_list(format, &report.faults)?;
-        output::print("\nPush the affected images again: a push replaces missing and damaged content.\n")?;
-        if report.faults.iter().any(|fault| fault.is_wrong_claim) {
-            output::print(
-                "A manifest with a wrong size cannot be repaired by a push; build that image anew.\n",
-            )?;
+        print_advice(&report.faults)?;
+    }
+    Ok(())
+}
+
+/// Prints the wrong records of the database, and the files that it does not know.
+fn print_records(report: &CheckReport) -> Result<(), Failure> {
+    let counted =
+        |number: u64, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+    if let Some(reading) = report.reading.filter(|reading| reading.resumed_bytes > 0) {
+        output::print(format_args!(
+            "went on after {} that an interrupted check had read\n",
+            output::human_size(reading.resumed_bytes)
+        ))?;
+    }
+    for WrongCounter { repository, recorded, actual } in &report.counters {
+        let done = if report.is_repair { "counted again" } else { "--repair counts again" };
+        output::print(format_args!("{repository}: {recorded} images recorded, {actual} there: {done}\n"))?;
+    }
+    if report.orphan_files > 0 {
+        let done = if report.is_repair { "recorded as unreferenced" } else { "--repair records them" };
+        output::print(format_args!(
+            "{} of {} below blobs/ that no record knows: {done}\n",
+            counted(report.orphan_files, "file", "files"),
+            output::human_size(report.orphan_bytes),
+        ))?;
+    }
+    Ok(())
+}
+
+/// Prints each advice once, and what it concerns if the faults need different ones.
+fn print_advice(faults: &[CheckFault]) -> Result<(), Failure> {
+    let mut advices: Vec<&str> = faults.iter().filter_map(|fault| fault.advice.as_deref()).collect();
+    advices.sort_unstable();
+    advices.dedup();
+    let mended = faults.iter().filter(|fault| fault.is_mended).count();
+    if mended > 0 {
+        output::print(format_args!("\nrepaired: {mended} of {}\n", faults.len()))?;
+    }
+    for advice in &advices {
+        let digests = faults.iter().filter(|fault| fault.advice.as_deref() == Some(advice));
+        let digests: Vec<&str> = digests.map(|fault| fault.digest.as_str()).collect();
+        match advices.len() {
+            1 => output::print(format_args!("\nTo do: {advice}.\n"))?,
+            _ => output::print(format_args!("\nTo do for {}: {advice}.\n", digests.join(" ")))?,
         }
     }
     Ok(())

@@ -456,6 +456,17 @@ settings! {
         upload_expiry: Duration = Duration::from_secs(24 * 60 * 60), duration().at_least(Duration::from_secs(60));
     }
 
+    /// The integrity check: `wharfinger check`.
+    check: Check {
+        /// The interval at which the server reads all content and verifies its digests; 0 disables it. The log
+        /// names what is missing or damaged. A check that a restart interrupts goes on where it was.
+        interval: Duration = Duration::from_secs(30 * 24 * 60 * 60), duration().or_none();
+
+        /// The bytes per second that a check reads at most, or `"unlimited"`. It also limits
+        /// `wharfinger check --read`.
+        read_rate: Option<u64> = Some(64 * MIB), size_or_unlimited();
+    }
+
     /// Caches in memory.
     cache: Cache {
         /// The memory for cached manifests; 0 disables the cache.

@@ -409,12 +409,15 @@ ApiGrants [] "api_grants" "/api/v1/grants" Server {
 /// The check of all content.
 ApiCheck [] "api_check" "/api/v1/check" Server {
     POST: Requirement::Own, AuditAction::None => manage::check::run {
-        "Check that all content is there"
+        "Check that all content is there, and repair it"
         .note(
             "For administrators. The answer has a JSON object on each line (application/x-ndjson): progress while \
              it goes on, and what it found on the last.",
         )
-        .parameters(&[("read", "boolean", "Read all content and compare it with its digest.")])
+        .parameters(&[
+            ("read", "boolean", "Read all content and compare it with its digest."),
+            ("repair", "boolean", "Mend what can be mended, and move damaged content aside. Deletes nothing."),
+        ])
         .answers::<CheckLine>(200, "A line.")
     };
 }

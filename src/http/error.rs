@@ -183,15 +183,23 @@ impl Error {
         }
         // Clients read the message about the upstream. Hosts and causes are in the log only.
         let is_passed_on = matches!(self, Self::Gateway(_) | Self::Overloaded);
-        let message = if !is_passed_on
-            && (status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::SERVICE_UNAVAILABLE)
-        {
+        let is_logged = !is_passed_on
+            && matches!(status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE);
+        if is_logged {
             let id = id.to_str().unwrap_or_default();
             tracing::error!(id, error = %self, causes = %causes(&self), "a request failed");
-            // Causes are for the operator only: they may name paths and queries.
-            format!("internal error: the registry's log has the cause under the request id {id}")
-        } else {
-            self.to_string()
+        }
+        // Causes are for the operator only: they may name paths and queries.
+        let message = match &self {
+            Self::Registry(registry::Error::Store(StoreError::Closed)) => {
+                "the registry is being stopped; try again later".to_owned()
+            }
+            Self::Forward(_) => "the server that checks logins does not answer; try again later".to_owned(),
+            _ if is_logged && status == StatusCode::INTERNAL_SERVER_ERROR => {
+                let id = id.to_str().unwrap_or_default();
+                format!("internal error: the registry's log has the cause under the request id {id}")
+            }
+            _ => self.to_string(),
         };
         let errors = match &self {
             Self::Registry(registry::Error::PartsMissing { repository, missing }) => missing
@@ -449,8 +457,16 @@ mod tests {
         assert_eq!(status, 500);
         let text = body.to_string();
         assert!(!text.contains("secret") && text.contains("id7"), "{text}");
-        let (status, ..) = answer(registry::Error::Store(StoreError::Closed), None).await;
-        assert_eq!(status, 503);
+        for (error, expected) in [
+            (registry::Error::Store(StoreError::Closed), "is being stopped"),
+            (registry::Error::Unavailable(StoreError::ContentGone("/secret/path".into())), "cannot write"),
+        ] {
+            let (status, body, _) = answer(error, None).await;
+            let text = body.to_string();
+            assert_eq!(status, 503);
+            assert!(text.contains(expected) && text.contains("try again later"), "{text}");
+            assert!(!text.contains("secret") && !text.contains("internal error"), "{text}");
+        }
         let (status, ..) = answer(registry::Error::Full, None).await;
         assert_eq!(status, 507);
     }

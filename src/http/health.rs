@@ -21,8 +21,9 @@ pub(crate) async fn ready(call: Call<'_>) -> Result<Response, Error> {
     Ok(response::text(match app.registry.blocked_repositories().len() {
         0 => "ready\n".to_owned(),
         blocked => format!(
-            "ready\ndegraded: the links of {blocked} repositories below repositories/ cannot be written; the log and \
-             `wharfinger check` tell which and why\n"
+            "ready\ndegraded: the links of {blocked} {repositories} below repositories/ cannot be written; the log and \
+             `wharfinger check` tell which and why\n",
+            repositories = if blocked == 1 { "repository" } else { "repositories" },
         ),
     }))
 }

@@ -17,6 +17,8 @@ pub(super) fn policy(config: &Config) -> Policy {
         blob_bytes: config.limits.blob_bytes,
         upload_expiry: config.registry.upload_expiry,
         cache_bytes: config.cache.manifest_bytes,
+        check_interval: Some(config.check.interval).filter(|interval| !interval.is_zero()),
+        check_read_rate: config.check.read_rate,
     }
 }
 

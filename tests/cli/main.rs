@@ -398,6 +398,35 @@ fn check_names_damage_and_repairs_links() {
 }
 
 #[test]
+fn check_repair_moves_damage_aside() {
+    let registry = Registry::at_rest();
+    let image = pusher::describe(1);
+    let hex = image.blobs[1].hex();
+    let layer = registry.data().join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]));
+    let mut content = fs::read(&layer).unwrap();
+    content[0] ^= 1;
+    fs::write(&layer, &content).unwrap();
+    let repaired = registry.run("check --read --repair --json");
+    assert_eq!(repaired.status.code(), Some(1), "an image is not complete");
+    let report: Value = serde_json::from_slice(&repaired.stdout).unwrap();
+    let fault = &report["faults"][0];
+    assert_eq!((&fault["is_mended"], &fault["affected"][0]), (&false.into(), &"team/app-1:v1".into()));
+    assert!(fault["advice"].as_str().unwrap().contains("push the affected images again"));
+    let place = fault["repair"].as_str().unwrap().strip_prefix("moved to ").unwrap().to_owned();
+    assert_eq!(fs::read(&place).unwrap(), content, "the bytes are kept");
+    assert!(!layer.exists());
+    let told = registry.run("check --repair");
+    assert_eq!(told.status.code(), Some(1));
+    let told = text(&told.stdout);
+    assert!(told.contains("is missing") && told.contains("To do: push the affected images again"), "{told}");
+
+    fs::create_dir_all(layer.parent().unwrap()).unwrap();
+    content[0] ^= 1;
+    fs::write(&layer, content).unwrap();
+    assert!(registry.says("check --read").contains("nothing missing"));
+}
+
+#[test]
 fn lost_database_is_rebuilt_from_links() {
     let registry = Registry::at_rest();
     let before = registry.says("ls team/app-1 --json");

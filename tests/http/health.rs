@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz` and `/`.
 
-use crate::harness::{Part, TestRegistry, image_manifest};
+use crate::harness::{Part, TestRegistry, eventually, image_manifest};
 
 #[tokio::test]
 async fn health_and_readiness_answer_200() {
@@ -26,6 +26,66 @@ async fn moved_content_stops_pushes_and_readyz() {
     std::fs::rename(&away, &docker).unwrap();
     registry.get("/readyz").await.is(200);
     repository.push_image("v2").await;
+}
+
+#[tokio::test]
+async fn removed_database_stops_pushes_and_readyz() {
+    let registry = TestRegistry::start().await;
+    let repository = registry.repository("app");
+    repository.push_image("v1").await;
+    for file in ["metadata.db", "metadata.db-wal"] {
+        let database = registry.data().join("wharfinger").join(file);
+        let away = database.with_file_name("away");
+        std::fs::rename(&database, &away).unwrap();
+        let unready = registry.get("/readyz").await.fails(503, "UNAVAILABLE").text();
+        assert!(!unready.contains("internal error"), "{unready}");
+        let manifest = image_manifest(&Part::config(b"{}"), &[]);
+        let refused = repository.put_manifest("v2", &manifest).await.fails(503, "UNAVAILABLE").text();
+        assert!(refused.contains("try again later"), "{refused}");
+        if file == "metadata.db" {
+            repository.get("manifests/v1").await.is(200);
+        }
+        std::fs::rename(&away, &database).unwrap();
+        registry.get("/readyz").await.is(200);
+        repository.push_image("v2").await;
+    }
+}
+
+#[tokio::test]
+async fn moved_blobs_alone_stop_pushes_and_readyz() {
+    let registry = TestRegistry::start().await;
+    let repository = registry.repository("app");
+    repository.push_image("v1").await;
+    let blobs = registry.data().join("docker/registry/v2/blobs");
+    let away = blobs.with_file_name("away");
+    std::fs::rename(&blobs, &away).unwrap();
+    registry.get("/readyz").await.fails(503, "UNAVAILABLE");
+    registry.post(repository.path("blobs/uploads/")).await.fails(503, "UNAVAILABLE");
+    std::fs::create_dir(&blobs).unwrap();
+    registry.get("/readyz").await.fails(503, "UNAVAILABLE");
+    std::fs::remove_dir(&blobs).unwrap();
+    std::fs::rename(&away, &blobs).unwrap();
+    registry.get("/readyz").await.is(200);
+}
+
+#[tokio::test]
+async fn unwritable_links_degrade_readyz() {
+    let mut registry = TestRegistry::start().await;
+    registry.stop().await;
+    // A file where a directory has to be, which not even root can write below.
+    let blocked = registry.data().join("docker/registry/v2/repositories/team");
+    std::fs::write(&blocked, "").unwrap();
+    registry.run().await;
+    registry.repository("team/app").push_image("v1").await;
+    registry.repository("other").push_image("v1").await;
+    let expected = "ready\ndegraded: the links of 1 repository below repositories/ cannot be written; the log and \
+                    `wharfinger check` tell which and why\n";
+    let readyz = async || registry.get("/readyz").await.is(200).text();
+    eventually("the links are blocked", async || readyz().await == expected).await;
+    registry.repository("team/app").get("manifests/v1").await.is(200);
+    std::fs::remove_file(&blocked).unwrap();
+    registry.repository("team/app").push_image("v2").await;
+    eventually("the links are written", async || readyz().await == "ready\n").await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use oci::RepositoryName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A line of the response to `POST /api/v1/check?read=`: any number of `progress`, then one of the others.
+/// A line of the response to `POST /api/v1/check?read=&repair=`: any number of `progress`, then one of the others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckLine {
@@ -46,14 +46,44 @@ pub struct CheckReport {
     pub cannot_be_written: Vec<AdoptionProblem>,
     /// Missing or damaged content.
     pub faults: Vec<CheckFault>,
+    /// Number of files below `blobs/` that no record knows.
+    pub orphan_files: u64,
+    /// Bytes of these files.
+    pub orphan_bytes: u64,
+    /// Wrong counters.
+    pub counters: Vec<WrongCounter>,
+    /// The reading of all content, if it was requested.
+    pub reading: Option<CheckReading>,
+    /// Whether faults were repaired as far as possible.
+    pub is_repair: bool,
 }
 
 impl CheckReport {
-    /// Whether nothing is missing, damaged, left out or unwritable.
+    /// Whether nothing is missing, damaged, left out or unwritable, after the repair if there was one.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.faults.is_empty() && self.not_adopted.is_empty() && self.cannot_be_written.is_empty()
+        self.faults.iter().all(|fault| fault.is_mended)
+            && self.not_adopted.is_empty()
+            && self.cannot_be_written.is_empty()
+            && (self.counters.is_empty() || self.is_repair)
     }
+}
+
+/// The reading of all content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckReading {
+    /// Number of bytes read.
+    pub bytes: u64,
+    /// Number of bytes that an earlier reading had read before it was interrupted.
+    pub resumed_bytes: u64,
+}
+
+/// A repository whose number of manifests was counted wrongly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WrongCounter {
+    pub repository: String,
+    pub recorded: i64,
+    pub actual: i64,
 }
 
 /// Missing or damaged content.
@@ -68,6 +98,12 @@ pub struct CheckFault {
     pub is_wrong_claim: bool,
     /// The tags that need the content; a repository alone where it is needed by digest.
     pub affected: Vec<String>,
+    /// What the repair has done, as text for people.
+    pub repair: Option<String>,
+    /// Whether the repair has removed the fault.
+    pub is_mended: bool,
+    /// What a person has to do, as text. `None` if nothing is left to do.
+    pub advice: Option<String>,
 }
 
 /// Requests an adoption: `POST /api/v1/adopt`.

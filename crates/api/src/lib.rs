@@ -21,7 +21,8 @@ mod version;
 
 pub use audit::{Audit, AuditEntry, AuditOutcome};
 pub use check::{
-    Adopt, Adopted, AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport,
+    Adopt, Adopted, AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReading,
+    CheckReport, WrongCounter,
 };
 pub use client::{Client, ClientError, Credentials};
 pub use grants::{Grant, Grants, NewGrant};

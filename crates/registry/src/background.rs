@@ -1,5 +1,5 @@
 //! Background tasks of an open registry: the writer of the derived view, resumed deletions, the expiry of uploads, the
-//! flush of pull counts and the adoption of outside changes.
+//! flush of pull counts, the adoption of outside changes, the watch of the storage and the scheduled check.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -108,5 +108,11 @@ impl Registry {
         background.spawn_until_stop(async move { registry.flush_pulls_in_background().await });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.adopt_in_background().await });
+        let registry = self.clone();
+        background.spawn_until_stop(async move { registry.watch_storage().await });
+        if let Some(interval) = self.inner.policy.check_interval {
+            let registry = self.clone();
+            background.spawn_until_stop(async move { registry.check_on_schedule(interval).await });
+        }
     }
 }

@@ -2,12 +2,12 @@
 
 use accounts::Visible;
 use oci::{Digest, RepositoryName};
-use store::Blob;
+use store::{Blob, StoreError};
 
 use crate::detach::detach;
 use crate::{Error, Registry};
 
-const NO_FILE: &str = "its file is missing";
+const NO_FILE: &str = "its file is missing or unreadable";
 
 impl Registry {
     /// Returns the size of a blob in bytes. The repository must hold it, and its file must have the recorded size.
@@ -26,7 +26,12 @@ impl Registry {
     /// Those of [`blob_size`](Self::blob_size).
     pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
         let recorded = self.recorded_size(repository, digest).await?;
-        let blob = self.inner.blobs.open(digest).await?;
+        let blob = match self.inner.blobs.open(digest).await {
+            Err(error @ StoreError::Io { .. }) => {
+                return Err(self.blob_damaged(repository, digest, &error.to_string()));
+            }
+            blob => blob?,
+        };
         let stored = blob.as_ref().map(|blob| blob.size);
         self.check_size(repository, digest, recorded, stored).await?;
         blob.ok_or_else(|| self.blob_damaged(repository, digest, NO_FILE))
@@ -47,11 +52,15 @@ impl Registry {
             inner.cache.insert_blob(ticket, repository, *digest, size);
             return Ok(size);
         }
-        Err(if self.metadata.blob_is_damaged(repository, digest).await? {
-            self.blob_damaged(repository, digest, "it is marked as damaged")
-        } else {
-            Error::BlobUnknown { repository: repository.clone(), digest: *digest }
-        })
+        if !self.metadata.blob_is_damaged(repository, digest).await? {
+            return Err(Error::BlobUnknown { repository: repository.clone(), digest: *digest });
+        }
+        if self.is_restored(digest).await?
+            && let Some(size) = self.metadata.blob(repository, digest).await?
+        {
+            return Ok(size);
+        }
+        Err(self.blob_damaged(repository, digest, "it is marked as damaged"))
     }
 
     /// Returns the size of a blob if its file has the recorded size.

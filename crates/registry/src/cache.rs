@@ -207,7 +207,7 @@ impl Cache {
     }
 
     /// Invalidates content in all repositories after its damage mark has changed.
-    fn content_changed(&self, digest: &Digest) {
+    pub(crate) fn content_changed(&self, digest: &Digest) {
         for changes in &self.changes {
             *changes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         }

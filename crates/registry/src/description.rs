@@ -11,13 +11,17 @@ const MAX_LEN: usize = 1024;
 /// The maximum size of a config that is read for its label.
 const MAX_CONFIG: u64 = 1024 * 1024;
 
-/// Returns the annotation of the manifest, or else the label in its config. A missing or malformed config has none.
+/// Returns the annotation of the manifest, or else the label in its config. A missing, unreadable or malformed config
+/// has none.
 pub(crate) async fn of(manifest: &Manifest, blobs: &dyn BlobStore) -> Result<Option<String>, StoreError> {
     if let Some(annotation) = annotation(manifest) {
         return Ok(Some(annotation));
     }
     let Some((digest, _)) = config(manifest) else { return Ok(None) };
-    Ok(blobs.get(&digest).await?.and_then(|content| label(&content)))
+    match blobs.get(&digest).await {
+        Err(StoreError::Io { .. }) => Ok(None),
+        content => Ok(content?.and_then(|content| label(&content))),
+    }
 }
 
 /// Returns the annotation of the manifest.

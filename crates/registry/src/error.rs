@@ -130,7 +130,7 @@ pub enum Error {
     #[error("deletion is switched off in this registry (registry.delete = false)")]
     DeleteDisabled,
     /// The disk is full.
-    #[error("no space left on the registry's disk; nothing was stored")]
+    #[error("no space left on the registry's disk; nothing was changed")]
     Full,
     /// The database is locked by another program, or the content is not mounted.
     #[error("the registry cannot write at the moment; try again later")]
@@ -176,7 +176,7 @@ impl From<StoreError> for Error {
                 Self::Full
             }
             error if error.is_locked() => Self::Unavailable(error),
-            StoreError::ContentGone(_) => Self::Unavailable(error),
+            StoreError::ContentGone(_) | StoreError::DatabaseGone(_) => Self::Unavailable(error),
             StoreError::DigestMismatch { expected, actual } => Self::DigestMismatch { expected, actual },
             error => Self::Store(error),
         }

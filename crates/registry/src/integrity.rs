@@ -5,14 +5,17 @@
 //! refused. The next push replaces the file and clears the mark. HEAD of a manifest includes its layers because clients
 //! such as crane skip a push if the manifest exists.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
 use oci::{Digest, Digester, RepositoryName, TagOrDigest};
 use store::StoreError;
+use store::blobs::Stamp;
 
 use crate::cache::CachedManifest;
+use crate::check::ReadLimit;
+use crate::detach::detach;
 use crate::{Error, Registry};
 
 /// Manifests that need more content than this are verified again by each HEAD request.
@@ -44,7 +47,9 @@ impl Registry {
             let recorded = record.and_then(|record| record.size);
             let stored =
                 sizes.get(&digest).copied().filter(|size| recorded.is_none_or(|recorded| recorded == *size));
-            let (Some(size), false) = (stored, record.is_some_and(|record| record.is_damaged)) else {
+            let is_damaged =
+                record.is_some_and(|record| record.is_damaged) && !self.is_restored(&digest).await?;
+            let (Some(size), false) = (stored, is_damaged) else {
                 let problem = format!("the stored content of {digest} is missing or damaged");
                 return Err(self.manifest_damaged(repository, &manifest.record.digest, &problem));
             };
@@ -76,12 +81,34 @@ impl Registry {
         Ok(needed)
     }
 
-    /// The size of a stored file. Costs one stat, usually without a blocking thread.
+    /// The size of a stored file. Opens and closes it, usually without a blocking thread. A file that cannot be opened
+    /// counts as missing, so that a push replaces it.
     pub(crate) async fn stored_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
-        match self.inner.blobs.stat_cached(digest) {
-            Some(size) => Ok(Some(size)),
-            None => self.inner.blobs.stat(digest).await,
+        if let Some(size) = self.inner.blobs.stat_cached(digest) {
+            return Ok(Some(size));
         }
+        match self.inner.blobs.stat(digest).await {
+            Err(error @ StoreError::Io { .. }) => {
+                tracing::error!(%error, %digest, "a blob is unreadable and counts as missing");
+                Ok(None)
+            }
+            size => size,
+        }
+    }
+
+    /// Verifies content with a damage mark again if its file has changed: a person may have restored it. Returns whether
+    /// it is intact now.
+    pub(crate) async fn is_restored(&self, digest: &Digest) -> Result<bool, Error> {
+        let Some(stamp) = self.inner.blobs.stamp(digest).await? else { return Ok(false) };
+        if !self.inner.verdicts.is_new(digest, stamp) {
+            return Ok(false);
+        }
+        let (registry, digest) = (self.clone(), *digest);
+        detach(async move {
+            let verified = registry.verify(&digest, &ReadLimit::new(None), |_| true).await?;
+            Ok(matches!(verified, Verified::Stored(actual) if actual == digest))
+        })
+        .await
     }
 
     /// Logs a damaged blob for the operator and returns the error for the client.
@@ -109,17 +136,18 @@ impl Registry {
         Ok(())
     }
 
-    /// Reads content, verifies its digest and sets or clears its damage mark. `progress` receives the bytes read so far
+    /// Reads content within a limit, verifies its digest and sets or clears its damage mark. `progress` receives the bytes read so far
     /// and stops the reading by returning `false`.
     pub(crate) async fn verify(
         &self,
         digest: &Digest,
-        progress: impl Fn(u64) -> bool,
+        limit: &ReadLimit,
+        progress: impl Fn(u64) -> bool + Send + Sync,
     ) -> Result<Verified, StoreError> {
-        let mut verified = self.read_digest(digest, &progress).await?;
+        let mut verified = self.read_digest(digest, limit, &progress).await?;
         if matches!(verified, Verified::Stored(actual) if actual != *digest) {
             // A concurrent push may have replaced the file.
-            verified = self.read_digest(digest, &progress).await?;
+            verified = self.read_digest(digest, limit, &progress).await?;
         }
         if let Verified::Stored(actual) = verified {
             self.mark_damaged(digest, actual != *digest).await?;
@@ -130,7 +158,8 @@ impl Registry {
     async fn read_digest(
         &self,
         digest: &Digest,
-        progress: impl Fn(u64) -> bool,
+        limit: &ReadLimit,
+        progress: impl Fn(u64) -> bool + Send + Sync,
     ) -> Result<Verified, StoreError> {
         let Some(blob) = self.inner.blobs.open(digest).await? else { return Ok(Verified::Missing) };
         let mut digester = Digester::new(digest.algorithm());
@@ -143,10 +172,29 @@ impl Registry {
             if !progress(done) {
                 return Ok(Verified::Stopped);
             }
+            limit.charge(chunk.len() as u64).await;
             // Hashing a chunk takes about 50 µs.
             tokio::task::yield_now().await;
         }
         Ok(Verified::Stored(digester.finish()))
+    }
+}
+
+/// The stamps of damaged files that were verified already.
+#[derive(Default)]
+pub(crate) struct Verdicts(Mutex<HashMap<Digest, Stamp>>);
+
+impl Verdicts {
+    /// The number of stamps. Beyond it, damaged files are verified again.
+    const MAX: usize = 1024;
+
+    /// Records a stamp, and returns whether the file has to be verified.
+    fn is_new(&self, digest: &Digest, stamp: Stamp) -> bool {
+        let mut stamps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if stamps.len() >= Self::MAX {
+            stamps.clear();
+        }
+        stamps.insert(*digest, stamp) != Some(stamp)
     }
 }
 

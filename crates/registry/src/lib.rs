@@ -3,7 +3,7 @@
 //! - [`manifests`], [`blobs`], [`uploads`]: the content of a repository.
 //! - [`listing`]: tags, catalog, referrers, search, usage.
 //! - `repositories`: deletion of whole repositories.
-//! - [`check`]: verifies that all content that the metadata promises exists and is intact.
+//! - [`check`]: compares metadata, stored files and the view, and repairs them.
 //! - [`access`]: authentication and authorization.
 //! - `cache`: cache of manifests, tags, blob links and tag lists, invalidated by each change.
 //! - `detach`: operations that continue if the client disconnects.
@@ -15,6 +15,7 @@
 //! - `metrics`: counters and gauges for a scrape.
 //! - `remote_repositories`: the catalog of a gateway.
 //! - `lifecycle`, `background`, `adoption`: open and close, background tasks, changes by other programs.
+//! - `storage_watch`: notices content and databases that are moved away.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -36,6 +37,7 @@ mod pulls;
 pub mod records;
 mod remote_repositories;
 mod repositories;
+mod storage_watch;
 pub mod tag_list;
 pub mod uploads;
 
@@ -65,6 +67,10 @@ pub struct Policy {
     pub upload_expiry: Duration,
     /// The size of the manifest cache in bytes.
     pub cache_bytes: u64,
+    /// The interval of the scheduled check. `None` for none.
+    pub check_interval: Option<Duration>,
+    /// The bytes per second that a check reads at most.
+    pub check_read_rate: Option<u64>,
 }
 
 impl Default for Policy {
@@ -77,6 +83,8 @@ impl Default for Policy {
             blob_bytes: None,
             upload_expiry: Duration::from_secs(24 * 60 * 60),
             cache_bytes: 8 * 1024 * 1024,
+            check_interval: None,
+            check_read_rate: None,
         }
     }
 }
@@ -101,4 +109,8 @@ struct Inner {
     upload_ids: uploads::UploadIds,
     background: background::Background,
     metrics: metrics::RegistryMetrics,
+    read_limit: check::ReadLimit,
+    /// Held by the running check.
+    checking: tokio::sync::Mutex<()>,
+    verdicts: integrity::Verdicts,
 }

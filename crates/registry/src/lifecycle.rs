@@ -8,11 +8,13 @@ use store::blob_journal::BlobJournal;
 use store::blobs::open_files;
 use store::rebuild::rebuild_if_missing;
 use store::view::View;
-use store::{Directory, Metadata};
+use store::{Directory, Metadata, StoreError};
 
 use crate::access::{AccountSettings, Accounts};
 use crate::adoption::adopt_at_start;
 use crate::background::Background;
+use crate::check::ReadLimit;
+use crate::integrity::Verdicts;
 use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
 use crate::uploads::{OpenUploads, UploadIds};
@@ -74,6 +76,9 @@ impl Registry {
         let registry = Self {
             inner: Arc::new(Inner {
                 cache,
+                read_limit: ReadLimit::new(policy.check_read_rate),
+                checking: tokio::sync::Mutex::default(),
+                verdicts: Verdicts::default(),
                 accounts,
                 directory,
                 content,
@@ -137,8 +142,8 @@ async fn replay(blob_journal: &BlobJournal) -> Result<(), Error> {
             Ok(())
         }
         // Pulls of all other content work. The journal keeps its entries until a later replay succeeds.
-        Err(error) if error.is_full() => {
-            tracing::error!(%error, "no space left: the blob journal cannot be replayed yet");
+        Err(error) if error.is_full() || matches!(error, StoreError::Io { .. }) => {
+            tracing::error!(%error, "the blob journal cannot be replayed yet; it is tried again");
             Ok(())
         }
         Err(error) => Err(error.into()),

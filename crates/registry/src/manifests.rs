@@ -7,6 +7,7 @@ use oci::{Digest, Kind, Manifest, MediaType, RepositoryName, Tag, TagOrDigest};
 use store::metadata::{ManifestDetails, ManifestRecord, Part, PutManifest, PutOutcome};
 
 pub use crate::cache::CachedManifest as StoredManifest;
+use crate::check::ReadLimit;
 use crate::detach::detach;
 use crate::integrity::Verified;
 use crate::pulls::{PullCounter, Pulled};
@@ -182,7 +183,7 @@ impl Registry {
             return Err(self.manifest_damaged(repository, digest, "its file is missing"));
         };
         if digest.algorithm().digest(&content) != *digest {
-            self.verify(digest, |_| true).await?;
+            self.verify(digest, &ReadLimit::new(None), |_| true).await?;
             return Err(self.manifest_damaged(repository, digest, "its bytes have another digest"));
         }
         Ok(content)
@@ -250,7 +251,7 @@ impl Registry {
             PutOutcome::Missing(missing) => Err(Error::PartsMissing { repository, missing }),
             PutOutcome::WrongSize { digest, claimed, actual } => {
                 // For adopted content, only the size of the file is recorded, and the file may be truncated.
-                match self.verify(&digest, |_| true).await? {
+                match self.verify(&digest, &ReadLimit::new(None), |_| true).await? {
                     Verified::Stored(stored) if stored == digest => {
                         Err(Error::PartSize { digest, claimed, actual })
                     }

@@ -2,67 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod fixture;
+
 use std::fs;
-use std::path::PathBuf;
 
 use accounts::Visible;
 use bytes::Bytes;
-use futures_util::stream;
-use oci::{Algorithm, Digest, RepositoryName, TagOrDigest};
-use registry::access::AccountSettings;
-use registry::check::{Checked, FaultKind};
-use registry::manifests::Push;
-use registry::{Error, Policy, Registry};
-use store::Directory;
+use oci::{Algorithm, RepositoryName, TagOrDigest};
+use registry::Error;
+use registry::check::FaultKind;
 use tempfile::TempDir;
 
-async fn open(scratch: &TempDir) -> Registry {
-    let directory = Directory::open(scratch.path()).unwrap();
-    Registry::open(directory, Policy::default(), AccountSettings::default(), |_| ()).await.unwrap().0
-}
-
-async fn reopen(registry: Registry, scratch: &TempDir) -> Registry {
-    registry.close().await;
-    drop(registry);
-    open(scratch).await
-}
-
-async fn push_blob(registry: &Registry, repository: &RepositoryName, content: &Bytes) -> Digest {
-    let digest = Algorithm::Sha256.digest(content);
-    let body = stream::iter([Ok(content.clone())]);
-    registry.upload_blob(repository, digest, body).await.unwrap();
-    digest
-}
-
-/// Pushes a manifest that claims a size for its only layer.
-async fn push_image(
-    registry: &Registry,
-    repository: &RepositoryName,
-    tag: &str,
-    layer: &Digest,
-    size: usize,
-) -> Result<Digest, Error> {
-    let config = push_blob(registry, repository, &Bytes::from_static(b"{}")).await;
-    let content = format!(
-        r#"{{"schemaVersion":2,"mediaType":"{media_type}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json",
-        "digest":"{config}","size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar",
-        "digest":"{layer}","size":{size}}}]}}"#,
-        media_type = oci::media_type::OCI_MANIFEST
-    );
-    let target = TagOrDigest::Tag(tag.parse().unwrap());
-    let (repository, content) = (repository.clone(), content.into());
-    let push = Push { repository, target, content_type: None, content, tags: Vec::new() };
-    registry.put_manifest(push).await.map(|pushed| pushed.digest)
-}
-
-fn file(scratch: &TempDir, digest: &Digest) -> PathBuf {
-    let hex = digest.hex();
-    scratch.path().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(&hex).join("data")
-}
-
-async fn check(registry: &Registry, read: bool) -> Checked {
-    registry.check(read, |_, _| true).await.unwrap()
-}
+use fixture::{check, file, open, push_blob, push_image, reopen};
 
 #[tokio::test]
 async fn check_marks_damage_until_the_next_push() {

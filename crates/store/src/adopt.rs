@@ -321,13 +321,18 @@ where
                 held.insert(*digest);
             } else if is_ours(&ViewItem::Layer(*digest)) {
                 continue;
-            } else if let Some(size) = self.blobs.stat(digest).await? {
-                held.insert(*digest);
-                let found = Import::Blob { repository: repository.clone(), digest: *digest, size, at: *at };
-                difference.imports.push((found, None));
             } else {
-                // distribution's garbage-collect leaves such links. They are a problem only if an image needs them.
-                dangling.insert(*digest);
+                match self.stat(digest).await? {
+                    Ok(Some(size)) => {
+                        held.insert(*digest);
+                        let repository = repository.clone();
+                        let found = Import::Blob { repository, digest: *digest, size, at: *at };
+                        difference.imports.push((found, None));
+                    }
+                    // distribution's garbage-collect leaves such links. They are a problem only if an image needs them.
+                    Ok(None) => _ = dangling.insert(*digest),
+                    Err(what) => difference.problems.push(problem(format!("_layers/{digest}"), what)),
+                }
             }
         }
 
@@ -365,7 +370,7 @@ where
                 || is_whole
                     && tags.names.is_some()
                     && !revisions.present.iter().any(|(there, _)| there == digest)
-                    && self.blobs.stat(digest).await?.is_none();
+                    && matches!(self.stat(digest).await?, Ok(None));
             if is_deleted && !is_ours(&ViewItem::Revision(*digest)) {
                 removed.push(*digest);
             } else {
@@ -483,18 +488,28 @@ where
         Ok(difference)
     }
 
+    /// Returns the size of a blob. The inner error is the problem of this blob: one unreadable file or directory does
+    /// not stop the adoption.
+    async fn stat(&self, digest: &Digest) -> Result<Result<Option<u64>, String>, StoreError> {
+        match self.blobs.stat(digest).await {
+            Err(StoreError::Io { source, .. }) => Ok(Err(format!("its blob cannot be read: {source}"))),
+            size => Ok(Ok(size?)),
+        }
+    }
+
     /// Reads a manifest. The inner error is the problem of this manifest.
     async fn manifest(
         &self,
         digest: &Digest,
         written: SystemTime,
     ) -> Result<Result<Revision, String>, StoreError> {
-        let size = match self.blobs.stat(digest).await? {
-            None => return Ok(Err(NO_BLOB.into())),
-            Some(size) if size > MAX_MANIFEST => {
+        let size = match self.stat(digest).await? {
+            Err(what) => return Ok(Err(what)),
+            Ok(None) => return Ok(Err(NO_BLOB.into())),
+            Ok(Some(size)) if size > MAX_MANIFEST => {
                 return Ok(Err(format!("it has {size} bytes, more than the {MAX_MANIFEST} of a manifest")));
             }
-            Some(size) => size,
+            Ok(Some(size)) => size,
         };
         let content = match self.blobs.get(digest).await {
             Ok(Some(content)) => content,
@@ -528,7 +543,7 @@ where
         for (part, is_manifest, required) in config.chain(layers).chain(children) {
             // Without a size in the manifest, use the stored size.
             let size = match part.size {
-                0 => self.blobs.stat(&part.digest).await?,
+                0 => self.stat(&part.digest).await?.unwrap_or(None),
                 size => Some(size),
             };
             parts.push(Part {

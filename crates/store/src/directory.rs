@@ -9,6 +9,7 @@
 //! <data>/wharfinger/metadata.db.mark        the number of the last commit
 //! <data>/wharfinger/accounts                exists if there have ever been accounts
 //! <data>/wharfinger/uploads/                uploads in progress
+//! <data>/wharfinger/quarantine/             damaged content that a repair moved aside
 //! <data>/wharfinger/lock                    locked by the process that uses the directory
 //! <data>/wharfinger/control.sock            takes commands for a running server
 //! <data>/wharfinger/gateway.key             exists if a gateway keeps its accounts here; the content is elsewhere
@@ -51,24 +52,38 @@ pub struct Lock {
     _directories: Vec<File>,
 }
 
-/// The identity of the content directory at the time when it was opened.
+/// The identity of the content directory and of its blobs at the time when they were opened.
 #[derive(Clone, Debug)]
 pub struct Content {
-    identity: PathBuf,
-    device: u64,
-    inode: u64,
+    /// The path, device and inode of each.
+    parts: [(PathBuf, u64, u64); 2],
 }
 
 impl Content {
-    /// Checks that the content directory was neither moved nor unmounted. Costs one stat.
+    /// Checks that neither the content directory nor its blobs were moved or unmounted. Costs two stats.
     ///
     /// # Errors
     /// [`StoreError::ContentGone`].
     pub fn check(&self) -> Result<(), StoreError> {
-        match fs::metadata(&self.identity) {
-            Ok(metadata) if (metadata.dev(), metadata.ino()) == (self.device, self.inode) => Ok(()),
-            _ => Err(StoreError::ContentGone(self.identity.with_file_name(""))),
+        for (path, device, inode) in &self.parts {
+            match fs::metadata(path) {
+                Ok(metadata) if (metadata.dev(), metadata.ino()) == (*device, *inode) => {}
+                _ if path.ends_with(CONTENT_IDENTITY) => {
+                    return Err(StoreError::ContentGone(path.with_file_name("")));
+                }
+                _ => return Err(StoreError::ContentGone(path.clone())),
+            }
         }
+        Ok(())
+    }
+
+    fn of(paths: [PathBuf; 2]) -> Result<Self, StoreError> {
+        let part = |path: PathBuf| match fs::metadata(&path) {
+            Ok(metadata) => Ok((path, metadata.dev(), metadata.ino())),
+            Err(error) => Err(StoreError::io("look at", path, error)),
+        };
+        let [identity, blobs] = paths;
+        Ok(Self { parts: [part(identity)?, part(blobs)?] })
     }
 }
 
@@ -235,6 +250,12 @@ impl Directory {
         self.own.join("uploads")
     }
 
+    /// The directory of content that a repair moved aside. It exists once there is some.
+    #[must_use]
+    pub fn quarantine(&self) -> PathBuf {
+        self.own.join("quarantine")
+    }
+
     /// The socket where a running server takes commands.
     ///
     /// # Errors
@@ -365,9 +386,7 @@ impl Directory {
                     .map_err(|error| access_error(&self.root, Access::Write, &identity, &error))?;
             }
         }
-        let metadata =
-            fs::metadata(&identity).map_err(|error| StoreError::io("look at", &identity, error))?;
-        Ok(Content { identity, device: metadata.dev(), inode: metadata.ino() })
+        Content::of([identity, self.blobs.clone()])
     }
 
     /// Takes the exclusive lock.
@@ -442,17 +461,20 @@ impl Directory {
     fn try_rename(&self) -> Result<(), StoreError> {
         let name = format!(".probe-{}", uuid::Uuid::new_v4());
         let (from, to) = (self.uploads().join(&name), self.blobs.join(&name));
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&from)
-            .map_err(|error| access_error(&self.root, Access::Write, &self.uploads(), &error))?;
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&from);
+        if let Err(error) = created {
+            if is_full(&error) {
+                // Pulls work on a full disk, and deletions make room.
+                tracing::warn!(directory = %self.uploads().display(), "no space left, or no inode: pushes will fail");
+                return Ok(());
+            }
+            return Err(access_error(&self.root, Access::Write, &self.uploads(), &error));
+        }
         let renamed = fs::rename(&from, &to);
         // Only one of the two exists.
         let _ = fs::remove_file(&from);
         let _ = fs::remove_file(&to);
-        renamed.map_err(|error| match error.kind() {
+        renamed.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) }).map_err(|error| match error.kind() {
             io::ErrorKind::CrossesDevices => StoreError::Directory(format!(
                 "{} and {} are on different mounts, but a rename must turn uploads into blobs: mount {} as one volume",
                 self.uploads().display(),
@@ -462,6 +484,10 @@ impl Directory {
             _ => access_error(&self.root, Access::Write, &self.blobs, &error),
         })
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Returns the program and subcommand of a process, such as `wharfinger serve`.
@@ -651,6 +677,18 @@ mod tests {
         assert!(said.contains("was it moved away"), "{said}");
         fs::remove_dir_all(data.path().join("docker")).unwrap();
         fs::rename(data.path().join("away"), data.path().join("docker")).unwrap();
+        content.check().unwrap();
+        let (blobs, away) = (directory.blobs().to_owned(), directory.blobs().with_file_name("away"));
+        fs::rename(&blobs, &away).unwrap();
+        for again in [false, true] {
+            assert!(
+                matches!(content.check(), Err(StoreError::ContentGone(path)) if path == blobs),
+                "{again}"
+            );
+            fs::create_dir_all(&blobs).unwrap();
+        }
+        fs::remove_dir(&blobs).unwrap();
+        fs::rename(away, blobs).unwrap();
         content.check().unwrap();
         let said = message(directory.claim_content("two", false, true));
         assert!(said.contains("content of another database"), "{said}");

@@ -57,6 +57,11 @@ pub enum StoreError {
     /// The content directory was moved away, or its volume was unmounted.
     #[error("{} is no longer the content of this registry: was it moved, or its volume unmounted?", .0.display())]
     ContentGone(PathBuf),
+    /// A file of the database was removed or replaced while the server runs.
+    #[error(
+        "{} was removed or replaced: put it back, or stop the server and restore a backup. Until then nothing is written", .0.display()
+    )]
+    DatabaseGone(PathBuf),
     /// The store is closing, or one of its tasks panicked.
     #[error("the store is shut down")]
     Closed,

@@ -10,6 +10,7 @@
 //! - [`directory`]: the layout and the lock of the data directory, and the identity of its content.
 //! - `blocking`: threads for work that blocks.
 //! - `permissions`: modes of new files and directories.
+//! - `regular_file`: opens regular files, and no FIFO.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -23,6 +24,7 @@ pub mod error;
 pub mod metadata;
 mod permissions;
 pub mod rebuild;
+mod regular_file;
 pub mod view;
 pub mod watched_file;
 

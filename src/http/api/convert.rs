@@ -3,13 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
-    Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReport, Grant,
-    ManifestEntry, Member, Organisation, Repository, RepositoryUsage, Robot, Source, TagEntry, Team, Token,
-    Usage, User,
+    Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReading, CheckReport,
+    Grant, ManifestEntry, Member, Organisation, Repository, RepositoryUsage, Robot, Source, TagEntry, Team,
+    Token, Usage, User, WrongCounter,
 };
 use oci::RepositoryName;
-use registry::check::{Checked, Fault, FaultKind};
-use registry::records::{self, Report, ViewProblem};
+use registry::check::{Checked, Fault, FaultKind, Repair};
+use registry::records::{self, CounterDrift, Report, ViewProblem};
 
 /// Seconds since 1970. A time before that becomes 0.
 fn seconds(time: SystemTime) -> u64 {
@@ -160,17 +160,28 @@ pub(crate) fn audit_entry(records::AuditRecord { id, entry }: records::AuditReco
 }
 
 pub(crate) fn check_report(checked: Checked) -> CheckReport {
-    let Checked { repositories, manifests, blobs, bytes, faults, adopted: report, problems, view } = checked;
+    let counter = |drift: CounterDrift| WrongCounter {
+        repository: drift.repository.to_string(),
+        recorded: drift.recorded,
+        actual: drift.actual,
+    };
     CheckReport {
-        repositories,
-        manifests,
-        blobs,
-        bytes,
-        links_written: view.written,
-        changes_adopted: adopted(report, Vec::new()).changes,
-        not_adopted: problems.into_iter().map(adoption_problem).collect(),
-        cannot_be_written: view.blocked.into_iter().map(unwritable).collect(),
-        faults: faults.into_iter().map(check_fault).collect(),
+        repositories: checked.repositories,
+        manifests: checked.manifests,
+        blobs: checked.blobs,
+        bytes: checked.bytes,
+        links_written: checked.view.written,
+        changes_adopted: adopted(checked.adopted, Vec::new()).changes,
+        not_adopted: checked.problems.into_iter().map(adoption_problem).collect(),
+        cannot_be_written: checked.view.blocked.into_iter().map(unwritable).collect(),
+        faults: checked.faults.into_iter().map(check_fault).collect(),
+        orphan_files: checked.orphans.files,
+        orphan_bytes: checked.orphans.bytes,
+        counters: checked.counters.into_iter().map(counter).collect(),
+        reading: checked
+            .reading
+            .map(|reading| CheckReading { bytes: reading.bytes, resumed_bytes: reading.resumed }),
+        is_repair: checked.is_repair,
     }
 }
 
@@ -195,7 +206,36 @@ fn check_fault(fault: Fault) -> CheckFault {
         fault: text,
         is_wrong_claim: matches!(fault.what, FaultKind::PartSize { .. }),
         affected: affected.collect(),
+        repair: fault.repair.as_ref().map(repair),
+        is_mended: fault.is_mended(),
+        advice: advice(&fault).map(str::to_owned),
     }
+}
+
+fn repair(repair: &Repair) -> String {
+    match repair {
+        Repair::Linked => "linked again".to_owned(),
+        Repair::SizeCorrected => "the bytes are right: corrected the recorded size".to_owned(),
+        Repair::Found => "found under another digest, and put in its place".to_owned(),
+        Repair::MovedAside(place) => format!("moved to {place}"),
+    }
+}
+
+/// Returns what a person has to do about a fault.
+fn advice(fault: &Fault) -> Option<&'static str> {
+    if fault.is_mended() {
+        return None;
+    }
+    Some(match fault.what {
+        FaultKind::Unreadable => "give the file to the user of the server with chown",
+        FaultKind::PartSize { .. } => {
+            "build this image anew: a push cannot repair a wrong size in a manifest"
+        }
+        FaultKind::NotLinked => "run `wharfinger check --repair`, or push the affected images again",
+        FaultKind::Missing | FaultKind::Size { .. } | FaultKind::Digest { .. } => {
+            "push the affected images again, or restore the file from a backup"
+        }
+    })
 }
 
 /// The result of an adoption, with all links that are not adopted.

@@ -1,7 +1,7 @@
 //! Directory walk of `repositories/`, one directory at a time.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use oci::{Digest, RepositoryName, Tag};
 use tokio::sync::mpsc;
 
 use super::Problem;
-use crate::StoreError;
 use crate::metadata::ViewStamp;
 use crate::view::{LAYERS, MANIFESTS};
+use crate::{StoreError, regular_file};
 
 /// The maximum size of a link in bytes: a digest has at most 135 characters.
 const MAX_LINK: u64 = 1024;
@@ -252,10 +252,12 @@ impl Reader<'_> {
     }
 
     fn link(&self, path: &Path) -> io::Result<Link> {
-        let mut file = match File::open(self.root.join(path)) {
+        let mut file = match regular_file::open(&self.root.join(path)) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Link::Damaged),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Link::Absent),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Link::Damaged),
-            file => file?,
+            Err(error) => return Err(error),
         };
         let mut text = String::new();
         match file.by_ref().take(MAX_LINK).read_to_string(&mut text) {

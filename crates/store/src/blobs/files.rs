@@ -10,6 +10,7 @@ mod layout;
 mod listing;
 mod mapped_reader;
 mod mappings;
+mod quarantine;
 #[cfg(test)]
 mod tests;
 mod upload_buffer;
@@ -17,9 +18,8 @@ mod uploads;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -28,13 +28,14 @@ use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
-use super::{Blob, BlobStore, Pressure, Stored, Upload, UploadState, check_digest, resume_digester};
+use super::{Blob, BlobStore, Pressure, Stamp, Stored, Upload, UploadState, check_digest, resume_digester};
 use crate::blocking::{Priority, blocking, blocking_at};
-use crate::{Directory, StoreError};
+use crate::{Directory, StoreError, regular_file};
 use journaled::Journaled;
 use layout::{Layout, SMALL};
 use mapped_reader::OpenFile;
 use mappings::Mappings;
+use quarantine::Quarantine;
 use uploads::Uploads;
 use writer::FileWriter;
 
@@ -48,6 +49,7 @@ pub(super) struct FileBlobs {
     uploads: Arc<Uploads>,
     journaled: Arc<Journaled>,
     mappings: Arc<Mappings>,
+    quarantine: Arc<Quarantine>,
 }
 
 impl FileBlobs {
@@ -57,6 +59,7 @@ impl FileBlobs {
             uploads: Arc::new(Uploads::new(directory.uploads())),
             journaled: Arc::default(),
             mappings: Arc::default(),
+            quarantine: Arc::new(Quarantine::new(directory.quarantine())),
         }
     }
 
@@ -95,7 +98,7 @@ impl BlobStore for FileBlobs {
             return Ok(Some(size));
         }
         let path = self.path(digest);
-        blocking(move || file_size(path)).await
+        blocking(move || file_size(&path)).await
     }
 
     fn stat_cached(&self, digest: &Digest) -> Option<u64> {
@@ -124,7 +127,7 @@ impl BlobStore for FileBlobs {
             for digest in rest {
                 let size = match journaled.get(&digest) {
                     Some(content) => Some(content.len() as u64),
-                    None => file_size(layout.path(&digest))?,
+                    None => readable_size(&layout.path(&digest))?,
                 };
                 sizes.extend(size.map(|size| (digest, size)));
             }
@@ -156,8 +159,8 @@ impl BlobStore for FileBlobs {
         if let Some(OpenFile::Small(content)) = OpenFile::open_from_memory(&path, digest, &self.mappings) {
             return Ok(Some(content));
         }
-        blocking(move || match fs::read(&path) {
-            Ok(content) => Ok(Some(content.into())),
+        blocking(move || match regular_file::read(&path) {
+            Ok(content) => Ok(content.map(Bytes::from)),
             Err(error) => absent(error).map_err(|error| StoreError::io("read", path, error)),
         })
         .await
@@ -216,6 +219,34 @@ impl BlobStore for FileBlobs {
         .await
     }
 
+    async fn stamp(&self, digest: &Digest) -> Result<Option<Stamp>, StoreError> {
+        let path = self.path(digest);
+        blocking(move || quarantine::stamp(&path)).await
+    }
+
+    async fn quarantine(&self, digest: &Digest) -> Result<Option<String>, StoreError> {
+        // Content of the journal has no file, or replaces it.
+        if self.journaled.get(digest).is_some() {
+            return Ok(None);
+        }
+        let (Self { layout, mappings, quarantine, .. }, digest) = (self.clone(), *digest);
+        blocking_at(Priority::Low, move || {
+            let moved = quarantine.take(&layout, &digest);
+            mappings.forget(&digest);
+            moved
+        })
+        .await
+    }
+
+    async fn recover(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        let (layout, quarantine, digest) = (self.layout.clone(), self.quarantine.clone(), *digest);
+        let size = blocking_at(Priority::Low, move || quarantine.put_back(&layout, &digest)).await?;
+        if let Some(size) = size {
+            self.sync_name(digest, size.into()).await?;
+        }
+        Ok(size)
+    }
+
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>> {
         Box::pin(listing::Listing::start(self.layout.root().to_owned(), self.journaled.clone()))
     }
@@ -252,11 +283,22 @@ impl BlobStore for FileBlobs {
     }
 }
 
-/// Returns the size of a blob's file; `None` if it does not exist. Blocks.
-fn file_size(path: PathBuf) -> Result<Option<u64>, StoreError> {
-    match fs::metadata(&path) {
-        Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
-        Err(error) => absent(error).map_err(|error| StoreError::io("look at", path, error)),
+/// Returns the size of a blob's file; `None` if it does not exist. An error if it cannot be opened: a stat says nothing
+/// about the permission to read. Blocks.
+fn file_size(path: &Path) -> Result<Option<u64>, StoreError> {
+    let size =
+        regular_file::open(path).and_then(|file| file.map(|file| Ok(file.metadata()?.len())).transpose());
+    size.or_else(absent).map_err(|error| StoreError::io("read", path, error))
+}
+
+/// As [`file_size`], but a file that cannot be opened counts as absent.
+fn readable_size(path: &Path) -> Result<Option<u64>, StoreError> {
+    match file_size(path) {
+        Err(error @ StoreError::Io { .. }) => {
+            tracing::error!(%error, "a blob is unreadable and counts as missing");
+            Ok(None)
+        }
+        size => size,
     }
 }
 

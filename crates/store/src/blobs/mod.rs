@@ -200,6 +200,10 @@ impl From<u64> for Stored {
     }
 }
 
+/// Differs once another program has changed or replaced the stored bytes of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp([u64; 4]);
+
 /// How urgently the journal of small content needs a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressure {
@@ -263,6 +267,23 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Deletes a blob; `false` if it was absent. Readers that have it open read on.
     async fn delete(&self, digest: &Digest) -> Result<bool, StoreError>;
+
+    /// Returns the stamp of a stored blob; `None` if it is absent.
+    async fn stamp(&self, _digest: &Digest) -> Result<Option<Stamp>, StoreError> {
+        Ok(None)
+    }
+
+    /// Moves the bytes of a damaged blob aside, where a person finds them, and returns that place. The blob is absent
+    /// afterwards. Returns `None` and moves nothing if the bytes have the digest after all.
+    async fn quarantine(&self, _digest: &Digest) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    /// Stores a blob again whose bytes were moved aside from under another digest. Returns its size; `None` if
+    /// there are no such bytes.
+    async fn recover(&self, _digest: &Digest) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
 
     /// Lists all blobs and their sizes in no particular order, with bounded memory.
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>>;

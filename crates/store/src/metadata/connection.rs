@@ -122,6 +122,7 @@ pub(super) fn copy_error(error: &StoreError) -> StoreError {
     match error {
         StoreError::Database(error) => StoreError::Database(error.clone()),
         StoreError::Full { what } => StoreError::Full { what: what.clone() },
+        StoreError::DatabaseGone(path) => StoreError::DatabaseGone(path.clone()),
         StoreError::Closed => StoreError::Closed,
         other => StoreError::Damaged(other.to_string()),
     }

@@ -47,6 +47,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(9, "trash", "0009_trash.sql"),
     migration!(10, "pull counts", "0010_pulls.sql"),
     migration!(11, "outbox of changes", "0011_changes.sql"),
+    migration!(12, "progress of the content check", "0012_content_check.sql"),
 ];
 
 /// The version of the schema that this program writes.

@@ -8,6 +8,7 @@
 mod accounts;
 mod blobs;
 mod changes;
+mod check;
 mod checkpointer;
 mod columns;
 mod commit;
@@ -15,6 +16,7 @@ mod commit_mark;
 mod connection;
 mod damage;
 mod database_error;
+mod file_identity;
 #[cfg(test)]
 mod fixtures;
 mod import;
@@ -53,6 +55,7 @@ use ::accounts::Actor;
 
 pub use accounts::*;
 pub use changes::{Change, ChangeKind, Changes, NewChange};
+pub use check::{ContentCheck, CounterDrift, StoredContent};
 pub use commit::Commit;
 pub use damage::{Affected, ContentRecord};
 pub use database_error::DatabaseError;
@@ -70,6 +73,7 @@ use crate::accounts_mark::AccountsMark;
 use commit::Listeners;
 use commit_mark::CommitMark;
 use connection::{Connection, unreadable};
+use file_identity::FileIdentity;
 use readers::Readers;
 use sql::Sql;
 use writer::{Durability, Writer};
@@ -91,6 +95,7 @@ struct Inner {
     accounts_mark: Arc<AccountsMark>,
     /// The first error that reported a damaged database file.
     damage: OnceLock<String>,
+    files: Arc<FileIdentity>,
 }
 
 impl Metadata {
@@ -116,14 +121,17 @@ impl Metadata {
             accounts_mark.write()?;
         }
         let listeners = Arc::new(Listeners::new(changes::newest(sql)?));
+        let files = Arc::new(FileIdentity::of(path));
+        let mark = CommitMark::new(path, id.clone());
         let inner = Inner {
             readers: Readers::new(path.to_owned()),
-            writer: Writer::start(connection, path, CommitMark::new(path, id.clone()), listeners.clone())?,
+            writer: Writer::start(connection, path, mark, listeners.clone(), files.clone())?,
             listeners,
             boot,
             id,
             accounts_mark,
             damage: OnceLock::new(),
+            files,
         };
         Ok(Self { inner: Arc::new(inner), actor: Arc::default() })
     }
@@ -165,8 +173,18 @@ impl Metadata {
         &self.inner.id
     }
 
-    /// Checks readiness: the database answers and no damage was reported. Reads a row of each main table.
+    /// Checks that no other program has removed or replaced the files of the database.
+    ///
+    /// # Errors
+    /// [`StoreError::DatabaseGone`].
+    pub fn check_files(&self) -> Result<(), StoreError> {
+        self.inner.files.check()
+    }
+
+    /// Checks readiness: the database is in its place, answers, and no damage was reported. Reads a row of each main
+    /// table.
     pub async fn ready(&self) -> Result<(), StoreError> {
+        self.check_files()?;
         if let Some(damage) = self.inner.damage.get() {
             return Err(StoreError::Damaged(damage.clone()));
         }
@@ -208,7 +226,12 @@ impl Metadata {
         &self,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.record_damage(self.inner.readers.read(operation).await)
+        let read = self.inner.readers.read(operation).await;
+        if let Err(StoreError::Database(_) | StoreError::Directory(_)) = &read {
+            // The pool cannot open another connection to a removed database.
+            self.check_files()?;
+        }
+        self.record_damage(read)
     }
 
     async fn write<T: Send + 'static>(

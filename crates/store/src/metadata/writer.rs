@@ -8,7 +8,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -21,6 +21,7 @@ use super::checkpointer::Checkpointer;
 use super::commit::{Commit, Listeners};
 use super::commit_mark::{CommitMark, SEQUENCE};
 use super::connection::{Connection, copy_error};
+use super::file_identity::FileIdentity;
 use super::lock_holders;
 use super::metrics::WriterMetrics;
 use super::sql::Sql;
@@ -62,6 +63,7 @@ impl Writer {
         path: &Path,
         mark: CommitMark,
         listeners: Arc<Listeners>,
+        files: Arc<FileIdentity>,
     ) -> Result<Self, StoreError> {
         let checkpointer = Checkpointer::start(path.to_owned())?;
         let (jobs, waiting) = channel();
@@ -69,8 +71,8 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("metadata-writer".into())
             .spawn({
-                let (path, metrics) = (path.to_owned(), metrics.clone());
-                move || Thread::new(connection, checkpointer, waiting, path, mark, metrics, listeners).run()
+                let metrics = metrics.clone();
+                move || Thread::new(connection, checkpointer, waiting, mark, metrics, listeners, files).run()
             })
             .map_err(|error| StoreError::io("start", "metadata-writer", error))?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), metrics })
@@ -186,8 +188,8 @@ struct Thread {
     durability: Durability,
     /// [`Connection::changes`] at the last checkpoint.
     checkpointed: u64,
-    path: PathBuf,
     mark: CommitMark,
+    files: Arc<FileIdentity>,
     /// [`SEQUENCE`] after the last commit.
     sequence: i64,
     metrics: WriterMetrics,
@@ -199,10 +201,10 @@ impl Thread {
         connection: Connection,
         checkpointer: Checkpointer,
         jobs: Receiver<Box<dyn Job>>,
-        path: PathBuf,
         mark: CommitMark,
         metrics: WriterMetrics,
         listeners: Arc<Listeners>,
+        files: Arc<FileIdentity>,
     ) -> Self {
         let checkpointed = connection.changes();
         let (waiting, durability) = (VecDeque::new(), Durability::Disk);
@@ -215,8 +217,8 @@ impl Thread {
             waiting,
             durability,
             checkpointed,
-            path,
             mark,
+            files,
             sequence,
             metrics,
             listeners,
@@ -289,10 +291,10 @@ impl Thread {
         ran: &mut Vec<Box<dyn Job>>,
     ) -> Result<(), StoreError> {
         let durability = batch.iter().map(|job| job.durability()).max().unwrap_or(Durability::Disk);
-        if let Err(error) = self.begin(durability) {
+        if let Err(error) = self.files.check().and_then(|()| self.begin(durability)) {
             if error.is_locked() {
-                let holders = lock_holders::describe(&self.path);
-                tracing::warn!(database = %self.path.display(), %holders, "the database is locked; pushes fail");
+                let holders = lock_holders::describe(self.files.database());
+                tracing::warn!(database = %self.files.database().display(), %holders, "the database is locked; pushes fail");
             }
             ran.extend(batch.drain(..));
             return Err(error);

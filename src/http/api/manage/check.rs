@@ -1,4 +1,4 @@
-//! `/api/v1/check`: checks all content and streams its progress.
+//! `/api/v1/check`: checks and repairs all content, and streams its progress.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use api::{CheckLine, CheckProgress};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use registry::check::Options;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -29,7 +30,7 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
     if call.app.content_proxy.is_some() {
         return Err(GatewayError::Unsupported.into());
     }
-    let read = call.query().truth("read")?;
+    let options = Options { read: call.query().truth("read")?, repair: call.query().truth("repair")? };
     let registry = call.registry();
     let (sender, lines) = mpsc::channel(QUEUED_LINES);
     tokio::spawn(async move {
@@ -43,7 +44,7 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
             }
             !sender.is_closed()
         };
-        let last = match registry.check(read, progress).await {
+        let last = match registry.check_with(options, progress).await {
             Ok(checked) => CheckLine::Report(convert::check_report(checked)),
             Err(error) => {
                 tracing::error!(%error, "the check could not be finished");

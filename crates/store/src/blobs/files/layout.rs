@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use oci::{Algorithm, Digest};
 
 use super::absent;
-use crate::{StoreError, permissions};
+use crate::{StoreError, permissions, regular_file};
 
 /// The directory of the blobs.
 pub(super) struct Layout {
@@ -74,14 +74,14 @@ impl Layout {
     /// Returns whether the blob exists with exactly this content.
     pub(super) fn holds(&self, digest: &Digest, content: &[u8]) -> Result<bool, StoreError> {
         let path = self.path(digest);
-        let holds = match File::open(&path) {
+        let holds = match regular_file::open(&path) {
             // Read only if the size matches.
-            Ok(file) => file.metadata().and_then(|metadata| {
+            Ok(Some(file)) => file.metadata().and_then(|metadata| {
                 let mut there = vec![0; content.len()];
-                Ok(metadata.is_file()
-                    && metadata.len() == content.len() as u64
+                Ok(metadata.len() == content.len() as u64
                     && file.read_exact_at(&mut there, 0).map(|()| there == content)?)
             }),
+            Ok(None) => Ok(false),
             Err(error) => absent::<()>(error).map(|_| false),
         };
         holds.map_err(|error| StoreError::io("read", path, error))
@@ -97,6 +97,10 @@ impl Layout {
                 Ok(()) => break Ok(()),
                 // The directory is missing: the blob is new, or was deleted at this moment.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() => {}
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => match move_aside(&to) {
+                    Ok(()) => continue,
+                    Err(error) => break Err(StoreError::io("rename", &to, error)),
+                },
                 Err(error) => break Err(StoreError::io("rename to", &to, error)),
             }
             if let Err(error) = self.create(&directory) {
@@ -176,8 +180,16 @@ impl Layout {
     }
 }
 
+/// Renames a directory that is in the place of a blob's file. Nobody but another program can have made it.
+fn move_aside(path: &Path) -> io::Result<()> {
+    let aside = path.with_extension(format!("moved-{}", uuid::Uuid::new_v4()));
+    fs::rename(path, &aside)?;
+    tracing::warn!(directory = %path.display(), moved_to = %aside.display(), "moved a directory away: a blob belongs there");
+    Ok(())
+}
+
 /// Makes the entries of a directory durable. A directory that was deleted meanwhile needs no sync.
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     match File::open(path).and_then(|directory| directory.sync_all()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         synced => synced.map_err(|error| StoreError::io("sync", path, error)),

@@ -36,8 +36,8 @@ use tokio::task::JoinHandle;
 
 use super::absent;
 use super::mappings::{Mapping, Mappings};
-use crate::StoreError;
 use crate::blobs::{Blob, OpenBlob};
+use crate::{StoreError, regular_file};
 
 /// Smaller blobs are read into memory as a whole.
 const LARGE: u64 = 64 << 10;
@@ -76,8 +76,9 @@ impl OpenFile {
     ) -> Result<Option<Self>, StoreError> {
         let read = |file: &mut File, content: &mut Vec<u8>| file.read_to_end(content).map(drop);
         let deletions = mappings.deletions();
-        let opened = match File::open(path) {
-            Ok(file) => Self::of(file, path, digest, (mappings, deletions), read),
+        let opened = match regular_file::open(path) {
+            Ok(Some(file)) => Self::of(file, path, digest, (mappings, deletions), read),
+            Ok(None) => Ok(None),
             Err(error) => absent(error),
         };
         opened.map_err(|error| StoreError::io("read", path, error))
@@ -88,7 +89,7 @@ impl OpenFile {
     /// [`open`](Self::open).
     pub(super) fn open_from_memory(path: &Path, digest: &Digest, mappings: &Arc<Mappings>) -> Option<Self> {
         let deletions = mappings.deletions();
-        let file = open_cached(path, OFlags::RDONLY)?;
+        let file = open_cached(path)?;
         let read = |file: &mut File, content: &mut Vec<u8>| {
             let size = content.capacity();
             content.resize(size, 0);
@@ -169,15 +170,15 @@ fn slice(content: &Bytes, begin: u64, end: u64) -> Bytes {
     content.slice(at(begin).min(at(end))..at(end))
 }
 
-/// Returns the size of a regular file, if the kernel has its name in memory.
+/// Returns the size of a regular file that can be read, if the kernel has its name in memory.
 pub(super) fn size_from_memory(path: &Path) -> Option<u64> {
-    let metadata = open_cached(path, OFlags::PATH)?.metadata().ok()?;
+    let metadata = open_cached(path)?.metadata().ok()?;
     metadata.is_file().then_some(metadata.len())
 }
 
-/// Opens a file, if the kernel has its name in memory (Linux 5.12).
-fn open_cached(path: &Path, flags: OFlags) -> Option<File> {
-    let flags = flags | OFlags::CLOEXEC;
+/// Opens a file for reading, if the kernel has its name in memory (Linux 5.12). Does not wait for the writer of a FIFO.
+fn open_cached(path: &Path) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)
         .ok()
         .map(File::from)

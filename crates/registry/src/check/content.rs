@@ -1,134 +1,34 @@
-//! Check of a whole registry: all content that the metadata promises must exist and be intact.
+//! The content of a registry: each manifest, and the configs and layers that it needs.
 
 use std::collections::{HashMap, HashSet};
 
 use accounts::Visible;
 use oci::{Digest, RepositoryName};
 use store::StoreError;
-use store::adopt::Report;
-use store::metadata::{Affected, ViewProblem};
-use store::view::RepairReport;
 
+use super::{AFFECTED, Checked, Fault, FaultKind, PAGE};
 use crate::integrity::Verified;
 use crate::{Error, Registry};
-
-/// Rows of one query.
-const PAGE: usize = 1000;
-/// The maximum number of repositories and tags that a fault names.
-pub const AFFECTED: usize = 100;
-
-/// The result of a check.
-#[derive(Clone, Debug, Default)]
-pub struct Checked {
-    /// Checked repositories.
-    pub repositories: u64,
-    /// Distinct checked manifests.
-    pub manifests: u64,
-    /// Distinct checked configs and layers.
-    pub blobs: u64,
-    /// The total size of the checked content.
-    pub bytes: u64,
-    /// Missing and damaged content.
-    pub faults: Vec<Fault>,
-    /// Adopted changes that other programs made below `repositories/`.
-    pub adopted: Report,
-    /// Entries of `repositories/` that cannot be adopted. They stay on disk unchanged.
-    pub problems: Vec<ViewProblem>,
-    /// Missing links below `repositories/` that were written again.
-    pub view: RepairReport,
-}
-
-/// Missing or damaged content, and the tags that need it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The first repository with the fault.
-    pub repository: RepositoryName,
-    /// The digest of the content.
-    pub digest: Digest,
-    /// The kind of fault.
-    pub what: FaultKind,
-    /// The repositories and tags that need it, at most [`AFFECTED`].
-    pub affected: Vec<Affected>,
-}
-
-/// The kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FaultKind {
-    /// The file is missing.
-    Missing,
-    /// The file cannot be opened or read.
-    Unreadable,
-    /// The repository of the image does not hold the blob any more.
-    NotLinked,
-    /// The file has another size in bytes than recorded.
-    Size {
-        /// The recorded size.
-        expected: u64,
-        /// The size of the file.
-        actual: u64,
-    },
-    /// The file's bytes have another digest.
-    Digest {
-        /// The digest of the stored bytes.
-        actual: Digest,
-    },
-    /// A manifest claims a wrong size in bytes for one of its parts.
-    PartSize {
-        /// The digest of the part.
-        part: Digest,
-        /// The size in the manifest.
-        claimed: u64,
-        /// The size of the part.
-        actual: u64,
-    },
-}
 
 /// The sizes of intact content; `None` for faulty content.
 type Seen = HashMap<Digest, Option<u64>>;
 
 impl Registry {
-    /// Checks that each manifest and its required parts exist with their sizes. With `read`, also verifies digests and
-    /// sets or clears the damage marks.
-    ///
-    /// Before that, adopts changes below `repositories/` and writes missing links there. The registry serves requests
-    /// meanwhile. `progress` receives the checked repositories and bytes, also within a large blob. It stops the check by
-    /// returning `false`.
-    ///
-    /// # Errors
-    /// Those of the store. Faults of content are in the result.
-    pub async fn check(
+    /// Compares the content that manifests need with the stored files, and adds faults to the result.
+    pub(super) async fn check_content(
         &self,
-        read: bool,
+        checked: &mut Checked,
         progress: impl Fn(u64, u64) -> bool + Send + Sync,
-    ) -> Result<Checked, Error> {
-        let job = self.job_metrics("check");
-        job.started();
-        let checked = self.check_all(read, progress).await;
-        job.ended(&checked);
-        checked
-    }
-
-    async fn check_all(
-        &self,
-        read: bool,
-        progress: impl Fn(u64, u64) -> bool + Send + Sync,
-    ) -> Result<Checked, Error> {
-        let adopted = self.adopt().await?;
-        let view = self.inner.background.view().repair(|_| ()).await?;
-        let problems = self.metadata.view_problems().await?;
-        let checked = Checked { adopted, problems, view, ..Checked::default() };
-        let mut check = Check { registry: self, read, progress, checked, seen: Seen::new() };
-        check.run().await?;
-        Ok(check.checked)
+    ) -> Result<(), Error> {
+        Check { registry: self, progress, checked, seen: Seen::new() }.run().await
     }
 }
 
 /// A running check.
 struct Check<'a, P> {
     registry: &'a Registry,
-    read: bool,
     progress: P,
-    checked: Checked,
+    checked: &'a mut Checked,
     seen: Seen,
 }
 
@@ -187,6 +87,7 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
                         digest,
                         what,
                         affected,
+                        repair: None,
                     });
                 }
             }
@@ -226,8 +127,8 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
         Ok(content)
     }
 
-    /// Compares the file of some content with its record. Reads the file on request, if it is marked as damaged, or
-    /// if a manifest claims another size.
+    /// Compares the file of some content with its record. Reads the file if it is marked as damaged, or if a
+    /// manifest claims another size.
     async fn content(&self, digest: &Digest, claimed: u64) -> Result<Content, StoreError> {
         let record = self.registry.metadata.content_record(digest).await?;
         // Opened, because a stat says nothing of the permission to read.
@@ -242,11 +143,11 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
         {
             return Ok(Content::Faulty(FaultKind::Size { expected, actual }));
         }
-        if !self.read && actual == claimed && record.is_none_or(|record| !record.is_damaged) {
+        if actual == claimed && record.is_none_or(|record| !record.is_damaged) {
             return Ok(Content::Intact(actual));
         }
         let within = |done| (self.progress)(self.checked.repositories, self.checked.bytes + done);
-        let verified = match self.registry.verify(digest, within).await {
+        let verified = match self.registry.verify(digest, self.registry.read_limit(), within).await {
             Err(StoreError::Io { .. }) => return Ok(Content::Faulty(FaultKind::Unreadable)),
             verified => verified?,
         };

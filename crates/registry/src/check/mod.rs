@@ -1,0 +1,206 @@
+//! Check of a whole registry (fsck): the metadata against the stored files and the `repositories/` view.
+//!
+//! - `content`: each manifest and the content that it needs.
+//! - `reading`: the digests of all stored bytes, with an I/O limit and a cursor.
+//! - `orphans`: files that the metadata does not know, and counters.
+//! - `repair`: mends a fault, or moves damaged bytes aside.
+//! - `schedule`: the check in the background.
+
+mod content;
+mod orphans;
+mod reading;
+mod repair;
+mod schedule;
+
+use oci::{Digest, RepositoryName};
+use store::adopt::Report;
+use store::metadata::{Affected, CounterDrift, ViewProblem};
+use store::view::RepairReport;
+
+pub(crate) use reading::ReadLimit;
+pub use reading::Reading;
+
+use crate::{Error, Registry};
+
+/// Rows of one query.
+const PAGE: usize = 1000;
+/// The maximum number of repositories and tags that a fault names.
+pub const AFFECTED: usize = 100;
+
+/// The result of a check.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// Checked repositories.
+    pub repositories: u64,
+    /// Distinct checked manifests.
+    pub manifests: u64,
+    /// Distinct checked configs and layers.
+    pub blobs: u64,
+    /// The total size of the checked content.
+    pub bytes: u64,
+    /// Missing and damaged content.
+    pub faults: Vec<Fault>,
+    /// Adopted changes that other programs made below `repositories/`.
+    pub adopted: Report,
+    /// Entries of `repositories/` that cannot be adopted. They stay on disk unchanged.
+    pub problems: Vec<ViewProblem>,
+    /// Missing links below `repositories/` that were written again.
+    pub view: RepairReport,
+    /// The result of reading all content. `None` if that was not requested.
+    pub reading: Option<Reading>,
+    /// Files of content that no record knows.
+    pub orphans: Orphans,
+    /// Wrong counters. A repair has corrected them.
+    pub counters: Vec<CounterDrift>,
+    /// Whether faults were repaired as far as possible.
+    pub is_repair: bool,
+}
+
+/// Files of content that no record knows. Another program, or a crash, has left them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// Their number.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+}
+
+/// The options of a check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Read all content and verify its digests.
+    pub read: bool,
+    /// Mend faults, and move damaged content aside.
+    pub repair: bool,
+}
+
+/// Missing or damaged content, and the tags that need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The first repository with the fault.
+    pub repository: RepositoryName,
+    /// The digest of the content.
+    pub digest: Digest,
+    /// The kind of fault.
+    pub what: FaultKind,
+    /// The repositories and tags that need it, at most [`AFFECTED`].
+    pub affected: Vec<Affected>,
+    /// The result of the repair. `None` if nothing was done.
+    pub repair: Option<Repair>,
+}
+
+impl Fault {
+    /// Whether a repair has removed the fault.
+    #[must_use]
+    pub fn is_mended(&self) -> bool {
+        !matches!(self.repair, None | Some(Repair::MovedAside(_)))
+    }
+}
+
+/// The repair of a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// The repository holds the blob again.
+    Linked,
+    /// The recorded size was wrong, and was corrected.
+    SizeCorrected,
+    /// The bytes lay under the digest of other content, and were put in their place.
+    Found,
+    /// The damaged bytes were moved to this file. The content is missing until it is pushed again.
+    MovedAside(String),
+}
+
+/// The kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// The file is missing.
+    Missing,
+    /// The file cannot be opened or read.
+    Unreadable,
+    /// The repository of the image does not hold the blob any more.
+    NotLinked,
+    /// The file has another size in bytes than recorded.
+    Size {
+        /// The recorded size.
+        expected: u64,
+        /// The size of the file.
+        actual: u64,
+    },
+    /// The file's bytes have another digest.
+    Digest {
+        /// The digest of the stored bytes.
+        actual: Digest,
+    },
+    /// A manifest claims a wrong size in bytes for one of its parts.
+    PartSize {
+        /// The digest of the part.
+        part: Digest,
+        /// The size in the manifest.
+        claimed: u64,
+        /// The size of the part.
+        actual: u64,
+    },
+}
+
+impl Registry {
+    /// Checks that each manifest and its required parts exist with their sizes. With `read`, also verifies digests and
+    /// sets or clears the damage marks.
+    ///
+    /// # Errors
+    /// Those of [`check_with`](Self::check_with).
+    pub async fn check(
+        &self,
+        read: bool,
+        progress: impl Fn(u64, u64) -> bool + Send + Sync,
+    ) -> Result<Checked, Error> {
+        self.check_with(Options { read, repair: false }, progress).await
+    }
+
+    /// Checks the registry, and repairs it on request. One check runs at a time.
+    ///
+    /// Before that, adopts changes below `repositories/` and writes missing links there. The registry serves requests
+    /// meanwhile. `progress` receives the checked repositories and bytes, also within a large blob. It stops the check by
+    /// returning `false`. A reading that was stopped goes on where it was.
+    ///
+    /// # Errors
+    /// Those of the store. Faults of content are in the result.
+    pub async fn check_with(
+        &self,
+        options: Options,
+        progress: impl Fn(u64, u64) -> bool + Send + Sync,
+    ) -> Result<Checked, Error> {
+        let _alone = self.inner.checking.lock().await;
+        let job = self.job_metrics("check");
+        job.started();
+        let checked = self.check_all(options, progress).await;
+        job.ended(&checked);
+        checked
+    }
+
+    async fn check_all(
+        &self,
+        options: Options,
+        progress: impl Fn(u64, u64) -> bool + Send + Sync,
+    ) -> Result<Checked, Error> {
+        let adopted = self.adopt().await?;
+        let view = self.inner.background.view().repair(|_| ()).await?;
+        let problems = self.metadata.view_problems().await?;
+        let mut checked =
+            Checked { adopted, problems, view, is_repair: options.repair, ..Checked::default() };
+        checked.counters = self.check_counters(options.repair).await?;
+        if options.read {
+            let reading = self.read_content(|bytes| progress(0, bytes)).await?;
+            let is_stopped = reading.is_stopped;
+            checked.reading = Some(reading);
+            if is_stopped {
+                return Ok(checked);
+            }
+        }
+        checked.orphans = self.check_orphans(options.repair).await?;
+        self.check_content(&mut checked, progress).await?;
+        if options.repair {
+            self.repair(&mut checked.faults).await?;
+        }
+        Ok(checked)
+    }
+}

@@ -1,0 +1,50 @@
+//! Orphans and counters: files that the metadata does not know, and numbers that it has counted wrongly.
+
+use futures_util::StreamExt as _;
+use oci::Digest;
+use store::metadata::CounterDrift;
+
+use super::{Orphans, PAGE};
+use crate::{Error, Registry};
+
+impl Registry {
+    /// Finds stored content without a record. A repair records it as unreferenced, so that it can be reclaimed.
+    pub(super) async fn check_orphans(&self, repair: bool) -> Result<Orphans, Error> {
+        let mut orphans = Orphans::default();
+        let mut files = self.inner.blobs.list().chunks(PAGE);
+        while let Some(page) = files.next().await {
+            let page = page.into_iter().filter_map(|file| match file {
+                Ok(file) => Some(file),
+                Err(error) => {
+                    tracing::error!(%error, "a file of the blob directory cannot be looked at");
+                    None
+                }
+            });
+            let page: Vec<(Digest, u64)> = page.collect();
+            let unrecorded =
+                self.metadata.unrecorded(page.iter().map(|(digest, _)| *digest).collect()).await?;
+            if unrecorded.is_empty() {
+                continue;
+            }
+            let found: Vec<_> = page.into_iter().filter(|(digest, _)| unrecorded.contains(digest)).collect();
+            orphans.files += found.len() as u64;
+            orphans.bytes += found.iter().map(|(_, size)| size).sum::<u64>();
+            if repair {
+                self.metadata.record_found(found).await?;
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// Finds repositories whose number of manifests was counted wrongly. A repair counts them again.
+    pub(super) async fn check_counters(&self, repair: bool) -> Result<Vec<CounterDrift>, Error> {
+        let drifts = self.metadata.counter_drifts().await?;
+        if repair {
+            for CounterDrift { repository, recorded, actual } in &drifts {
+                self.metadata.recount(repository).await?;
+                tracing::warn!(%repository, recorded, actual, "the number of manifests was wrong; counted them again");
+            }
+        }
+        Ok(drifts)
+    }
+}
