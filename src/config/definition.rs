@@ -337,6 +337,12 @@ settings! {
 
     /// Web pages in browsers.
     web: Web {
+        /// Whether the registry has pages for browsers, on the same port. Without them, `/` is a line of text.
+        enabled: bool = true, switch();
+
+        /// How long a browser stays signed in. A sign-out and a new password end it earlier.
+        session_lifetime: Duration = Duration::from_secs(14 * 24 * 60 * 60), duration();
+
         /// The origins whose pages may use the registry from a browser (CORS), such as
         /// `["https://ui.example.com"]`, for docker-registry-ui and the like. A page of such an origin has
         /// the rights of the person at the browser. `["*"]` is every origin, without the credentials that a

@@ -24,6 +24,7 @@ use crate::http::middleware::forward_auth::Forward;
 use crate::http::middleware::rate_limit::RateLimits;
 use crate::http::middleware::request_id::RequestIds;
 use crate::http::server::connection::{Connection, Peer};
+use crate::http::web::Web;
 
 pub(crate) struct App {
     pub(crate) registry: Registry,
@@ -39,6 +40,8 @@ pub(crate) struct App {
     pub(crate) link_base: LinkBase,
     proxies: Proxies,
     pub(crate) cors: Cors,
+    /// The pages, unless they are switched off.
+    pub(crate) web: Option<Web>,
     pub(crate) rate_limits: RateLimits,
     pub(crate) body_budget: Arc<BodyBudget>,
     pub(crate) limits: Limits,
@@ -69,6 +72,7 @@ impl App {
             link_base: LinkBase::new(config.external_url.as_ref().map(|url| url.as_str())),
             proxies: Proxies::new(config.proxy.trusted.clone()),
             cors: Cors::new(&config.web.cors_origins),
+            web: Web::new(config),
             rate_limits: RateLimits::new(&config.limits),
             body_budget: Arc::new(BodyBudget::new(&config.limits)),
             limits: config.limits.clone(),

@@ -86,6 +86,11 @@ impl Body {
         Self { content: Content::Channel(pieces), ..Self::default() }
     }
 
+    /// Returns the content, if it is in memory.
+    pub(crate) fn text(&self) -> Option<&[u8]> {
+        if let Content::Full(bytes) = &self.content { Some(bytes) } else { None }
+    }
+
     /// Returns the number of remaining bytes, if it is known.
     pub(crate) fn len(&self) -> Option<u64> {
         let held_back = self.throttled.as_ref().map_or(0, |throttled| throttled.rest.len() as u64);

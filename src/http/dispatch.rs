@@ -8,7 +8,7 @@ use crate::http::endpoints::endpoints;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::response::Response;
-use crate::http::{api, auth, health, jwks, metrics, root, token, v1, v2};
+use crate::http::{api, auth, health, jwks, metrics, root, token, v1, v2, web};
 
 /// Answers an authorized request. HEAD is answered like GET; the service drops the body.
 pub(crate) async fn answer(call: Call<'_>, endpoint: &Endpoint) -> Result<Response, Error> {
@@ -44,6 +44,9 @@ macro_rules! define_call_handler {
     (@pattern $variant:ident [$($part:ident: $type:ty),+]) => { Endpoint::$variant($($part),+) };
     // Boxed: rare requests must not enlarge the future of every request.
     (@call Server $handler:path, $call:ident, [$($($part:ident: $type:ty),+)?]) => {
+        Box::pin($handler($call $($(, $part)+)?))
+    };
+    (@call Page $handler:path, $call:ident, [$($($part:ident: $type:ty),+)?]) => {
         Box::pin($handler($call $($(, $part)+)?))
     };
     (@call $area:ident $handler:path, $call:ident, [$($($part:ident: $type:ty),+)?]) => {

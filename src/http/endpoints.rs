@@ -35,6 +35,8 @@ pub(crate) enum Area {
     ProtocolContent,
     /// Other content, which a gateway does not have.
     Content,
+    /// Pages for browsers. They are parsed apart from the API: see `Endpoint::parse_page`.
+    Page,
 }
 
 /// The entry that an authorized request makes in the audit log.
@@ -275,6 +277,28 @@ ApiToken [user: AccountName, id: i64] "api_token" "/api/v1/users/{user}/tokens/{
         "Take a personal token back" .ends(204, "It is no longer taken.")
     };
 }
+/// The sessions of a user.
+ApiSessions [user: AccountName] "api_sessions" "/api/v1/users/{user}/sessions" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::sessions::list {
+        "List the browsers in which a user is signed in" .parameters(&PAGE).answers::<Sessions>(200, "A page.")
+    };
+}
+/// A session.
+ApiSession [user: AccountName, id: i64] "api_session" "/api/v1/users/{user}/sessions/{id}" Server {
+    DELETE: Requirement::Own, AuditAction::None => manage::sessions::end { "End a session" .ends(204, "It is over.") };
+}
+/// Explanation of access.
+ApiAccess [] "api_access" "/api/v1/access" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::access::get {
+        "Explain what an account may do with a repository"
+        .note("For administrators, for the administrators of the repository, and for accounts themselves.")
+        .parameters(&[
+            ("account", "string", "The user or robot; without it, a caller without an account."),
+            ("repository", "string", "The repository, which need not exist."),
+        ])
+        .answers::<Access>(200, "The rights and the reasons.")
+    };
+}
 /// All organisations.
 ApiOrganisations [] "api_organisations" "/api/v1/organisations" Server {
     GET | HEAD: Requirement::Own, AuditAction::None => manage::organisations::list {
@@ -446,6 +470,101 @@ ApiAdopt [] "api_adopt" "/api/v1/adopt" Server {
         .note("For administrators. It reads every link below `repositories/`, which may take minutes.")
         .takes::<Adopt>().answers::<Adopted>(200, "What has changed, and what could not be adopted.")
     };
+}
+/// The page of all repositories, and of a search.
+PageHome [] "page_home" "/" Page {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => web::home::get;
+}
+/// The page of a repository.
+PageRepository [repository: RepositoryName] "page_repository" "/{repository}" Page {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => web::repository::get;
+}
+/// The page of a tag or of a manifest: `/team/app:1.0`, `/team/app@sha256:…`.
+PageManifest [repository: RepositoryName, reference: TagOrDigest] "page_manifest" "/{repository}:{reference}" Page {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("manifest.look") => web::manifest::get;
+}
+/// A blob as a file.
+PageFile [repository: RepositoryName, digest: Digest] "page_file" "/-/file/{repository}@{digest}" Page {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Pull("blob.pull") => web::file::get;
+}
+/// The difference of two tags.
+PageCompare [repository: RepositoryName] "page_compare" "/-/compare/{repository}" Page {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => web::compare::get;
+}
+/// Deletion of a tag or a manifest.
+PageDelete [repository: RepositoryName, reference: TagOrDigest] "page_delete" "/-/delete/{repository}:{reference}" Page {
+    GET | HEAD: Requirement::Repository(Right::Delete), AuditAction::Look("manifest.look") => web::delete::get;
+    POST: Requirement::Repository(Right::Delete), AuditAction::Change("manifest.delete") => web::delete::post;
+}
+/// Deletion of a repository.
+PageDeleteRepository [repository: RepositoryName] "page_delete_repository" "/-/delete/{repository}" Page {
+    GET | HEAD: Requirement::Repository(Right::Delete), AuditAction::Look("repository.look") => web::delete::get_repository;
+    POST: Requirement::Repository(Right::Delete), AuditAction::Change("repository.delete")
+        => web::delete::post_repository;
+}
+/// Another tag for a manifest.
+PageRetag [repository: RepositoryName, reference: TagOrDigest] "page_retag" "/-/retag/{repository}:{reference}" Page {
+    POST: Requirement::Repository(Right::Push), AuditAction::Change("manifest.push") => web::retag::post;
+}
+/// A style sheet, a script or an icon.
+PageAsset [asset: String] "page_asset" "/-/assets/{asset}" Page {
+    GET | HEAD: Requirement::Nothing, AuditAction::None => web::assets::get;
+}
+/// Sign-in with a password.
+PageSignIn [] "page_sign_in" "/-/sign-in" Page {
+    GET | HEAD | POST: Requirement::Nothing, AuditAction::None => web::sign_in::answer;
+}
+/// End of a session.
+PageSignOut [] "page_sign_out" "/-/sign-out" Page {
+    POST: Requirement::Nothing, AuditAction::None => web::sign_in::sign_out;
+}
+/// The caller's own account.
+PageAccount [] "page_account" "/-/account" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::account::answer;
+}
+/// Explanation of access.
+PageAccess [] "page_access" "/-/access" Page {
+    GET | HEAD: Requirement::Own, AuditAction::None => web::access::get;
+}
+/// The organisations of the caller.
+PageOrganisations [] "page_organisations" "/-/organisations" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::organisations::list;
+}
+/// An organisation.
+PageOrganisation [organisation: AccountName] "page_organisation" "/-/organisations/{organisation}" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::organisations::answer;
+}
+/// Health, space and settings.
+PageAdmin [] "page_admin" "/-/admin" Page {
+    GET | HEAD: Requirement::Own, AuditAction::None => web::admin::overview::get;
+}
+/// All users.
+PageAccounts [] "page_accounts" "/-/admin/accounts" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::accounts::answer;
+}
+/// All grants.
+PageGrants [] "page_grants" "/-/admin/grants" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::grants::answer;
+}
+/// The audit log.
+PageAudit [] "page_audit" "/-/admin/audit" Page {
+    GET | HEAD: Requirement::Own, AuditAction::None => web::admin::audit::get;
+}
+/// Space by repository.
+PageUsage [] "page_usage" "/-/admin/usage" Page {
+    GET | HEAD: Requirement::Own, AuditAction::None => web::admin::usage::get;
+}
+/// The reference of the API.
+PageReference [] "page_reference" "/-/api" Page {
+    GET | HEAD: Requirement::Nothing, AuditAction::None => web::reference::get;
+}
+/// The self-signed certificate.
+PageCertificate [] "page_certificate" "/-/certificate" Page {
+    GET | HEAD: Requirement::Nothing, AuditAction::None => web::certificate::get;
+}
+/// The switch between languages.
+PageLanguage [] "page_language" "/-/language" Page {
+    POST: Requirement::Nothing, AuditAction::None => web::switch::post;
 }
         }
     };

@@ -85,6 +85,12 @@ pub(crate) enum Error {
     Forward(ForwardError),
     #[error("the body must be a form (application/x-www-form-urlencoded) of less than 64 KiB")]
     NoForm,
+    /// A template of a page failed.
+    #[error("a page could not be made: {0}")]
+    Template(askama::Error),
+    /// A form of a page without the token of its browser.
+    #[error("this form has expired or came from another site: load its page again, and repeat what you did")]
+    FormExpired,
     /// The client exceeded its rate limit.
     #[error("too many requests; try again in {} s", seconds(wait))]
     TooMany { wait: Duration },
@@ -126,6 +132,11 @@ struct Item {
 const UNAVAILABLE_SECONDS: u64 = 5;
 
 impl Error {
+    /// Returns the status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.classify().0
+    }
+
     /// Returns the status and the code.
     fn classify(&self) -> (StatusCode, &'static str) {
         let (status, code) = match self {
@@ -152,9 +163,10 @@ impl Error {
             Self::Denied(Denied { reason: DenyReason::Forbidden, .. }) | Self::NoRight(_) => {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
-            Self::CrossSite { .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::CrossSite { .. } | Self::FormExpired => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Self::MetricsElsewhere => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
             Self::Denied(_) => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
+            Self::Template(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
             Self::Overloaded => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Manage(error) => return classify_manage(error),

@@ -6,6 +6,7 @@
 //! - `endpoints`: the table of endpoints. `dispatch` calls their handlers.
 //! - `extract`: path, query, range, conditional headers and body of a request.
 //! - `v1`, `v2`, `api`, `token`, `jwks`, `auth`, `health`, `metrics`, `root`: the handlers.
+//! - `web`: the pages for browsers.
 //! - `error`: statuses and JSON bodies of errors. `body`, `response`, `links`: parts of responses.
 
 mod api;
@@ -31,5 +32,6 @@ mod service;
 mod token;
 mod v1;
 mod v2;
+mod web;
 
 pub use extract::endpoint::routes;

@@ -51,7 +51,8 @@ pub(crate) fn json_as(media_type: HeaderValue, value: &impl Serialize) -> Respon
     content(media_type, serde_json::to_vec(value).expect("our own types have string keys and no custom code"))
 }
 
-fn content(media_type: HeaderValue, bytes: impl Into<bytes::Bytes>) -> Response {
+/// Returns 200 with content of a media type.
+pub(crate) fn content(media_type: HeaderValue, bytes: impl Into<bytes::Bytes>) -> Response {
     let mut response = Response::new(Body::full(bytes));
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response

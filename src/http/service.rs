@@ -31,6 +31,7 @@ use crate::http::middleware::request_id::X_REQUEST_ID;
 use crate::http::response::{self, DOCKER_API_VERSION, Response};
 use crate::http::server::connection::Connection;
 use crate::http::v2::manifests;
+use crate::http::web;
 
 const API_VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
 
@@ -79,7 +80,11 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         let id = self.app.ids.of(request.headers());
         let is_v2 = request.uri().path().starts_with("/v2");
         let is_head = request.method() == Method::HEAD;
-        let endpoint = Endpoint::parse(request.uri().path());
+        let path = request.uri().path();
+        let is_page = self.app.web.is_some()
+            && !path.starts_with("/v2/")
+            && web::is_for_page(request.method(), path, request.headers());
+        let endpoint = if is_page { Endpoint::parse_page(path) } else { Endpoint::parse(path) };
         let known = endpoint.as_ref().ok();
         let mut log = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id, known);
         let request =
@@ -111,12 +116,21 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
                 }
             }
         }
+        let is_page = is_page && endpoint.as_ref().map_or(true, Endpoint::is_page);
+        let mut page = is_page.then(|| web::error::frame(&self.app, &request, &client));
         let service = Self { app: self.app.clone(), connection: self.connection.clone() };
         Answer::Later(Box::pin(async move {
             let id = request.id.clone();
             let (answer, identity) = service.answer(&endpoint, &client, authorized, request).await;
+            if let (Some(page), Some(identity)) = (&mut page, &identity) {
+                page.set_viewer(&service.app, identity);
+            }
             let response = answer.unwrap_or_else(|error| {
-                error.into_response(endpoint.as_ref().ok(), &service.app.links(&client), &id)
+                let links = service.app.links(&client);
+                match &page {
+                    Some(page) => web::error::respond(page, error, &links, &id),
+                    None => error.into_response(endpoint.as_ref().ok(), &links, &id),
+                }
             });
             let response = service.throttled(response, &client, identity.as_ref());
             service.finish_for(response, identity.as_ref(), reply, id)

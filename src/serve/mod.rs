@@ -36,7 +36,9 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let signals = Signals::new().map_err(ServeError::Signals)?;
     let is_new = !config.data.exists();
-    let opened = Startup::new(&config, front).with_administrator(first.as_ref()).open().await;
+    let settings = read().map(|loaded| loaded.effective()).unwrap_or_default();
+    let startup = Startup::new(&config, front).with_administrator(first.as_ref()).with_settings(settings);
+    let opened = startup.open().await;
     if opened.is_err() && is_new {
         Directory::remove_unused(&config.data);
     }

@@ -41,6 +41,7 @@ pub fn account_settings(config: &Config) -> AccountSettings {
         token_lifetime: auth.token_lifetime,
         remember: auth.remember,
         self_registration: auth.self_registration,
+        session_lifetime: config.web.session_lifetime,
         audit_retention: config.audit.retention,
         audit_sink: config.audit.log.then(|| Arc::new(audit_log::print) as AuditSink),
         ..AccountSettings::default()

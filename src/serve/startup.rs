@@ -9,7 +9,7 @@ use store::{Directory, Metadata, StoreError};
 
 use super::error::ServeError;
 use super::settings::{account_settings, policy};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Effective};
 use crate::gateway::Gateway;
 use crate::http::server::Server;
 use crate::tls::Acceptor;
@@ -35,18 +35,26 @@ pub struct Startup<'c> {
     config: &'c Config,
     front: Front,
     administrator: Option<&'c FirstAdministrator>,
+    settings: Vec<Effective>,
 }
 
 impl<'c> Startup<'c> {
     #[must_use]
     pub fn new(config: &'c Config, front: Front) -> Self {
-        Self { config, front, administrator: None }
+        Self { config, front, administrator: None, settings: Vec::new() }
     }
 
     /// Creates the administrator if it does not exist.
     #[must_use]
     pub fn with_administrator(mut self, administrator: Option<&'c FirstAdministrator>) -> Self {
         self.administrator = administrator;
+        self
+    }
+
+    /// Shows the settings with their origins to administrators.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Vec<Effective>) -> Self {
+        self.settings = settings;
         self
     }
 
@@ -97,6 +105,7 @@ impl<'c> Startup<'c> {
             Server::bind(registry.clone(), gateway.map(|gateway| Box::new(gateway) as _), config)
                 .await
                 .map_err(|source| ServeError::Listen { address: config.listen, source })?;
+        server.describe(&self.settings);
         if let Some(tls) = Acceptor::open(config, registry.directory().own())? {
             if let Some(address) = config.tls.redirect {
                 let redirected = server.redirect(address, tls.clone(), config).await;

@@ -49,6 +49,14 @@ fn as_time<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Result
 pub struct ParseError(String);
 
 impl Certificate {
+    /// Reads the first certificate of a PEM file; `None` if there is none.
+    #[must_use]
+    pub fn of_file(file: &std::path::Path) -> Option<Self> {
+        use rustls::pki_types::pem::PemObject as _;
+        let der = rustls::pki_types::CertificateDer::from_pem_file(file).ok()?;
+        Self::read(&der).ok()
+    }
+
     /// Parses DER.
     ///
     /// # Errors

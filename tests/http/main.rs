@@ -19,3 +19,4 @@ mod proxied;
 mod shutdown;
 mod v1;
 mod v2;
+mod web;

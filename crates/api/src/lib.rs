@@ -6,6 +6,7 @@
 
 #![allow(missing_docs, reason = "most fields are described by their names")]
 
+mod access;
 mod audit;
 mod check;
 mod client;
@@ -19,6 +20,7 @@ mod tokens;
 mod users;
 mod version;
 
+pub use access::{Access, AccessReason, Session, Sessions};
 pub use audit::{Audit, AuditEntry, AuditOutcome};
 pub use check::{
     Adopt, Adopted, AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReading,

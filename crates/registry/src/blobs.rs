@@ -10,6 +10,23 @@ use crate::{Error, Registry};
 const NO_FILE: &str = "its file is missing or unreadable";
 
 impl Registry {
+    /// Returns a blob of a repository, if it has at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As for [`Registry::blob_size`].
+    pub async fn small_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Option<bytes::Bytes>, Error> {
+        if self.blob_size(repository, digest).await? > limit {
+            return Ok(None);
+        }
+        let content = self.inner.blobs.get(digest).await?;
+        content.map(Some).ok_or_else(|| self.blob_damaged(repository, digest, NO_FILE))
+    }
+
     /// Returns the size of a blob in bytes. The repository must hold it, and its file must have the recorded size.
     ///
     /// # Errors

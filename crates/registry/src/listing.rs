@@ -7,6 +7,8 @@ use accounts::Visible;
 use oci::{Digest, RepositoryName, Tag};
 use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
 
+pub use store::metadata::{PushPosition, SEARCH_WINDOW};
+
 use crate::pulls::Unwritten;
 use crate::tag_list::{MAX_CACHED, TagList, TagPage};
 use crate::{Error, Registry};
@@ -119,6 +121,32 @@ impl Registry {
         limit: usize,
     ) -> Result<Page<RepositoryRecord>, Error> {
         Ok(Page::cut(self.metadata.repositories(visible, after, limit + 1).await?, limit))
+    }
+
+    /// Returns visible repositories, the last push first, beginning after `after`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn repositories_by_push(
+        &self,
+        visible: &Visible,
+        after: Option<PushPosition>,
+        limit: usize,
+    ) -> Result<Page<(PushPosition, RepositoryRecord)>, Error> {
+        Ok(Page::cut(self.metadata.repositories_by_push(visible, after, limit + 1).await?, limit))
+    }
+
+    /// Returns the first components of the names of visible repositories, beginning after `after`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn namespaces(
+        &self,
+        visible: &Visible,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<String>, Error> {
+        Ok(Page::cut(self.metadata.namespaces(visible, after, limit + 1).await?, limit))
     }
 
     /// Returns the details of a repository.

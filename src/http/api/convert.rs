@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
     Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReading, CheckReport,
-    Grant, ManifestEntry, Member, Organisation, Repository, RepositoryUsage, Robot, Source, TagEntry, Team,
+    Grant, ManifestEntry, Member, Organisation, Repository, RepositoryUsage, Robot, Session, Source, TagEntry, Team,
     Token, Usage, User, WrongCounter,
 };
 use oci::RepositoryName;
@@ -124,6 +124,16 @@ pub(crate) fn token(record: records::TokenRecord) -> Token {
         label: record.label,
         rights: record.rights,
         repositories: record.patterns,
+        created_at: seconds(record.created_at),
+        expires_at: record.expires_at.map(seconds),
+        last_used_at: record.last_used_at.map(seconds),
+    }
+}
+
+pub(crate) fn session(record: records::TokenRecord) -> Session {
+    Session {
+        id: record.id,
+        browser: record.label,
         created_at: seconds(record.created_at),
         expires_at: record.expires_at.map(seconds),
         last_used_at: record.last_used_at.map(seconds),

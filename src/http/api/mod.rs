@@ -1,6 +1,6 @@
 //! `/api/v1/`: the management API.
 
-mod convert;
+pub(crate) mod convert;
 pub(super) mod manage;
 pub(super) mod manifests;
 pub(super) mod openapi;

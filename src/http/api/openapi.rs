@@ -21,6 +21,11 @@ pub(crate) async fn get(_call: Call<'_>) -> Result<Response, Error> {
     Ok(response::json_bytes(DOCUMENT.clone()))
 }
 
+/// Returns the document.
+pub(crate) fn document_bytes() -> Bytes {
+    DOCUMENT.clone()
+}
+
 const ABOUT: &str = "\
 The management API, which the command line of wharfinger uses. Images are pushed, pulled and deleted through `/v2/`, \
 which the OCI distribution specification describes.

@@ -64,9 +64,11 @@ macro_rules! define_endpoint {
             }
 
             /// Parses a path whose parts are single components.
-            fn parse_by_pattern(path: &str) -> Result<Self, PathError> {
+            fn parse_by_pattern(path: &str, pages: bool) -> Result<Self, PathError> {
                 $(
-                    if let Some(parts) = match_pattern($path, path) {
+                    if (Area::$area == Area::Page) == pages
+                        && let Some(parts) = match_pattern($path, path)
+                    {
                         let mut _parts = parts.into_iter();
                         return Ok(Self::$variant $(($(<$type>::parse_part(_parts.next().unwrap_or_default())?),+))?);
                     }
@@ -152,7 +154,62 @@ impl Endpoint {
             "/v2" => Ok(Self::Base),
             "/_ping" => Ok(Self::Ping),
             "/auth/" => Ok(Self::Auth),
-            _ => Self::parse_by_pattern(path),
+            _ => Self::parse_by_pattern(path, false),
+        }
+    }
+
+    /// Parses the path of a request of a browser. Paths of the API keep their meaning.
+    pub(crate) fn parse_page(path: &str) -> Result<Self, PathError> {
+        let decoded = percent_decode_str(path).decode_utf8().map_err(|_| PathError::Encoding)?;
+        let path = &*decoded;
+        if path == "/" {
+            return Ok(Self::PageHome);
+        }
+        if let Some(rest) = path.strip_prefix("/-/") {
+            return Self::parse_below_dash(path, rest);
+        }
+        match Self::parse_decoded(path) {
+            Err(_) if !path.starts_with("/v2/") && !path.starts_with("/api/") => {
+                Self::parse_image(path.trim_matches('/'), Self::PageRepository, Self::PageManifest)
+            }
+            parsed => parsed,
+        }
+    }
+
+    /// Parses a path below `/-/`. A repository name may have several components, so it is the end of its path.
+    fn parse_below_dash(path: &str, rest: &str) -> Result<Self, PathError> {
+        let (page, image) = rest.split_once('/').unwrap_or((rest, ""));
+        match page {
+            "file" => {
+                let (name, digest) = image.split_once('@').ok_or(PathError::NoSuchPath)?;
+                Ok(Self::PageFile(name.parse()?, digest.parse()?))
+            }
+            "compare" => Ok(Self::PageCompare(image.parse()?)),
+            "delete" => Self::parse_image(image, Self::PageDeleteRepository, Self::PageDelete),
+            "retag" => Self::parse_image(image, |_| Self::PageHome, Self::PageRetag).and_then(|parsed| {
+                if parsed == Self::PageHome { Err(PathError::NoSuchPath) } else { Ok(parsed) }
+            }),
+            _ => Self::parse_by_pattern(path, true),
+        }
+    }
+
+    /// Parses `name`, `name:tag`, `name@digest` or `name:tag@digest`.
+    fn parse_image(
+        image: &str,
+        of_repository: impl FnOnce(RepositoryName) -> Self,
+        of_manifest: impl FnOnce(RepositoryName, TagOrDigest) -> Self,
+    ) -> Result<Self, PathError> {
+        let (name, digest) = match image.split_once('@') {
+            Some((name, digest)) => (name, Some(digest)),
+            None => (image, None),
+        };
+        let (name, tag) = match name.split_once(':') {
+            Some((name, tag)) => (name, Some(tag)),
+            None => (name, None),
+        };
+        match digest.or(tag) {
+            Some(reference) => Ok(of_manifest(name.parse()?, reference.parse()?)),
+            None => Ok(of_repository(name.parse()?)),
         }
     }
 
@@ -240,6 +297,11 @@ impl Endpoint {
         matches!(self.row().area, Area::Content | Area::ProtocolContent)
     }
 
+    /// Whether it is a page for browsers.
+    pub(crate) fn is_page(&self) -> bool {
+        self.row().area == Area::Page
+    }
+
     /// Whether the path begins with `/v2/`.
     pub(crate) fn is_v2(&self) -> bool {
         self.row().path.starts_with("/v2/")
@@ -305,6 +367,13 @@ impl PathPart for AccountName {
 impl PathPart for TeamName {
     fn parse_part(text: &str) -> Result<Self, PathError> {
         Ok(text.parse()?)
+    }
+}
+
+/// The name of an asset.
+impl PathPart for String {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        Ok(text.to_owned())
     }
 }
 
@@ -397,12 +466,14 @@ mod tests {
             ("{organisation}", "acme"),
             ("{team}", "devs"),
             ("{robot}", "acme+ci"),
+            ("{asset}", "style.css"),
         ];
         let mut labels = BTreeSet::new();
         for row in Endpoint::ALL {
             let path =
                 parts.iter().fold(row.path.to_owned(), |path, (name, value)| path.replace(name, value));
-            let endpoint = Endpoint::parse(&path).unwrap();
+            let parse = if row.area == Area::Page { Endpoint::parse_page } else { Endpoint::parse };
+            let endpoint = parse(&path).unwrap();
             assert_eq!(endpoint.row().path, row.path);
             assert_eq!(endpoint.repository().is_some(), row.path.contains("{repository}"), "{path}");
             let needs_repository =
@@ -414,6 +485,33 @@ mod tests {
             );
             assert!(labels.insert(row.label), "two endpoints have the label {}", row.label);
         }
+    }
+
+    #[test]
+    fn page_paths_are_those_of_docker_pull() {
+        let parse = Endpoint::parse_page;
+        let digest = digest();
+        let tag = |text: &str| TagOrDigest::Tag(text.parse().unwrap());
+        assert_eq!(parse("/"), Ok(Endpoint::PageHome));
+        for path in ["/team/app", "/team/app/", "/team%2Fapp"] {
+            assert_eq!(parse(path), Ok(Endpoint::PageRepository(name("team/app"))), "{path}");
+        }
+        assert_eq!(parse("/team/app:1.0"), Ok(Endpoint::PageManifest(name("team/app"), tag("1.0"))));
+        for path in [format!("/team/app@{digest}"), format!("/team/app:1.0@{digest}")] {
+            let expected = Endpoint::PageManifest(name("team/app"), TagOrDigest::Digest(digest));
+            assert_eq!(parse(&path), Ok(expected), "{path}");
+        }
+        // The API keeps its paths.
+        assert_eq!(parse("/token"), Ok(Endpoint::Token));
+        assert_eq!(parse("/v2/a/tags/list"), Ok(Endpoint::Tags(name("a"))));
+        assert_eq!(parse("/api/v1/nothing"), Err(PathError::NoSuchPath));
+        assert_eq!(parse("/-/nothing"), Err(PathError::NoSuchPath));
+        assert_eq!(parse("/-/retag/a"), Err(PathError::NoSuchPath));
+        assert!(parse("/Team").is_err());
+        // Without a request for HTML there are no pages.
+        assert_eq!(Endpoint::parse("/team/app"), Err(PathError::NoSuchPath));
+        assert_eq!(Endpoint::parse("/-/sign-in"), Err(PathError::NoSuchPath));
+        assert_eq!(Endpoint::parse("/"), Ok(Endpoint::Root));
     }
 
     #[test]

@@ -110,7 +110,8 @@ pub(crate) async fn signed_in(app: &App, identity: &Identity, from: IpAddr, id: 
         Via::RobotSecret => "with a robot's secret",
         Via::RefreshToken => "with a refresh token",
         Via::Forward => "by auth.forward",
-        Via::Bearer => return,
+        // The session began with a recorded sign-in.
+        Via::Bearer | Via::Session => return,
     };
     app.accounts
         .record(AuditEvent {

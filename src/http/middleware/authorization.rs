@@ -16,6 +16,7 @@ use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::middleware::access_request::AccessRequest;
 use crate::http::middleware::caller::Authorized;
+use crate::http::middleware::cookies;
 use crate::http::middleware::denied::{Denied, DenyReason, NoRight};
 use crate::http::middleware::forward_auth::ForwardError;
 use crate::http::middleware::rate_limit::Client;
@@ -83,7 +84,7 @@ pub(crate) fn authorize_cached(
     connection: &Connection,
     request: AccessRequest<'_>,
 ) -> Option<Result<Authorized, Box<Rejection>>> {
-    let endpoint = request.endpoint?;
+    let endpoint = request.endpoint.filter(|endpoint| !endpoint.is_page())?;
     let (Requirement::Repository(Right::Pull), Some(repository)) =
         (endpoint.requirement(request.method), endpoint.repository())
     else {
@@ -138,8 +139,22 @@ pub(crate) async fn identify(
             charge_rate_limit(app, &identity)?;
             Ok(Identified { identity, by_credentials: true })
         }
-        None => Ok(anonymous),
+        None => Ok(with_session(app, request).await?.unwrap_or(anonymous)),
     }
+}
+
+/// Identifies a browser by its session. Only pages take sessions: a page of another site that makes a browser send its
+/// cookies reaches neither the registry protocol nor the API. A session that has ended is as good as none.
+async fn with_session(app: &App, request: AccessRequest<'_>) -> Result<Option<Identified>, Box<Rejection>> {
+    let is_page = request.endpoint.is_some_and(Endpoint::is_page);
+    let secret = cookies::session(request.headers, request.client).filter(|_| is_page);
+    let Some(secret) = secret else { return Ok(None) };
+    let Some(identity) = app.accounts.session(secret).await.map_err(|error| Rejection::by(error, None))?
+    else {
+        return Ok(None);
+    };
+    charge_rate_limit(app, &identity)?;
+    Ok(Some(Identified { identity, by_credentials: true }))
 }
 
 /// Authenticates a client with the forward-auth server first, then with the registry's accounts. Returns `None` for

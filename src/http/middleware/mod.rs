@@ -8,6 +8,7 @@ pub(crate) mod body_budget;
 pub(crate) mod caller;
 pub(crate) mod challenge;
 pub(crate) mod client_info;
+pub(crate) mod cookies;
 pub(crate) mod cors;
 pub(crate) mod denied;
 pub(crate) mod forward_auth;

@@ -31,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
-use crate::config::{Config, Limits};
+use crate::config::{Config, Effective, Limits};
 use crate::http::app::App;
 use crate::http::content_proxy::ContentProxy;
 use crate::http::server::connection::{Connection, CutOff, Peer, Protocol, TimedStream};
@@ -137,7 +137,19 @@ impl Server {
     /// Serves HTTPS on the port.
     pub fn secure(&mut self, tls: tls::Acceptor) {
         self.app.metrics.set_certificate(tls.clone());
+        if let (Some(app), tls::Origin::SelfSigned { certificate, .. }) =
+            (Arc::get_mut(&mut self.app), tls.origin())
+        {
+            app.web.iter_mut().for_each(|web| web.set_certificate(certificate.clone()));
+        }
         self.tls = Some(tls);
+    }
+
+    /// Shows the settings to administrators.
+    pub fn describe(&mut self, settings: &[Effective]) {
+        if let Some(app) = Arc::get_mut(&mut self.app) {
+            app.web.iter_mut().for_each(|web| web.describe(settings));
+        }
     }
 
     /// Listens for plain HTTP as well, and redirects it to HTTPS.

@@ -47,6 +47,8 @@ pub enum Via {
     Bearer,
     /// A refresh token, which only serves to get bearer tokens.
     RefreshToken,
+    /// A session of a browser, which began with a password.
+    Session,
     /// The forward-auth backend of the operator.
     Forward,
 }

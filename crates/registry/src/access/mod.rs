@@ -32,6 +32,7 @@ mod permission_cache;
 mod repeats;
 mod scope;
 mod secrets;
+mod sessions;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ pub use login_throttle::{RateLimit, ThrottleLimits};
 pub use passwords::{Password, PasswordRefused};
 pub use permission_cache::Permission;
 pub use repeats::SIGN_IN;
+
 pub use scope::{Action, MAX_SCOPES, ScopeRequest};
 pub use secrets::{Secret, SecretKind};
 pub use sign_in::SignInError;
@@ -95,6 +97,8 @@ pub struct AccountSettings {
     pub throttle: ThrottleLimits,
     /// Whether users may register themselves.
     pub self_registration: bool,
+    /// The lifetime of a session of a browser.
+    pub session_lifetime: Duration,
     /// The retention of the audit log.
     pub audit_retention: Duration,
     /// Receives every entry of the audit log at once.
@@ -117,6 +121,7 @@ impl Default for AccountSettings {
             remember: Duration::from_secs(60),
             throttle: ThrottleLimits::default(),
             self_registration: false,
+            session_lifetime: 14 * DAY,
             audit_retention: 90 * DAY,
             audit_sink: None,
         }

@@ -1,4 +1,5 @@
-//! Generated secrets: personal tokens `wfp_…`, robots' secrets `wfr_…`, refresh tokens `wfo_…`.
+//! Generated secrets: personal tokens `wfp_…`, robots' secrets `wfr_…`, refresh tokens `wfo_…`, sessions of browsers
+//! `wfs_…`.
 //!
 //! A secret has a prefix that people and secret scanners recognize, 30 random characters (178 bits), and a checksum of 6
 //! characters, which rejects typing errors without a query. The store holds its SHA-256: with this much entropy a slow
@@ -22,10 +23,12 @@ pub enum SecretKind {
     Robot,
     /// A refresh token. Docker calls it an identity token.
     Refresh,
+    /// A session of a browser.
+    Session,
 }
 
 impl SecretKind {
-    const ALL: [Self; 3] = [Self::Personal, Self::Robot, Self::Refresh];
+    const ALL: [Self; 4] = [Self::Personal, Self::Robot, Self::Refresh, Self::Session];
 
     /// The prefix of its secrets.
     #[must_use]
@@ -34,6 +37,7 @@ impl SecretKind {
             Self::Personal => "wfp_",
             Self::Robot => "wfr_",
             Self::Refresh => "wfo_",
+            Self::Session => "wfs_",
         }
     }
 }

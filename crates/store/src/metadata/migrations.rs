@@ -48,6 +48,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(10, "pull counts", "0010_pulls.sql"),
     migration!(11, "outbox of changes", "0011_changes.sql"),
     migration!(12, "progress of the content check", "0012_content_check.sql"),
+    migration!(13, "repositories by last push", "0013_browse.sql"),
 ];
 
 /// The version of the schema that this program writes.

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod blobs;
+mod browse;
 mod changes;
 mod check;
 mod checkpointer;
@@ -54,6 +55,7 @@ use std::sync::{Arc, OnceLock};
 use ::accounts::Actor;
 
 pub use accounts::*;
+pub use browse::PushPosition;
 pub use changes::{Change, ChangeKind, Changes, NewChange};
 pub use check::{ContentCheck, CounterDrift, StoredContent};
 pub use commit::Commit;

@@ -133,7 +133,7 @@ macro_rules! repository_columns {
                                 WHERE m.repository = r.id AND p.required = 1 AND p.is_manifest = 0))"
     };
 }
-use repository_columns;
+pub(super) use repository_columns;
 
 fn named(sql: Sql<'_>, repository: &RepositoryName) -> Result<Option<RepositoryRecord>, StoreError> {
     sql.first(
@@ -143,7 +143,7 @@ fn named(sql: Sql<'_>, repository: &RepositoryName) -> Result<Option<RepositoryR
     )
 }
 
-fn record(row: &Row<'_>) -> Result<RepositoryRecord, StoreError> {
+pub(super) fn record(row: &Row<'_>) -> Result<RepositoryRecord, StoreError> {
     Ok(RepositoryRecord {
         name: columns::text(row, 0)?,
         description: row.get(1)?,

@@ -99,7 +99,7 @@ const LISTED: &str =
     "SELECT name, id FROM repositories WHERE manifests > 0 AND name >= ?1 ORDER BY name LIMIT ?2";
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::super::Metadata;

@@ -3,12 +3,14 @@
 //! Bodies need the Content-Type `application/json`, so that a form of another site cannot use the credentials that a
 //! browser stores.
 
+pub(crate) mod access;
 pub(crate) mod adopt;
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod grants;
 pub(crate) mod organisations;
 pub(crate) mod robots;
+pub(crate) mod sessions;
 pub(crate) mod tokens;
 pub(crate) mod users;
 
@@ -76,7 +78,7 @@ async fn list_page<P: Page + From<(Vec<P::Entry>, bool)>, K: FromStr, T>(
 }
 
 /// Converts the error of an operation.
-fn map_error<T>(call: &Call<'_>, result: Result<T, ManageError>) -> Result<T, Error> {
+pub(crate) fn map_error<T>(call: &Call<'_>, result: Result<T, ManageError>) -> Result<T, Error> {
     result.map_err(|error| match error {
         ManageError::Registry(error) => Error::Registry(error),
         ManageError::SignIn(_) if call.app.accounts.in_force() => {
@@ -93,7 +95,7 @@ pub(crate) fn must_be_administrator(call: &Call<'_>) -> Result<(), Error> {
 }
 
 /// The accounts, as the caller may manage them.
-fn manage(call: &Call<'_>) -> Manage {
+pub(crate) fn manage(call: &Call<'_>) -> Manage {
     let identity = call.caller.identity().clone();
     call.app.accounts.manage(Requester {
         address: (!matches!(identity, Identity::Operator)).then(|| call.caller.address()),

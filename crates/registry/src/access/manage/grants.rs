@@ -116,7 +116,7 @@ impl Manage {
     }
 
     /// Checks that the requester may administer a repository, which need not exist.
-    async fn must_administer(&self, repository: &RepositoryName) -> Result<(), ManageError> {
+    pub(super) async fn must_administer(&self, repository: &RepositoryName) -> Result<(), ManageError> {
         if self.is_administrator() {
             return Ok(());
         }

@@ -9,9 +9,11 @@
 
 mod adopt;
 mod audit;
+mod explain;
 mod grants;
 mod organisations;
 mod robots;
+mod sessions;
 mod tokens;
 mod users;
 
@@ -26,6 +28,7 @@ use store::{Metadata, StoreError};
 use super::passwords::PasswordRefused;
 use super::{Accounts, AuditEvent, Identity, SignedIn, Via};
 
+pub use explain::{Explanation, Reason};
 pub use grants::Grants;
 pub use tokens::{TokenChangeRequest, TokenRequest};
 pub use users::UserChange;
@@ -251,6 +254,14 @@ impl Manage {
         Err(ManageError::Denied("only an administrator may do this"))
     }
 
+    /// Checks that the requester has an account, or is the operator.
+    ///
+    /// # Errors
+    /// [`ManageError::SignIn`], [`ManageError::Denied`].
+    pub fn must_be_known(&self) -> Result<(), ManageError> {
+        if self.is_administrator() { Ok(()) } else { self.own_account().map(drop) }
+    }
+
     /// Whether the requester is this account.
     fn is(&self, name: &AccountName) -> bool {
         self.own_account().is_ok_and(|own| own.name == *name)
@@ -320,5 +331,5 @@ fn must_be_matchable(pattern: &Pattern) -> Result<(), ManageError> {
 
 /// Whether the sign-in used no token. A token must not create credentials that outlive it.
 fn is_in_person(account: &SignedIn) -> bool {
-    matches!(account.via, Via::Password | Via::Forward)
+    matches!(account.via, Via::Password | Via::Forward | Via::Session)
 }

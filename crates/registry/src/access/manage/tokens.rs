@@ -173,7 +173,7 @@ impl Manage {
     }
 
     /// Returns the user, if the requester may list and revoke the tokens.
-    async fn token_owner(&self, user: &AccountName) -> Result<AccountRecord, ManageError> {
+    pub(super) async fn token_owner(&self, user: &AccountName) -> Result<AccountRecord, ManageError> {
         if !self.is_administrator() && self.own_account()?.name != *user {
             return Err(not_found("user", user));
         }

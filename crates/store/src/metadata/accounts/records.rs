@@ -42,6 +42,8 @@ string_enum! {
         Robot = "robot",
         /// Obtains bearer tokens without the password.
         Refresh = "refresh",
+        /// A browser that is signed in.
+        Session = "session",
     }
 }
 

@@ -64,7 +64,7 @@ impl Metadata {
             .await
     }
 
-    /// Changes an account. A new password revokes its refresh tokens.
+    /// Changes an account. A new password revokes its refresh tokens and sessions.
     pub async fn change_account(
         &self,
         name: &AccountName,
@@ -92,6 +92,7 @@ impl Metadata {
             }
             if change.password.is_some() {
                 tokens::revoke(sql, before.id, TokenKind::Refresh)?;
+                tokens::revoke(sql, before.id, TokenKind::Session)?;
             }
             sql.run(
                 "UPDATE accounts SET password = COALESCE(?2, password), description = COALESCE(?3, description),

@@ -1,0 +1,351 @@
+# The texts of the pages in English. Each key is also in zh.ftl.
+
+skip = Skip to the content
+nav-account = Account
+nav-admin = Administration
+nav-api = API
+nav-repositories = Repositories
+nav-sign-in = Sign in
+nav-sign-out = Sign out
+crumbs = Path
+pages = Pages
+actions = Actions
+first-page = First page
+next-page = Next page
+cancel = Cancel
+copy = Copy
+copied = Copied
+description = Description
+
+search-label = Search repositories
+search-placeholder = Search repositories
+search-button = Search
+search-title = Search
+search-matches = { $count ->
+    [one] { $number } repository
+   *[other] { $number } repositories
+}
+search-many = { $number } repositories or more
+search-nothing = No repository matches. Try fewer or shorter words.
+list-nothing = There is no repository here that you may see.
+
+namespaces = Namespaces
+more-namespaces = More…
+column-name = Name
+column-tags = Tags
+column-tag = Tag
+column-size = Size
+column-pushed = Last push
+column-platforms = Platforms
+column-step = Step
+column-layer = Layer
+column-type = Type
+column-kind = Kind
+column-change = Change
+
+age-now = just now
+age-minutes = { $count ->
+    [one] { $number } minute ago
+   *[other] { $number } minutes ago
+}
+age-hours = { $count ->
+    [one] { $number } hour ago
+   *[other] { $number } hours ago
+}
+age-days = { $count ->
+    [one] { $number } day ago
+   *[other] { $number } days ago
+}
+age-months = { $count ->
+    [one] { $number } month ago
+   *[other] { $number } months ago
+}
+age-years = { $count ->
+    [one] { $number } year ago
+   *[other] { $number } years ago
+}
+
+empty-title = This registry is empty
+empty-intro = Push a first image from any machine with docker:
+empty-signed-out = Public images appear here. Sign in to see your own.
+empty-login = Log in
+empty-tag = Give an image a name in this registry
+empty-push = Push it
+empty-accounts = Accounts
+empty-accounts-text = This registry has no accounts: everybody who reaches it may do everything. The operator creates the first administrator on the server:
+
+kind-image = Image
+kind-index = Image for several platforms
+kind-chart = Helm chart
+kind-signature = Signature
+kind-sbom = SBOM
+kind-attestation = Attestation
+kind-cache = Build cache
+kind-artifact = Artifact
+
+pull-title = Pull
+trust-docker-http = This registry speaks plain HTTP. Add this to /etc/docker/daemon.json, and restart docker:
+trust-certificate = The certificate of this registry is self-signed. Copy its file from the server, and run as root:
+trust-file = The certificate of this registry is self-signed. Copy its file from the server first.
+
+tags-title = Tags
+tags-none = This repository has no tags.
+tags-count = { $count ->
+    [one] { $number } tag
+   *[other] { $number } tags
+}
+pushed = Last push
+created = Created
+refers-to = Refers to
+platforms-title = Platforms
+layers-title = Layers
+layers-count = { $count ->
+    [one] { $number } layer
+   *[other] { $number } layers
+}
+no-layer = no layer
+config-title = Configuration
+config-entrypoint = Entrypoint
+config-command = Command
+config-directory = Working directory
+config-user = User
+config-ports = Ports
+config-volumes = Volumes
+config-signal = Stop signal
+labels-title = Labels
+annotations-title = Annotations
+chart-title = Chart
+chart-version = Version
+chart-app-version = Version of the application
+chart-values = Default values
+files-title = Files
+packages = Packages
+packages-count = { $count ->
+    [one] { $number } package
+   *[other] { $number } packages
+}
+referrers-title = Signatures, SBOMs and other referrers
+raw-title = Manifest
+
+compare-open = Compare tags
+compare-title = Compare
+compare-from = From
+compare-to = To
+compare-button = Compare
+compare-same = Both are the same manifest.
+compare-equal = Layers and configuration are the same.
+compare-shared = { $count ->
+    [one] { $number } shared layer
+   *[other] { $number } shared layers
+}
+compare-removed = removed
+compare-added = added
+compare-only-before = Platforms only in the first:
+compare-only-after = Platforms only in the second:
+
+retag-label = Tag this as
+retag-button = Add tag
+delete-title = Delete
+delete-tag = Delete tag
+delete-manifest = Delete manifest
+delete-repository = Delete repository
+delete-tag-effect = The tag { $value } goes.
+delete-tag-manifest = Its manifest { $value } stays, and can be pulled by this digest until garbage collection.
+delete-manifest-effect = The manifest { $value } goes.
+delete-manifest-tags = All tags that point to it go as well.
+delete-repository-tags = { $count ->
+    [one] { $number } tag goes.
+   *[other] { $number } tags go.
+}
+delete-repository-manifests = { $count ->
+    [one] { $number } manifest goes, with its layers.
+   *[other] { $number } manifests go, with their layers.
+}
+delete-repository-shared = Layers that other repositories use stay there.
+delete-confirm = Type { $value } to confirm
+delete-mismatch = The text does not match. Nothing was deleted.
+delete-button = Delete
+
+sign-in-name = Name
+sign-in-password = Password
+sign-in-wrong = The name or the password is wrong.
+sign-in-too-many = Too many attempts. Try again in { $number } s.
+sign-in-password-only = Sign in here with a password. Tokens are for programs.
+sign-in-no-accounts = This registry has no accounts. Everybody who reaches it may do everything.
+register-link = Create an account
+
+done-tag-deleted = The tag was deleted.
+done-manifest-deleted = The manifest was deleted.
+done-repository-deleted = The repository was deleted.
+done-tagged = The tag was set.
+
+error-forbidden = You may not do this
+error-not-found = Not found
+error-too-many = Too many requests
+error-server = The registry has a problem
+error-request = The request is not valid
+error-request-id = Request
+error-home = All repositories
+
+administrator = Administrator
+disabled = Disabled
+never = never
+any = any
+filter = Filter
+remove = Remove
+remove-label = Remove { $value }
+own-namespace = Owns
+users = Users
+version = Version
+type-name-again = Type the name again to confirm
+secret-once = This is shown only once. Copy it now:
+
+password-title = Password
+password-old = Present password
+password-new = New password
+password-again = New password again
+password-effect = A new password ends all sessions. Tokens stay.
+password-button = Change password
+password-elsewhere = This registry does not store your password: change it where your account comes from.
+password-changed = The password was changed. Sign in again with the new one.
+rights-title = Rights
+rights-own = You own all repositories below { $value }/.
+access-title = Who may do what, and why
+access-account = Account
+access-repository = Repository
+access-button = Explain access
+access-rights = Rights:
+access-none = none
+reason-no-accounts = The registry has no accounts: everybody may do everything.
+reason-disabled = The account is disabled.
+reason-administrator = The account is an administrator.
+reason-owner = The repository is in the account's own namespace.
+reason-member = The account is { $gives } of the organisation { $subject }.
+reason-grant = Grant to { $subject } on { $repositories }: { $gives }.
+reason-location = A rule of the operator (auth.location) for this location: { $gives }.
+
+tokens-title = Tokens
+tokens-intro = Programs use a token in place of the password. Limit each to what its program needs.
+token-add = New token
+token-rights = Rights (none checked: all of yours)
+token-repositories = Repositories or patterns, separated by commas (empty: all)
+token-days = Days until it expires (0: never)
+token-made = The token was made.
+token-revoked = The token was revoked.
+column-label = Label
+column-limits = Limits
+column-used = Last used
+column-expires = Expires
+no-limits = none
+revoke = Revoke
+revoke-label = Revoke { $value }
+right-pull = Pull
+right-push = Push
+right-delete = Delete
+right-administer = Administer
+sessions-title = Signed-in browsers
+session-end = End
+session-end-label = End the session of { $value }
+session-ended = The session was ended.
+column-browser = Browser
+column-begun = Signed in
+robots-title = Robots
+robots-intro = A robot is an account for a program. It may do nothing until a grant says so.
+robot-add = New robot
+robot-name = Name, after the owner and +
+robot-made = The robot was made.
+robot-secret = New secret
+robot-secret-label = New secret of { $value }
+robot-secret-made = The robot has a new secret. The old one no longer works.
+robot-removed = The robot was removed.
+
+problem-name = This name is not valid.
+problem-unknown = There is no such account, team or entry.
+problem-taken = This name is taken.
+problem-pattern = A pattern is not valid: write a name such as team/app, or one with * or **.
+problem-days = The number of days must be a whole number.
+problem-no-rights = Choose at least one right.
+problem-denied = You may not do this.
+problem-passwords-differ = The two new passwords differ.
+problem-old-password = The present password is wrong.
+problem-last-administrator = This is the last administrator. Make another one first.
+problem-last-user = This is the last user. Without users the registry would be open to everybody.
+problem-has-repositories = The account owns repositories. Remove them first, or keep them by the choice above the button.
+
+admin-overview = Overview
+health-title = Health
+health-good = Storage and database answer.
+schema-version = Schema of the database
+certificate-hosts = Certificate for
+certificate-until = Valid until
+certificate-fingerprint = Fingerprint (SHA-256)
+space-title = Space
+space-blobs = Blobs that images need
+space-images = Bytes of images
+space-unreferenced = Bytes that no image needs
+column-own-size = Only here
+settings-title = Settings in force
+column-setting = Setting
+column-value = Value
+column-origin = Origin
+
+accounts-title = Accounts
+account-add = New account
+account-made = The account was made.
+account-changed = The account was changed.
+account-removed = The account was removed.
+account-password = Set a password
+account-remove = Remove an account
+account-remove-effect = Tokens, robots, memberships and grants go with it. Images stay.
+account-remove-force = The account may own repositories; they stay
+enable = Enable
+enable-label = Enable { $value }
+disable = Disable
+disable-label = Disable { $value }
+promote = Make administrator
+promote-label = Make { $value } an administrator
+demote = Remove administrator rights
+demote-label = Remove the administrator rights of { $value }
+
+organisations-title = Organisations
+organisations-nothing = There is no organisation that you may see.
+organisation-add = New organisation
+organisation-owner = First owner (empty: you)
+organisation-made = The organisation was made.
+organisation-remove = Remove this organisation
+organisation-remove-effect = Members, teams, robots and grants to them go with it. Images stay.
+members-title = Members
+column-role = Role
+member-set = The member was set.
+member-set-button = Add or change
+member-removed = The member was removed.
+teams-title = Teams
+team-add = New team
+team-made = The team was made.
+team-remove = Remove the team
+team-removed = The team was removed.
+team-member-add = Add to team
+
+grants-title = Grants
+grants-nothing = There are no grants.
+grant-subject = Granted to
+grant-repositories = Repositories
+grant-rights = Rights
+grant-add = New grant
+grant-set = The grant was set.
+grant-removed = The grant was removed.
+grant-subject-help = Granted to: a user, a robot (acme+ci), a team (acme/devs), accounts, or everyone
+grant-pattern-help = Repositories: a name or a pattern
+
+audit-title = Audit log
+audit-time = Time
+audit-account = Account
+audit-action = Action
+audit-object = Object
+audit-repository = Repository
+audit-verdict = Verdict
+audit-days = Last days
+audit-export = Save as JSON
+audit-nothing = No entry matches.
+
+done-organisation-removed = The organisation was removed.

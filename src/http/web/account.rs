@@ -1,0 +1,196 @@
+//! `/-/account`: the caller's own password, sessions, tokens, robots, organisations and grants.
+
+use std::time::{Duration, SystemTime};
+
+use accounts::{AccountName, Pattern, Right, Rights, Subject};
+use askama::Template;
+use hyper::{Method, StatusCode};
+use registry::access::Password;
+use registry::access::manage::{Grants, ManageError, TokenRequest, UserChange};
+use registry::records::{AccountRecord, GrantRecord, TokenRecord};
+
+use super::form::Form;
+use super::manage::{Outcome, run};
+use super::page::Page;
+use crate::http::api::manage::{manage, map_error};
+use crate::http::call::Call;
+use crate::http::error::Error;
+use crate::http::response::Response;
+
+/// The entries of each list.
+const LISTED: usize = 200;
+const DAY: u64 = 24 * 60 * 60;
+
+/// A token or a session in a list.
+struct TokenLine {
+    id: i64,
+    label: String,
+    limits: String,
+    created: SystemTime,
+    used: Option<SystemTime>,
+    expires: Option<SystemTime>,
+}
+
+impl TokenLine {
+    fn of(record: TokenRecord) -> Self {
+        let rights = record.rights.map(|rights| rights.to_string());
+        let patterns = record
+            .patterns
+            .map(|patterns| patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+        Self {
+            id: record.id,
+            label: record.label,
+            limits: [rights, patterns].into_iter().flatten().collect::<Vec<_>>().join(" · "),
+            created: record.created_at,
+            used: record.last_used_at,
+            expires: record.expires_at,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage {
+    page: Page,
+    outcome: Outcome,
+    user: AccountRecord,
+    sessions: Vec<TokenLine>,
+    tokens: Vec<TokenLine>,
+    robots: Vec<AccountRecord>,
+    organisations: Vec<AccountRecord>,
+    grants: Vec<GrantRecord>,
+    has_password: bool,
+}
+
+pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
+    let outcome = if call.request.method == Method::POST {
+        let form = Form::read(&mut call).await?;
+        let name = own_name(&call)?;
+        act(&call, &form, name).await?
+    } else {
+        Outcome::default()
+    };
+    show(&call, outcome).await
+}
+
+/// Returns the name of the caller's account.
+fn own_name(call: &Call<'_>) -> Result<AccountName, Error> {
+    let own = call.caller.identity().name().cloned();
+    map_error(call, own.ok_or(ManageError::SignIn("authentication required: log in first")))
+}
+
+async fn show(call: &Call<'_>, outcome: Outcome) -> Result<Response, Error> {
+    let name = own_name(call)?;
+    let manage = manage(call);
+    let read = async {
+        let user = manage.user(&name).await?;
+        let sessions = manage.sessions(&name, None, LISTED).await?;
+        let tokens = manage.tokens(&name, None, LISTED).await?;
+        let robots = manage.robots(Some(&name), None, LISTED).await?;
+        let organisations = manage.organisations(None, LISTED).await?;
+        let grants = manage.grants(Grants::To(Subject::Account(name.clone())), None, LISTED).await?;
+        Ok((user, sessions, tokens, robots, organisations, grants))
+    };
+    let (user, sessions, tokens, robots, organisations, grants) = map_error(call, read.await)?;
+    let body = AccountPage {
+        page: Page::of(call),
+        has_password: user.password.is_some(),
+        user,
+        sessions: sessions.into_iter().map(TokenLine::of).collect(),
+        tokens: tokens.into_iter().map(TokenLine::of).collect(),
+        robots,
+        organisations,
+        grants,
+        outcome,
+    };
+    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    body.page.render_as(status, &body)
+}
+
+async fn act(call: &Call<'_>, form: &Form, name: AccountName) -> Result<Outcome, Error> {
+    let page = Page::of(call);
+    let number = form.text("id").parse::<i64>().unwrap_or_default();
+    let robot = form.text("robot");
+    match &*form.text("action") {
+        "password" => change_password(call, form, &page, name).await,
+        "end-session" => {
+            let ended = run(call, |manage| async move { manage.revoke_session(&name, number).await });
+            Outcome::of(&page, ended.await, "session-ended")
+        }
+        "add-token" => {
+            let request = match token_request(form) {
+                Ok(request) => request,
+                Err(key) => return Ok(Outcome::problem(page.t(key))),
+            };
+            let made = run(call, |manage| async move { manage.add_token(&name, request).await });
+            Outcome::secret(&page, made.await.map(|(_, secret)| secret), "token-made")
+        }
+        "revoke-token" => {
+            let revoked = run(call, |manage| async move { manage.revoke_token(&name, number).await });
+            Outcome::of(&page, revoked.await, "token-revoked")
+        }
+        "add-robot" => {
+            let Ok(robot) = format!("{name}+{robot}").parse::<AccountName>() else {
+                return Ok(Outcome::problem(page.t("problem-name")));
+            };
+            let description = form.text("description");
+            let made = run(call, |manage| async move { manage.add_robot(&robot, description).await });
+            Outcome::secret(&page, made.await.map(|(_, secret)| secret), "robot-made")
+        }
+        action @ ("robot-secret" | "remove-robot") => {
+            let Ok(robot) = robot.parse::<AccountName>() else {
+                return Ok(Outcome::problem(page.t("problem-name")));
+            };
+            if action == "robot-secret" {
+                let made = run(call, |manage| async move { manage.new_robot_secret(&robot).await });
+                return Outcome::secret(&page, made.await, "robot-secret-made");
+            }
+            let removed = run(call, |manage| async move { manage.remove_robot(&robot).await });
+            Outcome::of(&page, removed.await, "robot-removed")
+        }
+        _ => Err(Error::NoForm),
+    }
+}
+
+/// Changes the password. The form asks for the old one, because a browser may be left alone.
+async fn change_password(
+    call: &Call<'_>,
+    form: &Form,
+    page: &Page,
+    name: AccountName,
+) -> Result<Outcome, Error> {
+    let (new, again) = (form.get("new").unwrap_or_default(), form.get("again").unwrap_or_default());
+    if new != again {
+        return Ok(Outcome::problem(page.t("problem-passwords-differ")));
+    }
+    let user = map_error(call, manage(call).user(&name).await)?;
+    let old = Password::received(form.get("old").unwrap_or_default());
+    match call.app.accounts.is_password_of(&user, old, call.caller.address()).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(Outcome::problem(page.t("problem-old-password"))),
+        Err(registry::access::SignInError::TooMany { retry_after, .. }) => {
+            return Ok(Outcome::problem(page.counted("sign-in-too-many", retry_after.as_secs().max(1))));
+        }
+        Err(registry::access::SignInError::Store(error)) => return Err(error.into()),
+        Err(_) => return Ok(Outcome::problem(page.t("problem-old-password"))),
+    }
+    let change = UserChange { password: Some(new.into_owned()), ..UserChange::default() };
+    let changed = run(call, |manage| async move { manage.change_user(&name, change).await });
+    // A new password ends all sessions, this one too.
+    Outcome::of(page, changed.await.map(drop), "password-changed")
+}
+
+fn token_request(form: &Form) -> Result<TokenRequest, &'static str> {
+    let rights: Vec<Right> = form.all("rights").iter().filter_map(|right| right.parse().ok()).collect();
+    let patterns = form.text("repositories");
+    let patterns: Result<Vec<Pattern>, _> =
+        patterns.split([',', ' ', '\n', '\r']).filter(|text| !text.is_empty()).map(str::parse).collect();
+    let patterns = patterns.map_err(|_| "problem-pattern")?;
+    let days: u64 = form.text("days").parse().map_err(|_| "problem-days")?;
+    Ok(TokenRequest {
+        label: form.text("label"),
+        rights: (!rights.is_empty()).then(|| Rights::of(rights)),
+        patterns: (!patterns.is_empty()).then_some(patterns),
+        lifetime: (days > 0).then(|| Duration::from_secs(days.saturating_mul(DAY))),
+    })
+}

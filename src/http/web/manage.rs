@@ -1,0 +1,87 @@
+//! Changes by forms: they run to their end, and their result is shown on the page of the form.
+
+use std::future::Future;
+
+use registry::access::Secret;
+use registry::access::manage::{Manage, ManageError};
+use registry::records::StoreError;
+
+use super::page::Page;
+use crate::http::api::manage::manage;
+use crate::http::call::Call;
+use crate::http::error::Error;
+
+/// The result of a form.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    /// What was done.
+    pub(crate) done: Option<String>,
+    /// Why nothing was done.
+    pub(crate) problem: Option<String>,
+    /// A new secret, which is shown this once.
+    pub(crate) secret: Option<String>,
+}
+
+impl Outcome {
+    pub(crate) fn problem(text: impl Into<String>) -> Self {
+        Self { problem: Some(text.into()), ..Self::default() }
+    }
+
+    /// Shows the text `key` after a change, and the reason of a refused one.
+    pub(crate) fn of(page: &Page, result: Result<(), ManageError>, key: &str) -> Result<Self, Error> {
+        match result {
+            Ok(()) => Ok(Self { done: Some(page.t(key).into_owned()), ..Self::default() }),
+            Err(ManageError::Registry(error)) if !is_of_the_input(&error) => Err(error.into()),
+            Err(error) => Ok(Self::problem(explain(page, &error))),
+        }
+    }
+
+    /// As [`Outcome::of`], with a secret.
+    pub(crate) fn secret(page: &Page, result: Result<Secret, ManageError>, key: &str) -> Result<Self, Error> {
+        match result {
+            Ok(secret) => {
+                let shown = Self::of(page, Ok(()), key)?;
+                Ok(Self { secret: Some(secret.reveal().to_owned()), ..shown })
+            }
+            Err(error) => Self::of(page, Err(error), key),
+        }
+    }
+}
+
+fn is_of_the_input(error: &registry::Error) -> bool {
+    matches!(
+        error,
+        registry::Error::PasswordRefused(_) | registry::Error::NameUnfit(_) | registry::Error::Busy
+    )
+}
+
+/// Returns the reason in the language of the page, or else in English.
+fn explain(page: &Page, error: &ManageError) -> String {
+    let key = match error {
+        ManageError::NameTaken(_) | ManageError::TeamTaken(_) => "problem-taken",
+        ManageError::Name(_) | ManageError::NameUnfit { .. } => "problem-name",
+        ManageError::NotFound { .. } | ManageError::SubjectUnknown(_) | ManageError::OwnerUnknown(_) => {
+            "problem-unknown"
+        }
+        ManageError::LastAdministrator => "problem-last-administrator",
+        ManageError::LastUser => "problem-last-user",
+        ManageError::NoRights => "problem-no-rights",
+        ManageError::PatternUnfit(_) => "problem-pattern",
+        ManageError::HasRepositories { .. } => "problem-has-repositories",
+        ManageError::Denied(_) => "problem-denied",
+        _ => return error.to_string(),
+    };
+    page.t(key).into_owned()
+}
+
+/// Runs a change in its own task, so that a client that disconnects does not cancel it half-way.
+pub(crate) async fn run<T: Send + 'static, W>(
+    call: &Call<'_>,
+    work: impl FnOnce(Manage) -> W,
+) -> Result<T, ManageError>
+where
+    W: Future<Output = Result<T, ManageError>> + Send + 'static,
+{
+    let result = tokio::spawn(work(manage(call))).await;
+    result.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+}

@@ -1,0 +1,149 @@
+//! Pages for browsers: rendered on the server, a file for each page, the templates below `templates/`.
+//!
+//! A page is an endpoint like any other: its row in `endpoints` names the right that it needs, and `authorize` checks
+//! it. Pages show what `registry` returns for the caller, so that a private repository is in no list and in no count.
+//!
+//! - `page`: what all pages share: language, account, headers. `form`: forms with their tokens.
+//! - `language`: the catalogue of texts, and dates, numbers and sizes in the language of the reader.
+//! - `content`, `document`, `summary`: manifests and configs, as pages show them.
+//! - `assets`: style sheet, script and icon.
+
+pub(crate) mod access;
+pub(crate) mod account;
+pub(crate) mod admin;
+pub(crate) mod assets;
+pub(crate) mod certificate;
+mod clients;
+pub(crate) mod compare;
+mod content;
+pub(crate) mod delete;
+mod document;
+pub(crate) mod error;
+pub(crate) mod file;
+mod form;
+pub(crate) mod home;
+mod language;
+mod manage;
+pub(crate) mod manifest;
+mod markdown;
+mod page;
+mod preview;
+pub(crate) mod reference;
+pub(crate) mod repository;
+pub(crate) mod retag;
+pub(crate) mod sign_in;
+mod summary;
+pub(crate) mod switch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hyper::Method;
+use hyper::header::{ACCEPT, HeaderMap};
+use oci::Digest;
+
+use crate::config::{Config, Effective, Origin};
+
+/// The state of the pages.
+pub(crate) struct Web {
+    /// Whether the certificate is self-signed, so that clients need to be told to trust it.
+    self_signed: bool,
+    settings: Vec<SettingLine>,
+    /// The file of the certificate, if it is not from an authority.
+    certificate: Option<PathBuf>,
+    summaries: quick_cache::sync::Cache<Digest, Arc<summary::Summary>>,
+}
+
+/// The number of manifests whose summary is cached.
+const SUMMARIES: usize = 4096;
+
+impl Web {
+    /// Returns `None` if pages are switched off.
+    pub(crate) fn new(config: &Config) -> Option<Self> {
+        config.web.enabled.then(|| Self {
+            self_signed: !config.tls.self_signed.is_empty(),
+            settings: Vec::new(),
+            certificate: config.tls.certificate.clone(),
+            summaries: quick_cache::sync::Cache::new(SUMMARIES),
+        })
+    }
+}
+
+/// A setting in force.
+#[derive(Clone)]
+pub(crate) struct SettingLine {
+    pub(crate) key: &'static str,
+    pub(crate) value: String,
+    pub(crate) origin: String,
+    pub(crate) is_default: bool,
+}
+
+impl SettingLine {
+    /// Describes a setting. Secrets are left out.
+    fn of(setting: &Effective) -> Self {
+        let value = setting.value.to_string();
+        let is_secret = ["secret", "password", "token ="].iter().any(|word| value.contains(word));
+        Self {
+            key: setting.key,
+            value: if is_secret { "…".to_owned() } else { value },
+            origin: setting.origin.to_string(),
+            is_default: setting.origin == Origin::Default,
+        }
+    }
+}
+
+impl Web {
+    /// Sets the settings that administrators see.
+    pub(crate) fn describe(&mut self, settings: &[Effective]) {
+        self.settings = settings.iter().map(SettingLine::of).collect();
+    }
+
+    /// Sets the file of the certificate.
+    pub(crate) fn set_certificate(&mut self, file: PathBuf) {
+        self.certificate = Some(file);
+    }
+
+    /// Returns the self-signed certificate, without a key that its file may hold.
+    fn self_signed_pem(&self) -> Option<String> {
+        let file = self.certificate.as_ref().filter(|_| self.self_signed)?;
+        let pem = std::fs::read_to_string(file).ok()?;
+        let begin = pem.find("-----BEGIN CERTIFICATE-----")?;
+        let end = begin + pem[begin..].find("-----END CERTIFICATE-----")? + "-----END CERTIFICATE-----".len();
+        Some(format!("{}\n", &pem[begin..end]))
+    }
+}
+
+/// Whether a request is for a page: its path is below `/-/`, or it asks for HTML.
+pub(crate) fn is_for_page(method: &Method, path: &str, headers: &HeaderMap) -> bool {
+    path.starts_with("/-/") || (matches!(*method, Method::GET | Method::HEAD) && accepts_html(headers))
+}
+
+/// Whether a request names HTML in `Accept`. `*/*` does not name it.
+fn accepts_html(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let is_html =
+            ["text/html", "application/xhtml+xml"].iter().any(|html| kind.eq_ignore_ascii_case(html));
+        is_html && !parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0_f32)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn html_must_be_named_in_accept() {
+        let accepts = |value: &'static str| {
+            accepts_html(&HeaderMap::from_iter([(ACCEPT, hyper::header::HeaderValue::from_static(value))]))
+        };
+        assert!(accepts("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
+        assert!(accepts("application/json, Text/HTML;q=0.1"));
+        for other in ["*/*", "application/json", "text/*", "text/html;q=0", "text/htmlx"] {
+            assert!(!accepts(other), "{other}");
+        }
+        assert!(!accepts_html(&HeaderMap::new()));
+    }
+}

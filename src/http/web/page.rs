@@ -1,0 +1,267 @@
+//! The frame of all pages: language, account, form token, and the headers of the response.
+//!
+//! The Content-Security-Policy (CSP level 3) allows the registry's own style sheet, script and images only, nothing
+//! inline, and no frame around a page. Text of pushers is escaped by the templates.
+
+use std::time::SystemTime;
+
+use askama::Template;
+use hyper::StatusCode;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LOCATION, SET_COOKIE, VARY,
+};
+use registry::access::Identity;
+
+use super::form::{self, Token};
+use super::language::{Language, number};
+use super::{assets, form::seed};
+use crate::http::app::App;
+use crate::http::call::Call;
+use crate::http::error::Error;
+use crate::http::extract::request::Request;
+use crate::http::middleware::client_info::ClientInfo;
+use crate::http::response::{self, Response};
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
+/// The caller, as pages show it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Viewer {
+    /// The name of the account.
+    pub(crate) account: Option<String>,
+    /// Whether the caller may administer the registry.
+    pub(crate) administrator: bool,
+    /// Whether the caller has a session, which a sign-out ends.
+    pub(crate) has_session: bool,
+    /// Whether the registry has accounts. Without them, every caller has all rights.
+    pub(crate) in_force: bool,
+}
+
+impl Viewer {
+    fn of(app: &App, identity: &Identity) -> Self {
+        let account = identity.account();
+        Self {
+            account: account.map(|account| account.name.to_string()),
+            administrator: match identity {
+                Identity::Operator => true,
+                Identity::Account(account) => account.administrator && account.scope.is_none(),
+                Identity::Anonymous => false,
+            },
+            has_session: account.is_some_and(|account| account.via == registry::access::Via::Session),
+            in_force: app.accounts.in_force(),
+        }
+    }
+}
+
+/// The values that all pages share.
+pub(crate) struct Page {
+    pub(crate) language: Language,
+    /// The path prefix of links.
+    pub(crate) base: String,
+    /// The host, port and path of the registry, as in image names.
+    pub(crate) host: String,
+    pub(crate) viewer: Viewer,
+    /// Path and query of the page, without the prefix.
+    pub(crate) here: String,
+    /// The text in the search field.
+    pub(crate) search: String,
+    /// The result of the form that led here.
+    pub(crate) done: Option<String>,
+    token: Token,
+}
+
+impl Page {
+    pub(crate) fn of(call: &Call<'_>) -> Self {
+        let viewer = Viewer::of(call.app, call.caller.identity());
+        let links = call.caller.links().absolute("");
+        Self::for_client(&call.request, call.caller.client(), call.base(), links, viewer)
+    }
+
+    /// Returns the frame of a page for a request that has no caller.
+    pub(super) fn for_client(
+        request: &Request,
+        client: &ClientInfo,
+        url: Option<String>,
+        links: String,
+        viewer: Viewer,
+    ) -> Self {
+        let query = request.query();
+        let language = Language::of(&request.headers);
+        let done =
+            query.get_filled("done").map(|done| format!("done-{done}")).filter(|key| language.has(key));
+        Self {
+            language,
+            base: path_of(&links).to_owned(),
+            host: url
+                .as_deref()
+                .and_then(|url| url.split_once("://"))
+                .map_or("localhost:5000", |(_, host)| host)
+                .to_owned(),
+            viewer,
+            here: request.uri.path_and_query().map_or("/", |here| here.as_str()).to_owned(),
+            search: query.get("q").unwrap_or_default().into_owned(),
+            done: done.map(|key| language.text(&key).into_owned()),
+            token: seed(&request.headers, client),
+        }
+    }
+
+    pub(crate) fn set_viewer(&mut self, app: &App, identity: &Identity) {
+        self.viewer = Viewer::of(app, identity);
+    }
+
+    /// Returns a text.
+    pub(crate) fn t(&self, key: &str) -> std::borrow::Cow<'static, str> {
+        self.language.text(key)
+    }
+
+    /// Returns a text with a value, `$value`.
+    pub(crate) fn with(&self, key: &str, value: impl std::fmt::Display) -> String {
+        self.language.text_with(key, &[("value", &value.to_string())])
+    }
+
+    /// Returns a text about a number.
+    pub(crate) fn counted(&self, key: &str, count: impl std::borrow::Borrow<u64>) -> String {
+        self.language.counted(key, *count.borrow())
+    }
+
+    pub(crate) fn number(&self, count: &u64) -> String {
+        number(*count)
+    }
+
+    pub(crate) fn size(&self, bytes: &u64) -> String {
+        self.language.size(*bytes)
+    }
+
+    pub(crate) fn date(&self, time: &SystemTime) -> String {
+        self.language.date(*time)
+    }
+
+    pub(crate) fn age(&self, time: &SystemTime) -> String {
+        self.language.age(*time)
+    }
+
+    /// Returns a time for programs.
+    pub(crate) fn iso(&self, time: &SystemTime) -> String {
+        crate::rfc3339::seconds(*time)
+    }
+
+    /// Returns the pages of administrators, with the keys of their names.
+    pub(crate) fn admin_pages(&self) -> [(&'static str, &'static str); 6] {
+        [
+            ("/-/admin", "admin-overview"),
+            ("/-/admin/accounts", "accounts-title"),
+            ("/-/organisations", "organisations-title"),
+            ("/-/admin/grants", "grants-title"),
+            ("/-/admin/usage", "space-title"),
+            ("/-/admin/audit", "audit-title"),
+        ]
+    }
+
+    /// Whether this is the page with the path.
+    pub(crate) fn is_at(&self, path: &str) -> bool {
+        self.here.split('?').next() == Some(path)
+    }
+
+    pub(crate) fn own_account(&self) -> &'static str {
+        "/-/account"
+    }
+
+    pub(crate) fn of_organisation(&self, name: impl std::fmt::Display) -> String {
+        format!("/-/organisations/{name}")
+    }
+
+    pub(crate) fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// Returns a command with the host of the registry.
+    pub(crate) fn command(&self, command: &str) -> String {
+        format!("{command} {}", self.host)
+    }
+
+    /// Returns a namespace that the caller may push to.
+    pub(crate) fn example_namespace(&self) -> &str {
+        self.viewer.account.as_deref().unwrap_or("team")
+    }
+
+    pub(crate) fn asset(&self, stem: &str) -> String {
+        format!("{}/-/assets/{}", self.base, assets::name(stem))
+    }
+
+    /// Returns the value of the hidden field of each form.
+    pub(crate) fn form_token(&self) -> String {
+        self.token.value()
+    }
+
+    /// Returns the other languages, for the switch.
+    pub(crate) fn other_languages(&self) -> Vec<Language> {
+        Language::ALL.into_iter().filter(|language| *language != self.language).collect()
+    }
+
+    /// Renders a page.
+    pub(crate) fn render(&self, template: &impl Template) -> Result<Response, Error> {
+        self.render_as(StatusCode::OK, template)
+    }
+
+    /// Renders a page with another status.
+    pub(crate) fn render_as(&self, status: StatusCode, template: &impl Template) -> Result<Response, Error> {
+        let html = template.render().map_err(Error::Template)?;
+        let mut response = response::content(HTML, html);
+        *response.status_mut() = status;
+        self.add_headers(&mut response);
+        Ok(response)
+    }
+
+    /// Redirects to a path of this registry, after a form.
+    pub(crate) fn redirect(&self, path: &str) -> Response {
+        let mut response = response::status(StatusCode::SEE_OTHER);
+        if let Ok(location) = HeaderValue::try_from(format!("{}{}", self.base, form::encode_path(path))) {
+            response.headers_mut().insert(LOCATION, location);
+        }
+        self.add_headers(&mut response);
+        response
+    }
+
+    fn add_headers(&self, response: &mut Response) {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Language, Cookie"));
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        if let Some(cookie) = self.token.new_cookie() {
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+/// Returns the path of a link prefix, which may be a whole URL.
+pub(super) fn path_of(links: &str) -> &str {
+    match links.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("", |slash| &rest[slash..]),
+        None => links,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_stay_on_the_host() {
+        assert_eq!(path_of(""), "");
+        assert_eq!(path_of("/hub"), "/hub");
+        assert_eq!(path_of("https://registry.example.com"), "");
+        assert_eq!(path_of("https://registry.example.com/hub"), "/hub");
+    }
+}

@@ -1,0 +1,441 @@
+//! Pages for browsers: content, sessions, forms, headers. `access::matrix` walks their rights, and `tests/browser` uses
+//! them in a browser.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Method;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::harness::{
+    Answer, Ask, By, OCI_MANIFEST, PASSWORD, Part, TestRegistry, Who, image_manifest, with_accounts,
+    with_accounts_and,
+};
+
+const HTML: &str = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
+
+/// The token of the forms for a browser with this secret cookie.
+pub(crate) fn form_token(seed: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(format!("form:{seed}")))
+}
+
+trait Html {
+    /// Returns the whole body; `text` is for messages.
+    fn html(&self) -> String;
+}
+
+impl Html for Answer {
+    fn html(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+}
+
+/// A browser: it keeps its cookies.
+struct Browser<'r> {
+    registry: &'r TestRegistry,
+    cookies: Vec<(String, String)>,
+}
+
+impl<'r> Browser<'r> {
+    fn new(registry: &'r TestRegistry) -> Self {
+        Self { registry, cookies: Vec::new() }
+    }
+
+    fn cookie(&self) -> String {
+        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    fn seed(&self) -> &str {
+        let find = |wanted: &str| self.cookies.iter().find(|(name, _)| name == wanted);
+        find("wharfinger-session").or_else(|| find("wharfinger-form")).map_or("", |(_, value)| value)
+    }
+
+    fn keep(&mut self, answer: &Answer) {
+        for cookie in answer.headers.get_all("set-cookie") {
+            let cookie = cookie.to_str().unwrap();
+            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
+            self.cookies.retain(|(other, _)| other != name);
+            if !value.is_empty() {
+                self.cookies.push((name.to_owned(), value.to_owned()));
+            }
+        }
+    }
+
+    async fn open(&mut self, path: &str) -> Answer {
+        let request = self.registry.request(Method::GET, path).header("accept", HTML);
+        let answer = request.header("cookie", self.cookie()).ask().await;
+        self.keep(&answer);
+        answer
+    }
+
+    async fn send(&mut self, path: &str, fields: &str) -> Answer {
+        let form = format!("form_token={}&{fields}", form_token(self.seed()));
+        let request = self.registry.request(Method::POST, path).header("cookie", self.cookie());
+        let request =
+            request.header("accept", HTML).header("content-type", "application/x-www-form-urlencoded");
+        let answer = request.body(form).ask().await;
+        self.keep(&answer);
+        answer
+    }
+
+    /// Signs in, from a first visit.
+    async fn signed_in(registry: &'r TestRegistry, name: &str) -> Self {
+        let mut browser = Self::new(registry);
+        browser.open("/-/sign-in").await.is(200);
+        browser
+            .send("/-/sign-in", &format!("name={name}&password={PASSWORD}&to=/"))
+            .await
+            .is(303)
+            .has("location", "/");
+        browser
+    }
+}
+
+#[tokio::test]
+async fn pages_are_for_requests_that_name_html() {
+    let registry = TestRegistry::start().await;
+    let image = registry.repository("team/app").push_image("1.0").await;
+    let text = registry.get("/").await.is(200).has("content-type", "text/plain; charset=utf-8").html();
+    assert!(text.starts_with("Wharfinger"));
+    registry.get("/team/app").await.fails(404, "UNSUPPORTED");
+    let mut browser = Browser::new(&registry);
+    for path in [
+        "/".to_owned(),
+        "/team/app".to_owned(),
+        "/team/app:1.0".to_owned(),
+        format!("/team/app@{}", image.digest),
+    ] {
+        let page = browser.open(&path).await.is(200).has("content-type", "text/html; charset=utf-8");
+        assert!(page.html().contains("team/app"), "{path}");
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
+    browser.open("/team/absent").await.is(404).has("content-type", "text/html; charset=utf-8");
+    browser.open("/team/app:none").await.is(404);
+    // The API answers a browser as it answers every client.
+    browser.open("/v2/").await.is(200).has("content-type", "application/json");
+}
+
+#[tokio::test]
+async fn pages_can_be_switched_off() {
+    let registry = TestRegistry::start_with(|config| config.web.enabled = false).await;
+    registry.repository("team/app").push_image("1.0").await;
+    let mut browser = Browser::new(&registry);
+    browser.open("/").await.is(200).has("content-type", "text/plain; charset=utf-8");
+    for path in ["/team/app", "/-/sign-in", "/-/api"] {
+        browser.open(path).await.fails(404, "UNSUPPORTED");
+    }
+}
+
+#[tokio::test]
+async fn assets_are_cached_for_ever() {
+    let registry = TestRegistry::start().await;
+    let page = Browser::new(&registry).open("/").await.html();
+    for kind in ["style.", "script.", "icon."] {
+        let name = page.split("/-/assets/").find(|rest| rest.starts_with(kind)).unwrap();
+        let name = name.split('"').next().unwrap();
+        let asset = registry.get(format!("/-/assets/{name}")).await.is(200);
+        assert!(asset.header("cache-control").unwrap().contains("immutable"));
+    }
+    registry.get("/-/assets/style.css").await.is(404);
+}
+
+#[tokio::test]
+async fn empty_registry_shows_the_commands_for_its_host() {
+    let registry = TestRegistry::start().await;
+    let page = Browser::new(&registry).open("/").await.is(200).html();
+    assert!(page.contains(&format!("docker push {}/team/my-image:1.0", registry.address())), "{page}");
+}
+
+#[tokio::test]
+async fn private_names_are_in_no_page() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    registry.add_user("bob").await;
+    for name in ["ann/secret-one", "ann/shared"] {
+        registry.repository(name).of(&Who::user("ann")).push_image("1").await;
+    }
+    registry.grant("everyone", &["pull"], "ann/shared").await;
+    for mut browser in [Browser::new(&registry), Browser::signed_in(&registry, "bob").await] {
+        for path in ["/", "/?q=ann", "/?q=secret", "/?namespace=ann", "/?sort=push"] {
+            let page = browser.open(path).await.is(200).html();
+            assert!(!page.contains("secret-one"), "{path}: {page}");
+            assert_eq!(page.contains("ann/shared"), path != "/?q=secret", "{path}");
+        }
+    }
+    let mut ann = Browser::signed_in(&registry, "ann").await;
+    assert!(ann.open("/").await.html().contains("ann/secret-one"));
+}
+
+#[tokio::test]
+async fn session_ends_with_sign_out_and_password() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    let mut first = Browser::signed_in(&registry, "ann").await;
+    let mut second = Browser::signed_in(&registry, "ann").await;
+    let page = second.open("/-/account").await.is(200).html();
+    assert_eq!(page.matches("value=\"end-session\"").count(), 2, "{page}");
+    // A session is for pages only.
+    let api = registry.request(Method::GET, "/api/v1/me").header("cookie", first.cookie()).ask().await;
+    assert_eq!(api.json()["kind"], "anonymous");
+
+    let copy = first.cookies.clone();
+    first.send("/-/sign-out", "").await.is(303);
+    first.cookies = copy;
+    first.open("/-/account").await.is(303);
+    let fields =
+        format!("action=password&old={PASSWORD}&new=another-long-password&again=another-long-password");
+    let wrong = fields.replace(PASSWORD, "not-the-old-one");
+    assert!(second.send("/-/account", &wrong).await.is(400).html().contains("present password is wrong"));
+    second.send("/-/account", &fields).await;
+    second.open("/-/account").await.is(303);
+    registry.get_as(&crate::harness::basic("ann", "another-long-password"), "/v2/").await.is(200);
+}
+
+#[tokio::test]
+async fn session_is_listed_and_ended_over_the_api() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    let mut browser = Browser::signed_in(&registry, "ann").await;
+    let sessions = registry.get_as(&Who::user("ann"), "/api/v1/users/ann/sessions").await.is(200).json();
+    let session = &sessions["sessions"][0];
+    assert!(session["browser"].as_str().unwrap().contains("127.0.0.1"), "{session}");
+    let path = format!("/api/v1/users/ann/sessions/{}", session["id"]);
+    registry.ask_as(&Who::user("ann"), Method::DELETE, &path).await.is(204);
+    browser.open("/-/account").await.is(303);
+}
+
+#[tokio::test]
+async fn form_needs_its_token() {
+    let registry = with_accounts().await;
+    let repository = registry.repository("root/app");
+    repository.of(&Who::root()).push_image("1").await;
+    let mut browser = Browser::signed_in(&registry, "root").await;
+    let session = browser.cookie();
+    for token in ["", "form_token=&", "form_token=AAAA&", &format!("form_token={}&", form_token("other"))] {
+        let request = registry.request(Method::POST, "/-/delete/root/app:1").header("cookie", &session);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.body(format!("{token}confirmation=1")).ask().await.is(403);
+    }
+    // A browser names the site of a form.
+    let form = format!("form_token={}&confirmation=1", form_token(browser.seed()));
+    let request = registry.request(Method::POST, "/-/delete/root/app:1").header("cookie", &session);
+    request.header("sec-fetch-site", "cross-site").body(form).ask().await.is(403);
+    // Without the name nothing is deleted.
+    browser.send("/-/delete/root/app:1", "confirmation=2").await.is(200);
+    browser.open("/root/app:1").await.is(200);
+    browser.send("/-/delete/root/app:1", "confirmation=1").await.is(303);
+    browser.open("/root/app:1").await.is(404);
+}
+
+#[tokio::test]
+async fn sign_in_returns_to_this_host_only() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    for (to, expected) in
+        [("/-/account", "/-/account"), ("//evil", "/"), ("/\\evil", "/"), ("https://evil/", "/")]
+    {
+        let mut browser = Browser::new(&registry);
+        browser.open("/-/sign-in").await.is(200);
+        let to = to.replace('\\', "%5C");
+        let answer = browser.send("/-/sign-in", &format!("name=ann&password={PASSWORD}&to={to}")).await;
+        answer.is(303).has("location", expected);
+    }
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_throttled_like_those_of_the_api() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    let mut browser = Browser::new(&registry);
+    browser.open("/-/sign-in").await.is(200);
+    let wrong = browser.send("/-/sign-in", "name=ann&password=wrong-password").await.is(403).html();
+    assert!(wrong.contains("The name or the password is wrong"));
+    for _ in 1..10 {
+        registry.get_as(&crate::harness::basic("ann", "wrong-password"), "/v2/").await.is(401);
+    }
+    // Of two further attempts one waits for its turn, and the other is refused at once.
+    let mut other = Browser { registry: &registry, cookies: browser.cookies.clone() };
+    let refused = tokio::select! {
+        one = browser.send("/-/sign-in", "name=ann&password=wrong-1") => one,
+        two = other.send("/-/sign-in", "name=ann&password=wrong-2") => two,
+    };
+    assert!(refused.is(429).html().contains("Too many attempts"));
+}
+
+#[tokio::test]
+async fn language_follows_browser_and_switch() {
+    let registry = TestRegistry::start().await;
+    let open = async |language: &str, cookie: &str| {
+        let request = registry.request(Method::GET, "/").header("accept", HTML);
+        request.header("accept-language", language).header("cookie", cookie).ask().await.html()
+    };
+    assert!(open("en", "").await.contains("lang=\"en\""));
+    assert!(open("zh-CN,zh;q=0.9", "").await.contains("lang=\"zh-CN\""));
+    assert!(open("zh-CN", "wharfinger-language=en").await.contains("lang=\"en\""));
+    let mut browser = Browser::new(&registry);
+    browser.open("/").await;
+    browser.send("/-/language", "language=zh-CN&to=/").await.is(303).has("location", "/");
+    assert!(browser.open("/").await.html().contains("lang=\"zh-CN\""));
+}
+
+#[tokio::test]
+async fn text_of_pushers_is_escaped() {
+    let registry = TestRegistry::start().await;
+    let evil = "\"><script>alert(1)</script><img src=x onerror=alert(1)>";
+    let repository = registry.repository("sec/xss");
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "author": evil, "created": evil,
+        "config": { "Env": [format!("A={evil}")], "Labels": { evil: evil }, "Cmd": [evil], "User": evil },
+        "history": [{ "created_by": evil }],
+    });
+    let config = config.to_string().into_bytes();
+    repository.push_blob(config.clone()).await;
+    let layer = b"layer".to_vec();
+    repository.push_blob(layer.clone()).await;
+    let mut manifest = image_manifest(&Part::config(&config), &[Part::layer(&layer)]);
+    manifest["annotations"] = json!({ evil: evil, "org.opencontainers.image.description": evil });
+    repository.put_manifest_as("1", OCI_MANIFEST, manifest.to_string()).await.is(201);
+    let file = evil.as_bytes().to_vec();
+    repository.push_blob(file.clone()).await;
+    let mut artifact = image_manifest(&Part::of("application/vnd.oci.empty.v1+json", &config), &[]);
+    let mut layer = Part::of("text/plain", &file).json();
+    layer["annotations"] = json!({ "org.opencontainers.image.title": evil });
+    artifact["layers"] = json!([layer]);
+    artifact["artifactType"] = json!("application/vnd.example");
+    repository.put_manifest_as("file", OCI_MANIFEST, artifact.to_string()).await.is(201);
+    let mut browser = Browser::new(&registry);
+    for path in
+        ["/", "/?q=sec", "/sec/xss", "/sec/xss:1", "/sec/xss:file", "/-/compare/sec/xss?from=1&to=file"]
+    {
+        let page = browser.open(path).await.is(200).html();
+        for part in ["<script>alert", "<img src=x", "\"><"] {
+            let is_ours = part == "\"><" && !page.contains("\"><script>");
+            assert!(is_ours || !page.contains(part), "{path}: {part}");
+        }
+    }
+    // A search text comes back in the field.
+    let page = browser.open("/?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").await.is(200).html();
+    assert!(!page.contains("<script>alert"));
+    let download = browser
+        .open(&format!("/-/file/sec/xss@{}?name=a%22%0d%0ab.html", Part::of("text/plain", &file).digest))
+        .await;
+    download
+        .is(200)
+        .has("content-disposition", "attachment; filename=\"a___b.html\"")
+        .has("content-type", "application/octet-stream");
+}
+
+#[tokio::test]
+async fn pages_work_behind_a_path_prefix() {
+    let registry =
+        with_accounts_and(|config| config.proxy.trusted = vec!["127.0.0.1/32".parse().unwrap()]).await;
+    registry.repository("root/app").of(&Who::root()).push_image("1").await;
+    let request = registry.request(Method::GET, "/root/app").by(&Who::root()).header("accept", HTML);
+    let request = request.header("x-forwarded-prefix", "/hub").header("x-forwarded-proto", "https");
+    let answer = request.header("x-forwarded-host", "registry.example.com").ask().await.is(200);
+    let cookie = answer.header("set-cookie").unwrap().to_owned();
+    assert!(cookie.contains("Path=/hub") && cookie.contains("; Secure"), "{cookie}");
+    let page = answer.html();
+    assert!(page.contains("href=\"/hub/root/app:1\""), "{page}");
+    assert!(page.contains("docker pull registry.example.com/hub/root/app:1"), "{page}");
+    assert!(!page.contains("href=\"/root") && !page.contains("action=\"/-/"), "{page}");
+}
+
+#[tokio::test]
+async fn repositories_are_sorted_and_paged() {
+    let registry = TestRegistry::start().await;
+    for number in 0..55 {
+        registry.repository(&format!("many/app{number:02}")).push_image("1").await;
+    }
+    let mut browser = Browser::new(&registry);
+    for (sort, first, last) in [("name", "app00", "app54"), ("push", "app54", "app00")] {
+        let page = browser.open(&format!("/?sort={sort}")).await.is(200).html();
+        assert!(
+            page.contains(&format!("many/{first}\"")) && !page.contains(&format!("many/{last}\"")),
+            "{sort}"
+        );
+        assert!(page.len() < 60 * 1024, "{} bytes", page.len());
+        let next = page
+            .split("rel=\"next\" href=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .replace("&#38;", "&");
+        let page = browser.open(&next).await.is(200).html();
+        assert!(
+            page.contains(&format!("many/{last}\"")) && !page.contains(&format!("many/{first}\"")),
+            "{sort}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn access_is_explained_with_its_reasons() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    registry.add_user("bob").await;
+    registry.grant("bob", &["push"], "ann/*").await;
+    registry.grant("everyone", &["pull"], "ann/app").await;
+    let explain =
+        async |who: &Who, query: &str| registry.get_as(who, &format!("/api/v1/access?{query}")).await;
+    let access = explain(&Who::user("ann"), "account=bob&repository=ann/app").await.is(200).json();
+    assert_eq!(access["rights"], json!(["pull", "push"]));
+    let kinds: Vec<_> =
+        access["reasons"].as_array().unwrap().iter().map(|reason| reason["subject"].clone()).collect();
+    assert_eq!(kinds, [json!("bob"), json!("everyone")]);
+    let own = explain(&Who::user("bob"), "account=bob&repository=bob/x").await.is(200).json();
+    assert_eq!(own["reasons"][0]["kind"], "owner");
+    explain(&Who::user("bob"), "account=ann&repository=ann/x").await.is(403);
+    let nobody = explain(&Who::root(), "repository=ann/app").await.is(200).json();
+    assert_eq!(nobody["rights"], json!(["pull"]));
+}
+
+#[tokio::test]
+async fn administrator_manages_accounts_by_forms() {
+    let registry = with_accounts().await;
+    let mut root = Browser::signed_in(&registry, "root").await;
+    let path = "/-/admin/accounts";
+    root.send(path, &format!("action=add&name=ann&password={PASSWORD}")).await.is(200);
+    registry.get_as(&Who::user("ann"), "/v2/").await.is(200);
+    root.send(path, &format!("action=add&name=ann&password={PASSWORD}")).await.is(400);
+    root.send(path, "action=disable&name=ann").await.is(200);
+    registry.get_as(&Who::user("ann"), "/v2/").await.is(401);
+    root.send(path, "action=remove&name=ann&confirmation=an").await.is(400);
+    root.send(path, "action=remove&name=ann&confirmation=ann").await.is(200);
+    root.send(path, "action=demote&name=root").await.is(400);
+    root.send("/-/admin/grants", "action=set&subject=everyone&repositories=pub/**&rights=pull").await.is(200);
+    let audit = root.open("/-/admin/audit?action=user").await.is(200).html();
+    assert!(audit.contains("user.remove"), "{audit}");
+    let export =
+        root.open("/-/admin/audit?format=json").await.is(200).has("content-type", "application/x-ndjson");
+    assert!(export.html().lines().all(|line| line.starts_with('{')));
+    for path in ["/-/admin", "/-/admin/usage", "/-/organisations", "/-/api"] {
+        root.open(path).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn own_account_makes_tokens_and_robots() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    let mut ann = Browser::signed_in(&registry, "ann").await;
+    let secret = |page: &str, prefix: &str| {
+        let start = page.find(prefix).unwrap();
+        page[start..].split('<').next().unwrap().to_owned()
+    };
+    let fields = "action=add-token&label=ci&rights=pull&repositories=ann/app&days=30";
+    let made = ann.send("/-/account", fields).await.is(200).has("cache-control", "no-store").html();
+    let token = secret(&made, "wfp_");
+    registry.get_as(&crate::harness::basic("ann", &token), "/v2/").await.is(200);
+    assert!(!ann.open("/-/account").await.html().contains(&token), "it is shown once");
+    let made = ann.send("/-/account", "action=add-robot&robot=ci&description=builds").await.is(200).html();
+    registry.get_as(&crate::harness::basic("ann+ci", &secret(&made, "wfr_")), "/v2/").await.is(200);
+}
