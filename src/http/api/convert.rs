@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
     Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReading, CheckReport,
-    Grant, ManifestEntry, Member, Organisation, Repository, RepositoryUsage, Robot, Session, Source, TagEntry, Team,
-    Token, Usage, User, WrongCounter,
+    Grant, ManifestEntry, Member, Organisation, Repository, RepositoryUsage, Robot, Session, Source,
+    TagEntry, Team, Token, Usage, User, WrongCounter,
 };
 use oci::RepositoryName;
 use registry::check::{Checked, Fault, FaultKind, Repair};
