@@ -1,7 +1,8 @@
 //! `wharfinger du`: the space used by each repository.
 
-use api::{RepositoryUsage, RepositoryUsages, Usage};
+use api::{QuotaEntry, Quotas, RepositoryUsage, RepositoryUsages, Usage};
 use clap::Args;
+use reqwest::Method;
 use serde::Serialize;
 
 use super::output::{self, Column, Failure, Format, Row};
@@ -23,6 +24,9 @@ SIZE is the size of all manifests, configs and layers of a repository, each dige
 `check`. OWN is the part that no other repository needs. The total counts every digest once, even if several \
 repositories need it. Content that no image needs is counted separately: unused uploads, and content of removed images.
 
+A quota counts the manifests, configs and layers of its repositories, also layers that no image needs yet. Content that \
+several repositories of one quota share counts once.
+
 Examples:
   wharfinger du
   wharfinger du --server http://localhost:5000 --json
@@ -35,6 +39,7 @@ struct Report {
     #[serde(flatten)]
     total: Usage,
     by_repository: Vec<RepositoryUsage>,
+    quotas: Vec<QuotaEntry>,
 }
 
 impl Row for RepositoryUsage {
@@ -50,7 +55,10 @@ impl DiskUsage {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let report = self.target.with(async |registry| {
             let by_repository = registry.list::<RepositoryUsages>("/api/v1/usage/repositories", &[]).await?;
-            Ok(Report { total: registry.get("/api/v1/usage").await?, by_repository })
+            let quotas =
+                registry.supported::<Quotas>(registry.request(Method::GET, "/api/v1/usage/quotas")).await?;
+            let quotas = quotas.map(|quotas| quotas.quotas).unwrap_or_default();
+            Ok(Report { total: registry.get("/api/v1/usage").await?, by_repository, quotas })
         });
         let mut report = report.await?;
         if self.format.json {
@@ -67,6 +75,31 @@ impl DiskUsage {
             let unreferenced = output::human_size(unreferenced_bytes);
             output::print(format_args!("{unreferenced} besides in content that no image needs\n"))?;
         }
+        if !report.quotas.is_empty() {
+            output::print("\n")?;
+            output::print_list(self.format, &report.quotas)?;
+        }
         Ok(())
+    }
+}
+
+impl Row for QuotaEntry {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("QUOTA"),
+        Column::number("USED"),
+        Column::number("LIMIT"),
+        Column::number("TAGS"),
+        Column::number("LIMIT"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let limit = |limit: Option<String>| limit.unwrap_or_else(|| "-".to_owned());
+        vec![
+            self.scope.clone(),
+            output::human_size(self.bytes),
+            limit(self.max_bytes.map(output::human_size)),
+            self.tags.to_string(),
+            limit(self.max_tags.map(|tags| tags.to_string())),
+        ]
     }
 }

@@ -16,6 +16,7 @@ mod du;
 mod gateway;
 mod grant;
 mod guesses;
+mod history;
 mod image;
 mod import;
 mod inspect;
@@ -25,6 +26,7 @@ mod manual;
 mod org;
 mod owner;
 mod password;
+mod retention;
 mod rm;
 mod robot;
 mod search;
@@ -34,6 +36,7 @@ mod target;
 mod team;
 mod times;
 mod token;
+mod undo;
 mod unreachable;
 mod user;
 mod version;
@@ -89,6 +92,12 @@ enum Command {
     Remove(rm::Remove),
     #[command(name = "du")]
     DiskUsage(du::DiskUsage),
+    #[command(name = "history")]
+    TagHistory(history::TagHistory),
+    #[command(name = "undo")]
+    UndoChange(undo::UndoChange),
+    #[command(name = "retention")]
+    RetentionCommand(retention::RetentionCommand),
     Check(check::Check),
     Adopt(adopt::Adopt),
     User(user::UserCommand),
@@ -116,6 +125,9 @@ impl Command {
             Self::TagImage(command) => command.run().await,
             Self::Remove(command) => command.run().await,
             Self::DiskUsage(command) => command.run().await,
+            Self::TagHistory(command) => command.run().await,
+            Self::UndoChange(command) => command.run().await,
+            Self::RetentionCommand(command) => command.run().await,
             Self::Check(command) => command.run().await,
             Self::Adopt(command) => command.run().await,
             Self::User(command) => command.run().await,

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName};
 use ipnet::IpNet;
+use registry::Reserve;
+use registry::rules::Schedule;
 
 use super::location::Location;
+use super::rules::{Immutable, Protected, Quota, Retention};
 use super::value::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Key, LogFormat, RawValue, Refused, TomlValue,
     UpstreamHost, ValueType, WebOrigin, address, base_url, choice, contact, count, count_or_unlimited,
     directory_url, duration, header_name, host, list_of, log_filter, network, optional_address,
-    optional_path, path, size, size_or_unlimited, switch, tables, url, web_origin, word,
+    optional_path, path, reserve, schedule, size, size_or_unlimited, switch, tables, url, web_origin, word,
 };
 use crate::host::Host;
 
@@ -175,6 +178,35 @@ settings! {
         /// Accept HTTP/2 without TLS, for clients that begin with it ("prior knowledge"), such as a proxy on
         /// this machine. HTTP/2 over TLS has the setting `tls.http2`.
         http2_clear: bool = false, switch();
+
+        /// Tags that can neither be moved nor deleted, such as `[{ repositories = "**", tags = ">=1.0" }]`. A push
+        /// of the same image succeeds. Rules also apply to administrators.
+        immutable: Vec<Immutable> = Vec::new(), tables::<Immutable>();
+
+        /// Tags that only administrators may delete, such as `[{ repositories = "**", tags = "prod-*" }]`.
+        protected: Vec<Protected> = Vec::new(), tables::<Protected>();
+
+        /// Limits on space and tags, such as `[{ owner = "ann", bytes = "50GB" }]`. A push beyond a limit is refused.
+        /// Content that several repositories of one quota share counts once. At 80 %, a warning is logged.
+        quota: Vec<Quota> = Vec::new(), tables::<Quota>();
+
+        /// Rules that delete old tags, such as `[{ repositories = "ci/**", keep_pulled_within = "30d" }]`. The first
+        /// rule that selects a tag decides on it. `wharfinger retention preview` shows the effect.
+        retention: Vec<Retention> = Vec::new(), tables::<Retention>();
+
+        /// The time of the retention runs, in the syntax of cron (minute, hour, day, month, day of the week) and in
+        /// UTC; empty for none.
+        retention_schedule: Option<Schedule> = "0 3 * * *".parse().ok(), schedule();
+
+        /// The time since its last push or pull for which no retention rule deletes a tag.
+        retention_minimum_age: Duration = Duration::from_secs(24 * 60 * 60), duration().or_none();
+    }
+
+    /// The disk.
+    storage: Storage {
+        /// The free space that uploads leave: a size, or a part of the disk such as `"5%"`. Uploads beyond it get 507;
+        /// pulls and deletions go on. 0 uses the whole disk.
+        reserve: Reserve = Reserve::Share(100), reserve();
     }
 
     /// The log, on standard error.

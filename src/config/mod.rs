@@ -9,19 +9,21 @@ mod file;
 mod import;
 mod load;
 mod location;
+mod rules;
 mod security;
 mod template;
 mod value;
 
 pub use definition::{
     Acme, Audit, Auth, Cache, Config, Gateway, Limits, Log, Metrics, Proxy, Registry, SECTIONS, Section,
-    Setting, Tls, Web, changed_settings, settings,
+    Setting, Storage, Tls, Web, changed_settings, settings,
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use error::{ConfigError, ConfigErrors, Excerpt};
 pub use import::{Finding, Import, ImportSources, Outcome, import, registry_variables};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use location::{Admits, Location};
+pub use rules::{By, Immutable, Protected, Quota, Retention};
 pub use template::template;
 pub use value::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, LogFormat, TomlValue, UpstreamHost, WebOrigin,

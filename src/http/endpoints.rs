@@ -191,6 +191,29 @@ ApiManifest [repository: RepositoryName, reference: TagOrDigest] "api_manifest"
         .answers::<ManifestEntry>(200, "The manifest.")
     };
 }
+/// The changes of the tags of a repository.
+ApiHistory [repository: RepositoryName] "api_history" "/api/v1/repositories/{repository}/_history" Content {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => api::history::get {
+        "List each move and deletion of the tags, the latest first"
+        .parameters(&[PAGE[0], PAGE[1], ("tag", "string", "Only the changes of this tag.")])
+        .answers::<History>(200, "A page.")
+    };
+}
+/// Takes back changes of a tag.
+ApiUndo [repository: RepositoryName] "api_undo" "/api/v1/repositories/{repository}/_undo" Content {
+    POST: Requirement::Repository(Right::Push), AuditAction::Change("tag.undo") => api::history::undo {
+        "Point a tag to an earlier image, also to a deleted one until its grace period ends"
+        .takes::<Undo>().answers::<Undone>(200, "The tag as it is now.")
+    };
+}
+/// Quotas and their use.
+ApiQuotas [] "api_quotas" "/api/v1/usage/quotas" Content {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::quotas::get {
+        "List quotas and their use"
+        .note("Administrators see all, others those of their own repositories and of single repositories.")
+        .answers::<Quotas>(200, "The quotas.")
+    };
+}
 /// Space used by the registry.
 ApiUsage [] "api_usage" "/api/v1/usage" Content {
     GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::usage::get {
@@ -443,6 +466,46 @@ ApiCheck [] "api_check" "/api/v1/check" Server {
             ("repair", "boolean", "Mend what can be mended, and move damaged content aside. Deletes nothing."),
         ])
         .answers::<CheckLine>(200, "A line.")
+    };
+}
+/// A preview of the retention rules.
+ApiRetentionPreview [] "api_retention_preview" "/api/v1/retention/preview" Server {
+    POST: Requirement::Own, AuditAction::None => manage::retention::preview {
+        "Show which tags a retention run would delete"
+        .note("For administrators. It runs the same code as a run, and rolls it back.")
+        .takes::<RetentionRequest>().answers::<RetentionReport>(200, "What a run would delete.")
+    };
+}
+/// A run of the retention rules.
+ApiRetentionRun [] "api_retention_run" "/api/v1/retention/run" Server {
+    POST: Requirement::Own, AuditAction::None => manage::retention::run {
+        "Delete the tags that no retention rule keeps"
+        .note("For administrators.")
+        .takes::<RetentionRequest>().answers::<RetentionReport>(200, "What was deleted.")
+    };
+}
+/// Takes back a run of the retention rules.
+ApiRetentionUndo [] "api_retention_undo" "/api/v1/retention/undo" Server {
+    POST: Requirement::Own, AuditAction::None => manage::retention::undo {
+        "Take back all deletions of a retention run"
+        .note("For administrators. A tag that was pushed since then stays.")
+        .takes::<UndoRun>().answers::<RunUndone>(200, "The tags of the run.")
+    };
+}
+/// The retention rules of an account.
+ApiRetentionRules [user: AccountName] "api_retention_rules" "/api/v1/retention/rules/{user}" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::retention::rules {
+        "Get the retention rules of a user or an organisation"
+        .note("For administrators, the user, and owners of the organisation.")
+        .answers::<RetentionRules>(200, "The rules.")
+    };
+    PUT: Requirement::Own, AuditAction::None => manage::retention::set_rules {
+        "Set the retention rules of a user or an organisation for its repositories"
+        .note("The rules of the configuration come first.")
+        .takes::<RetentionRules>().ends(204, "They are set.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::retention::remove_rules {
+        "Remove the retention rules of a user or an organisation" .ends(204, "They are removed.")
     };
 }
 /// The audit log.

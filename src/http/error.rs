@@ -76,6 +76,9 @@ pub(crate) enum Error {
     Manage(ManageError),
     #[error("the body must be JSON, with the Content-Type application/json")]
     NoJson,
+    /// Invalid retention rules.
+    #[error("invalid retention rules: {0}")]
+    BadRetention(String),
     #[error("invalid JSON in the body: {0}")]
     BadJson(serde_json::Error),
     #[error("the body is larger than {limit} bytes")]
@@ -171,7 +174,7 @@ impl Error {
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Manage(error) => return classify_manage(error),
             Self::NoJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::Unsupported),
-            Self::BadJson(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
+            Self::BadJson(_) | Self::BadRetention(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::Unsupported),
             Self::NoForm => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
@@ -258,6 +261,12 @@ impl Error {
                 Some(json!({ "digest": digest, "size": claimed, "actual": actual }))
             }
             E::DigestMismatch { expected, actual } => Some(json!({ "expected": expected, "actual": actual })),
+            E::TagRefused { repository, tag, refusal } => {
+                Some(json!({ "name": repository, "tag": tag, "rule": refusal.pattern }))
+            }
+            E::QuotaExceeded(excess) => {
+                Some(json!({ "quota": excess.scope, "used": excess.used, "limit": excess.limit }))
+            }
             E::ManifestTooLarge { limit } => Some(json!({ "limit": limit })),
             E::BlobTooLarge { limit } => Some(json!({ "limit": limit })),
             E::ChunkLength { expected, actual } => Some(json!({ "expected": expected, "actual": actual })),
@@ -330,11 +339,15 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::Receive(ReceiveError::Idle(_) | ReceiveError::Slow(_)) => {
             (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid)
         }
-        E::NotAdopted { .. } => (StatusCode::CONFLICT, ErrorCode::Denied),
+        E::NotAdopted { .. } | E::NothingToUndo { .. } => (StatusCode::CONFLICT, ErrorCode::Denied),
+        E::TagRefused { .. } | E::QuotaExceeded(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+        E::NoHistory { .. } | E::ManifestGone { .. } | E::NoRun(_) => {
+            (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown)
+        }
         E::DeleteDisabled => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
         E::Busy => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         E::PasswordRefused(_) | E::NameUnfit(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
-        E::Full => return (StatusCode::INSUFFICIENT_STORAGE, FULL),
+        E::Full | E::ReserveReached { .. } => return (StatusCode::INSUFFICIENT_STORAGE, FULL),
         E::Unavailable(_) | E::Store(StoreError::Closed) => {
             return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE);
         }

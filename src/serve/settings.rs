@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use registry::Policy;
 use registry::access::{AccountSettings, AuditSink, LocationAccess};
+use registry::rules::{KeepBy, QuotaRule, QuotaScope, RetentionRule, Rules, TagRule};
+use registry::{Policy, RetentionPolicy};
 
 use crate::audit_log;
-use crate::config::{Admits, Config};
+use crate::config::{Admits, By, Config, Quota, Retention};
 
 pub(super) fn policy(config: &Config) -> Policy {
     Policy {
@@ -19,6 +20,51 @@ pub(super) fn policy(config: &Config) -> Policy {
         cache_bytes: config.cache.manifest_bytes,
         check_interval: Some(config.check.interval).filter(|interval| !interval.is_zero()),
         check_read_rate: config.check.read_rate,
+        reserve: config.storage.reserve,
+        rules: Arc::new(rules(config)),
+        retention: retention(config),
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    let tag_rule = |repositories: &Vec<_>, tags: &Vec<_>| TagRule {
+        repositories: repositories.clone(),
+        tags: tags.clone(),
+    };
+    Rules {
+        immutable: config.immutable.iter().map(|rule| tag_rule(&rule.repositories, &rule.tags)).collect(),
+        protected: config.protected.iter().map(|rule| tag_rule(&rule.repositories, &rule.tags)).collect(),
+        quotas: config.quota.iter().filter_map(quota).collect(),
+    }
+}
+
+fn quota(quota: &Quota) -> Option<QuotaRule> {
+    let scope = match (&quota.owner, &quota.repositories) {
+        (Some(owner), _) => QuotaScope::Owner(owner.clone()),
+        (None, Some(selector)) => QuotaScope::Repositories { selector: selector.clone(), each: quota.each },
+        // The configuration refuses such a quota.
+        (None, None) => return None,
+    };
+    Some(QuotaRule { scope, bytes: quota.bytes, tags: quota.tags.map(|tags| tags as u64) })
+}
+
+fn retention(config: &Config) -> RetentionPolicy {
+    let rule = |rule: &Retention| RetentionRule {
+        repositories: rule.repositories.clone(),
+        tags: rule.tags.clone(),
+        keep_newest: rule.keep_newest,
+        by: match rule.by {
+            By::Push => KeepBy::Push,
+            By::Version => KeepBy::Version,
+        },
+        keep_pushed_within: rule.keep_pushed_within,
+        keep_pulled_within: rule.keep_pulled_within,
+        keep: rule.keep.clone(),
+    };
+    RetentionPolicy {
+        rules: config.retention.iter().map(rule).collect(),
+        minimum_age: config.retention_minimum_age,
+        schedule: config.retention_schedule.clone(),
     }
 }
 

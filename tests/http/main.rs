@@ -16,6 +16,7 @@ mod http2;
 mod metrics;
 mod protocol;
 mod proxied;
+mod rules;
 mod shutdown;
 mod v1;
 mod v2;

@@ -11,9 +11,12 @@ mod audit;
 mod check;
 mod client;
 mod grants;
+mod history;
 mod organisations;
 mod page;
+mod quotas;
 mod repositories;
+mod retention;
 mod robots;
 mod secret;
 mod tokens;
@@ -28,13 +31,19 @@ pub use check::{
 };
 pub use client::{Client, ClientError, Credentials};
 pub use grants::{Grant, Grants, NewGrant};
+pub use history::{History, HistoryEntry, Undo, Undone};
 pub use organisations::{
     Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations, Team,
     TeamMembers, Teams,
 };
 pub use page::Page;
+pub use quotas::{QuotaEntry, Quotas};
 pub use repositories::{
     ManifestEntry, Repositories, Repository, RepositoryUsage, RepositoryUsages, TagEntry, Tags, Usage,
+};
+pub use retention::{
+    RetentionDeletion, RetentionReport, RetentionRequest, RetentionRule, RetentionRules, RunTag, RunUndone,
+    UndoRun,
 };
 pub use robots::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
 pub use secret::Secret;

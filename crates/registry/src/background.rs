@@ -1,5 +1,6 @@
 //! Background tasks of an open registry: the writer of the derived view, resumed deletions, the expiry of uploads, the
-//! flush of pull counts, the adoption of outside changes, the watch of the storage and the scheduled check.
+//! flush of pull counts, retention runs, the adoption of outside changes, the watch of the storage and the scheduled
+//! check.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,9 @@ use crate::Registry;
 
 /// The period of the search for expired uploads.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(10 * 60);
+
+/// The period of the attempts to keep back space for deletions on a full disk.
+const BALLAST_PERIOD: Duration = Duration::from_secs(60);
 
 /// Tasks that run until the registry is closed.
 pub(crate) struct Background {
@@ -102,10 +106,24 @@ impl Registry {
                     Ok(expired) => tracing::info!(expired, "removed expired uploads"),
                     Err(error) => tracing::warn!(%error, "cannot remove expired uploads"),
                 }
+                if let Err(error) = registry.expire_history().await {
+                    tracing::warn!(%error, "cannot remove old entries of the history of tags");
+                }
             }
         });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.flush_pulls_in_background().await });
+        let registry = self.clone();
+        background.spawn_until_stop(async move { registry.run_retention_on_schedule().await });
+        let registry = self.clone();
+        background.spawn_until_stop(async move {
+            let mut ticks = tokio::time::interval(BALLAST_PERIOD);
+            loop {
+                ticks.tick().await;
+                let metadata = registry.metadata.clone();
+                _ = tokio::task::spawn_blocking(move || metadata.fill_ballast()).await;
+            }
+        });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.adopt_in_background().await });
         let registry = self.clone();

@@ -1,7 +1,8 @@
 //! Errors of the registry.
 
-use oci::{Digest, ManifestError, RepositoryName, TagOrDigest};
+use oci::{Digest, ManifestError, RepositoryName, Tag, TagOrDigest};
 use store::StoreError;
+use store::metadata::{QuotaExcess, TagRefusal};
 use uuid::Uuid;
 
 /// The reason why an operation failed. The text is for the client, except for [`Error::Store`], which is for the operator
@@ -129,6 +130,63 @@ pub enum Error {
     /// The policy does not allow deletion.
     #[error("deletion is switched off in this registry (registry.delete = false)")]
     DeleteDisabled,
+    /// A rule refuses the change of a tag.
+    #[error("{}", refused_tag(repository, tag, refusal))]
+    TagRefused {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+        /// The rule.
+        refusal: TagRefusal,
+    },
+    /// A change would exceed a quota.
+    #[error("{}", exceeded(.0))]
+    QuotaExceeded(Box<QuotaExcess>),
+    /// An upload would use the free space that the operator keeps back.
+    #[error(
+        "no space left on the registry's disk: {} are free, of which the operator keeps back {} (storage.reserve); \
+         nothing was stored", human_size(*free), human_size(*reserve)
+    )]
+    ReserveReached {
+        /// The free space in bytes.
+        free: u64,
+        /// The reserve in bytes.
+        reserve: u64,
+    },
+    /// The tag has no recorded change.
+    #[error("no change of {repository}:{tag} is recorded")]
+    NoHistory {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// The tag has no earlier state.
+    #[error("{repository}:{tag} cannot be taken back: {reason}")]
+    NothingToUndo {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+        /// The reason.
+        reason: &'static str,
+    },
+    /// The manifest was deleted for good.
+    #[error(
+        "{target} is no longer in {repository}: its grace period (gc.grace) has ended, so that only a push restores it"
+    )]
+    ManifestGone {
+        /// The repository.
+        repository: RepositoryName,
+        /// The manifest.
+        target: TagOrDigest,
+    },
+    /// No deletion of a retention run is recorded.
+    #[error(
+        "there is no retention run {0} that deleted tags; the audit log and the history of a tag name the runs"
+    )]
+    NoRun(String),
     /// The disk is full.
     #[error("no space left on the registry's disk; nothing was changed")]
     Full,
@@ -175,11 +233,54 @@ impl From<StoreError> for Error {
                 tracing::warn!(error = %full, "no space left");
                 Self::Full
             }
+            StoreError::TagRefused(refused) => {
+                let (repository, tag, refusal) = *refused;
+                Self::TagRefused { repository, tag, refusal }
+            }
+            StoreError::QuotaExceeded(excess) => Self::QuotaExceeded(excess),
             error if error.is_locked() => Self::Unavailable(error),
             StoreError::ContentGone(_) | StoreError::DatabaseGone(_) => Self::Unavailable(error),
             StoreError::DigestMismatch { expected, actual } => Self::DigestMismatch { expected, actual },
             error => Self::Store(error),
         }
+    }
+}
+
+fn refused_tag(repository: &RepositoryName, tag: &Tag, refusal: &TagRefusal) -> String {
+    let TagRefusal { is_immutable, pattern } = refusal;
+    if *is_immutable {
+        format!(
+            "the tag {tag} of {repository} is immutable (rule \"{pattern}\"): it can neither be moved nor deleted; push \
+             another tag"
+        )
+    } else {
+        format!(
+            "the tag {tag} of {repository} is protected (rule \"{pattern}\"): only an administrator may delete it"
+        )
+    }
+}
+
+fn exceeded(excess: &QuotaExcess) -> String {
+    let QuotaExcess { scope, is_bytes, used, limit } = excess;
+    let (used, limit) = if *is_bytes {
+        (human_size(*used), human_size(*limit))
+    } else {
+        (format!("{used} tags"), limit.to_string())
+    };
+    format!(
+        "the quota of {scope} is exceeded: {used} of {limit} are used; delete images, or ask an administrator for more"
+    )
+}
+
+/// Formats a number of bytes: `4.0 MiB`.
+fn human_size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => {
+            let tenths = u128::from(bytes) * 10 / u128::from(*unit);
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} bytes"),
     }
 }
 

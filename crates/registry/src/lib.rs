@@ -14,6 +14,7 @@
 //! - `pulls`: pull counts, kept in memory and written in batches.
 //! - `metrics`: counters and gauges for a scrape.
 //! - `remote_repositories`: the catalog of a gateway.
+//! - [`rules`], `retention`, `quotas`, `reserve`, `history`: immutable tags, deletion of old tags, limits on space, undo.
 //! - `lifecycle`, `background`, `adoption`: open and close, background tasks, changes by other programs.
 //! - `storage_watch`: notices content and databases that are moved away.
 
@@ -28,15 +29,20 @@ pub mod check;
 pub mod description;
 mod detach;
 pub mod error;
+mod history;
 mod integrity;
 mod lifecycle;
 pub mod listing;
 pub mod manifests;
 mod metrics;
 mod pulls;
+mod quotas;
 pub mod records;
 mod remote_repositories;
 mod repositories;
+mod reserve;
+mod retention;
+pub mod rules;
 mod storage_watch;
 pub mod tag_list;
 pub mod uploads;
@@ -48,6 +54,8 @@ use store::{BlobStore, Directory, Metadata};
 
 pub use error::{Error, ReceiveError};
 pub use lifecycle::Opened;
+pub use reserve::Reserve;
+pub use retention::{RetainedDeletion, RetentionPolicy, RetentionReport};
 pub use store::metadata::SCHEMA_VERSION;
 
 /// The operator's rules and limits.
@@ -71,6 +79,12 @@ pub struct Policy {
     pub check_interval: Option<Duration>,
     /// The bytes per second that a check reads at most.
     pub check_read_rate: Option<u64>,
+    /// The free space that uploads leave.
+    pub reserve: Reserve,
+    /// Rules on tags, and quotas.
+    pub rules: Arc<rules::Rules>,
+    /// Deletion of old tags.
+    pub retention: RetentionPolicy,
 }
 
 impl Default for Policy {
@@ -85,6 +99,9 @@ impl Default for Policy {
             cache_bytes: 8 * 1024 * 1024,
             check_interval: None,
             check_read_rate: None,
+            reserve: Reserve::Bytes(0),
+            rules: Arc::default(),
+            retention: RetentionPolicy::default(),
         }
     }
 }
@@ -106,6 +123,9 @@ struct Inner {
     cache: Arc<cache::Cache>,
     open_uploads: uploads::OpenUploads,
     pulls: pulls::Pulls,
+    free_space: reserve::FreeSpace,
+    /// Held by a run of the retention.
+    retention: tokio::sync::Mutex<()>,
     upload_ids: uploads::UploadIds,
     background: background::Background,
     metrics: metrics::RegistryMetrics,

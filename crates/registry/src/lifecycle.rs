@@ -17,6 +17,7 @@ use crate::check::ReadLimit;
 use crate::integrity::Verdicts;
 use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
+use crate::reserve::FreeSpace;
 use crate::uploads::{OpenUploads, UploadIds};
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
 
@@ -54,6 +55,7 @@ impl Registry {
         let content =
             directory.claim_content(metadata.id(), adopted.is_some(), metadata.holds_content().await?)?;
         metadata.mark_accounts_beside(directory.content())?;
+        metadata.obey(policy.rules.clone()).await?;
         let accounts = Accounts::open(metadata.clone(), accounts).await?;
         let upload_ids = UploadIds::new(&metadata.upload_secret().await?);
         let known = metadata.list_uploads().await?.into_iter().collect();
@@ -86,6 +88,8 @@ impl Registry {
                 policy,
                 open_uploads: OpenUploads::default(),
                 pulls: Pulls::default(),
+                free_space: FreeSpace::default(),
+                retention: tokio::sync::Mutex::default(),
                 upload_ids,
                 background: Background::new(view, lock),
                 metrics: RegistryMetrics::default(),

@@ -24,7 +24,7 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// Cuts `limit + 1` items to a page.
-    fn cut(mut items: Vec<T>, limit: usize) -> Self {
+    pub(crate) fn cut(mut items: Vec<T>, limit: usize) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
         Self { items, more }

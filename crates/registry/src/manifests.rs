@@ -203,6 +203,7 @@ impl Registry {
         let inner = &self.inner;
         inner.content.check()?;
         let Push { repository, target, content_type, content, mut tags } = push;
+        self.check_reserve(content.len() as u64)?;
         let limit = inner.policy.manifest_bytes;
         if content.len() > limit {
             return Err(Error::ManifestTooLarge { limit });

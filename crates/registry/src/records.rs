@@ -6,6 +6,7 @@ pub use store::blobs::BlobStream;
 pub use store::directory::Socket;
 pub use store::metadata::{
     AccountRecord, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, CounterDrift, DeletedManifest,
-    Deletion, GrantRecord, Hit, ManifestDetails, MemberRecord, ReferrerRecord, RepositoryRecord,
-    RepositoryUsage, Restored, SearchPage, Source, TagRecord, TeamRecord, TokenRecord, Usage, ViewProblem,
+    Deletion, GrantRecord, HistoryEntry, Hit, ManifestDetails, MemberRecord, QuotaExcess, QuotaUsage,
+    ReferrerRecord, RepositoryRecord, RepositoryUsage, Restored, RunTag, SearchPage, Source, TagRecord,
+    TagRefusal, TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage, ViewProblem,
 };

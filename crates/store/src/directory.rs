@@ -291,6 +291,14 @@ impl Directory {
         &self.own
     }
 
+    /// Returns the space of the file system that holds the content.
+    ///
+    /// # Errors
+    /// Those of statvfs.
+    pub fn space(&self) -> io::Result<crate::Space> {
+        crate::Space::of(self.content())
+    }
+
     /// Returns whether it holds neither blobs nor links.
     ///
     /// # Errors

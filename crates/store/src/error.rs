@@ -3,10 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use oci::Digest;
+use oci::{Digest, RepositoryName, Tag};
 use uuid::Uuid;
 
-use crate::metadata::{DatabaseError, DatabaseErrorKind};
+use crate::metadata::{DatabaseError, DatabaseErrorKind, QuotaExcess, TagRefusal};
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,12 @@ pub enum StoreError {
         "{} was removed or replaced: put it back, or stop the server and restore a backup. Until then nothing is written", .0.display()
     )]
     DatabaseGone(PathBuf),
+    /// A rule refuses the change of a tag.
+    #[error("a rule refuses to change the tag {}:{}", .0.0, .0.1)]
+    TagRefused(Box<(RepositoryName, Tag, TagRefusal)>),
+    /// A change would exceed a quota.
+    #[error("the quota of {} is exceeded", .0.scope)]
+    QuotaExceeded(Box<QuotaExcess>),
     /// The store is closing, or one of its tasks panicked.
     #[error("the store is shut down")]
     Closed,

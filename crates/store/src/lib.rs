@@ -9,6 +9,7 @@
 //! - [`watched_file`]: a small file that is polled for changes.
 //! - [`directory`]: the layout and the lock of the data directory, and the identity of its content.
 //! - `blocking`: threads for work that blocks.
+//! - `space`: free space of a file system.
 //! - `permissions`: modes of new files and directories.
 //! - `regular_file`: opens regular files, and no FIFO.
 
@@ -25,6 +26,7 @@ pub mod metadata;
 mod permissions;
 pub mod rebuild;
 mod regular_file;
+mod space;
 pub mod view;
 pub mod watched_file;
 
@@ -32,3 +34,4 @@ pub use blobs::{Blob, BlobStore, Upload};
 pub use directory::Directory;
 pub use error::StoreError;
 pub use metadata::Metadata;
+pub use space::Space;

@@ -2,6 +2,7 @@
 
 mod enums;
 mod origins;
+mod parsed;
 mod paths;
 mod raw;
 mod tables;
@@ -17,6 +18,7 @@ pub use enums::{AcmeChallenge, Challenge, LogFormat, UpstreamHost};
 pub(in crate::config) use enums::{choice, header_name, log_filter, word};
 pub use origins::WebOrigin;
 pub(in crate::config) use origins::web_origin;
+pub(in crate::config) use parsed::{one_or_more, optional, parsed, reserve, schedule};
 pub(in crate::config) use paths::{address, host, network, optional_address, optional_path, path};
 pub(in crate::config) use raw::{Member, RawValue};
 pub(in crate::config) use tables::{Key, Members, Table, TableRules, table, tables};

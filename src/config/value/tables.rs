@@ -27,7 +27,7 @@ pub(in crate::config) trait Table: TableRules + Sized {
 
 /// Rules for several keys and several tables.
 pub(in crate::config) trait TableRules {
-    /// The key whose value no two tables may share.
+    /// The key whose value no two tables may share; empty if tables may be equal.
     const UNIQUE: &'static str;
 
     /// Checks keys that depend on each other. An error names the key at fault.
@@ -120,7 +120,7 @@ impl<T: Table> ValueType<Vec<T>> for Tables<T> {
             let RawValue::Table(members) = item else { return Err(Refused::default()) };
             let table = Members { members, example: T::EXAMPLE }.table::<T>()?;
             let unique = member(&table, T::UNIQUE);
-            if tables.iter().any(|other| member(other, T::UNIQUE) == unique) {
+            if !T::UNIQUE.is_empty() && tables.iter().any(|other| member(other, T::UNIQUE) == unique) {
                 let value = unique.map(|value| value.to_string()).unwrap_or_default();
                 let fault = format!("two tables have the {} {value}", T::UNIQUE);
                 return Err(Members { members, example: T::EXAMPLE }.fault(T::UNIQUE, fault));

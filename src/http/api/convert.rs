@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
     Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReading, CheckReport,
-    Grant, ManifestEntry, Member, Organisation, Repository, RepositoryUsage, Robot, Session, Source,
-    TagEntry, Team, Token, Usage, User, WrongCounter,
+    Grant, HistoryEntry, ManifestEntry, Member, Organisation, QuotaEntry, Repository, RepositoryUsage,
+    RetentionDeletion, RetentionReport, Robot, RunTag, Session, Source, TagEntry, Team, Token, Usage, User,
+    WrongCounter,
 };
 use oci::RepositoryName;
 use registry::check::{Checked, Fault, FaultKind, Repair};
@@ -60,6 +61,52 @@ pub(crate) fn manifest(details: records::ManifestDetails) -> ManifestEntry {
         pushed_at: seconds(details.pushed_at),
         pulls: details.pulls,
         pulled_at: details.pulled_at.map(seconds),
+    }
+}
+
+pub(crate) fn quota(usage: records::QuotaUsage) -> QuotaEntry {
+    let records::QuotaUsage { quota, bytes, tags } = usage;
+    QuotaEntry { scope: quota.scope, bytes, max_bytes: quota.max_bytes, tags, max_tags: quota.max_tags }
+}
+
+pub(crate) fn history_entry(entry: records::HistoryEntry) -> HistoryEntry {
+    HistoryEntry {
+        id: entry.id,
+        tag: entry.tag,
+        at: seconds(entry.at),
+        from: entry.previous,
+        to: entry.digest,
+        account: entry.account,
+        request_id: entry.request_id,
+        reason: entry.reason,
+        run: entry.run,
+    }
+}
+
+pub(crate) fn retention_report(report: registry::RetentionReport) -> RetentionReport {
+    let registry::RetentionReport { run, repositories, kept, deleted } = report;
+    let deletion = |deletion: registry::RetainedDeletion| RetentionDeletion {
+        repository: deletion.repository,
+        tag: deletion.tag,
+        digest: deletion.digest,
+        reason: deletion.reason,
+        with_manifest: deletion.with_manifest,
+    };
+    RetentionReport { run, repositories, kept, deleted: deleted.into_iter().map(deletion).collect() }
+}
+
+pub(crate) fn run_tag(tag: records::RunTag) -> RunTag {
+    let reason = match (tag.is_restored, tag.is_gone) {
+        (true, _) => "",
+        (false, true) => "its grace period has ended",
+        (false, false) => "a new tag of this name exists",
+    };
+    RunTag {
+        repository: tag.repository,
+        tag: tag.tag,
+        digest: tag.digest,
+        restored: tag.is_restored,
+        reason: reason.to_owned(),
     }
 }
 

@@ -218,6 +218,12 @@ impl Endpoint {
         if let Some(name) = path.strip_suffix("/_tags") {
             return Ok(Self::ApiTags(name.parse()?));
         }
+        if let Some(name) = path.strip_suffix("/_history") {
+            return Ok(Self::ApiHistory(name.parse()?));
+        }
+        if let Some(name) = path.strip_suffix("/_undo") {
+            return Ok(Self::ApiUndo(name.parse()?));
+        }
         if let Some((name, reference)) = path.rsplit_once("/_manifests/") {
             return Ok(Self::ApiManifest(name.parse()?, reference.parse()?));
         }

@@ -52,6 +52,12 @@ impl<'a> Caller<'a> {
             account: AuditEvent::account_of(self.identity()),
             request_id: request_id.to_str().ok().map(str::to_owned),
             address: (!matches!(self.identity(), Identity::Operator)).then(|| self.client.address),
+            is_administrator: match self.identity() {
+                Identity::Operator => true,
+                Identity::Account(account) => account.administrator,
+                Identity::Anonymous => false,
+            },
+            ..Actor::default()
         }
     }
 

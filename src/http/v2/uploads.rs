@@ -33,7 +33,8 @@ pub(crate) async fn post(call: Call<'_>, repository: &RepositoryName) -> Result<
             }
         }
     } else if let Some(digest) = query.digest("digest")? {
-        check_announced(app, &request, None)?;
+        let announced = check_announced(app, &request, None)?;
+        registry.check_announced(repository, announced).await?;
         registry.upload_blob(repository, digest, request.body).await?;
         return Ok(created(caller, repository, &digest));
     }
@@ -62,7 +63,8 @@ pub(crate) async fn patch(call: Call<'_>, repository: &RepositoryName, id: &Uuid
     let registry = call.registry();
     let Call { app, caller, request } = call;
     let range = chunk_range(&request)?;
-    check_announced(app, &request, range)?;
+    let announced = check_announced(app, &request, range)?;
+    registry.check_announced(repository, announced).await?;
     let upload = registry.append_upload(repository, owner(caller), *id, range, request.body).await?;
     Ok(accepted(caller, repository, upload))
 }
@@ -73,7 +75,8 @@ pub(crate) async fn put(call: Call<'_>, repository: &RepositoryName, id: &Uuid) 
     let Call { app, caller, request } = call;
     let digest = request.query().digest("digest")?.ok_or(Error::DigestMissing)?;
     let range = chunk_range(&request)?;
-    check_announced(app, &request, range)?;
+    let announced = check_announced(app, &request, range)?;
+    registry.check_announced(repository, announced).await?;
     registry.finish_upload(repository, owner(caller), *id, range, digest, request.body).await?;
     Ok(created(caller, repository, &digest))
 }
@@ -120,9 +123,13 @@ fn chunk_range(request: &Request) -> Result<Option<ChunkRange>, Error> {
         .transpose()
 }
 
-/// Refuses a body by its announced length, before any of it is received.
-fn check_announced(app: &App, request: &Request, range: Option<ChunkRange>) -> Result<(), registry::Error> {
-    let Some(announced) = request.body.announced() else { return Ok(()) };
+/// Refuses a body by its announced length, before any of it is received. Returns the announced size of the upload.
+fn check_announced(
+    app: &App,
+    request: &Request,
+    range: Option<ChunkRange>,
+) -> Result<Option<u64>, registry::Error> {
+    let Some(announced) = request.body.announced() else { return Ok(None) };
     let mut first = 0;
     if let Some(range) = range {
         first = range.first;
@@ -135,6 +142,6 @@ fn check_announced(app: &App, request: &Request, range: Option<ChunkRange>) -> R
         Some(limit) if announced > limit.saturating_sub(first) => {
             Err(registry::Error::BlobTooLarge { limit })
         }
-        _ => Ok(()),
+        _ => Ok(Some(first.saturating_add(announced))),
     }
 }

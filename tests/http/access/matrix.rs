@@ -143,6 +143,8 @@ const REFERRERS: &str = "/v2/{repository}/referrers/{digest}";
 const API_REPOSITORY: &str = "/api/v1/repositories/{repository}";
 const API_TAGS: &str = "/api/v1/repositories/{repository}/_tags";
 const API_MANIFEST: &str = "/api/v1/repositories/{repository}/_manifests/{reference}";
+const API_HISTORY: &str = "/api/v1/repositories/{repository}/_history";
+const API_UNDO: &str = "/api/v1/repositories/{repository}/_undo";
 const API_TAG_1: &str = "/api/v1/repositories/{repository}/_manifests/1";
 
 const TAG_1: &str = "/v2/{repository}/manifests/1";
@@ -155,7 +157,7 @@ const MOUNT: &str = "/v2/{repository}/blobs/uploads/?mount={shared}&from={source
 const REFERRERS_OF_MANIFEST: &str = "/v2/{repository}/referrers/{manifest}";
 
 /// Every route of a repository: method, path, address, body, required right, statuses (present, absent).
-static ROWS: [Row; 30] = [
+static ROWS: [Row; 33] = [
     row(Method::GET, MANIFEST, TAG_1, Body::Empty, Need::Pull, (200, 404)),
     row(Method::HEAD, MANIFEST, TAG_1, Body::Empty, Need::Pull, (200, 404)),
     row(Method::GET, MANIFEST, BY_DIGEST, Body::Empty, Need::Pull, (200, 404)),
@@ -173,6 +175,10 @@ static ROWS: [Row; 30] = [
     row(Method::HEAD, API_TAGS, API_TAGS, Body::Empty, Need::Pull, (200, 404)),
     row(Method::GET, API_MANIFEST, API_TAG_1, Body::Empty, Need::Pull, (200, 404)),
     row(Method::HEAD, API_MANIFEST, API_TAG_1, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::GET, API_HISTORY, API_HISTORY, Body::Empty, Need::Pull, (200, 404)),
+    row(Method::HEAD, API_HISTORY, API_HISTORY, Body::Empty, Need::Pull, (200, 404)),
+    // 415: the request has no JSON.
+    row(Method::POST, API_UNDO, API_UNDO, Body::Empty, Need::Push, (415, 415)),
     // 400: the parts of the manifest were not pushed to the new repository.
     row(Method::PUT, MANIFEST, TAG_2, Body::Manifest, Need::Push, (201, 400)),
     row(Method::PUT, MANIFEST, BY_DIGEST, Body::Manifest, Need::Push, (201, 400)),
@@ -494,11 +500,12 @@ static SIGNED_IN: &[(&str, &[Method])] = &[
 static ADMINISTRATORS: [(&str, &[Method]); 1] = [("/metrics", &READ)];
 
 /// Lists, filtered by the right to pull.
-const LISTS: [(&str, &[Method]); 4] = [
+const LISTS: [(&str, &[Method]); 5] = [
     ("/v1/search", &READ),
     ("/api/v1/repositories", &READ),
     ("/api/v1/usage", &READ),
     ("/api/v1/usage/repositories", &READ),
+    ("/api/v1/usage/quotas", &READ),
 ];
 
 const READ: [Method; 2] = [Method::GET, Method::HEAD];

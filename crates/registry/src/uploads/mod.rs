@@ -66,6 +66,8 @@ impl Registry {
     ) -> Result<UploadStatus, Error> {
         let inner = &self.inner;
         inner.content.check()?;
+        self.check_reserve(0)?;
+        self.check_quota(repository, None).await?;
         let id = inner.upload_ids.issue(repository, account, algorithm);
         if inner.open_uploads.has_room() {
             inner.open_uploads.get_or_insert(repository, account, id, UploadState::Empty(algorithm));
@@ -193,11 +195,13 @@ impl Registry {
         detach(async move {
             let inner = &registry.inner;
             inner.content.check()?;
+            registry.check_reserve(0)?;
+            let limit = registry.upload_limit(&repository).await?;
             // No other request knows this upload, so it has no record. After a crash, the next start removes its file.
             let id = Uuid::new_v4();
             let upload = inner.blobs.begin(id, digest.algorithm()).await?;
             let stored = async {
-                let (upload, received) = registry.receive(upload, None, body).await?;
+                let (upload, received) = registry.receive(upload, None, body, limit).await?;
                 received?;
                 Ok(upload.commit(&digest).await?)
             };

@@ -6,12 +6,24 @@ use accounts::AccountName;
 use futures_util::StreamExt;
 use oci::RepositoryName;
 use store::Upload;
+use store::metadata::QuotaExcess;
 
 use super::lock::UploadLock;
 use super::{Body, ChunkRange};
 use crate::{Error, Registry};
 
+/// The number of received bytes between two looks at the free space.
+const SPACE_CHECK: u64 = 4 << 20;
+
 impl Registry {
+    /// The number of bytes that the quotas of the repository leave to an upload, with the error beyond it.
+    pub(super) async fn upload_limit(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<Option<(u64, QuotaExcess)>, Error> {
+        self.quota_left(repository).await
+    }
+
     /// Receives a body into a locked upload, like [`receive`](Self::receive). After an outer error the upload has its last
     /// stored progress.
     pub(super) async fn receive_locked(
@@ -24,7 +36,8 @@ impl Registry {
     ) -> Result<(UploadLock, Result<(), Error>), Error> {
         let UploadLock { upload, state } = lock;
         let id = upload.id();
-        match self.receive(upload, range, body).await {
+        let limit = self.upload_limit(repository).await?;
+        match self.receive(upload, range, body, limit).await {
             // A chunk with a wrong length is discarded as a whole.
             Ok((_, Err(error @ Error::ChunkLength { .. }))) => {
                 Err(self.abandon(repository, account, id, state, error).await)
@@ -41,6 +54,7 @@ impl Registry {
         mut upload: Upload,
         range: Option<ChunkRange>,
         mut body: impl Body,
+        quota: Option<(u64, QuotaExcess)>,
     ) -> Result<(Upload, Result<(), Error>), Error> {
         let start = upload.offset();
         if let Some(range) = range
@@ -56,7 +70,18 @@ impl Registry {
                 Ok(chunk) => chunk,
                 Err(error) => return Ok((upload, Err(error.into()))),
             };
+            let before = received;
             received += chunk.len() as u64;
+            if let Some((left, excess)) = &quota
+                && start + received > *left
+            {
+                return Ok((upload, Err(Error::QuotaExceeded(Box::new(excess.clone())))));
+            }
+            if before / SPACE_CHECK != received / SPACE_CHECK
+                && let Err(error) = self.check_reserve(0)
+            {
+                return Ok((upload, Err(error)));
+            }
             if let Some(limit) = self.inner.policy.blob_bytes
                 && start + received > limit
             {

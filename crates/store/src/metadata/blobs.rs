@@ -4,6 +4,7 @@ use oci::{Digest, RepositoryName};
 use uuid::Uuid;
 
 use super::rows::blobs::{id_of, link, linked, unlink};
+use super::rows::quotas::within;
 use super::rows::repositories::find;
 use super::rows::trash;
 use super::sql::params;
@@ -75,7 +76,7 @@ impl Metadata {
         let (repository, digest, stored) = (repository.clone(), *digest, stored.into());
         self.write(Durability::Disk, move |sql| {
             journaled::keep(sql, &digest, stored.journaled.as_deref())?;
-            link(sql, &repository, &digest, stored.size)
+            within(sql, &repository, || link(sql, &repository, &digest, stored.size))
         })
         .await
     }
@@ -94,7 +95,7 @@ impl Metadata {
         self.write(Durability::Disk, move |sql| {
             uploads::delete(sql, &repository, account.as_ref(), upload)?;
             journaled::keep(sql, &digest, stored.journaled.as_deref())?;
-            link(sql, &repository, &digest, stored.size)
+            within(sql, &repository, || link(sql, &repository, &digest, stored.size))
         })
         .await
     }
@@ -112,7 +113,7 @@ impl Metadata {
         self.write(Durability::Disk, move |sql| {
             let size = linked(sql, &from, &digest)?.filter(|size| *size == stored);
             if let Some(size) = size {
-                link(sql, &repository, &digest, size)?;
+                within(sql, &repository, || link(sql, &repository, &digest, size))?;
             }
             Ok(size)
         })
@@ -152,7 +153,7 @@ impl Metadata {
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.write(Durability::Disk, move |sql| {
+        self.free(Durability::Disk, move |sql| {
             if let (Some(id), Some(blob)) = (find(sql, &repository)?, id_of(sql, &digest)?) {
                 trash::keep_link(sql, id, blob, columns::now())?;
             }

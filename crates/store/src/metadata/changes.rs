@@ -333,6 +333,7 @@ mod tests {
             account: Some("ann".into()),
             request_id: Some("r1".into()),
             address: Some([10, 0, 0, 1].into()),
+            ..Actor::default()
         };
         let ann = metadata.acting_as(actor);
         put(&ann, tagged("app", "one", &["latest"])).await;

@@ -47,6 +47,11 @@ pub(super) fn digest(row: &Row<'_>, index: usize) -> Result<Digest, StoreError> 
     digest.ok_or_else(|| row.damaged(index, "not a digest"))
 }
 
+/// The digest in column `index`, unless it is NULL.
+pub(super) fn digest_or_null(row: &Row<'_>, index: usize) -> Result<Option<Digest>, StoreError> {
+    if row.value(index)? == Value::Null { Ok(None) } else { digest(row, index).map(Some) }
+}
+
 /// Parses the text in column `index`: a name, a tag, a media type, an algorithm, a UUID.
 pub(super) fn text<T>(row: &Row<'_>, index: usize) -> Result<T, StoreError>
 where

@@ -69,6 +69,8 @@ impl Metadata {
         self.write(Durability::Bulk, move |sql| {
             // Digests are random, so each manifest changes many scattered pages.
             sql.expect_many_changes()?;
+            // Other programs have made these changes already.
+            let sql = sql.without_tag_rules();
             let has_pending = any_pending(sql)?;
             let take = |found| {
                 let (is_changed, changes) = take(sql, found, has_pending)?;

@@ -28,10 +28,9 @@ impl Metadata {
     /// [`Metadata::delete_step`] runs it. Returns `None` if the repository does not exist.
     pub async fn begin_deletion(&self, repository: &RepositoryName) -> Result<Option<Job>, StoreError> {
         let repository = repository.clone();
-        self.write(Durability::Disk, move |sql| {
-            if repositories::find(sql, &repository)?.is_none() {
-                return Ok(None);
-            }
+        self.free(Durability::Disk, move |sql| {
+            let Some(id) = repositories::find(sql, &repository)? else { return Ok(None) };
+            check_tags(sql, &repository, id)?;
             let actor = sql.actor().cloned().unwrap_or_default();
             let id = sql.first(
                 "INSERT INTO jobs (kind, subject, started_at, account, request_id, address)
@@ -73,8 +72,21 @@ impl Metadata {
     /// Runs the next step of a deletion in one transaction.
     pub async fn delete_step(&self, job: &Job) -> Result<JobStep, StoreError> {
         let job = job.clone();
-        self.write(Durability::Disk, move |sql| step(sql, &job)).await
+        self.free(Durability::Disk, move |sql| step(sql, &job)).await
     }
+}
+
+/// Refuses the deletion of a repository if a rule refuses that of one of its tags.
+fn check_tags(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), StoreError> {
+    if !sql.tag_rules().is_some_and(|rules| rules.has_tag_rules(repository)) {
+        return Ok(());
+    }
+    let mut refused = Ok(());
+    sql.each_while("SELECT name FROM tags WHERE repository = ?1 ORDER BY name", params![id], |row| {
+        refused = sql.check_deletion(repository, &columns::text(row, 0)?);
+        Ok(refused.is_ok())
+    })?;
+    refused
 }
 
 fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
@@ -86,14 +98,15 @@ fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
                 account: row.get(2)?,
                 request_id: row.get(3)?,
                 address: columns::text_or_null(row, 4)?,
+                ..Actor::default()
             };
             Ok((row.get::<i64>(0)?, row.get::<i64>(1)?, actor))
         },
     )?;
     // Another request may have finished the same deletion.
     let Some((started_at, cursor, actor)) = begun else { return Ok(JobStep::Done) };
-    // Also in a step after a restart.
-    let sql = sql.acting_as(&actor);
+    // Also in a step after a restart. The rules were asked when the deletion began.
+    let sql = sql.acting_as(&actor).without_tag_rules();
     let Some(id) = repositories::find(sql, &job.repository)? else { return end(sql, job) };
     let repository = (id, &job.repository);
     let rows = match delete_tags(sql, repository, started_at)? {

@@ -6,6 +6,7 @@ use oci::{Digest, RepositoryName, TagOrDigest};
 
 use super::rows::manifests::{check_parts, find, put_change, store};
 use super::rows::outbox::append;
+use super::rows::quotas::within;
 use super::rows::{repositories, tags};
 use super::sql::params;
 use super::writer::Durability;
@@ -147,7 +148,7 @@ impl Metadata {
                 return Ok(refused);
             }
             journaled::keep(sql, &put.manifest.digest, put.journaled.as_deref())?;
-            let stored = store(sql, &put, columns::now())?;
+            let stored = within(sql, &put.repository, || store(sql, &put, columns::now()))?;
             append(sql, put_change(&put).for_view(stored.is_new))?;
             for moved in stored.moved {
                 append(sql, moved.for_view(true))?;

@@ -49,6 +49,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(11, "outbox of changes", "0011_changes.sql"),
     migration!(12, "progress of the content check", "0012_content_check.sql"),
     migration!(13, "repositories by last push", "0013_browse.sql"),
+    migration!(14, "quotas, history of tags, retention rules", "0014_rules.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -251,6 +252,16 @@ mod tests {
                    INSERT INTO view_blocked VALUES ('blocked', 'tag', 'latest');
                    UPDATE jobs SET account = 'ann';"
                 .to_owned(),
+            12 => "UPDATE content_check SET cursor = 1, bytes = 100, ended_at = 1000".to_owned(),
+            // An index only.
+            13 => String::new(),
+            14 => "INSERT INTO quota_scopes VALUES (1, 'owner team', 5, 1);
+                   INSERT INTO quota_members SELECT id, 1 FROM repositories LIMIT 1;
+                   INSERT INTO quota_blobs SELECT id, 1, 1 FROM blobs LIMIT 1;
+                   UPDATE quota_rules SET rules = 'owner team';
+                   INSERT INTO tag_history (repository, tag, at) VALUES ('app', 'latest', 1000);
+                   INSERT INTO retention_rules VALUES ('ann', '[]', 1000);"
+                .to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
@@ -437,7 +448,7 @@ mod tests {
         Connection::writer(&path).unwrap().script(newer).unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 11)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 14)"),
             "{message}"
         );
     }

@@ -6,6 +6,7 @@
 //! [`StoreError::Closed`] after [`Metadata::close`], and with [`StoreError::Database`].
 
 mod accounts;
+mod ballast;
 mod blobs;
 mod browse;
 mod changes;
@@ -20,6 +21,7 @@ mod database_error;
 mod file_identity;
 #[cfg(test)]
 mod fixtures;
+mod history;
 mod import;
 mod jobs;
 mod journaled;
@@ -30,16 +32,21 @@ mod measure;
 mod metrics;
 mod migrations;
 mod pulls;
+mod quotas;
 mod readers;
 mod referrers;
 mod remote_repositories;
 mod repositories;
+mod retention;
+mod retention_rules;
 mod rows;
+mod rules;
 mod search;
 mod sql;
 mod tags;
 mod trash;
 mod types;
+mod undo;
 mod uploads;
 mod usage;
 mod view_outbox;
@@ -50,7 +57,7 @@ mod writer;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ::accounts::Actor;
 
@@ -62,16 +69,21 @@ pub use commit::Commit;
 pub use damage::{Affected, ContentRecord};
 pub use database_error::DatabaseError;
 pub(crate) use database_error::DatabaseErrorKind;
+pub use history::HistoryEntry;
 pub use import::Import;
 pub use journaled::JournaledContent;
 pub use migrations::SCHEMA_VERSION;
 pub use pulls::PullCount;
+pub use retention::{Decide, RetentionDeletion, RetentionStep, TagState};
+pub use rules::{ChangeRules, Quota, QuotaExcess, QuotaUsage, TagRefusal};
 pub use trash::{DeletedManifest, Deletion, Restored};
 pub use types::*;
+pub use undo::{RunTag, UndoOutcome, UndoTarget};
 pub use view_outbox::RepositoryItem;
 
 use crate::StoreError;
 use crate::accounts_mark::AccountsMark;
+use ballast::Ballast;
 use commit::Listeners;
 use commit_mark::CommitMark;
 use connection::{Connection, unreadable};
@@ -95,6 +107,9 @@ struct Inner {
     boot: String,
     id: String,
     accounts_mark: Arc<AccountsMark>,
+    /// The rules of [`Metadata::obey`].
+    rules: RwLock<Option<Arc<dyn ChangeRules>>>,
+    ballast: Ballast,
     /// The first error that reported a damaged database file.
     damage: OnceLock<String>,
     files: Arc<FileIdentity>,
@@ -132,6 +147,8 @@ impl Metadata {
             boot,
             id,
             accounts_mark,
+            rules: RwLock::default(),
+            ballast: Ballast::new(path.with_extension("db.ballast")),
             damage: OnceLock::new(),
             files,
         };
@@ -241,7 +258,30 @@ impl Metadata {
         durability: Durability,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let rules = self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let operation = move |sql: Sql<'_>| operation(sql.obeying(rules.as_deref()));
         self.record_damage(self.inner.writer.write(durability, self.actor.clone(), operation).await)
+    }
+
+    /// Like [`write`](Self::write), for an operation that deletes. On a full disk it runs again with the space of the
+    /// ballast.
+    async fn free<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        let operation = Arc::new(operation);
+        let again = operation.clone();
+        match self.write(durability, move |sql| operation(sql)).await {
+            Err(error) if error.is_full() => {
+                // The first attempt has also truncated the log, which may suffice.
+                if self.inner.ballast.release() {
+                    tracing::warn!("the disk is full: a deletion uses the space that is kept back for it");
+                }
+                self.write(durability, move |sql| again(sql)).await
+            }
+            done => done,
+        }
     }
 
     fn record_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {

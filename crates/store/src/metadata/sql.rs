@@ -7,9 +7,11 @@
 use std::cell::RefCell;
 
 use accounts::Actor;
+use oci::{RepositoryName, Tag};
 use rusqlite::OptionalExtension as _;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
+use super::rules::{ChangeRules, TagRefusal};
 use super::{Change, Commit};
 use crate::StoreError;
 
@@ -20,11 +22,15 @@ pub(super) struct Sql<'a> {
     actor: Option<&'a Actor>,
     /// The effects of the transaction so far. `None` outside the writer.
     effects: Option<&'a RefCell<Commit>>,
+    /// The operator's rules. `None` for reads.
+    rules: Option<&'a dyn ChangeRules>,
+    /// Whether the rules on tags apply.
+    has_tag_rules: bool,
 }
 
 impl<'a> Sql<'a> {
     pub(super) fn new(connection: &'a rusqlite::Connection) -> Self {
-        Self { connection, actor: None, effects: None }
+        Self { connection, actor: None, effects: None, rules: None, has_tag_rules: true }
     }
 
     /// The same connection for an actor.
@@ -35,6 +41,52 @@ impl<'a> Sql<'a> {
     /// The same connection, which records its effects.
     pub(super) fn recording(self, effects: &'a RefCell<Commit>) -> Self {
         Self { effects: Some(effects), ..self }
+    }
+
+    /// The same connection with the operator's rules.
+    pub(super) fn obeying(self, rules: Option<&'a dyn ChangeRules>) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The same connection without the rules on tags, for facts that the rules cannot refuse.
+    pub(super) fn without_tag_rules(self) -> Self {
+        Self { has_tag_rules: false, ..self }
+    }
+
+    /// The same connection, which records no effects because they will be rolled back.
+    pub(super) fn silently(self) -> Self {
+        Self { effects: None, ..self }
+    }
+
+    /// The operator's rules.
+    pub(super) fn rules(self) -> Option<&'a dyn ChangeRules> {
+        self.rules
+    }
+
+    /// The operator's rules, if those on tags apply.
+    pub(super) fn tag_rules(self) -> Option<&'a dyn ChangeRules> {
+        self.rules.filter(|_| self.has_tag_rules)
+    }
+
+    /// Asks the rules whether a tag may point to another manifest.
+    pub(super) fn check_move(self, repository: &RepositoryName, tag: &Tag) -> Result<(), StoreError> {
+        self.check_tag(repository, tag, |rules, actor| rules.may_move(repository, tag, actor))
+    }
+
+    /// Asks the rules whether a tag may be deleted.
+    pub(super) fn check_deletion(self, repository: &RepositoryName, tag: &Tag) -> Result<(), StoreError> {
+        self.check_tag(repository, tag, |rules, actor| rules.may_delete(repository, tag, actor))
+    }
+
+    fn check_tag(
+        self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        check: impl FnOnce(&dyn ChangeRules, &Actor) -> Result<(), TagRefusal>,
+    ) -> Result<(), StoreError> {
+        let (Some(rules), Some(actor)) = (self.tag_rules(), self.actor) else { return Ok(()) };
+        check(rules, actor)
+            .map_err(|refusal| StoreError::TagRefused(Box::new((repository.clone(), tag.clone(), refusal))))
     }
 
     /// Records a change for the listeners of the commit.

@@ -4,6 +4,7 @@ use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::manifests;
 use super::rows::outbox::append;
+use super::rows::quotas::within;
 use super::rows::repositories::{find, touch};
 use super::rows::tags::{Target, delete, point};
 use super::sql::{Row, params};
@@ -70,7 +71,8 @@ impl Metadata {
             let Some((blob, is_index)) = manifests::find(sql, id, &digest)? else { return Ok(false) };
             let now = columns::now();
             let target = Target { digest: &digest, blob, is_index };
-            if let Some(moved) = point(sql, (id, &repository), &tag, target, now)? {
+            let moved = within(sql, &repository, || point(sql, (id, &repository), &tag, target, now))?;
+            if let Some(moved) = moved {
                 append(sql, moved.for_view(true))?;
             }
             touch(sql, id, now)?;
@@ -82,7 +84,7 @@ impl Metadata {
     /// Deletes a tag but not its manifest. Returns `false` if it was not there.
     pub async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, StoreError> {
         let (repository, tag) = (repository.clone(), tag.clone());
-        self.write(Durability::Disk, move |sql| delete(sql, &repository, &tag)).await
+        self.free(Durability::Disk, move |sql| delete(sql, &repository, &tag)).await
     }
 }
 

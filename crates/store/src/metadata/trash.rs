@@ -42,7 +42,7 @@ impl Metadata {
         deletion: Deletion,
     ) -> Result<bool, StoreError> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.write(Durability::Disk, move |sql| {
+        self.free(Durability::Disk, move |sql| {
             let Some(id) = find(sql, &repository)? else { return Ok(false) };
             let Some((blob, _)) = manifests::find(sql, id, &digest)? else { return Ok(false) };
             trash::discard(sql, &repository, id, blob, &deletion, None, columns::now())?;

@@ -9,6 +9,7 @@ pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod grants;
 pub(crate) mod organisations;
+pub(crate) mod retention;
 pub(crate) mod robots;
 pub(crate) mod sessions;
 pub(crate) mod tokens;
@@ -36,7 +37,7 @@ use crate::http::response::{self, Response};
 const BODY_BYTES: usize = 64 * 1024;
 
 /// Reads a JSON body.
-async fn body<T: DeserializeOwned>(call: &mut Call<'_>) -> Result<T, Error> {
+pub(super) async fn body<T: DeserializeOwned>(call: &mut Call<'_>) -> Result<T, Error> {
     let request = &mut call.request;
     let is_json = request.header(CONTENT_TYPE).is_some_and(|kind| {
         kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")

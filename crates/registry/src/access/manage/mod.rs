@@ -12,6 +12,7 @@ mod audit;
 mod explain;
 mod grants;
 mod organisations;
+mod retention;
 mod robots;
 mod sessions;
 mod tokens;

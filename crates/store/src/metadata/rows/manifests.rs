@@ -38,6 +38,7 @@ pub(in crate::metadata) fn remove(
 ) -> Result<(), StoreError> {
     let digest = blobs::digest_of(sql, blob)?;
     for tag in tags::pointing_to(sql, id, blob)? {
+        sql.check_deletion(repository, &tag)?;
         append(sql, tags::deleted_change(repository, &tag, digest))?;
     }
     append(sql, NewChange::of(ChangeKind::ManifestDeleted, repository).digest(digest).for_view(true))?;

@@ -4,8 +4,10 @@
 //! refers to, never an operation.
 
 pub(super) mod blobs;
+pub(super) mod history;
 pub(super) mod manifests;
 pub(super) mod outbox;
+pub(super) mod quotas;
 pub(super) mod repositories;
 pub(super) mod tags;
 pub(super) mod trash;

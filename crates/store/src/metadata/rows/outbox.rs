@@ -4,6 +4,7 @@ use oci::RepositoryName;
 
 use super::super::sql::{Row, Sql, params};
 use super::super::{Change, ChangeKind, NewChange, ViewItem, columns};
+use super::history;
 use crate::StoreError;
 
 /// The consumer that writes the `repositories/` view.
@@ -14,6 +15,12 @@ pub(in crate::metadata) fn append(sql: Sql<'_>, new: NewChange) -> Result<(), St
     let NewChange { kind, repository, tag, digest, previous, detail, for_view } = new;
     let actor = sql.actor();
     let (at, text) = (columns::now(), detail.as_ref().map(ToString::to_string));
+    if let (Some(repository), Some(tag), ChangeKind::TagMoved | ChangeKind::TagDeleted) =
+        (&repository, &tag, kind)
+        && previous != digest
+    {
+        history::record(sql, repository, tag, previous.as_ref(), digest.as_ref(), at)?;
+    }
     let address = actor.and_then(|actor| actor.address);
     let account = actor.and_then(|actor| actor.account.as_deref());
     let request_id = actor.and_then(|actor| actor.request_id.as_deref());

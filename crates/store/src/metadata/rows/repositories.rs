@@ -5,6 +5,7 @@ use oci::RepositoryName;
 use super::super::sql::{Sql, params};
 use super::super::{ChangeKind, NewChange, columns, search};
 use super::outbox::append;
+use super::quotas;
 use crate::StoreError;
 
 /// The id of a repository.
@@ -37,7 +38,10 @@ pub(in crate::metadata) fn find_or_create_at(
         params![repository.as_str(), at],
         |row| row.get(0),
     )?;
-    made.ok_or_else(|| StoreError::Damaged(format!("the repository {repository} could not be inserted")))
+    let id = made
+        .ok_or_else(|| StoreError::Damaged(format!("the repository {repository} could not be inserted")))?;
+    quotas::join(sql, repository, id)?;
+    Ok(id)
 }
 
 /// Records the time of a push to the repository.

@@ -16,6 +16,7 @@ pub(in crate::metadata) fn delete(
 ) -> Result<bool, StoreError> {
     let Some(id) = find(sql, repository)? else { return Ok(false) };
     let Some(previous) = manifest_of(sql, id, tag)? else { return Ok(false) };
+    sql.check_deletion(repository, tag)?;
     sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
     append(sql, deleted_change(repository, tag, previous))?;
     Ok(true)
@@ -64,7 +65,10 @@ pub(in crate::metadata) fn point(
     // A tag with the spelling of a fallback tag is one only if it points to an index.
     let hidden = is_index && tag.is_referrers_tag();
     let previous = match before {
-        Some((before, _)) if before != blob => manifest_of(sql, repository, tag)?,
+        Some((before, _)) if before != blob => {
+            sql.check_move(name, tag)?;
+            manifest_of(sql, repository, tag)?
+        }
         _ => None,
     };
     sql.run(

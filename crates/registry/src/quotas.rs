@@ -1,0 +1,101 @@
+//! Quotas: checks before an upload, and the use of each quota. The transaction of a change checks again, see
+//! [`ChangeRules`].
+
+use accounts::Visible;
+use oci::RepositoryName;
+use store::metadata::{ChangeRules as _, Quota, QuotaExcess, QuotaUsage};
+
+use crate::{Error, Registry};
+
+impl Registry {
+    /// Checks an upload by its announced size, before any of it is received.
+    ///
+    /// # Errors
+    /// [`Error::ReserveReached`], [`Error::QuotaExceeded`].
+    pub async fn check_announced(
+        &self,
+        repository: &RepositoryName,
+        announced: Option<u64>,
+    ) -> Result<(), Error> {
+        match announced {
+            Some(0) => Ok(()),
+            size => {
+                self.check_reserve(size.unwrap_or(0))?;
+                self.check_quota(repository, size).await
+            }
+        }
+    }
+
+    /// Checks that an upload of `size` bytes into a repository is within its quotas, as far as they are known before the
+    /// upload. An upload of an unknown size is refused if a quota is used up.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`].
+    pub async fn check_quota(&self, repository: &RepositoryName, size: Option<u64>) -> Result<(), Error> {
+        match self.quota_left(repository).await? {
+            Some((left, excess)) if size.unwrap_or(1) > left => Err(Error::QuotaExceeded(Box::new(excess))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The number of bytes that the quotas of a repository leave, with the error beyond it. `None` without a quota.
+    pub(crate) async fn quota_left(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<Option<(u64, QuotaExcess)>, Error> {
+        let quotas = self.inner.policy.rules.quotas(repository);
+        if quotas.is_empty() {
+            return Ok(None);
+        }
+        let usages = self.metadata.quota_usage(quotas).await?;
+        let left = usages.into_iter().filter_map(|usage| {
+            let limit = usage.quota.max_bytes?;
+            let excess = QuotaExcess { scope: usage.quota.scope, is_bytes: true, used: usage.bytes, limit };
+            Some((limit.saturating_sub(usage.bytes), excess))
+        });
+        Ok(left.min_by_key(|(left, _)| *left))
+    }
+
+    /// The use of the quotas of all visible repositories. A quota on several repositories needs the visibility of all.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn quotas(&self, visible: &Visible) -> Result<Vec<QuotaUsage>, Error> {
+        let rules = &self.inner.policy.rules;
+        let mut quotas: Vec<Quota> = Vec::new();
+        if matches!(visible, Visible::Everything) {
+            quotas = rules.fixed_quotas();
+        }
+        if rules.has_quotas_of_single_repositories() || !matches!(visible, Visible::Everything) {
+            let mut after: Option<String> = None;
+            loop {
+                let page = self.metadata.catalog(visible, after.as_deref(), 1_000).await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.to_string());
+                for name in &page {
+                    let single = format!("repository {name}");
+                    let exact = format!("repositories {name}");
+                    let of_one = rules.quotas(name);
+                    let of_one = of_one.into_iter().filter(|quota| [&single, &exact].contains(&&quota.scope));
+                    quotas.extend(
+                        of_one
+                            .filter(|quota| !quotas.iter().any(|other| other.scope == quota.scope))
+                            .collect::<Vec<_>>(),
+                    );
+                }
+            }
+        }
+        Ok(self.metadata.quota_usage(quotas).await?)
+    }
+
+    /// The quota of the repositories of an account, if there is one.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn owner_quota(&self, owner: &accounts::AccountName) -> Result<Option<QuotaUsage>, Error> {
+        let scope = format!("owner {owner}");
+        let quotas = self.inner.policy.rules.fixed_quotas();
+        let quotas = quotas.into_iter().filter(|quota| quota.scope == scope).collect();
+        Ok(self.metadata.quota_usage(quotas).await?.into_iter().next())
+    }
+}

@@ -1,0 +1,254 @@
+//! Retention runs: apply the rules to all repositories, on a schedule or on request.
+//!
+//! A preview runs the same code in transactions that are rolled back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use accounts::AccountName;
+use oci::{Digest, RepositoryName, Tag};
+use store::metadata::{AuditOutcome, Decide, RunTag, TagState};
+
+use crate::access::AuditEvent;
+use crate::rules::{RetentionRule, Rules, retention};
+use crate::{Error, Registry};
+
+/// The number of repositories that are read at once.
+const PAGE: usize = 500;
+/// The longest sleep of the scheduler: a clock that jumps delays a run by no more.
+const CLOCK_CHECK: Duration = Duration::from_secs(30);
+
+/// The retention of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetentionPolicy {
+    /// The rules of the operator, in their order.
+    pub rules: Vec<RetentionRule>,
+    /// The age below which no rule deletes a tag: since its last push or pull.
+    pub minimum_age: Duration,
+    /// The time of the runs.
+    pub schedule: Option<crate::rules::Schedule>,
+}
+
+impl Default for RetentionPolicy {
+    fn default() -> Self {
+        Self { rules: Vec::new(), minimum_age: Duration::from_secs(24 * 60 * 60), schedule: None }
+    }
+}
+
+/// The deletion of a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetainedDeletion {
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// The tag.
+    pub tag: Tag,
+    /// Its manifest.
+    pub digest: Digest,
+    /// The rule.
+    pub reason: String,
+    /// Whether the manifest went to the trash with its last tag.
+    pub with_manifest: bool,
+}
+
+/// The result of a run or a preview.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetentionReport {
+    /// The id of the run; `None` for a preview.
+    pub run: Option<String>,
+    /// The number of repositories that a rule is about.
+    pub repositories: u64,
+    /// The number of their tags that stay.
+    pub kept: u64,
+    /// The deletions.
+    pub deleted: Vec<RetainedDeletion>,
+}
+
+impl Registry {
+    /// Applies the rules to all repositories, or to one. A preview changes nothing.
+    ///
+    /// # Errors
+    /// Those of the store. Deletions before the error stay.
+    pub async fn run_retention(
+        &self,
+        only: Option<&RepositoryName>,
+        is_preview: bool,
+    ) -> Result<RetentionReport, Error> {
+        let _running = self.inner.retention.lock().await;
+        // The decisions need the last pulls.
+        self.flush_pulls().await?;
+        let run = run_id();
+        let mut report =
+            RetentionReport { run: (!is_preview).then(|| run.clone()), ..RetentionReport::default() };
+        let by_owner = self.rules_of_owners().await?;
+        if let Some(only) = only {
+            self.retain(only, &by_owner, &run, is_preview, &mut report).await?;
+            return Ok(report);
+        }
+        let mut after: Option<RepositoryName> = None;
+        loop {
+            let page =
+                self.metadata.all_repositories(after.as_ref().map(RepositoryName::as_str), PAGE).await?;
+            for repository in &page {
+                self.retain(repository, &by_owner, &run, is_preview, &mut report).await?;
+            }
+            if page.len() < PAGE {
+                return Ok(report);
+            }
+            after = page.last().cloned();
+        }
+    }
+
+    async fn retain(
+        &self,
+        repository: &RepositoryName,
+        by_owner: &HashMap<String, Vec<RetentionRule>>,
+        run: &str,
+        is_preview: bool,
+        report: &mut RetentionReport,
+    ) -> Result<(), Error> {
+        let policy = &self.inner.policy;
+        let owner = repository.as_str().split('/').next().unwrap_or_default();
+        let mut rules = policy.retention.rules.clone();
+        rules.extend(by_owner.get(owner).into_iter().flatten().cloned());
+        if !rules.iter().any(|rule| rule.concerns(repository)) {
+            return Ok(());
+        }
+        let decide = decision(rules, policy.retention.minimum_age, repository.clone(), policy.rules.clone());
+        report.repositories += 1;
+        loop {
+            let step = self.metadata.retain(repository, run, is_preview, decide.clone()).await?;
+            for deletion in step.deleted {
+                let deletion = RetainedDeletion {
+                    repository: repository.clone(),
+                    tag: deletion.tag,
+                    digest: deletion.digest,
+                    reason: deletion.reason,
+                    with_manifest: deletion.with_manifest,
+                };
+                if !is_preview {
+                    self.record_deletion(&deletion, run).await;
+                }
+                report.deleted.push(deletion);
+            }
+            if !step.more || is_preview {
+                report.kept += step.kept;
+                return Ok(());
+            }
+        }
+    }
+
+    async fn record_deletion(&self, deletion: &RetainedDeletion, run: &str) {
+        let RetainedDeletion { repository, tag, digest, reason, .. } = deletion;
+        let event = AuditEvent {
+            account: Some("(retention)".to_owned()),
+            address: None,
+            action: "retention.delete",
+            object: Some(format!("{repository}:{tag}")),
+            verdict: AuditOutcome::Allowed,
+            status: None,
+            request_id: None,
+            detail: Some(format!("{digest}; {reason}; run {run}")),
+        };
+        self.inner.accounts.record_durably(event).await;
+    }
+
+    async fn rules_of_owners(&self) -> Result<HashMap<String, Vec<RetentionRule>>, Error> {
+        let mut rules = HashMap::new();
+        for (owner, json) in self.metadata.all_retention_rules().await? {
+            match retention::from_json(&json) {
+                Ok(read) => _ = rules.insert(owner.to_string(), read),
+                Err(error) => {
+                    tracing::error!(%owner, %error, "the retention rules of an owner cannot be read, and are skipped")
+                }
+            }
+        }
+        Ok(rules)
+    }
+
+    /// The retention rules of an owner, as it has set them; `None` if it has none.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn owner_retention(&self, owner: &AccountName) -> Result<Option<String>, Error> {
+        Ok(self.metadata.retention_rules(owner).await?)
+    }
+
+    /// Sets the retention rules of an owner, after [`retention::from_json`] has accepted them. `None` removes them.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn set_owner_retention(&self, owner: &AccountName, rules: Option<String>) -> Result<(), Error> {
+        Ok(self.metadata.set_retention_rules(owner, rules).await?)
+    }
+
+    /// Takes back all deletions of a retention run, as far as the trash still has them. A tag that was pushed since then
+    /// stays.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn undo_retention(&self, run: &str) -> Result<Vec<RunTag>, Error> {
+        let (mut tags, mut after) = (Vec::new(), 0);
+        loop {
+            let (restored, next) = self.metadata.undo_run(run, after).await?;
+            tags.extend(restored);
+            match next {
+                Some(next) => after = next,
+                None => return Ok(tags),
+            }
+        }
+    }
+
+    /// Runs at the times of the schedule.
+    pub(crate) async fn run_retention_on_schedule(&self) {
+        let Some(schedule) = &self.inner.policy.retention.schedule else { return };
+        let mut due = schedule.next(SystemTime::now());
+        while let Some(next) = due {
+            let now = SystemTime::now();
+            if let Ok(left) = next.duration_since(now)
+                && !left.is_zero()
+            {
+                tokio::time::sleep(left.min(CLOCK_CHECK)).await;
+                continue;
+            }
+            match self.run_retention(None, false).await {
+                Ok(RetentionReport { run, deleted, kept, .. }) if !deleted.is_empty() => {
+                    let (run, deleted) = (run.unwrap_or_default(), deleted.len());
+                    tracing::info!(
+                        run,
+                        deleted,
+                        kept,
+                        "retention deleted tags; `wharfinger undo --run` takes it back"
+                    );
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "the retention run failed; the next one goes on"),
+            }
+            due = schedule.next(SystemTime::now());
+        }
+    }
+}
+
+/// The decision on the tags of a repository. Immutable and protected tags stay.
+fn decision(
+    rules: Vec<RetentionRule>,
+    minimum_age: Duration,
+    repository: RepositoryName,
+    tag_rules: Arc<Rules>,
+) -> Decide {
+    Arc::new(move |tags: &[TagState]| {
+        let doomed = retention::decide(&rules, minimum_age, &repository, tags, SystemTime::now());
+        doomed
+            .into_iter()
+            .filter(|doomed| tag_rules.keeps(&repository, &doomed.tag).is_none())
+            .map(|doomed| (doomed.tag, doomed.reason))
+            .collect()
+    })
+}
+
+/// A new id of a run: the time and four random digits.
+fn run_id() -> String {
+    let now: chrono::DateTime<chrono::Utc> = SystemTime::now().into();
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}-{}", now.format("%Y%m%d-%H%M%S"), &random[..4])
+}

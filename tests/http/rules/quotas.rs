@@ -1,0 +1,138 @@
+//! `[[quota]]` and `storage.reserve`.
+
+use api::{QuotaEntry, Quotas};
+use registry::Reserve;
+use wharfinger::config::Quota;
+
+use super::{quota, read};
+use crate::harness::{OCI_MANIFEST, TestRegistry, Who, random, with_accounts_and};
+
+async fn use_of(registry: &TestRegistry, scope: &str) -> QuotaEntry {
+    let quotas: Quotas = read(&registry.get("/api/v1/usage/quotas").await.is(200));
+    quotas.quotas.into_iter().find(|quota| quota.scope == scope).unwrap()
+}
+
+#[tokio::test]
+async fn quota_counts_each_digest_once() {
+    let mut registry =
+        TestRegistry::start_with(|config| config.quota = vec![quota("team/**", Some(1 << 20), None)]).await;
+    let app = registry.repository("team/app");
+    let image = app.push_image("1").await;
+    let bytes = image.blobs.iter().map(|(_, content)| content.len()).sum::<usize>() + image.manifest.len();
+    assert_eq!(use_of(&registry, "repositories team/**").await.bytes, bytes as u64);
+
+    // A copy in the same scope adds nothing, and one outside is not counted.
+    for name in ["team/copy", "other/copy"] {
+        let copy = registry.repository(name);
+        for (digest, _) in &image.blobs {
+            registry
+                .post(copy.path(format_args!("blobs/uploads/?mount={digest}&from=team/app")))
+                .await
+                .is(201);
+        }
+        copy.put_manifest_as("1", OCI_MANIFEST, image.manifest.clone()).await.is(201);
+    }
+    let used = use_of(&registry, "repositories team/**").await;
+    assert_eq!((used.bytes, used.tags, used.max_bytes), (bytes as u64, 2, Some(1 << 20)));
+    registry.delete("/api/v1/repositories/team/app").await.is(202);
+    assert_eq!(use_of(&registry, "repositories team/**").await.bytes, bytes as u64);
+    registry.delete("/api/v1/repositories/team/copy").await.is(202);
+    let used = use_of(&registry, "repositories team/**").await;
+    assert_eq!((used.bytes, used.tags), (0, 0));
+
+    // Other rules are counted at the start.
+    registry.restart_with(|config| config.quota = vec![quota("**", None, Some(7))]).await;
+    let used = use_of(&registry, "repositories **").await;
+    assert_eq!((used.bytes, used.tags, used.max_tags), (bytes as u64, 1, Some(7)));
+}
+
+#[tokio::test]
+async fn push_beyond_the_quota_is_refused() {
+    let registry =
+        TestRegistry::start_with(|config| config.quota = vec![quota("team/app", Some(10_000), None)]).await;
+    let app = registry.repository("team/app");
+    app.push_image("1").await;
+
+    // The size is known, or only the bytes that arrive tell.
+    let blob = random(9_000);
+    let digest = oci::Algorithm::Sha256.digest(&blob);
+    let whole = format!("/v2/team/app/blobs/uploads/?digest={digest}");
+    let refused = registry.request(reqwest::Method::POST, &whole).body(blob.clone());
+    let refused = crate::harness::Ask::ask(refused).await.fails(403, "DENIED");
+    let text = refused.text();
+    assert!(text.contains("the quota of repositories team/app is exceeded"), "{text}");
+    let upload = app.begin_upload().await;
+    registry.patch(&upload, blob.clone()).await.fails(403, "DENIED");
+    let upload = app.begin_upload().await;
+    let chunks: Vec<Result<Vec<u8>, std::io::Error>> =
+        blob.chunks(1_000).map(|chunk| Ok(chunk.to_vec())).collect();
+    let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+    registry.patch(&upload, stream).await.fails(403, "DENIED");
+
+    // Others are free, and what is there can be pushed again.
+    let free = registry.repository("team/free");
+    free.push_blob(blob.clone()).await;
+    let image = app.push_image("1").await;
+    app.put_manifest_as("2", OCI_MANIFEST, image.manifest.clone()).await.is(201);
+    registry
+        .post(app.path(format_args!("blobs/uploads/?mount={digest}&from=team/free")))
+        .await
+        .fails(403, "DENIED");
+    assert!(use_of(&registry, "repositories team/app").await.bytes <= 10_000);
+}
+
+#[tokio::test]
+async fn quota_on_tags_refuses_new_ones_only() {
+    let registry = TestRegistry::start_with(|config| {
+        config.quota = vec![Quota { each: true, ..quota("team/*", None, Some(2)) }];
+    })
+    .await;
+    let app = registry.repository("team/app");
+    app.push_image("1").await;
+    let image = app.push_image("2").await;
+    let refused = app.put_manifest_as("3", OCI_MANIFEST, image.manifest.clone()).await.fails(403, "DENIED");
+    assert!(refused.text().contains("2 tags of 2 are used"), "{}", refused.text());
+    app.put_manifest_as("1", OCI_MANIFEST, image.manifest.clone()).await.is(201);
+    app.delete("manifests/1").await.is(202);
+    app.put_manifest_as("3", OCI_MANIFEST, image.manifest.clone()).await.is(201);
+    // The limit is for each repository.
+    registry.repository("team/other").push_image("1").await;
+    assert_eq!(use_of(&registry, "repository team/other").await.tags, 1);
+}
+
+#[tokio::test]
+async fn owner_sees_the_own_quota_only() {
+    let registry = with_accounts_and(|config| {
+        let of = |owner: &str| Quota {
+            repositories: None,
+            owner: Some(owner.parse().unwrap()),
+            each: false,
+            bytes: Some(1 << 20),
+            tags: None,
+        };
+        config.quota = vec![of("ann"), of("bob")];
+    })
+    .await;
+    let ann = registry.add_user("ann").await;
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    let scopes = async |who: &Who| -> Vec<String> {
+        let quotas: Quotas = read(&registry.get_as(who, "/api/v1/usage/quotas").await.is(200));
+        quotas.quotas.into_iter().map(|quota| quota.scope).collect()
+    };
+    assert_eq!(scopes(&Who::root()).await, ["owner ann", "owner bob"]);
+    assert_eq!(scopes(&ann).await, ["owner ann"]);
+    assert!(scopes(&Who::NOBODY).await.is_empty());
+}
+
+#[tokio::test]
+async fn reserve_refuses_uploads_and_nothing_else() {
+    let mut registry = TestRegistry::start().await;
+    registry.repository("app").push_image("1").await;
+    registry.restart_with(|config| config.storage.reserve = Reserve::Share(9_999)).await;
+    let app = registry.repository("app");
+    let refused = registry.post("/v2/app/blobs/uploads/").await.fails(507, "INSUFFICIENT_STORAGE");
+    assert!(refused.text().contains("storage.reserve"), "{}", refused.text());
+    app.put_manifest_as("2", OCI_MANIFEST, b"{}".to_vec()).await.fails(507, "INSUFFICIENT_STORAGE");
+    app.get("manifests/1").await.is(200);
+    app.delete("manifests/1").await.is(202);
+}

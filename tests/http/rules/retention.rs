@@ -1,0 +1,156 @@
+//! `[[retention]]` and the rules of owners.
+
+use std::time::Duration;
+
+use api::{History, RetentionReport, RunUndone};
+use reqwest::Method;
+use serde_json::{Value, json};
+use wharfinger::config::Retention;
+
+use super::{immutable, protected, read, retention, with_retention};
+use crate::harness::{OCI_INDEX, OCI_MANIFEST, TestRegistry, Who, index_manifest, with_accounts_and};
+
+async fn send(registry: &TestRegistry, what: &str, body: &Value) -> crate::harness::Answer {
+    // Without accounts, only the operator is an administrator.
+    registry.send_as(&Who::root(), Method::POST, &format!("/api/v1/retention/{what}"), body).await
+}
+
+async fn started(rules: Vec<Retention>) -> TestRegistry {
+    with_accounts_and(with_retention(rules)).await
+}
+
+fn deleted(report: &RetentionReport) -> Vec<String> {
+    report.deleted.iter().map(|deleted| format!("{}:{}", deleted.repository, deleted.tag)).collect()
+}
+
+#[tokio::test]
+async fn run_deletes_what_the_preview_shows() {
+    let registry = started(vec![Retention { keep_newest: Some(1), ..retention("ci/**", "build-*") }]).await;
+    let app = registry.repository("ci/app").of(&Who::root());
+    for tag in ["build-1", "build-2", "build-3", "latest"] {
+        app.push_image(tag).await;
+    }
+    registry.repository("other/app").of(&Who::root()).push_image("build-1").await;
+    let preview: RetentionReport = read(&send(&registry, "preview", &json!({})).await.is(200));
+    assert_eq!(deleted(&preview), ["ci/app:build-1", "ci/app:build-2"]);
+    assert_eq!((preview.run.as_deref(), preview.kept, preview.repositories), (None, 2, 1));
+    assert!(preview.deleted[0].reason.starts_with("rule 1: not among the newest 1"), "{preview:?}");
+    assert_eq!(app.tags().await.len(), 4, "a preview changes nothing");
+    app.get("manifests/build-1").await.is(200);
+
+    let run: RetentionReport = read(&send(&registry, "run", &json!({})).await.is(200));
+    assert_eq!(run.deleted, preview.deleted);
+    assert!(run.deleted.iter().all(|deleted| deleted.with_manifest));
+    assert_eq!(app.tags().await, ["build-3", "latest"]);
+    app.get("manifests/build-1").await.fails(404, "MANIFEST_UNKNOWN");
+    let id = run.run.unwrap();
+    let audit = registry.get_as(&Who::root(), "/api/v1/audit?action=retention").await.is(200).json();
+    let entries = audit["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[0]["object"], "ci/app:build-1");
+    let detail = entries[0]["detail"].as_str().unwrap();
+    assert!(detail.contains("rule 1") && detail.contains(&id), "{detail}");
+    let history = registry.get_as(&Who::root(), "/api/v1/repositories/ci/app/_history?tag=build-1").await;
+    let history: History = read(&history.is(200));
+    assert_eq!(
+        (history.entries[0].account.as_deref(), history.entries[0].run.as_ref()),
+        (Some("(retention)"), Some(&id))
+    );
+
+    // A tag that was pushed meanwhile stays.
+    let new = app.push_image("build-2").await;
+    let undone: RunUndone = read(&send(&registry, "undo", &json!({ "run": id })).await.is(200));
+    assert_eq!(undone.restored, 1);
+    let not_back: Vec<_> = undone.tags.iter().filter(|tag| !tag.restored).collect();
+    assert_eq!(not_back[0].tag.as_str(), "build-2");
+    assert_eq!(app.tags().await, ["build-1", "build-2", "build-3", "latest"]);
+    assert_eq!(app.digest_of("build-2").await, new.digest);
+    app.get("manifests/build-1").await.is(200);
+    send(&registry, "undo", &json!({ "run": "unknown" })).await.fails(404, "MANIFEST_UNKNOWN");
+}
+
+#[tokio::test]
+async fn retention_keeps_children_and_ruled_tags() {
+    let registry = with_accounts_and(|config| {
+        with_retention(vec![retention("**", "*")])(config);
+        config.immutable = vec![immutable("**", "v*")];
+        config.protected = vec![protected("**", "prod-*")];
+    })
+    .await;
+    let app = registry.repository("app").of(&Who::root());
+    let child = app.push_image("child").await;
+    let kept = app.push_image("v1").await;
+    app.put_manifest_as("alias", OCI_MANIFEST, kept.manifest.clone()).await.is(201);
+    app.push_image("prod-1").await;
+    let index = index_manifest(&[child.part()]).to_string();
+    app.put_manifest_as("v2", OCI_INDEX, index).await.is(201);
+    let run: RetentionReport = read(&send(&registry, "run", &json!({})).await.is(200));
+    assert_eq!(deleted(&run), ["app:alias", "app:child"]);
+    assert!(run.deleted.iter().all(|deleted| !deleted.with_manifest), "{run:?}");
+    app.get(format_args!("manifests/{}", child.digest)).await.is(200);
+    app.get("manifests/v1").await.is(200);
+    assert_eq!(app.tags().await, ["prod-1", "v1", "v2"]);
+}
+
+/// A pull that is counted but not written yet keeps a tag.
+#[tokio::test]
+async fn retention_knows_the_pulls_of_the_last_minute() {
+    let rule = Retention {
+        keep_newest: None,
+        keep_pulled_within: Some(Duration::from_millis(1)),
+        ..retention("**", "*")
+    };
+    let registry = with_accounts_and(|config| {
+        with_retention(vec![rule.clone(), Retention { keep: vec!["*".parse().unwrap()], ..rule }])(config);
+        config.retention[0].keep_pulled_within = Some(Duration::from_secs(3600));
+    })
+    .await;
+    let app = registry.repository("app").of(&Who::root());
+    app.push_image("1").await;
+    app.get("manifests/1").await.is(200);
+    let run: RetentionReport = read(&send(&registry, "run", &json!({ "repository": "app" })).await.is(200));
+    assert_eq!((run.deleted.len(), run.kept), (0, 1));
+}
+
+#[tokio::test]
+async fn minimum_age_keeps_new_tags() {
+    let registry = with_accounts_and(|config| config.retention = vec![retention("**", "*")]).await;
+    let app = registry.repository("app").of(&Who::root());
+    app.push_image("1").await;
+    let run: RetentionReport = read(&send(&registry, "run", &json!({})).await.is(200));
+    assert_eq!((run.deleted.len(), run.kept), (0, 1));
+}
+
+#[tokio::test]
+async fn owner_sets_rules_for_the_own_repositories() {
+    let registry = started(vec![Retention {
+        keep_newest: None,
+        keep: vec!["*".parse().unwrap()],
+        ..retention("ann/kept", "*")
+    }])
+    .await;
+    let ann = registry.add_user("ann").await;
+    registry.add_user("bob").await;
+    let path = "/api/v1/retention/rules/ann";
+    let rules =
+        |repositories: &str| json!({ "rules": [{ "repositories": [repositories], "keep_newest": 1 }] });
+    registry.send_as(&Who::user("bob"), Method::PUT, path, &rules("ann/*")).await.fails(404, "NAME_UNKNOWN");
+    registry.send_as(&ann, Method::PUT, path, &rules("bob/*")).await.fails(400, "UNSUPPORTED");
+    registry.send_as(&ann, Method::PUT, path, &rules("**")).await.fails(400, "UNSUPPORTED");
+    let unconditional = json!({ "rules": [{ "repositories": ["ann/*"] }] });
+    registry.send_as(&ann, Method::PUT, path, &unconditional).await.fails(400, "UNSUPPORTED");
+    registry.send_as(&ann, Method::PUT, path, &rules("ann/*")).await.is(204);
+    let read_back = registry.get_as(&ann, path).await.is(200).json();
+    assert_eq!(read_back["rules"][0]["keep_newest"], 1);
+
+    for name in ["ann/app", "ann/kept", "bob/app"] {
+        let repository = registry.repository(name).of(&Who::root());
+        repository.push_image("1").await;
+        repository.push_image("2").await;
+    }
+    registry.send_as(&ann, Method::POST, "/api/v1/retention/run", &json!({})).await.fails(403, "DENIED");
+    let run: RetentionReport = read(&send(&registry, "run", &json!({})).await.is(200));
+    assert_eq!(deleted(&run), ["ann/app:1"], "the operator's rules come first");
+    registry.ask_as(&ann, Method::DELETE, path).await.is(204);
+    assert_eq!(registry.get_as(&ann, path).await.is(200).json()["rules"], json!([]));
+}

@@ -1,0 +1,66 @@
+//! `[[immutable]]` and `[[protected]]`.
+
+use reqwest::Method;
+
+use super::{immutable, protected};
+use crate::harness::{OCI_MANIFEST, TestRegistry, Who, with_accounts_and};
+
+#[tokio::test]
+async fn immutable_tag_refuses_move_and_deletion() {
+    let registry = TestRegistry::start_with(|config| {
+        config.immutable = vec![immutable("team/**", "v*"), immutable("**", ">=1.0 <2")];
+    })
+    .await;
+    let app = registry.repository("team/app");
+    let first = app.push_image("v1").await;
+    let other = app.push_image("latest").await;
+
+    // A push of the same image succeeds, as of a build that is repeated.
+    app.put_manifest_as("v1", OCI_MANIFEST, first.manifest.clone()).await.is(201);
+    let refused = app.put_manifest_as("v1", OCI_MANIFEST, other.manifest.clone()).await.fails(403, "DENIED");
+    let text = refused.text();
+    assert!(text.contains("the tag v1 of team/app is immutable") && text.contains("v*"), "{text}");
+    assert_eq!(refused.json()["errors"][0]["detail"]["rule"], "v*");
+
+    // By digest with `tag` parameters: then none of the tags moves.
+    let path = format!("{}?tag=new&tag=v1", other.digest);
+    app.put_manifest_as(&path, OCI_MANIFEST, other.manifest.clone()).await.fails(403, "DENIED");
+    assert!(!app.tags().await.contains(&"new".to_owned()));
+    app.delete("manifests/v1").await.fails(403, "DENIED");
+    app.delete(format_args!("manifests/{}", first.digest)).await.fails(403, "DENIED");
+    registry.delete("/api/v1/repositories/team/app").await.fails(403, "DENIED");
+    assert_eq!(app.digest_of("v1").await, first.digest);
+
+    // Others are free.
+    app.push_image("latest").await;
+    app.delete("manifests/latest").await.is(202);
+    let elsewhere = registry.repository("other/app");
+    elsewhere.push_image("vague").await;
+    elsewhere.push_image("vague").await;
+    elsewhere.push_image("1.2").await;
+    let another = elsewhere.push_image("2.0").await;
+    elsewhere.put_manifest_as("1.2", OCI_MANIFEST, another.manifest).await.fails(403, "DENIED");
+}
+
+#[tokio::test]
+async fn protected_tag_is_deleted_by_administrators_only() {
+    let registry = with_accounts_and(|config| config.protected = vec![protected("**", "prod-*")]).await;
+    let ann = registry.add_user("ann").await;
+    let app = registry.repository("ann/app").of(&ann);
+    app.push_image("prod-1").await;
+    let image = app.push_image("prod-1").await;
+    let refused = app.delete("manifests/prod-1").await.fails(403, "DENIED");
+    assert!(refused.text().contains("only an administrator may delete it"), "{}", refused.text());
+    app.delete(format_args!("manifests/{}", image.digest)).await.fails(403, "DENIED");
+    registry.ask_as(&ann, Method::DELETE, "/api/v1/repositories/ann/app").await.fails(403, "DENIED");
+    registry.ask_as(&Who::root(), Method::DELETE, "/v2/ann/app/manifests/prod-1").await.is(202);
+}
+
+#[tokio::test]
+async fn protected_tag_has_no_administrator_without_accounts() {
+    let registry =
+        TestRegistry::start_with(|config| config.protected = vec![protected("**", "prod-*")]).await;
+    let app = registry.repository("app");
+    app.push_image("prod-1").await;
+    app.delete("manifests/prod-1").await.fails(403, "DENIED");
+}
