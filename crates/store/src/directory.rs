@@ -16,7 +16,8 @@
 //! ```
 //!
 //! A volume that was mounted at distribution's `v2` directory holds `blobs/` and `repositories/` itself. Such a
-//! directory is used as it is, with `wharfinger/` beside the two.
+//! directory is used as it is, with `wharfinger/` beside the two. This also applies if the volume is mounted at
+//! `<data>/docker/registry/v2`, as in containers of `registry:2`: then `wharfinger/` must survive with the volume.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -194,7 +195,17 @@ impl Directory {
                     )));
                 }
             }
-            root.join("docker/registry/v2")
+            let v2 = root.join("docker/registry/v2");
+            // A database beside `docker/` was there before the volume, and belongs to other content.
+            if is_mount(&v2) && !root.join("wharfinger/metadata.db").exists() {
+                return Ok(Self {
+                    blobs: v2.join("blobs"),
+                    repositories: v2.join("repositories"),
+                    own: v2.join("wharfinger"),
+                    root: v2,
+                });
+            }
+            v2
         };
         Ok(Self {
             blobs: v2.join("blobs"),
@@ -498,6 +509,14 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Whether something is mounted at this path.
+fn is_mount(path: &Path) -> bool {
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    let stat = rustix::fs::statx(rustix::fs::CWD, path, flags, rustix::fs::StatxFlags::BASIC_STATS);
+    // Kernels before 5.8 do not tell.
+    stat.is_ok_and(|stat| stat.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT))
+}
+
 /// Returns the program and subcommand of a process, such as `wharfinger serve`.
 fn command_of(pid: u32) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -532,8 +551,8 @@ enum Access {
 }
 
 /// Explains why the data directory `root` cannot be used: the access to `path` in it failed.
-fn access_error(root: &Path, access: Access, path: &Path, error: &io::Error) -> StoreError {
-    let (root, path) = (root.display(), path.display());
+fn access_error(given: &Path, access: Access, path: &Path, error: &io::Error) -> StoreError {
+    let (root, path) = (given.display(), path.display());
     let verb = match access {
         Access::Read => "read",
         Access::Write => "write to",
@@ -541,8 +560,11 @@ fn access_error(root: &Path, access: Access, path: &Path, error: &io::Error) -> 
     StoreError::Directory(match error.kind() {
         io::ErrorKind::PermissionDenied => {
             let user = user_name(rustix::process::geteuid().as_raw());
+            // In a container, the path is that of the volume, and the owner is changed on the host.
+            let volume =
+                if is_mount(given) { ", or the directory of the host that is mounted there" } else { "" };
             format!(
-                "user {user} may not {verb} {path}. Run this as the server's user, or: chown -R {user} {root}"
+                "user {user} may not {verb} {path}. Run this as the server's user, or: chown -R {user} {root}{volume}"
             )
         }
         io::ErrorKind::ReadOnlyFilesystem => {

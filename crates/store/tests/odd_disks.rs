@@ -19,6 +19,25 @@ fn uploads_on_another_mount_than_blobs_are_refused() {
 }
 
 #[test]
+fn volume_mounted_at_v2_holds_the_database() {
+    let data = tempfile::tempdir().unwrap();
+    let v2 = data.path().join("docker/registry/v2");
+    fs::create_dir_all(&v2).unwrap();
+    let disk = SmallDisk::at(&v2, "size=1m");
+    let directory = Directory::open(data.path()).unwrap();
+    assert_eq!(directory.root(), v2.canonicalize().unwrap());
+    assert_eq!(directory.metadata(), directory.root().join("wharfinger/metadata.db"));
+    assert!(!data.path().join("wharfinger").exists());
+    drop(disk);
+    // A database beside `docker/` belongs to other content.
+    fs::create_dir(data.path().join("wharfinger")).unwrap();
+    fs::write(data.path().join("wharfinger/metadata.db"), "").unwrap();
+    let _disk = SmallDisk::at(&v2, "size=1m");
+    let refused = Directory::open(data.path()).unwrap_err().to_string();
+    assert!(refused.contains("different mounts"), "{refused}");
+}
+
+#[test]
 fn read_only_disk_is_refused() {
     let disk = SmallDisk::new("size=1m");
     Directory::open(disk.path()).unwrap();

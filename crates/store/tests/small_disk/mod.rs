@@ -7,7 +7,7 @@ use std::process::Command;
 /// A small file system in memory, gone when the value is.
 pub(crate) struct SmallDisk {
     mount: PathBuf,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl SmallDisk {
@@ -16,9 +16,17 @@ impl SmallDisk {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mount = directory.path().join("disk");
         fs::create_dir(&mount).expect("a directory in it");
+        let mut disk = Self::at(&mount, options);
+        disk._directory = Some(directory);
+        disk
+    }
+
+    /// Mounts it at an existing directory.
+    #[allow(dead_code, reason = "not every suite that has this file needs it")]
+    pub(crate) fn at(mount: &Path, options: &str) -> Self {
         let output = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&mount)
+            .arg(mount)
             .output()
             .expect("this test needs the command `mount`");
         assert!(
@@ -26,7 +34,7 @@ impl SmallDisk {
             "this test mounts a small file system, for which it must run as root where mounting is allowed: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        Self { mount, _directory: directory }
+        Self { mount: mount.to_owned(), _directory: None }
     }
 
     /// Where it is mounted.
