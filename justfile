@@ -25,6 +25,16 @@ clients *names:
 more-clients *names:
     scripts/test-more-clients {{names}}
 
+# The Debian package, in target/debian
+deb *arguments:
+    scripts/install-tools package-tools.txt
+    scripts/deb {{arguments}}
+
+# The container image `wharfinger`: `just image`, `just image --arch arm64`
+image *arguments:
+    scripts/install-tools package-tools.txt
+    scripts/image {{arguments}}
+
 # Unit tests, which need nothing but Rust
 units:
     cargo test --workspace --lib --bins

@@ -9,6 +9,8 @@ impl Page {
 
     pub(crate) const GATEWAY: Page = Page(include_str!("../../../docs/how-to/gateway.md"));
 
+    pub(crate) const MIGRATION_GUIDE: Page = Page(include_str!("../../../docs/how-to/migration.md"));
+
     pub(crate) const MIGRATION: Page = Page(include_str!("../../../docs/tutorials/from-registry-2.md"));
 
     /// Returns the section below a heading, up to the next heading.
@@ -19,6 +21,13 @@ impl Page {
             .split_once(&format!("\n## {heading}\n"))
             .unwrap_or_else(|| panic!("the page has no heading “{heading}”"));
         Page(section.split("\n## ").next().unwrap_or(section))
+    }
+
+    /// Returns all code blocks in this language.
+    pub(crate) fn blocks(self, language: &str) -> Vec<&'static str> {
+        let fence = format!("```{language}\n");
+        let blocks = self.0.split(fence.as_str()).skip(1);
+        blocks.map(|block| block.split("```").next().unwrap_or(block)).collect()
     }
 
     /// Returns the first code block in this language.

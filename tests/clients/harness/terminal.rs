@@ -168,8 +168,11 @@ fn path() -> &'static str {
         let cache = variable("XDG_CACHE_HOME")
             .or_else(|| variable("HOME").map(|home| format!("{home}/.cache")))
             .unwrap_or_else(|| "/root/.cache".to_owned());
-        let lists =
-            [include_str!("../../../scripts/tools.txt"), include_str!("../../../scripts/more-tools.txt")];
+        let lists = [
+            include_str!("../../../scripts/tools.txt"),
+            include_str!("../../../scripts/more-tools.txt"),
+            include_str!("../../../scripts/package-tools.txt"),
+        ];
         let pinned =
             lists.into_iter().flat_map(str::lines).filter(|line| !line.starts_with('#')).filter_map(|line| {
                 let mut words = line.split_whitespace();

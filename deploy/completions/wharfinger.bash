@@ -1,0 +1,2 @@
+# Completions of bash. The program prints them, so that they belong to its version.
+command -v wharfinger >/dev/null && source <(wharfinger completions bash)

@@ -1,0 +1,61 @@
+//! The files of deploy/ for Docker Compose and Kubernetes.
+
+use crate::harness::{Page, Terminal};
+
+const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn compose_profiles_are_valid() {
+    let user = Terminal::open();
+    let compose = format!("docker-compose --file {SOURCE}/deploy/compose.yaml");
+    for profile in ["registry", "nginx", "gateway"] {
+        user.run(&format!("{compose} --profile {profile} config --quiet"));
+    }
+    let services = user.run(&format!("{compose} config --services | sort"));
+    assert_eq!(services, "behind\ngateway\nnginx\nold\nregistry");
+}
+
+#[test]
+fn compose_nginx_file_is_that_of_the_guide() {
+    let file = include_str!("../../deploy/nginx/registry.conf");
+    let guide = Page::BEHIND_NGINX.block("nginx");
+    let guide =
+        guide.replace("127.0.0.1:5000", "behind:5000").replace("/etc/nginx/", "/etc/nginx/certificates/");
+    assert_eq!(file.split_once('\n').expect("a comment").1, guide);
+}
+
+#[test]
+fn kubernetes_manifests_fit_their_schemas() {
+    let user = Terminal::open();
+    user.run(&format!("kustomize build {SOURCE}/deploy/kubernetes >all.yaml"));
+    assert_eq!(user.run("grep -c '^kind:' all.yaml"), "4");
+    user.run("kubectl-validate all.yaml");
+    // The schema is not accepted whatever is in it.
+    user.run("sed 's/replicas: 1/replicas: many/' all.yaml >wrong.yaml");
+    user.fails("kubectl-validate wrong.yaml");
+    user.run(&format!(
+        "mkdir overlay && printf 'resources: [../kubernetes]\\ncomponents: [../kubernetes/monitoring]\\n' \
+         >overlay/kustomization.yaml && cp -r {SOURCE}/deploy/kubernetes . && kustomize build overlay | grep 'kind: ServiceMonitor'"
+    ));
+}
+
+#[test]
+fn deployed_variables_are_settings() {
+    let user = Terminal::open();
+    let names = user.run(&format!(
+        "grep -rhoE 'WHARFINGER_[A-Z_]+' {SOURCE}/deploy {SOURCE}/Containerfile | sort -u | grep -v '^WHARFINGER_ADMIN'"
+    ));
+    let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+    let settings = user.json(&format!("{wharfinger} config check --json"))["settings"].clone();
+    let known: Vec<String> = settings
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|setting| setting["key"].as_str())
+        .map(|key| format!("WHARFINGER_{}", key.replace('.', "_").to_uppercase()))
+        .collect();
+    assert!(names.contains("WHARFINGER_DATA"), "{names}");
+    for name in names.lines() {
+        assert!(known.iter().any(|known| known == name), "{name}");
+    }
+}
