@@ -13,7 +13,9 @@ mod completions;
 mod config;
 mod connection;
 mod du;
+mod erase;
 mod gateway;
+mod gc;
 mod grant;
 mod guesses;
 mod history;
@@ -98,6 +100,8 @@ enum Command {
     UndoChange(undo::UndoChange),
     #[command(name = "retention")]
     RetentionCommand(retention::RetentionCommand),
+    Gc(gc::Gc),
+    Erase(erase::Erase),
     Check(check::Check),
     Adopt(adopt::Adopt),
     User(user::UserCommand),
@@ -128,6 +132,8 @@ impl Command {
             Self::TagHistory(command) => command.run().await,
             Self::UndoChange(command) => command.run().await,
             Self::RetentionCommand(command) => command.run().await,
+            Self::Gc(command) => command.run().await,
+            Self::Erase(command) => command.run().await,
             Self::Check(command) => command.run().await,
             Self::Adopt(command) => command.run().await,
             Self::User(command) => command.run().await,

@@ -19,8 +19,9 @@ use super::rules::{Immutable, Protected, Quota, Retention};
 use super::value::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Key, LogFormat, RawValue, Refused, TomlValue,
     UpstreamHost, ValueType, WebOrigin, address, base_url, choice, contact, count, count_or_unlimited,
-    directory_url, duration, header_name, host, list_of, log_filter, network, optional_address,
-    optional_path, path, reserve, schedule, size, size_or_unlimited, switch, tables, url, web_origin, word,
+    directory_url, duration, duration_or_off, header_name, host, list_of, log_filter, network,
+    optional_address, optional_path, path, reserve, schedule, size, size_or_unlimited, switch, tables, url,
+    web_origin, word,
 };
 use crate::host::Host;
 
@@ -503,6 +504,22 @@ settings! {
         /// The bytes per second that a check reads at most, or `"unlimited"`. It also limits
         /// `wharfinger check --read`.
         read_rate: Option<u64> = Some(64 * MIB), size_or_unlimited();
+    }
+
+    /// Garbage collection: reclaims the space of deleted images while the registry serves.
+    gc: GarbageCollection {
+        /// The interval of collections. A collection also runs when the grace period of a deletion ends. 0 turns
+        /// collections in the background off; `wharfinger gc --now` still runs one.
+        interval: Duration = Duration::from_secs(60 * 60), duration().or_none();
+
+        /// The time for which deleted tags, images and repositories can be restored. Then their space is
+        /// reclaimed. 0 reclaims it with the next collection.
+        grace: Duration = Duration::from_secs(24 * 60 * 60), duration().or_none();
+
+        /// The time after its last push or pull for which an image without a tag is kept, such as `"30d"`. An
+        /// image loses its tag when another one is pushed with the same tag. `"off"` keeps such images, because
+        /// deployments may name them by their digest.
+        untagged: Option<Duration> = None, duration_or_off();
     }
 
     /// Caches in memory.

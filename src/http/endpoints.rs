@@ -508,6 +508,42 @@ ApiRetentionRules [user: AccountName] "api_retention_rules" "/api/v1/retention/r
         "Remove the retention rules of a user or an organisation" .ends(204, "They are removed.")
     };
 }
+/// Garbage collection.
+ApiGarbage [] "api_gc" "/api/v1/gc" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::gc::status {
+        "Look at the last garbage collection, and at the space that is kept for now"
+        .note("For administrators.").answers::<GarbageStatus>(200, "The state.")
+    };
+    POST: Requirement::Own, AuditAction::None => manage::gc::run {
+        "Collect garbage now"
+        .note(
+            "For administrators. The answer has a JSON object on each line (application/x-ndjson): progress while \
+             it goes on, and the result on the last. With `dry_run` it is one object, GarbagePreview, and nothing \
+             changes.",
+        )
+        .parameters(&[("dry_run", "boolean", "List what a collection would remove now, and change nothing.")])
+        .answers::<GarbageLine>(200, "A line.")
+    };
+}
+/// What keeps some content.
+ApiExplain [] "api_gc_explain" "/api/v1/gc/explain" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::gc::explain {
+        "Explain what keeps some content, or when it goes"
+        .note("For administrators.")
+        .parameters(&[
+            ("digest", "string", "The digest of a manifest or blob."),
+            ("repository", "string", "Only what keeps it in this repository."),
+        ])
+        .answers::<Explanation>(200, "The chains that keep it.")
+    };
+}
+/// Erasure of content.
+ApiErase [] "api_erase" "/api/v1/erase" Server {
+    POST: Requirement::Own, AuditAction::None => manage::gc::erase {
+        "Erase a manifest or blob at once, without a way back"
+        .note("For administrators.").takes::<Erase>().answers::<Erased>(200, "What was erased.")
+    };
+}
 /// The audit log.
 ApiAudit [] "api_audit" "/api/v1/audit" Server {
     GET | HEAD: Requirement::Own, AuditAction::None => manage::audit::read {

@@ -321,7 +321,9 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::ManifestUnknown { .. } | E::ManifestDamaged { .. } => {
             (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown)
         }
-        E::BlobUnknown { .. } | E::BlobDamaged { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
+        E::BlobUnknown { .. } | E::BlobDamaged { .. } | E::ContentUnknown { .. } => {
+            (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown)
+        }
         E::UploadUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
         E::UploadBusy(_) => (StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
         E::ManifestInvalid(ManifestError::UnsupportedMediaType(_)) => {

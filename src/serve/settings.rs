@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use registry::access::{AccountSettings, AuditSink, LocationAccess};
+use registry::collection::GarbagePolicy;
 use registry::rules::{KeepBy, QuotaRule, QuotaScope, RetentionRule, Rules, TagRule};
 use registry::{Policy, RetentionPolicy};
 
@@ -23,6 +24,11 @@ pub(super) fn policy(config: &Config) -> Policy {
         reserve: config.storage.reserve,
         rules: Arc::new(rules(config)),
         retention: retention(config),
+        garbage: GarbagePolicy {
+            interval: config.gc.interval,
+            grace: config.gc.grace,
+            untagged: config.gc.untagged,
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounts;
+mod collection;
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
 mod data_directory;

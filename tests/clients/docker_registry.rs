@@ -105,9 +105,9 @@ fn push_restores_garbage_collected_blobs() {
 }
 
 /// One item of each kind, by name, with the digest that it must keep.
-type Contents = BTreeMap<&'static str, String>;
+pub(crate) type Contents = BTreeMap<&'static str, String>;
 
-fn push_one_of_each(user: &Terminal, at: impl Fn(&str) -> String) -> Contents {
+pub(crate) fn push_one_of_each(user: &Terminal, at: impl Fn(&str) -> String) -> Contents {
     let docker = Engine::shared().terminal();
     let built = at("official/ubuntu:14.04");
     Engine::shared().builds(&docker, &built, &format!("from the engine to {built}"));
@@ -136,7 +136,7 @@ fn push_one_of_each(user: &Terminal, at: impl Fn(&str) -> String) -> Contents {
 }
 
 /// Pulls every manifest and blob, by tag and by digest.
-fn pull_all(user: &Terminal, contents: &Contents, at: impl Fn(&str) -> String) {
+pub(crate) fn pull_all(user: &Terminal, contents: &Contents, at: impl Fn(&str) -> String) {
     for (name, digest) in contents {
         assert_eq!(*digest, user.run(&format!("crane digest {}", at(name))), "{name}");
         let (repository, _) = name.split_once(':').expect("a name with a tag");
@@ -187,7 +187,7 @@ fn directory_of_registry2_is_adopted(as_given: fn(&Path) -> PathBuf) {
 }
 
 /// Returns the files of all blobs: path, inode number, length.
-fn blob_files(root: &Path) -> Vec<(PathBuf, u64, u64)> {
+pub(crate) fn blob_files(root: &Path) -> Vec<(PathBuf, u64, u64)> {
     let mut files = Vec::new();
     let mut directories = vec![root.join("docker/registry/v2/blobs")];
     while let Some(directory) = directories.pop() {

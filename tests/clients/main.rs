@@ -8,6 +8,7 @@ mod acme;
 mod buildah;
 mod buildkit;
 mod container_image;
+mod collection;
 mod containerd;
 mod cosign;
 mod crane;

@@ -10,6 +10,7 @@ mod access;
 mod audit;
 mod check;
 mod client;
+mod garbage;
 mod grants;
 mod history;
 mod organisations;
@@ -30,6 +31,10 @@ pub use check::{
     CheckReport, WrongCounter,
 };
 pub use client::{Client, ClientError, Credentials};
+pub use garbage::{
+    ChainLink, Collected, Erase, Erased, Explanation, GarbageKept, GarbageLine, GarbagePreview,
+    GarbageRemoval, GarbageReport, GarbageSpace, GarbageStatus, KeepingChain,
+};
 pub use grants::{Grant, Grants, NewGrant};
 pub use history::{History, HistoryEntry, Undo, Undone};
 pub use organisations::{

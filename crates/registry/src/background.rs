@@ -125,6 +125,8 @@ impl Registry {
             }
         });
         let registry = self.clone();
+        background.spawn_until_stop(async move { registry.collect_in_background().await });
+        let registry = self.clone();
         background.spawn_until_stop(async move { registry.adopt_in_background().await });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.watch_storage().await });

@@ -37,6 +37,22 @@ impl Registry {
         self.check_size(repository, digest, recorded, stored).await
     }
 
+    /// Like [`blob_size`](Self::blob_size), for a client that may push a manifest with this blob next: it is kept until
+    /// then.
+    ///
+    /// # Errors
+    /// Those of [`blob_size`](Self::blob_size).
+    pub async fn lease_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
+        if !self.inner.guards.lease(repository, digest) {
+            return Err(Error::BlobUnknown { repository: repository.clone(), digest: *digest });
+        }
+        let size = self.blob_size(repository, digest).await;
+        if size.is_err() {
+            self.inner.guards.release(repository, [digest]);
+        }
+        size
+    }
+
     /// Opens a blob for reading.
     ///
     /// # Errors
@@ -122,7 +138,11 @@ impl Registry {
             Err(Error::BlobUnknown { .. } | Error::BlobDamaged { .. }) => return Ok(None),
             stored => stored?,
         };
-        Ok(self.metadata.mount_blob(repository, digest, stored, &source).await?)
+        let size = self.metadata.mount_blob(repository, digest, stored, &source).await?;
+        if size.is_some() {
+            self.inner.guards.lease(repository, digest);
+        }
+        Ok(size)
     }
 
     /// Removes a blob from one repository.
@@ -136,6 +156,7 @@ impl Registry {
         let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
         detach(async move {
             if registry.metadata.unlink_blob(&repository, &digest).await? {
+                registry.inner.schedule.deleted();
                 Ok(())
             } else {
                 Err(Error::BlobUnknown { repository, digest })

@@ -28,6 +28,14 @@ pub enum Error {
         /// The requested blob.
         digest: Digest,
     },
+    /// No repository holds this content, or not the requested one.
+    #[error("there is no content {digest}{}", .repository.as_ref().map(|name| format!(" in {name}")).unwrap_or_default())]
+    ContentUnknown {
+        /// The requested digest.
+        digest: Digest,
+        /// The requested repository.
+        repository: Option<RepositoryName>,
+    },
     /// The stored bytes of the blob are missing or damaged.
     #[error(
         "blob {digest} of {repository} is missing or damaged in the storage of the registry; push the image again to \

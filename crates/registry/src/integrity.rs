@@ -24,9 +24,15 @@ const MAX_REMEMBERED: usize = 256;
 impl Registry {
     /// Whether all content of a cached manifest is known to be intact. For HEAD requests; does not wait.
     #[must_use]
-    pub fn is_known_intact(&self, manifest: &CachedManifest) -> bool {
+    pub fn is_known_intact(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+        manifest: &CachedManifest,
+    ) -> bool {
         let is_stored = |(digest, size): &(Digest, u64)| self.inner.blobs.stat_cached(digest) == Some(*size);
         manifest.intact.get().is_some_and(|intact| intact.iter().all(is_stored))
+            && self.lease_manifest(repository, target)
     }
 
     /// Like [`manifest`](Self::manifest), but only if all content that a pull needs is intact. For HEAD requests.
@@ -34,6 +40,30 @@ impl Registry {
     /// # Errors
     /// Those of [`manifest`](Self::manifest), and [`Error::ManifestDamaged`].
     pub async fn intact_manifest(
+        &self,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+    ) -> Result<Arc<CachedManifest>, Error> {
+        if !self.lease_manifest(repository, target) {
+            return Err(Error::ManifestUnknown { repository: repository.clone(), target: target.clone() });
+        }
+        let intact = self.verify_manifest(repository, target).await;
+        if let (Err(_), TagOrDigest::Digest(digest)) = (&intact, target) {
+            self.inner.guards.release(repository, [digest]);
+        }
+        intact
+    }
+
+    /// Keeps a manifest that a pusher asks for by digest until the index that lists it arrives. Returns `false` if a
+    /// collection is removing it.
+    fn lease_manifest(&self, repository: &RepositoryName, target: &TagOrDigest) -> bool {
+        match target {
+            TagOrDigest::Tag(_) => true,
+            TagOrDigest::Digest(digest) => self.inner.guards.lease(repository, digest),
+        }
+    }
+
+    async fn verify_manifest(
         &self,
         repository: &RepositoryName,
         target: &TagOrDigest,

@@ -4,6 +4,7 @@
 //! - [`listing`]: tags, catalog, referrers, search, usage.
 //! - `repositories`: deletion of whole repositories.
 //! - [`check`]: compares metadata, stored files and the view, and repairs them.
+//! - [`collection`]: garbage collection and erasure.
 //! - [`access`]: authentication and authorization.
 //! - `cache`: cache of manifests, tags, blob links and tag lists, invalidated by each change.
 //! - `detach`: operations that continue if the client disconnects.
@@ -26,6 +27,7 @@ mod background;
 pub mod blobs;
 mod cache;
 pub mod check;
+pub mod collection;
 pub mod description;
 mod detach;
 pub mod error;
@@ -85,6 +87,8 @@ pub struct Policy {
     pub rules: Arc<rules::Rules>,
     /// Deletion of old tags.
     pub retention: RetentionPolicy,
+    /// When garbage is collected.
+    pub garbage: collection::GarbagePolicy,
 }
 
 impl Default for Policy {
@@ -102,6 +106,7 @@ impl Default for Policy {
             reserve: Reserve::Bytes(0),
             rules: Arc::default(),
             retention: RetentionPolicy::default(),
+            garbage: collection::GarbagePolicy::default(),
         }
     }
 }
@@ -121,6 +126,9 @@ struct Inner {
     blobs: Arc<dyn BlobStore>,
     policy: Policy,
     cache: Arc<cache::Cache>,
+    collector: collection::Collector,
+    guards: collection::guards::Guards,
+    schedule: collection::Schedule,
     open_uploads: uploads::OpenUploads,
     pulls: pulls::Pulls,
     free_space: reserve::FreeSpace,

@@ -14,6 +14,8 @@ use crate::access::{AccountSettings, Accounts};
 use crate::adoption::adopt_at_start;
 use crate::background::Background;
 use crate::check::ReadLimit;
+use crate::collection::guards::Guards;
+use crate::collection::{Collector, Schedule};
 use crate::integrity::Verdicts;
 use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
@@ -66,6 +68,7 @@ impl Registry {
         let blob_journal = BlobJournal::new(blobs.clone(), metadata.clone());
         replay(&blob_journal).await?;
         let view = View::new(&directory, metadata.clone(), blob_journal);
+        let adopted_now = adopted.is_some();
         let changed = match adopted {
             Some(_) => Report::default(),
             None => adopt_at_start(&view, &directory, &*blobs).await?,
@@ -86,6 +89,9 @@ impl Registry {
                 content,
                 blobs,
                 policy,
+                collector: Collector::default(),
+                guards: Guards::default(),
+                schedule: Schedule::default(),
                 open_uploads: OpenUploads::default(),
                 pulls: Pulls::default(),
                 free_space: FreeSpace::default(),
@@ -96,6 +102,11 @@ impl Registry {
             }),
             metadata,
         };
+        if adopted_now {
+            registry.metadata.request_recount().await?;
+        }
+        registry.metadata.register_collection().await?;
+        registry.resume_collection().await?;
         registry.start_background();
         Ok((registry, Opened { adopted, changed }))
     }

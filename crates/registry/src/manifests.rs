@@ -226,11 +226,14 @@ impl Registry {
             Err(error) => return self.tag_existing(&repository, digest, tags).await?.ok_or(error.into()),
         };
         let description = description::of(&manifest, &*inner.blobs).await?;
+        let lease = inner.guards.store(&digest).await;
         let stored = inner.blobs.put(&digest, content.clone()).await?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest);
         let record =
             ManifestRecord { digest, media_type: manifest.media_type.clone(), size: content.len() as u64 };
         let parts = parts(&manifest, &inner.policy);
+        let named: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
+        let is_unlisted = tags.is_empty() && subject.is_none();
         let stored_sizes = inner.blobs.stat_many(parts.iter().map(|part| part.digest).collect()).await?;
         let outcome = self
             .metadata
@@ -259,7 +262,15 @@ impl Registry {
                     _ => Err(Error::PartsMissing { repository, missing: vec![digest] }),
                 }
             }
-            PutOutcome::Stored => Ok(Pushed { digest, subject }),
+            PutOutcome::Stored => {
+                lease.linked();
+                inner.guards.release(&repository, named.iter().chain([&digest]));
+                if is_unlisted {
+                    // The index that lists it is still to come.
+                    inner.guards.lease(&repository, &digest);
+                }
+                Ok(Pushed { digest, subject })
+            }
         }
     }
 
@@ -307,6 +318,7 @@ impl Registry {
             }
         };
         if detach(deletion).await? {
+            self.inner.schedule.deleted();
             return Ok(());
         }
         Err(self.manifest_unknown(repository, target).await?)

@@ -64,6 +64,7 @@ impl Registry {
 
     async fn run_deletion(&self, job: &Job) -> Result<(), Error> {
         while self.metadata.delete_step(job).await? == JobStep::Continues {}
+        self.inner.schedule.deleted();
         Ok(())
     }
 }

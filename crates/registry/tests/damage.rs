@@ -32,7 +32,7 @@ async fn check_marks_damage_until_the_next_push() {
         assert_eq!(registry.blob_size(&app, &layer).await.unwrap(), size as u64);
         let tag = TagOrDigest::Tag("1".parse().unwrap());
         let manifest = registry.intact_manifest(&app, &tag).await.unwrap();
-        assert!(registry.is_known_intact(&manifest));
+        assert!(registry.is_known_intact(&app, &tag, &manifest));
 
         let faults = check(&registry, true).await.faults;
         assert_eq!(faults.len(), 1);

@@ -22,7 +22,9 @@ pub(in crate::config) use parsed::{one_or_more, optional, parsed, reserve, sched
 pub(in crate::config) use paths::{address, host, network, optional_address, optional_path, path};
 pub(in crate::config) use raw::{Member, RawValue};
 pub(in crate::config) use tables::{Key, Members, Table, TableRules, table, tables};
-pub(in crate::config) use units::{count, count_or_unlimited, duration, size, size_or_unlimited, switch};
+pub(in crate::config) use units::{
+    count, count_or_unlimited, duration, duration_or_off, size, size_or_unlimited, switch,
+};
 pub use urls::{BaseUrl, DirectoryUrl};
 pub(in crate::config) use urls::{base_url, contact, directory_url, url};
 

@@ -252,6 +252,33 @@ impl ValueType<Duration> for DurationSpelling {
     }
 }
 
+/// A duration with its unit, or `"off"`.
+pub(in crate::config) fn duration_or_off() -> DurationOrOff {
+    DurationOrOff
+}
+
+pub(in crate::config) struct DurationOrOff;
+
+impl ValueType<Option<Duration>> for DurationOrOff {
+    fn read(&self, given: &RawValue) -> Result<Option<Duration>, Refused> {
+        if given.text() == Some("off") {
+            return Ok(None);
+        }
+        duration().or_none().read(given).map(Some)
+    }
+
+    fn write(&self, value: &Option<Duration>) -> TomlValue {
+        match value {
+            Some(time) => duration().write(time),
+            None => TomlValue::String("off".to_owned()),
+        }
+    }
+
+    fn expects(&self) -> String {
+        r#"a time such as "12h" or "30d", or "off""#.to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{hint, string, text};

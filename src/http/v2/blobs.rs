@@ -24,7 +24,7 @@ pub(crate) async fn get(
 ) -> Result<Response, Error> {
     let Call { app, request, .. } = &call;
     let (size, blob) = if request.is_head() {
-        (app.registry.blob_size(repository, digest).await?, None)
+        (app.registry.lease_blob(repository, digest).await?, None)
     } else {
         let blob = app.registry.open_blob(repository, digest).await?;
         (blob.size, Some(blob))

@@ -50,7 +50,7 @@ pub(crate) fn get_cached(
     }
     let manifest = if request.is_head() {
         let manifest = app.registry.cached_manifest(repository, target)?;
-        app.registry.is_known_intact(&manifest).then_some(manifest)?
+        app.registry.is_known_intact(repository, target, &manifest).then_some(manifest)?
     } else if is_pull(caller) {
         app.registry.pull_cached_manifest(repository, target)?
     } else {

@@ -33,12 +33,17 @@ impl Distribution {
 
     /// Runs `garbage-collect`: removes the blobs that no manifest refers to.
     pub(crate) fn version_2_collects_garbage_on(user: &Terminal, data: &Path) {
-        collect_garbage(user, data, "");
+        collect_garbage(user, data, "docker-registry", "");
     }
 
     /// Runs `garbage-collect --delete-untagged`: also removes manifests without a tag.
     pub(crate) fn version_2_deletes_untagged_on(user: &Terminal, data: &Path) {
-        collect_garbage(user, data, "--delete-untagged");
+        collect_garbage(user, data, "docker-registry", "--delete-untagged");
+    }
+
+    /// Runs `garbage-collect` of the current `registry`.
+    pub(crate) fn version_3_collects_garbage_on(user: &Terminal, data: &Path) {
+        collect_garbage(user, data, "registry", "");
     }
 
     fn start(program: &str, data: &Path, more: &str) -> Distribution {
@@ -66,10 +71,10 @@ impl Distribution {
     }
 }
 
-fn collect_garbage(user: &Terminal, data: &Path, options: &str) {
+fn collect_garbage(user: &Terminal, data: &Path, program: &str, options: &str) {
     let scratch = TempDir::new().expect("a temporary directory");
     let config = configure(&scratch, data, "");
-    user.run(&format!("docker-registry garbage-collect {options} {}", config.display()));
+    user.run(&format!("{program} garbage-collect {options} {}", config.display()));
 }
 
 fn configure(scratch: &TempDir, data: &Path, more: &str) -> PathBuf {

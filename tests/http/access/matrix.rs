@@ -930,6 +930,9 @@ fn body_of(path: &str) -> Value {
         "/api/v1/organisations/{organisation}/members/{user}" => json!({ "role": "reader" }),
         "/api/v1/robots" => json!({ "name": "ann+mallory" }),
         "/api/v1/robots/{robot}" => json!({ "disabled": true }),
+        "/api/v1/erase" => {
+            json!({ "repository": "ann/private", "digest": format!("sha256:{}", "0".repeat(64)) })
+        }
         "/api/v1/grants" => {
             json!({ "subject": "dave", "rights": ["administer"], "repositories": "ann/private" })
         }

@@ -1,5 +1,6 @@
 //! `/api/v1/` for repositories: the interface of the commands.
 
+mod gc;
 mod pulls;
 
 use api::{Repositories, Repository, RepositoryUsages, Tags, Usage};

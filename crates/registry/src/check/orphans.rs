@@ -30,7 +30,9 @@ impl Registry {
             orphans.files += found.len() as u64;
             orphans.bytes += found.iter().map(|(_, size)| size).sum::<u64>();
             if repair {
-                self.metadata.record_found(found).await?;
+                self.metadata.record_found(found.clone()).await?;
+                // Garbage collection deletes it after the grace period.
+                self.metadata.record_orphans(found).await?;
             }
         }
         Ok(orphans)

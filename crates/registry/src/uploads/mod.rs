@@ -31,6 +31,9 @@ use self::open_uploads::UploadState;
 use crate::detach::detach;
 use crate::{Error, ReceiveError, Registry};
 
+/// Content up to this size in bytes is stored in the transaction that links it, and leaves no file behind.
+const JOURNALED: u64 = 64 << 10;
+
 /// The progress of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadStatus {
@@ -150,7 +153,12 @@ impl Registry {
             }
             let is_stored = lock.is_stored();
             let UploadLock { upload, mut state } = lock;
-            let committed = upload.commit(&digest).await;
+            let inner = &registry.inner;
+            let lease = inner.guards.store(&digest).await;
+            let committed = match registry.lease_large(&digest, upload.offset()).await {
+                Ok(()) => upload.commit(&digest).await,
+                Err(error) => Err(error),
+            };
             let stored = match committed {
                 Ok(stored) => stored,
                 Err(mismatch @ StoreError::DigestMismatch { .. }) => {
@@ -175,6 +183,8 @@ impl Registry {
             } else {
                 registry.metadata.link_blob(&repository, &digest, stored).await?;
             }
+            lease.linked();
+            inner.guards.lease(&repository, &digest);
             registry.end(id, &mut state);
             Ok(size)
         })
@@ -203,12 +213,16 @@ impl Registry {
             let stored = async {
                 let (upload, received) = registry.receive(upload, None, body, limit).await?;
                 received?;
-                Ok(upload.commit(&digest).await?)
+                let lease = inner.guards.store(&digest).await;
+                registry.lease_large(&digest, upload.offset()).await?;
+                Ok((upload.commit(&digest).await?, lease))
             };
             match stored.await {
-                Ok(stored) => {
+                Ok((stored, lease)) => {
                     let size = stored.size;
                     registry.metadata.link_blob(&repository, &digest, stored).await?;
+                    lease.linked();
+                    inner.guards.lease(&repository, &digest);
                     Ok(size)
                 }
                 Err(error) => {
@@ -218,6 +232,14 @@ impl Registry {
             }
         })
         .await
+    }
+
+    /// Records a lease on content that gets a file of its own before it is linked.
+    async fn lease_large(&self, digest: &Digest, bytes: u64) -> Result<(), StoreError> {
+        match bytes > JOURNALED {
+            true => self.metadata.lease_blob(digest).await,
+            false => Ok(()),
+        }
     }
 
     /// Cancels an upload and removes its bytes.

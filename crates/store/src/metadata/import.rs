@@ -99,7 +99,7 @@ fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<(bool, Vec<Ne
             let id = find_or_create_at(sql, repository, at)?;
             touch(sql, id, at)?;
             let blob = blobs::intern_found(sql, digest, *size)?;
-            let is_new = blobs::link_in(sql, id, blob)?;
+            let is_new = blobs::link_in(sql, id, blob, at)?;
             let linked = is_new.then(|| blobs::linked_change(repository, *digest, *size));
             return Ok((is_new, linked.into_iter().collect()));
         }

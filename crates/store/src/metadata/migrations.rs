@@ -50,6 +50,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(12, "progress of the content check", "0012_content_check.sql"),
     migration!(13, "repositories by last push", "0013_browse.sql"),
     migration!(14, "quotas, history of tags, retention rules", "0014_rules.sql"),
+    migration!(15, "garbage collection", "0015_collection.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -262,6 +263,12 @@ mod tests {
                    INSERT INTO tag_history (repository, tag, at) VALUES ('app', 'latest', 1000);
                    INSERT INTO retention_rules VALUES ('ann', '[]', 1000);"
                 .to_owned(),
+            15 => format!(
+                "UPDATE blob_links SET linked_at = 1000;
+                 INSERT INTO leases VALUES ({}, 1000);
+                 INSERT INTO gc_candidates SELECT 2, repository, blob, 1000 FROM blob_links;",
+                hex("leased")
+            ),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
@@ -448,7 +455,7 @@ mod tests {
         Connection::writer(&path).unwrap().script(newer).unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 14)"),
+            message.contains("newer version (its schema is 1000, this version knows up to 15)"),
             "{message}"
         );
     }

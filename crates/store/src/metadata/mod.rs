@@ -12,6 +12,7 @@ mod browse;
 mod changes;
 mod check;
 mod checkpointer;
+pub mod collection;
 mod columns;
 mod commit;
 mod commit_mark;

@@ -33,18 +33,8 @@ impl Metadata {
 
     /// The number of entries of a repository's view that could not be adopted.
     pub async fn repository_problems(&self, repository: &RepositoryName) -> Result<u64, StoreError> {
-        // Components of names do not begin with an underscore. '`' is the character after it.
-        let (first, end) = (format!("{repository}/_"), format!("{repository}/`"));
         let name = repository.to_string();
-        self.read(move |sql| {
-            let problems = sql.first(
-                "SELECT COUNT(*) FROM view_problems WHERE directory = ?1 OR (directory >= ?2 AND directory < ?3)",
-                params![name, first, end],
-                |row| columns::count(row, 0),
-            )?;
-            Ok(problems.unwrap_or(0))
-        })
-        .await
+        self.read(move |sql| problems_of(sql, &name)).await
     }
 
     /// All links that a repository should have, with its pending items, from one snapshot.
@@ -130,6 +120,18 @@ pub(super) fn set_problems(
         )?;
     }
     Ok(removed != problems.len())
+}
+
+/// The number of entries of a repository's view that could not be adopted.
+pub(super) fn problems_of(sql: Sql<'_>, repository: &str) -> Result<u64, StoreError> {
+    // Components of names do not begin with an underscore. '`' is the character after it.
+    let (first, end) = (format!("{repository}/_"), format!("{repository}/`"));
+    let problems = sql.first(
+        "SELECT COUNT(*) FROM view_problems WHERE directory = ?1 OR (directory >= ?2 AND directory < ?3)",
+        params![repository, first, end],
+        |row| columns::count(row, 0),
+    )?;
+    Ok(problems.unwrap_or(0))
 }
 
 /// Deletes the state of a directory and of those below it.

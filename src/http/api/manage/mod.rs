@@ -7,6 +7,7 @@ pub(crate) mod access;
 pub(crate) mod adopt;
 pub(crate) mod audit;
 pub(crate) mod check;
+pub(crate) mod gc;
 pub(crate) mod grants;
 pub(crate) mod organisations;
 pub(crate) mod retention;

@@ -9,6 +9,7 @@
 
 mod adopt;
 mod audit;
+mod erase;
 mod explain;
 mod grants;
 mod organisations;

@@ -3,6 +3,7 @@
 use oci::{Digest, RepositoryName};
 use serde_json::json;
 
+use super::super::collection::{Candidate, add, end_lease};
 use super::super::sql::{Sql, params};
 use super::super::{ChangeKind, NewChange, columns};
 use super::outbox::append;
@@ -22,6 +23,9 @@ pub(in crate::metadata) fn unlink(
         params![id, columns::key(digest)],
     )?;
     if unlinked > 0 {
+        if let Some(blob) = id_of(sql, digest)? {
+            add(sql, Candidate::content(blob))?;
+        }
         append(sql, NewChange::of(ChangeKind::BlobUnlinked, repository).digest(*digest).for_view(true))?;
         remove_if_empty(sql, repository, id)?;
     }
@@ -51,8 +55,10 @@ pub(in crate::metadata) fn link(
 ) -> Result<(), StoreError> {
     let id = find_or_create(sql, repository)?;
     let blob = intern_stored(sql, digest, size)?;
-    if link_in(sql, id, blob)? {
-        touch(sql, id, columns::now())?;
+    let now = columns::now();
+    end_lease(sql, digest)?;
+    if link_in(sql, id, blob, now)? {
+        touch(sql, id, now)?;
         append(sql, linked_change(repository, *digest, size).for_view(true))?;
     }
     Ok(())
@@ -67,12 +73,23 @@ pub(in crate::metadata) fn linked_change(
     NewChange::of(ChangeKind::BlobLinked, repository).digest(digest).detail(json!({ "size": size }))
 }
 
-/// Links a blob by ids. Returns `false` if it was linked already.
-pub(in crate::metadata) fn link_in(sql: Sql<'_>, repository: i64, blob: i64) -> Result<bool, StoreError> {
+/// Links a blob by ids, or renews its link. Returns `false` if it was linked already.
+pub(in crate::metadata) fn link_in(
+    sql: Sql<'_>,
+    repository: i64,
+    blob: i64,
+    at: i64,
+) -> Result<bool, StoreError> {
     let linked = sql.run(
-        "INSERT INTO blob_links (repository, blob) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-        params![repository, blob],
+        "INSERT INTO blob_links (repository, blob, linked_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![repository, blob, at],
     )?;
+    if linked == 0 {
+        sql.run(
+            "UPDATE blob_links SET linked_at = ?3 WHERE repository = ?1 AND blob = ?2 AND linked_at < ?3",
+            params![repository, blob, at],
+        )?;
+    }
     Ok(linked > 0)
 }
 

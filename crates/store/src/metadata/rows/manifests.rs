@@ -6,15 +6,16 @@ use oci::{Digest, RepositoryName};
 use serde_json::json;
 
 use super::super::sql::{Sql, params};
-use super::super::{ChangeKind, ManifestRecord, NewChange, Part, PutManifest, PutOutcome, columns};
-use super::outbox::append;
-use super::repositories::{
-    add_manifest, delete_parts, describe, find_or_create_at, remove_if_empty, remove_manifests, touch,
+use super::super::{
+    ChangeKind, ManifestRecord, NewChange, Part, PutManifest, PutOutcome, collection, columns,
 };
+use super::outbox::append;
+use super::repositories::{add_manifest, describe, find_or_create_at, touch};
 use super::{blobs, repositories, tags, trash};
 use crate::StoreError;
 
-/// Deletes a manifest from a repository with its tags. Returns `false` if it was not there.
+/// Deletes a manifest that another program has deleted from a repository, with its tags. Returns `false` if it was not
+/// there.
 pub(in crate::metadata) fn delete(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -22,10 +23,7 @@ pub(in crate::metadata) fn delete(
 ) -> Result<bool, StoreError> {
     let Some(id) = repositories::find(sql, repository)? else { return Ok(false) };
     let Some((blob, _)) = find(sql, id, digest)? else { return Ok(false) };
-    remove(sql, repository, id, blob)?;
-    delete_parts(sql, blob)?;
-    remove_manifests(sql, id, 1)?;
-    remove_if_empty(sql, repository, id)?;
+    collection::remove_manifest(sql, repository, id, blob)?;
     Ok(true)
 }
 

@@ -2,6 +2,7 @@
 
 use oci::RepositoryName;
 
+use super::super::collection::forget_repository;
 use super::super::sql::{Sql, params};
 use super::super::{ChangeKind, NewChange, columns, search};
 use super::outbox::append;
@@ -131,5 +132,6 @@ fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), Stor
         search::remove(sql, id, &before.name, &before.description)?;
     }
     sql.run("DELETE FROM repositories WHERE id = ?1", params![id])?;
+    forget_repository(sql, id)?;
     append(sql, NewChange::of(ChangeKind::RepositoryDeleted, repository).for_view(true))
 }

@@ -229,7 +229,7 @@ fn restore_links(
         |row| Ok((row.get(0)?, columns::digest(row, 1)?)),
     )?;
     for (blob, digest) in blobs {
-        super::blobs::link_in(sql, id, blob)?;
+        super::blobs::link_in(sql, id, blob, columns::now())?;
         sql.run(
             "DELETE FROM deleted_links WHERE repository = ?1 AND blob = ?2",
             params![repository.as_str(), blob],

@@ -1,0 +1,83 @@
+//! The background task of garbage collection: at an interval, and when the grace period of a deletion ends.
+
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::{Collected, Pace};
+use crate::Registry;
+
+/// The first collection after a start: commands on a stopped registry should not wait for it.
+const FIRST: Duration = Duration::from_secs(60);
+/// The delay after the end of a grace period, so that one collection serves several deletions.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The interval at which changes are read, and their least age. A push is over by then, so that its blobs are needed.
+const NOTES: Duration = Duration::from_secs(60);
+
+/// Wakes the background task.
+#[derive(Default)]
+pub(crate) struct Schedule {
+    deleted: Notify,
+}
+
+impl Schedule {
+    /// Plans a collection for the end of the grace period.
+    pub(crate) fn deleted(&self) {
+        self.deleted.notify_one();
+    }
+}
+
+impl Registry {
+    /// Collects garbage until the registry is closed.
+    pub(crate) async fn collect_in_background(&self) {
+        let policy = self.inner.policy.garbage;
+        let is_on = !policy.interval.is_zero();
+        let mut next = tokio::time::Instant::now() + FIRST.min(policy.interval);
+        let mut notes = tokio::time::interval(NOTES);
+        loop {
+            tokio::select! {
+                _ = notes.tick() => {
+                    if let Err(error) = self.metadata.note_changes(NOTES).await {
+                        tracing::warn!(%error, "cannot look for garbage in the latest changes; trying again");
+                    }
+                }
+                () = tokio::time::sleep_until(next), if is_on => {
+                    self.collect_and_log().await;
+                    next = tokio::time::Instant::now() + policy.interval;
+                }
+                () = self.inner.schedule.deleted.notified() => {
+                    next = next.min(tokio::time::Instant::now() + policy.grace + SETTLE);
+                }
+            }
+        }
+    }
+
+    async fn collect_and_log(&self) {
+        match self.collect(Pace::Background, |_| true).await {
+            Ok(collected) if collected == Collected::default() => {}
+            Ok(Collected { manifests, links, files, bytes, uploads, .. }) => {
+                tracing::info!(manifests, links, files, bytes, uploads, "collected garbage");
+                self.log_kept().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the garbage collection was not finished; the next one continues");
+            }
+        }
+    }
+
+    /// Logs the space that untagged images hold, and the setting that reclaims it.
+    async fn log_kept(&self) {
+        if let Ok(status) = self.garbage_status().await
+            && status.kept.untagged.manifests > 0
+            && status.policy.untagged.is_none()
+        {
+            let untagged = status.kept.untagged;
+            tracing::info!(
+                manifests = untagged.manifests,
+                bytes = untagged.bytes,
+                "untagged images are kept; the setting gc.untagged removes them some time after their last use"
+            );
+        }
+    }
+}

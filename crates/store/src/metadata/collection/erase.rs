@@ -1,0 +1,105 @@
+//! Erasure: removes content at once, without grace and trash.
+
+use oci::{Digest, RepositoryName};
+
+use super::super::rows::repositories::find;
+use super::super::sql::{Sql, params};
+use super::super::writer::Durability;
+use super::super::{Metadata, columns};
+use super::candidates::Candidate;
+use super::content::{DueContent, force_mark};
+use super::holders::{self, Repository};
+use super::removal::{self, AT_ONCE};
+use crate::StoreError;
+
+/// Repositories that are listed at most.
+const LISTED: usize = 1_000;
+
+/// The result of an erasure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erased {
+    /// The repositories that no longer hold the content.
+    pub repositories: Vec<RepositoryName>,
+    /// Repositories that still hold it, also in their trash.
+    pub held_by: Vec<RepositoryName>,
+    /// The content to delete, if no repository holds it.
+    pub content: Option<DueContent>,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+impl Metadata {
+    /// Removes a manifest or blob from a repository and its trash, or from all of them, and marks its content for
+    /// deletion if no repository holds it. Manifests that list it stay, and cannot be pulled any more. Returns `None` if
+    /// there is no such content.
+    pub async fn erase(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        everywhere: bool,
+    ) -> Result<Option<Erased>, StoreError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.write(Durability::Disk, move |sql| erase(sql, &repository, &digest, everywhere)).await
+    }
+}
+
+fn erase(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+    everywhere: bool,
+) -> Result<Option<Erased>, StoreError> {
+    let Some(blob) = holders::find_content(sql, digest)? else { return Ok(None) };
+    let holding = holding(sql, blob, None)?;
+    if !holding.contains(repository) {
+        return Ok(None);
+    }
+    let chosen = if everywhere { holding } else { vec![repository.clone()] };
+    let bytes = holders::record(sql, blob)?.map_or(0, |(_, bytes)| bytes);
+    for repository in &chosen {
+        remove(sql, repository, blob)?;
+    }
+    removal::release_parts(sql, blob)?;
+    let held_by = self::holding(sql, blob, Some(LISTED))?;
+    let content =
+        held_by.is_empty().then(|| DueContent { candidate: Candidate::content(blob), digest: *digest });
+    if content.is_some() {
+        force_mark(sql, blob, digest)?;
+    }
+    Ok(Some(Erased { repositories: chosen, held_by, content, bytes }))
+}
+
+/// The repositories that hold content, also in their trash, by name.
+fn holding(sql: Sql<'_>, blob: i64, limit: Option<usize>) -> Result<Vec<RepositoryName>, StoreError> {
+    sql.all(
+        "SELECT r.name AS name FROM manifests m JOIN repositories r ON r.id = m.repository WHERE m.blob = ?1
+         UNION SELECT r.name FROM blob_links l JOIN repositories r ON r.id = l.repository WHERE l.blob = ?1
+         UNION SELECT repository FROM deleted_manifests WHERE blob = ?1
+         UNION SELECT repository FROM deleted_links WHERE blob = ?1
+         ORDER BY name LIMIT ?2",
+        params![blob, limit.map_or(i64::MAX, columns::limit_in)],
+        |row| columns::text(row, 0),
+    )
+}
+
+fn remove(sql: Sql<'_>, name: &RepositoryName, blob: i64) -> Result<(), StoreError> {
+    let mut deleted = 0;
+    for table in ["deleted_links", "deleted_tags", "deleted_manifests"] {
+        let statement = format!("DELETE FROM {table} WHERE repository = ?1 AND blob = ?2");
+        deleted = sql.run(&statement, params![name.as_str(), blob])?;
+    }
+    let was_manifest = deleted > 0;
+    let Some(id) = find(sql, name)? else { return Ok(()) };
+    let repository = Repository { id, name: name.to_string() };
+    if holders::is_manifest(sql, id, blob)? {
+        let all = removal::consequences(sql, id, blob, columns::now(), AT_ONCE, false)?;
+        removal::manifest(sql, &repository, blob, all)?;
+    } else if was_manifest {
+        let all = removal::consequences(sql, id, blob, columns::now(), AT_ONCE, false)?;
+        removal::apply(sql, Some(&repository), blob, all)?;
+    }
+    if sql.exists("SELECT 1 FROM blob_links WHERE repository = ?1 AND blob = ?2", params![id, blob])? {
+        removal::link(sql, &repository, blob)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! The reachability rule: which row holds a manifest, a link or content.
+//!
+//! A dry run passes the rows that it would have removed as [`Gone`]. They hold nothing.
+
+use std::collections::HashSet;
+
+use super::super::columns::key;
+use super::super::rows::blobs::id_of;
+use super::super::sql::{Row, Sql, params};
+use super::super::{columns, view_state};
+use crate::StoreError;
+use oci::Digest;
+
+/// The rows that a dry run has removed. Empty in a real collection.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    /// Repository and manifest.
+    pub(super) manifests: HashSet<(i64, i64)>,
+    /// Repository and blob.
+    pub(super) links: HashSet<(i64, i64)>,
+    /// Repository and name.
+    pub(super) tags: HashSet<(i64, String)>,
+    /// The name of the repository, and the manifest or blob in the trash.
+    pub(super) trash: HashSet<(String, i64)>,
+}
+
+/// A repository by its id and name.
+#[derive(Clone, Debug)]
+pub(super) struct Repository {
+    pub(super) id: i64,
+    pub(super) name: String,
+}
+
+impl Repository {
+    pub(super) fn read(sql: Sql<'_>, id: i64) -> Result<Option<Self>, StoreError> {
+        let name = sql.first("SELECT name FROM repositories WHERE id = ?1", params![id], |row| row.get(0))?;
+        Ok(name.map(|name| Self { id, name }))
+    }
+}
+
+/// The row that holds a manifest or a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    Tag(String),
+    /// A manifest of the repository that lists it.
+    Manifest(i64),
+    /// A manifest in the trash that lists it.
+    Deleted(i64),
+    /// The subject.
+    Subject(i64),
+    /// The subject, in the trash.
+    DeletedSubject(i64),
+}
+
+/// Returns the first row that holds a manifest of a repository.
+pub(super) fn of_manifest(
+    sql: Sql<'_>,
+    repository: &Repository,
+    blob: i64,
+    gone: &Gone,
+) -> Result<Option<Holder>, StoreError> {
+    let mut found = None;
+    sql.each_while(
+        "SELECT name FROM tags WHERE repository = ?1 AND blob = ?2",
+        params![repository.id, blob],
+        |row| {
+            let tag = (repository.id, row.get::<String>(0)?);
+            if !gone.tags.contains(&tag) {
+                found = Some(Holder::Tag(tag.1));
+            }
+            Ok(found.is_none())
+        },
+    )?;
+    if found.is_none() {
+        found = of_part(sql, repository, blob, gone)?;
+    }
+    if found.is_none() {
+        found = subject(sql, repository, blob, gone)?;
+    }
+    Ok(found)
+}
+
+/// Returns the first manifest of a repository that lists a manifest or blob.
+pub(super) fn of_part(
+    sql: Sql<'_>,
+    repository: &Repository,
+    blob: i64,
+    gone: &Gone,
+) -> Result<Option<Holder>, StoreError> {
+    let mut found = None;
+    sql.each_while(
+        "SELECT m.blob FROM manifest_parts p JOIN manifests m ON m.repository = ?1 AND m.blob = p.manifest
+         WHERE p.blob = ?2",
+        params![repository.id, blob],
+        |row| {
+            let manifest = row.get(0)?;
+            if !gone.manifests.contains(&(repository.id, manifest)) {
+                found = Some(Holder::Manifest(manifest));
+            }
+            Ok(found.is_none())
+        },
+    )?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    sql.each_while(
+        "SELECT d.blob FROM manifest_parts p JOIN deleted_manifests d ON d.repository = ?1 AND d.blob = p.manifest
+         WHERE p.blob = ?2",
+        params![repository.name, blob],
+        |row| {
+            let manifest = row.get(0)?;
+            if !gone.trash.contains(&(repository.name.clone(), manifest)) {
+                found = Some(Holder::Deleted(manifest));
+            }
+            Ok(found.is_none())
+        },
+    )?;
+    Ok(found)
+}
+
+/// Returns the subject of a manifest, if the repository or its trash has it.
+fn subject(
+    sql: Sql<'_>,
+    repository: &Repository,
+    blob: i64,
+    gone: &Gone,
+) -> Result<Option<Holder>, StoreError> {
+    let subjects: Vec<i64> = sql.all(
+        "SELECT b.id FROM referrers f JOIN blobs b ON b.digest = f.subject
+         WHERE f.repository = ?1 AND f.blob = ?2",
+        params![repository.id, blob],
+        |row| row.get(0),
+    )?;
+    for subject in subjects {
+        if is_manifest(sql, repository.id, subject)? && !gone.manifests.contains(&(repository.id, subject)) {
+            return Ok(Some(Holder::Subject(subject)));
+        }
+        let is_deleted = sql.exists(
+            "SELECT 1 FROM deleted_manifests WHERE repository = ?1 AND blob = ?2",
+            params![repository.name, subject],
+        )?;
+        if is_deleted && !gone.trash.contains(&(repository.name.clone(), subject)) {
+            return Ok(Some(Holder::DeletedSubject(subject)));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn is_manifest(sql: Sql<'_>, repository: i64, blob: i64) -> Result<bool, StoreError> {
+    sql.exists("SELECT 1 FROM manifests WHERE repository = ?1 AND blob = ?2", params![repository, blob])
+}
+
+/// The row that holds content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ContentHolder {
+    /// A manifest of this repository.
+    Manifest(i64),
+    /// A link of this repository.
+    Link(i64),
+    /// The trash of the repository of this name, until its grace period ends.
+    Trash(String),
+    /// A manifest that lists it without a link.
+    Part(i64),
+    /// An upload that is about to commit it.
+    Lease,
+}
+
+/// Returns the first row that holds content.
+pub(super) fn of_content(sql: Sql<'_>, blob: i64, gone: &Gone) -> Result<Option<ContentHolder>, StoreError> {
+    let statements: [(&str, fn(&Row<'_>) -> Result<ContentHolder, StoreError>); 4] = [
+        ("SELECT repository FROM blob_links WHERE blob = ?1", |row| row.get(0).map(ContentHolder::Link)),
+        ("SELECT repository FROM manifests WHERE blob = ?1", |row| row.get(0).map(ContentHolder::Manifest)),
+        ("SELECT repository FROM deleted_manifests WHERE blob = ?1", |row| {
+            row.get(0).map(ContentHolder::Trash)
+        }),
+        ("SELECT repository FROM deleted_links WHERE blob = ?1", |row| row.get(0).map(ContentHolder::Trash)),
+    ];
+    let mut found = None;
+    for (statement, read) in statements {
+        sql.each_while(statement, params![blob], |row| {
+            let holder = read(row)?;
+            let is_gone = match &holder {
+                ContentHolder::Link(repository) => gone.links.contains(&(*repository, blob)),
+                ContentHolder::Manifest(repository) => gone.manifests.contains(&(*repository, blob)),
+                ContentHolder::Trash(repository) => gone.trash.contains(&(repository.clone(), blob)),
+                ContentHolder::Part(_) | ContentHolder::Lease => false,
+            };
+            if !is_gone {
+                found = Some(holder);
+            }
+            Ok(found.is_none())
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    sql.each_while(
+        "SELECT p.manifest, m.repository, NULL FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest
+         WHERE p.blob = ?1
+         UNION ALL
+         SELECT p.manifest, NULL, d.repository FROM manifest_parts p
+         JOIN deleted_manifests d ON d.blob = p.manifest WHERE p.blob = ?1",
+        params![blob],
+        |row| {
+            let manifest = row.get(0)?;
+            let is_gone = match (row.get::<Option<i64>>(1)?, row.get::<Option<String>>(2)?) {
+                (Some(repository), _) => gone.manifests.contains(&(repository, manifest)),
+                (None, Some(repository)) => gone.trash.contains(&(repository, manifest)),
+                (None, None) => false,
+            };
+            if !is_gone {
+                found = Some(ContentHolder::Part(manifest));
+            }
+            Ok(found.is_none())
+        },
+    )?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    let is_leased = sql.exists(
+        "SELECT 1 FROM blobs b JOIN leases l ON l.digest = b.digest WHERE b.id = ?1",
+        params![blob],
+    )?;
+    Ok(is_leased.then_some(ContentHolder::Lease))
+}
+
+/// The fallback tags of a subject in a repository: the tags by which older clients find referrers, and those of
+/// cosign.
+pub(super) fn fallback_tags(
+    sql: Sql<'_>,
+    repository: i64,
+    subject: &Digest,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let tag = format!("{}-{}", subject.algorithm().as_str(), subject.hex());
+    let tag = tag.get(..71).unwrap_or(&tag);
+    sql.all(
+        "SELECT name, blob FROM tags WHERE repository = ?1
+           AND (name = ?2 AND hidden = 1 OR name IN (?2 || '.sig', ?2 || '.att', ?2 || '.sbom'))",
+        params![repository, tag],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// The digest and size of content.
+pub(super) fn record(sql: Sql<'_>, blob: i64) -> Result<Option<(Digest, u64)>, StoreError> {
+    sql.first("SELECT digest, COALESCE(size, 0) FROM blobs WHERE id = ?1", params![blob], |row| {
+        Ok((columns::digest(row, 0)?, columns::count(row, 1)?))
+    })
+}
+
+/// Whether a part of the repository's view could not be adopted. The images behind it may need any of its links.
+pub(super) fn has_problems(sql: Sql<'_>, repository: &Repository) -> Result<bool, StoreError> {
+    Ok(view_state::problems_of(sql, &repository.name)? > 0)
+}
+
+/// The id of content, unless a collection deletes it.
+pub(super) fn find_content(sql: Sql<'_>, digest: &Digest) -> Result<Option<i64>, StoreError> {
+    id_of(sql, digest)
+}
+
+/// Whether the lease of some content exists.
+pub(super) fn is_leased(sql: Sql<'_>, digest: &Digest) -> Result<bool, StoreError> {
+    sql.exists("SELECT 1 FROM leases WHERE digest = ?1", params![key(digest)])
+}

@@ -1,0 +1,305 @@
+//! The transactions of a collection. Each takes a bounded number of candidates.
+
+use std::time::SystemTime;
+
+use super::super::sql::{Sql, params};
+use super::super::writer::Durability;
+use super::super::{Metadata, columns};
+use super::candidates::{self, Candidate, Kind};
+use super::events;
+use super::holders::{self, Gone, Repository};
+use super::removal::{self, AT_ONCE};
+use super::{Cause, Due, Periods, Purged, Removed, Stage, before};
+use crate::StoreError;
+
+/// A step of the trash ends after this number of parts. The parts of one manifest are bounded by its size.
+const PARTS: u64 = 2_048;
+
+impl Metadata {
+    /// Returns the candidates of a stage whose period has passed, in the order of time after `after`.
+    pub async fn due_candidates(
+        &self,
+        stage: Stage,
+        periods: Periods,
+        now: SystemTime,
+        after: Option<Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, StoreError> {
+        let Some(period) = periods.of(stage.kind()) else { return Ok(Vec::new()) };
+        self.read(move |sql| {
+            let after = after.as_ref().map(|due| &due.candidate);
+            let found = candidates::due(sql, stage.kind(), before(now, period), after, limit)?;
+            let mut due = Vec::with_capacity(found.len());
+            for candidate in found {
+                let names = sql.first(
+                    "SELECT r.name, b.digest FROM repositories r, blobs b WHERE r.id = ?1 AND b.id = ?2",
+                    params![candidate.repository, candidate.blob],
+                    |row| Ok((columns::text(row, 0)?, columns::digest(row, 1)?)),
+                )?;
+                if let Some((repository, digest)) = names {
+                    due.push(Due { candidate, repository, digest });
+                }
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    /// Removes the manifests or links among these candidates that nothing holds. Returns them. The transaction is not
+    /// synced: [`mark_content`](Self::mark_content) syncs before a file is deleted.
+    pub async fn collect_candidates(
+        &self,
+        due: Vec<Due>,
+        periods: Periods,
+        now: SystemTime,
+    ) -> Result<Vec<Removed>, StoreError> {
+        self.write(Durability::Process, move |sql| {
+            let mut removed = Vec::new();
+            // A tag may have moved since the candidates were listed. If there were many changes, the next call goes on.
+            if events::consume(sql, i64::MAX)? {
+                return Ok(removed);
+            }
+            for due in &due {
+                let Some(verdict) = judge(sql, &due.candidate, periods, now, &Gone::default())? else {
+                    continue;
+                };
+                removed.extend(act(sql, due, verdict)?);
+            }
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Removes trash whose grace period is over. Returns zero rows if there is none.
+    pub async fn purge_trash(
+        &self,
+        periods: Periods,
+        now: SystemTime,
+        limit: usize,
+    ) -> Result<Purged, StoreError> {
+        let before = before(now, periods.grace);
+        let is_due = self
+            .read(move |sql| {
+                sql.exists(
+                    "SELECT 1 FROM deleted_manifests WHERE deleted_at <= ?1
+                     UNION ALL SELECT 1 FROM deleted_links WHERE deleted_at <= ?1
+                     UNION ALL SELECT 1 FROM deleted_tags WHERE deleted_at <= ?1 LIMIT 1",
+                    params![before],
+                )
+            })
+            .await?;
+        if !is_due {
+            return Ok(Purged::default());
+        }
+        self.write(Durability::Process, move |sql| purge(sql, before, limit)).await
+    }
+}
+
+/// The decision about a candidate.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Something holds it, or it does not exist.
+    Void,
+    /// It is a candidate of another kind or time.
+    Becomes(Candidate),
+    /// Nothing holds it.
+    Remove { repository: Repository, pushed_at: i64, cause: Cause },
+}
+
+/// Decides about a manifest or link. `None` leaves the candidate for later.
+pub(super) fn judge(
+    sql: Sql<'_>,
+    candidate: &Candidate,
+    periods: Periods,
+    now: SystemTime,
+    gone: &Gone,
+) -> Result<Option<Verdict>, StoreError> {
+    let Some(repository) = Repository::read(sql, candidate.repository)? else {
+        return Ok(Some(Verdict::Void));
+    };
+    match candidate.kind {
+        Kind::Deleted | Kind::Untagged => judge_manifest(sql, candidate, repository, periods, now, gone),
+        Kind::Link | Kind::ReleasedLink => judge_link(sql, candidate, repository, gone),
+        Kind::Content | Kind::Orphan => Ok(Some(Verdict::Void)),
+    }
+}
+
+fn judge_manifest(
+    sql: Sql<'_>,
+    candidate: &Candidate,
+    repository: Repository,
+    periods: Periods,
+    now: SystemTime,
+    gone: &Gone,
+) -> Result<Option<Verdict>, StoreError> {
+    let times = sql.first(
+        "SELECT pushed_at, pulled_at FROM manifests WHERE repository = ?1 AND blob = ?2",
+        params![candidate.repository, candidate.blob],
+        |row| Ok((row.get::<i64>(0)?, row.get::<Option<i64>>(1)?)),
+    )?;
+    let Some((pushed_at, pulled_at)) = times else { return Ok(Some(Verdict::Void)) };
+    if holders::of_manifest(sql, &repository, candidate.blob, gone)?.is_some() {
+        return Ok(Some(Verdict::Void));
+    }
+    let last_use = pushed_at.max(pulled_at.unwrap_or(0));
+    let untagged = Candidate { kind: Kind::Untagged, since: last_use, ..*candidate };
+    if candidate.kind == Kind::Deleted {
+        return Ok(Some(match candidate.since != AT_ONCE && pushed_at > candidate.since {
+            // It was pushed again after the deletion.
+            true => Verdict::Becomes(untagged),
+            false => Verdict::Remove { repository, pushed_at, cause: Cause::Deleted },
+        }));
+    }
+    let Some(period) = periods.untagged else { return Ok(None) };
+    Ok(Some(match last_use > before(now, period) {
+        true => Verdict::Becomes(untagged),
+        false => Verdict::Remove { repository, pushed_at, cause: Cause::Untagged },
+    }))
+}
+
+fn judge_link(
+    sql: Sql<'_>,
+    candidate: &Candidate,
+    repository: Repository,
+    gone: &Gone,
+) -> Result<Option<Verdict>, StoreError> {
+    let linked_at: Option<i64> = sql.first(
+        "SELECT linked_at FROM blob_links WHERE repository = ?1 AND blob = ?2",
+        params![candidate.repository, candidate.blob],
+        |row| row.get(0),
+    )?;
+    let Some(linked_at) = linked_at else { return Ok(Some(Verdict::Void)) };
+    if holders::of_part(sql, &repository, candidate.blob, gone)?.is_some() {
+        return Ok(Some(Verdict::Void));
+    }
+    if linked_at > candidate.since {
+        // Another push uploaded it since.
+        return Ok(Some(Verdict::Becomes(Candidate { kind: Kind::Link, since: linked_at, ..*candidate })));
+    }
+    if holders::has_problems(sql, &repository)? {
+        return Ok(None);
+    }
+    let cause = if candidate.kind == Kind::Link { Cause::Unused } else { Cause::Deleted };
+    Ok(Some(Verdict::Remove { repository, pushed_at: linked_at, cause }))
+}
+
+fn act(sql: Sql<'_>, due: &Due, verdict: Verdict) -> Result<Option<Removed>, StoreError> {
+    let candidate = &due.candidate;
+    candidates::delete(sql, candidate)?;
+    let (repository, pushed_at, cause) = match verdict {
+        Verdict::Void => return Ok(None),
+        Verdict::Becomes(other) => {
+            candidates::add(sql, other)?;
+            return Ok(None);
+        }
+        Verdict::Remove { repository, pushed_at, cause } => (repository, pushed_at, cause),
+    };
+    let bytes = holders::record(sql, candidate.blob)?.map_or(0, |(_, bytes)| bytes);
+    let is_manifest = matches!(candidate.kind, Kind::Deleted | Kind::Untagged);
+    if is_manifest {
+        let keeps_children = candidate.kind == Kind::Untagged;
+        let consequences = removal::consequences(
+            sql,
+            repository.id,
+            candidate.blob,
+            pushed_at,
+            candidate.since,
+            keeps_children,
+        )?;
+        removal::manifest(sql, &repository, candidate.blob, consequences)?;
+    } else {
+        removal::link(sql, &repository, candidate.blob)?;
+    }
+    Ok(Some(Removed {
+        repository: Some(due.repository.clone()),
+        digest: due.digest,
+        is_manifest,
+        cause,
+        bytes,
+    }))
+}
+
+/// The position before the oldest trash.
+pub(super) const BEGIN: (i64, i64) = (i64::MIN, 0);
+
+/// A manifest in the trash whose grace period is over.
+pub(super) struct Trashed {
+    pub(super) id: i64,
+    pub(super) repository: String,
+    pub(super) blob: i64,
+    pub(super) pushed_at: i64,
+    pub(super) deleted_at: i64,
+    pub(super) parts: u64,
+}
+
+/// The trash up to the time `before`, the oldest first, after the time and id `after`.
+pub(super) fn trashed(
+    sql: Sql<'_>,
+    before: i64,
+    after: (i64, i64),
+    limit: usize,
+) -> Result<Vec<Trashed>, StoreError> {
+    sql.all(
+        "SELECT d.id, d.repository, d.blob, d.pushed_at, d.deleted_at,
+                (SELECT COUNT(*) FROM manifest_parts p WHERE p.manifest = d.blob)
+         FROM deleted_manifests d WHERE d.deleted_at <= ?1 AND (d.deleted_at, d.id) > (?2, ?3)
+         ORDER BY d.deleted_at, d.id LIMIT ?4",
+        params![before, after.0, after.1, columns::limit_in(limit)],
+        |row| {
+            Ok(Trashed {
+                id: row.get(0)?,
+                repository: row.get(1)?,
+                blob: row.get(2)?,
+                pushed_at: row.get(3)?,
+                deleted_at: row.get(4)?,
+                parts: columns::count(row, 5)?,
+            })
+        },
+    )
+}
+
+fn purge(sql: Sql<'_>, before: i64, limit: usize) -> Result<Purged, StoreError> {
+    let mut purged = Purged::default();
+    let mut parts = 0;
+    for manifest in trashed(sql, before, BEGIN, limit)? {
+        sql.run("DELETE FROM deleted_manifests WHERE id = ?1", params![manifest.id])?;
+        let id: Option<i64> =
+            sql.first("SELECT id FROM repositories WHERE name = ?1", params![manifest.repository], |row| {
+                row.get(0)
+            })?;
+        let repository = id.map(|id| Repository { id, name: manifest.repository.clone() });
+        let consequences = match &repository {
+            Some(repository) => removal::consequences(
+                sql,
+                repository.id,
+                manifest.blob,
+                manifest.pushed_at,
+                manifest.deleted_at,
+                false,
+            )?,
+            None => removal::Consequences::default(),
+        };
+        removal::apply(sql, repository.as_ref(), manifest.blob, consequences)?;
+        purged.manifests += 1;
+        parts += manifest.parts;
+        if parts >= PARTS {
+            break;
+        }
+    }
+    let links: Vec<(String, i64)> = sql.all(
+        "SELECT repository, blob FROM deleted_links WHERE deleted_at <= ?1 ORDER BY deleted_at LIMIT ?2",
+        params![before, columns::limit_in(limit)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    for (repository, blob) in &links {
+        sql.run("DELETE FROM deleted_links WHERE repository = ?1 AND blob = ?2", params![repository, blob])?;
+        candidates::add(sql, Candidate::content(*blob))?;
+    }
+    let tags = sql.run(
+        "DELETE FROM deleted_tags WHERE (repository, name) IN
+           (SELECT repository, name FROM deleted_tags WHERE deleted_at <= ?1 ORDER BY deleted_at LIMIT ?2)",
+        params![before, columns::limit_in(limit)],
+    )?;
+    purged.rows = purged.manifests + links.len() + tags;
+    Ok(purged)
+}

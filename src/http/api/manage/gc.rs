@@ -1,0 +1,109 @@
+//! `/api/v1/gc` and `/api/v1/erase`: collects garbage, explains what keeps content, and erases content.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use api::{Erase, GarbageLine};
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use oci::RepositoryName;
+use registry::collection::Collected;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::{body, change, manage, map_error, ok, private};
+use crate::http::api::garbage as convert;
+use crate::http::body::Body;
+use crate::http::call::Call;
+use crate::http::error::Error;
+use crate::http::gateway_error::GatewayError;
+use crate::http::response::Response;
+
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+/// The minimum time between two progress lines.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// Lines that wait for a slow client.
+const QUEUED_LINES: usize = 16;
+
+/// Only administrators collect, or everyone where there are no accounts. A gateway has no content.
+fn must_be_allowed(call: &Call<'_>) -> Result<(), Error> {
+    map_error(call, manage(call).may_collect())?;
+    match call.app.content_proxy {
+        Some(_) => Err(GatewayError::Unsupported.into()),
+        None => Ok(()),
+    }
+}
+
+pub(crate) async fn status(call: Call<'_>) -> Result<Response, Error> {
+    must_be_allowed(&call)?;
+    Ok(ok(&convert::status(call.app.registry.garbage_status().await?)))
+}
+
+/// Starts a collection, or previews one. It runs to its end even if the client disconnects.
+pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
+    must_be_allowed(&call)?;
+    let registry = call.registry();
+    if call.query().truth("dry_run")? {
+        return Ok(ok(&convert::preview(registry.preview_garbage().await?)));
+    }
+    let (sender, lines) = mpsc::channel(QUEUED_LINES);
+    tokio::spawn(async move {
+        let reported = Mutex::new(Instant::now());
+        let progress = |collected: &Collected| {
+            let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
+            if reported.elapsed() >= PROGRESS_INTERVAL {
+                *reported = Instant::now();
+                // A full queue drops this line; the next one has newer figures.
+                let _ = sender.try_send(line(&GarbageLine::Progress(convert::collected(*collected))));
+            }
+            true
+        };
+        let collected = registry.collect_garbage(progress).await;
+        let report = match collected {
+            Ok(collected) => registry.garbage_status().await.map(|status| convert::report(collected, status)),
+            Err(error) => Err(error),
+        };
+        let last = report.map_or_else(
+            |error| {
+                tracing::error!(%error, "the garbage collection could not be finished");
+                GarbageLine::Failed(error.to_string())
+            },
+            GarbageLine::Report,
+        );
+        let _ = sender.send(line(&last)).await;
+    });
+    let mut response = Response::new(Body::channel(lines));
+    response.headers_mut().insert(CONTENT_TYPE, LINES);
+    Ok(private(response))
+}
+
+pub(crate) async fn explain(call: Call<'_>) -> Result<Response, Error> {
+    must_be_allowed(&call)?;
+    let query = call.query();
+    let digest = query.digest("digest")?.ok_or(Error::DigestMissing)?;
+    let repository: Option<RepositoryName> =
+        query.parsed("repository", "the name of a repository, such as team/app")?;
+    let explained = call.app.registry.explain_content(&digest, repository.as_ref()).await?;
+    Ok(ok(&convert::explanation(explained)))
+}
+
+pub(crate) async fn erase(mut call: Call<'_>) -> Result<Response, Error> {
+    if call.app.content_proxy.is_some() {
+        return Err(GatewayError::Unsupported.into());
+    }
+    let Erase { repository, digest, everywhere } = body(&mut call).await?;
+    let registry = call.registry();
+    let erased = change(&call, async move |manage| {
+        let object = format!("{repository}@{digest}");
+        let erasing = registry.erase_content(&repository, &digest, everywhere);
+        manage.erase(&object, everywhere, erasing).await
+    })
+    .await?;
+    Ok(ok(&convert::erased(digest, erased)))
+}
+
+fn line(line: &impl Serialize) -> Bytes {
+    let mut json = serde_json::to_vec(line).expect("our own types have string keys and no custom code");
+    json.push(b'\n');
+    json.into()
+}
