@@ -204,8 +204,9 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
             tracing::info!(repositories = read, "reading what is in the data directory");
         }
     };
-    let (registry, opened) =
-        Registry::open(directory, policy(config), account_settings(config), progress).await?;
+    // Boxed, so that the futures of all callers stay small.
+    let opening = Registry::open(directory, policy(config), account_settings(config), progress);
+    let (registry, opened) = Box::pin(opening).await?;
     if let Some(adopted) = &opened.adopted {
         tracing::info!(
             repositories = adopted.repositories,

@@ -34,7 +34,7 @@ async fn scrape_counts_pushes_pulls_and_bytes() {
         registry.get(repository.path("manifests/v1")).await.is(200);
     }
     registry.get(repository.path("manifests/absent")).await.is(404);
-    let blob = registry.get(repository.path(&format!("blobs/{}", image.blobs[1].0))).await.is(200);
+    let blob = registry.get(repository.path(format!("blobs/{}", image.blobs[1].0))).await.is(200);
     registry.get("/nothing").await.is(404);
     let counted = async || {
         let text = scrape(&registry).await;
@@ -96,7 +96,7 @@ async fn scrape_sees_a_download_under_way() {
     let digest = repository.push_blob(content).await;
     let mut client = registry.connect().await;
     client
-        .send(&format!("GET {} HTTP/1.1\r\nhost: a\r\n\r\n", repository.path(&format!("blobs/{digest}"))))
+        .send(&format!("GET {} HTTP/1.1\r\nhost: a\r\n\r\n", repository.path(format!("blobs/{digest}"))))
         .await;
     let open = "wharfinger_blob_transfers{direction=\"download\"}";
     let is_open = async || value(&scrape(&registry).await, open) == 1.0;

@@ -58,6 +58,9 @@ pub(crate) fn bucket(bounds: &[f64], value: f64) -> usize {
     bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len())
 }
 
+/// The type of the exemplars by bucket. There are none.
+type Exemplars = HashMap<usize, Exemplar<[(&'static str, &'static str); 0], f64>>;
+
 /// Encodes a histogram from the counts of its buckets, the last one of which has no upper bound.
 ///
 /// # Errors
@@ -65,7 +68,7 @@ pub(crate) fn bucket(bounds: &[f64], value: f64) -> usize {
 pub fn encode(encoder: &mut MetricEncoder<'_>, bounds: &[f64], counts: &[u64], sum: f64) -> fmt::Result {
     let bounds = bounds.iter().copied().chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
-    let exemplars: Option<&HashMap<usize, Exemplar<[(&str, &str); 0], f64>>> = None;
+    let exemplars: Option<&Exemplars> = None;
     encoder.encode_histogram(sum, counts.iter().sum(), &buckets, exemplars)
 }
 

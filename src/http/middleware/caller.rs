@@ -51,7 +51,7 @@ impl<'a> Caller<'a> {
         Actor {
             account: AuditEvent::account_of(self.identity()),
             request_id: request_id.to_str().ok().map(str::to_owned),
-            address: (!matches!(self.identity(), Identity::Operator)).then(|| self.client.address),
+            address: (!matches!(self.identity(), Identity::Operator)).then_some(self.client.address),
             is_administrator: match self.identity() {
                 Identity::Operator => true,
                 Identity::Account(account) => account.administrator,

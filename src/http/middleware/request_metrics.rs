@@ -62,6 +62,9 @@ pub(crate) struct Measured {
 #[derive(Default)]
 struct Cell([Stripe; STRIPES]);
 
+/// Selects a counter of a stripe.
+type StripeField = fn(&Stripe) -> &AtomicU64;
+
 #[derive(Default)]
 #[repr(align(64))]
 struct Stripe {
@@ -189,7 +192,7 @@ impl Collector for RequestMetrics {
             let seconds = Duration::from_nanos(cell.sum(|stripe| &stripe.nanoseconds)).as_secs_f64();
             histogram::encode(&mut family.encode_family(&labels)?, LATENCY, &counts, seconds)?;
         }
-        let bytes: [(&str, &str, fn(&Stripe) -> &AtomicU64); 2] = [
+        let bytes: [(&str, &str, StripeField); 2] = [
             ("http_request_bytes", "Bytes of request bodies", |stripe| &stripe.received),
             ("http_response_bytes", "Bytes of response bodies", |stripe| &stripe.sent),
         ];

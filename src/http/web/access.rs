@@ -37,15 +37,14 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
         None => None,
     };
     let reasons = answer.iter().flat_map(|answer| &answer.reasons).map(|reason| {
-        let text = page.language.text_with(
+        page.language.text_with(
             &format!("reason-{}", reason.kind),
             &[
                 ("subject", reason.subject.as_deref().unwrap_or_default()),
                 ("gives", reason.gives.as_deref().unwrap_or_default()),
                 ("repositories", reason.repositories.as_deref().unwrap_or_default()),
             ],
-        );
-        text
+        )
     });
     let body = AccessPage {
         reasons: reasons.collect(),

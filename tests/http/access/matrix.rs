@@ -434,8 +434,11 @@ const OTHER_PAGES: [(&str, &[Method]); 2] =
 const POST: [Method; 1] = [Method::POST];
 const PAGE: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 
-/// Every page of a repository: method, path, address, required right, statuses (present, absent).
-static PAGES: [(Method, &str, &str, Need, (u16, u16)); 17] = [
+/// A page of a repository: method, path, address, required right, statuses (present, absent).
+type PageRow = (Method, &'static str, &'static str, Need, (u16, u16));
+
+/// Every page of a repository.
+static PAGES: [PageRow; 17] = [
     (Method::GET, "/{repository}", "/{repository}", Need::Pull, (200, 404)),
     (Method::HEAD, "/{repository}", "/{repository}", Need::Pull, (200, 404)),
     (Method::GET, "/{repository}:{reference}", "/{repository}:1", Need::Pull, (200, 404)),
