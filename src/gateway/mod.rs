@@ -30,7 +30,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::task::JoinHandle;
 use upstream::{
-    Client, CredentialStore, OutgoingBody, Timeouts, Upstream, UpstreamRequest, UpstreamResponse,
+    Client, CredentialStore, Network, OutgoingBody, Timeouts, Upstream, UpstreamRequest, UpstreamResponse,
 };
 
 use crate::byte_order_mark;
@@ -112,7 +112,7 @@ impl Gateway {
             write: settings.write_timeout,
         };
         let tls = tls(settings.certificates.as_deref())?;
-        let client = Arc::new(Client::new(upstreams, timeouts, tls));
+        let client = Arc::new(Client::new(upstreams, timeouts, tls, &Network::default()));
         let catalog_sync = Arc::new(catalog_sync::CatalogSync::new(registry.clone()));
         let scoping = Arc::new(scoping::Scoping::new());
         let catalog_task =

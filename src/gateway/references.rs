@@ -461,7 +461,7 @@ mod tests {
     fn client() -> Client {
         let timeout = Duration::from_secs(1);
         let timeouts = Timeouts { connect: timeout, read: timeout, write: timeout };
-        Client::new(Vec::new(), timeouts, config(Vec::new(), System::Ignored).unwrap())
+        Client::new(Vec::new(), timeouts, config(Vec::new(), System::Ignored).unwrap(), &Default::default())
     }
 
     #[test]

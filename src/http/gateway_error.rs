@@ -72,6 +72,7 @@ fn advice(error: &AccessError) -> &'static str {
             "; if that host may get the password, add it to gateway.token_hosts"
         }
         AccessError::UnsupportedChallenge(_)
+        | AccessError::NotGranted
         | AccessError::InsecureRealm(_)
         | AccessError::TokenUnavailable(_) => "",
     }
@@ -84,6 +85,9 @@ impl From<upstream::Error> for GatewayError {
             upstream::Error::TimedOut => Self::TimedOut,
             upstream::Error::AccessDenied(cause) => Self::AccessDenied(cause),
             upstream::Error::InvalidResponse(reason) => Self::InvalidResponse(reason),
+            limit @ (upstream::Error::Limited { .. } | upstream::Error::BreakerOpen) => {
+                Self::Unreachable(limit.to_string().into())
+            }
             upstream::Error::Body(error) => match error.downcast_ref::<Self>() {
                 Some(Self::Receive(error)) => Self::Receive(error.clone()),
                 Some(Self::TooLarge(limit)) => Self::TooLarge(*limit),

@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
 
 use crate::body::OutgoingBody;
+use crate::connector::{Connector, Guard, Network};
 use crate::credentials::{AccessError, Challenge, TokenResponse};
 use crate::error::{BoxError, Error, error_chain};
+use crate::fetch::retry_after;
 use crate::upstream::Upstream;
 
 /// An idle connection is closed after this time, before the upstream closes it.
@@ -83,30 +84,36 @@ pub struct UpstreamResponse<'a> {
 }
 
 /// Why one upstream did not respond.
-enum Failure {
+pub(crate) enum Failure {
     /// The connection failed before a byte was sent.
     Connect(BoxError),
     /// The connection broke later.
     Broken(BoxError),
     TimedOut,
     AccessDenied(AccessError),
+    /// The token server answers 429.
+    Limited(Duration),
 }
 
 /// A client of several upstreams with the same content.
 pub struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, OutgoingBody>,
+    pub(crate) pool: Pool<HttpsConnector<Connector>, OutgoingBody>,
+    pub(crate) guard: Guard,
     upstreams: Vec<Upstream>,
-    timeouts: Timeouts,
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Client {
     /// Creates the client. Connections are made when a request needs one.
     #[must_use]
-    pub fn new(upstreams: Vec<Upstream>, timeouts: Timeouts, tls: rustls::ClientConfig) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(timeouts.connect));
-        connector.enforce_http(false);
+    pub fn new(
+        upstreams: Vec<Upstream>,
+        timeouts: Timeouts,
+        tls: rustls::ClientConfig,
+        network: &Network,
+    ) -> Self {
+        let guard = Guard::new(network, upstreams.iter().map(|upstream| upstream.authority().host()));
+        let connector = Connector::new(&guard, network, timeouts.connect);
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
@@ -118,7 +125,7 @@ impl Client {
             .http1_max_buf_size(READ_BUFFER)
             .http1_ignore_invalid_headers_in_responses(false)
             .build(connector);
-        Self { pool, upstreams, timeouts }
+        Self { pool, guard, upstreams, timeouts }
     }
 
     /// The timeout for each next byte of a response.
@@ -142,6 +149,18 @@ impl Client {
         let UpstreamResponse { upstream, response } =
             self.send(&request, &OutgoingBody::empty(), None).await?;
         match response.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(Error::InvalidResponse(format!("{upstream} answers {status} to /v2/"))),
+        }
+    }
+
+    /// Checks that one upstream answers and accepts the credentials.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn probe_access(&self, upstream: &Upstream) -> Result<(), Error> {
+        let request = UpstreamRequest::get("/v2/".to_owned(), String::new());
+        match self.send_to(upstream, &request).await?.status() {
             StatusCode::OK => Ok(()),
             status => Err(Error::InvalidResponse(format!("{upstream} answers {status} to /v2/"))),
         }
@@ -210,7 +229,7 @@ impl Client {
 
     /// The upstreams in the order to try: `home`, then those not backing off, then the others. Collected before the
     /// first request, so that an upstream that fails meanwhile is not tried twice.
-    fn order(&self, home: Option<usize>) -> Vec<&Upstream> {
+    pub(crate) fn order(&self, home: Option<usize>) -> Vec<&Upstream> {
         let home = home.and_then(|index| self.upstreams.get(index));
         let others = |is_backing_off: bool| {
             self.upstreams.iter().filter(move |other| {
@@ -222,7 +241,7 @@ impl Client {
     }
 
     /// Sends a request to one upstream, and once more if the pooled connection was stale or a token is needed.
-    async fn try_upstream(
+    pub(crate) async fn try_upstream(
         &self,
         upstream: &Upstream,
         request: &UpstreamRequest,
@@ -249,10 +268,17 @@ impl Client {
             let credentials = &upstream.credentials;
             let challenge = record_challenge(upstream, response.headers())?;
             credentials.evict_token(&request.scope);
+            if challenge == Challenge::Basic && authorization.is_some() {
+                credentials.forget_account();
+            }
             let can_answer =
                 challenge != Challenge::Basic || credentials.has_account() && authorization.is_none();
             if is_reauthorized || !body.is_untouched() || !can_answer {
-                return Err(Failure::AccessDenied(if credentials.has_account() {
+                let had_token =
+                    authorization.as_ref().is_some_and(|value| value.as_bytes().starts_with(b"Bearer "));
+                return Err(Failure::AccessDenied(if is_reauthorized && had_token {
+                    AccessError::NotGranted
+                } else if credentials.has_account() {
                     AccessError::AccountRejected
                 } else {
                     AccessError::AccountRequired
@@ -274,11 +300,17 @@ impl Client {
             },
             None => return Ok(None),
         };
-        let Challenge::Bearer { realm, service } = challenge else { return Ok(credentials.basic()) };
+        let Challenge::Bearer { realm, service, extra_scope } = challenge else {
+            return Ok(credentials.basic().await?);
+        };
         if let Some(token) = credentials.cached_token(scope) {
             return Ok(Some(token));
         }
-        self.fetch_token(upstream, &realm, service.as_deref(), scope).await.map(Some)
+        let scopes = match &extra_scope {
+            Some(extra) => format!("{scope} {extra}"),
+            None => scope.to_owned(),
+        };
+        self.fetch_token(upstream, &realm, service.as_deref(), scope, &scopes).await.map(Some)
     }
 
     /// Finds out the challenge of an upstream before a body is sent that cannot be sent twice.
@@ -297,25 +329,43 @@ impl Client {
         realm: &Uri,
         service: Option<&str>,
         scope: &str,
+        scopes: &str,
     ) -> Result<HeaderValue, Failure> {
         let unavailable = |reason: String| Failure::AccessDenied(AccessError::TokenUnavailable(reason));
-        let mut url = realm.to_string();
-        let mut separator = if realm.query().is_some() { '&' } else { '?' };
-        let scopes = scope.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope));
-        for (name, value) in service.map(|service| ("service", service)).into_iter().chain(scopes) {
-            url.push(separator);
-            separator = '&';
-            url.push_str(name);
-            url.push('=');
-            url.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
-        }
-        let mut request = hyper::Request::get(url);
-        if let Some(basic) = upstream.credentials.basic() {
-            request = request.header(AUTHORIZATION, basic);
-        }
-        let request = request.body(OutgoingBody::empty()).map_err(|error| unavailable(error.to_string()))?;
+        self.guard.check_literal(realm.host().unwrap_or_default()).map_err(&unavailable)?;
+        let separate = scopes.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope));
+        let service = service.map(|service| ("service", service));
+        let request = if let Some(identity_token) = upstream.credentials.identity_token().await? {
+            // distribution, "OAuth2 Token Authentication": the scopes are one value.
+            let fields = [
+                ("grant_type", "refresh_token"),
+                ("refresh_token", &identity_token),
+                ("client_id", "wharfinger"),
+                ("scope", scopes.trim()),
+            ];
+            let form = encode(fields.into_iter().chain(service));
+            hyper::Request::post(realm)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(OutgoingBody::bytes(form.into()))
+        } else {
+            let separator = if realm.query().is_some() { '&' } else { '?' };
+            let url = format!("{realm}{separator}{}", encode(service.into_iter().chain(separate)));
+            let mut request = hyper::Request::get(url.trim_end_matches(['?', '&']));
+            if let Some(basic) = upstream.credentials.basic().await? {
+                request = request.header(AUTHORIZATION, basic);
+            }
+            request.body(OutgoingBody::empty())
+        };
+        let request = request.map_err(|error| unavailable(error.to_string()))?;
         let response = response_head(self.timeouts.read, None, self.pool.request(request)).await?;
         let status = response.status();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(Failure::Limited(upstream.record_limit(retry_after(response.headers()))));
+        }
+        if status == StatusCode::UNAUTHORIZED && upstream.credentials.has_account() {
+            upstream.credentials.forget_account();
+            return Err(Failure::AccessDenied(AccessError::AccountRejected));
+        }
         if status != StatusCode::OK {
             return Err(unavailable(format!("its token server {realm} answers {status}")));
         }
@@ -350,6 +400,20 @@ impl Client {
     }
 }
 
+/// Encodes the fields of a query or form.
+fn encode<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = String::new();
+    for (name, value) in fields {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        text.push_str(name);
+        text.push('=');
+        text.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    }
+    text
+}
+
 fn record_challenge(upstream: &Upstream, headers: &HeaderMap) -> Result<Challenge, Failure> {
     let host = upstream.authority().host();
     let challenge = upstream.credentials.record_challenge(headers, host, upstream.is_tls());
@@ -357,7 +421,7 @@ fn record_challenge(upstream: &Upstream, headers: &HeaderMap) -> Result<Challeng
 }
 
 /// Waits for the head of a response. The timeout starts anew with each chunk of the request's body.
-async fn response_head(
+pub(crate) async fn response_head(
     timeout: Duration,
     body: Option<&OutgoingBody>,
     response: impl Future<Output = Result<hyper::Response<Incoming>, hyper_util::client::legacy::Error>>,
@@ -416,7 +480,7 @@ pub async fn read_to_end(
 }
 
 /// Whether a status blames the server, so that another upstream may do better.
-fn is_server_error(status: StatusCode) -> bool {
+pub(crate) fn is_server_error(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::INTERNAL_SERVER_ERROR
@@ -424,6 +488,12 @@ fn is_server_error(status: StatusCode) -> bool {
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT
     )
+}
+
+impl From<AccessError> for Failure {
+    fn from(error: AccessError) -> Self {
+        Self::AccessDenied(error)
+    }
 }
 
 impl From<hyper_util::client::legacy::Error> for Failure {
@@ -434,7 +504,7 @@ impl From<hyper_util::client::legacy::Error> for Failure {
 
 impl Failure {
     /// Converts it into an error, and starts the backoff where the upstream is at fault.
-    fn record(self, upstream: &Upstream) -> Error {
+    pub(crate) fn record(self, upstream: &Upstream) -> Error {
         match self {
             Self::Connect(error) | Self::Broken(error) => {
                 upstream.record_failure(&error_chain(&*error));
@@ -445,6 +515,7 @@ impl Failure {
                 Error::TimedOut
             }
             Self::AccessDenied(error) => Error::AccessDenied(error),
+            Self::Limited(retry_after) => Error::Limited { retry_after },
         }
     }
 }

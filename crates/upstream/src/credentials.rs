@@ -14,6 +14,8 @@ use hyper::Uri;
 use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;
 
+use crate::helper::{CredentialHelper, Secret};
+
 /// The capacity of the token cache.
 const MAX_TOKENS: usize = 10_000;
 /// The lifetime in seconds of a token without `expires_in` (distribution's token specification).
@@ -25,17 +27,43 @@ const EXPIRY_MARGIN: Duration = Duration::from_secs(15);
 /// require an anonymous token.
 #[derive(Default)]
 pub struct CredentialStore {
-    basic: Option<HeaderValue>,
+    account: Account,
     trusted_hosts: Vec<String>,
+    /// Whether every realm over HTTPS is trusted while there is no account: it then gets no secret.
+    any_realm: bool,
     challenge: RwLock<Option<Challenge>>,
     tokens: Mutex<HashMap<String, (HeaderValue, Instant)>>,
+}
+
+/// The account for an upstream.
+#[derive(Default)]
+pub enum Account {
+    /// No account.
+    #[default]
+    None,
+    /// A user with a password.
+    Password {
+        /// The name of the user.
+        user: String,
+        /// The password or access token.
+        password: String,
+    },
+    /// A refresh token of the token protocol.
+    IdentityToken(String),
+    /// A command that prints one of the others.
+    Helper(CredentialHelper),
 }
 
 /// The authentication scheme that an upstream requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
     Basic,
-    Bearer { realm: Uri, service: Option<String> },
+    Bearer {
+        realm: Uri,
+        service: Option<String>,
+        /// Scopes that the upstream wants besides those of repositories: ECR Public has `aws`.
+        extra_scope: Option<String>,
+    },
 }
 
 /// Why an upstream got no credentials that it accepts.
@@ -47,6 +75,9 @@ pub enum AccessError {
     /// It rejects the account.
     #[error("it rejects the configured account")]
     AccountRejected,
+    /// It gave a token, and denies access with it: the repository is private or does not exist.
+    #[error("it denies access to the repository")]
+    NotGranted,
     /// The challenge uses an unsupported scheme, or is malformed.
     #[error("it sends an unsupported challenge: {0:?}")]
     UnsupportedChallenge(String),
@@ -74,23 +105,52 @@ impl CredentialStore {
     /// servers may get its password.
     #[must_use]
     pub fn new(account: Option<(&str, &str)>, trusted_hosts: Vec<String>) -> Self {
-        let basic = account.map(|(user, password)| {
-            let mut value =
-                HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
-                    .expect("base64 is visible ASCII");
-            value.set_sensitive(true);
-            value
+        let account = account.map(|(user, password)| Account::Password {
+            user: user.to_owned(),
+            password: password.to_owned(),
         });
-        Self { basic, trusted_hosts, ..Self::default() }
+        Self { account: account.unwrap_or_default(), trusted_hosts, ..Self::default() }
+    }
+
+    /// Creates the store with any kind of account. Without an account, every token server over HTTPS is asked.
+    #[must_use]
+    pub fn with_account(account: Account, trusted_hosts: Vec<String>) -> Self {
+        Self { account, trusted_hosts, any_realm: true, ..Self::default() }
     }
 
     pub(crate) fn has_account(&self) -> bool {
-        self.basic.is_some()
+        !matches!(self.account, Account::None)
     }
 
     /// The `Authorization` header with the password.
-    pub(crate) fn basic(&self) -> Option<HeaderValue> {
-        self.basic.clone()
+    pub(crate) async fn basic(&self) -> Result<Option<HeaderValue>, AccessError> {
+        match &self.account {
+            Account::Password { user, password } => Ok(basic(user, password)),
+            Account::Helper(helper) => match helper.account().await? {
+                Secret::Password { user, password } => Ok(basic(&user, &password)),
+                Secret::IdentityToken(_) => Ok(None),
+            },
+            Account::None | Account::IdentityToken(_) => Ok(None),
+        }
+    }
+
+    /// The refresh token of the account, if it is one.
+    pub(crate) async fn identity_token(&self) -> Result<Option<String>, AccessError> {
+        match &self.account {
+            Account::IdentityToken(token) => Ok(Some(token.clone())),
+            Account::Helper(helper) => match helper.account().await? {
+                Secret::IdentityToken(token) => Ok(Some(token)),
+                Secret::Password { .. } => Ok(None),
+            },
+            Account::None | Account::Password { .. } => Ok(None),
+        }
+    }
+
+    /// Asks a credential helper again, because the upstream rejected its account.
+    pub(crate) fn forget_account(&self) {
+        if let Account::Helper(helper) = &self.account {
+            helper.forget();
+        }
     }
 
     /// The last challenge of the upstream, if there was one.
@@ -118,6 +178,15 @@ impl CredentialStore {
                     continue;
                 }
             };
+            // The realm is pinned: an upstream that names another one later gets no new trust.
+            if let (
+                Some(Challenge::Bearer { realm: pinned, service, extra_scope }),
+                Challenge::Bearer { realm, .. },
+            ) = (self.challenge(), &challenge)
+                && pinned.host() != realm.host()
+            {
+                return Ok(Challenge::Bearer { realm: pinned, service, extra_scope });
+            }
             *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = Some(challenge.clone());
             return Ok(challenge);
         }
@@ -136,7 +205,8 @@ impl CredentialStore {
         if !matches!(scheme, "http" | "https") {
             return Err(AccessError::UnsupportedChallenge(text.to_owned()));
         }
-        let is_trusted = realm_host.eq_ignore_ascii_case(host)
+        let is_trusted = (self.any_realm && !self.has_account())
+            || realm_host.eq_ignore_ascii_case(host)
             || self.trusted_hosts.iter().any(|trusted| trusted.eq_ignore_ascii_case(realm_host));
         if !is_trusted {
             return Err(AccessError::UntrustedRealm(realm_host.to_owned()));
@@ -144,7 +214,12 @@ impl CredentialStore {
         if is_tls && scheme != "https" {
             return Err(AccessError::InsecureRealm(text.to_owned()));
         }
-        Ok(Challenge::Bearer { service: named("service").map(str::to_owned), realm })
+        let extra = named("scope").unwrap_or_default().split(' ');
+        let extra: Vec<&str> =
+            extra.filter(|scope| !scope.is_empty() && !scope.starts_with("repository:")).collect();
+        let extra_scope = (!extra.is_empty()).then(|| extra.join(" "));
+        let service = named("service").filter(|service| !service.is_empty()).map(str::to_owned);
+        Ok(Challenge::Bearer { realm, service, extra_scope })
     }
 
     /// The cached token for a scope, as an `Authorization` header.
@@ -155,10 +230,14 @@ impl CredentialStore {
 
     /// Caches the token of a response and returns its `Authorization` header; `None` if the response has no token.
     pub(crate) fn cache_token(&self, scope: &str, response: &TokenResponse) -> Option<HeaderValue> {
-        let text = response.token.as_deref().or(response.access_token.as_deref())?;
+        let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        // Harbor sends an empty `access_token` besides the token.
+        let text = filled(&response.token).or_else(|| filled(&response.access_token))?;
         let mut value = HeaderValue::try_from(format!("Bearer {text}")).ok()?;
         value.set_sensitive(true);
-        let lifetime = Duration::from_secs(response.expires_in.unwrap_or(DEFAULT_LIFETIME).min(24 * 60 * 60));
+        let lifetime = Duration::from_secs(
+            response.expires_in.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_LIFETIME).min(24 * 60 * 60),
+        );
         let until = Instant::now() + lifetime.saturating_sub(EXPIRY_MARGIN);
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if tokens.len() >= MAX_TOKENS {
@@ -176,6 +255,13 @@ impl CredentialStore {
     pub(crate) fn evict_token(&self, scope: &str) {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(scope);
     }
+}
+
+fn basic(user: &str, password: &str) -> Option<HeaderValue> {
+    let value = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let mut value = HeaderValue::try_from(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Parses the parameters of a challenge: `name=value` or `name="value"`, separated by commas (RFC 9110 section 11.2).
@@ -240,6 +326,7 @@ mod tests {
         let expected = Challenge::Bearer {
             realm: "http://registry:5001/auth".parse().unwrap(),
             service: Some("r".into()),
+            extra_scope: None,
         };
         assert_eq!(own, Ok(expected));
         assert!(challenge(r#"Bearer realm="https://AUTH.example.com/t""#, "registry", true).is_ok());
@@ -264,6 +351,27 @@ mod tests {
             );
         }
         assert_eq!(challenge("basic realm=\"x\"", "registry", false), Ok(Challenge::Basic));
+    }
+
+    #[test]
+    fn realm_is_pinned_and_other_scopes_are_kept() {
+        let store = CredentialStore::with_account(Account::None, Vec::new());
+        let record = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(value));
+            store.record_challenge(&headers, "public.ecr.aws", true)
+        };
+        let first =
+            record(r#"Bearer realm="https://auth.example.net/token/",service="s",scope="aws""#).unwrap();
+        assert!(matches!(&first, Challenge::Bearer { extra_scope: Some(scope), .. } if scope == "aws"));
+        assert_eq!(record(r#"Bearer realm="https://other.example.net/token""#), Ok(first));
+        let account = Account::Password { user: "u".into(), password: "p".into() };
+        let store = CredentialStore::with_account(account, Vec::new());
+        let mut headers = HeaderMap::new();
+        headers
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="https://evil.example/t""#));
+        let refused = store.record_challenge(&headers, "registry.example", true);
+        assert_eq!(refused, Err(AccessError::UntrustedRealm("evil.example".to_owned())));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Why an upstream gave no usable response.
 
+use std::time::Duration;
+
 use crate::body::SourceError;
 use crate::credentials::AccessError;
 
@@ -18,6 +20,15 @@ pub enum Error {
     /// It requires credentials that this client does not have, or must not send.
     #[error("the upstream registry refuses access: {0}")]
     AccessDenied(#[source] AccessError),
+    /// It answers 429.
+    #[error("the upstream registry limits requests for the next {} s", retry_after.as_secs())]
+    Limited {
+        /// The wait that it asks for.
+        retry_after: Duration,
+    },
+    /// It failed several times in a row, and is not called for a while.
+    #[error("the upstream registry has failed several times and is not called for a while")]
+    BreakerOpen,
     /// The response violates the protocol.
     #[error("invalid response of the upstream registry: {0}")]
     InvalidResponse(String),

@@ -6,14 +6,22 @@
 
 mod body;
 mod client;
+mod connector;
+mod content;
 mod credentials;
 mod error;
+mod fetch;
+mod helper;
 mod locations;
 mod upstream;
 
 pub use body::{OutgoingBody, SourceError};
 pub use client::{Client, Timeouts, UpstreamRequest, UpstreamResponse, read_to_end, repository_scope};
-pub use credentials::{AccessError, CredentialStore};
+pub use connector::{IpVersion, Network, Proxy};
+pub use content::{ManifestHead, UpstreamBlob, UpstreamManifest};
+pub use credentials::{AccessError, Account, CredentialStore};
 pub use error::{BoxError, Error, error_chain};
+pub use fetch::Fetched;
+pub use helper::CredentialHelper;
 pub use locations::{Location, location, next_page};
-pub use upstream::Upstream;
+pub use upstream::{Health, Upstream};

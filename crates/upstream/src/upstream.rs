@@ -1,16 +1,52 @@
-//! One upstream: its address, its credentials, and its backoff after a failure.
+//! One upstream: its address, its credentials, its circuit breaker, and its rate limit.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::Uri;
+use hyper::header::HeaderMap;
 use hyper::http::uri::{Authority, Scheme};
 
 use crate::credentials::CredentialStore;
 
-/// How long an upstream that failed is asked last.
+/// How long an upstream that failed once is asked last. Each further failure doubles it, up to [`MAX_BACKOFF`].
 const BACKOFF: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// The number of failures in a row that open the circuit breaker.
+const BREAKER: u64 = 3;
+/// The wait after a 429 without `Retry-After`, and the longest one that is obeyed.
+const DEFAULT_RETRY: Duration = Duration::from_secs(30);
+const MAX_RETRY: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// What is known of an upstream's health and rate limit.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Requests sent, and those of them that failed.
+    pub requests: u64,
+    /// The number of failed requests.
+    pub failures: u64,
+    /// The number of 429 answers.
+    pub limited: u64,
+    /// The last failure, and its time.
+    pub last_failure: Option<(String, SystemTime)>,
+    /// The end of the wait that the last 429 asked for, if it is not over.
+    pub limited_until: Option<SystemTime>,
+    /// The requests per window of `ratelimit-limit`.
+    pub limit: Option<u64>,
+    /// The rest of them, from `ratelimit-remaining`.
+    pub remaining: Option<u64>,
+    /// Whether the circuit breaker is open.
+    pub is_open: bool,
+}
+
+#[derive(Default)]
+struct State {
+    health: Health,
+    limited_until: Option<Instant>,
+}
 
 /// A registry at an address.
 pub struct Upstream {
@@ -23,6 +59,9 @@ pub struct Upstream {
     created: Instant,
     /// When the backoff ends, in milliseconds since `created`; 0 if the last request succeeded.
     backoff_end: AtomicU64,
+    /// Failures since the last success.
+    failures: AtomicU64,
+    state: Mutex<State>,
 }
 
 impl Upstream {
@@ -37,6 +76,8 @@ impl Upstream {
             credentials,
             created: Instant::now(),
             backoff_end: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            state: Mutex::default(),
         })
     }
 
@@ -55,7 +96,9 @@ impl Upstream {
             .build()
     }
 
-    pub(crate) fn authority(&self) -> &Authority {
+    /// Its host and port.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
@@ -72,14 +115,78 @@ impl Upstream {
         u64::try_from(self.created.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether it failed within the last [`BACKOFF`], so that others are asked first.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns its health.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let is_open = self.is_open();
+        let wait = self.limited_for();
+        let health = self.state().health.clone();
+        Health { is_open, limited_until: wait.map(|wait| SystemTime::now() + wait), ..health }
+    }
+
+    /// Whether the circuit breaker is open: the upstream failed [`BREAKER`] times in a row, and its backoff is not
+    /// over.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= BREAKER && self.is_backing_off()
+    }
+
+    /// The rest of the wait that the last 429 asked for.
+    #[must_use]
+    pub fn limited_for(&self) -> Option<Duration> {
+        let until = self.state().limited_until?;
+        until.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+    }
+
+    /// Starts the wait that a 429 asks for.
+    pub(crate) fn record_limit(&self, retry_after: Option<Duration>) -> Duration {
+        let wait = retry_after.unwrap_or(DEFAULT_RETRY).min(MAX_RETRY);
+        let mut state = self.state();
+        state.health.limited += 1;
+        state.limited_until = Some(Instant::now() + wait);
+        drop(state);
+        tracing::warn!(upstream = %self, seconds = wait.as_secs(), "the upstream registry limits requests");
+        wait
+    }
+
+    /// Records a request, and the rate limit in the headers of its response.
+    pub(crate) fn record_response(&self, headers: &HeaderMap) {
+        let number = |name: &str| {
+            let text = headers.get(name)?.to_str().ok()?;
+            text.split(';').next()?.trim().parse::<u64>().ok()
+        };
+        let (limit, remaining) = (number("ratelimit-limit"), number("ratelimit-remaining"));
+        let mut state = self.state();
+        state.health.requests += 1;
+        if limit.is_some() {
+            state.health.limit = limit;
+        }
+        if remaining.is_some() {
+            state.health.remaining = remaining;
+        }
+    }
+
+    /// Whether it failed within the last backoff, so that others are asked first.
     pub(crate) fn is_backing_off(&self) -> bool {
         self.backoff_end.load(Ordering::Relaxed) > self.now()
     }
 
     /// Starts or extends the backoff.
     pub(crate) fn record_failure(&self, reason: &dyn fmt::Display) {
-        let backoff = u64::try_from(BACKOFF.as_millis()).unwrap_or(u64::MAX);
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        let longest = BACKOFF.saturating_mul(1 << failures.min(8)).min(MAX_BACKOFF);
+        let backoff = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+        // Jitter: servers that lost one upstream do not all come back at one time.
+        let backoff = backoff + RandomState::new().hash_one(failures) % (backoff / 4).max(1);
+        {
+            let mut state = self.state();
+            state.health.failures += 1;
+            state.health.last_failure = Some((reason.to_string(), SystemTime::now()));
+        }
         if self.backoff_end.swap(self.now().saturating_add(backoff), Ordering::Relaxed) == 0 {
             tracing::warn!(upstream = %self, %reason, "the upstream registry does not answer");
         } else {
@@ -89,6 +196,7 @@ impl Upstream {
 
     /// Ends the backoff.
     pub(crate) fn record_success(&self) {
+        self.failures.store(0, Ordering::Relaxed);
         let failed = self.backoff_end.load(Ordering::Relaxed) != 0;
         if failed && self.backoff_end.swap(0, Ordering::Relaxed) != 0 {
             tracing::info!(upstream = %self, "the upstream registry answers again");
@@ -131,5 +239,30 @@ mod tests {
         assert!(upstream.is_backing_off());
         upstream.record_success();
         assert!(!upstream.is_backing_off());
+    }
+
+    #[test]
+    fn breaker_opens_after_three_failures() {
+        let upstream = upstream("http://registry:5000");
+        for is_open in [false, false, true] {
+            upstream.record_failure(&"no route");
+            assert_eq!(upstream.is_open(), is_open);
+        }
+        upstream.record_success();
+        assert!(!upstream.is_open());
+        assert_eq!(upstream.health().failures, 3);
+    }
+
+    #[test]
+    fn rate_limit_headers_are_recorded() {
+        let upstream = upstream("http://registry:5000");
+        let mut headers = HeaderMap::new();
+        headers.insert("ratelimit-limit", "100;w=21600".parse().unwrap());
+        headers.insert("ratelimit-remaining", "7;w=21600".parse().unwrap());
+        upstream.record_response(&headers);
+        assert_eq!((upstream.health().limit, upstream.health().remaining), (Some(100), Some(7)));
+        assert_eq!(upstream.limited_for(), None);
+        upstream.record_limit(Some(Duration::from_secs(100)));
+        assert!(upstream.limited_for().is_some_and(|wait| wait > Duration::from_secs(90)));
     }
 }

@@ -1,0 +1,276 @@
+//! Connector: resolves hosts, and refuses private addresses to hosts that the operator did not name (SSRF).
+//!
+//! An upstream may redirect to any URL. The addresses are checked when the connection is made, because a name may
+//! resolve to another address each time.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::header::HeaderValue;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::error::BoxError;
+
+/// The version of IP for connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IpVersion {
+    /// Both, in the order of the system.
+    #[default]
+    Any,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+/// The rules for connections.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// Hosts besides those of the upstreams that may have private addresses. `None` allows all hosts.
+    pub private_hosts: Option<Vec<String>>,
+    /// The version of IP.
+    pub ip: IpVersion,
+    /// An HTTP proxy for all connections.
+    pub proxy: Option<Proxy>,
+}
+
+/// An HTTP proxy, which gets a CONNECT request.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Its URL.
+    pub url: Uri,
+    /// The `Proxy-Authorization` header.
+    pub authorization: Option<HeaderValue>,
+}
+
+/// Decides which addresses a host may have.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    /// `None` allows all hosts all addresses.
+    private_hosts: Option<Arc<HashSet<String>>>,
+    ip: IpVersion,
+}
+
+impl Guard {
+    pub(crate) fn new<'a>(network: &'a Network, upstream_hosts: impl Iterator<Item = &'a str>) -> Self {
+        let normal = |host: &str| host.trim_matches(['[', ']']).to_ascii_lowercase();
+        let private_hosts = network.private_hosts.as_ref().map(|hosts| {
+            let proxy = network.proxy.as_ref().and_then(|proxy| proxy.url.host());
+            let hosts = hosts.iter().map(String::as_str).chain(upstream_hosts).chain(proxy);
+            Arc::new(hosts.map(normal).collect())
+        });
+        Self { private_hosts, ip: network.ip }
+    }
+
+    fn may_be_private(&self, host: &str) -> bool {
+        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+        self.private_hosts.as_ref().is_none_or(|hosts| hosts.contains(&host))
+    }
+
+    /// Checks a host that is an address. The connector does not resolve it.
+    pub(crate) fn check_literal(&self, host: &str) -> Result<(), String> {
+        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) if !is_public(address) && !self.may_be_private(host) => {
+                Err(format!("{host} is a private address, which the operator did not name"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn allows(&self, host: &str, address: IpAddr) -> bool {
+        let version = match self.ip {
+            IpVersion::Any => true,
+            IpVersion::V4 => address.is_ipv4(),
+            IpVersion::V6 => address.is_ipv6(),
+        };
+        version && (is_public(address) || self.may_be_private(host))
+    }
+}
+
+/// Whether an address belongs to the internet (RFC 6890).
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let is_shared = a == 100 && (64..128).contains(&b);
+    let is_protocol = a == 192 && b == 0 && c == 0;
+    let is_benchmark = a == 198 && (b == 18 || b == 19);
+    !(address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_documentation()
+        || a == 0
+        || a >= 240
+        || is_shared
+        || is_protocol
+        || is_benchmark)
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    let embedded = match address.segments() {
+        // NAT64 (RFC 6052) and 6to4 (RFC 3056) lead to an IPv4 address.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => None,
+    };
+    let is_documentation = first == 0x2001 && second == 0xdb8;
+    embedded.is_none_or(is_public_v4)
+        // 2000::/3 is the global unicast space.
+        && (first & 0xe000 == 0x2000 || first == 0x64 && second == 0xff9b)
+        && !is_documentation
+}
+
+/// A resolver that returns the allowed addresses of a host.
+#[derive(Clone)]
+pub(crate) struct Resolver(Guard);
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, io::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let guard = self.0.clone();
+        Box::pin(async move {
+            let host = name.as_str();
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            let allowed: Vec<_> =
+                found.iter().copied().filter(|address| guard.allows(host, address.ip())).collect();
+            if allowed.is_empty() && !found.is_empty() {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    format!(
+                        "{host} has no address that may be called: private ones are for named hosts only"
+                    ),
+                ));
+            }
+            Ok(allowed.into_iter())
+        })
+    }
+}
+
+/// Connects directly, or through a proxy.
+#[derive(Clone)]
+pub(crate) enum Connector {
+    Direct(HttpConnector<Resolver>),
+    Proxied(Box<Tunnel<HttpConnector<Resolver>>>),
+}
+
+impl Connector {
+    pub(crate) fn new(guard: &Guard, network: &Network, connect_timeout: Duration) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(Resolver(guard.clone()));
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(connect_timeout));
+        connector.enforce_http(false);
+        match &network.proxy {
+            None => Self::Direct(connector),
+            Some(proxy) => {
+                let tunnel = Tunnel::new(proxy.url.clone(), connector);
+                Self::Proxied(Box::new(match &proxy.authorization {
+                    Some(value) => tunnel.with_auth(value.clone()),
+                    None => tunnel,
+                }))
+            }
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self {
+            Self::Direct(connector) => connector.poll_ready(cx).map_err(Into::into),
+            Self::Proxied(tunnel) => tunnel.poll_ready(cx).map_err(Into::into),
+        }
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        match self {
+            Self::Direct(connector) => {
+                let connecting = connector.call(url);
+                Box::pin(async move { connecting.await.map_err(Into::into) })
+            }
+            Self::Proxied(tunnel) => {
+                let connecting = tunnel.call(url);
+                Box::pin(async move { connecting.await.map_err(Into::into) })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_addresses_are_not_public() {
+        let private = [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "192.0.0.8",
+        ];
+        for address in private {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101"] {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn only_named_hosts_may_be_private() {
+        let network = Network { private_hosts: Some(vec!["cdn.internal".to_owned()]), ..Network::default() };
+        let guard = Guard::new(&network, ["127.0.0.1", "[::1]"].into_iter());
+        assert!(guard.check_literal("127.0.0.1").is_ok() && guard.check_literal("[::1]").is_ok());
+        assert!(guard.check_literal("127.0.0.2").is_err());
+        assert!(guard.check_literal("1.1.1.1").is_ok());
+        assert!(guard.allows("CDN.internal", [10, 0, 0, 1].into()));
+        assert!(!guard.allows("other.internal", [10, 0, 0, 1].into()));
+        let open = Guard::new(&Network::default(), std::iter::empty());
+        assert!(open.check_literal("127.0.0.2").is_ok());
+    }
+}

@@ -1,0 +1,213 @@
+//! Fetches content for a cache: follows redirects, obeys rate limits, and skips upstreams whose circuit breaker is open.
+//!
+//! Credentials go to the upstream's own host and port only. Signed URLs of object stores refuse them anyway.
+
+use std::time::{Duration, SystemTime};
+
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use hyper::{Method, StatusCode, Uri};
+
+use crate::body::OutgoingBody;
+use crate::client::{Client, Failure, UpstreamRequest, is_server_error, response_head};
+use crate::error::Error;
+use crate::upstream::Upstream;
+
+/// The number of redirects that are followed.
+const REDIRECTS: usize = 5;
+
+/// A response, and the upstream that sent it.
+pub struct Fetched<'a> {
+    /// The upstream.
+    pub upstream: &'a Upstream,
+    /// Its response, after redirects.
+    pub response: hyper::Response<Incoming>,
+}
+
+impl Fetched<'_> {
+    /// The announced length of the body.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.response.body().size_hint().exact()
+    }
+}
+
+impl Client {
+    /// Sends a GET or HEAD to the upstreams, beginning with the one at index `first`, until one gives an answer about the
+    /// content. That is any status but 429 and 5xx.
+    ///
+    /// # Errors
+    /// [`Error::Limited`] if one answers 429 and no other answers, [`Error::BreakerOpen`] if none was called, or the
+    /// [`Error`] of the last one.
+    pub async fn fetch(&self, request: &UpstreamRequest, first: usize) -> Result<Fetched<'_>, Error> {
+        let mut failure = None;
+        for upstream in self.order((first > 0).then_some(first)) {
+            if let Some(retry_after) = upstream.limited_for() {
+                failure = Some(Error::Limited { retry_after });
+                continue;
+            }
+            if upstream.is_open() {
+                failure = failure.or(Some(Error::BreakerOpen));
+                continue;
+            }
+            match self.fetch_from(upstream, request).await {
+                Ok(response) => return Ok(Fetched { upstream, response }),
+                // The repository is as private on the next URL.
+                Err(error @ Error::AccessDenied(_)) => return Err(error),
+                Err(error @ Error::Limited { .. }) => failure = Some(error),
+                Err(error) => failure = Some(failure.filter(is_limit).unwrap_or(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::Unreachable("no upstream is configured".into())))
+    }
+
+    async fn fetch_from(
+        &self,
+        upstream: &Upstream,
+        request: &UpstreamRequest,
+    ) -> Result<hyper::Response<Incoming>, Error> {
+        let first = self.try_upstream(upstream, request, &OutgoingBody::empty()).await;
+        let mut response = first.map_err(|failed| failed.record(upstream))?;
+        upstream.record_response(response.headers());
+        let mut url =
+            upstream.url(&request.path_and_query).map_err(|error| Error::Unreachable(error.into()))?;
+        for _ in 0..REDIRECTS {
+            if !is_redirect(response.status()) {
+                break;
+            }
+            url = redirected(upstream, &url, response.headers()).map_err(Error::InvalidResponse)?;
+            response = self.follow(upstream, request, &url).await?;
+        }
+        match response.status() {
+            StatusCode::TOO_MANY_REQUESTS => {
+                let retry_after = upstream.record_limit(retry_after(response.headers()));
+                Err(Error::Limited { retry_after })
+            }
+            status if is_redirect(status) => {
+                Err(Error::InvalidResponse(format!("{upstream} redirects more than {REDIRECTS} times")))
+            }
+            status if is_server_error(status) => {
+                upstream.record_failure(&status);
+                Err(Error::Unreachable(format!("{upstream} answers {status}").into()))
+            }
+            _ => {
+                upstream.record_success();
+                Ok(response)
+            }
+        }
+    }
+
+    /// Sends a request to the target of a redirect.
+    async fn follow(
+        &self,
+        upstream: &Upstream,
+        request: &UpstreamRequest,
+        url: &Uri,
+    ) -> Result<hyper::Response<Incoming>, Error> {
+        let is_own = url.authority() == Some(upstream.authority())
+            && (url.scheme_str() == Some("https")) == upstream.is_tls();
+        if is_own
+            && let Some(path_and_query) = url.path_and_query()
+            && let Some(rest) = upstream.strip_prefix(path_and_query.as_str())
+        {
+            let request = UpstreamRequest { path_and_query: rest.to_owned(), ..request.clone() };
+            let response = self.try_upstream(upstream, &request, &OutgoingBody::empty()).await;
+            return response.map_err(|failed| failed.record(upstream));
+        }
+        self.guard.check_literal(url.host().unwrap_or_default()).map_err(Error::InvalidResponse)?;
+        let mut outgoing = hyper::Request::new(OutgoingBody::empty());
+        *outgoing.method_mut() = request.method.clone();
+        *outgoing.uri_mut() = url.clone();
+        *outgoing.headers_mut() = request.headers.clone();
+        let response = response_head(self.timeouts.read, None, self.pool.request(outgoing)).await;
+        response.map_err(|failed: Failure| failed.record(upstream))
+    }
+}
+
+fn is_limit(error: &Error) -> bool {
+    matches!(error, Error::Limited { .. })
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Resolves the `Location` of a redirect. A redirect from HTTPS to HTTP is refused.
+fn redirected(upstream: &Upstream, from: &Uri, headers: &HeaderMap) -> Result<Uri, String> {
+    let text = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let invalid = || format!("{upstream} redirects to {text:?}");
+    let to: Uri = if text.starts_with("//") {
+        format!("{}:{text}", from.scheme_str().unwrap_or("https")).parse().map_err(|_| invalid())?
+    } else {
+        text.parse().map_err(|_| invalid())?
+    };
+    let mut parts = to.into_parts();
+    if parts.authority.is_none() {
+        parts.scheme = from.scheme().cloned();
+        parts.authority = from.authority().cloned();
+    }
+    let to = Uri::from_parts(parts).map_err(|_| invalid())?;
+    match (from.scheme_str(), to.scheme_str()) {
+        (Some("http"), Some("http" | "https")) | (_, Some("https")) => Ok(to),
+        _ => Err(invalid()),
+    }
+}
+
+/// Parses `Retry-After`: seconds or a date (RFC 9110 section 10.2.3).
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+impl UpstreamRequest {
+    /// A HEAD without headers.
+    #[must_use]
+    pub fn head(path_and_query: String, scope: String) -> Self {
+        Self { method: Method::HEAD, ..Self::get(path_and_query, scope) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+    use crate::credentials::CredentialStore;
+
+    fn target(from: &'static str, location: &'static str) -> Result<String, String> {
+        let from: Uri = from.parse().unwrap();
+        let upstream = Upstream::new(0, &from, CredentialStore::default()).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, HeaderValue::from_static(location));
+        redirected(&upstream, &from, &headers).map(|uri| uri.to_string())
+    }
+
+    #[test]
+    fn redirect_may_be_relative_but_not_insecure() {
+        let from = "https://registry.example/v2/a/blobs/x";
+        assert_eq!(target(from, "/b?c=1").unwrap(), "https://registry.example/b?c=1");
+        assert_eq!(target(from, "//cdn.example/b").unwrap(), "https://cdn.example/b");
+        assert_eq!(target(from, "https://cdn.example/b").unwrap(), "https://cdn.example/b");
+        for location in ["http://cdn.example/b", "ftp://cdn.example/b", "", "file:///etc/passwd"] {
+            assert!(target(from, location).is_err(), "{location}");
+        }
+        assert_eq!(target("http://r/v2/", "http://cdn/b").unwrap(), "http://cdn/b");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let parse = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(parse("120"), Some(Duration::from_secs(120)));
+        assert_eq!(parse("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        assert_eq!(parse("43.9µs"), None);
+    }
+}
