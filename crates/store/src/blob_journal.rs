@@ -108,7 +108,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::blobs::{Blob, Stored, Upload, UploadState, open_files};
+    use crate::blobs::{Blob, Stored, Upload, UploadReader, UploadState, open_files};
     use crate::{Directory, Metadata};
 
     /// A blob store of files whose syncs fail on demand.
@@ -158,6 +158,9 @@ mod tests {
         async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
             self.restored.fetch_add(1, Ordering::Relaxed);
             self.files.restore(digest, content).await
+        }
+        async fn read_upload(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError> {
+            self.files.read_upload(id).await
         }
         async fn abort(&self, id: Uuid) -> Result<(), StoreError> {
             self.files.abort(id).await

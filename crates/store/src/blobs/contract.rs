@@ -453,6 +453,24 @@ pub(crate) async fn journaled_content_is_complete_and_restorable<B: Backend>() {
     }
 }
 
+pub(crate) async fn saved_bytes_are_readable_beside_the_writer<B: Backend>() {
+    let backend = B::new();
+    let store = backend.store();
+    let id = Uuid::new_v4();
+    assert!(store.read_upload(id).await.unwrap().is_none());
+    let content = content(300_000, 7);
+    let mut upload = store.begin(id, Algorithm::Sha256).await.unwrap();
+    upload.write(content.slice(..100_000)).await.unwrap();
+    upload.save().await.unwrap();
+    let reader = store.read_upload(id).await.unwrap().expect("bytes are saved");
+    assert_eq!(reader.read_at(0, 100_000).await.unwrap(), content.slice(..100_000));
+    upload.write(content.slice(100_000..)).await.unwrap();
+    upload.save().await.unwrap();
+    assert_eq!(reader.read_at(99_999, 1_000).await.unwrap(), content.slice(99_999..100_999));
+    upload.commit(&sha256(&content)).await.unwrap();
+    assert_eq!(reader.read_at(299_000, 5_000).await.unwrap(), content.slice(299_000..));
+}
+
 /// All tests of the contract, for one backend.
 macro_rules! contract_tests {
     ($backend:ty) => {
@@ -467,6 +485,7 @@ macro_rules! contract_tests {
             resume_overwrites_unsaved_bytes,
             resume_invalidates_the_earlier_writer,
             dropped_write_does_no_harm,
+            saved_bytes_are_readable_beside_the_writer,
             aborted_upload_is_gone,
             stale_uploads_are_removed,
             storing_a_blob_again_keeps_one_blob,

@@ -14,6 +14,7 @@ mod quarantine;
 #[cfg(test)]
 mod tests;
 mod upload_buffer;
+mod upload_reader;
 mod uploads;
 mod writer;
 
@@ -28,7 +29,9 @@ use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
-use super::{Blob, BlobStore, Pressure, Stamp, Stored, Upload, UploadState, check_digest, resume_digester};
+use super::{
+    Blob, BlobStore, Pressure, Stamp, Stored, Upload, UploadReader, UploadState, check_digest, resume_digester,
+};
 use crate::blocking::{Priority, blocking, blocking_at};
 use crate::{Directory, StoreError, regular_file};
 use journaled::Journaled;
@@ -36,6 +39,7 @@ use layout::{Layout, SMALL};
 use mapped_reader::OpenFile;
 use mappings::Mappings;
 use quarantine::Quarantine;
+use upload_reader::FileReader;
 use uploads::Uploads;
 use writer::FileWriter;
 
@@ -191,6 +195,12 @@ impl BlobStore for FileBlobs {
 
     async fn resume(&self, state: &UploadState) -> Result<Upload, StoreError> {
         Ok(FileWriter::open(self, state.id, state.offset, resume_digester(state)?))
+    }
+
+    async fn read_upload(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError> {
+        let path = self.uploads.path(id);
+        blocking(move || Ok(FileReader::open(path)?.map(|reader| Box::new(reader) as Box<dyn UploadReader>)))
+            .await
     }
 
     async fn abort(&self, id: Uuid) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
-use super::{Blob, BlobStore, BlobWriter, Stored, Upload, UploadState, check_digest};
+use super::{Blob, BlobStore, BlobWriter, Stored, Upload, UploadReader, UploadState, check_digest};
 use crate::StoreError;
 
 /// Blobs in memory. All clones share their content.
@@ -26,7 +26,7 @@ struct State {
 
 /// The saved bytes of an upload, and the number of its only valid writer.
 struct Saved {
-    content: Vec<u8>,
+    content: Arc<Mutex<Vec<u8>>>,
     writer: u64,
 }
 
@@ -48,7 +48,8 @@ impl MemoryBlobs {
         let mut state = self.lock();
         state.writers += 1;
         let number = state.writers;
-        state.uploads.entry(id).or_insert_with(|| Saved { content: Vec::new(), writer: 0 }).writer = number;
+        state.uploads.entry(id).or_insert_with(|| Saved { content: Arc::default(), writer: 0 }).writer =
+            number;
         Box::new(MemoryWriter { store: self.clone(), id, number, content, digester })
     }
 }
@@ -63,6 +64,23 @@ impl MemoryWriter {
         let source =
             io::Error::new(io::ErrorKind::ResourceBusy, "the upload has ended or has another writer");
         Err(StoreError::io("write", format!("upload {}", self.id), source))
+    }
+}
+
+fn locked(content: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    content.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the saved bytes of an upload.
+struct MemoryReader(Arc<Mutex<Vec<u8>>>);
+
+#[async_trait]
+impl UploadReader for MemoryReader {
+    async fn read_at(&self, offset: u64, limit: usize) -> Result<Bytes, StoreError> {
+        let content = locked(&self.0);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let end = start.saturating_add(limit).min(content.len());
+        Ok(Bytes::copy_from_slice(&content[start..end]))
     }
 }
 
@@ -84,10 +102,11 @@ impl BlobWriter for MemoryWriter {
     }
 
     async fn save(&mut self) -> Result<UploadState, StoreError> {
-        let mut state = self.lock()?;
-        if let Some(saved) = state.uploads.get_mut(&self.id) {
-            saved.content.clone_from(&self.content);
+        let state = self.lock()?;
+        if let Some(saved) = state.uploads.get(&self.id) {
+            locked(&saved.content).clone_from(&self.content);
         }
+        drop(state);
         Ok(UploadState {
             id: self.id,
             offset: self.offset(),
@@ -141,13 +160,19 @@ impl BlobStore for MemoryBlobs {
     async fn resume(&self, state: &UploadState) -> Result<Upload, StoreError> {
         let UploadState { id, offset, .. } = *state;
         let digester = super::resume_digester(state)?;
-        let mut content = self.lock().uploads.get(&id).map(|saved| saved.content.clone()).unwrap_or_default();
+        let mut content =
+            self.lock().uploads.get(&id).map(|saved| locked(&saved.content).clone()).unwrap_or_default();
         let left = content.len() as u64;
         if left < offset {
             return Err(StoreError::UploadLost { id, offset, left });
         }
         content.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
         Ok(self.writer(id, content, digester))
+    }
+
+    async fn read_upload(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError> {
+        let content = self.lock().uploads.get(&id).map(|saved| saved.content.clone());
+        Ok(content.map(|content| Box::new(MemoryReader(content)) as Box<dyn UploadReader>))
     }
 
     async fn abort(&self, id: Uuid) -> Result<(), StoreError> {

@@ -167,6 +167,13 @@ pub trait BlobWriter: Send + Sync {
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<Stored, StoreError>;
 }
 
+/// Reads the saved bytes of an upload, also while it is written, and after it became a blob.
+#[async_trait]
+pub trait UploadReader: Send + Sync {
+    /// Returns up to `limit` bytes from `offset` on. They must lie within the saved bytes.
+    async fn read_at(&self, offset: u64, limit: usize) -> Result<Bytes, StoreError>;
+}
+
 /// The saved state of an upload, as the metadata keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadState {
@@ -258,6 +265,9 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Damaged`] if `state` holds no valid hash state.
     async fn resume(&self, state: &UploadState) -> Result<Upload, StoreError>;
+
+    /// Opens the saved bytes of an upload for reading, beside its writer; `None` if nothing of it is saved.
+    async fn read_upload(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError>;
 
     /// Deletes an upload and invalidates its writers. Idempotent.
     async fn abort(&self, id: Uuid) -> Result<(), StoreError>;

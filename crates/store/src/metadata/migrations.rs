@@ -51,6 +51,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(13, "repositories by last push", "0013_browse.sql"),
     migration!(14, "quotas, history of tags, retention rules", "0014_rules.sql"),
     migration!(15, "garbage collection", "0015_collection.sql"),
+    migration!(16, "tags of upstreams", "0016_upstream_tags.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -269,6 +270,7 @@ mod tests {
                  INSERT INTO gc_candidates SELECT 2, repository, blob, 1000 FROM blob_links;",
                 hex("leased")
             ),
+            16 => "INSERT INTO upstream_tags VALUES ('docker.io/app', 'latest', NULL, 1000, 1000)".to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
@@ -304,6 +306,8 @@ mod tests {
         assert_eq!(metadata.upload_secret().await.unwrap().len(), 32);
         assert_eq!(metadata.usage(&Visible::Everything).await.unwrap().repositories, 1);
         assert_eq!(metadata.blob_is_damaged(&app, &digest("damaged")).await.unwrap(), from >= 8);
+        let upstream_tag = metadata.upstream_tag(&name("docker.io/app"), &tag("latest")).await.unwrap();
+        assert_eq!(upstream_tag.is_some(), from >= 16);
         assert_eq!(metadata.view_stamps().await.unwrap().len(), usize::from(from >= 7));
         let pending = metadata.view_changes(0, 9).await.unwrap();
         assert_eq!(pending.len(), 1);
@@ -455,7 +459,9 @@ mod tests {
         Connection::writer(&path).unwrap().script(newer).unwrap();
         let message = error(&path).to_string();
         assert!(
-            message.contains("newer version (its schema is 1000, this version knows up to 15)"),
+            message.contains(&format!(
+                "newer version (its schema is 1000, this version knows up to {SCHEMA_VERSION})"
+            )),
             "{message}"
         );
     }

@@ -49,6 +49,7 @@ mod trash;
 mod types;
 mod undo;
 mod uploads;
+mod upstream_tags;
 mod usage;
 mod view_outbox;
 mod view_state;
@@ -80,6 +81,7 @@ pub use rules::{ChangeRules, Quota, QuotaExcess, QuotaUsage, TagRefusal};
 pub use trash::{DeletedManifest, Deletion, Restored};
 pub use types::*;
 pub use undo::{RunTag, UndoOutcome, UndoTarget};
+pub use upstream_tags::{UpstreamTag, UpstreamUsage};
 pub use view_outbox::RepositoryItem;
 
 use crate::StoreError;

@@ -115,7 +115,7 @@ impl Uploads {
         upload
     }
 
-    fn path(&self, id: Uuid) -> PathBuf {
+    pub(super) fn path(&self, id: Uuid) -> PathBuf {
         self.directory.join(id.as_hyphenated().to_string())
     }
 
