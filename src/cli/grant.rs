@@ -26,7 +26,7 @@ their role, and administrators to all. A grant adds rights, for
   accounts       everyone with an account
   everyone       everyone, also without an account: public
 
-Rights are pull, push, delete and administer, separated by commas; push and delete include pull, administer \
+Rights are pull, push, delete, administer and fill, separated by commas; push, delete and fill include pull, administer \
 includes all. In a pattern, * matches characters other than /, ** any characters, ? one character.
 
 Examples:
@@ -60,7 +60,7 @@ struct Add {
     /// The subject: a user, OWNER+ROBOT, ORGANISATION/TEAM, accounts, or everyone
     subject: Subject,
 
-    /// The rights: pull, push, delete, administer; separated by commas
+    /// The rights: pull, push, delete, administer, fill; separated by commas
     rights: Rights,
 
     /// The repositories: a name, or a pattern such as 'acme/*'

@@ -18,6 +18,8 @@ string_enum! {
         Delete = "delete",
         /// Say who may do what with it.
         Administer = "administer",
+        /// Have this registry fetch from its upstream what is not cached yet.
+        Fill = "fill",
     }
 }
 
@@ -62,7 +64,7 @@ impl Rights {
     /// Not even to know of it.
     pub const NONE: Self = Self(0);
     /// All of them.
-    pub const ALL: Self = Self(0b1111);
+    pub const ALL: Self = Self(0b11111);
 
     /// These, and what they include.
     #[must_use]
@@ -73,6 +75,7 @@ impl Rights {
                 Right::Push => Self(0b0011),
                 Right::Delete => Self(0b0101),
                 Right::Administer => Self::ALL,
+                Right::Fill => Self(0b10001),
             })
         })
     }
@@ -116,7 +119,7 @@ impl Rights {
         1 << right as u8
     }
 
-    /// Returns the database value: 1 pull, 2 push, 4 delete, 8 administer.
+    /// Returns the database value: 1 pull, 2 push, 4 delete, 8 administer, 16 fill.
     #[must_use]
     pub fn bits(self) -> u8 {
         self.0
@@ -184,6 +187,7 @@ mod tests {
         let rights = |text: &str| text.parse::<Rights>().unwrap();
         assert_eq!(rights("push").to_string(), "pull,push");
         assert_eq!(rights("delete").to_string(), "pull,delete");
+        assert_eq!(rights("fill").to_string(), "pull,fill");
         assert_eq!(rights("administer"), Rights::ALL);
         assert_eq!(rights("delete, push").to_string(), "pull,push,delete");
         assert_eq!(rights(""), Rights::NONE);
@@ -191,13 +195,13 @@ mod tests {
         assert_eq!(rights("push").intersection(rights("delete")), rights("pull"));
         assert_eq!(
             "pull,own".parse::<Rights>().unwrap_err().to_string(),
-            "\"own\" is no right; it is one of: pull, push, delete, administer"
+            "\"own\" is no right; it is one of: pull, push, delete, administer, fill"
         );
     }
 
     #[test]
     fn every_set_is_whole_however_it_came_to_be() {
-        for bits in 0..16 {
+        for bits in 0..32 {
             let set = Rights::from_bits(bits);
             assert_eq!(Rights::from_bits(set.bits()), set);
             assert_eq!(set.iter().collect::<Rights>(), set);
@@ -205,7 +209,7 @@ mod tests {
             assert_eq!(set.is_empty(), !set.allow(Right::Pull), "whoever may do anything may pull");
             let json = serde_json::to_string(&set).unwrap();
             assert_eq!(serde_json::from_str::<Rights>(&json).unwrap(), set);
-            for other in (0..16).map(Rights::from_bits) {
+            for other in (0..32).map(Rights::from_bits) {
                 for mixed in [set.union(other), set.intersection(other)] {
                     assert_eq!(mixed.iter().collect::<Rights>(), mixed);
                 }

@@ -52,6 +52,15 @@ impl Background {
         }
     }
 
+    /// Runs `work` until it ends, or until the registry is closed: then `None`.
+    pub(crate) async fn until_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut stopped = self.stop.subscribe();
+        tokio::select! {
+            () = async { _ = stopped.wait_for(|stop| *stop).await } => None,
+            value = work => Some(value),
+        }
+    }
+
     /// Lets another process open the data directory.
     pub(crate) fn release_lock(&self) {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();

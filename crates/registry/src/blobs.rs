@@ -2,7 +2,8 @@
 
 use accounts::Visible;
 use oci::{Digest, RepositoryName};
-use store::{Blob, StoreError};
+pub use store::Blob;
+use store::StoreError;
 
 use crate::detach::detach;
 use crate::{Error, Registry};

@@ -9,6 +9,7 @@
 //! - `cache`: cache of manifests, tags, blob links and tag lists, invalidated by each change.
 //! - `detach`: operations that continue if the client disconnects.
 //! - [`records`]: the types of results.
+//! - [`mirror`]: the pull-through cache of other registries.
 //! - [`tag_list`]: a cached list of tags, and pages of it.
 //! - `integrity`: compares stored files with the metadata.
 //! - [`description`]: the description of an image for search results.
@@ -40,6 +41,7 @@ mod metrics;
 mod pulls;
 mod quotas;
 pub mod records;
+pub mod mirror;
 mod remote_repositories;
 mod repositories;
 mod reserve;

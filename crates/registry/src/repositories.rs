@@ -53,6 +53,14 @@ impl Registry {
         .await
     }
 
+    /// Whether a repository exists.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn has_repository(&self, repository: &RepositoryName) -> Result<bool, Error> {
+        Ok(self.metadata.repository_exists(repository).await?)
+    }
+
     /// Resumes the deletions of an earlier process.
     pub(crate) async fn resume_deletions(&self) -> Result<(), Error> {
         for job in self.metadata.deletions().await? {
@@ -62,7 +70,7 @@ impl Registry {
         Ok(())
     }
 
-    async fn run_deletion(&self, job: &Job) -> Result<(), Error> {
+    pub(crate) async fn run_deletion(&self, job: &Job) -> Result<(), Error> {
         while self.metadata.delete_step(job).await? == JobStep::Continues {}
         self.inner.schedule.deleted();
         Ok(())

@@ -108,7 +108,7 @@ fn scope(endpoint: &Endpoint, request: AccessRequest<'_>) -> Option<String> {
         _ => return None,
     };
     let actions = match right {
-        Right::Pull => "pull",
+        Right::Pull | Right::Fill => "pull",
         Right::Push => "pull,push",
         Right::Delete => "delete",
         Right::Administer => "*",

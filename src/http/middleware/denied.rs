@@ -89,6 +89,7 @@ impl fmt::Display for NoRight {
             Right::Push => write!(f, "push to {repository}")?,
             Right::Delete => write!(f, "delete in {repository}")?,
             Right::Administer => write!(f, "administer {repository}")?,
+            Right::Fill => write!(f, "fetch {repository} from its upstream")?,
         }
         if self.is_narrowed {
             f.write_str("; the token in use allows less than its account may do")?;

@@ -127,6 +127,20 @@ impl Accounts {
         Ok(self.rights(identity, repository).await?.allow(right))
     }
 
+    /// Whether the account may have the registry fetch from an upstream. The scope of a bearer token does not count,
+    /// because clients cannot ask for this right; the rights of a personal token do.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn may_fill(&self, identity: &Identity, repository: &RepositoryName) -> Result<bool, Error> {
+        let rights = self.account_rights(identity, repository).await?;
+        let rights = match identity.scope() {
+            Some(scope @ TokenScope::Personal { .. }) => within(rights, Some(scope), repository),
+            _ => rights,
+        };
+        Ok(rights.allow(Right::Fill))
+    }
+
     /// Authorizes a request that needs this right.
     ///
     /// # Errors

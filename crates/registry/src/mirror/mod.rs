@@ -1,0 +1,203 @@
+//! Pull-through cache: the content of other registries, fetched once and kept as ordinary repositories.
+//!
+//! The content of the upstream `docker.io` is kept in repositories whose names begin with `docker.io/`. Lists, search,
+//! grants and deletion know no difference.
+//!
+//! - `settings`: the operator's settings of an upstream.
+//! - `names`: finds the upstream and the repository of a request.
+//! - `manifests`: freshness, revalidation, quarantine, and the policies for absent and unavailable upstreams.
+//! - `fill`, `blobs`: blobs that are being fetched, and their readers.
+//! - `lists`: tags and referrers.
+//! - `complete`: fetches platforms and pinned images in the background.
+//! - `status`: the state of upstreams for the operator, tests and purges.
+//! - `single_flight`: one request for concurrent callers.
+
+mod blobs;
+mod complete;
+mod error;
+mod fill;
+mod lists;
+mod manifests;
+mod names;
+mod settings;
+mod single_flight;
+mod status;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use oci::{Digest, RepositoryName, Tag};
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+
+pub use blobs::{BlobSource, FillReader};
+pub use error::MirrorError;
+pub use lists::MergedReferrer;
+pub use manifests::{ServedManifest, Source, StaleReason};
+pub use names::{Reach, Target};
+pub use settings::{FillPolicy, Platform, PushPolicy, UpstreamSettings, WhenUnavailable};
+pub use status::{ProbeResult, UpstreamStatus, UrlStatus};
+
+use self::fill::Fill;
+use self::manifests::{TagOutcome, TagState};
+use self::single_flight::Flights;
+use crate::Registry;
+use crate::access::Identity;
+
+/// The number of tags whose state is in memory.
+const TAG_STATES: usize = 65_536;
+/// The number of remembered absent contents.
+const ABSENT: usize = 16_384;
+/// How long an absent content is remembered at most.
+const ABSENT_TTL: Duration = Duration::from_secs(30);
+/// The number of cached lists.
+const LISTS: usize = 512;
+/// The number of images that are completed at a time.
+const BACKGROUND: usize = 2;
+
+/// The pull-through cache of a registry. Clones share it.
+#[derive(Clone)]
+pub struct Mirror {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    upstreams: Vec<Arc<Upstream>>,
+    /// The upstream of names without one.
+    default: Option<usize>,
+    tags: Cache<(RepositoryName, Tag), TagState>,
+    tag_flights: Flights<(RepositoryName, Tag), TagOutcome>,
+    manifest_flights: Flights<(RepositoryName, Digest), Result<ServedManifest, MirrorError>>,
+    /// Content that an upstream did not have at this time.
+    absent: Cache<(RepositoryName, Digest), Instant>,
+    fills: Mutex<HashMap<(RepositoryName, Digest), Arc<Fill>>>,
+    tag_lists: Cache<RepositoryName, (Instant, Option<Arc<[Tag]>>)>,
+    referrers: Cache<(RepositoryName, Digest), (Instant, Bytes)>,
+    /// Tags whose stale answer was logged at this time.
+    logged: Cache<(RepositoryName, Tag), Instant>,
+    background: Semaphore,
+}
+
+/// An upstream with its state.
+pub(crate) struct Upstream {
+    settings: UpstreamSettings,
+    pacer: fill::Pacer,
+    counters: status::Counters,
+}
+
+impl Mirror {
+    /// Creates the cache, and starts to prefetch pinned images.
+    #[must_use]
+    pub fn new(registry: Registry, upstreams: Vec<UpstreamSettings>) -> Self {
+        let default = upstreams.iter().position(|upstream| upstream.is_default);
+        let upstreams = upstreams.into_iter().map(|settings| {
+            let pacer = fill::Pacer::new(settings.bandwidth);
+            Arc::new(Upstream { settings, pacer, counters: status::Counters::default() })
+        });
+        let mirror = Self {
+            inner: Arc::new(Inner {
+                registry,
+                upstreams: upstreams.collect(),
+                default,
+                tags: Cache::new(TAG_STATES),
+                tag_flights: Flights::default(),
+                manifest_flights: Flights::default(),
+                absent: Cache::new(ABSENT),
+                fills: Mutex::default(),
+                tag_lists: Cache::new(LISTS),
+                referrers: Cache::new(LISTS),
+                logged: Cache::new(LISTS),
+                background: Semaphore::new(BACKGROUND),
+            }),
+        };
+        mirror.start_prefetch();
+        mirror
+    }
+
+    /// Whether a repository is below the name of an upstream.
+    #[must_use]
+    pub fn covers(&self, repository: &RepositoryName) -> bool {
+        self.upstream_of(repository).is_some()
+    }
+
+    /// The name of the upstream that a repository belongs to.
+    #[must_use]
+    pub fn upstream_name(&self, repository: &RepositoryName) -> Option<&str> {
+        self.upstream_of(repository).map(|upstream| upstream.settings.name.as_str())
+    }
+
+    /// Whether pushes below the upstream's name are kept here.
+    #[must_use]
+    pub fn takes_pushes(&self, repository: &RepositoryName) -> bool {
+        self.upstream_of(repository).is_none_or(|upstream| upstream.settings.push == PushPolicy::Overlay)
+    }
+
+    /// Whether clients at an address may pull a repository without an account, and fetch what is not here.
+    #[must_use]
+    pub fn is_open_to(&self, repository: &RepositoryName, address: IpAddr) -> bool {
+        self.upstream_of(repository).is_some_and(|upstream| {
+            let address = address.to_canonical();
+            upstream.settings.open_to.iter().any(|network| network.contains(&address))
+        })
+    }
+
+    /// Whether a caller that may pull a repository may also make this registry fetch from the upstream.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn may_fill(
+        &self,
+        identity: &Identity,
+        repository: &RepositoryName,
+        address: IpAddr,
+    ) -> Result<bool, crate::Error> {
+        let Some(upstream) = self.upstream_of(repository) else { return Ok(false) };
+        let accounts = self.inner.registry.accounts();
+        if !accounts.in_force()
+            || matches!(identity, Identity::Operator)
+            || self.is_open_to(repository, address)
+        {
+            return Ok(true);
+        }
+        match upstream.settings.fill {
+            FillPolicy::Everyone => Ok(true),
+            FillPolicy::Accounts => Ok(!identity.is_anonymous()),
+            FillPolicy::Granted => accounts.may_fill(identity, repository).await,
+        }
+    }
+
+    fn upstream_of(&self, repository: &RepositoryName) -> Option<&Arc<Upstream>> {
+        self.inner.upstreams.iter().find(|upstream| upstream.path(repository).is_some())
+    }
+}
+
+impl Upstream {
+    /// The name of a repository on the upstream.
+    fn path<'r>(&self, repository: &'r RepositoryName) -> Option<&'r str> {
+        repository.as_str().strip_prefix(self.settings.name.as_str())?.strip_prefix('/')
+    }
+
+    fn name(&self) -> &str {
+        self.settings.name.as_str()
+    }
+
+    /// Whether the operator allows a repository of the upstream.
+    fn allows(&self, repository: &RepositoryName) -> bool {
+        let Some(path) = self.path(repository).and_then(|path| path.parse::<RepositoryName>().ok()) else {
+            return false;
+        };
+        let matches = |patterns: &[accounts::Pattern]| patterns.iter().any(|pattern| pattern.matches(&path));
+        (self.settings.allow.is_empty() || matches(&self.settings.allow)) && !matches(&self.settings.deny)
+    }
+
+    fn check_allowed(&self, repository: &RepositoryName) -> Result<(), MirrorError> {
+        if self.allows(repository) {
+            return Ok(());
+        }
+        Err(MirrorError::NotAllowed { upstream: self.name().to_owned(), repository: repository.clone() })
+    }
+}

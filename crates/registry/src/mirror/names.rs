@@ -1,0 +1,108 @@
+//! Names: finds the upstream that a request means, and the name under which its repository is kept here.
+
+use oci::RepositoryName;
+
+use super::{Mirror, Upstream};
+
+/// How a client named an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// In the repository name: `docker.io/library/ubuntu`. The client knows no other source.
+    Name,
+    /// As a mirror: by `?ns=`, a host name, or the plain root. The client tries its next endpoint after an error.
+    Mirror,
+}
+
+/// The repository that a request means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A repository of this registry itself.
+    Local,
+    /// A cached repository.
+    Cached(RepositoryName, Reach),
+    /// A cached repository of the default upstream, unless this registry has a repository of the requested name.
+    Default(RepositoryName),
+    /// The namespace of a registry that is no upstream.
+    UnknownNamespace,
+}
+
+impl Mirror {
+    /// Finds the repository of a request for `name`. `namespace` is the parameter `ns`, and `host` the host that the client
+    /// called.
+    #[must_use]
+    pub fn resolve(&self, name: &RepositoryName, namespace: Option<&str>, host: Option<&str>) -> Target {
+        let host = host.map(|host| host.to_ascii_lowercase());
+        if let Some(namespace) = namespace {
+            let namespace = namespace.to_ascii_lowercase();
+            if let Some(upstream) = self.inner.upstreams.iter().find(|upstream| upstream.is_named(&namespace))
+            {
+                return self.below(upstream, name, Reach::Mirror);
+            }
+            let is_own =
+                host.as_deref().is_some_and(|host| host == namespace || without_port(host) == namespace);
+            return if is_own { Target::Local } else { Target::UnknownNamespace };
+        }
+        if let Some(host) = host.as_deref().map(without_port) {
+            let by_host =
+                |upstream: &&std::sync::Arc<Upstream>| upstream.settings.host.as_deref() == Some(host);
+            if let Some(upstream) = self.inner.upstreams.iter().find(by_host) {
+                return self.below(upstream, name, Reach::Mirror);
+            }
+        }
+        for upstream in &self.inner.upstreams {
+            if let Some(path) = upstream.path(name) {
+                return upstream
+                    .full_name(path)
+                    .map_or(Target::Local, |name| Target::Cached(name, Reach::Name));
+            }
+        }
+        match self.inner.default.and_then(|index| self.inner.upstreams.get(index)) {
+            Some(upstream) => upstream.full_name(name.as_str()).map_or(Target::Local, Target::Default),
+            None => Target::Local,
+        }
+    }
+
+    fn below(&self, upstream: &Upstream, name: &RepositoryName, reach: Reach) -> Target {
+        // podman puts the host into the path, and may do so besides a namespace.
+        let path = upstream.path(name).unwrap_or(name.as_str());
+        upstream.full_name(path).map_or(Target::UnknownNamespace, |name| Target::Cached(name, reach))
+    }
+}
+
+impl Upstream {
+    /// Whether a value of `ns` means this upstream.
+    fn is_named(&self, namespace: &str) -> bool {
+        self.name() == namespace
+            || self.settings.aliases.iter().any(|alias| alias == namespace)
+            || self.settings.client.upstreams().iter().any(|url| url.authority().as_str() == namespace)
+    }
+
+    /// The name here of a repository of the upstream. Bare names get the upstream's namespace. `None` if it is too long.
+    fn full_name(&self, path: &str) -> Option<RepositoryName> {
+        let name = self.name();
+        let full = match &self.settings.namespace {
+            Some(namespace) if !path.contains('/') => format!("{name}/{namespace}/{path}"),
+            _ => format!("{name}/{path}"),
+        };
+        full.parse().ok()
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_is_cut_off() {
+        assert_eq!(without_port("registry.example:5000"), "registry.example");
+        assert_eq!(without_port("registry.example"), "registry.example");
+        assert_eq!(without_port("[::1]:5000"), "[::1]");
+    }
+}
