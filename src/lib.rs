@@ -24,3 +24,4 @@ pub mod reload;
 mod rfc3339;
 pub mod serve;
 pub mod tls;
+mod upstreams;

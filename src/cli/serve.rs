@@ -5,7 +5,7 @@ use clap::Args;
 use super::administrator::Administrator;
 use super::output::Failure;
 use super::settings::Settings;
-use crate::config::ConfigErrors;
+use crate::config::{Config, ConfigErrors, Upstream};
 use crate::serve::ServeError;
 use crate::{logging, serve};
 
@@ -15,6 +15,15 @@ use crate::{logging, serve};
 pub(super) struct Serve {
     #[command(flatten)]
     settings: Settings,
+
+    /// Cache another registry: its name, such as docker.io, and its URL; may be repeated. Images are then pulled as
+    /// docker.io/library/ubuntu from this registry
+    #[arg(long, value_name = "NAME=URL")]
+    upstream: Vec<String>,
+
+    /// The upstream that names without one mean, for dockerd's registry-mirrors
+    #[arg(long, value_name = "NAME")]
+    default_upstream: Option<String>,
 
     #[command(flatten)]
     administrator: Administrator,
@@ -35,6 +44,8 @@ Examples:
       the first start of a registry with accounts of its own
   wharfinger serve --listen :5000 --open --data /srv/registry
       without accounts, for a network where everyone may push and delete
+  wharfinger serve --upstream docker.io=https://registry-1.docker.io
+      a cache of Docker Hub: docker pull localhost:5000/docker.io/library/ubuntu
   wharfinger serve --config /etc/wharfinger/wharfinger.toml --log-format json
       as a service
 
@@ -55,8 +66,26 @@ Exit codes: 0 stopped by a signal; 1 failure; 2 invalid command line or configur
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let settings = self.settings;
-        let read = move || settings.load();
+        let mut upstreams = Vec::new();
+        for argument in &self.upstream {
+            let upstream = Upstream::from_argument(argument);
+            upstreams
+                .push(upstream.map_err(|reason| Failure::usage(format!("--upstream {argument}: {reason}")))?);
+        }
+        let default = self.default_upstream;
+        let default_named = default.clone();
+        let read = move || {
+            let mut loaded = settings.load()?;
+            add_upstreams(&mut loaded.config, &upstreams, default.as_deref());
+            Ok(loaded)
+        };
         let crate::config::Loaded { config, file, .. } = read()?;
+        if let Some(default) = &default_named
+            && !config.upstream.iter().any(|upstream| upstream.name.as_str() == default)
+        {
+            return Err(Failure::usage(format!("--default-upstream {default} is no upstream"))
+                .help(format!("add it, as in --upstream {default}=URL")));
+        }
         let first = self.administrator.read()?;
         // Checked before the data directory is created or changed, and again once it is open.
         if let Some(exposed) = serve::refused(&config, first.as_ref()) {
@@ -72,5 +101,22 @@ impl Serve {
             ServeError::Exposed(error) => ConfigErrors(vec![error]).into(),
             error => Failure::new("cannot serve").because(&error),
         })
+    }
+}
+
+/// Adds the upstreams of flags to those of the file. A flag replaces the upstream of the same name.
+fn add_upstreams(config: &mut Config, flags: &[Upstream], default: Option<&str>) {
+    for upstream in flags {
+        let name = upstream.name.as_str();
+        match config.upstream.iter_mut().find(|other| other.name.as_str() == name) {
+            // The other settings of the file stay.
+            Some(other) => other.url.clone_from(&upstream.url),
+            None => config.upstream.push(upstream.clone()),
+        }
+    }
+    if let Some(default) = default {
+        for upstream in &mut config.upstream {
+            upstream.default = upstream.name.as_str() == default;
+        }
     }
 }

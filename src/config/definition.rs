@@ -16,6 +16,7 @@ use registry::rules::Schedule;
 
 use super::location::Location;
 use super::rules::{Immutable, Protected, Quota, Retention};
+use super::upstream::Upstream;
 use super::value::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Key, LogFormat, RawValue, Refused, TomlValue,
     UpstreamHost, ValueType, WebOrigin, address, base_url, choice, contact, count, count_or_unlimited,
@@ -179,6 +180,11 @@ settings! {
         /// Accept HTTP/2 without TLS, for clients that begin with it ("prior knowledge"), such as a proxy on
         /// this machine. HTTP/2 over TLS has the setting `tls.http2`.
         http2_clear: bool = false, switch();
+
+        /// Other registries whose images this one fetches once and keeps (a pull-through cache). An image of
+        /// Docker Hub is then pulled as `registry.example.com/docker.io/library/ubuntu`, or without a change of its name
+        /// by clients that use this registry as a mirror: `wharfinger mirror setup` writes their files.
+        upstream: Vec<Upstream> = Vec::new(), tables::<Upstream>();
 
         /// Tags that can neither be moved nor deleted, such as `[{ repositories = "**", tags = ">=1.0" }]`. A push
         /// of the same image succeeds. Rules also apply to administrators.

@@ -12,6 +12,7 @@ mod location;
 mod rules;
 mod security;
 mod template;
+mod upstream;
 mod value;
 
 pub use definition::{
@@ -25,6 +26,7 @@ pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use location::{Admits, Location};
 pub use rules::{By, Immutable, Protected, Quota, Retention};
 pub use template::template;
+pub use upstream::{FillChoice, IpChoice, PushChoice, Unavailable, Upstream, UpstreamName};
 pub use value::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, LogFormat, TomlValue, UpstreamHost, WebOrigin,
 };

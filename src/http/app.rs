@@ -8,6 +8,7 @@ use hyper::Method;
 use hyper::header::{HOST, HeaderMap, HeaderValue};
 use registry::Registry;
 use registry::access::Accounts;
+use registry::mirror::Mirror;
 
 use crate::config::{Config, Limits};
 use crate::http::content_proxy::ContentProxy;
@@ -37,6 +38,8 @@ pub(crate) struct App {
     pub(crate) audit_pulls: bool,
     /// The gateway to the content. The registry then has repository names and accounts only.
     pub(crate) content_proxy: Option<Box<dyn ContentProxy>>,
+    /// The pull-through cache, if an upstream is configured.
+    pub(crate) mirror: Option<Mirror>,
     pub(crate) link_base: LinkBase,
     proxies: Proxies,
     pub(crate) cors: Cors,
@@ -57,6 +60,7 @@ impl App {
     pub(crate) fn new(
         registry: Registry,
         content_proxy: Option<Box<dyn ContentProxy>>,
+        mirror: Option<Mirror>,
         config: &Config,
     ) -> io::Result<Self> {
         let forward = Forward::new(&config.auth).map_err(io::Error::other)?;
@@ -65,6 +69,7 @@ impl App {
             accounts: registry.accounts().clone(),
             registry,
             content_proxy,
+            mirror,
             forward,
             challenges: Challenges::new(&config.auth),
             service: config.auth.service.clone(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use registry::mirror::MirrorError;
 use registry::records::{BlobStream, StoreError};
 use tokio::sync::mpsc;
 
@@ -43,7 +44,15 @@ enum Content {
     Upstream(UpstreamBody),
     /// Pieces from a channel.
     Channel(mpsc::Receiver<Bytes>),
+    /// A blob that this registry is fetching.
+    Arriving {
+        pieces: Arriving,
+        left: Option<u64>,
+    },
 }
+
+/// The pieces of a blob that this registry is fetching.
+pub(crate) type Arriving = Pin<Box<dyn Stream<Item = Result<Bytes, MirrorError>> + Send>>;
 
 /// A body that an upstream sends.
 struct UpstreamBody {
@@ -61,6 +70,8 @@ pub(crate) enum BodyError {
     Upstream(String),
     #[error("the blob ended {0} bytes early")]
     Short(u64),
+    #[error("the blob could not be fetched: {0}")]
+    Mirror(MirrorError),
 }
 
 impl Body {
@@ -86,6 +97,11 @@ impl Body {
         Self { content: Content::Channel(pieces), ..Self::default() }
     }
 
+    /// Makes a body from a blob that is being fetched. `length` is the number of its bytes, if it is known.
+    pub(crate) fn arriving(pieces: Arriving, length: Option<u64>) -> Self {
+        Self { content: Content::Arriving { pieces, left: length }, ..Self::default() }
+    }
+
     /// Returns the content, if it is in memory.
     pub(crate) fn text(&self) -> Option<&[u8]> {
         if let Content::Full(bytes) = &self.content { Some(bytes) } else { None }
@@ -100,6 +116,7 @@ impl Body {
             Content::Blob { left, .. } => Some(*left),
             Content::Upstream(through) => http_body::Body::size_hint(&through.body).exact(),
             Content::Channel(_) => None,
+            Content::Arriving { left, .. } => *left,
         };
         content.map(|content| content + held_back)
     }
@@ -147,6 +164,20 @@ impl Content {
             Self::Blob { pieces, left } => (pieces, left),
             Self::Upstream(through) => return through.poll_piece(cx),
             Self::Channel(pieces) => return pieces.poll_recv(cx).map(|piece| piece.map(Ok)),
+            Self::Arriving { pieces, left } => {
+                let piece = match ready!(pieces.as_mut().poll_next(cx)) {
+                    Some(Ok(piece)) => {
+                        *left = left.map(|left| left.saturating_sub(piece.len() as u64));
+                        Ok(piece)
+                    }
+                    Some(Err(error)) => Err(BodyError::Mirror(error)),
+                    None => match left {
+                        None | Some(0) => return Poll::Ready(None),
+                        Some(left) => Err(BodyError::Short(*left)),
+                    },
+                };
+                return Poll::Ready(Some(piece));
+            }
         };
         let piece = match ready!(Pin::new(pieces).poll_next(cx)) {
             Some(Ok(piece)) => {

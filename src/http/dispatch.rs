@@ -8,6 +8,7 @@ use crate::http::endpoints::endpoints;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::response::Response;
+use crate::http::v2::mirrored;
 use crate::http::{api, auth, health, jwks, metrics, root, token, v1, v2, web};
 
 /// Answers an authorized request. HEAD is answered like GET; the service drops the body.
@@ -19,6 +20,12 @@ pub(crate) async fn answer(call: Call<'_>, endpoint: &Endpoint) -> Result<Respon
         && endpoint.is_content()
     {
         return proxy.answer(call.caller, endpoint, call.request).await;
+    }
+    if let (Some(mirror), Some(reach)) = (&call.app.mirror, call.request.reach)
+        && mirrored::is_mirrored(endpoint, &call.request.method)
+        && let Some(answered) = Box::pin(mirrored::answer(&call, endpoint, mirror, reach)).await
+    {
+        return answered;
     }
     call_handler(call, endpoint).await
 }

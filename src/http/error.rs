@@ -11,6 +11,7 @@ use oci::tag::TagError;
 use oci::{ErrorCode, ManifestError};
 use registry::ReceiveError;
 use registry::access::manage::ManageError;
+use registry::mirror::{MirrorError, Reach};
 use registry::records::StoreError;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -58,6 +59,9 @@ pub(crate) enum Error {
     /// An error of the upstream.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// An error of a pull through the cache.
+    #[error("{0}")]
+    Mirror(MirrorError, Reach),
     #[error("the registry's storage does not answer; its log has the cause")]
     NotReady(#[source] registry::Error),
     #[error("{0}")]
@@ -145,6 +149,7 @@ impl Error {
         let (status, code) = match self {
             Self::Registry(error) => return classify_registry(error),
             Self::Gateway(error) => return classify_gateway(error),
+            Self::Mirror(error, reach) => return classify_mirror(error, *reach),
             Self::Path(misread) => match misread {
                 PathError::NoSuchPath => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
                 PathError::Encoding | PathError::Name(_) | PathError::Account(_) | PathError::Team(_) => {
@@ -197,7 +202,11 @@ impl Error {
             tracing::error!(id = id.to_str().unwrap_or_default(), error = %error.reason(), "a request could not be passed on");
         }
         // Clients read the message about the upstream. Hosts and causes are in the log only.
-        let is_passed_on = matches!(self, Self::Gateway(_) | Self::Overloaded);
+        let is_passed_on = match &self {
+            Self::Gateway(_) | Self::Overloaded => true,
+            Self::Mirror(error, _) => !matches!(error, MirrorError::Registry(_)),
+            _ => false,
+        };
         let is_logged = !is_passed_on
             && matches!(status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE);
         if is_logged {
@@ -291,6 +300,9 @@ impl Error {
             (Self::Registry(registry::Error::Unavailable(_)), _) => {
                 vec![(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_SECONDS))]
             }
+            (Self::Mirror(MirrorError::Limited { retry_after, .. }, _), _) => {
+                vec![(RETRY_AFTER, HeaderValue::from(seconds(retry_after).max(1)))]
+            }
             (Self::Overloaded, _) => vec![(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))],
             (Self::TooMany { wait }, _) | (Self::Manage(ManageError::TooMany { retry_after: wait }), _) => {
                 vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))]
@@ -310,6 +322,27 @@ impl Error {
             _ => Vec::new(),
         }
     }
+}
+
+/// Returns status and code of an error of the cache. A client that uses this registry as a mirror goes on to its next
+/// endpoint after 404 and 503 at once, while 429 makes it try again here.
+fn classify_mirror(error: &MirrorError, reach: Reach) -> (StatusCode, &'static str) {
+    use MirrorError as E;
+    let (status, code) = match (error, reach) {
+        (E::NotAllowed { .. }, Reach::Mirror) | (E::UnknownNamespace(_), _) => {
+            (StatusCode::NOT_FOUND, ErrorCode::NameUnknown)
+        }
+        (E::NotAllowed { .. } | E::MayNotFill { .. } | E::Quarantined { .. } | E::PushRefused { .. }, _) => {
+            (StatusCode::FORBIDDEN, ErrorCode::Denied)
+        }
+        (E::ManifestAbsent { .. }, _) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
+        (E::BlobAbsent { .. }, _) => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
+        (E::Limited { .. }, Reach::Name) => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
+        (E::Limited { .. } | E::Down { .. }, _) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+        (E::Invalid { .. }, _) => return (StatusCode::BAD_GATEWAY, UNAVAILABLE),
+        (E::Registry(error), _) => return classify_registry(error),
+    };
+    (status, code.as_str())
 }
 
 /// Returns status and code of a registry error.

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 use registry::access::Identity;
+use registry::mirror::Reach;
 
 use crate::http::app::App;
 use crate::http::auth;
@@ -17,6 +18,7 @@ use crate::http::call::Call;
 use crate::http::dispatch;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::{Endpoint, PathError};
+use crate::http::extract::namespace::{self, Named};
 use crate::http::extract::request::Request;
 use crate::http::links::Links;
 use crate::http::middleware::access_log::Exchange;
@@ -84,10 +86,10 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         let is_page = self.app.web.is_some()
             && !path.starts_with("/v2/")
             && web::is_for_page(request.method(), path, request.headers());
-        let endpoint = if is_page { Endpoint::parse_page(path) } else { Endpoint::parse(path) };
+        let mut endpoint = if is_page { Endpoint::parse_page(path) } else { Endpoint::parse(path) };
         let known = endpoint.as_ref().ok();
         let mut log = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id, known);
-        let request =
+        let mut request =
             Request::new(request, self.connection.clone(), log.place(), self.app.limits.body_timeout, id);
         let client = self.app.client_info(&self.connection, &request.headers);
         log.set_client(client.address);
@@ -96,6 +98,24 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
 
         if let Some(response) = self.answer_early(host.is_ok(), &endpoint, &client, &request) {
             return Answer::Now(Some(self.finish(response, reply, request.id)));
+        }
+        let mut default = None;
+        if self.app.mirror.is_some()
+            && let Ok(named) = &endpoint
+        {
+            match namespace::find(&self.app, named, &request.uri, &request.headers) {
+                Ok(Named::Local) => {}
+                Ok(Named::Cached(cached, reach)) => {
+                    endpoint = Ok(cached);
+                    request.reach = Some(reach);
+                }
+                Ok(Named::Default(name)) => default = Some(name),
+                Err(error) => {
+                    let links = self.app.links(&client);
+                    let response = error.into_response(endpoint.as_ref().ok(), &links, &request.id);
+                    return Answer::Now(Some(self.finish(response, reply, request.id)));
+                }
+            }
         }
         let mut authorized = None;
         if let Ok(Endpoint::Manifest(name, target)) = &endpoint
@@ -120,6 +140,15 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         let mut page = is_page.then(|| web::error::frame(&self.app, &request, &client));
         let service = Self { app: self.app.clone(), connection: self.connection.clone() };
         Answer::Later(Box::pin(async move {
+            if let Some(name) = default
+                && service.means_default(&endpoint, &request).await
+                && let Ok(named) = &endpoint
+            {
+                endpoint = Ok(named.with_repository(name));
+                request.reach = Some(Reach::Mirror);
+                // It was authorized for the other name.
+                authorized = None;
+            }
             let id = request.id.clone();
             let (answer, identity) = service.answer(&endpoint, &client, authorized, request).await;
             if let (Some(page), Some(identity)) = (&mut page, &identity) {
@@ -173,6 +202,17 @@ impl Service {
             return Some(response);
         }
         if endpoint.is_err() { redirect_to_clean_path(request, &app.links(client)) } else { None }
+    }
+
+    /// Whether a request for a name without an upstream means the default one: it reads, and the registry has no
+    /// repository of this name.
+    async fn means_default(&self, endpoint: &Result<Endpoint, PathError>, request: &Request) -> bool {
+        let reads = request.method == Method::GET || request.is_head();
+        let Some(name) = endpoint.as_ref().ok().and_then(Endpoint::repository).filter(|_| reads) else {
+            return false;
+        };
+        // An error shows when the local name is read.
+        !self.app.registry.has_repository(name).await.unwrap_or(true)
     }
 
     /// Authorizes a request, unless that is done, and calls its handler. Returns the client's identity too, if it is

@@ -22,6 +22,7 @@ use crate::http::middleware::access_request::AccessRequest;
 use crate::http::middleware::audit;
 use crate::http::middleware::authorization::{self, Rejection};
 use crate::http::middleware::caller::Caller;
+use crate::http::middleware::open_pull;
 use crate::http::response::{self, Response};
 use crate::rfc3339;
 
@@ -99,7 +100,11 @@ pub(crate) async fn post(call: Call<'_>) -> Result<Response, Error> {
                 headers: &headers,
                 client: caller.client(),
             };
-            (authorization::sign_in(app, access, headers.get(AUTHORIZATION)).await, None)
+            if open_pull::is_open_token(app, AccessRequest { headers: &request.headers, ..access }, form) {
+                (Ok(None), None)
+            } else {
+                (authorization::sign_in(app, access, headers.get(AUTHORIZATION)).await, None)
+            }
         }
         "refresh_token" => {
             let token =

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::config::ConfigError;
 use crate::gateway::SetupError;
 use crate::tls;
+use crate::upstreams::UpstreamError;
 
 /// A failed start. The text is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,8 @@ pub enum ServeError {
     HoldsImages(PathBuf),
     #[error(transparent)]
     Gateway(#[from] SetupError),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     #[error("cannot read random numbers from the system")]
     Random,
     #[error("cannot listen on {address}{}", hint(source))]

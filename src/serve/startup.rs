@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigError, Effective};
 use crate::gateway::Gateway;
 use crate::http::server::Server;
 use crate::tls::Acceptor;
+use crate::upstreams;
 
 /// The origin of the content that the server serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,10 +102,14 @@ impl<'c> Startup<'c> {
         };
         self.prepare_accounts(registry.accounts()).await?;
         let config = self.config;
-        let mut server =
-            Server::bind(registry.clone(), gateway.map(|gateway| Box::new(gateway) as _), config)
-                .await
-                .map_err(|source| ServeError::Listen { address: config.listen, source })?;
+        let mirror = match self.front {
+            Front::Registry => upstreams::open(registry, config)?,
+            Front::Gateway => None,
+        };
+        let gateway = gateway.map(|gateway| Box::new(gateway) as _);
+        let mut server = Server::bind(registry.clone(), gateway, mirror, config)
+            .await
+            .map_err(|source| ServeError::Listen { address: config.listen, source })?;
         server.describe(&self.settings);
         if let Some(tls) = Acceptor::open(config, registry.directory().own())? {
             if let Some(address) = config.tls.redirect {

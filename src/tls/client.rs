@@ -9,7 +9,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
@@ -27,6 +27,18 @@ pub enum System {
 /// # Errors
 /// [`rustls::Error`] if the TLS library cannot be initialized.
 pub fn config(named: Vec<CertificateDer<'static>>, system: System) -> Result<ClientConfig, Error> {
+    config_with_identity(named, system, None)
+}
+
+/// The same, with a client certificate and its key.
+///
+/// # Errors
+/// [`rustls::Error`] if the certificate and the key do not fit.
+pub fn config_with_identity(
+    named: Vec<CertificateDer<'static>>,
+    system: System,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Result<ClientConfig, Error> {
     let mut trusted = named;
     if system == System::Trusted {
         trusted.extend(rustls_native_certs::load_native_certs().certs);
@@ -34,7 +46,11 @@ pub fn config(named: Vec<CertificateDer<'static>>, system: System) -> Result<Cli
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = Verifier::new(trusted, provider.clone());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    match identity {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key),
+        None => Ok(builder.with_no_client_auth()),
+    }
 }
 
 #[derive(Debug)]

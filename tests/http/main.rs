@@ -14,6 +14,7 @@ mod harness;
 mod health;
 mod http2;
 mod metrics;
+mod mirror;
 mod protocol;
 mod proxied;
 mod rules;

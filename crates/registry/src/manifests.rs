@@ -116,6 +116,18 @@ impl Registry {
         }
     }
 
+    /// Counts a pull of a manifest that was found in another way.
+    pub fn count_pull(&self, repository: &RepositoryName, target: &TagOrDigest, manifest: &StoredManifest) {
+        if self.pull_cached_manifest(repository, target).is_none() {
+            let tag = match target {
+                TagOrDigest::Tag(tag) => Some(tag.clone()),
+                TagOrDigest::Digest(_) => None,
+            };
+            let pulled = Pulled { repository: repository.clone(), tag, digest: manifest.record.digest };
+            self.inner.pulls.count_uncached(pulled);
+        }
+    }
+
     /// Returns a manifest with its tags and pulls.
     ///
     /// # Errors

@@ -258,6 +258,19 @@ impl Endpoint {
         Err(PathError::NoSuchPath)
     }
 
+    /// Replaces the repository of a path below `/v2/`.
+    pub(crate) fn with_repository(&self, name: RepositoryName) -> Self {
+        match self.clone() {
+            Self::Tags(_) => Self::Tags(name),
+            Self::Manifest(_, target) => Self::Manifest(name, target),
+            Self::Blob(_, digest) => Self::Blob(name, digest),
+            Self::Uploads(_) => Self::Uploads(name),
+            Self::Upload(_, id) => Self::Upload(name, id),
+            Self::Referrers(_, digest) => Self::Referrers(name, digest),
+            other => other,
+        }
+    }
+
     /// The name of the endpoint in logs and metrics. It does not depend on the repository.
     pub(crate) fn label(&self) -> &'static str {
         self.row().label

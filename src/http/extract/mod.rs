@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod conditional;
 pub(crate) mod endpoint;
+pub(crate) mod namespace;
 pub(crate) mod page;
 pub(crate) mod query;
 pub(crate) mod range;

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use hyper::header::{AsHeaderName, HeaderMap, HeaderValue};
 use hyper::{Method, Uri};
 use registry::ReceiveError;
+use registry::mirror::Reach;
 
 use crate::http::error::Error;
 use crate::http::extract::body::{RequestBody, TooLarge};
@@ -33,6 +34,8 @@ pub(crate) struct Request {
     charge: Option<Charge>,
     /// Whether the response body goes to the socket as it is. TLS and HTTP/2 frames copy it in this process first.
     pub(crate) is_plain: bool,
+    /// How the client named the upstream of a cached repository; `None` for other requests.
+    pub(crate) reach: Option<Reach>,
 }
 
 impl Request {
@@ -54,6 +57,7 @@ impl Request {
             budget: None,
             charge: None,
             is_plain,
+            reach: None,
         }
     }
 

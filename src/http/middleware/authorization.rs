@@ -19,6 +19,7 @@ use crate::http::middleware::caller::Authorized;
 use crate::http::middleware::cookies;
 use crate::http::middleware::denied::{Denied, DenyReason, NoRight};
 use crate::http::middleware::forward_auth::ForwardError;
+use crate::http::middleware::open_pull;
 use crate::http::middleware::rate_limit::Client;
 use crate::http::response;
 use crate::http::server::connection::{Connection, Peer};
@@ -93,6 +94,9 @@ pub(crate) fn authorize_cached(
     let identity = match credentials(request.headers) {
         _ if matches!(connection.peer(), Peer::Control) => Identity::Operator,
         _ if !app.accounts.in_force() => Identity::Anonymous,
+        _ if open_pull::is_open(app, request) => {
+            return Some(Ok(Authorized { identity: Identity::Anonymous, visible: None }));
+        }
         // Forward authentication asks another server.
         _ if app.forward.is_some() => return None,
         Ok(None) => Identity::Anonymous,
@@ -123,7 +127,7 @@ pub(crate) async fn identify(
         return Ok(Identified { identity: Identity::Operator, by_credentials: true });
     }
     let anonymous = Identified { identity: Identity::Anonymous, by_credentials: false };
-    if !app.accounts.in_force() {
+    if !app.accounts.in_force() || open_pull::is_open(app, request) {
         return Ok(anonymous);
     }
     let authorization = credentials(request.headers).map_err(|reason| {

@@ -13,6 +13,7 @@ pub(crate) mod cors;
 pub(crate) mod denied;
 pub(crate) mod forward_auth;
 pub(crate) mod host_header;
+pub(crate) mod open_pull;
 pub(crate) mod rate_limit;
 pub(crate) mod request_id;
 pub(crate) mod request_metrics;

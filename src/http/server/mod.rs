@@ -23,6 +23,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::Gauge;
 use registry::Registry;
+use registry::mirror::Mirror;
 use registry::records::Socket;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -42,6 +43,7 @@ use crate::http::server::poll_budget::RepollWaker;
 use crate::http::server::redirect::Redirect;
 use crate::http::service::Service;
 use crate::tls;
+use crate::upstreams;
 
 /// The maximum number of connections to the control socket.
 const CONTROL_CONNECTIONS: usize = 64;
@@ -117,11 +119,12 @@ impl Server {
     pub(crate) async fn bind(
         registry: Registry,
         content_proxy: Option<Box<dyn ContentProxy>>,
+        mirror: Option<Mirror>,
         config: &Config,
     ) -> io::Result<Self> {
         let tcp = listen(config.listen)?;
         let address = tcp.local_addr()?;
-        let app = Arc::new(App::new(registry, content_proxy, config)?);
+        let app = Arc::new(App::new(registry, content_proxy, mirror, config)?);
         Ok(Self {
             app,
             tcp,
@@ -289,7 +292,8 @@ impl Inside {
         let path = socket.path().to_owned();
         let control = Control::bind(socket)?;
         let stop = Stop(watch::Sender::new(Stage::Running));
-        let connections = Connections::new(Arc::new(App::new(registry, None, config)?), &stop);
+        let mirror = upstreams::open(&registry, config).map_err(io::Error::other)?;
+        let connections = Connections::new(Arc::new(App::new(registry, None, mirror, config)?), &stop);
         let accepting =
             tokio::spawn(async move { match connections.accept_control(Some(&control)).await {} });
         Ok(Self { stop, accepting, socket: path })

@@ -5,6 +5,7 @@ use std::ops::Range;
 use hyper::StatusCode;
 use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use oci::{Digest, RepositoryName};
+use registry::blobs::Blob;
 
 use crate::http::body::Body;
 use crate::http::call::Call;
@@ -13,8 +14,8 @@ use crate::http::extract::conditional::{IMMUTABLE, Validators};
 use crate::http::extract::range::{Ranged, parse_range};
 use crate::http::response::{self, Response};
 
-const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
-const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+pub(super) const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
+pub(super) const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 
 /// GET and HEAD. HEAD reads the size of the file only.
 pub(crate) async fn get(
@@ -29,6 +30,17 @@ pub(crate) async fn get(
         let blob = app.registry.open_blob(repository, digest).await?;
         (blob.size, Some(blob))
     };
+    serve_stored(&call, digest, size, blob)
+}
+
+/// Answers with a stored blob, or with its head alone.
+pub(super) fn serve_stored(
+    call: &Call<'_>,
+    digest: &Digest,
+    size: u64,
+    blob: Option<Blob>,
+) -> Result<Response, Error> {
+    let request = &call.request;
     let validators = Validators::new(digest, IMMUTABLE);
     if validators.are_known(&request.headers) {
         let mut response = response::status(StatusCode::NOT_MODIFIED);
@@ -75,7 +87,7 @@ pub(crate) async fn delete(
     Ok(response::status(StatusCode::ACCEPTED))
 }
 
-fn content_range(part: &Range<u64>, size: u64) -> HeaderValue {
+pub(super) fn content_range(part: &Range<u64>, size: u64) -> HeaderValue {
     let range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
     HeaderValue::try_from(range).expect("numbers are visible ASCII")
 }

@@ -11,6 +11,7 @@ use oci::{MediaType, RepositoryName, Tag, TagOrDigest};
 use registry::access::Identity;
 use registry::manifests::{Push, StoredManifest};
 
+use super::mirrored;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::call::Call;
@@ -48,6 +49,15 @@ pub(crate) fn get_cached(
     if let Some(proxy) = &app.content_proxy {
         return proxy.cached_manifest(repository, target, &request.headers);
     }
+    if let (Some(mirror), Some(reach)) = (&app.mirror, request.reach) {
+        let manifest = mirror.cached_manifest(repository, target)?;
+        if !request.is_head() && is_pull(caller) {
+            app.registry.count_pull(repository, target, &manifest);
+        }
+        let mut response = answer(&manifest, target, &request.headers);
+        mirrored::label(&mut response, mirror.upstream_name(repository)?, reach);
+        return Some(response);
+    }
     let manifest = if request.is_head() {
         let manifest = app.registry.cached_manifest(repository, target)?;
         app.registry.is_known_intact(repository, target, &manifest).then_some(manifest)?
@@ -60,11 +70,11 @@ pub(crate) fn get_cached(
 }
 
 /// Whether a GET counts as a pull. Commands of the operator look at images without running them.
-fn is_pull(caller: Caller<'_>) -> bool {
+pub(super) fn is_pull(caller: Caller<'_>) -> bool {
     !matches!(caller.identity(), Identity::Operator)
 }
 
-fn answer(manifest: &StoredManifest, target: &TagOrDigest, request: &HeaderMap) -> Response {
+pub(super) fn answer(manifest: &StoredManifest, target: &TagOrDigest, request: &HeaderMap) -> Response {
     let cache_control = match target {
         TagOrDigest::Tag(_) => REVALIDATE,
         TagOrDigest::Digest(_) => IMMUTABLE,

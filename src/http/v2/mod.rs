@@ -4,6 +4,7 @@ pub(super) mod base;
 pub(super) mod blobs;
 pub(super) mod catalog;
 pub(super) mod manifests;
+pub(super) mod mirrored;
 pub(super) mod referrers;
 pub(super) mod tags;
 pub(super) mod uploads;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 mod accounts;
 mod answer;
+mod fault_proxy;
 mod image;
 mod raw;
 mod registry;
@@ -12,6 +13,7 @@ mod upstream;
 
 pub(crate) use accounts::{By, PASSWORD, Who, basic, with_accounts, with_accounts_and};
 pub(crate) use answer::{Answer, Ask};
+pub(crate) use fault_proxy::{Fault, FaultProxy};
 pub(crate) use image::{Image, Part, image_manifest, index_manifest, random};
 pub(crate) use raw::RawClient;
 pub(crate) use registry::{Repository, TestRegistry};

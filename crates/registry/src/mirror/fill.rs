@@ -211,12 +211,7 @@ impl Mirror {
             }
         };
         let size = stored.size;
-        registry
-            .inner
-            .metadata
-            .link_blob(repository, digest, stored)
-            .await
-            .map_err(|error| not_kept(&error))?;
+        registry.metadata.link_blob(repository, digest, stored).await.map_err(|error| not_kept(&error))?;
         registry.inner.background.wake_view();
         upstream.counters.misses.fetch_add(1, Ordering::Relaxed);
         Ok(size)

@@ -547,7 +547,7 @@ impl Registry {
             tags: tags.clone(),
             description,
         };
-        inner.metadata.put_manifest(put).await?;
+        self.metadata.put_manifest(put).await?;
         let manifest = Arc::new(StoredManifest::new(record, content));
         inner.cache.manifest_put(repository, &manifest, &tags);
         inner.background.wake_view();
@@ -562,7 +562,7 @@ impl Registry {
         tag: &Tag,
     ) -> Result<bool, Error> {
         let inner = &self.inner;
-        let pointed = inner.metadata.put_tag(repository, digest, tag).await?;
+        let pointed = self.metadata.put_tag(repository, digest, tag).await?;
         inner.cache.tag_deleted(repository, tag);
         inner.background.wake_view();
         Ok(pointed)

@@ -1,0 +1,243 @@
+//! Opens the pull-through cache of the configured upstreams.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hyper::Uri;
+use oci::{RepositoryName, Tag, TagOrDigest};
+use registry::Registry;
+use registry::mirror::{FillPolicy, Mirror, PushPolicy, UpstreamSettings, WhenUnavailable};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use upstream::{Account, Client, CredentialHelper, CredentialStore, IpVersion, Network, Proxy, Timeouts};
+
+use crate::byte_order_mark;
+use crate::config::{Config, FillChoice, IpChoice, PushChoice, Unavailable, Upstream};
+use crate::tls::client::{self as tls_client, System};
+
+/// Why the upstreams cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("cannot read {}, which `{setting}` of the upstream {name} names", path.display())]
+    Unreadable { name: String, setting: &'static str, path: PathBuf, source: io::Error },
+    #[error("{}, which `{setting}` of the upstream {name} names, contains no {what}", path.display())]
+    Empty { name: String, setting: &'static str, path: PathBuf, what: &'static str },
+    #[error(
+        "the upstreams {0} and {1} are both marked as `default`; names without an upstream can mean one only"
+    )]
+    TwoDefaults(String, String),
+    #[error("the address {url} of the upstream {name} has no host")]
+    NoHost { name: String, url: String },
+    #[error("the certificate or key of the upstream {name} cannot be used")]
+    Tls { name: String, source: rustls::Error },
+}
+
+/// Facts about a public registry that its clients know without a setting.
+struct Known {
+    name: &'static str,
+    namespace: Option<&'static str>,
+    aliases: &'static [&'static str],
+    /// The hosts of its token server.
+    token_hosts: &'static [&'static str],
+    /// The server as credential helpers know it.
+    helper_server: Option<&'static str>,
+}
+
+const KNOWN: &[Known] = &[
+    Known {
+        name: "docker.io",
+        namespace: Some("library"),
+        aliases: &["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"],
+        token_hosts: &["auth.docker.io"],
+        helper_server: Some("https://index.docker.io/v1/"),
+    },
+    Known {
+        name: "registry.gitlab.com",
+        namespace: None,
+        aliases: &[],
+        token_hosts: &["gitlab.com"],
+        helper_server: None,
+    },
+    Known { name: "lscr.io", namespace: None, aliases: &[], token_hosts: &["ghcr.io"], helper_server: None },
+    Known {
+        name: "nvcr.io",
+        namespace: None,
+        aliases: &[],
+        token_hosts: &["authn.nvidia.com"],
+        helper_server: None,
+    },
+];
+
+/// Opens the cache, if an upstream is configured.
+///
+/// # Errors
+/// [`UpstreamError`].
+pub(crate) fn open(registry: &Registry, config: &Config) -> Result<Option<Mirror>, UpstreamError> {
+    if config.upstream.is_empty() {
+        return Ok(None);
+    }
+    let mut defaults = config.upstream.iter().filter(|upstream| upstream.default);
+    if let (Some(first), Some(second)) = (defaults.next(), defaults.next()) {
+        return Err(UpstreamError::TwoDefaults(first.name.to_string(), second.name.to_string()));
+    }
+    let upstreams: Result<Vec<_>, _> = config.upstream.iter().map(settings).collect();
+    Ok(Some(Mirror::new(registry.clone(), upstreams?)))
+}
+
+fn settings(upstream: &Upstream) -> Result<UpstreamSettings, UpstreamError> {
+    let name = upstream.name.as_str();
+    let known = KNOWN.iter().find(|known| known.name == name);
+    let full_name = |path: &str| -> Option<RepositoryName> { format!("{name}/{path}").parse().ok() };
+    let mut prefetch = Vec::new();
+    for image in &upstream.prefetch {
+        let target = image.target.clone().unwrap_or_else(|| TagOrDigest::Tag(Tag::latest()));
+        prefetch.extend(full_name(image.repository.as_str()).map(|repository| (repository, target)));
+    }
+    let when = |choice: Unavailable| match choice {
+        Unavailable::Serve => WhenUnavailable::Serve,
+        Unavailable::Refuse => WhenUnavailable::Refuse,
+    };
+    let mut aliases: Vec<String> = upstream.aliases.iter().map(|alias| alias.to_ascii_lowercase()).collect();
+    aliases.extend(known.iter().flat_map(|known| known.aliases).map(|alias| (*alias).to_owned()));
+    let namespace = known.and_then(|known| known.namespace).map(str::to_owned);
+    Ok(UpstreamSettings {
+        name: name.parse().map_err(|_| no_host(upstream, name))?,
+        aliases,
+        host: upstream.host.as_ref().map(|host| host.to_ascii_lowercase()),
+        client: client(upstream, known)?,
+        namespace: upstream.namespace.clone().or(namespace),
+        is_default: upstream.default,
+        fresh: upstream.fresh,
+        when_down: when(upstream.when_down),
+        when_gone: when(upstream.when_gone),
+        allow: upstream.allow.clone(),
+        deny: upstream.deny.clone(),
+        complete: upstream.complete.clone(),
+        max_bytes: upstream.max_bytes,
+        quarantine: upstream.quarantine,
+        push: match upstream.push {
+            PushChoice::Refuse => PushPolicy::Refuse,
+            PushChoice::Overlay => PushPolicy::Overlay,
+        },
+        fill: match upstream.fill {
+            FillChoice::Accounts => FillPolicy::Accounts,
+            FillChoice::Granted => FillPolicy::Granted,
+            FillChoice::Everyone => FillPolicy::Everyone,
+        },
+        open_to: upstream.open_to.clone(),
+        bandwidth: upstream.bandwidth,
+        keep: upstream.keep.clone(),
+        prefetch,
+        prefetch_interval: upstream.prefetch_interval,
+    })
+}
+
+fn client(upstream: &Upstream, known: Option<&Known>) -> Result<Client, UpstreamError> {
+    let mut token_hosts = upstream.token_hosts.clone();
+    token_hosts.extend(known.iter().flat_map(|known| known.token_hosts).map(|host| (*host).to_owned()));
+    let mut urls = Vec::new();
+    for url in &upstream.url {
+        let credentials = CredentialStore::with_account(account(upstream, known)?, token_hosts.clone());
+        let url_text = url.as_str();
+        let url: Uri = url_text.parse().map_err(|_| no_host(upstream, url_text))?;
+        let url = upstream::Upstream::new(urls.len(), &url, credentials);
+        urls.push(url.ok_or_else(|| no_host(upstream, url_text))?);
+    }
+    let timeouts = Timeouts {
+        connect: upstream.connect_timeout,
+        read: upstream.read_timeout,
+        write: upstream.read_timeout,
+    };
+    let proxy = upstream.proxy.as_ref().and_then(|url| url.as_str().parse().ok());
+    let network = Network {
+        // Token servers of public registries need no private address, so their hosts are not listed here.
+        private_hosts: Some(upstream.token_hosts.clone()),
+        ip: match upstream.ip {
+            IpChoice::Any => IpVersion::Any,
+            IpChoice::V4 => IpVersion::V4,
+            IpChoice::V6 => IpVersion::V6,
+        },
+        proxy: proxy.map(|url| Proxy { url, authorization: None }),
+    };
+    Ok(Client::new(urls, timeouts, tls(upstream)?, &network))
+}
+
+fn account(upstream: &Upstream, known: Option<&Known>) -> Result<Account, UpstreamError> {
+    if let (Some(user), Some(path)) = (&upstream.username, &upstream.password_file) {
+        let password = first_line(upstream, "password_file", path, "password")?;
+        return Ok(Account::Password { user: user.clone(), password });
+    }
+    if let Some(path) = &upstream.identity_token_file {
+        return Ok(Account::IdentityToken(first_line(upstream, "identity_token_file", path, "token")?));
+    }
+    if let Some(command) = &upstream.credential_helper {
+        let server = known.and_then(|known| known.helper_server).unwrap_or(upstream.name.as_str());
+        return Ok(Account::Helper(CredentialHelper::new(command, server.to_owned())));
+    }
+    Ok(Account::None)
+}
+
+fn tls(upstream: &Upstream) -> Result<rustls::ClientConfig, UpstreamError> {
+    let named = match &upstream.ca {
+        Some(path) => certificates(upstream, "ca", path)?,
+        None => Vec::new(),
+    };
+    let identity = match &upstream.client_certificate {
+        Some(path) => {
+            let chain = certificates(upstream, "client_certificate", path)?;
+            let key_path = upstream.client_key.as_ref().unwrap_or(path);
+            let pem = read(upstream, "client_key", key_path)?;
+            let key = PrivateKeyDer::from_pem_slice(byte_order_mark::strip(&pem));
+            Some((chain, key.map_err(|_| empty(upstream, "client_key", key_path, "private key"))?))
+        }
+        None => None,
+    };
+    let config = tls_client::config_with_identity(named, System::Trusted, identity);
+    config.map_err(|source| UpstreamError::Tls { name: upstream.name.to_string(), source })
+}
+
+fn certificates(
+    upstream: &Upstream,
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, UpstreamError> {
+    let pem = read(upstream, setting, path)?;
+    let pem = byte_order_mark::strip(&pem);
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+    if certificates.is_empty() {
+        Err(empty(upstream, setting, path, "certificate"))
+    } else {
+        Ok(certificates)
+    }
+}
+
+fn first_line(
+    upstream: &Upstream,
+    setting: &'static str,
+    path: &Path,
+    what: &'static str,
+) -> Result<String, UpstreamError> {
+    let text = read(upstream, setting, path)?;
+    let text = String::from_utf8_lossy(byte_order_mark::strip(&text)).into_owned();
+    match text.lines().next().map(str::trim_end) {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(empty(upstream, setting, path, what)),
+    }
+}
+
+fn read(upstream: &Upstream, setting: &'static str, path: &Path) -> Result<Vec<u8>, UpstreamError> {
+    std::fs::read(path).map_err(|source| UpstreamError::Unreadable {
+        name: upstream.name.to_string(),
+        setting,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn empty(upstream: &Upstream, setting: &'static str, path: &Path, what: &'static str) -> UpstreamError {
+    UpstreamError::Empty { name: upstream.name.to_string(), setting, path: path.to_owned(), what }
+}
+
+fn no_host(upstream: &Upstream, url: &str) -> UpstreamError {
+    UpstreamError::NoHost { name: upstream.name.to_string(), url: url.to_owned() }
+}
