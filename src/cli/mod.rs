@@ -25,6 +25,7 @@ mod inspect;
 mod ls;
 mod manage;
 mod manual;
+mod mirror;
 mod org;
 mod owner;
 mod password;
@@ -40,6 +41,7 @@ mod times;
 mod token;
 mod undo;
 mod unreachable;
+mod upstream;
 mod user;
 mod version;
 
@@ -111,6 +113,8 @@ enum Command {
     Token(token::TokenCommand),
     Grant(grant::GrantCommand),
     Audit(audit::AuditCommand),
+    Upstream(upstream::UpstreamCommand),
+    Mirror(mirror::MirrorCommand),
     Cert(cert::Cert),
     Config(config::Config),
     Completions(completions::Completions),
@@ -143,6 +147,8 @@ impl Command {
             Self::Token(command) => command.run().await,
             Self::Grant(command) => command.run().await,
             Self::Audit(command) => command.run().await,
+            Self::Upstream(command) => command.run().await,
+            Self::Mirror(command) => command.run(),
             Self::Cert(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions(command) => command.run(),

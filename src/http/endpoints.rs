@@ -562,6 +562,29 @@ ApiAudit [] "api_audit" "/api/v1/audit" Server {
         .answers::<Audit>(200, "A page.")
     };
 }
+/// The upstreams of the cache.
+ApiUpstreams [] "api_upstreams" "/api/v1/upstreams" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::upstreams::list {
+        "List the upstreams, with their state and what is cached of them"
+        .note("For administrators.").answers::<Upstreams>(200, "All of them.")
+    };
+}
+/// A test of an upstream.
+ApiUpstreamTest [upstream: UpstreamName] "api_upstream_test" "/api/v1/upstreams/{upstream}/test" Server {
+    POST: Requirement::Own, AuditAction::None => manage::upstreams::test {
+        "Call every URL of an upstream"
+        .note("For administrators.").answers::<UpstreamTest>(200, "What each URL answered.")
+    };
+}
+/// The cached content of an upstream.
+ApiUpstreamCache [upstream: UpstreamName] "api_upstream_cache" "/api/v1/upstreams/{upstream}/cache" Server {
+    DELETE: Requirement::Own, AuditAction::None => manage::upstreams::purge {
+        "Remove what is cached of an upstream"
+        .note("For administrators. It is fetched again when it is pulled.")
+        .parameters(&[("repositories", "string", "A pattern of its repositories, as the upstream names them.")])
+        .answers::<Purged>(200, "The repositories that were removed.")
+    };
+}
 /// Adoption of changes that other programs made in the data directory.
 ApiAdopt [] "api_adopt" "/api/v1/adopt" Server {
     POST: Requirement::Own, AuditAction::None => manage::adopt::adopt {

@@ -62,6 +62,8 @@ pub(crate) enum Error {
     /// An error of a pull through the cache.
     #[error("{0}")]
     Mirror(MirrorError, Reach),
+    #[error("there is no upstream {0}; `wharfinger upstream ls` lists them")]
+    NoUpstream(String),
     #[error("the registry's storage does not answer; its log has the cause")]
     NotReady(#[source] registry::Error),
     #[error("{0}")]
@@ -159,6 +161,7 @@ impl Error {
                 PathError::Tag(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
                 PathError::Upload => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
             },
+            Self::NoUpstream(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
             Self::BadHost | Self::BadParameter { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::BadDigest { .. } | Self::DigestMissing => {

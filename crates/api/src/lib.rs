@@ -21,6 +21,7 @@ mod retention;
 mod robots;
 mod secret;
 mod tokens;
+mod upstreams;
 mod users;
 mod version;
 
@@ -53,5 +54,6 @@ pub use retention::{
 pub use robots::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
 pub use secret::Secret;
 pub use tokens::{MadeToken, NewToken, Token, TokenChange, Tokens};
+pub use upstreams::{Purged, Upstream, UpstreamProbe, UpstreamState, UpstreamTest, UpstreamUrl, Upstreams};
 pub use users::{Me, MeKind, NewUser, Registration, Source, User, UserChange, Users};
 pub use version::Version;

@@ -16,6 +16,7 @@ use oci::{Digest, RepositoryName, TagOrDigest};
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
+use crate::config::UpstreamName;
 use crate::http::endpoints::{Area, AuditAction, Operation, Requirement, Row, endpoints};
 
 macro_rules! define_endpoint {
@@ -393,6 +394,12 @@ impl PathPart for TeamName {
 impl PathPart for String {
     fn parse_part(text: &str) -> Result<Self, PathError> {
         Ok(text.to_owned())
+    }
+}
+
+impl PathPart for UpstreamName {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        text.parse().map_err(|_| PathError::NoSuchPath)
     }
 }
 

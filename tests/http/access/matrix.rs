@@ -873,6 +873,7 @@ async fn account_management_refuses_every_other_caller() {
                 .replace("{organisation}", "acme")
                 .replace("{team}", "devs")
                 .replace("{robot}", "ann+ci")
+                .replace("{upstream}", "docker.io")
                 .replace("{id}", "1");
             let method: Method = method.to_uppercase().parse().unwrap();
             for caller in [

@@ -14,6 +14,7 @@ pub(crate) mod retention;
 pub(crate) mod robots;
 pub(crate) mod sessions;
 pub(crate) mod tokens;
+pub(crate) mod upstreams;
 pub(crate) mod users;
 
 use std::future::Future;

@@ -1,0 +1,116 @@
+//! `/api/v1/upstreams`: the upstreams of the cache, for administrators.
+
+use std::time::{Duration, SystemTime};
+
+use accounts::Pattern;
+use api::{Purged, Upstream, UpstreamProbe, UpstreamState, UpstreamTest, UpstreamUrl, Upstreams};
+use registry::mirror::{Mirror, UpstreamStatus, UrlStatus};
+
+use super::{must_be_administrator, ok};
+use crate::config::UpstreamName;
+use crate::http::call::Call;
+use crate::http::error::Error;
+use crate::http::response::Response;
+
+/// Lists the upstreams; none if no upstream is configured.
+pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
+    must_be_administrator(&call)?;
+    let status = match &call.app.mirror {
+        Some(mirror) => mirror.status().await?,
+        None => Vec::new(),
+    };
+    Ok(ok(&Upstreams { upstreams: status.into_iter().map(upstream).collect() }))
+}
+
+/// Calls every URL of an upstream.
+pub(crate) async fn test(call: Call<'_>, name: &UpstreamName) -> Result<Response, Error> {
+    must_be_administrator(&call)?;
+    let probes = mirror(&call, name)?.test(name.as_str()).await.ok_or_else(|| unknown(name))?;
+    let urls = probes.into_iter().map(|probe| UpstreamProbe {
+        url: probe.url,
+        ok: probe.error.is_none(),
+        milliseconds: u64::try_from(probe.elapsed.as_millis()).unwrap_or(u64::MAX),
+        error: probe.error,
+    });
+    let name = name.as_str().parse().map_err(|_| unknown(name))?;
+    Ok(ok(&UpstreamTest { name, urls: urls.collect() }))
+}
+
+/// Removes what is cached of an upstream, in a task of its own: a client that disconnects does not stop it half-way.
+pub(crate) async fn purge(call: Call<'_>, name: &UpstreamName) -> Result<Response, Error> {
+    must_be_administrator(&call)?;
+    let expected = "a pattern of names on the upstream, such as library/*";
+    let pattern: Option<Pattern> = call.query().parsed("repositories", expected)?;
+    let (mirror, purged) = (mirror(&call, name)?.clone(), name.clone());
+    let work = tokio::spawn(async move { mirror.purge(purged.as_str(), pattern.as_ref()).await });
+    let closed = |_| registry::Error::Store(registry::records::StoreError::Closed);
+    let repositories = work.await.map_err(closed)??.ok_or_else(|| unknown(name))?;
+    Ok(ok(&Purged { repositories }))
+}
+
+fn mirror<'a>(call: &'a Call<'_>, name: &UpstreamName) -> Result<&'a Mirror, Error> {
+    call.app.mirror.as_ref().ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &UpstreamName) -> Error {
+    Error::NoUpstream(name.to_string())
+}
+
+fn upstream(status: UpstreamStatus) -> Upstream {
+    let urls: Vec<UpstreamUrl> = status.urls.into_iter().map(url).collect();
+    // One URL that answers is enough.
+    let best = |states: &[UpstreamState]| {
+        let has = |state| states.contains(&state);
+        match (has(UpstreamState::Ok), has(UpstreamState::Limited)) {
+            (true, _) => UpstreamState::Ok,
+            (false, true) => UpstreamState::Limited,
+            (false, false) => UpstreamState::Down,
+        }
+    };
+    let states: Vec<UpstreamState> = urls.iter().map(|url| url.state).collect();
+    Upstream {
+        name: status.name,
+        state: best(&states),
+        urls,
+        default: status.is_default,
+        fresh_seconds: status.fresh.as_secs(),
+        max_bytes: status.max_bytes,
+        repositories: status.usage.repositories,
+        tags: status.usage.tags,
+        contents: status.usage.contents,
+        bytes: status.usage.bytes,
+        hits: status.hits,
+        misses: status.misses,
+        stale: status.stale,
+        revalidations: status.revalidations,
+        fetches: status.fetches,
+        received_bytes: status.bytes,
+        fills: status.fills,
+    }
+}
+
+fn url(status: UrlStatus) -> UpstreamUrl {
+    let UrlStatus { url, health } = status;
+    let seconds =
+        |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let state = if health.limited_until.is_some() {
+        UpstreamState::Limited
+    } else if health.is_open {
+        UpstreamState::Down
+    } else {
+        UpstreamState::Ok
+    };
+    let (last_failure, last_failure_at) = health.last_failure.unzip();
+    UpstreamUrl {
+        url,
+        state,
+        requests: health.requests,
+        failures: health.failures,
+        limited: health.limited,
+        last_failure,
+        last_failure_at: last_failure_at.map(seconds),
+        limited_until: health.limited_until.map(seconds),
+        rate_limit: health.limit,
+        rate_remaining: health.remaining,
+    }
+}
