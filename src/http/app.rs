@@ -65,7 +65,7 @@ impl App {
     ) -> io::Result<Self> {
         let forward = Forward::new(&config.auth).map_err(io::Error::other)?;
         Ok(Self {
-            metrics: Arc::new(ServerMetrics::new(&registry, config.listen)),
+            metrics: Arc::new(ServerMetrics::new(&registry, mirror.as_ref(), config.listen)),
             accounts: registry.accounts().clone(),
             registry,
             content_proxy,

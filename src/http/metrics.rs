@@ -15,6 +15,7 @@ use metrics::{
     Collector, ConstCounter, ConstGauge, Counter, Gauge, Labelled, MEDIA_TYPE, MetricType, Metrics,
 };
 use registry::Registry;
+use registry::mirror::Mirror;
 
 use crate::http::api::manage;
 use crate::http::body::Body;
@@ -44,7 +45,7 @@ pub(crate) struct ServerMetrics {
 }
 
 impl ServerMetrics {
-    pub(crate) fn new(registry: &Registry, listen: SocketAddr) -> Self {
+    pub(crate) fn new(registry: &Registry, mirror: Option<&Mirror>, listen: SocketAddr) -> Self {
         let mut all = Metrics::new();
         let requests = Arc::new(RequestMetrics::new());
         let connections = Labelled::new("listener", LISTENERS);
@@ -55,6 +56,9 @@ impl ServerMetrics {
         all.add("connections", "Open connections by listener", connections.clone());
         all.add("rate_limited_requests", "Requests that a rate limit refused", rate_limited.clone());
         registry.register_metrics(&mut all);
+        if let Some(mirror) = mirror {
+            all.add_collector(mirror.collector());
+        }
         let help = "Time at which the certificate of HTTPS expires, since 1970";
         let acceptor = certificate.clone();
         all.add_computed("certificate_expiry_timestamp_seconds", help, move || {

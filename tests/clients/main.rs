@@ -23,6 +23,7 @@ mod helm;
 mod https;
 mod migration;
 mod migration_guide;
+mod mirror;
 mod nginx;
 mod oras;
 mod podman;

@@ -10,16 +10,16 @@ use tempfile::TempDir;
 use crate::pusher;
 use crate::server::Server;
 
-const MIB: usize = 1024 * 1024;
+pub(crate) const MIB: usize = 1024 * 1024;
 
 /// A small file system in memory.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     _scratch: TempDir,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl SmallDisk {
-    fn mount(mib: usize) -> SmallDisk {
+    pub(crate) fn mount(mib: usize) -> SmallDisk {
         let scratch = TempDir::new().unwrap();
         let path = scratch.path().join("disk");
         fs::create_dir(&path).unwrap();
@@ -30,7 +30,7 @@ impl SmallDisk {
         SmallDisk { _scratch: scratch, path }
     }
 
-    fn free(&self) -> u64 {
+    pub(crate) fn free(&self) -> u64 {
         let df = Command::new("df").args(["--output=avail", "-B1"]).arg(&self.path).output().unwrap();
         String::from_utf8_lossy(&df.stdout).lines().last().unwrap().trim().parse().unwrap()
     }

@@ -9,6 +9,7 @@ mod daemon;
 mod full_disk;
 mod kill;
 mod memory;
+mod mirror;
 mod order;
 mod power;
 mod pusher;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as Pool;
@@ -266,7 +266,13 @@ impl Client {
             }
             // The challenge is for this client. The caller's own clients never see it.
             let credentials = &upstream.credentials;
-            let challenge = record_challenge(upstream, response.headers())?;
+            let challenge = if response.headers().contains_key(WWW_AUTHENTICATE) {
+                record_challenge(upstream, response.headers())?
+            } else {
+                // Google's registries challenge at /v2/ only.
+                let none = AccessError::UnsupportedChallenge(String::new());
+                self.probe(upstream).await?.ok_or(none)?
+            };
             credentials.evict_token(&request.scope);
             if challenge == Challenge::Basic && authorization.is_some() {
                 credentials.forget_account();

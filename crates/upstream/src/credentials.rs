@@ -374,6 +374,110 @@ mod tests {
         assert_eq!(refused, Err(AccessError::UntrustedRealm("evil.example".to_owned())));
     }
 
+    /// The challenges and token answers of public registries. Those marked with (t) rest on tests and logs of other
+    /// projects, the others on documentation or source code.
+    #[test]
+    fn challenges_of_public_registries_are_understood() {
+        let cases = [
+            // Docker Hub
+            (
+                "registry-1.docker.io",
+                r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/ubuntu:pull""#,
+                r#"{"token":"t","access_token":"t","expires_in":300,"issued_at":"2026-01-01T00:00:00Z"}"#,
+                Some("registry.docker.io"),
+                None,
+            ),
+            // GHCR, with its placeholder scope (t)
+            (
+                "ghcr.io",
+                r#"Bearer realm="https://ghcr.io/token",service="ghcr.io",scope="repository:user/image:pull""#,
+                r#"{"token":"t"}"#,
+                Some("ghcr.io"),
+                None,
+            ),
+            // Quay
+            (
+                "quay.io",
+                r#"Bearer realm="https://quay.io/v2/auth",service="quay.io""#,
+                r#"{"token":"t"}"#,
+                Some("quay.io"),
+                None,
+            ),
+            // ECR Public (t)
+            (
+                "public.ecr.aws",
+                r#"Bearer realm="https://public.ecr.aws/token/",service="public.ecr.aws",scope="aws""#,
+                r#"{"token":"t"}"#,
+                Some("public.ecr.aws"),
+                Some("aws"),
+            ),
+            // Google, with an unquoted service (t)
+            (
+                "europe-docker.pkg.dev",
+                r#"Bearer realm="https://europe-docker.pkg.dev/v2/token",service=europe-docker.pkg.dev"#,
+                r#"{"token":"t","expires_in":3600,"issued_at":"2026-01-01T00:00:00Z"}"#,
+                Some("europe-docker.pkg.dev"),
+                None,
+            ),
+            // Azure
+            (
+                "team.azurecr.io",
+                r#"Bearer realm="https://team.azurecr.io/oauth2/token",service="team.azurecr.io",scope="repository:app:metadata_read""#,
+                r#"{"access_token":"t"}"#,
+                Some("team.azurecr.io"),
+                None,
+            ),
+            // GitLab.com, whose token server has another host
+            (
+                "registry.gitlab.com",
+                r#"Bearer realm="https://gitlab.com/jwt/auth",service="container_registry",scope="repository:a/b:pull",error="invalid_token""#,
+                r#"{"token":"t"}"#,
+                Some("container_registry"),
+                None,
+            ),
+            // Harbor, with an empty access token
+            (
+                "harbor.example.com",
+                r#"Bearer realm="https://harbor.example.com/service/token",service="harbor-registry""#,
+                r#"{"token":"t","access_token":"","expires_in":1800,"issued_at":"2026-01-01T00:00:00Z"}"#,
+                Some("harbor-registry"),
+                None,
+            ),
+            // NGC, without a service (t)
+            (
+                "nvcr.io",
+                r#"Bearer realm="https://nvcr.io/proxy_auth""#,
+                r#"{"token":"t","expires_in":0}"#,
+                None,
+                None,
+            ),
+        ];
+        for (host, text, answer, service, extra_scope) in cases {
+            let store = CredentialStore::with_account(Account::None, Vec::new());
+            let mut headers = HeaderMap::new();
+            headers.insert(WWW_AUTHENTICATE, text.parse().unwrap());
+            let challenge = store.record_challenge(&headers, host, true).unwrap();
+            let Challenge::Bearer { service: own, extra_scope: extra, .. } = challenge else {
+                panic!("{host}")
+            };
+            assert_eq!((own.as_deref(), extra.as_deref()), (service, extra_scope), "{host}");
+            let answer: TokenResponse = serde_json::from_str(answer).unwrap();
+            assert_eq!(store.cache_token("s", &answer).unwrap(), "Bearer t", "{host}");
+            assert!(store.cached_token("s").is_some(), "{host}");
+        }
+        // ECR, Artifactory and Nexus can ask for a password.
+        for text in [
+            r#"Basic realm="https://1234.dkr.ecr.eu-west-1.amazonaws.com/",service="ecr.amazonaws.com""#,
+            r#"Basic realm="Artifactory Realm""#,
+            r#"BASIC realm="Sonatype Nexus Repository Manager""#,
+        ] {
+            let store = CredentialStore::with_account(Account::None, Vec::new());
+            let mut headers = HeaderMap::new();
+            headers.insert(WWW_AUTHENTICATE, text.parse().unwrap());
+            assert_eq!(store.record_challenge(&headers, "r", true), Ok(Challenge::Basic));
+        }
+    }
+
     #[test]
     fn tokens_are_evicted_before_they_expire() {
         let store = CredentialStore::default();

@@ -29,6 +29,11 @@ impl BuildKit {
         ))
     }
 
+    /// Starts it with an empty cache and these settings.
+    pub(crate) fn with_settings(settings: &str) -> BuildKit {
+        BuildKit::configured(settings)
+    }
+
     fn configured(settings: &str) -> BuildKit {
         let scratch = TempDir::with_prefix("wharfinger-buildkit-").expect("a temporary directory");
         let config = scratch.path().join("buildkitd.toml");

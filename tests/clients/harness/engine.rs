@@ -24,13 +24,22 @@ impl Engine {
         ENGINE.get_or_init(|| Engine::start(Vec::new()))
     }
 
+    /// Starts an engine of its own that pulls images of Docker Hub through a mirror.
+    pub(crate) fn mirrored_by(url: &str) -> Engine {
+        Engine::configured(Vec::new(), &format!("{{\"registry-mirrors\": [\"{url}\"]}}"))
+    }
+
     /// Starts an engine. `before` is a prefix of its command and of commands in its terminals, such as
     /// `nsenter …`.
     pub(crate) fn start(before: Vec<String>) -> Engine {
+        Engine::configured(before, "{}")
+    }
+
+    fn configured(before: Vec<String>, settings: &str) -> Engine {
         // This process keeps the engine until its end, so the leash removes it.
         let home = TempDir::with_prefix("wharfinger-engine-").expect("a temporary directory").keep();
         let at = |name: &str| home.join(name).display().to_string();
-        write(&home.join("daemon.json"), "{}");
+        write(&home.join("daemon.json"), settings);
         let mut words = before.clone();
         words.push(Terminal::which("dockerd"));
         words.extend([

@@ -9,6 +9,7 @@
 //! - `fill`, `blobs`: blobs that are being fetched, and their readers.
 //! - `lists`: tags and referrers.
 //! - `complete`: fetches platforms and pinned images in the background.
+//! - `metrics`: counters and gauges of each upstream.
 //! - `status`: the state of upstreams for the operator, tests and purges.
 //! - `single_flight`: one request for concurrent callers.
 
@@ -18,6 +19,7 @@ mod error;
 mod fill;
 mod lists;
 mod manifests;
+mod metrics;
 mod names;
 mod settings;
 mod single_flight;

@@ -1,5 +1,6 @@
 //! The state of upstreams for the operator, tests of them, and purges of what is cached.
 
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -84,13 +85,15 @@ impl Mirror {
         let mut all = Vec::new();
         for upstream in &self.inner.upstreams {
             let usage = self.inner.registry.metadata.usage_below(upstream.name()).await?;
-            let fills = {
-                let fills = self.inner.fills.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                fills.keys().filter(|(repository, _)| upstream.path(repository).is_some()).count() as u64
-            };
-            all.push(upstream.status(usage, fills));
+            all.push(upstream.status(usage, self.fills_of(upstream)));
         }
         Ok(all)
+    }
+
+    /// The number of blobs that are being fetched from an upstream.
+    pub(super) fn fills_of(&self, upstream: &Upstream) -> u64 {
+        let fills = self.inner.fills.lock().unwrap_or_else(PoisonError::into_inner);
+        fills.keys().filter(|(repository, _)| upstream.path(repository).is_some()).count() as u64
     }
 
     /// Calls every URL of an upstream. `None` if there is no such upstream.

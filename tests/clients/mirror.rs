@@ -1,0 +1,202 @@
+//! The pull-through cache with real clients, before distribution's own registries.
+
+use tempfile::TempDir;
+
+use crate::harness::{
+    BuildKit, Containerd, Distribution, Engine, Image, Index, Server, Terminal, build_context,
+};
+
+/// An upstream registry, and a cache of it under the name `docker.io`.
+struct Mirrored {
+    upstream: Distribution,
+    _storage: TempDir,
+    cache: Server,
+}
+
+impl Mirrored {
+    fn version_2() -> Mirrored {
+        let storage = TempDir::new().expect("a temporary directory");
+        Mirrored::before(Distribution::version_2_on(storage.path()), storage)
+    }
+
+    fn version_3() -> Mirrored {
+        let storage = TempDir::new().expect("a temporary directory");
+        Mirrored::before(Distribution::version_3_on(storage.path()), storage)
+    }
+
+    fn before(upstream: Distribution, storage: TempDir) -> Mirrored {
+        let settings = format!(
+            "[[upstream]]\nname = \"docker.io\"\nurl = \"http://{}\"\ndefault = true\nfresh = 0\n",
+            upstream.address()
+        );
+        Mirrored { upstream, _storage: storage, cache: Server::configured(&settings) }
+    }
+
+    /// Writes the files of a client below the directory `etc` of a terminal.
+    fn sets_up(&self, user: &Terminal, client: &str) {
+        let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+        let address = self.cache.address();
+        user.run(&format!(
+            "{wharfinger} mirror setup --for {client} --registry http://{address} --write --root root"
+        ));
+    }
+
+    /// Stops the upstream: what follows comes from the cache alone.
+    fn loses_its_upstream(self) -> Server {
+        self.upstream.stop();
+        self.cache
+    }
+}
+
+#[test]
+fn docker_pulls_by_name_from_the_cache() {
+    let mirrored = Mirrored::version_2();
+    let user = Engine::shared().terminal();
+    let there = mirrored.upstream.at("library/by-name:1");
+    Engine::shared().builds(&user, &there, "through the cache");
+    user.run(&format!("docker push --quiet {there} && docker rmi {there}"));
+    let here = mirrored.cache.at("docker.io/library/by-name:1");
+
+    user.run(&format!("docker pull --quiet {here} && docker rmi {here}"));
+    let cache = mirrored.loses_its_upstream();
+    user.run(&format!("docker pull --quiet {here}"));
+
+    assert_eq!("through the cache", user.run(&format!("docker run --rm --network none {here}")));
+    assert!(user.fails(&format!("docker push {here}")).contains("takes no pushes"));
+    drop(cache);
+}
+
+#[test]
+fn docker_pulls_by_registry_mirrors() {
+    let mirrored = Mirrored::version_2();
+    let engine = Engine::mirrored_by(&format!("http://{}", mirrored.cache.address()));
+    let user = engine.terminal();
+    let there = mirrored.upstream.at("library/mirrored-app:1");
+    engine.builds(&user, &there, "through the mirror");
+    user.run(&format!("docker push --quiet {there} && docker rmi {there}"));
+
+    user.run("docker pull --quiet mirrored-app:1");
+
+    assert_eq!("through the mirror", user.run("docker run --rm --network none mirrored-app:1"));
+    let listed = user.run(&format!("crane catalog {}", mirrored.cache.address()));
+    assert_eq!("docker.io/library/mirrored-app", listed);
+}
+
+#[test]
+fn containerd_pulls_by_hosts_toml_and_namespace() {
+    let mirrored = Mirrored::version_3();
+    let containerd = Containerd::start();
+    let user = Terminal::open();
+    Index::flat(&user, "everywhere", "through containerd");
+    user.run(&format!("crane push --index everywhere {}", mirrored.upstream.at("library/everywhere:1")));
+    mirrored.sets_up(&user, "containerd");
+
+    let pull = format!(
+        "ctr2 --address {} images pull --local --all-platforms --hosts-dir root/etc/containerd/certs.d \
+         docker.io/library/everywhere:1",
+        containerd.socket().display()
+    );
+    user.run(&pull);
+
+    let cache = mirrored.loses_its_upstream();
+    user.run(&format!("crane validate --remote {}", cache.at("docker.io/library/everywhere:1")));
+    assert!(cache.log().contains("ns=docker.io"), "{}", cache.log());
+}
+
+#[test]
+fn podman_pulls_by_registries_conf() {
+    let mirrored = Mirrored::version_2();
+    let mut user = Terminal::open();
+    Image::saved(&user, "app", "through podman");
+    user.run(&format!("crane push app {}", mirrored.upstream.at("library/app:1")));
+    mirrored.sets_up(&user, "podman");
+    let settings = user.path("root/etc/containers/registries.conf.d/50-wharfinger.conf");
+    user.set("CONTAINERS_REGISTRIES_CONF", settings.display().to_string());
+
+    user.run("podman pull docker.io/library/app:1");
+
+    let cache = mirrored.loses_its_upstream();
+    user.run("podman rmi docker.io/library/app:1 && podman pull docker.io/library/app:1");
+    assert!(cache.log().contains("/v2/docker.io/library/app/"), "{}", cache.log());
+}
+
+#[test]
+fn buildkit_builds_from_a_mirrored_base() {
+    let mirrored = Mirrored::version_3();
+    let user = Terminal::open();
+    let kit = {
+        mirrored.sets_up(&user, "buildkit");
+        let settings = std::fs::read_to_string(user.path("root/etc/buildkit/buildkitd.toml"));
+        BuildKit::with_settings(&settings.expect("the settings were written"))
+    };
+    Image::saved(&user, "base", "a base image");
+    user.run(&format!("crane push base {}", mirrored.upstream.at("library/base:1")));
+    build_context(&user, "docker.io/library/base:1", "built on the mirror");
+
+    user.run(&format!("{} --output type=oci,dest=built.tar", kit.build()));
+
+    let tags = user.run(&format!("crane ls {}", mirrored.cache.at("docker.io/library/base")));
+    assert_eq!("1", tags);
+}
+
+#[test]
+fn other_clients_pull_charts_artifacts_and_signatures() {
+    let mirrored = Mirrored::version_3();
+    let mut user = Terminal::open();
+    user.set("COSIGN_PASSWORD", "");
+    let image = Image::saved(&user, "app", "signed upstream");
+    let there = mirrored.upstream.at("team/app");
+    user.run(&format!("crane push app {there}:1"));
+    user.run("cosign generate-key-pair");
+    user.run(&format!(
+        "cosign sign --yes --tlog-upload=false --allow-http-registry --key cosign.key {there}@{}",
+        image.digest
+    ));
+    user.run("helm create chart && helm package chart");
+    user.run(&format!("helm push --plain-http chart-0.1.0.tgz oci://{}", mirrored.upstream.at("charts")));
+    user.run("echo artifact > artifact.txt");
+    user.run(&format!(
+        "oras push --plain-http {} --artifact-type application/x.test artifact.txt:text/plain",
+        mirrored.upstream.at("team/artifact:1")
+    ));
+    let here = mirrored.cache.at("docker.io/team/app");
+
+    user.run(&format!(
+        "cosign verify --insecure-ignore-tlog=true --allow-http-registry --key cosign.pub {here}@{}",
+        image.digest
+    ));
+    user.run(&format!("crane validate --remote {here}:1"));
+    user.run(&format!("skopeo copy --src-tls-verify=false docker://{here}:1 oci:copied:latest"));
+    let charts = mirrored.cache.at("docker.io/charts/chart");
+    user.run(&format!("mkdir pulled && helm pull --plain-http oci://{charts} --version 0.1.0 -d pulled"));
+    let artifact = mirrored.cache.at("docker.io/team/artifact:1");
+    user.run(&format!("oras pull --plain-http {artifact} -o fetched"));
+
+    assert_eq!("artifact", user.run("cat fetched/artifact.txt"));
+    user.run("cmp chart-0.1.0.tgz pulled/chart-0.1.0.tgz");
+    let tags = user.run(&format!("crane ls {here}"));
+    assert_eq!(format!("1\n{}.sig", image.digest.replace(':', "-")), tags);
+}
+
+/// The second instance has accounts; the cache signs in with one of them.
+#[test]
+fn wharfinger_mirrors_wharfinger_with_accounts() {
+    let upstream = Server::with_accounts("", &["ann"]);
+    let user = Terminal::open();
+    std::fs::write(user.path("password"), crate::harness::PASSWORD).expect("a file can be written");
+    let cache = Server::configured(&format!(
+        "[[upstream]]\nname = \"ours\"\nurl = \"http://{}\"\nusername = \"ann\"\npassword_file = \"{}\"\n",
+        upstream.address(),
+        user.path("password").display()
+    ));
+    Index::flat(&user, "everywhere", "private upstream");
+    user.run(&format!("crane auth login -u ann -p '{}' {}", crate::harness::PASSWORD, upstream.address()));
+    user.run(&format!("crane push --index everywhere {}", upstream.at("ann/everywhere:1")));
+
+    user.run(&format!("crane validate --remote {}", cache.at("ours/ann/everywhere:1")));
+
+    assert!(cache.says("upstream ls").contains("ours"));
+    assert!(cache.says("upstream test").contains("ours"));
+    assert!(cache.says("upstream purge ours ann/*").contains("removed ours/ann/everywhere"));
+    assert_eq!("", user.run(&format!("crane catalog {}", cache.address())));
+}
