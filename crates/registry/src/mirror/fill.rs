@@ -212,7 +212,6 @@ impl Mirror {
         };
         let size = stored.size;
         registry.metadata.link_blob(repository, digest, stored).await.map_err(|error| not_kept(&error))?;
-        registry.inner.background.wake_view();
         upstream.counters.misses.fetch_add(1, Ordering::Relaxed);
         Ok(size)
     }
@@ -237,7 +236,6 @@ impl Mirror {
         }
         let linked = registry.metadata.mount_blob(repository, digest, stored, &source).await;
         let linked = linked.map_err(|error| FillError::NotKept(error.to_string()))?;
-        registry.inner.background.wake_view();
         Ok(linked)
     }
 

@@ -544,13 +544,11 @@ impl Registry {
             annotations: manifest.annotations,
             subject: manifest.subject.as_ref().map(|subject| subject.digest),
             is_index: manifest.kind == Kind::Index,
-            tags: tags.clone(),
+            tags,
             description,
         };
         self.metadata.put_manifest(put).await?;
         let manifest = Arc::new(StoredManifest::new(record, content));
-        inner.cache.manifest_put(repository, &manifest, &tags);
-        inner.background.wake_view();
         Ok(manifest)
     }
 
@@ -561,11 +559,7 @@ impl Registry {
         digest: &Digest,
         tag: &Tag,
     ) -> Result<bool, Error> {
-        let inner = &self.inner;
-        let pointed = self.metadata.put_tag(repository, digest, tag).await?;
-        inner.cache.tag_deleted(repository, tag);
-        inner.background.wake_view();
-        Ok(pointed)
+        Ok(self.metadata.put_tag(repository, digest, tag).await?)
     }
 }
 
