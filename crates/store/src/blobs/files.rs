@@ -30,7 +30,8 @@ use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
 use super::{
-    Blob, BlobStore, Pressure, Stamp, Stored, Upload, UploadReader, UploadState, check_digest, resume_digester,
+    Blob, BlobStore, Pressure, Stamp, Stored, Upload, UploadReader, UploadState, check_digest,
+    resume_digester,
 };
 use crate::blocking::{Priority, blocking, blocking_at};
 use crate::{Directory, StoreError, regular_file};
