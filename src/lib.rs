@@ -12,6 +12,7 @@ mod audit_log;
 mod build;
 mod byte_order_mark;
 pub mod cli;
+mod client_network;
 pub mod config;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -19,6 +20,7 @@ pub mod gateway;
 pub mod host;
 pub mod http;
 pub mod logging;
+mod operator_file;
 mod output_queue;
 pub mod reload;
 mod rfc3339;

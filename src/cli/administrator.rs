@@ -9,6 +9,7 @@ use clap::Args;
 use super::output::Failure;
 use super::password;
 use crate::config::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE};
+use crate::operator_file;
 use crate::serve::FirstAdministrator;
 
 #[derive(Args, Clone, Debug, Default)]
@@ -39,7 +40,7 @@ impl Administrator {
         };
         let password = match &self.admin_password_file {
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
+                let text = operator_file::read_to_string(path).map_err(|error| {
                     Failure::usage(format!("cannot read the password in {}", path.display())).because(&error)
                 })?;
                 password::bare(&text).to_owned()

@@ -9,6 +9,7 @@ use super::import::Import;
 use super::output::{self, Column, Exit, Failure, Format, Row};
 use super::settings::Settings;
 use crate::config::{ConfigError, ConfigErrors, Effective, Loaded, USUAL_FILES, template};
+use crate::operator_file;
 use crate::{serve, tls};
 
 /// Show all settings, check the configuration in force, or import that of another registry
@@ -108,7 +109,7 @@ fn unreadable_files(config: &crate::config::Config) -> Vec<ConfigError> {
     ];
     let files = files.into_iter().filter_map(|(setting, file)| Some((setting, file.as_ref()?)));
     let unreadable = files.filter_map(|(setting, file)| {
-        let error = std::fs::read(file).err()?;
+        let error = operator_file::read(file).err()?;
         let message = format!("cannot read {}, which {setting} names: {error}", file.display());
         Some(ConfigError::new(message).about(setting))
     });

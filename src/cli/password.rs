@@ -1,11 +1,14 @@
 //! Reads passwords from the terminal, without echo, or from standard input, one per line. They are never arguments,
 //! because every user of the machine can list those.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
 use api::Secret;
 
 use super::output::Failure;
+
+/// The maximum length of a line in bytes. A mistyped device would not end.
+const MAX_LINE: u64 = 64 << 10;
 
 /// The source of passwords.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +62,11 @@ pub(super) fn bare(text: &str) -> &str {
 /// Reads the next line of standard input, without its line break.
 fn line() -> Result<String, Failure> {
     let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
+    let read = std::io::stdin().lock().take(MAX_LINE).read_line(&mut line);
     match read {
+        Ok(read) if read as u64 == MAX_LINE => {
+            Err(Failure::usage(format!("the password on standard input has {MAX_LINE} bytes or more")))
+        }
         Ok(0) => Err(Failure::usage("standard input ended before a password; it reads one password a line")),
         Ok(_) => Ok(bare(&line).to_owned()),
         Err(error) => Err(Failure::new("cannot read a password from standard input").because(&error)),

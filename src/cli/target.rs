@@ -21,6 +21,7 @@ use super::settings::DataDir;
 use super::unreachable;
 use crate::byte_order_mark;
 use crate::config::{Origin, TOKEN_VARIABLE};
+use crate::operator_file;
 use crate::serve::{LocalError, LocalServer};
 use crate::tls;
 use crate::tls::client::System;
@@ -112,7 +113,7 @@ impl Target {
     fn ca_certificates(&self) -> Result<Vec<CertificateDer<'static>>, Failure> {
         let Some(file) = &self.ca else { return Ok(Vec::new()) };
         let name = file.display();
-        let pem = std::fs::read(file).map_err(|error| {
+        let pem = operator_file::read(file).map_err(|error| {
             Failure::usage(format!("cannot read {name}, which --ca names")).because(&error)
         })?;
         let certificates: Vec<_> =

@@ -3,18 +3,25 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: u64 = 24 * 60 * 60;
+/// The longest duration, in days.
+const MAX_DAYS: u64 = 365_000;
 
 /// Parses a duration: `30m`, `12h`, `7d`.
 ///
 /// # Errors
 /// A text that tells what to write instead.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| match text.parse::<u64>() {
+    let span = humantime::parse_duration(text).map_err(|_| match text.parse::<u64>() {
         Ok(number) => {
             format!("a number alone does not say its unit; write {number}m, {number}h or {number}d")
         }
         Err(_) => "write a number and a unit, such as 30m, 12h or 7d".to_owned(),
-    })
+    })?;
+    // Dates after the year 9999 cannot be written.
+    if span.as_secs() > MAX_DAYS * DAY {
+        return Err(format!("that is too long: at most {MAX_DAYS}d (a thousand years)"));
+    }
+    Ok(span)
 }
 
 /// Parses a point in the past: a duration before now, `today`, `yesterday`, a date, or a date and a time.
@@ -76,5 +83,7 @@ mod tests {
         assert_eq!(span("7d"), Ok(Duration::from_secs(7 * DAY)));
         assert!(span("7").unwrap_err().contains("7d"));
         assert!(span("soon").unwrap_err().contains("such as 30m"));
+        assert!(span("99999999999999d").unwrap_err().contains("too long"));
+        assert!(span("365000d").is_ok());
     }
 }

@@ -56,9 +56,10 @@ impl Config {
              overwrite and delete every image"
         ));
         Some(error.about("listen").help(format!(
-            "make an account first (wharfinger user add NAME --admin --password-stdin), or name a file of users \
+            "make an account first (wharfinger user add NAME --admin --password-stdin --data {data}), or name a file of users \
              (--htpasswd FILE), or the first account (WHARFINGER_ADMIN and WHARFINGER_ADMIN_PASSWORD);\nor listen on this machine only (--listen 127.0.0.1:{port});\nor, on a network \
              where everyone may do all that, say --open (or `open = true`, or WHARFINGER_OPEN=true)",
+            data = self.data.display(),
             port = address.port()
         )))
     }
@@ -102,7 +103,12 @@ mod tests {
     fn exposed(listen: &str, open: bool) -> bool {
         let config = Config { listen: listen.parse().unwrap(), open, ..Config::default() };
         assert!(config.exposed(true).is_none(), "with accounts, every address is safe");
-        config.exposed(false).is_some()
+        let refused = config.exposed(false);
+        if let Some(refused) = &refused {
+            let help = refused.help.as_deref().unwrap_or_default();
+            assert!(help.contains("--password-stdin --data data)"), "{help}");
+        }
+        refused.is_some()
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::error::{ConfigError, ConfigErrors, Excerpt};
 use super::value::{RawValue, Refused, TomlValue};
 use super::{environment, file};
 use crate::byte_order_mark;
+use crate::operator_file;
 
 /// The paths of the configuration file if none is named; the first that exists is used.
 pub const USUAL_FILES: [&str; 2] = ["wharfinger.toml", "/etc/wharfinger/wharfinger.toml"];
@@ -156,7 +157,7 @@ struct Loading {
 impl Loading {
     fn file(&mut self, chosen: &ChosenFile) {
         let path: &Path = &chosen.path;
-        let text = match std::fs::read(path) {
+        let text = match operator_file::read(path) {
             Ok(bytes) => byte_order_mark::strip(&bytes).to_vec(),
             Err(error) => {
                 let message = format!("cannot read {}, {}: {error}", path.display(), chosen.by);

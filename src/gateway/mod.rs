@@ -42,6 +42,7 @@ use crate::http::extract::request::Request;
 use crate::http::gateway_error::GatewayError;
 use crate::http::middleware::caller::Caller;
 use crate::http::response::Response;
+use crate::operator_file;
 use crate::tls::client::{self as tls_client, System};
 
 /// The gateway. Clones share it.
@@ -203,7 +204,11 @@ fn read_account(path: &Path) -> Result<(String, String), SetupError> {
 }
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
-    std::fs::read(path).map_err(|source| SetupError::Unreadable { setting, path: path.to_owned(), source })
+    operator_file::read(path).map_err(|source| SetupError::Unreadable {
+        setting,
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The TLS configuration that trusts the system's certificates and those of a file.

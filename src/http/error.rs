@@ -15,6 +15,7 @@ use registry::mirror::{MirrorError, Reach};
 use registry::records::StoreError;
 use serde::Serialize;
 use serde_json::{Value, json};
+use upstream::error_chain;
 
 use crate::http::extract::endpoint::{Endpoint, PathError};
 use crate::http::gateway_error::GatewayError;
@@ -214,7 +215,7 @@ impl Error {
             && matches!(status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE);
         if is_logged {
             let id = id.to_str().unwrap_or_default();
-            tracing::error!(id, error = %self, causes = %causes(&self), "a request failed");
+            tracing::error!(id, error = %self, causes = %std::error::Error::source(&self).map(error_chain).unwrap_or_default(), "a request failed");
         }
         // Causes are for the operator only: they may name paths and queries.
         let message = match &self {
@@ -365,7 +366,9 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::ManifestInvalid(ManifestError::UnsupportedMediaType(_)) => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ManifestInvalid)
         }
-        E::ManifestInvalid(_) | E::PartSize { .. } => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+        E::ManifestInvalid(_) | E::PartSize { .. } | E::PartMediaType { .. } | E::TooManyParts { .. } => {
+            (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid)
+        }
         E::PartsMissing { .. } => (StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown),
         E::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ManifestInvalid),
         E::BlobTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BlobUploadInvalid),
@@ -463,20 +466,6 @@ fn seconds(wait: &Duration) -> u64 {
 
 fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("methods, numbers and UUIDs are visible ASCII")
-}
-
-/// Joins the causes of an error, outermost first.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut causes = String::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if !causes.is_empty() {
-            causes.push_str(": ");
-        }
-        causes.push_str(&error.to_string());
-        cause = error.source();
-    }
-    causes
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod summary;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use store::Directory;
 use tokio::sync::Notify;
@@ -22,6 +23,9 @@ use self::summary::{Summary, greeting};
 use crate::config::Config;
 use crate::output_queue;
 use crate::reload::{ReadConfig, Reload};
+
+/// The time to close the registry. Container runtimes kill the process 10 s after the signal.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Serves until a signal stops the server. SIGHUP reloads the configuration with `read`.
 ///
@@ -67,6 +71,9 @@ pub async fn serve(
     tokio::select! {
         () = registry.close() => tracing::info!("stopped"),
         // All acknowledged writes are on the disk. The next start does the rest.
+        () = tokio::time::sleep(CLOSE_TIMEOUT) => {
+            tracing::warn!("stopped before the registry was closed: the disk is too slow; the next start does the rest");
+        }
         () = hurry.notified() => tracing::warn!("stopped at once, before the registry was closed"),
     }
     handler.abort();

@@ -1,8 +1,10 @@
-//! TLS handshakes of accepted connections, with a timeout and a limit on concurrent ones.
+//! TLS handshakes of accepted connections, with a timeout, and a limit on concurrent ones in all and for a network.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::server::Acceptor as Hello;
@@ -14,6 +16,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::certificate_store::{CertificateStore, OpenError, Origin};
+use crate::client_network::client_network;
 use crate::config::Config;
 
 /// A TLS connection. Its application protocol was negotiated with ALPN.
@@ -36,7 +39,51 @@ const PLAIN_HTTP_RESPONSE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: tex
 pub struct Acceptor {
     store: Arc<CertificateStore>,
     handshakes: Arc<Semaphore>,
+    networks: Arc<Networks>,
     timeout: Duration,
+}
+
+/// The handshakes under way by client network, so that slow ones of one client do not keep out all others.
+struct Networks {
+    limit: usize,
+    counts: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A counted handshake.
+struct Counted {
+    networks: Arc<Networks>,
+    network: IpAddr,
+}
+
+impl Networks {
+    /// Counts a handshake; `None` if the network is at its limit.
+    fn enter(self: &Arc<Self>, client: IpAddr) -> Option<Counted> {
+        let network = client_network(client);
+        let mut counts = self.lock();
+        let count = counts.entry(network).or_default();
+        if *count >= self.limit {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(Counted { networks: self.clone(), network })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.networks.lock();
+        if let Some(count) = counts.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.network);
+            }
+        }
+    }
 }
 
 impl Acceptor {
@@ -55,6 +102,7 @@ impl Acceptor {
         Ok(Some(Self {
             store: Arc::new(store),
             handshakes: Arc::new(Semaphore::new(handshakes)),
+            networks: Arc::new(Networks { limit: (handshakes / 2).max(8), counts: Mutex::default() }),
             timeout: config.tls.handshake_timeout,
         }))
     }
@@ -90,8 +138,14 @@ impl Acceptor {
         self.store.challenge_text(token)
     }
 
-    /// Performs the handshake; `None` if it fails, which is logged.
-    pub async fn accept(&self, stream: TcpStream) -> Option<Stream> {
+    /// Performs the handshake with a client; `None` if it fails, which is logged. `is_proxy` exempts a trusted proxy from
+    /// the network's limit.
+    pub async fn accept(&self, stream: TcpStream, client: IpAddr, is_proxy: bool) -> Option<Stream> {
+        let counted = self.networks.enter(client);
+        if counted.is_none() && !is_proxy {
+            tracing::debug!(%client, "a client has too many TLS handshakes under way; closed a connection");
+            return None;
+        }
         match tokio::time::timeout(self.timeout, self.handshake(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -167,6 +221,18 @@ async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn network_at_its_limit_leaves_room_for_others() {
+        let networks = Arc::new(Networks { limit: 2, counts: Mutex::default() });
+        let (here, there) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let held: Vec<_> = (0..2).map(|_| networks.enter(here).unwrap()).collect();
+        assert!(networks.enter(here).is_none());
+        assert!(networks.enter(there).is_some());
+        drop(held);
+        assert!(networks.enter(here).is_some());
+        assert!(networks.lock().is_empty(), "no entry is left");
+    }
 
     #[test]
     fn plain_http_response_has_its_content_length() {

@@ -11,6 +11,7 @@ use rustls::sign::CertifiedKey;
 
 use super::certificate::{self, Certificate, ParseError};
 use crate::byte_order_mark;
+use crate::operator_file;
 
 /// A certificate chain with the key of its first certificate.
 #[derive(Debug)]
@@ -173,7 +174,8 @@ fn parse_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, PairErr
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PairError> {
-    let text = std::fs::read(path).map_err(|source| PairError::Read { path: path.to_owned(), source })?;
+    let text =
+        operator_file::read(path).map_err(|source| PairError::Read { path: path.to_owned(), source })?;
     Ok(byte_order_mark::strip(&text).to_owned())
 }
 

@@ -86,6 +86,21 @@ fn start_adopts_images_copied_in_meanwhile() {
 }
 
 #[test]
+fn command_on_moved_content_creates_nothing() {
+    let registry = Registry::at_rest();
+    for part in ["docker", "docker/registry/v2/blobs"] {
+        let (part, away) = (registry.data().join(part), registry.data().join("away"));
+        fs::rename(&part, &away).unwrap();
+        let refused = registry.run("ls");
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains("was it moved away"), "{}", text(&refused.stderr));
+        assert!(!part.exists(), "nothing is created in its place");
+        fs::rename(&away, &part).unwrap();
+    }
+    assert!(registry.says("check").contains("nothing missing"));
+}
+
+#[test]
 fn check_reports_and_keeps_unknown_files() {
     let registry = Registry::at_rest();
     put(&registry, "team/app-1", "odd", "<html>");

@@ -58,12 +58,11 @@ async fn shutdown_timeout_cuts_off_transfers() {
     let mut client = half_sent(&registry, format!("PATCH {location}")).await;
     timeout(DEADLINE, registry.stop()).await.expect("the transfer does not delay the end for ever");
     assert!(client.try_answer().await.is_none());
-    // The upload resumes from the offset that its status reports.
+    // The upload goes on where it was.
     registry.run().await;
     let content = b"0123456789";
-    let status = registry.get(&location).await.is(204);
-    let first = if status.header("range") == Some("0-4") { 5 } else { 0 };
-    registry.patch(&location, content[first..].to_vec()).await.is(202).has("range", "0-9");
+    registry.get(&location).await.is(204).has("range", "0-4");
+    registry.patch(&location, content[5..].to_vec()).await.is(202).has("range", "0-9");
     let digest = Algorithm::Sha256.digest(content);
     registry.put(format_args!("{location}?digest={digest}"), "").await.is(201);
 }

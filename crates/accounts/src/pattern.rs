@@ -95,9 +95,12 @@ impl Pattern {
         &self.text[self.literal..] == "**"
     }
 
-    /// Returns whether a valid name can match. `acme/../bob/*` matches none.
+    /// Returns whether a valid name can match. `acme/../bob/*` matches none, and `***` has no meaning of its own.
     #[must_use]
     pub fn can_match(&self) -> bool {
+        if self.text.contains("***") {
+            return false;
+        }
         // A letter fits almost everywhere in a name.
         let fits = |part: &str| is_component(&part.replace("**", "a").replace(['*', '?'], "a"));
         self.is_exact() || self.text.split('/').all(fits)
@@ -251,7 +254,9 @@ pub(crate) mod tests {
         {
             assert!(pattern(good).can_match(), "{good}");
         }
-        for bad in ["acme/../bob/*", "../*", "./**", "-*", "acme/*-", "a..*", "acme/.*/b", "_?"] {
+        for bad in
+            ["acme/../bob/*", "../*", "./**", "-*", "acme/*-", "a..*", "acme/.*/b", "_?", "***", "acme/***"]
+        {
             assert!(!pattern(bad).can_match(), "{bad}");
         }
     }

@@ -3,6 +3,8 @@
 //! A push is parsed strictly ([`Manifest::parse`]). Content that `registry:2` serves already is kept whatever a
 //! strict parser says of it: clients pull the bytes, and the registry needs the media type and the parts only.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::descriptor::Annotations;
@@ -36,8 +38,8 @@ struct Document(Map<String, Value>);
 
 impl Document {
     fn read(bytes: &[u8]) -> Option<Self> {
-        // Go replaces what is not UTF-8.
-        match serde_json::from_str(&String::from_utf8_lossy(bytes)).ok()? {
+        // Go replaces what is not UTF-8, and escapes of half a character.
+        match serde_json::from_str(&without_lone_surrogates(&String::from_utf8_lossy(bytes))).ok()? {
             Value::Object(fields) => Some(Self(fields)),
             _ => None,
         }
@@ -101,12 +103,17 @@ impl Document {
             (Kind::Image, OCI_MANIFEST, self.field("config").is_some() || self.field("layers").is_some()),
             (Kind::Artifact, OCI_ARTIFACT, self.field("blobs").is_some()),
         ];
-        let mut shape = shape.into_iter().filter(|(.., is_there)| *is_there);
-        let (kind, by_shape, _) = shape.next()?;
-        if shape.next().is_some() {
-            // An image for one reader and an index for another (CVE-2021-41190): registry:2 does not serve it.
-            return None;
+        let mut shapes: Vec<_> = shape.into_iter().filter(|(.., is_there)| *is_there).collect();
+        if shapes.len() > 1 {
+            // An empty list of the other kind means nothing.
+            shapes.retain(|(kind, ..)| match kind {
+                Kind::Index => !self.list("manifests").is_empty(),
+                Kind::Image => self.field("config").is_some() || !self.list("layers").is_empty(),
+                Kind::Artifact => !self.list("blobs").is_empty(),
+            });
         }
+        // With several, it is an image for one reader and an index for another (CVE-2021-41190).
+        let [(kind, by_shape, _)] = shapes[..] else { return None };
         let own = self.text("mediaType");
         let of_kind = match own {
             Some(OCI_INDEX | DOCKER_LIST) => kind == Kind::Index,
@@ -132,6 +139,40 @@ impl Document {
     fn descriptors(&self, name: &str, unknown: &str) -> Vec<Descriptor> {
         self.list(name).iter().filter_map(|value| descriptor(value, unknown)).collect()
     }
+}
+
+/// Replaces the escapes of unpaired surrogates, which JSON allows and Rust's text cannot hold.
+fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\ud") && !text.contains("\\uD") {
+        return Cow::Borrowed(text);
+    }
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        replaced.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let taken = match (escape(rest), rest.get(6..).and_then(escape)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                replaced.push('\u{fffd}');
+                rest = &rest[6..];
+                continue;
+            }
+            (Some(_), _) => 6,
+            // A backslash and the character that it escapes.
+            (None, _) => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        replaced.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    replaced.push_str(rest);
+    Cow::Owned(replaced)
+}
+
+/// Returns the code unit of a `\uXXXX` at the beginning.
+fn escape(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
 /// A descriptor as far as it can be read; `None` without a digest.
@@ -198,6 +239,33 @@ mod tests {
     }
 
     #[test]
+    fn stored_image_with_an_empty_list_of_manifests_is_an_image() {
+        let (config, layer) = (digest("config"), digest("layer"));
+        let image = parse(&format!(
+            r#"{{"schemaVersion":2,"mediaType":"{DOCKER_MANIFEST}","manifests":[],
+                "config":{{"mediaType":"application/vnd.docker.container.image.v1+json","digest":"{config}","size":2}},
+                "layers":[{{"mediaType":"a/b","digest":"{layer}","size":3}}]}}"#
+        ));
+        assert_eq!((image.kind, image.layers.len()), (Kind::Image, 1));
+        let index = parse(&format!(
+            r#"{{"schemaVersion":2,"layers":[],"manifests":[{{"digest":"{}"}}]}}"#,
+            digest("child")
+        ));
+        assert_eq!((index.kind, index.manifests.len()), (Kind::Index, 1));
+    }
+
+    #[test]
+    fn stored_annotation_with_half_a_character_is_read() {
+        let image = parse(&format!(
+            r#"{{"schemaVersion":2,"layers":[],"config":{{"mediaType":"a/b","digest":"{}","size":2}},
+                "annotations":{{"a":"x\ud800y","b":"\uD83D\uDE00","c":"\\ud800","d":"\udc00\udc00","e":"\ud800"}}}}"#,
+            digest("{}")
+        ));
+        let values = ["a", "b", "c", "d", "e"].map(|key| image.annotation(key).unwrap());
+        assert_eq!(values, ["x\u{fffd}y", "\u{1f600}", "\\ud800", "\u{fffd}\u{fffd}", "\u{fffd}"]);
+    }
+
+    #[test]
     fn stored_schema_one_has_its_layers() {
         let layer = digest("layer");
         let text =
@@ -220,7 +288,7 @@ mod tests {
 
     #[test]
     fn stored_content_that_is_no_manifest_is_refused() {
-        let both = r#"{"schemaVersion":2,"config":{},"layers":[],"manifests":[]}"#;
+        let both = r#"{"schemaVersion":2,"config":{},"layers":[],"manifests":[{}]}"#;
         for text in
             ["<html>", "[]", "{}", r#"{"schemaVersion":3,"layers":[]}"#, r#"{"schemaVersion":2}"#, both]
         {

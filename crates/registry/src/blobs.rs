@@ -5,7 +5,6 @@ use oci::{Digest, RepositoryName};
 pub use store::Blob;
 use store::StoreError;
 
-use crate::detach::detach;
 use crate::{Error, Registry};
 
 const NO_FILE: &str = "its file is missing or unreadable";
@@ -155,7 +154,7 @@ impl Registry {
             return Err(Error::DeleteDisabled);
         }
         let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
-        detach(async move {
+        self.detach(async move {
             if registry.metadata.unlink_blob(&repository, &digest).await? {
                 registry.inner.schedule.deleted();
                 Ok(())

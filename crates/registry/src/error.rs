@@ -1,6 +1,6 @@
 //! Errors of the registry.
 
-use oci::{Digest, ManifestError, RepositoryName, Tag, TagOrDigest};
+use oci::{Digest, ManifestError, MediaType, RepositoryName, Tag, TagOrDigest};
 use store::StoreError;
 use store::metadata::{QuotaExcess, TagRefusal};
 use uuid::Uuid;
@@ -84,6 +84,22 @@ pub enum Error {
         claimed: u64,
         /// The size of the part in bytes.
         actual: u64,
+    },
+    /// The manifest describes another manifest with a wrong media type.
+    #[error("the manifest says that {digest} is {claimed}, but it was pushed as {actual}")]
+    PartMediaType {
+        /// The digest of the other manifest.
+        digest: Digest,
+        /// The media type in the manifest.
+        claimed: MediaType,
+        /// The media type of the other manifest.
+        actual: MediaType,
+    },
+    /// The manifest has too many parts.
+    #[error("the manifest lists {parts} parts; at most 10,000 are allowed")]
+    TooManyParts {
+        /// The number of its parts.
+        parts: usize,
     },
     /// The manifest is larger than the limit.
     #[error("the manifest is larger than {limit} bytes")]

@@ -15,7 +15,6 @@ use store::blobs::Stamp;
 
 use crate::cache::CachedManifest;
 use crate::check::ReadLimit;
-use crate::detach::detach;
 use crate::{Error, Registry};
 
 /// Manifests that need more content than this are verified again by each HEAD request.
@@ -134,7 +133,7 @@ impl Registry {
             return Ok(false);
         }
         let (registry, digest) = (self.clone(), *digest);
-        detach(async move {
+        self.detach(async move {
             let verified = registry.verify(&digest, &ReadLimit::new(None), |_| true).await?;
             Ok(matches!(verified, Verified::Stored(actual) if actual == digest))
         })

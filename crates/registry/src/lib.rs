@@ -139,6 +139,7 @@ struct Inner {
     upload_ids: uploads::UploadIds,
     background: background::Background,
     metrics: metrics::RegistryMetrics,
+    detached: detach::Detached,
     read_limit: check::ReadLimit,
     /// Held by the running check.
     checking: tokio::sync::Mutex<()>,

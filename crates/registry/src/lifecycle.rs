@@ -1,6 +1,7 @@
 //! The lifecycle of a registry: opening a data directory, and closing it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use accounts::Actor;
 use store::adopt::Report;
@@ -16,12 +17,16 @@ use crate::background::Background;
 use crate::check::ReadLimit;
 use crate::collection::guards::Guards;
 use crate::collection::{Collector, Schedule};
+use crate::detach::Detached;
 use crate::integrity::Verdicts;
 use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
 use crate::reserve::FreeSpace;
 use crate::uploads::{OpenUploads, UploadIds};
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
+
+/// The time for operations without a client to end.
+const DETACHED_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The result of opening a directory.
 #[derive(Debug, Default)]
@@ -58,6 +63,10 @@ impl Registry {
             directory.claim_content(metadata.id(), adopted.is_some(), metadata.holds_content().await?)?;
         metadata.mark_accounts_beside(directory.content())?;
         metadata.obey(policy.rules.clone()).await?;
+        if accounts.htpasswd.is_some() || accounts.forward {
+            // Without the setting, the registry must not open: its accounts may not have signed in yet.
+            metadata.mark_accounts()?;
+        }
         let accounts = Accounts::open(metadata.clone(), accounts).await?;
         let upload_ids = UploadIds::new(&metadata.upload_secret().await?);
         let known = metadata.list_uploads().await?.into_iter().collect();
@@ -81,6 +90,7 @@ impl Registry {
         let registry = Self {
             inner: Arc::new(Inner {
                 cache,
+                detached: Detached::default(),
                 read_limit: ReadLimit::new(policy.check_read_rate),
                 checking: tokio::sync::Mutex::default(),
                 verdicts: Verdicts::default(),
@@ -114,6 +124,12 @@ impl Registry {
     /// Stops the background tasks, brings the `repositories/` view up to date, and closes the metadata. Later
     /// requests fail.
     pub async fn close(&self) {
+        // Requests that the end of the server has cut off save their uploads.
+        if !self.inner.detached.ended(DETACHED_TIMEOUT).await {
+            tracing::warn!(
+                "operations without a client are still running; their uploads go on at the last saved byte"
+            );
+        }
         self.inner.background.stop().await;
         if let Err(error) = self.flush_pulls().await {
             tracing::warn!(%error, "cannot write the pull counts of the last minute");

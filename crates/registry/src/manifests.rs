@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oci::{Digest, Kind, Manifest, MediaType, RepositoryName, Tag, TagOrDigest};
+use oci::{Descriptor, Digest, Kind, Manifest, MediaType, RepositoryName, Tag, TagOrDigest};
+use store::StoreError;
 use store::metadata::{ManifestDetails, ManifestRecord, Part, PutManifest, PutOutcome};
 
 pub use crate::cache::CachedManifest as StoredManifest;
 use crate::check::ReadLimit;
-use crate::detach::detach;
 use crate::integrity::Verified;
 use crate::pulls::{PullCounter, Pulled};
 use crate::{Error, Inner, Policy, Registry, description};
+
+/// The maximum number of parts of a manifest: a bound on the transaction that stores it, and so on the wait of others.
+/// Known images have at most a few hundred.
+const MAX_PARTS: usize = 10_000;
 
 /// A push of a manifest.
 #[derive(Clone, Debug)]
@@ -191,8 +195,13 @@ impl Registry {
 
     /// Reads and verifies the bytes of a manifest.
     async fn manifest_content(&self, repository: &RepositoryName, digest: &Digest) -> Result<Bytes, Error> {
-        let Some(content) = self.inner.blobs.get(digest).await? else {
-            return Err(self.manifest_damaged(repository, digest, "its file is missing"));
+        let content = match self.inner.blobs.get(digest).await {
+            Ok(Some(content)) => content,
+            Ok(None) => return Err(self.manifest_damaged(repository, digest, "its file is missing")),
+            Err(error @ StoreError::Io { .. }) => {
+                return Err(self.manifest_damaged(repository, digest, &error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
         };
         if digest.algorithm().digest(&content) != *digest {
             self.verify(digest, &ReadLimit::new(None), |_| true).await?;
@@ -205,10 +214,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::ManifestInvalid`], [`Error::ManifestTooLarge`], [`Error::DigestMismatch`],
-    /// [`Error::PartsMissing`], [`Error::PartSize`], [`Error::Full`].
+    /// [`Error::PartsMissing`], [`Error::PartSize`], [`Error::PartMediaType`], [`Error::TooManyParts`],
+    /// [`Error::Full`].
     pub async fn put_manifest(&self, push: Push) -> Result<Pushed, Error> {
         let registry = self.clone();
-        detach(async move { registry.store_manifest(push).await }).await
+        self.detach(async move { registry.store_manifest(push).await }).await
     }
 
     async fn store_manifest(&self, push: Push) -> Result<Pushed, Error> {
@@ -237,13 +247,19 @@ impl Registry {
             Ok(manifest) => manifest,
             Err(error) => return self.tag_existing(&repository, digest, tags).await?.ok_or(error.into()),
         };
+        let parts = parts(&manifest, &inner.policy);
+        if parts.len() > MAX_PARTS {
+            return Err(Error::TooManyParts { parts: parts.len() });
+        }
+        if let Err(error) = self.check_described(&repository, &manifest).await {
+            return self.tag_existing(&repository, digest, tags).await?.ok_or(error);
+        }
         let description = description::of(&manifest, &*inner.blobs).await?;
         let lease = inner.guards.store(&digest).await;
         let stored = inner.blobs.put(&digest, content.clone()).await?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest);
         let record =
             ManifestRecord { digest, media_type: manifest.media_type.clone(), size: content.len() as u64 };
-        let parts = parts(&manifest, &inner.policy);
         let named: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
         let is_unlisted = tags.is_empty() && subject.is_none();
         let stored_sizes = inner.blobs.stat_many(parts.iter().map(|part| part.digest).collect()).await?;
@@ -284,6 +300,30 @@ impl Registry {
                 Ok(Pushed { digest, subject })
             }
         }
+    }
+
+    /// Refuses a manifest that describes a child or its subject in the same repository with another media type or size.
+    /// Clients could not pull it.
+    async fn check_described(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<(), Error> {
+        let children = manifest.manifests.iter().filter(|child| child.media_type.is_manifest());
+        let described: Vec<&Descriptor> = children.chain(&manifest.subject).collect();
+        if described.is_empty() {
+            return Ok(());
+        }
+        let digests = described.iter().map(|descriptor| descriptor.digest).collect();
+        let records = self.metadata.manifest_records(repository, digests).await?;
+        for descriptor in described {
+            let Some(record) = records.get(&descriptor.digest) else { continue };
+            let digest = descriptor.digest;
+            if descriptor.size != record.size {
+                return Err(Error::PartSize { digest, claimed: descriptor.size, actual: record.size });
+            }
+            if descriptor.media_type.is_manifest() && descriptor.media_type != record.media_type {
+                let (claimed, actual) = (descriptor.media_type.clone(), record.media_type.clone());
+                return Err(Error::PartMediaType { digest, claimed, actual });
+            }
+        }
+        Ok(())
     }
 
     /// Tags a manifest that the repository has. Adopted manifests may be of a kind that a push does not accept. Returns
@@ -329,7 +369,7 @@ impl Registry {
                 })
             }
         };
-        if detach(deletion).await? {
+        if self.detach(deletion).await? {
             self.inner.schedule.deleted();
             return Ok(());
         }

@@ -3,7 +3,6 @@
 use oci::{Digest, RepositoryName, TagOrDigest};
 use store::metadata::{Job, JobStep, Restored};
 
-use crate::detach::detach;
 use crate::{Error, Registry};
 
 impl Registry {
@@ -17,7 +16,7 @@ impl Registry {
             return Err(Error::DeleteDisabled);
         }
         let (registry, repository) = (self.clone(), repository.clone());
-        detach(async move {
+        self.detach(async move {
             // An image that was not understood keeps its layers. registry:2 still serves it.
             let problems = registry.metadata.repository_problems(&repository).await?;
             if problems > 0 {
@@ -41,7 +40,7 @@ impl Registry {
         digest: &Digest,
     ) -> Result<Restored, Error> {
         let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
-        detach(async move {
+        self.detach(async move {
             let metadata = &registry.metadata;
             for job in metadata.deletions().await?.iter().filter(|job| job.repository == repository) {
                 registry.run_deletion(job).await?;

@@ -288,20 +288,27 @@ async fn two_requests_to_one_upload_take_turns() {
     let app = name("team/app");
     let id = registry.begin_upload(&app, None, Algorithm::Sha256).await.unwrap().id;
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Piece>();
-    let slow = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+    let (taken, is_taken) = tokio::sync::oneshot::channel();
+    let slow = stream::unfold((receiver, Some(taken), 0), |(mut receiver, mut taken, polls)| async move {
+        // The second piece is asked for once the first one was received under the lock.
+        if polls == 1
+            && let Some(taken) = taken.take()
+        {
+            let _ = taken.send(());
+        }
+        Some((receiver.recv().await?, (receiver, taken, polls + 1)))
+    });
     let first = tokio::spawn({
         let (registry, app) = (registry.clone(), app.clone());
         async move { registry.append_upload(&app, None, id, None, Box::pin(slow)).await }
     });
     sender.send(Ok(Bytes::from_static(b"con"))).unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let second = tokio::spawn({
-        let (registry, app) = (registry.clone(), app.clone());
-        async move { registry.finish_upload(&app, None, id, None, digest(b"content"), body(&[b"tent"])).await }
-    });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    is_taken.await.unwrap();
+    let mut second =
+        Box::pin(registry.finish_upload(&app, None, id, None, digest(b"content"), body(&[b"tent"])));
+    assert!(futures_util::poll!(&mut second).is_pending());
     drop(sender);
     assert_eq!(first.await.unwrap().unwrap().offset, 3);
-    assert_eq!(second.await.unwrap().unwrap(), 7);
+    assert_eq!(second.await.unwrap(), 7);
     registry.close().await;
 }

@@ -44,7 +44,7 @@ const LOGGED: usize = 100;
 /// The directories below `repositories/` to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those with a changed stamp, and those with problems.
+    /// Those with a changed stamp, with problems, or with tags that the view has not written yet.
     Changed,
     /// All of them.
     All,
@@ -137,7 +137,11 @@ where
     let suspects: HashSet<String> = problems.iter().map(|problem| problem.directory.clone()).collect();
     let troubled = suspects.clone();
     let mut known = Known { stamps: metadata.view_stamps().await?, suspects };
-    if scope != Scope::Changed {
+    if scope == Scope::Changed {
+        // The view would overwrite a tag that another program has moved since a kill.
+        let unwritten = metadata.repositories_with_unwritten_tags().await?;
+        known.suspects.extend(unwritten.iter().map(ToString::to_string));
+    } else {
         known.suspects.extend(known.stamps.keys().cloned());
     }
     let is_first = known.stamps.is_empty() && metadata.is_empty().await?;
@@ -421,7 +425,14 @@ where
         let mut tagged = HashSet::new();
         for tag in present {
             let before = known.tags.get(&tag.name);
-            if before == Some(&tag.target) || is_ours(&ViewItem::Tag(tag.name.clone())) {
+            // A link that is newer than our pending changes, and has none of their targets, is of another program that
+            // ran after this one was killed.
+            let is_newer = known
+                .unwritten_tags
+                .get(&tag.name)
+                .is_some_and(|own| tag.written > own.at && !own.targets.contains(&tag.target));
+            let is_ours = is_ours(&ViewItem::Tag(tag.name.clone())) && !is_newer;
+            if before == Some(&tag.target) || is_ours {
                 difference.served[2] += 1;
                 continue;
             }
@@ -453,6 +464,7 @@ where
                 tag: tag.name,
                 target: tag.target,
                 at: tag.written,
+                is_newer,
             };
             moved.push((found, Some(what)));
         }

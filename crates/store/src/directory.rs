@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use crate::{StoreError, accounts_mark, permissions};
+use crate::{Metadata, StoreError, accounts_mark, permissions};
 
 /// The file with the id of the database that the content belongs to. distribution ignores it.
 const CONTENT_IDENTITY: &str = ".wharfinger";
@@ -137,6 +137,7 @@ impl Directory {
         let given = path.as_ref();
         create(given, given)?;
         let directory = Self::at(given)?;
+        directory.must_have_its_content()?;
         for part in [&directory.blobs, &directory.repositories, &directory.uploads()] {
             create(&directory.root, part)?;
         }
@@ -178,6 +179,23 @@ impl Directory {
             // A leftover directory is harmless.
             let _ = fs::remove_dir_all(&directory.root);
         }
+    }
+
+    /// Refuses a directory whose content was moved away, before an empty one is created in its place.
+    fn must_have_its_content(&self) -> Result<(), StoreError> {
+        if self.blobs.exists() || !Metadata::holds_content_at(&self.metadata()).unwrap_or(false) {
+            return Ok(());
+        }
+        Err(self.content_is_missing("is missing"))
+    }
+
+    fn content_is_missing(&self, how: &str) -> StoreError {
+        StoreError::Directory(format!(
+            "{v2} {how}, but {own}/metadata.db lists images in it: was it moved away, or is its volume not mounted? Put \
+             it back, or move {own} away as well to start with an empty registry",
+            v2 = self.content().display(),
+            own = self.own.display(),
+        ))
     }
 
     fn at(given: &Path) -> Result<Self, StoreError> {
@@ -391,12 +409,7 @@ impl Directory {
                 )));
             }
             None if is_expected && !is_adopted && self.is_without_content()? => {
-                return Err(StoreError::Directory(format!(
-                    "{v2} is empty, but {own}/metadata.db lists images in it: was it moved away, or is its volume not \
-                     mounted? Put it back, or move {own} away as well to start with an empty registry",
-                    v2 = v2.display(),
-                    own = self.own.display(),
-                )));
+                return Err(self.content_is_missing("is empty"));
             }
             _ => {
                 let new = v2.join(format!("{CONTENT_IDENTITY}.new"));

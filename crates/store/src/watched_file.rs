@@ -1,7 +1,7 @@
 //! A small file that an operator edits while the server runs: polled for changes, and read after a debounce.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -69,10 +69,13 @@ impl WatchedFile {
     }
 
     fn read(&self) -> io::Result<Vec<u8>> {
-        if fs::metadata(&self.path)?.len() > self.max_bytes {
+        // The size of a device or a pipe is unknown.
+        let mut content = Vec::new();
+        File::open(&self.path)?.take(self.max_bytes + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > self.max_bytes {
             return Err(io::Error::other(format!("it has more than {} bytes", self.max_bytes)));
         }
-        fs::read(&self.path)
+        Ok(content)
     }
 }
 

@@ -37,13 +37,16 @@ pub enum Error {
     Body(#[source] SourceError),
 }
 
-/// Formats an error and its causes on one line.
+/// Formats an error and its causes on one line. Skips a cause whose text the line contains already.
 pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
         cause = error.source();
     }
     text

@@ -156,7 +156,8 @@ impl Forward {
                     Err(_) => return Err(ForwardError::Forbidden),
                 }
             }
-            ForwardResult::Anonymous => Some(Identity::Anonymous),
+            // Nobody is signed in, so that `docker login` must not succeed.
+            ForwardResult::Anonymous => None,
             ForwardResult::Unknown => None,
             ForwardResult::Forbidden => {
                 self.cache(key, result, at, None);

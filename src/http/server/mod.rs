@@ -467,8 +467,10 @@ impl ConnectionServer {
         mut stage: watch::Receiver<Stage>,
         held: Held,
     ) {
+        let Peer::Tcp { client, .. } = peer else { return };
+        let client = client.ip();
         let stream = tokio::select! {
-            stream = tls.accept(stream) => stream,
+            stream = tls.accept(stream, client, self.app.is_proxy(client)) => stream,
             _ = stage.wait_for(|stage| *stage > Stage::Running) => None,
             () = held.slot().evicted() => None,
         };

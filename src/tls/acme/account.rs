@@ -7,11 +7,13 @@ use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 use serde::{Deserialize, Serialize};
+use upstream::error_chain;
 
-use super::failure::{Failure, with_causes};
+use super::failure::Failure;
 use super::http_client::AuthorityClient;
 use super::state_dir::StateDir;
 use crate::config;
+use crate::operator_file;
 
 /// The `mailto:` URLs that the authority may write to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ impl ExternalAccount {
             &base64::alphabet::URL_SAFE,
             GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
         );
-        let text = std::fs::read_to_string(path)
+        let text = operator_file::read_to_string(path)
             .map_err(|source| ExternalAccountError::Read { path: path.to_owned(), source })?;
         let parts = text.trim().rsplit_once(':').filter(|(id, key)| !id.is_empty() && !key.is_empty());
         let account =
@@ -154,7 +156,7 @@ impl AccountStore {
 }
 
 fn local(error: &(impl std::error::Error + 'static)) -> Failure {
-    Failure::Local(with_causes(error))
+    Failure::Local(error_chain(error))
 }
 
 #[cfg(test)]

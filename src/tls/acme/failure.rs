@@ -1,6 +1,7 @@
 //! Why the authority issued no certificate, with advice for the operator.
 
 use instant_acme::{Error, Problem};
+use upstream::error_chain;
 
 use crate::host::Host;
 use crate::tls::pair::PairError;
@@ -59,8 +60,8 @@ impl From<Error> for Failure {
         match error {
             Error::Api(problem) => Self::Refused(problem),
             Error::Timeout(_) => Self::TimedOut,
-            Error::Other(error) => Self::Unreachable(with_causes(&*error)),
-            error @ (Error::Crypto | Error::KeyRejected) => Self::Local(with_causes(&error)),
+            Error::Other(error) => Self::Unreachable(error_chain(&*error)),
+            error @ (Error::Crypto | Error::KeyRejected) => Self::Local(error_chain(&error)),
             // Invalid JSON, or a missing field.
             error => Self::Unreachable(format!("its response is not valid ACME ({error})")),
         }
@@ -98,20 +99,6 @@ fn advice(problem: &Problem) -> &'static str {
         "userActionRequired" => "; its terms of service may have changed: read them",
         _ => "",
     }
-}
-
-/// Formats an error with its causes on one line. Skips a cause whose text the line contains already.
-pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use hyper::header::{HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, Response};
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 
-use super::failure::with_causes;
 use crate::byte_order_mark;
 use crate::config;
+use crate::operator_file;
+use upstream::error_chain;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole response.
@@ -58,8 +59,8 @@ impl AuthorityClient {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(RESPONSE_TIMEOUT);
         if let Some(path) = &settings.ca {
-            let pem =
-                std::fs::read(path).map_err(|source| ClientError::Read { path: path.clone(), source })?;
+            let pem = operator_file::read(path)
+                .map_err(|source| ClientError::Read { path: path.clone(), source })?;
             let roots =
                 reqwest::Certificate::from_pem_bundle(byte_order_mark::strip(&pem)).unwrap_or_default();
             if roots.is_empty() {
@@ -67,7 +68,7 @@ impl AuthorityClient {
             }
             client = client.tls_certs_only(roots);
         }
-        let client = client.build().map_err(|error| ClientError::Tls(with_causes(&error)))?;
+        let client = client.build().map_err(|error| ClientError::Tls(error_chain(&error)))?;
         Ok(Self { client, retry_after: Arc::default() })
     }
 

@@ -238,6 +238,17 @@ async fn forward_auth_token_carries_the_backends_name() {
     registry.ask_as(&bearer, Method::POST, "/v2/ann-of-acme/app/blobs/uploads/").await.is(202);
 }
 
+#[tokio::test]
+async fn forward_auth_without_a_name_signs_nobody_in() {
+    let backend = Backend::start(by_token_or_password).await;
+    let registry = backend.registry().await;
+    for header in [("x-docker-token", "eve"), ("cookie", "session=eve")] {
+        // `docker login` asks this path.
+        let asked = registry.request(Method::GET, "/v2/").header(header.0, header.1);
+        asked.ask().await.fails(401, "UNAUTHORIZED");
+    }
+}
+
 /// containerd signs in with a form.
 #[tokio::test]
 async fn forward_auth_is_asked_for_token_forms() {

@@ -143,6 +143,44 @@ async fn missing_media_type_falls_back_to_content_type() {
 }
 
 #[tokio::test]
+async fn wrong_description_of_a_manifest_is_refused() {
+    let registry = TestRegistry::start().await;
+    let app = registry.repository("app");
+    let image = app.push_image("v1").await;
+    let right = image.part();
+    let wrong_size = Part { size: right.size + 1, ..right.clone() };
+    let wrong_type = Part { media_type: OCI_INDEX.to_owned(), ..right.clone() };
+    for (wrong, reason) in [(&wrong_size, "bytes, but it has"), (&wrong_type, "but it was pushed as")] {
+        let index = index_manifest(&[(*wrong).clone()]);
+        let refused = app.put_manifest("index", &index).await.fails(400, "MANIFEST_INVALID").text();
+        assert!(refused.contains(reason), "{refused}");
+        let mut artifact = image_manifest(&Part::config(b"{}"), &[]);
+        app.push_blob(b"{}".to_vec()).await;
+        artifact["subject"] = wrong.json();
+        let refused = app.put_manifest("about", &artifact).await.fails(400, "MANIFEST_INVALID").text();
+        assert!(refused.contains(reason), "{refused}");
+    }
+    app.put_manifest("index", &index_manifest(&[right])).await.is(201);
+    // In another repository, which lacks the subject, nothing is known of it.
+    let other = registry.repository("other");
+    other.push_blob(b"{}".to_vec()).await;
+    let mut artifact = image_manifest(&Part::config(b"{}"), &[]);
+    artifact["subject"] = wrong_size.json();
+    other.put_manifest("about", &artifact).await.is(201);
+}
+
+#[tokio::test]
+async fn manifest_with_too_many_parts_is_refused() {
+    let registry = TestRegistry::start_with(|config| config.registry.sparse_indexes = true).await;
+    let app = registry.repository("app");
+    let parts = |count: u32| (0..count).map(|n| Part::of(OCI_MANIFEST, &n.to_be_bytes())).collect::<Vec<_>>();
+    let refused =
+        app.put_manifest("all", &index_manifest(&parts(10_001))).await.fails(400, "MANIFEST_INVALID");
+    assert!(refused.text().contains("at most 10,000"), "{}", refused.text());
+    app.put_manifest("all", &index_manifest(&parts(10_000))).await.is(201);
+}
+
+#[tokio::test]
 async fn absent_subject_is_acknowledged() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("app");

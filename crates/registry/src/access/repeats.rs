@@ -1,7 +1,8 @@
 //! Aggregation of the audit log: repeated refusals and sign-ins of one client share a row.
 //!
 //! A refused push is a dozen requests, and a guessing client sends thousands. The first refusal is recorded at once.
-//! Equal ones within a minute are counted, and the count is added to the row at the end. If a push follows a HEAD of
+//! Equal ones within a minute are counted, and the count is added to the row at the end. A client that tries ever new names
+//! gets a bounded number of rows. If a push follows a HEAD of
 //! the same repository, the row becomes that of the push. A sign-in is recorded again after ten minutes.
 
 use std::collections::HashMap;
@@ -19,6 +20,11 @@ const REFUSALS: Duration = Duration::from_secs(60);
 const SIGN_INS: Duration = Duration::from_secs(600);
 /// The maximum number of open rows. Beyond it, each event gets its own row.
 const OPEN: usize = 8192;
+/// The number of refusals of different objects that a client gets separate rows for in [`DISTINCT_PERIOD`]. Beyond it,
+/// those of one action share a row: a client can send any number of names.
+const DISTINCT: u32 = 20;
+/// The period of [`DISTINCT`].
+const DISTINCT_PERIOD: Duration = Duration::from_secs(600);
 
 /// The audit action of sign-ins, successful or not.
 pub const SIGN_IN: &str = "sign_in";
@@ -36,10 +42,17 @@ struct Open {
     repeats: u64,
 }
 
+/// The number of rows of a client in a period.
+struct Distinct {
+    until: Instant,
+    rows: u32,
+}
+
 /// Open rows, to which later events may be added.
 #[derive(Default)]
 pub(super) struct Repeats {
     open: HashMap<Key, Open>,
+    distinct: HashMap<(Option<String>, Option<Network>), Distinct>,
 }
 
 /// The effect of an event on the log.
@@ -59,7 +72,12 @@ impl Repeats {
             AuditOutcome::Allowed if entry.action == SIGN_IN => SIGN_INS,
             _ => return Aggregated { entry: Some(entry), amendment: None },
         };
-        let key = Key { account: entry.account.clone(), network, subject: subject(&entry) };
+        let mut key = Key { account: entry.account.clone(), network, subject: subject(&entry) };
+        let is_open = self.open.get(&key).is_some_and(|open| open.until > now);
+        if entry.verdict == AuditOutcome::Denied && !is_open && !self.has_room(&entry, network, now) {
+            // No object has this spelling.
+            key.subject = format!("{} *", entry.action);
+        }
         let mut aggregated = Aggregated::default();
         if let Some(open) = self.open.get_mut(&key) {
             if open.until > now {
@@ -83,8 +101,23 @@ impl Repeats {
         aggregated
     }
 
+    /// Whether the client may have another row in its period; counts it.
+    fn has_room(&mut self, entry: &AuditEntry, network: Option<Network>, now: Instant) -> bool {
+        if self.distinct.len() >= OPEN {
+            self.distinct.retain(|_, distinct| distinct.until > now);
+        }
+        let fresh = || Distinct { until: now + DISTINCT_PERIOD, rows: 0 };
+        let distinct = self.distinct.entry((entry.account.clone(), network)).or_insert_with(fresh);
+        if distinct.until <= now {
+            *distinct = fresh();
+        }
+        distinct.rows += 1;
+        distinct.rows <= DISTINCT
+    }
+
     /// Closes rows whose period is over, and returns their counts.
     pub(super) fn ended(&mut self, now: Instant) -> Vec<AuditAmendment> {
+        self.distinct.retain(|_, distinct| distinct.until > now);
         let (ended, open) = mem::take(&mut self.open).into_iter().partition(|(_, open)| open.until <= now);
         self.open = open;
         let ended: HashMap<Key, Open> = ended;
@@ -211,6 +244,24 @@ mod tests {
         }
         // Without an account, another name shares the row.
         assert_eq!(repeats.add(refused(None, "manifest.push", "x:1"), network("10.0.0.2"), now).entry, None);
+    }
+
+    #[test]
+    fn refusals_of_ever_new_names_are_bounded() {
+        let (mut repeats, now) = (Repeats::default(), Instant::now());
+        let mut rows = 0;
+        for number in 0..10_000 {
+            let entry = refused(Some("ann"), "manifest.push", &format!("bob/app-{number}:1"));
+            rows += u32::from(repeats.add(entry, network("10.0.0.1"), now).entry.is_some());
+        }
+        assert_eq!(rows, DISTINCT + 1);
+        let ended = repeats.ended(now + REFUSALS);
+        assert!(ended[0].entry.detail.as_deref().unwrap().contains("9979 more"), "{ended:?}");
+        // Others, and the same client later, have rows of their own.
+        let other = refused(Some("carl"), "manifest.push", "bob/app:1");
+        assert!(repeats.add(other, network("10.0.0.1"), now).entry.is_some());
+        let later = refused(Some("ann"), "manifest.push", "bob/late:1");
+        assert!(repeats.add(later, network("10.0.0.1"), now + DISTINCT_PERIOD).entry.is_some());
     }
 
     #[test]

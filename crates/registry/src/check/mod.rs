@@ -13,8 +13,9 @@ mod repair;
 mod schedule;
 
 use oci::{Digest, RepositoryName};
+use serde_json::json;
 use store::adopt::Report;
-use store::metadata::{Affected, CounterDrift, ViewProblem};
+use store::metadata::{Affected, ChangeKind, CounterDrift, NewChange, ViewProblem};
 use store::view::RepairReport;
 
 pub(crate) use reading::ReadLimit;
@@ -24,6 +25,8 @@ use crate::{Error, Registry};
 
 /// Rows of one query.
 const PAGE: usize = 1000;
+/// The maximum number of faults with an event.
+const ANNOUNCED: usize = 1000;
 /// The maximum number of repositories and tags that a fault names.
 pub const AFFECTED: usize = 100;
 
@@ -142,6 +145,21 @@ pub enum FaultKind {
     },
 }
 
+impl FaultKind {
+    /// The name in events.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable",
+            Self::NotLinked => "not linked",
+            Self::Size { .. } => "wrong size",
+            Self::Digest { .. } => "damaged",
+            Self::PartSize { .. } => "wrong size in a manifest",
+        }
+    }
+}
+
 impl Registry {
     /// Checks that each manifest and its required parts exist with their sizes. With `read`, also verifies digests and
     /// sets or clears the damage marks.
@@ -201,6 +219,26 @@ impl Registry {
         if options.repair {
             self.repair(&mut checked.faults).await?;
         }
+        self.announce(&checked.faults).await?;
         Ok(checked)
+    }
+
+    /// Appends an event for each fault that is left.
+    async fn announce(&self, faults: &[Fault]) -> Result<(), Error> {
+        let left = faults.iter().filter(|fault| !fault.is_mended()).take(ANNOUNCED);
+        let events: Vec<NewChange> = left
+            .map(|fault| {
+                let affected = fault.affected.iter().map(|(repository, tag)| match tag {
+                    Some(tag) => format!("{repository}:{tag}"),
+                    None => repository.to_string(),
+                });
+                let detail = json!({ "fault": fault.what.name(), "affected": affected.collect::<Vec<_>>() });
+                NewChange::of(ChangeKind::CheckFinding, &fault.repository).digest(fault.digest).detail(detail)
+            })
+            .collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        Ok(self.metadata.changes().append(events).await?)
     }
 }

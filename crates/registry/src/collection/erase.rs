@@ -4,7 +4,6 @@ use oci::{Digest, RepositoryName};
 use store::metadata::collection::DueContent;
 
 use super::Pace;
-use crate::detach::detach;
 use crate::{Error, Registry};
 
 /// The result of an erasure.
@@ -33,7 +32,7 @@ impl Registry {
         everywhere: bool,
     ) -> Result<Erasure, Error> {
         let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
-        detach(async move {
+        self.detach(async move {
             let inner = &registry.inner;
             inner.content.check()?;
             // Waits for pushes of this content that are about to link it.

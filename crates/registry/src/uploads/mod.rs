@@ -28,7 +28,6 @@ pub(crate) use self::ids::UploadIds;
 use self::lock::UploadLock;
 pub(crate) use self::open_uploads::OpenUploads;
 use self::open_uploads::UploadState;
-use crate::detach::detach;
 use crate::{Error, ReceiveError, Registry};
 
 /// Content up to this size in bytes is stored in the transaction that links it, and leaves no file behind.
@@ -117,7 +116,7 @@ impl Registry {
         body: impl Body,
     ) -> Result<UploadStatus, Error> {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
-        detach(async move {
+        self.detach(async move {
             let lock = registry.lock_upload(&repository, account.as_ref(), id).await?;
             let (lock, received) =
                 registry.receive_locked(&repository, account.as_ref(), lock, range, body).await?;
@@ -142,7 +141,7 @@ impl Registry {
         body: impl Body,
     ) -> Result<u64, Error> {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
-        detach(async move {
+        self.detach(async move {
             registry.inner.content.check()?;
             let lock = registry.lock_upload(&repository, account.as_ref(), id).await?;
             let (lock, received) =
@@ -202,7 +201,7 @@ impl Registry {
         body: impl Body,
     ) -> Result<u64, Error> {
         let (registry, repository) = (self.clone(), repository.clone());
-        detach(async move {
+        self.detach(async move {
             let inner = &registry.inner;
             inner.content.check()?;
             registry.check_reserve(0)?;

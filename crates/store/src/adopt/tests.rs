@@ -526,3 +526,27 @@ async fn problem_is_retried_until_it_is_gone() {
     assert_eq!(metadata.view_problems().await.unwrap(), []);
     assert_eq!(tags(&metadata, "app").await, [("latest".to_owned(), digest)]);
 }
+
+#[tokio::test]
+async fn tag_moved_after_a_kill_is_adopted() {
+    let storage = Storage::new();
+    let old = storage.image("app", &["v1", "v2"], "old").await;
+    let other = storage.image("app", &[], "other").await;
+    storage.view.drain().await.unwrap();
+    // The process is killed before the view is written.
+    let own = storage.image("app", &["v1", "v2"], "own").await;
+    // registry:2 moves one of the tags.
+    link_tag(&storage, "app", "v1", &other);
+    let report = changes(&storage, Scope::Changed).await;
+    assert_eq!(changes_of(&report), [format!("app: tag v1 was moved from {own} to {other}")]);
+    storage.view.drain().await.unwrap();
+    let expected = [("v1".to_owned(), other), ("v2".to_owned(), own)];
+    assert_eq!(tags(&storage.metadata, "app").await, expected);
+    assert_eq!(changes_of(&changes(&storage, Scope::All).await), [""; 0]);
+
+    // A link with an earlier target of the tag is our own, whatever its time.
+    storage.image("app", &["v2"], "newest").await;
+    link_tag(&storage, "app", "v2", &own);
+    assert_eq!(changes_of(&changes(&storage, Scope::Changed).await), [""; 0]);
+    assert_ne!(old, own);
+}

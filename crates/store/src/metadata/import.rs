@@ -40,6 +40,8 @@ pub enum Import {
         target: Digest,
         /// The time of the link.
         at: SystemTime,
+        /// Whether another program wrote the link after the pending changes of the tag, which are otherwise newer.
+        is_newer: bool,
     },
     /// A link that another program has removed.
     Removed { repository: RepositoryName, item: ViewItem },
@@ -88,6 +90,7 @@ impl Metadata {
 /// Takes over a finding. Returns whether it changed something, and the changes that are not appended yet.
 fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<(bool, Vec<NewChange>), StoreError> {
     if has_pending
+        && !matches!(found, Import::Tag { is_newer: true, .. })
         && let Some((repository, item)) = item_of(found)
         && is_pending(sql, repository, &item)?
     {
@@ -108,7 +111,7 @@ fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<(bool, Vec<Ne
             let put = stored.is_new.then(|| manifests::put_change(put));
             return Ok((stored.is_new, put.into_iter().chain(stored.moved).collect()));
         }
-        Import::Tag { repository, tag, target, at } => {
+        Import::Tag { repository, tag, target, at, .. } => {
             let Some(id) = find(sql, repository)? else { return Ok((false, vec![])) };
             let Some((blob, is_index)) = manifests::find(sql, id, target)? else {
                 return Ok((false, vec![]));
@@ -170,8 +173,20 @@ mod tests {
         let found = vec![
             Import::Manifest { put: Box::new(image), at: at() },
             Import::Blob { repository: name("app"), digest: digest("layer"), size: 100, at: at() },
-            Import::Tag { repository: name("app"), tag: tag("latest"), target: digest("m"), at: at() },
-            Import::Tag { repository: name("app"), tag: tag("lost"), target: digest("lost"), at: at() },
+            Import::Tag {
+                repository: name("app"),
+                tag: tag("latest"),
+                target: digest("m"),
+                at: at(),
+                is_newer: false,
+            },
+            Import::Tag {
+                repository: name("app"),
+                tag: tag("lost"),
+                target: digest("lost"),
+                at: at(),
+                is_newer: false,
+            },
         ];
         assert_eq!(metadata.import(found.clone(), true).await.unwrap(), [true, true, true, false]);
         assert_eq!(metadata.import(found, false).await.unwrap(), [false; 4]);
@@ -191,7 +206,13 @@ mod tests {
         put(&metadata, tagged("app", "one", &["a"])).await;
         acknowledged_items(&metadata).await;
         put(&metadata, tagged("app", "two", &["a"])).await;
-        let was = Import::Tag { repository: name("app"), tag: tag("a"), target: digest("one"), at: at() };
+        let was = Import::Tag {
+            repository: name("app"),
+            tag: tag("a"),
+            target: digest("one"),
+            at: at(),
+            is_newer: false,
+        };
         let removed = Import::Removed { repository: name("app"), item: ViewItem::Tag(tag("a")) };
         assert_eq!(metadata.import(vec![was.clone(), removed.clone()], false).await.unwrap(), [false, false]);
         acknowledged_items(&metadata).await;

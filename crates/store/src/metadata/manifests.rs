@@ -1,5 +1,6 @@
 //! Manifests of a repository: put, find, list, delete.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use oci::{Digest, RepositoryName, TagOrDigest};
@@ -78,6 +79,31 @@ impl Metadata {
                     })
                 },
             )
+        })
+        .await
+    }
+
+    /// Returns the records of those of the digests that are manifests of the repository.
+    pub async fn manifest_records(
+        &self,
+        repository: &RepositoryName,
+        digests: Vec<Digest>,
+    ) -> Result<HashMap<Digest, ManifestRecord>, StoreError> {
+        let repository = repository.clone();
+        self.read(move |sql| {
+            let mut records = HashMap::new();
+            let Some(id) = repositories::find(sql, &repository)? else { return Ok(records) };
+            for digest in &digests {
+                let record = sql.first(
+                    "SELECT b.digest, m.media_type, COALESCE(b.size, 0) FROM blobs b
+                     JOIN manifests m ON m.repository = ?1 AND m.blob = b.id
+                     WHERE b.digest = ?2",
+                    params![id, columns::key(digest)],
+                    |row| columns::manifest(row, 0),
+                )?;
+                records.extend(record.map(|record| (*digest, record)));
+            }
+            Ok(records)
         })
         .await
     }

@@ -164,6 +164,21 @@ impl Metadata {
         Self { inner: self.inner.clone(), actor: Arc::new(actor) }
     }
 
+    /// Whether the database at `path` lists manifests or blobs. Changes and creates nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] for a database of another program.
+    pub fn holds_content_at(path: &Path) -> Result<bool, StoreError> {
+        if !path.exists() {
+            return Ok(false);
+        }
+        let read = || {
+            let connection = Connection::reader(path)?;
+            connection.sql().exists("SELECT 1 FROM manifests UNION ALL SELECT 1 FROM blob_links LIMIT 1", &[])
+        };
+        read().map_err(|error| unreadable(error, path))
+    }
+
     /// Whether the database at `path` holds users. Changes and creates nothing.
     ///
     /// # Errors
@@ -227,6 +242,14 @@ impl Metadata {
     /// [`StoreError::Io`] if a mark cannot be written.
     pub fn mark_accounts_beside(&self, content: &Path) -> Result<(), StoreError> {
         self.inner.accounts_mark.add_content(content)
+    }
+
+    /// Records that there are accounts, such as those of an htpasswd file, even if the database has none yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if a mark cannot be written.
+    pub fn mark_accounts(&self) -> Result<(), StoreError> {
+        self.inner.accounts_mark.write()
     }
 
     /// Whether the database ever had users, even if it has none now.

@@ -243,6 +243,17 @@ pub struct RepositoryLinks {
     pub tags: HashMap<Tag, Digest>,
     /// The items that the view has not written yet.
     pub unwritten: HashSet<ViewItem>,
+    /// The unwritten ones of the tags.
+    pub unwritten_tags: HashMap<Tag, UnwrittenTag>,
+}
+
+/// The changes of a tag that the view has not written yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnwrittenTag {
+    /// The time of the last one.
+    pub at: SystemTime,
+    /// The manifests that the tag had before and after each.
+    pub targets: HashSet<Digest>,
 }
 
 /// Numbers of stored things, for metrics.

@@ -6,7 +6,7 @@ use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::outbox::{self, VIEW};
 use super::sql::{Sql, params};
-use super::{Metadata, RepositoryLinks, ViewProblem, ViewStamp, columns};
+use super::{Metadata, RepositoryLinks, UnwrittenTag, ViewProblem, ViewStamp, columns};
 use crate::StoreError;
 
 impl Metadata {
@@ -71,12 +71,44 @@ impl Metadata {
                 params![repository.as_str()],
                 |row| outbox::blocked_item(row, 0),
             )?);
+            let mut unwritten_tags: HashMap<Tag, UnwrittenTag> = HashMap::new();
+            sql.each(
+                "SELECT tag, at, digest, previous FROM changes
+                 WHERE id > (SELECT cursor FROM change_consumers WHERE name = ?1) AND for_view = 1
+                   AND repository = ?2 AND tag IS NOT NULL",
+                params![VIEW, repository.as_str()],
+                |row| {
+                    let (tag, at) = (columns::text(row, 0)?, columns::time(row, 1)?);
+                    let unwritten = unwritten_tags
+                        .entry(tag)
+                        .or_insert_with(|| UnwrittenTag { at, targets: HashSet::new() });
+                    unwritten.at = unwritten.at.max(at);
+                    unwritten.targets.extend(columns::digest_or_null(row, 2)?);
+                    unwritten.targets.extend(columns::digest_or_null(row, 3)?);
+                    Ok(())
+                },
+            )?;
             Ok(RepositoryLinks {
+                unwritten_tags,
                 layers: layers.into_iter().collect(),
                 manifests: manifests.into_iter().collect(),
                 tags: tags.into_iter().collect(),
                 unwritten: unwritten.into_iter().collect::<HashSet<_>>(),
             })
+        })
+        .await
+    }
+
+    /// The repositories with tags that the view has not written yet.
+    pub async fn repositories_with_unwritten_tags(&self) -> Result<Vec<RepositoryName>, StoreError> {
+        self.read(|sql| {
+            sql.all(
+                "SELECT DISTINCT repository FROM changes
+                 WHERE id > (SELECT cursor FROM change_consumers WHERE name = ?1) AND for_view = 1
+                   AND repository IS NOT NULL AND tag IS NOT NULL",
+                params![VIEW],
+                |row| columns::text(row, 0),
+            )
         })
         .await
     }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use oci::{Digest, RepositoryName};
 
 use crate::metadata::ViewItem;
-use crate::{StoreError, permissions};
+use crate::{StoreError, permissions, regular_file};
 
 /// Name of the directory of the configs and layers.
 pub(crate) const LAYERS: &str = "_layers";
@@ -170,8 +170,11 @@ impl Links {
 
 /// Returns the digest in a link; `None` if the link is missing or damaged.
 pub(crate) fn read_link(link: &Path) -> Result<Option<Digest>, StoreError> {
-    match fs::read(link) {
-        Ok(content) => Ok(std::str::from_utf8(&content).ok().and_then(|text| text.trim().parse().ok())),
+    match regular_file::read(link) {
+        Ok(content) => {
+            let content = content.unwrap_or_default();
+            Ok(std::str::from_utf8(&content).ok().and_then(|text| text.trim().parse().ok()))
+        }
         Err(error) if is_absence(&error) => Ok(None),
         Err(error) => Err(StoreError::io("read", link, error)),
     }
@@ -186,11 +189,14 @@ fn write(tree: &Path, link: &Path, target: &Digest) -> Result<bool, StoreError> 
     // The directory is nearly always new, and then there is no link to compare.
     let is_new = link.parent().map_or(Ok(false), |parent| permissions::create_dir_below(tree, parent));
     // A correct link needs no space on a full disk.
-    if matches!(is_new, Ok(false)) && fs::read(link).is_ok_and(|content| content == text.as_bytes()) {
+    let is_right =
+        || regular_file::read(link).is_ok_and(|content| content.as_deref() == Some(text.as_bytes()));
+    if matches!(is_new, Ok(false)) && is_right() {
         return Ok(false);
     }
-    // One fixed name: no other task writes here, and a leftover of a crash is overwritten.
+    // One fixed name: no other task writes here. A leftover of a crash is removed, and so is a FIFO, which would block.
     let unfinished = link.with_extension("unfinished");
+    let _ = if is_new.is_ok() { fs::remove_file(&unfinished) } else { Ok(()) };
     let written = is_new.and_then(|_| permissions::write(&unfinished, text.as_bytes()));
     if let Err(error) = written.and_then(|()| fs::rename(&unfinished, link)) {
         let _ = fs::remove_file(&unfinished);

@@ -87,8 +87,8 @@ pub enum ManageError {
     NoRights,
     /// The pattern matches no valid repository name.
     #[error(
-        "the pattern {0} matches no valid repository name: it has an empty part, a dot part or a part that begins \
-             or ends with `.`, `_` or `-`"
+        "the pattern {0} matches no valid repository name: it has `***`, an empty part, a dot part or a part that \
+             begins or ends with `.`, `_` or `-`"
     )]
     PatternUnfit(Pattern),
     /// The user is not a member.

@@ -70,11 +70,17 @@ fn must_be_useful(rights: Option<Rights>, patterns: Option<&[Pattern]>) -> Resul
     }
 }
 
+/// The longest lifetime: dates after the year 9999 cannot be written.
+const LONGEST: Duration = Duration::from_secs(365_000 * 24 * 60 * 60);
+
 /// Returns the expiry of a token with this lifetime.
 fn expiry(lifetime: Option<Duration>) -> Result<Option<SystemTime>, ManageError> {
     match lifetime {
         None => Ok(None),
         Some(Duration::ZERO) => Err(ManageError::Token("the lifetime of a token cannot be 0")),
+        Some(lifetime) if lifetime > LONGEST => Err(ManageError::Token(
+            "the lifetime of a token is at most a thousand years; leave it out for a token that does not expire",
+        )),
         // An overflow means no expiry.
         Some(lifetime) => Ok(SystemTime::now().checked_add(lifetime)),
     }
