@@ -10,6 +10,7 @@ mod data_directory;
 #[path = "../durability/pusher.rs"]
 #[allow(dead_code, reason = "the durability suite needs more of it")]
 mod pusher;
+mod rules;
 mod signals;
 
 use std::fs;

@@ -28,5 +28,6 @@ mod nginx;
 mod oras;
 mod podman;
 mod regctl;
+mod rules;
 mod skopeo;
 mod trust;

@@ -120,6 +120,70 @@ async fn full_disk_refuses_every_step_until_freed() {
     server.stop();
 }
 
+#[tokio::test]
+async fn deletion_works_with_no_byte_free() {
+    let disk = SmallDisk::mount(16);
+    let data = disk.path.join("data");
+    let server = Server::start(&data, &[]);
+    let (http, url) = (Client::new(), server.url());
+    let mut images = Vec::new();
+    for seed in 1..20 {
+        images.push(pusher::push_image(&http, &url, seed).await.unwrap());
+    }
+    let ballast = data.join("wharfinger/metadata.db.ballast");
+    while fs::metadata(&ballast).map_or(0, |file| file.len()) == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let filler = disk.fill();
+    assert_eq!(disk.free(), 0);
+    let refused = pusher::push_image(&http, &url, 99).await.unwrap_err();
+    assert!(refused.starts_with("507"), "{refused}");
+    for image in &images[1..] {
+        for target in [image.tag.clone(), image.manifest.to_string()] {
+            let path = format!("{url}/v2/{}/manifests/{target}", image.repository);
+            let answer = http.delete(path).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", answer.text().await.unwrap());
+        }
+        let answer =
+            http.delete(format!("{url}/api/v1/repositories/{}", image.repository)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        assert!(!pusher::fetch_image(&http, &url, image).await.unwrap());
+    }
+    assert!(pusher::fetch_image(&http, &url, &images[0]).await.unwrap(), "pulls go on");
+    fs::remove_file(filler).unwrap();
+    server.kill();
+    let server = Server::start(&data, &[]);
+    assert!(pusher::fetch_image(&http, &server.url(), &images[0]).await.unwrap());
+    assert!(!pusher::fetch_image(&http, &server.url(), &images[1]).await.unwrap());
+    pusher::push_image(&http, &server.url(), 99).await.unwrap();
+    server.stop();
+}
+
+#[tokio::test]
+async fn reserve_refuses_before_the_disk_is_full() {
+    let disk = SmallDisk::mount(32);
+    let settings = disk.path.join("wharfinger.toml");
+    fs::write(&settings, "[storage]\nreserve = \"8MiB\"\n").unwrap();
+    let server = Server::start(&disk.path.join("data"), &["--config", settings.to_str().unwrap()]);
+    let (http, url) = (Client::new(), server.url());
+    let image = pusher::push_image(&http, &url, 1).await.unwrap();
+    for seed in 0..8 {
+        let blob = pusher::content(100 + seed, 8 * MIB);
+        let digest = oci::Algorithm::Sha256.digest(&blob);
+        let answer =
+            http.post(format!("{url}/v2/team/big/blobs/uploads/?digest={digest}")).body(blob).send().await;
+        if let Ok(answer) = answer
+            && answer.status() != StatusCode::CREATED
+        {
+            assert_eq!(answer.status(), StatusCode::INSUFFICIENT_STORAGE);
+            assert!(answer.text().await.unwrap().contains("storage.reserve"));
+        }
+    }
+    assert!(disk.free() >= 7 * MIB as u64, "{} bytes are free", disk.free());
+    assert!(pusher::fetch_image(&http, &url, &image).await.unwrap(), "pulls go on");
+    server.stop();
+}
+
 fn upload_files(disk: &Path) -> usize {
     fs::read_dir(disk.join("data/wharfinger/uploads")).unwrap().count()
 }
