@@ -180,6 +180,9 @@ fn print_records(report: &CheckReport) -> Result<(), Failure> {
             output::human_size(reading.resumed_bytes)
         ))?;
     }
+    for quota in &report.quotas {
+        output::print(format_args!("the use of the quota of {quota} was counted wrongly\n"))?;
+    }
     for WrongCounter { repository, recorded, actual } in &report.counters {
         let done = if report.is_repair { "counted again" } else { "--repair counts again" };
         output::print(format_args!("{repository}: {recorded} images recorded, {actual} there: {done}\n"))?;

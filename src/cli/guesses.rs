@@ -223,7 +223,7 @@ const COMMANDS: Hints = &[
     (&["group", "groups"], "groups of users are `wharfinger org` and `wharfinger team`"),
     (&["permission", "permissions", "acl", "share", "access"], "rights are given with `wharfinger grant`"),
     (
-        &["log", "logs", "events", "history"],
+        &["log", "logs", "events"],
         "the audit log is read with `wharfinger audit`; the server's log is its standard error",
     ),
     (&["certificate", "certs", "tls"], "certificates are made and shown with `wharfinger cert`"),

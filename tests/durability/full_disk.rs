@@ -138,23 +138,27 @@ async fn deletion_works_with_no_byte_free() {
     assert_eq!(disk.free(), 0);
     let refused = pusher::push_image(&http, &url, 99).await.unwrap_err();
     assert!(refused.starts_with("507"), "{refused}");
-    for image in &images[1..] {
+    let (kept, doomed): (Vec<_>, Vec<_>) =
+        images.into_iter().partition(|image| image.repository == pusher::describe(1).repository);
+    for image in &doomed {
         for target in [image.tag.clone(), image.manifest.to_string()] {
             let path = format!("{url}/v2/{}/manifests/{target}", image.repository);
             let answer = http.delete(path).send().await.unwrap();
             assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", answer.text().await.unwrap());
         }
-        let answer =
-            http.delete(format!("{url}/api/v1/repositories/{}", image.repository)).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::ACCEPTED);
         assert!(!pusher::fetch_image(&http, &url, image).await.unwrap());
     }
-    assert!(pusher::fetch_image(&http, &url, &images[0]).await.unwrap(), "pulls go on");
+    let repositories: std::collections::BTreeSet<_> = doomed.iter().map(|image| &image.repository).collect();
+    for repository in repositories {
+        let answer = http.delete(format!("{url}/api/v1/repositories/{repository}")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    }
+    assert!(pusher::fetch_image(&http, &url, &kept[0]).await.unwrap(), "pulls go on");
     fs::remove_file(filler).unwrap();
     server.kill();
     let server = Server::start(&data, &[]);
-    assert!(pusher::fetch_image(&http, &server.url(), &images[0]).await.unwrap());
-    assert!(!pusher::fetch_image(&http, &server.url(), &images[1]).await.unwrap());
+    assert!(pusher::fetch_image(&http, &server.url(), &kept[0]).await.unwrap());
+    assert!(!pusher::fetch_image(&http, &server.url(), &doomed[0]).await.unwrap());
     pusher::push_image(&http, &server.url(), 99).await.unwrap();
     server.stop();
 }
@@ -179,7 +183,8 @@ async fn reserve_refuses_before_the_disk_is_full() {
             assert!(answer.text().await.unwrap().contains("storage.reserve"));
         }
     }
-    assert!(disk.free() >= 7 * MIB as u64, "{} bytes are free", disk.free());
+    // The log of the database and the ballast have grown since the last upload.
+    assert!(disk.free() >= 6 * MIB as u64, "{} bytes are free", disk.free());
     assert!(pusher::fetch_image(&http, &url, &image).await.unwrap(), "pulls go on");
     server.stop();
 }

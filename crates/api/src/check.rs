@@ -52,6 +52,9 @@ pub struct CheckReport {
     pub orphan_bytes: u64,
     /// Wrong counters.
     pub counters: Vec<WrongCounter>,
+    /// The quotas whose use was counted wrongly.
+    #[serde(default)]
+    pub quotas: Vec<String>,
     /// The reading of all content, if it was requested.
     pub reading: Option<CheckReading>,
     /// Whether faults were repaired as far as possible.
@@ -65,7 +68,7 @@ impl CheckReport {
         self.faults.iter().all(|fault| fault.is_mended)
             && self.not_adopted.is_empty()
             && self.cannot_be_written.is_empty()
-            && (self.counters.is_empty() || self.is_repair)
+            && ((self.counters.is_empty() && self.quotas.is_empty()) || self.is_repair)
     }
 }
 

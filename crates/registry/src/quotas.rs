@@ -1,11 +1,16 @@
 //! Quotas: checks before an upload, and the use of each quota. The transaction of a change checks again, see
 //! [`ChangeRules`].
 
+use std::collections::HashSet;
+
 use accounts::Visible;
 use oci::RepositoryName;
-use store::metadata::{ChangeRules as _, Quota, QuotaExcess, QuotaUsage};
+use store::metadata::{ChangeRules as _, QuotaExcess, QuotaUsage};
 
 use crate::{Error, Registry};
+
+/// The number of repositories that are read at once.
+const PAGE: usize = 1_000;
 
 impl Registry {
     /// Checks an upload by its announced size, before any of it is received.
@@ -62,26 +67,23 @@ impl Registry {
     /// Only those of the store.
     pub async fn quotas(&self, visible: &Visible) -> Result<Vec<QuotaUsage>, Error> {
         let rules = &self.inner.policy.rules;
-        let mut quotas: Vec<Quota> = Vec::new();
-        if matches!(visible, Visible::Everything) {
-            quotas = rules.fixed_quotas();
+        let sees_all = matches!(visible, Visible::Everything);
+        let mut quotas = if sees_all { rules.fixed_quotas() } else { Vec::new() };
+        if sees_all && !rules.has_quotas_of_single_repositories() {
+            return Ok(self.metadata.quota_usage(quotas).await?);
         }
-        if rules.has_quotas_of_single_repositories() || !matches!(visible, Visible::Everything) {
-            let mut after: Option<String> = None;
-            loop {
-                let page = self.metadata.catalog(visible, after.as_deref(), 1_000).await?;
-                let Some(last) = page.last() else { break };
-                after = Some(last.to_string());
-                for name in &page {
-                    let single = format!("repository {name}");
-                    let exact = format!("repositories {name}");
-                    let of_one = rules.quotas(name);
-                    let of_one = of_one.into_iter().filter(|quota| [&single, &exact].contains(&&quota.scope));
-                    quotas.extend(
-                        of_one
-                            .filter(|quota| !quotas.iter().any(|other| other.scope == quota.scope))
-                            .collect::<Vec<_>>(),
-                    );
+        let mut seen: HashSet<String> = quotas.iter().map(|quota| quota.scope.clone()).collect();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.metadata.catalog(visible, after.as_deref(), PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.to_string());
+            for name in &page {
+                let of_one = [format!("repository {name}"), format!("repositories {name}")];
+                for quota in rules.quotas(name).into_iter().filter(|quota| of_one.contains(&quota.scope)) {
+                    if seen.insert(quota.scope.clone()) {
+                        quotas.push(quota);
+                    }
                 }
             }
         }

@@ -46,19 +46,21 @@ impl Registry {
         if reserve == Reserve::Bytes(0) {
             return Ok(());
         }
+        let is_enough = |space: Space| space.free >= reserve.of(space.total).saturating_add(size);
         // An unreadable file system refuses the upload itself.
-        let Some(space) = self.free_space() else { return Ok(()) };
-        let reserve = reserve.of(space.total);
-        if space.free < reserve.saturating_add(size) {
-            return Err(Error::ReserveReached { free: space.free, reserve });
+        match self.free_space(is_enough) {
+            Some(space) if !is_enough(space) => {
+                Err(Error::ReserveReached { free: space.free, reserve: reserve.of(space.total) })
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn free_space(&self) -> Option<Space> {
+    /// The free space, from the cache if that is enough. A refusal needs the present value.
+    fn free_space(&self, is_enough: impl Fn(Space) -> bool) -> Option<Space> {
         let mut cached = self.inner.free_space.0.lock().unwrap_or_else(PoisonError::into_inner);
         match *cached {
-            Some((at, space)) if at.elapsed() < TTL => Some(space),
+            Some((at, space)) if at.elapsed() < TTL && is_enough(space) => Some(space),
             _ => {
                 let space = self.inner.directory.space().ok()?;
                 *cached = Some((Instant::now(), space));

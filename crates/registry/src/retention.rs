@@ -68,12 +68,15 @@ impl Registry {
     /// Applies the rules to all repositories, or to one. A preview changes nothing.
     ///
     /// # Errors
-    /// Those of the store. Deletions before the error stay.
+    /// [`Error::DeleteDisabled`], or those of the store. Deletions before the error stay.
     pub async fn run_retention(
         &self,
         only: Option<&RepositoryName>,
         is_preview: bool,
     ) -> Result<RetentionReport, Error> {
+        if !is_preview && !self.inner.policy.delete {
+            return Err(Error::DeleteDisabled);
+        }
         let _running = self.inner.retention.lock().await;
         // The decisions need the last pulls.
         self.flush_pulls().await?;
@@ -201,7 +204,8 @@ impl Registry {
 
     /// Runs at the times of the schedule.
     pub(crate) async fn run_retention_on_schedule(&self) {
-        let Some(schedule) = &self.inner.policy.retention.schedule else { return };
+        let policy = &self.inner.policy;
+        let Some(schedule) = policy.retention.schedule.as_ref().filter(|_| policy.delete) else { return };
         let mut due = schedule.next(SystemTime::now());
         while let Some(next) = due {
             let now = SystemTime::now();

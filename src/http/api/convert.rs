@@ -235,6 +235,7 @@ pub(crate) fn check_report(checked: Checked) -> CheckReport {
         orphan_files: checked.orphans.files,
         orphan_bytes: checked.orphans.bytes,
         counters: checked.counters.into_iter().map(counter).collect(),
+        quotas: checked.quotas,
         reading: checked
             .reading
             .map(|reading| CheckReading { bytes: reading.bytes, resumed_bytes: reading.resumed }),

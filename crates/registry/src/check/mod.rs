@@ -55,6 +55,8 @@ pub struct Checked {
     pub orphans: Orphans,
     /// Wrong counters. A repair has corrected them.
     pub counters: Vec<CounterDrift>,
+    /// The quotas whose use was counted wrongly. A repair has counted them again.
+    pub quotas: Vec<String>,
     /// Whether faults were repaired as far as possible.
     pub is_repair: bool,
 }
@@ -206,6 +208,7 @@ impl Registry {
         let mut checked =
             Checked { adopted, problems, view, is_repair: options.repair, ..Checked::default() };
         checked.counters = self.check_counters(options.repair).await?;
+        checked.quotas = self.check_quotas(options.repair).await?;
         if options.read {
             let reading = self.read_content(|bytes| progress(0, bytes)).await?;
             let is_stopped = reading.is_stopped;

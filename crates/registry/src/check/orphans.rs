@@ -49,4 +49,14 @@ impl Registry {
         }
         Ok(drifts)
     }
+
+    /// Finds quotas whose use was counted wrongly. A repair counts all of them again.
+    pub(super) async fn check_quotas(&self, repair: bool) -> Result<Vec<String>, Error> {
+        let drifted = self.metadata.drifted_quotas().await?;
+        if repair && !drifted.is_empty() {
+            self.metadata.recount_quotas().await?;
+            tracing::warn!(quotas = drifted.join(", "), "the use of quotas was wrong; counted it again");
+        }
+        Ok(drifted)
+    }
 }

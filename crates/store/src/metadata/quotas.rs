@@ -108,3 +108,134 @@ fn kept(sql: Sql<'_>) -> Result<Vec<Counted>, StoreError> {
         Ok(Counted { scope: row.get(0)?, bytes: row.get(1)?, tags: row.get(2)? })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use accounts::Actor;
+    use oci::{RepositoryName, Tag};
+    use proptest::prelude::*;
+
+    use super::super::fixtures::{digest, empty, layer, name, tag, tagged};
+    use super::super::{PutManifest, QuotaUsage, TagRefusal};
+    use super::*;
+
+    /// A quota of the whole registry, and one of each repository.
+    struct Limits(Option<u64>);
+
+    impl ChangeRules for Limits {
+        fn may_move(&self, _: &RepositoryName, _: &Tag, _: &Actor) -> Result<(), TagRefusal> {
+            Ok(())
+        }
+
+        fn may_delete(&self, _: &RepositoryName, _: &Tag, _: &Actor) -> Result<(), TagRefusal> {
+            Ok(())
+        }
+
+        fn has_tag_rules(&self, _: &RepositoryName) -> bool {
+            false
+        }
+
+        fn quotas(&self, repository: &RepositoryName) -> Vec<Quota> {
+            let quota = |scope: String| Quota { scope, max_bytes: self.0, max_tags: None };
+            vec![quota("all".into()), quota(repository.to_string())]
+        }
+
+        fn quotas_text(&self) -> String {
+            "all and each".into()
+        }
+
+        fn quota_is_nearly_reached(&self, _: &QuotaUsage) {}
+    }
+
+    async fn used(metadata: &Metadata) -> (u64, u64) {
+        let all = Quota { scope: "all".into(), max_bytes: None, max_tags: None };
+        let usage = metadata.quota_usage(vec![all]).await.unwrap().remove(0);
+        (usage.bytes, usage.tags)
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Link(u8, u8),
+        Unlink(u8, u8),
+        Put(u8, u8, u8),
+        DeleteTag(u8, u8),
+        DeleteManifest(u8, u8),
+        Restore(u8, u8),
+        DeleteRepository(u8),
+    }
+
+    async fn run(metadata: &Metadata, step: Step) -> Result<(), StoreError> {
+        let repository = |number: u8| name(&format!("r{number}"));
+        let image = |number: u8| digest(&format!("m{number}"));
+        let blob = |number: u8| digest(&format!("b{number}"));
+        match step {
+            Step::Link(r, b) => metadata.link_blob(&repository(r), &blob(b), 100).await?,
+            Step::Unlink(r, b) => _ = metadata.unlink_blob(&repository(r), &blob(b)).await?,
+            Step::Put(r, m, t) => {
+                let put = tagged(&format!("r{r}"), &format!("m{m}"), &[&format!("t{t}")]);
+                _ = metadata.put_manifest(PutManifest { parts: vec![layer(&format!("b{m}"))], ..put }).await?;
+            }
+            Step::DeleteTag(r, t) => {
+                _ = metadata.delete_tag(&repository(r), &tag(&format!("t{t}"))).await?;
+            }
+            Step::DeleteManifest(r, m) => _ = metadata.delete_manifest(&repository(r), &image(m)).await?,
+            Step::Restore(r, m) => _ = metadata.restore_manifest(&repository(r), &image(m)).await?,
+            Step::DeleteRepository(r) => _ = metadata.delete_repository(&repository(r)).await?,
+        }
+        Ok(())
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let small = || 0_u8..3;
+        proptest::collection::vec(
+            prop_oneof![
+                (small(), small()).prop_map(|(r, b)| Step::Link(r, b)),
+                (small(), small()).prop_map(|(r, b)| Step::Unlink(r, b)),
+                (small(), small(), small()).prop_map(|(r, m, t)| Step::Put(r, m, t)),
+                (small(), small()).prop_map(|(r, t)| Step::DeleteTag(r, t)),
+                (small(), small()).prop_map(|(r, m)| Step::DeleteManifest(r, m)),
+                (small(), small()).prop_map(|(r, m)| Step::Restore(r, m)),
+                small().prop_map(Step::DeleteRepository),
+            ],
+            1..40,
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn counters_never_drift(steps in steps()) {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let (metadata, _directory) = empty();
+                metadata.obey(Arc::new(Limits(Some(450)))).await.unwrap();
+                for step in steps {
+                    match run(&metadata, step).await {
+                        Ok(()) | Err(StoreError::QuotaExceeded(_)) => {}
+                        Err(error) => panic!("{step:?}: {error}"),
+                    }
+                    assert_eq!(metadata.drifted_quotas().await.unwrap(), [""; 0], "after {step:?}");
+                }
+                let before = used(&metadata).await;
+                metadata.recount_quotas().await.unwrap();
+                assert_eq!(used(&metadata).await, before);
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn drifted_counters_are_found_and_counted_again() {
+        let (metadata, _directory) = empty();
+        metadata.link_blob(&name("app"), &digest("old"), 70).await.unwrap();
+        metadata.obey(Arc::new(Limits(None))).await.unwrap();
+        assert_eq!(used(&metadata).await, (70, 0), "content from before the rules counts");
+        let drift = |sql: Sql<'_>| sql.run("UPDATE quota_scopes SET bytes = 9 WHERE scope = 'app'", &[]);
+        metadata.write(Durability::Disk, drift).await.unwrap();
+        assert_eq!(metadata.drifted_quotas().await.unwrap(), ["app"]);
+        metadata.recount_quotas().await.unwrap();
+        assert!(metadata.drifted_quotas().await.unwrap().is_empty());
+    }
+}
