@@ -1,7 +1,7 @@
 //! Facts about this build.
 
-/// The commit, if WHARFINGER_COMMIT was set when the program was built.
-pub(crate) const COMMIT: Option<&str> = option_env!("WHARFINGER_COMMIT");
+/// The commit of the source: WHARFINGER_COMMIT, or what git said when `build.rs` last ran.
+pub(crate) const COMMIT: Option<&str> = option_env!("SOURCE_COMMIT");
 
 /// The parts of the program that another build may lack.
-pub(crate) const FEATURES: &[&str] = &["acme", "http2", "metrics", "systemd", "tracing-otlp"];
+pub(crate) const FEATURES: &[&str] = &["acme", "http2", "metrics", "systemd"];

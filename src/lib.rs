@@ -27,3 +27,4 @@ mod rfc3339;
 pub mod serve;
 pub mod tls;
 mod upstreams;
+mod warn_limit;

@@ -42,9 +42,10 @@ The data directory has accounts, grants and the audit log; images stay in the up
 upstream can only be reached through the gateway. The configuration file has all settings in the section [gateway]; \
 `wharfinger config example` lists them.
 
-SIGTERM and Ctrl-C stop it after the running transfers, or after 30 seconds (`limits.shutdown_timeout`). On SIGHUP it \
-reads the configuration, the htpasswd file and the certificate again: a new `log.level` applies at once, and the log \
-names each other changed setting, which needs a restart.
+SIGTERM and Ctrl-C stop it after the running transfers, or after 30 seconds (`limits.shutdown_timeout`). On SIGHUP, \
+and for `wharfinger reload`, it reads the configuration, the htpasswd file and the certificate again. The log names \
+the changed settings that are in force, and those that need a restart. It takes sockets of systemd (LISTEN_FDS), and \
+notifies it (NOTIFY_SOCKET).
 
 Exit codes: 0 stopped by a signal; 1 failure; 2 invalid command line or configuration.";
 
@@ -52,8 +53,15 @@ impl Gateway {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let upstreams = (!self.upstream.is_empty()).then(|| self.upstream.join(","));
         let upstreams = flag("--upstream", "gateway.upstreams", upstreams);
+        let sockets =
+            serve::InheritedSockets::take().map_err(|error| Failure::new("cannot listen").because(&error))?;
+        let addresses = sockets.addresses();
         let settings = self.settings;
-        let read = move || settings.load_with(upstreams.clone());
+        let read = move || {
+            let mut loaded = settings.load_with(upstreams.clone())?;
+            addresses.put_into(&mut loaded.config);
+            Ok::<_, ConfigErrors>(loaded)
+        };
         let crate::config::Loaded { config, file, .. } = read()?;
         if config.gateway.upstreams.is_empty() {
             return Err(Failure::usage("the upstream registry of the gateway is missing")
@@ -68,7 +76,7 @@ impl Gateway {
                 .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
         }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        let served = serve::serve(config, file, Box::new(read), serve::Front::Gateway, first).await;
+        let served = serve::serve(config, file, Box::new(read), serve::Front::Gateway, first, sockets).await;
         served.map_err(|error| match error {
             ServeError::Exposed(error) => ConfigErrors(vec![error]).into(),
             error => Failure::new("cannot serve").because(&error),

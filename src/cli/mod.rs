@@ -19,6 +19,7 @@ mod gc;
 mod grant;
 mod guesses;
 mod history;
+mod health;
 mod image;
 mod import;
 mod inspect;
@@ -30,6 +31,7 @@ mod org;
 mod owner;
 mod password;
 mod retention;
+mod reload;
 mod rm;
 mod robot;
 mod search;
@@ -106,6 +108,8 @@ enum Command {
     Erase(erase::Erase),
     Check(check::Check),
     Adopt(adopt::Adopt),
+    Health(health::Health),
+    Reload(reload::Reload),
     User(user::UserCommand),
     Org(org::OrganisationCommand),
     Team(team::TeamCommand),
@@ -140,6 +144,8 @@ impl Command {
             Self::Erase(command) => command.run().await,
             Self::Check(command) => command.run().await,
             Self::Adopt(command) => command.run().await,
+            Self::Health(command) => command.run().await,
+            Self::Reload(command) => command.run().await,
             Self::User(command) => command.run().await,
             Self::Org(command) => command.run().await,
             Self::Team(command) => command.run().await,

@@ -77,6 +77,14 @@ impl Failure {
         self
     }
 
+    /// Returns the error in one line.
+    pub(super) fn summary(&self) -> String {
+        let line = |(what, lines): &(String, Vec<String>)| {
+            lines.first().map_or_else(|| what.clone(), |line| format!("{what}: {line}"))
+        };
+        self.reports.iter().map(line).collect::<Vec<_>>().join("; ")
+    }
+
     /// Prints the error, and returns the exit code.
     pub fn report(&self) -> ExitCode {
         // A closed standard error is ignored.

@@ -57,14 +57,18 @@ Without accounts, everyone who reaches the port may pull, push, overwrite and de
 requires --open. Behind a proxy, set auth.required, so that an empty volume or a mistyped --data is not served. A \
 directory that has had accounts is not served without them either.
 
-SIGTERM and Ctrl-C stop it after the running transfers, or after 30 seconds (`limits.shutdown_timeout`). On SIGHUP it \
-reads the configuration, the htpasswd file and the certificate again: a new `log.level` applies at once, and the log \
-names each other changed setting, which needs a restart.
+SIGTERM and Ctrl-C stop it after the running transfers, or after 30 seconds (`limits.shutdown_timeout`). On SIGHUP, \
+and for `wharfinger reload`, it reads the configuration, the htpasswd file and the certificate again. The log names \
+the changed settings that are in force, and those that need a restart. It takes sockets of systemd (LISTEN_FDS), and \
+notifies it (NOTIFY_SOCKET).
 
 Exit codes: 0 stopped by a signal; 1 failure; 2 invalid command line or configuration.";
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        let sockets =
+            serve::InheritedSockets::take().map_err(|error| Failure::new("cannot listen").because(&error))?;
+        let addresses = sockets.addresses();
         let settings = self.settings;
         let mut upstreams = Vec::new();
         for argument in &self.upstream {
@@ -77,7 +81,8 @@ impl Serve {
         let read = move || {
             let mut loaded = settings.load()?;
             add_upstreams(&mut loaded.config, &upstreams, default.as_deref());
-            Ok(loaded)
+            addresses.put_into(&mut loaded.config);
+            Ok::<_, ConfigErrors>(loaded)
         };
         let crate::config::Loaded { config, file, .. } = read()?;
         if let Some(default) = &default_named
@@ -96,7 +101,7 @@ impl Serve {
                 .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
         }
         logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        let served = serve::serve(config, file, Box::new(read), serve::Front::Registry, first).await;
+        let served = serve::serve(config, file, Box::new(read), serve::Front::Registry, first, sockets).await;
         served.map_err(|error| match error {
             ServeError::Exposed(error) => ConfigErrors(vec![error]).into(),
             error => Failure::new("cannot serve").because(&error),

@@ -61,6 +61,19 @@ impl Target {
         self.open(self.credentials()?, false).await
     }
 
+    /// Connects to a server, and starts none inside this process.
+    pub(super) async fn connect_running(&self) -> Result<Connection, Failure> {
+        if self.server.is_some() {
+            return self.connect().await;
+        }
+        let loaded = self.data.load()?;
+        let is_named = loaded.origin("data") != Origin::Default;
+        owner::become_owner(&loaded.config.data)?;
+        let server = LocalServer::connect_running(&loaded.config, builder).await;
+        let server = server.map_err(|error| explain(&error, is_named))?;
+        Ok(Connection::to_data_directory(server, self.flags()))
+    }
+
     /// Connects with credentials that were read before, for commands that read further passwords.
     pub(super) async fn connect_with(&self, credentials: Credentials) -> Result<Connection, Failure> {
         self.open(credentials, false).await
@@ -204,6 +217,9 @@ fn explain(error: &LocalError, is_named: bool) -> Failure {
         }
         LocalError::Open { .. } => {
             "name another data directory with --data DIR, or a running server with --server URL"
+        }
+        LocalError::NotRunning(_) => {
+            "start one with `wharfinger serve --data DIR`, or name a server with --server URL"
         }
         LocalError::InUse { .. } => "wait until it has ended, or name a running server with --server",
         _ => "",

@@ -1,4 +1,4 @@
-//! `wharfinger version`: the version of the program, its database schema, and its commit.
+//! `wharfinger version`: the version of the program, its database schema, its commit, and its features.
 
 use clap::Args;
 use serde::Serialize;

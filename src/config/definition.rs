@@ -41,6 +41,8 @@ pub struct Setting {
     pub description: &'static str,
     /// Stores a raw value in the configuration.
     pub(super) read: fn(&mut Config, &RawValue) -> Result<(), Refused>,
+    /// Copies the value from one configuration to another.
+    pub(super) copy: fn(&mut Config, &Config),
     /// The value in the syntax of the file.
     pub(super) write: fn(&Config) -> TomlValue,
     /// The accepted values, for messages.
@@ -124,6 +126,7 @@ macro_rules! settings {
                             config.$key = $value.read(raw)?;
                             Ok(())
                         },
+                        copy: |to, from| to.$key = from.$key.clone(),
                         write: |config| $value.write(&config.$key),
                         expects: || ValueType::<$type>::expects(&$value),
                         keys: || ValueType::<$type>::keys(&$value),
@@ -144,6 +147,7 @@ macro_rules! settings {
                                 config.$section.$skey = $svalue.read(raw)?;
                                 Ok(())
                             },
+                            copy: |to, from| to.$section.$skey = from.$section.$skey.clone(),
                             write: |config| $svalue.write(&config.$section.$skey),
                             expects: || ValueType::<$stype>::expects(&$svalue),
                             keys: || ValueType::<$stype>::keys(&$svalue),
@@ -539,6 +543,13 @@ settings! {
 pub fn changed_settings(before: &Config, after: &Config) -> Vec<&'static str> {
     let differs = |setting: &&Setting| (setting.write)(before) != (setting.write)(after);
     settings().filter(differs).map(|setting| setting.path).collect()
+}
+
+/// Copies the settings with these paths from one configuration to another.
+pub fn copy_settings(to: &mut Config, from: &Config, paths: &[&str]) {
+    for setting in settings().filter(|setting| paths.contains(&setting.path)) {
+        (setting.copy)(to, from);
+    }
 }
 
 /// Every setting, in the order of the template.

@@ -8,12 +8,14 @@ use hyper::Method;
 use hyper::header::{HOST, HeaderMap, HeaderValue};
 use registry::Registry;
 use registry::access::Accounts;
+use registry::backup::ConfigurationFile;
 use registry::mirror::Mirror;
 
 use crate::config::{Config, Limits};
 use crate::http::content_proxy::ContentProxy;
 use crate::http::error::Error;
 use crate::http::links::{LinkBase, Links};
+use crate::http::live::ReloadRequests;
 use crate::http::metrics::ServerMetrics;
 use crate::http::middleware::access_request::AccessRequest;
 use crate::http::middleware::body_budget::BodyBudget;
@@ -37,21 +39,25 @@ pub(crate) struct App {
     pub(crate) service: String,
     pub(crate) audit_pulls: bool,
     /// The gateway to the content. The registry then has repository names and accounts only.
-    pub(crate) content_proxy: Option<Box<dyn ContentProxy>>,
+    pub(crate) content_proxy: Option<Arc<dyn ContentProxy>>,
     /// The pull-through cache, if an upstream is configured.
     pub(crate) mirror: Option<Mirror>,
     pub(crate) link_base: LinkBase,
     proxies: Proxies,
     pub(crate) cors: Cors,
     /// The pages, unless they are switched off.
-    pub(crate) web: Option<Web>,
-    pub(crate) rate_limits: RateLimits,
+    pub(crate) web: Option<Arc<Web>>,
+    pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) body_budget: Arc<BodyBudget>,
     pub(crate) limits: Limits,
     /// Whether the server speaks HTTP/2 without TLS.
     pub(crate) http2_clear: bool,
     pub(crate) ids: RequestIds,
     pub(crate) metrics: Arc<ServerMetrics>,
+    /// The configuration files that a backup takes along.
+    pub(crate) configuration: Vec<ConfigurationFile>,
+    /// `None` in a server inside a command.
+    pub(crate) reload: Option<ReloadRequests>,
 }
 
 impl App {
@@ -59,13 +65,26 @@ impl App {
     /// The HTTP client of `auth.forward` cannot be built.
     pub(crate) fn new(
         registry: Registry,
-        content_proxy: Option<Box<dyn ContentProxy>>,
+        content_proxy: Option<Arc<dyn ContentProxy>>,
         mirror: Option<Mirror>,
         config: &Config,
+        reload: Option<ReloadRequests>,
+    ) -> io::Result<Self> {
+        let metrics = Arc::new(ServerMetrics::new(&registry, mirror.as_ref(), config.listen));
+        Self::with_metrics(registry, content_proxy, mirror, config, reload, metrics)
+    }
+
+    fn with_metrics(
+        registry: Registry,
+        content_proxy: Option<Arc<dyn ContentProxy>>,
+        mirror: Option<Mirror>,
+        config: &Config,
+        reload: Option<ReloadRequests>,
+        metrics: Arc<ServerMetrics>,
     ) -> io::Result<Self> {
         let forward = Forward::new(&config.auth).map_err(io::Error::other)?;
         Ok(Self {
-            metrics: Arc::new(ServerMetrics::new(&registry, mirror.as_ref(), config.listen)),
+            metrics,
             accounts: registry.accounts().clone(),
             registry,
             content_proxy,
@@ -77,13 +96,37 @@ impl App {
             link_base: LinkBase::new(config.external_url.as_ref().map(|url| url.as_str())),
             proxies: Proxies::new(config.proxy.trusted.clone()),
             cors: Cors::new(&config.web.cors_origins),
-            web: Web::new(config),
-            rate_limits: RateLimits::new(&config.limits),
+            web: Web::new(config).map(Arc::new),
+            rate_limits: Arc::new(RateLimits::new(&config.limits)),
             body_budget: Arc::new(BodyBudget::new(&config.limits)),
             limits: config.limits.clone(),
             http2_clear: config.http2_clear,
             ids: RequestIds::new(),
+            configuration: config.files(),
+            reload,
         })
+    }
+
+    /// Makes the same state with other settings of [`LIVE`](crate::http::live::LIVE). Buckets of unchanged limits stay
+    /// as full as they are.
+    ///
+    /// # Errors
+    /// The HTTP client of `auth.forward` cannot be built.
+    pub(crate) fn with_settings(&self, config: &Config) -> io::Result<Self> {
+        let mut app = Self::with_metrics(
+            self.registry.clone(),
+            self.content_proxy.clone(),
+            self.mirror.clone(),
+            config,
+            self.reload.clone(),
+            self.metrics.clone(),
+        )?;
+        app.web.clone_from(&self.web);
+        if config.limits == self.limits {
+            app.rate_limits = self.rate_limits.clone();
+            app.body_budget = self.body_budget.clone();
+        }
+        Ok(app)
     }
 
     /// Whether the address is a trusted proxy.

@@ -585,6 +585,22 @@ ApiUpstreamCache [upstream: UpstreamName] "api_upstream_cache" "/api/v1/upstream
         .answers::<Purged>(200, "The repositories that were removed.")
     };
 }
+/// Reload of the configuration.
+ApiReload [] "api_reload" "/api/v1/reload" Server {
+    POST: Requirement::Own, AuditAction::None => manage::reload::reload {
+        "Read the configuration, the htpasswd file and the certificate again"
+        .note("For administrators. A mistake changes nothing, and is in `errors`.")
+        .answers::<Reloaded>(200, "The changed settings.")
+    };
+}
+/// Backup of the metadata and the keys.
+ApiBackup [] "api_backup" "/api/v1/backup" Server {
+    POST: Requirement::Own, AuditAction::None => manage::backup::backup {
+        "Make a backup of the metadata, the keys and the configuration"
+        .note("For commands on the machine of the registry. The answer is a tar archive.")
+        .ends(200, "The archive.")
+    };
+}
 /// Adoption of changes that other programs made in the data directory.
 ApiAdopt [] "api_adopt" "/api/v1/adopt" Server {
     POST: Requirement::Own, AuditAction::None => manage::adopt::adopt {

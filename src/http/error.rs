@@ -35,6 +35,9 @@ pub(crate) enum Error {
     /// The request has no host, two hosts or an invalid one.
     #[error("a request needs one Host header with a host and perhaps a port (RFC 9112 section 3.2)")]
     BadHost,
+    /// A reload of a server that is stopping, or that is inside a command.
+    #[error("no server runs here that could do this")]
+    NotServing,
     /// `/metrics` on a port for clients.
     #[error(
         "metrics are not served on this port: set `metrics.listen` (--metrics-listen) to an address of their own"
@@ -176,6 +179,7 @@ impl Error {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
             Self::CrossSite { .. } | Self::FormExpired => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::NotServing => (StatusCode::CONFLICT, ErrorCode::Unsupported),
             Self::MetricsElsewhere => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
             Self::Denied(_) => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Template(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),

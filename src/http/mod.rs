@@ -23,6 +23,7 @@ pub(crate) mod gateway_error;
 mod health;
 mod jwks;
 pub(crate) mod links;
+pub(crate) mod live;
 mod metrics;
 pub(crate) mod middleware;
 pub(crate) mod response;

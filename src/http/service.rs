@@ -21,6 +21,7 @@ use crate::http::extract::endpoint::{Endpoint, PathError};
 use crate::http::extract::namespace::{self, Named};
 use crate::http::extract::request::Request;
 use crate::http::links::Links;
+use crate::http::live::LiveApp;
 use crate::http::middleware::access_log::Exchange;
 use crate::http::middleware::audit::{self, AuditedAction};
 use crate::http::middleware::authorization::{self, Rejection};
@@ -39,8 +40,14 @@ const API_VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
 
 /// The hyper service of one connection.
 pub(crate) struct Service {
-    app: Arc<App>,
+    live: Arc<LiveApp>,
     connection: Arc<Connection>,
+}
+
+/// The path of one request.
+struct Pipeline<'a> {
+    app: &'a Arc<App>,
+    connection: &'a Arc<Connection>,
 }
 
 /// A future for a response.
@@ -67,8 +74,8 @@ impl Future for Answer {
 }
 
 impl Service {
-    pub(crate) fn new(app: Arc<App>, connection: Arc<Connection>) -> Self {
-        Self { app, connection }
+    pub(crate) fn new(live: Arc<LiveApp>, connection: Arc<Connection>) -> Self {
+        Self { live, connection }
     }
 }
 
@@ -77,7 +84,13 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, mut request: hyper::Request<Incoming>) -> Answer {
+    fn call(&self, request: hyper::Request<Incoming>) -> Answer {
+        Pipeline { app: &self.live.get(), connection: &self.connection }.run(request)
+    }
+}
+
+impl Pipeline<'_> {
+    fn run(&self, mut request: hyper::Request<Incoming>) -> Answer {
         let host = host_header::check(&mut request);
         let id = self.app.ids.of(request.headers());
         let is_v2 = request.uri().path().starts_with("/v2");
@@ -91,7 +104,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         let mut log = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id, known);
         let mut request =
             Request::new(request, self.connection.clone(), log.place(), self.app.limits.body_timeout, id);
-        let client = self.app.client_info(&self.connection, &request.headers);
+        let client = self.app.client_info(self.connection, &request.headers);
         log.set_client(client.address);
         let origin = self.app.cors.allowed(&request.headers);
         let reply = Reply { log, is_v2, is_head, origin };
@@ -123,13 +136,13 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             && !self.app.audit_pulls
         {
             authorized = authorization::authorize_cached(
-                &self.app,
-                &self.connection,
+                self.app,
+                self.connection,
                 request.for_access(endpoint.as_ref().ok(), &client),
             );
             if let Some(Ok(authorized)) = &authorized {
-                let caller = Caller::new(authorized, &client, &self.connection, &self.app.link_base);
-                if let Some(response) = manifests::get_cached(&self.app, caller, &request, name, target) {
+                let caller = Caller::new(authorized, &client, self.connection, &self.app.link_base);
+                if let Some(response) = manifests::get_cached(self.app, caller, &request, name, target) {
                     let identity = Some(authorized.identity());
                     let response = self.throttled(response, &client, identity);
                     return Answer::Now(Some(self.finish_for(response, identity, reply, request.id)));
@@ -137,9 +150,10 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             }
         }
         let is_page = is_page && endpoint.as_ref().map_or(true, Endpoint::is_page);
-        let mut page = is_page.then(|| web::error::frame(&self.app, &request, &client));
-        let service = Self { app: self.app.clone(), connection: self.connection.clone() };
+        let mut page = is_page.then(|| web::error::frame(self.app, &request, &client));
+        let (app, connection) = (self.app.clone(), self.connection.clone());
         Answer::Later(Box::pin(async move {
+            let service = Pipeline { app: &app, connection: &connection };
             if let Some(name) = default
                 && service.means_default(&endpoint, &request).await
                 && let Ok(named) = &endpoint
@@ -176,7 +190,7 @@ struct Reply {
     origin: Option<Allowed>,
 }
 
-impl Service {
+impl Pipeline<'_> {
     /// Answers a request without an account: a bad host, too many requests, a CORS preflight, a redirect.
     fn answer_early(
         &self,
@@ -185,7 +199,7 @@ impl Service {
         client: &ClientInfo,
         request: &Request,
     ) -> Option<Response> {
-        let app = &*self.app;
+        let app = &**self.app;
         let address = Client::Address(client_network(client.address));
         let error = if has_valid_host {
             app.rate_limits.request(address).err().map(|wait| {
@@ -224,7 +238,7 @@ impl Service {
         authorized: Option<Result<Authorized, Box<Rejection>>>,
         mut request: Request,
     ) -> (Result<Response, Error>, Option<Identity>) {
-        let (app, connection) = (&*self.app, &*self.connection);
+        let (app, connection) = (&**self.app, &**self.connection);
         if let Ok(Endpoint::Auth) = endpoint {
             // `/auth` authorizes the proxied request instead.
             return (auth::answer(app, connection, client, &request).await, None);

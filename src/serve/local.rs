@@ -37,6 +37,8 @@ pub enum LocalError {
     Start { path: String, source: io::Error },
     #[error("{path} is in use by {holder}, which takes no commands")]
     InUse { path: String, holder: String },
+    #[error("no server runs on {0}")]
+    NotRunning(String),
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
 }
@@ -95,6 +97,27 @@ impl LocalServer {
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
+    }
+
+    /// Reaches the running server of the configured data directory, and starts none.
+    ///
+    /// # Errors
+    /// [`LocalError::NotRunning`], and those of [`Self::connect`].
+    pub async fn connect_running(
+        config: &Config,
+        builder: impl Fn() -> reqwest::ClientBuilder,
+    ) -> Result<Self, LocalError> {
+        let directory = open_directory(&config.data, false)?;
+        let root = directory.root().to_owned();
+        let path = || root.display().to_string();
+        let socket_error = |source| LocalError::Socket { path: path(), source };
+        let socket = directory.control_socket().map_err(socket_error)?;
+        if !socket.path().exists() || directory.try_lock().map_err(socket_error)?.is_some() {
+            return Err(LocalError::NotRunning(path()));
+        }
+        let client = builder().tls_certs_only([]).unix_socket(socket.path()).build();
+        let http = client.map_err(LocalError::Client)?;
+        Ok(Self { http, root, inside: None, _socket: Some(socket) })
     }
 
     /// Stops the server inside this process, if there is one. All changes are then synced to the directory.

@@ -2,8 +2,10 @@
 
 mod error;
 mod local;
+mod service_manager;
 mod settings;
 mod signals;
+mod sockets;
 mod startup;
 mod summary;
 
@@ -18,6 +20,7 @@ pub use self::error::ServeError;
 pub use self::local::{LocalError, LocalServer, ORIGIN, tls_directory};
 pub use self::settings::account_settings;
 use self::signals::Signals;
+pub use self::sockets::{InheritError, InheritedAddresses, InheritedSockets};
 pub use self::startup::{FirstAdministrator, Front, Startup, accept_older_database, open_registry, refused};
 use self::summary::{Summary, greeting};
 use crate::config::Config;
@@ -37,16 +40,17 @@ pub async fn serve(
     read: ReadConfig,
     front: Front,
     first: Option<FirstAdministrator>,
+    inherited: InheritedSockets,
 ) -> Result<(), ServeError> {
     let signals = Signals::new().map_err(ServeError::Signals)?;
     let is_new = !config.data.exists();
     let settings = read().map(|loaded| loaded.effective()).unwrap_or_default();
     let startup = Startup::new(&config, front).with_administrator(first.as_ref()).with_settings(settings);
-    let opened = startup.open().await;
+    let opened = startup.with_sockets(inherited).open().await;
     if opened.is_err() && is_new {
         Directory::remove_unused(&config.data);
     }
-    let (registry, server) = opened?;
+    let (registry, mut server) = opened?;
     let summary = Summary::of(&registry, &server, file.as_deref()).await?;
     tracing::info!("{summary}");
     if registry.accounts().in_force() && config.is_clear_text() {
@@ -58,15 +62,19 @@ pub async fn serve(
     }
     // One write: a reader that waits for the first line gets all of it.
     output_queue::stdout().push(greeting(&server, &config, &summary).as_bytes());
+    let status = format!("serving {}://{}", server.scheme(), server.address());
+    service_manager::ready(&status);
+    let watchdog = tokio::spawn(service_manager::watch());
     let hurry = Arc::new(Notify::new());
-    let limit = config.limits.shutdown_timeout;
+    let (live, requests) = server.live();
     let reload = Reload {
         read: Arc::new(read),
         in_force: config,
         accounts: registry.accounts().clone(),
         tls: server.tls().cloned(),
+        live,
     };
-    let handler = tokio::spawn(signals.handle(server.stop(), limit, hurry.clone(), reload));
+    let handler = tokio::spawn(signals.handle(server.stop(), status, hurry.clone(), reload, requests));
     server.run().await;
     tokio::select! {
         () = registry.close() => tracing::info!("stopped"),
@@ -77,5 +85,6 @@ pub async fn serve(
         () = hurry.notified() => tracing::warn!("stopped at once, before the registry was closed"),
     }
     handler.abort();
+    watchdog.abort();
     Ok(())
 }

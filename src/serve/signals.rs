@@ -1,12 +1,14 @@
-//! Signals: SIGTERM and SIGINT stop the server, SIGHUP reloads the configuration.
+//! Signals: SIGTERM and SIGINT stop the server, SIGHUP and requests reload the configuration.
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
+use api::Reloaded;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
+use super::service_manager;
+use crate::http::live::ReloadQueue;
 use crate::http::server::Stop;
 use crate::reload::Reload;
 
@@ -30,24 +32,23 @@ impl Signals {
     pub(super) async fn handle(
         mut self,
         stop: Stop,
-        limit: Duration,
+        status: String,
         hurry: Arc<Notify>,
         mut reload: Reload,
+        mut requests: Option<ReloadQueue>,
     ) {
         let mut is_stopping = false;
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => {}
                 _ = self.interrupt.recv() => {}
-                _ = self.hangup.recv() => {
-                    if !is_stopping {
-                        // A slow reload must not delay a stop.
-                        tokio::select! {
-                            () = reload.run() => continue,
-                            _ = self.terminate.recv() => {}
-                            _ = self.interrupt.recv() => {}
-                        }
-                    } else {
+                _ = self.hangup.recv(), if !is_stopping => {
+                    if self.run(&mut reload, &status, None).await {
+                        continue;
+                    }
+                }
+                request = next(&mut requests), if !is_stopping => {
+                    if self.run(&mut reload, &status, Some(request)).await {
                         continue;
                     }
                 }
@@ -57,8 +58,11 @@ impl Signals {
                 hurry.notify_waiters();
             } else {
                 is_stopping = true;
+                // Requests for a reload fail from here on.
+                requests = None;
+                service_manager::stopping("waiting for transfers to end");
                 tracing::info!(
-                    limit_seconds = limit.as_secs_f64(),
+                    limit_seconds = reload.in_force.limits.shutdown_timeout.as_secs_f64(),
                     "stopping: no more connections are taken, requests under way may end within \
                      limits.shutdown_timeout; a second signal stops at once"
                 );
@@ -66,4 +70,37 @@ impl Signals {
             }
         }
     }
+
+    /// Reloads, and answers the request for it. Returns `false` if the server has to stop, which a slow reload must not
+    /// delay.
+    async fn run(
+        &mut self,
+        reload: &mut Reload,
+        status: &str,
+        request: Option<oneshot::Sender<Reloaded>>,
+    ) -> bool {
+        service_manager::reloading();
+        tokio::select! {
+            reloaded = reload.run() => {
+                service_manager::ready(status);
+                if let Some(request) = request {
+                    // The client may be gone.
+                    let _ = request.send(reloaded);
+                }
+                true
+            }
+            _ = self.terminate.recv() => false,
+            _ = self.interrupt.recv() => false,
+        }
+    }
+}
+
+/// Returns the next request for a reload. Waits for ever if there can be none.
+async fn next(requests: &mut Option<ReloadQueue>) -> oneshot::Sender<Reloaded> {
+    if let Some(queue) = requests
+        && let Some(request) = queue.recv().await
+    {
+        return request;
+    }
+    std::future::pending().await
 }

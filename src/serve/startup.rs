@@ -1,6 +1,7 @@
 //! Startup: opens data directory, registry, gateway and listeners, in this order.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use accounts::AccountName;
 use registry::Registry;
@@ -9,6 +10,7 @@ use store::{Directory, Metadata, StoreError};
 
 use super::error::ServeError;
 use super::settings::{account_settings, policy};
+use super::sockets::InheritedSockets;
 use crate::config::{Config, ConfigError, Effective};
 use crate::gateway::Gateway;
 use crate::http::server::Server;
@@ -37,12 +39,19 @@ pub struct Startup<'c> {
     front: Front,
     administrator: Option<&'c FirstAdministrator>,
     settings: Vec<Effective>,
+    sockets: InheritedSockets,
 }
 
 impl<'c> Startup<'c> {
     #[must_use]
     pub fn new(config: &'c Config, front: Front) -> Self {
-        Self { config, front, administrator: None, settings: Vec::new() }
+        Self {
+            config,
+            front,
+            administrator: None,
+            settings: Vec::new(),
+            sockets: InheritedSockets::default(),
+        }
     }
 
     /// Creates the administrator if it does not exist.
@@ -59,11 +68,18 @@ impl<'c> Startup<'c> {
         self
     }
 
+    /// Listens on sockets of the service manager.
+    #[must_use]
+    pub fn with_sockets(mut self, sockets: InheritedSockets) -> Self {
+        self.sockets = sockets;
+        self
+    }
+
     /// Opens the registry and listens. A failed start closes the registry again.
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn open(self) -> Result<(Registry, Server), ServeError> {
+    pub async fn open(mut self) -> Result<(Registry, Server), ServeError> {
         let directory = Directory::open(&self.config.data).map_err(registry::Error::from)?;
         let key = self.check_directory(&directory)?;
         let registry = open_registry(self.config, directory.clone()).await?;
@@ -91,7 +107,7 @@ impl<'c> Startup<'c> {
     }
 
     async fn listen(
-        &self,
+        &mut self,
         registry: &Registry,
         directory: &Directory,
         key: Option<[u8; 32]>,
@@ -106,20 +122,24 @@ impl<'c> Startup<'c> {
             Front::Registry => upstreams::open(registry, config)?,
             Front::Gateway => None,
         };
-        let gateway = gateway.map(|gateway| Box::new(gateway) as _);
-        let mut server = Server::bind(registry.clone(), gateway, mirror, config)
+        let gateway = gateway.map(|gateway| Arc::new(gateway) as _);
+        let listener = self.sockets.listen.take();
+        let mut server = Server::bind(registry.clone(), gateway, mirror, config, listener)
             .await
             .map_err(|source| ServeError::Listen { address: config.listen, source })?;
         server.describe(&self.settings);
         if let Some(tls) = Acceptor::open(config, registry.directory().own())? {
             if let Some(address) = config.tls.redirect {
-                let redirected = server.redirect(address, tls.clone(), config).await;
+                let redirected =
+                    server.redirect(address, tls.clone(), config, self.sockets.redirect.take()).await;
                 redirected.map_err(|source| ServeError::Redirect { address, source })?;
             }
             server.secure(tls);
         }
         if let Some(address) = config.metrics.listen {
-            server.serve_metrics(address).map_err(|source| ServeError::Metrics { address, source })?;
+            server
+                .serve_metrics(address, self.sockets.metrics.take())
+                .map_err(|source| ServeError::Metrics { address, source })?;
         }
         let socket = registry.directory().control_socket().map_err(registry::Error::from)?;
         let path = socket.path().to_owned();

@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use super::certificate_store::{CertificateStore, OpenError, Origin};
 use crate::client_network::client_network;
 use crate::config::Config;
+use crate::warn_limit::WarnLimit;
 
 /// A TLS connection. Its application protocol was negotiated with ALPN.
 pub type Stream = TlsStream<TcpStream>;
@@ -41,6 +42,8 @@ pub struct Acceptor {
     handshakes: Arc<Semaphore>,
     networks: Arc<Networks>,
     timeout: Duration,
+    /// Limits the warning about clients that do not trust the certificate.
+    distrusted: Arc<WarnLimit>,
 }
 
 /// The handshakes under way by client network, so that slow ones of one client do not keep out all others.
@@ -104,6 +107,7 @@ impl Acceptor {
             handshakes: Arc::new(Semaphore::new(handshakes)),
             networks: Arc::new(Networks { limit: (handshakes / 2).max(8), counts: Mutex::default() }),
             timeout: config.tls.handshake_timeout,
+            distrusted: Arc::new(WarnLimit::new()),
         }))
     }
 
@@ -125,10 +129,13 @@ impl Acceptor {
     }
 
     /// Reloads the certificate if it is in files of the operator.
-    pub(crate) async fn reload(&self) {
+    ///
+    /// # Errors
+    /// The reason why the new one cannot be used. It is logged, and the last valid one stays.
+    pub(crate) async fn reload(&self) -> Result<(), String> {
         let store = self.store.clone();
         // The task fails only if the runtime shuts down.
-        let _ = tokio::task::spawn_blocking(move || store.reload()).await;
+        tokio::task::spawn_blocking(move || store.reload()).await.unwrap_or(Ok(()))
     }
 
     /// The response to `/.well-known/acme-challenge/TOKEN` in plain HTTP (HTTP-01, RFC 8555 section 8.3); `None` for an
@@ -150,11 +157,11 @@ impl Acceptor {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 match certificate_alert(&error) {
-                    Some(alert) => tracing::info!(
+                    Some(alert) if self.distrusted.allows() => tracing::warn!(
                         ?alert,
                         "a client does not trust the certificate; `wharfinger cert show` prints how to make clients trust it"
                     ),
-                    None => tracing::debug!(%error, "a TLS handshake failed"),
+                    _ => tracing::debug!(%error, "a TLS handshake failed"),
                 }
                 None
             }

@@ -204,33 +204,41 @@ impl CertificateStore {
                 continue;
             }
             loaded = stamp;
-            self.load(files);
+            // An error was logged.
+            let _ = self.load(files);
         }
     }
 
     /// Reloads the files of the operator now.
-    pub(super) fn reload(&self) {
-        if let Maintainer::Files(files) = &self.maintainer {
-            self.load(files);
+    pub(super) fn reload(&self) -> Result<(), String> {
+        match &self.maintainer {
+            Maintainer::Files(files) => self.load(files),
+            Maintainer::None | Maintainer::Acme(_) => Ok(()),
         }
     }
 
-    fn load(&self, files: &Files) {
+    fn load(&self, files: &Files) -> Result<(), String> {
         let loaded = files.read().map_err(OpenError::from).and_then(|pair| {
             self.install(&pair)?;
             Ok(pair)
         });
         match loaded {
-            Ok(pair) => tracing::info!(
-                certificate = %files.certificate.display(),
-                until = pair.certificate().until(),
-                fingerprint = pair.certificate().fingerprint,
-                "the certificate was reloaded"
-            ),
-            Err(error) => tracing::error!(
-                %error,
-                "the certificate or its key is invalid; the last valid one stays in use"
-            ),
+            Ok(pair) => {
+                tracing::info!(
+                    certificate = %files.certificate.display(),
+                    until = pair.certificate().until(),
+                    fingerprint = pair.certificate().fingerprint,
+                    "the certificate was reloaded"
+                );
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "the certificate or its key is invalid; the last valid one stays in use"
+                );
+                Err(error.to_string())
+            }
         }
     }
 }

@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounts;
+mod backup;
 mod collection;
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
 mod data_directory;
+mod prometheus;
 #[path = "../durability/pusher.rs"]
 #[allow(dead_code, reason = "the durability suite needs more of it")]
 mod pusher;
 mod rules;
+mod service;
 mod signals;
 
 use std::fs;

@@ -217,11 +217,16 @@ fn hangup_reloads_and_cuts_no_upload() {
     let location = location.unwrap();
     client.send(&format!("PATCH {location} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n01234"));
 
-    fs::write(server.config(), "[log]\nlevel = \"debug\"\n[limits]\npage_entries = 50\n").unwrap();
+    fs::write(
+        server.config(),
+        "[log]\nlevel = \"debug\"\n[limits]\npage_entries = 50\n[cache]\nmanifest_bytes = \"1MiB\"\n",
+    )
+    .unwrap();
     server.signal("-HUP");
-    wait_for_log(&log, "setting=\"limits.page_entries\"");
+    wait_for_log(&log, "setting=\"cache.manifest_bytes\"");
     let written = fs::read_to_string(&log).unwrap();
     assert!(written.contains("needs a restart") && written.contains("setting=\"log.level\""), "{written}");
+    assert!(written.contains("setting=\"limits.page_entries\""), "{written}");
 
     fs::write(server.config(), "[log]\nlevel = 7\n").unwrap();
     server.signal("-HUP");

@@ -16,6 +16,7 @@ mod history;
 mod organisations;
 mod page;
 mod quotas;
+mod reload;
 mod repositories;
 mod retention;
 mod robots;
@@ -44,6 +45,7 @@ pub use organisations::{
 };
 pub use page::Page;
 pub use quotas::{QuotaEntry, Quotas};
+pub use reload::Reloaded;
 pub use repositories::{
     ManifestEntry, Repositories, Repository, RepositoryUsage, RepositoryUsages, TagEntry, Tags, Usage,
 };

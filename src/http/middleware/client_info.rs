@@ -11,6 +11,8 @@ use std::str::FromStr;
 use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::warn_limit::WarnLimit;
+
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -35,6 +37,19 @@ pub(crate) struct ClientInfo {
     pub(crate) by_proxy: bool,
 }
 
+/// Warns of a proxy that ends TLS and is not trusted: clients would get links and challenges with `http://`.
+fn warn_untrusted(peer: IpAddr, secure: bool, headers: &HeaderMap) {
+    static LIMIT: WarnLimit = WarnLimit::new();
+    let says_https = || list(headers, PROTO).next().and_then(is_secure) == Some(true);
+    if !secure && headers.contains_key(PROTO) && says_https() && LIMIT.allows() {
+        tracing::warn!(
+            %peer,
+            "X-Forwarded-Proto: https comes from an address that is not in proxy.trusted, and is ignored: clients get \
+             http:// in challenges and links; if a proxy of yours has this address, add it to proxy.trusted"
+        );
+    }
+}
+
 impl Proxies {
     pub(crate) fn new(trusted: Vec<IpNet>) -> Self {
         Self(trusted)
@@ -51,6 +66,7 @@ impl Proxies {
         let mut info =
             ClientInfo { address: peer.to_canonical(), secure, host: None, prefix: String::new(), by_proxy };
         if !by_proxy {
+            warn_untrusted(peer, secure, headers);
             return info;
         }
         let kinds = [FOR, PROTO, FORWARDED_HOST, PREFIX, REAL_IP];

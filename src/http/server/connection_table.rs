@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ pub(crate) struct ConnectionTable(Arc<Shared>);
 struct Shared {
     /// The setting that names the port, for the log.
     port: &'static str,
-    limit: usize,
-    per_network: usize,
+    limit: AtomicUsize,
+    per_network: AtomicUsize,
     begun: Instant,
     state: Mutex<State>,
     /// Notified when a connection ends, or becomes idle while a client waits for room.
@@ -81,14 +81,21 @@ impl ConnectionTable {
     pub(crate) fn new(port: &'static str, limit: usize, per_network: usize, open: Gauge) -> Self {
         Self(Arc::new(Shared {
             port,
-            limit,
-            per_network,
+            limit: AtomicUsize::new(limit),
+            per_network: AtomicUsize::new(per_network),
             begun: Instant::now(),
             state: Mutex::default(),
             room: Notify::new(),
             is_awaited: AtomicBool::new(false),
             open,
         }))
+    }
+
+    /// Changes the limits. Open connections stay.
+    pub(crate) fn set_limits(&self, limit: usize, per_network: usize) {
+        self.0.limit.store(limit, Ordering::Relaxed);
+        self.0.per_network.store(per_network, Ordering::Relaxed);
+        self.0.room.notify_waiters();
     }
 
     /// Takes a place. Waits while all connections are busy. `is_proxy` exempts a trusted proxy from the
@@ -117,9 +124,11 @@ impl Shared {
 
     /// Returns `None` if all connections are busy.
     fn try_enter(self: &Arc<Self>, network: IpAddr, is_proxy: bool) -> Option<Result<Held, NetworkFull>> {
+        let (limit, per_network) =
+            (self.limit.load(Ordering::Relaxed), self.per_network.load(Ordering::Relaxed));
         let mut state = self.state();
         let of_network = state.networks.get(&network).copied().unwrap_or(0);
-        if !is_proxy && of_network >= self.per_network {
+        if !is_proxy && of_network >= per_network {
             let evicted = state.evict(Some(network), 1);
             if state.may_report() {
                 tracing::warn!(
@@ -133,16 +142,16 @@ impl Shared {
             if evicted == 0 {
                 return Some(Err(NetworkFull));
             }
-        } else if state.slots.len() >= self.limit.saturating_add(slack(self.limit)) {
+        } else if state.slots.len() >= limit.saturating_add(slack(limit)) {
             self.is_awaited.store(true, Ordering::SeqCst);
             return None;
-        } else if state.slots.len() - state.leaving >= self.limit {
+        } else if state.slots.len() - state.leaving >= limit {
             let (largest, of_largest) = state
                 .networks
                 .iter()
                 .max_by_key(|(_, count)| **count)
                 .map(|(name, count)| (*name, *count))?;
-            let most = (self.limit / EVICTED_SHARE).max(1);
+            let most = (limit / EVICTED_SHARE).max(1);
             let mut evicted = state.evict(Some(largest), most);
             if evicted == 0 {
                 evicted = state.evict(None, most);

@@ -13,11 +13,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens on an address. The backlog is the system's maximum (`net.core.somaxconn`): clients that find it full retry a
 /// second later. SO_REUSEADDR lets a restarted server bind the address at once.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(u32::MAX)
+}
+
+/// Returns a listener that the service manager opened, or listens on the address.
+pub(crate) fn open(inherited: Option<std::net::TcpListener>, address: SocketAddr) -> io::Result<TcpListener> {
+    match inherited {
+        Some(listener) => {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        }
+        None => listen(address),
+    }
 }
 
 /// Handles a failed accept. The client may have caused it, so that the next accept works. Otherwise the system is out of

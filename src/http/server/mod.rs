@@ -14,10 +14,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use arc_swap::Guard;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -35,15 +36,17 @@ use tokio::time::Sleep;
 use crate::config::{Config, Effective, Limits};
 use crate::http::app::App;
 use crate::http::content_proxy::ContentProxy;
+use crate::http::live::{LiveApp, ReloadQueue, ReloadRequests};
 use crate::http::server::connection::{Connection, CutOff, Peer, Protocol, TimedStream};
-use crate::http::server::connection_table::{ConnectionTable, Held, Slot};
-use crate::http::server::listener::{Control, after_failed_accept, listen};
+use crate::http::server::connection_table::{Held, Slot};
+use crate::http::server::listener::{Control, after_failed_accept, open};
 use crate::http::server::metrics_listener::MetricsListener;
 use crate::http::server::poll_budget::RepollWaker;
 use crate::http::server::redirect::Redirect;
 use crate::http::service::Service;
 use crate::tls;
 use crate::upstreams;
+use crate::warn_limit::WarnLimit;
 
 /// The maximum number of connections to the control socket.
 const CONTROL_CONNECTIONS: usize = 64;
@@ -56,8 +59,6 @@ const BUFFER: usize = 64 * 1024;
 /// the bytes in flight on a long line.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// The minimum time between two warnings about TLS to a plain port.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// The send buffer for clients on the same machine, such as nginx; the kernel doubles it. Its own tuning
 /// grows the buffer to 4 MiB and more, which no longer fits the CPU cache: a blob then costs both sides twice
 /// the time.
@@ -68,7 +69,8 @@ const EVICTION_LINGER: Duration = Duration::from_secs(5);
 
 /// A listening server. Connections wait in the backlog until it runs.
 pub struct Server {
-    app: Arc<App>,
+    live: Arc<LiveApp>,
+    reload: Option<ReloadQueue>,
     tcp: TcpListener,
     address: SocketAddr,
     tls: Option<tls::Acceptor>,
@@ -118,15 +120,18 @@ impl Server {
     /// Those of the system.
     pub(crate) async fn bind(
         registry: Registry,
-        content_proxy: Option<Box<dyn ContentProxy>>,
+        content_proxy: Option<Arc<dyn ContentProxy>>,
         mirror: Option<Mirror>,
         config: &Config,
+        inherited: Option<std::net::TcpListener>,
     ) -> io::Result<Self> {
-        let tcp = listen(config.listen)?;
+        let tcp = open(inherited, config.listen)?;
         let address = tcp.local_addr()?;
-        let app = Arc::new(App::new(registry, content_proxy, mirror, config)?);
+        let (requests, reload) = ReloadRequests::new();
+        let live = LiveApp::new(Arc::new(App::new(registry, content_proxy, mirror, config, Some(requests))?));
         Ok(Self {
-            app,
+            live,
+            reload: Some(reload),
             tcp,
             address,
             tls: None,
@@ -139,20 +144,17 @@ impl Server {
 
     /// Serves HTTPS on the port.
     pub fn secure(&mut self, tls: tls::Acceptor) {
-        self.app.metrics.set_certificate(tls.clone());
-        if let (Some(app), tls::Origin::SelfSigned { certificate, .. }) =
-            (Arc::get_mut(&mut self.app), tls.origin())
-        {
-            app.web.iter_mut().for_each(|web| web.set_certificate(certificate.clone()));
+        let app = self.live.get();
+        app.metrics.set_certificate(tls.clone());
+        if let (Some(web), tls::Origin::SelfSigned { certificate, .. }) = (&app.web, tls.origin()) {
+            web.set_certificate(certificate.clone());
         }
         self.tls = Some(tls);
     }
 
     /// Shows the settings to administrators.
-    pub fn describe(&mut self, settings: &[Effective]) {
-        if let Some(app) = Arc::get_mut(&mut self.app) {
-            app.web.iter_mut().for_each(|web| web.describe(settings));
-        }
+    pub fn describe(&self, settings: &[Effective]) {
+        self.live.describe(settings);
     }
 
     /// Listens for plain HTTP as well, and redirects it to HTTPS.
@@ -164,17 +166,11 @@ impl Server {
         address: SocketAddr,
         tls: tls::Acceptor,
         config: &Config,
+        inherited: Option<std::net::TcpListener>,
     ) -> io::Result<()> {
-        self.redirect = Some(
-            Redirect::bind(
-                address,
-                self.address.port(),
-                tls,
-                config,
-                self.app.metrics.connections.of("tls.redirect"),
-            )
-            .await?,
-        );
+        let listener = open(inherited, address)?;
+        let open = self.live.get().metrics.connections.of("tls.redirect").clone();
+        self.redirect = Some(Redirect::new(listener, self.address.port(), tls, config, open));
         Ok(())
     }
 
@@ -182,8 +178,13 @@ impl Server {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn serve_metrics(&mut self, address: SocketAddr) -> io::Result<()> {
-        self.metrics = Some(MetricsListener::new(listen(address)?, self.app.metrics.clone()));
+    pub fn serve_metrics(
+        &mut self,
+        address: SocketAddr,
+        inherited: Option<std::net::TcpListener>,
+    ) -> io::Result<()> {
+        let metrics = self.live.get().metrics.clone();
+        self.metrics = Some(MetricsListener::new(open(inherited, address)?, metrics));
         Ok(())
     }
 
@@ -221,6 +222,11 @@ impl Server {
         self.address
     }
 
+    /// Returns the settings that a reload changes, and the requests for a reload.
+    pub(crate) fn live(&mut self) -> (Arc<LiveApp>, Option<ReloadQueue>) {
+        (self.live.clone(), self.reload.take())
+    }
+
     /// Returns a handle that stops this server.
     #[must_use]
     pub fn stop(&self) -> Stop {
@@ -230,8 +236,7 @@ impl Server {
     /// Serves until the server is stopped, and then until all requests have ended or the shutdown timeout is
     /// over.
     pub async fn run(self) {
-        let shutdown_timeout = self.app.limits.shutdown_timeout;
-        let connections = Connections::new(self.app, &self.stop);
+        let connections = Connections::new(self.live.clone(), &self.stop);
         let mut stage = self.stop.0.subscribe();
         let tcp = connections.accept_tcp(&self.tcp, self.address, self.tls.as_ref());
         let control = connections.accept_control(self.control.as_ref());
@@ -258,6 +263,7 @@ impl Server {
             _ = stage.wait_for(|stage| *stage > Stage::Running) => {}
         }
         drop(stage);
+        let shutdown_timeout = self.live.get().limits.shutdown_timeout;
         // New connections are refused from here on.
         drop((self.tcp, self.redirect, self.metrics, self.control, connections));
         let over = async {
@@ -293,7 +299,8 @@ impl Inside {
         let control = Control::bind(socket)?;
         let stop = Stop(watch::Sender::new(Stage::Running));
         let mirror = upstreams::open(&registry, config).map_err(io::Error::other)?;
-        let connections = Connections::new(Arc::new(App::new(registry, None, mirror, config)?), &stop);
+        let app = Arc::new(App::new(registry, None, mirror, config, None)?);
+        let connections = Connections::new(LiveApp::new(app), &stop);
         let accepting =
             tokio::spawn(async move { match connections.accept_control(Some(&control)).await {} });
         Ok(Self { stop, accepting, socket: path })
@@ -361,37 +368,22 @@ fn http2(limits: &Limits) -> http2::Builder<InlineExecutor> {
 
 struct Connections {
     speech: Arc<ConnectionServer>,
-    tcp: ConnectionTable,
     control: Arc<Semaphore>,
     stage: watch::Receiver<Stage>,
 }
 
 /// The state that all connections share.
 struct ConnectionServer {
-    app: Arc<App>,
-    http1: http1::Builder,
-    http2: http2::Builder<InlineExecutor>,
-    /// The time of the last warning about TLS to a plain port.
-    warned_at: Mutex<Option<Instant>>,
+    live: Arc<LiveApp>,
+    /// Limits the warning about TLS to a plain port.
+    plain_tls: WarnLimit,
 }
 
 impl Connections {
-    fn new(app: Arc<App>, stop: &Stop) -> Self {
+    fn new(live: Arc<LiveApp>, stop: &Stop) -> Self {
         Self {
-            // While all connections are busy, further ones wait in the system's backlog.
-            tcp: ConnectionTable::new(
-                "listen",
-                app.limits.connections,
-                app.limits.connections_per_address,
-                app.metrics.connections.of("listen").clone(),
-            ),
             control: Arc::new(Semaphore::new(CONTROL_CONNECTIONS)),
-            speech: Arc::new(ConnectionServer {
-                http1: http1(&app.limits),
-                http2: http2(&app.limits),
-                warned_at: Mutex::new(None),
-                app,
-            }),
+            speech: Arc::new(ConnectionServer { live, plain_tls: WarnLimit::new() }),
             stage: stop.0.subscribe(),
         }
     }
@@ -405,9 +397,11 @@ impl Connections {
         loop {
             match listener.accept().await {
                 Ok((stream, client)) => {
-                    let is_proxy = self.speech.app.is_proxy(client.ip());
+                    let is_proxy = self.speech.live.get().is_proxy(client.ip());
                     // The connection of a network at its limit is closed.
-                    let Ok(held) = self.tcp.enter(client.ip(), is_proxy).await else { continue };
+                    let Ok(held) = self.speech.live.connections.enter(client.ip(), is_proxy).await else {
+                        continue;
+                    };
                     // Responses are written whole, so that Nagle's algorithm only delays them.
                     let _ = stream.set_nodelay(true);
                     let local = reached(&stream, listening);
@@ -422,7 +416,7 @@ impl Connections {
                         Some(tls) => {
                             tokio::spawn(speech.secure(stream, tls.clone(), peer, stage, held));
                         }
-                        None if speech.app.http2_clear => {
+                        None if speech.live.get().http2_clear => {
                             tokio::spawn(speech.either(stream, peer, stage, held));
                         }
                         None => {
@@ -441,7 +435,7 @@ impl Connections {
             let permit = permit(&self.control).await;
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let open = Open::new(self.speech.app.metrics.connections.of("control"));
+                    let open = Open::new(self.speech.live.get().metrics.connections.of("control"));
                     let (speech, stage) = (self.speech.clone(), self.stage.clone());
                     tokio::spawn(speech.http1(
                         stream,
@@ -491,7 +485,7 @@ impl ConnectionServer {
         mut stage: watch::Receiver<Stage>,
         held: Held,
     ) {
-        let begun = tokio::time::timeout(self.app.limits.idle_timeout, begins_http2(&stream));
+        let begun = tokio::time::timeout(self.live.get().limits.idle_timeout, begins_http2(&stream));
         let http2 = tokio::select! {
             begun = begun => begun,
             _ = stage.wait_for(|stage| *stage > Stage::Running) => return,
@@ -515,11 +509,14 @@ impl ConnectionServer {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let metrics = self.app.metrics.requests.clone();
+        let app = Guard::into_inner(self.live.get());
+        let metrics = app.metrics.requests.clone();
         let connection = Connection::new(peer, Protocol::Http1, secure, place.slot(), metrics);
-        let io = TokioIo::new(TimedStream::new(stream, connection.clone(), &self.app.limits));
-        let service = Service::new(self.app.clone(), connection.clone());
-        self.converse(self.http1.serve_connection(io, service), connection, stage).await;
+        let io = TokioIo::new(TimedStream::new(stream, connection.clone(), &app.limits));
+        let service = Service::new(self.live.clone(), connection.clone());
+        let conversation = http1(&app.limits).serve_connection(io, service);
+        drop(app);
+        self.converse(conversation, connection, stage).await;
         drop(place);
     }
 
@@ -533,11 +530,14 @@ impl ConnectionServer {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let metrics = self.app.metrics.requests.clone();
+        let app = Guard::into_inner(self.live.get());
+        let metrics = app.metrics.requests.clone();
         let connection = Connection::new(peer, Protocol::Http2, secure, Some(held.slot().clone()), metrics);
-        let io = TokioIo::new(TimedStream::new(stream, connection.clone(), &self.app.limits));
-        let service = Service::new(self.app.clone(), connection.clone());
-        self.converse(self.http2.serve_connection(io, service), connection, stage).await;
+        let io = TokioIo::new(TimedStream::new(stream, connection.clone(), &app.limits));
+        let service = Service::new(self.live.clone(), connection.clone());
+        let conversation = http2(&app.limits).serve_connection(io, service);
+        drop(app);
+        self.converse(conversation, connection, stage).await;
         drop(held);
     }
 
@@ -603,9 +603,7 @@ impl ConnectionServer {
 
     /// Warns about a client that speaks TLS to a plain port. Often a setting is missing.
     fn tell_of_tls(&self, peer: Peer) {
-        let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned_at.is_none_or(|time| time.elapsed() > TELL_AGAIN) {
-            *warned_at = Some(Instant::now());
+        if self.plain_tls.allows() {
             tracing::warn!(
                 remote = %peer,
                 "a client speaks HTTPS to this port, which speaks plain HTTP; give it a certificate \

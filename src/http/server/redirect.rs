@@ -5,8 +5,6 @@
 //! in clear text, and the user should know.
 
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +22,7 @@ use crate::host::Host;
 use crate::http::middleware::host_header;
 use crate::http::response::{self, Response};
 use crate::http::server::connection_table::ConnectionTable;
-use crate::http::server::listener::{after_failed_accept, listen};
+use crate::http::server::listener::after_failed_accept;
 use crate::tls;
 
 /// The connection limits, in all and per client network. Each connection serves one request.
@@ -53,30 +51,22 @@ struct Target {
 }
 
 impl Redirect {
-    /// Listens on an address, for a server with HTTPS on `port`.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub(crate) async fn bind(
-        address: SocketAddr,
+    /// Makes the listener for a server with HTTPS on `port`.
+    pub(crate) fn new(
+        listener: TcpListener,
         port: u16,
         tls: tls::Acceptor,
         config: &Config,
-        open: &Gauge,
-    ) -> io::Result<Self> {
+        open: Gauge,
+    ) -> Self {
         let base = config.external_url.as_ref().map(|url| url.as_str());
         let base = base.filter(|url| url.starts_with("https://")).map(str::to_owned);
-        Ok(Self {
-            listener: listen(address)?,
+        Self {
+            listener,
             target: Arc::new(Target { base, port, tls }),
-            connections: ConnectionTable::new(
-                "tls.redirect",
-                CONNECTIONS,
-                CONNECTIONS_PER_NETWORK,
-                open.clone(),
-            ),
+            connections: ConnectionTable::new("tls.redirect", CONNECTIONS, CONNECTIONS_PER_NETWORK, open),
             idle_timeout: config.limits.header_timeout,
-        })
+        }
     }
 
     /// Serves for ever.

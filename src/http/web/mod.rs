@@ -36,7 +36,7 @@ mod summary;
 pub(crate) mod switch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use hyper::Method;
 use hyper::header::{ACCEPT, HeaderMap};
@@ -48,9 +48,9 @@ use crate::config::{Config, Effective, Origin};
 pub(crate) struct Web {
     /// Whether the certificate is self-signed, so that clients need to be told to trust it.
     self_signed: bool,
-    settings: Vec<SettingLine>,
+    settings: RwLock<Vec<SettingLine>>,
     /// The file of the certificate, if it is not from an authority.
-    certificate: Option<PathBuf>,
+    certificate: RwLock<Option<PathBuf>>,
     summaries: quick_cache::sync::Cache<Digest, Arc<summary::Summary>>,
 }
 
@@ -62,8 +62,8 @@ impl Web {
     pub(crate) fn new(config: &Config) -> Option<Self> {
         config.web.enabled.then(|| Self {
             self_signed: !config.tls.self_signed.is_empty(),
-            settings: Vec::new(),
-            certificate: config.tls.certificate.clone(),
+            settings: RwLock::default(),
+            certificate: RwLock::new(config.tls.certificate.clone()),
             summaries: quick_cache::sync::Cache::new(SUMMARIES),
         })
     }
@@ -94,18 +94,27 @@ impl SettingLine {
 
 impl Web {
     /// Sets the settings that administrators see.
-    pub(crate) fn describe(&mut self, settings: &[Effective]) {
-        self.settings = settings.iter().map(SettingLine::of).collect();
+    pub(crate) fn describe(&self, settings: &[Effective]) {
+        let lines = settings.iter().map(SettingLine::of).collect();
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = lines;
     }
 
     /// Sets the file of the certificate.
-    pub(crate) fn set_certificate(&mut self, file: PathBuf) {
-        self.certificate = Some(file);
+    pub(crate) fn set_certificate(&self, file: PathBuf) {
+        *self.certificate.write().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    fn settings(&self) -> Vec<SettingLine> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn certificate(&self) -> Option<PathBuf> {
+        self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the self-signed certificate, without a key that its file may hold.
     fn self_signed_pem(&self) -> Option<String> {
-        let file = self.certificate.as_ref().filter(|_| self.self_signed)?;
+        let file = self.certificate().filter(|_| self.self_signed)?;
         let pem = std::fs::read_to_string(file).ok()?;
         let begin = pem.find("-----BEGIN CERTIFICATE-----")?;
         let end = begin + pem[begin..].find("-----END CERTIFICATE-----")? + "-----END CERTIFICATE-----".len();

@@ -11,6 +11,7 @@ pub(crate) mod gc;
 pub(crate) mod grants;
 pub(crate) mod organisations;
 pub(crate) mod retention;
+pub(crate) mod reload;
 pub(crate) mod robots;
 pub(crate) mod sessions;
 pub(crate) mod tokens;

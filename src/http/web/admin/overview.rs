@@ -34,14 +34,14 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
         schema: registry::SCHEMA_VERSION,
         usage: app.registry.usage(&Visible::Everything).await?,
         users: app.accounts.count_users().await?,
-        settings: app.web.as_ref().map(|web| web.settings.clone()).unwrap_or_default(),
-        certificate: app.web.as_ref().map(certificate).unwrap_or_default(),
+        settings: app.web.as_ref().map(|web| web.settings()).unwrap_or_default(),
+        certificate: app.web.as_deref().map(certificate).unwrap_or_default(),
     };
     body.page.render(&body)
 }
 
 fn certificate(web: &Web) -> Vec<(&'static str, String)> {
-    let Some(certificate) = web.certificate.as_deref().and_then(Certificate::of_file) else {
+    let Some(certificate) = web.certificate().as_deref().and_then(Certificate::of_file) else {
         return Vec::new();
     };
     let hosts: Vec<String> = certificate.hosts.iter().map(ToString::to_string).collect();

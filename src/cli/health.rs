@@ -1,0 +1,65 @@
+//! `wharfinger health`: whether a server answers and is ready, for container engines and scripts.
+
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::Method;
+use serde::Serialize;
+
+use super::output::{self, Exit, Failure, Format};
+use super::target::Target;
+
+/// Say whether a server is ready, by the exit code and one line
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct Health {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+const HELP: &str = "\
+Without --server, it asks the server of the data directory through the control socket, so that it needs neither the \
+address nor a certificate.
+
+Examples:
+  wharfinger health
+  wharfinger health --server https://registry.example.com
+
+Exit codes: 0 ready; 1 not ready, or no server answers; 2 invalid command line or configuration.";
+
+/// A health check has to end before the next one.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Serialize)]
+struct Answer {
+    ready: bool,
+    status: String,
+}
+
+impl Health {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let server = self.target.connect_running().await?;
+        let request = server.request(Method::GET, "/readyz").timeout(TIMEOUT);
+        let answered = server.send(request).await;
+        server.close().await;
+        let status = match answered {
+            Ok(response) => {
+                let text = response.text().await.unwrap_or_default();
+                // The second line tells of a degraded registry, which serves all images.
+                text.lines().collect::<Vec<_>>().join("; ")
+            }
+            Err(failure) if self.format.json => {
+                output::print_json(&Answer { ready: false, status: failure.summary() })?;
+                return Err(Failure::reported(Exit::Failed));
+            }
+            Err(failure) => return Err(Failure::new(format!("not ready: {}", failure.summary()))),
+        };
+        if self.format.json {
+            return output::print_json(&Answer { ready: true, status });
+        }
+        output::print(format_args!("{status}\n"))
+    }
+}

@@ -1,0 +1,308 @@
+//! The server as a service: `health`, `reload`, sockets from a service manager, and notifications to it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Registry, WHARFINGER, run, success, text};
+
+/// A deadline for a busy machine.
+const LONG: Duration = Duration::from_secs(30);
+
+/// A service manager for one service: its listening socket, and the socket for notifications.
+struct Manager {
+    listener: TcpListener,
+    notify: UnixDatagram,
+    scratch: TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let scratch = TempDir::new().unwrap();
+        let notify = UnixDatagram::bind(scratch.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(LONG)).unwrap();
+        Self { listener: TcpListener::bind("127.0.0.1:0").unwrap(), notify, scratch }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.scratch.path().join("data")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.scratch.path().join("wharfinger.toml")
+    }
+
+    fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
+    /// Starts the server with the listener as descriptor 3. `LISTEN_PID` has to be its own process.
+    fn start(&self, variables: &[(&str, &str)]) -> Service {
+        if !self.config().exists() {
+            fs::write(self.config(), "").unwrap();
+        }
+        let script = format!("exec 3<&{}; LISTEN_PID=$$ exec \"$@\"", self.listener.as_raw_fd());
+        // The listener is open across exec.
+        // SAFETY: the descriptor is open, and its flags are no memory.
+        assert_ne!(unsafe { libc::fcntl(self.listener.as_raw_fd(), libc::F_SETFD, 0) }, -1);
+        let log =
+            fs::File::options().append(true).create(true).open(self.scratch.path().join("log")).unwrap();
+        let child = Command::new("/bin/bash")
+            .args(["-c", &script, "bash", WHARFINGER, "serve", "--data"])
+            .arg(self.data())
+            .arg("--config")
+            .arg(self.config())
+            .env("LISTEN_FDS", "1")
+            .env("NOTIFY_SOCKET", self.scratch.path().join("notify"))
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Service(child)
+    }
+
+    /// Waits for a notification that begins with a word. Returns it.
+    fn told(&self, word: &str) -> String {
+        let begun = Instant::now();
+        let mut seen = Vec::new();
+        while begun.elapsed() < LONG {
+            let mut buffer = [0; 4096];
+            let Ok(length) = self.notify.recv(&mut buffer) else { break };
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if message.starts_with(word) {
+                return message;
+            }
+            seen.push(message);
+        }
+        let log = fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default();
+        panic!("the server does not say {word:?}, but {seen:?}:\n{log}");
+    }
+
+    fn command(&self, words: &[&str]) -> Output {
+        let data = self.data();
+        run(&[words, &["--data", data.to_str().unwrap()]].concat(), Path::new("/"))
+    }
+}
+
+/// A process that ends with the test.
+struct Service(Child);
+
+impl Service {
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn ended(&mut self) {
+        let begun = Instant::now();
+        while self.0.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < LONG, "the server does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // The process may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends a GET on a new connection and returns the status.
+fn get(address: &str, path: &str) -> std::io::Result<u16> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(LONG))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut line = String::new();
+    let mut reader = BufReader::new(stream);
+    reader.read_line(&mut line)?;
+    reader.read_to_end(&mut Vec::new())?;
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.ok_or_else(|| std::io::Error::other(format!("no status line: {line:?}")))
+}
+
+#[test]
+fn health_says_whether_a_server_is_ready() {
+    let registry = Registry::serving();
+    assert_eq!(registry.says("health"), "ready\n");
+    assert_eq!(registry.json("health")["ready"], true);
+    let by_url = run(&["health", "--server", &registry.url()], Path::new("/"));
+    assert_eq!(success("health --server", &by_url), "ready\n");
+    let gone = run(&["health", "--server", "http://127.0.0.1:1"], Path::new("/"));
+    assert_eq!(gone.status.code(), Some(1));
+    let told = text(&gone.stderr);
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.starts_with("error: not ready: cannot reach http://127.0.0.1:1"), "{told}");
+    let (docker, away) = (registry.data().join("docker"), registry.data().join("away"));
+    fs::rename(&docker, &away).unwrap();
+    assert!(registry.refuses("health", 1).starts_with("error: not ready: "));
+    fs::rename(&away, &docker).unwrap();
+    let at_rest = Registry::at_rest();
+    assert!(at_rest.refuses("health", 1).contains("no server runs on"));
+}
+
+#[test]
+fn version_names_commit_features_and_schema() {
+    let version: Value =
+        serde_json::from_str(&success("version", &run(&["version", "--json"], Path::new("/")))).unwrap();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(version["schema_version"].as_u64().unwrap() > 0);
+    assert!(version["features"].as_array().unwrap().contains(&"metrics".into()));
+    assert!(version.get("commit").is_some());
+}
+
+#[test]
+fn reload_applies_settings_and_names_the_rest() {
+    let manager = Manager::new();
+    fs::write(manager.config(), "[limits]\npage_entries = 7\n").unwrap();
+    let mut service = manager.start(&[]);
+    manager.told("READY=1");
+    let first = success("reload", &manager.command(&["reload"]));
+    assert_eq!(first, "reloaded; no setting has changed\n");
+
+    let changed =
+        "[limits]\npage_entries = 2\nrequests_per_address = 1\n[cache]\nmanifest_bytes = \"1MiB\"\n";
+    fs::write(manager.config(), changed).unwrap();
+    let told: Value =
+        serde_json::from_str(&success("reload", &manager.command(&["reload", "--json"]))).unwrap();
+    assert_eq!(told["applied"], serde_json::json!(["limits.requests_per_address", "limits.page_entries"]));
+    assert_eq!(told["needs_restart"], serde_json::json!(["cache.manifest_bytes"]));
+    // The new limit is in force.
+    let refused = (0..15).filter(|_| get(&manager.address(), "/healthz").unwrap() == 429).count();
+    assert!(refused > 0);
+
+    fs::write(manager.config(), "[limits]\npage_entries = \"many\"\nheaders = 1\n").unwrap();
+    let wrong = manager.command(&["reload"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let told = text(&wrong.stderr);
+    assert!(told.contains("limits.page_entries") && told.contains("limits.headers"), "{told}");
+    service.signal("-TERM");
+    service.ended();
+    let stopped = manager.command(&["reload"]);
+    assert_eq!(stopped.status.code(), Some(1));
+    assert!(text(&stopped.stderr).contains("no server runs on"), "{}", text(&stopped.stderr));
+}
+
+#[test]
+fn service_manager_hears_of_each_state() {
+    let manager = Manager::new();
+    let mut service = manager.start(&[("WATCHDOG_USEC", "200000")]);
+    let ready = manager.told("READY=1");
+    assert!(ready.contains(&format!("STATUS=serving http://{}", manager.address())), "{ready}");
+    assert_eq!(get(&manager.address(), "/healthz").unwrap(), 200, "ready means listening");
+    manager.told("WATCHDOG=1");
+    service.signal("-HUP");
+    let reloading = manager.told("RELOADING=1");
+    let time = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect(&reloading);
+    assert!(time.parse::<u64>().unwrap() > 0);
+    manager.told("READY=1");
+    service.signal("-TERM");
+    manager.told("STOPPING=1");
+    service.ended();
+}
+
+#[test]
+fn restart_refuses_no_connection_and_cuts_no_upload() {
+    let manager = Manager::new();
+    let mut service = manager.start(&[]);
+    manager.told("READY=1");
+    let address = manager.address();
+    let (stop, answered, failed) =
+        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (stop, answered, failed) = (stop.clone(), answered.clone(), failed.clone());
+            let address = address.clone();
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let counter = if get(&address, "/v2/").is_ok_and(|status| status == 200) {
+                        &answered
+                    } else {
+                        &failed
+                    };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let reached = |number: u64| {
+        let begun = Instant::now();
+        while answered.load(Ordering::Relaxed) < number {
+            assert!(begun.elapsed() < LONG, "the clients get no answers");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    for _ in 0..3 {
+        reached(answered.load(Ordering::Relaxed) + 20);
+        // An upload that ends while the old process stops.
+        let mut upload = TcpStream::connect(&address).unwrap();
+        upload.set_read_timeout(Some(LONG)).unwrap();
+        let digest = "sha256:84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882";
+        let head = format!(
+            "POST /v2/app/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"
+        );
+        upload.write_all(head.as_bytes()).unwrap();
+        upload.write_all(b"01234").unwrap();
+        // The server has read the head when it reports the upload.
+        let is_receiving = || {
+            let metrics = success(
+                "metrics",
+                &Command::new("curl").args(["-s", &format!("http://{address}/metrics")]).output().unwrap(),
+            );
+            metrics.contains("wharfinger_blob_transfers{direction=\"upload\"} 1")
+        };
+        let begun = Instant::now();
+        while !is_receiving() {
+            assert!(begun.elapsed() < LONG, "the upload does not begin");
+        }
+        service.signal("-TERM");
+        manager.told("STOPPING=1");
+        upload.write_all(b"56789").unwrap();
+        let mut line = String::new();
+        BufReader::new(upload).read_line(&mut line).unwrap();
+        assert!(line.contains(" 201 "), "{line}");
+        service.ended();
+        service = manager.start(&[]);
+        manager.told("READY=1");
+    }
+    reached(answered.load(Ordering::Relaxed) + 20);
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    println!("{} answered", answered.load(Ordering::Relaxed));
+    assert_eq!(failed.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn open_registry_on_passed_socket_needs_consent() {
+    let mut manager = Manager::new();
+    manager.listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let mut service = manager.start(&[]);
+    service.ended();
+    let log = fs::read_to_string(manager.scratch.path().join("log")).unwrap();
+    assert!(log.contains("refusing to listen on 0.0.0.0:"), "{log}");
+}
+
+#[test]
+fn unit_of_systemd_is_hardened() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/wharfinger.service");
+    let judged = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=20", "--no-pager"])
+        .arg(&unit)
+        .output()
+        .expect("systemd-analyze runs");
+    assert!(judged.status.success(), "{}{}", text(&judged.stdout), text(&judged.stderr));
+}
