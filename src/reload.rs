@@ -56,7 +56,8 @@ impl Reload {
         reloaded
     }
 
-    fn take(&mut self, Loaded { config, file, .. }: Loaded) -> Reloaded {
+    fn take(&mut self, mut loaded: Loaded) -> Reloaded {
+        let config = std::mem::take(&mut loaded.config);
         let changed = changed_settings(&self.in_force, &config);
         let (mut applied, needs_restart): (Vec<_>, Vec<_>) =
             changed.into_iter().partition(|setting| *setting == LOG_LEVEL || LIVE.contains(setting));
@@ -68,13 +69,15 @@ impl Reload {
             Ok(()) => {
                 logging::set_level(&next.log.level);
                 self.in_force = next;
+                loaded.config.clone_from(&self.in_force);
+                self.live.describe(&loaded.effective());
             }
             Err(error) => {
                 errors.push(error.to_string());
                 applied.clear();
             }
         }
-        let file = file.map(|file| file.display().to_string());
+        let file = loaded.file.map(|file| file.display().to_string());
         tracing::info!(
             file,
             changed = applied.len() + needs_restart.len(),

@@ -51,7 +51,7 @@ Exit codes: 0 everything is complete; 1 content is missing, damaged or not adopt
 2 invalid command line or configuration.";
 
 /// Reading all content may take days.
-const TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The interval at which the progress bar is redrawn.
 const TICK: Duration = Duration::from_millis(200);
 

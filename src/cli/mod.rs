@@ -7,6 +7,7 @@ pub mod settings;
 mod administrator;
 mod adopt;
 mod audit;
+mod backup;
 mod cert;
 mod check;
 mod completions;
@@ -18,8 +19,8 @@ mod gateway;
 mod gc;
 mod grant;
 mod guesses;
-mod history;
 mod health;
+mod history;
 mod image;
 mod import;
 mod inspect;
@@ -30,8 +31,9 @@ mod mirror;
 mod org;
 mod owner;
 mod password;
-mod retention;
 mod reload;
+mod restore;
+mod retention;
 mod rm;
 mod robot;
 mod search;
@@ -108,6 +110,8 @@ enum Command {
     Erase(erase::Erase),
     Check(check::Check),
     Adopt(adopt::Adopt),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Health(health::Health),
     Reload(reload::Reload),
     User(user::UserCommand),
@@ -144,6 +148,8 @@ impl Command {
             Self::Erase(command) => command.run().await,
             Self::Check(command) => command.run().await,
             Self::Adopt(command) => command.run().await,
+            Self::Backup(command) => command.run().await,
+            Self::Restore(command) => command.run().await,
             Self::Health(command) => command.run().await,
             Self::Reload(command) => command.run().await,
             Self::User(command) => command.run().await,

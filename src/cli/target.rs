@@ -20,7 +20,7 @@ use super::password::{self, Passwords};
 use super::settings::DataDir;
 use super::unreachable;
 use crate::byte_order_mark;
-use crate::config::{Origin, TOKEN_VARIABLE};
+use crate::config::{Loaded, Origin, TOKEN_VARIABLE};
 use crate::operator_file;
 use crate::serve::{LocalError, LocalServer};
 use crate::tls;
@@ -59,6 +59,29 @@ impl Target {
                 .help("omit it, or name the user: --server URL --user NAME --password-stdin"));
         }
         self.open(self.credentials()?, false).await
+    }
+
+    /// Refuses `--server`.
+    pub(super) fn refuse_server(&self, why: &str) -> Result<(), Failure> {
+        match &self.server {
+            Some(_) => Err(Failure::usage("--server is given").help(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Loads the configuration of the data directory.
+    pub(super) fn load(&self) -> Result<Loaded, Failure> {
+        Ok(self.data.load()?)
+    }
+
+    /// Connects to the server of the data directory. If one runs, the command keeps its privileges, because it changes
+    /// nothing in the directory.
+    pub(super) async fn connect_without_owner(&self) -> Result<Connection, Failure> {
+        let loaded = self.data.load()?;
+        match LocalServer::connect_running(&loaded.config, builder).await {
+            Ok(server) => Ok(Connection::to_data_directory(server, self.flags())),
+            Err(_) => self.connect().await,
+        }
     }
 
     /// Connects to a server, and starts none inside this process.

@@ -89,11 +89,13 @@ macro_rules! settings {
         pub struct Config {
             $( $(#[doc = $doc])+ pub $key: $type, )+
             $( $(#[doc = $section_doc])+ pub $section: $Section, )+
+            /// The file that was read. No setting.
+            pub source: Option<PathBuf>,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $( $key: $default, )+ $( $section: $Section::default(), )+ }
+                Self { $( $key: $default, )+ $( $section: $Section::default(), )+ source: None }
             }
         }
 
@@ -218,6 +220,19 @@ settings! {
         /// The free space that uploads leave: a size, or a part of the disk such as `"5%"`. Uploads beyond it get 507;
         /// pulls and deletions go on. 0 uses the whole disk.
         reserve: Reserve = Reserve::Share(100), reserve();
+    }
+
+    /// Backups of the metadata, made by the server: the database with accounts and keys, certificates that the server
+    /// made, and the configuration. Blobs are not in them.
+    backup: Backup {
+        /// The directory for backups, best on another disk. Empty for none. `wharfinger backup` needs no setting.
+        directory: Option<PathBuf> = None, optional_path();
+
+        /// The time of the backups, in the syntax of cron and in UTC. One that was missed is made at the next start.
+        schedule: Option<Schedule> = "0 2 * * *".parse().ok(), schedule();
+
+        /// The number of backups to keep. Older ones are removed.
+        keep: usize = 7, count().at_least(1);
     }
 
     /// The log, on standard error.

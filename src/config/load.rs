@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use registry::backup::ConfigurationFile;
 use serde::Serialize;
 
 use super::definition::{Config, Setting, settings};
@@ -94,6 +95,20 @@ impl Loaded {
 }
 
 impl Config {
+    /// Returns the files that hold the configuration, for a backup: the configuration file and the htpasswd file. The
+    /// key of a certificate of the operator is not among them.
+    #[must_use]
+    pub(crate) fn files(&self) -> Vec<ConfigurationFile> {
+        let file = |name: &str, path: &Option<PathBuf>| {
+            let path = path.clone()?;
+            Some(ConfigurationFile { name: name.to_owned(), path })
+        };
+        [file("wharfinger.toml", &self.source), file("htpasswd", &self.auth.htpasswd)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
     /// Loads the configuration.
     ///
     /// # Errors
@@ -122,6 +137,7 @@ impl Config {
             loading.mistakes.extend(loading.config.tls_mistakes());
         }
         let file = file.map(|file| file.path);
+        loading.config.source.clone_from(&file);
         (Loaded { config: loading.config, file, origins: loading.origins }, loading.mistakes)
     }
 }

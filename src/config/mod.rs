@@ -16,8 +16,8 @@ mod upstream;
 mod value;
 
 pub use definition::{
-    Acme, Audit, Auth, Cache, Config, Gateway, Limits, Log, Metrics, Proxy, Registry, SECTIONS, Section,
-    Setting, Storage, Tls, Web, changed_settings, copy_settings, settings,
+    Acme, Audit, Auth, Backup, Cache, Config, Gateway, Limits, Log, Metrics, Proxy, Registry, SECTIONS,
+    Section, Setting, Storage, Tls, Web, changed_settings, copy_settings, settings,
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use error::{ConfigError, ConfigErrors, Excerpt};

@@ -38,6 +38,11 @@ pub(crate) enum Error {
     /// A reload of a server that is stopping, or that is inside a command.
     #[error("no server runs here that could do this")]
     NotServing,
+    /// A backup over the network.
+    #[error(
+        "a backup holds keys and password hashes: make it on the registry's machine, with --data instead of --server"
+    )]
+    LocalOnly,
     /// `/metrics` on a port for clients.
     #[error(
         "metrics are not served on this port: set `metrics.listen` (--metrics-listen) to an address of their own"
@@ -180,6 +185,7 @@ impl Error {
             }
             Self::CrossSite { .. } | Self::FormExpired => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Self::NotServing => (StatusCode::CONFLICT, ErrorCode::Unsupported),
+            Self::LocalOnly => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Self::MetricsElsewhere => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
             Self::Denied(_) => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Template(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),

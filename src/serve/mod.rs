@@ -2,6 +2,8 @@
 
 mod error;
 mod local;
+pub mod restore;
+mod scheduled_backup;
 mod service_manager;
 mod settings;
 mod signals;
@@ -62,9 +64,13 @@ pub async fn serve(
     }
     // One write: a reader that waits for the first line gets all of it.
     output_queue::stdout().push(greeting(&server, &config, &summary).as_bytes());
+    if let Some(address) = server.metrics_address() {
+        tracing::info!("metrics are at http://{address}/metrics");
+    }
     let status = format!("serving {}://{}", server.scheme(), server.address());
     service_manager::ready(&status);
     let watchdog = tokio::spawn(service_manager::watch());
+    let backups = tokio::spawn(scheduled_backup::run(registry.clone(), config.clone()));
     let hurry = Arc::new(Notify::new());
     let (live, requests) = server.live();
     let reload = Reload {
@@ -76,6 +82,7 @@ pub async fn serve(
     };
     let handler = tokio::spawn(signals.handle(server.stop(), status, hurry.clone(), reload, requests));
     server.run().await;
+    backups.abort();
     tokio::select! {
         () = registry.close() => tracing::info!("stopped"),
         // All acknowledged writes are on the disk. The next start does the rest.

@@ -14,6 +14,7 @@
 //! - `integrity`: compares stored files with the metadata.
 //! - [`description`]: the description of an image for search results.
 //! - `pulls`: pull counts, kept in memory and written in batches.
+//! - [`backup`]: the metadata and the keys as one file.
 //! - `metrics`: counters and gauges for a scrape.
 //! - `remote_repositories`: the catalog of a gateway.
 //! - [`rules`], `retention`, `quotas`, `reserve`, `history`: immutable tags, deletion of old tags, limits on space, undo.
@@ -25,6 +26,7 @@
 pub mod access;
 mod adoption;
 mod background;
+pub mod backup;
 pub mod blobs;
 mod cache;
 pub mod check;
@@ -144,4 +146,6 @@ struct Inner {
     /// Held by the running check.
     checking: tokio::sync::Mutex<()>,
     verdicts: integrity::Verdicts,
+    /// Held while a backup is made.
+    backup: tokio::sync::Mutex<()>,
 }

@@ -109,6 +109,7 @@ impl Registry {
                 upload_ids,
                 background: Background::new(view, lock),
                 metrics: RegistryMetrics::default(),
+                backup: tokio::sync::Mutex::default(),
             }),
             metadata,
         };

@@ -412,13 +412,22 @@ impl Directory {
                 return Err(self.content_is_missing("is empty"));
             }
             _ => {
-                let new = v2.join(format!("{CONTENT_IDENTITY}.new"));
-                permissions::write(&new, format!("{id}\n").as_bytes())
-                    .and_then(|()| fs::rename(&new, &identity))
-                    .map_err(|error| access_error(&self.root, Access::Write, &identity, &error))?;
+                self.assign_content(id)?;
             }
         }
         Content::of([identity, self.blobs.clone()])
+    }
+
+    /// Records that the content belongs to the database with this id.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the content cannot be written.
+    pub(crate) fn assign_content(&self, id: &str) -> Result<(), StoreError> {
+        let (new, identity) =
+            (self.content().join(format!("{CONTENT_IDENTITY}.new")), self.content().join(CONTENT_IDENTITY));
+        permissions::write(&new, format!("{id}\n").as_bytes())
+            .and_then(|()| fs::rename(&new, &identity))
+            .map_err(|error| access_error(&self.root, Access::Write, &identity, &error))
     }
 
     /// Takes the exclusive lock.

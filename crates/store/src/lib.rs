@@ -5,6 +5,7 @@
 //! - [`blob_journal`]: small content on its way from the metadata's log to files of its own.
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
 //! - [`adopt`]: imports such a directory into the metadata.
+//! - [`backup`]: the database and its keys as one file, and back.
 //! - [`rebuild`]: the database of a directory that has none.
 //! - [`watched_file`]: a small file that is polled for changes.
 //! - [`directory`]: the layout and the lock of the data directory, and the identity of its content.
@@ -17,6 +18,7 @@
 
 mod accounts_mark;
 pub mod adopt;
+pub mod backup;
 pub mod blob_journal;
 pub mod blobs;
 mod blocking;

@@ -464,7 +464,7 @@ impl ConnectionServer {
         let Peer::Tcp { client, .. } = peer else { return };
         let client = client.ip();
         let stream = tokio::select! {
-            stream = tls.accept(stream, client, self.app.is_proxy(client)) => stream,
+            stream = tls.accept(stream, client, self.live.get().is_proxy(client)) => stream,
             _ = stage.wait_for(|stage| *stage > Stage::Running) => None,
             () = held.slot().evicted() => None,
         };

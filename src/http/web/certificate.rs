@@ -9,7 +9,7 @@ use crate::http::extract::endpoint::PathError;
 use crate::http::response::{self, Response};
 
 pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
-    let pem = call.app.web.as_ref().and_then(super::Web::self_signed_pem);
+    let pem = call.app.web.as_deref().and_then(super::Web::self_signed_pem);
     let pem = pem.ok_or(PathError::NoSuchPath)?;
     let mut response = response::content(HeaderValue::from_static("application/x-pem-file"), pem);
     let disposition = HeaderValue::from_static("attachment; filename=\"self-signed.pem\"");

@@ -78,6 +78,10 @@ impl Connection {
         Sql::new(&self.0)
     }
 
+    pub(super) fn inner(&self) -> &rusqlite::Connection {
+        &self.0
+    }
+
     /// Runs several statements, which may return rows.
     pub(super) fn script(&self, sql: &str) -> Result<(), StoreError> {
         Ok(self.0.execute_batch(sql)?)

@@ -2,6 +2,7 @@
 
 use metrics::{Gauge, Histogram, LATENCY, Metrics, SIZES};
 
+use super::sql::Sql;
 use super::{Metadata, StoredCounts, WaitingCounts, columns};
 use crate::StoreError;
 
@@ -49,26 +50,7 @@ impl Metadata {
 
     /// Counts what is stored. Reads a row of every blob, so it is too slow for frequent calls.
     pub async fn count_stored(&self) -> Result<StoredCounts, StoreError> {
-        self.read(|sql| {
-            let counts = sql.first(
-                "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
-                        (SELECT COUNT(*) FROM manifests), (SELECT COUNT(*) FROM tags),
-                        (SELECT COUNT(*) FROM blobs WHERE size IS NOT NULL),
-                        (SELECT COALESCE(SUM(size), 0) FROM blobs)",
-                &[],
-                |row| {
-                    Ok(StoredCounts {
-                        repositories: columns::count(row, 0)?,
-                        manifests: columns::count(row, 1)?,
-                        tags: columns::count(row, 2)?,
-                        blobs: columns::count(row, 3)?,
-                        blob_bytes: columns::count(row, 4)?,
-                    })
-                },
-            )?;
-            Ok(counts.unwrap_or_default())
-        })
-        .await
+        self.read(count_stored).await
     }
 
     /// Counts the work that waits. Cheap, because little waits.
@@ -95,4 +77,24 @@ impl Metadata {
         })
         .await
     }
+}
+
+pub(super) fn count_stored(sql: Sql<'_>) -> Result<StoredCounts, StoreError> {
+    let counts = sql.first(
+        "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
+                (SELECT COUNT(*) FROM manifests), (SELECT COUNT(*) FROM tags),
+                (SELECT COUNT(*) FROM blobs WHERE size IS NOT NULL),
+                (SELECT COALESCE(SUM(size), 0) FROM blobs)",
+        &[],
+        |row| {
+            Ok(StoredCounts {
+                repositories: columns::count(row, 0)?,
+                manifests: columns::count(row, 1)?,
+                tags: columns::count(row, 2)?,
+                blobs: columns::count(row, 3)?,
+                blob_bytes: columns::count(row, 4)?,
+            })
+        },
+    )?;
+    Ok(counts.unwrap_or_default())
 }

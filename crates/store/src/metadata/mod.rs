@@ -6,6 +6,7 @@
 //! [`StoreError::Closed`] after [`Metadata::close`], and with [`StoreError::Database`].
 
 mod accounts;
+mod backup;
 mod ballast;
 mod blobs;
 mod browse;
@@ -58,12 +59,13 @@ mod writer;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ::accounts::Actor;
 
 pub use accounts::*;
+pub(crate) use backup::{RestoredDatabase, merge_log};
 pub use browse::PushPosition;
 pub use changes::{Change, ChangeKind, Changes, NewChange};
 pub use check::{ContentCheck, CounterDrift, StoredContent};
@@ -104,6 +106,7 @@ pub struct Metadata {
 }
 
 struct Inner {
+    path: PathBuf,
     readers: Arc<Readers>,
     writer: Writer,
     listeners: Arc<Listeners>,
@@ -144,6 +147,7 @@ impl Metadata {
         let files = Arc::new(FileIdentity::of(path));
         let mark = CommitMark::new(path, id.clone());
         let inner = Inner {
+            path: path.to_owned(),
             readers: Readers::new(path.to_owned()),
             writer: Writer::start(connection, path, mark, listeners.clone(), files.clone())?,
             listeners,
@@ -318,6 +322,10 @@ impl Metadata {
             tracing::error!(%error, "the database is damaged; restore metadata.db from a backup");
         }
         result
+    }
+
+    fn path(&self) -> &Path {
+        &self.inner.path
     }
 
     fn boot(&self) -> String {

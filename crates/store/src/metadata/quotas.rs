@@ -175,7 +175,9 @@ mod tests {
             Step::Unlink(r, b) => _ = metadata.unlink_blob(&repository(r), &blob(b)).await?,
             Step::Put(r, m, t) => {
                 let put = tagged(&format!("r{r}"), &format!("m{m}"), &[&format!("t{t}")]);
-                _ = metadata.put_manifest(PutManifest { parts: vec![layer(&format!("b{m}"))], ..put }).await?;
+                _ = metadata
+                    .put_manifest(PutManifest { parts: vec![layer(&format!("b{m}"))], ..put })
+                    .await?;
             }
             Step::DeleteTag(r, t) => {
                 _ = metadata.delete_tag(&repository(r), &tag(&format!("t{t}"))).await?;

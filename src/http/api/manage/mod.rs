@@ -6,12 +6,13 @@
 pub(crate) mod access;
 pub(crate) mod adopt;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod gc;
 pub(crate) mod grants;
 pub(crate) mod organisations;
-pub(crate) mod retention;
 pub(crate) mod reload;
+pub(crate) mod retention;
 pub(crate) mod robots;
 pub(crate) mod sessions;
 pub(crate) mod tokens;

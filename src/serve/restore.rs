@@ -1,0 +1,48 @@
+//! Backups on the disk, as commands use them: verification, restoration, and copies of blobs.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use store::Directory;
+pub use store::StoreError;
+pub use store::backup::{
+    CopiedBlobs, Difference, Manifest, RestoreReport, Restoring, VerifiedArchive, copy_blobs, restore, verify,
+};
+
+use crate::config::Config;
+
+/// The name of the archive in a directory that also has the blobs.
+pub const ARCHIVE: &str = "metadata.backup";
+/// The directory of the blobs in a backup.
+pub const BLOBS: &str = "blobs";
+
+/// Creates a file that only its owner reads.
+///
+/// # Errors
+/// Those of the system.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    File::options().write(true).read(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Returns the directory of the blobs of the configured data directory.
+///
+/// # Errors
+/// [`StoreError`] if there is no data directory.
+pub fn blobs_of(config: &Config) -> Result<PathBuf, StoreError> {
+    Ok(Directory::open_existing(&config.data)?.blobs().to_owned())
+}
+
+/// Returns the archive that a path names: a file, or the newest one in a directory.
+#[must_use]
+pub fn archive_at(path: &Path) -> PathBuf {
+    if !path.is_dir() {
+        return path.to_owned();
+    }
+    let with_blobs = path.join(ARCHIVE);
+    match super::scheduled_backup::backups(path).pop() {
+        Some(newest) if !with_blobs.exists() => newest,
+        _ => with_blobs,
+    }
+}
