@@ -13,10 +13,7 @@ mod prometheus;
 #[allow(dead_code, reason = "the durability suite needs more of it")]
 mod pusher;
 mod rules;
-<<<<<<< HEAD
 mod service;
-=======
->>>>>>> 44c1e2c (tests, docs: rules on tags and space by command line and clients; retention, quotas)
 mod signals;
 
 use std::fs;

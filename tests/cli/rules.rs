@@ -46,14 +46,10 @@ fn history_and_undo_work_with_and_without_server() {
         registry.says("rm team/app-1:stable");
         let history = registry.json("history team/app-1:stable");
         assert_eq!(history.as_array().unwrap().len(), 2, "{history}");
-<<<<<<< HEAD
         assert_eq!(
             (&history[0]["from"], &history[0]["to"]),
             (&digest.as_str().into(), &serde_json::Value::Null)
         );
-=======
-        assert_eq!((&history[0]["from"], &history[0]["to"]), (&digest.as_str().into(), &serde_json::Value::Null));
->>>>>>> 44c1e2c (tests, docs: rules on tags and space by command line and clients; retention, quotas)
         assert_eq!(history[0]["account"], "(operator)");
         assert!(registry.says("history team/app-1").contains("(operator)"));
 
@@ -118,11 +114,7 @@ fn rules_with_mistakes_are_refused() {
         let file = registry.scratch.path().join("wrong.toml");
         fs::write(&file, rules).unwrap();
         let output = run(&["config", "check", "--config", file.to_str().unwrap()], registry.scratch.path());
-<<<<<<< HEAD
         assert!(!output.status.success(), "{rules}");
-=======
-        assert_eq!(output.status.code(), Some(2), "{rules}");
->>>>>>> 44c1e2c (tests, docs: rules on tags and space by command line and clients; retention, quotas)
         assert!(text(&output.stderr).contains(told), "{rules}: {}", text(&output.stderr));
     }
 }

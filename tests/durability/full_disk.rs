@@ -138,19 +138,14 @@ async fn deletion_works_with_no_byte_free() {
     assert_eq!(disk.free(), 0);
     let refused = pusher::push_image(&http, &url, 99).await.unwrap_err();
     assert!(refused.starts_with("507"), "{refused}");
-<<<<<<< HEAD
     let (kept, doomed): (Vec<_>, Vec<_>) =
         images.into_iter().partition(|image| image.repository == pusher::describe(1).repository);
     for image in &doomed {
-=======
-    for image in &images[1..] {
->>>>>>> 44c1e2c (tests, docs: rules on tags and space by command line and clients; retention, quotas)
         for target in [image.tag.clone(), image.manifest.to_string()] {
             let path = format!("{url}/v2/{}/manifests/{target}", image.repository);
             let answer = http.delete(path).send().await.unwrap();
             assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", answer.text().await.unwrap());
         }
-<<<<<<< HEAD
         assert!(!pusher::fetch_image(&http, &url, image).await.unwrap());
     }
     let repositories: std::collections::BTreeSet<_> = doomed.iter().map(|image| &image.repository).collect();
@@ -164,19 +159,6 @@ async fn deletion_works_with_no_byte_free() {
     let server = Server::start(&data, &[]);
     assert!(pusher::fetch_image(&http, &server.url(), &kept[0]).await.unwrap());
     assert!(!pusher::fetch_image(&http, &server.url(), &doomed[0]).await.unwrap());
-=======
-        let answer =
-            http.delete(format!("{url}/api/v1/repositories/{}", image.repository)).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::ACCEPTED);
-        assert!(!pusher::fetch_image(&http, &url, image).await.unwrap());
-    }
-    assert!(pusher::fetch_image(&http, &url, &images[0]).await.unwrap(), "pulls go on");
-    fs::remove_file(filler).unwrap();
-    server.kill();
-    let server = Server::start(&data, &[]);
-    assert!(pusher::fetch_image(&http, &server.url(), &images[0]).await.unwrap());
-    assert!(!pusher::fetch_image(&http, &server.url(), &images[1]).await.unwrap());
->>>>>>> 44c1e2c (tests, docs: rules on tags and space by command line and clients; retention, quotas)
     pusher::push_image(&http, &server.url(), 99).await.unwrap();
     server.stop();
 }
@@ -201,12 +183,8 @@ async fn reserve_refuses_before_the_disk_is_full() {
             assert!(answer.text().await.unwrap().contains("storage.reserve"));
         }
     }
-<<<<<<< HEAD
     // The log of the database and the ballast have grown since the last upload.
     assert!(disk.free() >= 6 * MIB as u64, "{} bytes are free", disk.free());
-=======
-    assert!(disk.free() >= 7 * MIB as u64, "{} bytes are free", disk.free());
->>>>>>> 44c1e2c (tests, docs: rules on tags and space by command line and clients; retention, quotas)
     assert!(pusher::fetch_image(&http, &url, &image).await.unwrap(), "pulls go on");
     server.stop();
 }
