@@ -37,6 +37,8 @@ column-tag = Tag
 column-size = Size
 column-pushed = Last push
 column-platforms = Platforms
+column-pulled = Last pull
+pulls-count = ({ $number })
 column-step = Step
 column-layer = Layer
 column-type = Type
@@ -85,8 +87,7 @@ kind-artifact = Artifact
 
 pull-title = Pull
 trust-docker-http = This registry speaks plain HTTP. Add this to /etc/docker/daemon.json, and restart docker:
-trust-certificate = The certificate of this registry is self-signed. Copy its file from the server, and run as root:
-trust-file = The certificate of this registry is self-signed. Copy its file from the server first.
+trust-certificate = The certificate of this registry is self-signed. Fetch it, compare its fingerprint with the one that the server printed, and install it as root:
 
 tags-title = Tags
 tags-none = This repository has no tags.
@@ -303,9 +304,9 @@ enable-label = Enable { $value }
 disable = Disable
 disable-label = Disable { $value }
 promote = Make administrator
-promote-label = Make { $value } an administrator
+promote-label = Make administrator: { $value }
 demote = Remove administrator rights
-demote-label = Remove the administrator rights of { $value }
+demote-label = Remove administrator rights: { $value }
 
 organisations-title = Organisations
 organisations-nothing = There is no organisation that you may see.
@@ -323,6 +324,7 @@ teams-title = Teams
 team-add = New team
 team-made = The team was made.
 team-remove = Remove the team
+team-remove-label = Remove the team { $value }
 team-removed = The team was removed.
 team-member-add = Add to team
 
@@ -349,3 +351,13 @@ audit-export = Save as JSON
 audit-nothing = No entry matches.
 
 done-organisation-removed = The organisation was removed.
+
+trash-open = Deleted images
+trash-title = Deleted images
+trash-intro = A deleted manifest can be restored with its tags until its grace period ends.
+trash-nothing = Nothing can be restored here.
+column-deleted = Deleted
+restore = Restore
+restore-label = Restore { $value }
+done-restored = The image was restored with its tags.
+trust-fetch = Fetch the certificate, and compare its fingerprint with the one that the server printed:

@@ -34,6 +34,8 @@ column-tag = 标签
 column-size = 大小
 column-pushed = 最近推送
 column-platforms = 平台
+column-pulled = 最近拉取
+pulls-count = ({ $number })
 column-step = 步骤
 column-layer = 层
 column-type = 类型
@@ -67,8 +69,7 @@ kind-artifact = 制品
 
 pull-title = 拉取
 trust-docker-http = 此服务使用未加密的 HTTP。请将以下内容加入 /etc/docker/daemon.json,然后重启 docker:
-trust-certificate = 此服务的证书是自签名的。请从服务器复制证书文件,并以 root 身份运行:
-trust-file = 此服务的证书是自签名的。请先从服务器复制证书文件。
+trust-certificate = 此服务的证书是自签名的。请获取证书,将其指纹与服务器打印的指纹进行比较,并以 root 身份安装:
 
 tags-title = 标签
 tags-none = 此仓库没有标签。
@@ -267,9 +268,9 @@ enable-label = 启用 { $value }
 disable = 停用
 disable-label = 停用 { $value }
 promote = 设为管理员
-promote-label = 将 { $value } 设为管理员
+promote-label = 设为管理员:{ $value }
 demote = 取消管理员权限
-demote-label = 取消 { $value } 的管理员权限
+demote-label = 取消管理员权限:{ $value }
 
 organisations-title = 组织
 organisations-nothing = 没有您可以查看的组织。
@@ -287,6 +288,7 @@ teams-title = 团队
 team-add = 新建团队
 team-made = 团队已创建。
 team-remove = 移除团队
+team-remove-label = 移除团队 { $value }
 team-removed = 团队已移除。
 team-member-add = 加入团队
 
@@ -313,3 +315,13 @@ audit-export = 保存为 JSON
 audit-nothing = 没有匹配的条目。
 
 done-organisation-removed = 组织已移除。
+
+trash-open = 已删除的镜像
+trash-title = 已删除的镜像
+trash-intro = 在宽限期结束之前,已删除的清单及其标签可以恢复。
+trash-nothing = 这里没有可以恢复的内容。
+column-deleted = 删除时间
+restore = 恢复
+restore-label = 恢复 { $value }
+done-restored = 镜像及其标签已恢复。
+trust-fetch = 获取证书,并将其指纹与服务器打印的指纹进行比较:

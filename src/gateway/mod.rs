@@ -6,9 +6,11 @@
 //! - `proxy` forwards one request. `headers` and `upload_body` filter its headers and body.
 //! - `uploads` signs the URLs of uploads. `manifests` caches manifests.
 //! - `catalog_sync` copies the names of the upstream's repositories.
+//! - `documents` reads what pages show.
 //! - `references` controls access to blobs. `scoping` probes whether the upstream needs that.
 
 mod catalog_sync;
+mod documents;
 mod headers;
 mod manifests;
 mod proxy;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
 use hyper::Uri;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderValue};
 use oci::{Digest, RepositoryName, TagOrDigest};
 use registry::Registry;
 use rustls::pki_types::CertificateDer;
@@ -179,6 +181,16 @@ impl ContentProxy for Gateway {
         headers: &HeaderMap,
     ) -> Option<Response> {
         self.inner.manifests.cached(repository, target, headers)
+    }
+
+    fn document<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        below: &'a str,
+        accept: Option<HeaderValue>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<(HeaderMap, bytes::Bytes)>, Error>> {
+        Box::pin(documents::read(self, repository, below, accept, limit))
     }
 
     fn shares_blobs(&self) -> bool {

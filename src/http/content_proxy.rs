@@ -2,8 +2,9 @@
 //!
 //! `http` knows this trait only. The gateway implements it, and `serve` puts it into [`App`](super::app::App).
 
+use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderValue};
 use oci::{RepositoryName, TagOrDigest};
 
 use crate::http::error::Error;
@@ -29,6 +30,16 @@ pub(crate) trait ContentProxy: Send + Sync {
         target: &TagOrDigest,
         headers: &HeaderMap,
     ) -> Option<Response>;
+
+    /// Reads a document of a repository, by its path below `/v2/<repository>/`, if it exists and has at most `limit`
+    /// bytes. For pages; the caller has checked the right to pull.
+    fn document<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        below: &'a str,
+        accept: Option<HeaderValue>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<(HeaderMap, Bytes)>, Error>>;
 
     /// Whether the registry behind is known to serve a blob in any repository. `/auth` cannot guard such a registry,
     /// because it sees neither uploads nor manifests.

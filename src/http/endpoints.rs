@@ -644,6 +644,11 @@ PageDeleteRepository [repository: RepositoryName] "page_delete_repository" "/-/d
 PageRetag [repository: RepositoryName, reference: TagOrDigest] "page_retag" "/-/retag/{repository}:{reference}" Page {
     POST: Requirement::Repository(Right::Push), AuditAction::Change("manifest.push") => web::retag::post;
 }
+/// Deleted manifests, and their restoration.
+PageTrash [repository: RepositoryName] "page_trash" "/-/trash/{repository}" Page {
+    GET | HEAD: Requirement::Repository(Right::Push), AuditAction::Look("repository.look") => web::trash::get;
+    POST: Requirement::Repository(Right::Push), AuditAction::Change("manifest.restore") => web::trash::post;
+}
 /// A style sheet, a script or an icon.
 PageAsset [asset: String] "page_asset" "/-/assets/{asset}" Page {
     GET | HEAD: Requirement::Nothing, AuditAction::None => web::assets::get;

@@ -439,3 +439,38 @@ async fn own_account_makes_tokens_and_robots() {
     let made = ann.send("/-/account", "action=add-robot&robot=ci&description=builds").await.is(200).html();
     registry.get_as(&crate::harness::basic("ann+ci", &secret(&made, "wfr_")), "/v2/").await.is(200);
 }
+
+#[tokio::test]
+async fn gateway_shows_the_images_of_its_upstream() {
+    let upstream = TestRegistry::start().await;
+    let image = upstream.repository("team/app").push_image("1.0").await;
+    let url = format!("http://{}", upstream.address());
+    let gateway = crate::harness::gateway(&[&url], &[]).await;
+    let mut browser = Browser { registry: &gateway, cookies: Vec::new() };
+    browser.open("/-/sign-in").await;
+    browser.send("/-/sign-in", &format!("name=root&password={PASSWORD}&to=/")).await;
+    let page = browser.open("/team/app").await.is(200).html();
+    assert!(page.contains("href=\"/team/app:1.0\"") && page.contains("linux/amd64"), "{page}");
+    let page = browser.open("/team/app:1.0").await.is(200).html();
+    assert!(page.contains(&image.blobs[1].0.to_string()), "{page}");
+    let file = browser.open(&format!("/-/file/team/app@{}", image.blobs[1].0)).await.is(200);
+    assert_eq!(file.body, image.blobs[1].1);
+    browser.open("/team/absent").await.is(404);
+    browser.open("/team/app:absent").await.is(404);
+}
+
+#[tokio::test]
+async fn deleted_image_is_restored_with_its_tags() {
+    let registry = TestRegistry::start().await;
+    let image = registry.repository("team/app").push_image("1.0").await;
+    registry.repository("team/app").push_image("2.0").await;
+    let mut browser = Browser::new(&registry);
+    let confirmation = format!("confirmation={}", &image.digest.hex()[..12]);
+    browser.open("/").await;
+    browser.send(&format!("/-/delete/team/app@{}", image.digest), &confirmation).await.is(303);
+    browser.open("/team/app:1.0").await.is(404);
+    let page = browser.open("/-/trash/team/app").await.is(200).html();
+    assert!(page.contains(&image.digest.to_string()) && page.contains("1.0"), "{page}");
+    browser.send("/-/trash/team/app", &format!("digest={}", image.digest)).await.is(303);
+    browser.open("/team/app:1.0").await.is(200);
+}

@@ -1,7 +1,7 @@
 //! Deletion of whole repositories: a job of small transactions, so that other pushes do not wait. And the way back.
 
 use oci::{Digest, RepositoryName, TagOrDigest};
-use store::metadata::{Job, JobStep, Restored};
+use store::metadata::{DeletedManifest, Job, JobStep, Restored};
 
 use crate::{Error, Registry};
 
@@ -58,6 +58,20 @@ impl Registry {
     /// Only those of the store.
     pub async fn has_repository(&self, repository: &RepositoryName) -> Result<bool, Error> {
         Ok(self.metadata.repository_exists(repository).await?)
+    }
+
+    /// Returns the deleted manifests of a repository that can be restored, the last deleted first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn trash_of(
+        &self,
+        repository: &RepositoryName,
+        limit: usize,
+    ) -> Result<Vec<DeletedManifest>, Error> {
+        let mut deleted = self.metadata.deleted_manifests(Some(repository), None, 0, limit).await?;
+        deleted.sort_by_key(|deleted| std::cmp::Reverse(deleted.deleted_at));
+        Ok(deleted)
     }
 
     /// Resumes the deletions of an earlier process.

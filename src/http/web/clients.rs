@@ -46,6 +46,7 @@ pub(crate) fn pull(page: &Page, transport: Transport, kind: Kind, reference: &st
     let loopback = transport == Transport::Loopback;
     let option = |name: &str, is_needed: bool| if is_needed { format!(" {name}") } else { String::new() };
     let certificate = |path: &str| format!("install -D -m 644 self-signed.pem {path}");
+    let fetch = format!("curl -k -o self-signed.pem https://{host}/-/certificate");
     let client = |name, command, trust: Option<&'static str>, trust_lines| Client {
         name,
         command,
@@ -54,7 +55,11 @@ pub(crate) fn pull(page: &Page, transport: Transport, kind: Kind, reference: &st
     };
     let self_signed = transport == Transport::SelfSigned;
     let with_certificate = |path: String| match self_signed {
-        true => (Some("trust-certificate"), vec![certificate(&path)]),
+        true => (Some("trust-certificate"), vec![fetch.clone(), certificate(&path)]),
+        false => (None, Vec::new()),
+    };
+    let with_file = || match self_signed {
+        true => (Some("trust-fetch"), vec![fetch.clone()]),
         false => (None, Vec::new()),
     };
     match kind {
@@ -72,10 +77,10 @@ pub(crate) fn pull(page: &Page, transport: Transport, kind: Kind, reference: &st
                 option("--ca-file self-signed.pem", self_signed)
             );
             let chart = format!("oci://{}/{name}{version}{options}", page.host);
-            let trust = self_signed.then_some("trust-file");
+            let (trust, lines) = with_file();
             vec![
-                client("helm pull", format!("helm pull {chart}"), trust, Vec::new()),
-                client("helm install", format!("helm install my-release {chart}"), trust, Vec::new()),
+                client("helm pull", format!("helm pull {chart}"), trust, lines.clone()),
+                client("helm install", format!("helm install my-release {chart}"), trust, lines),
             ]
         }
         Kind::Image | Kind::Index | Kind::Cache => {
@@ -111,8 +116,8 @@ pub(crate) fn pull(page: &Page, transport: Transport, kind: Kind, reference: &st
                 option("--plain-http", plain || loopback),
                 option("--ca-file self-signed.pem", self_signed)
             );
-            let trust = self_signed.then_some("trust-file");
-            vec![client("oras", format!("oras pull{options} {image}"), trust, Vec::new())]
+            let (trust, lines) = with_file();
+            vec![client("oras", format!("oras pull{options} {image}"), trust, lines)]
         }
     }
 }

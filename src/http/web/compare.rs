@@ -16,6 +16,9 @@ use crate::http::response::Response;
 /// The platforms that are compared.
 const PLATFORMS: usize = 16;
 
+/// The tags that the form offers.
+const TAGS: usize = 100;
+
 /// A layer, and in which image it is.
 struct Layer {
     digest: String,
@@ -70,7 +73,7 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     let query = call.query();
     let from = query.parsed::<TagOrDigest>("from", "a tag or a digest")?;
     let to = query.parsed::<TagOrDigest>("to", "a tag or a digest")?;
-    let tags = app.registry.tags(repository, None, 200).await?;
+    let (tags, _) = content::tags(app, repository, None, TAGS).await?;
     let mut compare = Compare {
         page,
         name: repository.to_string(),
@@ -81,7 +84,7 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
         differences: Vec::new(),
         only_before: Vec::new(),
         only_after: Vec::new(),
-        tags: tags.iter().map(ToString::to_string).collect(),
+        tags: tags.into_iter().map(|line| line.tag).collect(),
     };
     if let (Some(from), Some(to)) = (&from, &to) {
         let before = content::manifest(app, repository, from).await?;

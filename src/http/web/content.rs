@@ -1,10 +1,25 @@
-//! Manifests and blobs for pages, from the store of a registry.
+//! Tags, manifests and blobs for pages, from the store of a registry, or from the upstream of a gateway.
+
+use std::time::SystemTime;
 
 use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use oci::{Digest, RepositoryName, TagOrDigest};
+use serde::Deserialize;
 
+use super::document::{Document, Entry};
 use crate::http::app::App;
 use crate::http::error::Error;
+use crate::http::response::DOCKER_CONTENT_DIGEST;
+
+/// The types of manifests, and of everything else.
+const MANIFESTS: HeaderValue = HeaderValue::from_static(
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, */*",
+);
+/// The largest manifest and tag list of an upstream, in bytes.
+const MAX_DOCUMENT: usize = 8 << 20;
 
 /// The largest config or preview that a page reads, in bytes.
 pub(crate) const MAX_BLOB: u64 = 1 << 20;
@@ -22,6 +37,24 @@ pub(crate) async fn manifest(
     repository: &RepositoryName,
     target: &TagOrDigest,
 ) -> Result<Stored, Error> {
+    if let Some(proxy) = &app.content_proxy {
+        let path = format!("manifests/{target}");
+        let found = proxy.document(repository, &path, Some(MANIFESTS), MAX_DOCUMENT).await?;
+        let unknown =
+            || registry::Error::ManifestUnknown { repository: repository.clone(), target: target.clone() };
+        let (headers, content) = found.ok_or_else(unknown)?;
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let digest = text(DOCKER_CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
+        let digest = match target {
+            TagOrDigest::Digest(digest) => *digest,
+            TagOrDigest::Tag(_) => digest.unwrap_or_else(|| oci::Algorithm::Sha256.digest(&content)),
+        };
+        // The upstream is not trusted to name content.
+        if digest.algorithm().digest(&content) != digest {
+            return Err(unknown().into());
+        }
+        return Ok(Stored { digest, media_type: text(CONTENT_TYPE).unwrap_or_default().to_owned(), content });
+    }
     let manifest = app.registry.manifest(repository, target).await?;
     Ok(Stored {
         digest: manifest.record.digest,
@@ -50,11 +83,111 @@ pub(crate) async fn blob(
     digest: &Digest,
     limit: u64,
 ) -> Result<Option<Bytes>, Error> {
+    if let Some(proxy) = &app.content_proxy {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let found = proxy.document(repository, &format!("blobs/{digest}"), None, limit).await;
+        let content = found.ok().flatten().map(|(_, content)| content);
+        return Ok(content.filter(|content| digest.algorithm().digest(content) == *digest));
+    }
     match app.registry.small_blob(repository, digest, limit).await {
         Ok(content) => Ok(content),
         Err(error) if error.is_unknown() || is_damaged(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A tag, as the list of a repository shows it. A gateway knows less.
+pub(crate) struct TagLine {
+    pub(crate) tag: String,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) pushed: Option<SystemTime>,
+    pub(crate) pulled: Option<SystemTime>,
+    pub(crate) pulls: u64,
+}
+
+/// Returns tags of a repository by name, beginning after `after`, and whether there are more.
+pub(crate) async fn tags(
+    app: &App,
+    repository: &RepositoryName,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<TagLine>, bool), Error> {
+    let Some(proxy) = &app.content_proxy else {
+        let found = app.registry.tag_records(repository, after, limit, false).await?;
+        let lines = found.items.into_iter().map(|record| TagLine {
+            tag: record.tag.to_string(),
+            digest: Some(record.manifest.digest),
+            pushed: Some(record.updated_at),
+            pulled: record.pulled_at,
+            pulls: record.pulls,
+        });
+        return Ok((lines.collect(), found.more));
+    };
+    #[derive(Deserialize)]
+    struct TagList {
+        tags: Option<Vec<String>>,
+    }
+    let path = {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("n", &(limit + 1).to_string());
+        query.extend_pairs(after.map(|after| ("last", after)));
+        format!("tags/list?{}", query.finish())
+    };
+    let found = proxy.document(repository, &path, None, MAX_DOCUMENT).await?;
+    let (_, content) = found.ok_or_else(|| registry::Error::NameUnknown(repository.clone()))?;
+    let list: Option<TagList> = serde_json::from_slice(&content).ok();
+    let mut tags = list.and_then(|list| list.tags).unwrap_or_default();
+    // An upstream that knows no pages sends all tags.
+    tags.sort_unstable();
+    tags.retain(|tag| after.is_none_or(|after| tag.as_str() > after) && tag.parse::<oci::Tag>().is_ok());
+    let more = tags.len() > limit;
+    tags.truncate(limit);
+    let mut lines = Vec::with_capacity(tags.len());
+    for tag in tags {
+        let target = tag.parse().map(TagOrDigest::Tag).ok();
+        let stored = match &target {
+            Some(target) => manifest(app, repository, target).await.ok(),
+            None => None,
+        };
+        let digest = stored.map(|stored| stored.digest);
+        lines.push(TagLine { tag, digest, pushed: None, pulled: None, pulls: 0 });
+    }
+    Ok((lines, more))
+}
+
+/// A manifest that refers to another.
+pub(crate) struct ReferrerLine {
+    pub(crate) artifact_type: String,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+/// Returns the first referrers of a manifest.
+pub(crate) async fn referrers(
+    app: &App,
+    repository: &RepositoryName,
+    digest: &Digest,
+    limit: usize,
+) -> Result<Vec<ReferrerLine>, Error> {
+    let line = |entry: Entry| ReferrerLine {
+        artifact_type: entry.artifact_type.unwrap_or_default(),
+        digest: entry.digest,
+        size: entry.size,
+    };
+    if let Some(proxy) = &app.content_proxy {
+        let path = format!("referrers/{digest}");
+        // An upstream without referrers has none to show.
+        let found = proxy.document(repository, &path, None, MAX_DOCUMENT).await.ok().flatten();
+        let document = found.map(|(_, content)| Document::parse(&content)).unwrap_or_default();
+        return Ok(document.manifests.into_iter().take(limit).map(line).collect());
+    }
+    let found = app.registry.referrers(repository, digest, None, None, limit).await?;
+    let line = |record: registry::records::ReferrerRecord| ReferrerLine {
+        artifact_type: record.artifact_type.unwrap_or_default(),
+        digest: record.manifest.digest,
+        size: record.manifest.size,
+    };
+    Ok(found.items.into_iter().map(line).collect())
 }
 
 fn is_damaged(error: &registry::Error) -> bool {

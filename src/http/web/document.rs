@@ -42,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) annotations: Pairs,
     #[serde(default, deserialize_with = "lenient")]
     pub(crate) platform: Option<oci::Platform>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) artifact_type: Option<String>,
 }
 
 const TITLE: &str = "org.opencontainers.image.title";

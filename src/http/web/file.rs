@@ -7,6 +7,7 @@ use hyper::header::{
 };
 use oci::{Digest, RepositoryName};
 
+use super::content;
 use crate::http::body::Body;
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -18,6 +19,9 @@ pub(crate) async fn get(
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Response, Error> {
+    if call.app.content_proxy.is_some() {
+        return from_upstream(&call, repository, digest).await;
+    }
     let blob = call.app.registry.open_blob(repository, digest).await?;
     let validators = Validators::new(digest, IMMUTABLE);
     if validators.are_known(&call.request.headers) {
@@ -26,9 +30,30 @@ pub(crate) async fn get(
         return Ok(response);
     }
     let size = blob.size;
+    let body = if call.request.is_head() { Body::default() } else { Body::blob(blob.read(0..size)) };
+    let mut response = download(&call, digest, size, body);
+    validators.write(response.headers_mut());
+    Ok(response)
+}
+
+/// The largest file of an upstream, in bytes. It is verified before it is sent.
+const MAX_UPSTREAM: u64 = 16 << 20;
+
+async fn from_upstream(
+    call: &Call<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Response, Error> {
+    let content = content::blob(call.app, repository, digest, MAX_UPSTREAM).await?;
+    let unknown = || registry::Error::BlobUnknown { repository: repository.clone(), digest: *digest };
+    let content = content.ok_or_else(unknown)?;
+    Ok(download(call, digest, content.len() as u64, Body::full(content)))
+}
+
+/// Returns a file to save.
+fn download(call: &Call<'_>, digest: &Digest, size: u64, body: Body) -> Response {
     let name = call.query().get_filled("name").map(|name| safe_name(&name)).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| digest.to_string().replace(':', "-"));
-    let body = if call.request.is_head() { Body::default() } else { Body::blob(blob.read(0..size)) };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -38,8 +63,7 @@ pub(crate) async fn get(
     if let Ok(disposition) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
-    validators.write(headers);
-    Ok(response)
+    response
 }
 
 /// Returns the last component of a file name, with the characters that every system takes.

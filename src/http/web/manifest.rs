@@ -155,7 +155,7 @@ pub(crate) async fn get(
         size: stored.content.len() as u64 + document.content_size(),
         platforms: children(&platforms, shown.as_ref().map(|shown| shown.stored.digest)),
         platform: shown.as_ref().and_then(|shown| shown.platform.clone()).or(image.platform),
-        created: image.created,
+        created: image.created.map(|created| page.date_of(&created)),
         author: image.author,
         layers: image.layers,
         history: image.history,
@@ -329,18 +329,14 @@ async fn referrers(
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Vec<Referrer>, Error> {
-    let found = app.registry.referrers(repository, digest, None, None, REFERRERS).await?;
+    let found = content::referrers(app, repository, digest, REFERRERS).await?;
     let mut referrers: Vec<Referrer> = found
-        .items
         .into_iter()
-        .map(|record| {
-            let artifact_type = record.artifact_type.unwrap_or_default();
-            Referrer {
-                kind: Kind::of_artifact([artifact_type.as_str()]).label(page.language),
-                artifact_type,
-                digest: record.manifest.digest.to_string(),
-                size: record.manifest.size,
-            }
+        .map(|line| Referrer {
+            kind: Kind::of_artifact([line.artifact_type.as_str()]).label(page.language),
+            artifact_type: line.artifact_type,
+            digest: line.digest.to_string(),
+            size: line.size,
         })
         .collect();
     // Tags by which cosign stores signatures, attestations and SBOMs.

@@ -34,6 +34,7 @@ pub(crate) mod retag;
 pub(crate) mod sign_in;
 mod summary;
 pub(crate) mod switch;
+pub(crate) mod trash;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -144,6 +144,11 @@ impl Page {
         self.language.age(*time)
     }
 
+    /// Formats a time that a pusher wrote, or returns it as it is.
+    pub(crate) fn date_of(&self, text: &str) -> String {
+        humantime::parse_rfc3339_weak(text).map_or_else(|_| text.to_owned(), |time| self.language.date(time))
+    }
+
     /// Returns a time for programs.
     pub(crate) fn iso(&self, time: &SystemTime) -> String {
         crate::rfc3339::seconds(*time)

@@ -7,6 +7,7 @@ use askama::Template;
 use oci::RepositoryName;
 
 use super::clients::{self, Client, Transport};
+use super::content;
 use super::document::Kind;
 use super::page::Page;
 use super::summary;
@@ -23,8 +24,10 @@ struct Line {
     digest: String,
     kind: String,
     platforms: Vec<String>,
-    size: u64,
-    pushed: SystemTime,
+    size: Option<u64>,
+    pushed: Option<SystemTime>,
+    pulled: Option<SystemTime>,
+    pulls: u64,
 }
 
 #[derive(Template)]
@@ -34,43 +37,56 @@ struct RepositoryPage {
     name: String,
     description: String,
     tags: Vec<Line>,
-    total: u64,
-    bytes: u64,
-    pushed: SystemTime,
+    /// Unknown to a gateway, like all of its details.
+    details: Option<Details>,
     clients: Vec<Client>,
     next: Option<String>,
     is_first: bool,
     may_delete: bool,
+    may_restore: bool,
+}
+
+/// What a registry knows of a repository of its own.
+struct Details {
+    tags: u64,
+    bytes: u64,
+    pushed: SystemTime,
 }
 
 pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
     let Call { app, caller, .. } = &call;
     let page = Page::of(&call);
     let after = call.query().get_filled("after").map(std::borrow::Cow::into_owned);
-    let record = app.registry.repository(repository).await?;
-    let found = app.registry.tag_records(repository, after.as_deref(), PAGE, false).await?;
-    let next = found.items.last().filter(|_| found.more).map(|record| {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("after", record.tag.as_str())
-            .finish();
+    let record = match app.registry.repository(repository).await {
+        // A gateway has not seen every repository of its upstream yet.
+        Err(error) if error.is_unknown() && app.content_proxy.is_some() => None,
+        record => Some(record?),
+    };
+    let (found, more) = content::tags(app, repository, after.as_deref(), PAGE).await?;
+    let next = found.last().filter(|_| more).map(|line| {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("after", &line.tag).finish();
         format!("/{repository}?{query}")
     });
-    let mut tags = Vec::with_capacity(found.items.len());
+    let mut tags = Vec::with_capacity(found.len());
     let mut first = None;
-    for record in found.items {
-        let summary = summary::of(app, repository, &record.manifest.digest).await?;
+    for line in found {
+        let summary = match &line.digest {
+            Some(digest) => summary::of(app, repository, digest).await?,
+            None => None,
+        };
         let kind = summary.as_ref().map_or(Kind::Artifact, |summary| summary.kind);
-        let is_latest = record.tag.as_str() == "latest";
-        if first.is_none() || is_latest {
-            first = Some((record.tag.to_string(), kind));
+        if first.is_none() || line.tag == "latest" {
+            first = Some((line.tag.clone(), kind));
         }
         tags.push(Line {
-            tag: record.tag.to_string(),
-            digest: record.manifest.digest.to_string(),
+            tag: line.tag,
+            digest: line.digest.map(|digest| digest.to_string()).unwrap_or_default(),
             kind: kind.label(page.language),
             platforms: summary.as_ref().map(|summary| summary.platforms.clone()).unwrap_or_default(),
-            size: summary.as_ref().map_or(record.manifest.size, |summary| summary.size),
-            pushed: record.updated_at,
+            size: summary.as_ref().map(|summary| summary.size),
+            pushed: line.pushed,
+            pulled: line.pulled,
+            pulls: line.pulls,
         });
     }
     let self_signed = app.web.as_ref().is_some_and(|web| web.self_signed);
@@ -80,15 +96,18 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     let allowed = async |right| app.accounts.is_allowed(caller.identity(), repository, right).await;
     let body = RepositoryPage {
         name: repository.to_string(),
-        description: record.description,
+        description: record.as_ref().map(|record| record.description.clone()).unwrap_or_default(),
         tags,
-        total: record.tags,
-        bytes: record.bytes,
-        pushed: record.updated_at,
+        details: record.filter(|_| app.content_proxy.is_none()).map(|record| Details {
+            tags: record.tags,
+            bytes: record.bytes,
+            pushed: record.updated_at,
+        }),
         clients: clients.unwrap_or_default(),
         next,
         is_first: after.is_none(),
         may_delete: allowed(Right::Delete).await?,
+        may_restore: app.content_proxy.is_none() && allowed(Right::Push).await?,
         page,
     };
     body.page.render(&body)

@@ -438,7 +438,10 @@ const PAGE: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 type PageRow = (Method, &'static str, &'static str, Need, (u16, u16));
 
 /// Every page of a repository.
-static PAGES: [PageRow; 17] = [
+static PAGES: [PageRow; 20] = [
+    (Method::GET, "/-/trash/{repository}", "/-/trash/{repository}", Need::Push, (200, 200)),
+    (Method::HEAD, "/-/trash/{repository}", "/-/trash/{repository}", Need::Push, (200, 200)),
+    (Method::POST, "/-/trash/{repository}", "/-/trash/{repository}?digest={layer}", Need::Push, (404, 404)),
     (Method::GET, "/{repository}", "/{repository}", Need::Pull, (200, 404)),
     (Method::HEAD, "/{repository}", "/{repository}", Need::Pull, (200, 404)),
     (Method::GET, "/{repository}:{reference}", "/{repository}:1", Need::Pull, (200, 404)),

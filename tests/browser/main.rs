@@ -1,0 +1,47 @@
+//! The pages in Chromium, by playwright-core: both languages, light and dark, the size of a phone, the keyboard alone,
+//! and without scripts. `walk.cjs` says what it checks.
+//!
+//! `WHARFINGER_SCREENSHOTS=docs/images` writes the screenshots of the documentation.
+
+// A failed expectation reports its place.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+#[allow(dead_code, unused_imports, reason = "the harness of tests/http serves more tests")]
+#[path = "../http/harness/mod.rs"]
+mod harness;
+
+/// The time after which the browser counts as hung.
+const DEADLINE: Duration = Duration::from_secs(480);
+
+/// Returns the directory of an npm package that `scripts/install-tools` has installed.
+fn modules(name: &str) -> PathBuf {
+    let list = include_str!("../../scripts/tools.txt");
+    let mut words = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = words.find(|words| words.first() == Some(&name)).unwrap();
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
+    let modules = cache.join(format!("wharfinger/tools/{name}-{}/node_modules", line[1]));
+    assert!(modules.is_dir(), "{} is missing: run scripts/test", modules.display());
+    modules
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_work_in_a_browser() {
+    assert!(Path::new("/usr/bin/chromium").exists(), "chromium is missing: run scripts/test");
+    let registry = harness::with_accounts().await;
+    let walk = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/walk.cjs");
+    let mut command = Command::new("node");
+    command.arg(walk).arg(format!("http://{}", registry.address())).args(["root", harness::PASSWORD]);
+    command.args(std::env::var_os("WHARFINGER_SCREENSHOTS"));
+    let path = std::env::join_paths([modules("playwright"), modules("axe")]).unwrap();
+    command.env("NODE_PATH", path).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(DEADLINE, command.output()).await.expect("the browser hangs").unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,189 @@
+// Walks through the pages in Chromium: node walk.cjs BASE USER PASSWORD [DIRECTORY FOR SCREENSHOTS]
+//
+// Every page is checked by axe-core. A message in the console, a report of the Content-Security-Policy, a dialog of a
+// hostile text, a failed request or a page wider than the screen is a failure.
+"use strict";
+
+const fs = require("node:fs");
+const path = require("node:path");
+const { chromium } = require("playwright-core");
+const { people, seed } = require("./seed.cjs");
+
+const [base, user, password, screenshots] = process.argv.slice(2);
+const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const failures = [];
+let checked = 0;
+
+function fail(text) {
+  failures.push(text);
+  console.log("FAILED", text);
+}
+
+function expect(condition, text) {
+  if (!condition) fail(text);
+}
+
+// A browser window with its settings, which reports every message.
+async function open(browser, name, settings) {
+  const context = await browser.newContext({ viewport: { width: 1100, height: 760 }, ...settings });
+  const page = await context.newPage();
+  page.on("console", (message) => fail(`${name}: console: ${message.text()} on ${page.url()}`));
+  page.on("pageerror", (error) => fail(`${name}: ${error.message} on ${page.url()}`));
+  page.on("dialog", (dialog) => { fail(`${name}: a dialog: ${dialog.message()} on ${page.url()}`); dialog.dismiss(); });
+  return { name, context, page };
+}
+
+// Runs axe-core in an isolated world, which the policy of the page does not reach, so that the policy stays on.
+async function check({ name, context, page }, where, screenshot) {
+  checked += 1;
+  const session = await context.newCDPSession(page);
+  const { frameTree } = await session.send("Page.getFrameTree");
+  const world = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id, worldName: "axe" });
+  const run = async (expression) => {
+    const options = { expression, contextId: world.executionContextId, awaitPromise: true, returnByValue: true };
+    return (await session.send("Runtime.evaluate", options)).result.value;
+  };
+  await run(axe);
+  const found = await run(
+    "axe.run().then((r) => JSON.stringify(r.violations.map((v) => [v.id, v.nodes.map((n) => n.html).slice(0, 3)])))");
+  if (found !== "[]") fail(`${name} ${where}: axe: ${found}`);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  expect(wide <= 0, `${name} ${where}: the page is ${wide} px wider than the screen`);
+  expect(await page.locator("h1").count() === 1, `${name} ${where}: it has no single h1`);
+  await session.detach();
+  if (screenshot && screenshots) await page.screenshot({ path: path.join(screenshots, `${screenshot}.png`) });
+}
+
+async function visit(window, address, screenshot) {
+  const response = await window.page.goto(base + address);
+  expect(response.status() === 200, `${window.name} ${address}: ${response.status()}`);
+  await check(window, address, screenshot);
+}
+
+async function signIn({ page }, to = "/") {
+  await page.goto(`${base}/-/sign-in?to=${encodeURIComponent(to)}`);
+  await page.fill("#name", user);
+  await page.fill("#password", password);
+  await page.press("#password", "Enter");
+  await page.waitForURL(base + to);
+}
+
+const PAGES = [
+  "/", "/?sort=push", "/?namespace=team", "/?q=app", "/?q=nothing-like-it", "/team/app", "/team/app:1.4",
+  "/team/app:1.4?platform=linux/arm/v7", "/team/app:sbom", "/-/compare/team/app?from=1.3&to=1.4-debug",
+  "/charts/web", "/charts/web:0.3.0", "/sec/hostile", "/sec/hostile:1", "/sec/hostile:file", "/-/account",
+  "/-/access?account=root&repository=team/app", "/-/organisations", "/-/organisations/acme", "/-/admin", "/-/admin/accounts",
+  "/-/admin/grants", "/-/admin/usage", "/-/admin/audit", "/-/delete/team/app:1.3", "/-/delete/team/app",
+  "/-/trash/team/app", "/-/api",
+];
+
+// All pages, in one language, colour scheme and size.
+async function walk(browser, name, settings, shots = {}) {
+  const window = await open(browser, name, settings);
+  await visit(window, "/-/sign-in");
+  await signIn(window);
+  for (const address of PAGES) await visit(window, address, shots[address]);
+  await window.context.close();
+}
+
+// Search as you type, and what works without a script.
+async function search(browser) {
+  const window = await open(browser, "search", {});
+  await signIn(window);
+  await window.page.locator("#q").pressSequentially("worker", { delay: 20 });
+  await window.page.locator("#results a.name", { hasText: "team/worker" }).waitFor();
+  await window.page.waitForFunction(() => document.querySelectorAll("#results a.name").length === 1);
+  expect(window.page.url().endsWith("/?q=worker"), `search: the address is ${window.page.url()}`);
+  await check(window, "search as you type");
+  await window.context.close();
+
+  const plain = await open(browser, "without scripts", { javaScriptEnabled: false });
+  await signIn(plain);
+  await plain.page.fill("#q", "worker");
+  await plain.page.press("#q", "Enter");
+  await plain.page.locator("#results a.name", { hasText: "team/worker" }).click();
+  expect((await plain.page.locator("h1").textContent()).includes("team/worker"), "without scripts: no repository");
+  await plain.context.close();
+}
+
+// Presses Tab until the focus is on an element that matches.
+async function tabTo(page, selector) {
+  for (let pressed = 0; pressed < 80; pressed += 1) {
+    await page.keyboard.press("Tab");
+    if (await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)) return;
+  }
+  fail(`keyboard: ${selector} cannot be reached by Tab on ${page.url()}`);
+}
+
+// The way from the sign-in to a deleted and restored tag, without a pointer.
+async function keyboard(browser) {
+  const window = await open(browser, "keyboard", {});
+  const { page } = window;
+  await page.goto(`${base}/-/sign-in`);
+  await page.keyboard.press("Tab");
+  expect(await page.evaluate(() => document.activeElement.className === "skip"), "keyboard: the skip link is not first");
+  await page.keyboard.press("Enter");
+  expect(await page.evaluate(() => document.activeElement.id === "main"), "keyboard: the skip link does not skip");
+  await tabTo(page, "#name");
+  await page.keyboard.type(user);
+  await tabTo(page, "#password");
+  await page.keyboard.type(password);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(base + "/");
+  await page.keyboard.press("/");
+  await page.keyboard.type("backup");
+  await page.locator("#results a.name", { hasText: "infra/backup" }).waitFor();
+  await page.waitForFunction(() => document.querySelectorAll("#results a.name").length === 1);
+  await tabTo(page, 'a.name[href="/infra/backup"]');
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`${base}/infra/backup`);
+  await tabTo(page, 'a.name[href="/infra/backup:latest"]');
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`${base}/infra/backup:latest`);
+  await tabTo(page, "#tag");
+  await page.keyboard.type("stable");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/infra\/backup:stable/);
+  await check(window, "after a retag");
+  await tabTo(page, 'a[href="/-/delete/infra/backup:stable"]');
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/-\/delete/);
+  await tabTo(page, "#confirmation");
+  await page.keyboard.type("not the tag");
+  await page.keyboard.press("Enter");
+  await page.locator('[role="alert"]').waitFor();
+  await check(window, "a refused deletion");
+  await tabTo(page, "#confirmation");
+  await page.keyboard.type("stable");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/infra\/backup\?done/);
+  expect(await page.locator('a[href="/infra/backup:stable"]').count() === 0, "keyboard: the tag is still there");
+  await tabTo(page, 'form[action="/-/sign-out"] button');
+  await page.keyboard.press("Enter");
+  await page.waitForURL(base + "/");
+  const account = await page.goto(`${base}/-/account`);
+  expect(account.url().includes("/-/sign-in"), "keyboard: still signed in");
+  await window.context.close();
+}
+
+(async () => {
+  await seed(base, user, password);
+  await people(base, user, password);
+  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+  try {
+    await walk(browser, "English, light", { locale: "en-GB", colorScheme: "light" },
+      { "/": "repositories", "/team/app": "repository", "/team/app:1.4": "image" });
+    await walk(browser, "Chinese, dark", { locale: "zh-CN", colorScheme: "dark" },
+      { "/team/app:1.4": "image-dark" });
+    await walk(browser, "phone", { viewport: { width: 320, height: 640 }, locale: "en-GB" }, { "/team/app": "phone" });
+    await search(browser);
+    await keyboard(browser);
+  } finally {
+    await browser.close();
+  }
+  console.log(`${checked} pages were checked, with ${failures.length} failures`);
+  process.exitCode = failures.length ? 1 : 0;
+})().catch((error) => {
+  console.log(error);
+  process.exitCode = 1;
+});
