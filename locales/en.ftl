@@ -361,3 +361,27 @@ restore = Restore
 restore-label = Restore { $value }
 done-restored = The image was restored with its tags.
 trust-fetch = Fetch the certificate, and compare its fingerprint with the one that the server printed:
+
+history-title = History
+history-nothing = No change of a tag is recorded.
+history-created = created
+history-deleted = deleted
+undo = Undo
+undo-label = Undo this change of { $value }
+done-undone = The tag points to the earlier image again.
+rules-title = Rules
+quotas-title = Quotas
+quotas-nothing = No quota is set. Quotas are settings of the operator.
+quota-scope = Quota of
+retention-title = Retention
+retention-intro = Rules delete tags that they do not keep. A preview deletes nothing. Deleted tags can be restored until the grace period ends.
+retention-preview = Preview
+retention-preview-done = A run now would delete these tags:
+retention-start = Run now
+retention-run = The run { $value } has deleted these tags:
+retention-kept = { $count ->
+    [one] { $number } tag stays.
+   *[other] { $number } tags stay.
+}
+retention-nothing = No tag is deleted.
+retention-reason = Reason

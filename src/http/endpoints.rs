@@ -644,6 +644,11 @@ PageDeleteRepository [repository: RepositoryName] "page_delete_repository" "/-/d
 PageRetag [repository: RepositoryName, reference: TagOrDigest] "page_retag" "/-/retag/{repository}:{reference}" Page {
     POST: Requirement::Repository(Right::Push), AuditAction::Change("manifest.push") => web::retag::post;
 }
+/// The changes of tags, and taking them back.
+PageHistory [repository: RepositoryName] "page_history" "/-/history/{repository}" Page {
+    GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => web::history::get;
+    POST: Requirement::Repository(Right::Push), AuditAction::Change("tag.undo") => web::history::post;
+}
 /// Deleted manifests, and their restoration.
 PageTrash [repository: RepositoryName] "page_trash" "/-/trash/{repository}" Page {
     GET | HEAD: Requirement::Repository(Right::Push), AuditAction::Look("repository.look") => web::trash::get;
@@ -688,6 +693,10 @@ PageAccounts [] "page_accounts" "/-/admin/accounts" Page {
 /// All grants.
 PageGrants [] "page_grants" "/-/admin/grants" Page {
     GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::grants::answer;
+}
+/// Quotas and retention.
+PageRules [] "page_rules" "/-/admin/rules" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::rules::answer;
 }
 /// The audit log.
 PageAudit [] "page_audit" "/-/admin/audit" Page {

@@ -74,7 +74,7 @@ const PAGES = [
   "/charts/web", "/charts/web:0.3.0", "/sec/hostile", "/sec/hostile:1", "/sec/hostile:file", "/-/account",
   "/-/access?account=root&repository=team/app", "/-/organisations", "/-/organisations/acme", "/-/admin", "/-/admin/accounts",
   "/-/admin/grants", "/-/admin/usage", "/-/admin/audit", "/-/delete/team/app:1.3", "/-/delete/team/app",
-  "/-/trash/team/app", "/-/api",
+  "/-/trash/team/app", "/-/history/team/app", "/-/admin/rules", "/-/api",
 ];
 
 // All pages, in one language, colour scheme and size.

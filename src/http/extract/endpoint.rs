@@ -186,6 +186,7 @@ impl Endpoint {
                 Ok(Self::PageFile(name.parse()?, digest.parse()?))
             }
             "compare" => Ok(Self::PageCompare(image.parse()?)),
+            "history" => Ok(Self::PageHistory(image.parse()?)),
             "trash" => Ok(Self::PageTrash(image.parse()?)),
             "delete" => Self::parse_image(image, Self::PageDeleteRepository, Self::PageDelete),
             "retag" => Self::parse_image(image, |_| Self::PageHome, Self::PageRetag).and_then(|parsed| {

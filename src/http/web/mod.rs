@@ -21,6 +21,7 @@ mod document;
 pub(crate) mod error;
 pub(crate) mod file;
 mod form;
+pub(crate) mod history;
 pub(crate) mod home;
 mod language;
 mod manage;

@@ -155,13 +155,14 @@ impl Page {
     }
 
     /// Returns the pages of administrators, with the keys of their names.
-    pub(crate) fn admin_pages(&self) -> [(&'static str, &'static str); 6] {
+    pub(crate) fn admin_pages(&self) -> [(&'static str, &'static str); 7] {
         [
             ("/-/admin", "admin-overview"),
             ("/-/admin/accounts", "accounts-title"),
             ("/-/organisations", "organisations-title"),
             ("/-/admin/grants", "grants-title"),
             ("/-/admin/usage", "space-title"),
+            ("/-/admin/rules", "rules-title"),
             ("/-/admin/audit", "audit-title"),
         ]
     }

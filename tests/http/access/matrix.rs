@@ -419,7 +419,8 @@ const OPEN_FORMS: [(&str, &[Method]); 3] =
 const OWN_PAGES: [(&str, &[Method]); 2] = [("/-/account", &PAGE), ("/-/organisations", &PAGE)];
 
 /// Pages of administrators.
-const ADMIN_PAGES: [(&str, &[Method]); 5] = [
+const ADMIN_PAGES: [(&str, &[Method]); 6] = [
+    ("/-/admin/rules", &PAGE),
     ("/-/admin", &READ),
     ("/-/admin/accounts", &PAGE),
     ("/-/admin/grants", &PAGE),
@@ -438,7 +439,17 @@ const PAGE: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 type PageRow = (Method, &'static str, &'static str, Need, (u16, u16));
 
 /// Every page of a repository.
-static PAGES: [PageRow; 20] = [
+static PAGES: [PageRow; 23] = [
+    (Method::GET, "/-/history/{repository}", "/-/history/{repository}", Need::Pull, (200, 404)),
+    (Method::HEAD, "/-/history/{repository}", "/-/history/{repository}", Need::Pull, (200, 404)),
+    // The tag has no such change.
+    (
+        Method::POST,
+        "/-/history/{repository}",
+        "/-/history/{repository}?tag=9&digest={layer}",
+        Need::Push,
+        (404, 404),
+    ),
     (Method::GET, "/-/trash/{repository}", "/-/trash/{repository}", Need::Push, (200, 200)),
     (Method::HEAD, "/-/trash/{repository}", "/-/trash/{repository}", Need::Push, (200, 200)),
     (Method::POST, "/-/trash/{repository}", "/-/trash/{repository}?digest={layer}", Need::Push, (404, 404)),

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod grants;
 pub(crate) mod organisations;
 pub(crate) mod overview;
+pub(crate) mod rules;
 pub(crate) mod usage;
 
 use crate::http::api::manage::{manage, map_error};
