@@ -28,3 +28,4 @@ pub mod serve;
 pub mod tls;
 mod upstreams;
 mod warn_limit;
+pub mod webhooks;

@@ -15,6 +15,7 @@ mod config;
 mod connection;
 mod du;
 mod erase;
+mod events;
 mod gateway;
 mod gc;
 mod grant;
@@ -48,6 +49,7 @@ mod unreachable;
 mod upstream;
 mod user;
 mod version;
+mod webhook;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -123,6 +125,8 @@ enum Command {
     Audit(audit::AuditCommand),
     Upstream(upstream::UpstreamCommand),
     Mirror(mirror::MirrorCommand),
+    Events(events::EventsCommand),
+    Webhook(webhook::WebhookCommand),
     Cert(cert::Cert),
     Config(config::Config),
     Completions(completions::Completions),
@@ -161,6 +165,8 @@ impl Command {
             Self::Audit(command) => command.run().await,
             Self::Upstream(command) => command.run().await,
             Self::Mirror(command) => command.run(),
+            Self::Events(command) => command.run().await,
+            Self::Webhook(command) => command.run().await,
             Self::Cert(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -24,6 +24,7 @@ use super::value::{
     optional_address, optional_path, path, reserve, schedule, size, size_or_unlimited, switch, tables, url,
     web_origin, word,
 };
+use super::webhook::Webhook;
 use crate::host::Host;
 
 const KIB: u64 = 1 << 10;
@@ -191,6 +192,8 @@ settings! {
         /// Docker Hub is then pulled as `registry.example.com/docker.io/library/ubuntu`, or without a change of its name
         /// by clients that use this registry as a mirror: `wharfinger mirror setup` writes their files.
         upstream: Vec<Upstream> = Vec::new(), tables::<Upstream>();
+        /// Receivers of events, which get each event at least once and in the order of its repository.
+        webhook: Vec<Webhook> = Vec::new(), tables::<Webhook>();
 
         /// Tags that can neither be moved nor deleted, such as `[{ repositories = "**", tags = ">=1.0" }]`. A push
         /// of the same image succeeds. Rules also apply to administrators.
@@ -391,6 +394,16 @@ settings! {
         /// the method: X-Original-Method, X-Forwarded-Method. A trusted proxy must set these headers itself,
         /// or remove those of the client.
         trusted: Vec<IpNet> = Vec::new(), list_of(network());
+    }
+
+    /// Events, which webhooks and `wharfinger events` announce.
+    events: Events {
+        /// The time for which events are kept for clients that resume the stream `/api/v1/events`, at most the
+        /// last 100,000 changes. 0 keeps none.
+        retention: Duration = Duration::from_secs(24 * 60 * 60), duration().or_none();
+
+        /// One of this number of pulls is an event; 0: none.
+        pulls: usize = 0, count();
     }
 
     /// Web pages in browsers.

@@ -14,6 +14,7 @@ mod security;
 mod template;
 mod upstream;
 mod value;
+mod webhook;
 
 pub use definition::{
     Acme, Audit, Auth, Backup, Cache, Config, Gateway, Limits, Log, Metrics, Proxy, Registry, SECTIONS,
@@ -30,6 +31,7 @@ pub use upstream::{FillChoice, IpChoice, PushChoice, Unavailable, Upstream, Upst
 pub use value::{
     AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, LogFormat, TomlValue, UpstreamHost, WebOrigin,
 };
+pub use webhook::Webhook as WebhookTable;
 
 /// The known name that is most similar to a mistyped one, if it is similar enough.
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -10,6 +10,7 @@ use registry::Registry;
 use registry::access::Accounts;
 use registry::backup::ConfigurationFile;
 use registry::mirror::Mirror;
+use tokio::sync::watch;
 
 use crate::config::{Config, Limits};
 use crate::http::content_proxy::ContentProxy;
@@ -28,6 +29,7 @@ use crate::http::middleware::rate_limit::RateLimits;
 use crate::http::middleware::request_id::RequestIds;
 use crate::http::server::connection::{Connection, Peer};
 use crate::http::web::Web;
+use crate::webhooks::Webhooks;
 
 pub(crate) struct App {
     pub(crate) registry: Registry,
@@ -58,6 +60,9 @@ pub(crate) struct App {
     pub(crate) configuration: Vec<ConfigurationFile>,
     /// `None` in a server inside a command.
     pub(crate) reload: Option<ReloadRequests>,
+    pub(crate) webhooks: Arc<Webhooks>,
+    /// Set when the server stops, so that event streams end.
+    pub(crate) closing: watch::Sender<bool>,
 }
 
 impl App {
@@ -83,8 +88,11 @@ impl App {
         metrics: Arc<ServerMetrics>,
     ) -> io::Result<Self> {
         let forward = Forward::new(&config.auth).map_err(io::Error::other)?;
+        let webhooks = Webhooks::new(&registry, config).map_err(io::Error::other)?;
         Ok(Self {
             metrics,
+            webhooks: Arc::new(webhooks),
+            closing: watch::Sender::new(false),
             accounts: registry.accounts().clone(),
             registry,
             content_proxy,
@@ -122,6 +130,8 @@ impl App {
             self.metrics.clone(),
         )?;
         app.web.clone_from(&self.web);
+        app.webhooks = self.webhooks.clone();
+        app.closing = self.closing.clone();
         if config.limits == self.limits {
             app.rate_limits = self.rate_limits.clone();
             app.body_budget = self.body_budget.clone();

@@ -544,6 +544,71 @@ ApiErase [] "api_erase" "/api/v1/erase" Server {
         .note("For administrators.").takes::<Erase>().answers::<Erased>(200, "What was erased.")
     };
 }
+/// The stream of events.
+ApiEvents [] "api_events" "/api/v1/events" Server {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::events::get {
+        "Stream the events of the repositories that one may pull from"
+        .note(
+            "Server-sent events (text/event-stream): `id` is the number of the event, `event` its kind, `data` the JSON \
+             below. A client that reconnects sends the last number as `Last-Event-ID`. `event: lost` says that older \
+             events are not kept any more. Events of the whole registry are for administrators.",
+        )
+        .parameters(&[
+            ("after", "integer", "The number after which the stream begins; by default from now on."),
+            ("event", "string", "Only these kinds: `push`, `tag.*`, `*`. May be repeated."),
+            ("repository", "string", "Only those of this repository."),
+            ("follow", "boolean", "False ends the stream after the events so far."),
+        ])
+        .answers::<Event>(200, "An event.")
+    };
+}
+/// All webhooks.
+ApiWebhooks [] "api_webhooks" "/api/v1/webhooks" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::webhooks::list {
+        "List the webhooks"
+        .note("Administrators see all, others those of repositories that they may administer.")
+        .answers::<Webhooks>(200, "All of them.")
+    };
+    POST: Requirement::Own, AuditAction::None => manage::webhooks::add {
+        "Add a webhook for repositories"
+        .note("For callers who may administer all these repositories. The receiver is in the public internet.")
+        .takes::<NewWebhook>().answers::<MadeWebhook>(201, "The webhook, with its secret, which is shown this once.")
+    };
+}
+/// A webhook.
+ApiWebhook [webhook: WebhookId] "api_webhook" "/api/v1/webhooks/{webhook}" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::webhooks::get {
+        "Look at a webhook" .answers::<Webhook>(200, "The webhook.")
+    };
+    PATCH: Requirement::Own, AuditAction::None => manage::webhooks::rotate {
+        "Replace the secret of a webhook"
+        .note("The old secret also signs until the next change.")
+        .takes::<WebhookChange>().answers::<MadeWebhook>(200, "The webhook, with its secret.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::webhooks::remove {
+        "Remove a webhook with its deliveries" .ends(204, "It is gone.")
+    };
+}
+/// A test of a webhook.
+ApiWebhookTest [webhook: WebhookId] "api_webhook_test" "/api/v1/webhooks/{webhook}/test" Server {
+    POST: Requirement::Own, AuditAction::None => manage::webhooks::test {
+        "Send a test event to a webhook, once" .answers::<WebhookTest>(200, "The receiver's answer.")
+    };
+}
+/// The deliveries of a webhook.
+ApiWebhookDeliveries [webhook: WebhookId] "api_webhook_deliveries" "/api/v1/webhooks/{webhook}/deliveries" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::webhooks::deliveries {
+        "List the deliveries of a webhook, the latest first"
+        .parameters(&[PAGE[0], PAGE[1], ("state", "string", "Only those that are `pending`, `delivered` or `parked`.")])
+        .answers::<Deliveries>(200, "A page.")
+    };
+}
+/// A replay of deliveries.
+ApiWebhookReplay [webhook: WebhookId] "api_webhook_replay" "/api/v1/webhooks/{webhook}/replay" Server {
+    POST: Requirement::Own, AuditAction::None => manage::webhooks::replay {
+        "Send deliveries of a webhook again" .takes::<Replay>().answers::<Replayed>(200, "Their number.")
+    };
+}
 /// The audit log.
 ApiAudit [] "api_audit" "/api/v1/audit" Server {
     GET | HEAD: Requirement::Own, AuditAction::None => manage::audit::read {

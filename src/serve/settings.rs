@@ -21,6 +21,8 @@ pub(super) fn policy(config: &Config) -> Policy {
         cache_bytes: config.cache.manifest_bytes,
         check_interval: Some(config.check.interval).filter(|interval| !interval.is_zero()),
         check_read_rate: config.check.read_rate,
+        event_retention: config.events.retention,
+        pull_events: config.events.pulls as u64,
         reserve: config.storage.reserve,
         rules: Arc::new(rules(config)),
         retention: retention(config),

@@ -9,6 +9,7 @@ mod api;
 mod connections;
 mod control;
 mod cors;
+mod events;
 mod gateway;
 mod harness;
 mod health;

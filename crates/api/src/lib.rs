@@ -10,6 +10,7 @@ mod access;
 mod audit;
 mod check;
 mod client;
+mod events;
 mod garbage;
 mod grants;
 mod history;
@@ -25,6 +26,7 @@ mod tokens;
 mod upstreams;
 mod users;
 mod version;
+mod webhooks;
 
 pub use access::{Access, AccessReason, Session, Sessions};
 pub use audit::{Audit, AuditEntry, AuditOutcome};
@@ -33,6 +35,7 @@ pub use check::{
     CheckReport, WrongCounter,
 };
 pub use client::{Client, ClientError, Credentials};
+pub use events::Event;
 pub use garbage::{
     ChainLink, Collected, Erase, Erased, Explanation, GarbageKept, GarbageLine, GarbagePreview,
     GarbageRemoval, GarbageReport, GarbageSpace, GarbageStatus, KeepingChain,
@@ -59,3 +62,7 @@ pub use tokens::{MadeToken, NewToken, Token, TokenChange, Tokens};
 pub use upstreams::{Purged, Upstream, UpstreamProbe, UpstreamState, UpstreamTest, UpstreamUrl, Upstreams};
 pub use users::{Me, MeKind, NewUser, Registration, Source, User, UserChange, Users};
 pub use version::Version;
+pub use webhooks::{
+    Deliveries, Delivery, MadeWebhook, NewWebhook, Replay, Replayed, Webhook, WebhookChange, WebhookTest,
+    Webhooks,
+};

@@ -136,6 +136,12 @@ impl Registry {
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.collect_in_background().await });
         let registry = self.clone();
+        background.spawn_until_stop(async move { registry.expire_events().await });
+        if let Some(queue) = self.inner.event_queue.take_receiver() {
+            let registry = self.clone();
+            background.spawn_until_stop(async move { registry.write_noted_events(queue).await });
+        }
+        let registry = self.clone();
         background.spawn_until_stop(async move { registry.adopt_in_background().await });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.watch_storage().await });

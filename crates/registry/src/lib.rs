@@ -12,6 +12,7 @@
 //! - [`mirror`]: the pull-through cache of other registries.
 //! - [`tag_list`]: a cached list of tags, and pages of it.
 //! - `integrity`: compares stored files with the metadata.
+//! - [`events`], [`webhooks`]: the event stream, and the queue of deliveries.
 //! - [`description`]: the description of an image for search results.
 //! - `pulls`: pull counts, kept in memory and written in batches.
 //! - [`backup`]: the metadata and the keys as one file.
@@ -34,6 +35,7 @@ pub mod collection;
 pub mod description;
 mod detach;
 pub mod error;
+pub mod events;
 mod history;
 mod integrity;
 mod lifecycle;
@@ -52,6 +54,7 @@ pub mod rules;
 mod storage_watch;
 pub mod tag_list;
 pub mod uploads;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +96,10 @@ pub struct Policy {
     pub retention: RetentionPolicy,
     /// When garbage is collected.
     pub garbage: collection::GarbagePolicy,
+    /// The time for which the event stream keeps events; zero for none.
+    pub event_retention: Duration,
+    /// One of this number of pulls is an event; 0 for none.
+    pub pull_events: u64,
 }
 
 impl Default for Policy {
@@ -111,6 +118,8 @@ impl Default for Policy {
             rules: Arc::default(),
             retention: RetentionPolicy::default(),
             garbage: collection::GarbagePolicy::default(),
+            event_retention: Duration::from_secs(24 * 60 * 60),
+            pull_events: 0,
         }
     }
 }
@@ -133,6 +142,7 @@ struct Inner {
     collector: collection::Collector,
     guards: collection::guards::Guards,
     schedule: collection::Schedule,
+    event_queue: events::EventQueue,
     open_uploads: uploads::OpenUploads,
     pulls: pulls::Pulls,
     free_space: reserve::FreeSpace,

@@ -18,6 +18,7 @@ use crate::check::ReadLimit;
 use crate::collection::guards::Guards;
 use crate::collection::{Collector, Schedule};
 use crate::detach::Detached;
+use crate::events::EventQueue;
 use crate::integrity::Verdicts;
 use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
@@ -94,6 +95,7 @@ impl Registry {
                 read_limit: ReadLimit::new(policy.check_read_rate),
                 checking: tokio::sync::Mutex::default(),
                 verdicts: Verdicts::default(),
+                event_queue: EventQueue::new(),
                 accounts,
                 directory,
                 content,

@@ -5,8 +5,9 @@ pub use store::adopt::Report;
 pub use store::blobs::BlobStream;
 pub use store::directory::Socket;
 pub use store::metadata::{
-    AccountRecord, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, CounterDrift, DeletedManifest,
-    Deletion, GrantRecord, HistoryEntry, Hit, ManifestDetails, MemberRecord, QuotaExcess, QuotaUsage,
-    ReferrerRecord, RepositoryRecord, RepositoryUsage, Restored, RunTag, SearchPage, Source, TagRecord,
-    TagRefusal, TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage, ViewProblem,
+    AccountRecord, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, ChangeKind, CounterDrift,
+    DeletedManifest, Deletion, DeliveryCounts, DeliveryRecord, DeliveryState, GrantRecord, HistoryEntry, Hit,
+    ManifestDetails, ManifestRecord, MemberRecord, NewChange, QuotaExcess, QuotaUsage, ReferrerRecord,
+    RepositoryRecord, RepositoryUsage, Restored, RunTag, SearchPage, Source, TagRecord, TagRefusal,
+    TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage, ViewProblem,
 };

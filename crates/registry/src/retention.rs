@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use accounts::AccountName;
 use oci::{Digest, RepositoryName, Tag};
-use store::metadata::{AuditOutcome, Decide, RunTag, TagState};
+use store::metadata::{AuditOutcome, ChangeKind, Decide, RunTag, TagState};
 
 use crate::access::AuditEvent;
 use crate::rules::{RetentionRule, Rules, retention};
@@ -77,6 +77,20 @@ impl Registry {
         if !is_preview && !self.inner.policy.delete {
             return Err(Error::DeleteDisabled);
         }
+        let report = self.retain_all(only, is_preview).await?;
+        if let Some(run) = &report.run {
+            let detail =
+                serde_json::json!({ "run": run, "deleted": report.deleted.len(), "kept": report.kept });
+            self.announce(ChangeKind::RetentionRun, None, detail).await?;
+        }
+        Ok(report)
+    }
+
+    async fn retain_all(
+        &self,
+        only: Option<&RepositoryName>,
+        is_preview: bool,
+    ) -> Result<RetentionReport, Error> {
         let _running = self.inner.retention.lock().await;
         // The decisions need the last pulls.
         self.flush_pulls().await?;

@@ -1,6 +1,7 @@
 //! `/api/v1/`: the management API.
 
 pub(crate) mod convert;
+pub(super) mod events;
 mod garbage;
 pub(super) mod history;
 pub(super) mod manage;

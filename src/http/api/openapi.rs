@@ -99,6 +99,7 @@ fn path_parameters(path: &str) -> Option<Value> {
             "user" => ("string", "The user's name."),
             "organisation" => ("string", "The organisation's name."),
             "team" => ("string", "The team's name within the organisation."),
+            "webhook" => ("string", "The name or the number of the webhook."),
             "robot" => ("string", "The robot's whole name, OWNER+NAME."),
             _ => ("integer", "The token's number."),
         };

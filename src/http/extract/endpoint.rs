@@ -414,6 +414,24 @@ impl PathPart for Uuid {
     }
 }
 
+/// The name or the number of a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WebhookId(String);
+
+impl WebhookId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PathPart for WebhookId {
+    fn parse_part(text: &str) -> Result<Self, PathError> {
+        let fits = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+        let is_id = (1..=128).contains(&text.len()) && text.chars().all(fits);
+        if is_id { Ok(Self(text.to_owned())) } else { Err(PathError::NoSuchPath) }
+    }
+}
+
 /// The number of a token, in the spelling that this registry gives out.
 impl PathPart for i64 {
     fn parse_part(text: &str) -> Result<Self, PathError> {

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use accounts::Actor;
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
 use oci::TagOrDigest;
@@ -158,6 +159,12 @@ pub(crate) async fn refused(
         return;
     }
     let account = rejection.identity.as_ref().and_then(AuditEvent::account_of);
+    if action == SIGN_IN {
+        let account = account.clone().or_else(|| rejection.claimed.as_ref().map(ToString::to_string));
+        let request_id = id.to_str().ok().map(str::to_owned);
+        let actor = Actor { account, request_id, address: Some(from), ..Actor::default() };
+        app.registry.note_failed_sign_in(actor, detail.as_deref());
+    }
     app.accounts
         .record(AuditEvent {
             account: account.or_else(|| rejection.claimed.as_ref().map(ToString::to_string)),

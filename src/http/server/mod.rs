@@ -47,6 +47,7 @@ use crate::http::service::Service;
 use crate::tls;
 use crate::upstreams;
 use crate::warn_limit::WarnLimit;
+use crate::webhooks;
 
 /// The maximum number of connections to the control socket.
 const CONTROL_CONNECTIONS: usize = 64;
@@ -236,6 +237,8 @@ impl Server {
     /// Serves until the server is stopped, and then until all requests have ended or the shutdown timeout is
     /// over.
     pub async fn run(self) {
+        let app = self.live.get();
+        let deliveries = webhooks::run(app.webhooks.clone(), app.registry.clone());
         let connections = Connections::new(self.live.clone(), &self.stop);
         let mut stage = self.stop.0.subscribe();
         let tcp = connections.accept_tcp(&self.tcp, self.address, self.tls.as_ref());
@@ -260,10 +263,13 @@ impl Server {
         };
         tokio::select! {
             never = async { tokio::join!(tcp, redirect, metrics, control, certificate) } => match never {},
+            () = deliveries => {}
             _ = stage.wait_for(|stage| *stage > Stage::Running) => {}
         }
         drop(stage);
         let shutdown_timeout = self.live.get().limits.shutdown_timeout;
+        app.closing.send_replace(true);
+        drop(app);
         // New connections are refused from here on.
         drop((self.tcp, self.redirect, self.metrics, self.control, connections));
         let over = async {

@@ -10,6 +10,8 @@ use oci::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use oci::{MediaType, RepositoryName, Tag, TagOrDigest};
 use registry::access::Identity;
 use registry::manifests::{Push, StoredManifest};
+use registry::records::{ChangeKind, ManifestRecord, NewChange};
+use serde_json::json;
 
 use super::mirrored;
 use crate::http::app::App;
@@ -31,7 +33,9 @@ pub(crate) async fn get(
     let manifest = if request.is_head() {
         app.registry.intact_manifest(repository, target).await?
     } else if is_pull(**caller) {
-        app.registry.pull_manifest(repository, target).await?
+        let manifest = app.registry.pull_manifest(repository, target).await?;
+        note_pull(app, **caller, request, (repository, target), &manifest);
+        manifest
     } else {
         app.registry.manifest(repository, target).await?
     };
@@ -62,11 +66,33 @@ pub(crate) fn get_cached(
         let manifest = app.registry.cached_manifest(repository, target)?;
         app.registry.is_known_intact(repository, target, &manifest).then_some(manifest)?
     } else if is_pull(caller) {
-        app.registry.pull_cached_manifest(repository, target)?
+        let manifest = app.registry.pull_cached_manifest(repository, target)?;
+        note_pull(app, caller, request, (repository, target), &manifest);
+        manifest
     } else {
         app.registry.cached_manifest(repository, target)?
     };
     Some(answer(&manifest, target, &request.headers))
+}
+
+/// Notes a pull as an event, if it is in the sample.
+fn note_pull(
+    app: &App,
+    caller: Caller<'_>,
+    request: &Request,
+    (repository, target): (&RepositoryName, &TagOrDigest),
+    manifest: &StoredManifest,
+) {
+    if !app.registry.samples_pull() {
+        return;
+    }
+    let ManifestRecord { digest, media_type, size } = &manifest.record;
+    let mut detail = json!({ "mediaType": media_type.as_str(), "size": size });
+    if let TagOrDigest::Tag(tag) = target {
+        detail["tags"] = json!([tag.as_str()]);
+    }
+    let pull = NewChange::of(ChangeKind::Pull, repository).digest(*digest).detail(detail);
+    app.registry.note(pull.by(caller.actor(&request.id)));
 }
 
 /// Whether a GET counts as a pull. Commands of the operator look at images without running them.

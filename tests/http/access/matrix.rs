@@ -517,13 +517,17 @@ static SIGNED_IN: &[(&str, &[Method])] = &[
 static ADMINISTRATORS: [(&str, &[Method]); 1] = [("/metrics", &READ)];
 
 /// Lists, filtered by the right to pull.
-const LISTS: [(&str, &[Method]); 5] = [
+const LISTS: [(&str, &[Method]); 6] = [
+    (EVENTS, &READ),
     ("/v1/search", &READ),
     ("/api/v1/repositories", &READ),
     ("/api/v1/usage", &READ),
     ("/api/v1/usage/repositories", &READ),
     ("/api/v1/usage/quotas", &READ),
 ];
+
+/// A stream, which ends only with `follow=false`.
+const EVENTS: &str = "/api/v1/events";
 
 const READ: [Method; 2] = [Method::GET, Method::HEAD];
 
@@ -553,7 +557,7 @@ fn matrix_covers_every_route_of_the_server() {
 fn is_of_accounts(path: &str) -> bool {
     let needs_account = |(route, _): &(&str, &[Method])| *route == path;
     path.starts_with("/api/v1/")
-        && !["repositor", "usage", "openapi"].iter().any(|word| path.contains(word))
+        && !["repositor", "usage", "openapi", "events"].iter().any(|word| path.contains(word))
         && !SIGNED_IN.iter().any(needs_account)
 }
 
@@ -655,7 +659,8 @@ async fn global_routes_answer_every_caller_as_expected() {
         }
         for (path, method) in LISTS.iter().flat_map(|(path, methods)| methods.iter().map(move |m| (path, m)))
         {
-            let answer = registry.ask_as(&who, method.clone(), path).await;
+            let address = if *path == EVENTS { "/api/v1/events?follow=false" } else { path };
+            let answer = registry.ask_as(&who, method.clone(), address).await;
             // The token was not issued for lists.
             let is_wrong = is_wrong || caller == Caller::NarrowBearer;
             let expected = if is_wrong { 401 } else { 200 };
@@ -888,6 +893,7 @@ async fn account_management_refuses_every_other_caller() {
                 .replace("{team}", "devs")
                 .replace("{robot}", "ann+ci")
                 .replace("{upstream}", "docker.io")
+                .replace("{webhook}", "1")
                 .replace("{id}", "1");
             let method: Method = method.to_uppercase().parse().unwrap();
             for caller in [
@@ -951,6 +957,9 @@ fn body_of(path: &str) -> Value {
         "/api/v1/erase" => {
             json!({ "repository": "ann/private", "digest": format!("sha256:{}", "0".repeat(64)) })
         }
+        "/api/v1/webhooks" => {
+            json!({ "url": "https://example.com/", "repositories": ["ann/private"] })
+        }
         "/api/v1/grants" => {
             json!({ "subject": "dave", "rights": ["administer"], "repositories": "ann/private" })
         }
@@ -973,7 +982,12 @@ fn refusals(path: &str, method: &Method, caller: Caller) -> &'static [u16] {
         (_, _, Caller::NarrowToken | Caller::NarrowBearer) => &[403, 404],
         // The lists contain the caller alone, or nothing.
         (
-            "/api/v1/users" | "/api/v1/organisations" | "/api/v1/robots" | "/api/v1/grants" | "/api/v1/audit",
+            "/api/v1/users"
+            | "/api/v1/organisations"
+            | "/api/v1/robots"
+            | "/api/v1/grants"
+            | "/api/v1/audit"
+            | "/api/v1/webhooks",
             "GET",
             _,
         ) => &[200],

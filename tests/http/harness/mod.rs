@@ -8,6 +8,7 @@ mod answer;
 mod fault_proxy;
 mod image;
 mod raw;
+mod receiver;
 mod registry;
 mod upstream;
 
@@ -16,6 +17,7 @@ pub(crate) use answer::{Answer, Ask};
 pub(crate) use fault_proxy::{Fault, FaultProxy};
 pub(crate) use image::{Image, Part, image_manifest, index_manifest, random};
 pub(crate) use raw::RawClient;
+pub(crate) use receiver::{Received, Receiver, free_address};
 pub(crate) use registry::{Repository, TestRegistry};
 pub(crate) use upstream::{Says, Upstream, gateway, header};
 

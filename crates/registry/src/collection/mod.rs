@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use accounts::Actor;
 use futures_util::StreamExt;
 use oci::{Digest, RepositoryName};
+use store::metadata::ChangeKind;
 use store::metadata::collection::{Due, DueContent, Periods, Stage};
 use tokio::sync::Mutex;
 
@@ -147,6 +148,12 @@ impl Registry {
         let collected = run.collected;
         *collector.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some((SystemTime::now(), collected));
+        let Collected { manifests, links, files, bytes, .. } = collected;
+        if manifests + links + files > 0 {
+            let detail =
+                serde_json::json!({ "manifests": manifests, "links": links, "files": files, "bytes": bytes });
+            registry.announce(ChangeKind::GcRun, None, detail).await?;
+        }
         outcome.map(|()| collected)
     }
 

@@ -14,6 +14,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use accounts::Actor;
 use oci::{Digest, RepositoryName, Tag};
 use serde_json::Value as Json;
 use tokio::sync::watch;
@@ -123,6 +124,7 @@ pub struct NewChange {
     pub(super) digest: Option<Digest>,
     pub(super) previous: Option<Digest>,
     pub(super) detail: Option<Json>,
+    pub(super) actor: Option<Actor>,
     pub(super) for_view: bool,
 }
 
@@ -131,7 +133,7 @@ impl NewChange {
     #[must_use]
     pub fn new(kind: ChangeKind) -> Self {
         let (repository, tag, digest, previous) = (None, None, None, None);
-        Self { kind, repository, tag, digest, previous, detail: None, for_view: false }
+        Self { kind, repository, tag, digest, previous, detail: None, actor: None, for_view: false }
     }
 
     /// A change of a repository.
@@ -162,6 +164,12 @@ impl NewChange {
     #[must_use]
     pub fn detail(self, detail: Json) -> Self {
         Self { detail: Some(detail), ..self }
+    }
+
+    /// The actor, if it is another one than that of the transaction.
+    #[must_use]
+    pub fn by(self, actor: Actor) -> Self {
+        Self { actor: Some(actor), ..self }
     }
 
     /// Whether the `repositories/` view has to write the item.
@@ -310,8 +318,6 @@ fn change(row: &Row<'_>) -> Result<Change, StoreError> {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
-
-    use accounts::Actor;
 
     use super::super::fixtures::{by_tag, digest, empty, name, put, tag, tagged};
     use super::*;

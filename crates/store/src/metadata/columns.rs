@@ -142,6 +142,11 @@ pub(super) fn manifest(row: &Row<'_>, index: usize) -> Result<ManifestRecord, St
     Ok(ManifestRecord { digest: digest(row, index)?, media_type, size: count(row, index + 2)? })
 }
 
+/// A list of texts as a JSON array.
+pub(super) fn json_list(row: &Row<'_>, index: usize) -> Result<Vec<String>, StoreError> {
+    Ok(json(row, index)?.unwrap_or_default())
+}
+
 /// Parses the JSON in column `index`, unless it is NULL.
 fn json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> Result<Option<T>, StoreError> {
     if row.value(index)? == Value::Null {

@@ -52,6 +52,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(14, "quotas, history of tags, retention rules", "0014_rules.sql"),
     migration!(15, "garbage collection", "0015_collection.sql"),
     migration!(16, "tags of upstreams", "0016_upstream_tags.sql"),
+    migration!(17, "webhooks", "0017_webhooks.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -271,6 +272,11 @@ mod tests {
                 hex("leased")
             ),
             16 => "INSERT INTO upstream_tags VALUES ('docker.io/app', 'latest', NULL, 1000, 1000)".to_owned(),
+            17 => "INSERT INTO webhooks (url, secret, events, patterns, format, created_at)
+                       VALUES ('https://example.com', 'secret', '[]', '[\"app\"]', 'cloudevents', 1000);
+                   INSERT INTO webhook_deliveries (webhook, repository, event, state, created_at)
+                       VALUES ('1', 'app', '{}', 'pending', 1000);"
+                .to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }

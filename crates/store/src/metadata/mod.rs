@@ -55,6 +55,7 @@ mod usage;
 mod view_outbox;
 mod view_state;
 mod visible;
+mod webhooks;
 mod writer;
 
 use std::fs::OpenOptions;
@@ -85,6 +86,7 @@ pub use types::*;
 pub use undo::{RunTag, UndoOutcome, UndoTarget};
 pub use upstream_tags::{UpstreamTag, UpstreamUsage};
 pub use view_outbox::RepositoryItem;
+pub use webhooks::{DeliveryCounts, DeliveryRecord, DeliveryState, NewDelivery, WEBHOOKS, WebhookRecord};
 
 use crate::StoreError;
 use crate::accounts_mark::AccountsMark;

@@ -18,6 +18,7 @@ pub(crate) mod sessions;
 pub(crate) mod tokens;
 pub(crate) mod upstreams;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 use std::future::Future;
 use std::str::FromStr;

@@ -81,7 +81,7 @@ impl Manage {
     }
 
     /// Checks that the requester may administer all repositories of a pattern.
-    async fn must_own_pattern(&self, pattern: &Pattern) -> Result<(), ManageError> {
+    pub(super) async fn must_own_pattern(&self, pattern: &Pattern) -> Result<(), ManageError> {
         if self.is_administrator() {
             return Ok(());
         }

@@ -18,6 +18,7 @@ mod robots;
 mod sessions;
 mod tokens;
 mod users;
+mod webhooks;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub use explain::{Explanation, Reason};
 pub use grants::Grants;
 pub use tokens::{TokenChangeRequest, TokenRequest};
 pub use users::UserChange;
+pub use webhooks::WebhookRequest;
 
 /// The maximum length of a description or label, in characters.
 const MAX_TEXT: usize = 500;

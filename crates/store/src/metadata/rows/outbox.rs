@@ -12,8 +12,8 @@ pub(in crate::metadata) const VIEW: &str = "view";
 
 /// Appends a change of the transaction.
 pub(in crate::metadata) fn append(sql: Sql<'_>, new: NewChange) -> Result<(), StoreError> {
-    let NewChange { kind, repository, tag, digest, previous, detail, for_view } = new;
-    let actor = sql.actor();
+    let NewChange { kind, repository, tag, digest, previous, detail, actor, for_view } = new;
+    let actor = actor.as_ref().or(sql.actor());
     let (at, text) = (columns::now(), detail.as_ref().map(ToString::to_string));
     if let (Some(repository), Some(tag), ChangeKind::TagMoved | ChangeKind::TagDeleted) =
         (&repository, &tag, kind)

@@ -2,9 +2,10 @@
 
 use oci::RepositoryName;
 
-use super::super::columns;
 use super::super::rules::{Quota, QuotaUsage};
 use super::super::sql::{Sql, params};
+use super::super::{ChangeKind, NewChange, columns};
+use super::outbox::append;
 use crate::StoreError;
 
 /// Adds a new repository to the scopes of the quotas that it counts towards.
@@ -67,6 +68,10 @@ pub(in crate::metadata) fn within<T>(
             && let Some(rules) = sql.rules()
         {
             rules.quota_is_nearly_reached(&after);
+            let detail = serde_json::json!({
+                "quota": after.quota.scope, "usedBytes": after.bytes, "usedTags": after.tags,
+            });
+            append(sql, NewChange::of(ChangeKind::QuotaWarning, repository).detail(detail))?;
         }
     }
     Ok(changed)

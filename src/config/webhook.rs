@@ -1,0 +1,179 @@
+//! `[[webhook]]`: receivers of events.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use accounts::Pattern;
+use hyper::header::{HeaderName, HeaderValue};
+use registry::events::EventFilter;
+use registry::webhooks::WebhookFormat;
+use reqwest::Url;
+
+use super::value::{
+    RawValue, Refused, TableRules, TomlValue, ValueType, count, list_of, optional_path, switch, table,
+};
+use crate::webhooks::addresses;
+
+table! {
+    /// A receiver of events.
+    Webhook, such as r#"{ url = "https://ci.example.com/hook", secret = "whsec_…", events = ["push"] }"# {
+        /// The URL, to which each event is sent by POST. Redirects are not followed.
+        url: String, text(r#"a URL such as "https://ci.example.com/hook""#);
+
+        /// The secret of the signatures (Standard Webhooks, HMAC-SHA256): `whsec_` and Base64, or any text. Without
+        /// one, deliveries are not signed.
+        secret: String = String::new(), Secret;
+
+        /// The secret before. It also signs, until the receiver knows the new one.
+        previous_secret: String = String::new(), Secret;
+
+        /// The events: `push`, `tag.moved`, `tag.deleted`, `manifest.deleted`, `manifest.restored`,
+        /// `repository.deleted`, `blob.pushed`, `blob.deleted`, `pull`, `quota.warning`, `retention.run`, `gc.run`,
+        /// `check.finding`, `upstream.state`, `sign-in.failed`; `tag.*` for a group, `*` for all. Empty: all but pulls
+        /// and blobs.
+        events: Vec<String> = Vec::new(), list_of(text(r#"an event such as "push""#));
+
+        /// The repositories: names or patterns such as `ann/*`. Empty: all, and events of the whole registry.
+        repositories: Vec<Pattern> = Vec::new(), list_of(parsed(r#"a name or a pattern such as "ann/*""#));
+
+        /// The media types of pushed manifests. Empty: all.
+        media_types: Vec<String> = Vec::new(), list_of(text("a media type"));
+
+        /// `"cloudevents"`: CloudEvents 1.0 as one JSON document; `"cloudevents-binary"`: with attributes in headers;
+        /// `"distribution"`: the notifications of registry:2, which has only pushes, pulls and deletions.
+        format: WebhookFormat = WebhookFormat::CloudEvents, parsed(
+            r#""cloudevents", "cloudevents-binary" or "distribution""#
+        );
+
+        /// Allow addresses of this machine and of private networks.
+        allow_private: bool = false, switch();
+
+        /// Further request headers, such as `["Authorization: Bearer …"]`.
+        headers: Vec<String> = Vec::new(), list_of(text(r#"a header such as "X-Token: abc""#));
+
+        /// A PEM file with certificates to trust, in addition to those of the system.
+        ca: Option<PathBuf> = None, optional_path();
+
+        /// The number of attempts after which a delivery is parked. The delay doubles from 1 s to 10 minutes.
+        attempts: usize = 30, count().at_least(1);
+
+        /// A name for commands; by default one that is made of the URL.
+        name: String = String::new(), text("a short name");
+    }
+}
+
+impl Webhook {
+    /// The name, or one that is made of the URL.
+    pub(crate) fn id(&self) -> String {
+        if !self.name.is_empty() {
+            return self.name.clone();
+        }
+        let digest = oci::Algorithm::Sha256.digest(self.url.as_bytes()).hex();
+        format!("hook-{}", &digest[..8])
+    }
+
+    /// The request headers.
+    pub(crate) fn header_pairs(&self) -> Vec<(HeaderName, HeaderValue)> {
+        self.headers.iter().filter_map(|line| header(line)).collect()
+    }
+}
+
+fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once(':')?;
+    let mut value = HeaderValue::from_str(value.trim()).ok()?;
+    value.set_sensitive(true);
+    Some((name.trim().parse().ok()?, value))
+}
+
+impl TableRules for Webhook {
+    const UNIQUE: &'static str = "url";
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let url: Url = self.url.parse().map_err(|error| ("url", format!("`url` is no URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(("url", "`url` begins with http:// or https://".to_owned()));
+        }
+        if !self.allow_private
+            && let Some(reason) = addresses::refused_host(&url)
+        {
+            return Err(("url", format!("{reason}; if the receiver is yours, set `allow_private = true`")));
+        }
+        if let Err(unknown) = EventFilter::new(self.events.clone()) {
+            return Err(("events", format!("there is no event `{unknown}`")));
+        }
+        if let Some(wrong) = self.headers.iter().find(|line| header(line).is_none()) {
+            return Err(("headers", format!("`{wrong}` is no header; write `Name: value`")));
+        }
+        let fits = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+        if !self.name.chars().all(fits) || self.name.starts_with(|char: char| char.is_ascii_digit()) {
+            return Err((
+                "name",
+                "`name` has ASCII letters, digits, . _ and -, and begins with no digit".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Any text.
+fn text(expects: &'static str) -> Text {
+    Text(expects)
+}
+
+struct Text(&'static str);
+
+impl ValueType<String> for Text {
+    fn read(&self, raw: &RawValue) -> Result<String, Refused> {
+        let text = raw.text().filter(|text| !text.chars().any(char::is_control));
+        text.map(str::to_owned).ok_or_else(Refused::default)
+    }
+
+    fn write(&self, value: &String) -> TomlValue {
+        TomlValue::String(value.clone())
+    }
+
+    fn expects(&self) -> String {
+        self.0.to_owned()
+    }
+}
+
+/// A secret. It is never shown; a short checksum shows that it has changed.
+struct Secret;
+
+impl ValueType<String> for Secret {
+    fn read(&self, raw: &RawValue) -> Result<String, Refused> {
+        Text("").read(raw)
+    }
+
+    fn write(&self, value: &String) -> TomlValue {
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        TomlValue::String(format!("(not shown, {:04x})", hasher.finish() & 0xffff))
+    }
+
+    fn expects(&self) -> String {
+        "a secret of any characters".to_owned()
+    }
+}
+
+/// A value that is parsed from a text.
+fn parsed(expects: &'static str) -> Parsed {
+    Parsed(expects)
+}
+
+struct Parsed(&'static str);
+
+impl<T: FromStr + ToString> ValueType<T> for Parsed {
+    fn read(&self, raw: &RawValue) -> Result<T, Refused> {
+        raw.text().and_then(|text| text.parse().ok()).ok_or_else(Refused::default)
+    }
+
+    fn write(&self, value: &T) -> TomlValue {
+        TomlValue::String(value.to_string())
+    }
+
+    fn expects(&self) -> String {
+        self.0.to_owned()
+    }
+}

@@ -1,0 +1,190 @@
+//! Webhooks: listed, tested and replayed; those of owners are also added and removed.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use api::{
+    Deliveries, Delivery, MadeWebhook, NewWebhook, Replay, Replayed, Secret, WebhookChange, WebhookTest,
+    Webhooks,
+};
+use registry::access::manage::WebhookRequest;
+use registry::events::{Event, EventFilter};
+use registry::records::{DeliveryRecord, DeliveryState};
+use registry::webhooks::{Webhook, WebhookFormat};
+use reqwest::Url;
+
+use super::{body, change, created, manage, map_error, no_content, ok, take_page};
+use crate::http::call::Call;
+use crate::http::error::Error;
+use crate::http::extract::endpoint::WebhookId;
+use crate::http::response::Response;
+use crate::webhooks::{Receiver, addresses, signature};
+
+pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
+    // Callers without an account are refused even if there is no webhook.
+    let mut webhooks = Vec::new();
+    let manage = manage(&call);
+    map_error(&call, manage.must_be_known())?;
+    for receiver in call.app.webhooks.receivers(&call.app.registry).await? {
+        if manage.must_see_webhook(&receiver.webhook).await.is_ok() {
+            webhooks.push(convert(&call, &receiver.webhook).await?);
+        }
+    }
+    Ok(ok(&Webhooks { webhooks, more: false }))
+}
+
+pub(crate) async fn get(call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
+    let receiver = find(&call, id).await?;
+    Ok(ok(&convert(&call, &receiver.webhook).await?))
+}
+
+pub(crate) async fn add(mut call: Call<'_>) -> Result<Response, Error> {
+    let NewWebhook { url, secret, events, repositories, format } = body(&mut call).await?;
+    check_url(&url)?;
+    let events =
+        EventFilter::new(events).map_err(|_| bad("events", "kinds of events, such as push or tag.*"))?;
+    let format = match format {
+        Some(format) => format.parse().map_err(|_| bad("format", FORMATS))?,
+        None => WebhookFormat::CloudEvents,
+    };
+    let secret = new_secret(secret)?;
+    let request = WebhookRequest { url, secret: secret.reveal().to_owned(), events, repositories, format };
+    let webhook = change(&call, |manage| async move { manage.add_webhook(request).await }).await?;
+    call.app.webhooks.changed();
+    Ok(created(&MadeWebhook { webhook: convert(&call, &webhook).await?, secret }))
+}
+
+pub(crate) async fn rotate(mut call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
+    let WebhookChange { secret } = body(&mut call).await?;
+    let id = owned(&call, id).await?;
+    let secret = new_secret(secret)?;
+    let revealed = secret.reveal().to_owned();
+    let changed = change(&call, |manage| async move { manage.rotate_webhook_secret(id, revealed).await });
+    let webhook = changed.await?;
+    call.app.webhooks.changed();
+    Ok(ok(&MadeWebhook { webhook: convert(&call, &webhook).await?, secret }))
+}
+
+pub(crate) async fn remove(call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
+    let id = owned(&call, id).await?;
+    change(&call, |manage| async move { manage.remove_webhook(id).await }).await?;
+    call.app.webhooks.changed();
+    Ok(no_content())
+}
+
+/// Sends a test event at once, and answers with the receiver's answer.
+pub(crate) async fn test(call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
+    let receiver = find(&call, id).await?;
+    let event = Event::test(call.caller.actor(&call.request.id));
+    let attempt = call.app.webhooks.send(&receiver, &event).await;
+    let delivered = attempt.is_delivered();
+    Ok(ok(&WebhookTest { delivered, status: attempt.status, answer: attempt.answer }))
+}
+
+pub(crate) async fn deliveries(call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
+    let receiver = find(&call, id).await?;
+    let page = call.page()?;
+    let state = call.query().parsed::<DeliveryState>("state", "pending, delivered or parked")?;
+    let before = page.last_as("last")?;
+    let id = &receiver.webhook.id;
+    let found = call.app.registry.deliveries(id, state, before, page.limit + 1).await?;
+    let (found, more) = take_page(found, &page);
+    let deliveries: Vec<Delivery> = found.into_iter().map(delivery).collect();
+    let last = deliveries.last().filter(|_| more).map(|last| last.id.to_string());
+    let mut response = ok(&Deliveries { deliveries, more });
+    let path = format!("/api/v1/webhooks/{id}/deliveries");
+    let filters = state.map(|state| ("state", state.as_str()));
+    page.link_next(&mut response, &call.caller.links(), &path, filters.as_slice(), last.as_deref());
+    Ok(response)
+}
+
+pub(crate) async fn replay(mut call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
+    let Replay { delivery } = body(&mut call).await?;
+    let receiver = find(&call, id).await?;
+    let replayed = call.app.registry.replay_deliveries(&receiver.webhook.id, delivery).await?;
+    call.app.webhooks.changed();
+    Ok(ok(&Replayed { replayed }))
+}
+
+const FORMATS: &str = "cloudevents, cloudevents-binary or distribution";
+
+fn bad(parameter: &'static str, expected: &'static str) -> Error {
+    Error::BadParameter { parameter, expected }
+}
+
+/// Refuses URLs that a webhook of an owner must not have.
+fn check_url(url: &str) -> Result<(), Error> {
+    let expected = "an http:// or https:// URL of a host in the public internet";
+    match url.parse::<Url>() {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && addresses::refused_host(&url).is_none() => {
+            Ok(())
+        }
+        _ => Err(bad("url", expected)),
+    }
+}
+
+fn new_secret(secret: Option<Secret>) -> Result<Secret, Error> {
+    match secret {
+        Some(secret) if secret.reveal().is_empty() => Err(bad("secret", "a text, or nothing for a new one")),
+        Some(secret) => Ok(secret),
+        None => {
+            let generated = signature::generate();
+            generated.map(|secret| Secret::new(&secret)).ok_or_else(|| bad("secret", "a text"))
+        }
+    }
+}
+
+/// The webhook, if the caller may see it.
+async fn find(call: &Call<'_>, id: &WebhookId) -> Result<Arc<Receiver>, Error> {
+    let manage = manage(call);
+    map_error(call, manage.must_be_known())?;
+    let all = call.app.webhooks.receivers(&call.app.registry).await?;
+    let found = all.into_iter().find(|receiver| receiver.webhook.id == id.as_str());
+    let Some(receiver) = found else { return Err(Error::Manage(manage.webhook_not_found(id.as_str()))) };
+    map_error(call, manage.must_see_webhook(&receiver.webhook).await)?;
+    Ok(receiver)
+}
+
+/// The number of a webhook that an owner made. One of the configuration is changed there.
+async fn owned(call: &Call<'_>, id: &WebhookId) -> Result<i64, Error> {
+    let receiver = find(call, id).await?;
+    match receiver.webhook.id.parse() {
+        Ok(number) if !receiver.webhook.is_configured => Ok(number),
+        _ => {
+            Err(bad("webhook", "one that was made by this API; change the others in the configuration file"))
+        }
+    }
+}
+
+async fn convert(call: &Call<'_>, webhook: &Webhook) -> Result<api::Webhook, Error> {
+    let counts = call.app.registry.delivery_counts(&webhook.id).await?;
+    Ok(api::Webhook {
+        id: webhook.id.clone(),
+        url: webhook.url.clone(),
+        events: webhook.events.words().to_vec(),
+        repositories: webhook.repositories.clone(),
+        format: webhook.format.to_string(),
+        configured: webhook.is_configured,
+        account: webhook.account.clone(),
+        pending: counts.pending,
+        delivered: counts.delivered,
+        parked: counts.parked,
+    })
+}
+
+fn delivery(record: DeliveryRecord) -> Delivery {
+    let event = serde_json::from_str::<Event>(&record.event).ok();
+    let seconds = |time: std::time::SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Delivery {
+        id: record.id,
+        event_id: event.as_ref().map_or(0, |event| event.id),
+        event: event.map(|event| event.kind.to_string()).unwrap_or_default(),
+        repository: Some(record.repository).filter(|name| !name.is_empty()),
+        state: record.state.to_string(),
+        attempts: record.attempts,
+        created_at: seconds(record.created_at),
+        attempted_at: record.attempted_at.map(seconds),
+        status: record.status,
+        answer: record.answer,
+    }
+}

@@ -1,0 +1,226 @@
+//! Webhooks: sends events to their receivers, with retries and exponential backoff.
+//!
+//! - `deliver`: the task that enqueues and sends.
+//! - `message`: the formats. `signature`: Standard Webhooks.
+//! - `addresses`: the rules against SSRF.
+
+pub(crate) mod addresses;
+mod deliver;
+pub(crate) mod message;
+pub(crate) mod signature;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use hyper::header::HeaderMap;
+use registry::Registry;
+use registry::events::{Event, EventFilter};
+use registry::webhooks::Webhook;
+use reqwest::{Certificate, Client, Url, redirect};
+use tokio::sync::Notify;
+
+use crate::config::{Config, WebhookTable};
+use message::{Message, Origin};
+
+pub(crate) use deliver::run;
+
+/// The time limit of a request.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The number of bytes of an answer that are kept.
+const ANSWER: usize = 1024;
+/// The number of attempts for webhooks of owners.
+const ATTEMPTS: u32 = 30;
+
+/// The webhooks of the configuration, and the senders of all.
+pub(crate) struct Webhooks {
+    configured: Vec<Arc<Receiver>>,
+    /// The client for webhooks of owners, which reaches public addresses only.
+    public: Client,
+    origin: Origin,
+    /// Wakes the task after a change of webhooks or a replay.
+    wake: Notify,
+    /// Wakes the senders, by the id of their webhook.
+    senders: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+/// A webhook, and how to reach it.
+pub(crate) struct Receiver {
+    pub(crate) webhook: Webhook,
+    client: Client,
+    headers: HeaderMap,
+    allow_private: bool,
+    attempts: u32,
+}
+
+/// The result of a request.
+pub(crate) struct Attempt {
+    /// The status, if there was an answer.
+    pub(crate) status: Option<u16>,
+    /// The beginning of the answer, or the error.
+    pub(crate) answer: String,
+}
+
+impl Attempt {
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+
+    /// Whether the receiver as a whole is unwell, rather than this event refused.
+    fn is_unwell(&self) -> bool {
+        self.status.is_none_or(|status| status >= 500 || matches!(status, 408 | 429))
+    }
+}
+
+/// A webhook that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    #[error("cannot read the certificates of the webhook {url} in {path}: {source}")]
+    Certificates { url: String, path: String, source: std::io::Error },
+    #[error("cannot make an HTTP client for the webhook {url}")]
+    Client { url: String, source: reqwest::Error },
+}
+
+impl Webhooks {
+    pub(crate) fn new(registry: &Registry, config: &Config) -> Result<Self, WebhookError> {
+        let base = config.external_url.as_ref().map(|url| url.as_str().to_owned());
+        let source = base.clone().unwrap_or_else(|| format!("urn:wharfinger:{}", registry.id()));
+        let public =
+            client(false, None).map_err(|source| WebhookError::Client { url: String::new(), source })?;
+        Ok(Self {
+            configured: config.webhook.iter().map(configured).collect::<Result<_, _>>()?,
+            public,
+            origin: Origin { source, base, instance: registry.id().to_owned() },
+            wake: Notify::new(),
+            senders: Mutex::default(),
+        })
+    }
+
+    /// Returns all webhooks: those of the configuration, then those of owners.
+    pub(crate) async fn receivers(&self, registry: &Registry) -> Result<Vec<Arc<Receiver>>, registry::Error> {
+        let mut all = self.configured.clone();
+        let owned = |webhook| {
+            let headers = HeaderMap::new();
+            let client = self.public.clone();
+            Arc::new(Receiver { webhook, client, headers, allow_private: false, attempts: ATTEMPTS })
+        };
+        all.extend(registry.owned_webhooks().await?.into_iter().map(owned));
+        Ok(all)
+    }
+
+    /// Makes the task read the webhooks and the pending deliveries again.
+    pub(crate) fn changed(&self) {
+        self.wake.notify_one();
+        let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders.values().for_each(|sender| sender.notify_one());
+    }
+
+    /// Sends an event to a receiver, once.
+    pub(crate) async fn send(&self, receiver: &Receiver, event: &Event) -> Attempt {
+        let failed = |answer: String| Attempt { status: None, answer };
+        let url: Url = match receiver.webhook.url.parse() {
+            Ok(url) => url,
+            Err(error) => return failed(format!("the URL is not valid: {error}")),
+        };
+        if !receiver.allow_private
+            && let Some(reason) = addresses::refused_host(&url)
+        {
+            return failed(format!("refused: {reason}"));
+        }
+        let message = Message::of(event, receiver.webhook.format, &self.origin);
+        let timestamp = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let mut request = receiver
+            .client
+            .post(url)
+            .headers(receiver.headers.clone())
+            .header("content-type", message.content_type)
+            .header("webhook-id", &message.id)
+            .header("webhook-timestamp", timestamp);
+        for (name, value) in message.headers {
+            request = request.header(name, value);
+        }
+        let signed = signature::sign(&receiver.webhook.secrets, &message.id, timestamp, &message.body);
+        if let Some(signature) = signed {
+            request = request.header("webhook-signature", signature);
+        }
+        match request.body(message.body).send().await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                Attempt { status: Some(status), answer: beginning(response).await }
+            }
+            // The URL may hold a token.
+            Err(error) => failed(explain(&error.without_url())),
+        }
+    }
+}
+
+fn configured(table: &WebhookTable) -> Result<Arc<Receiver>, WebhookError> {
+    let certificates = match &table.ca {
+        Some(path) => Some(std::fs::read(path).map_err(|source| WebhookError::Certificates {
+            url: table.url.clone(),
+            path: path.display().to_string(),
+            source,
+        })?),
+        None => None,
+    };
+    let client = client(table.allow_private, certificates.as_deref())
+        .map_err(|source| WebhookError::Client { url: table.url.clone(), source })?;
+    let secrets = [&table.secret, &table.previous_secret].into_iter().filter(|secret| !secret.is_empty());
+    let webhook = Webhook {
+        id: table.id(),
+        url: table.url.clone(),
+        secrets: secrets.cloned().collect(),
+        events: EventFilter::new(table.events.clone()).unwrap_or_default(),
+        repositories: table.repositories.clone(),
+        media_types: table.media_types.clone(),
+        format: table.format,
+        account: None,
+        is_configured: true,
+    };
+    Ok(Arc::new(Receiver {
+        webhook,
+        client,
+        headers: table.header_pairs().into_iter().collect(),
+        allow_private: table.allow_private,
+        attempts: u32::try_from(table.attempts).unwrap_or(u32::MAX),
+    }))
+}
+
+/// Makes a client that follows no redirects and uses no proxy, which would connect in its place.
+fn client(allow_private: bool, certificates: Option<&[u8]>) -> Result<Client, reqwest::Error> {
+    let mut builder = Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .timeout(TIMEOUT)
+        .user_agent(concat!("wharfinger/", env!("CARGO_PKG_VERSION")));
+    if !allow_private {
+        builder = builder.dns_resolver(Arc::new(addresses::PublicResolver));
+    }
+    for certificate in certificates.map(Certificate::from_pem_bundle).transpose()?.into_iter().flatten() {
+        builder = builder.add_root_certificate(certificate);
+    }
+    builder.build()
+}
+
+/// Reads the beginning of an answer.
+async fn beginning(mut response: reqwest::Response) -> String {
+    let mut read = Vec::new();
+    while read.len() < ANSWER
+        && let Ok(Some(piece)) = response.chunk().await
+    {
+        read.extend_from_slice(&piece);
+    }
+    read.truncate(ANSWER);
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+/// The innermost reasons of an error.
+fn explain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,260 @@
+//! Events: webhooks, their deliveries, and the stream `/api/v1/events`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use registry::webhooks::WebhookFormat;
+use reqwest::Method;
+use serde_json::{Value, json};
+use wharfinger::config::WebhookTable;
+
+use crate::harness::{
+    Ask, By, OCI_MANIFEST, Received, Receiver, Repository, TestRegistry, Who, eventually, free_address,
+    with_accounts, with_accounts_and,
+};
+
+fn webhook(address: SocketAddr) -> WebhookTable {
+    WebhookTable {
+        url: format!("http://{address}/hook"),
+        secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
+        previous_secret: "old".to_owned(),
+        events: Vec::new(),
+        repositories: Vec::new(),
+        media_types: Vec::new(),
+        format: WebhookFormat::CloudEvents,
+        allow_private: true,
+        headers: vec!["X-Token: abc".to_owned()],
+        ca: None,
+        attempts: 30,
+        name: "ci".to_owned(),
+    }
+}
+
+/// Pushes a manifest with tags.
+async fn push_tags(repository: &Repository<'_>, number: usize, tags: &[String]) {
+    let image = repository.push_image(&format!("base-{number}")).await;
+    let manifest = repository.get(format_args!("manifests/base-{number}")).await.is(200);
+    let query: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
+    let reference = format!("{}?{}", image.digest, query.join("&"));
+    repository.put_manifest_as(reference, OCI_MANIFEST, manifest.text()).await.is(201);
+}
+
+/// Waits longer than `eventually`, for many deliveries on a busy machine.
+async fn received(receiver: &Receiver, count: usize) {
+    for _ in 0..12_000 {
+        if receiver.count() >= count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{} of {count} deliveries arrived", receiver.count());
+}
+
+fn event_id(received: &Received) -> i64 {
+    received.header("webhook-id").rsplit('-').next().unwrap().parse().unwrap()
+}
+
+/// Verifies a signature as a receiver does.
+fn assert_signed(received: &Received, key: &[u8]) {
+    let (id, at) = (received.header("webhook-id"), received.header("webhook-timestamp"));
+    let mut signed = format!("{id}.{at}.").into_bytes();
+    signed.extend_from_slice(&received.body);
+    let is_valid = received.header("webhook-signature").split(' ').any(|signature| {
+        let tag = STANDARD.decode(signature.strip_prefix("v1,").unwrap()).unwrap();
+        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), &signed, &tag).is_ok()
+    });
+    assert!(is_valid, "{received:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhook_gets_all_events_after_an_outage() {
+    const REPOSITORIES: usize = 5;
+    const PUSHES: usize = 20;
+    const TAGS: usize = 100;
+    let address = free_address().await;
+    let registry = TestRegistry::start_with(|config| {
+        config.webhook = vec![WebhookTable { events: vec!["tag.*".into()], ..webhook(address) }];
+    })
+    .await;
+    for number in 0..PUSHES {
+        for repository in 0..REPOSITORIES {
+            let repository = registry.repository(&format!("team/app-{repository}"));
+            let tags: Vec<String> = (0..TAGS - 1).map(|tag| format!("t{number}-{tag}")).collect();
+            push_tags(&repository, number, &tags).await;
+        }
+    }
+    let receiver = Receiver::start(address, |_| 204).await;
+    let count = REPOSITORIES * PUSHES * TAGS;
+    received(&receiver, count).await;
+    let all = receiver.received();
+    let ids: BTreeSet<&str> = all.iter().map(|received| received.header("webhook-id")).collect();
+    assert_eq!((ids.len(), all.len()), (count, count), "all arrive, and once");
+    let mut last: BTreeMap<String, i64> = BTreeMap::new();
+    for received in &all {
+        let repository = received.json()["data"]["repository"].as_str().unwrap().to_owned();
+        let id = event_id(received);
+        let before = last.insert(repository, id);
+        assert!(before.is_none_or(|before| before < id), "in the order of the repository");
+    }
+    assert_eq!(last.len(), REPOSITORIES);
+    assert_signed(&all[0], &STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
+    assert_signed(&all[0], b"old");
+    assert_eq!(all[0].header("x-token"), "abc");
+    assert_eq!(all[0].header("content-type"), "application/cloudevents+json");
+    assert_eq!(all[0].json()["type"], "wharfinger.tag.moved");
+}
+
+#[tokio::test]
+async fn refused_delivery_is_parked_and_replayed() {
+    let address = free_address().await;
+    let registry = with_accounts_and(|config| {
+        config.webhook = vec![WebhookTable { events: vec!["push".into()], attempts: 1, ..webhook(address) }];
+    })
+    .await;
+    let root = Who::root();
+    let refuses =
+        |received: &Received| if received.json()["data"]["repository"] == "bad/app" { 422 } else { 204 };
+    let receiver = Receiver::start(address, refuses).await;
+    for name in ["bad/app", "good/app", "bad/app"] {
+        registry.repository(name).of(&root).push_image("1").await;
+    }
+    received(&receiver, 3).await;
+    let deliveries = async |state: &str| -> Vec<Value> {
+        let path = format!("/api/v1/webhooks/ci/deliveries?state={state}");
+        registry.get_as(&root, &path).await.is(200).json()["deliveries"].as_array().unwrap().clone()
+    };
+    eventually("two are parked", async || deliveries("parked").await.len() == 2).await;
+    let parked = deliveries("parked").await;
+    assert_eq!((&parked[0]["status"], &parked[0]["answer"]), (&json!(422), &json!("received")));
+    assert_eq!(parked[0]["attempts"], 1);
+    let replay = |body: Value| {
+        let (registry, root) = (&registry, &root);
+        async move {
+            registry.send_as(root, Method::POST, "/api/v1/webhooks/ci/replay", &body).await.is(200).json()
+        }
+    };
+    assert_eq!(replay(json!({})).await["replayed"], 2);
+    received(&receiver, 5).await;
+    let test = registry.ask_as(&root, Method::POST, "/api/v1/webhooks/ci/test").await.is(200).json();
+    assert_eq!((&test["delivered"], &test["status"]), (&json!(true), &json!(204)));
+    let listed = registry.get_as(&root, "/api/v1/webhooks").await.is(200).json();
+    assert_eq!(listed["webhooks"][0]["id"], "ci");
+    assert!(!listed.to_string().contains("whsec"), "{listed}");
+}
+
+#[tokio::test]
+async fn distribution_receiver_gets_its_envelope() {
+    let address = free_address().await;
+    let receiver = Receiver::start(address, |_| 200).await;
+    let registry = TestRegistry::start_with(|config| {
+        config.webhook = vec![WebhookTable { format: WebhookFormat::Distribution, ..webhook(address) }];
+    })
+    .await;
+    let app = registry.repository("team/app");
+    let image = app.push_image("1.0").await;
+    app.delete("manifests/1.0").await.is(202);
+    received(&receiver, 2).await;
+    let all = receiver.received();
+    assert_eq!(all[0].header("content-type"), "application/vnd.docker.distribution.events.v2+json");
+    let push = &all[0].json()["events"][0];
+    assert_eq!((&push["action"], &push["target"]["tag"]), (&json!("push"), &json!("1.0")));
+    assert_eq!(push["target"]["digest"], image.digest.to_string());
+    assert_eq!(push["target"]["mediaType"], OCI_MANIFEST);
+    let deletion = &all[1].json()["events"][0];
+    assert_eq!((&deletion["action"], &deletion["target"]["tag"]), (&json!("delete"), &json!("1.0")));
+}
+
+#[tokio::test]
+async fn owner_adds_a_webhook_for_own_repositories() {
+    let registry = with_accounts().await;
+    let (ann, bob) = (registry.add_user("ann").await, registry.add_user("bob").await);
+    let path = "/api/v1/webhooks";
+    let new = |url: &str, pattern: &str| json!({ "url": url, "repositories": [pattern] });
+    for private in [
+        "http://127.0.0.1:1/",
+        "http://localhost/",
+        "http://[::1]/",
+        "http://169.254.169.254/",
+        "ftp://example.com/",
+    ] {
+        registry.send_as(&ann, Method::POST, path, &new(private, "ann/*")).await.is(400);
+    }
+    let url = "https://receiver.invalid/hook";
+    registry.send_as(&ann, Method::POST, path, &new(url, "bob/*")).await.is(403);
+    registry.send_as(&Who::NOBODY, Method::POST, path, &new(url, "ann/*")).await.is(401);
+    let made = registry.send_as(&ann, Method::POST, path, &new(url, "ann/*")).await.is(201).json();
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
+    let id = made["webhook"]["id"].as_str().unwrap();
+    let one = format!("{path}/{id}");
+    registry.get_as(&ann, &one).await.is(200);
+    registry.get_as(&bob, &one).await.is(404);
+    assert_eq!(registry.get_as(&bob, path).await.is(200).json()["webhooks"], json!([]));
+    let rotated = registry.send_as(&ann, Method::PATCH, &one, &json!({})).await.is(200).json();
+    assert_ne!(rotated["secret"], made["secret"]);
+    let tested = registry.ask_as(&ann, Method::POST, &format!("{one}/test")).await.is(200).json();
+    assert_eq!(tested["delivered"], false);
+    registry.ask_as(&bob, Method::DELETE, &one).await.is(404);
+    registry.ask_as(&ann, Method::DELETE, &one).await.is(204);
+    registry.get_as(&ann, &one).await.is(404);
+}
+
+/// Reads the events of a stream that ends.
+async fn events(registry: &TestRegistry, who: &Who, query: &str) -> Vec<Value> {
+    let path = format!("/api/v1/events?follow=false&{query}");
+    let answer = registry.get_as(who, &path).await.is(200).has("content-type", "text/event-stream");
+    answer
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn stream_shows_what_may_be_pulled() {
+    let registry = with_accounts().await;
+    let (ann, bob) = (registry.add_user("ann").await, registry.add_user("bob").await);
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    registry.repository("bob/app").of(&bob).push_image("1").await;
+    let repositories = |events: &[Value]| -> BTreeSet<String> {
+        events.iter().filter_map(|event| Some(event["repository"].as_str()?.to_owned())).collect()
+    };
+    let seen = events(&registry, &ann, "after=0").await;
+    assert_eq!(repositories(&seen), BTreeSet::from(["ann/app".to_owned()]));
+    let all = events(&registry, &Who::root(), "after=0").await;
+    assert_eq!(repositories(&all).len(), 2);
+    let push = all.iter().find(|event| event["event"] == "push").unwrap();
+    assert_eq!((&push["account"], &push["tags"]), (&json!("ann"), &json!(["1"])));
+    assert!(push["address"].is_string());
+    assert!(seen.iter().all(|event| event.get("address").is_none()));
+
+    let after = format!("after={}", push["id"]);
+    let rest = events(&registry, &Who::root(), &after).await;
+    assert_eq!(rest.len(), all.iter().filter(|event| event["id"].as_i64() > push["id"].as_i64()).count());
+    let pushes = events(&registry, &Who::root(), "after=0&event=push&repository=bob/app").await;
+    assert_eq!(pushes.len(), 1);
+    registry.get_as(&ann, "/api/v1/events?event=nothing").await.is(400);
+    registry.get_as(&ann, "/api/v1/events?after=x").await.is(400);
+}
+
+#[tokio::test]
+async fn stream_follows_and_ends_with_the_server() {
+    let mut registry = TestRegistry::start().await;
+    let mut stream = registry.request(Method::GET, "/api/v1/events").by(&Who::NOBODY).send().await.unwrap();
+    registry.repository("team/app").push_image("1").await;
+    let mut text = String::new();
+    while !text.contains("event: tag.moved") {
+        text.push_str(&String::from_utf8_lossy(&stream.chunk().await.unwrap().expect("the stream goes on")));
+    }
+    let id = text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    registry.stop().await;
+    while stream.chunk().await.unwrap().is_some() {}
+    registry.run().await;
+    let resumed = registry.request(Method::GET, "/api/v1/events?follow=false").header("last-event-id", &id);
+    let resumed = resumed.ask().await.is(200).text();
+    assert!(resumed.contains("event: tag.moved") && !resumed.contains(&format!("id: {id}\n")), "{resumed}");
+}
