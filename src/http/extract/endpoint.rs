@@ -513,6 +513,7 @@ mod tests {
             ("{team}", "devs"),
             ("{robot}", "acme+ci"),
             ("{asset}", "style.css"),
+            ("{webhook}", "ci"),
         ];
         let mut labels = BTreeSet::new();
         for row in Endpoint::ALL {

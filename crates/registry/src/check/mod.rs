@@ -222,12 +222,12 @@ impl Registry {
         if options.repair {
             self.repair(&mut checked.faults).await?;
         }
-        self.announce(&checked.faults).await?;
+        self.announce_faults(&checked.faults).await?;
         Ok(checked)
     }
 
     /// Appends an event for each fault that is left.
-    async fn announce(&self, faults: &[Fault]) -> Result<(), Error> {
+    async fn announce_faults(&self, faults: &[Fault]) -> Result<(), Error> {
         let left = faults.iter().filter(|fault| !fault.is_mended()).take(ANNOUNCED);
         let events: Vec<NewChange> = left
             .map(|fault| {
