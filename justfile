@@ -35,6 +35,10 @@ image *arguments:
     scripts/install-tools package-tools.txt
     scripts/image {{arguments}}
 
+# Faults and kills while clients push, delete and collect: `just torture`, `just torture 10000 7` (faults, seed)
+torture faults="10000" seed="1":
+    WHARFINGER_FAULTS={{faults}} WHARFINGER_SEED={{seed}} cargo test --locked --test durability torture -- --nocapture
+
 # Unit tests, which need nothing but Rust
 units:
     cargo test --workspace --lib --bins

@@ -91,6 +91,25 @@ impl Connection {
         }
     }
 
+    /// Like [`supported`](Self::supported), also `None` if the caller may not read it.
+    pub(super) async fn permitted<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Option<T>, Failure> {
+        match self.client.json(request).await {
+            Ok(found) => Ok(Some(found)),
+            Err(ClientError::Rejected {
+                status:
+                    StatusCode::UNAUTHORIZED
+                    | StatusCode::FORBIDDEN
+                    | StatusCode::NOT_FOUND
+                    | StatusCode::NOT_IMPLEMENTED,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.client.get(path).await.map_err(|error| self.explain(error))
     }

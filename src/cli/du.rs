@@ -1,10 +1,11 @@
 //! `wharfinger du`: the space used by each repository.
 
-use api::{QuotaEntry, Quotas, RepositoryUsage, RepositoryUsages, Usage};
+use api::{GarbageKept, GarbageStatus, QuotaEntry, Quotas, RepositoryUsage, RepositoryUsages, Usage};
 use clap::Args;
 use reqwest::Method;
 use serde::Serialize;
 
+use super::gc;
 use super::output::{self, Column, Failure, Format, Row};
 use super::target::Target;
 
@@ -39,6 +40,8 @@ struct Report {
     #[serde(flatten)]
     total: Usage,
     by_repository: Vec<RepositoryUsage>,
+    /// The space that garbage collection does not free yet, for administrators.
+    kept: Option<GarbageKept>,
     quotas: Vec<QuotaEntry>,
 }
 
@@ -58,7 +61,10 @@ impl DiskUsage {
             let quotas =
                 registry.supported::<Quotas>(registry.request(Method::GET, "/api/v1/usage/quotas")).await?;
             let quotas = quotas.map(|quotas| quotas.quotas).unwrap_or_default();
-            Ok(Report { total: registry.get("/api/v1/usage").await?, by_repository, quotas })
+            let garbage: Option<GarbageStatus> =
+                registry.permitted(registry.request(Method::GET, "/api/v1/gc")).await?;
+            let kept = garbage.map(|status| status.kept);
+            Ok(Report { total: registry.get("/api/v1/usage").await?, by_repository, kept, quotas })
         });
         let mut report = report.await?;
         if self.format.json {
@@ -74,6 +80,9 @@ impl DiskUsage {
         if unreferenced_bytes > 0 {
             let unreferenced = output::human_size(unreferenced_bytes);
             output::print(format_args!("{unreferenced} besides in content that no image needs\n"))?;
+        }
+        if let Some(kept) = &report.kept {
+            gc::print_kept(kept)?;
         }
         if !report.quotas.is_empty() {
             output::print("\n")?;

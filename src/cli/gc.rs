@@ -233,7 +233,8 @@ fn print_collected(collected: &Collected) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_kept(kept: &GarbageKept) -> Result<(), Failure> {
+/// Prints the space that is kept for now, and the settings that reclaim it.
+pub(super) fn print_kept(kept: &GarbageKept) -> Result<(), Failure> {
     let line = |space: &GarbageSpace, text: String| {
         if space.manifests == 0 && space.bytes == 0 {
             return Ok(());

@@ -14,3 +14,4 @@ mod order;
 mod power;
 mod pusher;
 mod server;
+mod torture;

@@ -1,5 +1,6 @@
 //! Manifests of a repository: pull, push, delete.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -260,7 +261,7 @@ impl Registry {
         let subject = manifest.subject.as_ref().map(|subject| subject.digest);
         let record =
             ManifestRecord { digest, media_type: manifest.media_type.clone(), size: content.len() as u64 };
-        let named: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
+        let named: HashSet<Digest> = parts.iter().map(|part| part.digest).collect();
         let is_unlisted = tags.is_empty() && subject.is_none();
         let stored_sizes = inner.blobs.stat_many(parts.iter().map(|part| part.digest).collect()).await?;
         let outcome = self

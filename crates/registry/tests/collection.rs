@@ -278,6 +278,29 @@ async fn erased_content_is_gone_at_once() {
     assert!(matches!(unknown, Err(Error::ContentUnknown { .. })));
 }
 
+#[tokio::test]
+async fn failed_deletion_spares_a_later_push() {
+    let mut fixture = Fixture::new().await;
+    let large = vec![7; 200_000];
+    let image = fixture.image("app", Some("1"), &[&large]).await;
+    fixture.delete("app", &TagOrDigest::Digest(image)).await;
+    let hex = digest(&large).hex();
+    let blobs = fixture.scratch.path().join("docker/registry/v2/blobs/sha256");
+    let file = blobs.join(&hex[..2]).join(&hex).join("data");
+    // A directory cannot be deleted as a file.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(fixture.registry.collect_garbage(|_| true).await.is_err());
+    std::fs::remove_dir(&file).unwrap();
+    fixture.image("app", Some("1"), &[&large]).await;
+    for _ in 0..2 {
+        fixture.reopen().await;
+        let size = fixture.registry.blob_size(&name("app"), &digest(&large)).await.unwrap();
+        assert_eq!(size, 200_000, "the start deletes what it finds marked");
+        fixture.collect().await;
+    }
+}
+
 /// A small generator of numbers (xorshift), so that a seed repeats a run.
 struct Random(u64);
 

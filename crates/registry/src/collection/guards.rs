@@ -76,11 +76,14 @@ impl Guards {
         }
     }
 
-    /// Announces the deletion of content. Returns the part of it that is not leased.
+    /// Announces the deletion of content. Returns the part of it that is neither leased nor announced.
     pub(crate) fn delete<T>(&self, content: Vec<T>, digest: impl Fn(&T) -> Digest) -> (Deletion, Vec<T>) {
         let mut state = self.lock();
-        let content: Vec<T> =
-            content.into_iter().filter(|one| !state.stored.contains_key(&digest(one))).collect();
+        let is_free = |one: &T| {
+            let digest = digest(one);
+            !state.stored.contains_key(&digest) && !state.deleting.contains(&digest)
+        };
+        let content: Vec<T> = content.into_iter().filter(is_free).collect();
         let digests: Vec<Digest> = content.iter().map(digest).collect();
         state.deleting.extend(&digests);
         (Deletion { guards: self.clone(), digests }, content)

@@ -19,7 +19,9 @@ use accounts::Actor;
 use futures_util::StreamExt;
 use oci::{Digest, RepositoryName};
 use store::metadata::ChangeKind;
+use serde_json::json;
 use store::metadata::collection::{Due, DueContent, Periods, Stage};
+use store::metadata::{ChangeKind, NewChange};
 use tokio::sync::Mutex;
 
 pub use erase::Erasure;
@@ -155,6 +157,16 @@ impl Registry {
             registry.announce(ChangeKind::GcRun, None, detail).await?;
         }
         outcome.map(|()| collected)
+        outcome?;
+        if collected != Collected::default() {
+            let Collected { manifests, links, files, bytes, uploads, leased: _ } = collected;
+            let detail = json!({
+                "manifests": manifests, "links": links, "files": files, "bytes": bytes, "uploads": uploads
+            });
+            let change = NewChange::new(ChangeKind::GcRun).detail(detail);
+            registry.metadata.changes().append(vec![change]).await?;
+        }
+        Ok(collected)
     }
 
     /// Returns what a collection would remove now, without changing anything.

@@ -14,7 +14,7 @@ use super::super::sql::{Sql, params};
 use super::super::writer::Durability;
 use super::super::{Metadata, columns};
 use super::candidates::{self, Candidate, Kind};
-use super::holders::{self, Gone};
+use super::holders::{self, ContentHolder, Gone};
 use super::{Cause, Periods, Removed, before};
 use crate::StoreError;
 
@@ -96,17 +96,34 @@ impl Metadata {
         .await
     }
 
-    /// Returns content that an earlier process has marked, so that its deletion resumes.
+    /// Returns content that an earlier process has marked, so that its deletion resumes. Clears the marks of content that
+    /// something holds again.
     pub async fn marked_content(&self, limit: usize) -> Result<Vec<DueContent>, StoreError> {
-        self.read(move |sql| {
-            sql.all(
-                "SELECT id, digest FROM blobs WHERE deleting = 1 ORDER BY id LIMIT ?1",
-                params![columns::limit_in(limit)],
-                |row| {
-                    let candidate = Candidate { since: 0, ..Candidate::content(row.get(0)?) };
-                    Ok(DueContent { candidate, digest: columns::digest(row, 1)? })
-                },
-            )
+        self.write(Durability::Disk, move |sql| {
+            loop {
+                let marked: Vec<(i64, Digest)> = sql.all(
+                    "SELECT id, digest FROM blobs WHERE deleting = 1 ORDER BY id LIMIT ?1",
+                    params![columns::limit_in(limit)],
+                    |row| Ok((row.get(0)?, columns::digest(row, 1)?)),
+                )?;
+                let count = marked.len();
+                let mut due = Vec::new();
+                for (blob, digest) in marked {
+                    match holders::of_content(sql, blob, &Gone::default())? {
+                        // Erased content may still be listed.
+                        None | Some(ContentHolder::Part(_)) => {
+                            let candidate = Candidate { since: 0, ..Candidate::content(blob) };
+                            due.push(DueContent { candidate, digest });
+                        }
+                        Some(_) => {
+                            sql.run("UPDATE blobs SET deleting = 0 WHERE id = ?1", params![blob])?;
+                        }
+                    }
+                }
+                if count == 0 || !due.is_empty() {
+                    return Ok(due);
+                }
+            }
         })
         .await
     }

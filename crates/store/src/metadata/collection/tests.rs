@@ -1,1 +1,117 @@
-//! Tests of the collection of metadata.
+//! Tests of the collection in the metadata alone. `crates/registry/tests/collection.rs` tests it with files.
+
+use std::time::{Duration, SystemTime};
+
+use super::super::fixtures::{child, digest, empty, layer, name, put, tag, tagged};
+use super::super::{Import, Metadata, ViewStamp};
+use super::{Due, Periods, Stage};
+
+const AT_ONCE: Periods =
+    Periods { grace: Duration::ZERO, untagged: Some(Duration::ZERO), upload: Duration::ZERO };
+
+async fn image(metadata: &Metadata, content: &str, tags: &[&str]) {
+    metadata.link_blob(&name("app"), &digest("layer"), 100).await.unwrap();
+    let mut image = tagged("app", content, tags);
+    image.parts = vec![layer("layer")];
+    put(metadata, image).await;
+}
+
+/// Removes all manifests and links whose time has come, and returns the digests of the content to delete.
+async fn collect(metadata: &Metadata, periods: Periods) -> Vec<oci::Digest> {
+    metadata.note_changes(Duration::ZERO).await.unwrap();
+    let now = SystemTime::now() + Duration::from_secs(1);
+    while metadata.purge_trash(periods, now, 10).await.unwrap().rows > 0 {}
+    for stage in Stage::ALL.into_iter().chain(Stage::ALL) {
+        let due: Vec<Due> = metadata.due_candidates(stage, periods, now, None, 100).await.unwrap();
+        metadata.collect_candidates(due, periods, now).await.unwrap();
+    }
+    let due = metadata.due_content(periods, now, None, 100).await.unwrap();
+    let marked = metadata.mark_content(due).await.unwrap();
+    let mut digests: Vec<_> = marked.iter().map(|(content, _)| content.digest).collect();
+    digests.sort();
+    digests
+}
+
+fn sorted(contents: &[&str]) -> Vec<oci::Digest> {
+    let mut digests: Vec<_> = contents.iter().map(|content| digest(content)).collect();
+    digests.sort();
+    digests
+}
+
+#[tokio::test]
+async fn marked_content_is_listed_after_restart() {
+    let (metadata, directory) = empty();
+    metadata.register_collection().await.unwrap();
+    image(&metadata, "m", &["a"]).await;
+    metadata.delete_manifest(&name("app"), &digest("m")).await.unwrap();
+    assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["layer", "m"]));
+    metadata.close().await;
+    let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+    let marked = metadata.marked_content(10).await.unwrap();
+    assert_eq!(marked.len(), 2, "their files may still be there");
+    metadata.delete_content(marked).await.unwrap();
+    assert!(metadata.marked_content(10).await.unwrap().is_empty());
+    assert_eq!(metadata.content_record(&digest("layer")).await.unwrap(), None);
+    image(&metadata, "m", &["a"]).await;
+    assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), Some(100));
+}
+
+#[tokio::test]
+async fn lease_without_link_becomes_garbage() {
+    let (metadata, _directory) = empty();
+    metadata.register_collection().await.unwrap();
+    metadata.lease_blob(&digest("lost")).await.unwrap();
+    metadata.lease_blob(&digest("layer")).await.unwrap();
+    image(&metadata, "m", &["a"]).await;
+    assert_eq!(metadata.abandon_all_leases().await.unwrap(), 1, "the link has ended the other one");
+    assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["lost"]));
+}
+
+#[tokio::test]
+async fn tag_that_returns_keeps_its_manifest() {
+    let (metadata, _directory) = empty();
+    metadata.register_collection().await.unwrap();
+    image(&metadata, "m", &["a"]).await;
+    metadata.delete_tag(&name("app"), &tag("a")).await.unwrap();
+    metadata.note_changes(Duration::ZERO).await.unwrap();
+    assert!(metadata.put_tag(&name("app"), &digest("m"), &tag("b")).await.unwrap());
+    image(&metadata, "other", &["b"]).await;
+    // It was tagged after the deletion, and then merely lost its tag.
+    assert!(collect(&metadata, Periods { untagged: None, ..AT_ONCE }).await.is_empty());
+    assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["m"]));
+}
+
+#[tokio::test]
+async fn repository_with_problems_keeps_its_links() {
+    let (metadata, _directory) = empty();
+    metadata.register_collection().await.unwrap();
+    metadata.link_blob(&name("app"), &digest("layer"), 100).await.unwrap();
+    let problems = |problems| Import::Directory {
+        path: "app/_manifests/revisions/sha256".into(),
+        stamp: ViewStamp::default(),
+        problems,
+    };
+    metadata.import(vec![problems(vec![(b"link".to_vec(), "not a manifest".into())])], false).await.unwrap();
+    assert!(collect(&metadata, AT_ONCE).await.is_empty());
+    metadata.import(vec![problems(vec![])], false).await.unwrap();
+    assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["layer"]));
+}
+
+#[tokio::test]
+async fn recount_finds_what_no_change_recorded() {
+    let (metadata, _directory) = empty();
+    image(&metadata, "untagged", &[]).await;
+    let mut index = tagged("app", "index", &["a"]);
+    index.parts = vec![child("listed")];
+    image(&metadata, "listed", &[]).await;
+    put(&metadata, index).await;
+    metadata.link_blob(&name("other"), &digest("unused"), 7).await.unwrap();
+    metadata.register_collection().await.unwrap();
+    assert!(collect(&metadata, AT_ONCE).await.is_empty(), "the consumer has seen nothing");
+    metadata.request_recount().await.unwrap();
+    assert!(metadata.recount_is_due().await.unwrap());
+    while metadata.recount_step().await.unwrap() {}
+    assert!(!metadata.recount_is_due().await.unwrap());
+    metadata.record_orphans(vec![(digest("orphan"), 5), (digest("layer"), 100)]).await.unwrap();
+    assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["untagged", "unused", "orphan"]));
+}

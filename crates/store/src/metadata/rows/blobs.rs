@@ -101,14 +101,17 @@ pub(in crate::metadata) fn intern_stored(
     size: u64,
 ) -> Result<i64, StoreError> {
     let size = columns::count_in(size)?;
-    let known: Option<(i64, Option<i64>, bool)> = sql.first(
-        "SELECT id, size, damaged FROM blobs WHERE digest = ?1",
+    let known: Option<(i64, Option<i64>, bool, bool)> = sql.first(
+        "SELECT id, size, damaged, deleting FROM blobs WHERE digest = ?1",
         params![columns::key(digest)],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
-    let Some((id, recorded, is_damaged)) = known else { return insert(sql, digest, Some(size)) };
-    if recorded != Some(size) || is_damaged {
-        sql.run("UPDATE blobs SET size = ?2, damaged = 0 WHERE id = ?1", params![id, size])?;
+    let Some((id, recorded, is_damaged, is_deleting)) = known else {
+        return insert(sql, digest, Some(size));
+    };
+    if recorded != Some(size) || is_damaged || is_deleting {
+        // A mark is left if the deletion of the file failed.
+        sql.run("UPDATE blobs SET size = ?2, damaged = 0, deleting = 0 WHERE id = ?1", params![id, size])?;
         if is_damaged {
             append(sql, NewChange::new(ChangeKind::ContentRepaired).digest(*digest))?;
         }

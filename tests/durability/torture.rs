@@ -1,0 +1,287 @@
+//! Faults and kills while clients push, delete and collect: every acknowledged operation is kept.
+//!
+//! A library that is loaded with LD_PRELOAD (`faults.c`) lets writes, syncs and renames below the data directory fail at
+//! random. Each client owns a repository, so that its model is exact. After an operation without an answer, both states
+//! are right, and the next look decides.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use oci::{Algorithm, Digest};
+use reqwest::{Client, StatusCode};
+use tempfile::TempDir;
+
+use crate::pusher::content;
+use crate::server::Server;
+
+/// Faults in the ordinary run. `WHARFINGER_FAULTS=10000 WHARFINGER_SEED=7` makes a long one.
+const FAULTS: u64 = 300;
+const CLIENTS: u64 = 4;
+/// One call in so many fails.
+const ONE_IN: u64 = 60;
+const TAGS: u64 = 3;
+
+/// The file that this process and the library share.
+struct Control(fs::File, PathBuf);
+
+impl Control {
+    fn new(path: PathBuf, seed: u64) -> Self {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+        file.set_len(24).unwrap();
+        file.write_all_at(&seed.to_ne_bytes(), 8).unwrap();
+        Self(file, path)
+    }
+
+    fn set_rate(&self, one_in: u64) {
+        self.0.write_all_at(&one_in.to_ne_bytes(), 0).unwrap();
+    }
+
+    fn faults(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.0.read_exact_at(&mut bytes, 16).unwrap();
+        u64::from_ne_bytes(bytes)
+    }
+}
+
+fn library(scratch: &Path) -> PathBuf {
+    let library = scratch.join("faults.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/durability/faults.c");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o", library.to_str().unwrap(), source, "-ldl"])
+        .status()
+        .expect("cc compiles the library of faults; Rust needs it too");
+    assert!(built.success());
+    library
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// The possible states of a tag: the layer of its image, or none. One after an acknowledged operation.
+type Model = BTreeMap<u64, Vec<Option<u64>>>;
+
+struct Worker {
+    number: u64,
+    random: u64,
+    model: Model,
+    checked: Arc<AtomicU64>,
+}
+
+fn layer(number: u64, seed: u64) -> Vec<u8> {
+    // Shared by all clients, so that mounts, existing blobs and deletions meet.
+    let length = if seed.is_multiple_of(3) { 150_000 } else { 2_000 };
+    content(seed % 12 + 1_000 * (number % 2), length)
+}
+
+fn manifest(number: u64, seed: u64) -> String {
+    let part = |media_type: &str, blob: &[u8]| {
+        let digest = Algorithm::Sha256.digest(blob);
+        format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{}}}"#, blob.len())
+    };
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[{}],"annotations":{{"by":"{number} {seed}"}}}}"#,
+        oci::media_type::OCI_MANIFEST,
+        part("application/vnd.oci.image.config.v1+json", b"{}"),
+        part("application/x", &layer(number, seed)),
+    )
+}
+
+impl Worker {
+    fn below(&mut self, end: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % end
+    }
+
+    fn repository(&self) -> String {
+        format!("team/r{}", self.number)
+    }
+
+    /// Works until the server is gone.
+    async fn work(mut self, http: Client, url: String) -> Self {
+        while self.step(&http, &url).await.is_ok() {}
+        self
+    }
+
+    /// An error means that the server is gone.
+    async fn step(&mut self, http: &Client, url: &str) -> Result<(), reqwest::Error> {
+        let (tag, seed) = (self.below(TAGS), self.below(40));
+        match self.below(8) {
+            0..=3 => {
+                let mut states = self.model.get(&tag).cloned().unwrap_or_else(|| vec![None]);
+                states.push(Some(seed));
+                // Before the request, because it may succeed without an answer.
+                self.model.insert(tag, states);
+                if self.push(http, url, tag, seed).await? {
+                    self.model.insert(tag, vec![Some(seed)]);
+                    self.checked.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            4 | 5 => {
+                let mut states = self.model.get(&tag).cloned().unwrap_or_else(|| vec![None]);
+                states.push(None);
+                self.model.insert(tag, states);
+                let path = format!("{url}/v2/{}/manifests/t{tag}", self.repository());
+                let status = http.delete(path).send().await?.status();
+                if status == StatusCode::ACCEPTED || status == StatusCode::NOT_FOUND {
+                    self.model.insert(tag, vec![None]);
+                    self.checked.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            6 => {
+                let collected = http.post(format!("{url}/api/v1/gc")).send().await?;
+                collected.bytes().await?;
+            }
+            _ => {
+                // A pull that fails is repeated after the faults. It must not give wrong bytes.
+                self.look(http, url, tag, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn push(&self, http: &Client, url: &str, tag: u64, seed: u64) -> Result<bool, reqwest::Error> {
+        let repository = self.repository();
+        for blob in [b"{}".to_vec(), layer(self.number, seed)] {
+            let digest = Algorithm::Sha256.digest(&blob);
+            let there = http.head(format!("{url}/v2/{repository}/blobs/{digest}")).send().await?;
+            if there.status() != StatusCode::OK {
+                let path = format!("{url}/v2/{repository}/blobs/uploads/?digest={digest}");
+                if http.post(path).body(blob).send().await?.status() != StatusCode::CREATED {
+                    return Ok(false);
+                }
+            }
+        }
+        let put = http
+            .put(format!("{url}/v2/{repository}/manifests/t{tag}"))
+            .header("content-type", oci::media_type::OCI_MANIFEST)
+            .body(manifest(self.number, seed));
+        let answer = put.send().await?;
+        let status = answer.status();
+        // A blob that was there must not be missing now.
+        assert!(!status.is_client_error(), "push of {repository}:t{tag}: {status} {}", answer.text().await?);
+        Ok(status == StatusCode::CREATED)
+    }
+
+    /// Pulls a tag down to its layer, and compares it with the possible states. Returns the state, if the pull
+    /// succeeds. `strictly` means that it must.
+    async fn look(
+        &self,
+        http: &Client,
+        url: &str,
+        tag: u64,
+        strictly: bool,
+    ) -> Result<Option<Option<u64>>, reqwest::Error> {
+        let repository = self.repository();
+        let states = self.model.get(&tag).cloned().unwrap_or_else(|| vec![None]);
+        let got = http.get(format!("{url}/v2/{repository}/manifests/t{tag}")).send().await?;
+        let status = got.status();
+        let name = format!("{repository}:t{tag}, which may be {states:?}");
+        if status == StatusCode::NOT_FOUND {
+            assert!(states.contains(&None), "{name}: it is gone");
+            return Ok(Some(None));
+        }
+        if status != StatusCode::OK {
+            assert!(!strictly, "{name}: {status}");
+            return Ok(None);
+        }
+        let Ok(bytes) = got.bytes().await else { return Ok(None) };
+        let state = states.iter().flatten().find(|seed| manifest(self.number, **seed).as_bytes() == bytes);
+        let seed = *state.unwrap_or_else(|| panic!("{name}: {}", String::from_utf8_lossy(&bytes)));
+        let digest: Digest = Algorithm::Sha256.digest(&layer(self.number, seed));
+        let blob = http.get(format!("{url}/v2/{repository}/blobs/{digest}")).send().await?;
+        let status = blob.status();
+        if status != StatusCode::OK {
+            assert!(!strictly && status.is_server_error(), "{name}: its layer {digest}: {status}");
+            return Ok(None);
+        }
+        match blob.bytes().await {
+            Ok(bytes) => assert_eq!(Algorithm::Sha256.digest(&bytes), digest, "{name}"),
+            Err(_) => assert!(!strictly, "{name}: its layer is cut off"),
+        }
+        Ok(Some(Some(seed)))
+    }
+}
+
+#[test]
+fn acknowledged_operations_survive_faults() {
+    let (goal, seed) = (number("WHARFINGER_FAULTS", FAULTS), number("WHARFINGER_SEED", 1));
+    let scratch = TempDir::new().unwrap();
+    let data = scratch.path().join("data");
+    let control = Control::new(scratch.path().join("control"), seed);
+    let settings = scratch.path().join("wharfinger.toml");
+    fs::write(&settings, "[gc]\ngrace = 0\ninterval = 0\nuntagged = \"0s\"\n").unwrap();
+    let preload = [
+        "env".to_owned(),
+        format!("LD_PRELOAD={}", library(scratch.path()).display()),
+        format!("FAULTS_CONTROL={}", control.1.display()),
+        format!("FAULTS_BELOW={}", data.display()),
+        env!("CARGO_BIN_EXE_wharfinger").to_owned(),
+    ];
+    let preload: Vec<&str> = preload.iter().map(String::as_str).collect();
+    let arguments = ["--config", settings.to_str().unwrap()];
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (http, checked) = (Client::new(), Arc::new(AtomicU64::new(0)));
+    let mut workers: Vec<Worker> = (0..CLIENTS)
+        .map(|number| Worker {
+            number,
+            random: seed.wrapping_mul(31).wrapping_add(number) | 1,
+            model: Model::new(),
+            checked: checked.clone(),
+        })
+        .collect();
+    let mut rounds = 0;
+    while control.faults() < goal {
+        // A start must succeed, so it has no faults.
+        let server = Server::start_as(&preload, &data, &arguments);
+        let url = server.url();
+        settle(&runtime, &http, &url, &mut workers, seed);
+        control.set_rate(ONE_IN);
+        let (before, url) = (control.faults(), server.url());
+        let running: Vec<_> =
+            workers.drain(..).map(|worker| runtime.spawn(worker.work(http.clone(), url.clone()))).collect();
+        let (enough, begun) = (before + 20.min(goal), std::time::Instant::now());
+        while control.faults() < enough && begun.elapsed().as_secs() < 60 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        server.kill();
+        control.set_rate(0);
+        for worker in running {
+            workers.push(runtime.block_on(worker).unwrap_or_else(|error| panic!("seed {seed}: {error}")));
+        }
+        rounds += 1;
+    }
+    let server = Server::start_as(&preload, &data, &arguments);
+    settle(&runtime, &http, &server.url(), &mut workers, seed);
+    // Everything that is left on the disk is needed, or young.
+    let url = server.url();
+    runtime.block_on(async {
+        let collected = http.post(format!("{url}/api/v1/gc")).send().await.unwrap();
+        assert!(collected.text().await.unwrap().contains("report"));
+    });
+    settle(&runtime, &http, &server.url(), &mut workers, seed);
+    server.stop();
+    println!(
+        "seed {seed}: {} faults and {rounds} kills, {} acknowledged operations, none lost",
+        control.faults(),
+        checked.load(Ordering::Relaxed)
+    );
+}
+
+/// Pulls every tag, which decides its state.
+fn settle(runtime: &tokio::runtime::Runtime, http: &Client, url: &str, workers: &mut [Worker], seed: u64) {
+    for worker in workers {
+        for tag in 0..TAGS {
+            let state = runtime.block_on(worker.look(http, url, tag, true));
+            let state = state.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            worker.model.insert(tag, vec![state.expect("a strict look has a state")]);
+        }
+    }
+}
