@@ -21,6 +21,7 @@ export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
 dpkg --install /old.deb
 test "$(stat -c %U:%G:%a /var/lib/wharfinger)" = wharfinger:wharfinger:750
 test "$(getent passwd wharfinger | cut -d: -f6)" = /var/lib/wharfinger
+test "$(stat -c %U:%G:%a /etc/wharfinger)" = root:wharfinger:750
 wharfinger config check
 test -s /usr/share/man/man1/wharfinger.1.gz -a -s /usr/share/man/man1/wharfinger-serve.1.gz
 test -s /usr/share/zsh/vendor-completions/_wharfinger -a -s /usr/share/fish/vendor_completions.d/wharfinger.fish

@@ -19,14 +19,16 @@ pub(super) fn read(
     draft: &mut Draft,
     file: Option<(&Path, &str)>,
     variables: &[(String, String)],
-) -> Result<(), ConfigError> {
+) -> Result<(), Box<ConfigError>> {
     let mut root = match file {
         Some((path, text)) => parse(path, text)?,
         None => image_configuration(),
     };
     draft.file = file.map(|(path, _)| path.to_owned());
-    let ignored = environment::overlay(&mut root, variables, keys::is_top_level)
-        .map_err(|(name, reason)| ConfigError::new(format!("{name} in the environment: {reason}")))?;
+    let ignored =
+        environment::overlay(&mut root, variables, keys::is_top_level).map_err(|(name, reason)| {
+            Box::new(ConfigError::new(format!("{name} in the environment: {reason}")))
+        })?;
     for name in ignored {
         let outcome = Outcome::Unknown { reason: "distribution ignores this variable".to_owned() };
         draft.find(&name, &Place::Variable(name.clone()), outcome);
@@ -37,11 +39,11 @@ pub(super) fn read(
     Ok(())
 }
 
-fn parse(path: &Path, text: &str) -> Result<Node, ConfigError> {
+fn parse(path: &Path, text: &str) -> Result<Node, Box<ConfigError>> {
     let failed = |line: usize, message: &str| {
         let start = text.lines().take(line.saturating_sub(1)).map(|line| line.len() + 1).sum();
         let excerpt = Excerpt::new(path, text, start);
-        ConfigError::new(format!("{} line {line}: {message}", path.display())).at(excerpt)
+        Box::new(ConfigError::new(format!("{} line {line}: {message}", path.display())).at(excerpt))
     };
     let root =
         yaml::parse(text).map_err(|error| failed(error.line, &format!("not YAML: {}", error.message)))?;

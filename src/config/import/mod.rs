@@ -35,8 +35,8 @@ pub fn import(sources: &ImportSources) -> Result<Import, ConfigErrors> {
     let mut draft = Draft::default();
     let is_nginx = |(path, text): &&(PathBuf, String)| looks_like_nginx(path, text);
     let (nginx, distribution): (Vec<_>, Vec<_>) = sources.files.iter().partition(is_nginx);
-    let fail = |error: ConfigError| ConfigErrors(vec![error]);
-    let fail_with = |message: &str| Err(fail(ConfigError::new(message)));
+    let fail = |error: Box<ConfigError>| ConfigErrors(vec![*error]);
+    let fail_with = |message: &str| Err(fail(Box::new(ConfigError::new(message))));
     if distribution.len() > 1 {
         return fail_with("two files are configurations of a registry; name one of them");
     }

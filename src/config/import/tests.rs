@@ -90,7 +90,7 @@ fn values_are_converted() {
         "version: 0.1\nlog: {level: WARN, formatter: logstash, accesslog: {disabled: true}}\nloglevel: debug\n\
          storage:\n  filesystem: {rootdirectory: /r}\n  maintenance: {uploadpurging: {enabled: true, age: 168h}}\n\
          http:\n  addr: 127.0.0.1:5000\n  host: https://registry.example.com/\n  draintimeout: 1m30s\n  \
-         http2: {disabled: true}\n  h2c: {enabled: true}\n  headers:\n    Access-Control-Allow-Origin: \
+         http2: {disabled: true}\n  h2c: {enabled: true}\n  debug: {addr: 'localhost:5001', prometheus: {enabled: true}}\n  headers:\n    Access-Control-Allow-Origin: \
          ['https://ui.example.com']\n    Access-Control-Allow-Methods: [GET]\n  tls:\n    minimumtls: tls1.2\n    \
          letsencrypt: {cachefile: /c, email: ann@example.com, hosts: [registry.example.com]}\n\
          catalog: {maxentries: 500}\ntags: {maxtags: 2000}\nvalidation: {manifests: {indexes: {platforms: none}}}\n",
@@ -112,6 +112,7 @@ fn values_are_converted() {
             r#"contact = ["mailto:ann@example.com"]"#,
             "page_entries = 2000",
             "sparse_indexes = true",
+            r#"listen = "127.0.0.1:5001""#,
         ],
     );
     assert!(matches!(outcome(&imported, "loglevel"), Outcome::NoCounterpart { .. }));

@@ -64,11 +64,12 @@ const PLUMBING: &[&str] = &[
     "etag",
 ];
 
-pub(super) fn read(draft: &mut Draft, path: &Path, text: &str) -> Result<(), ConfigError> {
+pub(super) fn read(draft: &mut Draft, path: &Path, text: &str) -> Result<(), Box<ConfigError>> {
     let failed = |line: usize, message: String| {
         let start = text.lines().take(line.saturating_sub(1)).map(|line| line.len() + 1).sum();
-        ConfigError::new(format!("{} line {line}: {message}", path.display()))
-            .at(Excerpt::new(path, text, start))
+        let error = ConfigError::new(format!("{} line {line}: {message}", path.display()))
+            .at(Excerpt::new(path, text, start));
+        Box::new(error)
     };
     let root =
         syntax::parse(text).map_err(|error| failed(error.line, format!("not nginx: {}", error.message)))?;
@@ -79,7 +80,8 @@ pub(super) fn read(draft: &mut Draft, path: &Path, text: &str) -> Result<(), Con
     let (with_tls, plain): (Vec<&Server<'_>>, Vec<&Server<'_>>) =
         proxies.iter().partition(|server| server.has_tls());
     // A second server without HTTPS forwards as well, or redirects.
-    let server = match if with_tls.is_empty() { &*plain } else { &*with_tls } {
+    let candidates = if with_tls.is_empty() { plain } else { with_tls };
+    let server = match &*candidates {
         [server] => *server,
         [] => return Err(failed(1, "no `server` with `proxy_pass`".to_owned())),
         [.., last] => {
@@ -127,7 +129,8 @@ fn restrictions(draft: &mut Draft, server: &Server<'_>) {
             }
             "auth_request" => directive.argument() == "off",
             "allow" => directive.argument() == "all",
-            "if" => !denies(directive),
+            "if" | "location" => !denies(directive),
+            name if is_access_module(name) => false,
             name => !RESTRICTIONS.iter().any(|(known, _)| *known == name),
         };
         if is_harmless {
@@ -141,10 +144,29 @@ fn restrictions(draft: &mut Draft, server: &Server<'_>) {
     }
 }
 
-/// Whether an `if` answers that access is denied.
+/// Whether an `if`, or a location of the registry, answers that access is denied.
 fn denies(directive: &Directive) -> bool {
     let block = directive.block.as_deref().unwrap_or_default();
-    block.iter().any(|inner| inner.name == "return" && ["401", "403", "444"].contains(&inner.argument()))
+    let returns = |codes: &[&str]| {
+        let mut returns = block.iter().filter(|inner| inner.name == "return");
+        returns.any(|inner| codes.iter().any(|code| inner.argument().starts_with(code)))
+    };
+    let mentions = |text: &str| directive.arguments.iter().any(|argument| argument.contains(text));
+    match directive.name.as_str() {
+        "location" => mentions("v2") && returns(&["4"]),
+        _ => {
+            returns(&["401", "403", "405", "444"])
+                || (mentions("$request_method") || mentions("$remote_addr")) && returns(&["4"])
+        }
+    }
+}
+
+/// Whether a directive belongs to a module that decides about access.
+fn is_access_module(name: &str) -> bool {
+    name.starts_with("auth_") && !name.starts_with("auth_basic")
+        || ["access_by_", "js_access", "perl", "modsecurity", "secure_link"]
+            .iter()
+            .any(|module| name.starts_with(module))
 }
 
 fn listen(draft: &mut Draft, server: &Server<'_>, others: &[Server<'_>]) {
@@ -329,6 +351,7 @@ fn remaining(draft: &mut Draft, server: &Server<'_>, root: &[Directive]) {
             "add_header" if directive.argument().eq_ignore_ascii_case("strict-transport-security") => {
                 dropped("the header is not sent; engines do not read it")
             }
+            _ if is_access_module(name) => continue,
             _ if READ.contains(&name) || RESTRICTIONS.iter().any(|(known, _)| *known == name) => continue,
             _ if PLUMBING.iter().any(|prefix| name.starts_with(prefix)) => continue,
             _ => dropped("it is not read"),

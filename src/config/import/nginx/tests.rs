@@ -70,12 +70,21 @@ fn nginx_restrictions_without_counterpart_are_refused() {
         ("ssl_verify_client on;", "ssl_verify_client"),
         ("if ($remote_addr != 10.0.0.1) { return 403; }", "if"),
         ("limit_except GET { deny all; }", "limit_except"),
+        ("if ($request_method = PUT) { return 404; }", "if"),
+        ("location /v2/private/ { return 403; }", "location"),
+        ("access_by_lua_block { x; }", "access_by_lua_block"),
+        ("auth_jwt_key_file a;", "auth_jwt_key_file"),
     ] {
         assert!(refused_keys(&server(directive)).contains(&name.to_owned()), "{directive}");
     }
     let two = "auth_basic x; auth_basic_user_file a; location /v2/ { auth_basic_user_file b; proxy_pass http://r; }";
     assert_eq!(refused_keys(&server(two)), ["auth_basic_user_file"]);
-    for harmless in ["ssl_verify_client off;", "allow all;", "if ($http_user_agent ~ x) { return 404; }"] {
+    for harmless in [
+        "ssl_verify_client off;",
+        "allow all;",
+        "if ($http_user_agent ~ x) { return 404; }",
+        "location /x { return 404; }",
+    ] {
         assert!(refused_keys(&server(harmless)).is_empty(), "{harmless}");
     }
 }
