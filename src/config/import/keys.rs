@@ -119,8 +119,8 @@ pub(super) static KEYS: &[(&str, Rule)] = &[
     (
         "proxy",
         Refuse(
-            "a pull-through cache accepts no push; without it, this would be an ordinary registry. Set up the cache by \
-             hand, and remove the section from the file",
+            "a pull-through cache accepts no push; without it, this would be an ordinary registry. Write an \
+             `[[upstream]]` for it, and remove the section from the file",
         ),
     ),
     ("compatibility.schema1", Dropped(SCHEMA_1)),
