@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use oci::{Digest, RepositoryName};
-use store::blobs::{Upload, UploadReader};
+use store::blobs::{Stored, Upload, UploadReader};
 use tokio::sync::watch;
 use upstream::UpstreamBlob;
 use uuid::Uuid;
 
 use super::{Mirror, MirrorError, Upstream};
+use crate::Registry;
+use crate::collection::guards::ContentLease;
 
 /// Bytes to gather before they are written and shown to the readers.
 const PIECE: usize = 256 * 1024;
@@ -194,7 +196,7 @@ impl Mirror {
         let received = receiving.receive(&mut source).await;
         let upload = receiving.upload;
         let stored = match received {
-            Ok(()) => upload.commit(digest).await.map_err(|error| match error {
+            Ok(()) => commit(registry, upload, digest).await.map_err(|error| match error {
                 store::StoreError::DigestMismatch { expected, actual } => {
                     invalid(upstream, format!("{expected} has the digest {actual}"))
                 }
@@ -202,7 +204,7 @@ impl Mirror {
             }),
             Err(error) => Err(error),
         };
-        let stored = match stored {
+        let (stored, lease) = match stored {
             Ok(stored) => stored,
             Err(error) => {
                 // The first error is the cause.
@@ -212,6 +214,7 @@ impl Mirror {
         };
         let size = stored.size;
         registry.metadata.link_blob(repository, digest, stored).await.map_err(|error| not_kept(&error))?;
+        lease.linked();
         upstream.counters.misses.fetch_add(1, Ordering::Relaxed);
         Ok(size)
     }
@@ -260,6 +263,17 @@ impl Mirror {
             Err(error) => Err(FillError::Mirror(MirrorError::of_upstream(upstream.name(), &error))),
         }
     }
+}
+
+/// Commits a fill, with a lease that keeps a collection away until the blob is linked.
+async fn commit(
+    registry: &Registry,
+    upload: Upload,
+    digest: &Digest,
+) -> Result<(Stored, ContentLease), store::StoreError> {
+    let lease = registry.inner.guards.store(digest).await;
+    registry.lease_large(digest, upload.offset()).await?;
+    Ok((upload.commit(digest).await?, lease))
 }
 
 pub(super) fn invalid(upstream: &Upstream, reason: String) -> FillError {

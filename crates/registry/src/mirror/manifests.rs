@@ -522,6 +522,7 @@ impl Registry {
         inner.content.check()?;
         let Fetched { digest, content, manifest } = fetched;
         let description = description::of(&manifest, &*inner.blobs).await?;
+        let lease = inner.guards.store(&digest).await;
         let stored = inner.blobs.put(&digest, content.clone()).await?;
         let record =
             ManifestRecord { digest, media_type: manifest.media_type.clone(), size: content.len() as u64 };
@@ -548,6 +549,7 @@ impl Registry {
             description,
         };
         self.metadata.put_manifest(put).await?;
+        lease.linked();
         let manifest = Arc::new(StoredManifest::new(record, content));
         Ok(manifest)
     }

@@ -7,6 +7,7 @@
 //! - `names`: finds the upstream and the repository of a request.
 //! - `manifests`: freshness, revalidation, quarantine, and the policies for absent and unavailable upstreams.
 //! - `fill`, `blobs`: blobs that are being fetched, and their readers.
+//! - `eviction`: keeps the cached content within its limit.
 //! - `lists`: tags and referrers.
 //! - `complete`: fetches platforms and pinned images in the background.
 //! - `metrics`: counters and gauges of each upstream.
@@ -16,6 +17,7 @@
 mod blobs;
 mod complete;
 mod error;
+mod eviction;
 mod fill;
 mod lists;
 mod manifests;
@@ -117,6 +119,7 @@ impl Mirror {
             }),
         };
         mirror.start_prefetch();
+        mirror.start_eviction();
         mirror
     }
 

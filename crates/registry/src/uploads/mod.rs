@@ -234,7 +234,7 @@ impl Registry {
     }
 
     /// Records a lease on content that gets a file of its own before it is linked.
-    async fn lease_large(&self, digest: &Digest, bytes: u64) -> Result<(), StoreError> {
+    pub(crate) async fn lease_large(&self, digest: &Digest, bytes: u64) -> Result<(), StoreError> {
         match bytes > JOURNALED {
             true => self.metadata.lease_blob(digest).await,
             false => Ok(()),

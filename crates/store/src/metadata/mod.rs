@@ -84,7 +84,7 @@ pub use rules::{ChangeRules, Quota, QuotaExcess, QuotaUsage, TagRefusal};
 pub use trash::{DeletedManifest, Deletion, Restored};
 pub use types::*;
 pub use undo::{RunTag, UndoOutcome, UndoTarget};
-pub use upstream_tags::{UpstreamTag, UpstreamUsage};
+pub use upstream_tags::{UpstreamTag, UpstreamUsage, UsedManifest};
 pub use view_outbox::RepositoryItem;
 pub use webhooks::{DeliveryCounts, DeliveryRecord, DeliveryState, NewDelivery, WEBHOOKS, WebhookRecord};
 

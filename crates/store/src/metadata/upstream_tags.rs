@@ -33,6 +33,17 @@ pub struct UpstreamUsage {
     pub bytes: u64,
 }
 
+/// A manifest of a cached repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedManifest {
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its position in the order of the last use.
+    pub position: (i64, i64, i64),
+}
+
 impl Metadata {
     /// Returns a tag of an upstream; `None` if it was never asked for.
     pub async fn upstream_tag(
@@ -134,6 +145,38 @@ impl Metadata {
         .await
     }
 
+    /// Returns the manifests of the repositories below a prefix by the time of their last push or pull, the oldest first,
+    /// after a position.
+    pub async fn least_used_below(
+        &self,
+        prefix: &str,
+        after: Option<(i64, i64, i64)>,
+        limit: usize,
+    ) -> Result<Vec<UsedManifest>, StoreError> {
+        let (from, to) = range(prefix);
+        let (used, repository, blob) = after.unwrap_or((i64::MIN, 0, 0));
+        self.read(move |sql| {
+            sql.all(
+                "SELECT u.name, b.digest, u.used, u.repository, u.blob FROM (
+                     SELECT r.name, m.repository, m.blob, MAX(m.pushed_at, COALESCE(m.pulled_at, 0)) AS used
+                     FROM repositories r JOIN manifests m ON m.repository = r.id
+                     WHERE r.name > ?1 AND r.name < ?2) u
+                 JOIN blobs b ON b.id = u.blob
+                 WHERE (u.used, u.repository, u.blob) > (?3, ?4, ?5)
+                 ORDER BY u.used, u.repository, u.blob LIMIT ?6",
+                params![from, to, used, repository, blob, columns::limit_in(limit)],
+                |row| {
+                    Ok(UsedManifest {
+                        repository: columns::text(row, 0)?,
+                        digest: columns::digest(row, 1)?,
+                        position: (row.get(2)?, row.get(3)?, row.get(4)?),
+                    })
+                },
+            )
+        })
+        .await
+    }
+
     /// Returns the size that a manifest of the repository claims for a part.
     pub async fn claimed_size(
         &self,
@@ -213,6 +256,23 @@ mod tests {
         assert_eq!(listed, [name("docker.io/a"), name("docker.io/b/c")]);
         let rest = metadata.repositories_below("docker.io", Some(&listed[0]), 9).await.unwrap();
         assert_eq!(rest, [name("docker.io/b/c")]);
+    }
+
+    #[tokio::test]
+    async fn least_used_manifests_come_in_pages() {
+        let (metadata, _directory) = empty();
+        for content in ["1", "2", "3"] {
+            put(&metadata, tagged("docker.io/a", content, &[content])).await;
+        }
+        put(&metadata, tagged("other", "4", &["4"])).await;
+        let first = metadata.least_used_below("docker.io", None, 2).await.unwrap();
+        let rest = metadata.least_used_below("docker.io", Some(first[1].position), 2).await.unwrap();
+        assert_eq!((first.len(), rest.len()), (2, 1));
+        let mut found: Vec<_> = first.iter().chain(&rest).map(|used| used.digest).collect();
+        found.sort();
+        let mut expected = ["1", "2", "3"].map(digest);
+        expected.sort();
+        assert_eq!(found, expected);
     }
 
     #[tokio::test]
