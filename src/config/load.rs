@@ -280,9 +280,12 @@ mod tests {
                 .collect(),
         };
         let root = format!("{}/", directory.path().display());
-        Config::load(&sources).map_err(|mistakes| {
+        let mut loaded = Config::load(&sources).map_err(|mistakes| -> Vec<String> {
             mistakes.0.into_iter().map(|error| error.message.replace(&root, "")).collect()
-        })
+        })?;
+        // The file is no setting.
+        loaded.config.source = None;
+        Ok(loaded)
     }
 
     #[test]

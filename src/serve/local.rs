@@ -107,7 +107,9 @@ impl LocalServer {
         config: &Config,
         builder: impl Fn() -> reqwest::ClientBuilder,
     ) -> Result<Self, LocalError> {
-        let directory = open_directory(&config.data, false)?;
+        // Opening the directory would create its missing parts.
+        let directory = Directory::find(&config.data)
+            .ok_or_else(|| LocalError::Missing(config.data.display().to_string()))?;
         let root = directory.root().to_owned();
         let path = || root.display().to_string();
         let socket_error = |source| LocalError::Socket { path: path(), source };

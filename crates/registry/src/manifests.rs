@@ -104,18 +104,20 @@ impl Registry {
         repository: &RepositoryName,
         target: &TagOrDigest,
     ) -> Option<Arc<StoredManifest>> {
-        let Inner { cache, pulls, .. } = &*self.inner;
+        let Inner { cache, pulls, metrics, .. } = &*self.inner;
         match target {
             TagOrDigest::Tag(tag) => {
                 let tag = cache.tag(repository, tag)?;
                 let manifest = cache.manifest(repository, &tag.digest)?;
                 pulls.count(&tag.pulls);
+                metrics.cache_hits.inc();
                 Some(manifest)
             }
             TagOrDigest::Digest(digest) => {
                 let manifest = cache.manifest(repository, digest)?;
                 let pulled = || Pulled { repository: repository.clone(), tag: None, digest: *digest };
                 pulls.count(manifest.pulls.get_or_init(|| PullCounter::new(pulled())));
+                metrics.cache_hits.inc();
                 Some(manifest)
             }
         }
