@@ -18,7 +18,6 @@ use std::time::{Duration, Instant, SystemTime};
 use accounts::Actor;
 use futures_util::StreamExt;
 use oci::{Digest, RepositoryName};
-use store::metadata::ChangeKind;
 use serde_json::json;
 use store::metadata::collection::{Due, DueContent, Periods, Stage};
 use store::metadata::{ChangeKind, NewChange};
@@ -150,13 +149,6 @@ impl Registry {
         let collected = run.collected;
         *collector.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some((SystemTime::now(), collected));
-        let Collected { manifests, links, files, bytes, .. } = collected;
-        if manifests + links + files > 0 {
-            let detail =
-                serde_json::json!({ "manifests": manifests, "links": links, "files": files, "bytes": bytes });
-            registry.announce(ChangeKind::GcRun, None, detail).await?;
-        }
-        outcome.map(|()| collected)
         outcome?;
         if collected != Collected::default() {
             let Collected { manifests, links, files, bytes, uploads, leased: _ } = collected;
