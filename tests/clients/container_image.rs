@@ -89,6 +89,7 @@ fn image_replaces_registry2_on_its_volume() {
     user.run(&format!(
         "curl -sSf --retry 50 --retry-delay 1 --retry-connrefused -o /dev/null http://{address}/v2/"
     ));
+    user.run(&format!("docker exec {name} wharfinger health"));
     assert_eq!(user.run(&format!("docker exec {name} wharfinger ls team/old --json | jq -r '.[].tag'")), "1");
     user.run(&format!("docker pull {}", at("team/old:1")));
     user.run(&format!("docker tag {0} {1} && docker push {1}", at("team/old:1"), at("team/new:2")));
