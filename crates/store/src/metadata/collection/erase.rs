@@ -39,7 +39,11 @@ impl Metadata {
         everywhere: bool,
     ) -> Result<Option<Erased>, StoreError> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.write(Durability::Disk, move |sql| erase(sql, &repository, &digest, everywhere)).await
+        // A leaked secret goes at once, also from an immutable tag, and on a full disk.
+        self.free(Durability::Disk, move |sql| {
+            erase(sql.without_tag_rules(), &repository, &digest, everywhere)
+        })
+        .await
     }
 }
 
