@@ -173,7 +173,6 @@ sign-in-wrong = The name or the password is wrong.
 sign-in-too-many = Too many attempts. Try again in { $number } s.
 sign-in-password-only = Sign in here with a password. Tokens are for programs.
 sign-in-no-accounts = This registry has no accounts. Everybody who reaches it may do everything.
-register-link = Create an account
 
 done-tag-deleted = The tag was deleted.
 done-manifest-deleted = The manifest was deleted.

@@ -137,7 +137,6 @@ sign-in-wrong = 名称或密码错误。
 sign-in-too-many = 尝试次数过多。请在 { $number } 秒后重试。
 sign-in-password-only = 请在此使用密码登录。令牌供程序使用。
 sign-in-no-accounts = 此服务没有账户。任何能访问它的人都可以执行所有操作。
-register-link = 创建账户
 
 done-tag-deleted = 标签已删除。
 done-manifest-deleted = 清单已删除。

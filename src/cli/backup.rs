@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::output::{self, Failure, Format};
 use super::target::Target;
 use crate::rfc3339;
+use crate::serve::private_file;
 use crate::serve::restore::{self, ARCHIVE, BLOBS, CopiedBlobs};
 
 /// Back up the metadata, keys and configuration into one file, while the server runs or not
@@ -79,7 +80,8 @@ impl Backup {
         name.push(".partial");
         let partial = PathBuf::from(name);
         // Opened before the command becomes the owner of the data directory, who may not write here.
-        let mut file = restore::create_private(&partial).map_err(|error| cannot_write(&partial, &error))?;
+        let mut file =
+            private_file::create_private(&partial).map_err(|error| cannot_write(&partial, &error))?;
         let written = self.write(&mut file).await;
         let published = written.and_then(|()| publish(&file, &partial, &path));
         if published.is_err() {

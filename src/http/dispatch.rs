@@ -9,7 +9,7 @@ use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::response::Response;
 use crate::http::v2::mirrored;
-use crate::http::{api, auth, health, jwks, metrics, root, token, v1, v2, web};
+use crate::http::{api, auth, health, jwks, root, scrape, token, v1, v2, web};
 
 /// Answers an authorized request. HEAD is answered like GET; the service drops the body.
 pub(crate) async fn answer(call: Call<'_>, endpoint: &Endpoint) -> Result<Response, Error> {

@@ -94,7 +94,7 @@ Ready [] "ready" "/readyz" Server {
 }
 /// Metrics, for administrators on a server that listens on loopback.
 Metrics [] "metrics" "/metrics" Server {
-    GET | HEAD: Requirement::Own, AuditAction::None => metrics::get;
+    GET | HEAD: Requirement::Own, AuditAction::None => scrape::get;
 }
 /// `/v1/_ping` and `/_ping`: docker asks it before a search.
 Ping [] "ping" "/v1/_ping" Protocol {

@@ -7,7 +7,6 @@ use std::io;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Config, Effective};
 use crate::http::app::App;
@@ -79,26 +78,5 @@ impl LiveApp {
         self.app.store(Arc::new(self.get().with_settings(config)?));
         self.connections.set_limits(config.limits.connections, config.limits.connections_per_address);
         Ok(())
-    }
-}
-
-/// Asks the task that handles signals for a reload.
-#[derive(Clone, Debug)]
-pub(crate) struct ReloadRequests(mpsc::Sender<oneshot::Sender<api::Reloaded>>);
-
-/// The requests for a reload.
-pub(crate) type ReloadQueue = mpsc::Receiver<oneshot::Sender<api::Reloaded>>;
-
-impl ReloadRequests {
-    pub(crate) fn new() -> (Self, ReloadQueue) {
-        let (sender, queue) = mpsc::channel(1);
-        (Self(sender), queue)
-    }
-
-    /// Reloads, and returns the result; `None` if the server is stopping.
-    pub(crate) async fn reload(&self) -> Option<api::Reloaded> {
-        let (answer, answered) = oneshot::channel();
-        self.0.send(answer).await.ok()?;
-        answered.await.ok()
     }
 }

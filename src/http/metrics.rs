@@ -17,10 +17,7 @@ use metrics::{
 use registry::Registry;
 use registry::mirror::Mirror;
 
-use crate::http::api::manage;
 use crate::http::body::Body;
-use crate::http::call::Call;
-use crate::http::error::Error;
 use crate::http::middleware::request_metrics::RequestMetrics;
 use crate::http::response::Response;
 use crate::tls::Acceptor;
@@ -41,7 +38,7 @@ pub(crate) struct ServerMetrics {
     all: Metrics,
     registry: Registry,
     /// Whether administrators may read them on the main port.
-    on_main_port: bool,
+    pub(super) on_main_port: bool,
 }
 
 impl ServerMetrics {
@@ -90,22 +87,6 @@ impl ServerMetrics {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         response
     }
-}
-
-/// GET on the main port.
-pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
-    let Call { app, caller, .. } = &call;
-    let by_command = caller.reached().is_none();
-    if app.accounts.in_force() {
-        manage::must_be_administrator(&call)?;
-    } else if !by_command && !caller.address().is_loopback() {
-        // A reverse proxy on this machine passes on clients from elsewhere.
-        return Err(Error::MetricsElsewhere);
-    }
-    if !by_command && !app.metrics.on_main_port {
-        return Err(Error::MetricsElsewhere);
-    }
-    Ok(app.metrics.scrape().await)
 }
 
 /// Version, commit and schema of the program, as labels of a constant.

@@ -2,6 +2,7 @@
 
 mod error;
 mod local;
+pub mod private_file;
 pub mod restore;
 mod scheduled_backup;
 mod service_manager;

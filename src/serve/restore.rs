@@ -1,8 +1,5 @@
 //! Backups on the disk, as commands use them: verification, restoration, and copies of blobs.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use store::Directory;
@@ -17,14 +14,6 @@ use crate::config::Config;
 pub const ARCHIVE: &str = "metadata.backup";
 /// The directory of the blobs in a backup.
 pub const BLOBS: &str = "blobs";
-
-/// Creates a file that only its owner reads.
-///
-/// # Errors
-/// Those of the system.
-pub fn create_private(path: &Path) -> io::Result<File> {
-    File::options().write(true).read(true).create(true).truncate(true).mode(0o600).open(path)
-}
 
 /// Returns the directory of the blobs of the configured data directory.
 ///

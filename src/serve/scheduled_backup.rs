@@ -49,7 +49,7 @@ async fn make(registry: &Registry, config: &Config, directory: &Path) -> Result<
     let time = rfc3339::seconds(SystemTime::now()).replace([':', '-'], "");
     let path = directory.join(format!("{PREFIX}{time}{SUFFIX}"));
     let partial = path.with_extension("partial");
-    let file = super::restore::create_private(&partial).map_err(|error| failed(&partial, error))?;
+    let file = super::private_file::create_private(&partial).map_err(|error| failed(&partial, error))?;
     let output = file.try_clone().map_err(|error| failed(&partial, error))?;
     let made = registry.backup(config.files(), io::BufWriter::new(output)).await;
     let publish = || -> io::Result<()> {

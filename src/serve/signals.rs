@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 
 use super::service_manager;
-use crate::http::live::ReloadQueue;
+use crate::http::reload_requests::ReloadQueue;
 use crate::http::server::Stop;
 use crate::reload::Reload;
 

@@ -18,11 +18,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
 
+use crate::access_error::AccessError;
 use crate::body::OutgoingBody;
 use crate::connector::{Connector, Guard, Network};
-use crate::credentials::{AccessError, Challenge, TokenResponse};
+use crate::credentials::{Challenge, TokenResponse};
 use crate::error::{BoxError, Error, error_chain};
-use crate::fetch::retry_after;
+use crate::retry_after::retry_after;
 use crate::upstream::Upstream;
 
 /// An idle connection is closed after this time, before the upstream closes it.

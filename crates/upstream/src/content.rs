@@ -19,8 +19,8 @@ use oci::media_type::{
 use oci::{Digest, MediaType};
 use serde::Deserialize;
 
+use crate::access_error::AccessError;
 use crate::client::{Client, UpstreamRequest, read_to_end, repository_scope};
-use crate::credentials::AccessError;
 use crate::error::Error;
 use crate::fetch::Fetched;
 use crate::locations::next_page;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::access_error::AccessError;
 use crate::body::SourceError;
-use crate::credentials::AccessError;
 
 /// The cause of a failure in another library.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -2,16 +2,15 @@
 //!
 //! Credentials go to the upstream's own host and port only. Signed URLs of object stores refuse them anyway.
 
-use std::time::{Duration, SystemTime};
-
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use hyper::header::{HeaderMap, LOCATION};
 use hyper::{Method, StatusCode, Uri};
 
 use crate::body::OutgoingBody;
 use crate::client::{Client, Failure, UpstreamRequest, is_server_error, response_head};
 use crate::error::Error;
+use crate::retry_after::retry_after;
 use crate::upstream::Upstream;
 
 /// The number of redirects that are followed.
@@ -154,16 +153,6 @@ fn redirected(upstream: &Upstream, from: &Uri, headers: &HeaderMap) -> Result<Ur
     }
 }
 
-/// Parses `Retry-After`: seconds or a date (RFC 9110 section 10.2.3).
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
 impl UpstreamRequest {
     /// A HEAD without headers.
     #[must_use]
@@ -197,17 +186,5 @@ mod tests {
             assert!(target(from, location).is_err(), "{location}");
         }
         assert_eq!(target("http://r/v2/", "http://cdn/b").unwrap(), "http://cdn/b");
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let parse = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(parse("120"), Some(Duration::from_secs(120)));
-        assert_eq!(parse("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
-        assert_eq!(parse("43.9µs"), None);
     }
 }

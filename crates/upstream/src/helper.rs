@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-use crate::credentials::AccessError;
+use crate::access_error::AccessError;
 
 /// How long an answer is used. The shortest known lifetime of a password is one hour.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);

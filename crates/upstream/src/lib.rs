@@ -4,6 +4,7 @@
 //! upstream that fails and fails over to the next one. It knows no server types: the gateway turns its results into
 //! responses.
 
+mod access_error;
 mod body;
 mod client;
 mod connector;
@@ -13,13 +14,15 @@ mod error;
 mod fetch;
 mod helper;
 mod locations;
+mod retry_after;
 mod upstream;
 
+pub use access_error::AccessError;
 pub use body::{OutgoingBody, SourceError};
 pub use client::{Client, Timeouts, UpstreamRequest, UpstreamResponse, read_to_end, repository_scope};
 pub use connector::{IpVersion, Network, Proxy};
 pub use content::{ManifestHead, UpstreamBlob, UpstreamManifest};
-pub use credentials::{AccessError, Account, CredentialStore};
+pub use credentials::{Account, CredentialStore};
 pub use error::{BoxError, Error, error_chain};
 pub use fetch::Fetched;
 pub use helper::CredentialHelper;

@@ -23,7 +23,6 @@ struct SignIn {
     to: String,
     name: String,
     problem: Option<String>,
-    can_register: bool,
 }
 
 pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
@@ -42,8 +41,7 @@ fn show(
     problem: Option<String>,
 ) -> Result<Response, Error> {
     let page = Page::of(call);
-    let can_register = call.app.accounts.settings().self_registration;
-    let body = SignIn { page, to, name, problem, can_register };
+    let body = SignIn { page, to, name, problem };
     body.page.render_as(status, &body)
 }
 
