@@ -45,7 +45,7 @@ Examples:
   wharfinger serve --listen :5000 --open --data /srv/registry
       without accounts, for a network where everyone may push and delete
   wharfinger serve --upstream docker.io=https://registry-1.docker.io
-      a cache of Docker Hub: docker pull localhost:5000/docker.io/library/ubuntu
+      to cache Docker Hub: docker pull localhost:5000/docker.io/library/ubuntu
   wharfinger serve --config /etc/wharfinger/wharfinger.toml --log-format json
       as a service
 
