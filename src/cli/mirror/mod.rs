@@ -16,9 +16,10 @@ pub(super) struct MirrorCommand {
 
 const HELP: &str = "\
 Examples:
-  wharfinger mirror setup --for containerd --registry https://registry.example.com
+  wharfinger mirror setup --for containerd --registry https://r.example.com
       print the files that a node needs
-  wharfinger mirror setup --for docker --registry https://registry.example.com --write
+  wharfinger mirror setup --for docker --registry https://r.example.com \\
+    --write
       write them
 
 Exit codes: 0 success; 1 failure; 2 invalid command line.";

@@ -49,9 +49,10 @@ clients name the upstream in each request or path. If the mirror does not answer
 registry.
 
 Examples:
-  wharfinger mirror setup --for containerd --registry https://registry.example.com --upstream docker.io \\
-    --upstream ghcr.io
-  wharfinger mirror setup --for docker --registry https://registry.example.com --write
+  wharfinger mirror setup --for containerd --registry https://r.example.com \\
+    --upstream docker.io --upstream ghcr.io
+  wharfinger mirror setup --for docker --registry https://r.example.com \\
+    --write
       then: systemctl restart docker
 
 Exit codes: 0 success; 1 failure; 2 invalid command line.";
