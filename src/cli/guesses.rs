@@ -223,7 +223,7 @@ const COMMANDS: Hints = &[
     (&["group", "groups"], "groups of users are `wharfinger org` and `wharfinger team`"),
     (&["permission", "permissions", "acl", "share", "access"], "rights are given with `wharfinger grant`"),
     (
-        &["log", "logs", "events"],
+        &["log", "logs"],
         "the audit log is read with `wharfinger audit`; the server's log is its standard error",
     ),
     (&["certificate", "certs", "tls"], "certificates are made and shown with `wharfinger cert`"),
@@ -231,13 +231,16 @@ const COMMANDS: Hints = &[
         &["settings", "configure", "init"],
         "settings are listed with `wharfinger config example` and checked with `wharfinger config check`",
     ),
-    (&["proxy", "mirror"], "`wharfinger gateway --upstream URL` stands before another registry"),
+    (
+        &["proxy", "cache"],
+        "`wharfinger gateway --upstream URL` stands before another registry, and `wharfinger serve --upstream NAME=URL` \
+         caches one",
+    ),
     (&["man", "docs"], "`wharfinger manual` prints the manual page"),
     (&["help"], "`wharfinger --help`, or `wharfinger COMMAND --help`"),
-    (
-        &["backup", "restore", "dump"],
-        "docs/how-to/backup.md says how the data directory is saved and restored",
-    ),
+    (&["dump", "export", "save"], "the metadata and keys are saved with `wharfinger backup FILE`"),
+    (&["clean", "cleanup", "prune", "garbage-collect"], "space is freed with `wharfinger gc`"),
+    (&["status", "ping", "ready"], "a server is asked with `wharfinger health`"),
 ];
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ because the registry would be open without it. Variables REGISTRY_… of the env
 
 Examples:
   wharfinger config import /etc/docker/registry/config.yml > wharfinger.toml
-  wharfinger config import config.yml /etc/nginx/conf.d/registry.conf > wharfinger.toml
+  wharfinger config import config.yml registry.conf > wharfinger.toml
   REGISTRY_HTTP_ADDR=:5000 wharfinger config import
   wharfinger config check wharfinger.toml
 
