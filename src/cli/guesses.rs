@@ -150,7 +150,8 @@ const SERVER: Hints = &[
     ),
     (
         &["--proxy", "--remote", "--remote-url", "--mirror", "--proxy-remoteurl", "--backend"],
-        "`wharfinger gateway --upstream URL` stands before another registry; there is no cache of other registries yet",
+        "`wharfinger serve --upstream NAME=URL` caches another registry, and `wharfinger gateway --upstream URL` stands \
+         before one",
     ),
     (
         &["--domain", "--url", "--external-url", "--public-url"],
