@@ -514,6 +514,7 @@ mod tests {
             ("{robot}", "acme+ci"),
             ("{asset}", "style.css"),
             ("{webhook}", "ci"),
+            ("{upstream}", "docker.io"),
         ];
         let mut labels = BTreeSet::new();
         for row in Endpoint::ALL {

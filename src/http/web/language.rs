@@ -232,7 +232,7 @@ mod tests {
     fn catalogue_has_the_texts_of_all_pages() {
         let mut keys = BTreeSet::new();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let calls = ["t(\"", "counted(\"", "with(\""];
+        let calls = [".t(\"", ".counted(\"", ".with(\""];
         used(&root.join("templates"), &calls, &mut keys);
         used(&root.join("src/http/web"), &["page.t(\"", "page.counted(\"", "page.with(\""], &mut keys);
         for key in &keys {
