@@ -17,10 +17,14 @@ use hyper::header::HeaderMap;
 use registry::Registry;
 use registry::events::{Event, EventFilter};
 use registry::webhooks::Webhook;
-use reqwest::{Certificate, Client, Url, redirect};
+use reqwest::{Client, Url, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::Notify;
 
 use crate::config::{Config, WebhookTable};
+use crate::tls;
+use crate::tls::client::System;
 use message::{Message, Origin};
 
 pub(crate) use deliver::run;
@@ -78,7 +82,7 @@ pub enum WebhookError {
     #[error("cannot read the certificates of the webhook {url} in {path}: {source}")]
     Certificates { url: String, path: String, source: std::io::Error },
     #[error("cannot make an HTTP client for the webhook {url}")]
-    Client { url: String, source: reqwest::Error },
+    Client { url: String, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 impl Webhooks {
@@ -186,20 +190,24 @@ fn configured(table: &WebhookTable) -> Result<Arc<Receiver>, WebhookError> {
     }))
 }
 
-/// Makes a client that follows no redirects and uses no proxy, which would connect in its place.
-fn client(allow_private: bool, certificates: Option<&[u8]>) -> Result<Client, reqwest::Error> {
+/// Makes a client that follows no redirects and uses no proxy, which would connect in its place. A machine without
+/// certificates of its own gets one too, and only HTTPS fails there.
+fn client(
+    allow_private: bool,
+    certificates: Option<&[u8]>,
+) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+    let named = CertificateDer::pem_slice_iter(certificates.unwrap_or_default());
+    let tls = tls::client::config(named.collect::<Result<_, _>>()?, System::Trusted)?;
     let mut builder = Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
         .timeout(TIMEOUT)
+        .tls_backend_preconfigured(tls)
         .user_agent(concat!("wharfinger/", env!("CARGO_PKG_VERSION")));
     if !allow_private {
         builder = builder.dns_resolver(Arc::new(addresses::PublicResolver));
     }
-    for certificate in certificates.map(Certificate::from_pem_bundle).transpose()?.into_iter().flatten() {
-        builder = builder.add_root_certificate(certificate);
-    }
-    builder.build()
+    Ok(builder.build()?)
 }
 
 /// Reads the beginning of an answer.

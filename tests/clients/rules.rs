@@ -43,26 +43,6 @@ fn docker_shows_why_a_push_is_refused() {
 }
 
 #[test]
-fn podman_shows_why_a_push_is_refused() {
-    let registry = Server::configured(RULES);
-    let user = Terminal::open();
-    let pulled = |layout: &str, content: &str| {
-        Image::saved(&user, layout, content);
-        user.run(&format!("podman pull --quiet oci:{layout}:latest"))
-    };
-    let ids = [pulled("one", "first"), pulled("two", "second")];
-    let push = |id: &str, name: &str| format!("podman push --tls-verify=false {id} {}", registry.at(name));
-    user.run(&push(&ids[0], "team/app:v1"));
-    for (name, told) in [("team/app:v1", IMMUTABLE), ("small/app:1", BYTES)] {
-        let shown = user.fails(&push(&ids[1], name));
-        assert!(shown.contains(told), "{shown}");
-    }
-    user.run(&push(&ids[0], "few/app:1"));
-    let shown = user.fails(&push(&ids[0], "few/app:2"));
-    assert!(shown.contains(TAGS), "{shown}");
-}
-
-#[test]
 fn crane_shows_why_a_change_is_refused() {
     let registry = Server::configured(RULES);
     let user = Terminal::open();

@@ -121,49 +121,6 @@ async fn full_disk_refuses_every_step_until_freed() {
 }
 
 #[tokio::test]
-async fn deletion_works_with_no_byte_free() {
-    let disk = SmallDisk::mount(16);
-    let data = disk.path.join("data");
-    let server = Server::start(&data, &[]);
-    let (http, url) = (Client::new(), server.url());
-    let mut images = Vec::new();
-    for seed in 1..20 {
-        images.push(pusher::push_image(&http, &url, seed).await.unwrap());
-    }
-    let ballast = data.join("wharfinger/metadata.db.ballast");
-    while fs::metadata(&ballast).map_or(0, |file| file.len()) == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    let filler = disk.fill();
-    assert_eq!(disk.free(), 0);
-    let refused = pusher::push_image(&http, &url, 99).await.unwrap_err();
-    assert!(refused.starts_with("507"), "{refused}");
-    let (kept, doomed): (Vec<_>, Vec<_>) =
-        images.into_iter().partition(|image| image.repository == pusher::describe(1).repository);
-    for image in &doomed {
-        for target in [image.tag.clone(), image.manifest.to_string()] {
-            let path = format!("{url}/v2/{}/manifests/{target}", image.repository);
-            let answer = http.delete(path).send().await.unwrap();
-            assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", answer.text().await.unwrap());
-        }
-        assert!(!pusher::fetch_image(&http, &url, image).await.unwrap());
-    }
-    let repositories: std::collections::BTreeSet<_> = doomed.iter().map(|image| &image.repository).collect();
-    for repository in repositories {
-        let answer = http.delete(format!("{url}/api/v1/repositories/{repository}")).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::ACCEPTED);
-    }
-    assert!(pusher::fetch_image(&http, &url, &kept[0]).await.unwrap(), "pulls go on");
-    fs::remove_file(filler).unwrap();
-    server.kill();
-    let server = Server::start(&data, &[]);
-    assert!(pusher::fetch_image(&http, &server.url(), &kept[0]).await.unwrap());
-    assert!(!pusher::fetch_image(&http, &server.url(), &doomed[0]).await.unwrap());
-    pusher::push_image(&http, &server.url(), 99).await.unwrap();
-    server.stop();
-}
-
-#[tokio::test]
 async fn reserve_refuses_before_the_disk_is_full() {
     let disk = SmallDisk::mount(32);
     let settings = disk.path.join("wharfinger.toml");

@@ -61,6 +61,8 @@ pub(crate) enum RightSchema {
     Delete,
     /// All rights, and manage grants on the repository.
     Administer,
+    /// Let the cache fetch what it lacks from an upstream; includes pull.
+    Fill,
 }
 
 #[cfg(test)]

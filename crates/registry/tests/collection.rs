@@ -129,7 +129,9 @@ fn image(layers: &[&[u8]], subject: Option<&[u8]>) -> String {
 }
 
 fn index(children: &[&str]) -> String {
-    let children: Vec<String> = children.iter().map(|child| descriptor(IMAGE, child.as_bytes())).collect();
+    let kind = |child: &str| if child.contains(INDEX) { INDEX } else { IMAGE };
+    let children: Vec<String> =
+        children.iter().map(|child| descriptor(kind(child), child.as_bytes())).collect();
     format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{}]}}"#, children.join(","))
 }
 
