@@ -23,7 +23,8 @@ async fn head_over_http2_has_no_body_on_any_route() {
     let digests = [image.digest.to_string(), image.blobs[0].0.to_string()];
     let mut seen = 0;
     for (template, methods) in routes() {
-        if !methods.contains(&Method::HEAD) {
+        // Metrics differ from scrape to scrape, and the stream of events does not end.
+        if !methods.contains(&Method::HEAD) || ["/metrics", "/api/v1/events"].contains(&template) {
             continue;
         }
         for (repository, reference) in [("team/app", "1"), ("team/app", "absent"), ("nowhere", "1")] {

@@ -117,7 +117,7 @@ async fn unknown_path_is_404() {
         "/api/v1/x",
         "/favicon.ico",
         "/v2/app/manifests",
-        "/metrics",
+        "/metrics/x",
     ] {
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
             registry.request(method, path).ask().await.fails(404, "UNSUPPORTED");
