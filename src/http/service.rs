@@ -116,7 +116,7 @@ impl Pipeline<'_> {
         if self.app.mirror.is_some()
             && let Ok(named) = &endpoint
         {
-            match namespace::find(&self.app, named, &request.uri, &request.headers) {
+            match namespace::find(self.app, named, &request.uri, &request.headers) {
                 Ok(Named::Local) => {}
                 Ok(Named::Cached(cached, reach)) => {
                     endpoint = Ok(cached);
@@ -166,7 +166,7 @@ impl Pipeline<'_> {
             let id = request.id.clone();
             let (answer, identity) = service.answer(&endpoint, &client, authorized, request).await;
             if let (Some(page), Some(identity)) = (&mut page, &identity) {
-                page.set_viewer(&service.app, identity);
+                page.set_viewer(service.app, identity);
             }
             let response = answer.unwrap_or_else(|error| {
                 let links = service.app.links(&client);

@@ -28,7 +28,7 @@ fn registry2_and_3_find_nothing_to_collect_after_gc() {
     user.run(&format!("crane push gone {}", ours.at("team/image:gone")));
     Index::saved(&user, "list", "a deleted index");
     user.run(&format!("crane push --index list {}", ours.at("team/image:list")));
-    interrupt_upload(&user, &ours.at("").trim_end_matches('/'));
+    interrupt_upload(&user, ours.at("").trim_end_matches('/'));
     let before = blob_files(ours.data()).len();
     user.run(&format!("crane delete {}@{by_digest}", ours.at("team/image")));
     user.run(&format!("crane delete {}", ours.at("team/image:list")));
@@ -63,7 +63,7 @@ fn adopted_directory_is_collected() {
     user.run(&format!("crane push gone {}", theirs.at("team/image:gone")));
     let needed = blob_files(&root).len();
     user.run(&format!("crane delete {}@{gone}", theirs.at("team/image")));
-    interrupt_upload(&user, &theirs.at("").trim_end_matches('/'));
+    interrupt_upload(&user, theirs.at("").trim_end_matches('/'));
     theirs.stop();
 
     let ours = Server::configured_at("127.0.0.1:0", &root, NO_GRACE);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A line of the response to `POST /api/v1/check?read=&repair=`: any number of `progress`, then one of the others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[allow(clippy::large_enum_variant, reason = "one report ends the lines of a check")]
 pub enum CheckLine {
     /// The progress so far.
     Progress(CheckProgress),

@@ -21,6 +21,7 @@ const SMALL: u64 = 64 * 1024;
 const PIECE: usize = 256 * 1024;
 
 /// A blob that can be read.
+#[allow(clippy::large_enum_variant, reason = "there is one for each transfer")]
 pub enum BlobSource {
     /// The blob is here.
     Stored(Blob),

@@ -68,6 +68,9 @@ pub struct Mirror {
     inner: Arc<Inner>,
 }
 
+/// The tags of an upstream's repository, and when they were read; `None` if it has no such repository.
+type CachedTagList = (Instant, Option<Arc<[Tag]>>);
+
 struct Inner {
     registry: Registry,
     upstreams: Vec<Arc<Upstream>>,
@@ -79,7 +82,7 @@ struct Inner {
     /// Content that an upstream did not have at this time.
     absent: Cache<(RepositoryName, Digest), Instant>,
     fills: Mutex<HashMap<(RepositoryName, Digest), Arc<Fill>>>,
-    tag_lists: Cache<RepositoryName, (Instant, Option<Arc<[Tag]>>)>,
+    tag_lists: Cache<RepositoryName, CachedTagList>,
     referrers: Cache<(RepositoryName, Digest), (Instant, Bytes)>,
     /// Tags whose stale answer was logged at this time.
     logged: Cache<(RepositoryName, Tag), Instant>,

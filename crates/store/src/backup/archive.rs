@@ -185,7 +185,6 @@ pub fn verify(mut file: File) -> Result<VerifiedArchive, StoreError> {
     if !manifest.files.iter().any(|entry| entry.name == DATABASE) {
         return Err(wrong(format!("it has no {DATABASE}")));
     }
-    drop(entries);
     Ok(VerifiedArchive { file, manifest })
 }
 

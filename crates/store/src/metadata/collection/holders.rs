@@ -165,9 +165,12 @@ pub(super) enum ContentHolder {
     Lease,
 }
 
+/// Reads the holder in a row.
+type ReadHolder = fn(&Row<'_>) -> Result<ContentHolder, StoreError>;
+
 /// Returns the first row that holds content.
 pub(super) fn of_content(sql: Sql<'_>, blob: i64, gone: &Gone) -> Result<Option<ContentHolder>, StoreError> {
-    let statements: [(&str, fn(&Row<'_>) -> Result<ContentHolder, StoreError>); 4] = [
+    let statements: [(&str, ReadHolder); 4] = [
         ("SELECT repository FROM blob_links WHERE blob = ?1", |row| row.get(0).map(ContentHolder::Link)),
         ("SELECT repository FROM manifests WHERE blob = ?1", |row| row.get(0).map(ContentHolder::Manifest)),
         ("SELECT repository FROM deleted_manifests WHERE blob = ?1", |row| {
