@@ -43,7 +43,7 @@ fn kubernetes_manifests_fit_their_schemas() {
 fn deployed_variables_are_settings() {
     let user = Terminal::open();
     let names = user.run(&format!(
-        "grep -rhoE --exclude-dir=completions 'WHARFINGER_[A-Z_]+' {SOURCE}/deploy {SOURCE}/Containerfile | sort -u | grep -v '^WHARFINGER_ADMIN'"
+        "grep -rhoE 'WHARFINGER_[A-Z_]+' {SOURCE}/deploy {SOURCE}/Containerfile | sort -u | grep -v '^WHARFINGER_ADMIN'"
     ));
     let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
     let settings = user.json(&format!("{wharfinger} config check --json"))["settings"].clone();
