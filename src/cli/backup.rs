@@ -1,16 +1,17 @@
 //! `wharfinger backup`: the metadata, keys and configuration as one file, and the blobs beside it.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar};
 use reqwest::Method;
 use serde::Serialize;
 
 use super::output::{self, Failure, Format};
+use super::progress::progress_bar;
 use super::target::Target;
 use crate::rfc3339;
 use crate::serve::private_file;
@@ -166,16 +167,4 @@ pub(super) fn show(bar: &ProgressBar, state: &CopiedBlobs) {
         state.copied,
         HumanBytes(state.copied_bytes)
     ));
-}
-
-/// The progress bar, at a terminal only.
-pub(super) fn progress_bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
-    let bar =
-        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    bar
 }

@@ -1,15 +1,15 @@
 //! `wharfinger check`: checks the integrity of all content, and repairs it.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use api::{AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport, WrongCounter};
 use clap::Args;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::HumanBytes;
 use reqwest::Method;
 
 use super::connection::Connection;
 use super::output::{self, Column, Exit, Failure, Format, Row};
+use super::progress::progress_bar;
 use super::target::Target;
 
 /// Check that every image is complete, and repair what can be repaired
@@ -52,8 +52,6 @@ Exit codes: 0 everything is complete; 1 content is missing, damaged or not adopt
 
 /// Reading all content may take days.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// The interval at which the progress bar is redrawn.
-const TICK: Duration = Duration::from_millis(200);
 
 impl Row for CheckFault {
     const COLUMNS: &'static [Column] =
@@ -115,18 +113,6 @@ async fn check(registry: &Connection, read: bool, repair: bool) -> Result<CheckR
             }
         }
     }
-}
-
-/// The progress bar, at a terminal only.
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
-    let bar =
-        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar.enable_steady_tick(TICK);
-    bar
 }
 
 fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {

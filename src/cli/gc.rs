@@ -1,6 +1,5 @@
 //! `wharfinger gc`: collects garbage, previews a collection, and explains what keeps content.
 
-use std::io::IsTerminal as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
@@ -8,7 +7,6 @@ use api::{
     GarbageSpace, GarbageStatus, KeepingChain,
 };
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use oci::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use oci::reference::Reference;
 use oci::{Digest, RepositoryName, TagOrDigest};
@@ -16,6 +14,7 @@ use reqwest::Method;
 
 use super::connection::Connection;
 use super::output::{self, Column, Failure, Format, Row};
+use super::progress::progress_bar;
 use super::target::Target;
 
 /// Reclaim the space of deleted images, or show what keeps it
@@ -58,8 +57,6 @@ Exit codes: 0 success; 1 failure; 2 invalid command line.";
 
 /// A collection of a large registry may take hours.
 const TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The interval at which the progress bar is redrawn.
-const TICK: Duration = Duration::from_millis(200);
 
 impl Row for GarbageRemoval {
     const COLUMNS: &'static [Column] = &[
@@ -186,7 +183,7 @@ async fn collect(registry: &Connection) -> Result<GarbageReport, Failure> {
             line.clear();
             match parsed {
                 GarbageLine::Progress(Collected { files, bytes, .. }) => {
-                    bar.set_message(format!("{files} files, {}", output::human_size(bytes)));
+                    bar.set_message(format!("freed {files} files, {}", output::human_size(bytes)));
                 }
                 GarbageLine::Report(report) => {
                     bar.finish_and_clear();
@@ -199,18 +196,6 @@ async fn collect(registry: &Connection) -> Result<GarbageReport, Failure> {
             }
         }
     }
-}
-
-/// The progress bar, at a terminal only.
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{spinner} freed {msg}, {elapsed}");
-    let bar =
-        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar.enable_steady_tick(TICK);
-    bar
 }
 
 fn print_report(report: &GarbageReport) -> Result<(), Failure> {

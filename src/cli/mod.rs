@@ -32,6 +32,7 @@ mod mirror;
 mod org;
 mod owner;
 mod password;
+mod progress;
 mod reload;
 mod restore;
 mod retention;

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::backup::{progress_bar, show};
+use super::backup::show;
 use super::output::{self, Failure, Format};
 use super::owner;
+use super::progress::progress_bar;
 use super::settings::DataDir;
 use crate::rfc3339;
 use crate::serve::restore::{self, BLOBS, Difference, RestoreReport, Restoring};
