@@ -8,12 +8,14 @@ use std::sync::Arc;
 use api::Reloaded;
 use registry::access::Accounts;
 
-use crate::config::{Config, ConfigErrors, Loaded, changed_settings, copy_settings};
-use crate::http::live::{LIVE, LiveApp};
-use crate::logging;
-use crate::tls::Acceptor;
+use tokio::sync::watch;
+use upstream::error_chain;
 
-const LOG_LEVEL: &str = "log.level";
+use crate::config::{Config, ConfigErrors, Loaded, Setting, changed_settings, copy_settings};
+use crate::http::live::LiveApp;
+use crate::logging;
+use crate::serve::settings::policy;
+use crate::tls::Acceptor;
 
 /// Reads the configuration again, from the same flags, file and environment.
 pub type ReadConfig = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
@@ -21,7 +23,7 @@ pub type ReadConfig = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync
 /// The parts of a server that a reload changes.
 pub(crate) struct Reload {
     pub(crate) read: Arc<ReadConfig>,
-    pub(crate) in_force: Config,
+    pub(crate) in_force: watch::Sender<Config>,
     pub(crate) accounts: Accounts,
     pub(crate) tls: Option<Acceptor>,
     pub(crate) live: Arc<LiveApp>,
@@ -31,7 +33,7 @@ impl Reload {
     pub(crate) async fn run(&mut self) -> Reloaded {
         let read = self.read.clone();
         let mut reloaded = match tokio::task::spawn_blocking(move || read()).await {
-            Ok(Ok(loaded)) => self.take(loaded),
+            Ok(Ok(loaded)) => self.take(loaded).await,
             Ok(Err(ConfigErrors(mistakes))) => Reloaded {
                 errors: mistakes.into_iter().map(|error| error.message).collect(),
                 ..Reloaded::default()
@@ -56,24 +58,29 @@ impl Reload {
         reloaded
     }
 
-    fn take(&mut self, mut loaded: Loaded) -> Reloaded {
+    async fn take(&mut self, mut loaded: Loaded) -> Reloaded {
         let config = std::mem::take(&mut loaded.config);
-        let changed = changed_settings(&self.in_force, &config);
-        let (mut applied, needs_restart): (Vec<_>, Vec<_>) =
-            changed.into_iter().partition(|setting| *setting == LOG_LEVEL || LIVE.contains(setting));
+        let before = self.in_force.borrow().clone();
+        let changed = changed_settings(&before, &config);
+        let (live, needs_restart): (Vec<_>, Vec<_>) =
+            changed.into_iter().partition(|setting| setting.is_live());
+        let paths = |settings: Vec<&Setting>| settings.into_iter().map(|setting| setting.path).collect();
+        let (mut applied, needs_restart): (Vec<_>, Vec<_>) = (paths(live), paths(needs_restart));
         let mut errors = Vec::new();
-        let mut next = self.in_force.clone();
+        let mut next = before.clone();
         copy_settings(&mut next, &config, &applied);
-        let concerns_app = applied.iter().any(|setting| LIVE.contains(setting));
-        match if concerns_app { self.live.apply(&next) } else { Ok(()) } {
+        // Without a change too: files that settings name may differ.
+        match self.live.apply(&before, &next, policy(&next)).await {
             Ok(()) => {
                 logging::set_level(&next.log.level);
-                self.in_force = next;
-                loaded.config.clone_from(&self.in_force);
+                loaded.config.clone_from(&next);
+                self.in_force.send_replace(next);
                 self.live.describe(&loaded.effective());
             }
             Err(error) => {
-                errors.push(error.to_string());
+                let error = error_chain(&error);
+                tracing::error!(error, "reload: the settings stay as they were");
+                errors.push(error);
                 applied.clear();
             }
         }

@@ -73,15 +73,36 @@ const KNOWN: &[Known] = &[
 /// # Errors
 /// [`UpstreamError`].
 pub(crate) fn open(registry: &Registry, config: &Config) -> Result<Option<Mirror>, UpstreamError> {
-    if config.upstream.is_empty() {
-        return Ok(None);
+    let upstreams = read(config)?;
+    Ok((!upstreams.is_empty()).then(|| Mirror::new(registry.clone(), upstreams)))
+}
+
+/// Returns the cache with the upstreams of another configuration, and ends the tasks of the old ones.
+pub(crate) fn replace(
+    mirror: Option<&Mirror>,
+    registry: &Registry,
+    upstreams: Vec<UpstreamSettings>,
+) -> Option<Mirror> {
+    match mirror {
+        Some(mirror) if upstreams.is_empty() => {
+            mirror.retire();
+            None
+        }
+        Some(mirror) => Some(mirror.with_upstreams(upstreams)),
+        None => (!upstreams.is_empty()).then(|| Mirror::new(registry.clone(), upstreams)),
     }
+}
+
+/// Reads the settings of all upstreams with the files that they name.
+///
+/// # Errors
+/// [`UpstreamError`].
+pub(crate) fn read(config: &Config) -> Result<Vec<UpstreamSettings>, UpstreamError> {
     let mut defaults = config.upstream.iter().filter(|upstream| upstream.default);
     if let (Some(first), Some(second)) = (defaults.next(), defaults.next()) {
         return Err(UpstreamError::TwoDefaults(first.name.to_string(), second.name.to_string()));
     }
-    let upstreams: Result<Vec<_>, _> = config.upstream.iter().map(settings).collect();
-    Ok(Some(Mirror::new(registry.clone(), upstreams?)))
+    config.upstream.iter().map(settings).collect()
 }
 
 fn settings(upstream: &Upstream) -> Result<UpstreamSettings, UpstreamError> {
@@ -186,7 +207,7 @@ fn tls(upstream: &Upstream) -> Result<rustls::ClientConfig, UpstreamError> {
         Some(path) => {
             let chain = certificates(upstream, "client_certificate", path)?;
             let key_path = upstream.client_key.as_ref().unwrap_or(path);
-            let pem = read(upstream, "client_key", key_path)?;
+            let pem = read_file(upstream, "client_key", key_path)?;
             let key = PrivateKeyDer::from_pem_slice(byte_order_mark::strip(&pem));
             Some((chain, key.map_err(|_| empty(upstream, "client_key", key_path, "private key"))?))
         }
@@ -201,7 +222,7 @@ fn certificates(
     setting: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, UpstreamError> {
-    let pem = read(upstream, setting, path)?;
+    let pem = read_file(upstream, setting, path)?;
     let pem = byte_order_mark::strip(&pem);
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
     if certificates.is_empty() {
@@ -217,7 +238,7 @@ fn first_line(
     path: &Path,
     what: &'static str,
 ) -> Result<String, UpstreamError> {
-    let text = read(upstream, setting, path)?;
+    let text = read_file(upstream, setting, path)?;
     let text = String::from_utf8_lossy(byte_order_mark::strip(&text)).into_owned();
     match text.lines().next().map(str::trim_end) {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
@@ -225,7 +246,7 @@ fn first_line(
     }
 }
 
-fn read(upstream: &Upstream, setting: &'static str, path: &Path) -> Result<Vec<u8>, UpstreamError> {
+fn read_file(upstream: &Upstream, setting: &'static str, path: &Path) -> Result<Vec<u8>, UpstreamError> {
     std::fs::read(path).map_err(|source| UpstreamError::Unreadable {
         name: upstream.name.to_string(),
         setting,

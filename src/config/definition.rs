@@ -44,6 +44,8 @@ pub struct Setting {
     pub(super) read: fn(&mut Config, &RawValue) -> Result<(), Refused>,
     /// Copies the value from one configuration to another.
     pub(super) copy: fn(&mut Config, &Config),
+    /// Whether the value differs between two configurations. The text of a secret would not tell.
+    pub(super) differs: fn(&Config, &Config) -> bool,
     /// The value in the syntax of the file.
     pub(super) write: fn(&Config) -> TomlValue,
     /// The accepted values, for messages.
@@ -130,6 +132,7 @@ macro_rules! settings {
                             Ok(())
                         },
                         copy: |to, from| to.$key = from.$key.clone(),
+                        differs: |one, other| one.$key != other.$key,
                         write: |config| $value.write(&config.$key),
                         expects: || ValueType::<$type>::expects(&$value),
                         keys: || ValueType::<$type>::keys(&$value),
@@ -151,6 +154,7 @@ macro_rules! settings {
                                 Ok(())
                             },
                             copy: |to, from| to.$section.$skey = from.$section.$skey.clone(),
+                            differs: |one, other| one.$section.$skey != other.$section.$skey,
                             write: |config| $svalue.write(&config.$section.$skey),
                             expects: || ValueType::<$stype>::expects(&$svalue),
                             keys: || ValueType::<$stype>::keys(&$svalue),
@@ -568,9 +572,8 @@ settings! {
 }
 
 /// The settings that differ between two configurations, in the order of the template.
-pub fn changed_settings(before: &Config, after: &Config) -> Vec<&'static str> {
-    let differs = |setting: &&Setting| (setting.write)(before) != (setting.write)(after);
-    settings().filter(differs).map(|setting| setting.path).collect()
+pub fn changed_settings(before: &Config, after: &Config) -> Vec<&'static Setting> {
+    settings().filter(|setting| (setting.differs)(before, after)).collect()
 }
 
 /// Copies the settings with these paths from one configuration to another.

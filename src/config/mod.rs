@@ -7,6 +7,7 @@ mod error;
 mod exposure;
 mod file;
 mod import;
+mod live;
 mod load;
 mod location;
 mod rules;

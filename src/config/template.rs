@@ -13,6 +13,8 @@ const HEAD: &str = "\
 # The file is the first that exists of --config, $WHARFINGER_CONFIG, ./wharfinger.toml and
 # /etc/wharfinger/wharfinger.toml. `wharfinger config check` reports its errors, and lists the settings in force.
 #
+# A reload (`wharfinger reload`, SIGHUP) applies changes, except of the settings that say so.
+#
 # Lists in variables are separated by commas. Tables in variables are inline TOML or JSON:
 # WHARFINGER_AUTH_LOCATIONS='[{\"path\": \"/v2/\", \"auth\": \"token\"}]'.
 #
@@ -29,7 +31,10 @@ pub fn template() -> String {
         }
         for setting in section.settings {
             let value = (setting.write)(&defaults);
-            let description = comment(setting.description);
+            let mut description = comment(setting.description);
+            if !setting.is_live() {
+                description.push_str("# A change needs a restart.\n");
+            }
             let _ = write!(text, "\n{description}{}#{} = {value}\n", table_keys(setting), setting.key);
         }
     }

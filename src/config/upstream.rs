@@ -229,6 +229,14 @@ impl TableRules for Upstream {
 }
 
 impl Upstream {
+    /// Whether the table names files, such as a password or certificates.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        [&self.password_file, &self.identity_token_file, &self.ca, &self.client_certificate, &self.client_key]
+            .into_iter()
+            .any(Option::is_some)
+    }
+
     /// Reads the argument `NAME=URL` of `--upstream`. Several URLs are separated by commas.
     ///
     /// # Errors

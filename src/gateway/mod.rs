@@ -62,8 +62,6 @@ struct Inner {
     registry: Registry,
     upload_tokens: uploads::UploadTokens,
     host: UpstreamHost,
-    /// The size limit of a manifest.
-    manifest_bytes: usize,
     /// Scans the upstream's catalog.
     catalog_task: JoinHandle<()>,
 }
@@ -131,7 +129,6 @@ impl Gateway {
             catalog_task,
             upload_tokens: uploads::UploadTokens::new(key),
             host: settings.host,
-            manifest_bytes: config.limits.manifest_bytes,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -54,9 +54,9 @@ pub(super) async fn answer(
     endpoint: &Endpoint,
     request: Request,
 ) -> Result<Response, Error> {
-    let Inner { registry, manifest_bytes, .. } = &*gateway.inner;
+    let Inner { registry, .. } = &*gateway.inner;
     let policy = registry.policy();
-    let exchange = Exchange { gateway, accounts: registry.accounts(), caller, endpoint, policy };
+    let exchange = Exchange { gateway, accounts: registry.accounts(), caller, endpoint, policy: &policy };
     let reads = request.method == Method::GET || request.method == Method::HEAD;
     let is_content = matches!(endpoint, Endpoint::Manifest(..) | Endpoint::Blob(..));
     if request.method == Method::DELETE && is_content && !policy.delete {
@@ -73,7 +73,7 @@ pub(super) async fn answer(
         }
         Endpoint::Manifest(name, target) if reads => exchange.manifest(request, name, target).await,
         Endpoint::Manifest(name, target) => {
-            exchange.change_manifest(request, name, target, *manifest_bytes).await
+            exchange.change_manifest(request, name, target, policy.manifest_bytes).await
         }
         Endpoint::Blob(name, digest) => exchange.blob(request, name, digest).await,
         Endpoint::Uploads(name) => exchange.begin_upload(request, name).await,
@@ -185,7 +185,7 @@ impl Exchange<'_> {
             });
         }
         let announced = http_body::Body::size_hint(answered.response.body()).exact();
-        let is_small = announced.is_some_and(|length| length <= gateway.inner.manifest_bytes as u64);
+        let is_small = announced.is_some_and(|length| length <= self.policy.manifest_bytes as u64);
         if answered.response.status() != StatusCode::OK || !is_small {
             if let Some(fetch) = fetch {
                 fetch.uncacheable();
@@ -194,21 +194,16 @@ impl Exchange<'_> {
         }
         gateway.inner.catalog_sync.record(name, None).await;
         let (head, body) = answered.response.into_parts();
-        let content = match read_to_end(
-            body,
-            gateway.inner.manifest_bytes,
-            gateway.inner.client.read_timeout(),
-        )
-        .await
-        {
-            Ok(content) => content,
-            Err(why) => {
-                if let Some(fetch) = fetch {
-                    fetch.uncacheable();
+        let content =
+            match read_to_end(body, self.policy.manifest_bytes, gateway.inner.client.read_timeout()).await {
+                Ok(content) => content,
+                Err(why) => {
+                    if let Some(fetch) = fetch {
+                        fetch.uncacheable();
+                    }
+                    return Err(GatewayError::Unreachable(why.into()).into());
                 }
-                return Err(GatewayError::Unreachable(why.into()).into());
-            }
-        };
+            };
         gateway.inner.references.record_manifest(name, &content);
         let mut headers = response_headers(&head.headers);
         let entry = fetch.and_then(|fetch| fetch.received(&headers, &content));

@@ -76,22 +76,23 @@ impl App {
         reload: Option<ReloadRequests>,
     ) -> io::Result<Self> {
         let metrics = Arc::new(ServerMetrics::new(&registry, mirror.as_ref(), config.listen));
-        Self::with_metrics(registry, content_proxy, mirror, config, reload, metrics)
+        let webhooks = Arc::new(Webhooks::new(&registry, config).map_err(io::Error::other)?);
+        Self::with_shared(registry, content_proxy, mirror, config, reload, metrics, webhooks)
     }
 
-    fn with_metrics(
+    fn with_shared(
         registry: Registry,
         content_proxy: Option<Arc<dyn ContentProxy>>,
         mirror: Option<Mirror>,
         config: &Config,
         reload: Option<ReloadRequests>,
         metrics: Arc<ServerMetrics>,
+        webhooks: Arc<Webhooks>,
     ) -> io::Result<Self> {
         let forward = Forward::new(&config.auth).map_err(io::Error::other)?;
-        let webhooks = Webhooks::new(&registry, config).map_err(io::Error::other)?;
         Ok(Self {
             metrics,
-            webhooks: Arc::new(webhooks),
+            webhooks,
             closing: watch::Sender::new(false),
             accounts: registry.accounts().clone(),
             registry,
@@ -115,22 +116,22 @@ impl App {
         })
     }
 
-    /// Makes the same state with other settings of [`LIVE`](crate::http::live::LIVE). Buckets of unchanged limits stay
+    /// Makes the same state with other settings, and the same upstreams and webhooks. Buckets of unchanged limits stay
     /// as full as they are.
     ///
     /// # Errors
     /// The HTTP client of `auth.forward` cannot be built.
     pub(crate) fn with_settings(&self, config: &Config) -> io::Result<Self> {
-        let mut app = Self::with_metrics(
+        let mut app = Self::with_shared(
             self.registry.clone(),
             self.content_proxy.clone(),
             self.mirror.clone(),
             config,
             self.reload.clone(),
             self.metrics.clone(),
+            self.webhooks.clone(),
         )?;
         app.web.clone_from(&self.web);
-        app.webhooks = self.webhooks.clone();
         app.closing = self.closing.clone();
         if config.limits == self.limits {
             app.rate_limits = self.rate_limits.clone();

@@ -7,39 +7,26 @@ use std::io;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use registry::Policy;
 
-use crate::config::{Config, Effective};
+use crate::config::{Config, Effective, Upstream};
 use crate::http::app::App;
 use crate::http::server::connection_table::ConnectionTable;
+use crate::upstreams::{self, UpstreamError};
+use crate::webhooks::{Configured, WebhookError};
 
-/// The settings that [`LiveApp::apply`] changes.
-pub(crate) const LIVE: &[&str] = &[
-    "external_url",
-    "http2_clear",
-    "audit.pulls",
-    "auth.challenge",
-    "auth.forward_headers",
-    "auth.forward_timeout",
-    "auth.forward_cache",
-    "proxy.trusted",
-    "web.cors_origins",
-    "limits.body_memory",
-    "limits.header_timeout",
-    "limits.body_timeout",
-    "limits.write_timeout",
-    "limits.idle_timeout",
-    "limits.connections",
-    "limits.connections_per_address",
-    "limits.streams",
-    "limits.header_bytes",
-    "limits.headers",
-    "limits.requests_per_address",
-    "limits.requests_per_account",
-    "limits.bandwidth_per_address",
-    "limits.bandwidth_per_account",
-    "limits.page_entries",
-    "limits.shutdown_timeout",
-];
+/// The reason why settings cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    #[error("cannot make the client of auth.forward")]
+    Forward(#[source] io::Error),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
+    #[error("cannot count the use of the quotas")]
+    Policy(#[source] registry::Error),
+}
 
 /// The present state.
 pub(crate) struct LiveApp {
@@ -70,13 +57,49 @@ impl LiveApp {
         }
     }
 
-    /// Puts the settings of [`LIVE`] into force.
+    /// Puts other settings into force, as far as they can change in a running server.
     ///
     /// # Errors
-    /// The HTTP client of `auth.forward` cannot be built. Then nothing changes.
-    pub(crate) fn apply(&self, config: &Config) -> io::Result<()> {
-        self.app.store(Arc::new(self.get().with_settings(config)?));
+    /// [`ApplyError`]. Then nothing changes.
+    pub(crate) async fn apply(
+        &self,
+        before: &Config,
+        config: &Config,
+        policy: Policy,
+    ) -> Result<(), ApplyError> {
+        let app = Guard::into_inner(self.get());
+        // All that can fail comes before the first change. A gateway has no upstreams of its own.
+        let upstreams = match has_other_upstreams(before, config) && app.content_proxy.is_none() {
+            true => Some(upstreams::read(config)?),
+            false => None,
+        };
+        let webhooks = match has_other_webhooks(before, config) {
+            true => Some(Configured::new(&app.registry, config)?),
+            false => None,
+        };
+        let mut next = app.with_settings(config).map_err(ApplyError::Forward)?;
+        app.registry.set_policy(policy).await.map_err(ApplyError::Policy)?;
+        if let Some(upstreams) = upstreams {
+            next.mirror = upstreams::replace(app.mirror.as_ref(), &app.registry, upstreams);
+            next.metrics.set_mirror(next.mirror.as_ref());
+        }
+        if let Some(webhooks) = webhooks {
+            next.webhooks.configure(webhooks);
+        }
+        self.app.store(Arc::new(next));
         self.connections.set_limits(config.limits.connections, config.limits.connections_per_address);
         Ok(())
     }
+}
+
+/// Whether the upstreams differ, or name files whose content may differ.
+fn has_other_upstreams(before: &Config, config: &Config) -> bool {
+    config.upstream != before.upstream || config.upstream.iter().any(Upstream::has_files)
+}
+
+/// Whether the webhooks differ, or name files whose content may differ.
+fn has_other_webhooks(before: &Config, config: &Config) -> bool {
+    config.webhook != before.webhook
+        || config.external_url != before.external_url
+        || config.webhook.iter().any(|webhook| webhook.ca.is_some())
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use metrics::encoding::{DescriptorEncoder, EncodeMetric};
 use metrics::{
@@ -35,6 +36,7 @@ pub(crate) struct ServerMetrics {
     /// Requests that a rate limit refused.
     pub(crate) rate_limited: Labelled<Counter>,
     certificate: Arc<OnceLock<Acceptor>>,
+    mirror: Arc<ArcSwapOption<Mirror>>,
     all: Metrics,
     registry: Registry,
     /// Whether administrators may read them on the main port.
@@ -53,9 +55,8 @@ impl ServerMetrics {
         all.add("connections", "Open connections by listener", connections.clone());
         all.add("rate_limited_requests", "Requests that a rate limit refused", rate_limited.clone());
         registry.register_metrics(&mut all);
-        if let Some(mirror) = mirror {
-            all.add_collector(mirror.collector());
-        }
+        let mirror = Arc::new(ArcSwapOption::from_pointee(mirror.cloned()));
+        all.add_collector(Upstreams(mirror.clone()));
         let help = "Time at which the certificate of HTTPS expires, since 1970";
         let acceptor = certificate.clone();
         all.add_computed("certificate_expiry_timestamp_seconds", help, move || {
@@ -68,6 +69,7 @@ impl ServerMetrics {
             connections,
             rate_limited,
             certificate,
+            mirror,
             all,
             registry: registry.clone(),
             on_main_port,
@@ -80,12 +82,30 @@ impl ServerMetrics {
         let _ = self.certificate.set(tls);
     }
 
+    /// Replaces the upstreams.
+    pub(crate) fn set_mirror(&self, mirror: Option<&Mirror>) {
+        self.mirror.store(mirror.cloned().map(Arc::new));
+    }
+
     /// Returns the answer to a scrape.
     pub(crate) async fn scrape(&self) -> Response {
         self.registry.refresh_metrics().await;
         let mut response = Response::new(Body::full(self.all.encode()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         response
+    }
+}
+
+/// The metrics of the upstreams, if there are any.
+#[derive(Debug)]
+struct Upstreams(Arc<ArcSwapOption<Mirror>>);
+
+impl Collector for Upstreams {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        match self.0.load().as_deref() {
+            Some(mirror) => mirror.encode(encoder),
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ pub mod private_file;
 pub mod restore;
 mod scheduled_backup;
 mod service_manager;
-mod settings;
+pub(crate) mod settings;
 mod signals;
 mod sockets;
 mod startup;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::Directory;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use self::error::ServeError;
 pub use self::local::{LocalError, LocalServer, ORIGIN, tls_directory};
@@ -71,12 +71,13 @@ pub async fn serve(
     let status = format!("serving {}://{}", server.scheme(), server.address());
     service_manager::ready(&status);
     let watchdog = tokio::spawn(service_manager::watch());
-    let backups = tokio::spawn(scheduled_backup::run(registry.clone(), config.clone()));
+    let (in_force, configuration) = watch::channel(config);
+    let backups = tokio::spawn(scheduled_backup::run(registry.clone(), configuration));
     let hurry = Arc::new(Notify::new());
     let (live, requests) = server.live();
     let reload = Reload {
         read: Arc::new(read),
-        in_force: config,
+        in_force,
         accounts: registry.accounts().clone(),
         tls: server.tls().cloned(),
         live,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use registry::Registry;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::rfc3339;
@@ -16,21 +17,31 @@ const SUFFIX: &str = ".backup";
 /// The wait after a failure, and between two looks at the clock, which may be set.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Makes backups for ever. Returns at once if no directory or no schedule is set.
-pub(super) async fn run(registry: Registry, config: Config) {
-    let (Some(directory), Some(schedule)) = (config.backup.directory.clone(), config.backup.schedule.clone())
-    else {
-        return;
-    };
+/// Makes backups for ever. A reload changes the configuration.
+pub(super) async fn run(registry: Registry, mut configuration: watch::Receiver<Config>) {
     let begun = SystemTime::now();
     loop {
+        let config = configuration.borrow_and_update().clone();
         let now = SystemTime::now();
-        // A time in the future is a mistake of the clock.
-        let last = newest(&directory).unwrap_or(begun).min(now);
-        let Some(next) = schedule.next(last) else { return };
+        let directory = config.backup.directory.clone().filter(|_| config.backup.schedule.is_some());
+        let next = directory.as_deref().and_then(|directory| {
+            // A time in the future is a mistake of the clock.
+            let last = newest(directory).unwrap_or(begun).min(now);
+            config.backup.schedule.as_ref()?.next(last)
+        });
+        let (Some(directory), Some(next)) = (directory, next) else {
+            // No directory, no schedule, or no further time in it.
+            if configuration.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
         let wait = next.duration_since(now).unwrap_or_default();
         if !wait.is_zero() {
-            tokio::time::sleep(wait.min(RETRY)).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(RETRY)) => {}
+                _ = configuration.changed() => {}
+            }
             continue;
         }
         match make(&registry, &config, &directory).await {

@@ -10,7 +10,7 @@ use registry::{Policy, RetentionPolicy};
 use crate::audit_log;
 use crate::config::{Admits, By, Config, Quota, Retention};
 
-pub(super) fn policy(config: &Config) -> Policy {
+pub(crate) fn policy(config: &Config) -> Policy {
     Policy {
         delete: config.registry.delete,
         sparse_indexes: config.registry.sparse_indexes,

@@ -62,7 +62,7 @@ impl Signals {
                 requests = None;
                 service_manager::stopping("waiting for transfers to end");
                 tracing::info!(
-                    limit_seconds = reload.in_force.limits.shutdown_timeout.as_secs_f64(),
+                    limit_seconds = reload.in_force.borrow().limits.shutdown_timeout.as_secs_f64(),
                     "stopping: no more connections are taken, requests under way may end within \
                      limits.shutdown_timeout; a second signal stops at once"
                 );

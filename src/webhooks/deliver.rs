@@ -48,7 +48,7 @@ pub(crate) async fn run(webhooks: Arc<Webhooks>, registry: Registry) {
             }
         };
         let same = receivers.len() == running.len()
-            && receivers.iter().zip(&running).all(|(new, old)| new.webhook == old.webhook);
+            && receivers.iter().zip(&running).all(|(new, old)| new.is_same(old));
         if !same || is_first {
             let hooks = all(&receivers);
             if let Err(error) = registry.prepare_deliveries(&hooks).await {

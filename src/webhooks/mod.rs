@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use hyper::header::HeaderMap;
 use registry::Registry;
 use registry::events::{Event, EventFilter};
@@ -38,14 +39,31 @@ const ATTEMPTS: u32 = 30;
 
 /// The webhooks of the configuration, and the senders of all.
 pub(crate) struct Webhooks {
-    configured: Vec<Arc<Receiver>>,
+    configured: ArcSwap<Configured>,
     /// The client for webhooks of owners, which reaches public addresses only.
     public: Client,
-    origin: Origin,
     /// Wakes the task after a change of webhooks or a replay.
     wake: Notify,
     /// Wakes the senders, by the id of their webhook.
     senders: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+/// The part of the configuration, which a reload replaces.
+pub(crate) struct Configured {
+    receivers: Vec<Arc<Receiver>>,
+    origin: Origin,
+}
+
+impl Configured {
+    /// Makes the clients of the webhooks.
+    pub(crate) fn new(registry: &Registry, config: &Config) -> Result<Self, WebhookError> {
+        let base = config.external_url.as_ref().map(|url| url.as_str().to_owned());
+        let source = base.clone().unwrap_or_else(|| format!("urn:wharfinger:{}", registry.id()));
+        Ok(Self {
+            receivers: config.webhook.iter().map(receiver).collect::<Result<_, _>>()?,
+            origin: Origin { source, base, instance: registry.id().to_owned() },
+        })
+    }
 }
 
 /// A webhook, and how to reach it.
@@ -55,6 +73,13 @@ pub(crate) struct Receiver {
     headers: HeaderMap,
     allow_private: bool,
     attempts: u32,
+}
+
+impl Receiver {
+    /// Whether deliveries can go on with the other one. Webhooks of owners differ in what is compared here alone.
+    fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        self.webhook == other.webhook && (!self.webhook.is_configured || Arc::ptr_eq(self, other))
+    }
 }
 
 /// The result of a request.
@@ -87,14 +112,11 @@ pub enum WebhookError {
 
 impl Webhooks {
     pub(crate) fn new(registry: &Registry, config: &Config) -> Result<Self, WebhookError> {
-        let base = config.external_url.as_ref().map(|url| url.as_str().to_owned());
-        let source = base.clone().unwrap_or_else(|| format!("urn:wharfinger:{}", registry.id()));
         let public =
             client(false, None).map_err(|source| WebhookError::Client { url: String::new(), source })?;
         Ok(Self {
-            configured: config.webhook.iter().map(configured).collect::<Result<_, _>>()?,
+            configured: ArcSwap::from_pointee(Configured::new(registry, config)?),
             public,
-            origin: Origin { source, base, instance: registry.id().to_owned() },
             wake: Notify::new(),
             senders: Mutex::default(),
         })
@@ -102,7 +124,7 @@ impl Webhooks {
 
     /// Returns all webhooks: those of the configuration, then those of owners.
     pub(crate) async fn receivers(&self, registry: &Registry) -> Result<Vec<Arc<Receiver>>, registry::Error> {
-        let mut all = self.configured.clone();
+        let mut all = self.configured.load().receivers.clone();
         let owned = |webhook| {
             let headers = HeaderMap::new();
             let client = self.public.clone();
@@ -110,6 +132,12 @@ impl Webhooks {
         };
         all.extend(registry.owned_webhooks().await?.into_iter().map(owned));
         Ok(all)
+    }
+
+    /// Replaces the webhooks of the configuration.
+    pub(crate) fn configure(&self, configured: Configured) {
+        self.configured.store(Arc::new(configured));
+        self.changed();
     }
 
     /// Makes the task read the webhooks and the pending deliveries again.
@@ -131,7 +159,7 @@ impl Webhooks {
         {
             return failed(format!("refused: {reason}"));
         }
-        let message = Message::of(event, receiver.webhook.format, &self.origin);
+        let message = Message::of(event, receiver.webhook.format, &self.configured.load().origin);
         let timestamp = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let mut request = receiver
             .client
@@ -158,7 +186,7 @@ impl Webhooks {
     }
 }
 
-fn configured(table: &WebhookTable) -> Result<Arc<Receiver>, WebhookError> {
+fn receiver(table: &WebhookTable) -> Result<Arc<Receiver>, WebhookError> {
     let certificates = match &table.ca {
         Some(path) => Some(std::fs::read(path).map_err(|source| WebhookError::Certificates {
             url: table.url.clone(),

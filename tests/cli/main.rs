@@ -12,6 +12,7 @@ mod prometheus;
 #[path = "../durability/pusher.rs"]
 #[allow(dead_code, reason = "the durability suite needs more of it")]
 mod pusher;
+mod reload;
 mod rules;
 mod service;
 mod signals;

@@ -174,13 +174,12 @@ fn reload_applies_settings_and_names_the_rest() {
     let first = success("reload", &manager.command(&["reload"]));
     assert_eq!(first, "reloaded; no setting has changed\n");
 
-    let changed =
-        "[limits]\npage_entries = 2\nrequests_per_address = 1\n[cache]\nmanifest_bytes = \"1MiB\"\n";
+    let changed = "[limits]\npage_entries = 2\nrequests_per_address = 1\n[audit]\nretention = \"7d\"\n";
     fs::write(manager.config(), changed).unwrap();
     let told: Value =
         serde_json::from_str(&success("reload", &manager.command(&["reload", "--json"]))).unwrap();
     assert_eq!(told["applied"], serde_json::json!(["limits.requests_per_address", "limits.page_entries"]));
-    assert_eq!(told["needs_restart"], serde_json::json!(["cache.manifest_bytes"]));
+    assert_eq!(told["needs_restart"], serde_json::json!(["audit.retention"]));
     // The new limit is in force.
     let refused = (0..15).filter(|_| get(&manager.address(), "/healthz").unwrap() == 429).count();
     assert!(refused > 0);

@@ -219,11 +219,11 @@ fn hangup_reloads_and_cuts_no_upload() {
 
     fs::write(
         server.config(),
-        "[log]\nlevel = \"debug\"\n[limits]\npage_entries = 50\n[cache]\nmanifest_bytes = \"1MiB\"\n",
+        "[log]\nlevel = \"debug\"\n[limits]\npage_entries = 50\n[audit]\nretention = \"7d\"\n",
     )
     .unwrap();
     server.signal("-HUP");
-    wait_for_log(&log, "setting=\"cache.manifest_bytes\"");
+    wait_for_log(&log, "setting=\"audit.retention\"");
     let written = fs::read_to_string(&log).unwrap();
     assert!(written.contains("needs a restart") && written.contains("setting=\"log.level\""), "{written}");
     assert!(written.contains("setting=\"limits.page_entries\""), "{written}");

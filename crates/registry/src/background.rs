@@ -145,9 +145,7 @@ impl Registry {
         background.spawn_until_stop(async move { registry.adopt_in_background().await });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.watch_storage().await });
-        if let Some(interval) = self.inner.policy.check_interval {
-            let registry = self.clone();
-            background.spawn_until_stop(async move { registry.check_on_schedule(interval).await });
-        }
+        let registry = self.clone();
+        background.spawn_until_stop(async move { registry.check_on_schedule().await });
     }
 }

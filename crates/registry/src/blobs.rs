@@ -150,7 +150,7 @@ impl Registry {
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::BlobUnknown`].
     pub async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        if !self.inner.policy.delete {
+        if !self.inner.policy.load().delete {
             return Err(Error::DeleteDisabled);
         }
         let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);

@@ -113,6 +113,11 @@ impl Cache {
         }
     }
 
+    /// Changes the capacity of the manifests in bytes. Entries beyond it are evicted.
+    pub(crate) fn set_capacity(&self, bytes: u64) {
+        self.manifests.set_capacity(bytes);
+    }
+
     pub(crate) fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<Arc<CachedTag>> {
         self.tags.get(&Key(repository, tag))
     }

@@ -317,7 +317,7 @@ impl Registry {
     /// Whether the next pull is an event: one of the number that the policy says.
     #[must_use]
     pub fn samples_pull(&self) -> bool {
-        match self.inner.policy.pull_events {
+        match self.inner.policy.load().pull_events {
             0 => false,
             every => self.inner.event_queue.pulls.fetch_add(1, Ordering::Relaxed).is_multiple_of(every),
         }
@@ -350,16 +350,20 @@ impl Registry {
 
     /// Keeps changes for the event stream, for the time of the policy.
     pub(crate) async fn expire_events(&self) {
-        let retention = self.inner.policy.event_retention;
+        let mut policy = self.inner.policy_changed.subscribe();
         let changes = self.metadata.changes();
-        if retention.is_zero() {
-            if let Err(error) = changes.unregister(EVENTS).await {
-                tracing::warn!(%error, "cannot stop to keep events");
-            }
-            return;
-        }
         let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
+        ticks.tick().await;
         loop {
+            let retention = self.inner.policy.load().event_retention;
+            if retention.is_zero() {
+                if let Err(error) = changes.unregister(EVENTS).await {
+                    tracing::warn!(%error, "cannot stop to keep events");
+                }
+                // An error means that the registry is gone.
+                _ = policy.changed().await;
+                continue;
+            }
             let expired = async {
                 changes.register(EVENTS).await?;
                 let before = SystemTime::now().checked_sub(retention).unwrap_or(UNIX_EPOCH);
@@ -368,7 +372,10 @@ impl Registry {
             if let Err(error) = expired.await {
                 tracing::warn!(%error, "cannot remove old events");
             }
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                _ = policy.changed() => {}
+            }
         }
     }
 }

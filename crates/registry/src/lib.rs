@@ -68,7 +68,7 @@ pub use retention::{RetainedDeletion, RetentionPolicy, RetentionReport};
 pub use store::metadata::SCHEMA_VERSION;
 
 /// The operator's rules and limits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// Whether clients may delete tags, manifests and blobs.
     pub delete: bool,
@@ -137,7 +137,9 @@ struct Inner {
     directory: Directory,
     content: store::directory::Content,
     blobs: Arc<dyn BlobStore>,
-    policy: Policy,
+    policy: arc_swap::ArcSwap<Policy>,
+    /// Tells background tasks about another policy.
+    policy_changed: tokio::sync::watch::Sender<()>,
     cache: Arc<cache::Cache>,
     collector: collection::Collector,
     guards: collection::guards::Guards,

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounts::Actor;
+use arc_swap::ArcSwap;
 use store::adopt::Report;
 use store::blob_journal::BlobJournal;
 use store::blobs::open_files;
 use store::rebuild::rebuild_if_missing;
 use store::view::View;
 use store::{Directory, Metadata, StoreError};
+use tokio::sync::watch;
 
 use crate::access::{AccountSettings, Accounts};
 use crate::adoption::adopt_at_start;
@@ -100,7 +102,8 @@ impl Registry {
                 directory,
                 content,
                 blobs,
-                policy,
+                policy: ArcSwap::from_pointee(policy),
+                policy_changed: watch::Sender::new(()),
                 collector: Collector::default(),
                 guards: Guards::default(),
                 schedule: Schedule::default(),
@@ -162,8 +165,30 @@ impl Registry {
 
     /// The limits that the operator has set.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.inner.policy
+    pub fn policy(&self) -> Arc<Policy> {
+        self.inner.policy.load_full()
+    }
+
+    /// Puts another policy into force, also for background tasks. Requests under way keep the limits that they have read.
+    ///
+    /// # Errors
+    /// Those of the store, if the quotas cannot be counted. The old policy then stays in force.
+    pub async fn set_policy(&self, policy: Policy) -> Result<(), Error> {
+        let old = self.policy();
+        if policy == *old {
+            return Ok(());
+        }
+        if policy.rules != old.rules
+            && let Err(error) = self.metadata.obey(policy.rules.clone()).await
+        {
+            self.metadata.obey(old.rules.clone()).await?;
+            return Err(error.into());
+        }
+        self.inner.cache.set_capacity(policy.cache_bytes);
+        self.inner.read_limit.set(policy.check_read_rate);
+        self.inner.policy.store(Arc::new(policy));
+        self.inner.policy_changed.send_replace(());
+        Ok(())
     }
 }
 

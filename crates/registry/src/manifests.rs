@@ -229,7 +229,7 @@ impl Registry {
         inner.content.check()?;
         let Push { repository, target, content_type, content, mut tags } = push;
         self.check_reserve(content.len() as u64)?;
-        let limit = inner.policy.manifest_bytes;
+        let limit = inner.policy.load().manifest_bytes;
         if content.len() > limit {
             return Err(Error::ManifestTooLarge { limit });
         }
@@ -250,7 +250,7 @@ impl Registry {
             Ok(manifest) => manifest,
             Err(error) => return self.tag_existing(&repository, digest, tags).await?.ok_or(error.into()),
         };
-        let parts = parts(&manifest, &inner.policy);
+        let parts = parts(&manifest, &inner.policy.load());
         if parts.len() > MAX_PARTS {
             return Err(Error::TooManyParts { parts: parts.len() });
         }
@@ -358,7 +358,7 @@ impl Registry {
         repository: &RepositoryName,
         target: &TagOrDigest,
     ) -> Result<(), Error> {
-        if !self.inner.policy.delete {
+        if !self.inner.policy.load().delete {
             return Err(Error::DeleteDisabled);
         }
         let deletion = {

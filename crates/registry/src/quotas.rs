@@ -48,7 +48,7 @@ impl Registry {
         &self,
         repository: &RepositoryName,
     ) -> Result<Option<(u64, QuotaExcess)>, Error> {
-        let quotas = self.inner.policy.rules.quotas(repository);
+        let quotas = self.inner.policy.load().rules.quotas(repository);
         if quotas.is_empty() {
             return Ok(None);
         }
@@ -66,7 +66,7 @@ impl Registry {
     /// # Errors
     /// Only those of the store.
     pub async fn quotas(&self, visible: &Visible) -> Result<Vec<QuotaUsage>, Error> {
-        let rules = &self.inner.policy.rules;
+        let rules = self.policy().rules.clone();
         let sees_all = matches!(visible, Visible::Everything);
         let mut quotas = if sees_all { rules.fixed_quotas() } else { Vec::new() };
         if sees_all && !rules.has_quotas_of_single_repositories() {
@@ -96,7 +96,7 @@ impl Registry {
     /// Only those of the store.
     pub async fn owner_quota(&self, owner: &accounts::AccountName) -> Result<Option<QuotaUsage>, Error> {
         let scope = format!("owner {owner}");
-        let quotas = self.inner.policy.rules.fixed_quotas();
+        let quotas = self.inner.policy.load().rules.fixed_quotas();
         let quotas = quotas.into_iter().filter(|quota| quota.scope == scope).collect();
         Ok(self.metadata.quota_usage(quotas).await?.into_iter().next())
     }

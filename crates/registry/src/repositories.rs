@@ -12,7 +12,7 @@ impl Registry {
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::NameUnknown`], [`Error::NotAdopted`].
     pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<(), Error> {
-        if !self.inner.policy.delete {
+        if !self.inner.policy.load().delete {
             return Err(Error::DeleteDisabled);
         }
         let (registry, repository) = (self.clone(), repository.clone());

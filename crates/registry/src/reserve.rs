@@ -42,7 +42,7 @@ impl Registry {
     /// # Errors
     /// [`Error::ReserveReached`].
     pub fn check_reserve(&self, size: u64) -> Result<(), Error> {
-        let reserve = self.inner.policy.reserve;
+        let reserve = self.inner.policy.load().reserve;
         if reserve == Reserve::Bytes(0) {
             return Ok(());
         }

@@ -74,7 +74,7 @@ impl Registry {
         only: Option<&RepositoryName>,
         is_preview: bool,
     ) -> Result<RetentionReport, Error> {
-        if !is_preview && !self.inner.policy.delete {
+        if !is_preview && !self.inner.policy.load().delete {
             return Err(Error::DeleteDisabled);
         }
         let report = self.retain_all(only, is_preview).await?;
@@ -124,7 +124,7 @@ impl Registry {
         is_preview: bool,
         report: &mut RetentionReport,
     ) -> Result<(), Error> {
-        let policy = &self.inner.policy;
+        let policy = self.policy();
         let owner = repository.as_str().split('/').next().unwrap_or_default();
         let mut rules = policy.retention.rules.clone();
         rules.extend(by_owner.get(owner).into_iter().flatten().cloned());
@@ -218,15 +218,27 @@ impl Registry {
 
     /// Runs at the times of the schedule.
     pub(crate) async fn run_retention_on_schedule(&self) {
-        let policy = &self.inner.policy;
-        let Some(schedule) = policy.retention.schedule.as_ref().filter(|_| policy.delete) else { return };
-        let mut due = schedule.next(SystemTime::now());
-        while let Some(next) = due {
-            let now = SystemTime::now();
-            if let Ok(left) = next.duration_since(now)
-                && !left.is_zero()
-            {
-                tokio::time::sleep(left.min(CLOCK_CHECK)).await;
+        let mut changed = self.inner.policy_changed.subscribe();
+        let next = || {
+            let policy = self.inner.policy.load();
+            let schedule = policy.retention.schedule.as_ref().filter(|_| policy.delete);
+            schedule.and_then(|schedule| schedule.next(SystemTime::now()))
+        };
+        let mut due = next();
+        loop {
+            let left = due.map(|due| due.duration_since(SystemTime::now()).unwrap_or_default());
+            if left.is_none_or(|left| !left.is_zero()) {
+                // Without a time, a new policy ends the wait.
+                let wait = async {
+                    match left {
+                        Some(left) => tokio::time::sleep(left.min(CLOCK_CHECK)).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = wait => {}
+                    _ = changed.changed() => due = next(),
+                }
                 continue;
             }
             match self.run_retention(None, false).await {
@@ -242,7 +254,7 @@ impl Registry {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the retention run failed; the next one goes on"),
             }
-            due = schedule.next(SystemTime::now());
+            due = next();
         }
     }
 }

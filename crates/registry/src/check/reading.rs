@@ -3,7 +3,7 @@
 //! The blobs are read in the order of their ids, and the id of the last one is saved. So a reading that is stopped, by
 //! its client or by the end of the server, goes on there. The damage marks keep what it found until then.
 
-use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use store::StoreError;
@@ -34,20 +34,28 @@ pub struct Reading {
 
 /// A limit on the bytes that are read in a second, shared by all readings.
 pub(crate) struct ReadLimit {
-    rate: Option<NonZeroU64>,
+    /// Bytes per second; zero for no limit.
+    rate: AtomicU64,
     /// The time at which the bytes read so far are paid for.
     paid: Mutex<Instant>,
 }
 
 impl ReadLimit {
     pub(crate) fn new(rate: Option<u64>) -> Self {
-        Self { rate: rate.and_then(NonZeroU64::new), paid: Mutex::new(Instant::now()) }
+        Self { rate: AtomicU64::new(rate.unwrap_or(0)), paid: Mutex::new(Instant::now()) }
+    }
+
+    pub(crate) fn set(&self, rate: Option<u64>) {
+        self.rate.store(rate.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Waits as long as these bytes take.
     pub(crate) async fn charge(&self, bytes: u64) {
-        let Some(rate) = self.rate else { return };
-        let cost = Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
+        let rate = self.rate.load(Ordering::Relaxed);
+        if rate == 0 {
+            return;
+        }
+        let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);
         let mut paid = self.paid.lock().await;
         let now = Instant::now();
         *paid = (*paid).max(now) + cost;

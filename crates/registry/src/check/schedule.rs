@@ -14,17 +14,31 @@ const LOGGED: usize = 100;
 
 impl Registry {
     /// Runs the check whenever it is due. Never returns.
-    pub(crate) async fn check_on_schedule(&self, interval: Duration) {
+    pub(crate) async fn check_on_schedule(&self) {
+        let mut changed = self.inner.policy_changed.subscribe();
         tokio::time::sleep(START_DELAY).await;
         loop {
-            let wait = match self.check_if_due(interval).await {
-                Ok(wait) => wait,
-                Err(error) => {
-                    tracing::warn!(%error, "the scheduled check could not be finished; it goes on later");
-                    RETRY
+            let interval = self.inner.policy.load().check_interval;
+            let wait = match interval {
+                None => None,
+                Some(interval) => match self.check_if_due(interval).await {
+                    Ok(wait) => Some(wait),
+                    Err(error) => {
+                        tracing::warn!(%error, "the scheduled check could not be finished; it goes on later");
+                        Some(RETRY)
+                    }
+                },
+            };
+            let due = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
                 }
             };
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = due => {}
+                _ = changed.changed() => {}
+            }
         }
     }
 

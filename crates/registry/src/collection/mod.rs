@@ -192,7 +192,7 @@ impl Registry {
         let last = *self.inner.collector.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.metadata.note_changes(Duration::ZERO).await?;
         let kept = self.metadata.garbage_usage(COUNTED).await?;
-        Ok(GarbageStatus { policy: self.inner.policy.garbage, last, kept })
+        Ok(GarbageStatus { policy: self.inner.policy.load().garbage, last, kept })
     }
 
     /// Looks for garbage that no change has recorded: in all rows, and in all files. Returns the number of files without
@@ -242,7 +242,7 @@ impl Registry {
     }
 
     fn periods(&self) -> Periods {
-        let policy = &self.inner.policy;
+        let policy = self.policy();
         Periods {
             grace: policy.garbage.grace,
             untagged: policy.garbage.untagged,

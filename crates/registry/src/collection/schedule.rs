@@ -31,8 +31,8 @@ impl Schedule {
 impl Registry {
     /// Collects garbage until the registry is closed.
     pub(crate) async fn collect_in_background(&self) {
-        let policy = self.inner.policy.garbage;
-        let is_on = !policy.interval.is_zero();
+        let mut changed = self.inner.policy_changed.subscribe();
+        let mut policy = self.inner.policy.load().garbage;
         let mut next = tokio::time::Instant::now() + FIRST.min(policy.interval);
         let mut notes = tokio::time::interval(NOTES);
         loop {
@@ -42,12 +42,19 @@ impl Registry {
                         tracing::warn!(%error, "cannot look for garbage in the latest changes; trying again");
                     }
                 }
-                () = tokio::time::sleep_until(next), if is_on => {
+                () = tokio::time::sleep_until(next), if !policy.interval.is_zero() => {
                     self.collect_and_log().await;
                     next = tokio::time::Instant::now() + policy.interval;
                 }
                 () = self.inner.schedule.deleted.notified() => {
                     next = next.min(tokio::time::Instant::now() + policy.grace + SETTLE);
+                }
+                _ = changed.changed() => {
+                    let garbage = self.inner.policy.load().garbage;
+                    if garbage != policy {
+                        policy = garbage;
+                        next = tokio::time::Instant::now() + FIRST.min(policy.interval);
+                    }
                 }
             }
         }

@@ -104,15 +104,11 @@ impl Mirror {
         }
     }
 
-    /// Fetches the images of all schedules until the registry is closed.
+    /// Starts to fetch the images of all schedules.
     pub(super) fn start_prefetch(&self) {
-        for upstream in self.inner.upstreams.iter().filter(|upstream| !upstream.settings.prefetch.is_empty())
-        {
+        for upstream in self.upstreams.all.iter().filter(|upstream| !upstream.settings.prefetch.is_empty()) {
             let (mirror, upstream) = (self.clone(), upstream.clone());
-            tokio::spawn(async move {
-                let background = &mirror.inner.registry.inner.background;
-                background.until_stop(mirror.prefetch(&upstream)).await;
-            });
+            self.spawn(async move { mirror.prefetch(&upstream).await });
         }
     }
 

@@ -19,14 +19,11 @@ const LOW_MARK: u64 = 90;
 const STEP: usize = 64;
 
 impl Mirror {
-    /// Compares the cached content with the limits until the registry is closed.
+    /// Starts to compare the cached content with the limits.
     pub(super) fn start_eviction(&self) {
-        for upstream in self.inner.upstreams.iter().filter(|upstream| upstream.settings.max_bytes.is_some()) {
+        for upstream in self.upstreams.all.iter().filter(|upstream| upstream.settings.max_bytes.is_some()) {
             let (mirror, upstream) = (self.clone(), upstream.clone());
-            tokio::spawn(async move {
-                let background = &mirror.inner.registry.inner.background;
-                background.until_stop(mirror.evict_periodically(&upstream)).await;
-            });
+            self.spawn(async move { mirror.evict_periodically(&upstream).await });
         }
     }
 

@@ -8,23 +8,13 @@ use metrics::{Collector, ConstCounter, ConstGauge, MetricType, prefixed};
 
 use super::{Mirror, Upstream};
 
-impl Mirror {
-    /// Returns the source of the metrics of all upstreams.
-    #[must_use]
-    pub fn collector(&self) -> impl Collector {
-        UpstreamMetrics(self.clone())
-    }
-}
-
-struct UpstreamMetrics(Mirror);
-
-impl fmt::Debug for UpstreamMetrics {
+impl fmt::Debug for Mirror {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("UpstreamMetrics").finish_non_exhaustive()
+        formatter.debug_struct("Mirror").finish_non_exhaustive()
     }
 }
 
-impl UpstreamMetrics {
+impl Mirror {
     /// Encodes one series for each upstream and word.
     fn family(
         &self,
@@ -35,7 +25,7 @@ impl UpstreamMetrics {
     ) -> fmt::Result {
         let name = prefixed(name);
         let mut family = encoder.encode_descriptor(&name, help, None, kind)?;
-        for upstream in &self.0.inner.upstreams {
+        for upstream in &self.upstreams.all {
             for (word, value) in values(upstream) {
                 let labels = [("upstream", upstream.name()), (label, word)];
                 let labels = if label.is_empty() { &labels[..1] } else { &labels[..] };
@@ -50,7 +40,7 @@ impl UpstreamMetrics {
     }
 }
 
-impl Collector for UpstreamMetrics {
+impl Collector for Mirror {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let encoder = &mut encoder;
@@ -95,7 +85,7 @@ impl Collector for UpstreamMetrics {
         })?;
         let fills = "Blobs that are being fetched";
         self.family(encoder, ("upstream_fills", fills, MetricType::Gauge), "", |upstream| {
-            vec![("", self.0.fills_of(upstream))]
+            vec![("", self.fills_of(upstream))]
         })
     }
 }

@@ -29,13 +29,14 @@ mod status;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oci::{Digest, RepositoryName, Tag};
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 pub use blobs::{BlobSource, FillReader};
 pub use error::MirrorError;
@@ -66,6 +67,16 @@ const BACKGROUND: usize = 2;
 #[derive(Clone)]
 pub struct Mirror {
     inner: Arc<Inner>,
+    upstreams: Arc<Upstreams>,
+}
+
+/// The upstreams of one configuration. A reload replaces them, and requests under way keep theirs.
+struct Upstreams {
+    all: Vec<Arc<Upstream>>,
+    /// The upstream of names without one.
+    default: Option<usize>,
+    /// The periodic tasks, which end with the configuration.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// The tags of an upstream's repository, and when they were read; `None` if it has no such repository.
@@ -73,9 +84,6 @@ type CachedTagList = (Instant, Option<Arc<[Tag]>>);
 
 struct Inner {
     registry: Registry,
-    upstreams: Vec<Arc<Upstream>>,
-    /// The upstream of names without one.
-    default: Option<usize>,
     tags: Cache<(RepositoryName, Tag), TagState>,
     tag_flights: Flights<(RepositoryName, Tag), TagOutcome>,
     manifest_flights: Flights<(RepositoryName, Digest), Result<ServedManifest, MirrorError>>,
@@ -93,23 +101,17 @@ struct Inner {
 pub(crate) struct Upstream {
     settings: UpstreamSettings,
     pacer: fill::Pacer,
-    counters: status::Counters,
+    counters: Arc<status::Counters>,
 }
 
 impl Mirror {
     /// Creates the cache, and starts to prefetch pinned images.
     #[must_use]
     pub fn new(registry: Registry, upstreams: Vec<UpstreamSettings>) -> Self {
-        let default = upstreams.iter().position(|upstream| upstream.is_default);
-        let upstreams = upstreams.into_iter().map(|settings| {
-            let pacer = fill::Pacer::new(settings.bandwidth);
-            Arc::new(Upstream { settings, pacer, counters: status::Counters::default() })
-        });
         let mirror = Self {
+            upstreams: Arc::new(Upstreams::new(upstreams, &[])),
             inner: Arc::new(Inner {
                 registry,
-                upstreams: upstreams.collect(),
-                default,
                 tags: Cache::new(TAG_STATES),
                 tag_flights: Flights::default(),
                 manifest_flights: Flights::default(),
@@ -124,6 +126,34 @@ impl Mirror {
         mirror.start_prefetch();
         mirror.start_eviction();
         mirror
+    }
+
+    /// Makes the same cache with other upstreams, and ends the periodic tasks of the old ones. Fills go on. Counters of
+    /// upstreams that keep their name go on too.
+    #[must_use]
+    pub fn with_upstreams(&self, upstreams: Vec<UpstreamSettings>) -> Self {
+        self.retire();
+        // Another URL may have what the old one did not.
+        self.inner.absent.clear();
+        self.inner.tag_lists.clear();
+        self.inner.referrers.clear();
+        let upstreams = Arc::new(Upstreams::new(upstreams, &self.upstreams.all));
+        let mirror = Self { inner: self.inner.clone(), upstreams };
+        mirror.start_prefetch();
+        mirror.start_eviction();
+        mirror
+    }
+
+    /// Ends the periodic tasks.
+    pub fn retire(&self) {
+        self.upstreams.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+
+    /// Runs a periodic task until the upstreams are replaced or the registry is closed.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let registry = self.inner.registry.clone();
+        let mut tasks = self.upstreams.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(async move { _ = registry.inner.background.until_stop(work).await });
     }
 
     /// Whether a repository is below the name of an upstream.
@@ -179,7 +209,20 @@ impl Mirror {
     }
 
     fn upstream_of(&self, repository: &RepositoryName) -> Option<&Arc<Upstream>> {
-        self.inner.upstreams.iter().find(|upstream| upstream.path(repository).is_some())
+        self.upstreams.all.iter().find(|upstream| upstream.path(repository).is_some())
+    }
+}
+
+impl Upstreams {
+    fn new(settings: Vec<UpstreamSettings>, before: &[Arc<Upstream>]) -> Self {
+        let default = settings.iter().position(|upstream| upstream.is_default);
+        let all = settings.into_iter().map(|settings| {
+            let pacer = fill::Pacer::new(settings.bandwidth);
+            let counted = before.iter().find(|old| old.settings.name == settings.name);
+            let counters = counted.map(|old| old.counters.clone()).unwrap_or_default();
+            Arc::new(Upstream { settings, pacer, counters })
+        });
+        Self { all: all.collect(), default, tasks: Mutex::default() }
     }
 }
 

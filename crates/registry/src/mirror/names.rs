@@ -34,8 +34,7 @@ impl Mirror {
         let host = host.map(|host| host.to_ascii_lowercase());
         if let Some(namespace) = namespace {
             let namespace = namespace.to_ascii_lowercase();
-            if let Some(upstream) = self.inner.upstreams.iter().find(|upstream| upstream.is_named(&namespace))
-            {
+            if let Some(upstream) = self.upstreams.all.iter().find(|upstream| upstream.is_named(&namespace)) {
                 return self.below(upstream, name, Reach::Mirror);
             }
             let is_own =
@@ -45,18 +44,18 @@ impl Mirror {
         if let Some(host) = host.as_deref().map(without_port) {
             let by_host =
                 |upstream: &&std::sync::Arc<Upstream>| upstream.settings.host.as_deref() == Some(host);
-            if let Some(upstream) = self.inner.upstreams.iter().find(by_host) {
+            if let Some(upstream) = self.upstreams.all.iter().find(by_host) {
                 return self.below(upstream, name, Reach::Mirror);
             }
         }
-        for upstream in &self.inner.upstreams {
+        for upstream in &self.upstreams.all {
             if let Some(path) = upstream.path(name) {
                 return upstream
                     .full_name(path)
                     .map_or(Target::Local, |name| Target::Cached(name, Reach::Name));
             }
         }
-        match self.inner.default.and_then(|index| self.inner.upstreams.get(index)) {
+        match self.upstreams.default.and_then(|index| self.upstreams.all.get(index)) {
             Some(upstream) => upstream.full_name(name.as_str()).map_or(Target::Local, Target::Default),
             None => Target::Local,
         }

@@ -83,7 +83,7 @@ impl Mirror {
     /// Only those of the store.
     pub async fn status(&self) -> Result<Vec<UpstreamStatus>, Error> {
         let mut all = Vec::new();
-        for upstream in &self.inner.upstreams {
+        for upstream in &self.upstreams.all {
             let usage = self.inner.registry.metadata.usage_below(upstream.name()).await?;
             all.push(upstream.status(usage, self.fills_of(upstream)));
         }
@@ -98,7 +98,7 @@ impl Mirror {
 
     /// Calls every URL of an upstream. `None` if there is no such upstream.
     pub async fn test(&self, name: &str) -> Option<Vec<ProbeResult>> {
-        let upstream = self.inner.upstreams.iter().find(|upstream| upstream.name() == name)?;
+        let upstream = self.upstreams.all.iter().find(|upstream| upstream.name() == name)?;
         let client = &upstream.settings.client;
         let mut results = Vec::new();
         for url in client.upstreams() {
@@ -119,7 +119,7 @@ impl Mirror {
         name: &str,
         pattern: Option<&Pattern>,
     ) -> Result<Option<Vec<RepositoryName>>, Error> {
-        let Some(upstream) = self.inner.upstreams.iter().find(|upstream| upstream.name() == name) else {
+        let Some(upstream) = self.upstreams.all.iter().find(|upstream| upstream.name() == name) else {
             return Ok(None);
         };
         let registry = &self.inner.registry;

@@ -9,11 +9,12 @@ use crate::{Error, Registry};
 impl Registry {
     /// Removes uploads without new bytes for [`Policy::upload_expiry`](crate::Policy). Returns their number.
     pub(crate) async fn expire_uploads(&self) -> Result<usize, Error> {
-        let Some(limit) = std::time::SystemTime::now().checked_sub(self.inner.policy.upload_expiry) else {
+        let Some(limit) = std::time::SystemTime::now().checked_sub(self.inner.policy.load().upload_expiry)
+        else {
             return Ok(0);
         };
-        self.inner.upload_ids.forget_expired(self.inner.policy.upload_expiry);
-        let mut expired = self.inner.open_uploads.expire(self.inner.policy.upload_expiry);
+        self.inner.upload_ids.forget_expired(self.inner.policy.load().upload_expiry);
+        let mut expired = self.inner.open_uploads.expire(self.inner.policy.load().upload_expiry);
         loop {
             let batch = self.metadata.expired_uploads(limit, 100).await?;
             let mut removed = 0;

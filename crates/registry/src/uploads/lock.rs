@@ -36,7 +36,7 @@ impl Registry {
             // Verified before an entry is inserted, so that invalid ids use no memory.
             None if self.metadata.upload(repository, account, id).await?.is_some() => UploadState::Stored,
             None => {
-                let expiry = inner.policy.upload_expiry;
+                let expiry = inner.policy.load().upload_expiry;
                 let algorithm = inner.upload_ids.verify(id, repository, account, expiry);
                 UploadState::Empty(algorithm.ok_or(Error::UploadUnknown(id))?)
             }

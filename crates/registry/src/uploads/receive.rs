@@ -82,7 +82,7 @@ impl Registry {
             {
                 return Ok((upload, Err(error)));
             }
-            if let Some(limit) = self.inner.policy.blob_bytes
+            if let Some(limit) = self.inner.policy.load().blob_bytes
                 && start + received > limit
             {
                 return Ok((upload, Err(Error::BlobTooLarge { limit })));
