@@ -13,7 +13,7 @@ use registry::mirror::{BlobSource, FillReader, MergedReferrer, Mirror, MirrorErr
 use serde::Serialize;
 
 use super::blobs::{BYTES, OCTET_STREAM, content_range, serve_stored};
-use super::manifests;
+use super::manifest_answer;
 use crate::http::body::Body;
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -123,10 +123,10 @@ async fn manifest(
     may_fill: bool,
 ) -> Result<Response, Failure> {
     let served = mirror.manifest(repository, target, may_fill).await?;
-    if !call.request.is_head() && manifests::is_pull(*call.caller) {
+    if !call.request.is_head() && manifest_answer::is_pull(*call.caller) {
         call.app.registry.count_pull(repository, target, &served.manifest);
     }
-    let mut response = manifests::answer(&served.manifest, target, &call.request.headers);
+    let mut response = manifest_answer::answer(&served.manifest, target, &call.request.headers);
     let status = match served.source {
         Source::Hit | Source::Revalidated => HIT,
         Source::Fetched => HeaderValue::from_static("wharfinger; fwd=miss; stored"),

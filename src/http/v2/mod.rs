@@ -3,6 +3,7 @@
 pub(super) mod base;
 pub(super) mod blobs;
 pub(super) mod catalog;
+mod manifest_answer;
 pub(super) mod manifests;
 pub(super) mod mirrored;
 pub(super) mod referrers;

@@ -8,9 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use oci::{Digest, Kind, Manifest, RepositoryName, Tag, TagOrDigest};
-use store::metadata::{ManifestRecord, Part, PutManifest, UpstreamTag};
+use store::metadata::{ManifestRecord, Part, PutManifest};
 use upstream::ManifestHead;
 
+use super::served::{ServedManifest, Source, StaleReason, TagOutcome};
+use super::tag_state::TagState;
 use super::{ABSENT_TTL, Mirror, MirrorError, PushPolicy, Upstream, WhenUnavailable};
 use crate::access::{AuditEvent, AuditOutcome};
 use crate::manifests::StoredManifest;
@@ -18,72 +20,6 @@ use crate::{Error, Registry, description};
 
 /// The minimum time between two log lines about the same stale tag.
 const LOG_AGAIN: Duration = Duration::from_secs(5 * 60);
-
-/// A manifest, and how it was found.
-#[derive(Clone, Debug)]
-pub struct ServedManifest {
-    /// The manifest.
-    pub manifest: Arc<StoredManifest>,
-    /// How it was found.
-    pub source: Source,
-}
-
-/// How an answer was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// In the cache, without a question.
-    Hit,
-    /// In the cache, after a question to the upstream.
-    Revalidated,
-    /// From the upstream.
-    Fetched,
-    /// In the cache, although the upstream has another answer or none.
-    Stale(StaleReason),
-}
-
-/// Why an answer may be outdated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StaleReason {
-    /// The upstream does not answer.
-    Down,
-    /// The upstream limits requests.
-    Limited,
-    /// The upstream has deleted the tag.
-    Gone,
-    /// The new digest is in quarantine.
-    Quarantine,
-}
-
-impl StaleReason {
-    /// The word for logs and headers.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Down => "upstream-down",
-            Self::Limited => "upstream-limited",
-            Self::Gone => "upstream-gone",
-            Self::Quarantine => "quarantine",
-        }
-    }
-}
-
-pub(super) type TagOutcome = Result<ServedManifest, MirrorError>;
-
-/// What the upstream said of a tag, and when.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TagState {
-    digest: Option<Digest>,
-    first_seen: SystemTime,
-    checked: Instant,
-}
-
-impl TagState {
-    fn of(record: &UpstreamTag) -> Self {
-        let age = SystemTime::now().duration_since(record.checked_at).unwrap_or_default();
-        let checked = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
-        Self { digest: record.digest, first_seen: record.first_seen, checked }
-    }
-}
 
 impl Mirror {
     /// Returns a manifest that needs no question, without waiting. `None` says nothing about its existence.

@@ -5,17 +5,22 @@
 //!
 //! - `settings`: the operator's settings of an upstream.
 //! - `names`: finds the upstream and the repository of a request.
-//! - `manifests`: freshness, revalidation, quarantine, and the policies for absent and unavailable upstreams.
-//! - `fill`, `blobs`: blobs that are being fetched, and their readers.
+//! - `manifests`: revalidation, quarantine, and the policies for absent and unavailable upstreams.
+//! - `tag_state`, `served`: the freshness of a tag, and a served manifest.
+//! - `fill`, `download`, `blobs`: the state of a blob that is being fetched, its download, and its readers.
+//! - `bandwidth`: the bandwidth limit of an upstream.
 //! - `eviction`: keeps the cached content within its limit.
 //! - `lists`: tags and referrers.
 //! - `complete`: fetches platforms and pinned images in the background.
-//! - `metrics`: counters and gauges of each upstream.
+//! - `counters`, `metrics`: the figures of each upstream.
 //! - `status`: the state of upstreams for the operator, tests and purges.
 //! - `single_flight`: one request for concurrent callers.
 
+mod bandwidth;
 mod blobs;
 mod complete;
+mod counters;
+mod download;
 mod error;
 mod eviction;
 mod fill;
@@ -23,9 +28,11 @@ mod lists;
 mod manifests;
 mod metrics;
 mod names;
+mod served;
 mod settings;
 mod single_flight;
 mod status;
+mod tag_state;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -41,14 +48,17 @@ use tokio::task::JoinSet;
 pub use blobs::{BlobSource, FillReader};
 pub use error::MirrorError;
 pub use lists::MergedReferrer;
-pub use manifests::{ServedManifest, Source, StaleReason};
 pub use names::{Reach, Target};
+pub use served::{ServedManifest, Source, StaleReason};
 pub use settings::{FillPolicy, Platform, PushPolicy, UpstreamSettings, WhenUnavailable};
 pub use status::{ProbeResult, UpstreamStatus, UrlStatus};
 
+use self::bandwidth::Pacer;
+use self::counters::Counters;
 use self::fill::Fill;
-use self::manifests::{TagOutcome, TagState};
+use self::served::TagOutcome;
 use self::single_flight::Flights;
+use self::tag_state::TagState;
 use crate::Registry;
 use crate::access::Identity;
 
@@ -100,8 +110,8 @@ struct Inner {
 /// An upstream with its state.
 pub(crate) struct Upstream {
     settings: UpstreamSettings,
-    pacer: fill::Pacer,
-    counters: Arc<status::Counters>,
+    pacer: Pacer,
+    counters: Arc<Counters>,
 }
 
 impl Mirror {
@@ -217,7 +227,7 @@ impl Upstreams {
     fn new(settings: Vec<UpstreamSettings>, before: &[Arc<Upstream>]) -> Self {
         let default = settings.iter().position(|upstream| upstream.is_default);
         let all = settings.into_iter().map(|settings| {
-            let pacer = fill::Pacer::new(settings.bandwidth);
+            let pacer = Pacer::new(settings.bandwidth);
             let counted = before.iter().find(|old| old.settings.name == settings.name);
             let counters = counted.map(|old| old.counters.clone()).unwrap_or_default();
             Arc::new(Upstream { settings, pacer, counters })

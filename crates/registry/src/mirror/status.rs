@@ -15,16 +15,6 @@ use crate::{Error, Registry};
 /// The repositories of one step of a purge.
 const STEP: usize = 256;
 
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) hits: AtomicU64,
-    pub(super) misses: AtomicU64,
-    pub(super) stale: AtomicU64,
-    pub(super) revalidations: AtomicU64,
-    pub(super) fetches: AtomicU64,
-    pub(super) bytes: AtomicU64,
-}
-
 /// The state of an upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamStatus {

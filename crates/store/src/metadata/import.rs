@@ -8,7 +8,7 @@ use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::outbox::{any_pending, append, is_pending};
 use super::rows::repositories::{find, find_or_create_at, touch};
-use super::rows::{blobs, manifests, tags};
+use super::rows::{blobs, manifests, put_manifest, tags};
 use super::sql::Sql;
 use super::writer::Durability;
 use super::{Metadata, NewChange, PutManifest, ViewItem, ViewStamp, columns, view_state};
@@ -107,8 +107,8 @@ fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<(bool, Vec<Ne
             return Ok((is_new, linked.into_iter().collect()));
         }
         Import::Manifest { put, at } => {
-            let stored = manifests::store(sql, put, columns::time_in(*at))?;
-            let put = stored.is_new.then(|| manifests::put_change(put));
+            let stored = put_manifest::store(sql, put, columns::time_in(*at))?;
+            let put = stored.is_new.then(|| put_manifest::put_change(put));
             return Ok((stored.is_new, put.into_iter().chain(stored.moved).collect()));
         }
         Import::Tag { repository, tag, target, at, .. } => {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use oci::{Digest, RepositoryName, TagOrDigest};
 
-use super::rows::manifests::{check_parts, find, put_change, store};
+use super::rows::manifests::find;
 use super::rows::outbox::append;
+use super::rows::put_manifest::{check_parts, put_change, store};
 use super::rows::quotas::within;
 use super::rows::{repositories, tags};
 use super::sql::params;

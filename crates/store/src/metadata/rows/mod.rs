@@ -7,6 +7,7 @@ pub(super) mod blobs;
 pub(super) mod history;
 pub(super) mod manifests;
 pub(super) mod outbox;
+pub(super) mod put_manifest;
 pub(super) mod quotas;
 pub(super) mod repositories;
 pub(super) mod tags;
