@@ -112,10 +112,10 @@ impl Registry {
     /// Reads the gauges that nothing keeps up to date, before a scrape.
     pub async fn refresh_metrics(&self) {
         let RegistryMetrics { stored, counted, .. } = &self.inner.metrics;
-        match self.inner.directory.disk_space() {
+        match self.inner.directory.space() {
             Ok(space) => {
-                set(&stored.disk_size, space.size);
-                set(&stored.disk_available, space.available);
+                set(&stored.disk_size, space.total);
+                set(&stored.disk_available, space.free);
             }
             Err(error) => tracing::debug!(%error, "cannot measure the free space"),
         }

@@ -1,0 +1,261 @@
+//! The paths of a data directory, and its creation.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::access::{Access, access_error, is_full, is_mount, not_a_directory};
+use super::socket::Socket;
+use crate::{Metadata, StoreError, accounts_mark, permissions};
+
+/// A complete, writable data directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    pub(super) root: PathBuf,
+    pub(super) blobs: PathBuf,
+    pub(super) repositories: PathBuf,
+    pub(super) own: PathBuf,
+}
+
+impl Directory {
+    /// Opens a data directory, and creates its missing parts.
+    ///
+    /// Tries early that files can be created, and renamed from the uploads to the blobs.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] with advice for the operator.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let given = path.as_ref();
+        create(given, given)?;
+        let directory = Self::at(given)?;
+        directory.must_have_its_content()?;
+        for part in [&directory.blobs, &directory.repositories, &directory.uploads()] {
+            create(&directory.root, part)?;
+        }
+        directory.try_rename()?;
+        Ok(directory)
+    }
+
+    /// Opens an existing data directory. For commands, where creating an empty one would hide a mistyped path.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] with advice for the operator.
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let given = path.as_ref();
+        let directory = match fs::metadata(given) {
+            Ok(metadata) if !metadata.is_dir() => return Err(not_a_directory(given)),
+            Ok(_) => Self::at(given)?,
+            Err(error) => return Err(access_error(given, Access::Read, given, &error)),
+        };
+        if directory.blobs.is_dir() || directory.own.is_dir() {
+            return Self::open(given);
+        }
+        Err(StoreError::Directory(format!(
+            "{} is no data directory: it holds neither docker/registry/v2/blobs nor blobs nor wharfinger",
+            given.display()
+        )))
+    }
+
+    /// Returns the data directory at `path`, if it is one. Changes nothing.
+    #[must_use]
+    pub fn find(path: impl AsRef<Path>) -> Option<Self> {
+        Self::at(path.as_ref()).ok().filter(|directory| directory.own.is_dir())
+    }
+
+    /// Removes a data directory that a server created and could not serve. A directory with content or accounts
+    /// stays.
+    pub fn remove_unused(path: impl AsRef<Path>) {
+        let Some(directory) = Self::find(path) else { return };
+        if directory.is_without_content().unwrap_or(false) && !directory.is_marked() {
+            // A leftover directory is harmless.
+            let _ = fs::remove_dir_all(&directory.root);
+        }
+    }
+
+    /// Refuses a directory whose content was moved away, before an empty one is created in its place.
+    fn must_have_its_content(&self) -> Result<(), StoreError> {
+        if self.blobs.exists() || !Metadata::holds_content_at(&self.metadata()).unwrap_or(false) {
+            return Ok(());
+        }
+        Err(self.content_is_missing("is missing"))
+    }
+
+    pub(super) fn content_is_missing(&self, how: &str) -> StoreError {
+        StoreError::Directory(format!(
+            "{v2} {how}, but {own}/metadata.db lists images in it: was it moved away, or is its volume not mounted? Put \
+             it back, or move {own} away as well to start with an empty registry",
+            v2 = self.content().display(),
+            own = self.own.display(),
+        ))
+    }
+
+    fn at(given: &Path) -> Result<Self, StoreError> {
+        // Absolute, so that messages are clear and the working directory does not matter.
+        let root = given.canonicalize().map_err(|error| access_error(given, Access::Read, given, &error))?;
+        let v2 = if ["blobs", "repositories"].iter().any(|part| root.join(part).is_dir()) {
+            root.clone()
+        } else {
+            for inner in ["registry/v2", "v2"] {
+                if root.join(inner).join("blobs").is_dir() {
+                    return Err(StoreError::Directory(format!(
+                        "{0} is not the data directory: use {0}/{inner}, which holds blobs, \
+                         or the directory that holds docker/registry/v2",
+                        root.display()
+                    )));
+                }
+            }
+            let v2 = root.join("docker/registry/v2");
+            // A database beside `docker/` was there before the volume, and belongs to other content.
+            if is_mount(&v2) && !root.join("wharfinger/metadata.db").exists() {
+                return Ok(Self {
+                    blobs: v2.join("blobs"),
+                    repositories: v2.join("repositories"),
+                    own: v2.join("wharfinger"),
+                    root: v2,
+                });
+            }
+            v2
+        };
+        Ok(Self {
+            blobs: v2.join("blobs"),
+            repositories: v2.join("repositories"),
+            own: root.join("wharfinger"),
+            root,
+        })
+    }
+
+    /// The absolute path of the data directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of the blobs.
+    #[must_use]
+    pub fn blobs(&self) -> &Path {
+        &self.blobs
+    }
+
+    /// The directory of the derived view.
+    #[must_use]
+    pub fn repositories(&self) -> &Path {
+        &self.repositories
+    }
+
+    /// The directory that holds the blobs and the view.
+    #[must_use]
+    pub fn content(&self) -> &Path {
+        self.blobs.parent().unwrap_or(&self.root)
+    }
+
+    /// Returns whether the data directory at `path` has had accounts, even if its database is lost. Creates nothing.
+    #[must_use]
+    pub fn has_had_accounts(path: impl AsRef<Path>) -> bool {
+        Self::at(path.as_ref()).is_ok_and(|directory| directory.is_marked())
+    }
+
+    fn is_marked(&self) -> bool {
+        accounts_mark::exists(&self.own, self.content())
+    }
+
+    /// The path of the metadata database.
+    #[must_use]
+    pub fn metadata(&self) -> PathBuf {
+        self.own.join("metadata.db")
+    }
+
+    /// The directory of the uploads in progress.
+    #[must_use]
+    pub fn uploads(&self) -> PathBuf {
+        self.own.join("uploads")
+    }
+
+    /// The directory of content that a repair moved aside. It exists once there is some.
+    #[must_use]
+    pub fn quarantine(&self) -> PathBuf {
+        self.own.join("quarantine")
+    }
+
+    /// The socket where a running server takes commands.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the directory cannot be opened.
+    pub fn control_socket(&self) -> Result<Socket, StoreError> {
+        Socket::in_directory(&self.own, "control.sock")
+    }
+
+    /// The socket between a command that holds the lock and its own server.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the directory cannot be opened.
+    pub fn command_socket(&self) -> Result<Socket, StoreError> {
+        Socket::in_directory(&self.own, &format!("command-{}.sock", std::process::id()))
+    }
+
+    /// The directory of the database, the lock and the uploads.
+    #[must_use]
+    pub fn own(&self) -> &Path {
+        &self.own
+    }
+
+    /// Returns the space of the file system that holds the content.
+    ///
+    /// # Errors
+    /// Those of statvfs.
+    pub fn space(&self) -> io::Result<crate::Space> {
+        crate::Space::of(self.content())
+    }
+
+    /// Returns whether it holds neither blobs nor links.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be read.
+    pub fn is_without_content(&self) -> Result<bool, StoreError> {
+        for part in [&self.blobs, &self.repositories] {
+            let mut entries = fs::read_dir(part).map_err(|error| StoreError::io("read", part, error))?;
+            if entries.next().is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Renames a file from the uploads to the blobs, as each push does. Equal device numbers would prove nothing: a
+    /// rename between two mounts of one file system fails as well.
+    fn try_rename(&self) -> Result<(), StoreError> {
+        let name = format!(".probe-{}", uuid::Uuid::new_v4());
+        let (from, to) = (self.uploads().join(&name), self.blobs.join(&name));
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&from);
+        if let Err(error) = created {
+            if is_full(&error) {
+                // Pulls work on a full disk, and deletions make room.
+                tracing::warn!(directory = %self.uploads().display(), "no space left, or no inode: pushes will fail");
+                return Ok(());
+            }
+            return Err(access_error(&self.root, Access::Write, &self.uploads(), &error));
+        }
+        let renamed = fs::rename(&from, &to);
+        // Only one of the two exists.
+        let _ = fs::remove_file(&from);
+        let _ = fs::remove_file(&to);
+        renamed.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) }).map_err(|error| match error.kind() {
+            io::ErrorKind::CrossesDevices => StoreError::Directory(format!(
+                "{} and {} are on different mounts, but a rename must turn uploads into blobs: mount {} as one volume",
+                self.uploads().display(),
+                self.blobs.display(),
+                self.root.display(),
+            )),
+            _ => access_error(&self.root, Access::Write, &self.blobs, &error),
+        })
+    }
+}
+
+/// Creates a directory and its parents, unless it exists.
+fn create(root: &Path, path: &Path) -> Result<(), StoreError> {
+    permissions::create_dir_all(path).map_err(|error| {
+        // Name the part of the path that is a file.
+        let file = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir());
+        file.map_or_else(|| access_error(root, Access::Write, path, &error), not_a_directory)
+    })
+}

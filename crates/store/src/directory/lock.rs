@@ -1,0 +1,100 @@
+//! The lock that keeps a second server out of a data directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+
+use rustix::fs::FlockOperation;
+
+use super::layout::Directory;
+use crate::StoreError;
+
+/// The exclusive lock of a data directory, held until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+    /// Locked as well: `wharfinger/`, because another program may remove the lock file, and the content, because another
+    /// path may lead to it.
+    _directories: Vec<File>,
+}
+
+impl Directory {
+    /// Takes the exclusive lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] that names the process which holds it.
+    pub fn lock(&self) -> Result<Lock, StoreError> {
+        match self.try_lock()? {
+            Some(lock) => Ok(lock),
+            None => Err(StoreError::Directory(format!(
+                "{} is in use by {}",
+                self.root.display(),
+                self.lock_holder()
+            ))),
+        }
+    }
+
+    /// Takes the exclusive lock; `None` if another process holds it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the lock file cannot be created.
+    pub fn try_lock(&self) -> Result<Option<Lock>, StoreError> {
+        let path = self.own.join("lock");
+        let failed = |error: io::Error| StoreError::io("lock", &path, error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        // The kernel frees the lock with the process, so none is ever stale. The content only names the process.
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        }
+        let mut directories = Vec::new();
+        for directory in [&self.own, self.content()] {
+            let opened = match File::open(directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(failed)?,
+            };
+            // NFS locks only files that are open for writing; there the lock file must do.
+            let locked = rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive);
+            if locked == Err(rustix::io::Errno::WOULDBLOCK) {
+                return Ok(None);
+            }
+            directories.push(opened);
+        }
+        file.set_len(0).map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(Some(Lock { _file: file, _directories: directories }))
+    }
+
+    /// Describes the process that holds the lock: `process 28823 (wharfinger serve)`.
+    #[must_use]
+    pub fn lock_holder(&self) -> String {
+        let mut text = String::new();
+        let read = File::open(self.own.join("lock")).and_then(|file| file.take(32).read_to_string(&mut text));
+        let Some(pid) = read.ok().and_then(|_| text.trim().parse::<u32>().ok()) else {
+            return "another process".to_owned();
+        };
+        match command_of(pid) {
+            Some(command) => format!("process {pid} ({command})"),
+            None => format!("process {pid}"),
+        }
+    }
+}
+
+/// Returns the program and subcommand of a process, such as `wharfinger serve`.
+fn command_of(pid: u32) -> Option<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let program = words.next().filter(|program| !program.is_empty())?;
+    let name = program.rsplit('/').next().unwrap_or_default().to_owned();
+    let is_subcommand = |word: &str| word.starts_with(|first: char| first.is_ascii_lowercase());
+    Some(match words.next().filter(|word| is_subcommand(word)) {
+        Some(subcommand) => format!("{name} {subcommand}"),
+        None => name,
+    })
+}
