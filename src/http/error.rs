@@ -17,7 +17,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use upstream::error_chain;
 
-use crate::http::extract::endpoint::{Endpoint, PathError};
+use crate::http::extract::endpoint::Endpoint;
+use crate::http::extract::path_part::PathError;
 use crate::http::gateway_error::GatewayError;
 use crate::http::links::Links;
 use crate::http::middleware::body_budget::RETRY;

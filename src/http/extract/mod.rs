@@ -5,6 +5,7 @@ pub(crate) mod conditional;
 pub(crate) mod endpoint;
 pub(crate) mod namespace;
 pub(crate) mod page;
+pub(crate) mod path_part;
 pub(crate) mod query;
 pub(crate) mod range;
 pub(crate) mod request;

@@ -8,7 +8,7 @@ use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 
 use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::endpoint::PathError;
+use crate::http::extract::path_part::PathError;
 use crate::http::response::{self, Response};
 
 struct Asset {

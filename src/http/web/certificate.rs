@@ -5,7 +5,7 @@ use hyper::header::{CONTENT_DISPOSITION, HeaderValue};
 
 use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::endpoint::PathError;
+use crate::http::extract::path_part::PathError;
 use crate::http::response::{self, Response};
 
 pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {

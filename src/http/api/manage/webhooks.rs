@@ -16,7 +16,7 @@ use reqwest::Url;
 use super::{body, change, created, manage, map_error, no_content, ok, take_page};
 use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::endpoint::WebhookId;
+use crate::http::extract::path_part::WebhookId;
 use crate::http::response::Response;
 use crate::webhooks::{Receiver, addresses, signature};
 
