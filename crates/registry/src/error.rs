@@ -214,8 +214,8 @@ pub enum Error {
     /// The disk is full.
     #[error("no space left on the registry's disk; nothing was changed")]
     Full,
-    /// The database is locked by another program, or the content is not mounted.
-    #[error("the registry cannot write at the moment; try again later")]
+    /// The database is locked by another program, the content is not mounted, or the object store fails.
+    #[error("the registry cannot reach its storage at the moment; try again later")]
     Unavailable(#[source] StoreError),
     /// The queue of password hashes is full.
     #[error("too many passwords are being checked; try again in a second")]
@@ -263,7 +263,9 @@ impl From<StoreError> for Error {
             }
             StoreError::QuotaExceeded(excess) => Self::QuotaExceeded(excess),
             error if error.is_locked() => Self::Unavailable(error),
-            StoreError::ContentGone(_) | StoreError::DatabaseGone(_) => Self::Unavailable(error),
+            StoreError::ContentGone(_) | StoreError::DatabaseGone(_) | StoreError::ObjectStore { .. } => {
+                Self::Unavailable(error)
+            }
             StoreError::DigestMismatch { expected, actual } => Self::DigestMismatch { expected, actual },
             error => Self::Store(error),
         }

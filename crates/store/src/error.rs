@@ -35,6 +35,16 @@ pub enum StoreError {
         /// The error of the system.
         source: io::Error,
     },
+    /// A request to the object store failed.
+    #[error("cannot {action} {what}: {reason}")]
+    ObjectStore {
+        /// The operation: "read", "write" …
+        action: &'static str,
+        /// The URL of the object.
+        what: String,
+        /// The answer of the store, or the error of the network.
+        reason: String,
+    },
     /// A database operation failed.
     #[error("metadata: {0}")]
     Database(#[source] DatabaseError),

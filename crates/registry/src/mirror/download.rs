@@ -123,7 +123,7 @@ impl Mirror {
         registry.inner.content.check().map_err(|error| not_kept(&error))?;
         let id = Uuid::new_v4();
         let upload =
-            registry.inner.blobs.begin(id, digest.algorithm()).await.map_err(|error| not_kept(&error))?;
+            registry.inner.blobs.begin_known(id, digest, true).await.map_err(|error| not_kept(&error))?;
         let mut receiving = Receiving { mirror: self, upstream, entry, size, limit, upload, received: 0 };
         let received = receiving.receive(&mut source).await;
         let upload = receiving.upload;

@@ -208,7 +208,7 @@ impl Registry {
             let limit = registry.upload_limit(&repository).await?;
             // No other request knows this upload, so it has no record. After a crash, the next start removes its file.
             let id = Uuid::new_v4();
-            let upload = inner.blobs.begin(id, digest.algorithm()).await?;
+            let upload = inner.blobs.begin_known(id, &digest, false).await?;
             let stored = async {
                 let (upload, received) = registry.receive(upload, None, body, limit).await?;
                 received?;

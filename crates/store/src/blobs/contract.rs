@@ -459,7 +459,7 @@ pub(crate) async fn saved_bytes_are_readable_beside_the_writer<B: Backend>() {
     let id = Uuid::new_v4();
     assert!(store.read_upload(id).await.unwrap().is_none());
     let content = content(300_000, 7);
-    let mut upload = store.begin(id, Algorithm::Sha256).await.unwrap();
+    let mut upload = store.begin_known(id, &sha256(&content), true).await.unwrap();
     upload.write(content.slice(..100_000)).await.unwrap();
     upload.save().await.unwrap();
     let reader = store.read_upload(id).await.unwrap().expect("bytes are saved");

@@ -13,9 +13,9 @@ mod mappings;
 mod quarantine;
 #[cfg(test)]
 mod tests;
-mod upload_buffer;
-mod upload_reader;
-mod uploads;
+pub(super) mod upload_buffer;
+pub(super) mod upload_reader;
+pub(super) mod uploads;
 mod writer;
 
 use std::collections::{HashMap, HashSet};

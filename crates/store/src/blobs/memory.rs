@@ -112,6 +112,7 @@ impl BlobWriter for MemoryWriter {
             offset: self.offset(),
             algorithm: self.digester.algorithm(),
             hash_state: self.digester.save(),
+            backend: String::new(),
         })
     }
 

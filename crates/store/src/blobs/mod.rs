@@ -4,6 +4,7 @@
 //! metadata before it opens a blob.
 //!
 //! - `files`: the backend of a data directory; see [`open_files`].
+//! - `objects`: the backend of a bucket; see [`open_objects`].
 //! - [`memory`]: a backend for tests.
 //! - `contract`: the tests that every backend passes.
 
@@ -11,6 +12,7 @@
 mod contract;
 mod files;
 pub mod memory;
+mod objects;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -25,12 +27,25 @@ use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
+pub use self::objects::settings::{AccessKey, ObjectSettings};
 use crate::{Directory, StoreError};
 
 /// Opens the blobs of a data directory. The caller holds the directory's lock.
 #[must_use]
 pub fn open_files(directory: &Directory) -> Arc<dyn BlobStore> {
     Arc::new(files::FileBlobs::open(directory))
+}
+
+/// Opens the blobs of a bucket. The caller holds the lock of the data directory, which has the uploads in progress.
+/// Sends no request.
+///
+/// # Errors
+/// [`StoreError::Directory`] if the settings are unusable.
+pub fn open_objects(
+    settings: &ObjectSettings,
+    directory: &Directory,
+) -> Result<Arc<dyn BlobStore>, StoreError> {
+    Ok(Arc::new(objects::ObjectBlobs::open(settings, directory.uploads())?))
 }
 
 /// An opened blob. It stays readable if the blob is deleted meanwhile.
@@ -185,6 +200,8 @@ pub struct UploadState {
     pub algorithm: Algorithm,
     /// The state of the hash after `offset` bytes, from [`Digester::save`].
     pub hash_state: Vec<u8>,
+    /// More state, which only the backend understands. Empty if it needs none.
+    pub backend: String,
 }
 
 /// Stored content, as [`BlobStore::put`] and [`BlobWriter::commit`] return it.
@@ -260,13 +277,19 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Begins an upload with an unguessable, unused id. It leaves no trace before its first save.
     async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError>;
 
+    /// Like [`begin`](Self::begin), for content with a known digest, so that it can be stored in its final place at
+    /// once. The saved bytes of a `readable` upload can be read beside its writer.
+    async fn begin_known(&self, id: Uuid, digest: &Digest, _readable: bool) -> Result<Upload, StoreError> {
+        self.begin(id, digest.algorithm()).await
+    }
+
     /// Continues an upload from a saved state, and invalidates all earlier writers of it.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if `state` holds no valid hash state.
     async fn resume(&self, state: &UploadState) -> Result<Upload, StoreError>;
 
-    /// Opens the saved bytes of an upload for reading, beside its writer; `None` if nothing of it is saved.
+    /// Opens the saved bytes of a readable upload, beside its writer; `None` if nothing of it is saved.
     async fn read_upload(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError>;
 
     /// Deletes an upload and invalidates its writers. Idempotent.

@@ -53,6 +53,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(15, "garbage collection", "0015_collection.sql"),
     migration!(16, "tags of upstreams", "0016_upstream_tags.sql"),
     migration!(17, "webhooks", "0017_webhooks.sql"),
+    migration!(18, "state of uploads to an object store", "0018_upload_backend.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -277,6 +278,7 @@ mod tests {
                    INSERT INTO webhook_deliveries (webhook, repository, event, state, created_at)
                        VALUES ('1', 'app', '{}', 'pending', 1000);"
                 .to_owned(),
+            18 => "UPDATE uploads SET backend = '{}'".to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }

@@ -31,8 +31,8 @@ impl Metadata {
         self.write(Durability::Process, move |sql| {
             sql.run(
                 "INSERT INTO uploads
-                    (id, repository, received, algorithm, hash_state, boot, updated_at, account)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    (id, repository, received, algorithm, hash_state, boot, updated_at, account, backend)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 params![
                     state.id.to_string(),
                     repository.as_str(),
@@ -42,6 +42,7 @@ impl Metadata {
                     boot,
                     columns::now(),
                     account.as_ref().map(AccountName::as_str),
+                    state.backend,
                 ],
             )?;
             Ok(())
@@ -60,7 +61,7 @@ impl Metadata {
         let (repository, state, account) = (repository.clone(), state.clone(), account.cloned());
         self.write(Durability::Process, move |sql| {
             let saved = sql.run(
-                "UPDATE uploads SET received = ?3, hash_state = ?4, updated_at = ?5
+                "UPDATE uploads SET received = ?3, hash_state = ?4, updated_at = ?5, backend = ?7
                  WHERE id = ?1 AND repository = ?2 AND account IS NOT DISTINCT FROM ?6",
                 params![
                     state.id.to_string(),
@@ -69,6 +70,7 @@ impl Metadata {
                     state.hash_state,
                     columns::now(),
                     account.as_ref().map(AccountName::as_str),
+                    state.backend,
                 ],
             )?;
             Ok(saved > 0)
@@ -113,7 +115,7 @@ impl Metadata {
         let (repository, account) = (repository.clone(), account.cloned());
         self.read(move |sql| {
             sql.first(
-                "SELECT id, repository, received, algorithm, hash_state FROM uploads
+                "SELECT id, repository, received, algorithm, hash_state, backend FROM uploads
                  WHERE id = ?1 AND repository = ?2 AND account IS NOT DISTINCT FROM ?3",
                 params![id.to_string(), repository.as_str(), account.as_ref().map(AccountName::as_str)],
                 record,
@@ -130,7 +132,7 @@ impl Metadata {
     ) -> Result<Vec<UploadRecord>, StoreError> {
         self.read(move |sql| {
             sql.all(
-                "SELECT id, repository, received, algorithm, hash_state FROM uploads
+                "SELECT id, repository, received, algorithm, hash_state, backend FROM uploads
                  WHERE updated_at < ?1 ORDER BY updated_at LIMIT ?2",
                 params![columns::time_in(older_than), columns::limit_in(limit)],
                 record,
@@ -162,6 +164,7 @@ fn record(row: &Row<'_>) -> Result<UploadRecord, StoreError> {
             offset: columns::count(row, 2)?,
             algorithm: columns::text(row, 3)?,
             hash_state: row.get(4)?,
+            backend: row.get(5)?,
         },
     })
 }
@@ -205,7 +208,13 @@ pub(super) mod tests {
     use crate::blobs::UploadState;
 
     pub(in super::super) fn state(offset: u64) -> UploadState {
-        UploadState { id: Uuid::new_v4(), offset, algorithm: Algorithm::Sha512, hash_state: vec![1, 2, 3, 0] }
+        UploadState {
+            id: Uuid::new_v4(),
+            offset,
+            algorithm: Algorithm::Sha512,
+            hash_state: vec![1, 2, 3, 0],
+            backend: "parts".to_owned(),
+        }
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 
 /// Gathers the bytes of one upload.
-pub(super) struct Buffer {
+pub(in crate::blobs) struct Buffer {
     filling: Piece,
     /// Bytes beyond the end of the piece.
     overflow: Bytes,
@@ -19,7 +19,7 @@ pub(super) struct Buffer {
 
 impl Buffer {
     /// Allocates two pieces of `size` bytes; `None` if there is no memory for them.
-    pub(super) fn new(size: usize) -> Option<Self> {
+    pub(in crate::blobs) fn new(size: usize) -> Option<Self> {
         let first = MmapMut::map_anon(size).ok()?;
         let second = MmapMut::map_anon(size).ok()?;
         let free: Free = Arc::new(Mutex::new(vec![second]));
@@ -28,7 +28,7 @@ impl Buffer {
     }
 
     /// Appends bytes. Take a [full](Self::is_full) piece first, or the bytes are copied once more.
-    pub(super) fn add(&mut self, bytes: Bytes) {
+    pub(in crate::blobs) fn add(&mut self, bytes: Bytes) {
         if self.overflow.is_empty() {
             self.overflow = self.filling.fill(bytes);
         } else {
@@ -36,16 +36,16 @@ impl Buffer {
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::blobs) fn is_full(&self) -> bool {
         self.filling.length == self.size
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::blobs) fn is_empty(&self) -> bool {
         self.filling.length == 0
     }
 
     /// Returns the gathered piece. Its memory goes back to the pool when it is dropped.
-    pub(super) fn take(&mut self) -> Bytes {
+    pub(in crate::blobs) fn take(&mut self) -> Bytes {
         let free = lock(&self.free).pop();
         let taken = if let Some(memory) = free {
             let next = Piece { memory: Some(memory), length: 0, free: self.free.clone() };

@@ -12,7 +12,7 @@ const PIECE: usize = 128 * 1024;
 
 /// Gathered bytes.
 #[derive(Default)]
-pub(super) struct UploadBuffer {
+pub(in crate::blobs) struct UploadBuffer {
     slices: Vec<Bytes>,
     bytes: usize,
     buffer: Option<Buffer>,
@@ -20,7 +20,7 @@ pub(super) struct UploadBuffer {
 
 impl UploadBuffer {
     /// Whether to take the bytes before adding more.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::blobs) fn is_full(&self) -> bool {
         self.buffer.as_ref().map_or(self.bytes >= PIECE, Buffer::is_full)
     }
 
@@ -28,7 +28,7 @@ impl UploadBuffer {
         self.buffer.as_ref().map_or(self.bytes == 0, Buffer::is_empty)
     }
 
-    pub(super) fn add(&mut self, bytes: Bytes) {
+    pub(in crate::blobs) fn add(&mut self, bytes: Bytes) {
         if let Some(buffer) = &mut self.buffer {
             buffer.add(bytes);
         } else if !bytes.is_empty() {
@@ -38,7 +38,7 @@ impl UploadBuffer {
     }
 
     /// Returns the bytes to write next. After a full buffer, the following bytes go to a [`Buffer`].
-    pub(super) fn take(&mut self) -> Vec<Bytes> {
+    pub(in crate::blobs) fn take(&mut self) -> Vec<Bytes> {
         let more_to_come = self.is_full();
         let taken = match &mut self.buffer {
             Some(buffer) => vec![buffer.take()],
@@ -54,7 +54,7 @@ impl UploadBuffer {
     }
 
     /// Returns all bytes.
-    pub(super) fn into_pieces(mut self) -> Vec<Bytes> {
+    pub(in crate::blobs) fn into_pieces(mut self) -> Vec<Bytes> {
         let mut pieces = Vec::new();
         while !self.is_empty() {
             pieces.extend(self.take());

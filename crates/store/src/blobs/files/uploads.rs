@@ -11,6 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -30,10 +31,10 @@ use crate::{StoreError, permissions};
 const WRITEBACK: u64 = 8 << 20;
 
 type OpenUploads = Arc<Mutex<HashMap<Uuid, Weak<OpenUpload>>>>;
-pub(super) type UploadLock = OwnedMutexGuard<()>;
+pub(in crate::blobs) type UploadLock = OwnedMutexGuard<()>;
 
 /// The directory of the uploads, and the open ones.
-pub(super) struct Uploads {
+pub(in crate::blobs) struct Uploads {
     directory: PathBuf,
     open: OpenUploads,
     /// Part of the names of files that belong to no upload.
@@ -41,10 +42,12 @@ pub(super) struct Uploads {
     puts: AtomicU64,
     /// Each open large upload holds a clone; the reference count is their number.
     large: Arc<()>,
+    /// Whether the bytes stay on this disk. Otherwise they leave it before the kernel needs to write them.
+    stays: bool,
 }
 
 /// An open upload: its lock, and its file, which stays open between writes.
-pub(super) struct OpenUpload {
+pub(in crate::blobs) struct OpenUpload {
     id: Uuid,
     directory: PathBuf,
     path: PathBuf,
@@ -53,23 +56,32 @@ pub(super) struct OpenUpload {
     overtaken: AtomicBool,
     open: OpenUploads,
     large: OnceLock<Arc<()>>,
+    stays: bool,
+    /// Held for reading by each transfer of saved bytes to an object store. A new writer waits for those of the
+    /// writers before it.
+    transfers: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// The part of an upload that is in its file.
-pub(super) struct Written {
-    pub(super) offset: u64,
+pub(in crate::blobs) struct Written {
+    pub(in crate::blobs) offset: u64,
     /// The offset of the last save.
-    pub(super) saved: u64,
-    pub(super) digester: Digester,
+    pub(in crate::blobs) saved: u64,
+    pub(in crate::blobs) digester: Digester,
 }
 
 impl Uploads {
-    pub(super) fn new(directory: PathBuf) -> Self {
+    pub(in crate::blobs) fn new(directory: PathBuf) -> Self {
         let (open, name, puts) = (OpenUploads::default(), Uuid::new_v4(), AtomicU64::new(0));
-        Self { directory, open, name, puts, large: Arc::default() }
+        Self { directory, open, name, puts, large: Arc::default(), stays: true }
     }
 
-    pub(super) fn remove_stale(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
+    /// The directory of uploads that another store takes over.
+    pub(in crate::blobs) fn spool(directory: PathBuf) -> Self {
+        Self { stays: false, ..Self::new(directory) }
+    }
+
+    pub(in crate::blobs) fn remove_stale(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
         let mut removed = 0;
         for name in file_names(&self.directory)? {
             let id = name.to_str().and_then(|name| name.parse::<Uuid>().ok());
@@ -82,18 +94,21 @@ impl Uploads {
     }
 
     /// Marks the upload as a large one, and returns whether there are others.
-    pub(super) fn is_one_of_several_large(&self, upload: &OpenUpload) -> bool {
+    pub(in crate::blobs) fn is_one_of_several_large(&self, upload: &OpenUpload) -> bool {
         upload.large.get_or_init(|| self.large.clone());
         Arc::strong_count(&self.large) > 2
     }
 
-    /// Invalidates all writers of an upload, and waits for the step in progress.
-    pub(super) async fn lock_last(&self, id: Uuid) -> UploadLock {
-        self.open(id).lock.clone().lock_owned().await
+    /// Invalidates all writers of an upload, and waits for the step and the transfers in progress.
+    pub(in crate::blobs) async fn lock_last(&self, id: Uuid) -> UploadLock {
+        let upload = self.open(id);
+        let lock = upload.lock.clone().lock_owned().await;
+        upload.settle_transfers().await;
+        lock
     }
 
     /// Opens an upload and invalidates its earlier writers.
-    pub(super) fn open(&self, id: Uuid) -> Arc<OpenUpload> {
+    pub(in crate::blobs) fn open(&self, id: Uuid) -> Arc<OpenUpload> {
         let mut open = lock(&self.open);
         let before = open.get(&id).and_then(Weak::upgrade);
         if let Some(before) = &before {
@@ -108,6 +123,8 @@ impl Uploads {
             overtaken: AtomicBool::new(false),
             open: self.open.clone(),
             large: OnceLock::new(),
+            stays: self.stays,
+            transfers: before.as_ref().map(|before| before.transfers.clone()).unwrap_or_default(),
         });
         open.insert(id, Arc::downgrade(&upload));
         // Before `before` is dropped, which takes the lock.
@@ -115,11 +132,11 @@ impl Uploads {
         upload
     }
 
-    pub(super) fn path(&self, id: Uuid) -> PathBuf {
+    pub(in crate::blobs) fn path(&self, id: Uuid) -> PathBuf {
         self.directory.join(id.as_hyphenated().to_string())
     }
 
-    pub(super) fn remove(&self, id: Uuid) -> Result<(), StoreError> {
+    pub(in crate::blobs) fn remove(&self, id: Uuid) -> Result<(), StoreError> {
         remove(&self.path(id))
     }
 
@@ -188,12 +205,12 @@ impl Uploads {
 }
 
 impl OpenUpload {
-    pub(super) fn id(&self) -> Uuid {
+    pub(in crate::blobs) fn id(&self) -> Uuid {
         self.id
     }
 
     /// Waits for the step in progress, and keeps others out until the lock is dropped.
-    pub(super) async fn lock(&self) -> Result<UploadLock, StoreError> {
+    pub(in crate::blobs) async fn lock(&self) -> Result<UploadLock, StoreError> {
         let lock = self.lock.clone().lock_owned().await;
         if self.overtaken.load(Ordering::Acquire) {
             let source = io::Error::new(io::ErrorKind::ResourceBusy, "another request continues this upload");
@@ -203,12 +220,16 @@ impl OpenUpload {
     }
 
     /// The error of a write after a failed one.
-    pub(super) fn has_failed(&self) -> StoreError {
+    pub(in crate::blobs) fn has_failed(&self) -> StoreError {
         StoreError::io("write", &self.path, io::Error::other("an earlier write failed"))
     }
 
     /// Writes and hashes the next bytes. Blocks.
-    pub(super) fn append(&self, mut written: Written, pieces: &[Bytes]) -> Result<Written, StoreError> {
+    pub(in crate::blobs) fn append(
+        &self,
+        mut written: Written,
+        pieces: &[Bytes],
+    ) -> Result<Written, StoreError> {
         let Written { offset, saved, .. } = written;
         let end = offset + pieces.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         if end == offset {
@@ -221,7 +242,7 @@ impl OpenUpload {
             StoreError::io("write", &self.path, error)
         })?;
         let (first, last) = (offset / WRITEBACK * WRITEBACK, end / WRITEBACK * WRITEBACK);
-        if last > first {
+        if last > first && self.stays {
             start_writeback(file, first, last - first);
         }
         for bytes in pieces {
@@ -270,6 +291,39 @@ impl OpenUpload {
         Ok(Stored { size, journaled })
     }
 
+    /// Waits for the transfers of earlier writers. The caller holds the lock.
+    pub(in crate::blobs) async fn settle_transfers(&self) {
+        drop(self.transfers.write().await);
+    }
+
+    /// Registers a transfer. The caller holds the lock.
+    pub(in crate::blobs) async fn begin_transfer(&self) -> tokio::sync::OwnedRwLockReadGuard<()> {
+        self.transfers.clone().read_owned().await
+    }
+
+    /// Reads written bytes. Blocks.
+    pub(in crate::blobs) fn read(&self, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let failed = |error| StoreError::io("read", &self.path, error);
+        let length = usize::try_from(range.end - range.start).map_err(io::Error::other).map_err(failed)?;
+        let mut content = vec![0; length];
+        self.file(range.end)?.read_exact_at(&mut content, range.start).map_err(failed)?;
+        Ok(content.into())
+    }
+
+    /// Frees the space of bytes that are no longer needed. The length of the file stays. Blocks.
+    pub(in crate::blobs) fn free(&self, range: Range<u64>) {
+        if let (Some(file), false) = (self.file.get(), range.is_empty()) {
+            let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+            // Without holes, the space is free when the upload ends.
+            let _ = rustix::fs::fallocate(file, flags, range.start, range.end - range.start);
+        }
+    }
+
+    /// Removes the file. Blocks.
+    pub(in crate::blobs) fn remove(&self) -> Result<(), StoreError> {
+        remove(&self.path)
+    }
+
     /// Returns the file of an upload of `offset` bytes.
     fn file(&self, offset: u64) -> Result<&File, StoreError> {
         if let Some(file) = self.file.get() {
@@ -293,7 +347,7 @@ impl OpenUpload {
         Ok(self.file.get_or_init(|| file))
     }
 
-    fn lost(&self, offset: u64, left: u64) -> StoreError {
+    pub(in crate::blobs) fn lost(&self, offset: u64, left: u64) -> StoreError {
         StoreError::UploadLost { id: self.id, offset, left }
     }
 }

@@ -113,6 +113,7 @@ impl BlobWriter for FileWriter {
             offset: written.offset,
             algorithm: written.digester.algorithm(),
             hash_state: written.digester.save(),
+            backend: String::new(),
         };
         self.progress = Progress::Idle(Box::new(written));
         Ok(state)

@@ -1,0 +1,527 @@
+//! S3 client: the requests of the blob store to a bucket. No other file knows the crate `object_store`.
+//!
+//! Requests are retried with backoff, also after SlowDown. Reads give up early, because a client waits for each of
+//! them. Writes outlast an overload of a minute. No request needs a conditional PUT, a checksum header or a bulk
+//! delete, which some servers refuse.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{HttpClient, HttpConnector as _, HttpRequestBody, ReqwestConnector};
+use object_store::multipart::{MultipartStore as _, PartId};
+use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer as _};
+use object_store::{
+    BackoffConfig, ClientOptions, CopyOptions, GetOptions, GetRange, GetResult, HeaderMap, HeaderValue,
+    ObjectStore as _, ObjectStoreExt as _, PutOptions, PutPayload, RetryConfig,
+};
+use serde::Deserialize;
+
+use super::settings::{ObjectSettings, Place};
+use crate::StoreError;
+use crate::blobs::OpenBlob;
+
+/// How long a failed read is retried.
+const READ_PATIENCE: Duration = Duration::from_secs(8);
+/// How long a failed write is retried.
+const WRITE_PATIENCE: Duration = Duration::from_secs(90);
+/// The timeout for the next bytes of an answer, and for the answer to a request with a part.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a write is repeated that conflicts with a deletion.
+const CONFLICTS: u32 = 6;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The lifetime of the signature of a request that this server sends itself.
+const SIGNATURE: Duration = Duration::from_secs(15 * 60);
+
+/// A bucket, and the prefix of all keys in it.
+pub(super) struct Bucket {
+    reads: AmazonS3,
+    writes: AmazonS3,
+    http: HttpClient,
+    place: Place,
+}
+
+/// The properties of a stored object.
+pub(super) struct Object {
+    pub(super) size: u64,
+    pub(super) etag: Option<String>,
+    /// Milliseconds since 1970.
+    pub(super) modified: i64,
+}
+
+/// A listed multipart upload that is neither complete nor aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unfinished {
+    pub(super) key: String,
+    pub(super) id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Uploads {
+    #[serde(default)]
+    is_truncated: bool,
+    #[serde(default)]
+    next_key_marker: String,
+    #[serde(default)]
+    next_upload_id_marker: String,
+    #[serde(default, rename = "Upload")]
+    uploads: Vec<ListedUpload>,
+}
+
+#[derive(Deserialize)]
+struct ListedUpload {
+    #[serde(rename = "Key")]
+    key: String,
+    #[serde(rename = "UploadId")]
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct CopiedPart {
+    #[serde(rename = "ETag")]
+    etag: String,
+}
+
+impl Bucket {
+    /// Prepares the client. Sends no request.
+    pub(super) fn open(settings: &ObjectSettings) -> Result<Self, StoreError> {
+        let place = settings.place()?;
+        let client = |patience| {
+            let retry = RetryConfig {
+                backoff: BackoffConfig {
+                    init_backoff: Duration::from_millis(100),
+                    max_backoff: Duration::from_secs(5),
+                    base: 2.,
+                },
+                max_retries: 60,
+                retry_timeout: patience,
+            };
+            builder(settings, &place)
+                .with_retry(retry)
+                .build()
+                .map_err(|error| StoreError::Directory(format!("{}: {}", settings.url, reason(&error))))
+        };
+        let http = ReqwestConnector::default()
+            .connect(&options())
+            .map_err(|error| StoreError::Directory(format!("{}: {}", settings.url, reason(&error))))?;
+        Ok(Self { reads: client(READ_PATIENCE)?, writes: client(WRITE_PATIENCE)?, http, place })
+    }
+
+    /// The URL of a key, for messages.
+    pub(super) fn name(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.place.bucket)
+    }
+
+    /// The prefix of all keys: empty, or with a slash at its end.
+    pub(super) fn prefix(&self) -> &str {
+        &self.place.prefix
+    }
+
+    pub(super) async fn stat(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        match self.reads.head(&path(key)).await {
+            Ok(meta) => Ok(Some(Object {
+                size: meta.size,
+                etag: meta.e_tag,
+                modified: meta.last_modified.timestamp_millis(),
+            })),
+            Err(error) => self.absent(error, "read", key),
+        }
+    }
+
+    /// Reads an object into memory.
+    pub(super) async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let read = async { self.reads.get(&path(key)).await?.bytes().await };
+        match read.await {
+            Ok(content) => Ok(Some(content)),
+            Err(error) => self.absent(error, "read", key),
+        }
+    }
+
+    /// Begins to read an object, which stays readable if it is deleted meanwhile.
+    pub(super) async fn open_object(
+        self: &Arc<Self>,
+        key: String,
+    ) -> Result<Option<(u64, OpenObject)>, StoreError> {
+        match self.reads.get(&path(&key)).await {
+            Ok(begun) => Ok(Some((begun.meta.size, OpenObject { bucket: self.clone(), key, begun }))),
+            Err(error) => self.absent(error, "read", &key),
+        }
+    }
+
+    pub(super) async fn put(&self, key: &str, content: Vec<Bytes>) -> Result<(), StoreError> {
+        let (location, content): (_, PutPayload) = (path(key), content.into_iter().collect());
+        self.write(key, || self.writes.put_opts(&location, content.clone(), PutOptions::default())).await
+    }
+
+    /// Writes an object, and repeats a write that conflicts with a deletion: a server that keeps objects as files may
+    /// remove the directory in between.
+    async fn write<T, F: Future<Output = object_store::Result<T>>>(
+        &self,
+        key: &str,
+        write: impl Fn() -> F,
+    ) -> Result<(), StoreError> {
+        let mut conflicts = 0;
+        loop {
+            match write().await {
+                Ok(_) => return Ok(()),
+                Err(object_store::Error::AlreadyExists { .. }) if conflicts < CONFLICTS => conflicts += 1,
+                Err(error) => return Err(self.failed(&error, "write", key)),
+            }
+            tokio::time::sleep(Duration::from_millis(20 << conflicts)).await;
+        }
+    }
+
+    /// Deletes an object, if it exists.
+    pub(super) async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        match self.writes.delete(&path(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.failed(&error, "delete", key)),
+        }
+    }
+
+    /// Lists the keys below `prefix`, which ends in a slash, with their sizes.
+    ///
+    /// Some servers end a listing early without saying so. So a listing is over only if nothing follows its last key.
+    pub(super) fn list(&self, prefix: String) -> BoxStream<'_, Result<(String, u64), StoreError>> {
+        struct Listing<'a> {
+            page: BoxStream<'a, object_store::Result<object_store::ObjectMeta>>,
+            last: Option<Path>,
+            /// Whether the present listing has returned anything.
+            has_more: bool,
+        }
+        let below = path(&prefix);
+        let listing = Listing { page: self.reads.list(Some(&below)), last: None, has_more: false };
+        let keys = futures_util::stream::try_unfold(listing, move |mut listing| {
+            let (below, prefix) = (below.clone(), prefix.clone());
+            async move {
+                loop {
+                    let failed = |error| self.failed(&error, "list", &prefix);
+                    match listing.page.try_next().await.map_err(failed)? {
+                        Some(meta) if listing.last.as_ref().is_none_or(|last| *last < meta.location) => {
+                            listing.has_more = true;
+                            listing.last = Some(meta.location.clone());
+                            return Ok(Some(((meta.location.to_string(), meta.size), listing)));
+                        }
+                        Some(meta) => {
+                            return Err(StoreError::ObjectStore {
+                                action: "list",
+                                what: self.name(&prefix),
+                                reason: format!("{} comes out of order", meta.location),
+                            });
+                        }
+                        None => match listing.last.clone().filter(|_| listing.has_more) {
+                            Some(last) => {
+                                listing.page = self.reads.list_with_offset(Some(&below), &last);
+                                listing.has_more = false;
+                            }
+                            None => return Ok(None),
+                        },
+                    }
+                }
+            }
+        });
+        Box::pin(keys)
+    }
+
+    /// Begins a multipart upload and returns its id.
+    pub(super) async fn begin(&self, key: &str) -> Result<String, StoreError> {
+        let begun = self.writes.create_multipart(&path(key)).await;
+        begun.map_err(|error| self.failed(&error, "write", key))
+    }
+
+    /// Sends a part, of which the first has the index 0. Returns its ETag.
+    pub(super) async fn put_part(
+        &self,
+        key: &str,
+        id: &str,
+        index: usize,
+        content: Bytes,
+    ) -> Result<String, StoreError> {
+        let sent = self.writes.put_part(&path(key), &id.to_owned(), index, content.into()).await;
+        sent.map(|part| part.content_id).map_err(|error| self.failed(&error, "write", key))
+    }
+
+    /// Makes an object of the parts. `false` if there is no such multipart upload.
+    pub(super) async fn complete(&self, key: &str, id: &str, etags: Vec<String>) -> Result<bool, StoreError> {
+        let parts = etags.into_iter().map(|content_id| PartId { content_id }).collect();
+        match self.writes.complete_multipart(&path(key), &id.to_owned(), parts).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.failed(&error, "complete", key)),
+        }
+    }
+
+    /// Aborts a multipart upload, if it exists.
+    pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), StoreError> {
+        match self.writes.abort_multipart(&path(key), &id.to_owned()).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.failed(&error, "abort the upload of", key)),
+        }
+    }
+
+    /// Copies an object inside the store.
+    pub(super) async fn copy(&self, from: &str, to: &str) -> Result<(), StoreError> {
+        let (from, location) = (path(from), path(to));
+        self.write(to, || self.writes.copy_opts(&from, &location, CopyOptions::default())).await
+    }
+
+    /// Copies an object of any size inside the store, in parts of `part` bytes. A simple copy ends at 5 GiB.
+    pub(super) async fn copy_in_parts(
+        &self,
+        from: &str,
+        to: &str,
+        size: u64,
+        part: u64,
+    ) -> Result<(), StoreError> {
+        let id = self.begin(to).await?;
+        let copied = async {
+            let mut etags = Vec::new();
+            let mut begin = 0;
+            while begin < size {
+                let end = (begin + part).min(size);
+                etags.push(self.copy_part(from, begin..end, to, &id, etags.len()).await?);
+                begin = end;
+            }
+            match self.complete(to, &id, etags).await? {
+                true => Ok(()),
+                false => Err(self.error("write", to, "its multipart upload is gone".to_owned())),
+            }
+        };
+        let copied = copied.await;
+        if copied.is_err() {
+            // The first error is the cause. The next start aborts what this one could not.
+            let _ = self.abort(to, &id).await;
+        }
+        copied
+    }
+
+    async fn copy_part(
+        &self,
+        from: &str,
+        range: Range<u64>,
+        to: &str,
+        id: &str,
+        index: usize,
+    ) -> Result<String, StoreError> {
+        let mut headers = HeaderMap::new();
+        let source = format!("{}/{from}", self.place.bucket);
+        let bytes = format!("bytes={}-{}", range.start, range.end - 1);
+        for (name, text) in [("x-amz-copy-source", source), ("x-amz-copy-source-range", bytes)] {
+            let text = HeaderValue::from_str(&text).map_err(|_| self.error("copy", from, text))?;
+            headers.insert(name, text);
+        }
+        let query = [("partNumber", (index + 1).to_string()), ("uploadId", id.to_owned())];
+        let answer: CopiedPart = self.send("PUT", to, query.to_vec(), headers).await?;
+        Ok(answer.etag)
+    }
+
+    /// Lists the multipart uploads to keys below `prefix` that nobody has ended.
+    pub(super) async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError> {
+        let (mut found, mut key_marker, mut id_marker) = (Vec::new(), String::new(), String::new());
+        loop {
+            let mut query = vec![("uploads", String::new()), ("prefix", prefix.to_owned())];
+            if !key_marker.is_empty() {
+                query.extend([("key-marker", key_marker), ("upload-id-marker", id_marker)]);
+            }
+            let page: Uploads = self.send("GET", "", query, HeaderMap::new()).await?;
+            found.extend(page.uploads.into_iter().map(|ListedUpload { key, id }| Unfinished { key, id }));
+            if !page.is_truncated || page.next_key_marker.is_empty() {
+                break;
+            }
+            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+        }
+        // A server that ignores the prefix must not make this one abort the uploads of others.
+        found.retain(|upload| upload.key.starts_with(prefix));
+        Ok(found)
+    }
+
+    /// Sends a request that the library has no function for, with retries, and parses the answer.
+    async fn send<T: for<'de> Deserialize<'de>>(
+        &self,
+        method: &str,
+        key: &str,
+        query: Vec<(&str, String)>,
+        headers: HeaderMap,
+    ) -> Result<T, StoreError> {
+        let begun = std::time::Instant::now();
+        let mut wait = Duration::from_millis(200);
+        loop {
+            match self.send_once(method, key, &query, &headers).await {
+                Ok(answer) => return Ok(answer),
+                Err((error, is_temporary)) if !is_temporary || begun.elapsed() > READ_PATIENCE => {
+                    return Err(error);
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+    }
+
+    /// An error says whether the request may be tried again.
+    async fn send_once<T: for<'de> Deserialize<'de>>(
+        &self,
+        method: &str,
+        key: &str,
+        query: &[(&str, String)],
+        headers: &HeaderMap,
+    ) -> Result<T, (StoreError, bool)> {
+        let failed = |reason: String| self.error("ask for", key, reason);
+        let mut options =
+            SignedUrlOptions::new().with_query(query.iter().map(|(name, value)| (*name, value.clone())));
+        options.signed_headers = headers.clone();
+        let method: http::Method =
+            method.parse().map_err(|error| (failed(format!("{method}: {error}")), false))?;
+        let url = self
+            .reads
+            .signed_url_opts(method.clone(), &path(key), SIGNATURE, &options)
+            .await
+            .map_err(|error| (failed(reason(&error)), true))?;
+        let mut request = http::Request::new(HttpRequestBody::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = url
+            .as_str()
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| (failed(error.to_string()), false))?;
+        *request.headers_mut() = headers.clone();
+        let answer = self.http.execute(request).await.map_err(|error| (failed(reason(&error)), true))?;
+        let status = answer.status();
+        let body = answer.into_body().bytes().await.map_err(|error| (failed(reason(&error)), true))?;
+        let text = String::from_utf8_lossy(&body);
+        if !status.is_success() {
+            return Err((failed(format!("{status}: {text}")), status.is_server_error()));
+        }
+        quick_xml::de::from_str(&text).map_err(|error| (failed(format!("{error} in {text}")), false))
+    }
+
+    /// Returns `None` if the object is absent.
+    fn absent<T>(
+        &self,
+        error: object_store::Error,
+        action: &'static str,
+        key: &str,
+    ) -> Result<Option<T>, StoreError> {
+        match error {
+            object_store::Error::NotFound { .. } if !reason(&error).contains("NoSuchBucket") => Ok(None),
+            error => Err(self.failed(&error, action, key)),
+        }
+    }
+
+    fn failed(&self, error: &object_store::Error, action: &'static str, key: &str) -> StoreError {
+        let reason = reason(error);
+        if ["507 Insufficient", "QuotaExceeded", "StorageFull"].iter().any(|full| reason.contains(full)) {
+            return StoreError::Full { what: self.name(key) };
+        }
+        self.error(action, key, reason)
+    }
+
+    fn error(&self, action: &'static str, key: &str, reason: String) -> StoreError {
+        StoreError::ObjectStore { action, what: self.name(key), reason }
+    }
+}
+
+/// An object that is being read.
+pub(super) struct OpenObject {
+    bucket: Arc<Bucket>,
+    key: String,
+    begun: GetResult,
+}
+
+impl OpenBlob for OpenObject {
+    fn read(self: Box<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>> {
+        let Self { bucket, key, begun } = *self;
+        if range.is_empty() {
+            return Box::pin(futures_util::stream::empty());
+        }
+        let is_whole = range == (0..begun.meta.size);
+        let pieces = async move {
+            if is_whole {
+                return Ok::<_, StoreError>(failing(bucket, key, begun));
+            }
+            let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+            match bucket.reads.get_opts(&path(&key), options).await {
+                Ok(part) => Ok(failing(bucket, key, part)),
+                Err(error) => Err(bucket.failed(&error, "read", &key)),
+            }
+        };
+        Box::pin(futures_util::stream::once(pieces).try_flatten())
+    }
+}
+
+fn failing(
+    bucket: Arc<Bucket>,
+    key: String,
+    result: GetResult,
+) -> BoxStream<'static, Result<Bytes, StoreError>> {
+    result
+        .into_stream()
+        .try_filter(|piece| std::future::ready(!piece.is_empty()))
+        .map_err(move |error| bucket.failed(&error, "read", &key))
+        .boxed()
+}
+
+fn builder(settings: &ObjectSettings, place: &Place) -> AmazonS3Builder {
+    // Credentials and the region come from the environment, unless they are set.
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(&place.bucket)
+        .with_client_options(options())
+        .with_disable_bulk_delete(true)
+        .with_disable_tagging(true);
+    let region = settings.region.clone();
+    let from_environment = builder.get_config_value(&AmazonS3ConfigKey::Region);
+    builder = builder.with_region(region.or(from_environment).unwrap_or_else(|| "us-east-1".to_owned()));
+    let endpoint = settings.endpoint.clone().or(builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
+    let is_encrypted = endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("https:"));
+    if let Some(endpoint) = endpoint {
+        // With the bucket in the host name, the library expects it in the endpoint.
+        let endpoint = match (settings.path_style, endpoint.split_once("://")) {
+            (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", place.bucket),
+            _ => endpoint,
+        };
+        builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+    }
+    if let Some(key) = &settings.key {
+        builder = builder.with_access_key_id(&key.id).with_secret_access_key(&key.secret);
+    }
+    // TLS protects the content on its way. Without it, the signature covers the content.
+    builder
+        .with_virtual_hosted_style_request(!settings.path_style)
+        .with_allow_http(true)
+        .with_unsigned_payload(is_encrypted)
+}
+
+fn options() -> ClientOptions {
+    ClientOptions::new()
+        .with_allow_http(true)
+        .with_http1_only()
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_read_timeout(READ_TIMEOUT)
+        // A transfer may take as long as its client needs.
+        .with_timeout_disabled()
+        .with_default_content_type("application/octet-stream")
+}
+
+/// Our keys have no character that a path encodes.
+fn path(key: &str) -> Path {
+    Path::from(key)
+}
+
+/// The text of an error with its causes, each once.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,236 @@
+//! Tests of the blob store in a bucket, against two servers of different make: versitygw and moto.
+
+mod servers;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oci::Algorithm;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use self::servers::{MOTO, Server, VERSITYGW};
+use super::{Limits, ObjectBlobs, ObjectSettings};
+use crate::blobs::BlobStore;
+use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
+use crate::{Directory, StoreError};
+
+/// The smallest part that Amazon and moto accept.
+const PART: u64 = 5 << 20;
+
+/// A prefix of its own in the bucket of a server, and a data directory.
+struct Place {
+    settings: ObjectSettings,
+    directory: Directory,
+    _scratch: TempDir,
+}
+
+impl Place {
+    fn on(server: &Server) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        Self {
+            settings: server.settings(&format!("s3://{}/{}", servers::BUCKET, Uuid::new_v4())),
+            directory: Directory::open(scratch.path()).unwrap(),
+            _scratch: scratch,
+        }
+    }
+
+    fn blobs(&self) -> ObjectBlobs {
+        ObjectBlobs::open(&self.settings, self.directory.uploads()).unwrap()
+    }
+
+    /// A store with small parts.
+    fn in_parts(&self) -> ObjectBlobs {
+        let limits = Limits { part: PART, copy: 2 * PART, copy_part: PART, ..Limits::default() };
+        ObjectBlobs { limits, ..self.blobs() }
+    }
+}
+
+macro_rules! backend {
+    ($module:ident, $server:ident) => {
+        mod $module {
+            use super::*;
+
+            pub(super) struct Bucket(Place);
+
+            impl Backend for Bucket {
+                fn new() -> Self {
+                    Self(Place::on(&$server))
+                }
+
+                fn store(&self) -> Arc<dyn BlobStore> {
+                    Arc::new(self.0.blobs())
+                }
+            }
+
+            contract_tests!(Bucket);
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn upload_in_parts_becomes_a_blob() {
+                super::upload_in_parts_becomes_a_blob(&Place::on(&$server)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn upload_in_parts_resumes_after_restart() {
+                super::upload_in_parts_resumes_after_restart(&Place::on(&$server)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn overtaken_writer_damages_no_part() {
+                super::overtaken_writer_damages_no_part(&Place::on(&$server)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn ended_upload_leaves_no_parts() {
+                super::ended_upload_leaves_no_parts(&Place::on(&$server)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn damaged_object_is_moved_aside() {
+                super::damaged_object_is_moved_aside(&Place::on(&$server)).await;
+            }
+        }
+    };
+}
+
+backend!(versitygw, VERSITYGW);
+backend!(moto, MOTO);
+
+async fn is(store: &dyn BlobStore, digest: &oci::Digest, content: &[u8]) {
+    let blob = store.open(digest).await.unwrap().expect("it is stored");
+    assert!(read(blob, 0..content.len() as u64).await == content);
+    let middle = content.len() as u64 / 2..content.len() as u64 - 1;
+    let blob = store.open(digest).await.unwrap().unwrap();
+    let part = &content[content.len() / 2..content.len() - 1];
+    assert!(read(blob, middle).await == part);
+}
+
+async fn leaves_nothing(blobs: &ObjectBlobs, place: &Place) {
+    assert_eq!(blobs.bucket.unfinished(blobs.bucket.prefix()).await.unwrap(), []);
+    use futures_util::TryStreamExt as _;
+    let keys: Vec<_> = blobs.bucket.list(blobs.keys.uploads()).try_collect().await.unwrap();
+    assert_eq!(keys, []);
+    assert_eq!(std::fs::read_dir(place.directory.uploads()).unwrap().count(), 0);
+}
+
+async fn upload_in_parts_becomes_a_blob(place: &Place) {
+    let blobs = place.in_parts();
+    // One part, exactly two, and a copy in parts.
+    for (seed, size) in [PART, 2 * PART, 2 * PART + 1, 3 * PART + 77].into_iter().enumerate() {
+        let content = content(usize::try_from(size).unwrap(), seed as u64);
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let digest = algorithm.digest(&content);
+            let written = upload(&blobs, &content, &[1_000_000]).await;
+            assert_eq!(written.commit(&digest).await.unwrap().size, size);
+            is(&blobs, &digest, &content).await;
+        }
+        let digest = sha256(&content);
+        let mut known = blobs.begin_known(Uuid::new_v4(), &digest, seed % 2 == 0).await.unwrap();
+        known.write(content.clone()).await.unwrap();
+        assert_eq!(known.commit(&digest).await.unwrap().size, size);
+        is(&blobs, &digest, &content).await;
+        leaves_nothing(&blobs, place).await;
+    }
+}
+
+async fn upload_in_parts_resumes_after_restart(place: &Place) {
+    let content = content(usize::try_from(3 * PART + 99).unwrap(), 5);
+    let mut state =
+        place.in_parts().begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap().save().await.unwrap();
+    // Each state is used twice: the first attempt to continue is lost.
+    for chunk in [1, 4 << 20, 6 << 20, 1000, 4 << 20, 100] {
+        let offset = usize::try_from(state.offset).unwrap();
+        let mut lost = place.in_parts().resume(&state).await.unwrap();
+        lost.write(self::content(7 << 20, 6)).await.unwrap();
+        drop(lost);
+        let mut resumed = place.in_parts().resume(&state).await.unwrap();
+        resumed.write(content.slice(offset..offset + chunk)).await.unwrap();
+        state = resumed.save().await.unwrap();
+    }
+    let blobs = place.in_parts();
+    let mut resumed = blobs.resume(&state).await.unwrap();
+    resumed.write(content.slice(usize::try_from(state.offset).unwrap()..)).await.unwrap();
+    resumed.commit(&sha256(&content)).await.unwrap();
+    is(&blobs, &sha256(&content), &content).await;
+    assert!(blobs.remove_stale_uploads(&[].into()).await.unwrap() <= 7, "those of lost attempts");
+    leaves_nothing(&blobs, place).await;
+}
+
+async fn overtaken_writer_damages_no_part(place: &Place) {
+    let blobs = place.in_parts();
+    let content = content(usize::try_from(4 * PART).unwrap(), 7);
+    let begun = usize::try_from(PART + 100).unwrap();
+    let mut old = upload(&blobs, &content.slice(..begun), &[1 << 20]).await;
+    let state = old.save().await.unwrap();
+    // Its parts are on their way when the client comes back.
+    old.write(self::content(begun * 2, 8)).await.unwrap();
+    let mut new = blobs.resume(&state).await.unwrap();
+    new.write(content.slice(begun..)).await.unwrap();
+    old.write(self::content(begun, 9)).await.unwrap_err();
+    new.commit(&sha256(&content)).await.unwrap();
+    is(&blobs, &sha256(&content), &content).await;
+}
+
+async fn ended_upload_leaves_no_parts(place: &Place) {
+    let blobs = place.in_parts();
+    let content = content(usize::try_from(3 * PART).unwrap(), 10);
+    let wrong = upload(&blobs, &content, &[1 << 20]).await;
+    let refused = wrong.commit(&sha256(b"other")).await.unwrap_err();
+    assert!(matches!(refused, StoreError::DigestMismatch { .. }), "{refused}");
+    leaves_nothing(&blobs, place).await;
+
+    let aborted = upload(&blobs, &content, &[1 << 20]).await;
+    blobs.abort(aborted.id()).await.unwrap();
+    leaves_nothing(&blobs, place).await;
+
+    // After a restart, uploads of the metadata stay.
+    let (mut kept, mut lost) =
+        (upload(&blobs, &content, &[1 << 20]).await, upload(&blobs, &content, &[1 << 20]).await);
+    let (state, _) = (kept.save().await.unwrap(), lost.save().await.unwrap());
+    let mut known = blobs.begin_known(Uuid::new_v4(), &sha256(&content), false).await.unwrap();
+    known.write(content.clone()).await.unwrap();
+    let lost_id = lost.id();
+    drop((kept, lost, known));
+    let restarted = place.in_parts();
+    restarted.remove_stale_uploads(&[state.id].into()).await.unwrap();
+    let mut resumed = restarted.resume(&state).await.unwrap();
+    resumed.write(Bytes::from_static(b"more")).await.unwrap();
+    let whole = [&content[..], b"more"].concat();
+    resumed.commit(&sha256(&whole)).await.unwrap();
+    is(&restarted, &sha256(&whole), &whole).await;
+    restarted.abort(lost_id).await.unwrap();
+    leaves_nothing(&restarted, place).await;
+}
+
+async fn damaged_object_is_moved_aside(place: &Place) {
+    let blobs = place.in_parts();
+    let contents: Vec<Bytes> = (1..=2).map(|byte| Bytes::from(vec![byte; 100_000])).collect();
+    let [one, other] = [0, 1].map(|at| sha256(&contents[at]));
+    blobs.put(&one, contents[0].clone()).await.unwrap();
+    assert_eq!(blobs.quarantine(&one).await.unwrap(), None, "it is intact");
+    let stamp = blobs.stamp(&one).await.unwrap().unwrap();
+    blobs.bucket.put(&blobs.keys.blob(&one), vec![contents[1].clone()]).await.unwrap();
+    assert_ne!(blobs.stamp(&one).await.unwrap(), Some(stamp));
+    assert!(blobs.quarantine(&one).await.unwrap().unwrap().starts_with("s3://"));
+    assert_eq!(blobs.stat(&one).await.unwrap(), None);
+    assert_eq!(blobs.recover(&one).await.unwrap(), None);
+    assert_eq!(blobs.recover(&other).await.unwrap(), Some(100_000));
+    is(&blobs, &other, &contents[1]).await;
+    assert_eq!(blobs.recover(&other).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn absent_server_is_an_error_of_the_object_store() {
+    let place = Place::on(&VERSITYGW);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let settings = ObjectSettings { endpoint: Some(endpoint), ..place.settings.clone() };
+    let blobs = ObjectBlobs::open(&settings, place.directory.uploads()).unwrap();
+    let error = blobs.stat(&sha256(b"content")).await.unwrap_err();
+    assert!(matches!(error, StoreError::ObjectStore { .. }), "{error}");
+    let wrong = ObjectSettings { url: "s3://no-such-bucket".to_owned(), ..place.settings.clone() };
+    let blobs = ObjectBlobs::open(&wrong, place.directory.uploads()).unwrap();
+    let error = blobs.open(&sha256(b"content")).await.err().expect("the bucket is missing");
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+}

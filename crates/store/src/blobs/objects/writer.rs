@@ -1,0 +1,412 @@
+//! Writes one upload to a bucket: hashes and spools its bytes, and sends them in parts.
+//!
+//! At most two parts of an upload are on their way. The next write waits for the first of them. Sent bytes are removed
+//! from the file of the upload, except those that a saved state still needs.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use oci::{Digest, Digester};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::ObjectBlobs;
+use crate::StoreError;
+use crate::blobs::files::upload_buffer::UploadBuffer;
+use crate::blobs::files::uploads::{OpenUpload, UploadLock, Written};
+use crate::blobs::{BlobWriter, Stored, Upload, UploadState, check_digest};
+use crate::blocking::{Priority, Task, blocking, spawn_blocking_at};
+
+/// Parts of one upload on their way.
+const SENDING: usize = 2;
+
+/// The multipart upload of an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Target {
+    pub(super) key: String,
+    pub(super) id: String,
+}
+
+/// The state of an upload in the metadata, as JSON.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Saved {
+    target: Option<Target>,
+    /// The ETags of the parts, from the first on.
+    parts: Vec<String>,
+}
+
+impl Saved {
+    pub(super) fn parse(state: &UploadState) -> Result<Self, StoreError> {
+        if state.backend.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_str(&state.backend)
+            .map_err(|error| StoreError::Damaged(format!("parts of upload {}: {error}", state.id)))
+    }
+}
+
+/// The writer of one upload.
+pub(super) struct ObjectWriter {
+    blobs: ObjectBlobs,
+    upload: Arc<OpenUpload>,
+    /// The number of bytes accepted: written, in progress and buffered ones.
+    offset: u64,
+    buffer: UploadBuffer,
+    progress: Progress,
+    parts: Parts,
+    known: Option<Digest>,
+    is_readable: bool,
+    /// Whether transfers of earlier writers have ended.
+    is_settled: bool,
+}
+
+enum Progress {
+    Idle(Box<Written>),
+    Writing(Task<Written>),
+    /// A write failed, or its future was dropped.
+    Failed,
+}
+
+#[derive(Default)]
+struct Parts {
+    target: Option<Target>,
+    etags: Vec<String>,
+    sending: VecDeque<Sending>,
+    /// The bytes from here to `saved` are needed to resume from the state before the last one.
+    needed: u64,
+    /// The offset and the end of the sent parts of the last saved state.
+    saved: u64,
+    saved_sent: u64,
+}
+
+struct Sending {
+    range: Range<u64>,
+    task: JoinHandle<Result<String, StoreError>>,
+}
+
+impl ObjectWriter {
+    pub(super) fn begin(blobs: &ObjectBlobs, id: Uuid, digester: Digester) -> Upload {
+        Box::new(Self::open(blobs, id, 0, digester))
+    }
+
+    pub(super) fn begin_known(blobs: &ObjectBlobs, id: Uuid, digest: &Digest, is_readable: bool) -> Upload {
+        let writer = Self::open(blobs, id, 0, Digester::new(digest.algorithm()));
+        Box::new(Self { known: Some(*digest), is_readable, ..writer })
+    }
+
+    pub(super) fn resume(
+        blobs: &ObjectBlobs,
+        state: &UploadState,
+        digester: Digester,
+        saved: Saved,
+    ) -> Upload {
+        let writer = Self::open(blobs, state.id, state.offset, digester);
+        if let Some(target) = &saved.target {
+            blobs.multipart().insert(state.id, target.clone());
+        }
+        let sent = blobs.limits.begin(saved.parts.len());
+        let parts = Parts {
+            target: saved.target,
+            etags: saved.parts,
+            sending: VecDeque::new(),
+            needed: sent,
+            saved: state.offset,
+            saved_sent: sent,
+        };
+        Box::new(Self { parts, ..writer })
+    }
+
+    fn open(blobs: &ObjectBlobs, id: Uuid, offset: u64, digester: Digester) -> Self {
+        Self {
+            upload: blobs.uploads.open(id),
+            blobs: blobs.clone(),
+            offset,
+            buffer: UploadBuffer::default(),
+            progress: Progress::Idle(Box::new(Written { offset, saved: offset, digester })),
+            parts: Parts::default(),
+            known: None,
+            is_readable: false,
+            is_settled: false,
+        }
+    }
+
+    /// Locks the upload. The first time, waits for the transfers of earlier writers as well, which could otherwise
+    /// replace a part of this one.
+    async fn lock(&mut self) -> Result<UploadLock, StoreError> {
+        let lock = self.upload.lock().await?;
+        if !self.is_settled {
+            self.upload.settle_transfers().await;
+            self.is_settled = true;
+        }
+        Ok(lock)
+    }
+
+    /// Waits for the write in progress.
+    async fn written(&mut self) -> Result<Written, StoreError> {
+        match std::mem::replace(&mut self.progress, Progress::Failed) {
+            Progress::Idle(written) => Ok(*written),
+            Progress::Writing(task) => task.join().await,
+            Progress::Failed => Err(self.upload.has_failed()),
+        }
+    }
+
+    /// Writes the full buffer in the background.
+    async fn write_buffer(&mut self) -> Result<(), StoreError> {
+        let written = self.written().await?;
+        let lock = self.lock().await?;
+        let lock = self.send_parts(written.offset, false, lock).await?;
+        let pieces = self.buffer.take();
+        let upload = self.upload.clone();
+        self.progress = Progress::Writing(spawn_blocking_at(Priority::Ordinary, move || {
+            let appended = upload.append(written, &pieces);
+            drop(lock);
+            appended
+        }));
+        Ok(())
+    }
+
+    /// Sends the parts that are complete. The last one waits for `all`, so that commit decides how the upload ends.
+    async fn send_parts(
+        &mut self,
+        written: u64,
+        all: bool,
+        lock: UploadLock,
+    ) -> Result<UploadLock, StoreError> {
+        loop {
+            let index = self.parts.etags.len() + self.parts.sending.len();
+            let (begin, end) = (self.blobs.limits.begin(index), self.blobs.limits.begin(index + 1));
+            if written <= begin || written <= end && !all {
+                return Ok(lock);
+            }
+            let range = begin..end.min(written);
+            while self.parts.sending.len() >= SENDING {
+                self.finish_part().await?;
+            }
+            let target = self.target().await?;
+            let transfer = self.upload.begin_transfer().await;
+            let (blobs, upload, part) = (self.blobs.clone(), self.upload.clone(), range.clone());
+            let task = tokio::spawn(async move {
+                let _transfer = transfer;
+                let _memory = blobs.memory.acquire().await.map_err(|_| StoreError::Closed)?;
+                let file = upload.clone();
+                let content = blocking(move || file.read(part)).await?;
+                let sent = blobs.bucket.put_part(&target.key, &target.id, index, content).await;
+                // A later writer finds this transfer as long as the upload is open.
+                drop(upload);
+                sent
+            });
+            self.parts.sending.push_back(Sending { range, task });
+        }
+    }
+
+    /// The multipart upload, which begins with the first part.
+    async fn target(&mut self) -> Result<Target, StoreError> {
+        if let Some(target) = &self.parts.target {
+            return Ok(target.clone());
+        }
+        let key = match &self.known {
+            Some(digest) => self.blobs.keys.blob(digest),
+            None => self.blobs.keys.upload(self.upload.id()),
+        };
+        let id = self.blobs.bucket.begin(&key).await?;
+        let target = Target { key, id };
+        self.blobs.multipart().insert(self.upload.id(), target.clone());
+        self.parts.target = Some(target.clone());
+        Ok(target)
+    }
+
+    /// Waits for the first part on its way, and frees its bytes. The caller holds the lock.
+    async fn finish_part(&mut self) -> Result<(), StoreError> {
+        let Some(Sending { range, task }) = self.parts.sending.front_mut() else { return Ok(()) };
+        let range = range.clone();
+        let etag = task.await.unwrap_or(Err(StoreError::Closed))?;
+        self.parts.sending.pop_front();
+        self.parts.etags.push(etag);
+        // A client that resumes sends the bytes after the last saved state again.
+        self.free(range.start.max(self.parts.saved)..range.end).await
+    }
+
+    async fn free(&self, range: Range<u64>) -> Result<(), StoreError> {
+        if self.is_readable || range.is_empty() {
+            return Ok(());
+        }
+        let upload = self.upload.clone();
+        blocking(move || {
+            upload.free(range);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes the buffered bytes.
+    async fn append_rest(&mut self, lock: UploadLock) -> Result<(Written, UploadLock), StoreError> {
+        let written = self.written().await?;
+        // Dropped afterwards: an idle upload holds no memory.
+        let pieces = std::mem::take(&mut self.buffer).into_pieces();
+        if pieces.is_empty() {
+            return Ok((written, lock));
+        }
+        let upload = self.upload.clone();
+        blocking(move || Ok((upload.append(written, &pieces)?, lock))).await
+    }
+
+    /// Makes the blob of a multipart upload. `size` bytes are in its file or sent.
+    async fn complete(
+        &mut self,
+        written: Written,
+        digest: &Digest,
+        lock: UploadLock,
+    ) -> Result<UploadLock, StoreError> {
+        let size = written.offset;
+        let lock = self.send_parts(size, true, lock).await?;
+        while !self.parts.sending.is_empty() {
+            self.finish_part().await?;
+        }
+        let Target { key, id } = self.target().await?;
+        let (bucket, destination) = (self.blobs.bucket.clone(), self.blobs.keys.blob(digest));
+        let etags = std::mem::take(&mut self.parts.etags);
+        let is_verified = written.digester.algorithm() == digest.algorithm();
+        if is_verified {
+            self.verify(digest, written.digester.finish()).await?;
+        }
+        if !bucket.complete(&key, &id, etags).await? {
+            // A repeated request, or the commit of an earlier process, may have completed it before.
+            let there = bucket.stat(&key).await?.map(|object| object.size);
+            if key == destination || there != Some(size) {
+                return Err(self.upload.lost(size, 0));
+            }
+        }
+        self.blobs.multipart().remove(&self.upload.id());
+        if key != destination {
+            if !is_verified {
+                // The only second pass over content: the client began with one algorithm and ends with another.
+                let actual = self.blobs.hash(&key, digest.algorithm()).await?.map(|(actual, _)| actual);
+                let checked = actual.ok_or_else(|| self.upload.lost(size, 0));
+                if let Err(error) = checked.and_then(|actual| check_digest(digest, actual)) {
+                    bucket.delete(&key).await?;
+                    return Err(error);
+                }
+            }
+            self.blobs.copy(&key, &destination, size).await?;
+            if let Err(error) = bucket.delete(&key).await {
+                tracing::warn!(%error, "the copy of an upload is left; the next start deletes it");
+            }
+        }
+        Ok(lock)
+    }
+
+    /// Ends the upload if the digest of its content is another one.
+    async fn verify(&self, expected: &Digest, actual: Digest) -> Result<(), StoreError> {
+        let checked = check_digest(expected, actual);
+        if checked.is_err() {
+            let upload = self.upload.clone();
+            blocking(move || upload.remove()).await?;
+            if self.parts.target.is_some() {
+                self.blobs.abort_multipart(self.upload.id()).await?;
+            }
+        }
+        checked
+    }
+}
+
+#[async_trait]
+impl BlobWriter for ObjectWriter {
+    fn id(&self) -> Uuid {
+        self.upload.id()
+    }
+
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        self.offset += bytes.len() as u64;
+        self.buffer.add(bytes);
+        while self.buffer.is_full() {
+            self.write_buffer().await?;
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self) -> Result<UploadState, StoreError> {
+        let mut written = self.written().await?;
+        let lock = self.lock().await?;
+        self.progress = Progress::Idle(Box::new(written));
+        let appended = self.append_rest(lock).await?;
+        written = appended.0;
+        let lock = self.send_parts(written.offset, false, appended.1).await?;
+        written.saved = written.offset;
+        let saved = Saved { target: self.parts.target.clone(), parts: self.parts.etags.clone() };
+        let sent = self.blobs.limits.begin(saved.parts.len());
+        // The caller may still need the state before this one.
+        let free = self.parts.needed..self.parts.saved_sent;
+        self.parts.needed = self.parts.saved_sent;
+        (self.parts.saved, self.parts.saved_sent) = (written.offset, sent);
+        self.free(free).await?;
+        drop(lock);
+        let state = UploadState {
+            id: self.id(),
+            offset: written.offset,
+            algorithm: written.digester.algorithm(),
+            hash_state: written.digester.save(),
+            backend: match &saved.target {
+                Some(_) => serde_json::to_string(&saved)
+                    .map_err(|error| StoreError::Damaged(format!("parts of an upload: {error}")))?,
+                None => String::new(),
+            },
+        };
+        self.progress = Progress::Idle(Box::new(written));
+        Ok(state)
+    }
+
+    async fn commit(mut self: Box<Self>, digest: &Digest) -> Result<Stored, StoreError> {
+        let written = self.written().await?;
+        let lock = self.lock().await?;
+        let size = self.offset;
+        let is_one_part = self.parts.target.is_none() && size <= self.blobs.limits.begin(1);
+        let key = self.blobs.keys.blob(digest);
+        if let Some(known) = self.known {
+            // Its parts go to the key of the known digest.
+            self.verify(&known, *digest).await?;
+        }
+        if is_one_part && written.offset == 0 {
+            let claimed = *digest;
+            let pieces = std::mem::take(&mut self.buffer).into_pieces();
+            let (pieces, actual) = blocking(move || {
+                let mut digester = Digester::new(claimed.algorithm());
+                pieces.iter().for_each(|piece| digester.update(piece));
+                Ok((pieces, digester.finish()))
+            })
+            .await?;
+            self.verify(digest, actual).await?;
+            self.blobs.bucket.put(&key, pieces).await?;
+        } else {
+            self.progress = Progress::Idle(Box::new(written));
+            let (written, lock) = self.append_rest(lock).await?;
+            if is_one_part {
+                let (upload, claimed) = (self.upload.clone(), *digest);
+                let (content, actual) = blocking(move || {
+                    let content = upload.read(0..size)?;
+                    let is_same = written.digester.algorithm() == claimed.algorithm();
+                    let actual = match is_same {
+                        true => written.digester.finish(),
+                        false => claimed.algorithm().digest(&content),
+                    };
+                    Ok((content, actual))
+                })
+                .await?;
+                self.verify(digest, actual).await?;
+                self.blobs.bucket.put(&key, vec![content]).await?;
+            } else {
+                self.complete(written, digest, lock).await?;
+            }
+        }
+        let upload = self.upload.clone();
+        blocking(move || upload.remove()).await?;
+        Ok(size.into())
+    }
+}
