@@ -68,6 +68,12 @@ impl Backup {
         self.target.refuse_server(
             "a backup holds keys and password hashes: make it on the registry's machine, with --data",
         )?;
+        if self.with_blobs {
+            // Refuses blobs in a bucket before the backup is made.
+            let config = self.target.load()?.config;
+            restore::blobs_of(&config)
+                .map_err(|error| Failure::new("cannot copy the blobs").because(&error))?;
+        }
         let path = if self.with_blobs {
             fs::create_dir_all(&self.path).map_err(|error| cannot_write(&self.path, &error))?;
             self.path.join(ARCHIVE)

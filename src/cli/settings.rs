@@ -77,6 +77,11 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
 
+    /// A bucket for the blobs, such as s3://images/registry; the server of the bucket and its key are settings below
+    /// [blobs], or variables such as AWS_ACCESS_KEY_ID [default: files in the data directory]
+    #[arg(long, value_name = "URL")]
+    blobs: Option<String>,
+
     /// A file of users in the format of htpasswd; each user is an account
     #[arg(long, value_name = "FILE")]
     htpasswd: Option<String>,
@@ -118,6 +123,7 @@ impl Settings {
         let flags = [
             flag("--listen", "listen", self.listen.clone()),
             flag("--metrics-listen", "metrics.listen", self.metrics_listen.clone()),
+            flag("--blobs", "blobs.url", self.blobs.clone()),
             flag("--htpasswd", "auth.htpasswd", self.htpasswd.clone()),
             flag("--open", "open", self.open.then(|| "true".to_owned())),
             flag("--log-format", "log.format", format.map(|value| value.get_name().to_owned())),
@@ -151,6 +157,7 @@ mod tests {
             data: DataDir { config: Some(config), data: Some("d".to_owned()) },
             listen: Some(":1".to_owned()),
             metrics_listen: Some(":2".to_owned()),
+            blobs: Some("s3://images".to_owned()),
             htpasswd: Some("users".to_owned()),
             open: true,
             tls: Tls {
@@ -166,6 +173,7 @@ mod tests {
             "listen",
             "data",
             "metrics.listen",
+            "blobs.url",
             "auth.htpasswd",
             "open",
             "tls.certificate",

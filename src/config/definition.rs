@@ -18,11 +18,11 @@ use super::location::Location;
 use super::rules::{Immutable, Protected, Quota, Retention};
 use super::upstream::Upstream;
 use super::value::{
-    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, Key, LogFormat, RawValue, Refused, TomlValue,
-    UpstreamHost, ValueType, WebOrigin, address, base_url, choice, contact, count, count_or_unlimited,
-    directory_url, duration, duration_or_off, header_name, host, list_of, log_filter, network,
-    optional_address, optional_path, path, reserve, schedule, size, size_or_unlimited, switch, tables, url,
-    web_origin, word,
+    AcmeChallenge, BaseUrl, BucketUrl, Challenge, DirectoryUrl, Key, LogFormat, RawValue, Redirect, Refused,
+    TomlValue, UpstreamHost, ValueType, WebOrigin, address, base_url, bucket_url, choice, contact, count,
+    count_or_unlimited, directory_url, duration, duration_or_off, header_name, host, list_of, log_filter,
+    network, optional_address, optional_path, path, reserve, schedule, size, size_or_unlimited, switch,
+    tables, text_or_none, url, web_origin, word,
 };
 use super::webhook::Webhook;
 use crate::host::Host;
@@ -227,6 +227,35 @@ settings! {
         /// The free space that uploads leave: a size, or a part of the disk such as `"5%"`. Uploads beyond it get 507;
         /// pulls and deletions go on. 0 uses the whole disk.
         reserve: Reserve = Reserve::Share(100), reserve();
+    }
+
+    /// The place of the blobs: layers, configs and manifests.
+    blobs: Blobs {
+        /// A bucket of S3 for the blobs, such as `"s3://images/registry"`. The database stays in the data directory,
+        /// with the uploads in progress. Empty for files in the data directory. It is set before the first start and
+        /// does not change.
+        url: Option<BucketUrl> = None, bucket_url();
+
+        /// The URL of an S3 server that is not Amazon's, such as `"https://s3.example.com"`. Empty for
+        /// `AWS_ENDPOINT_URL`, else for Amazon's.
+        endpoint: Option<BaseUrl> = None, base_url();
+
+        /// The region of the bucket. Empty for `AWS_REGION`, else for `us-east-1`.
+        region: String = String::new(), text_or_none();
+
+        /// Whether requests name the bucket in their path. Otherwise it is a part of the host name.
+        path_style: bool = true, switch();
+
+        /// The id of the access key. Empty for `AWS_ACCESS_KEY_ID` and the other variables of Amazon's tools, else for
+        /// the role of the machine or the container.
+        access_key: String = String::new(), text_or_none();
+
+        /// The file with the secret of the access key.
+        secret_key_file: Option<PathBuf> = None, optional_path();
+
+        /// How clients read blobs of a bucket: `"never"` redirected, which is through this server, or `"always"` by a
+        /// redirection to a signed URL of the bucket, which they must reach. HEAD is never redirected.
+        redirect: Redirect = Redirect::Never, choice::<Redirect>();
     }
 
     /// Backups of the metadata, made by the server: the database with accounts and keys, certificates that the server

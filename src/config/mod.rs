@@ -30,7 +30,8 @@ pub use rules::{By, Immutable, Protected, Quota, Retention};
 pub use template::template;
 pub use upstream::{FillChoice, IpChoice, PushChoice, Unavailable, Upstream, UpstreamName};
 pub use value::{
-    AcmeChallenge, BaseUrl, Challenge, DirectoryUrl, LogFormat, TomlValue, UpstreamHost, WebOrigin,
+    AcmeChallenge, BaseUrl, BucketUrl, Challenge, DirectoryUrl, LogFormat, Redirect, TomlValue, UpstreamHost,
+    WebOrigin,
 };
 pub use webhook::Webhook as WebhookTable;
 

@@ -28,6 +28,8 @@ pub enum ServeError {
          with `wharfinger serve`", .0.display()
     )]
     HoldsImages(PathBuf),
+    #[error("a gateway stores no blobs: remove blobs.url")]
+    GatewayBlobs,
     #[error(transparent)]
     Gateway(#[from] SetupError),
     #[error(transparent)]

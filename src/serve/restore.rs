@@ -20,7 +20,13 @@ pub const BLOBS: &str = "blobs";
 /// # Errors
 /// [`StoreError`] if there is no data directory.
 pub fn blobs_of(config: &Config) -> Result<PathBuf, StoreError> {
-    Ok(Directory::open_existing(&config.data)?.blobs().to_owned())
+    let directory = Directory::open_existing(&config.data)?;
+    match directory.recorded_blob_place()? {
+        None => Ok(directory.blobs().to_owned()),
+        Some(bucket) => Err(StoreError::Directory(format!(
+            "the blobs are in {bucket}, and not in files: copy the bucket with the tools of the object store"
+        ))),
+    }
 }
 
 /// Returns the archive that a path names: a file, or the newest one in a directory.

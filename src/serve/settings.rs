@@ -6,15 +6,19 @@ use registry::access::{AccountSettings, AuditSink, LocationAccess};
 use registry::collection::GarbagePolicy;
 use registry::rules::{KeepBy, QuotaRule, QuotaScope, RetentionRule, Rules, TagRule};
 use registry::{Policy, RetentionPolicy};
+use store::StoreError;
+use store::object_settings::{AccessKey, ObjectSettings};
 
 use crate::audit_log;
-use crate::config::{Admits, By, Config, Quota, Retention};
+use crate::config::{Admits, By, Config, Quota, Redirect, Retention};
+use crate::operator_file;
 
 pub(crate) fn policy(config: &Config) -> Policy {
     Policy {
         delete: config.registry.delete,
         sparse_indexes: config.registry.sparse_indexes,
         sparse_images: config.registry.sparse_images,
+        redirect: config.blobs.redirect == Redirect::Always,
         manifest_bytes: config.limits.manifest_bytes,
         blob_bytes: config.limits.blob_bytes,
         upload_expiry: config.registry.upload_expiry,
@@ -32,6 +36,30 @@ pub(crate) fn policy(config: &Config) -> Policy {
             untagged: config.gc.untagged,
         },
     }
+}
+
+/// Returns the bucket of the blobs.
+pub(super) fn objects(config: &Config) -> Result<Option<ObjectSettings>, StoreError> {
+    let blobs = &config.blobs;
+    let Some(url) = &blobs.url else { return Ok(None) };
+    let refused = |reason: &str| StoreError::Directory(reason.to_owned());
+    let key = match (blobs.access_key.as_str(), &blobs.secret_key_file) {
+        ("", None) => None,
+        ("", Some(_)) => return Err(refused("blobs.secret_key_file needs blobs.access_key")),
+        (_, None) => return Err(refused("blobs.access_key needs blobs.secret_key_file")),
+        (id, Some(file)) => {
+            let secret = operator_file::read_to_string(file)
+                .map_err(|error| StoreError::io("read blobs.secret_key_file", file, error))?;
+            Some(AccessKey { id: id.to_owned(), secret: secret.trim().to_owned() })
+        }
+    };
+    Ok(Some(ObjectSettings {
+        url: url.as_str().to_owned(),
+        endpoint: blobs.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned()),
+        region: Some(blobs.region.clone()).filter(|region| !region.is_empty()),
+        path_style: blobs.path_style,
+        key,
+    }))
 }
 
 fn rules(config: &Config) -> Rules {

@@ -9,7 +9,7 @@ use registry::access::Accounts;
 use store::{Directory, Metadata, StoreError};
 
 use super::error::ServeError;
-use super::settings::{account_settings, policy};
+use super::settings::{account_settings, objects, policy};
 use super::sockets::InheritedSockets;
 use crate::config::{Config, ConfigError, Effective};
 use crate::gateway::Gateway;
@@ -96,6 +96,7 @@ impl<'c> Startup<'c> {
     fn check_directory(&self, directory: &Directory) -> Result<Option<[u8; 32]>, ServeError> {
         let key = directory.gateway_key().map_err(registry::Error::from)?;
         match self.front {
+            Front::Gateway if self.config.blobs.url.is_some() => Err(ServeError::GatewayBlobs),
             Front::Registry if key.is_some() => Err(ServeError::IsAGateways(directory.root().to_owned())),
             Front::Gateway
                 if key.is_none() && !directory.is_without_content().map_err(registry::Error::from)? =>
@@ -229,6 +230,7 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
             tracing::info!(repositories = read, "reading what is in the data directory");
         }
     };
+    let directory = directory.with_objects(objects(config)?);
     // Boxed, so that the futures of all callers stay small.
     let opening = Registry::open(directory, policy(config), account_settings(config), progress);
     let (registry, opened) = Box::pin(opening).await?;

@@ -17,6 +17,7 @@ use crate::tls::{self, Acceptor};
 /// The log line of a start. It shows a wrong data directory or a registry without accounts.
 pub(super) struct Summary {
     data: PathBuf,
+    blobs: String,
     accounts: String,
     scheme: &'static str,
     file: String,
@@ -38,6 +39,10 @@ impl Summary {
         };
         Ok(Self {
             data: registry.directory().root().to_owned(),
+            blobs: registry
+                .directory()
+                .objects()
+                .map_or_else(String::new, |objects| format!("blobs {}; ", objects.url)),
             accounts,
             scheme: if server.tls().is_some() { "HTTPS" } else { "HTTP" },
             file: file.map_or("none".to_owned(), |file| absolute(file).display().to_string()),
@@ -47,9 +52,9 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data, accounts, scheme, file } = self;
+        let Self { data, blobs, accounts, scheme, file } = self;
         let (version, data) = (env!("CARGO_PKG_VERSION"), data.display());
-        write!(f, "wharfinger {version}: data {data}; {scheme}; configuration {file}; {accounts}")
+        write!(f, "wharfinger {version}: data {data}; {blobs}{scheme}; configuration {file}; {accounts}")
     }
 }
 

@@ -25,6 +25,7 @@ mod migration;
 mod migration_guide;
 mod mirror;
 mod nginx;
+mod object_store;
 mod oras;
 mod podman;
 mod regctl;

@@ -145,6 +145,10 @@ impl Registry {
         background.spawn_until_stop(async move { registry.adopt_in_background().await });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.watch_storage().await });
+        if self.inner.directory.objects().is_some() {
+            let registry = self.clone();
+            background.spawn_until_stop(async move { registry.watch_blob_store().await });
+        }
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.check_on_schedule().await });
     }

@@ -53,6 +53,22 @@ impl Registry {
         size
     }
 
+    /// Returns the URL of a blob in the object store, if clients are to read it there.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], [`Error::BlobDamaged`], or those of the store.
+    pub async fn blob_url(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<String>, Error> {
+        if !self.policy().redirect {
+            return Ok(None);
+        }
+        self.recorded_size(repository, digest).await?;
+        Ok(self.inner.blobs.url(digest).await?)
+    }
+
     /// Opens a blob for reading.
     ///
     /// # Errors

@@ -76,6 +76,8 @@ pub struct Policy {
     pub sparse_indexes: bool,
     /// Whether an image may name a config or layers that the repository lacks.
     pub sparse_images: bool,
+    /// Whether clients read blobs from the object store by themselves.
+    pub redirect: bool,
     /// The maximum size of a manifest in bytes.
     pub manifest_bytes: usize,
     /// The maximum size of a blob in bytes.
@@ -108,6 +110,7 @@ impl Default for Policy {
             delete: true,
             sparse_indexes: false,
             sparse_images: false,
+            redirect: false,
             manifest_bytes: 8 * 1024 * 1024,
             blob_bytes: None,
             upload_expiry: Duration::from_secs(24 * 60 * 60),
@@ -137,6 +140,7 @@ struct Inner {
     directory: Directory,
     content: store::directory::Content,
     blobs: Arc<dyn BlobStore>,
+    blob_store_error: storage_watch::BlobStoreError,
     policy: arc_swap::ArcSwap<Policy>,
     /// Tells background tasks about another policy.
     policy_changed: tokio::sync::watch::Sender<()>,

@@ -7,7 +7,7 @@ use accounts::Actor;
 use arc_swap::ArcSwap;
 use store::adopt::Report;
 use store::blob_journal::BlobJournal;
-use store::blobs::open_files;
+use store::blobs::Claim;
 use store::rebuild::rebuild_if_missing;
 use store::view::View;
 use store::{Directory, Metadata, StoreError};
@@ -25,6 +25,7 @@ use crate::integrity::Verdicts;
 use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
 use crate::reserve::FreeSpace;
+use crate::storage_watch::BlobStoreError;
 use crate::uploads::{OpenUploads, UploadIds};
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
 
@@ -55,15 +56,22 @@ impl Registry {
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<(Self, Opened), Error> {
         let lock = directory.lock()?;
-        let blobs = open_files(&directory);
+        let blobs = directory.open_blobs()?;
         let describe = |manifest: oci::Manifest| {
             let blobs = blobs.clone();
             async move { description::of(&manifest, &*blobs).await }
         };
         let adopted = rebuild_if_missing(&directory, &*blobs, describe, progress).await?;
         let metadata = Metadata::open(&directory.metadata())?;
-        let content =
-            directory.claim_content(metadata.id(), adopted.is_some(), metadata.holds_content().await?)?;
+        let holds_content = metadata.holds_content().await?;
+        let content = directory.claim_content(metadata.id(), adopted.is_some(), holds_content)?;
+        let claim = match (&adopted, holds_content) {
+            (Some(_), _) => Claim::Rebuilt,
+            (None, true) => Claim::Existing,
+            (None, false) => Claim::New,
+        };
+        blobs.claim(metadata.id(), claim).await?;
+        directory.record_blob_place()?;
         metadata.mark_accounts_beside(directory.content())?;
         metadata.obey(policy.rules.clone()).await?;
         if accounts.htpasswd.is_some() || accounts.forward {
@@ -102,6 +110,7 @@ impl Registry {
                 directory,
                 content,
                 blobs,
+                blob_store_error: BlobStoreError::default(),
                 policy: ArcSwap::from_pointee(policy),
                 policy_changed: watch::Sender::new(()),
                 collector: Collector::default(),

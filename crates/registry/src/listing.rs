@@ -212,12 +212,13 @@ impl Registry {
         Ok(Page::cut(self.metadata.repository_usage(visible, after, limit + 1).await?, limit))
     }
 
-    /// Readiness check: the database answers, and the content directory is still mounted.
+    /// Readiness check: the database and the object store answer, and the content directory is still mounted.
     ///
     /// # Errors
     /// [`Error::Unavailable`], or those of the store.
     pub async fn ready(&self) -> Result<(), Error> {
         self.inner.content.check()?;
+        self.check_blob_store()?;
         Ok(self.metadata.ready().await?)
     }
 }

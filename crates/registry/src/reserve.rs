@@ -46,6 +46,8 @@ impl Registry {
         if reserve == Reserve::Bytes(0) {
             return Ok(());
         }
+        // Content of a bucket does not stay on this disk.
+        let size = if self.inner.directory.objects().is_some() { 0 } else { size };
         let is_enough = |space: Space| space.free >= reserve.of(space.total).saturating_add(size);
         // An unreadable file system refuses the upload itself.
         match self.free_space(is_enough) {

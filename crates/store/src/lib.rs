@@ -3,9 +3,11 @@
 //! - [`blobs`]: content by digest, without repositories; on disk in distribution's layout.
 //! - [`metadata`]: the truth about repositories, tags, links, uploads, accounts and grants.
 //! - [`blob_journal`]: small content on its way from the metadata's log to files of its own.
+//! - [`blob_place`]: whether the blobs are files or in a bucket.
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
 //! - [`adopt`]: imports such a directory into the metadata.
 //! - [`backup`]: the database and its keys as one file, and back.
+//! - [`object_settings`]: the bucket of a blob store.
 //! - [`rebuild`]: the database of a directory that has none.
 //! - [`watched_file`]: a small file that is polled for changes.
 //! - [`directory`]: the layout and the lock of the data directory, and the identity of its content.
@@ -20,11 +22,13 @@ mod accounts_mark;
 pub mod adopt;
 pub mod backup;
 pub mod blob_journal;
+pub mod blob_place;
 pub mod blobs;
 mod blocking;
 pub mod directory;
 pub mod error;
 pub mod metadata;
+pub mod object_settings;
 mod permissions;
 pub mod rebuild;
 mod regular_file;

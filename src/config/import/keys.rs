@@ -19,8 +19,8 @@ pub(super) enum Rule {
 
 use Rule::{None as Dropped, Read, Refuse};
 
-const OBJECT_STORAGE: &str = "the images are in an object store, which this table does not map; copy them with \
-     `skopeo sync`, or set the storage by hand";
+const OBJECT_STORAGE: &str = "a bucket that another registry filled is not adopted; copy the images with `skopeo \
+     sync`, to a registry with `blobs.url` if they are to be in a bucket again";
 const REDIS: &str = "no Redis is needed: metadata is in SQLite, and caches are in memory";
 const HEALTH: &str = "`/readyz` reports whether images can be served; it has no further checks";
 const SCHEMA_1: &str = "images of schema 1 are served if they are in the directory, and not signed anew";

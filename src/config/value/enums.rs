@@ -49,6 +49,37 @@ impl ValueType<String> for Word {
     }
 }
 
+/// Any text without spaces, or `""` for none.
+pub(in crate::config) fn text_or_none() -> TextOrNone {
+    TextOrNone
+}
+
+pub(in crate::config) struct TextOrNone;
+
+impl ValueType<String> for TextOrNone {
+    fn read(&self, given: &RawValue) -> Result<String, Refused> {
+        let text = given.text().filter(|text| text.chars().all(|char| char.is_ascii_graphic()));
+        text.map(str::to_owned).ok_or_else(Refused::default)
+    }
+
+    fn write(&self, value: &String) -> TomlValue {
+        TomlValue::String(value.clone())
+    }
+
+    fn expects(&self) -> String {
+        r#"a text without spaces, or "" for none"#.to_owned()
+    }
+}
+
+/// The way of downloads from a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Redirect {
+    /// Through this server
+    Never,
+    /// From the bucket
+    Always,
+}
+
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {

@@ -14,8 +14,8 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::error::Excerpt;
-pub use enums::{AcmeChallenge, Challenge, LogFormat, UpstreamHost};
-pub(in crate::config) use enums::{choice, header_name, log_filter, word};
+pub use enums::{AcmeChallenge, Challenge, LogFormat, Redirect, UpstreamHost};
+pub(in crate::config) use enums::{choice, header_name, log_filter, text_or_none, word};
 pub use origins::WebOrigin;
 pub(in crate::config) use origins::web_origin;
 pub(in crate::config) use parsed::{one_or_more, optional, parsed, reserve, schedule};
@@ -25,8 +25,8 @@ pub(in crate::config) use tables::{Key, Members, Table, TableRules, table, table
 pub(in crate::config) use units::{
     count, count_or_unlimited, duration, duration_or_off, size, size_or_unlimited, switch,
 };
-pub use urls::{BaseUrl, DirectoryUrl};
-pub(in crate::config) use urls::{base_url, contact, directory_url, url};
+pub use urls::{BaseUrl, BucketUrl, DirectoryUrl};
+pub(in crate::config) use urls::{base_url, bucket_url, contact, directory_url, url};
 
 fn write_list(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
     formatter.write_str("[")?;

@@ -47,6 +47,42 @@ impl ValueType<Option<BaseUrl>> for BaseUrlSpelling {
     }
 }
 
+/// The URL of a bucket, perhaps with a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketUrl(String);
+
+impl BucketUrl {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A [`BucketUrl`], or `""` for none.
+pub(in crate::config) fn bucket_url() -> BucketUrlSpelling {
+    BucketUrlSpelling
+}
+
+pub(in crate::config) struct BucketUrlSpelling;
+
+impl ValueType<Option<BucketUrl>> for BucketUrlSpelling {
+    fn read(&self, given: &RawValue) -> Result<Option<BucketUrl>, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        store::object_settings::check_bucket_url(text).map_err(Refused::because)?;
+        Ok(Some(BucketUrl(text.trim_end_matches('/').to_owned())))
+    }
+
+    fn write(&self, value: &Option<BucketUrl>) -> TomlValue {
+        TomlValue::String(value.as_ref().map(|url| url.0.clone()).unwrap_or_default())
+    }
+
+    fn expects(&self) -> String {
+        r#"a bucket such as "s3://images/registry", or "" for none"#.to_owned()
+    }
+}
+
 /// A required [`BaseUrl`].
 pub(in crate::config) fn url() -> Url {
     Url

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use hyper::StatusCode;
-use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use hyper::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION, RANGE,
+};
 use oci::{Digest, RepositoryName};
 use registry::blobs::Blob;
 
@@ -17,13 +19,21 @@ use crate::http::response::{self, Response};
 pub(super) const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 pub(super) const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 
-/// GET and HEAD. HEAD reads the size of the file only.
+/// GET and HEAD. HEAD reads the size of the file only, and is never redirected.
 pub(crate) async fn get(
     call: Call<'_>,
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Response, Error> {
     let Call { app, request, .. } = &call;
+    if !request.is_head()
+        && let Some(url) = app.registry.blob_url(repository, digest).await?
+    {
+        let mut response = response::status(StatusCode::TEMPORARY_REDIRECT);
+        let location = HeaderValue::try_from(url).expect("a URL is visible ASCII");
+        response.headers_mut().insert(LOCATION, location);
+        return Ok(response);
+    }
     let (size, blob) = if request.is_head() {
         (app.registry.lease_blob(repository, digest).await?, None)
     } else {

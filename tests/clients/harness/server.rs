@@ -135,6 +135,11 @@ impl Server {
         self.data.join("wharfinger/tls/self-signed.pem")
     }
 
+    /// Kills the registry with SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.daemon.kill();
+    }
+
     /// Stops the registry. Its data stays until the returned value is dropped.
     pub(crate) fn stop(mut self) -> TempDir {
         self.daemon.stop();

@@ -131,9 +131,8 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
     /// manifest claims another size.
     async fn content(&self, digest: &Digest, claimed: u64) -> Result<Content, StoreError> {
         let record = self.registry.metadata.content_record(digest).await?;
-        // Opened, because a stat says nothing of the permission to read.
-        let actual = match self.registry.inner.blobs.open(digest).await {
-            Ok(Some(blob)) => blob.size,
+        let actual = match self.registry.inner.blobs.stat(digest).await {
+            Ok(Some(size)) => size,
             Ok(None) => return Ok(Content::Faulty(FaultKind::Missing)),
             Err(StoreError::Io { .. }) => return Ok(Content::Faulty(FaultKind::Unreadable)),
             Err(error) => return Err(error),

@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt as _;
 use oci::Digest;
+use store::StoreError;
 use store::metadata::CounterDrift;
 
 use super::{Orphans, PAGE};
@@ -14,13 +15,15 @@ impl Registry {
         let mut files = self.inner.blobs.list().chunks(PAGE);
         while let Some(page) = files.next().await {
             let page = page.into_iter().filter_map(|file| match file {
-                Ok(file) => Some(file),
+                Ok(file) => Some(Ok(file)),
+                // The rest of the listing is missing.
+                Err(error @ StoreError::ObjectStore { .. }) => Some(Err(error)),
                 Err(error) => {
                     tracing::error!(%error, "a file of the blob directory cannot be looked at");
                     None
                 }
             });
-            let page: Vec<(Digest, u64)> = page.collect();
+            let page: Vec<(Digest, u64)> = page.collect::<Result<_, StoreError>>()?;
             let unrecorded =
                 self.metadata.unrecorded(page.iter().map(|(digest, _)| *digest).collect()).await?;
             if unrecorded.is_empty() {

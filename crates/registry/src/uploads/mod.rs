@@ -235,7 +235,8 @@ impl Registry {
 
     /// Records a lease on content that gets a file of its own before it is linked.
     pub(crate) async fn lease_large(&self, digest: &Digest, bytes: u64) -> Result<(), StoreError> {
-        match bytes > JOURNALED {
+        // A bucket journals nothing.
+        match bytes > JOURNALED || self.inner.directory.objects().is_some() {
             true => self.metadata.lease_blob(digest).await,
             false => Ok(()),
         }

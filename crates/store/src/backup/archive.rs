@@ -9,12 +9,13 @@ use oci::{Algorithm, Digester};
 use uuid::Uuid;
 
 use super::{CONFIGURATION, ConfigurationFile, DATABASE, FORMAT, FileEntry, MANIFEST, Manifest, OWN_FILES};
+use crate::blob_place::BLOB_PLACE;
 use crate::blocking::{Priority, blocking_at};
 use crate::metadata::SCHEMA_VERSION;
 use crate::{Directory, Metadata, StoreError};
 
 /// The files of our own directory that a backup holds besides the database. Directories are taken with all files.
-pub(super) const OWN: [&str; 2] = ["tls", "gateway.key"];
+pub(super) const OWN: [&str; 3] = ["tls", "gateway.key", BLOB_PLACE];
 /// The prefix of snapshots in progress.
 const SNAPSHOT: &str = "snapshot-";
 /// The bytes that are read at a time.

@@ -13,6 +13,7 @@ use oci::{Algorithm, Digest};
 use super::archive::{OWN, VerifiedArchive};
 use super::blobs::{CopiedBlobs, copy_blobs};
 use super::{CONFIGURATION, DATABASE, OWN_FILES};
+use crate::blob_place::BLOB_PLACE;
 use crate::metadata::{RestoredDatabase, StoredCounts, merge_log};
 use crate::{Directory, StoreError};
 
@@ -109,6 +110,8 @@ fn restore_into(
     remove_directory(&partial)?;
     fs::create_dir_all(&partial).map_err(|error| StoreError::io("create", &partial, error))?;
     archive.extract(&partial)?;
+    let is_in_bucket = partial.join(OWN_FILES).join(BLOB_PLACE).exists();
+    check_place(is_in_bucket, restoring, directory)?;
     let restored = RestoredDatabase::open(&partial.join(DATABASE))?;
     restored.prepare()?;
     let (id, counts, has_accounts) = (restored.id()?, restored.counts()?, restored.has_users()?);
@@ -117,8 +120,11 @@ fn restore_into(
         Some(blobs) => copy_blobs(blobs, directory.blobs(), progress)?,
         None => CopiedBlobs::default(),
     };
-    let missing = find_missing(&restored, directory)?;
-    let extra = find_extra(&restored, directory)?;
+    let (missing, extra) = match is_in_bucket {
+        // `wharfinger check` compares them with the bucket.
+        true => (Difference::default(), Difference::default()),
+        false => (find_missing(&restored, directory)?, find_extra(&restored, directory)?),
+    };
     restored.close()?;
     let replaced = if database.exists() { Some(keep_old(directory)?) } else { None };
     put_files(&partial, own)?;
@@ -127,6 +133,23 @@ fn restore_into(
     put_database(&partial.join(DATABASE), &database)?;
     remove_directory(&partial)?;
     Ok(RestoreReport { counts, copied, missing, extra, replaced, configuration, has_accounts })
+}
+
+/// Refuses a restoration that would mix blobs in a bucket with those in files.
+fn check_place(is_in_bucket: bool, restoring: &Restoring, directory: &Directory) -> Result<(), StoreError> {
+    let refused = match (is_in_bucket, directory.recorded_blob_place()?) {
+        (true, None) if !directory.is_without_content()? => {
+            "the blobs of the backup are in a bucket, and those of the directory in files: restore into a new directory"
+        }
+        (false, Some(_)) => {
+            "the blobs of the backup are files, and those of the directory are in a bucket: restore into a new directory"
+        }
+        (true, _) if restoring.blobs.is_some() => {
+            "the blobs of the backup are in a bucket: restore the file metadata.backup alone"
+        }
+        _ => return Ok(()),
+    };
+    Err(StoreError::Directory(refused.to_owned()))
 }
 
 fn find_missing(restored: &RestoredDatabase, directory: &Directory) -> Result<Difference, StoreError> {

@@ -27,7 +27,7 @@ use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
-pub use self::objects::settings::{AccessKey, ObjectSettings};
+use crate::object_settings::ObjectSettings;
 use crate::{Directory, StoreError};
 
 /// Opens the blobs of a data directory. The caller holds the directory's lock.
@@ -228,6 +228,17 @@ impl From<u64> for Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp([u64; 4]);
 
+/// What a database expects of the blob store that it claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// An empty store, or its own: the database refers to no content.
+    New,
+    /// Its own store: the database refers to content in it.
+    Existing,
+    /// The store of a lost database, from whose view this one was rebuilt.
+    Rebuilt,
+}
+
 /// How urgently the journal of small content needs a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressure {
@@ -254,6 +265,19 @@ pub enum Pressure {
 /// `blobs::contract` tests these rules for each backend.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
+    /// Makes the store the one of the database with this id, before anything is changed in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if it belongs to another database, or holds the content of another program.
+    async fn claim(&self, _id: &str, _claim: Claim) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Checks that the store answers.
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Returns the size of a blob in bytes, or `None` if it is absent.
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError>;
 
@@ -267,6 +291,12 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Opens a blob for reading; `None` if it is absent.
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError>;
+
+    /// Returns a URL from which a client without credentials reads the blob, for some minutes. It says nothing about the
+    /// existence of the blob. `None` if the store has no such URLs.
+    async fn url(&self, _digest: &Digest) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
 
     /// Reads a small blob, such as a manifest, into memory; `None` if it is absent.
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError>;

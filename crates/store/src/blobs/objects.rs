@@ -1,44 +1,39 @@
 //! Blobs in a bucket, in distribution's layout: `<prefix>docker/registry/v2/blobs/sha256/ab/<hex>/data`.
 //!
-//! An upload is received into a sparse file of the data directory and leaves it in parts of [`Limits::part`] bytes, as
-//! a multipart upload. So memory and disk hold two parts of it, and a restart loses nothing that was saved. Content of
+//! An upload is received into a sparse file of the data directory and leaves it in parts of 16 MiB, as a multipart
+//! upload. So memory and disk hold two parts of it, and a restart loses nothing that was saved. Content of
 //! up to one part becomes an object with one request. Larger content with a known digest goes to its final key; other
 //! content goes to a key of the upload, from where commit copies it inside the store.
 //!
 //! - `bucket`: the requests.
 //! - `keys`: the layout.
+//! - `place`: what the store and its writers share.
 //! - `writer`: an upload.
 //! - `quarantine`: damaged content.
 
 mod bucket;
 mod keys;
+mod place;
 mod quarantine;
-pub(super) mod settings;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci::{Algorithm, Digest, Digester};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use self::bucket::Bucket;
-use self::keys::Keys;
-use self::settings::ObjectSettings;
-use self::writer::{ObjectWriter, Saved, Target};
+pub(super) use self::place::ObjectBlobs;
+use self::writer::{ObjectWriter, Saved};
 use super::files::upload_reader::FileReader;
-use super::files::uploads::Uploads;
 use super::{
-    Blob, BlobStore, Stamp, Stored, Upload, UploadReader, UploadState, check_digest, resume_digester,
+    Blob, BlobStore, Claim, Stamp, Stored, Upload, UploadReader, UploadState, check_digest, resume_digester,
 };
 use crate::StoreError;
 use crate::blocking::blocking;
@@ -47,101 +42,50 @@ use crate::blocking::blocking;
 const CONCURRENCY: usize = 16;
 /// Objects up to this size are read into memory when they are opened, which frees the connection.
 const SMALL: u64 = 64 << 10;
-/// Parts in memory at a time, over all uploads.
-const PARTS_IN_MEMORY: usize = 16;
-
-/// Blobs in a bucket.
-#[derive(Clone)]
-pub(super) struct ObjectBlobs {
-    bucket: Arc<Bucket>,
-    keys: Keys,
-    uploads: Arc<Uploads>,
-    limits: Limits,
-    memory: Arc<Semaphore>,
-    /// The multipart uploads that this process has begun or continued.
-    multipart: Arc<Mutex<HashMap<Uuid, Target>>>,
-}
-
-/// Sizes of parts, which tests lower.
-#[derive(Clone, Copy)]
-struct Limits {
-    /// The size of a part in bytes. All parts but the last have one size, because some servers require it.
-    part: u64,
-    /// The number of parts from which on a part is four times as large, so that 10,000 parts hold 544 GiB.
-    equal_parts: u64,
-    /// The largest object that one request copies.
-    copy: u64,
-    /// The size of a copied part.
-    copy_part: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { part: 16 << 20, equal_parts: 2000, copy: 5 << 30, copy_part: 512 << 20 }
-    }
-}
-
-impl Limits {
-    /// The offset of a part in its upload.
-    fn begin(&self, index: usize) -> u64 {
-        let index = index as u64;
-        let larger = index.saturating_sub(self.equal_parts);
-        (index - larger) * self.part + larger * 4 * self.part
-    }
-}
-
-impl ObjectBlobs {
-    pub(super) fn open(settings: &ObjectSettings, uploads: PathBuf) -> Result<Self, StoreError> {
-        let bucket = Bucket::open(settings)?;
-        Ok(Self {
-            keys: Keys::new(bucket.prefix()),
-            bucket: Arc::new(bucket),
-            uploads: Arc::new(Uploads::spool(uploads)),
-            limits: Limits::default(),
-            memory: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
-            multipart: Arc::default(),
-        })
-    }
-
-    fn multipart(&self) -> MutexGuard<'_, HashMap<Uuid, Target>> {
-        self.multipart.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Aborts the multipart upload of an upload, if there is one.
-    async fn abort_multipart(&self, id: Uuid) -> Result<(), StoreError> {
-        let known = self.multipart().remove(&id);
-        if let Some(Target { key, id }) = known {
-            return self.bucket.abort(&key, &id).await;
-        }
-        // Perhaps an earlier process has begun it.
-        for unfinished in self.bucket.unfinished(&self.keys.upload(id)).await? {
-            self.bucket.abort(&unfinished.key, &unfinished.id).await?;
-        }
-        Ok(())
-    }
-
-    /// Copies an object of `size` bytes inside the store.
-    async fn copy(&self, from: &str, to: &str, size: u64) -> Result<(), StoreError> {
-        if size <= self.limits.copy {
-            return self.bucket.copy(from, to).await;
-        }
-        self.bucket.copy_in_parts(from, to, size, self.limits.copy_part).await
-    }
-
-    /// Hashes a stored object; `None` if it is absent.
-    async fn hash(&self, key: &str, algorithm: Algorithm) -> Result<Option<(Digest, u64)>, StoreError> {
-        let Some((size, object)) = self.bucket.open_object(key.to_owned()).await? else { return Ok(None) };
-        let mut pieces = Blob::new(size, Box::new(object)).read(0..size);
-        let mut digester = Digester::new(algorithm);
-        while let Some(piece) = pieces.try_next().await? {
-            digester.update(&piece);
-        }
-        Ok(Some((digester.finish(), size)))
-    }
-}
 
 #[async_trait]
 impl BlobStore for ObjectBlobs {
+    async fn claim(&self, id: &str, claim: Claim) -> Result<(), StoreError> {
+        let key = self.keys.identity();
+        let place = self.bucket.name(self.bucket.prefix());
+        let owner = self.bucket.get(&key).await?;
+        let owner = owner.map(|owner| String::from_utf8_lossy(&owner).trim().to_owned());
+        let refused = match (owner, claim) {
+            (Some(owner), _) if owner == id => return Ok(()),
+            (_, Claim::Rebuilt) => None,
+            (Some(_), _) => Some(format!(
+                "{place} holds the blobs of another database: restore that one from its backup, or set another prefix in \
+                 blobs.url"
+            )),
+            (None, Claim::Existing) => Some(format!(
+                "{place} is not the bucket of this database, or its {key} was removed: check blobs.url and blobs.endpoint"
+            )),
+            (None, Claim::New) => match self.bucket.list(self.keys.content()).try_next().await? {
+                None => None,
+                Some((found, _)) => Some(format!(
+                    "{place} holds the content of another registry ({found}), which cannot be adopted from a bucket: set an \
+                     empty prefix in blobs.url, and copy the images with a client such as skopeo sync"
+                )),
+            },
+        };
+        match refused {
+            Some(refused) => Err(StoreError::Directory(refused)),
+            None => self.bucket.put(&key, vec![Bytes::from(format!("{id}\n"))]).await,
+        }
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        let key = self.keys.identity();
+        match self.bucket.stat(&key).await? {
+            Some(_) => Ok(()),
+            None => Err(StoreError::ObjectStore {
+                action: "find",
+                what: self.bucket.name(&key),
+                reason: "it was removed".to_owned(),
+            }),
+        }
+    }
+
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         Ok(self.bucket.stat(&self.keys.blob(digest)).await?.map(|object| object.size))
     }
@@ -166,6 +110,10 @@ impl BlobStore for ObjectBlobs {
         }
         let pieces: Vec<Bytes> = blob.read(0..size).try_collect().await?;
         Ok(Some(Blob::in_memory(pieces.concat().into())))
+    }
+
+    async fn url(&self, digest: &Digest) -> Result<Option<String>, StoreError> {
+        self.bucket.presign(&self.keys.blob(digest)).await.map(Some)
     }
 
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {

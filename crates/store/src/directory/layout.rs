@@ -4,9 +4,11 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::access::{Access, access_error, is_full, is_mount, not_a_directory};
 use super::socket::Socket;
+use crate::object_settings::ObjectSettings;
 use crate::{Metadata, StoreError, accounts_mark, permissions};
 
 /// A complete, writable data directory.
@@ -16,6 +18,8 @@ pub struct Directory {
     pub(super) blobs: PathBuf,
     pub(super) repositories: PathBuf,
     pub(super) own: PathBuf,
+    /// The bucket of the blobs, instead of `blobs`.
+    objects: Option<Arc<ObjectSettings>>,
 }
 
 impl Directory {
@@ -113,6 +117,7 @@ impl Directory {
                     repositories: v2.join("repositories"),
                     own: v2.join("wharfinger"),
                     root: v2,
+                    objects: None,
                 });
             }
             v2
@@ -122,7 +127,20 @@ impl Directory {
             repositories: v2.join("repositories"),
             own: root.join("wharfinger"),
             root,
+            objects: None,
         })
+    }
+
+    /// The same directory, with the blobs in a bucket.
+    #[must_use]
+    pub fn with_objects(self, settings: Option<ObjectSettings>) -> Self {
+        Self { objects: settings.map(Arc::new), ..self }
+    }
+
+    /// The bucket of the blobs. `None` if they are files.
+    #[must_use]
+    pub fn objects(&self) -> Option<&ObjectSettings> {
+        self.objects.as_deref()
     }
 
     /// The absolute path of the data directory.

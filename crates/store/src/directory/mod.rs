@@ -9,6 +9,7 @@
 //! <data>/wharfinger/metadata.db.mark        the number of the last commit
 //! <data>/wharfinger/accounts                exists if there have ever been accounts
 //! <data>/wharfinger/uploads/                uploads in progress
+//! <data>/wharfinger/blobs                   exists if the blobs are in a bucket: its URL
 //! <data>/wharfinger/quarantine/             damaged content that a repair moved aside
 //! <data>/wharfinger/lock                    locked by the process that uses the directory
 //! <data>/wharfinger/control.sock            takes commands for a running server

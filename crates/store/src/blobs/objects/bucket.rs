@@ -22,9 +22,9 @@ use object_store::{
 };
 use serde::Deserialize;
 
-use super::settings::{ObjectSettings, Place};
 use crate::StoreError;
 use crate::blobs::OpenBlob;
+use crate::object_settings::{ObjectSettings, Place};
 
 /// How long a failed read is retried.
 const READ_PATIENCE: Duration = Duration::from_secs(8);
@@ -32,6 +32,8 @@ const READ_PATIENCE: Duration = Duration::from_secs(8);
 const WRITE_PATIENCE: Duration = Duration::from_secs(90);
 /// The timeout for the next bytes of an answer, and for the answer to a request with a part.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The lifetime of a URL for a client. A download that has begun goes on after it.
+const REDIRECT: Duration = Duration::from_secs(10 * 60);
 /// How often a write is repeated that conflicts with a deletion.
 const CONFLICTS: u32 = 6;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -151,6 +153,14 @@ impl Bucket {
         match self.reads.get(&path(&key)).await {
             Ok(begun) => Ok(Some((begun.meta.size, OpenObject { bucket: self.clone(), key, begun }))),
             Err(error) => self.absent(error, "read", &key),
+        }
+    }
+
+    /// Returns a signed URL for a GET of an object.
+    pub(super) async fn presign(&self, key: &str) -> Result<String, StoreError> {
+        match self.reads.signed_url(http::Method::GET, &path(key), REDIRECT).await {
+            Ok(url) => Ok(url.into()),
+            Err(error) => Err(self.failed(&error, "sign a URL of", key)),
         }
     }
 

@@ -20,6 +20,16 @@ impl Keys {
         format!("{}{}/{}/{hex}/data", self.blobs(), digest.algorithm(), &hex[..2])
     }
 
+    /// The object with the id of the database that the bucket belongs to. distribution ignores it.
+    pub(super) fn identity(&self) -> String {
+        format!("{}.wharfinger", self.content())
+    }
+
+    /// The prefix of all that distribution keeps.
+    pub(super) fn content(&self) -> String {
+        format!("{}docker/registry/v2/", self.prefix)
+    }
+
     /// The prefix of the blobs.
     pub(super) fn blobs(&self) -> String {
         format!("{}docker/registry/v2/blobs/", self.prefix)

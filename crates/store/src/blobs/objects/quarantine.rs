@@ -7,7 +7,7 @@
 use futures_util::TryStreamExt as _;
 use oci::Digest;
 
-use super::ObjectBlobs;
+use super::place::ObjectBlobs;
 use crate::StoreError;
 
 /// The characters of the actual digest in a key.

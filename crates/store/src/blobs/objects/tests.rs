@@ -10,9 +10,10 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use self::servers::{MOTO, Server, VERSITYGW};
-use super::{Limits, ObjectBlobs, ObjectSettings};
-use crate::blobs::BlobStore;
+use super::place::{Limits, ObjectBlobs};
 use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
+use crate::blobs::{BlobStore, Claim};
+use crate::object_settings::ObjectSettings;
 use crate::{Directory, StoreError};
 
 /// The smallest part that Amazon and moto accept.
@@ -217,6 +218,27 @@ async fn damaged_object_is_moved_aside(place: &Place) {
     assert_eq!(blobs.recover(&other).await.unwrap(), Some(100_000));
     is(&blobs, &other, &contents[1]).await;
     assert_eq!(blobs.recover(&other).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn bucket_belongs_to_one_database() {
+    let place = Place::on(&VERSITYGW);
+    let blobs = place.blobs();
+    assert!(matches!(blobs.ready().await, Err(StoreError::ObjectStore { .. })));
+    let refused = async |id: &str, claim| blobs.claim(id, claim).await.unwrap_err().to_string();
+    assert!(refused("one", Claim::Existing).await.contains("not the bucket of this database"));
+    blobs.put(&sha256(b"foreign"), Bytes::from_static(b"foreign")).await.unwrap();
+    assert!(refused("one", Claim::New).await.contains("cannot be adopted"));
+    blobs.delete(&sha256(b"foreign")).await.unwrap();
+    for claim in [Claim::New, Claim::New, Claim::Existing] {
+        blobs.claim("one", claim).await.unwrap();
+    }
+    blobs.ready().await.unwrap();
+    for claim in [Claim::New, Claim::Existing] {
+        assert!(refused("other", claim).await.contains("another database"));
+    }
+    blobs.claim("other", Claim::Rebuilt).await.unwrap();
+    blobs.claim("other", Claim::Existing).await.unwrap();
 }
 
 #[tokio::test]

@@ -14,22 +14,17 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::ObjectBlobs;
+use super::place::{ObjectBlobs, Target};
 use crate::StoreError;
 use crate::blobs::files::upload_buffer::UploadBuffer;
 use crate::blobs::files::uploads::{OpenUpload, UploadLock, Written};
 use crate::blobs::{BlobWriter, Stored, Upload, UploadState, check_digest};
 use crate::blocking::{Priority, Task, blocking, spawn_blocking_at};
 
+/// The parts of an object, a limit of S3.
+const MOST_PARTS: usize = 10_000;
 /// Parts of one upload on their way.
 const SENDING: usize = 2;
-
-/// The multipart upload of an upload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Target {
-    pub(super) key: String,
-    pub(super) id: String,
-}
 
 /// The state of an upload in the metadata, as JSON.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -181,6 +176,13 @@ impl ObjectWriter {
             let (begin, end) = (self.blobs.limits.begin(index), self.blobs.limits.begin(index + 1));
             if written <= begin || written <= end && !all {
                 return Ok(lock);
+            }
+            if index >= MOST_PARTS {
+                return Err(StoreError::ObjectStore {
+                    action: "write",
+                    what: self.blobs.bucket.name(&self.blobs.keys.upload(self.upload.id())),
+                    reason: format!("content beyond {begin} bytes needs more than {MOST_PARTS} parts"),
+                });
             }
             let range = begin..end.min(written);
             while self.parts.sending.len() >= SENDING {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use crate::blobs::{AccessKey, ObjectSettings};
+use crate::object_settings::{AccessKey, ObjectSettings};
 
 pub(super) const BUCKET: &str = "images";
 const KEY: &str = "tests";

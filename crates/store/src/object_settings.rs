@@ -34,25 +34,31 @@ impl std::fmt::Debug for AccessKey {
 
 /// A bucket, and the prefix of all keys in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) bucket: String,
+pub(crate) struct Place {
+    pub(crate) bucket: String,
     /// Empty, or with a slash at its end.
-    pub(super) prefix: String,
+    pub(crate) prefix: String,
 }
 
 impl ObjectSettings {
-    /// Checks the URL.
-    ///
-    /// # Errors
-    /// [`StoreError::Directory`] with the reason.
-    pub fn check(&self) -> Result<(), StoreError> {
-        self.place().map(drop)
+    pub(crate) fn place(&self) -> Result<Place, StoreError> {
+        let refused = |reason| StoreError::Directory(format!("blobs.url {:?}: {reason}", self.url));
+        Place::parse(&self.url).map_err(refused)
     }
+}
 
-    pub(super) fn place(&self) -> Result<Place, StoreError> {
-        let refused = |reason: &str| StoreError::Directory(format!("blobs.url {:?}: {reason}", self.url));
-        let rest = self
-            .url
+/// Checks the URL of a bucket.
+///
+/// # Errors
+/// The reason why it cannot be used.
+pub fn check_bucket_url(url: &str) -> Result<(), String> {
+    Place::parse(url).map(drop)
+}
+
+impl Place {
+    fn parse(url: &str) -> Result<Self, String> {
+        let refused = |reason: &str| reason.to_owned();
+        let rest = url
             .strip_prefix("s3://")
             .ok_or_else(|| refused("it must be s3://BUCKET or s3://BUCKET/PREFIX"))?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -64,12 +70,12 @@ impl ObjectSettings {
         }
         let prefix = prefix.trim_end_matches('/');
         if prefix.is_empty() {
-            return Ok(Place { bucket: bucket.to_owned(), prefix: String::new() });
+            return Ok(Self { bucket: bucket.to_owned(), prefix: String::new() });
         }
         if !is_plain(prefix, ".-_/") || prefix.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(refused("the prefix has letters, digits, dots, hyphens and single slashes"));
         }
-        Ok(Place { bucket: bucket.to_owned(), prefix: format!("{prefix}/") })
+        Ok(Self { bucket: bucket.to_owned(), prefix: format!("{prefix}/") })
     }
 }
 
@@ -79,10 +85,7 @@ mod tests {
 
     #[test]
     fn url_has_a_bucket_and_perhaps_a_prefix() {
-        let place = |url: &str| {
-            ObjectSettings { url: url.to_owned(), endpoint: None, region: None, path_style: true, key: None }
-                .place()
-        };
+        let place = Place::parse;
         let expected = |bucket: &str, prefix: &str| Place { bucket: bucket.into(), prefix: prefix.into() };
         assert_eq!(place("s3://images").unwrap(), expected("images", ""));
         assert_eq!(place("s3://images/").unwrap(), expected("images", ""));

@@ -1,0 +1,84 @@
+//! An S3 server with an empty bucket: versitygw, which keeps objects as files.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::pebble::free_address;
+use super::{Daemon, Terminal};
+
+const BUCKET: &str = "images";
+const KEY: &str = "registry";
+const SECRET: &str = "secret-of-the-registry";
+
+/// A running S3 server. It can be stopped and started again at its address.
+pub(crate) struct ObjectStore {
+    daemon: Option<Daemon>,
+    address: String,
+    scratch: TempDir,
+}
+
+impl ObjectStore {
+    /// Starts with an empty bucket.
+    pub(crate) fn start() -> ObjectStore {
+        let scratch = TempDir::new().expect("a temporary directory");
+        fs::create_dir_all(scratch.path().join("objects").join(BUCKET)).expect("a bucket");
+        fs::write(scratch.path().join("secret"), SECRET).expect("a file with the secret");
+        let mut store = ObjectStore { daemon: None, address: free_address(), scratch };
+        store.start_again();
+        store
+    }
+
+    /// Starts the stopped server.
+    pub(crate) fn start_again(&mut self) {
+        let objects = self.scratch.path().join("objects");
+        let log = self.scratch.path().join("log");
+        let arguments = ["--access", KEY, "--secret", SECRET, "--port", self.address.as_str(), "posix"];
+        let arguments: Vec<_> =
+            arguments.into_iter().map(std::ffi::OsStr::new).chain([objects.as_os_str()]).collect();
+        let daemon = Daemon::start(&Terminal::which("versitygw"), &arguments, &log);
+        daemon.wait_for(|_| TcpStream::connect(&self.address).ok());
+        self.daemon = Some(daemon);
+    }
+
+    /// Stops the server.
+    pub(crate) fn stop(&mut self) {
+        self.daemon = None;
+    }
+
+    /// The settings of a registry with its blobs below a prefix.
+    pub(crate) fn settings(&self, prefix: &str) -> String {
+        format!(
+            "[blobs]\nurl = \"s3://{BUCKET}/{prefix}\"\nendpoint = \"http://{}\"\naccess_key = \"{KEY}\"\n\
+             secret_key_file = \"{}\"\n",
+            self.address,
+            self.scratch.path().join("secret").display(),
+        )
+    }
+
+    /// The variables of Amazon's tools.
+    pub(crate) fn variables(&self) -> String {
+        format!(
+            "AWS_ACCESS_KEY_ID={KEY} AWS_SECRET_ACCESS_KEY={SECRET} AWS_ENDPOINT_URL=http://{} AWS_ALLOW_HTTP=true",
+            self.address
+        )
+    }
+
+    /// The paths of the objects below a prefix, without it.
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<PathBuf> {
+        let root = self.scratch.path().join("objects").join(BUCKET).join(prefix);
+        let (mut found, mut rest) = (Vec::new(), vec![root.clone()]);
+        while let Some(directory) = rest.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                match entry.path() {
+                    path if path.is_dir() => rest.push(path),
+                    path => found.extend(path.strip_prefix(&root).map(PathBuf::from)),
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
