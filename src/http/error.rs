@@ -151,7 +151,6 @@ struct Item {
 const UNAVAILABLE_SECONDS: u64 = 5;
 
 impl Error {
-    /// Returns the status.
     pub(crate) fn status(&self) -> StatusCode {
         self.classify().0
     }
@@ -232,6 +231,11 @@ impl Error {
         let message = match &self {
             Self::Registry(registry::Error::Store(StoreError::Closed)) => {
                 "the registry is being stopped; try again later".to_owned()
+            }
+            Self::Forward(ForwardError::Name(name)) => {
+                format!(
+                    "the server that checks logins answered, but its account name {name:?} cannot be used here"
+                )
             }
             Self::Forward(_) => "the server that checks logins does not answer; try again later".to_owned(),
             _ if is_logged && status == StatusCode::INTERNAL_SERVER_ERROR => {
@@ -388,6 +392,7 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::ChunkLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
         // The body is shorter than announced.
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
+        E::Receive(ReceiveError::Revoked) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
         E::Receive(ReceiveError::Idle(_) | ReceiveError::Slow(_)) => {
             (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid)
         }
@@ -453,6 +458,7 @@ fn classify_gateway(error: &GatewayError) -> (StatusCode, &'static str) {
         E::Unsupported => (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported.as_str()),
         E::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BlobUploadInvalid.as_str()),
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid.as_str()),
+        E::Receive(ReceiveError::Revoked) => (StatusCode::FORBIDDEN, ErrorCode::Denied.as_str()),
         E::Receive(ReceiveError::Idle(_) | ReceiveError::Slow(_)) => {
             (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid.as_str())
         }

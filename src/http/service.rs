@@ -31,6 +31,7 @@ use crate::http::middleware::client_info::ClientInfo;
 use crate::http::middleware::cors::Allowed;
 use crate::http::middleware::host_header;
 use crate::http::middleware::rate_limit::{Client, client_network};
+use crate::http::middleware::recheck::Recheck;
 use crate::http::middleware::request_id::X_REQUEST_ID;
 use crate::http::response::{self, DOCKER_API_VERSION, Response};
 use crate::http::server::connection::{Connection, Peer};
@@ -253,6 +254,8 @@ impl Pipeline<'_> {
         }
         let id = request.id.clone();
         let known = endpoint.as_ref().ok();
+        // Before the authorization, so that no change is missed.
+        let generation = app.accounts.generation();
         let audited = known.and_then(|endpoint| AuditedAction::of(endpoint, &request.method, &request.uri));
         let authorized = match authorized {
             Some(authorized) => authorized,
@@ -277,6 +280,13 @@ impl Pipeline<'_> {
                 }
                 let payer = account.map_or(Client::Address(client_network(client.address)), Client::Account);
                 request.charge_to(app.body_budget.clone(), payer);
+                request.body.recheck(|| Recheck {
+                    accounts: app.accounts.clone(),
+                    generation,
+                    identity: identity.clone(),
+                    requirement: endpoint.requirement(&request.method),
+                    repository: endpoint.repository().cloned(),
+                });
                 dispatch::answer(Call { app, caller: &caller, request }, endpoint).await
             }
         };

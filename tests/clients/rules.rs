@@ -18,7 +18,7 @@ tags = 1
 
 const IMMUTABLE: &str = "the tag v1 of team/app is immutable";
 const BYTES: &str = "the quota of repositories small/** is exceeded";
-const TAGS: &str = "1 tags of 1 are used";
+const TAGS: &str = "1 of 1 tag used";
 
 #[test]
 fn docker_shows_why_a_push_is_refused() {

@@ -96,6 +96,13 @@ impl AccountName {
         format!("{self}+{name}").parse()
     }
 
+    /// Whether the name looks like something else: a mark of the audit log such as `(operator)`, a list, or a path such as
+    /// `..`. No name from outside may be one.
+    #[must_use]
+    pub fn is_misleading(&self) -> bool {
+        self.0.contains(['(', ')', ',']) || !self.0.contains(char::is_alphanumeric)
+    }
+
     /// Whether it is a robot.
     #[must_use]
     pub fn is_robot(&self) -> bool {
@@ -264,6 +271,16 @@ mod tests {
         assert_eq!("devs".parse::<TeamName>().unwrap().as_str(), "devs");
         for text in ["", "Devs", "a/b", "a+b", "..", &"a".repeat(65)] {
             assert_eq!(text.parse::<TeamName>(), Err(TeamNameError), "{text}");
+        }
+    }
+
+    #[test]
+    fn misleading_names_are_recognised() {
+        for text in ["(operator)", "(htpasswd)", "..", "-", "root,ann"] {
+            assert!(text.parse::<AccountName>().unwrap().is_misleading(), "{text}");
+        }
+        for text in ["ann", "Ann.B@example.com", "DOMAIN\\ann", "名前", "ann+ci"] {
+            assert!(!text.parse::<AccountName>().unwrap().is_misleading(), "{text}");
         }
     }
 }

@@ -291,10 +291,10 @@ fn exceeded(excess: &QuotaExcess) -> String {
     let (used, limit) = if *is_bytes {
         (human_size(*used), human_size(*limit))
     } else {
-        (format!("{used} tags"), limit.to_string())
+        (used.to_string(), format!("{limit} {}", if *limit == 1 { "tag" } else { "tags" }))
     };
     format!(
-        "the quota of {scope} is exceeded: {used} of {limit} are used; delete images, or ask an administrator for more"
+        "the quota of {scope} is exceeded: {used} of {limit} used; delete images, or ask an administrator for more"
     )
 }
 
@@ -322,4 +322,7 @@ pub enum ReceiveError {
     /// A body that is held in memory exceeded its total timeout.
     #[error("the request body timed out: it did not arrive within {0} seconds")]
     Slow(u64),
+    /// The sign-in or the right no longer holds at the end of the body.
+    #[error("the right to do this was revoked while the request was being sent")]
+    Revoked,
 }

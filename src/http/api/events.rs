@@ -1,7 +1,7 @@
 //! `/api/v1/events`: the events of the repositories that the caller may pull, as server-sent events.
 //!
-//! The rights are read again for each batch. A stream ends after a time, and the client resumes with `Last-Event-ID`, so
-//! that an account that was removed does not listen for ever.
+//! The sign-in and the rights are checked again for each batch: the stream of a revoked token ends. A stream also ends
+//! after a time, and the client resumes with `Last-Event-ID`.
 
 use std::time::Duration;
 
@@ -111,6 +111,9 @@ impl Stream {
         }
         loop {
             newest.borrow_and_update();
+            if !self.accounts.still_holds(&self.identity).await.unwrap_or(false) {
+                return;
+            }
             let Ok(page) = self.registry.events(cursor, BATCH).await else { return };
             let is_end = page.cursor == cursor;
             cursor = page.cursor;

@@ -10,8 +10,10 @@ use futures_core::Stream;
 use http_body::Body;
 use hyper::body::Incoming;
 use registry::ReceiveError;
+use tokio::task::JoinHandle;
 
 use crate::http::middleware::rate_limit::Throttle;
+use crate::http::middleware::recheck::Recheck;
 use crate::http::middleware::request_metrics::Place;
 use crate::http::server::connection::Connection;
 use crate::http::server::idle_timeout::IdleTimeout;
@@ -27,6 +29,9 @@ pub(crate) struct RequestBody {
     idle_timeout: IdleTimeout,
     limit: Duration,
     throttle: Option<Box<Throttle>>,
+    recheck: Option<Box<Recheck>>,
+    /// The recheck under way, after the last byte.
+    rechecking: Option<JoinHandle<bool>>,
 }
 
 /// A body is larger than the limit of its reader.
@@ -35,12 +40,28 @@ pub(crate) struct TooLarge;
 impl RequestBody {
     pub(crate) fn new(body: Incoming, connection: Arc<Connection>, place: Place, limit: Duration) -> Self {
         connection.set_receiving(!body.is_end_stream());
-        Self { body, connection, place, idle_timeout: IdleTimeout::new(limit), limit, throttle: None }
+        Self {
+            body,
+            connection,
+            place,
+            idle_timeout: IdleTimeout::new(limit),
+            limit,
+            throttle: None,
+            recheck: None,
+            rechecking: None,
+        }
     }
 
     /// Sets the bandwidth limit.
     pub(crate) fn throttle(&mut self, throttle: Box<Throttle>) {
         self.throttle = Some(throttle);
+    }
+
+    /// Sets the check at the end of the body. A body that is there already needs none.
+    pub(crate) fn recheck(&mut self, recheck: impl FnOnce() -> Recheck) {
+        if !self.body.is_end_stream() {
+            self.recheck = Some(Box::new(recheck()));
+        }
     }
 
     pub(crate) fn limit(&self) -> Duration {
@@ -91,6 +112,11 @@ impl Stream for RequestBody {
             std::task::ready!(throttle.poll_ready(cx));
         }
         loop {
+            if let Some(rechecking) = &mut this.rechecking {
+                let holds = std::task::ready!(Pin::new(rechecking).poll(cx)).unwrap_or(false);
+                this.rechecking = None;
+                return Poll::Ready(if holds { None } else { Some(Err(ReceiveError::Revoked)) });
+            }
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.idle_timeout.progress();
@@ -109,7 +135,10 @@ impl Stream for RequestBody {
                 }
                 Poll::Ready(None) => {
                     this.connection.set_receiving(false);
-                    return Poll::Ready(None);
+                    this.rechecking = this.recheck.take().and_then(|recheck| recheck.begin());
+                    if this.rechecking.is_none() {
+                        return Poll::Ready(None);
+                    }
                 }
                 Poll::Pending => {
                     std::task::ready!(this.idle_timeout.poll_exhausted(cx));

@@ -274,7 +274,7 @@ fn admitted(named: Option<String>, claimed: Option<String>) -> Result<ForwardRes
 /// Parses the name of a user. Robots sign in with the registry's own secrets only.
 fn user(name: String) -> Result<AccountName, ForwardError> {
     match name.parse::<AccountName>() {
-        Ok(account) if !account.is_robot() => Ok(account),
+        Ok(account) if !account.is_robot() && !account.is_misleading() => Ok(account),
         _ => Err(ForwardError::Name(name)),
     }
 }

@@ -15,5 +15,6 @@ pub(crate) mod forward_auth;
 pub(crate) mod host_header;
 pub(crate) mod open_pull;
 pub(crate) mod rate_limit;
+pub(crate) mod recheck;
 pub(crate) mod request_id;
 pub(crate) mod request_metrics;

@@ -9,4 +9,5 @@ mod locations;
 mod login;
 mod manage;
 mod matrix;
+mod revocation;
 mod tokens;

@@ -91,7 +91,7 @@ async fn quota_on_tags_refuses_new_ones_only() {
     app.push_image("1").await;
     let image = app.push_image("2").await;
     let refused = app.put_manifest_as("3", OCI_MANIFEST, image.manifest.clone()).await.fails(403, "DENIED");
-    assert!(refused.text().contains("2 tags of 2 are used"), "{}", refused.text());
+    assert!(refused.text().contains("2 of 2 tags used"), "{}", refused.text());
     app.put_manifest_as("1", OCI_MANIFEST, image.manifest.clone()).await.is(201);
     app.delete("manifests/1").await.is(202);
     app.put_manifest_as("3", OCI_MANIFEST, image.manifest.clone()).await.is(201);

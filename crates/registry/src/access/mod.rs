@@ -8,6 +8,7 @@
 //! - `tokens`, `bearer`, `scope`: the token protocol.
 //! - `passwords`, `apr1`, `htpasswd`, `secrets`: credentials at rest.
 //! - `audit`, `repeats`: the audit log.
+//! - `revocation`: whether a sign-in still holds.
 //! - `maintenance`: background tasks.
 //!
 //! Access control is in force once there is a user, an htpasswd file or a forward-auth backend, and stays in force
@@ -30,6 +31,7 @@ pub mod manage;
 mod passwords;
 mod permission_cache;
 mod repeats;
+mod revocation;
 mod scope;
 mod secrets;
 mod sessions;

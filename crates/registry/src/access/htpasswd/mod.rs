@@ -104,6 +104,11 @@ impl Users {
         }
         let hash = rest.split(':').next().unwrap_or_default().trim();
         let account: AccountName = name.parse().map_err(|error| format!("user {name:?}: {error}"))?;
+        if account.is_misleading() {
+            return Err(format!(
+                "user {name:?}: the name of an account has letters or digits, and no `(`, `)` or `,`"
+            ));
+        }
         if account.is_robot() {
             return Err(format!("user {name:?}: a name with `+` is that of a robot, which has no password"));
         }
