@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Ask, By, PASSWORD, Who, basic, with_accounts, with_accounts_and};
+use crate::harness::{Ask, By, PASSWORD, Who, basic, eventually, with_accounts, with_accounts_and};
 
 #[tokio::test]
 async fn user_is_created_changed_and_removed() {
@@ -203,4 +203,37 @@ async fn self_registration_needs_the_setting() {
     register("zoe").await.is(409);
     let me = registry.get_as(&Who::user("mia"), "/api/v1/me").await.is(200).json();
     assert_eq!(me["administrator"], false);
+}
+
+/// The next account of a name inherits nothing from the one before.
+#[tokio::test]
+async fn namesake_inherits_nothing() {
+    let registry = with_accounts_and(|config| config.auth.self_registration = true).await;
+    let (root, eve) = (Who::root(), registry.add_user("eve").await);
+    registry.add_user("carol").await;
+    registry.repository("eve/old").of(&eve).push_image("1").await;
+    let grant = json!({ "subject": "carol", "rights": ["pull", "push"], "repositories": "eve/**" });
+    registry.send_as(&eve, Method::PUT, "/api/v1/grants", &grant).await.is(204);
+    let hook = json!({ "url": "https://1.1.1.1/", "repositories": ["eve/*"] });
+    registry.send_as(&eve, Method::POST, "/api/v1/webhooks", &hook).await.is(201);
+    registry.ask_as(&eve, Method::DELETE, "/api/v1/repositories/eve/old").await.is(202);
+    let is_gone = async || registry.ask_as(&root, Method::DELETE, "/api/v1/users/eve").await.status == 204;
+    eventually("the account is removed", is_gone).await;
+    let left = registry.get_as(&root, "/api/v1/grants").await.is(200).json();
+    assert_eq!(left["grants"], json!([]));
+    assert_eq!(registry.get_as(&root, "/api/v1/webhooks").await.is(200).json()["webhooks"], json!([]));
+
+    let again = json!({ "name": "eve", "password": PASSWORD });
+    let refused = registry.send_as(&Who::NOBODY, Method::POST, "/api/v1/registration", &again).await;
+    refused.fails(409, "DENIED");
+    registry.send_as(&root, Method::POST, "/api/v1/users", &again).await.is(201);
+    registry.get_as(&eve, "/v2/").await.is(200);
+    let entries = registry.get_as(&eve, "/api/v1/audit").await.is(200).json();
+    let actions: Vec<&str> = entries["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
+    assert!(!actions.contains(&"grant.set"), "{actions:?}");
 }

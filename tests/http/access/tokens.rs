@@ -275,5 +275,52 @@ async fn personal_token_limits_can_be_changed() {
     registry.send_as(&ann, Method::PATCH, &format!("{tokens}/999"), &json!({ "label": "x" })).await.is(404);
     let audit = registry.get_as(&Who::root(), "/api/v1/audit?action=token.change").await.is(200).json();
     assert_eq!(audit["entries"][0]["detail"], format!("{id}: for pull"));
-    assert_eq!(audit["entries"][1]["detail"], format!("{id}: on 1 repositories or patterns"));
+    assert_eq!(audit["entries"][1]["detail"], format!("{id}: on 1 repository or pattern"));
+}
+
+/// Robots, grants, members, webhooks and rules would outlive the token that made them.
+#[tokio::test]
+async fn expiring_token_gives_no_access() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    registry.add_user("bob").await;
+    registry.add_organisation("acme", "ann").await;
+    registry.add_robot("ann+ci").await;
+    let short = json!({ "label": "short", "expires_in": 3600 });
+    let expiring = basic("ann", &registry.add_token("ann", &short).await);
+    let lasting = basic("ann", &registry.add_token("ann", &json!({ "label": "lasting" })).await);
+    let root_token = basic("root", &registry.add_token("root", &short).await);
+    let grant = json!({ "subject": "bob", "rights": ["pull"], "repositories": "ann/**" });
+    let rules = json!({ "rules": [{ "repositories": ["ann/**"], "keep_newest": 1 }] });
+    let changes = [
+        (Method::POST, "/api/v1/robots", json!({ "name": "ann+persist" })),
+        (Method::PUT, "/api/v1/robots/ann+ci/secret", json!({})),
+        (Method::PATCH, "/api/v1/robots/ann+ci", json!({ "disabled": false })),
+        (Method::PUT, "/api/v1/grants", grant.clone()),
+        (Method::PUT, "/api/v1/organisations/acme/members/bob", json!({ "role": "owner" })),
+        (Method::PUT, "/api/v1/organisations/acme/teams/devs", json!({})),
+        (Method::POST, "/api/v1/webhooks", json!({ "url": "https://1.1.1.1/", "repositories": ["ann/app"] })),
+        (Method::PUT, "/api/v1/retention/rules/ann", rules),
+        (Method::POST, "/api/v1/users/ann/tokens", json!({ "label": "another" })),
+    ];
+    for (method, path, body) in &changes {
+        let answer = registry.send_as(&expiring, method.clone(), path, body).await;
+        assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text());
+        assert!(answer.text().contains("outlive"), "{method} {path}: {}", answer.text());
+    }
+    for (path, body) in [
+        ("/api/v1/users", json!({ "name": "mallory", "password": PASSWORD })),
+        ("/api/v1/users/bob/tokens", json!({ "label": "another" })),
+    ] {
+        registry.send_as(&root_token, Method::POST, path, &body).await.fails(403, "DENIED");
+    }
+    // It still reads, and takes access away.
+    registry.get_as(&expiring, "/api/v1/robots/ann+ci").await.is(200);
+    registry.ask_as(&expiring, Method::DELETE, "/api/v1/robots/ann+ci").await.is(204);
+
+    registry.send_as(&lasting, Method::PUT, "/api/v1/grants", &grant).await.is(204);
+    let audit = registry.get_as(&Who::root(), "/api/v1/audit?action=grant.set").await.is(200).json();
+    let tokens = registry.get_as(&ann, "/api/v1/users/ann/tokens").await.is(200).json();
+    let id = &tokens["tokens"][1]["id"];
+    assert_eq!(audit["entries"][1]["detail"], format!("bob: pull; with token {id}"));
 }

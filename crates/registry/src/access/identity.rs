@@ -34,6 +34,21 @@ pub struct SignedIn {
     pub(super) proof: Proof,
 }
 
+impl SignedIn {
+    /// The id of the personal token of the sign-in.
+    pub(super) fn personal_token(&self) -> Option<i64> {
+        match self.proof {
+            Proof::Token { id, .. } if self.via == Via::PersonalToken => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Whether the sign-in used a personal token with an end.
+    pub(super) fn is_expiring_token(&self) -> bool {
+        self.via == Via::PersonalToken && matches!(self.proof, Proof::Token { expires_at: Some(_), .. })
+    }
+}
+
 /// The method of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use accounts::{AccountName, Pattern};
 use oci::RepositoryName;
 
 use super::rows::outbox;
@@ -43,7 +44,7 @@ pub struct WebhookRecord {
     /// The names of the events.
     pub events: Vec<String>,
     /// The repositories.
-    pub patterns: Vec<accounts::Pattern>,
+    pub patterns: Vec<Pattern>,
     /// The name of the format.
     pub format: String,
     /// The account that made it.
@@ -109,30 +110,47 @@ macro_rules! delivery_columns {
     };
 }
 
+fn all(sql: Sql<'_>) -> Result<Vec<WebhookRecord>, StoreError> {
+    sql.all(
+        "SELECT id, url, secret, previous_secret, events, patterns, format, account, created_at
+         FROM webhooks ORDER BY id",
+        &[],
+        |row| {
+            Ok(WebhookRecord {
+                id: row.get(0)?,
+                url: row.get(1)?,
+                secret: row.get(2)?,
+                previous_secret: row.get(3)?,
+                events: columns::json_list(row, 4)?,
+                patterns: columns::patterns(row, 5)?.unwrap_or_default(),
+                format: row.get(6)?,
+                account: row.get(7)?,
+                created_at: columns::time(row, 8)?,
+            })
+        },
+    )
+}
+
+/// The webhooks for repositories of one namespace alone.
+pub(super) fn of_namespace(sql: Sql<'_>, owner: &AccountName) -> Result<Vec<i64>, StoreError> {
+    let is_below = |pattern: &Pattern| pattern.namespace() == Some(owner.as_str());
+    let is_of = |hook: &WebhookRecord| !hook.patterns.is_empty() && hook.patterns.iter().all(is_below);
+    Ok(all(sql)?.into_iter().filter(is_of).map(|hook| hook.id).collect())
+}
+
+/// Deletes the webhooks that an account made, and those for its namespace alone. The sender deletes their deliveries.
+pub(super) fn delete_of_account(sql: Sql<'_>, account: &AccountName) -> Result<(), StoreError> {
+    for id in of_namespace(sql, account)? {
+        sql.run("DELETE FROM webhooks WHERE id = ?1", params![id])?;
+    }
+    sql.run("DELETE FROM webhooks WHERE account = ?1", params![account.as_str()])?;
+    Ok(())
+}
+
 impl Metadata {
     /// Returns the webhooks of owners, in the order of their creation.
     pub async fn webhooks(&self) -> Result<Vec<WebhookRecord>, StoreError> {
-        self.read(|sql| {
-            sql.all(
-                "SELECT id, url, secret, previous_secret, events, patterns, format, account, created_at
-                 FROM webhooks ORDER BY id",
-                &[],
-                |row| {
-                    Ok(WebhookRecord {
-                        id: row.get(0)?,
-                        url: row.get(1)?,
-                        secret: row.get(2)?,
-                        previous_secret: row.get(3)?,
-                        events: columns::json_list(row, 4)?,
-                        patterns: columns::patterns(row, 5)?.unwrap_or_default(),
-                        format: row.get(6)?,
-                        account: row.get(7)?,
-                        created_at: columns::time(row, 8)?,
-                    })
-                },
-            )
-        })
-        .await
+        self.read(all).await
     }
 
     /// Inserts a webhook, and registers the consumer of the outbox. Returns its id; that of `webhook` is ignored.

@@ -38,6 +38,7 @@ pub(crate) async fn change_organisation(mut call: Call<'_>, name: &AccountName) 
 pub(crate) async fn remove(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
     let (force, name) = (call.query().truth("force")?, name.clone());
     change(&call, |manage| async move { manage.remove_organisation(&name, force).await }).await?;
+    call.app.webhooks.changed();
     Ok(no_content())
 }
 

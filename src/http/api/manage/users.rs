@@ -47,5 +47,6 @@ pub(crate) async fn change_user(mut call: Call<'_>, name: &AccountName) -> Resul
 pub(crate) async fn remove(call: Call<'_>, name: &AccountName) -> Result<Response, Error> {
     let (force, name) = (call.query().truth("force")?, name.clone());
     change(&call, |manage| async move { manage.remove_user(&name, force).await }).await?;
+    call.app.webhooks.changed();
     Ok(no_content())
 }

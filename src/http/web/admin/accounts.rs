@@ -74,8 +74,9 @@ async fn act(call: &Call<'_>, form: &Form) -> Result<Outcome, Error> {
                 return Ok(Outcome::problem(page.t("delete-mismatch")));
             }
             let force = form.get("force").is_some();
-            let removed = run(call, |manage| async move { manage.remove_user(&name, force).await });
-            return Outcome::of(&page, removed.await, "account-removed");
+            let removed = run(call, |manage| async move { manage.remove_user(&name, force).await }).await;
+            call.app.webhooks.changed();
+            return Outcome::of(&page, removed, "account-removed");
         }
         "disable" => change(None, Some(true)),
         "enable" => change(None, Some(false)),

@@ -119,7 +119,9 @@ async fn remove(call: &Call<'_>, form: &Form, name: &AccountName) -> Result<Resp
     }
     let organisation = name.clone();
     let removed = run(call, |manage| async move { manage.remove_organisation(&organisation, false).await });
-    match Outcome::of(&page, removed.await, "organisation-removed")? {
+    let removed = removed.await;
+    call.app.webhooks.changed();
+    match Outcome::of(&page, removed, "organisation-removed")? {
         outcome if outcome.problem.is_some() => show(call, name, outcome).await,
         _ => Ok(page.redirect("/-/organisations?done=organisation-removed")),
     }

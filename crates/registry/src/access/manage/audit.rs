@@ -9,13 +9,17 @@ impl Manage {
     pub async fn audit(&self, filter: AuditFilter, limit: usize) -> Result<Vec<AuditRecord>, ManageError> {
         let mut filter = filter;
         if !self.is_administrator() {
-            let own = self.own_account()?.name.as_str();
+            let own = self.own_account()?;
+            let (id, own) = (own.id, own.name.as_str());
             if filter.account.as_ref().is_some_and(|account| account != own) {
                 return Err(ManageError::Denied(
                     "only an administrator may read the entries of other accounts",
                 ));
             }
             filter.account = Some(own.to_owned());
+            // The entries before may be of an earlier account of this name.
+            let made = self.metadata().account_by_id(id).await?.map(|account| account.created_at);
+            filter.since = filter.since.max(made);
         }
         // Includes entries that are still in the queue.
         self.accounts.flush_audit().await;

@@ -55,6 +55,7 @@ impl Manage {
         rights: Rights,
     ) -> Result<(), ManageError> {
         let set = async {
+            self.may_give_access()?;
             self.must_own_pattern(pattern).await?;
             must_be_matchable(pattern)?;
             match self.metadata().set_grant(subject, pattern, rights).await? {

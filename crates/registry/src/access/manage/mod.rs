@@ -2,7 +2,7 @@
 //!
 //! Administrators and the operator may do everything, users manage their own account, and owners of an organisation
 //! manage the organisation. A sign-in with less than the account's full rights (a narrowed token, a bearer token) manages
-//! nothing. An object that the requester may not see answers as not found.
+//! nothing, and an expiring token gives no access that would outlive it. An object that the requester may not see answers as not found.
 //!
 //! Each change, and each refused one, is recorded in the audit log before it is answered. The same step invalidates
 //! cached permissions.
@@ -65,7 +65,9 @@ pub enum ManageError {
     #[error("there is already a team {0}")]
     TeamTaken(String),
     /// The new account would own existing repositories below its name.
-    #[error("the name {0} is not available: there are repositories below it")]
+    #[error(
+        "the name {0} is not available: there are repositories, deleted images, grants or webhooks below it"
+    )]
     NamespaceInUse(AccountName),
     /// The name is not valid for this kind of account.
     #[error("{name} cannot be the name of {what}")]
@@ -266,6 +268,21 @@ impl Manage {
         if self.is_administrator() { Ok(()) } else { self.own_account().map(drop) }
     }
 
+    /// Checks that the requester may give access, or set up what acts later. An expiring token must not, because the
+    /// result would outlive it.
+    ///
+    /// # Errors
+    /// [`ManageError::Denied`].
+    fn may_give_access(&self) -> Result<(), ManageError> {
+        match self.requester.identity.account() {
+            Some(account) if account.is_expiring_token() => Err(ManageError::Denied(
+                "this token expires, and must not make or change accounts, tokens, grants, members, webhooks or rules, \
+                 which would outlive it; log in with the password, or use a token that does not expire",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the requester is this account.
     fn is(&self, name: &AccountName) -> bool {
         self.own_account().is_ok_and(|own| own.name == *name)
@@ -304,6 +321,13 @@ impl Manage {
             // Internal errors go to the operator's log only.
             Err(ManageError::Registry(_) | ManageError::Random(_)) => (AuditOutcome::Failed, detail),
             Err(error) => (error.outcome(), Some(error.to_string())),
+        };
+        // A stolen token is revoked by its id, and so is what was made with it.
+        let token = self.requester.identity.account().and_then(SignedIn::personal_token);
+        let detail = match (detail, token) {
+            (detail, None) => detail,
+            (None, Some(id)) => Some(format!("with token {id}")),
+            (Some(detail), Some(id)) => Some(format!("{detail}; with token {id}")),
         };
         self.accounts
             .record_durably(AuditEvent {

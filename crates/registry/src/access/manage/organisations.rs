@@ -36,6 +36,7 @@ impl Manage {
         description: String,
     ) -> Result<AccountRecord, ManageError> {
         let created = async {
+            self.may_give_access()?;
             self.must_be_administrator()?;
             must_be_short(&description)?;
             let own = self.requester.identity.name();
@@ -102,6 +103,7 @@ impl Manage {
         role: Role,
     ) -> Result<(), ManageError> {
         let set = async {
+            self.may_give_access()?;
             self.must_be_owner(organisation).await?;
             let outcome = self.metadata().set_member(organisation, user, role).await?;
             membership_result(outcome, user, "organisation", organisation)
@@ -142,6 +144,7 @@ impl Manage {
     pub async fn add_team(&self, organisation: &AccountName, team: &TeamName) -> Result<(), ManageError> {
         let object = format!("{organisation}/{team}");
         let created = async {
+            self.may_give_access()?;
             self.must_be_owner(organisation).await?;
             match self.metadata().add_team(organisation, team).await? {
                 TeamOutcome::Added => Ok(()),
@@ -187,6 +190,7 @@ impl Manage {
     ) -> Result<(), ManageError> {
         let object = format!("{organisation}/{team}");
         let added = async {
+            self.may_give_access()?;
             self.must_be_owner(organisation).await?;
             match self.metadata().add_team_member(organisation, team, user).await? {
                 MemberOutcome::AccountUnknown => {

@@ -28,10 +28,12 @@ impl Manage {
         owner: &AccountName,
         rules: Option<String>,
     ) -> Result<(), ManageError> {
-        let outcome = match self.must_own_account(owner).await {
-            Ok(()) => registry.set_owner_retention(owner, rules.clone()).await.map_err(ManageError::from),
-            Err(error) => Err(error),
+        let outcome = async {
+            self.may_give_access()?;
+            self.must_own_account(owner).await?;
+            registry.set_owner_retention(owner, rules.clone()).await.map_err(ManageError::from)
         };
+        let outcome = outcome.await;
         self.end("retention.rules", owner, rules, outcome).await
     }
 }

@@ -42,6 +42,7 @@ impl Manage {
     ) -> Result<(AccountRecord, Secret), ManageError> {
         let created = async {
             let unfit = || ManageError::NameUnfit { name: name.clone(), what: A_ROBOT };
+            self.may_give_access()?;
             if name.robot().is_none() {
                 return Err(unfit());
             }
@@ -69,6 +70,7 @@ impl Manage {
     ) -> Result<AccountRecord, ManageError> {
         let detail = disabled.map(|yes| if yes { "disabled" } else { "enabled" }.to_owned());
         let changed = async {
+            self.may_give_access()?;
             self.robot(name).await?;
             must_be_short(description.as_deref().unwrap_or_default())?;
             self.change_account(name, AccountChange { disabled, description, ..AccountChange::default() })
@@ -80,6 +82,7 @@ impl Manage {
     /// Replaces the secret of a robot. The old one stops working.
     pub async fn new_robot_secret(&self, name: &AccountName) -> Result<Secret, ManageError> {
         let created = async {
+            self.may_give_access()?;
             self.robot(name).await?;
             let secret = Secret::new(SecretKind::Robot).map_err(ManageError::Random)?;
             if self.metadata().set_robot_secret(name, secret.hash()).await? {

@@ -3,7 +3,7 @@
 use accounts::AccountName;
 use store::metadata::{TokenKind, TokenRecord};
 
-use super::{Manage, ManageError, not_found};
+use super::{Manage, ManageError};
 use crate::access::sessions::browser;
 
 impl Manage {
@@ -24,17 +24,7 @@ impl Manage {
 
     /// Ends a session of a user.
     pub async fn revoke_session(&self, user: &AccountName, id: i64) -> Result<(), ManageError> {
-        let revoked = async {
-            let account = self.token_owner(user).await?;
-            let metadata = self.metadata();
-            let is_session =
-                metadata.token(id).await?.is_some_and(|(token, _)| token.kind == TokenKind::Session);
-            if is_session && metadata.revoke_token(Some(account.id), id).await?.is_some() {
-                return Ok(());
-            }
-            Err(not_found("session", id))
-        };
-        let revoked = revoked.await;
+        let revoked = self.revoke(user, TokenKind::Session, "session", id).await;
         self.end("session.remove", user, Some(id.to_string()), revoked).await
     }
 }

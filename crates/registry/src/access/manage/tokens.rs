@@ -47,6 +47,7 @@ impl TokenChangeRequest {
             None => "for all rights of its user".to_owned(),
         }));
         changes.extend(self.patterns.as_ref().map(|patterns| match patterns {
+            Some(patterns) if patterns.len() == 1 => "on 1 repository or pattern".to_owned(),
             Some(patterns) => format!("on {} repositories or patterns", patterns.len()),
             None => "on all repositories".to_owned(),
         }));
@@ -154,23 +155,31 @@ impl Manage {
 
     /// Revokes a personal token.
     pub async fn revoke_token(&self, user: &AccountName, id: i64) -> Result<(), ManageError> {
-        let revoked = async {
-            let account = self.token_owner(user).await?;
-            let metadata = self.metadata();
-            let personal =
-                metadata.token(id).await?.is_some_and(|(token, _)| token.kind == TokenKind::Personal);
-            if personal && metadata.revoke_token(Some(account.id), id).await?.is_some() {
-                return Ok(());
-            }
-            Err(not_found("token", id))
-        };
-        let revoked = revoked.await;
+        let revoked = self.revoke(user, TokenKind::Personal, "token", id).await;
         self.end("token.remove", user, Some(id.to_string()), revoked).await
+    }
+
+    /// Revokes a token of this kind, which errors call `what`.
+    pub(super) async fn revoke(
+        &self,
+        user: &AccountName,
+        kind: TokenKind,
+        what: &'static str,
+        id: i64,
+    ) -> Result<(), ManageError> {
+        let account = self.token_owner(user).await?;
+        let metadata = self.metadata();
+        let is_of_kind = metadata.token(id).await?.is_some_and(|(token, _)| token.kind == kind);
+        if is_of_kind && metadata.revoke_token(Some(account.id), id).await?.is_some() {
+            return Ok(());
+        }
+        Err(not_found(what, id))
     }
 
     /// Returns the user, if the requester may create or change the tokens.
     async fn token_creator(&self, user: &AccountName) -> Result<AccountRecord, ManageError> {
         let account = self.token_owner(user).await?;
+        self.may_give_access()?;
         if !self.is_administrator() && !self.own_account().is_ok_and(is_in_person) {
             // Otherwise a token could create one with a longer life or more rights.
             return Err(ManageError::Denied("sign in with the password to make or change a token"));

@@ -60,6 +60,7 @@ impl Manage {
         description: String,
     ) -> Result<AccountRecord, ManageError> {
         let created = async {
+            self.may_give_access()?;
             self.must_be_administrator()?;
             self.create(name, password, administrator, description, false).await
         };
@@ -144,6 +145,7 @@ impl Manage {
         changes.extend(change.disabled.map(|yes| if yes { "disabled" } else { "enabled" }));
         changes.extend(change.description.as_ref().map(|_| "another description"));
         let changed = async {
+            self.may_give_access()?;
             self.must_be_allowed_to_change(name, &change)?;
             self.find(name, AccountKind::User).await?;
             if let Some(description) = &change.description {

@@ -30,6 +30,7 @@ impl Manage {
     pub async fn add_webhook(&self, request: WebhookRequest) -> Result<Webhook, ManageError> {
         let object = request.url.clone();
         let added = async {
+            self.may_give_access()?;
             self.must_own_patterns(&request.repositories).await?;
             let mut record = WebhookRecord {
                 id: 0,
@@ -55,6 +56,7 @@ impl Manage {
     /// [`ManageError::NotFound`], also for a webhook that the requester may not manage.
     pub async fn rotate_webhook_secret(&self, id: i64, secret: String) -> Result<Webhook, ManageError> {
         let changed = async {
+            self.may_give_access()?;
             let record = self.find_webhook(id).await?;
             let previous_secret = Some(record.secret.clone());
             let record = WebhookRecord { secret, previous_secret, ..record };

@@ -206,6 +206,15 @@ pub(super) fn delete_of_account(sql: Sql<'_>, account: i64) -> Result<(), StoreE
     delete(sql, SubjectKey::account(account))
 }
 
+/// Deletes the grants on repositories of a namespace, whose next owner has not made them.
+pub(super) fn delete_below(sql: Sql<'_>, owner: &AccountName) -> Result<(), StoreError> {
+    sql.run(
+        "DELETE FROM grants WHERE prefix >= ?1 AND prefix < ?2",
+        params![format!("{owner}/"), format!("{owner}0")],
+    )?;
+    Ok(())
+}
+
 /// Deletes the grants to all teams of an organisation.
 pub(super) fn delete_of_teams(sql: Sql<'_>, organisation: i64) -> Result<(), StoreError> {
     let teams: Vec<i64> =

@@ -9,6 +9,7 @@ use oci::RepositoryName;
 use super::super::Metadata;
 use super::super::columns;
 use super::super::sql::{Sql, params};
+use super::super::webhooks;
 use super::super::writer::Durability;
 use super::account_rows::{New, account_columns, add, find, record};
 use super::{
@@ -26,10 +27,7 @@ impl Metadata {
             if user.name.is_robot() {
                 return Ok(AddOutcome::NameUnfit);
             }
-            if user.only_unused_namespace
-                && user.name.has_namespace()
-                && first_below(sql, &user.name)?.is_some()
-            {
+            if user.only_unused_namespace && user.name.has_namespace() && leaves_something(sql, &user.name)? {
                 return Ok(AddOutcome::NamespaceInUse);
             }
             let new = New {
@@ -111,8 +109,9 @@ impl Metadata {
         .await
     }
 
-    /// Removes an account with its robots, tokens, memberships, teams and grants. Its uploads lose their
-    /// owner. `force` also removes an account that owns repositories, which stay, and the last user.
+    /// Removes an account with its robots, tokens, memberships, teams, webhooks, and the grants to it and below its name.
+    /// Its uploads lose their owner. `force` also removes an account that owns repositories, which stay, and the last
+    /// user.
     pub async fn remove_account(&self, name: &AccountName, force: bool) -> Result<RemoveOutcome, StoreError> {
         let name = name.clone();
         self.write(Durability::Disk, move |sql| {
@@ -258,6 +257,20 @@ pub(super) fn first_below(sql: Sql<'_>, name: &AccountName) -> Result<Option<Rep
     )
 }
 
+/// Whether a namespace has content, deleted content, grants or webhooks, perhaps of an earlier account of this name.
+fn leaves_something(sql: Sql<'_>, name: &AccountName) -> Result<bool, StoreError> {
+    let is_used = sql.exists(
+        "SELECT 1 FROM repositories WHERE name >= ?1 AND name < ?2
+         UNION ALL SELECT 1 FROM deleted_manifests WHERE repository >= ?1 AND repository < ?2
+         UNION ALL SELECT 1 FROM deleted_links WHERE repository >= ?1 AND repository < ?2
+         UNION ALL SELECT 1 FROM tag_history WHERE repository >= ?1 AND repository < ?2
+         UNION ALL SELECT 1 FROM grants WHERE prefix >= ?1 AND prefix < ?2
+         LIMIT 1",
+        params![format!("{name}/"), format!("{name}0")],
+    )?;
+    Ok(is_used || !webhooks::of_namespace(sql, name)?.is_empty())
+}
+
 /// Whether the database holds users.
 pub(in super::super) fn any_users(sql: Sql<'_>) -> Result<bool, StoreError> {
     has_users(sql, None)
@@ -325,6 +338,10 @@ fn remove(sql: Sql<'_>, account: &AccountRecord) -> Result<(), StoreError> {
         sql.run("UPDATE uploads SET account = '' WHERE account = ?1", params![name])?;
     }
     grants::delete_of_teams(sql, account.id)?;
+    if account.kind != AccountKind::Robot && account.name.has_namespace() {
+        grants::delete_below(sql, &account.name)?;
+    }
+    webhooks::delete_of_account(sql, &account.name)?;
     // Foreign keys delete robots, tokens, memberships and teams.
     sql.run("DELETE FROM accounts WHERE id = ?1", params![account.id])?;
     Ok(())
