@@ -6,7 +6,7 @@ use api::{Adopt as Request, Adopted};
 use clap::Args;
 use reqwest::Method;
 
-use super::output::{self, Exit, Failure, Format};
+use super::output::{self, Exit, Failure, Format, counted};
 use super::target::Target;
 
 /// Read the data directory again, and adopt changes that another program made in it
@@ -61,7 +61,11 @@ fn print(adopted: &Adopted) -> Result<(), Failure> {
     let Adopted { repositories, manifests, tags, .. } = adopted;
     let changes = adopted.changes.len();
     output::print(format_args!(
-        "{repositories} repositories with {manifests} manifests and {tags} tags: {changes} changes adopted\n"
+        "{} with {} and {}: {} adopted\n",
+        counted(*repositories, "repository", "repositories"),
+        counted(*manifests, "manifest", "manifests"),
+        counted(*tags, "tag", "tags"),
+        counted(changes, "change", "changes")
     ))?;
     for incomplete in &adopted.incomplete {
         output::print(format_args!(

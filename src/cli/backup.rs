@@ -168,8 +168,8 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 /// Shows the copied blobs.
 pub(super) fn show(bar: &ProgressBar, state: &CopiedBlobs) {
     bar.set_message(format!(
-        "{} blobs, {} of them new, {}",
-        state.copied + state.present,
+        "{}, {} new, {}",
+        output::counted(state.copied + state.present, "blob", "blobs"),
         state.copied,
         HumanBytes(state.copied_bytes)
     ));

@@ -8,7 +8,8 @@ use indicatif::HumanBytes;
 use reqwest::Method;
 
 use super::connection::Connection;
-use super::output::{self, Column, Exit, Failure, Format, Row};
+use super::json_lines;
+use super::output::{self, Column, Exit, Failure, Format, Row, counted};
 use super::progress::progress_bar;
 use super::target::Target;
 
@@ -81,43 +82,28 @@ impl Check {
 async fn check(registry: &Connection, read: bool, repair: bool) -> Result<CheckReport, Failure> {
     let request = registry.request(Method::POST, "/api/v1/check").timeout(TIMEOUT);
     let request = request.query(&[("read", read), ("repair", repair)]);
-    let mut answer = registry.send(request).await?;
+    let answer = registry.send(request).await?;
     let bar = progress_bar();
     if !read {
         bar.set_message("looking at every image");
     }
     let broken =
         || Failure::new("the check was cut off").help("the server was stopped, or its log says more");
-    let mut line = Vec::new();
-    loop {
-        let piece = answer.chunk().await.map_err(|error| broken().because(&error))?.ok_or_else(broken)?;
-        for byte in piece {
-            if byte != b'\n' {
-                line.push(byte);
-                continue;
-            }
-            let parsed = serde_json::from_slice(&line).map_err(|error| broken().because(&error))?;
-            line.clear();
-            match parsed {
-                CheckLine::Progress(CheckProgress { repositories, bytes }) => {
-                    bar.set_message(format!("{repositories} repositories, {}", HumanBytes(bytes)));
-                }
-                CheckLine::Report(report) => {
-                    bar.finish_and_clear();
-                    return Ok(report);
-                }
-                CheckLine::Failed(reason) => {
-                    bar.finish_and_clear();
-                    return Err(Failure::new("the check could not be finished").help(reason));
-                }
-            }
+    let ended = json_lines::read(answer, broken, |line| match line {
+        CheckLine::Progress(CheckProgress { repositories, bytes }) => {
+            let repositories = counted(repositories, "repository", "repositories");
+            bar.set_message(format!("{repositories}, {}", HumanBytes(bytes)));
+            None
         }
-    }
+        CheckLine::Report(report) => Some(Ok(report)),
+        CheckLine::Failed(reason) => Some(Err(Failure::new("the check could not be finished").help(reason))),
+    });
+    let ended = ended.await;
+    bar.finish_and_clear();
+    ended
 }
 
 fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
-    let counted =
-        |number: u64, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     output::print(format_args!(
         "{}, {}, {}, {}: {}\n",
         counted(report.repositories, "repository", "repositories"),
@@ -158,8 +144,6 @@ fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
 
 /// Prints the wrong records of the database, and the files that it does not know.
 fn print_records(report: &CheckReport) -> Result<(), Failure> {
-    let counted =
-        |number: u64, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     if let Some(reading) = report.reading.filter(|reading| reading.resumed_bytes > 0) {
         output::print(format_args!(
             "went on after {} that an interrupted check had read\n",

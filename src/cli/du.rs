@@ -75,7 +75,9 @@ impl DiskUsage {
         let Usage { repositories, blobs, bytes, unreferenced_bytes } = report.total;
         let bytes = output::human_size(bytes);
         output::print(format_args!(
-            "\n{bytes} in {blobs} manifests and blobs that the images of {repositories} repositories need\n"
+            "\n{bytes} in {} that the images of {} need\n",
+            output::counted(blobs, "manifest or blob", "manifests and blobs"),
+            output::counted(repositories, "repository", "repositories")
         ))?;
         if unreferenced_bytes > 0 {
             let unreferenced = output::human_size(unreferenced_bytes);

@@ -13,7 +13,8 @@ use oci::{Digest, RepositoryName, TagOrDigest};
 use reqwest::Method;
 
 use super::connection::Connection;
-use super::output::{self, Column, Failure, Format, Row};
+use super::json_lines;
+use super::output::{self, Column, Failure, Format, Row, counted};
 use super::progress::progress_bar;
 use super::target::Target;
 
@@ -167,35 +168,27 @@ async fn resolve(
 }
 
 async fn collect(registry: &Connection) -> Result<GarbageReport, Failure> {
-    let mut answer = registry.send(registry.request(Method::POST, "/api/v1/gc").timeout(TIMEOUT)).await?;
+    let answer = registry.send(registry.request(Method::POST, "/api/v1/gc").timeout(TIMEOUT)).await?;
     let bar = progress_bar();
     let broken =
         || Failure::new("the collection was cut off").help("the server was stopped, or its log says more");
-    let mut line = Vec::new();
-    loop {
-        let piece = answer.chunk().await.map_err(|error| broken().because(&error))?.ok_or_else(broken)?;
-        for byte in piece {
-            if byte != b'\n' {
-                line.push(byte);
-                continue;
-            }
-            let parsed = serde_json::from_slice(&line).map_err(|error| broken().because(&error))?;
-            line.clear();
-            match parsed {
-                GarbageLine::Progress(Collected { files, bytes, .. }) => {
-                    bar.set_message(format!("freed {files} files, {}", output::human_size(bytes)));
-                }
-                GarbageLine::Report(report) => {
-                    bar.finish_and_clear();
-                    return Ok(report);
-                }
-                GarbageLine::Failed(reason) => {
-                    bar.finish_and_clear();
-                    return Err(Failure::new("the collection could not be finished").help(reason));
-                }
-            }
+    let ended = json_lines::read(answer, broken, |line| match line {
+        GarbageLine::Progress(Collected { files, bytes, .. }) => {
+            bar.set_message(format!(
+                "freed {}, {}",
+                counted(files, "file", "files"),
+                output::human_size(bytes)
+            ));
+            None
         }
-    }
+        GarbageLine::Report(report) => Some(Ok(report)),
+        GarbageLine::Failed(reason) => {
+            Some(Err(Failure::new("the collection could not be finished").help(reason)))
+        }
+    });
+    let ended = ended.await;
+    bar.finish_and_clear();
+    ended
 }
 
 fn print_report(report: &GarbageReport) -> Result<(), Failure> {
@@ -206,13 +199,17 @@ fn print_report(report: &GarbageReport) -> Result<(), Failure> {
 fn print_collected(collected: &Collected) -> Result<(), Failure> {
     let Collected { manifests, links, files, bytes, uploads, leased } = *collected;
     output::print(format_args!(
-        "freed {} in {files} files; removed {manifests} images and {links} blobs from repositories, and {uploads} \
-         expired uploads\n",
-        output::human_size(bytes)
+        "freed {} in {}; removed {} and {} from repositories, and {}\n",
+        output::human_size(bytes),
+        counted(files, "file", "files"),
+        counted(manifests, "image", "images"),
+        counted(links, "blob", "blobs"),
+        counted(uploads, "expired upload", "expired uploads")
     ))?;
     if leased > 0 {
         output::print(format_args!(
-            "left {leased} images and blobs that a push may need; they go ten minutes later\n"
+            "left {} that a push may need, for ten minutes\n",
+            counted(leased, "image or blob", "images and blobs")
         ))?;
     }
     Ok(())
@@ -227,7 +224,7 @@ pub(super) fn print_kept(kept: &GarbageKept) -> Result<(), Failure> {
         let more = if space.more { "at least " } else { "" };
         output::print(format_args!("kept: {more}{} {text}\n", output::human_size(space.bytes)))
     };
-    let images = |space: &GarbageSpace| format!("in {} images", space.manifests);
+    let images = |space: &GarbageSpace| format!("in {}", counted(space.manifests, "image", "images"));
     let grace = period(kept.grace);
     line(
         &kept.deleted,
@@ -275,10 +272,10 @@ fn print_preview(preview: &GarbagePreview, format: Format) -> Result<(), Failure
     }
     output::print_list(format, &preview.removals)?;
     output::print(format_args!(
-        "\na collection would free {}{} in {} files\n",
+        "\na collection would free {}{} in {}\n",
         if preview.more { "at least " } else { "" },
         output::human_size(preview.bytes),
-        preview.files
+        counted(preview.files, "file", "files")
     ))
 }
 

@@ -25,6 +25,7 @@ mod history;
 mod image;
 mod import;
 mod inspect;
+mod json_lines;
 mod ls;
 mod manage;
 mod manual;

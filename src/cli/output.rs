@@ -123,6 +123,12 @@ pub struct Format {
     pub json: bool,
 }
 
+/// Formats a number with its noun: `1 image`, `2 images`.
+pub(super) fn counted<N: fmt::Display + PartialEq + From<u8>>(number: N, one: &str, many: &str) -> String {
+    let noun = if number == N::from(1) { one } else { many };
+    format!("{number} {noun}")
+}
+
 /// Prints text to standard output. A reader that closes it early, such as `head`, is no error.
 pub fn print(text: impl fmt::Display) -> Result<(), Failure> {
     let mut output = io::stdout().lock();

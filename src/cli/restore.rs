@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::backup::show;
-use super::output::{self, Failure, Format};
+use super::output::{self, Failure, Format, counted};
 use super::owner;
 use super::progress::progress_bar;
 use super::settings::DataDir;
@@ -119,17 +119,19 @@ fn summary(report: RestoreReport, made_at: String, version: String) -> Restored 
 fn print(report: &RestoreReport, made_at: &str) -> Result<(), Failure> {
     let counts = &report.counts;
     output::print(format_args!(
-        "restored the backup of {made_at}: {} repositories, {} tags, {} blobs\n",
-        counts.repositories, counts.tags, counts.blobs
+        "restored the backup of {made_at}: {}, {}, {}\n",
+        counted(counts.repositories, "repository", "repositories"),
+        counted(counts.tags, "tag", "tags"),
+        counted(counts.blobs, "blob", "blobs")
     ))?;
     if report.copied.copied > 0 {
         let size = output::human_size(report.copied.copied_bytes);
-        output::print(format_args!("copied {} blobs, {size}\n", report.copied.copied))?;
+        output::print(format_args!("copied {}, {size}\n", counted(report.copied.copied, "blob", "blobs")))?;
     }
     for (difference, what) in [(&report.missing, "missing"), (&report.extra, "extra")] {
         if difference.number > 0 {
             let size = output::human_size(difference.bytes);
-            output::print(format_args!("{} blobs are {what}, {size}:\n", difference.number))?;
+            output::print(format_args!("{} {what}, {size}:\n", counted(difference.number, "blob", "blobs")))?;
             for digest in difference.first.iter().take(20) {
                 output::print(format_args!("  {digest}\n"))?;
             }

@@ -119,19 +119,19 @@ impl Options {
             output::print("\n")?;
         }
         let count = deleted.len();
+        let tags = output::counted(count, "tag", "tags");
+        let repositories = output::counted(repositories, "repository", "repositories");
         match run {
             Some(run) => {
-                output::print(format_args!(
-                    "run {run}: deleted {count} tags in {repositories} repositories, kept {kept}\n"
-                ))?;
+                output::print(format_args!("run {run}: deleted {tags} in {repositories}, kept {kept}\n"))?;
                 if count > 0 {
                     output::print(format_args!("`wharfinger undo --run {run}` takes it back\n"))?;
                 }
                 Ok(())
             }
-            None => output::print(format_args!(
-                "a run would delete {count} tags in {repositories} repositories, and keep {kept}\n"
-            )),
+            None => {
+                output::print(format_args!("a run would delete {tags} in {repositories}, and keep {kept}\n"))
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::connection::Connection;
 use super::image;
-use super::output::{self, Failure, Format};
+use super::output::{self, Failure, Format, counted};
 use super::target::Target;
 
 /// Remove a tag, an image with all of its tags, or a whole repository
@@ -109,10 +109,10 @@ impl Remove {
 /// Asks for confirmation at the terminal; an error without one.
 fn confirm(repository: &Repository) -> Result<(), Failure> {
     let what = format!(
-        "{} with {} tags and {} images",
+        "{} with {} and {}",
         repository.name,
-        repository.tags.unwrap_or_default(),
-        repository.manifests.unwrap_or_default()
+        counted(repository.tags.unwrap_or_default(), "tag", "tags"),
+        counted(repository.manifests.unwrap_or_default(), "image", "images")
     );
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!("this would remove {what}")).help("confirm with --yes"));

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::connection::Connection;
 use super::manage::{Options, last_seen, nothing_to_change};
-use super::output::{Column, Failure, Row};
+use super::output::{Column, Failure, Row, counted};
 use super::times;
 use super::user;
 use crate::rfc3339;
@@ -289,8 +289,7 @@ impl Remove {
         let line = match (id, removed.len()) {
             (Some(id), _) => format!("revoked the token {id}"),
             (None, 0) => "there are no tokens".to_owned(),
-            (None, 1) => "revoked 1 token".to_owned(),
-            (None, count) => format!("revoked {count} tokens"),
+            (None, count) => format!("revoked {}", counted(count, "token", "tokens")),
         };
         account.options.print(&json!({ "removed": removed }), line)
     }

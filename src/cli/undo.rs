@@ -124,7 +124,11 @@ impl UndoChange {
             output::print_json(&undone)?;
         } else {
             output::print_list(self.format, &undone.tags)?;
-            output::print(format_args!("\n{} of {} tags are back\n", undone.restored, undone.tags.len()))?;
+            output::print(format_args!(
+                "\nback: {} of {}\n",
+                undone.restored,
+                output::counted(undone.tags.len(), "tag", "tags")
+            ))?;
         }
         if undone.tags.iter().all(|tag| tag.restored) {
             Ok(())

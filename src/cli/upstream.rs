@@ -169,5 +169,8 @@ async fn purge(name: &str, pattern: Option<String>, yes: bool, options: &Options
     for repository in &purged.repositories {
         output::print(format_args!("removed {repository}\n"))?;
     }
-    output::print(format_args!("{} repositories removed\n", purged.repositories.len()))
+    output::print(format_args!(
+        "{} removed\n",
+        output::counted(purged.repositories.len(), "repository", "repositories")
+    ))
 }

@@ -94,7 +94,7 @@ pub(super) fn compare(connection: &Connection, path: &Path) -> Result<(), StoreE
         None => 0,
     };
     Err(StoreError::Directory(format!(
-        "the database {path} is older than its last commit: {lost} changes that were acknowledged are missing (it is at \
+        "the database {path} is older than its last commit, and lacks acknowledged changes, {lost} in number (it is at \
          {found}, its mark at {marked}). The usual reason is a copy without {path}-wal, or a restored backup. Restore \
          the missing file; or, to go on without these changes, start once with \
          `wharfinger serve --accept-older-database`",
