@@ -21,7 +21,6 @@ pub(crate) async fn get(_call: Call<'_>) -> Result<Response, Error> {
     Ok(response::json_bytes(DOCUMENT.clone()))
 }
 
-/// Returns the document.
 pub(crate) fn document_bytes() -> Bytes {
     DOCUMENT.clone()
 }

@@ -85,7 +85,6 @@ impl Language {
         self.bundle().has_message(key)
     }
 
-    /// Returns a text.
     pub(crate) fn text(self, key: &str) -> Cow<'static, str> {
         self.format(key, None)
     }

@@ -9,7 +9,6 @@ use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
-/// An operation.
 struct Operation {
     method: String,
     path: String,

@@ -54,7 +54,6 @@ impl BuildKit {
         kit
     }
 
-    /// Its socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.scratch.path().join("buildkitd.sock")
     }

@@ -53,7 +53,6 @@ pub enum QuotaScope {
     Owner(AccountName),
     /// The selected repositories.
     Repositories {
-        /// The selector.
         selector: RepositorySelector,
         /// Whether the limit is for each of them. Otherwise it is for all together.
         each: bool,

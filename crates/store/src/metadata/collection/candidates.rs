@@ -34,7 +34,6 @@ impl Kind {
     }
 }
 
-/// A candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::metadata) struct Candidate {
     pub(in crate::metadata) kind: Kind,

@@ -46,7 +46,6 @@ pub(super) enum Holder {
     Manifest(i64),
     /// A manifest in the trash that lists it.
     Deleted(i64),
-    /// The subject.
     Subject(i64),
     /// The subject, in the trash.
     DeletedSubject(i64),
