@@ -1,4 +1,4 @@
-// The pages work without this script. It adds search as you type, and buttons that copy commands.
+// The pages work without this script. It adds search as you type, buttons that copy commands, and progress.
 "use strict";
 
 (() => {
@@ -69,4 +69,24 @@
   }
 
   addButtons(document);
+
+  // Replaces a part of the page while a job runs. data-refresh is the interval in seconds.
+  async function refresh() {
+    const shown = document.getElementById("live");
+    const seconds = Number(shown?.dataset.refresh);
+    if (!seconds) return;
+    await new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
+    // A form that was sent is not sent again.
+    const url = new URL(location.href);
+    url.searchParams.delete("done");
+    const response = await fetch(url, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (response?.ok) {
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      const found = page.getElementById("live");
+      if (found) shown.replaceWith(found);
+    }
+    refresh();
+  }
+
+  refresh();
 })();

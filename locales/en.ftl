@@ -2,6 +2,7 @@
 
 skip = Skip to the content
 nav-account = Account
+nav-own = Your account
 nav-admin = Administration
 nav-api = API
 nav-repositories = Repositories
@@ -37,6 +38,8 @@ column-tag = Tag
 column-size = Size
 column-pushed = Last push
 column-platforms = Platforms
+column-pulls = Pulls
+sort-by = Sort by
 column-pulled = Last pull
 pulls-count = ({ $number })
 column-step = Step
@@ -209,7 +212,6 @@ password-button = Change password
 password-elsewhere = This registry does not store your password: change it where your account comes from.
 password-changed = The password was changed. Sign in again with the new one.
 rights-title = Rights
-rights-own = You own all repositories below { $value }/.
 access-title = Who may do what, and why
 access-account = Account
 access-repository = Repository
@@ -345,6 +347,9 @@ audit-action = Action
 audit-object = Object
 audit-repository = Repository
 audit-verdict = Verdict
+verdict-allowed = allowed
+verdict-denied = denied
+verdict-failed = failed
 audit-days = Last days
 audit-export = Save as JSON
 audit-nothing = No entry matches.
@@ -371,6 +376,9 @@ done-undone = The tag points to the earlier image again.
 rules-title = Rules
 quotas-title = Quotas
 quotas-nothing = No quota is set. Quotas are settings of the operator.
+quota-of-owner = owner { $value }
+quota-of-repositories = repositories { $value }
+quota-of-repository = repository { $value }
 quota-scope = Quota of
 retention-title = Retention
 retention-intro = Rules delete tags that they do not keep. A preview deletes nothing. Deleted tags can be restored until the grace period ends.
@@ -384,3 +392,253 @@ retention-kept = { $count ->
 }
 retention-nothing = No tag is deleted.
 retention-reason = Reason
+
+duration-days = { $count ->
+    [one] { $number } day
+   *[other] { $number } days
+}
+duration-hours = { $count ->
+    [one] { $number } hour
+   *[other] { $number } hours
+}
+duration-minutes = { $count ->
+    [one] { $number } minute
+   *[other] { $number } minutes
+}
+duration-seconds = { $count ->
+    [one] { $number } second
+   *[other] { $number } seconds
+}
+
+list-cut = There are more than these.
+column-state = State
+column-owner = Owner
+right-fill = Fill the cache
+access-nav = Explain access
+
+usage-owners = By owner
+usage-repositories = By repository
+
+tag-rules-title = Immutable and protected tags
+tag-rules-intro = An immutable tag cannot be moved or deleted. Only administrators may delete a protected one. Rules are settings of the operator.
+tag-rules-nothing = No rule is set.
+tag-immutable = immutable
+tag-protected = protected
+tag-rules-preview = Preview a rule
+tag-rules-selected = { $count ->
+    [one] Such a rule selects { $number } tag.
+   *[other] Such a rule selects { $number } tags.
+}
+tag-rules-write = To set it, write this in the configuration, with immutable or protected:
+
+jobs-nav = Maintenance
+jobs-title = Garbage collection and jobs
+gc-title = Garbage collection
+gc-interval = It runs every { $value } in the background.
+gc-no-interval = It does not run in the background (gc.interval = 0).
+gc-running = A collection is running:
+gc-last = Last collection
+gc-never = No collection has run since the start.
+gc-manifests = { $count ->
+    [one] { $number } manifest
+   *[other] { $number } manifests
+}
+gc-links = { $count ->
+    [one] { $number } blob removed from a repository
+   *[other] { $number } blobs removed from repositories
+}
+gc-files = { $count ->
+    [one] { $number } file deleted
+   *[other] { $number } files deleted
+}
+gc-manifests-column = Manifests
+gc-kept = Kept for now
+gc-deleted = Deleted images
+gc-deleted-hint = They can be restored for { $value } (gc.grace).
+gc-untagged = Images without a tag
+gc-untagged-hint = They go { $value } after their last push or pull (gc.untagged).
+gc-untagged-kept = They stay until gc.untagged is set.
+gc-unused = Uploads that no image needs
+gc-unused-hint = They go after registry.upload_expiry.
+gc-reclaim = To reclaim the space of images without a tag, write this in the configuration:
+gc-now-title = Collect now
+gc-now-effect = A collection deletes the content of images whose grace period is over. It cannot be undone. A preview deletes nothing.
+gc-preview = Preview
+gc-run = Collect now
+gc-preview-nothing = A collection now would remove nothing.
+gc-preview-files = { $count ->
+    [one] A collection now would delete { $number } file
+   *[other] A collection now would delete { $number } files
+}
+gc-content = Content
+removal-manifest = Manifest
+removal-blob = Blob
+removal-file = File
+cause-deleted = It was deleted, or belonged to a deleted image.
+cause-untagged = It has no tag (gc.untagged).
+cause-unused = No image needs it.
+cause-unreferenced = No repository holds it.
+explain-title = Why is this content kept?
+explain-digest = Digest of a manifest or blob
+explain-button = Explain
+explain-nothing = This registry has no content with this digest.
+explain-goes = Nothing keeps it. It goes after { $value }.
+explain-free = Nothing keeps it. The next collection removes it.
+explain-until = until { $value }
+link-tag = tag
+link-manifest = manifest
+link-subject = refers to
+link-untagged = manifest without a tag
+link-deleted = deleted manifest
+link-blob = uploaded blob
+link-upload = upload in progress
+problem-digest = This is not a digest: expected sha256: and 64 hexadecimal characters.
+done-gc-started = A garbage collection has begun.
+background-title = Background jobs
+background-nothing = No job has run since the start.
+column-job = Job
+column-progress = Progress
+column-runs = Runs
+column-last-end = Last end
+job-running = running
+job-failed = failed
+job-waiting = idle
+job-failures = { $count ->
+    [one] { $number } failed
+   *[other] { $number } failed
+}
+job-garbage-collection = Garbage collection
+job-retention = Retention
+job-check = Check of all content
+job-backup = Backup
+job-upload-expiry = Removal of expired uploads
+job-repository-deletion = Deletion of repositories
+
+upstreams-title = Upstreams
+upstreams-nothing = No upstream is configured. With one, this registry caches another, such as Docker Hub:
+upstream-ok = answers
+upstream-limited = asks to wait
+upstream-down = down
+upstream-default = default
+upstream-hit-rate = Hit rate
+upstream-unused = not used yet
+upstream-hits = { $count ->
+    [one] { $number } answer from the cache
+   *[other] { $number } answers from the cache
+}
+upstream-misses = { $count ->
+    [one] { $number } from the upstream
+   *[other] { $number } from the upstream
+}
+upstream-stale = { $count ->
+    [one] { $number } that could not be confirmed
+   *[other] { $number } that could not be confirmed
+}
+upstream-cached = Cached
+upstream-repositories = { $count ->
+    [one] { $number } repository
+   *[other] { $number } repositories
+}
+upstream-received = Received since the start
+upstream-fetches = { $count ->
+    [one] { $number } request
+   *[other] { $number } requests
+}
+upstream-fills = { $count ->
+    [one] { $number } being fetched
+   *[other] { $number } being fetched
+}
+upstream-fresh = Tags stay fresh for
+upstream-urls = URLs
+upstream-url = URL
+upstream-requests = Answers
+upstream-failures = Failures
+upstream-rate = Rate limit left
+upstream-answers = It answers, and the credentials are accepted.
+upstream-test = Test
+upstream-test-label = Test { $value }
+upstream-purge = Purge the cache
+upstream-purge-effect = Cached content is removed, and fetched again when it is pulled.
+upstream-purge-pattern = Repositories, as the upstream names them (empty: all)
+upstream-purged = { $count ->
+    [one] { $number } repository was removed from the cache.
+   *[other] { $number } repositories were removed from the cache.
+}
+
+webhooks-title = Webhooks
+webhooks-intro = A webhook sends events of repositories to a URL, at least once and in order.
+webhooks-nothing = There is no webhook that you may see.
+webhook-url = URL
+webhook-repositories = Repositories
+webhook-events = Events
+webhook-deliveries = Deliveries
+webhook-all = all
+webhook-usual = all but pulls and blobs
+webhook-configured = { $value }, in the configuration
+webhook-of = added by { $value }
+webhook-parked = { $count ->
+    [one] { $number } parked
+   *[other] { $number } parked
+}
+webhook-pending = { $count ->
+    [one] { $number } pending
+   *[other] { $number } pending
+}
+webhook-delivered = { $count ->
+    [one] { $number } delivered
+   *[other] { $number } delivered
+}
+webhook-add = New webhook
+webhook-add-effect = For repositories that you may administer. The receiver must be in the public internet.
+webhook-patterns = Repositories or patterns, separated by commas
+webhook-add-button = Add webhook
+webhook-choose = Events (none checked: all but pulls)
+webhook-format = Format
+webhook-made = The webhook was added. Its deliveries are signed with this secret.
+webhook-test = Send a test event
+webhook-test-good = The receiver accepted the test event.
+webhook-test-bad = The receiver did not accept the test event.
+webhook-replay-parked = Send parked deliveries again
+webhook-replayed = { $count ->
+    [one] { $number } delivery is sent again.
+   *[other] { $number } deliveries are sent again.
+}
+webhook-secret = New secret
+webhook-secret-made = The webhook has a new secret. The old one also signs until the next change.
+webhook-remove = Remove this webhook
+webhook-remove-effect = Its deliveries go with it, also those that wait.
+done-webhook-removed = The webhook was removed.
+delivery-pending = pending
+delivery-delivered = delivered
+delivery-parked = parked
+deliveries-nothing = There are no such deliveries.
+column-event = Event
+column-attempts = Attempts
+column-answer = Answer
+last-attempt = last attempt
+replay = Send again
+replay-label = Send again: delivery { $value }
+event-push = Push
+event-tag-moved = Tag created or moved
+event-tag-deleted = Tag deleted
+event-manifest-deleted = Manifest deleted
+event-manifest-restored = Manifest restored
+event-repository-deleted = Repository deleted
+event-pull = Pull
+problem-url = The URL is not valid: write http:// or https:// and a host in the public internet.
+problem-events = An event is not known.
+
+link-home = Home page
+link-documentation = Documentation
+link-source = Source code
+link-readme = README
+
+column-why = Why
+why-administrator = You are an administrator.
+why-owner = It is your own namespace.
+why-member = You are { $role } of the organisation { $organisation }.
+why-grant = It was granted to you.
+why-team = It was granted to the team { $value }.
+why-accounts = It was granted to all accounts.
+why-everyone = It was granted to everyone: these repositories are public.
+rights-more = Rights on one repository add up. Ask about a repository for the exact answer:

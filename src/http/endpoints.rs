@@ -227,6 +227,13 @@ ApiRepositoryUsage [] "api_repository_usage" "/api/v1/usage/repositories" Conten
         .parameters(&PAGE).answers::<RepositoryUsages>(200, "A page.")
     };
 }
+/// Space used by each owner.
+ApiOwnerUsage [] "api_owner_usage" "/api/v1/usage/owners" Content {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::usage::owners {
+        "Say how much space the repositories of each owner take"
+        .parameters(&PAGE).answers::<OwnerUsages>(200, "A page.")
+    };
+}
 /// The OpenAPI document.
 ApiDescription [] "api_openapi" "/api/v1/openapi.json" Server {
     GET | HEAD: Requirement::Own, AuditAction::None => api::openapi::get {
@@ -429,11 +436,12 @@ ApiRobotSecret [robot: AccountName] "api_robot_secret" "/api/v1/robots/{robot}/s
 ApiGrants [] "api_grants" "/api/v1/grants" Server {
     GET | HEAD: Requirement::Own, AuditAction::None => manage::grants::list {
         "List the grants"
-        .note("One of `subject`, `repository` and `owner` can be given.")
+        .note("One of `subject`, `account`, `repository` and `owner` can be given.")
         .parameters(&[
             PAGE[0],
             PAGE[1],
             ("subject", "string", "Only those to this account or team, `accounts` or `everyone`."),
+            ("account", "string", "Only those that reach this account, also through teams, `accounts` and `everyone`."),
             ("repository", "string", "Only those that have this repository."),
             ("owner", "string", "Only those on repositories below the name of this user or organisation."),
         ])
@@ -506,6 +514,25 @@ ApiRetentionRules [user: AccountName] "api_retention_rules" "/api/v1/retention/r
     };
     DELETE: Requirement::Own, AuditAction::None => manage::retention::remove_rules {
         "Remove the retention rules of a user or an organisation" .ends(204, "They are removed.")
+    };
+}
+/// The rules on tags.
+ApiRules [] "api_rules" "/api/v1/rules" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::rules::get {
+        "List the rules on tags, and preview another rule"
+        .note("For administrators. With both parameters, `preview` has the tags that such a rule would select.")
+        .parameters(&[
+            ("repositories", "string", "A selector of repositories, as in `[[immutable]]`."),
+            ("tags", "string", "A selector of tags, as in `[[immutable]]`."),
+        ])
+        .answers::<Rules>(200, "The rules.")
+    };
+}
+/// Background jobs.
+ApiJobs [] "api_jobs" "/api/v1/jobs" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::jobs::list {
+        "List the background jobs, with their progress"
+        .note("For administrators.").answers::<Jobs>(200, "All kinds of jobs that have run since the start.")
     };
 }
 /// Garbage collection.
@@ -762,6 +789,22 @@ PageGrants [] "page_grants" "/-/admin/grants" Page {
 /// Quotas and retention.
 PageRules [] "page_rules" "/-/admin/rules" Page {
     GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::rules::answer;
+}
+/// Garbage collection and background jobs.
+PageJobs [] "page_jobs" "/-/admin/jobs" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::jobs::answer;
+}
+/// The upstreams of the cache.
+PageUpstreams [] "page_upstreams" "/-/admin/upstreams" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::upstreams::answer;
+}
+/// Webhooks.
+PageWebhooks [] "page_webhooks" "/-/webhooks" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::webhooks::list;
+}
+/// A webhook with its deliveries.
+PageWebhook [webhook: WebhookId] "page_webhook" "/-/webhooks/{webhook}" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::webhooks::answer;
 }
 /// The audit log.
 PageAudit [] "page_audit" "/-/admin/audit" Page {

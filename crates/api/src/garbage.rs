@@ -74,6 +74,9 @@ pub struct GarbageStatus {
     pub last_at: Option<u64>,
     /// The work of the last collection.
     pub last: Option<Collected>,
+    /// The progress of the running collection.
+    #[serde(default)]
+    pub running: Option<Collected>,
     /// The interval of collections in seconds; 0 if there are none in the background.
     pub interval: u64,
     pub kept: GarbageKept,
@@ -101,6 +104,9 @@ pub struct GarbageRemoval {
     /// `manifest`, `blob` or `file`.
     pub kind: String,
     pub bytes: u64,
+    /// The reason: `deleted`, `untagged`, `unused` or `unreferenced`.
+    #[serde(default)]
+    pub cause: String,
     /// The reason, as text for people.
     pub reason: String,
 }

@@ -14,6 +14,7 @@ mod events;
 mod garbage;
 mod grants;
 mod history;
+mod jobs;
 mod organisations;
 mod page;
 mod quotas;
@@ -21,6 +22,7 @@ mod reload;
 mod repositories;
 mod retention;
 mod robots;
+mod rules;
 mod secret;
 mod tokens;
 mod upstreams;
@@ -42,6 +44,7 @@ pub use garbage::{
 };
 pub use grants::{Grant, Grants, NewGrant};
 pub use history::{History, HistoryEntry, Undo, Undone};
+pub use jobs::{Job, Jobs};
 pub use organisations::{
     Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations, Team,
     TeamMembers, Teams,
@@ -50,13 +53,15 @@ pub use page::Page;
 pub use quotas::{QuotaEntry, Quotas};
 pub use reload::Reloaded;
 pub use repositories::{
-    ManifestEntry, Repositories, Repository, RepositoryUsage, RepositoryUsages, TagEntry, Tags, Usage,
+    ManifestEntry, OwnerUsage, OwnerUsages, Repositories, Repository, RepositoryUsage, RepositoryUsages,
+    TagEntry, Tags, Usage,
 };
 pub use retention::{
     RetentionDeletion, RetentionReport, RetentionRequest, RetentionRule, RetentionRules, RunTag, RunUndone,
     UndoRun,
 };
 pub use robots::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
+pub use rules::{RulePreview, Rules, SelectedTag, TagRule};
 pub use secret::Secret;
 pub use tokens::{MadeToken, NewToken, Token, TokenChange, Tokens};
 pub use upstreams::{Purged, Upstream, UpstreamProbe, UpstreamState, UpstreamTest, UpstreamUrl, Upstreams};

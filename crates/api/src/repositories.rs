@@ -132,3 +132,23 @@ pub struct RepositoryUsage {
     /// The part of `bytes` that the images of no other repository need.
     pub own_bytes: u64,
 }
+
+page! {
+    /// A page of the space used by owners: `GET /api/v1/usage/owners?n=&last=`. If more follow, the response has a
+    /// `Link`.
+    OwnerUsages {
+        /// Sorted by name.
+        owners: OwnerUsage
+    } by |entry| entry.owner.clone()
+}
+
+/// Space used by the repositories below one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OwnerUsage {
+    /// The first component of the names: a user, an organisation or an upstream.
+    pub owner: String,
+    /// Number of repositories that hold a manifest.
+    pub repositories: u64,
+    /// Bytes of their manifests and of the blobs that they need, each counted once.
+    pub bytes: u64,
+}

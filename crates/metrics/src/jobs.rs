@@ -34,7 +34,48 @@ struct State {
     failing: AtomicU64,
 }
 
+/// The state of a kind of job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobStatus {
+    /// The kind, in the words of the label `kind`.
+    pub kind: &'static str,
+    /// Runs under way.
+    pub running: u64,
+    /// The progress of the last run, in units of the job.
+    pub progress: u64,
+    /// Runs that have succeeded since the start.
+    pub succeeded: u64,
+    /// Runs that have failed since the start.
+    pub failed: u64,
+    /// Whether the last run that ended has failed.
+    pub is_failing: bool,
+    /// The end of the last run that succeeded, in seconds since 1970.
+    pub last_success: Option<u64>,
+    /// The end of the last run that failed, in seconds since 1970.
+    pub last_failure: Option<u64>,
+}
+
 impl Jobs {
+    /// Returns the state of all kinds of jobs that have run, by kind.
+    #[must_use]
+    pub fn status(&self) -> Vec<JobStatus> {
+        let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let time = |value: &AtomicU64| Some(load(value)).filter(|time| *time > 0);
+        let status = |(kind, job): &(&'static str, Job)| JobStatus {
+            kind,
+            running: load(&job.0.running),
+            progress: load(&job.0.progress),
+            succeeded: load(&job.0.succeeded),
+            failed: load(&job.0.failed),
+            is_failing: load(&job.0.failing) == 1,
+            last_success: time(&job.0.last_success),
+            last_failure: time(&job.0.last_failure),
+        };
+        let mut all: Vec<JobStatus> = self.all().iter().map(status).collect();
+        all.sort_unstable_by_key(|job| job.kind);
+        all
+    }
+
     /// Returns the job of a kind, in the words of the label `kind`: `garbage-collection`.
     #[must_use]
     pub fn job(&self, kind: &'static str) -> Job {

@@ -15,7 +15,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::registry::{Metric, Registry};
 
 pub use histogram::{Histogram, LATENCY, SIZES};
-pub use jobs::{Job, Jobs};
+pub use jobs::{Job, JobStatus, Jobs};
 pub use labelled::Labelled;
 pub use prometheus_client::collector::Collector;
 pub use prometheus_client::encoding;
@@ -178,6 +178,12 @@ mod tests {
         collection.succeeded();
         collection.started();
         collection.failed();
+        let status = jobs.status();
+        assert_eq!(
+            (status[0].kind, status[0].running, status[0].is_failing),
+            ("garbage-collection", 0, true)
+        );
+        assert!(status[0].last_success.is_some());
         let ended = metrics.encode();
         for part in [
             "wharfinger_job_running{kind=\"garbage-collection\"} 0",

@@ -123,6 +123,8 @@ impl Registry {
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.flush_pulls_in_background().await });
         let registry = self.clone();
+        background.spawn_until_stop(async move { registry.size_repositories_in_background().await });
+        let registry = self.clone();
         background.spawn_until_stop(async move { registry.run_retention_on_schedule().await });
         let registry = self.clone();
         background.spawn_until_stop(async move {

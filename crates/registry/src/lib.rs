@@ -51,6 +51,7 @@ mod repositories;
 mod reserve;
 mod retention;
 pub mod rules;
+mod sizes;
 mod storage_watch;
 pub mod tag_list;
 pub mod uploads;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use accounts::Visible;
 use oci::{Digest, RepositoryName, Tag};
-use store::metadata::{ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage};
+use store::metadata::{
+    OwnerUsage, ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage,
+};
 
-pub use store::metadata::{PushPosition, SEARCH_WINDOW};
+pub use store::metadata::{Position, RepositoryOrder, SEARCH_WINDOW};
 
 use crate::pulls::Unwritten;
 use crate::tag_list::{MAX_CACHED, TagList, TagPage};
@@ -123,17 +125,18 @@ impl Registry {
         Ok(Page::cut(self.metadata.repositories(visible, after, limit + 1).await?, limit))
     }
 
-    /// Returns visible repositories, the last push first, beginning after `after`.
+    /// Returns visible repositories in an order, beginning after `after`.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn repositories_by_push(
+    pub async fn repositories_by(
         &self,
+        order: RepositoryOrder,
         visible: &Visible,
-        after: Option<PushPosition>,
+        after: Option<Position>,
         limit: usize,
-    ) -> Result<Page<(PushPosition, RepositoryRecord)>, Error> {
-        Ok(Page::cut(self.metadata.repositories_by_push(visible, after, limit + 1).await?, limit))
+    ) -> Result<Page<(Position, RepositoryRecord)>, Error> {
+        Ok(Page::cut(self.metadata.repositories_by(order, visible, after, limit + 1).await?, limit))
     }
 
     /// Returns the first components of the names of visible repositories, beginning after `after`.
@@ -210,6 +213,21 @@ impl Registry {
         limit: usize,
     ) -> Result<Page<RepositoryUsage>, Error> {
         Ok(Page::cut(self.metadata.repository_usage(visible, after, limit + 1).await?, limit))
+    }
+
+    /// Returns the space of the visible repositories below each first component of their names, beginning after `after`.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn owner_usage(
+        &self,
+        visible: &Visible,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<OwnerUsage>, Error> {
+        let owners = self.namespaces(visible, after, limit).await?;
+        let items = self.metadata.owner_usage(visible, owners.items).await?;
+        Ok(Page { items, more: owners.more })
     }
 
     /// Readiness check: the database and the object store answer, and the content directory is still mounted.

@@ -109,6 +109,12 @@ impl Registry {
         self.inner.metrics.jobs.job(kind)
     }
 
+    /// Returns the state of each kind of background job that has run since the start.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<metrics::JobStatus> {
+        self.inner.metrics.jobs.status()
+    }
+
     /// Reads the gauges that nothing keeps up to date, before a scrape.
     pub async fn refresh_metrics(&self) {
         let RegistryMetrics { stored, counted, .. } = &self.inner.metrics;

@@ -7,7 +7,7 @@ pub use store::directory::Socket;
 pub use store::metadata::{
     AccountRecord, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, ChangeKind, CounterDrift,
     DeletedManifest, Deletion, DeliveryCounts, DeliveryRecord, DeliveryState, GrantRecord, HistoryEntry, Hit,
-    ManifestDetails, ManifestRecord, MemberRecord, NewChange, QuotaExcess, QuotaUsage, ReferrerRecord,
-    RepositoryRecord, RepositoryUsage, Restored, RunTag, SearchPage, Source, TagRecord, TagRefusal,
-    TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage, ViewProblem,
+    ManifestDetails, ManifestRecord, MemberRecord, NewChange, OwnerUsage, QuotaExcess, QuotaUsage,
+    ReferrerRecord, RepositoryRecord, RepositoryUsage, Restored, RunTag, SearchPage, Source, TagRecord,
+    TagRefusal, TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage, ViewProblem,
 };

@@ -77,7 +77,15 @@ impl Registry {
         if !is_preview && !self.inner.policy.load().delete {
             return Err(Error::DeleteDisabled);
         }
-        let report = self.retain_all(only, is_preview).await?;
+        let report = if is_preview {
+            self.retain_all(only, true).await?
+        } else {
+            let job = self.job_metrics("retention");
+            job.started();
+            let report = self.retain_all(only, false).await;
+            job.ended(&report);
+            report?
+        };
         if let Some(run) = &report.run {
             let detail =
                 serde_json::json!({ "run": run, "deleted": report.deleted.len(), "kept": report.kept });

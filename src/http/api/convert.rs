@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
     Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReading, CheckReport,
-    Grant, HistoryEntry, ManifestEntry, Member, Organisation, QuotaEntry, Repository, RepositoryUsage,
-    RetentionDeletion, RetentionReport, Robot, RunTag, Session, Source, TagEntry, Team, Token, Usage, User,
-    WrongCounter,
+    Grant, HistoryEntry, ManifestEntry, Member, Organisation, OwnerUsage, QuotaEntry, Repository,
+    RepositoryUsage, RetentionDeletion, RetentionReport, Robot, RunTag, Session, Source, TagEntry, Team,
+    Token, Usage, User, WrongCounter,
 };
 use oci::RepositoryName;
 use registry::check::{Checked, Fault, FaultKind, Repair};
@@ -26,6 +26,11 @@ pub(crate) fn repository(record: records::RepositoryRecord) -> Repository {
         bytes: Some(record.bytes),
         updated_at: Some(seconds(record.updated_at)),
     }
+}
+
+pub(crate) fn owner_usage(usage: records::OwnerUsage) -> OwnerUsage {
+    let records::OwnerUsage { owner, repositories, bytes } = usage;
+    OwnerUsage { owner, repositories, bytes }
 }
 
 /// A repository of a gateway, which knows only its name and description.

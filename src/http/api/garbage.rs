@@ -27,6 +27,7 @@ pub(crate) fn status(status: collection::GarbageStatus) -> GarbageStatus {
     GarbageStatus {
         last_at: status.last.map(|(at, _)| seconds(at)),
         last: status.last.map(|(_, done)| collected(done)),
+        running: status.running.map(collected),
         interval: status.policy.interval.as_secs(),
         kept: kept(&status),
     }
@@ -60,6 +61,7 @@ pub(crate) fn preview(preview: collection::Preview) -> GarbagePreview {
         repository: removed.repository.map(|name| name.to_string()),
         digest: removed.digest,
         bytes: removed.bytes,
+        cause: collection::word(removed.cause).to_owned(),
         reason: collection::describe(removed.cause).to_owned(),
     });
     GarbagePreview { removals: removals.collect(), files, bytes, more: preview.is_cut }

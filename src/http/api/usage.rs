@@ -1,6 +1,6 @@
-//! `/api/v1/usage`: space used by the whole registry, and by each repository.
+//! `/api/v1/usage`: space used by the whole registry, by each owner and by each repository.
 
-use api::RepositoryUsages;
+use api::{OwnerUsages, RepositoryUsages};
 use oci::RepositoryName;
 
 use super::convert;
@@ -22,5 +22,16 @@ pub(crate) async fn repositories(call: Call<'_>) -> Result<Response, Error> {
     let mut response = response::json(&RepositoryUsages { repositories, more: found.more });
     let last = last.as_ref().map(RepositoryName::as_str);
     page.link_next(&mut response, &caller.links(), "/api/v1/usage/repositories", &[], last);
+    Ok(response)
+}
+
+pub(crate) async fn owners(call: Call<'_>) -> Result<Response, Error> {
+    let Call { app, caller, .. } = &call;
+    let page = call.page()?;
+    let found = app.registry.owner_usage(&caller.visible(), page.last.as_deref(), page.limit).await?;
+    let last = found.items.last().filter(|_| found.more).map(|usage| usage.owner.clone());
+    let owners = found.items.into_iter().map(convert::owner_usage).collect();
+    let mut response = response::json(&OwnerUsages { owners, more: found.more });
+    page.link_next(&mut response, &caller.links(), "/api/v1/usage/owners", &[], last.as_deref());
     Ok(response)
 }

@@ -7,7 +7,7 @@ use askama::Template;
 use hyper::{Method, StatusCode};
 use registry::access::Password;
 use registry::access::manage::{Grants, ManageError, TokenRequest, UserChange};
-use registry::records::{AccountRecord, GrantRecord, TokenRecord};
+use registry::records::{AccountRecord, GrantRecord, MemberRecord, TokenRecord};
 
 use super::form::Form;
 use super::manage::{Outcome, run};
@@ -48,6 +48,15 @@ impl TokenLine {
     }
 }
 
+/// A right, and its reason.
+struct RightLine {
+    repositories: String,
+    rights: String,
+    why: String,
+    /// The organisation that the reason names.
+    organisation: Option<String>,
+}
+
 #[derive(Template)]
 #[template(path = "account.html")]
 struct AccountPage {
@@ -57,8 +66,7 @@ struct AccountPage {
     sessions: Vec<TokenLine>,
     tokens: Vec<TokenLine>,
     robots: Vec<AccountRecord>,
-    organisations: Vec<AccountRecord>,
-    grants: Vec<GrantRecord>,
+    rights: Vec<RightLine>,
     has_password: bool,
 }
 
@@ -87,24 +95,59 @@ async fn show(call: &Call<'_>, outcome: Outcome) -> Result<Response, Error> {
         let sessions = manage.sessions(&name, None, LISTED).await?;
         let tokens = manage.tokens(&name, None, LISTED).await?;
         let robots = manage.robots(Some(&name), None, LISTED).await?;
-        let organisations = manage.organisations(None, LISTED).await?;
-        let grants = manage.grants(Grants::To(Subject::Account(name.clone())), None, LISTED).await?;
-        Ok((user, sessions, tokens, robots, organisations, grants))
+        let members = manage.memberships(&name).await?;
+        let grants = manage.grants(Grants::Reaching(name.clone()), None, LISTED).await?;
+        Ok((user, sessions, tokens, robots, members, grants))
     };
-    let (user, sessions, tokens, robots, organisations, grants) = map_error(call, read.await)?;
+    let (user, sessions, tokens, robots, members, grants) = map_error(call, read.await)?;
+    let page = Page::of(call);
     let body = AccountPage {
-        page: Page::of(call),
+        rights: rights(&page, &user, &members, &grants),
+        page,
         has_password: user.password.is_some(),
         user,
         sessions: sessions.into_iter().map(TokenLine::of).collect(),
         tokens: tokens.into_iter().map(TokenLine::of).collect(),
         robots,
-        organisations,
-        grants,
         outcome,
     };
     let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     body.page.render_as(status, &body)
+}
+
+/// Lists what an account may do, with the reason of each right.
+fn rights(
+    page: &Page,
+    user: &AccountRecord,
+    members: &[MemberRecord],
+    grants: &[GrantRecord],
+) -> Vec<RightLine> {
+    let line = |repositories: String, rights: Rights, why: String, organisation| RightLine {
+        repositories,
+        rights: rights.to_string(),
+        why,
+        organisation,
+    };
+    let mut lines = Vec::new();
+    if user.administrator {
+        lines.push(line("**".to_owned(), Rights::ALL, page.t("why-administrator").into_owned(), None));
+    }
+    lines.push(line(format!("{}/**", user.name), Rights::ALL, page.t("why-owner").into_owned(), None));
+    for member in members {
+        let (organisation, role) = (member.organisation.to_string(), member.role.to_string());
+        let why = page.language.text_with("why-member", &[("organisation", &organisation), ("role", &role)]);
+        lines.push(line(format!("{organisation}/**"), member.role.rights(), why, Some(organisation)));
+    }
+    for grant in grants {
+        let why = match &grant.subject {
+            Subject::Everyone => page.t("why-everyone").into_owned(),
+            Subject::Accounts => page.t("why-accounts").into_owned(),
+            Subject::Account(_) => page.t("why-grant").into_owned(),
+            Subject::Team(..) => page.with("why-team", &grant.subject),
+        };
+        lines.push(line(grant.pattern.to_string(), grant.rights, why, None));
+    }
+    lines
 }
 
 async fn act(call: &Call<'_>, form: &Form, name: AccountName) -> Result<Outcome, Error> {

@@ -2,7 +2,7 @@
 
 use accounts::Visible;
 use askama::Template;
-use registry::listing::PushPosition;
+use registry::listing::{Position, RepositoryOrder};
 use std::time::SystemTime;
 
 use super::page::Page;
@@ -16,10 +16,32 @@ const PAGE: usize = 50;
 /// The namespaces above the list.
 const NAMESPACES: usize = 24;
 
+/// The order of the list: by name, or by the value of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     Name,
-    Push,
+    By(RepositoryOrder),
+}
+
+impl Order {
+    /// Parses the parameter `sort`.
+    fn of(sort: &str) -> Self {
+        match sort {
+            "push" => Self::By(RepositoryOrder::Push),
+            "size" => Self::By(RepositoryOrder::Size),
+            "pulls" => Self::By(RepositoryOrder::Pulls),
+            _ => Self::Name,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::By(RepositoryOrder::Push) => "push",
+            Self::By(RepositoryOrder::Size) => "size",
+            Self::By(RepositoryOrder::Pulls) => "pulls",
+        }
+    }
 }
 
 /// A repository in the list. A gateway and a search know less.
@@ -28,6 +50,7 @@ pub(crate) struct Line {
     pub(crate) description: String,
     pub(crate) tags: Option<u64>,
     pub(crate) bytes: Option<u64>,
+    pub(crate) pulls: Option<u64>,
     pub(crate) pushed: Option<SystemTime>,
 }
 
@@ -52,6 +75,11 @@ struct Home {
 impl Home {
     fn is_empty_registry(&self) -> bool {
         self.repositories.is_empty() && self.matches.is_none() && self.is_first && self.namespace.is_none()
+    }
+
+    /// Whether the list has this order.
+    fn is_by(&self, order: &str) -> bool {
+        self.order.word() == order
     }
 
     /// Returns the address of the list in another order.
@@ -102,6 +130,7 @@ async fn search(call: &Call<'_>, page: Page, text: &str) -> Result<Home, Error> 
             description: hit.description,
             tags: None,
             bytes: None,
+            pulls: None,
             pushed: None,
         });
     }
@@ -131,21 +160,20 @@ async fn list(call: &Call<'_>, page: Page, query: Query<'_>) -> Result<Home, Err
         None => all.clone(),
     };
     let after = query.get_filled("after").map(std::borrow::Cow::into_owned);
-    let order = match query.get("sort").as_deref() {
-        Some("push") => Order::Push,
-        _ => Order::Name,
-    };
+    // A gateway knows the names alone.
+    let has_details = call.app.content_proxy.is_none();
+    let order = query.get("sort").filter(|_| has_details).map_or(Order::Name, |sort| Order::of(&sort));
     let (records, next) = match order {
         Order::Name => {
             let found = registry.repositories(&visible, after.as_deref(), PAGE).await?;
             let last = found.items.last().filter(|_| found.more).map(|record| record.name.to_string());
             (found.items, last)
         }
-        Order::Push => {
+        Order::By(order) => {
             let position = after.as_deref().and_then(position);
-            let found = registry.repositories_by_push(&visible, position, PAGE).await?;
+            let found = registry.repositories_by(order, &visible, position, PAGE).await?;
             let last =
-                found.items.last().filter(|_| found.more).map(|((time, id), _)| format!("{time}.{id}"));
+                found.items.last().filter(|_| found.more).map(|((value, id), _)| format!("{value}.{id}"));
             (found.items.into_iter().map(|(_, record)| record).collect(), last)
         }
     };
@@ -155,10 +183,8 @@ async fn list(call: &Call<'_>, page: Page, query: Query<'_>) -> Result<Home, Err
         _ => None,
     };
     let (namespaces, more) = namespaces.map_or_else(Default::default, |found| (found.items, found.more));
-    let has_details = call.app.content_proxy.is_none();
-    let sort = if order == Order::Push { "push" } else { "name" };
     Ok(Home {
-        next: next.map(|last| address(namespace.as_deref(), sort, Some(&last))),
+        next: next.map(|last| address(namespace.as_deref(), order.word(), Some(&last))),
         repositories: records
             .into_iter()
             .map(|record| Line {
@@ -166,6 +192,7 @@ async fn list(call: &Call<'_>, page: Page, query: Query<'_>) -> Result<Home, Err
                 description: record.description,
                 tags: has_details.then_some(record.tags),
                 bytes: has_details.then_some(record.bytes),
+                pulls: has_details.then_some(record.pulls),
                 pushed: has_details.then_some(record.updated_at),
             })
             .collect(),
@@ -180,8 +207,8 @@ async fn list(call: &Call<'_>, page: Page, query: Query<'_>) -> Result<Home, Err
     })
 }
 
-/// Parses the position in the list by last push.
-fn position(text: &str) -> Option<PushPosition> {
-    let (time, id) = text.split_once('.')?;
-    Some((time.parse().ok()?, id.parse().ok()?))
+/// Parses the position in a list by a value.
+fn position(text: &str) -> Option<Position> {
+    let (value, id) = text.split_once('.')?;
+    Some((value.parse().ok()?, id.parse().ok()?))
 }

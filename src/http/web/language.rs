@@ -150,6 +150,15 @@ impl Language {
         self.counted(key, count)
     }
 
+    /// Formats a duration in its largest unit: `3 days`, `90 minutes`.
+    pub(crate) fn duration(self, seconds: u64) -> String {
+        let (key, unit) = [("duration-days", 86_400), ("duration-hours", 3_600), ("duration-minutes", 60)]
+            .into_iter()
+            .find(|(_, unit)| seconds >= *unit && seconds.is_multiple_of(*unit))
+            .unwrap_or(("duration-seconds", 1));
+        self.counted(key, seconds / unit)
+    }
+
     /// Formats a number of bytes in binary units: `4.0 MiB`.
     pub(crate) fn size(self, bytes: u64) -> String {
         bytesize::ByteSize::b(bytes).display().iec().to_string()

@@ -36,6 +36,28 @@ impl Outcome {
         }
     }
 
+    /// As [`Outcome::of`], for a function of the API.
+    pub(crate) fn of_api<T>(
+        page: &Page,
+        result: Result<T, Error>,
+        key: &str,
+    ) -> Result<(Option<T>, Self), Error> {
+        match result {
+            Ok(value) => Ok((Some(value), Self { done: Some(page.t(key).into_owned()), ..Self::default() })),
+            Err(Error::Manage(error)) => Ok((None, Self::problem(explain(page, &error)))),
+            Err(Error::BadParameter { parameter, expected }) => {
+                let named = format!("problem-{parameter}");
+                let text = if page.language.has(&named) {
+                    page.t(&named).into_owned()
+                } else {
+                    format!("{parameter}: {expected}")
+                };
+                Ok((None, Self::problem(text)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// As [`Outcome::of`], with a secret.
     pub(crate) fn secret(page: &Page, result: Result<Secret, ManageError>, key: &str) -> Result<Self, Error> {
         match result {

@@ -5,6 +5,7 @@ use accounts::Right;
 use askama::Template;
 use oci::{Digest, RepositoryName, TagOrDigest};
 
+use super::about::{self, Link};
 use super::clients::{self, Client, Transport};
 use super::content::{self, MAX_BLOB, Stored};
 use super::document::{Container, Document, Entry, ImageConfig, Kind, Pairs, Step};
@@ -76,6 +77,8 @@ struct ManifestPage {
     media_type: String,
     artifact_type: Option<String>,
     kind_label: String,
+    /// The key of the name of the rule on this tag.
+    tag_rule: Option<&'static str>,
     is_index: bool,
     is_image: bool,
     size: u64,
@@ -90,7 +93,10 @@ struct ManifestPage {
     environment: Vec<(String, String)>,
     labels: Pairs,
     annotations: Pairs,
+    links: Vec<Link>,
     chart: Option<preview::Chart>,
+    /// The README as safe HTML.
+    readme: Option<String>,
     files: Vec<File>,
     referrers: Vec<Referrer>,
     subject: Option<String>,
@@ -132,13 +138,24 @@ pub(crate) async fn get(
     referrers.extend(attestations(&page, &document));
     let files =
         if is_image || kind == Kind::Index { Vec::new() } else { files(app, repository, &document).await? };
-    let chart = if kind == Kind::Chart { preview::chart(app, repository, &document).await? } else { None };
+    let readme = if is_image || kind == Kind::Index || kind == Kind::Chart {
+        None
+    } else {
+        about::readme(app, repository, &document).await?
+    };
+    let mut chart =
+        if kind == Kind::Chart { preview::chart(app, repository, &document).await? } else { None };
     let self_signed = app.web.as_ref().is_some_and(|web| web.self_signed);
     let transport = Transport::of(&page, caller.is_secure(), self_signed);
     let tag = match target {
         TagOrDigest::Tag(tag) => Some(tag.to_string()),
         TagOrDigest::Digest(_) => None,
     };
+    let tag_rule = match target {
+        TagOrDigest::Tag(tag) => app.registry.tag_rule(repository, tag),
+        TagOrDigest::Digest(_) => None,
+    };
+    let tag_rule = tag_rule.map(|rule| if rule.is_immutable { "tag-immutable" } else { "tag-protected" });
     let reference = match &tag {
         Some(tag) => format!("{repository}:{tag}"),
         None => format!("{repository}@{}", stored.digest),
@@ -150,6 +167,7 @@ pub(crate) async fn get(
         digest: stored.digest.to_string(),
         artifact_type: document.type_of_artifact().filter(|_| !is_image).map(str::to_owned),
         kind_label: kind.label(page.language),
+        tag_rule,
         is_index: kind == Kind::Index,
         is_image,
         size: stored.content.len() as u64 + document.content_size(),
@@ -161,8 +179,10 @@ pub(crate) async fn get(
         history: image.history,
         settings: image.settings,
         environment: image.environment,
+        links: about::links(&[&document.annotations, &image.annotations, &image.labels]),
         labels: image.labels,
         annotations: document.annotations,
+        readme: chart.as_mut().and_then(|chart| chart.readme.take()).or(readme),
         chart,
         files,
         referrers,
@@ -238,6 +258,8 @@ struct Image {
     settings: Vec<Setting>,
     environment: Vec<(String, String)>,
     labels: Pairs,
+    /// The annotations of its manifest, which differ from those of its index.
+    annotations: Pairs,
 }
 
 async fn image(app: &App, repository: &RepositoryName, stored: &Stored) -> Result<Image, Error> {
@@ -259,6 +281,7 @@ async fn image(app: &App, repository: &RepositoryName, stored: &Stored) -> Resul
         settings: settings(&container),
         environment: container.env.iter().map(|variable| split(variable)).collect(),
         labels: container.labels,
+        annotations: document.annotations,
     })
 }
 
@@ -311,7 +334,9 @@ fn quoted(word: &str) -> String {
 async fn files(app: &App, repository: &RepositoryName, document: &Document) -> Result<Vec<File>, Error> {
     let mut files = Vec::new();
     for layer in &document.layers {
-        let preview = preview::of(app, repository, layer).await?;
+        // The page shows a README as such.
+        let preview =
+            if about::is_readme(layer) { None } else { preview::of(app, repository, layer).await? };
         files.push(File {
             name: layer.title().map_or_else(|| short(&layer.digest.to_string()).to_owned(), str::to_owned),
             media_type: layer.media_type.clone(),

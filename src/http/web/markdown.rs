@@ -36,7 +36,9 @@ pub(crate) fn render(text: &str) -> String {
             attrs: Vec::new(),
         })),
         Event::End(TagEnd::Heading(level)) => Some(Event::End(TagEnd::Heading(below(level)))),
-        Event::Text(text) => Some(Event::Text(CowStr::from(text.into_string()))),
+        // Long lines scroll, also by keyboard.
+        Event::Start(Tag::CodeBlock(_)) => Some(Event::Html(CowStr::Borrowed("<pre tabindex=\"0\"><code>"))),
+        Event::End(TagEnd::CodeBlock) => Some(Event::Html(CowStr::Borrowed("</code></pre>\n"))),
         event => Some(event),
     });
     push_html(&mut html, events);
@@ -65,11 +67,13 @@ mod tests {
     #[test]
     fn html_and_foreign_links_do_not_get_through() {
         let text = "# A <b>title</b>\n\n<script>alert(1)</script>\n\n[x](javascript:alert(1)) [y](https://example.com/\"><i>) \
-                    ![pic](https://evil/x.png) [d](data:text/html,x)\n\n<img src=x onerror=alert(1)>\n\n`<script>`";
+                    ![pic](https://evil/x.png) [d](data:text/html,x)\n\n<img src=x onerror=alert(1)>\n\n`<script>`\n\n\
+                    ```html\n<script>\n```\n\n<javascript:alert(1)>";
         let html = render(text);
-        for bad in ["<script", "<img", "<b>", "<i>", "javascript:", "data:text", "evil"] {
+        for bad in ["<script", "<img", "<b>", "<i>", "href=\"javascript:", "data:text", "evil"] {
             assert!(!html.contains(bad), "{bad}: {html}");
         }
+        assert!(html.contains("<pre tabindex=\"0\"><code>&lt;script"), "{html}");
         assert!(html.contains("<h3>") && html.contains("https://example.com/"), "{html}");
     }
 }

@@ -5,9 +5,10 @@
 //!
 //! - `page`: what all pages share: language, account, headers. `form`: forms with their tokens.
 //! - `language`: the catalogue of texts, and dates, numbers and sizes in the language of the reader.
-//! - `content`, `document`, `summary`: manifests and configs, as pages show them.
+//! - `content`, `document`, `summary`, `about`: manifests and configs, as pages show them.
 //! - `assets`: style sheet, script and icon.
 
+mod about;
 pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod admin;
@@ -36,6 +37,7 @@ pub(crate) mod sign_in;
 mod summary;
 pub(crate) mod switch;
 pub(crate) mod trash;
+pub(crate) mod webhooks;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};

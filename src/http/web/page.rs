@@ -154,8 +154,83 @@ impl Page {
         crate::rfc3339::seconds(*time)
     }
 
+    /// As [`Page::iso`], of seconds since 1970.
+    pub(crate) fn iso_at(&self, seconds: &u64) -> String {
+        self.iso(&at(*seconds))
+    }
+
+    /// As [`Page::date`], of seconds since 1970.
+    pub(crate) fn date_at(&self, seconds: &u64) -> String {
+        self.date(&at(*seconds))
+    }
+
+    /// As [`Page::age`], of seconds since 1970.
+    pub(crate) fn age_at(&self, seconds: &u64) -> String {
+        self.age(&at(*seconds))
+    }
+
+    /// Formats a number of seconds as a duration: `3 days`.
+    pub(crate) fn duration(&self, seconds: &u64) -> String {
+        self.language.duration(*seconds)
+    }
+
+    /// Returns the key of the name of a kind of job.
+    pub(crate) fn job_key(&self, kind: &str) -> String {
+        format!("job-{kind}")
+    }
+
+    /// Returns the key of the name of what a collection removes.
+    pub(crate) fn removal_key(&self, kind: &str) -> String {
+        format!("removal-{kind}")
+    }
+
+    /// Returns the key of the reason of a removal.
+    pub(crate) fn cause_key(&self, cause: &str) -> String {
+        format!("cause-{cause}")
+    }
+
+    /// Returns the key of the name of a link of a chain that keeps content.
+    pub(crate) fn link_key(&self, kind: &str) -> String {
+        format!("link-{kind}")
+    }
+
+    /// Returns the scope of a quota in the language of the page: `owner ann`, `repositories team/**`.
+    pub(crate) fn quota_scope(&self, scope: &str) -> String {
+        match scope.split_once(' ') {
+            Some((kind @ ("owner" | "repositories" | "repository"), name)) => {
+                self.with(&format!("quota-of-{kind}"), name)
+            }
+            _ => scope.to_owned(),
+        }
+    }
+
+    /// Returns the key of the name of an event.
+    pub(crate) fn event_key(&self, kind: &str) -> String {
+        format!("event-{}", kind.replace('.', "-"))
+    }
+
+    /// Returns the key of the name of an outcome in the audit log.
+    pub(crate) fn verdict_key(&self, verdict: &str) -> String {
+        format!("verdict-{verdict}")
+    }
+
+    /// Returns the key of the name of the state of a delivery.
+    pub(crate) fn delivery_key(&self, state: &str) -> String {
+        format!("delivery-{state}")
+    }
+
+    /// Returns the pages of an account, with the keys of their names.
+    pub(crate) fn own_pages(&self) -> [(&'static str, &'static str); 4] {
+        [
+            ("/-/account", "nav-account"),
+            ("/-/organisations", "organisations-title"),
+            ("/-/webhooks", "webhooks-title"),
+            ("/-/access", "access-nav"),
+        ]
+    }
+
     /// Returns the pages of administrators, with the keys of their names.
-    pub(crate) fn admin_pages(&self) -> [(&'static str, &'static str); 7] {
+    pub(crate) fn admin_pages(&self) -> [(&'static str, &'static str); 10] {
         [
             ("/-/admin", "admin-overview"),
             ("/-/admin/accounts", "accounts-title"),
@@ -163,6 +238,9 @@ impl Page {
             ("/-/admin/grants", "grants-title"),
             ("/-/admin/usage", "space-title"),
             ("/-/admin/rules", "rules-title"),
+            ("/-/admin/jobs", "jobs-nav"),
+            ("/-/admin/upstreams", "upstreams-title"),
+            ("/-/webhooks", "webhooks-title"),
             ("/-/admin/audit", "audit-title"),
         ]
     }
@@ -249,6 +327,10 @@ impl Page {
             headers.append(SET_COOKIE, cookie);
         }
     }
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)
 }
 
 /// Returns the path of a link prefix, which may be a whole URL.

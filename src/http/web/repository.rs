@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use accounts::Right;
 use askama::Template;
-use oci::RepositoryName;
+use oci::{Digest, RepositoryName};
 
+use super::about::{self, Link};
 use super::clients::{self, Client, Transport};
 use super::content;
-use super::document::Kind;
+use super::document::{Document, Kind};
 use super::page::Page;
 use super::summary;
 use crate::http::call::Call;
@@ -39,11 +40,25 @@ struct RepositoryPage {
     tags: Vec<Line>,
     /// Unknown to a gateway, like all of its details.
     details: Option<Details>,
+    links: Vec<Link>,
+    /// The README as safe HTML.
+    readme: Option<String>,
     clients: Vec<Client>,
     next: Option<String>,
     is_first: bool,
     may_delete: bool,
     may_restore: bool,
+    /// Whether the caller may add webhooks.
+    may_administer: bool,
+}
+
+/// The image that the page shows commands for: that of the tag `latest`, else the newest image or chart.
+struct Chosen {
+    rank: (bool, bool, Option<SystemTime>),
+    tag: String,
+    kind: Kind,
+    digest: Option<Digest>,
+    links: Vec<Link>,
 }
 
 /// What a registry knows of a repository of its own.
@@ -75,8 +90,11 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
             None => None,
         };
         let kind = summary.as_ref().map_or(Kind::Artifact, |summary| summary.kind);
-        if first.is_none() || line.tag == "latest" {
-            first = Some((line.tag.clone(), kind));
+        let rank =
+            (line.tag == "latest", matches!(kind, Kind::Image | Kind::Index | Kind::Chart), line.pushed);
+        if first.as_ref().is_none_or(|chosen: &Chosen| chosen.rank < rank) {
+            let links = summary.as_ref().map(|summary| summary.links.clone()).unwrap_or_default();
+            first = Some(Chosen { rank, tag: line.tag.clone(), kind, digest: line.digest, links });
         }
         tags.push(Line {
             tag: line.tag,
@@ -91,8 +109,18 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     }
     let self_signed = app.web.as_ref().is_some_and(|web| web.self_signed);
     let transport = Transport::of(&page, caller.is_secure(), self_signed);
-    let clients =
-        first.map(|(tag, kind)| clients::pull(&page, transport, kind, &format!("{repository}:{tag}")));
+    let clients = first
+        .as_ref()
+        .map(|first| clients::pull(&page, transport, first.kind, &format!("{repository}:{}", first.tag)));
+    let readme = match &first {
+        Some(Chosen { kind: Kind::Chart | Kind::Artifact, digest: Some(digest), .. }) => {
+            match content::manifest_if_present(app, repository, digest).await? {
+                Some(stored) => about::readme(app, repository, &Document::parse(&stored.content)).await?,
+                None => None,
+            }
+        }
+        _ => None,
+    };
     let allowed = async |right| app.accounts.is_allowed(caller.identity(), repository, right).await;
     let body = RepositoryPage {
         name: repository.to_string(),
@@ -103,10 +131,13 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
             bytes: record.bytes,
             pushed: record.updated_at,
         }),
+        links: first.map(|first| first.links).unwrap_or_default(),
+        readme,
         clients: clients.unwrap_or_default(),
         next,
         is_first: after.is_none(),
         may_delete: allowed(Right::Delete).await?,
+        may_administer: page.viewer.account.is_some() && allowed(Right::Administer).await?,
         may_restore: app.content_proxy.is_none() && allowed(Right::Push).await?,
         page,
     };

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use oci::{Digest, RepositoryName};
 
+use super::about::{self, Link};
 use super::content::{self, Stored};
-use super::document::{Document, ImageConfig, Kind};
+use super::document::{Document, ImageConfig, Kind, Pairs};
 use crate::http::app::App;
 use crate::http::error::Error;
 
@@ -22,6 +23,8 @@ pub(crate) struct Summary {
     pub(crate) size: u64,
     /// The time of creation, as the config states it.
     pub(crate) created: Option<String>,
+    /// The links in its annotations and labels.
+    pub(crate) links: Vec<Link>,
 }
 
 /// Summarizes a manifest of a repository.
@@ -47,25 +50,38 @@ async fn summarize(app: &App, repository: &RepositoryName, stored: &Stored) -> R
     let kind = document.kind();
     let own = stored.content.len() as u64;
     if kind == Kind::Index {
+        let mut of_child = Pairs::new();
         let mut sizes = HashMap::from([(stored.digest, own)]);
         for child in document.manifests.iter().take(CHILDREN) {
             sizes.insert(child.digest, child.size);
             if let Some(child) = content::manifest_if_present(app, repository, &child.digest).await? {
                 let child = Document::parse(&child.content);
+                if of_child.is_empty() {
+                    of_child = child.annotations.clone();
+                }
                 sizes.extend(child.config.iter().chain(&child.layers).map(|part| (part.digest, part.size)));
             }
         }
         let platforms = document.manifests.iter().filter_map(super::document::Entry::platform).collect();
-        return Ok(Summary { kind, platforms, size: sizes.values().sum(), created: None });
+        let links = about::links(&[&document.annotations, &of_child]);
+        return Ok(Summary { kind, platforms, size: sizes.values().sum(), created: None, links });
     }
-    let mut summary =
-        Summary { kind, platforms: Vec::new(), size: own + document.content_size(), created: None };
+    let mut summary = Summary {
+        kind,
+        platforms: Vec::new(),
+        size: own + document.content_size(),
+        created: None,
+        links: about::links(&[&document.annotations]),
+    };
     if kind == Kind::Image
         && let Some(config) = &document.config
         && let Some(config) = content::blob(app, repository, &config.digest, content::MAX_BLOB).await?
     {
         let config = ImageConfig::parse(&config);
         summary.platforms.extend(config.platform());
+        if let Some(container) = config.container() {
+            summary.links = about::links(&[&document.annotations, &container.labels]);
+        }
         summary.created = config.created;
     }
     Ok(summary)

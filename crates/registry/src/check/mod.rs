@@ -192,7 +192,11 @@ impl Registry {
         let _alone = self.inner.checking.lock().await;
         let job = self.job_metrics("check");
         job.started();
-        let checked = self.check_all(options, progress).await;
+        let counted = |repositories, bytes| {
+            job.progress(if repositories > 0 { repositories } else { bytes });
+            progress(repositories, bytes)
+        };
+        let checked = self.check_all(options, counted).await;
         job.ended(&checked);
         checked
     }

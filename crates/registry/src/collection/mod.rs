@@ -95,6 +95,8 @@ pub struct GarbageStatus {
     pub policy: GarbagePolicy,
     /// The end of the last collection of this process, with its result.
     pub last: Option<(SystemTime, Collected)>,
+    /// The progress of the running collection.
+    pub running: Option<Collected>,
     /// The space that is kept for now.
     pub kept: GarbageUsage,
 }
@@ -105,6 +107,22 @@ pub(crate) struct Collector {
     /// Held by the running collection.
     running: Mutex<()>,
     last: std::sync::Mutex<Option<(SystemTime, Collected)>>,
+    current: std::sync::Mutex<Option<Collected>>,
+}
+
+impl Collector {
+    fn set_current(&self, progress: Option<Collected>) {
+        *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = progress;
+    }
+}
+
+/// Forgets the progress of a collection when it ends, also by a dropped future.
+struct ClearOnDrop<'a>(&'a Collector);
+
+impl Drop for ClearOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.set_current(None);
+    }
 }
 
 /// How fast a collection works.
@@ -135,6 +153,22 @@ impl Registry {
     ) -> Result<Collected, Error> {
         let collector = &self.inner.collector;
         let _running = collector.running.lock().await;
+        collector.set_current(Some(Collected::default()));
+        let _current = ClearOnDrop(collector);
+        let job = self.job_metrics("garbage-collection");
+        job.started();
+        let outcome = self.collect_alone(pace, progress).await;
+        job.ended(&outcome);
+        outcome
+    }
+
+    /// Collects while the caller holds the lock of collections.
+    async fn collect_alone(
+        &self,
+        pace: Pace,
+        progress: impl Fn(&Collected) -> bool + Send + Sync,
+    ) -> Result<Collected, Error> {
+        let collector = &self.inner.collector;
         let uploads = self.expire_uploads().await? as u64;
         let registry = self.acting_as(Actor::task("garbage collection"));
         let mut run = Run {
@@ -190,9 +224,10 @@ impl Registry {
     /// Only those of the store.
     pub async fn garbage_status(&self) -> Result<GarbageStatus, Error> {
         let last = *self.inner.collector.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let running = *self.inner.collector.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.metadata.note_changes(Duration::ZERO).await?;
         let kept = self.metadata.garbage_usage(COUNTED).await?;
-        Ok(GarbageStatus { policy: self.inner.policy.load().garbage, last, kept })
+        Ok(GarbageStatus { policy: self.inner.policy.load().garbage, last, running, kept })
     }
 
     /// Looks for garbage that no change has recorded: in all rows, and in all files. Returns the number of files without
@@ -356,11 +391,25 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
 
     /// Reports the progress, and limits the I/O of a collection in the background.
     async fn pause(&mut self, begun: Instant) {
+        self.registry.inner.collector.set_current(Some(self.collected));
+        let Collected { manifests, links, files, .. } = self.collected;
+        self.registry.job_metrics("garbage-collection").progress(manifests + links + files);
         self.stopped |= !(self.progress)(&self.collected);
         match self.pace {
             Pace::Background => tokio::time::sleep(begun.elapsed()).await,
             Pace::Now => tokio::task::yield_now().await,
         }
+    }
+}
+
+/// The cause of a removal as a word.
+#[must_use]
+pub fn word(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Deleted => "deleted",
+        Cause::Untagged => "untagged",
+        Cause::Unused => "unused",
+        Cause::Unreferenced => "unreferenced",
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The store asks them in the transaction of a change, see [`ChangeRules`].
 
+mod preview;
 pub mod retention;
 mod schedule;
 mod selector;

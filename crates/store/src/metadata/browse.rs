@@ -1,40 +1,106 @@
-//! Lists for people: repositories by their last push, and namespaces.
+//! Lists for people: repositories by last push, size or pulls, and namespaces.
 
 use super::repositories::{record, repository_columns};
 use super::sql::{Sql, params};
-use super::visible::{ScanEnd, walk};
+use super::visible::walk_rows;
 use super::{Metadata, RepositoryRecord, columns};
 use crate::StoreError;
 use accounts::{Selection, Visible, first_after};
 
-/// The number of visible repositories that are sorted in memory. With more, the index of all is filtered.
-const SORTED: usize = 2_000;
+/// The rows of the index of all repositories that are filtered. If they hold too few visible ones, the visible ones are
+/// sorted instead: an account that may pull a quarter of 100,000 repositories waits for 25,000 rows at most.
+const FILTERED: usize = 4_000;
 /// The number of lookups of a list of namespaces. A registry with many names without a slash needs one for each.
 const LOOKUPS: usize = 2_000;
 
-/// The position of a repository in the list by last push: milliseconds since 1970, and the id of its row.
-pub type PushPosition = (i64, i64);
+/// An order of the list of repositories, the largest value first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepositoryOrder {
+    /// By last push.
+    Push,
+    /// By size. It follows a push some seconds later.
+    Size,
+    /// By the number of pulls.
+    Pulls,
+}
+
+/// A position in such a list: the value, and the id of the row.
+pub type Position = (i64, i64);
+
+/// The statements of an order.
+struct Statements {
+    /// A page of all repositories.
+    page: &'static str,
+    /// All repositories after a position, with their names.
+    named: &'static str,
+    /// Repositories by name, with the value.
+    by_name: &'static str,
+}
+
+macro_rules! statements {
+    ($column:literal) => {
+        Statements {
+            page: concat!(
+                "SELECT ",
+                $column,
+                ", id FROM repositories WHERE manifests > 0 AND (",
+                $column,
+                ", id) < (?1, ?2)
+                 ORDER BY ",
+                $column,
+                " DESC, id DESC LIMIT ?3"
+            ),
+            named: concat!(
+                "SELECT ",
+                $column,
+                ", id, name FROM repositories
+                 WHERE manifests > 0 AND (",
+                $column,
+                ", id) < (?1, ?2) ORDER BY ",
+                $column,
+                " DESC, id DESC"
+            ),
+            by_name: concat!(
+                "SELECT name, id, ",
+                $column,
+                " FROM repositories
+                 WHERE manifests > 0 AND name >= ?1 ORDER BY name LIMIT ?2"
+            ),
+        }
+    };
+}
+
+impl RepositoryOrder {
+    const fn statements(self) -> &'static Statements {
+        match self {
+            Self::Push => &statements!("updated_at"),
+            Self::Size => &statements!("bytes"),
+            Self::Pulls => &statements!("pulls"),
+        }
+    }
+}
 
 impl Metadata {
-    /// Returns repositories with the position of each, the last push first, beginning after `after`.
-    pub async fn repositories_by_push(
+    /// Returns repositories with the position of each, in an order, beginning after `after`.
+    pub async fn repositories_by(
         &self,
+        order: RepositoryOrder,
         visible: &Visible,
-        after: Option<PushPosition>,
+        after: Option<Position>,
         limit: usize,
-    ) -> Result<Vec<(PushPosition, RepositoryRecord)>, StoreError> {
-        let visible = visible.clone();
-        let (time, id) = after.unwrap_or((i64::MAX, i64::MAX));
+    ) -> Result<Vec<(Position, RepositoryRecord)>, StoreError> {
+        let (visible, statements) = (visible.clone(), order.statements());
+        let after = after.unwrap_or((i64::MAX, i64::MAX));
         self.read(move |sql| {
             let positions = match &visible {
                 Visible::Everything => {
-                    sql.all(BY_PUSH, params![time, id, columns::limit_in(limit)], |row| {
+                    sql.all(statements.page, params![after.0, after.1, columns::limit_in(limit)], |row| {
                         Ok((row.get(0)?, row.get(1)?))
                     })?
                 }
-                Visible::Only(visible) => match sorted(sql, visible, (time, id), limit)? {
+                Visible::Only(visible) => match filtered(sql, statements, visible, after, limit)? {
                     Some(positions) => positions,
-                    None => filtered(sql, visible, (time, id), limit)?,
+                    None => sorted(sql, statements, visible, after, limit)?,
                 },
             };
             let records = positions.into_iter().map(|position| Ok((position, by_id(sql, position.1)?)));
@@ -90,57 +156,54 @@ fn behind(namespace: &str) -> String {
 
 const NEXT: &str = "SELECT name FROM repositories WHERE manifests > 0 AND name >= ?1 ORDER BY name LIMIT 1";
 
-const BY_PUSH: &str = "SELECT updated_at, id FROM repositories
-     WHERE manifests > 0 AND (updated_at, id) < (?1, ?2) ORDER BY updated_at DESC, id DESC LIMIT ?3";
-
-const BY_PUSH_WITH_NAME: &str = "SELECT updated_at, id, name FROM repositories
-     WHERE manifests > 0 AND (updated_at, id) < (?1, ?2) ORDER BY updated_at DESC, id DESC";
-
 fn by_id(sql: Sql<'_>, id: i64) -> Result<Option<RepositoryRecord>, StoreError> {
     sql.first(concat!(repository_columns!(), " FROM repositories r WHERE r.id = ?1"), params![id], record)
 }
 
-/// Sorts the visible repositories. Returns `None` if there are more than [`SORTED`].
-fn sorted(
-    sql: Sql<'_>,
-    visible: &Selection,
-    after: PushPosition,
-    limit: usize,
-) -> Result<Option<Vec<PushPosition>>, StoreError> {
-    let mut positions = Vec::new();
-    let end = walk(sql, visible, "", SORTED, |id, _| {
-        let time =
-            sql.first("SELECT updated_at FROM repositories WHERE id = ?1", params![id], |row| row.get(0))?;
-        positions.extend(time.map(|time: i64| (time, id)).filter(|position| *position < after));
-        Ok(true)
-    })?;
-    if end == ScanEnd::LimitReached {
-        return Ok(None);
-    }
-    positions.sort_unstable_by(|one, other| other.cmp(one));
-    positions.truncate(limit);
-    Ok(Some(positions))
-}
-
+/// Filters the first rows of the index of all repositories. Returns `None` if they do not fill the page.
 fn filtered(
     sql: Sql<'_>,
+    statements: &Statements,
     visible: &Selection,
-    after: PushPosition,
+    after: Position,
     limit: usize,
-) -> Result<Vec<PushPosition>, StoreError> {
-    let mut positions = Vec::new();
-    sql.each_while(BY_PUSH_WITH_NAME, params![after.0, after.1], |row| {
+) -> Result<Option<Vec<Position>>, StoreError> {
+    let (mut positions, mut read) = (Vec::new(), 0);
+    sql.each_while(statements.named, params![after.0, after.1], |row| {
+        read += 1;
         if positions.len() < limit && visible.allows(&columns::text(row, 2)?) {
             positions.push((row.get(0)?, row.get(1)?));
         }
-        Ok(positions.len() < limit)
+        Ok(positions.len() < limit && read < FILTERED)
     })?;
+    let is_complete = positions.len() == limit || read < FILTERED;
+    Ok(is_complete.then_some(positions))
+}
+
+/// Sorts all visible repositories.
+fn sorted(
+    sql: Sql<'_>,
+    statements: &Statements,
+    visible: &Selection,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<Position>, StoreError> {
+    let mut positions = Vec::new();
+    walk_rows(sql, statements.by_name, visible, "", usize::MAX, |row, _| {
+        let position: Position = (row.get(2)?, row.get(1)?);
+        if position < after {
+            positions.push(position);
+        }
+        Ok(true)
+    })?;
+    positions.sort_unstable_by(|one, other| other.cmp(one));
+    positions.truncate(limit);
     Ok(positions)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{empty, manifest, name, plan, put};
+    use super::super::fixtures::{digest, empty, layer, manifest, name, plan, put};
     use super::super::visible::tests::only;
     use super::*;
 
@@ -167,21 +230,69 @@ mod tests {
             let mut names = Vec::new();
             let mut after = None;
             loop {
-                let page = metadata.repositories_by_push(&visible, after, 3).await.unwrap();
+                let page = metadata.repositories_by(RepositoryOrder::Push, &visible, after, 3).await.unwrap();
                 let Some((last, _)) = page.last() else { break };
                 after = Some(*last);
                 names.extend(page.into_iter().map(|(_, record)| record.name));
             }
             assert_eq!(names, ["team/d", "c", "a", "b"].map(name));
         }
-        let one = metadata.repositories_by_push(&only(&["a"]), None, 3).await.unwrap();
+        let one = metadata.repositories_by(RepositoryOrder::Push, &only(&["a"]), None, 3).await.unwrap();
         assert_eq!(one.len(), 1);
     }
 
     #[tokio::test]
-    async fn list_by_push_reads_an_index() {
-        let steps = plan(BY_PUSH, 3).await;
-        assert_eq!(steps.len(), 1);
-        assert!(steps[0].contains("INDEX repositories_by_update"), "{steps:?}");
+    async fn list_by_size_follows_pushes_and_deletions() {
+        let (metadata, _directory) = empty();
+        for (repository, size) in [("a", 300), ("b", 100), ("c", 200)] {
+            metadata.link_blob(&name(repository), &digest(repository), size).await.unwrap();
+            let mut image = manifest(repository, &format!("m {repository}"));
+            image.parts = vec![layer(repository)];
+            put(&metadata, image).await;
+        }
+        let by_size = async |visible: Visible| {
+            while metadata.size_repositories(2).await.unwrap() > 0 {}
+            let page = metadata.repositories_by(RepositoryOrder::Size, &visible, None, 9).await.unwrap();
+            page.into_iter().map(|(_, record)| record.name.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(by_size(Visible::Everything).await, "a c b");
+        assert_eq!(by_size(only(&["b", "c"])).await, "c b");
+        metadata.link_blob(&name("b"), &digest("large"), 900).await.unwrap();
+        let mut image = manifest("b", "large image");
+        image.parts = vec![layer("large")];
+        put(&metadata, image).await;
+        assert_eq!(by_size(Visible::Everything).await, "b a c");
+        let large = oci::TagOrDigest::Digest(digest("large image"));
+        metadata.delete_manifest(&name("b"), &large).await.unwrap();
+        assert_eq!(by_size(Visible::Everything).await, "a c b");
+    }
+
+    #[tokio::test]
+    async fn sorted_lists_equal_filtered_ones() {
+        let (metadata, _directory) = empty();
+        for repository in ["b", "a", "c", "x/y"] {
+            put(&metadata, manifest(repository, "m")).await;
+        }
+        let both = metadata.read(|sql| {
+            let Visible::Only(visible) = only(&["?"]) else { panic!("it is everything") };
+            let push = RepositoryOrder::Push.statements();
+            let start = (i64::MAX, i64::MAX);
+            Ok((filtered(sql, push, &visible, start, 9)?, sorted(sql, push, &visible, start, 9)?))
+        });
+        let (filtered, sorted) = both.await.unwrap();
+        assert_eq!((filtered.as_ref(), sorted.len()), (Some(&sorted), 3));
+    }
+
+    #[tokio::test]
+    async fn lists_in_an_order_read_its_index() {
+        for (order, index) in [
+            (RepositoryOrder::Push, "INDEX repositories_by_update"),
+            (RepositoryOrder::Size, "INDEX repositories_by_size"),
+            (RepositoryOrder::Pulls, "INDEX repositories_by_pulls"),
+        ] {
+            let steps = plan(order.statements().page, 3).await;
+            assert_eq!(steps.len(), 1);
+            assert!(steps[0].contains(index), "{steps:?}");
+        }
     }
 }

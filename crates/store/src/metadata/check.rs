@@ -147,7 +147,7 @@ impl Metadata {
             let Some(id) = repositories::find(sql, &repository)? else { return Ok(()) };
             let Some(before) = repositories::Indexed::read(sql, id)? else { return Ok(()) };
             sql.run(
-                "UPDATE repositories SET manifests = (SELECT COUNT(*) FROM manifests m WHERE m.repository = ?1)
+                "UPDATE repositories SET is_sized = 0, manifests = (SELECT COUNT(*) FROM manifests m WHERE m.repository = ?1)
                  WHERE id = ?1",
                 params![id],
             )?;

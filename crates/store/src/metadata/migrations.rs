@@ -54,6 +54,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(16, "tags of upstreams", "0016_upstream_tags.sql"),
     migration!(17, "webhooks", "0017_webhooks.sql"),
     migration!(18, "state of uploads to an object store", "0018_upload_backend.sql"),
+    migration!(19, "repositories by size and pulls", "0019_sort.sql"),
 ];
 
 /// The version of the schema that this program writes.

@@ -67,7 +67,7 @@ use ::accounts::Actor;
 
 pub use accounts::*;
 pub(crate) use backup::{RestoredDatabase, merge_log};
-pub use browse::PushPosition;
+pub use browse::{Position, RepositoryOrder};
 pub use changes::{Change, ChangeKind, Changes, NewChange};
 pub use check::{ContentCheck, CounterDrift, StoredContent};
 pub use commit::Commit;

@@ -32,6 +32,7 @@ impl Metadata {
             for count in &counts {
                 let Some(id) = repositories::find(sql, &count.repository)? else { continue };
                 let (pulls, pulled_at) = (columns::count_in(count.pulls)?, columns::time_in(count.pulled_at));
+                sql.run("UPDATE repositories SET pulls = pulls + ?2 WHERE id = ?1", params![id, pulls])?;
                 if let Some(tag) = &count.tag {
                     sql.run(
                         "UPDATE tags SET pulls = pulls + ?3, pulled_at = MAX(COALESCE(pulled_at, 0), ?4)
@@ -91,6 +92,8 @@ mod tests {
             (4, Some(at(200))),
             "a clock set back changes nothing"
         );
+        let repository = metadata.repository(&name("app")).await.unwrap().unwrap();
+        assert_eq!(repository.pulls, 6);
         let one = TagOrDigest::Digest(digest("one"));
         let one = metadata.manifest_details(&name("app"), &one).await.unwrap().unwrap();
         assert_eq!((one.pulls, one.pulled_at, one.tags.len()), (5, Some(at(200)), 0));

@@ -62,6 +62,33 @@ impl Metadata {
         .await
     }
 
+    /// Counts the sizes of repositories that have changed, for the list by size. Returns their number, at most `limit`.
+    pub async fn size_repositories(&self, limit: usize) -> Result<usize, StoreError> {
+        let sizes: Vec<(i64, i64, i64, i64)> = self
+            .read(move |sql| {
+                sql.all(UNSIZED, params![columns::limit_in(limit)], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
+            })
+            .await?;
+        let count = sizes.len();
+        if count > 0 {
+            self.write(Durability::Process, move |sql| {
+                for (id, manifests, updated_at, bytes) in &sizes {
+                    // A repository that has changed since is counted again.
+                    sql.run(
+                        "UPDATE repositories SET bytes = ?4, is_sized = 1
+                         WHERE id = ?1 AND manifests = ?2 AND updated_at = ?3",
+                        params![*id, *manifests, *updated_at, *bytes],
+                    )?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(count)
+    }
+
     /// Returns the names of all repositories, even without manifests, after `after`.
     pub async fn all_repositories(
         &self,
@@ -122,15 +149,25 @@ impl Metadata {
     }
 }
 
+/// The repositories whose size is to be counted, with their sizes.
+const UNSIZED: &str = "SELECT r.id, r.manifests, r.updated_at,
+        (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
+         WHERE b.id IN (SELECT m.blob FROM manifests m WHERE m.repository = r.id
+                        UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
+                        WHERE m.repository = r.id AND p.required = 1 AND p.is_manifest = 0))
+    FROM repositories r WHERE r.is_sized = 0 ORDER BY r.id LIMIT ?1";
+
 /// Selects the columns of [`record`] from a repository `r`.
 macro_rules! repository_columns {
     () => {
         "SELECT r.name, r.description, r.manifests, r.updated_at,
                 (SELECT COUNT(*) FROM tags t WHERE t.repository = r.id AND t.hidden = 0),
+                CASE WHEN r.is_sized THEN r.bytes ELSE
                 (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
                  WHERE b.id IN (SELECT m.blob FROM manifests m WHERE m.repository = r.id
                                 UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
-                                WHERE m.repository = r.id AND p.required = 1 AND p.is_manifest = 0))"
+                                WHERE m.repository = r.id AND p.required = 1 AND p.is_manifest = 0)) END,
+                r.pulls"
     };
 }
 pub(super) use repository_columns;
@@ -151,6 +188,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<RepositoryRecord, StoreError> {
         updated_at: columns::time(row, 3)?,
         tags: columns::count(row, 4)?,
         bytes: columns::count(row, 5)?,
+        pulls: columns::count(row, 6)?,
     })
 }
 

@@ -119,6 +119,19 @@ pub struct RepositoryRecord {
     pub bytes: u64,
     /// The time of the last push.
     pub updated_at: SystemTime,
+    /// The number of pulls that are written.
+    pub pulls: u64,
+}
+
+/// The space of the repositories below a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerUsage {
+    /// The first component of the names.
+    pub owner: String,
+    /// The number of repositories that hold a manifest.
+    pub repositories: u64,
+    /// The bytes of their manifests and of the blobs that they need, each counted once.
+    pub bytes: u64,
 }
 
 /// A result of a search.

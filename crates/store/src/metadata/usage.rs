@@ -9,7 +9,7 @@ use oci::RepositoryName;
 
 use super::sql::{Row, Sql, params};
 use super::visible::walk;
-use super::{Metadata, RepositoryUsage, Usage, columns};
+use super::{Metadata, OwnerUsage, RepositoryUsage, Usage, columns};
 use crate::StoreError;
 use accounts::{Selection, Visible};
 
@@ -71,6 +71,32 @@ impl Metadata {
                 }
                 Ok(usages)
             }
+        })
+        .await
+    }
+
+    /// The space of the visible repositories below each of the names, each digest counted once for a name.
+    pub async fn owner_usage(
+        &self,
+        visible: &Visible,
+        owners: Vec<String>,
+    ) -> Result<Vec<OwnerUsage>, StoreError> {
+        let visible = visible.clone();
+        self.read(move |sql| {
+            let mut usages = Vec::with_capacity(owners.len());
+            for owner in &owners {
+                let pattern = format!("{owner}/**").parse().map(|pattern| visible.restricted_to(&[pattern]));
+                let usage = match pattern {
+                    Ok(Visible::Only(below)) => usage_of_some(sql, &below)?,
+                    _ => Usage::default(),
+                };
+                usages.push(OwnerUsage {
+                    owner: owner.clone(),
+                    repositories: usage.repositories,
+                    bytes: usage.bytes,
+                });
+            }
+            Ok(usages)
         })
         .await
     }

@@ -3,7 +3,7 @@
 use oci::RepositoryName;
 
 use super::columns;
-use super::sql::{Sql, params};
+use super::sql::{Row, Sql, params};
 use crate::StoreError;
 use accounts::{Selection, first_after};
 
@@ -34,13 +34,25 @@ pub(super) fn walk(
     most: usize,
     mut visit: impl FnMut(i64, RepositoryName) -> Result<bool, StoreError>,
 ) -> Result<ScanEnd, StoreError> {
+    walk_rows(sql, LISTED, visible, after, most, |row, name| visit(row.get(1)?, name))
+}
+
+/// As [`walk`], with the rows of a statement like [`LISTED`] that selects more columns.
+pub(super) fn walk_rows(
+    sql: Sql<'_>,
+    listed: &str,
+    visible: &Selection,
+    after: &str,
+    most: usize,
+    mut visit: impl FnMut(&Row<'_>, RepositoryName) -> Result<bool, StoreError>,
+) -> Result<ScanEnd, StoreError> {
     let mut from = if after.is_empty() { String::new() } else { first_after(after) };
     let mut left = most;
     while let Some(start) = visible.next(&from) {
         let mut read = 0;
         let mut ended = None;
         let mut goes_on = false;
-        sql.each_while(LISTED, params![start, columns::limit_in(BATCH)], |row| {
+        sql.each_while(listed, params![start, columns::limit_in(BATCH)], |row| {
             if left == 0 {
                 ended = Some(ScanEnd::LimitReached);
                 return Ok(false);
@@ -50,7 +62,7 @@ pub(super) fn walk(
             let name: RepositoryName = columns::text(row, 0)?;
             let next = first_after(name.as_str());
             if visible.allows(&name) {
-                if !visit(row.get(1)?, name)? {
+                if !visit(row, name)? {
                     ended = Some(ScanEnd::Stopped);
                 }
                 from = next;

@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use api::{Erase, GarbageLine};
+use api::{Erase, Explanation, GarbageLine, GarbagePreview, GarbageStatus};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use oci::RepositoryName;
+use oci::{Digest, RepositoryName};
 use registry::collection::Collected;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -26,7 +26,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 const QUEUED_LINES: usize = 16;
 
 /// Only administrators collect, or everyone where there are no accounts. A gateway has no content.
-fn must_be_allowed(call: &Call<'_>) -> Result<(), Error> {
+pub(crate) fn must_be_allowed(call: &Call<'_>) -> Result<(), Error> {
     map_error(call, manage(call).may_collect())?;
     match call.app.content_proxy {
         Some(_) => Err(GatewayError::Unsupported.into()),
@@ -35,8 +35,41 @@ fn must_be_allowed(call: &Call<'_>) -> Result<(), Error> {
 }
 
 pub(crate) async fn status(call: Call<'_>) -> Result<Response, Error> {
-    must_be_allowed(&call)?;
-    Ok(ok(&convert::status(call.app.registry.garbage_status().await?)))
+    Ok(ok(&look(&call).await?))
+}
+
+/// Returns the last collection, the running one, and the space that is kept.
+pub(crate) async fn look(call: &Call<'_>) -> Result<GarbageStatus, Error> {
+    must_be_allowed(call)?;
+    Ok(convert::status(call.app.registry.garbage_status().await?))
+}
+
+/// Returns what a collection would remove.
+pub(crate) async fn preview(call: &Call<'_>) -> Result<GarbagePreview, Error> {
+    must_be_allowed(call)?;
+    Ok(convert::preview(call.app.registry.preview_garbage().await?))
+}
+
+/// Returns what keeps some content.
+pub(crate) async fn look_for(
+    call: &Call<'_>,
+    digest: &Digest,
+    repository: Option<&RepositoryName>,
+) -> Result<Explanation, Error> {
+    must_be_allowed(call)?;
+    Ok(convert::explanation(call.app.registry.explain_content(digest, repository).await?))
+}
+
+/// Starts a collection in the background.
+pub(crate) fn start(call: &Call<'_>) -> Result<(), Error> {
+    must_be_allowed(call)?;
+    let registry = call.registry();
+    tokio::spawn(async move {
+        if let Err(error) = registry.collect_garbage(|_| true).await {
+            tracing::error!(%error, "the garbage collection could not be finished");
+        }
+    });
+    Ok(())
 }
 
 /// Starts a collection, or previews one. It runs to its end even if the client disconnects.
@@ -44,7 +77,7 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
     must_be_allowed(&call)?;
     let registry = call.registry();
     if call.query().truth("dry_run")? {
-        return Ok(ok(&convert::preview(registry.preview_garbage().await?)));
+        return Ok(ok(&preview(&call).await?));
     }
     let (sender, lines) = mpsc::channel(QUEUED_LINES);
     tokio::spawn(async move {
@@ -78,13 +111,12 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
 }
 
 pub(crate) async fn explain(call: Call<'_>) -> Result<Response, Error> {
-    must_be_allowed(&call)?;
     let query = call.query();
+    must_be_allowed(&call)?;
     let digest = query.digest("digest")?.ok_or(Error::DigestMissing)?;
     let repository: Option<RepositoryName> =
         query.parsed("repository", "the name of a repository, such as team/app")?;
-    let explained = call.app.registry.explain_content(&digest, repository.as_ref()).await?;
-    Ok(ok(&convert::explanation(explained)))
+    Ok(ok(&look_for(&call, &digest, repository.as_ref()).await?))
 }
 
 pub(crate) async fn erase(mut call: Call<'_>) -> Result<Response, Error> {

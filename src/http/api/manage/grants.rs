@@ -14,6 +14,8 @@ use crate::http::response::Response;
 
 const SUBJECT: &str = "a user, a robot, a team (acme/devs), `accounts` or `everyone`";
 
+const ALONE: &str = "alone: of subject, account, repository and owner one can be given";
+
 pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
     let (which, filter) = which(call.query())?;
     let filters: Vec<_> = filter.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -29,14 +31,21 @@ fn which(query: Query<'_>) -> Result<(Which, Option<Filter>), Error> {
     let subject = query.parsed::<Subject>("subject", SUBJECT)?;
     let repository = query.parsed::<RepositoryName>("repository", "the name of a repository")?;
     let owner = query.parsed::<AccountName>("owner", "the name of a user or an organisation")?;
+    let reaching = query.parsed::<AccountName>("account", "the name of a user or a robot")?;
+    if let Some(account) = reaching {
+        if subject.is_some() || repository.is_some() || owner.is_some() {
+            return Err(Error::BadParameter { parameter: "account", expected: ALONE });
+        }
+        let filter = ("account", account.to_string());
+        return Ok((Which::Reaching(account), Some(filter)));
+    }
     Ok(match (subject, repository, owner) {
         (None, None, None) => (Which::All, None),
         (Some(subject), None, None) => (Which::To(subject.clone()), Some(("subject", subject.to_string()))),
         (None, Some(name), None) => (Which::On(name.clone()), Some(("repository", name.to_string()))),
         (None, None, Some(owner)) => (Which::Below(owner.clone()), Some(("owner", owner.to_string()))),
         _ => {
-            let expected = "alone: of subject, repository and owner one can be given";
-            return Err(Error::BadParameter { parameter: "subject", expected });
+            return Err(Error::BadParameter { parameter: "subject", expected: ALONE });
         }
     })
 }

@@ -14,18 +14,28 @@ use crate::http::response::Response;
 
 /// Lists the upstreams; none if no upstream is configured.
 pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
-    must_be_administrator(&call)?;
+    Ok(ok(&Upstreams { upstreams: all(&call).await? }))
+}
+
+/// Returns the state of each upstream.
+pub(crate) async fn all(call: &Call<'_>) -> Result<Vec<Upstream>, Error> {
+    must_be_administrator(call)?;
     let status = match &call.app.mirror {
         Some(mirror) => mirror.status().await?,
         None => Vec::new(),
     };
-    Ok(ok(&Upstreams { upstreams: status.into_iter().map(upstream).collect() }))
+    Ok(status.into_iter().map(upstream).collect())
 }
 
 /// Calls every URL of an upstream.
 pub(crate) async fn test(call: Call<'_>, name: &UpstreamName) -> Result<Response, Error> {
-    must_be_administrator(&call)?;
-    let probes = mirror(&call, name)?.test(name.as_str()).await.ok_or_else(|| unknown(name))?;
+    Ok(ok(&probe(&call, name).await?))
+}
+
+/// Returns what each URL of an upstream answers.
+pub(crate) async fn probe(call: &Call<'_>, name: &UpstreamName) -> Result<UpstreamTest, Error> {
+    must_be_administrator(call)?;
+    let probes = mirror(call, name)?.test(name.as_str()).await.ok_or_else(|| unknown(name))?;
     let urls = probes.into_iter().map(|probe| UpstreamProbe {
         url: probe.url,
         ok: probe.error.is_none(),
@@ -33,19 +43,28 @@ pub(crate) async fn test(call: Call<'_>, name: &UpstreamName) -> Result<Response
         error: probe.error,
     });
     let name = name.as_str().parse().map_err(|_| unknown(name))?;
-    Ok(ok(&UpstreamTest { name, urls: urls.collect() }))
+    Ok(UpstreamTest { name, urls: urls.collect() })
 }
 
-/// Removes what is cached of an upstream, in a task of its own: a client that disconnects does not stop it half-way.
 pub(crate) async fn purge(call: Call<'_>, name: &UpstreamName) -> Result<Response, Error> {
     must_be_administrator(&call)?;
     let expected = "a pattern of names on the upstream, such as library/*";
     let pattern: Option<Pattern> = call.query().parsed("repositories", expected)?;
-    let (mirror, purged) = (mirror(&call, name)?.clone(), name.clone());
+    Ok(ok(&empty(&call, name, pattern).await?))
+}
+
+/// Removes what is cached of an upstream, in a task of its own: a client that disconnects does not stop it half-way.
+pub(crate) async fn empty(
+    call: &Call<'_>,
+    name: &UpstreamName,
+    pattern: Option<Pattern>,
+) -> Result<Purged, Error> {
+    must_be_administrator(call)?;
+    let (mirror, purged) = (mirror(call, name)?.clone(), name.clone());
     let work = tokio::spawn(async move { mirror.purge(purged.as_str(), pattern.as_ref()).await });
     let closed = |_| registry::Error::Store(registry::records::StoreError::Closed);
     let repositories = work.await.map_err(closed)??.ok_or_else(|| unknown(name))?;
-    Ok(ok(&Purged { repositories }))
+    Ok(Purged { repositories })
 }
 
 fn mirror<'a>(call: &'a Call<'_>, name: &UpstreamName) -> Result<&'a Mirror, Error> {

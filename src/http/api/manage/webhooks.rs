@@ -21,25 +21,41 @@ use crate::http::response::Response;
 use crate::webhooks::{Receiver, addresses, signature};
 
 pub(crate) async fn list(call: Call<'_>) -> Result<Response, Error> {
+    Ok(ok(&Webhooks { webhooks: all(&call).await?, more: false }))
+}
+
+/// Returns the webhooks that the caller may see.
+pub(crate) async fn all(call: &Call<'_>) -> Result<Vec<api::Webhook>, Error> {
     // Callers without an account are refused even if there is no webhook.
     let mut webhooks = Vec::new();
-    let manage = manage(&call);
-    map_error(&call, manage.must_be_known())?;
+    let manage = manage(call);
+    map_error(call, manage.must_be_known())?;
     for receiver in call.app.webhooks.receivers(&call.app.registry).await? {
         if manage.must_see_webhook(&receiver.webhook).await.is_ok() {
-            webhooks.push(convert(&call, &receiver.webhook).await?);
+            webhooks.push(convert(call, &receiver.webhook).await?);
         }
     }
-    Ok(ok(&Webhooks { webhooks, more: false }))
+    Ok(webhooks)
 }
 
 pub(crate) async fn get(call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
-    let receiver = find(&call, id).await?;
-    Ok(ok(&convert(&call, &receiver.webhook).await?))
+    Ok(ok(&one(&call, id).await?))
+}
+
+/// Returns a webhook that the caller may see.
+pub(crate) async fn one(call: &Call<'_>, id: &WebhookId) -> Result<api::Webhook, Error> {
+    let receiver = find(call, id).await?;
+    convert(call, &receiver.webhook).await
 }
 
 pub(crate) async fn add(mut call: Call<'_>) -> Result<Response, Error> {
-    let NewWebhook { url, secret, events, repositories, format } = body(&mut call).await?;
+    let new = body(&mut call).await?;
+    Ok(created(&make(&call, new).await?))
+}
+
+/// Adds a webhook.
+pub(crate) async fn make(call: &Call<'_>, new: NewWebhook) -> Result<MadeWebhook, Error> {
+    let NewWebhook { url, secret, events, repositories, format } = new;
     check_url(&url)?;
     let events =
         EventFilter::new(events).map_err(|_| bad("events", "kinds of events, such as push or tag.*"))?;
@@ -49,61 +65,95 @@ pub(crate) async fn add(mut call: Call<'_>) -> Result<Response, Error> {
     };
     let secret = new_secret(secret)?;
     let request = WebhookRequest { url, secret: secret.reveal().to_owned(), events, repositories, format };
-    let webhook = change(&call, |manage| async move { manage.add_webhook(request).await }).await?;
+    let webhook = change(call, |manage| async move { manage.add_webhook(request).await }).await?;
     call.app.webhooks.changed();
-    Ok(created(&MadeWebhook { webhook: convert(&call, &webhook).await?, secret }))
+    Ok(MadeWebhook { webhook: convert(call, &webhook).await?, secret })
 }
 
 pub(crate) async fn rotate(mut call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
     let WebhookChange { secret } = body(&mut call).await?;
-    let id = owned(&call, id).await?;
+    Ok(ok(&replace_secret(&call, id, secret).await?))
+}
+
+/// Replaces the secret of a webhook.
+pub(crate) async fn replace_secret(
+    call: &Call<'_>,
+    id: &WebhookId,
+    secret: Option<Secret>,
+) -> Result<MadeWebhook, Error> {
+    let id = owned(call, id).await?;
     let secret = new_secret(secret)?;
     let revealed = secret.reveal().to_owned();
-    let changed = change(&call, |manage| async move { manage.rotate_webhook_secret(id, revealed).await });
+    let changed = change(call, |manage| async move { manage.rotate_webhook_secret(id, revealed).await });
     let webhook = changed.await?;
     call.app.webhooks.changed();
-    Ok(ok(&MadeWebhook { webhook: convert(&call, &webhook).await?, secret }))
+    Ok(MadeWebhook { webhook: convert(call, &webhook).await?, secret })
 }
 
 pub(crate) async fn remove(call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
-    let id = owned(&call, id).await?;
-    change(&call, |manage| async move { manage.remove_webhook(id).await }).await?;
-    call.app.webhooks.changed();
+    delete(&call, id).await?;
     Ok(no_content())
 }
 
-/// Sends a test event at once, and answers with the receiver's answer.
+/// Removes a webhook with its deliveries.
+pub(crate) async fn delete(call: &Call<'_>, id: &WebhookId) -> Result<(), Error> {
+    let id = owned(call, id).await?;
+    change(call, |manage| async move { manage.remove_webhook(id).await }).await?;
+    call.app.webhooks.changed();
+    Ok(())
+}
+
 pub(crate) async fn test(call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
-    let receiver = find(&call, id).await?;
+    Ok(ok(&send_test(&call, id).await?))
+}
+
+/// Sends a test event at once, and returns the receiver's answer.
+pub(crate) async fn send_test(call: &Call<'_>, id: &WebhookId) -> Result<WebhookTest, Error> {
+    let receiver = find(call, id).await?;
     let event = Event::test(call.caller.actor(&call.request.id));
     let attempt = call.app.webhooks.send(&receiver, &event).await;
     let delivered = attempt.is_delivered();
-    Ok(ok(&WebhookTest { delivered, status: attempt.status, answer: attempt.answer }))
+    Ok(WebhookTest { delivered, status: attempt.status, answer: attempt.answer })
 }
 
 pub(crate) async fn deliveries(call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
-    let receiver = find(&call, id).await?;
     let page = call.page()?;
     let state = call.query().parsed::<DeliveryState>("state", "pending, delivered or parked")?;
     let before = page.last_as("last")?;
-    let id = &receiver.webhook.id;
-    let found = call.app.registry.deliveries(id, state, before, page.limit + 1).await?;
-    let (found, more) = take_page(found, &page);
-    let deliveries: Vec<Delivery> = found.into_iter().map(delivery).collect();
+    let found = read_deliveries(&call, id, state, before, page.limit + 1).await?;
+    let (deliveries, more) = take_page(found, &page);
     let last = deliveries.last().filter(|_| more).map(|last| last.id.to_string());
     let mut response = ok(&Deliveries { deliveries, more });
-    let path = format!("/api/v1/webhooks/{id}/deliveries");
+    let path = format!("/api/v1/webhooks/{}/deliveries", id.as_str());
     let filters = state.map(|state| ("state", state.as_str()));
     page.link_next(&mut response, &call.caller.links(), &path, filters.as_slice(), last.as_deref());
     Ok(response)
 }
 
+/// Returns deliveries of a webhook before `before`, the latest first.
+pub(crate) async fn read_deliveries(
+    call: &Call<'_>,
+    id: &WebhookId,
+    state: Option<DeliveryState>,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Delivery>, Error> {
+    let receiver = find(call, id).await?;
+    let found = call.app.registry.deliveries(&receiver.webhook.id, state, before, limit).await?;
+    Ok(found.into_iter().map(delivery).collect())
+}
+
 pub(crate) async fn replay(mut call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
     let Replay { delivery } = body(&mut call).await?;
-    let receiver = find(&call, id).await?;
+    Ok(ok(&Replayed { replayed: send_again(&call, id, delivery).await? }))
+}
+
+/// Makes one delivery pending again, or all that are parked. Returns their number.
+pub(crate) async fn send_again(call: &Call<'_>, id: &WebhookId, delivery: Option<i64>) -> Result<u64, Error> {
+    let receiver = find(call, id).await?;
     let replayed = call.app.registry.replay_deliveries(&receiver.webhook.id, delivery).await?;
     call.app.webhooks.changed();
-    Ok(ok(&Replayed { replayed }))
+    Ok(replayed)
 }
 
 const FORMATS: &str = "cloudevents, cloudevents-binary or distribution";

@@ -3,9 +3,11 @@
 pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod grants;
+pub(crate) mod jobs;
 pub(crate) mod organisations;
 pub(crate) mod overview;
 pub(crate) mod rules;
+pub(crate) mod upstreams;
 pub(crate) mod usage;
 
 use crate::http::api::manage::{manage, map_error};

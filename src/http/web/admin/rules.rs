@@ -1,15 +1,18 @@
-//! `/-/admin/rules`: quotas with their use, and the retention rules' deletions before they happen.
+//! `/-/admin/rules`: immutable and protected tags with a preview, quotas with their use, and the retention rules'
+//! deletions before they happen.
 
 use accounts::Visible;
 use askama::Template;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use registry::RetentionReport;
 use registry::records::{QuotaUsage, StoreError};
+use registry::rules::{RepositorySelector, TagSelector};
 
 use super::super::form::Form;
 use super::super::manage::Outcome;
 use super::super::page::Page;
 use super::must_be_administrator;
+use crate::http::api::manage::rules;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -19,9 +22,20 @@ use crate::http::response::Response;
 struct Rules {
     page: Page,
     outcome: Outcome,
+    tag_rules: api::Rules,
+    /// The selectors of the preview.
+    repositories: String,
+    tags: String,
     quotas: Vec<QuotaUsage>,
     /// The deletions of a run, or of a preview.
     report: Option<RetentionReport>,
+}
+
+impl Rules {
+    /// Returns the number of tags of the preview.
+    fn selected(&self) -> u64 {
+        self.tag_rules.preview.as_ref().map_or(0, |preview| preview.tags.len() as u64)
+    }
 }
 
 pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
@@ -42,6 +56,20 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
             report = Some(run.unwrap_or(Err(registry::Error::Store(StoreError::Closed)))?);
         }
     }
-    let body = Rules { page: Page::of(&call), outcome, quotas, report };
-    body.page.render(&body)
+    let query = call.query();
+    let text = |name: &str| query.get_filled(name).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let (repositories, tags) = (text("repositories"), text("tags"));
+    let page = Page::of(&call);
+    let mut tag_rules = rules::in_force(&call);
+    if !repositories.is_empty() && !tags.is_empty() {
+        match (repositories.parse::<RepositorySelector>(), tags.parse::<TagSelector>()) {
+            (Ok(repositories), Ok(tags)) => {
+                tag_rules.preview = Some(rules::preview(&call, repositories, tags).await?);
+            }
+            (Err(error), _) | (_, Err(error)) => outcome = Outcome::problem(error.to_string()),
+        }
+    }
+    let body = Rules { page, outcome, tag_rules, repositories, tags, quotas, report };
+    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    body.page.render_as(status, &body)
 }

@@ -18,6 +18,8 @@ pub enum Grants {
     On(RepositoryName),
     /// Grants that reach only repositories below this name.
     Below(AccountName),
+    /// Grants to this user or robot, to its teams, to all accounts and to everyone.
+    Reaching(AccountName),
 }
 
 impl Manage {
@@ -34,6 +36,10 @@ impl Manage {
             Grants::To(subject) => {
                 self.must_see_grants_to(&subject).await?;
                 GrantFilter::Of(subject)
+            }
+            Grants::Reaching(account) => {
+                self.must_see_grants_to(&Subject::Account(account.clone())).await?;
+                GrantFilter::Reaching(account)
             }
             Grants::On(repository) => {
                 self.must_administer(&repository).await?;

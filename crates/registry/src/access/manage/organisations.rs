@@ -95,6 +95,14 @@ impl Manage {
         Ok(self.metadata().members(organisation, after, limit).await?)
     }
 
+    /// Returns the memberships of a user, for the user and for administrators.
+    pub async fn memberships(&self, user: &AccountName) -> Result<Vec<MemberRecord>, ManageError> {
+        if !self.is_administrator() && !self.is(user) {
+            return Err(not_found("user", user));
+        }
+        Ok(self.metadata().memberships(user).await?)
+    }
+
     /// Adds a member, or changes the role of a member.
     pub async fn set_member(
         &self,

@@ -96,6 +96,18 @@ impl Metadata {
                     record,
                 )
             }
+            GrantFilter::Reaching(account) => sql.all(
+                concat!(
+                    grant_columns!(),
+                    " WHERE g.id > ?2 AND (g.subject_kind IN (0, 1)
+                        OR (g.subject_kind = 2 AND g.subject = (SELECT id FROM accounts WHERE name = ?1))
+                        OR (g.subject_kind = 3 AND g.subject IN
+                            (SELECT m.team FROM team_members m JOIN accounts u ON u.id = m.account WHERE u.name = ?1)))
+                      ORDER BY g.id LIMIT ?3"
+                ),
+                params![account.as_str(), after, page],
+                record,
+            ),
             GrantFilter::On(repository) => on(sql, repository, after, limit),
             GrantFilter::Below(account) => {
                 let Some(namespace) = account.namespace() else { return Ok(Vec::new()) };

@@ -110,6 +110,27 @@ impl Metadata {
         .await
     }
 
+    /// Returns the memberships of a user, by organisation.
+    pub async fn memberships(&self, user: &AccountName) -> Result<Vec<MemberRecord>, StoreError> {
+        let user = user.clone();
+        self.read(move |sql| {
+            sql.all(
+                "SELECT o.name, m.role FROM accounts a
+                 JOIN members m ON m.account = a.id JOIN accounts o ON o.id = m.organisation
+                 WHERE a.name = ?1 ORDER BY o.name",
+                params![user.as_str()],
+                |row| {
+                    Ok(MemberRecord {
+                        organisation: columns::text(row, 0)?,
+                        account: user.clone(),
+                        role: columns::text(row, 1)?,
+                    })
+                },
+            )
+        })
+        .await
+    }
+
     /// Adds a member, or changes the role of one.
     pub async fn set_member(
         &self,

@@ -212,6 +212,8 @@ pub enum GrantFilter {
     On(RepositoryName),
     /// Grants that reach only the namespace of this account.
     Below(AccountName),
+    /// Grants to this user or robot, to its teams, to all accounts and to everyone.
+    Reaching(AccountName),
 }
 
 /// A token to be stored.

@@ -7,7 +7,7 @@ use super::super::collection::{Candidate, add, end_lease};
 use super::super::sql::{Sql, params};
 use super::super::{ChangeKind, NewChange, columns};
 use super::outbox::append;
-use super::repositories::{find, find_or_create, remove_if_empty, touch};
+use super::repositories::{find, find_or_create, remove_if_empty, resize_holders, touch};
 use crate::StoreError;
 
 /// Unlinks a blob from a repository. Returns `false` if it was not linked.
@@ -112,6 +112,9 @@ pub(in crate::metadata) fn intern_stored(
     if recorded != Some(size) || is_damaged || is_deleting {
         // A mark is left if the deletion of the file failed.
         sql.run("UPDATE blobs SET size = ?2, damaged = 0, deleting = 0 WHERE id = ?1", params![id, size])?;
+        if recorded != Some(size) {
+            resize_holders(sql, id)?;
+        }
         if is_damaged {
             append(sql, NewChange::new(ChangeKind::ContentRepaired).digest(*digest))?;
         }

@@ -66,7 +66,7 @@ pub(in crate::metadata) fn describe(sql: Sql<'_>, id: i64, description: &str) ->
 
 /// Counts a new manifest. The first one adds the repository to the search index.
 pub(in crate::metadata) fn add_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
-    sql.run("UPDATE repositories SET manifests = manifests + 1 WHERE id = ?1", params![id])?;
+    sql.run("UPDATE repositories SET manifests = manifests + 1, is_sized = 0 WHERE id = ?1", params![id])?;
     match Indexed::read(sql, id)? {
         Some(now) if now.manifests == 1 => search::add(sql, id, &now.name, &now.description),
         _ => Ok(()),
@@ -79,11 +79,24 @@ pub(in crate::metadata) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize)
         return Ok(());
     }
     let count = columns::limit_in(count);
-    sql.run("UPDATE repositories SET manifests = manifests - ?2 WHERE id = ?1", params![id, count])?;
+    sql.run(
+        "UPDATE repositories SET manifests = manifests - ?2, is_sized = 0 WHERE id = ?1",
+        params![id, count],
+    )?;
     match Indexed::read(sql, id)? {
         Some(now) if now.manifests == 0 => search::remove(sql, id, &now.name, &now.description),
         _ => Ok(()),
     }
+}
+
+/// Has the sizes of the repositories counted again whose manifests name a blob.
+pub(in crate::metadata) fn resize_holders(sql: Sql<'_>, blob: i64) -> Result<(), StoreError> {
+    sql.run(
+        "UPDATE repositories SET is_sized = 0 WHERE is_sized = 1 AND id IN
+            (SELECT m.repository FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest WHERE p.blob = ?1)",
+        params![blob],
+    )?;
+    Ok(())
 }
 
 /// Deletes the descriptors of a manifest that no repository and no trash holds. Returns their number.
