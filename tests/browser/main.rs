@@ -6,11 +6,14 @@
 // A failed expectation reports its place.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use registry::webhooks::WebhookFormat;
 use tokio::process::Command;
+use wharfinger::config::{Immutable, Upstream, WebhookTable};
 
 #[allow(dead_code, unused_imports, reason = "the harness of tests/http serves more tests")]
 #[path = "../http/harness/mod.rs"]
@@ -31,10 +34,42 @@ fn modules(name: &str) -> PathBuf {
     modules
 }
 
+/// A webhook of the configuration whose receiver refuses everything.
+fn webhook(address: SocketAddr) -> WebhookTable {
+    WebhookTable {
+        url: format!("http://{address}/builds"),
+        secret: "secret".to_owned(),
+        previous_secret: String::new(),
+        events: vec!["tag.*".into()],
+        repositories: vec!["team/**".parse().unwrap()],
+        media_types: Vec::new(),
+        format: WebhookFormat::CloudEvents,
+        allow_private: true,
+        headers: Vec::new(),
+        ca: None,
+        attempts: 1,
+        name: "ci".to_owned(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_work_in_a_browser() {
     assert!(Path::new("/usr/bin/chromium").exists(), "chromium is missing: run scripts/test");
-    let registry = harness::with_accounts().await;
+    let upstream = harness::TestRegistry::start().await;
+    upstream.repository("library/ubuntu").push_image("24.04").await;
+    let address = harness::free_address().await;
+    let _receiver = harness::Receiver::start(address, |_| 410).await;
+    let registry = harness::with_accounts_and(|config| {
+        let settings = Upstream::from_argument(&format!("docker.io=http://{}", upstream.address()));
+        config.upstream.push(settings.unwrap());
+        config.webhook.push(webhook(address));
+        let immutable = |repositories: &str, tags: &str| Immutable {
+            repositories: vec![repositories.parse().unwrap()],
+            tags: vec![tags.parse().unwrap()],
+        };
+        config.immutable.push(immutable("library/**", "/[0-9].*/"));
+    })
+    .await;
     let walk = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/walk.cjs");
     let mut command = Command::new("node");
     command.arg(walk).arg(format!("http://{}", registry.address())).args(["root", harness::PASSWORD]);

@@ -10,6 +10,22 @@ const LAYER = "application/vnd.oci.image.layer.v1.tar+gzip";
 const DESCRIPTION = "org.opencontainers.image.description";
 const HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>';
 
+const README = `# Mail model
+
+Sorts **incoming mail** into folders.
+
+| folder | precision |
+|---|---|
+| orders | 0.97 |
+
+\`\`\`
+docker run --rm -v mail:/mail example
+\`\`\`
+
+${HOSTILE} [x](javascript:alert(3)) [y](data:text/html,<script>alert(4)</script>) ![z](https://evil.example/z.png)
+<a href="https://example.com" onclick="alert(6)">raw</a> <javascript:alert(7)> [docs](https://example.com/docs)
+`;
+
 const digest = (content) => "sha256:" + crypto.createHash("sha256").update(content).digest("hex");
 
 // The same bytes on each run, so that screenshots have the same digests.
@@ -141,6 +157,15 @@ async function seed(base, user, password) {
   const meta = Buffer.from(JSON.stringify({ name: "web", version: "0.3.0", appVersion: "1.4", description: "The storefront" }));
   const config = await registry.blob("charts/web", meta, "application/vnd.cncf.helm.config.v1+json");
   await registry.manifest("charts/web", "0.3.0", MANIFEST, { config, layers: [chart], annotations: { [DESCRIPTION]: "The storefront on Kubernetes" } });
+  await registry.artifact("team/model", "2.1", "application/vnd.example.model", [
+    ["README.md", README, "text/markdown"],
+    ["weights/model.bin", content("weights", 2_000_000), "application/octet-stream"],
+    ["../../etc/passwd", "not a path", "text/plain"],
+  ], { annotations: {
+    [DESCRIPTION]: "Sorts incoming mail",
+    "org.opencontainers.image.source": "https://git.example.com/team/model",
+    "org.opencontainers.image.documentation": "javascript:alert(5)",
+  } });
   const hostile = { layers: [["x", 100]], env: [`X=${HOSTILE}`], labels: { [HOSTILE]: HOSTILE } };
   await registry.index("sec/hostile", "1", [["amd64"]], { [DESCRIPTION]: HOSTILE, [HOSTILE]: HOSTILE }, hostile);
   await registry.artifact("sec/hostile", "file", "application/vnd.example", [
@@ -162,6 +187,9 @@ async function people(base, user, password) {
   await send("PUT", "organisations/acme/teams/devs/members/ann", {});
   await send("POST", "robots", { name: "acme+ci", description: "Builds" });
   await send("POST", `users/${user}/tokens`, { label: "laptop", rights: ["pull"], repositories: ["team/*"] });
+  await registry.send("GET", "/v2/docker.io/library/ubuntu/manifests/24.04", "application/json");
+  await send("POST", "webhooks", { url: "https://ci.example.com/hooks/registry", repositories: ["team/app"] });
+  await send("POST", "gc", undefined);
   await send("PUT", "grants", { subject: "acme/devs", rights: ["push"], repositories: "team/**" });
 }
 

@@ -17,7 +17,7 @@ use crate::harness::{
     with_accounts, with_accounts_and,
 };
 
-fn webhook(address: SocketAddr) -> WebhookTable {
+pub(crate) fn webhook(address: SocketAddr) -> WebhookTable {
     WebhookTable {
         url: format!("http://{address}/hook"),
         secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),

@@ -1,6 +1,8 @@
 //! Pages for browsers: content, sessions, forms, headers. `access::matrix` walks their rights, and `tests/browser` uses
 //! them in a browser.
 
+mod admin;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
@@ -374,6 +376,10 @@ async fn repositories_are_sorted_and_paged() {
             page.contains(&format!("many/{last}\"")) && !page.contains(&format!("many/{first}\"")),
             "{sort}"
         );
+    }
+    for sort in ["size", "pulls"] {
+        let page = browser.open(&format!("/?sort={sort}")).await.is(200).html();
+        assert!(page.contains("aria-sort=\"descending\"") && page.contains("rel=\"next\""), "{page}");
     }
 }
 

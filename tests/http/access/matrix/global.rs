@@ -32,11 +32,12 @@ pub(super) static SIGNED_IN: &[(&str, &[Method])] = &[
 pub(super) static ADMINISTRATORS: [(&str, &[Method]); 1] = [("/metrics", &READ)];
 
 /// Lists, filtered by the right to pull.
-pub(super) const LISTS: [(&str, &[Method]); 6] = [
+pub(super) const LISTS: [(&str, &[Method]); 7] = [
     (EVENTS, &READ),
     ("/v1/search", &READ),
     ("/api/v1/repositories", &READ),
     ("/api/v1/usage", &READ),
+    ("/api/v1/usage/owners", &READ),
     ("/api/v1/usage/repositories", &READ),
     ("/api/v1/usage/quotas", &READ),
 ];

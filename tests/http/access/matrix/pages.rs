@@ -19,10 +19,13 @@ pub(super) const OPEN_FORMS: [(&str, &[Method]); 3] =
     [("/-/sign-in", &POST), ("/-/sign-out", &POST), ("/-/language", &POST)];
 
 /// Pages of the caller's own account.
-pub(super) const OWN_PAGES: [(&str, &[Method]); 2] = [("/-/account", &PAGE), ("/-/organisations", &PAGE)];
+pub(super) const OWN_PAGES: [(&str, &[Method]); 3] =
+    [("/-/account", &PAGE), ("/-/organisations", &PAGE), ("/-/webhooks", &PAGE)];
 
 /// Pages of administrators.
-pub(super) const ADMIN_PAGES: [(&str, &[Method]); 6] = [
+pub(super) const ADMIN_PAGES: [(&str, &[Method]); 8] = [
+    ("/-/admin/jobs", &PAGE),
+    ("/-/admin/upstreams", &PAGE),
     ("/-/admin/rules", &PAGE),
     ("/-/admin", &READ),
     ("/-/admin/accounts", &PAGE),
@@ -32,8 +35,8 @@ pub(super) const ADMIN_PAGES: [(&str, &[Method]); 6] = [
 ];
 
 /// Pages that answer by the object that they name.
-pub(super) const OTHER_PAGES: [(&str, &[Method]); 2] =
-    [("/-/access", &READ), ("/-/organisations/{organisation}", &PAGE)];
+pub(super) const OTHER_PAGES: [(&str, &[Method]); 3] =
+    [("/-/access", &READ), ("/-/organisations/{organisation}", &PAGE), ("/-/webhooks/{webhook}", &PAGE)];
 
 const POST: [Method; 1] = [Method::POST];
 const PAGE: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];

@@ -1,0 +1,159 @@
+//! Pages of administrators and owners: garbage collection, upstreams, webhooks, rules, space.
+
+use std::time::Duration;
+
+use wharfinger::config::{Immutable, Upstream};
+
+use super::{Browser, Html};
+use crate::harness::{
+    OCI_MANIFEST, Receiver, TestRegistry, Who, eventually, free_address, with_accounts_and,
+};
+
+#[tokio::test]
+async fn collection_is_previewed_and_run_by_a_form() {
+    let registry = with_accounts_and(|config| config.gc.grace = Duration::ZERO).await;
+    let repository = registry.repository("root/app").of(&Who::root());
+    let image = repository.push_image("1.0").await;
+    repository.delete(format_args!("manifests/{}", image.digest)).await.is(202);
+    let mut browser = Browser::signed_in(&registry, "root").await;
+    let page = browser.open("/-/admin/jobs").await.is(200).html();
+    assert!(page.contains("Deleted images") && page.contains("No collection has run"), "{page}");
+    let preview = browser.send("/-/admin/jobs", "action=preview").await.is(200).html();
+    assert!(preview.contains("would delete") && preview.contains(&image.digest.to_string()), "{preview}");
+    let kept = browser.open(&format!("/-/admin/jobs?digest={}", image.digest)).await.is(200).html();
+    assert!(kept.contains("deleted manifest") && kept.contains("root/app"), "{kept}");
+    browser.open("/-/admin/jobs?digest=sha256:x").await.is(400);
+    browser
+        .send("/-/admin/jobs", "action=run")
+        .await
+        .is(303)
+        .has("location", "/-/admin/jobs?done=gc-started");
+    eventually("the collection has ended", async || {
+        browser.open("/-/admin/jobs").await.html().contains("Last collection")
+    })
+    .await;
+    let page = browser.open("/-/admin/jobs").await.is(200).html();
+    assert!(page.contains("4 files deleted") && page.contains("Garbage collection"), "{page}");
+    let jobs = registry.get_as(&Who::root(), "/api/v1/jobs").await.is(200).json();
+    let collection = jobs["jobs"].as_array().unwrap().iter().find(|job| job["kind"] == "garbage-collection");
+    assert_eq!(collection.unwrap()["succeeded"], 1);
+}
+
+#[tokio::test]
+async fn upstream_is_tested_and_purged_by_forms() {
+    let upstream = TestRegistry::start().await;
+    upstream.repository("team/app").push_image("1.0").await;
+    let settings = Upstream::from_argument(&format!("hub=http://{}", upstream.address())).unwrap();
+    let registry = with_accounts_and(|config| config.upstream.push(settings)).await;
+    registry.get_as(&Who::root(), "/v2/hub/team/app/manifests/1.0").await.is(200);
+    registry.get_as(&Who::root(), "/v2/hub/team/app/manifests/1.0").await.is(200);
+    let mut browser = Browser::signed_in(&registry, "root").await;
+    let page = browser.open("/-/admin/upstreams").await.is(200).html();
+    assert!(page.contains("50 %") && page.contains("1 answer from the cache"), "{page}");
+    let tested = browser.send("/-/admin/upstreams", "name=hub&action=test").await.is(200).html();
+    assert!(tested.contains("It answers"), "{tested}");
+    browser.send("/-/admin/upstreams", "name=hub&action=purge&confirmation=other").await.is(400);
+    let purged =
+        browser.send("/-/admin/upstreams", "name=hub&action=purge&confirmation=hub").await.is(200).html();
+    assert!(purged.contains("1 repository was removed from the cache."), "{purged}");
+    browser.send("/-/admin/upstreams", "name=absent&action=test").await.is(404);
+}
+
+#[tokio::test]
+async fn webhook_shows_the_answers_of_its_receiver() {
+    let address = free_address().await;
+    let mut webhook = crate::events::webhook(address);
+    (webhook.attempts, webhook.name) = (1, "ci".to_owned());
+    let registry = with_accounts_and(|config| config.webhook = vec![webhook]).await;
+    let receiver = Receiver::start(address, |_| 400).await;
+    registry.repository("root/app").of(&Who::root()).push_image("1.0").await;
+    let mut browser = Browser::signed_in(&registry, "root").await;
+    eventually("deliveries are parked", async || {
+        browser.open("/-/webhooks/ci?state=parked").await.html().contains("Send again")
+    })
+    .await;
+    assert!(receiver.count() > 0);
+    let page = browser.open("/-/webhooks/ci?state=parked").await.is(200).html();
+    assert!(page.contains("400") && page.contains("root/app") && page.contains("Send again"), "{page}");
+    let test = browser.send("/-/webhooks/ci", "action=test").await.is(200).html();
+    assert!(test.contains("did not accept the test event") && test.contains("HTTP 400"), "{test}");
+    let replayed = browser.send("/-/webhooks/ci", "action=replay").await.is(200).html();
+    assert!(replayed.contains("sent again"), "{replayed}");
+    // A webhook of the configuration is changed there.
+    browser.send("/-/webhooks/ci", "action=remove&confirmation=ci").await.is(400);
+    browser.open("/-/webhooks/other").await.is(404);
+}
+
+#[tokio::test]
+async fn owner_adds_a_webhook_for_own_repositories() {
+    let registry = with_accounts_and(|_| {}).await;
+    for name in ["ann", "bob"] {
+        registry.add_user(name).await;
+    }
+    let mut ann = Browser::signed_in(&registry, "ann").await;
+    let page = ann.open("/-/webhooks?repository=ann/app").await.is(200).html();
+    assert!(page.contains("value=\"ann/app\""), "{page}");
+    let private = "url=http%3A%2F%2F127.0.0.1%2Fhook&repositories=ann%2F**&format=cloudevents";
+    let refused = ann.send("/-/webhooks", private).await.is(400).html();
+    assert!(refused.contains("public internet") && refused.contains("http://127.0.0.1/hook"), "{refused}");
+    let foreign = "url=https%3A%2F%2Fhooks.example.com%2F&repositories=bob%2F**&format=cloudevents";
+    ann.send("/-/webhooks", foreign).await.is(400);
+    let own = "url=https%3A%2F%2Fhooks.example.com%2F&repositories=ann%2F**&events=push&events=tag.moved";
+    let made = ann.send("/-/webhooks", &format!("{own}&format=cloudevents")).await.is(200).html();
+    assert!(made.contains("whsec_") && made.contains("push, tag.moved"), "{made}");
+    let mut bob = Browser::signed_in(&registry, "bob").await;
+    assert!(!bob.open("/-/webhooks").await.is(200).html().contains("hooks.example.com"));
+    bob.open("/-/webhooks/1").await.is(404);
+    bob.send("/-/webhooks/1", "action=remove&confirmation=1").await.is(404);
+    assert!(ann.send("/-/webhooks/1", "action=secret").await.is(200).html().contains("whsec_"));
+    ann.send("/-/webhooks/1", "action=remove&confirmation=2").await.is(400);
+    ann.send("/-/webhooks/1", "action=remove&confirmation=1").await.is(303);
+    ann.open("/-/webhooks/1").await.is(404);
+}
+
+#[tokio::test]
+async fn rules_are_listed_and_previewed() {
+    let registry = with_accounts_and(|config| {
+        config.immutable = vec![Immutable {
+            repositories: vec!["root/**".parse().unwrap()],
+            tags: vec!["v*".parse().unwrap()],
+        }];
+    })
+    .await;
+    let repository = registry.repository("root/app").of(&Who::root());
+    for tag in ["v1", "v2", "latest"] {
+        repository.push_image(tag).await;
+    }
+    let mut browser = Browser::signed_in(&registry, "root").await;
+    let page = browser.open("/-/admin/rules").await.is(200).html();
+    assert!(page.contains("immutable") && page.contains("root/**"), "{page}");
+    let page = browser.open("/-/admin/rules?repositories=**&tags=v*").await.is(200).html();
+    assert!(page.contains("selects 2 tags") && page.contains("/root/app:v2") && !page.contains("app:latest"));
+    browser.open("/-/admin/rules?repositories=**&tags=%2F(%2F").await.is(400);
+    let rules =
+        registry.get_as(&Who::root(), "/api/v1/rules?repositories=root/*&tags=v1").await.is(200).json();
+    assert_eq!(rules["preview"]["tags"].as_array().unwrap().len(), 1);
+    assert_eq!(rules["immutable"][0]["tags"][0], "v*");
+    let page = browser.open("/root/app:v1").await.is(200).html();
+    assert!(page.contains("immutable"), "{page}");
+}
+
+#[tokio::test]
+async fn usage_counts_shared_layers_of_an_owner_once() {
+    let registry = with_accounts_and(|_| {}).await;
+    let image = registry.repository("root/app").of(&Who::root()).push_image("1.0").await;
+    let size: usize =
+        image.blobs.iter().map(|(_, content)| content.len()).sum::<usize>() + image.manifest.len();
+    let copy = registry.repository("root/copy").of(&Who::root());
+    for (_, content) in &image.blobs {
+        copy.push_blob(content.clone()).await;
+    }
+    copy.put_manifest_as("1.0", OCI_MANIFEST, image.manifest.clone()).await.is(201);
+    let usage = registry.get_as(&Who::root(), "/api/v1/usage/owners").await.is(200).json();
+    let expected = serde_json::json!([{ "owner": "root", "repositories": 2, "bytes": size }]);
+    assert_eq!(usage["owners"], expected);
+    let mut browser = Browser::signed_in(&registry, "root").await;
+    assert!(browser.open("/-/admin/usage").await.is(200).html().contains("?namespace=root"));
+    registry.get("/api/v1/usage/owners").await.is(200);
+    assert_eq!(registry.get("/api/v1/usage/owners").await.json()["owners"], serde_json::json!([]));
+}
