@@ -262,8 +262,7 @@ mod tests {
         image.parts = vec![layer("large")];
         put(&metadata, image).await;
         assert_eq!(by_size(Visible::Everything).await, "b a c");
-        let large = oci::TagOrDigest::Digest(digest("large image"));
-        metadata.delete_manifest(&name("b"), &large).await.unwrap();
+        metadata.delete_manifest(&name("b"), &digest("large image")).await.unwrap();
         assert_eq!(by_size(Visible::Everything).await, "a c b");
     }
 

@@ -280,6 +280,7 @@ mod tests {
                        VALUES ('1', 'app', '{}', 'pending', 1000);"
                 .to_owned(),
             18 => "UPDATE uploads SET backend = '{}'".to_owned(),
+            19 => "UPDATE repositories SET bytes = 1, pulls = 3".to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
@@ -314,6 +315,10 @@ mod tests {
         assert_eq!(metadata.list_uploads().await.unwrap().len(), 1);
         assert_eq!(metadata.upload_secret().await.unwrap().len(), 32);
         assert_eq!(metadata.usage(&Visible::Everything).await.unwrap().repositories, 1);
+        while metadata.size_repositories(9).await.unwrap() > 0 {}
+        let repository = metadata.repository(&app).await.unwrap().unwrap();
+        let usage = metadata.usage_of(&app).await.unwrap().unwrap();
+        assert_eq!((repository.bytes, repository.pulls > 0), (usage.bytes, from >= 19));
         assert_eq!(metadata.blob_is_damaged(&app, &digest("damaged")).await.unwrap(), from >= 8);
         let upstream_tag = metadata.upstream_tag(&name("docker.io/app"), &tag("latest")).await.unwrap();
         assert_eq!(upstream_tag.is_some(), from >= 16);
