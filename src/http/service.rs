@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Method, StatusCode};
 use registry::access::Identity;
 use registry::mirror::Reach;
@@ -39,6 +41,8 @@ use crate::http::v2::manifests;
 use crate::http::web;
 
 const API_VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
 
 /// The hyper service of one connection.
 pub(crate) struct Service {
@@ -336,6 +340,9 @@ impl Pipeline<'_> {
         let headers = response.headers_mut();
         if is_v2 {
             headers.insert(DOCKER_API_VERSION, API_VERSION);
+            // Pushers and upstreams choose the content and its type. A browser must not run it beside the pages.
+            headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+            headers.insert(CONTENT_SECURITY_POLICY, SANDBOX);
         }
         if self.connection.is_multiplexed() {
             // HTTP/2 forbids this header (RFC 9113 section 8.2.2).

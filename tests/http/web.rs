@@ -135,6 +135,26 @@ async fn pages_can_be_switched_off() {
 }
 
 #[tokio::test]
+async fn content_of_the_protocol_runs_in_no_browser() {
+    let registry = TestRegistry::start().await;
+    let image = registry.repository("team/app").push_image("1.0").await;
+    for path in [
+        "/v2/".to_owned(),
+        "/v2/team/app/manifests/1.0".to_owned(),
+        "/v2/team/app/manifests/absent".to_owned(),
+        format!("/v2/team/app/blobs/{}", image.blobs[1].0),
+    ] {
+        // The second answer to a manifest comes from the cache.
+        for _ in 0..2 {
+            let answer = registry.get(&path).await;
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+            let policy = answer.header("content-security-policy");
+            assert_eq!(policy, Some("sandbox; default-src 'none'"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn assets_are_cached_for_ever() {
     let registry = TestRegistry::start().await;
     let page = Browser::new(&registry).open("/").await.html();

@@ -14,7 +14,7 @@ use super::page::Page;
 use crate::http::api::manage::webhooks;
 use crate::http::call::Call;
 use crate::http::error::Error;
-use crate::http::extract::endpoint::WebhookId;
+use crate::http::extract::path_part::WebhookId;
 use crate::http::response::Response;
 
 /// The deliveries on a page.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
 
-use super::{Import, ManifestRecord, Metadata, Part, PutManifest};
+use super::{Import, ManifestRecord, Metadata, Part, PutManifest, RepositoryOrder};
 use accounts::Visible;
 
 /// The number of repositories, set by `MEASURE_REPOSITORIES`.
@@ -205,6 +205,29 @@ async fn searches_and_lists_among_many() {
             }
         })
         .await;
+        // Names begin with one of 16 letters.
+        let quarter = ["b*/**", "c*/**", "d*/**", "f*/**"].map(|pattern| pattern.parse().unwrap());
+        for (label, order, visible) in [
+            ("the first page by last push", RepositoryOrder::Push, Visible::Everything),
+            ("the first page by size", RepositoryOrder::Size, Visible::Everything),
+            ("the first page by pulls", RepositoryOrder::Pulls, Visible::Everything),
+            ("by last push, of a quarter", RepositoryOrder::Push, Visible::only(quarter.clone())),
+            ("by size, of a quarter", RepositoryOrder::Size, Visible::only(quarter.clone())),
+            (
+                "by pulls, of three in 100,000",
+                RepositoryOrder::Pulls,
+                Visible::only(["**/*-9999?".parse().unwrap()]),
+            ),
+        ] {
+            let store = metadata.clone();
+            load(label, clients, move |_| {
+                let (store, visible) = (store.clone(), visible.clone());
+                async move {
+                    store.repositories_by(order, &visible, None, 50).await.unwrap();
+                }
+            })
+            .await;
+        }
         for (label, make) in [
             ("search: a word in every name", (|_| "registry".to_owned()) as fn(u64) -> String),
             ("search: a part of that word", |_| "egistr".to_owned()),
