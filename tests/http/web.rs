@@ -172,6 +172,13 @@ async fn empty_registry_shows_the_commands_for_its_host() {
     let registry = TestRegistry::start().await;
     let page = Browser::new(&registry).open("/").await.is(200).html();
     assert!(page.contains(&format!("docker push {}/team/my-image:1.0", registry.address())), "{page}");
+    assert!(!page.contains("insecure-registries"), "docker trusts its own machine");
+    let request = registry.request(Method::GET, "/").header("accept", HTML);
+    let page = request.header("host", "registry.example.com").ask().await.is(200).html();
+    assert!(
+        page.contains("insecure-registries") && page.contains("docker push registry.example.com/"),
+        "{page}"
+    );
 }
 
 #[tokio::test]

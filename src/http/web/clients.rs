@@ -38,6 +38,27 @@ pub(crate) struct Client {
     pub(crate) trust_lines: Vec<String>,
 }
 
+/// Returns what docker needs before it reaches the registry: the key of an explanation, and its lines.
+pub(crate) fn docker_trust(page: &Page, transport: Transport) -> (Option<&'static str>, Vec<String>) {
+    let host = page.host.split('/').next().unwrap_or_default();
+    match transport {
+        Transport::Http => {
+            (Some("trust-docker-http"), vec![format!("{{ \"insecure-registries\": [\"{host}\"] }}")])
+        }
+        Transport::SelfSigned => (Some("trust-certificate"), certificate_lines(host, "/etc/docker/certs.d")),
+        Transport::Https | Transport::Loopback => (None, Vec::new()),
+    }
+}
+
+/// Returns the lines that fetch the self-signed certificate and install it for a client.
+fn certificate_lines(host: &str, directory: &str) -> Vec<String> {
+    vec![fetch_certificate(host), format!("install -D -m 644 self-signed.pem {directory}/{host}/ca.crt")]
+}
+
+fn fetch_certificate(host: &str) -> String {
+    format!("curl -k -o self-signed.pem https://{host}/-/certificate")
+}
+
 /// Returns the commands for an image: `reference` is `team/app:1.0` or `team/app@sha256:…`.
 pub(crate) fn pull(page: &Page, transport: Transport, kind: Kind, reference: &str) -> Vec<Client> {
     let image = format!("{}/{reference}", page.host);
@@ -45,8 +66,6 @@ pub(crate) fn pull(page: &Page, transport: Transport, kind: Kind, reference: &st
     let plain = transport == Transport::Http;
     let loopback = transport == Transport::Loopback;
     let option = |name: &str, is_needed: bool| if is_needed { format!(" {name}") } else { String::new() };
-    let certificate = |path: &str| format!("install -D -m 644 self-signed.pem {path}");
-    let fetch = format!("curl -k -o self-signed.pem https://{host}/-/certificate");
     let client = |name, command, trust: Option<&'static str>, trust_lines| Client {
         name,
         command,
@@ -54,12 +73,12 @@ pub(crate) fn pull(page: &Page, transport: Transport, kind: Kind, reference: &st
         trust_lines,
     };
     let self_signed = transport == Transport::SelfSigned;
-    let with_certificate = |path: String| match self_signed {
-        true => (Some("trust-certificate"), vec![fetch.clone(), certificate(&path)]),
+    let with_certificate = |directory: &str| match self_signed {
+        true => (Some("trust-certificate"), certificate_lines(host, directory)),
         false => (None, Vec::new()),
     };
     let with_file = || match self_signed {
-        true => (Some("trust-fetch"), vec![fetch.clone()]),
+        true => (Some("trust-fetch"), vec![fetch_certificate(host)]),
         false => (None, Vec::new()),
     };
     match kind {
@@ -84,16 +103,9 @@ pub(crate) fn pull(page: &Page, transport: Transport, kind: Kind, reference: &st
             ]
         }
         Kind::Image | Kind::Index | Kind::Cache => {
-            let (docker_trust, docker_lines) = match transport {
-                Transport::Http => {
-                    (Some("trust-docker-http"), vec![format!("{{ \"insecure-registries\": [\"{host}\"] }}")])
-                }
-                _ => with_certificate(format!("/etc/docker/certs.d/{host}/ca.crt")),
-            };
-            let (podman_trust, podman_lines) =
-                with_certificate(format!("/etc/containers/certs.d/{host}/ca.crt"));
-            let (nerdctl_trust, nerdctl_lines) =
-                with_certificate(format!("/etc/containerd/certs.d/{host}/ca.crt"));
+            let (docker_trust, docker_lines) = docker_trust(page, transport);
+            let (podman_trust, podman_lines) = with_certificate("/etc/containers/certs.d");
+            let (nerdctl_trust, nerdctl_lines) = with_certificate("/etc/containerd/certs.d");
             vec![
                 client("docker", format!("docker pull {image}"), docker_trust, docker_lines),
                 client(

@@ -5,6 +5,7 @@ use askama::Template;
 use registry::listing::{Position, RepositoryOrder};
 use std::time::SystemTime;
 
+use super::clients::{self, Transport};
 use super::page::Page;
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -70,6 +71,9 @@ struct Home {
     next: Option<String>,
     is_first: bool,
     has_details: bool,
+    /// What docker needs before it reaches an empty registry.
+    trust: Option<&'static str>,
+    trust_lines: Vec<String>,
 }
 
 impl Home {
@@ -106,10 +110,13 @@ fn address(namespace: Option<&str>, sort: &str, after: Option<&str>) -> String {
 pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     let page = Page::of(&call);
     let query = call.query();
-    let home = match query.get("q").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
+    let self_signed = call.app.web.as_ref().is_some_and(|web| web.self_signed);
+    let transport = Transport::of(&page, call.caller.is_secure(), self_signed);
+    let mut home = match query.get("q").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
         Some(text) => search(&call, page, &text).await?,
         None => list(&call, page, query).await?,
     };
+    (home.trust, home.trust_lines) = clients::docker_trust(&home.page, transport);
     home.page.render(&home)
 }
 
@@ -145,6 +152,8 @@ async fn search(call: &Call<'_>, page: Page, text: &str) -> Result<Home, Error> 
         next,
         is_first: offset == 0,
         has_details: false,
+        trust: None,
+        trust_lines: Vec::new(),
     })
 }
 
@@ -203,6 +212,8 @@ async fn list(call: &Call<'_>, page: Page, query: Query<'_>) -> Result<Home, Err
         order,
         is_first: after.is_none(),
         has_details,
+        trust: None,
+        trust_lines: Vec::new(),
         page,
     })
 }
