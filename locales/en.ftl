@@ -187,6 +187,11 @@ error-not-found = Not found
 error-too-many = Too many requests
 error-server = The registry has a problem
 error-request = The request is not valid
+error-forbidden-text = Your account has no right to do this.
+error-not-found-text = It does not exist, or you may not see it.
+error-too-many-text = Wait a moment, and try again.
+error-server-text = Try again later. The operator finds the cause in the log by the id of the request.
+error-request-text = Go back, and check what you entered.
 error-request-id = Request
 error-home = All repositories
 

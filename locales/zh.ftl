@@ -151,6 +151,11 @@ error-not-found = 未找到
 error-too-many = 请求过多
 error-server = 服务出现问题
 error-request = 请求无效
+error-forbidden-text = 您的账户没有权限执行此操作。
+error-not-found-text = 它不存在，或您无权查看。
+error-too-many-text = 请稍等片刻再试。
+error-server-text = 请稍后再试。运维人员可以用请求编号在日志中找到原因。
+error-request-text = 请返回并检查您输入的内容。
 error-request-id = 请求
 error-home = 所有仓库
 

@@ -18,6 +18,9 @@ use crate::http::response::Response;
 struct ErrorPage<'a> {
     page: &'a Page,
     title: String,
+    /// What it means, in the language of the page.
+    explanation: String,
+    /// What failed, in English as in the API.
     message: String,
     request_id: String,
 }
@@ -47,12 +50,13 @@ pub(crate) fn respond(page: &Page, error: Error, links: &Links, id: &hyper::head
         _ => "error-request",
     };
     let title = page.t(key).into_owned();
+    let explanation = page.t(&format!("{key}-text")).into_owned();
     // The JSON response has logged the error, and hides internal causes.
     let json = error.into_response(None, links, id);
     let retry_after = json.headers().get(RETRY_AFTER).cloned();
     let message = json.body().text().and_then(message).unwrap_or_default();
     let request_id = id.to_str().unwrap_or_default().to_owned();
-    let rendered = page.render_as(status, &ErrorPage { page, title, message, request_id });
+    let rendered = page.render_as(status, &ErrorPage { page, title, explanation, message, request_id });
     let Ok(mut response) = rendered else { return json };
     if let Some(retry_after) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, retry_after);
