@@ -136,7 +136,7 @@ pub(crate) async fn get(
     let is_image = shown.is_some();
     let mut referrers = referrers(app, &page, repository, &stored.digest).await?;
     referrers.extend(attestations(&page, &document));
-    let files =
+    let mut files =
         if is_image || kind == Kind::Index { Vec::new() } else { files(app, repository, &document).await? };
     let readme = if is_image || kind == Kind::Index || kind == Kind::Chart {
         None
@@ -145,6 +145,12 @@ pub(crate) async fn get(
     };
     let mut chart =
         if kind == Kind::Chart { preview::chart(app, repository, &document).await? } else { None };
+    if let Some(chart) = &chart {
+        // The name that `helm package` gives the archive.
+        for file in files.iter_mut().filter(|file| file.media_type.contains("helm.chart.content")) {
+            file.name = format!("{}-{}.tgz", chart.name, chart.version);
+        }
+    }
     let self_signed = app.web.as_ref().is_some_and(|web| web.self_signed);
     let transport = Transport::of(&page, caller.is_secure(), self_signed);
     let tag = match target {
