@@ -113,6 +113,11 @@ impl Draft {
             ));
             self.notes
                 .push(format!("make an administrator: wharfinger user change NAME --admin --data {data}"));
+        } else if !self.config.upstream.is_empty() {
+            "a cache that everyone may pull from takes no pushes without an account"
+                .clone_into(&mut self.source);
+            // A switch accepts a boolean.
+            let _ = self.set("auth.required", &RawValue::Boolean(true));
         } else if self.config.exposed(false).is_some() {
             "the old registry had no accounts, and everyone could push".clone_into(&mut self.source);
             let _ = self.set("open", &RawValue::Boolean(true));

@@ -4,6 +4,7 @@ use super::draft::Draft;
 use super::readers;
 use super::report::Outcome;
 use super::yaml::Node;
+use super::{notifications, pull_through};
 
 /// Reads a key. Gets the root, because some keys belong together, and the key's value.
 pub(super) type Reader = fn(&mut Draft, &Node, &Node) -> Outcome;
@@ -111,18 +112,28 @@ pub(super) static KEYS: &[(&str, Rule)] = &[
     ("http.headers", Read(readers::headers)),
     ("http.http2.disabled", Read(readers::http2)),
     ("http.h2c.enabled", Read(readers::clear_http2)),
-    ("notifications", Dropped("events are not sent in distribution's format; set up webhooks here by hand")),
+    ("notifications.events.includereferences", Read(notifications::references)),
+    ("notifications.endpoints", Read(notifications::endpoints)),
     ("redis", Dropped(REDIS)),
     ("health", Dropped(HEALTH)),
     ("catalog.maxentries", Read(readers::page_entries)),
     ("tags.maxtags", Read(readers::page_entries)),
+    ("proxy.remoteurl", Read(pull_through::remote_url)),
+    ("proxy.username", Read(pull_through::credential)),
+    ("proxy.password", Read(pull_through::credential)),
+    ("proxy.exec.command", Read(pull_through::credential)),
     (
-        "proxy",
-        Refuse(
-            "a pull-through cache accepts no push; without it, this would be an ordinary registry. Write an \
-             `[[upstream]]` for it, and remove the section from the file",
+        "proxy.exec.lifetime",
+        Dropped("a credential helper is asked again when the upstream refuses its answer"),
+    ),
+    (
+        "proxy.ttl",
+        Dropped(
+            "fetched images stay; `max_bytes` of `[[upstream]]` evicts those that were pulled longest ago, and a \
+             `[[retention]]` with `keep_pulled_within` those that were not pulled for a time",
         ),
     ),
+    ("proxy.cachewritetimeout", Dropped("a fetch outlives its clients, and has no limit in all")),
     ("compatibility.schema1", Dropped(SCHEMA_1)),
     ("validation.enabled", Dropped("manifests are always validated")),
     ("validation.disabled", Dropped("manifests are always validated")),

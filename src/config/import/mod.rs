@@ -8,6 +8,8 @@ mod draft;
 mod environment;
 mod keys;
 mod nginx;
+mod notifications;
+mod pull_through;
 mod readers;
 mod report;
 mod yaml;

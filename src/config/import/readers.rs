@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::value::RawValue;
 use super::draft::Draft;
+use super::pull_through;
 use super::report::Outcome;
 use super::yaml::{Node, Value};
 
@@ -85,7 +86,12 @@ pub(super) fn log_format(draft: &mut Draft, _: &Node, node: &Node) -> Outcome {
     }
 }
 
-pub(super) fn root_directory(draft: &mut Draft, _: &Node, node: &Node) -> Outcome {
+pub(super) fn root_directory(draft: &mut Draft, root: &Node, node: &Node) -> Outcome {
+    if pull_through::remote(root).is_some() {
+        return dropped(
+            "it has images that the old cache fetched, which this one fetches again; `data` is a new directory",
+        );
+    }
     taken(set_text(draft, "data", node))
 }
 
@@ -369,7 +375,8 @@ pub(super) fn index_platforms(draft: &mut Draft, _: &Node, node: &Node) -> Outco
 
 /// Completes what depends on several keys, or on missing ones.
 pub(super) fn finish(draft: &mut Draft, root: &Node) {
-    if let Some(driver) = root.get("storage.filesystem").filter(|_| !draft.has("data")) {
+    let is_cache = pull_through::remote(root).is_some();
+    if let Some(driver) = root.get("storage.filesystem").filter(|_| !draft.has("data") && !is_cache) {
         draft.at("storage.filesystem", &driver.place);
         // A path is accepted.
         let _ = draft.set_text("data", IMAGE_DATA);
@@ -391,7 +398,11 @@ pub(super) fn finish(draft: &mut Draft, root: &Node) {
         draft.find("auth.htpasswd", &htpasswd.place, outcome);
     }
     if !draft.has("data") {
-        draft.note("set `data`: the file names no directory of images");
+        draft.note(if is_cache {
+            "set `data` to an empty directory"
+        } else {
+            "set `data`: the file names no directory of images"
+        });
     }
 }
 

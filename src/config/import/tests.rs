@@ -130,7 +130,7 @@ fn keys_that_would_open_the_registry_are_refused() {
         ("http: {tls: {certificate: a, key: b, clientcas: [c]}}", "http.tls.clientcas"),
         ("http: {tls: {letsencrypt: {email: a@example.com}}}", "http.tls.letsencrypt.email"),
         ("storage: {maintenance: {readonly: {enabled: true}}}", "storage.maintenance.readonly.enabled"),
-        ("proxy: {remoteurl: 'https://registry-1.docker.io'}", "proxy"),
+        ("proxy: {remoteurl: 'nonsense'}", "proxy.remoteurl"),
         ("middleware: {repository: [{name: guard}]}", "middleware.repository"),
     ] {
         let imported = imported(&format!("version: 0.1\n{text}\n"), &[]);
@@ -200,4 +200,73 @@ fn files_of_both_programs_are_combined() {
     );
     assert!(!imported.toml().contains("open ="), "{}", imported.toml());
     assert!(imported.notes.iter().any(|note| note.starts_with("`listen` is that of nginx")));
+}
+
+#[test]
+fn notifications_become_webhooks() {
+    let imported = imported(
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: /r}}\nnotifications:\n  events: {includereferences: true}\n  \
+         endpoints:\n    - name: listener\n      url: http://10.0.0.7/event\n      headers: {Authorization: [Bearer abc]}\n      \
+         timeout: 500ms\n      threshold: 5\n      backoff: 1s\n      ignore: {mediatypes: [application/octet-stream], \
+         actions: [pull]}\n    - {name: off, url: 'http://10.0.0.8/', disabled: true}\n",
+        &[],
+    );
+    let toml = imported.toml();
+    for part in [
+        r#"url = "http://10.0.0.7/event""#,
+        r#"events = ["push", "tag.deleted", "manifest.deleted", "repository.deleted"]"#,
+        r#"format = "distribution""#,
+        "allow_private = true",
+        r#"headers = ["Authorization: Bearer abc"]"#,
+        r#"name = "listener""#,
+    ] {
+        assert!(toml.contains(part), "{part}: {toml}");
+    }
+    assert!(!toml.contains("10.0.0.8") && !toml.contains("pulls ="), "{toml}");
+    assert!(matches!(outcome(&imported, "notifications.endpoints"), Outcome::Taken { .. }));
+    for key in ["events.includereferences", "endpoints.timeout", "endpoints.threshold", "endpoints.backoff"] {
+        let key = format!("notifications.{key}");
+        assert!(matches!(outcome(&imported, &key), Outcome::NoCounterpart { .. }), "{key}");
+    }
+    assert!(imported.notes.iter().any(|note| note.contains("10.0.0.8")), "{:?}", imported.notes);
+}
+
+#[test]
+fn notifications_of_pulls_are_kept_with_a_note() {
+    let imported = imported(
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: /r}}\n\
+         notifications: {endpoints: [{name: 'a b', url: 'https://example.com/'}]}\n",
+        &[],
+    );
+    has_lines(&imported, &["pulls = 1"]);
+    assert!(imported.notes.iter().any(|note| note.contains("events.pulls")), "{:?}", imported.notes);
+    assert!(matches!(outcome(&imported, "notifications.endpoints.name"), Outcome::NoCounterpart { .. }));
+}
+
+#[test]
+fn proxy_becomes_the_default_upstream() {
+    let text = "version: 0.1\nstorage: {filesystem: {rootdirectory: /r}}\nhttp: {addr: ':5000'}\n\
+        proxy: {remoteurl: 'https://registry-1.docker.io', username: ann, password: secret, ttl: 168h}\n";
+    let open = imported(text, &[]);
+    let toml = open.toml();
+    for part in [
+        r#"name = "docker.io""#,
+        r#"url = "https://registry-1.docker.io""#,
+        "default = true",
+        r#"username = "ann""#,
+        r#"fill = "everyone""#,
+        r#"open_to = ["0.0.0.0/0", "::/0"]"#,
+        "required = true",
+    ] {
+        assert!(toml.contains(part), "{part}: {toml}");
+    }
+    assert!(!toml.contains("secret") && !toml.contains("open = true") && !toml.contains("data ="), "{toml}");
+    assert!(matches!(outcome(&open, "proxy.ttl"), Outcome::NoCounterpart { .. }));
+    assert!(open.notes.iter().any(|note| note.contains("empty data directory")), "{:?}", open.notes);
+
+    let closed = imported(&format!("{text}auth: {{htpasswd: {{realm: a, path: /users}}}}\n"), &[]);
+    assert!(!closed.toml().contains("open_to"), "{}", closed.toml());
+    let helper =
+        imported("version: 0.1\nproxy: {remoteurl: 'http://r:5000', exec: {command: /bin/h}}\n", &[]);
+    assert!(helper.toml().contains(r#"credential_helper = "/bin/h""#), "{}", helper.toml());
 }
