@@ -26,6 +26,7 @@ pub mod reload;
 mod rfc3339;
 pub mod serve;
 pub mod tls;
+pub mod traces;
 mod upstreams;
 mod warn_limit;
 pub mod webhooks;

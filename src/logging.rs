@@ -7,24 +7,26 @@ use std::panic;
 use std::sync::OnceLock;
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
 
 use crate::config::{Log, LogFormat};
 use crate::output_queue;
+use crate::traces::TraceLayer;
 
 /// Sets another filter.
 type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
 
 static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
 
-/// Starts logging for the whole process. Call it once.
-pub fn start(log: &Log) -> Result<(), TryInitError> {
+/// Starts logging for the whole process, and the export of traces if there is one. Call it once.
+pub fn start(log: &Log, traces: Option<TraceLayer>) -> Result<(), TryInitError> {
     // The convention of no-color.org: any value disables colours.
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colours = io::stderr().is_terminal() && !plain;
-    let (subscriber, set_level) = subscriber(log, colours, output_queue::stderr);
+    let (subscriber, set_level) = subscriber(log, colours, output_queue::stderr, traces);
     subscriber.try_init()?;
     // A second start has failed above.
     let _ = SET_LEVEL.set(set_level);
@@ -48,35 +50,28 @@ pub(crate) fn set_level(level: &str) {
 }
 
 /// Returns the subscriber, and a function that changes its level.
-fn subscriber<W>(log: &Log, colours: bool, writer: W) -> (Box<dyn Subscriber + Send + Sync>, SetLevel)
+fn subscriber<W>(
+    log: &Log,
+    colours: bool,
+    writer: W,
+    traces: Option<TraceLayer>,
+) -> (impl Subscriber + Send + Sync, SetLevel)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let (filter, level) = reload::Layer::new(EnvFilter::new(&log.level));
     // The queue handles a failing output. `log_internal_errors` would report it by a macro that panics.
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&log.level))
-        .with_writer(writer)
-        .with_ansi(colours)
-        .log_internal_errors(false);
-    match log.format {
-        LogFormat::Text => {
-            let builder = builder.compact().with_filter_reloading();
-            let level = builder.reload_handle();
-            (Box::new(builder.finish()), Box::new(move |text| drop(level.reload(EnvFilter::new(text)))))
-        }
+    let layer = fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
+    let layer = match log.format {
+        LogFormat::Text => layer.compact().boxed(),
         // Fields of an event are beside its message, and those of its span in `span`, where log collectors
         // search.
         LogFormat::Json => {
-            let builder = builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false)
-                .with_filter_reloading();
-            let level = builder.reload_handle();
-            (Box::new(builder.finish()), Box::new(move |text| drop(level.reload(EnvFilter::new(text)))))
+            layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
-    }
+    };
+    let subscriber = registry().with(traces).with(layer.with_filter(filter));
+    (subscriber, Box::new(move |text| drop(level.reload(EnvFilter::new(text)))))
 }
 
 #[cfg(test)]
@@ -103,7 +98,7 @@ mod tests {
         let written = Written::default();
         let writer = written.clone();
         let log = Log { format, level: level.to_owned() };
-        let (subscriber, _) = subscriber(&log, false, move || writer.clone());
+        let (subscriber, _) = subscriber(&log, false, move || writer.clone(), None);
         tracing::subscriber::with_default(subscriber, || {
             let _span = tracing::info_span!("request", id = "r1").entered();
             tracing::info!(status = 200, "answered\x1b[31m");
@@ -142,7 +137,7 @@ mod tests {
         let written = Written::default();
         let writer = written.clone();
         let log = Log { format: LogFormat::Text, level: "info".to_owned() };
-        let (subscriber, set_level) = subscriber(&log, false, move || writer.clone());
+        let (subscriber, set_level) = subscriber(&log, false, move || writer.clone(), None);
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("before");
             set_level("debug");

@@ -7,7 +7,7 @@ use super::output::Failure;
 use super::settings::Settings;
 use crate::config::{Config, ConfigErrors, Upstream};
 use crate::serve::ServeError;
-use crate::{logging, serve};
+use crate::{logging, serve, traces};
 
 /// Run the registry
 #[derive(Args, Debug)]
@@ -100,7 +100,10 @@ impl Serve {
             serve::accept_older_database(&config)
                 .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
         }
-        logging::start(&config.log).map_err(|error| Failure::new("cannot start the log").because(&error))?;
+        let traces = traces::start(&config.tracing)
+            .map_err(|error| Failure::new("cannot start the traces").because(&error))?;
+        logging::start(&config.log, traces)
+            .map_err(|error| Failure::new("cannot start the log").because(&error))?;
         let served = serve::serve(config, file, Box::new(read), serve::Front::Registry, first, sockets).await;
         served.map_err(|error| match error {
             ServeError::Exposed(error) => ConfigErrors(vec![error]).into(),

@@ -21,8 +21,8 @@ use super::value::{
     AcmeChallenge, BaseUrl, BucketUrl, Challenge, DirectoryUrl, Key, LogFormat, RawValue, Redirect, Refused,
     TomlValue, UpstreamHost, ValueType, WebOrigin, address, base_url, bucket_url, choice, contact, count,
     count_or_unlimited, directory_url, duration, duration_or_off, header_name, host, list_of, log_filter,
-    network, optional_address, optional_path, path, reserve, schedule, size, size_or_unlimited, switch,
-    tables, text_or_none, url, web_origin, word,
+    network, optional_address, optional_path, path, percent, reserve, schedule, size, size_or_unlimited,
+    switch, tables, text_or_none, url, web_origin, word,
 };
 use super::webhook::Webhook;
 use crate::host::Host;
@@ -287,6 +287,16 @@ settings! {
         /// reaches it may read the metrics. Empty for none: then only administrators may read them, on the main port,
         /// if `listen` is a loopback address.
         listen: Option<SocketAddr> = None, optional_address();
+    }
+
+    /// Traces for OpenTelemetry. A span names the path of a request and its id, but no account, address or query.
+    tracing: Tracing {
+        /// The URL of a collector that takes OTLP over HTTP (protobuf), such as `"http://127.0.0.1:4318"`.
+        /// `/v1/traces` is added to it. Empty for none. Spans that it does not take in time are dropped.
+        endpoint: Option<BaseUrl> = None, base_url();
+
+        /// The share of requests that are traced. A request with `traceparent` is traced if its client says so.
+        sample: u16 = 10_000, percent();
     }
 
     /// Limits for requests and connections, and timeouts.

@@ -19,7 +19,7 @@ mod webhook;
 
 pub use definition::{
     Acme, Audit, Auth, Backup, Cache, Config, Gateway, Limits, Log, Metrics, Proxy, Registry, SECTIONS,
-    Section, Setting, Storage, Tls, Web, changed_settings, copy_settings, settings,
+    Section, Setting, Storage, Tls, Tracing, Web, changed_settings, copy_settings, settings,
 };
 pub use environment::{ADMIN_PASSWORD_VARIABLE, ADMIN_VARIABLE, CONFIG_VARIABLE, TOKEN_VARIABLE};
 pub use error::{ConfigError, ConfigErrors, Excerpt};

@@ -13,6 +13,7 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 use registry::access::Identity;
 use registry::mirror::Reach;
+use tracing::{Instrument as _, Span};
 
 use crate::http::app::App;
 use crate::http::auth;
@@ -107,7 +108,14 @@ impl Pipeline<'_> {
             && web::is_for_page(request.method(), path, request.headers());
         let mut endpoint = if is_page { Endpoint::parse_page(path) } else { Endpoint::parse(path) };
         let known = endpoint.as_ref().ok();
-        let mut log = Exchange::begin(self.connection.clone(), request.method(), request.uri(), &id, known);
+        let mut log = Exchange::begin(
+            self.connection.clone(),
+            request.method(),
+            request.uri(),
+            &id,
+            request.headers(),
+            known,
+        );
         let mut request =
             Request::new(request, self.connection.clone(), log.place(), self.app.limits.body_timeout, id);
         let client = self.app.client_info(self.connection, &request.headers);
@@ -141,11 +149,13 @@ impl Pipeline<'_> {
             && (request.method == Method::GET || is_head)
             && !self.app.audit_pulls
         {
+            let span = authorization_span(&reply.log.span).entered();
             authorized = authorization::authorize_cached(
                 self.app,
                 self.connection,
                 request.for_access(endpoint.as_ref().ok(), &client),
             );
+            drop(span);
             if let Some(Ok(authorized)) = &authorized {
                 let caller = Caller::new(authorized, &client, self.connection, &self.app.link_base);
                 if let Some(response) = manifests::get_cached(self.app, caller, &request, name, target) {
@@ -158,7 +168,8 @@ impl Pipeline<'_> {
         let is_page = is_page && endpoint.as_ref().map_or(true, Endpoint::is_page);
         let mut page = is_page.then(|| web::error::frame(self.app, &request, &client));
         let (app, connection) = (self.app.clone(), self.connection.clone());
-        Answer::Later(Box::pin(async move {
+        let span = reply.log.span.clone();
+        let answer = async move {
             let service = Pipeline { app: &app, connection: &connection };
             if let Some(name) = default
                 && service.means_default(&endpoint, &request).await
@@ -183,8 +194,13 @@ impl Pipeline<'_> {
             });
             let response = service.throttled(response, &client, identity.as_ref());
             service.finish_for(response, identity.as_ref(), reply, id)
-        }))
+        };
+        Answer::Later(Box::pin(answer.instrument(span)))
     }
+}
+
+fn authorization_span(request: &Span) -> Span {
+    tracing::trace_span!(target: "wharfinger::spans", parent: request, "authorization")
 }
 
 /// The state that the last steps of a response need.
@@ -263,7 +279,11 @@ impl Pipeline<'_> {
         let audited = known.and_then(|endpoint| AuditedAction::of(endpoint, &request.method, &request.uri));
         let authorized = match authorized {
             Some(authorized) => authorized,
-            None => authorization::authorize(app, connection, request.for_access(known, client)).await,
+            None => {
+                let span = authorization_span(&Span::current());
+                let access = request.for_access(known, client);
+                authorization::authorize(app, connection, access).instrument(span).await
+            }
         };
         let authorized = match authorized {
             Ok(authorized) => authorized,

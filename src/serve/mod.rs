@@ -29,6 +29,7 @@ use self::summary::{Summary, greeting};
 use crate::config::Config;
 use crate::output_queue;
 use crate::reload::{ReadConfig, Reload};
+use crate::traces;
 
 /// The time to close the registry. Container runtimes kill the process 10 s after the signal.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -95,5 +96,6 @@ pub async fn serve(
     }
     handler.abort();
     watchdog.abort();
+    traces::stop().await;
     Ok(())
 }

@@ -22,10 +22,12 @@ use reqwest::{Client, Url, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::Notify;
+use tracing::Instrument as _;
 
 use crate::config::{Config, WebhookTable};
 use crate::tls;
 use crate::tls::client::System;
+use crate::traces;
 use message::{Message, Origin};
 
 pub(crate) use deliver::run;
@@ -149,6 +151,16 @@ impl Webhooks {
 
     /// Sends an event to a receiver, once.
     pub(crate) async fn send(&self, receiver: &Receiver, event: &Event) -> Attempt {
+        let span = tracing::trace_span!(
+            target: "wharfinger::spans",
+            "webhook",
+            otel.kind = "client",
+            webhook.id = receiver.webhook.id,
+        );
+        self.post(receiver, event).instrument(span).await
+    }
+
+    async fn post(&self, receiver: &Receiver, event: &Event) -> Attempt {
         let failed = |answer: String| Attempt { status: None, answer };
         let url: Url = match receiver.webhook.url.parse() {
             Ok(url) => url,
@@ -161,10 +173,12 @@ impl Webhooks {
         }
         let message = Message::of(event, receiver.webhook.format, &self.configured.load().origin);
         let timestamp = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let mut headers = receiver.headers.clone();
+        traces::inject(&mut headers);
         let mut request = receiver
             .client
             .post(url)
-            .headers(receiver.headers.clone())
+            .headers(headers)
             .header("content-type", message.content_type)
             .header("webhook-id", &message.id)
             .header("webhook-timestamp", timestamp);

@@ -16,6 +16,7 @@ mod reload;
 mod rules;
 mod service;
 mod signals;
+mod traces;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,26 @@ impl Registry {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(pusher::push_image(&reqwest::Client::new(), &url, 1)).unwrap();
         registry
+    }
+
+    /// Starts a server with a configuration file, and pushes an image.
+    fn configured(settings: &str) -> Self {
+        let mut registry = Self { scratch: tempfile::TempDir::new().unwrap(), server: None };
+        fs::write(registry.config(), settings).unwrap();
+        let (data, config) = (registry.data(), registry.config());
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--config"];
+        let words = [&serve[..], &[config.to_str().unwrap()]].concat();
+        let daemon = Daemon::start(WHARFINGER, &words, &registry.scratch.path().join("log"));
+        let url = format!("http://{}", daemon.address());
+        registry.server = Some((daemon, url));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let url = registry.url();
+        runtime.block_on(pusher::push_image(&reqwest::Client::new(), &url, 1)).unwrap();
+        registry
+    }
+
+    fn config(&self) -> PathBuf {
+        self.scratch.path().join("wharfinger.toml")
     }
 
     /// Pushes the image and stops the server.

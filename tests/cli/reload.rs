@@ -6,31 +6,12 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::daemon::Daemon;
-use crate::{Registry, WHARFINGER, pusher, run, success, text};
+use crate::{Registry, pusher, run, success, text};
 
 /// A deadline for a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
 impl Registry {
-    /// Starts a server with a configuration file, and pushes an image.
-    fn configured(settings: &str) -> Self {
-        let mut registry = Self { scratch: tempfile::TempDir::new().unwrap(), server: None };
-        fs::write(registry.config(), settings).unwrap();
-        let (data, config) = (registry.data(), registry.config());
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--config"];
-        let words = [&serve[..], &[config.to_str().unwrap()]].concat();
-        let daemon = Daemon::start(WHARFINGER, &words, &registry.scratch.path().join("log"));
-        let url = format!("http://{}", daemon.address());
-        registry.server = Some((daemon, url));
-        registry.push(1);
-        registry
-    }
-
-    fn config(&self) -> PathBuf {
-        self.scratch.path().join("wharfinger.toml")
-    }
-
     fn push(&self, seed: u64) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(pusher::push_image(&reqwest::Client::new(), &self.url(), seed)).unwrap();

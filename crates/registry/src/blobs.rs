@@ -4,8 +4,14 @@ use accounts::Visible;
 use oci::{Digest, RepositoryName};
 pub use store::Blob;
 use store::StoreError;
+use tracing::{Instrument as _, Span};
 
 use crate::{Error, Registry};
+
+/// The span of an operation on stored content.
+pub(crate) fn blob_span(operation: &'static str) -> Span {
+    tracing::trace_span!(target: "wharfinger::spans", "blob", otel.name = format!("blob.{operation}"))
+}
 
 const NO_FILE: &str = "its file is missing or unreadable";
 
@@ -75,7 +81,7 @@ impl Registry {
     /// Those of [`blob_size`](Self::blob_size).
     pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
         let recorded = self.recorded_size(repository, digest).await?;
-        let blob = match self.inner.blobs.open(digest).await {
+        let blob = match self.inner.blobs.open(digest).instrument(blob_span("open")).await {
             Err(error @ StoreError::Io { .. }) => {
                 return Err(self.blob_damaged(repository, digest, &error.to_string()));
             }

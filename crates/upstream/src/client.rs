@@ -17,12 +17,14 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::access_error::AccessError;
 use crate::body::OutgoingBody;
 use crate::connector::{Connector, Guard, Network};
 use crate::credentials::{Challenge, TokenResponse};
 use crate::error::{BoxError, Error, error_chain};
+use crate::propagation;
 use crate::retry_after::retry_after;
 use crate::upstream::Upstream;
 
@@ -364,7 +366,7 @@ impl Client {
             request.body(OutgoingBody::empty())
         };
         let request = request.map_err(|error| unavailable(error.to_string()))?;
-        let response = response_head(self.timeouts.read, None, self.pool.request(request)).await?;
+        let response = self.traced(self.timeouts.read, None, request).await?;
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Failure::Limited(upstream.record_limit(retry_after(response.headers()))));
@@ -403,7 +405,37 @@ impl Client {
             request.headers_mut().insert(AUTHORIZATION, authorization);
         }
         let timeout = if head.is_read() { self.timeouts.read } else { self.timeouts.write };
-        response_head(timeout, Some(&body), self.pool.request(request)).await
+        self.traced(timeout, Some(&body), request).await
+    }
+
+    /// Sends a request in a span of its own, and waits for the head of the response.
+    pub(crate) async fn traced(
+        &self,
+        timeout: Duration,
+        body: Option<&OutgoingBody>,
+        mut request: hyper::Request<OutgoingBody>,
+    ) -> Result<hyper::Response<Incoming>, Failure> {
+        let span = tracing::trace_span!(
+            target: "wharfinger::spans",
+            "upstream",
+            otel.name = format!("{} upstream", request.method()),
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            http.request.method = %request.method(),
+            server.address = request.uri().host().unwrap_or_default(),
+            url.path = request.uri().path(),
+            http.response.status_code = tracing::field::Empty,
+        );
+        let sent = async {
+            propagation::inject(request.headers_mut());
+            response_head(timeout, body, self.pool.request(request)).await
+        };
+        let answered = sent.instrument(span.clone()).await;
+        match &answered {
+            Ok(response) => _ = span.record("http.response.status_code", response.status().as_u16()),
+            Err(_) => _ = span.record("otel.status_code", "ERROR"),
+        }
+        answered
     }
 }
 
@@ -428,7 +460,7 @@ fn record_challenge(upstream: &Upstream, headers: &HeaderMap) -> Result<Challeng
 }
 
 /// Waits for the head of a response. The timeout starts anew with each chunk of the request's body.
-pub(crate) async fn response_head(
+async fn response_head(
     timeout: Duration,
     body: Option<&OutgoingBody>,
     response: impl Future<Output = Result<hyper::Response<Incoming>, hyper_util::client::legacy::Error>>,

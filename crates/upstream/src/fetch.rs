@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, LOCATION};
 use hyper::{Method, StatusCode, Uri};
 
 use crate::body::OutgoingBody;
-use crate::client::{Client, Failure, UpstreamRequest, is_server_error, response_head};
+use crate::client::{Client, Failure, UpstreamRequest, is_server_error};
 use crate::error::Error;
 use crate::retry_after::retry_after;
 use crate::upstream::Upstream;
@@ -119,7 +119,7 @@ impl Client {
         *outgoing.method_mut() = request.method.clone();
         *outgoing.uri_mut() = url.clone();
         *outgoing.headers_mut() = request.headers.clone();
-        let response = response_head(self.timeouts.read, None, self.pool.request(outgoing)).await;
+        let response = self.traced(self.timeouts.read, None, outgoing).await;
         response.map_err(|failed: Failure| failed.record(upstream))
     }
 }

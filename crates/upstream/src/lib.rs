@@ -14,6 +14,7 @@ mod error;
 mod fetch;
 mod helper;
 mod locations;
+mod propagation;
 mod retry_after;
 mod upstream;
 
@@ -27,4 +28,5 @@ pub use error::{BoxError, Error, error_chain};
 pub use fetch::Fetched;
 pub use helper::CredentialHelper;
 pub use locations::{Location, location, next_page};
+pub use propagation::propagate_traces;
 pub use upstream::{Health, Upstream};

@@ -18,7 +18,7 @@ pub use enums::{AcmeChallenge, Challenge, LogFormat, Redirect, UpstreamHost};
 pub(in crate::config) use enums::{choice, header_name, log_filter, text_or_none, word};
 pub use origins::WebOrigin;
 pub(in crate::config) use origins::web_origin;
-pub(in crate::config) use parsed::{one_or_more, optional, parsed, reserve, schedule};
+pub(in crate::config) use parsed::{one_or_more, optional, parsed, percent, reserve, schedule};
 pub(in crate::config) use paths::{address, host, network, optional_address, optional_path, path};
 pub(in crate::config) use raw::{Member, RawValue};
 pub(in crate::config) use tables::{Key, Members, Table, TableRules, table, tables};

@@ -111,6 +111,33 @@ impl ValueType<Reserve> for ReserveSpelling {
     }
 }
 
+/// A part of a whole, such as `"5%"`, in hundredths of a percent.
+pub(in crate::config) fn percent() -> Percent {
+    Percent
+}
+
+pub(in crate::config) struct Percent;
+
+impl ValueType<u16> for Percent {
+    fn read(&self, raw: &RawValue) -> Result<u16, Refused> {
+        let text = raw.text().and_then(|text| text.trim().strip_suffix('%')).ok_or_else(Refused::default)?;
+        let percent: f64 = text.trim().parse().map_err(|_| Refused::default())?;
+        if !(0.0..=100.0).contains(&percent) {
+            return Err(Refused::because("write 0% to 100%"));
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+        Ok((percent * 100.0).round() as u16)
+    }
+
+    fn write(&self, value: &u16) -> TomlValue {
+        TomlValue::String(format!("{}%", f64::from(*value) / 100.0))
+    }
+
+    fn expects(&self) -> String {
+        r#"a part such as "100%" or "0.5%""#.to_owned()
+    }
+}
+
 /// A schedule in the syntax of cron, or `""` for none.
 pub(in crate::config) fn schedule() -> ScheduleSpelling {
     ScheduleSpelling
@@ -163,6 +190,9 @@ mod tests {
         assert_eq!(read("0").unwrap(), Reserve::Bytes(0));
         assert!(read("100%").is_err() && read("-1%").is_err());
         assert_eq!(reserve().write(&Reserve::Share(250)).to_string(), "\"2.5%\"");
+        assert_eq!(percent().read(&text("0.5%")).unwrap(), 50);
+        assert_eq!(percent().write(&10_000).to_string(), "\"100%\"");
+        assert!(percent().read(&text("101%")).is_err() && percent().read(&text("1")).is_err());
     }
 
     #[test]

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use accounts::AccountName;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use registry::access::Identity;
-use tracing::Level;
+use tracing::{Level, Span};
 
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::middleware::request_metrics::{Measured, Place};
 use crate::http::server::connection::{Connection, CutOff, Peer};
+use crate::traces;
 
 /// A request in progress, until the response body is dropped.
 pub(crate) struct Exchange {
@@ -23,6 +24,7 @@ pub(crate) struct Exchange {
     measured: Measured,
     /// The status of the response that is being sent.
     status: Option<StatusCode>,
+    pub(crate) span: Span,
     /// `None` if the log level excludes it, which saves copies and a clock reading.
     line: Option<Box<Line>>,
 }
@@ -46,8 +48,11 @@ impl Exchange {
         method: &Method,
         uri: &Uri,
         id: &HeaderValue,
+        headers: &HeaderMap,
         endpoint: Option<&Endpoint>,
     ) -> Self {
+        let span =
+            traces::request_span(method, endpoint.map_or("none", Endpoint::label), uri.path(), id, headers);
         connection.begin_exchange();
         let measured = connection.metrics().begin(endpoint, method);
         let line = tracing::enabled!(Level::INFO).then(|| {
@@ -63,7 +68,7 @@ impl Exchange {
                 expected: 0,
             })
         });
-        Self { connection, measured, status: None, line }
+        Self { connection, measured, status: None, span, line }
     }
 
     /// The place of the request in the metrics.
@@ -89,6 +94,10 @@ impl Exchange {
 
     pub(crate) fn answered(&mut self, status: StatusCode, length: u64) {
         self.status = Some(status);
+        self.span.record("http.response.status_code", status.as_u16());
+        if status.is_server_error() {
+            self.span.record("otel.status_code", "ERROR");
+        }
         self.connection.begin_sending();
         if let Some(line) = &mut self.line {
             line.expected = if line.method == Method::HEAD { 0 } else { length };

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use oci::{Digest, RepositoryName};
 use store::blobs::{Stored, Upload};
+use tracing::Instrument as _;
 use upstream::UpstreamBlob;
 use uuid::Uuid;
 
@@ -66,7 +67,8 @@ impl Mirror {
         drop(fills);
         let entry = Entry { mirror: self.clone(), key, fill: fill.clone() };
         let (mirror, upstream) = (self.clone(), upstream.clone());
-        tokio::spawn(async move {
+        let span = tracing::trace_span!(target: "wharfinger::spans", "blob.fill", oci.digest = %digest);
+        let work = async move {
             let background = &mirror.inner.registry.inner.background;
             let run = mirror.run_fill(&upstream, &entry);
             let Some(end) = background.until_stop(run).await else { return };
@@ -86,7 +88,8 @@ impl Mirror {
                 }
                 progress.end = Some(end);
             });
-        });
+        };
+        tokio::spawn(work.instrument(span));
         fill
     }
 

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 type Running<K, V> = Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>;
 
@@ -44,13 +45,14 @@ where
                     let (sender, receiver) = watch::channel(None);
                     running.insert(key.clone(), receiver.clone());
                     let (operation, running) = (operation(), self.0.clone());
-                    tokio::spawn(async move {
+                    let work = async move {
                         let landing = Landing(key, running);
                         let value = operation.await;
                         // Removed first: a caller that finds the key must not get a value of the past.
                         drop(landing);
                         sender.send_replace(Some(value));
-                    });
+                    };
+                    tokio::spawn(work.in_current_span());
                     receiver
                 }
             }

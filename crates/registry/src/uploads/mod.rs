@@ -22,12 +22,14 @@ use bytes::Bytes;
 use futures_core::Stream;
 use oci::{Algorithm, Digest, RepositoryName};
 use store::StoreError;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 pub(crate) use self::ids::UploadIds;
 use self::lock::UploadLock;
 pub(crate) use self::open_uploads::OpenUploads;
 use self::open_uploads::UploadState;
+use crate::blobs::blob_span;
 use crate::{Error, ReceiveError, Registry};
 
 /// Content up to this size in bytes is stored in the transaction that links it, and leaves no file behind.
@@ -155,7 +157,7 @@ impl Registry {
             let inner = &registry.inner;
             let lease = inner.guards.store(&digest).await;
             let committed = match registry.lease_large(&digest, upload.offset()).await {
-                Ok(()) => upload.commit(&digest).await,
+                Ok(()) => upload.commit(&digest).instrument(blob_span("commit")).await,
                 Err(error) => Err(error),
             };
             let stored = match committed {
@@ -210,11 +212,12 @@ impl Registry {
             let id = Uuid::new_v4();
             let upload = inner.blobs.begin_known(id, &digest, false).await?;
             let stored = async {
-                let (upload, received) = registry.receive(upload, None, body, limit).await?;
+                let (upload, received) =
+                    registry.receive(upload, None, body, limit).instrument(blob_span("receive")).await?;
                 received?;
                 let lease = inner.guards.store(&digest).await;
                 registry.lease_large(&digest, upload.offset()).await?;
-                Ok((upload.commit(&digest).await?, lease))
+                Ok((upload.commit(&digest).instrument(blob_span("commit")).await?, lease))
             };
             match stored.await {
                 Ok((stored, lease)) => {

@@ -7,9 +7,11 @@ use futures_util::StreamExt;
 use oci::RepositoryName;
 use store::Upload;
 use store::metadata::QuotaExcess;
+use tracing::Instrument as _;
 
 use super::lock::UploadLock;
 use super::{Body, ChunkRange};
+use crate::blobs::blob_span;
 use crate::{Error, Registry};
 
 /// The number of received bytes between two looks at the free space.
@@ -37,7 +39,7 @@ impl Registry {
         let UploadLock { upload, state } = lock;
         let id = upload.id();
         let limit = self.upload_limit(repository).await?;
-        match self.receive(upload, range, body, limit).await {
+        match self.receive(upload, range, body, limit).instrument(blob_span("receive")).await {
             // A chunk with a wrong length is discarded as a whole.
             Ok((_, Err(error @ Error::ChunkLength { .. }))) => {
                 Err(self.abandon(repository, account, id, state, error).await)

@@ -64,6 +64,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ::accounts::Actor;
+use tracing::Instrument as _;
 
 pub use accounts::*;
 pub(crate) use backup::{RestoredDatabase, merge_log};
@@ -277,7 +278,8 @@ impl Metadata {
         &self,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let read = self.inner.readers.read(operation).await;
+        let span = tracing::trace_span!(target: "wharfinger::spans", "metadata.read");
+        let read = self.inner.readers.read(operation).instrument(span).await;
         if let Err(StoreError::Database(_) | StoreError::Directory(_)) = &read {
             // The pool cannot open another connection to a removed database.
             self.check_files()?;
@@ -292,7 +294,9 @@ impl Metadata {
     ) -> Result<T, StoreError> {
         let rules = self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
         let operation = move |sql: Sql<'_>| operation(sql.obeying(rules.as_deref()));
-        self.record_damage(self.inner.writer.write(durability, self.actor.clone(), operation).await)
+        let span = tracing::trace_span!(target: "wharfinger::spans", "metadata.write");
+        let written = self.inner.writer.write(durability, self.actor.clone(), operation);
+        self.record_damage(written.instrument(span).await)
     }
 
     /// Like [`write`](Self::write), for an operation that deletes. On a full disk it runs again with the space of the

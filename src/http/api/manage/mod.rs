@@ -33,6 +33,7 @@ use registry::access::manage::{Manage, ManageError, Requester};
 use registry::records::StoreError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument as _;
 
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -61,7 +62,7 @@ async fn change<T: Send + 'static, W>(call: &Call<'_>, work: impl FnOnce(Manage)
 where
     W: Future<Output = Result<T, ManageError>> + Send + 'static,
 {
-    let result = tokio::spawn(work(manage(call))).await;
+    let result = tokio::spawn(work(manage(call)).in_current_span()).await;
     map_error(call, result.unwrap_or_else(|_| Err(StoreError::Closed.into())))
 }
 
