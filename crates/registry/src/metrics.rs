@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Jobs, Labelled, Metrics, StripedCounter};
-use store::metadata::{StoredCounts, WaitingCounts};
+use store::metadata::{QuotaUsage, StoredCounts, WaitingCounts};
 use tokio::sync::Mutex;
 
 use crate::Registry;
@@ -19,8 +19,13 @@ const COUNT_SHARE: u32 = 50;
 /// The results of a sign-in.
 const SIGN_INS: &[&str] = &["accepted", "wrong", "expired", "limited", "failed"];
 
+/// The results of an attempt to deliver an event. A failed one is tried again, and a parked one is not.
+const ATTEMPTS: &[&str] = &["delivered", "failed", "parked"];
+/// A quota counts as nearly reached from this share of its limit, in percent, at which the log warns.
+const NEARLY: u64 = 80;
+
 /// What the registry measures. Handles are changed where the work is done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RegistryMetrics {
     /// Manifests that were answered from memory.
     pub(crate) cache_hits: StripedCounter,
@@ -28,9 +33,24 @@ pub(crate) struct RegistryMetrics {
     pub(crate) cache_misses: Counter,
     /// Background jobs, by their kind.
     pub(crate) jobs: Jobs,
+    /// Attempts to deliver events to webhooks.
+    pub(crate) webhook_attempts: Labelled<Counter>,
     stored: Stored,
     /// The time until which the counted numbers are good.
     counted: Mutex<Option<Instant>>,
+}
+
+impl Default for RegistryMetrics {
+    fn default() -> Self {
+        Self {
+            cache_hits: StripedCounter::default(),
+            cache_misses: Counter::default(),
+            jobs: Jobs::default(),
+            webhook_attempts: Labelled::new("result", ATTEMPTS),
+            stored: Stored::default(),
+            counted: Mutex::default(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +64,9 @@ struct Stored {
     journaled_bytes: Gauge,
     view_changes: Gauge,
     uploads: Gauge,
+    pending_deliveries: Gauge,
+    parked_deliveries: Gauge,
+    quotas_nearly_reached: Gauge,
     disk_size: Gauge,
     disk_available: Gauge,
 }
@@ -66,11 +89,13 @@ impl Default for SignInMetrics {
 impl Registry {
     /// Adds the metrics of the registry, its accounts and its store.
     pub fn register_metrics(&self, metrics: &mut Metrics) {
-        let RegistryMetrics { cache_hits, cache_misses, jobs, stored, .. } = &self.inner.metrics;
+        let RegistryMetrics { cache_hits, cache_misses, jobs, webhook_attempts, stored, .. } =
+            &self.inner.metrics;
         self.metadata.register_metrics(metrics);
         metrics.add("manifest_cache_hits", "Manifests that were answered from memory", cache_hits.clone());
         metrics.add("manifest_cache_misses", "Manifests that were read from the store", cache_misses.clone());
         metrics.add_collector(jobs.clone());
+        metrics.add("webhook_attempts", "Attempts to deliver events by result", webhook_attempts.clone());
         for (name, help, gauge) in [
             ("repositories", "Repositories with content", &stored.repositories),
             ("manifests", "Manifests, counted in each repository", &stored.manifests),
@@ -85,6 +110,21 @@ impl Registry {
             ("journal_bytes", "Size of the blobs in the journal", &stored.journaled_bytes),
             ("view_changes", "Changes that the repositories/ directory lacks", &stored.view_changes),
             ("uploads_open", "Unfinished uploads that can be resumed", &stored.uploads),
+            (
+                "webhook_pending_deliveries",
+                "Events that wait for receivers of webhooks",
+                &stored.pending_deliveries,
+            ),
+            (
+                "webhook_parked_deliveries",
+                "Events that a receiver did not take, and that are not sent again",
+                &stored.parked_deliveries,
+            ),
+            (
+                "quotas_nearly_reached",
+                "Quotas of several repositories that are used up to 80 % or more",
+                &stored.quotas_nearly_reached,
+            ),
             ("disk_size_bytes", "Size of the file system that holds the blobs", &stored.disk_size),
             (
                 "disk_free_bytes",
@@ -129,6 +169,13 @@ impl Registry {
             Ok(counts) => stored.set_waiting(&counts),
             Err(error) => tracing::debug!(%error, "cannot count the work that waits"),
         }
+        let quotas = self.policy().rules.fixed_quotas();
+        if !quotas.is_empty() {
+            match self.metadata.quota_usage(quotas).await {
+                Ok(usages) => set(&stored.quotas_nearly_reached, count_nearly_reached(&usages)),
+                Err(error) => tracing::debug!(%error, "cannot read the use of quotas"),
+            }
+        }
         // Concurrent scrapes wait for one count.
         let mut counted = counted.lock().await;
         let begun = Instant::now();
@@ -157,7 +204,19 @@ impl Stored {
         set(&self.journaled_bytes, counts.journaled_bytes);
         set(&self.view_changes, counts.view_changes);
         set(&self.uploads, counts.uploads);
+        set(&self.pending_deliveries, counts.pending_deliveries);
+        set(&self.parked_deliveries, counts.parked_deliveries);
     }
+}
+
+fn count_nearly_reached(usages: &[QuotaUsage]) -> u64 {
+    let nearly = |used: u64, limit: Option<u64>| {
+        limit.is_some_and(|limit| u128::from(used) * 100 >= u128::from(limit) * u128::from(NEARLY))
+    };
+    let is_near = |usage: &&QuotaUsage| {
+        nearly(usage.bytes, usage.quota.max_bytes) || nearly(usage.tags, usage.quota.max_tags)
+    };
+    usages.iter().filter(is_near).count() as u64
 }
 
 fn set(gauge: &Gauge, value: u64) {

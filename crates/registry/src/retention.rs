@@ -77,15 +77,15 @@ impl Registry {
         if !is_preview && !self.inner.policy.load().delete {
             return Err(Error::DeleteDisabled);
         }
-        let report = if is_preview {
-            self.retain_all(only, true).await?
-        } else {
-            let job = self.job_metrics("retention");
+        let job = self.job_metrics("retention");
+        if !is_preview {
             job.started();
-            let report = self.retain_all(only, false).await;
-            job.ended(&report);
-            report?
-        };
+        }
+        let retained = self.retain_all(only, is_preview, |repositories| job.progress(repositories)).await;
+        if !is_preview {
+            job.ended(&retained);
+        }
+        let report = retained?;
         if let Some(run) = &report.run {
             let detail =
                 serde_json::json!({ "run": run, "deleted": report.deleted.len(), "kept": report.kept });
@@ -98,6 +98,7 @@ impl Registry {
         &self,
         only: Option<&RepositoryName>,
         is_preview: bool,
+        progress: impl Fn(u64) + Send + Sync,
     ) -> Result<RetentionReport, Error> {
         let _running = self.inner.retention.lock().await;
         // The decisions need the last pulls.
@@ -116,6 +117,9 @@ impl Registry {
                 self.metadata.all_repositories(after.as_ref().map(RepositoryName::as_str), PAGE).await?;
             for repository in &page {
                 self.retain(repository, &by_owner, &run, is_preview, &mut report).await?;
+                if !is_preview {
+                    progress(report.repositories);
+                }
             }
             if page.len() < PAGE {
                 return Ok(report);

@@ -180,6 +180,12 @@ impl Registry {
         status: Option<u16>,
         answer: Option<String>,
     ) -> Result<(), Error> {
+        let result = match state {
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Pending => "failed",
+            DeliveryState::Parked => "parked",
+        };
+        self.inner.metrics.webhook_attempts.of(result).inc();
         Ok(self.metadata.record_attempt(id, state, status, answer).await?)
     }
 

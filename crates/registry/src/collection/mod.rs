@@ -157,9 +157,13 @@ impl Registry {
         let _current = ClearOnDrop(collector);
         let job = self.job_metrics("garbage-collection");
         job.started();
-        let outcome = self.collect_alone(pace, progress).await;
-        job.ended(&outcome);
-        outcome
+        let collected = self.collect_alone(pace, |collected| {
+            job.progress(collected.manifests + collected.links + collected.files);
+            progress(collected)
+        });
+        let collected = collected.await;
+        job.ended(&collected);
+        collected
     }
 
     /// Collects while the caller holds the lock of collections.

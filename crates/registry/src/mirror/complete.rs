@@ -113,19 +113,25 @@ impl Mirror {
     }
 
     async fn prefetch(&self, upstream: &Arc<Upstream>) {
+        let job = self.inner.registry.job_metrics("upstream-prefetch");
         let mut ticks = tokio::time::interval(upstream.settings.prefetch_interval);
         loop {
             ticks.tick().await;
-            for (repository, target) in &upstream.settings.prefetch {
+            job.started();
+            let mut failed = 0;
+            for (done, (repository, target)) in (1..).zip(&upstream.settings.prefetch) {
                 let Ok(_permit) = self.inner.background.acquire().await else { return };
                 let fetch = async {
                     let served = self.manifest(repository, target, true).await?;
                     self.complete(repository, &served.manifest, &upstream.settings.complete, DEPTH).await
                 };
                 if let Err(error) = fetch.await {
+                    failed += 1;
                     tracing::warn!(%repository, %target, %error, "cannot prefetch an image");
                 }
+                job.progress(done);
             }
+            if failed == 0 { job.succeeded() } else { job.failed() }
         }
     }
 }

@@ -28,9 +28,13 @@ impl Mirror {
     }
 
     async fn evict_periodically(&self, upstream: &Arc<Upstream>) {
+        let job = self.inner.registry.job_metrics("upstream-eviction");
         loop {
             tokio::time::sleep(PERIOD).await;
-            if let Err(error) = self.evict(upstream).await {
+            job.started();
+            let evicted = self.evict(upstream).await;
+            job.ended(&evicted);
+            if let Err(error) = evicted {
                 tracing::warn!(upstream = upstream.name(), %error, "cannot evict cached images");
             }
         }

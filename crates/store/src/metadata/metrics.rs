@@ -62,7 +62,9 @@ impl Metadata {
                         (SELECT COUNT(*) FROM changes
                          WHERE id > (SELECT cursor FROM change_consumers WHERE name = 'view') AND for_view = 1)
                         + (SELECT COUNT(*) FROM view_blocked),
-                        (SELECT COUNT(*) FROM uploads)",
+                        (SELECT COUNT(*) FROM uploads),
+                        (SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'pending'),
+                        (SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'parked')",
                 &[],
                 |row| {
                     Ok(WaitingCounts {
@@ -70,6 +72,8 @@ impl Metadata {
                         journaled_bytes: columns::count(row, 1)?,
                         view_changes: columns::count(row, 2)?,
                         uploads: columns::count(row, 3)?,
+                        pending_deliveries: columns::count(row, 4)?,
+                        parked_deliveries: columns::count(row, 5)?,
                     })
                 },
             )?;

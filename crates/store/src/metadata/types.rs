@@ -295,4 +295,8 @@ pub struct WaitingCounts {
     pub view_changes: u64,
     /// Unfinished uploads, except for empty ones.
     pub uploads: u64,
+    /// Events that wait for a receiver.
+    pub pending_deliveries: u64,
+    /// Events that a receiver did not take.
+    pub parked_deliveries: u64,
 }
