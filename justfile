@@ -60,8 +60,8 @@ advisories:
 
 # Other registries and this one side by side; `just bench --list`, `just bench --quick`, `just bench --zot PATH`
 bench *arguments:
-    cargo build --release
-    cargo run --release -p bench -- {{arguments}}
+    cargo build --profile dist
+    cargo run --profile dist -p bench -- {{arguments}}
 
 # Every fuzz target for a minute: `just fuzz`, `just fuzz path 600`; needs cargo-fuzz
 fuzz target="all" seconds="60":

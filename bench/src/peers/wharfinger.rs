@@ -56,7 +56,7 @@ pub(super) fn program(paths: &Paths) -> Result<PathBuf, String> {
     let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("wharfinger")));
     beside
         .filter(|path| path.is_file())
-        .ok_or_else(|| "not built: `cargo build --release`, or give --wharfinger".to_owned())
+        .ok_or_else(|| "not built: `cargo build --profile dist`, or give --wharfinger".to_owned())
 }
 
 /// The arguments of every instance.
