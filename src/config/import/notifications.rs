@@ -2,8 +2,8 @@
 
 use super::super::value::{Member, RawValue};
 use super::draft::Draft;
-use super::readers::{dropped, taken};
-use super::report::Outcome;
+use super::readers::taken;
+use super::report::{Outcome, dropped};
 use super::yaml::Node;
 
 /// The events of distribution, as events here. The first word is distribution's action.

@@ -4,8 +4,7 @@ use hyper::Uri;
 
 use super::super::value::{Member, RawValue};
 use super::draft::Draft;
-use super::readers::{dropped, refused};
-use super::report::Outcome;
+use super::report::{Outcome, dropped, refused};
 use super::yaml::Node;
 
 /// The hosts of Docker Hub, whose images clients know as those of docker.io.

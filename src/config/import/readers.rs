@@ -5,20 +5,12 @@ use std::time::Duration;
 use super::super::value::RawValue;
 use super::draft::Draft;
 use super::pull_through;
-use super::report::Outcome;
+use super::report::{Outcome, dropped, refused};
 use super::yaml::{Node, Value};
 
 /// The usual directory of the registry image.
 const IMAGE_DATA: &str = "/var/lib/registry";
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
-
-pub(super) fn dropped(reason: impl Into<String>) -> Outcome {
-    Outcome::NoCounterpart { reason: reason.into() }
-}
-
-pub(super) fn refused(reason: impl Into<String>) -> Outcome {
-    Outcome::Refused { reason: reason.into() }
-}
 
 /// The value is what this registry does anyway.
 fn is_default() -> Outcome {

@@ -22,6 +22,14 @@ pub enum Outcome {
     Unknown { reason: String },
 }
 
+pub(super) fn dropped(reason: impl Into<String>) -> Outcome {
+    Outcome::NoCounterpart { reason: reason.into() }
+}
+
+pub(super) fn refused(reason: impl Into<String>) -> Outcome {
+    Outcome::Refused { reason: reason.into() }
+}
+
 /// A key of the other program, with the decision about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
