@@ -89,7 +89,7 @@ impl Backup {
         // Opened before the command becomes the owner of the data directory, who may not write here.
         let mut file =
             private_file::create_private(&partial).map_err(|error| cannot_write(&partial, &error))?;
-        let written = self.write(&mut file).await;
+        let written = self.write(&mut file, &partial).await;
         let published = written.and_then(|()| publish(&file, &partial, &path));
         if published.is_err() {
             // It is incomplete.
@@ -114,17 +114,17 @@ impl Backup {
     }
 
     /// Writes the archive and verifies it.
-    async fn write(&self, file: &mut File) -> Result<(), Failure> {
+    async fn write(&self, file: &mut File, partial: &Path) -> Result<(), Failure> {
         let server = self.target.connect_without_owner().await?;
         let request = server.request(Method::POST, "/api/v1/backup").timeout(super::check::TIMEOUT);
         let received = async {
             let mut answer = server.send(request).await?;
-            let broken =
-                |error: &dyn std::error::Error| Failure::new("the backup was cut off").because(error);
-            while let Some(piece) = answer.chunk().await.map_err(|error| broken(&error))? {
-                file.write_all(&piece).map_err(|error| broken(&error))?;
+            let broken = |error| Failure::new("the backup was cut off").because(&error);
+            let unwritable = |error| cannot_write(partial, &error);
+            while let Some(piece) = answer.chunk().await.map_err(broken)? {
+                file.write_all(&piece).map_err(unwritable)?;
             }
-            file.sync_all().map_err(|error| broken(&error))
+            file.sync_all().map_err(unwritable)
         }
         .await;
         server.close().await;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use registry::Registry;
+use store::StoreError;
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -54,8 +55,8 @@ pub(super) async fn run(registry: Registry, mut configuration: watch::Receiver<C
     }
 }
 
-async fn make(registry: &Registry, config: &Config, directory: &Path) -> Result<PathBuf, registry::Error> {
-    let failed = |path: &Path, error| registry::Error::from(store::StoreError::io("write", path, error));
+async fn make(registry: &Registry, config: &Config, directory: &Path) -> Result<PathBuf, StoreError> {
+    let failed = |path: &Path, error| StoreError::io("write", path, error);
     fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
     let time = rfc3339::seconds(SystemTime::now()).replace([':', '-'], "");
     let path = directory.join(format!("{PREFIX}{time}{SUFFIX}"));

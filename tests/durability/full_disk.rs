@@ -36,7 +36,7 @@ impl SmallDisk {
     }
 
     /// Fills the file system.
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let filler = self.path.join("filler");
         // Ends with "no space left", as intended.
         let _ = Command::new("dd")

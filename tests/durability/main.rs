@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backup;
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
 mod full_disk;

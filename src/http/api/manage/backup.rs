@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use registry::access::Identity;
-use tokio::sync::mpsc;
+use registry::records::StoreError;
+use tokio::sync::{mpsc, oneshot};
 
 use super::private;
 use crate::http::body::Body;
@@ -26,24 +27,40 @@ pub(crate) async fn backup(call: Call<'_>) -> Result<Response, Error> {
         return Err(Error::LocalOnly);
     }
     let (sender, pieces) = mpsc::channel(QUEUED_PIECES);
+    let (begin, begun) = oneshot::channel();
     let (registry, configuration) = (call.app.registry.clone(), call.app.configuration.clone());
-    tokio::spawn(async move {
-        if let Err(error) = registry.backup(configuration, Pieces(sender)).await {
+    let made = tokio::spawn(async move {
+        let made = registry.backup(configuration, Pieces { sender, begin: Some(begin) }).await;
+        if let Err(error) = &made {
             tracing::error!(%error, "the backup could not be made");
         }
+        made
     });
+    // The first piece follows the snapshot, for which the disk may be full.
+    if begun.await.is_err() {
+        let made = made.await.unwrap_or(Err(StoreError::Closed));
+        return Err(registry::Error::from(made.err().unwrap_or(StoreError::Closed)).into());
+    }
     let mut response = Response::new(Body::channel(pieces));
     response.headers_mut().insert(CONTENT_TYPE, TAR);
     Ok(private(response))
 }
 
 /// Sends what is written to the body of the response.
-struct Pieces(mpsc::Sender<Bytes>);
+struct Pieces {
+    sender: mpsc::Sender<Bytes>,
+    /// Taken by the first write.
+    begin: Option<oneshot::Sender<()>>,
+}
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        self.0.blocking_send(Bytes::copy_from_slice(bytes)).map_err(gone)?;
+        if let Some(begin) = self.begin.take() {
+            // The handler may be gone, as the client is.
+            let _ = begin.send(());
+        }
+        self.sender.blocking_send(Bytes::copy_from_slice(bytes)).map_err(gone)?;
         Ok(bytes.len())
     }
 
