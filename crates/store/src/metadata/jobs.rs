@@ -7,6 +7,7 @@
 use accounts::Actor;
 use oci::{Digest, RepositoryName, Tag};
 
+use super::collection::is_listed;
 use super::rows::outbox::append;
 use super::rows::repositories::{self, remove_if_empty, remove_manifests};
 use super::rows::tags::deleted_change;
@@ -191,12 +192,7 @@ fn delete_links(
     let Some((last, _)) = blobs.last().copied() else { return Ok(None) };
     let mut rows = 0;
     for (blob, digest) in blobs {
-        let is_needed = sql.exists(
-            "SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest AND m.repository = ?1
-             WHERE p.blob = ?2",
-            params![id, blob],
-        )?;
-        if !is_needed {
+        if !is_listed(sql, id, blob)? {
             trash::keep_link(sql, id, blob, started_at)?;
             sql.run("DELETE FROM blob_links WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
             append(sql, NewChange::of(ChangeKind::BlobUnlinked, name).digest(digest).for_view(true))?;

@@ -39,6 +39,7 @@ pub use content::DueContent;
 pub(super) use content::end_lease;
 pub use erase::Erased;
 pub use explain::{Chain, Explanation, Link, LinkKind};
+pub(super) use holders::is_listed;
 pub use preview::Preview;
 pub(super) use removal::remove_manifest;
 

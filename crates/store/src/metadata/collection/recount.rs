@@ -144,13 +144,13 @@ fn repository_step(sql: Sql<'_>, after: i64) -> Result<Step, StoreError> {
     }
     // Counted from now: an older version recorded no time.
     let since = columns::now();
-    found.extend(sql.all(
-        "SELECT l.blob FROM blob_links l WHERE l.repository = ?1 AND NOT EXISTS (
-            SELECT 1 FROM manifest_parts p JOIN manifests m ON m.repository = ?1 AND m.blob = p.manifest
-            WHERE p.blob = l.blob)",
-        params![id],
-        |row| Ok(Candidate { kind: Kind::Link, repository: id, blob: row.get(0)?, since }),
-    )?);
+    let links: Vec<i64> =
+        sql.all("SELECT blob FROM blob_links WHERE repository = ?1", params![id], |row| row.get(0))?;
+    for blob in links {
+        if !holders::is_listed(sql, id, blob)? {
+            found.push(Candidate { kind: Kind::Link, repository: id, blob, since });
+        }
+    }
     Ok((Some(id), found))
 }
 

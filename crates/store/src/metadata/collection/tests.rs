@@ -39,6 +39,27 @@ fn sorted(contents: &[&str]) -> Vec<oci::Digest> {
 }
 
 #[tokio::test]
+async fn links_to_content_of_many_are_collected() {
+    let (metadata, _directory) = empty();
+    metadata.register_collection().await.unwrap();
+    // More manifests than are looked up by the blob.
+    for number in 0..80 {
+        let app = format!("app{number}");
+        metadata.link_blob(&name(&app), &digest("layer"), 100).await.unwrap();
+        let mut image = tagged(&app, &format!("m{number}"), &["a"]);
+        image.parts = vec![layer("layer")];
+        put(&metadata, image).await;
+    }
+    metadata.link_blob(&name("other"), &digest("layer"), 100).await.unwrap();
+    assert!(collect(&metadata, AT_ONCE).await.is_empty());
+    let size = async |repository: &str| metadata.blob(&name(repository), &digest("layer")).await.unwrap();
+    assert_eq!((size("other").await, size("app3").await), (None, Some(100)));
+    metadata.delete_manifest(&name("app3"), &digest("m3")).await.unwrap();
+    assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["m3"]));
+    assert_eq!((size("app3").await, size("app4").await), (None, Some(100)));
+}
+
+#[tokio::test]
 async fn marked_content_is_listed_after_restart() {
     let (metadata, directory) = empty();
     metadata.register_collection().await.unwrap();
