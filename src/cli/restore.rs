@@ -1,6 +1,7 @@
 //! `wharfinger restore`: puts a backup into a data directory.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,7 +13,7 @@ use super::owner;
 use super::progress::progress_bar;
 use super::settings::DataDir;
 use crate::rfc3339;
-use crate::serve::restore::{self, BLOBS, Difference, RestoreReport, Restoring};
+use crate::serve::restore::{self, ARCHIVE, BLOBS, Difference, RestoreReport, Restoring};
 
 /// Restore a backup into a data directory, and report missing and extra blobs
 #[derive(Args, Debug)]
@@ -46,8 +47,8 @@ Examples:
   wharfinger restore /backup/registry --replace --data /var/lib/wharfinger
       with the blobs of a backup that was made with --with-blobs
 
-Exit codes: 0 restored, also if blobs are missing; 1 failure, and nothing has changed; 2 invalid command line or \
-configuration.";
+Exit codes: 0 restored, also if blobs are missing; 1 failure: the metadata has not changed, and blobs that were copied \
+stay for a repetition; 2 invalid command line or configuration.";
 
 #[derive(Serialize)]
 struct Restored {
@@ -58,6 +59,8 @@ struct Restored {
     tags: u64,
     blobs: u64,
     copied_blobs: u64,
+    refused_blobs: u64,
+    refused: Vec<String>,
     missing_blobs: u64,
     missing_bytes: u64,
     missing: Vec<String>,
@@ -76,7 +79,14 @@ impl Restore {
             Failure::new(format!("cannot restore {}", path.display())).because(error)
         };
         // Opened before the command becomes the owner of the data directory.
-        let file = File::open(&path).map_err(|error| cannot(&error))?;
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.path.is_dir() => {
+                return Err(Failure::new(format!("there is no backup in {}", self.path.display())).help(
+                    format!("it has neither {ARCHIVE} nor a file of the schedule, wharfinger-TIME.backup"),
+                ));
+            }
+            opened => opened.map_err(|error| cannot(&error))?,
+        };
         owner::become_owner(&config.data)?;
         let blobs = Some(self.path.join(BLOBS)).filter(|_| self.path.is_dir()).filter(|blobs| blobs.is_dir());
         let restoring = Restoring { data: config.data, replace: self.replace, blobs };
@@ -105,6 +115,8 @@ fn summary(report: RestoreReport, made_at: String, version: String) -> Restored 
         tags: report.counts.tags,
         blobs: report.counts.blobs,
         copied_blobs: report.copied.copied,
+        refused_blobs: report.copied.refused,
+        refused: report.copied.refused_files.iter().map(|path| path.display().to_string()).collect(),
         missing_blobs: report.missing.number,
         missing_bytes: report.missing.bytes,
         missing: digests(&report.missing),
@@ -127,6 +139,15 @@ fn print(report: &RestoreReport, made_at: &str) -> Result<(), Failure> {
     if report.copied.copied > 0 {
         let size = output::human_size(report.copied.copied_bytes);
         output::print(format_args!("copied {}, {size}\n", counted(report.copied.copied, "blob", "blobs")))?;
+    }
+    let refused = report.copied.refused;
+    if refused > 0 {
+        output::print(format_args!(
+            "{refused} files of the backup were refused: they are no regular files, or do not have their digest:\n"
+        ))?;
+        for file in report.copied.refused_files.iter().take(20) {
+            output::print(format_args!("  {}\n", file.display()))?;
+        }
     }
     for (difference, what) in [(&report.missing, "missing"), (&report.extra, "extra")] {
         if difference.number > 0 {

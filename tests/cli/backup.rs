@@ -104,10 +104,21 @@ fn backup_and_restore_mistakes_are_named() {
     let running = restore(&backup, &data, &["--replace"]);
     assert_eq!(running.status.code(), Some(1));
     assert!(text(&running.stderr).contains("in use by process"), "{}", text(&running.stderr));
-    fs::write(&backup, "rubbish").unwrap();
-    let refused = restore(&backup, &registry.scratch.path().join("new"), &[]);
-    assert!(text(&refused.stderr).contains("no complete backup"), "{}", text(&refused.stderr));
-    assert!(!registry.scratch.path().join("new").exists());
+    let whole = fs::read(&backup).unwrap();
+    let mut altered = whole.clone();
+    let last = altered.len() - 700;
+    altered[last..last + 3].copy_from_slice(b"\x1b[2");
+    for wrong in [&b"rubbish\x1b[2J"[..], &whole[..whole.len() - 1000], &whole[..whole.len() / 2], &altered] {
+        fs::write(&backup, wrong).unwrap();
+        let refused = restore(&backup, &registry.scratch.path().join("new"), &[]);
+        let told = text(&refused.stderr);
+        assert!(told.contains("no complete backup") && !told.contains('\x1b'), "{told}");
+        assert!(!registry.scratch.path().join("new").exists());
+    }
+    let empty = registry.scratch.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let refused = restore(&empty, &data, &["--replace"]);
+    assert!(text(&refused.stderr).contains("there is no backup in"), "{}", text(&refused.stderr));
 }
 
 #[test]

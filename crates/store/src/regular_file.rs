@@ -9,8 +9,20 @@ use std::path::Path;
 
 /// Opens a file for reading, without waiting. `None` if it is a directory, a FIFO, a socket or a device.
 pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
-    let file = match opened {
+    open_with(path, 0)
+}
+
+/// The same, and `None` if it is a symbolic link.
+pub(crate) fn open_no_follow(path: &Path) -> io::Result<Option<File>> {
+    match open_with(path, libc::O_NOFOLLOW) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        opened => opened,
+    }
+}
+
+fn open_with(path: &Path, flags: i32) -> io::Result<Option<File>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | flags;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         // A socket, or a device without a driver.
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(None),
         opened => opened?,
@@ -44,6 +56,8 @@ mod tests {
         let _socket = UnixListener::bind(at("socket")).unwrap();
         assert_eq!(read(&at("file")).unwrap().as_deref(), Some(&b"text"[..]));
         assert_eq!(read(&at("link")).unwrap().as_deref(), Some(&b"text"[..]));
+        assert!(open_no_follow(&at("link")).unwrap().is_none());
+        assert!(open_no_follow(&at("file")).unwrap().is_some());
         for other in [at("fifo"), at("socket"), scratch.path().to_owned(), "/dev/zero".into()] {
             assert!(open(&other).unwrap().is_none(), "{other:?}");
         }

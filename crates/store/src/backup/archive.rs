@@ -152,7 +152,11 @@ fn digest_of(content: &mut impl Read) -> io::Result<(u64, String)> {
 /// [`StoreError::Directory`] that names the first wrong entry.
 pub fn verify(mut file: File) -> Result<VerifiedArchive, StoreError> {
     let wrong = |what: String| StoreError::Directory(format!("this is no complete backup: {what}"));
-    let unreadable = |error: io::Error| wrong(format!("it cannot be read as a tar archive ({error})"));
+    // Messages of the tar library contain bytes of the file.
+    let unreadable = |error: io::Error| match error.raw_os_error() {
+        Some(_) => wrong(format!("it cannot be read ({error})")),
+        None => wrong("it is cut off or altered, or is no backup".to_owned()),
+    };
     file.rewind().map_err(unreadable)?;
     let mut archive = tar::Archive::new(io::BufReader::with_capacity(CHUNK, &file));
     let mut entries = archive.entries().map_err(unreadable)?;
@@ -182,6 +186,9 @@ pub fn verify(mut file: File) -> Result<VerifiedArchive, StoreError> {
                 expected.bytes, expected.digest
             )));
         }
+    }
+    if entries.next().transpose().map_err(unreadable)?.is_some() {
+        return Err(wrong("it has a part that its manifest does not list".to_owned()));
     }
     if !manifest.files.iter().any(|entry| entry.name == DATABASE) {
         return Err(wrong(format!("it has no {DATABASE}")));

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use oci::{Algorithm, Digest};
 
 use super::archive::{OWN, VerifiedArchive};
-use super::blobs::{CopiedBlobs, copy_blobs};
+use super::blobs::{CopiedBlobs, restore_blobs};
 use super::{CONFIGURATION, DATABASE, OWN_FILES};
 use crate::blob_place::BLOB_PLACE;
 use crate::metadata::{RestoredDatabase, StoredCounts, merge_log};
@@ -117,7 +117,7 @@ fn restore_into(
     let (id, counts, has_accounts) = (restored.id()?, restored.counts()?, restored.has_users()?);
     // Before this line, the directory is as it was.
     let copied = match &restoring.blobs {
-        Some(blobs) => copy_blobs(blobs, directory.blobs(), progress)?,
+        Some(blobs) => restore_blobs(blobs, directory.blobs(), progress)?,
         None => CopiedBlobs::default(),
     };
     let (missing, extra) = match is_in_bucket {
@@ -157,7 +157,8 @@ fn find_missing(restored: &RestoredDatabase, directory: &Directory) -> Result<Di
     restored.each_blob(|digest, size| {
         let hex = digest.hex();
         let below = Path::new(digest.algorithm().as_str()).join(&hex[..2]).join(&hex).join("data");
-        if !fs::metadata(directory.blobs().join(below)).is_ok_and(|file| file.len() == size) {
+        let file = fs::symlink_metadata(directory.blobs().join(below));
+        if !file.is_ok_and(|file| file.is_file() && file.len() == size) {
             missing.add(digest, size);
         }
         Ok(())

@@ -158,7 +158,8 @@ async fn blobs_are_copied_once() {
     let copy = || copy_blobs(source.directory.blobs(), target.path(), |_| ()).unwrap();
     assert_eq!((copy().copied, copy().copied, copy().present), (2, 0, 2));
     let third = source.push("app", b"three").await;
-    assert_eq!(copy(), CopiedBlobs { copied: 1, copied_bytes: 5, present: 2, vanished: 0 });
+    let expected = CopiedBlobs { copied: 1, copied_bytes: 5, present: 2, ..CopiedBlobs::default() };
+    assert_eq!(copy(), expected);
     // A copy that a crash has cut is made again.
     let hex = third.hex();
     let file = target.path().join("sha256").join(&hex[..2]).join(&hex).join("data");
