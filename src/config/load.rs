@@ -187,7 +187,8 @@ impl Loading {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes());
                 let place = Excerpt::new(path, &text, valid);
-                self.mistakes.push(ConfigError::new(format!("{place} is not UTF-8")).at(place));
+                // Its bytes are nothing for a terminal.
+                self.mistakes.push(ConfigError::new(format!("{place} is not UTF-8: is it the right file?")));
                 return;
             }
         };
