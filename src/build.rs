@@ -4,4 +4,4 @@
 pub(crate) const COMMIT: Option<&str> = option_env!("SOURCE_COMMIT");
 
 /// The parts of the program that another build may lack.
-pub(crate) const FEATURES: &[&str] = &["acme", "http2", "metrics", "systemd"];
+pub(crate) const FEATURES: &[&str] = &["acme", "http2", "metrics", "systemd", "traces"];

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{Registry, WHARFINGER, pusher, text};
+use crate::daemon::Daemon;
+use crate::{Registry, WHARFINGER, pusher, run, success, text};
 
 /// The user `nobody`, whom the tests do not use otherwise.
 const USER: u32 = 65_534;
@@ -98,6 +99,29 @@ fn command_on_moved_content_creates_nothing() {
         fs::rename(&away, &part).unwrap();
     }
     assert!(registry.says("check").contains("nothing missing"));
+}
+
+#[test]
+fn moved_data_directory_serves_the_same() {
+    let registry = Registry::at_rest();
+    let (old, moved) = (registry.data(), registry.scratch.path().join("moved"));
+    // The two ways of `docs/how-to/backup.md`: a copy, as to another disk, and a rename.
+    let copied = Command::new("cp").args(["--archive", "-T"]).args([&old, &moved]).status();
+    assert!(copied.unwrap().success());
+    let renamed = registry.scratch.path().join("renamed");
+    fs::rename(&old, &renamed).unwrap();
+    for data in [moved, renamed] {
+        let data = data.to_str().unwrap();
+        let checked = success("check", &run(&["check", "--read", "--data", data], Path::new("/")));
+        assert!(checked.contains("nothing missing"), "{checked}");
+        let words = ["serve", "--listen", "127.0.0.1:0", "--data", data];
+        let daemon = Daemon::start(WHARFINGER, &words, &registry.scratch.path().join("log"));
+        let url = format!("http://{}", daemon.address());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let http = reqwest::Client::new();
+        assert!(runtime.block_on(pusher::fetch_image(&http, &url, &pusher::describe(1))).unwrap());
+        runtime.block_on(pusher::push_image(&http, &url, 2)).unwrap();
+    }
 }
 
 #[test]
