@@ -54,6 +54,7 @@ pub enum QuotaScope {
     Owner(AccountName),
     /// The selected repositories.
     Repositories {
+        /// The repositories, by name.
         selector: RepositorySelector,
         /// Whether the limit is for each of them. Otherwise it is for all together.
         each: bool,
