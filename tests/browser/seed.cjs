@@ -167,8 +167,8 @@ async function seed(base, user, password) {
     "org.opencontainers.image.documentation": "javascript:alert(5)",
   } });
   const hostile = { layers: [["x", 100]], env: [`X=${HOSTILE}`], labels: { [HOSTILE]: HOSTILE } };
-  await registry.index("sec/hostile", "1", [["amd64"]], { [DESCRIPTION]: HOSTILE, [HOSTILE]: HOSTILE }, hostile);
-  await registry.artifact("sec/hostile", "file", "application/vnd.example", [
+  await registry.index("zz/hostile", "1", [["amd64"]], { [DESCRIPTION]: HOSTILE, [HOSTILE]: HOSTILE }, hostile);
+  await registry.artifact("zz/hostile", "file", "application/vnd.example", [
     [HOSTILE, HOSTILE, "text/plain"], ["javascript:alert(1)", `{"spdxVersion":"<b>"}`, spdx],
   ], { annotations: { [HOSTILE]: HOSTILE } });
 }

@@ -71,7 +71,7 @@ async function signIn({ page }, to = "/") {
 const PAGES = [
   "/", "/?sort=push", "/?namespace=team", "/?q=app", "/?q=nothing-like-it", "/team/app", "/team/app:1.4",
   "/team/app:1.4?platform=linux/arm/v7", "/team/app:sbom", "/-/compare/team/app?from=1.3&to=1.4-debug",
-  "/charts/web", "/charts/web:0.3.0", "/team/model", "/team/model:2.1", "/?sort=size", "/?sort=pulls", "/sec/hostile", "/sec/hostile:1", "/sec/hostile:file", "/-/account",
+  "/charts/web", "/charts/web:0.3.0", "/team/model", "/team/model:2.1", "/?sort=size", "/?sort=pulls", "/zz/hostile", "/zz/hostile:1", "/zz/hostile:file", "/-/account",
   "/-/access?account=root&repository=team/app", "/-/organisations", "/-/organisations/acme", "/-/admin", "/-/admin/accounts",
   "/-/admin/grants", "/-/admin/usage", "/-/admin/audit", "/-/delete/team/app:1.3", "/-/delete/team/app",
   "/-/trash/team/app", "/-/history/team/app", "/-/admin/rules", "/-/admin/rules?repositories=**&tags=1.*",
