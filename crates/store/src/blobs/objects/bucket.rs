@@ -34,6 +34,8 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(90);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The lifetime of a URL for a client. A download that has begun goes on after it.
 const REDIRECT: Duration = Duration::from_secs(10 * 60);
+/// The first pause before a request is repeated.
+const PAUSE: Duration = Duration::from_millis(200);
 /// How often a write is repeated that conflicts with a deletion.
 const CONFLICTS: u32 = 6;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -189,9 +191,25 @@ impl Bucket {
 
     /// Deletes an object, if it exists.
     pub(super) async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        match self.writes.delete(&path(key)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed(&error, "delete", key)),
+        let location = path(key);
+        let deleted = self.repeat(|| self.writes.delete(&location)).await;
+        deleted.map_err(|error| self.failed(&error, "delete", key))
+    }
+
+    /// Repeats a deletion whose connection was cut, which the library does not. An absent object is deleted.
+    async fn repeat<F: Future<Output = object_store::Result<()>>>(
+        &self,
+        delete: impl Fn() -> F,
+    ) -> object_store::Result<()> {
+        let begun = std::time::Instant::now();
+        loop {
+            match delete().await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                Err(object_store::Error::Generic { .. }) if begun.elapsed() < READ_PATIENCE => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -269,10 +287,9 @@ impl Bucket {
 
     /// Aborts a multipart upload, if it exists.
     pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), StoreError> {
-        match self.writes.abort_multipart(&path(key), &id.to_owned()).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed(&error, "abort the upload of", key)),
-        }
+        let (location, id) = (path(key), id.to_owned());
+        let aborted = self.repeat(|| self.writes.abort_multipart(&location, &id)).await;
+        aborted.map_err(|error| self.failed(&error, "abort the upload of", key))
     }
 
     /// Copies an object inside the store.
@@ -360,7 +377,7 @@ impl Bucket {
         headers: HeaderMap,
     ) -> Result<T, StoreError> {
         let begun = std::time::Instant::now();
-        let mut wait = Duration::from_millis(200);
+        let mut wait = PAUSE;
         loop {
             match self.send_once(method, key, &query, &headers).await {
                 Ok(answer) => return Ok(answer),

@@ -1,5 +1,6 @@
 //! Tests of the blob store in a bucket, against two servers of different make: versitygw and moto.
 
+mod faults;
 mod servers;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use oci::Algorithm;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use self::faults::{Fault, proxy};
 use self::servers::{MOTO, Server, VERSITYGW};
 use super::place::{Limits, ObjectBlobs};
 use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
@@ -239,6 +241,48 @@ async fn bucket_belongs_to_one_database() {
     }
     blobs.claim("other", Claim::Rebuilt).await.unwrap();
     blobs.claim("other", Claim::Existing).await.unwrap();
+}
+
+/// A place on versitygw behind a proxy with a fault.
+fn place_with(fault: Fault) -> Place {
+    let place = Place::on(&VERSITYGW);
+    let endpoint = Some(format!("http://{}", proxy(VERSITYGW.address(), fault)));
+    Place { settings: ObjectSettings { endpoint, ..place.settings.clone() }, ..place }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_requests_are_repeated() {
+    for fault in [Fault::SlowDown, Fault::Cut] {
+        let place = place_with(fault);
+        let blobs = place.in_parts();
+        let content = content(usize::try_from(3 * PART + 5).unwrap(), 20);
+        let digest = sha256(&content);
+        let written = upload(&blobs, &content, &[1 << 20]).await;
+        written.commit(&digest).await.unwrap();
+        is(&blobs, &digest, &content).await;
+        assert_eq!(blobs.stat(&digest).await.unwrap(), Some(content.len() as u64));
+        assert!(blobs.delete(&digest).await.unwrap());
+        // A repeated request may have begun a second multipart upload.
+        blobs.remove_stale_uploads(&[].into()).await.unwrap();
+        leaves_nothing(&blobs, &place).await;
+    }
+}
+
+#[tokio::test]
+async fn short_listing_is_continued() {
+    let blobs = place_with(Fault::ShortListing).blobs();
+    for number in 0..35_u8 {
+        blobs.put(&sha256(&[number]), Bytes::from(vec![number])).await.unwrap();
+    }
+    use futures_util::TryStreamExt as _;
+    let listed: Vec<_> = blobs.list().try_collect().await.unwrap();
+    assert_eq!(listed.len(), 35);
+}
+
+#[tokio::test]
+async fn store_without_etags_is_refused() {
+    let refused = place_with(Fault::NoEtag).blobs().claim("one", Claim::New).await.unwrap_err();
+    assert!(refused.to_string().to_lowercase().contains("etag"), "{refused}");
 }
 
 #[tokio::test]

@@ -76,6 +76,10 @@ impl Server {
         Self { address }
     }
 
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(super) fn settings(&self, url: &str) -> ObjectSettings {
         ObjectSettings {
             url: url.to_owned(),

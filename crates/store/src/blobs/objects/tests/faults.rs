@@ -1,0 +1,107 @@
+//! A proxy before an S3 server that answers as servers of other makes, or overloaded ones, do.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// What the proxy does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Every third request gets SlowDown.
+    SlowDown,
+    /// Every fourth connection ends before the answer.
+    Cut,
+    /// A listing ends after ten keys, without a sign of it.
+    ShortListing,
+    /// No answer has an ETag.
+    NoEtag,
+}
+
+/// Starts a proxy, which ends with the test process. Returns its address.
+pub(super) fn proxy(server: SocketAddr, fault: Fault) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+        for client in listener.incoming().flatten() {
+            let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
+            // A client that has gone away is no failure.
+            thread::spawn(move || _ = forward(client, server, fault, number));
+        }
+    });
+    address
+}
+
+/// Forwards one request, and closes both connections.
+fn forward(mut client: TcpStream, server: SocketAddr, fault: Fault, number: usize) -> io::Result<()> {
+    let (head, body) = receive(&mut client)?;
+    if fault == Fault::SlowDown && number.is_multiple_of(3) {
+        let text = "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>";
+        return write!(
+            client,
+            "HTTP/1.1 503 Slow Down\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+            text.len()
+        );
+    }
+    let mut server = TcpStream::connect(server)?;
+    server.write_all(head.trim_end().as_bytes())?;
+    server.write_all(b"\r\nConnection: close\r\n\r\n")?;
+    server.write_all(&body)?;
+    if fault == Fault::Cut && number.is_multiple_of(4) {
+        return Ok(());
+    }
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer)?;
+    let split = find(&answer, b"\r\n\r\n").unwrap_or(answer.len());
+    let head = String::from_utf8_lossy(&answer[..split]).into_owned();
+    let mut content = answer.get(split + 4..).unwrap_or_default().to_vec();
+    let mut lines: Vec<&str> = head.split("\r\n").collect();
+    match fault {
+        Fault::NoEtag => lines.retain(|line| !line.to_ascii_lowercase().starts_with("etag:")),
+        Fault::ShortListing if find(&content, b"<ListBucketResult").is_some() => {
+            lines.retain(|line| !line.to_ascii_lowercase().starts_with("content-length:"));
+            let text = String::from_utf8_lossy(&content).into_owned();
+            let ends: Vec<usize> = text.match_indices("<Contents>").map(|(at, _)| at).collect();
+            if let (Some(from), Some(to)) = (ends.get(10), text.rfind("</Contents>")) {
+                content = format!("{}{}", &text[..*from], &text[to + "</Contents>".len()..]).into_bytes();
+            }
+        }
+        _ => {}
+    }
+    client.write_all(lines.join("\r\n").as_bytes())?;
+    client.write_all(b"\r\n\r\n")?;
+    client.write_all(&content)
+}
+
+/// Receives the head of a request, and its body.
+fn receive(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+    let mut received = Vec::new();
+    let mut piece = [0; 64 << 10];
+    loop {
+        if let Some(split) = find(&received, b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&received[..split]).into_owned();
+            let length = head
+                .split("\r\n")
+                .filter_map(|line| line.split_once(':'))
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+                .and_then(|(_, length)| length.trim().parse().ok())
+                .unwrap_or(0);
+            let mut body = received.split_off(split + 4);
+            let begun = body.len();
+            body.resize(length, 0);
+            if begun < length {
+                client.read_exact(&mut body[begun..])?;
+            }
+            return Ok((head, body));
+        }
+        match client.read(&mut piece)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => received.extend_from_slice(&piece[..read]),
+        }
+    }
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
