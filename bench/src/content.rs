@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_is_that_of_the_bytes() {
+    fn digest_is_that_of_the_bytes() {
         let source = Source::with_block(1 << 20);
         for length in [32, 33, 1000, 300_000, (1 << 20) + 32, (3 << 20) + 5] {
             let content = source.content(length);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_contents_are_alike() {
+    fn contents_are_distinct() {
         let source = Source::with_block(1 << 20);
         assert_ne!(source.content(2 << 20).digest(), source.content(2 << 20).digest());
         assert_ne!(source.content(100).digest(), source.content(100).digest());

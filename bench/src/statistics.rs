@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spread_has_its_median_in_the_middle() {
+    fn spread_has_its_median_in_the_middle() {
         let spread = Spread::of([3.0, 1.0, 2.0]).expect("values");
         assert_eq!((spread.least, spread.median, spread.most), (1.0, 2.0, 3.0));
         assert_eq!(Spread::of([1.0, 2.0]).expect("values").median, 1.5);

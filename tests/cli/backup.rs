@@ -25,7 +25,7 @@ fn ls(data: &Path) -> String {
 }
 
 #[test]
-fn backup_restores_images_and_refuses_existing_metadata() {
+fn backup_is_restored_where_no_metadata_is() {
     for mut registry in [Registry::serving(), Registry::at_rest()] {
         let backup = registry.scratch.path().join("registry.backup");
         let told = registry.says(&format!("backup {}", path(&backup)));

@@ -278,7 +278,7 @@ async fn sign_in_returns_to_this_host_only() {
 }
 
 #[tokio::test]
-async fn wrong_passwords_are_throttled_like_those_of_the_api() {
+async fn page_throttles_wrong_passwords_like_the_api() {
     let registry = with_accounts().await;
     registry.add_user("ann").await;
     let mut browser = Browser::new(&registry);

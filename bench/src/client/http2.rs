@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_spelled_out_once_and_named_by_number_then() {
+    fn repeated_request_is_named_by_its_index() {
         let origin = Origin::plain(([127, 0, 0, 1], 5000).into()).with_authorization("Basic YTpi");
         let requests = Requests::new(&origin, "/v2/");
         assert_eq!(requests.first[..8], [0x82, 0x86, 0x44, 4, b'/', b'v', b'2', b'/']);

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_known_length_ends_where_it_should() {
+    fn body_of_known_length_ends_where_it_should() {
         let text = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nLink: </v2/_catalog?n=1>; rel=\"next\"\r\n\r\nhelloHTTP/1.1";
         for piece in [1, 2, 7, 1000] {
             let mut reader = Reader::new(false);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunked_body_is_put_together() {
+    fn chunked_body_is_put_together() {
         let text = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n";
         for piece in [1, 3, 1000] {
             let (_, body, used) = read_in_pieces(text, piece);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_loses_scheme_and_authority() {
+    fn location_loses_scheme_and_authority() {
         let text = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\nLocation: http://h:1/v2/a?b=c\r\nContent-Length: 0\r\n\r\n";
         let (head, _, _) = read_in_pieces(text, 4);
         assert_eq!(head.status, 202);

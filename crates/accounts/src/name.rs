@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_ours_owns_what_is_below_it_and_nothing_else() {
+    fn name_owns_only_what_is_below_it() {
         let ann = name("ann");
         for (repository, owned) in
             [("ann/app", true), ("ann/a/b", true), ("ann", false), ("anna/app", false), ("x/ann/app", false)]

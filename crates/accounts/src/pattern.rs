@@ -292,7 +292,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_pattern_tells_where_it_reaches() {
+    fn pattern_has_a_literal_prefix() {
         for (text, prefix, namespace) in [
             ("acme/app", "acme/app", Some("acme")),
             ("acme", "acme", None),
@@ -318,7 +318,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn no_pattern_takes_long() {
+    fn pattern_matches_in_bounded_time() {
         let longest = "a/".repeat(127) + "a";
         let hostile = "**a*".repeat(63) + "**b";
         assert!(!pattern(&hostile).matches(&longest.parse().unwrap()));

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_has_its_top_and_all_below_it() {
+    fn tree_has_its_top_and_all_below_it() {
         let acme = Tree::Of(name("acme"));
         for (text, has) in [
             ("acme", true),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_tree_counts() {
+    fn deepest_tree_counts() {
         let prefix_rules = prefix_rules(&[("", true), ("acme/open", true), ("acme", false)]);
         for (text, said) in
             [("b", true), ("acme", false), ("acme/x", false), ("acme/open/x", true), ("acme/open-x", false)]

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_set_is_whole_however_it_came_to_be() {
+    fn rights_are_consistent_however_made() {
         for bits in 0..32 {
             let set = Rights::from_bits(bits);
             assert_eq!(Rights::from_bits(set.bits()), set);

@@ -289,7 +289,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_allows_what_a_pattern_matches_and_leaps_over_nothing_else(
+        fn selection_skips_only_what_no_pattern_matches(
             one in prop::collection::vec(PATTERNS, 0..6),
             two in prop::collection::vec(PATTERNS, 0..6),
             names in prop::collection::vec(NAMES, 0..30),

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_a_number_of_bytes_that_a_file_can_have() {
+    fn size_is_a_number_of_bytes_that_a_file_can_have() {
         for (size, bytes) in [("0", 0), ("9223372036854775807", i64::MAX.cast_unsigned())] {
             assert_eq!(descriptor("text/plain", size, "").unwrap().size, bytes);
         }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_it_was_read_and_without_what_is_not_there() {
+    fn descriptor_is_written_as_it_was_read() {
         let bare = descriptor("text/plain", "7", "").unwrap();
         let text = serde_json::to_string(&bare).unwrap();
         assert_eq!(text, format!(r#"{{"mediaType":"text/plain","digest":"{DIGEST}","size":7}}"#));

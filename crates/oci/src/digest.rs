@@ -298,14 +298,14 @@ mod tests {
                              47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
 
     #[test]
-    fn the_digest_of_nothing_is_the_one_that_everybody_knows() {
+    fn digest_of_empty_content_is_the_known_one() {
         assert_eq!(Algorithm::Sha256.digest(b"").to_string(), EMPTY_256);
         assert_eq!(Algorithm::Sha512.digest(b"").to_string(), EMPTY_512);
         assert_eq!(Algorithm::default(), Algorithm::Sha256);
     }
 
     #[test]
-    fn a_digest_is_spelt_as_it_was_parsed() {
+    fn digest_is_spelt_as_it_was_parsed() {
         for text in [EMPTY_256, EMPTY_512] {
             let digest: Digest = text.parse().unwrap();
             assert_eq!(digest.to_string(), text);
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_has_the_length_of_its_algorithm() {
+    fn hash_has_the_length_of_its_algorithm() {
         assert_eq!(Digest::from_hash(Algorithm::Sha256, &[0; 31]), None);
         assert_eq!(Digest::from_hash(Algorithm::Sha256, &[0; 64]), None);
         assert_eq!(Digest::from_hash(Algorithm::Sha512, &[0; 32]), None);
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_json_names_the_digest_and_its_algorithm() {
+    fn json_error_names_the_digest_and_its_algorithm() {
         let text = format!("\"blake3:{}\"", "a".repeat(64));
         let error = serde_json::from_str::<Digest>(&text).unwrap_err().to_string();
         assert!(error.contains("digest \"blake3:aaaa"), "{error}");
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn states_that_were_saved_by_earlier_versions_are_taken_up() {
+    fn saved_states_of_earlier_versions_are_resumed() {
         // States survive updates of the program, so their format must not change.
         // The words of the hash, then how many blocks went into it, then the bytes that wait for a
         // whole block: how many, and zeros after them.
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_claims_more_content_than_there_can_be_is_refused() {
+    fn state_with_impossible_length_is_refused() {
         let mut damaged = Digester::new(Algorithm::Sha256).save();
         damaged[32..40].fill(0xff);
         assert!(Digester::resume(Algorithm::Sha256, &damaged).is_none());
@@ -469,7 +469,7 @@ mod tests {
         }
 
         #[test]
-        fn content_in_any_pieces_with_any_interruptions_has_one_digest(
+        fn digest_is_independent_of_pieces_and_resumes(
             algorithm in algorithms(),
             pieces in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..300), any::<bool>()), 0..8),
         ) {

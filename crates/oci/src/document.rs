@@ -248,7 +248,7 @@ mod tests {
         use super::*;
 
         #[test]
-        fn an_image() {
+        fn image_is_parsed() {
             let image = parse_as(&image(""), OCI_MANIFEST).unwrap();
             assert_eq!(image.kind, Kind::Image);
             assert_eq!(image.media_type.as_str(), OCI_MANIFEST);
@@ -259,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn an_index_also_of_indexes_and_of_nothing() {
+        fn index_may_be_nested_or_empty() {
             let one = parse_as(&index(""), OCI_INDEX).unwrap();
             assert_eq!((one.kind, one.manifests.len(), one.config), (Kind::Index, 1, None));
             let nested = document(OCI_INDEX, &format!(r#""manifests":[{}]"#, descriptor(OCI_INDEX, "index")));
@@ -286,7 +286,7 @@ mod tests {
         }
 
         #[test]
-        fn an_artifact_without_layers() {
+        fn artifact_needs_no_layers() {
             let text = document(
                 OCI_MANIFEST,
                 &format!(
@@ -300,7 +300,7 @@ mod tests {
         }
 
         #[test]
-        fn the_withdrawn_artifact_manifest_which_has_no_schema_version() {
+        fn artifact_manifest_needs_no_schema_version() {
             let text = format!(
                 r#"{{"mediaType":"{OCI_ARTIFACT}","artifactType":"text/x","blobs":[{}]}}"#,
                 descriptor("text/plain", "blob")
@@ -317,7 +317,7 @@ mod tests {
         }
 
         #[test]
-        fn a_subject_and_annotations() {
+        fn subject_and_annotations_are_parsed() {
             let more = format!(
                 r#","subject":{},"annotations":{{"a":"1","":"","é\n":"\u0000"}}"#,
                 descriptor(OCI_MANIFEST, "subject")
@@ -351,7 +351,7 @@ mod tests {
         use super::*;
 
         #[test]
-        fn the_header_tells_where_the_document_does_not() {
+        fn content_type_replaces_a_missing_media_type() {
             let own = format!(r#""mediaType":"{OCI_MANIFEST}","#);
             for instead in ["", r#""mediaType":null,"#, r#""mediaType":"","#] {
                 let text = image("").replace(&own, instead);
@@ -361,7 +361,7 @@ mod tests {
         }
 
         #[test]
-        fn the_shape_tells_where_nothing_else_does() {
+        fn kind_follows_the_fields_as_a_last_resort() {
             let image = image("").replace(&format!(r#""mediaType":"{OCI_MANIFEST}","#), "");
             assert_eq!(parse(&image).unwrap().media_type.as_str(), OCI_MANIFEST);
             let with_null = image.replace(r#""schemaVersion""#, r#""manifests":null,"schemaVersion""#);
@@ -400,7 +400,7 @@ mod tests {
         }
 
         #[test]
-        fn the_artifact_type_is_its_own_or_that_of_the_config() {
+        fn artifact_type_is_its_own_or_that_of_the_config() {
             let type_of = |text: String| parse(&text).unwrap().artifact_type;
             assert_eq!(type_of(image(r#","artifactType":"text/x""#)).as_deref(), Some("text/x"));
             for more in ["", r#","artifactType":"""#, r#","artifactType":null"#] {
@@ -416,7 +416,7 @@ mod tests {
         use super::*;
 
         #[test]
-        fn a_list_that_must_be_there_may_be_null() {
+        fn required_list_may_be_null() {
             let config = descriptor(OCI_CONFIG, "{}");
             let image = document(OCI_MANIFEST, &format!(r#""config":{config},"layers":null"#));
             assert_eq!(parse(&image).unwrap().layers, []);
@@ -471,7 +471,7 @@ mod tests {
         }
 
         #[test]
-        fn one_document_under_the_name_of_another() {
+        fn document_of_another_media_type_is_refused() {
             let image = image("").replace(OCI_MANIFEST, OCI_INDEX);
             let stray = ManifestError::StrayField { media_type: media_type(OCI_INDEX), field: "layers" };
             assert_eq!(parse(&image), Err(stray));
@@ -482,7 +482,7 @@ mod tests {
         }
 
         #[test]
-        fn a_field_that_is_there_twice() {
+        fn duplicate_field_is_refused() {
             assert!(fault(&image(r#","layers":[]"#)).starts_with("duplicate field `layers`"));
             assert!(fault(&image(r#","layers":null"#)).starts_with("duplicate field `layers`"));
             assert!(fault(&image(r#","\u006cayers":[]"#)).starts_with("duplicate field `layers`"));
@@ -492,7 +492,7 @@ mod tests {
         }
 
         #[test]
-        fn a_field_that_go_would_read_as_another() {
+        fn field_in_another_case_is_refused() {
             for field in ["Layers", "LAYERS", "layer\u{17f}", "manifestS", "schemaversion"] {
                 let fault = fault(&image(&format!(r#","{field}":[]"#)));
                 assert!(fault.starts_with(&format!("{field}: `{field}` is no field, but")), "{fault}");
@@ -518,7 +518,7 @@ mod tests {
         }
 
         #[test]
-        fn the_schema_that_was_given_up() {
+        fn schema_1_is_refused() {
             let text = r#"{"schemaVersion":1,"name":"a","tag":"b","architecture":"amd64","fsLayers":[],"history":[],
                            "signatures":[{"header":{"alg":"ES256"}}]}"#;
             assert_eq!(parse(text), Err(ManifestError::SchemaOne));

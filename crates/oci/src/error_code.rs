@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_codes_are_those_of_the_specification() {
+    fn error_codes_are_those_of_the_specification() {
         use ErrorCode::*;
         let table = [
             (BlobUnknown, "BLOB_UNKNOWN"),

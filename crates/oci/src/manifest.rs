@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_needs_its_config_and_the_layers_that_are_kept_here() {
+    fn image_needs_its_config_and_stored_layers() {
         let config = descriptor("application/vnd.oci.image.config.v1+json", "config", "");
         let subject = descriptor(OCI_MANIFEST, "subject", "");
         let layers = [
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_config_is_needed_wherever_else_it_may_be_had() {
+    fn config_is_needed_even_with_urls() {
         let config = descriptor("text/plain", "config", r#","urls":["https://example.com/"]"#);
         let text =
             format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{config},"layers":[]}}"#);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_needs_manifests_and_buildkits_cache_needs_blobs() {
+    fn index_needs_manifests_and_build_caches_blobs() {
         let children = [
             descriptor(OCI_INDEX, "first", r#","urls":["https://example.com/"]"#),
             descriptor("application/vnd.oci.image.layer.v1.tar+zstd", "second", ""),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_artifact_manifest_needs_its_blobs() {
+    fn artifact_manifest_needs_its_blobs() {
         let (blob, subject) =
             (descriptor("text/plain", "first", ""), descriptor(OCI_MANIFEST, "subject", ""));
         let text = format!(r#"{{"mediaType":"{OCI_ARTIFACT}","blobs":[{blob}],"subject":{subject}}}"#);

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_read_without_parameters_and_without_regard_to_case() {
+    fn media_type_ignores_parameters_and_case() {
         for header in [
             OCI_INDEX,
             &format!("{OCI_INDEX}; charset=utf-8"),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn manifests_and_layers_kept_elsewhere_are_told_by_their_types() {
+    fn media_types_tell_manifests_and_foreign_layers() {
         let is = |text: &str, what: fn(&MediaType) -> bool| what(&text.parse().unwrap());
         for manifest in [OCI_MANIFEST, OCI_INDEX, OCI_ARTIFACT, DOCKER_MANIFEST, DOCKER_LIST] {
             assert!(is(manifest, MediaType::is_manifest));
@@ -227,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_parser_agrees_with_the_specification_where_there_are_no_parameters(
+        fn media_type_parser_agrees_with_the_specification(
             text in prop_oneof!["[a-zA-Z0-9!#$&^_.+/ é-]{0,12}", "[a-z0-9.+-]{0,4}/[a-zA-Z0-9!#$&^_.+,*-]{0,6}", "[^;]*"]
         ) {
             prop_assert_eq!(text.parse::<MediaType>().is_ok(), specification().is_match(&text), "{:?}", text);

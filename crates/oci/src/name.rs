@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn the_components_are_those_between_the_slashes() {
+    fn components_are_those_between_the_slashes() {
         let name: RepositoryName = "team/app/server".parse().unwrap();
         assert_eq!(name.components().collect::<Vec<_>>(), ["team", "app", "server"]);
         assert_eq!(name.components().next_back(), Some("server"));
     }
 
     #[test]
-    fn a_name_in_json_is_checked_as_well() {
+    fn name_in_json_is_checked_as_well() {
         assert_eq!(serde_json::from_str::<RepositoryName>("\"a/b\"").unwrap().as_str(), "a/b");
         let error = serde_json::from_str::<RepositoryName>("\"../b\"").unwrap_err().to_string();
         assert!(error.contains("\"../b\""), "{error}");
@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_parser_agrees_with_the_specification(
+        fn parser_agrees_with_the_specification(
             text in prop_oneof![
                 "[a-z0-9._/-]{0,12}",
                 "[a-c]([._/-]{0,3}[a-c0-1]){0,6}",
@@ -198,7 +198,7 @@ mod tests {
         }
 
         #[test]
-        fn every_name_of_the_specification_is_taken_and_spelt_the_same(
+        fn valid_name_is_accepted_with_one_spelling(
             text in r"[a-z0-9]{1,4}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}(/[a-z0-9]{1,4}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}){0,3}"
         ) {
             prop_assert_eq!(text.parse::<RepositoryName>().unwrap().to_string(), text);

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_named_by_repository_tag_and_digest() {
+    fn image_is_named_by_repository_tag_and_digest() {
         let named = |target: Option<&str>| Ok(("team/app".to_owned(), target.map(str::to_owned)));
         assert_eq!(reference("team/app"), named(None));
         assert_eq!(reference("team/app:1.0"), named(Some("1.0")));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_decides_over_the_tag_which_must_be_one_all_the_same() {
+    fn digest_wins_over_a_valid_tag() {
         let both: Reference = format!("app:1.0@{DIGEST}").parse().unwrap();
         assert_eq!(both.target, Some(TagOrDigest::Digest(DIGEST.parse().unwrap())));
         assert_eq!(both.to_string(), format!("app@{DIGEST}"));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_no_part_of_a_reference() {
+    fn registry_is_no_part_of_a_reference() {
         assert_eq!(reference("localhost:5000/ubuntu"), Err(ReferenceError::Host));
         assert_eq!(reference("localhost:5000/ubuntu:14.04"), Err(ReferenceError::Host));
         assert_eq!(reference(&format!("localhost:5000/ubuntu@{DIGEST}")), Err(ReferenceError::Host));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_url_is_a_tag_or_a_digest() {
+    fn url_ends_with_a_tag_or_a_digest() {
         assert_eq!("1.0".parse(), Ok(TagOrDigest::Tag("1.0".parse().unwrap())));
         assert_eq!(DIGEST.parse(), Ok(TagOrDigest::Digest(DIGEST.parse().unwrap())));
         assert_eq!("".parse::<TagOrDigest>(), Err(TagError.into()));

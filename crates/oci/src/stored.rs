@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_image_with_an_empty_list_of_manifests_is_an_image() {
+    fn stored_image_may_have_an_empty_manifests_list() {
         let (config, layer) = (digest("config"), digest("layer"));
         let image = parse(&format!(
             r#"{{"schemaVersion":2,"mediaType":"{DOCKER_MANIFEST}","manifests":[],

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_in_json_is_checked_as_well() {
+    fn tag_in_json_is_checked_as_well() {
         assert_eq!(serde_json::from_str::<Tag>("\"v1\"").unwrap().as_str(), "v1");
         assert!(serde_json::from_str::<Tag>("\"../v1\"").is_err());
         assert!(serde_json::from_str::<Tag>("14").is_err());
@@ -149,14 +149,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_parser_agrees_with_the_specification(
+        fn parser_agrees_with_the_specification(
             text in prop_oneof!["[a-zA-Z0-9._-]{0,12}", "[a-zA-Z0-9_.:/ é-]{0,8}", "[a-z._-]{120,140}", any::<String>()]
         ) {
             prop_assert_eq!(text.parse::<Tag>().is_ok(), specification().is_match(&text), "{:?}", text);
         }
 
         #[test]
-        fn every_tag_of_the_specification_is_taken_and_spelt_the_same(text in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}") {
+        fn valid_tag_is_accepted_with_one_spelling(text in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}") {
             prop_assert_eq!(text.parse::<Tag>().unwrap().to_string(), text);
         }
     }

@@ -110,7 +110,7 @@ async fn upload_keeps_bytes_of_an_abandoned_request() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_after_a_restart() {
+async fn upload_goes_on_after_a_restart() {
     let scratch = TempDir::new().unwrap();
     let app = name("team/app");
     let registry = open(&scratch).await;
@@ -127,7 +127,7 @@ async fn an_upload_goes_on_after_a_restart() {
 
 /// Nothing of it is written down: the id says it all.
 #[tokio::test]
-async fn an_upload_that_took_in_nothing_goes_on_after_a_restart_for_its_owner_alone() {
+async fn empty_upload_survives_restart_for_its_owner() {
     let scratch = TempDir::new().unwrap();
     let (app, other, ann) = (name("team/app"), name("team/app-x"), "ann".parse().unwrap());
     let registry = open(&scratch).await;
@@ -166,7 +166,7 @@ async fn an_upload_that_took_in_nothing_goes_on_after_a_restart_for_its_owner_al
 }
 
 #[tokio::test]
-async fn an_upload_that_ended_or_was_cancelled_before_it_took_in_anything_is_unknown() {
+async fn ended_empty_upload_is_unknown() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app = name("team/app");
@@ -206,7 +206,7 @@ async fn any_number_of_uploads_may_have_begun() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_does_not_fit_changes_nothing() {
+async fn chunk_that_does_not_fit_changes_nothing() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app = name("team/app");
@@ -229,7 +229,7 @@ async fn a_chunk_that_does_not_fit_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_upload_belongs_to_its_repository() {
+async fn upload_belongs_to_its_repository() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let (app, other) = (name("team/app"), name("team/app-x"));
@@ -246,7 +246,7 @@ async fn an_upload_belongs_to_its_repository() {
 }
 
 #[tokio::test]
-async fn a_wrong_digest_ends_the_upload_and_stores_nothing() {
+async fn wrong_digest_ends_the_upload_and_stores_nothing() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app = name("team/app");

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_knows_what_it_names() {
+    fn if_none_match_knows_the_content() {
         let digest = Algorithm::Sha256.digest(b"x");
         for known in [
             format!("\"{digest}\""),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_needs_the_very_same_content() {
+    fn range_needs_the_very_same_content() {
         let digest = Algorithm::Sha256.digest(b"x");
         assert!(validators().allow_range(&HeaderMap::new()));
         assert!(validators().allow_range(&request(IF_RANGE, &format!("\"{digest}\""))));

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_says_who_came() {
+    fn trusted_proxy_names_the_client() {
         let from = |lines: &[(&str, &str)]| resolve(PROXY, lines).address.to_string();
         assert_eq!(from(&[]), PROXY);
         assert_eq!(from(&[("x-forwarded-for", "192.0.2.7")]), "192.0.2.7");
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_says_how_it_was_called() {
+    fn trusted_proxy_names_scheme_and_host() {
         let host = ("host", "registry:5000");
         assert_eq!(base(PROXY, &[host]).as_deref(), Some("http://registry:5000"));
         assert_eq!(

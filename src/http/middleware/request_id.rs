@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_are_alike() {
+    fn request_ids_are_distinct() {
         let ids = RequestIds::new();
         let seen: HashSet<_> = (0..10_000).map(|_| ids.next()).collect();
         assert_eq!(seen.len(), 10_000);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sane_one_is_taken_over() {
+    fn valid_request_id_is_kept() {
         let ids = RequestIds::new();
         let taken = |given: &[u8]| {
             let value = HeaderValue::from_bytes(given).unwrap();

@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_without_requests_ends_after_the_idle_time() {
+    async fn connection_without_requests_times_out() {
         let (mut stream, connection, mut client) = watched();
         assert_eq!(seconds_until_refused(&mut stream).await, 75);
         // The same after a request.
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_drips_in_ends_after_the_head_time() {
+    async fn slow_head_times_out() {
         let (mut stream, _connection, mut client) = watched();
         let drip = tokio::spawn(async move {
             while client.write_all(b"x").await.is_ok() {
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_left() {
+    async fn client_that_takes_nothing_is_left() {
         let (mut stream, connection, mut client) = watched();
         connection.begin_exchange();
         let start = Instant::now();

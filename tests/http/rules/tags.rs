@@ -57,7 +57,7 @@ async fn protected_tag_is_deleted_by_administrators_only() {
 }
 
 #[tokio::test]
-async fn protected_tag_has_no_administrator_without_accounts() {
+async fn protected_tag_is_kept_without_accounts() {
     let registry =
         TestRegistry::start_with(|config| config.protected = vec![protected("**", "prod-*")]).await;
     let app = registry.repository("app");

@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tokens_and_registrations_are_refused_by_network() {
+    fn wrong_tokens_are_refused_by_network() {
         let throttle = LoginThrottle::new(LIMITS);
         let now = Instant::now();
         assert!(throttle.wrong_token(ip("10.0.0.1"), now).is_ok());

@@ -142,7 +142,7 @@ async fn storing_a_blob_replaces_a_damaged_file() {
 }
 
 #[tokio::test]
-async fn a_large_upload_gives_way_if_there_are_others() {
+async fn large_upload_gives_way_if_there_are_others() {
     let files = Files::new();
     let store = FileBlobs::open(&files.directory);
     let mut uploads: Vec<_> = (0..2).map(|_| store.uploads.open(Uuid::new_v4())).collect();
