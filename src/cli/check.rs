@@ -118,8 +118,8 @@ fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
     print_records(report)?;
     if report.links_written > 0 {
         output::print(format_args!(
-            "repositories/ was put in step: {} links written\n",
-            report.links_written
+            "repositories/ was put in step: {} written\n",
+            counted(report.links_written, "link", "links")
         ))?;
     }
     for AdoptedChange { repository, change } in &report.changes_adopted {
@@ -155,7 +155,8 @@ fn print_records(report: &CheckReport) -> Result<(), Failure> {
     }
     for WrongCounter { repository, recorded, actual } in &report.counters {
         let done = if report.is_repair { "counted again" } else { "--repair counts again" };
-        output::print(format_args!("{repository}: {recorded} images recorded, {actual} there: {done}\n"))?;
+        let recorded = counted(*recorded, "image", "images");
+        output::print(format_args!("{repository}: {recorded} recorded, {actual} there: {done}\n"))?;
     }
     if report.orphan_files > 0 {
         let done = if report.is_repair { "recorded as unreferenced" } else { "--repair records them" };

@@ -212,3 +212,37 @@ fn removed_links_delete_no_image() {
     let digest = pusher::describe(1).manifest;
     assert_eq!(registry.json(&format!("inspect team/app-1@{digest}"))["digest"], digest.to_string());
 }
+
+#[test]
+fn restored_snapshot_is_served_as_it_was() {
+    let registry = Registry::at_rest();
+    let snapshot = registry.scratch.path().join("snapshot");
+    let copy = |from: &Path, to: &Path| {
+        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+    };
+    let tags = || -> Vec<String> {
+        let listed = registry.json("ls team/app-1");
+        listed.as_array().unwrap().iter().map(|row| row["tag"].as_str().unwrap().to_owned()).collect()
+    };
+    registry.says("check");
+    copy(&registry.data(), &snapshot);
+
+    registry.says("tag team/app-1:v1 team/app-1:v2");
+    assert_eq!(tags(), ["v1", "v2"]);
+    fs::remove_dir_all(registry.data()).unwrap();
+    copy(&snapshot, &registry.data());
+    assert_eq!(tags(), ["v1"], "a whole snapshot is served as it was");
+    assert!(registry.says("check").contains("nothing missing"));
+
+    // Links of another time than the database.
+    let newer = put(&registry, "team/app-1", "v3", EMPTY_INDEX);
+    registry.says("tag team/app-1:v1 team/app-1:v2");
+    registry.says("check");
+    assert_eq!(tags(), ["v1", "v2", "v3"]);
+    fs::remove_dir_all(repositories(&registry)).unwrap();
+    copy(&snapshot.join("docker/registry/v2/repositories"), &repositories(&registry));
+    assert_eq!(tags(), ["v1"], "tags are as the links have them");
+    let kept = registry.json(&format!("inspect team/app-1@{newer}"));
+    assert_eq!(kept["digest"], newer, "an image that the database alone knows is kept");
+    assert!(registry.says("check").contains("nothing missing"));
+}
