@@ -429,6 +429,7 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
         | E::LastUser
         | E::LastOwner { .. }
         | E::HasRepositories { .. }
+        | E::LimitReached { .. }
         | E::NotOfThisKind(_)
         | E::PasswordElsewhere(_)
         | E::InTheFile(_) => (StatusCode::CONFLICT, ErrorCode::Denied),

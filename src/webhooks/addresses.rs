@@ -69,15 +69,21 @@ pub(crate) struct PublicResolver;
 impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let found: Vec<_> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let host = name.as_str();
+            let found: Vec<_> = match tokio::net::lookup_host((host, 0)).await {
+                Ok(found) => found.collect(),
+                Err(error) => {
+                    tracing::info!(host, %error, "cannot resolve the host of a webhook");
+                    Vec::new()
+                }
+            };
             let public: Vec<_> = found.iter().copied().filter(|address| is_public(address.ip())).collect();
             if public.is_empty() {
-                let text = match found.first() {
-                    Some(first) => format!("{host} has the private address {}", first.ip()),
-                    None => format!("{host} has no address"),
-                };
-                return Err(Box::<dyn Error + Send + Sync>::from(text));
+                if let Some(private) = found.first() {
+                    tracing::info!(host, address = %private.ip(), "the host of a webhook has a private address");
+                }
+                // The owner of a webhook reads this text, and must not learn the names of a private network.
+                return Err(Box::<dyn Error + Send + Sync>::from(format!("{host} has no public address")));
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })

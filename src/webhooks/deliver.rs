@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Receiver, Webhooks};
+use super::{Attempt, Receiver, Webhooks};
 
 /// The number of deliveries that a sender reads at a time.
 const WINDOW: usize = 256;
@@ -30,6 +30,10 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10 * 60);
 const RETRY: Duration = Duration::from_secs(5);
 /// The time in which changes gather before they are enqueued.
 const GATHER: Duration = Duration::from_millis(50);
+
+/// The answer of a delivery that was not sent.
+const NO_RIGHTS: &str =
+    "not sent: the webhook's account may not pull and administer this repository any more";
 
 /// Delivers until the future is dropped.
 pub(crate) async fn run(webhooks: Arc<Webhooks>, registry: Registry) {
@@ -221,11 +225,22 @@ impl Sender {
             let recorded = self.registry.record_attempt(delivery.id, DeliveryState::Parked, None, unreadable);
             return recorded.await.is_ok();
         };
-        let attempt = self.webhooks.send(&self.receiver, &event).await;
+        let may_deliver = match self.registry.may_deliver(&self.receiver.webhook, &event).await {
+            Ok(may_deliver) => may_deliver,
+            Err(error) => {
+                tracing::debug!(%error, "cannot read the rights of a webhook's account");
+                is_unwell.store(true, Ordering::Relaxed);
+                return false;
+            }
+        };
+        let attempt = match may_deliver {
+            true => self.webhooks.send(&self.receiver, &event).await,
+            false => Attempt { status: None, answer: NO_RIGHTS.to_owned() },
+        };
         let attempts = delivery.attempts + 1;
         let state = match attempt.is_delivered() {
             true => DeliveryState::Delivered,
-            false if attempts >= self.receiver.attempts => DeliveryState::Parked,
+            false if !may_deliver || attempts >= self.receiver.attempts => DeliveryState::Parked,
             false => DeliveryState::Pending,
         };
         if state == DeliveryState::Parked {
@@ -236,7 +251,7 @@ impl Sender {
                 "a delivery is parked; `wharfinger webhook replay` sends it again"
             );
         }
-        if !attempt.is_delivered() && attempt.is_unwell() {
+        if may_deliver && !attempt.is_delivered() && attempt.is_unwell() {
             is_unwell.store(true, Ordering::Relaxed);
         }
         let (unwell, status) = (attempt.is_unwell(), attempt.status);

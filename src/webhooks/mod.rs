@@ -171,7 +171,12 @@ impl Webhooks {
         {
             return failed(format!("refused: {reason}"));
         }
-        let message = Message::of(event, receiver.webhook.format, &self.configured.load().origin);
+        let mut event = event.clone();
+        if !receiver.webhook.is_configured {
+            // The client's address is for administrators.
+            event.address = None;
+        }
+        let message = Message::of(&event, receiver.webhook.format, &self.configured.load().origin);
         let timestamp = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let mut headers = receiver.headers.clone();
         traces::inject(&mut headers);

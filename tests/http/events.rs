@@ -198,9 +198,59 @@ async fn owner_adds_a_webhook_for_own_repositories() {
     assert_ne!(rotated["secret"], made["secret"]);
     let tested = registry.ask_as(&ann, Method::POST, &format!("{one}/test")).await.is(200).json();
     assert_eq!(tested["delivered"], false);
+    assert!(
+        tested["answer"].as_str().unwrap().ends_with("receiver.invalid has no public address"),
+        "{tested}"
+    );
     registry.ask_as(&bob, Method::DELETE, &one).await.is(404);
     registry.ask_as(&ann, Method::DELETE, &one).await.is(204);
     registry.get_as(&ann, &one).await.is(404);
+}
+
+/// The webhooks that an administrator sees, by id, with the numbers of pending and parked deliveries.
+async fn backlog(registry: &TestRegistry, id: &str) -> (u64, u64) {
+    let webhook = registry.get_as(&Who::root(), &format!("/api/v1/webhooks/{id}")).await.is(200).json();
+    (webhook["pending"].as_u64().unwrap(), webhook["parked"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn webhook_ends_with_the_rights_of_its_account() {
+    let registry = with_accounts().await;
+    let (ann, bob) = (registry.add_user("ann").await, registry.add_user("bob").await);
+    let root = Who::root();
+    let grant = json!({ "subject": "bob", "repositories": "ann/app", "rights": ["pull", "administer"] });
+    registry.send_as(&ann, Method::PUT, "/api/v1/grants", &grant).await.is(204);
+    let new = json!({ "url": "http://receiver.invalid/", "repositories": ["ann/app"], "events": ["push"] });
+    let made = registry.send_as(&bob, Method::POST, "/api/v1/webhooks", &new).await.is(201).json();
+    let of_bob = made["webhook"]["id"].as_str().unwrap();
+    let made = registry.send_as(&ann, Method::POST, "/api/v1/webhooks", &new).await.is(201).json();
+    let of_ann = made["webhook"]["id"].as_str().unwrap();
+    let app = registry.repository("ann/app").of(&ann);
+    app.push_image("1").await;
+    eventually("both have the first push", async || {
+        backlog(&registry, of_bob).await == (1, 0) && backlog(&registry, of_ann).await == (1, 0)
+    })
+    .await;
+    let grant = "/api/v1/grants?subject=bob&repositories=ann/app";
+    registry.ask_as(&ann, Method::DELETE, grant).await.is(204);
+    app.push_image("2").await;
+    eventually("the push is for ann alone", async || backlog(&registry, of_ann).await == (2, 0)).await;
+    registry.get_as(&bob, &format!("/api/v1/webhooks/{of_bob}")).await.is(404);
+    eventually("what waited for bob is not sent", async || backlog(&registry, of_bob).await == (0, 1)).await;
+    registry.ask_as(&root, Method::DELETE, "/api/v1/users/bob").await.is(204);
+    registry.get_as(&root, &format!("/api/v1/webhooks/{of_bob}")).await.is(404);
+}
+
+#[tokio::test]
+async fn webhooks_of_an_account_have_a_limit() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    let new = json!({ "url": "http://receiver.invalid/", "repositories": ["ann/*"] });
+    for _ in 0..50 {
+        registry.send_as(&ann, Method::POST, "/api/v1/webhooks", &new).await.is(201);
+    }
+    let refused = registry.send_as(&ann, Method::POST, "/api/v1/webhooks", &new).await.is(409);
+    assert!(refused.text().contains("there are 50 webhooks already"), "{}", refused.text());
 }
 
 /// Reads the events of a stream that ends.

@@ -99,6 +99,18 @@ pub const fn is_notification(kind: EventKind) -> bool {
 }
 
 impl Registry {
+    /// Whether a webhook may still get an event. The rights of its account count when the event is enqueued, and again
+    /// when it is sent.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn may_deliver(&self, webhook: &Webhook, event: &Event) -> Result<bool, Error> {
+        match (&webhook.account, &event.repository) {
+            (Some(account), Some(repository)) => self.accounts().may_watch(account, repository).await,
+            _ => Ok(true),
+        }
+    }
+
     /// Returns the webhooks of owners.
     ///
     /// # Errors
@@ -140,6 +152,9 @@ impl Registry {
         let mut deliveries = Vec::new();
         for event in &page.events {
             for webhook in webhooks.iter().filter(|webhook| webhook.wants(event)) {
+                if !self.may_deliver(webhook, event).await? {
+                    continue;
+                }
                 let json = serde_json::to_string(event).map_err(|error| {
                     Error::Store(store::StoreError::Damaged(format!(
                         "an event cannot be serialised: {error}"

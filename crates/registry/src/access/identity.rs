@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use accounts::{AccountName, Pattern, Rights};
 use oci::RepositoryName;
+use store::metadata::AccountRecord;
 
 /// The sender of a request. [`super::Accounts::sign_in`] derives it from credentials, never from a bare name.
 #[derive(Clone, Debug)]
@@ -125,6 +126,18 @@ fn token_rights(rights: Option<Rights>, patterns: Option<&[Pattern]>, repository
 }
 
 impl Identity {
+    /// The identity of an account that did not sign in, to ask for its rights.
+    pub(super) fn of(account: &AccountRecord) -> Self {
+        Self::Account(Arc::new(SignedIn {
+            id: account.id,
+            name: account.name.clone(),
+            administrator: account.administrator,
+            scope: None,
+            via: Via::Forward,
+            proof: Proof::Forward,
+        }))
+    }
+
     /// The account, if the request is signed in.
     #[must_use]
     pub fn account(&self) -> Option<&SignedIn> {

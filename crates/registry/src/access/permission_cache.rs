@@ -5,10 +5,11 @@
 
 use std::hash::Hash;
 
-use accounts::{Right, Rights, Visible};
+use accounts::{AccountName, Right, Rights, Visible};
 use oci::RepositoryName;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
+use store::metadata::AccountRecord;
 
 use super::{Accounts, Identity, TokenScope};
 use crate::Error;
@@ -112,6 +113,32 @@ impl Accounts {
     pub async fn rights(&self, identity: &Identity, repository: &RepositoryName) -> Result<Rights, Error> {
         let rights = self.account_rights(identity, repository).await?;
         Ok(within(rights, identity.scope(), repository))
+    }
+
+    /// The rights of an account that did not sign in: none if it is disabled.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub(crate) async fn rights_of(
+        &self,
+        account: &AccountRecord,
+        repository: &RepositoryName,
+    ) -> Result<Rights, Error> {
+        if account.disabled {
+            return Ok(Rights::NONE);
+        }
+        self.rights(&Identity::of(account), repository).await
+    }
+
+    /// Whether an account may be told of the events of a repository by its webhook: it may pull and administer it.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub(crate) async fn may_watch(&self, account: &str, repository: &RepositoryName) -> Result<bool, Error> {
+        let Ok(name) = account.parse::<AccountName>() else { return Ok(false) };
+        let Some(account) = self.inner.metadata.account(&name).await? else { return Ok(false) };
+        let rights = self.rights_of(&account, repository).await?;
+        Ok(rights.allow(Right::Pull) && rights.allow(Right::Administer))
     }
 
     /// Whether the identity has a right on a repository.

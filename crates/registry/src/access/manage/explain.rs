@@ -1,13 +1,10 @@
 //! Explains access: the rights of an account on a repository, and the reasons.
 
-use std::sync::Arc;
-
 use accounts::{AccountName, Rights, Role, Subject};
 use oci::RepositoryName;
 use store::metadata::{AccountKind, AccountRecord, GrantFilter, GrantRecord};
 
-use super::super::identity::Proof;
-use super::super::{Identity, SignedIn, Via};
+use super::super::Identity;
 use super::{Manage, ManageError, not_found};
 
 /// The grants of a repository that are compared.
@@ -64,10 +61,9 @@ impl Manage {
             },
             None => None,
         };
-        let identity = record.as_ref().map_or(Identity::Anonymous, identity);
         let rights = match &record {
-            Some(record) if record.disabled => Rights::NONE,
-            _ => self.accounts.rights(&identity, repository).await?,
+            Some(record) => self.accounts.rights_of(record, repository).await?,
+            None => self.accounts.rights(&Identity::Anonymous, repository).await?,
         };
         let mut reasons = Vec::new();
         if let Some(record) = &record {
@@ -122,15 +118,4 @@ impl Manage {
             }
         })
     }
-}
-
-fn identity(record: &AccountRecord) -> Identity {
-    Identity::Account(Arc::new(SignedIn {
-        id: record.id,
-        name: record.name.clone(),
-        administrator: record.administrator,
-        scope: None,
-        via: Via::Forward,
-        proof: Proof::Forward,
-    }))
 }

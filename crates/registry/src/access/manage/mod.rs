@@ -39,6 +39,8 @@ pub use webhooks::WebhookRequest;
 
 /// The maximum length of a description or label, in characters.
 const MAX_TEXT: usize = 500;
+/// The maximum number of robots of an owner, and of personal tokens of a user.
+const MAX_CREDENTIALS: usize = 1_000;
 
 /// The reason for a refusal. The text is for the requester, except for [`ManageError::Registry`], which may be for the
 /// operator alone.
@@ -144,6 +146,14 @@ pub enum ManageError {
     /// The password breaks a rule.
     #[error(transparent)]
     Password(#[from] PasswordRefused),
+    /// The account has as many as it may have.
+    #[error("there are {limit} {what} already, which is the limit for one account: remove one first")]
+    LimitReached {
+        /// The objects.
+        what: &'static str,
+        /// Their maximum number.
+        limit: usize,
+    },
     /// A text is too long.
     #[error("a description or a label has at most {MAX_TEXT} characters")]
     TextTooLong,
@@ -360,4 +370,9 @@ fn must_be_matchable(pattern: &Pattern) -> Result<(), ManageError> {
 /// Whether the sign-in used no token. A token must not create credentials that outlive it.
 fn is_in_person(account: &SignedIn) -> bool {
     matches!(account.via, Via::Password | Via::Forward | Via::Session)
+}
+
+/// Checks that one more can be added.
+fn must_be_below(count: usize, limit: usize, what: &'static str) -> Result<(), ManageError> {
+    if count < limit { Ok(()) } else { Err(ManageError::LimitReached { what, limit }) }
 }

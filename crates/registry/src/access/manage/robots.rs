@@ -4,7 +4,7 @@ use accounts::AccountName;
 use store::metadata::{AccountChange, AccountKind, AccountRecord, AddOutcome};
 
 use super::super::{Secret, SecretKind};
-use super::{Manage, ManageError, must_be_short, not_found};
+use super::{MAX_CREDENTIALS, Manage, ManageError, must_be_below, must_be_short, not_found};
 
 const A_ROBOT: &str = "a robot: write OWNER+NAME, such as acme+ci";
 
@@ -48,6 +48,8 @@ impl Manage {
             }
             let owner = self.must_own_robot(name).await?;
             must_be_short(&description)?;
+            let robots = self.metadata().robots(Some(&owner), None, MAX_CREDENTIALS).await?;
+            must_be_below(robots.len(), MAX_CREDENTIALS, "robots")?;
             let secret = Secret::new(SecretKind::Robot).map_err(ManageError::Random)?;
             match self.metadata().add_robot(name, secret.hash(), description).await? {
                 AddOutcome::Added(account) => Ok((account, secret)),

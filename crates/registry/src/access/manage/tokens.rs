@@ -6,7 +6,10 @@ use accounts::{AccountName, Pattern, Rights};
 use store::metadata::{AccountKind, AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
 
 use super::super::{Secret, SecretKind};
-use super::{Manage, ManageError, is_in_person, must_be_matchable, must_be_short, not_found};
+use super::{
+    MAX_CREDENTIALS, Manage, ManageError, is_in_person, must_be_below, must_be_matchable, must_be_short,
+    not_found,
+};
 
 /// The maximum number of repositories and patterns of a token.
 const MAX_PATTERNS: usize = 100;
@@ -111,6 +114,9 @@ impl Manage {
             must_be_short(&request.label)?;
             must_be_useful(request.rights, request.patterns.as_deref())?;
             let expires_at = expiry(request.lifetime)?;
+            let tokens =
+                self.metadata().tokens(account.id, TokenKind::Personal, None, MAX_CREDENTIALS).await?;
+            must_be_below(tokens.len(), MAX_CREDENTIALS, "tokens")?;
             let secret = Secret::new(SecretKind::Personal).map_err(ManageError::Random)?;
             let token = NewToken {
                 account: account.id,

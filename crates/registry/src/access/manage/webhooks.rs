@@ -3,9 +3,12 @@
 use accounts::Pattern;
 use store::metadata::WebhookRecord;
 
-use super::{Manage, ManageError, not_found};
+use super::{Manage, ManageError, must_be_below, not_found};
 use crate::events::EventFilter;
 use crate::webhooks::{Webhook, WebhookFormat};
+
+/// The maximum number of webhooks of an account. Each event is stored once for each webhook that gets it.
+const MAX_WEBHOOKS: usize = 50;
 
 /// A webhook to add.
 #[derive(Clone, Debug)]
@@ -32,6 +35,10 @@ impl Manage {
         let added = async {
             self.may_give_access()?;
             self.must_own_patterns(&request.repositories).await?;
+            let account = self.requester.identity.account().map(|account| account.name.to_string());
+            let webhooks = self.metadata().webhooks().await?;
+            let own = webhooks.iter().filter(|webhook| webhook.account == account).count();
+            must_be_below(own, MAX_WEBHOOKS, "webhooks")?;
             let mut record = WebhookRecord {
                 id: 0,
                 url: request.url,
@@ -40,7 +47,7 @@ impl Manage {
                 events: request.events.words().to_vec(),
                 patterns: request.repositories,
                 format: request.format.as_str().to_owned(),
-                account: self.requester.identity.account().map(|account| account.name.to_string()),
+                account,
                 created_at: std::time::SystemTime::now(),
             };
             record.id = self.metadata().add_webhook(record.clone()).await?;

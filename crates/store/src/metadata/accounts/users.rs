@@ -336,6 +336,7 @@ fn remove(sql: Sql<'_>, account: &AccountRecord) -> Result<(), StoreError> {
         grants::delete_of_account(sql, id)?;
         // A later account of the same name must not own them.
         sql.run("UPDATE uploads SET account = '' WHERE account = ?1", params![name])?;
+        sql.run("DELETE FROM webhooks WHERE account = ?1", params![name])?;
     }
     grants::delete_of_teams(sql, account.id)?;
     if account.kind != AccountKind::Robot && account.name.has_namespace() {
