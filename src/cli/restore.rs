@@ -40,6 +40,8 @@ may run on the directory. Blobs of the directory stay as they are. Blobs that th
 lacks are reported as missing: pulls of them fail until they are pushed or copied again. Extra blobs were pushed \
 after the backup; their tags come back at the next start, as far as links below repositories/ name them.
 
+Events that waited for a webhook are parked: `wharfinger webhook replay` sends them.
+
 Tokens and passwords are those of the backup: revoke again what was revoked after it.
 
 Examples:

@@ -246,7 +246,9 @@ impl Test {
             .await?;
         let status = tested.status.map_or("no answer".to_owned(), |status| format!("status {status}"));
         let outcome = if tested.delivered { "delivered" } else { "not delivered" };
-        self.options.print(&tested, format_args!("{outcome}: {status} {}", tested.answer.trim()))?;
+        let separator = if tested.answer.trim().is_empty() { "" } else { ": " };
+        self.options
+            .print(&tested, format_args!("{outcome}: {status}{separator}{}", tested.answer.trim()))?;
         if tested.delivered { Ok(()) } else { Err(Failure::reported(Exit::Failed)) }
     }
 }
@@ -276,7 +278,11 @@ impl ReplayDeliveries {
         if replayed.replayed == 0 && self.delivery.is_some() {
             return Err(Failure::new(format!("webhook {} has no such delivery", self.id)));
         }
-        self.options.print(&replayed, format_args!("{} are sent again", replayed.replayed))
+        let said = match replayed.replayed {
+            0 => "no delivery is parked".to_owned(),
+            count => output::counted(count, "delivery is sent again", "deliveries are sent again"),
+        };
+        self.options.print(&replayed, said)
     }
 }
 

@@ -12,7 +12,7 @@ use super::definition::{Config, Setting, settings};
 use super::environment::CONFIG_VARIABLE;
 use super::error::{ConfigError, ConfigErrors, Excerpt};
 use super::value::{RawValue, Refused, TomlValue};
-use super::{environment, file};
+use super::{environment, file, webhook};
 use crate::byte_order_mark;
 use crate::operator_file;
 
@@ -83,7 +83,10 @@ impl Loaded {
     pub fn effective(&self) -> Vec<Effective> {
         let effective = |setting: &'static Setting| Effective {
             key: setting.path,
-            value: (setting.write)(&self.config),
+            value: match setting.path {
+                "webhook" => webhook::without_secrets((setting.write)(&self.config)),
+                _ => (setting.write)(&self.config),
+            },
             origin: self.origin(setting.path),
         };
         settings().map(effective).collect()

@@ -34,6 +34,7 @@ pub use value::{
     WebOrigin,
 };
 pub use webhook::Webhook as WebhookTable;
+pub(crate) use webhook::shown_url;
 
 /// The known name that is most similar to a mistyped one, if it is similar enough.
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

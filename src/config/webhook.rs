@@ -103,7 +103,8 @@ impl TableRules for Webhook {
             return Err(("events", format!("there is no event `{unknown}`")));
         }
         if let Some(wrong) = self.headers.iter().find(|line| header(line).is_none()) {
-            return Err(("headers", format!("`{wrong}` is no header; write `Name: value`")));
+            let name = wrong.split(':').next().unwrap_or_default();
+            return Err(("headers", format!("`{name}…` is no header; write `Name: value`")));
         }
         let fits = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
         if !self.name.chars().all(fits) || self.name.starts_with(|char: char| char.is_ascii_digit()) {
@@ -141,19 +142,62 @@ impl ValueType<String> for Text {
 /// A secret. It is never shown; a short checksum shows that it has changed.
 struct Secret;
 
+fn not_shown(secret: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    secret.hash(&mut hasher);
+    format!("(not shown, {:04x})", hasher.finish() & 0xffff)
+}
+
 impl ValueType<String> for Secret {
     fn read(&self, raw: &RawValue) -> Result<String, Refused> {
         Text("").read(raw)
     }
 
     fn write(&self, value: &String) -> TomlValue {
-        let mut hasher = DefaultHasher::new();
-        value.hash(&mut hasher);
-        TomlValue::String(format!("(not shown, {:04x})", hasher.finish() & 0xffff))
+        TomlValue::String(not_shown(value))
     }
 
     fn expects(&self) -> String {
         "a secret of any characters".to_owned()
+    }
+}
+
+/// Returns a URL without its secrets: `…` stands for user, password and query.
+pub(crate) fn shown_url(url: &str) -> String {
+    let (url, has_query) = match url.find(['?', '#']) {
+        Some(end) => (&url[..end], true),
+        None => (url, false),
+    };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let user = if host.len() < authority.len() { "…@" } else { "" };
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{separator}{user}{host}{path}{}", if has_query { "?…" } else { "" })
+}
+
+/// Returns written webhooks without the secrets in URLs and headers, for lists of the settings in force.
+pub(super) fn without_secrets(webhooks: TomlValue) -> TomlValue {
+    match webhooks {
+        TomlValue::List(tables) => TomlValue::List(tables.into_iter().map(without_secrets).collect()),
+        TomlValue::Table(members) => {
+            TomlValue::Table(members.into_iter().map(|(key, value)| (key, hidden(key, value))).collect())
+        }
+        value => value,
+    }
+}
+
+fn hidden(key: &str, value: TomlValue) -> TomlValue {
+    match (key, value) {
+        ("url", TomlValue::String(url)) => TomlValue::String(shown_url(&url)),
+        ("headers", TomlValue::List(lines)) => {
+            TomlValue::List(lines.into_iter().map(|line| hidden("header", line)).collect())
+        }
+        ("header", TomlValue::String(line)) => {
+            let (name, value) = line.split_once(':').unwrap_or(("", &line));
+            TomlValue::String(format!("{name}: {}", not_shown(value)))
+        }
+        (_, value) => value,
     }
 }
 
@@ -175,5 +219,37 @@ impl<T: FromStr + ToString> ValueType<T> for Parsed {
 
     fn expects(&self) -> String {
         self.0.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_url_has_no_secrets() {
+        for (url, shown) in [
+            ("https://ci.example.com/hook", "https://ci.example.com/hook"),
+            ("https://u:p@ci.example.com/hook?token=S", "https://…@ci.example.com/hook?…"),
+            ("http://u@[::1]:80", "http://…@[::1]:80"),
+            ("https://a/b#S", "https://a/b?…"),
+        ] {
+            assert_eq!(shown_url(url), shown);
+        }
+    }
+
+    #[test]
+    fn settings_in_force_show_no_secrets() {
+        let text = |text: &str| TomlValue::String(text.to_owned());
+        let webhook = TomlValue::Table(vec![
+            ("url", text("https://u5er:hookpass@ci.example.com/hook?token=QUERYSECRET")),
+            ("headers", TomlValue::List(vec![text("Authorization: Bearer HEADERSECRET")])),
+            ("name", text("ci")),
+        ]);
+        let shown = without_secrets(TomlValue::List(vec![webhook])).to_string();
+        for secret in ["u5er", "hookpass", "QUERYSECRET", "HEADERSECRET"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        assert!(shown.contains("ci.example.com/hook") && shown.contains("Authorization: "), "{shown}");
     }
 }

@@ -24,7 +24,7 @@ use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::Notify;
 use tracing::Instrument as _;
 
-use crate::config::{Config, WebhookTable};
+use crate::config::{Config, WebhookTable, shown_url};
 use crate::tls;
 use crate::tls::client::System;
 use crate::traces;
@@ -208,14 +208,14 @@ impl Webhooks {
 fn receiver(table: &WebhookTable) -> Result<Arc<Receiver>, WebhookError> {
     let certificates = match &table.ca {
         Some(path) => Some(std::fs::read(path).map_err(|source| WebhookError::Certificates {
-            url: table.url.clone(),
+            url: shown_url(&table.url),
             path: path.display().to_string(),
             source,
         })?),
         None => None,
     };
     let client = client(table.allow_private, certificates.as_deref())
-        .map_err(|source| WebhookError::Client { url: table.url.clone(), source })?;
+        .map_err(|source| WebhookError::Client { url: shown_url(&table.url), source })?;
     let secrets = [&table.secret, &table.previous_secret].into_iter().filter(|secret| !secret.is_empty());
     let webhook = Webhook {
         id: table.id(),

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::blobs::open_files;
+use crate::metadata::NewDelivery;
 use crate::{Directory, Metadata, StoreError};
 
 /// A data directory with some blobs of a repository.
@@ -167,4 +168,22 @@ async fn blobs_are_copied_once() {
     fs::write(&file, "th").unwrap();
     assert_eq!(copy().copied, 1);
     assert_eq!(fs::read(&file).unwrap(), b"three");
+}
+
+#[tokio::test]
+async fn restored_pending_deliveries_are_parked() {
+    let source = Source::new();
+    let delivery = NewDelivery { webhook: "ci".into(), repository: None, event: "{}".into() };
+    source.metadata.enqueue_delivery(delivery).await.unwrap();
+    let (file, _) = source.back_up().await;
+    source.metadata.close().await;
+
+    let restored = TempDir::new().unwrap();
+    let data = restored.path().join("data");
+    restore_to(&file, &data, false).unwrap();
+    let metadata = Metadata::open(&Directory::open(&data).unwrap().metadata()).unwrap();
+    assert!(metadata.pending_deliveries("ci", &[], 9).await.unwrap().is_empty());
+    assert_eq!(metadata.delivery_counts("ci").await.unwrap().parked, 1);
+    assert_eq!(metadata.replay_deliveries("ci", None).await.unwrap(), 1);
+    metadata.close().await;
 }

@@ -73,7 +73,8 @@ impl RestoredDatabase {
 
     /// Forgets what belongs to the machine of the backup, and has the next start write all links: the directory
     /// `repositories/` is of another time, and its missing links would count as deletions of another program. Other
-    /// consumers of the outbox do not get these changes, nor those that the server has passed on after the backup.
+    /// consumers of the outbox do not get these changes, nor those that the server has passed on after the backup. Pending
+    /// deliveries to webhooks are parked: the server of the backup has sent them, or still does.
     pub(crate) fn prepare(&self) -> Result<(), StoreError> {
         self.connection.script(
             "BEGIN IMMEDIATE;
@@ -91,6 +92,9 @@ impl RestoredDatabase {
                FROM tags t JOIN repositories r ON r.id = t.repository JOIN blobs b ON b.id = t.blob;
              UPDATE change_consumers SET cursor = (SELECT COALESCE(MAX(id), cursor) FROM changes)
                WHERE name <> 'view';
+             UPDATE webhook_deliveries
+               SET state = 'parked', answer = 'not sent: it waited when its backup was restored'
+               WHERE state = 'pending';
              COMMIT",
         )
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use accounts::AccountName;
 use api::{
     Deliveries, Delivery, MadeWebhook, NewWebhook, Replay, Replayed, Secret, WebhookChange, WebhookTest,
     Webhooks,
@@ -14,6 +15,7 @@ use registry::webhooks::{Webhook, WebhookFormat};
 use reqwest::Url;
 
 use super::{body, change, created, manage, map_error, no_content, ok, take_page};
+use crate::config::shown_url;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::path_part::WebhookId;
@@ -208,9 +210,12 @@ async fn owned(call: &Call<'_>, id: &WebhookId) -> Result<i64, Error> {
 
 async fn convert(call: &Call<'_>, webhook: &Webhook) -> Result<api::Webhook, Error> {
     let counts = call.app.registry.delivery_counts(&webhook.id).await?;
+    // The URL may hold a password or a token, which is for the account that named it.
+    let caller = call.caller.identity().name().map(AccountName::as_str);
+    let is_own = caller.is_some() && caller == webhook.account.as_deref();
     Ok(api::Webhook {
         id: webhook.id.clone(),
-        url: webhook.url.clone(),
+        url: if is_own { webhook.url.clone() } else { shown_url(&webhook.url) },
         events: webhook.events.words().to_vec(),
         repositories: webhook.repositories.clone(),
         format: webhook.format.to_string(),
