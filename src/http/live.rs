@@ -12,6 +12,7 @@ use registry::Policy;
 use crate::config::{Config, Effective, Upstream};
 use crate::http::app::App;
 use crate::http::server::connection_table::ConnectionTable;
+use crate::http::server::descriptors;
 use crate::upstreams::{self, UpstreamError};
 use crate::webhooks::{Configured, WebhookError};
 
@@ -40,8 +41,12 @@ impl LiveApp {
         let open = app.metrics.connections.of("listen").clone();
         let limits = &app.limits;
         // While all connections are busy, further ones wait in the system's backlog.
-        let connections =
-            ConnectionTable::new("listen", limits.connections, limits.connections_per_address, open);
+        let connections = ConnectionTable::new(
+            "listen",
+            descriptors::connections(limits.connections),
+            limits.connections_per_address,
+            open,
+        );
         Arc::new(Self { app: ArcSwap::new(app), connections })
     }
 
@@ -87,7 +92,8 @@ impl LiveApp {
             next.webhooks.configure(webhooks);
         }
         self.app.store(Arc::new(next));
-        self.connections.set_limits(config.limits.connections, config.limits.connections_per_address);
+        let connections = descriptors::connections(config.limits.connections);
+        self.connections.set_limits(connections, config.limits.connections_per_address);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use super::settings::{account_settings, objects, policy};
 use super::sockets::InheritedSockets;
 use crate::config::{Config, ConfigError, Effective};
 use crate::gateway::Gateway;
-use crate::http::server::Server;
+use crate::http::server::{Server, descriptors};
 use crate::tls::Acceptor;
 use crate::upstreams;
 
@@ -80,6 +80,7 @@ impl<'c> Startup<'c> {
     /// # Errors
     /// [`ServeError`].
     pub async fn open(mut self) -> Result<(Registry, Server), ServeError> {
+        descriptors::raise_limit();
         let directory = Directory::open(&self.config.data).map_err(registry::Error::from)?;
         let key = self.check_directory(&directory)?;
         let registry = open_registry(self.config, directory.clone()).await?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Registry, WHARFINGER, run, success, text};
+use super::{Daemon, Registry, WHARFINGER, run, success, text};
 
 /// A deadline for a busy machine.
 const LONG: Duration = Duration::from_secs(30);
@@ -304,4 +304,20 @@ fn unit_of_systemd_is_hardened() {
         .output()
         .expect("systemd-analyze runs");
     assert!(judged.status.success(), "{}{}", text(&judged.stdout), text(&judged.stderr));
+}
+
+#[test]
+fn idle_clients_leave_room_with_few_descriptors() {
+    let scratch = TempDir::new().unwrap();
+    let (data, log) = (scratch.path().join("data"), scratch.path().join("log"));
+    let limited = ["-c", "ulimit -n 64; exec \"$0\" \"$@\"", WHARFINGER];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let daemon = Daemon::start("/bin/bash", &[&limited[..], &serve[..]].concat(), &log);
+    let address = daemon.address().to_string();
+    let idle: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    assert_eq!(get(&address, "/v2/").unwrap(), 200);
+    drop(idle);
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.contains("allows fewer connections than limits.connections"), "{log}");
+    assert!(log.matches("cannot accept a connection").count() < 3, "{log}");
 }

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::http::live::LiveApp;
 use crate::http::server::connection::Peer;
-use crate::http::server::listener::{Control, after_failed_accept};
+use crate::http::server::listener::{Control, after_failed_accept, is_out_of_descriptors};
 use crate::http::server::serve::{ConnectionServer, Open, Place};
 use crate::http::server::stop::{Stage, Stop};
 use crate::tls;
@@ -72,7 +72,12 @@ impl Connections {
                         }
                     }
                 }
-                Err(error) => after_failed_accept(&error).await,
+                Err(error) => {
+                    if is_out_of_descriptors(&error) {
+                        self.server.live.connections.evict_idle();
+                    }
+                    after_failed_accept(&error).await;
+                }
             }
         }
     }

@@ -98,6 +98,13 @@ impl ConnectionTable {
         self.0.room.notify_waiters();
     }
 
+    /// Evicts a share of the idle connections, because the process has no file descriptor left.
+    pub(crate) fn evict_idle(&self) {
+        let mut state = self.0.state();
+        let most = (state.slots.len() / EVICTED_SHARE).max(1);
+        state.evict(None, most);
+    }
+
     /// Takes a place. Waits while all connections are busy. `is_proxy` exempts a trusted proxy from the
     /// network's limit.
     pub(crate) async fn enter(&self, client: IpAddr, is_proxy: bool) -> Result<Held, NetworkFull> {

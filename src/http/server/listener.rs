@@ -8,6 +8,8 @@ use std::time::Duration;
 use registry::records::Socket;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
+use crate::warn_limit::WarnLimit;
+
 /// The pause after a failed accept, when the system has no file descriptors or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,8 +40,16 @@ pub(crate) async fn after_failed_accept(error: &io::Error) {
     if matches!(error.kind(), E::ConnectionRefused | E::ConnectionAborted | E::ConnectionReset) {
         return;
     }
-    tracing::error!(%error, "cannot accept a connection");
+    static LIMIT: WarnLimit = WarnLimit::new();
+    if LIMIT.allows() {
+        tracing::error!(%error, "cannot accept a connection; this is logged once a minute while it lasts");
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// Whether the process or the system has no file descriptor left.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// The control socket. Dropping it removes its file.

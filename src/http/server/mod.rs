@@ -2,12 +2,13 @@
 //!
 //! - `listener`, `accept`: sockets, and the connections from them.
 //! - `serve`, `protocol`: one connection by HTTP/1.1 or HTTP/2.
-//! - `connection`, `connection_table`, `idle_timeout`: the state, limits and timeouts of connections.
+//! - `connection`, `connection_table`, `idle_timeout`, `descriptors`: the state, limits and timeouts of connections.
 //! - `stop`: the stages of a stop. `inside`: the server inside a command.
 
 mod accept;
 pub(crate) mod connection;
 pub(crate) mod connection_table;
+pub(crate) mod descriptors;
 pub(crate) mod idle_timeout;
 mod inside;
 mod listener;
