@@ -143,7 +143,12 @@ pub(super) fn delete_of_account(sql: Sql<'_>, account: &AccountName) -> Result<(
     for id in of_namespace(sql, account)? {
         sql.run("DELETE FROM webhooks WHERE id = ?1", params![id])?;
     }
-    sql.run("DELETE FROM webhooks WHERE account = ?1", params![account.as_str()])?;
+    delete_made_by(sql, account.as_str())
+}
+
+/// Deletes the webhooks that an account made.
+pub(super) fn delete_made_by(sql: Sql<'_>, account: &str) -> Result<(), StoreError> {
+    sql.run("DELETE FROM webhooks WHERE account = ?1", params![account])?;
     Ok(())
 }
 

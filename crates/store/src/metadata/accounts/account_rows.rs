@@ -1,9 +1,10 @@
 //! Rows of accounts: users, organisations and robots.
 
 use accounts::AccountName;
+use oci::RepositoryName;
 
-use super::super::columns;
 use super::super::sql::{Row, Sql, params};
+use super::super::{collection, columns};
 use super::{AccountKind, AccountRecord, AddOutcome, PasswordHash, Source};
 use crate::StoreError;
 
@@ -45,7 +46,8 @@ pub(super) struct New<'a> {
     pub(super) description: &'a str,
 }
 
-/// Inserts an account, unless the name is taken.
+/// Inserts an account, unless the name is taken. Purges deleted content below the name, which may be that of an earlier
+/// account.
 pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError> {
     let made = sql.run(
         "INSERT INTO accounts (name, kind, owner, password, source, administrator, description, created_at)
@@ -64,6 +66,9 @@ pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError>
     if made == 0 {
         return Ok(AddOutcome::NameTaken);
     }
+    if new.kind != AccountKind::Robot && new.name.has_namespace() && first_below(sql, new.name)?.is_none() {
+        collection::purge_namespace(sql, new.name)?;
+    }
     let made = find(sql, new.name)?;
     made.map(AddOutcome::Added)
         .ok_or_else(|| StoreError::Damaged(format!("the account {} could not be inserted", new.name)))
@@ -72,6 +77,15 @@ pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError>
 /// Returns an account by its name.
 pub(super) fn find(sql: Sql<'_>, name: &AccountName) -> Result<Option<AccountRecord>, StoreError> {
     sql.first(concat!(account_columns!(), " WHERE a.name = ?1"), params![name.as_str()], record)
+}
+
+/// Returns a repository of a namespace. `0` is the character after `/`.
+pub(super) fn first_below(sql: Sql<'_>, name: &AccountName) -> Result<Option<RepositoryName>, StoreError> {
+    sql.first(
+        "SELECT name FROM repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT 1",
+        params![format!("{name}/"), format!("{name}0")],
+        |row| columns::text(row, 0),
+    )
 }
 
 /// Returns the id of an account of this kind.

@@ -11,7 +11,7 @@ use super::super::columns;
 use super::super::sql::{Sql, params};
 use super::super::webhooks;
 use super::super::writer::Durability;
-use super::account_rows::{New, account_columns, add, find, record};
+use super::account_rows::{New, account_columns, add, find, first_below, record};
 use super::{
     AccountChange, AccountKind, AccountRecord, AddOutcome, ChangeOutcome, NewUser, RemoveOutcome, Source,
     SyncedFile, TokenKind, grants, tokens,
@@ -248,15 +248,6 @@ impl Metadata {
     }
 }
 
-/// Returns a repository of a namespace. `0` is the character after `/`.
-pub(super) fn first_below(sql: Sql<'_>, name: &AccountName) -> Result<Option<RepositoryName>, StoreError> {
-    sql.first(
-        "SELECT name FROM repositories WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT 1",
-        params![format!("{name}/"), format!("{name}0")],
-        |row| columns::text(row, 0),
-    )
-}
-
 /// Whether a namespace has content, deleted content, grants or webhooks, perhaps of an earlier account of this name.
 fn leaves_something(sql: Sql<'_>, name: &AccountName) -> Result<bool, StoreError> {
     let is_used = sql.exists(
@@ -334,9 +325,9 @@ fn remove(sql: Sql<'_>, account: &AccountRecord) -> Result<(), StoreError> {
         robots.iter().map(|(id, name)| (*id, name.as_str())).chain([(account.id, account.name.as_str())])
     {
         grants::delete_of_account(sql, id)?;
+        webhooks::delete_made_by(sql, name)?;
         // A later account of the same name must not own them.
         sql.run("UPDATE uploads SET account = '' WHERE account = ?1", params![name])?;
-        sql.run("DELETE FROM webhooks WHERE account = ?1", params![name])?;
     }
     grants::delete_of_teams(sql, account.id)?;
     if account.kind != AccountKind::Robot && account.name.has_namespace() {

@@ -42,6 +42,7 @@ pub use explain::{Chain, Explanation, Link, LinkKind};
 pub(super) use holders::is_listed;
 pub use preview::Preview;
 pub(super) use removal::remove_manifest;
+pub(super) use steps::purge_namespace;
 
 /// The periods after which a collection removes content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use accounts::AccountName;
+
 use super::super::sql::{Sql, params};
 use super::super::writer::Durability;
 use super::super::{Metadata, columns};
@@ -258,28 +260,68 @@ pub(super) fn trashed(
     )
 }
 
+fn purge_manifest(sql: Sql<'_>, manifest: &Trashed) -> Result<(), StoreError> {
+    sql.run("DELETE FROM deleted_manifests WHERE id = ?1", params![manifest.id])?;
+    let id: Option<i64> =
+        sql.first("SELECT id FROM repositories WHERE name = ?1", params![manifest.repository], |row| {
+            row.get(0)
+        })?;
+    let repository = id.map(|id| Repository { id, name: manifest.repository.clone() });
+    let consequences = match &repository {
+        Some(repository) => removal::consequences(
+            sql,
+            repository.id,
+            manifest.blob,
+            manifest.pushed_at,
+            manifest.deleted_at,
+            false,
+        )?,
+        None => removal::Consequences::default(),
+    };
+    removal::apply(sql, repository.as_ref(), manifest.blob, consequences)
+}
+
+/// Removes the trash and the history of tags below a name without repositories, before their grace period is over. The
+/// next owner of the name must not see or restore them.
+pub(in crate::metadata) fn purge_namespace(sql: Sql<'_>, owner: &AccountName) -> Result<(), StoreError> {
+    let (first, end) = (format!("{owner}/"), format!("{owner}0"));
+    let manifests = sql.all(
+        "SELECT id, repository, blob, pushed_at, deleted_at FROM deleted_manifests
+         WHERE repository >= ?1 AND repository < ?2",
+        params![first, end],
+        |row| {
+            Ok(Trashed {
+                id: row.get(0)?,
+                repository: row.get(1)?,
+                blob: row.get(2)?,
+                pushed_at: row.get(3)?,
+                deleted_at: row.get(4)?,
+                parts: 0,
+            })
+        },
+    )?;
+    for manifest in &manifests {
+        purge_manifest(sql, manifest)?;
+    }
+    let blobs: Vec<i64> = sql.all(
+        "SELECT blob FROM deleted_links WHERE repository >= ?1 AND repository < ?2",
+        params![first, end],
+        |row| row.get(0),
+    )?;
+    sql.run("DELETE FROM deleted_links WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
+    for blob in blobs {
+        candidates::add(sql, Candidate::content(blob))?;
+    }
+    sql.run("DELETE FROM deleted_tags WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
+    sql.run("DELETE FROM tag_history WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
+    Ok(())
+}
+
 fn purge(sql: Sql<'_>, before: i64, limit: usize) -> Result<Purged, StoreError> {
     let mut purged = Purged::default();
     let mut parts = 0;
     for manifest in trashed(sql, before, BEGIN, limit)? {
-        sql.run("DELETE FROM deleted_manifests WHERE id = ?1", params![manifest.id])?;
-        let id: Option<i64> =
-            sql.first("SELECT id FROM repositories WHERE name = ?1", params![manifest.repository], |row| {
-                row.get(0)
-            })?;
-        let repository = id.map(|id| Repository { id, name: manifest.repository.clone() });
-        let consequences = match &repository {
-            Some(repository) => removal::consequences(
-                sql,
-                repository.id,
-                manifest.blob,
-                manifest.pushed_at,
-                manifest.deleted_at,
-                false,
-            )?,
-            None => removal::Consequences::default(),
-        };
-        removal::apply(sql, repository.as_ref(), manifest.blob, consequences)?;
+        purge_manifest(sql, &manifest)?;
         purged.manifests += 1;
         parts += manifest.parts;
         if parts >= PARTS {
