@@ -25,6 +25,7 @@ use crate::http::middleware::cors::Cors;
 use crate::http::middleware::denied::{Denied, DenyReason};
 use crate::http::middleware::forward_auth::Forward;
 use crate::http::middleware::rate_limit::RateLimits;
+use crate::http::middleware::rebinding::OwnHosts;
 use crate::http::middleware::request_id::RequestIds;
 use crate::http::reload_requests::ReloadRequests;
 use crate::http::server::connection::{Connection, Peer};
@@ -47,6 +48,7 @@ pub(crate) struct App {
     pub(crate) link_base: LinkBase,
     proxies: Proxies,
     pub(crate) cors: Cors,
+    own_hosts: OwnHosts,
     /// The pages, unless they are switched off.
     pub(crate) web: Option<Arc<Web>>,
     pub(crate) rate_limits: Arc<RateLimits>,
@@ -105,6 +107,7 @@ impl App {
             link_base: LinkBase::new(config.external_url.as_ref().map(|url| url.as_str())),
             proxies: Proxies::new(config.proxy.trusted.clone()),
             cors: Cors::new(&config.web.cors_origins),
+            own_hosts: OwnHosts::new(config),
             web: Web::new(config).map(Arc::new),
             rate_limits: Arc::new(RateLimits::new(&config.limits)),
             body_budget: Arc::new(BodyBudget::new(&config.limits)),
@@ -156,6 +159,22 @@ impl App {
     /// Links for a client: with the external URL, or with the path prefix that a proxy names.
     pub(crate) fn links(&self, client: &ClientInfo) -> Links {
         self.link_base.of(client)
+    }
+
+    /// Refuses a browser that calls a registry without accounts by another host's name. Pages of `web.cors_origins` may
+    /// use any name.
+    pub(crate) fn check_host(&self, connection: &Connection, headers: &HeaderMap) -> Result<(), Error> {
+        let Peer::Tcp { local, .. } = connection.peer() else { return Ok(()) };
+        if self.accounts.in_force() || connection.is_secure() {
+            return Ok(());
+        }
+        let is_loopback = local.ip().to_canonical().is_loopback();
+        match self.own_hosts.foreign(headers, is_loopback) {
+            Some(host) if self.cors.allowed(headers).is_none() => {
+                Err(Error::ForeignHost { host: host.to_owned() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses cross-site writes.

@@ -87,6 +87,12 @@ pub(crate) enum Error {
          `web.cors_origins`"
     )]
     CrossSite { origin: String },
+    /// A browser calls a registry without accounts by another host's name.
+    #[error(
+        "a browser may not use this registry as {host}: it has no accounts, and another site could lead that name here. \
+         Use localhost or an address; or, if the name is the registry's own, the operator sets `external_url` to it"
+    )]
+    ForeignHost { host: String },
     /// An error of the management of accounts.
     #[error(transparent)]
     Manage(ManageError),
@@ -118,6 +124,17 @@ pub(crate) enum Error {
     Overloaded,
     #[error("the content has {size} bytes, and none of them lies in the range")]
     RangeNotSatisfiable { size: u64 },
+}
+
+impl Error {
+    /// Whether the sender lost its rights while the body of the request arrived.
+    pub(crate) fn is_revoked(&self) -> bool {
+        matches!(
+            self,
+            Self::Registry(registry::Error::Receive(ReceiveError::Revoked))
+                | Self::Gateway(GatewayError::Receive(ReceiveError::Revoked))
+        )
+    }
 }
 
 impl From<Denied> for Error {
@@ -183,7 +200,9 @@ impl Error {
             Self::Denied(Denied { reason: DenyReason::Forbidden, .. }) | Self::NoRight(_) => {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
-            Self::CrossSite { .. } | Self::FormExpired => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::CrossSite { .. } | Self::ForeignHost { .. } | Self::FormExpired => {
+                (StatusCode::FORBIDDEN, ErrorCode::Denied)
+            }
             Self::NotServing => (StatusCode::CONFLICT, ErrorCode::Unsupported),
             Self::LocalOnly => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Self::MetricsElsewhere => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),

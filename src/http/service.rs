@@ -34,8 +34,8 @@ use crate::http::middleware::client_info::ClientInfo;
 use crate::http::middleware::cors::Allowed;
 use crate::http::middleware::host_header;
 use crate::http::middleware::rate_limit::{Client, client_network};
-use crate::http::middleware::recheck::Recheck;
 use crate::http::middleware::request_id::X_REQUEST_ID;
+use crate::http::middleware::revocation::{AccountState, RevocationCheck};
 use crate::http::response::{self, DOCKER_API_VERSION, Response};
 use crate::http::server::connection::{Connection, Peer};
 use crate::http::v2::manifests;
@@ -227,6 +227,8 @@ impl Pipeline<'_> {
         let is_command = matches!(self.connection.peer(), Peer::Control);
         let error = if is_command && has_valid_host {
             None
+        } else if has_valid_host && let Err(error) = app.check_host(self.connection, &request.headers) {
+            Some(error)
         } else if has_valid_host {
             app.rate_limits.request(address).err().map(|wait| {
                 app.metrics.rate_limited.of("address").inc();
@@ -274,9 +276,9 @@ impl Pipeline<'_> {
         }
         let id = request.id.clone();
         let known = endpoint.as_ref().ok();
-        // Before the authorization, so that no change is missed.
-        let generation = app.accounts.generation();
         let audited = known.and_then(|endpoint| AuditedAction::of(endpoint, &request.method, &request.uri));
+        // Before the authorization, so that no change is missed.
+        let before = AccountState::of(&app.accounts);
         let authorized = match authorized {
             Some(authorized) => authorized,
             None => {
@@ -298,25 +300,27 @@ impl Pipeline<'_> {
         let answer = match endpoint {
             Err(error) => Err(Error::from(*error)),
             Ok(endpoint) => {
+                if request.body.is_awaited()
+                    && let Some(check) =
+                        RevocationCheck::new(&app.accounts, before, &identity, endpoint, &request.method)
+                {
+                    request.body.end_on_revocation(check);
+                }
                 let account = identity.account().map(|account| account.id);
                 if let Some(throttle) = app.rate_limits.throttle(client.address, account) {
                     request.body.throttle(throttle);
                 }
                 let payer = account.map_or(Client::Address(client_network(client.address)), Client::Account);
                 request.charge_to(app.body_budget.clone(), payer);
-                request.body.recheck(|| Recheck {
-                    accounts: app.accounts.clone(),
-                    generation,
-                    identity: identity.clone(),
-                    requirement: endpoint.requirement(&request.method),
-                    repository: endpoint.repository().cloned(),
-                });
                 dispatch::answer(Call { app, caller: &caller, request }, endpoint).await
             }
         };
         let status = answer.as_ref().ok().map(Response::status).filter(StatusCode::is_success);
-        if let (Some(status), Some(audited)) = (status, audited) {
-            audit::done(app, audited, &caller, status, &id).await;
+        let is_revoked = answer.as_ref().is_err_and(|error| error.is_revoked());
+        match (status, audited) {
+            (Some(status), Some(audited)) => audit::done(app, audited, &caller, status, &id).await,
+            (None, audited) if is_revoked => audit::revoked(app, audited, &caller, &id).await,
+            _ => {}
         }
         (answer, Some(identity))
     }

@@ -137,3 +137,33 @@ async fn cross_site_write_is_refused_by_auth() {
     assert_eq!(asks("DELETE", "same-origin").await, 200);
     assert_eq!(asks("GET", "cross-site").await, 200);
 }
+
+#[tokio::test]
+async fn rebound_name_is_refused_without_accounts() {
+    let settings = [("WHARFINGER_EXTERNAL_URL".into(), "http://registry.example.com:5000".into())];
+    let sources = wharfinger::config::Sources { environment: settings.to_vec(), ..Default::default() };
+    let external = wharfinger::config::Config::load(&sources).unwrap().config.external_url;
+    let registry = TestRegistry::start_with(|config| config.external_url = external).await;
+    registry.repository("team/app").push_image("1").await;
+    let asks = async |method: Method, path: &str, host: &str, browser: &[(&'static str, &str)]| {
+        let mut request = registry.request(method, path).header("host", host);
+        for (name, value) in browser {
+            request = request.header(*name, *value);
+        }
+        request.ask().await
+    };
+    let evil = "evil.example:31040";
+    let page = [("origin", "http://evil.example:31040"), ("sec-fetch-site", "same-origin")];
+    let manifest = "/v2/team/app/manifests/1";
+    let refused = asks(Method::DELETE, manifest, evil, &page).await.fails(403, "DENIED");
+    assert!(refused.text().contains("external_url"), "{}", refused.text());
+    asks(Method::GET, manifest, evil, &page).await.is(403);
+    // Over plain HTTP, a read of the same origin has neither header.
+    asks(Method::GET, "/v2/_catalog", evil, &[("accept-language", "en")]).await.is(403);
+    for host in ["localhost:5000", "127.0.0.1:5000", "registry.example.com:5000"] {
+        let page = [("origin", &*format!("http://{host}")), ("accept-language", "en")];
+        asks(Method::GET, manifest, host, &page).await.is(200);
+    }
+    // Clients that are no browsers use any name.
+    asks(Method::DELETE, manifest, evil, &[]).await.is(202);
+}

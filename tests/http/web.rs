@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::access::revocation::Held;
 use crate::harness::{
     Answer, Ask, By, OCI_MANIFEST, PASSWORD, Part, TestRegistry, Who, image_manifest, with_accounts,
     with_accounts_and,
@@ -237,6 +238,23 @@ async fn session_is_listed_and_ended_over_the_api() {
     let path = format!("/api/v1/users/ann/sessions/{}", session["id"]);
     registry.ask_as(&Who::user("ann"), Method::DELETE, &path).await.is(204);
     browser.open("/-/account").await.is(303);
+}
+
+#[tokio::test]
+async fn held_form_is_refused_after_its_session() {
+    let registry = with_accounts().await;
+    let repository = registry.repository("root/app").of(&Who::root());
+    repository.push_image("1").await;
+    let browser = Browser::signed_in(&registry, "root").await;
+    let form = format!("form_token={}&confirmation=1", form_token(browser.seed()));
+    let head =
+        format!("POST /-/delete/root/app:1 HTTP/1.1\r\nCookie: {}\r\nAccept: {HTML}", browser.cookie());
+    let held = Held::begin(&registry, &head, form.as_bytes()).await;
+    let sessions = registry.get_as(&Who::root(), "/api/v1/users/root/sessions").await.is(200).json();
+    let path = format!("/api/v1/users/root/sessions/{}", sessions["sessions"][0]["id"]);
+    registry.ask_as(&Who::root(), Method::DELETE, &path).await.is(204);
+    assert_eq!(held.end().await.0, 403);
+    repository.head("manifests/1").await.is(200);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! `/api/v1/events`: the events of the repositories that the caller may pull, as server-sent events.
 //!
-//! The sign-in and the rights are checked again for each batch: the stream of a revoked token ends. A stream also ends
-//! after a time, and the client resumes with `Last-Event-ID`.
+//! The rights are read again for each batch. A stream ends with the password, session or token of its sign-in, and after
+//! a time. The client resumes with `Last-Event-ID`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use accounts::Visible;
 use bytes::Bytes;
@@ -65,6 +65,8 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     let stream = Stream {
         accounts: call.app.accounts.clone(),
         identity: call.caller.identity().clone(),
+        generation: None,
+        since: since(&call).await?,
         closing: call.app.closing.subscribe(),
         registry,
         filter,
@@ -82,9 +84,20 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     Ok(response)
 }
 
+/// The time before which the caller sees nothing: its account may have got the name of an earlier one.
+async fn since(call: &Call<'_>) -> Result<u64, Error> {
+    let made = call.app.accounts.made_at(call.caller.identity()).await?;
+    let made = made.and_then(|made| made.duration_since(SystemTime::UNIX_EPOCH).ok());
+    Ok(made.map_or(0, |made| u64::try_from(made.as_millis()).unwrap_or(0)))
+}
+
 struct Stream {
     accounts: registry::access::Accounts,
     identity: Identity,
+    /// The generation of accounts for which `identity` is valid.
+    generation: Option<u64>,
+    /// The time of the first event that the caller may see, in milliseconds since 1970.
+    since: u64,
     closing: watch::Receiver<bool>,
     registry: Registry,
     filter: EventFilter,
@@ -100,7 +113,7 @@ impl Stream {
         mut newest: watch::Receiver<i64>,
         follows: bool,
     ) {
-        let until = Instant::now() + LIFETIME;
+        let until = Instant::now() + self.lifetime();
         // The head of the response goes out with the first piece.
         let mut first = ": events\n\n".to_owned();
         if let Some(lost) = lost {
@@ -111,12 +124,12 @@ impl Stream {
         }
         loop {
             newest.borrow_and_update();
-            if !self.accounts.still_holds(&self.identity).await.unwrap_or(false) {
-                return;
-            }
             let Ok(page) = self.registry.events(cursor, BATCH).await else { return };
             let is_end = page.cursor == cursor;
             cursor = page.cursor;
+            if !self.is_signed_in().await || follows && Instant::now() >= until {
+                return;
+            }
             if !page.events.is_empty() {
                 let Ok(Some(visible)) = self.accounts.listable(&self.identity).await else { return };
                 let text: String = page
@@ -132,7 +145,7 @@ impl Stream {
             if !is_end {
                 continue;
             }
-            if !follows || Instant::now() >= until {
+            if !follows {
                 return;
             }
             tokio::select! {
@@ -141,6 +154,7 @@ impl Stream {
                         return;
                     }
                 }
+                () = tokio::time::sleep_until(until) => return,
                 () = tokio::time::sleep(KEEP_ALIVE) => {
                     if self.sender.send(Bytes::from_static(b":\n\n")).await.is_err() {
                         return;
@@ -153,6 +167,24 @@ impl Stream {
         }
     }
 
+    /// The time until the stream ends by itself.
+    fn lifetime(&self) -> Duration {
+        let expires_at = self.identity.account().and_then(|account| account.expires_at);
+        let left = expires_at.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
+        left.map_or(LIFETIME, |left| left.min(LIFETIME))
+    }
+
+    /// Whether the sign-in still holds. Reads it again after a change of accounts.
+    async fn is_signed_in(&mut self) -> bool {
+        let generation = self.accounts.generation();
+        if self.generation == Some(generation) {
+            return true;
+        }
+        let Ok(Some(identity)) = self.accounts.revalidate(&self.identity).await else { return false };
+        (self.identity, self.generation) = (identity, Some(generation));
+        true
+    }
+
     /// Whether the caller gets an event: of a repository that it may pull, or of the registry as an administrator.
     fn shows(&self, event: &Event, visible: &Visible) -> bool {
         let is_visible = match &event.repository {
@@ -163,7 +195,7 @@ impl Stream {
             Some(wanted) => event.repository.as_ref() == Some(wanted),
             None => true,
         };
-        is_visible && is_wanted && self.filter.allows(event.kind)
+        is_visible && is_wanted && event.at >= self.since && self.filter.allows(event.kind)
     }
 
     fn is_administrator(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Request bodies, as a stream with idle timeout and bandwidth limit.
+//! Request bodies, as a stream with idle timeout, bandwidth limit and revocation.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +10,10 @@ use futures_core::Stream;
 use http_body::Body;
 use hyper::body::Incoming;
 use registry::ReceiveError;
-use tokio::task::JoinHandle;
 
 use crate::http::middleware::rate_limit::Throttle;
-use crate::http::middleware::recheck::Recheck;
 use crate::http::middleware::request_metrics::Place;
+use crate::http::middleware::revocation::RevocationCheck;
 use crate::http::server::connection::Connection;
 use crate::http::server::idle_timeout::IdleTimeout;
 
@@ -29,9 +28,14 @@ pub(crate) struct RequestBody {
     idle_timeout: IdleTimeout,
     limit: Duration,
     throttle: Option<Box<Throttle>>,
-    recheck: Option<Box<Recheck>>,
-    /// The recheck under way, after the last byte.
-    rechecking: Option<JoinHandle<bool>>,
+    checked: Option<Box<Checked>>,
+}
+
+/// A body whose request is authorized again before a piece goes on.
+struct Checked {
+    check: RevocationCheck,
+    /// The result of a poll that waits for the check.
+    held: Option<Option<Result<Bytes, ReceiveError>>>,
 }
 
 /// A body is larger than the limit of its reader.
@@ -47,8 +51,7 @@ impl RequestBody {
             idle_timeout: IdleTimeout::new(limit),
             limit,
             throttle: None,
-            recheck: None,
-            rechecking: None,
+            checked: None,
         }
     }
 
@@ -57,11 +60,14 @@ impl RequestBody {
         self.throttle = Some(throttle);
     }
 
-    /// Sets the check at the end of the body. A body that is there already needs none.
-    pub(crate) fn recheck(&mut self, recheck: impl FnOnce() -> Recheck) {
-        if !self.body.is_end_stream() {
-            self.recheck = Some(Box::new(recheck()));
-        }
+    /// Whether a part of the body may still have to arrive.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.body.is_end_stream()
+    }
+
+    /// Ends the body with [`ReceiveError::Revoked`] once its request is no longer allowed.
+    pub(crate) fn end_on_revocation(&mut self, check: RevocationCheck) {
+        self.checked = Some(Box::new(Checked { check, held: None }));
     }
 
     pub(crate) fn limit(&self) -> Duration {
@@ -100,29 +106,19 @@ impl RequestBody {
         }
         Ok(Ok(gathered.freeze()))
     }
-}
 
-impl Stream for RequestBody {
-    type Item = Result<Bytes, ReceiveError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        if let Some(throttle) = &mut this.throttle {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReceiveError>>> {
+        if let Some(throttle) = &mut self.throttle {
             // A wait for the bandwidth limit does not count as idle time.
             std::task::ready!(throttle.poll_ready(cx));
         }
         loop {
-            if let Some(rechecking) = &mut this.rechecking {
-                let holds = std::task::ready!(Pin::new(rechecking).poll(cx)).unwrap_or(false);
-                this.rechecking = None;
-                return Poll::Ready(if holds { None } else { Some(Err(ReceiveError::Revoked)) });
-            }
-            match Pin::new(&mut this.body).poll_frame(cx) {
+            match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    this.idle_timeout.progress();
+                    self.idle_timeout.progress();
                     if let Ok(piece) = frame.into_data() {
-                        this.connection.metrics().received(this.place, piece.len() as u64);
-                        if let Some(throttle) = &this.throttle {
+                        self.connection.metrics().received(self.place, piece.len() as u64);
+                        if let Some(throttle) = &self.throttle {
                             throttle.passed(piece.len());
                         }
                         return Poll::Ready(Some(Ok(piece)));
@@ -130,20 +126,39 @@ impl Stream for RequestBody {
                     // Trailers have no meaning here.
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    this.connection.set_receiving(false);
+                    self.connection.set_receiving(false);
                     return Poll::Ready(Some(Err(ReceiveError::Torn(error.to_string()))));
                 }
                 Poll::Ready(None) => {
-                    this.connection.set_receiving(false);
-                    this.rechecking = this.recheck.take().and_then(|recheck| recheck.begin());
-                    if this.rechecking.is_none() {
-                        return Poll::Ready(None);
-                    }
+                    self.connection.set_receiving(false);
+                    return Poll::Ready(None);
                 }
                 Poll::Pending => {
-                    std::task::ready!(this.idle_timeout.poll_exhausted(cx));
-                    return Poll::Ready(Some(Err(ReceiveError::Idle(this.limit.as_secs()))));
+                    std::task::ready!(self.idle_timeout.poll_exhausted(cx));
+                    return Poll::Ready(Some(Err(ReceiveError::Idle(self.limit.as_secs()))));
                 }
+            }
+        }
+    }
+}
+
+impl Stream for RequestBody {
+    type Item = Result<Bytes, ReceiveError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let held = this.checked.as_mut().and_then(|checked| checked.held.take());
+        let piece = match held {
+            Some(piece) => piece,
+            None => std::task::ready!(this.poll_piece(cx)),
+        };
+        let Some(checked) = &mut this.checked else { return Poll::Ready(piece) };
+        match checked.check.poll_allowed(cx) {
+            Poll::Ready(true) => Poll::Ready(piece),
+            Poll::Ready(false) => Poll::Ready(Some(Err(ReceiveError::Revoked))),
+            Poll::Pending => {
+                checked.held = Some(piece);
+                Poll::Pending
             }
         }
     }

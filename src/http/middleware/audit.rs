@@ -178,3 +178,24 @@ pub(crate) async fn refused(
         })
         .await;
 }
+
+/// Records a request whose sender lost its rights while the body arrived.
+pub(crate) async fn revoked(
+    app: &App,
+    audited: Option<AuditedAction>,
+    caller: &Caller<'_>,
+    id: &HeaderValue,
+) {
+    app.accounts
+        .record(AuditEvent {
+            account: AuditEvent::account_of(caller.identity()),
+            address: Some(caller.address()),
+            action: audited.as_ref().map_or("request", |audited| audited.action),
+            object: audited.map(|audited| audited.object),
+            verdict: AuditOutcome::Denied,
+            status: Some(StatusCode::FORBIDDEN.as_u16()),
+            request_id: id.to_str().ok().map(str::to_owned),
+            detail: Some("its rights have changed while the body arrived".to_owned()),
+        })
+        .await;
+}

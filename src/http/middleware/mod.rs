@@ -15,6 +15,7 @@ pub(crate) mod forward_auth;
 pub(crate) mod host_header;
 pub(crate) mod open_pull;
 pub(crate) mod rate_limit;
-pub(crate) mod recheck;
+pub(crate) mod rebinding;
 pub(crate) mod request_id;
 pub(crate) mod request_metrics;
+pub(crate) mod revocation;

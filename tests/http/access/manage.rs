@@ -211,7 +211,7 @@ async fn namesake_inherits_nothing() {
     let registry = with_accounts_and(|config| config.auth.self_registration = true).await;
     let (root, eve) = (Who::root(), registry.add_user("eve").await);
     registry.add_user("carol").await;
-    registry.repository("eve/old").of(&eve).push_image("1").await;
+    let image = registry.repository("eve/old").of(&eve).push_image("1").await;
     let grant = json!({ "subject": "carol", "rights": ["pull", "push"], "repositories": "eve/**" });
     registry.send_as(&eve, Method::PUT, "/api/v1/grants", &grant).await.is(204);
     let hook = json!({ "url": "https://1.1.1.1/", "repositories": ["eve/*"] });
@@ -228,6 +228,13 @@ async fn namesake_inherits_nothing() {
     refused.fails(409, "DENIED");
     registry.send_as(&root, Method::POST, "/api/v1/users", &again).await.is(201);
     registry.get_as(&eve, "/v2/").await.is(200);
+    let history = registry.get_as(&eve, "/api/v1/repositories/eve/old/_history").await;
+    assert!(!history.text().contains(&image.digest.to_string()), "{}", history.text());
+    let undo = json!({ "tag": "1", "to_digest": image.digest.to_string() });
+    registry.send_as(&eve, Method::POST, "/api/v1/repositories/eve/old/_undo", &undo).await.is(404);
+    registry.repository("eve/old").of(&eve).get("manifests/1").await.is(404);
+    let events = registry.get_as(&eve, "/api/v1/events?follow=false&after=0").await.is(200).text();
+    assert!(!events.contains("eve/old"), "{events}");
     let entries = registry.get_as(&eve, "/api/v1/audit").await.is(200).json();
     let actions: Vec<&str> = entries["entries"]
         .as_array()

@@ -3,11 +3,12 @@
 mod audit;
 mod auth;
 mod forward;
+mod grants;
 mod htpasswd;
 mod limits;
 mod locations;
 mod login;
 mod manage;
 mod matrix;
-mod revocation;
+pub(crate) mod revocation;
 mod tokens;

@@ -31,6 +31,8 @@ pub struct SignedIn {
     pub scope: Option<TokenScope>,
     /// The method of the sign-in.
     pub via: Via,
+    /// The time at which the credentials expire by themselves.
+    pub expires_at: Option<SystemTime>,
     /// Binds issued tokens to this sign-in.
     pub(super) proof: Proof,
 }
@@ -104,6 +106,11 @@ pub enum TokenScope {
 }
 
 impl TokenScope {
+    /// The scope of a personal token or a robot's secret. `None` if it has all rights of its account.
+    pub(super) fn personal(rights: Option<Rights>, patterns: Option<Vec<Pattern>>) -> Option<Self> {
+        (rights.is_some() || patterns.is_some()).then_some(Self::Personal { rights, patterns })
+    }
+
     /// The maximum rights on a repository.
     #[must_use]
     pub fn rights(&self, repository: &RepositoryName) -> Rights {
@@ -134,6 +141,7 @@ impl Identity {
             administrator: account.administrator,
             scope: None,
             via: Via::Forward,
+            expires_at: None,
             proof: Proof::Forward,
         }))
     }

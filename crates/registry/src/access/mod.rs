@@ -7,8 +7,8 @@
 //! - `permission_cache`: the rights of an identity on a repository, and the repositories that it may list.
 //! - `tokens`, `bearer`, `scope`: the token protocol.
 //! - `passwords`, `apr1`, `htpasswd`, `secrets`: credentials at rest.
+//! - `revalidation`: whether a sign-in still holds, for requests and streams that last.
 //! - `audit`, `repeats`: the audit log.
-//! - `revocation`: whether a sign-in still holds.
 //! - `maintenance`: background tasks.
 //!
 //! Access control is in force once there is a user, an htpasswd file or a forward-auth backend, and stays in force
@@ -31,7 +31,7 @@ pub mod manage;
 mod passwords;
 mod permission_cache;
 mod repeats;
-mod revocation;
+mod revalidation;
 mod scope;
 mod secrets;
 mod sessions;

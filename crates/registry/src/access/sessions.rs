@@ -34,7 +34,7 @@ impl Accounts {
         };
         let metadata = &self.inner.metadata;
         let Some(record) = metadata.account(&account.name).await? else { return Ok(None) };
-        let Some(fingerprint) = self.fingerprint(&record) else { return Ok(None) };
+        let Some(fingerprint) = self.session_binding(&record) else { return Ok(None) };
         let sessions = metadata.tokens(account.id, TokenKind::Session, None, MAX_SESSIONS + 1).await?;
         let surplus = (sessions.len() + 1).saturating_sub(MAX_SESSIONS);
         for oldest in sessions.iter().take(surplus) {
@@ -66,7 +66,7 @@ impl Accounts {
             return Ok(None);
         };
         let has_expired = token.expires_at.is_some_and(|end| end <= SystemTime::now());
-        let is_bound = self.fingerprint(&account).is_some_and(|bound| token.label.starts_with(&bound));
+        let is_bound = self.session_binding(&account).is_some_and(|bound| token.label.starts_with(&bound));
         if token.kind != TokenKind::Session || account.disabled || has_expired || !is_bound {
             return Ok(None);
         }
@@ -78,6 +78,7 @@ impl Accounts {
             administrator: account.administrator,
             scope: None,
             via: Via::Session,
+            expires_at: token.expires_at,
             proof: Proof::Token { id: token.id, expires_at: token.expires_at },
         }))))
     }
@@ -89,14 +90,18 @@ impl Accounts {
     pub async fn end_session(&self, secret: &str) -> Result<(), Error> {
         let secret = Secret::parse(secret).filter(|secret| secret.kind() == SecretKind::Session);
         let Some(secret) = secret else { return Ok(()) };
-        if let Some((token, account)) = self.inner.metadata.token_by_hash(&secret.hash()).await? {
-            self.inner.metadata.revoke_token(Some(account.id), token.id).await?;
-        }
-        Ok(())
+        let metadata = self.inner.metadata.clone();
+        self.change(async move {
+            if let Some((token, account)) = metadata.token_by_hash(&secret.hash()).await? {
+                metadata.revoke_token(Some(account.id), token.id).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
-    /// Returns the beginning of the labels of sessions that the present password of an account has begun.
-    fn fingerprint(&self, account: &AccountRecord) -> Option<String> {
+    /// Returns the beginning of the labels of the sessions that the present password of an account has begun.
+    pub(super) fn session_binding(&self, account: &AccountRecord) -> Option<String> {
         let stored = self.stored_password(account)?;
         let hash: [u8; 32] = Sha256::digest(stored.text().as_bytes()).into();
         let number = u64::from_be_bytes(hash[..8].try_into().ok()?);

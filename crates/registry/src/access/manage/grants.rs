@@ -64,6 +64,7 @@ impl Manage {
             self.may_give_access()?;
             self.must_own_pattern(pattern).await?;
             must_be_matchable(pattern)?;
+            self.must_know(subject).await?;
             match self.metadata().set_grant(subject, pattern, rights).await? {
                 SetGrant::Set => Ok(()),
                 SetGrant::SubjectUnknown => Err(ManageError::SubjectUnknown(subject.clone())),
@@ -72,6 +73,23 @@ impl Manage {
         };
         let set = set.await;
         self.end("grant.set", pattern, Some(format!("{subject}: {rights}")), set).await
+    }
+
+    /// Checks that the requester may learn whether a subject exists. The robots and teams of others look absent, so that a
+    /// grant does not serve to guess their names.
+    async fn must_know(&self, subject: &Subject) -> Result<(), ManageError> {
+        let owner = match subject {
+            Subject::Team(organisation, _) => organisation.clone(),
+            Subject::Account(name) => match name.robot() {
+                Some((owner, _)) => owner,
+                None => return Ok(()),
+            },
+            Subject::Everyone | Subject::Accounts => return Ok(()),
+        };
+        if self.is(&owner) || self.role_in(&owner).await?.is_some() {
+            return Ok(());
+        }
+        Err(ManageError::SubjectUnknown(subject.clone()))
     }
 
     /// Removes a grant.

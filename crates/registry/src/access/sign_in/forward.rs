@@ -53,6 +53,7 @@ impl Accounts {
                     administrator: account.administrator,
                     scope: None,
                     via: Via::Forward,
+                    expires_at: None,
                     proof: Proof::Forward,
                 })))
             }

@@ -8,7 +8,7 @@
 mod error;
 mod forward;
 mod password;
-mod token;
+pub(super) mod token;
 
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};

@@ -137,6 +137,7 @@ impl Accounts {
             administrator: account.administrator,
             scope: None,
             via: Via::Password,
+            expires_at: None,
             proof: self.proof_of(stored),
         }))
     }

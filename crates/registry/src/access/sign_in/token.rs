@@ -116,6 +116,7 @@ impl Accounts {
             administrator: account.administrator,
             scope: Some(scope),
             via: Via::Bearer,
+            expires_at: Some(claims.expires_at()),
             proof,
         }));
         Ok(Resolved { identity, until })
@@ -155,17 +156,17 @@ impl Accounts {
 
 fn signed_in_with_token(account: AccountRecord, token: TokenRecord, via: Via) -> Identity {
     let TokenRecord { id, rights, patterns, expires_at, .. } = token;
-    let is_narrowed = rights.is_some() || patterns.is_some();
     Identity::Account(Arc::new(SignedIn {
         id: account.id,
         name: account.name,
         administrator: account.administrator,
-        scope: is_narrowed.then_some(TokenScope::Personal { rights, patterns }),
+        scope: TokenScope::personal(rights, patterns),
         via,
+        expires_at,
         proof: Proof::Token { id, expires_at },
     }))
 }
 
-fn has_expired(token: &TokenRecord) -> bool {
+pub(in crate::access) fn has_expired(token: &TokenRecord) -> bool {
     token.expires_at.is_some_and(|end| end <= SystemTime::now())
 }

@@ -1,0 +1,121 @@
+//! Revocation: authorizes a request again while its body arrives.
+//!
+//! A request is authorized by its head, and a client can hold the body back until its token, account or right is
+//! revoked. So each piece of a body, and its end, waits for a second authorization if accounts have changed. Without a
+//! change, a piece costs one atomic load.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use accounts::Right;
+use oci::RepositoryName;
+use registry::access::{Accounts, Identity};
+use tokio::task::JoinHandle;
+
+use crate::http::endpoints::Requirement;
+use crate::http::extract::endpoint::Endpoint;
+
+/// The state of the accounts before the head of a request was authorized.
+#[derive(Clone, Copy)]
+pub(crate) struct AccountState {
+    generation: u64,
+    in_force: bool,
+}
+
+impl AccountState {
+    pub(crate) fn of(accounts: &Accounts) -> Self {
+        Self { generation: accounts.generation(), in_force: accounts.in_force() }
+    }
+}
+
+/// The authorization of one request.
+#[derive(Clone)]
+struct Grounds {
+    accounts: Accounts,
+    identity: Identity,
+    required: Option<(RepositoryName, Right)>,
+    was_in_force: bool,
+}
+
+/// Checks one request. Boxed by its body.
+pub(crate) struct RevocationCheck {
+    grounds: Grounds,
+    generation: u64,
+    running: Option<JoinHandle<bool>>,
+}
+
+impl RevocationCheck {
+    /// Makes the check of a request that was authorized after `before`. `None` for the operator, whose rights are those
+    /// of the machine.
+    pub(crate) fn new(
+        accounts: &Accounts,
+        before: AccountState,
+        identity: &Identity,
+        endpoint: &Endpoint,
+        method: &hyper::Method,
+    ) -> Option<Self> {
+        if matches!(identity, Identity::Operator) {
+            return None;
+        }
+        let required = match endpoint.requirement(method) {
+            Requirement::Repository(right) => endpoint.repository().map(|name| (name.clone(), right)),
+            _ => None,
+        };
+        let grounds = Grounds {
+            accounts: accounts.clone(),
+            identity: identity.clone(),
+            required,
+            was_in_force: before.in_force,
+        };
+        Some(Self { grounds, generation: before.generation, running: None })
+    }
+
+    /// Whether the request may go on.
+    pub(crate) fn poll_allowed(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            if let Some(running) = &mut self.running {
+                let is_allowed = ready!(Pin::new(running).poll(cx)).unwrap_or(false);
+                self.running = None;
+                if !is_allowed {
+                    return Poll::Ready(false);
+                }
+            }
+            let generation = self.grounds.accounts.generation();
+            if generation == self.generation {
+                return Poll::Ready(true);
+            }
+            self.generation = generation;
+            self.running = Some(tokio::spawn(self.grounds.clone().still_hold()));
+        }
+    }
+}
+
+impl Grounds {
+    async fn still_hold(self) -> bool {
+        let result = self.hold().await;
+        result.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot authorize a request again, after accounts have changed; it is refused");
+            false
+        })
+    }
+
+    async fn hold(&self) -> Result<bool, registry::Error> {
+        if self.accounts.in_force() != self.was_in_force {
+            return Ok(false);
+        }
+        let Some(identity) = self.accounts.revalidate(&self.identity).await? else { return Ok(false) };
+        // The handler acts with the identity of the head.
+        let (before, now) = (self.identity.account(), identity.account());
+        let was_administrator = before.is_some_and(|account| account.administrator);
+        if was_administrator && !now.is_some_and(|account| account.administrator) {
+            return Ok(false);
+        }
+        if self.identity.scope() != identity.scope() {
+            return Ok(false);
+        }
+        match &self.required {
+            Some((repository, right)) => self.accounts.is_allowed(&identity, repository, *right).await,
+            None => Ok(true),
+        }
+    }
+}
