@@ -3,16 +3,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
+use hyper::header::HeaderValue;
 use oci::{RepositoryName, Tag, TagOrDigest};
 use registry::Registry;
-use registry::mirror::{FillPolicy, Mirror, PushPolicy, UpstreamSettings, WhenUnavailable};
+use registry::mirror::{
+    CacheLimits, FillPolicy, Mirror, MirrorSettings, PushPolicy, UpstreamSettings, WhenUnavailable,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use upstream::{Account, Client, CredentialHelper, CredentialStore, IpVersion, Network, Proxy, Timeouts};
 
 use crate::byte_order_mark;
-use crate::config::{Config, FillChoice, IpChoice, PushChoice, Unavailable, Upstream};
+use crate::config::{BaseUrl, Config, FillChoice, IpChoice, PushChoice, SearchChoice, Unavailable, Upstream};
 use crate::tls::client::{self as tls_client, System};
 
 /// Why the upstreams cannot be used.
@@ -26,6 +31,8 @@ pub enum UpstreamError {
         "the upstreams {0} and {1} are both marked as `default`; names without an upstream can mean one only"
     )]
     TwoDefaults(String, String),
+    #[error("cache.low_mark is more than cache.high_mark; set it to at most \"{}%\"", f64::from(*high) / 100.0)]
+    Marks { high: u16 },
     #[error("the address {url} of the upstream {name} has no host")]
     NoHost { name: String, url: String },
     #[error("the certificate or key of the upstream {name} cannot be used")]
@@ -41,6 +48,8 @@ struct Known {
     token_hosts: &'static [&'static str],
     /// The server as credential helpers know it.
     helper_server: Option<&'static str>,
+    /// The URL of its search, and the host of the registry that it belongs to.
+    search: Option<(&'static str, &'static str)>,
 }
 
 const KNOWN: &[Known] = &[
@@ -50,6 +59,7 @@ const KNOWN: &[Known] = &[
         aliases: &["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"],
         token_hosts: &["auth.docker.io"],
         helper_server: Some("https://index.docker.io/v1/"),
+        search: Some(("https://index.docker.io", "registry-1.docker.io")),
     },
     Known {
         name: "registry.gitlab.com",
@@ -57,14 +67,23 @@ const KNOWN: &[Known] = &[
         aliases: &[],
         token_hosts: &["gitlab.com"],
         helper_server: None,
+        search: None,
     },
-    Known { name: "lscr.io", namespace: None, aliases: &[], token_hosts: &["ghcr.io"], helper_server: None },
+    Known {
+        name: "lscr.io",
+        namespace: None,
+        aliases: &[],
+        token_hosts: &["ghcr.io"],
+        helper_server: None,
+        search: None,
+    },
     Known {
         name: "nvcr.io",
         namespace: None,
         aliases: &[],
         token_hosts: &["authn.nvidia.com"],
         helper_server: None,
+        search: None,
     },
 ];
 
@@ -73,23 +92,23 @@ const KNOWN: &[Known] = &[
 /// # Errors
 /// [`UpstreamError`].
 pub(crate) fn open(registry: &Registry, config: &Config) -> Result<Option<Mirror>, UpstreamError> {
-    let upstreams = read(config)?;
-    Ok((!upstreams.is_empty()).then(|| Mirror::new(registry.clone(), upstreams)))
+    let settings = read(config)?;
+    Ok((!settings.upstreams.is_empty()).then(|| Mirror::new(registry.clone(), settings)))
 }
 
 /// Returns the cache with the upstreams of another configuration, and ends the tasks of the old ones.
 pub(crate) fn replace(
     mirror: Option<&Mirror>,
     registry: &Registry,
-    upstreams: Vec<UpstreamSettings>,
+    settings: MirrorSettings,
 ) -> Option<Mirror> {
     match mirror {
-        Some(mirror) if upstreams.is_empty() => {
+        Some(mirror) if settings.upstreams.is_empty() => {
             mirror.retire();
             None
         }
-        Some(mirror) => Some(mirror.with_upstreams(upstreams)),
-        None => (!upstreams.is_empty()).then(|| Mirror::new(registry.clone(), upstreams)),
+        Some(mirror) => Some(mirror.with_upstreams(settings)),
+        None => (!settings.upstreams.is_empty()).then(|| Mirror::new(registry.clone(), settings)),
     }
 }
 
@@ -97,12 +116,19 @@ pub(crate) fn replace(
 ///
 /// # Errors
 /// [`UpstreamError`].
-pub(crate) fn read(config: &Config) -> Result<Vec<UpstreamSettings>, UpstreamError> {
+pub(crate) fn read(config: &Config) -> Result<MirrorSettings, UpstreamError> {
     let mut defaults = config.upstream.iter().filter(|upstream| upstream.default);
     if let (Some(first), Some(second)) = (defaults.next(), defaults.next()) {
         return Err(UpstreamError::TwoDefaults(first.name.to_string(), second.name.to_string()));
     }
-    config.upstream.iter().map(settings).collect()
+    let cache = &config.cache;
+    let limits =
+        CacheLimits { max_bytes: cache.max_bytes, high_mark: cache.high_mark, low_mark: cache.low_mark };
+    if limits.low_mark > limits.high_mark {
+        return Err(UpstreamError::Marks { high: limits.high_mark });
+    }
+    let upstreams: Result<Vec<_>, _> = config.upstream.iter().map(settings).collect();
+    Ok(MirrorSettings { upstreams: upstreams?, limits })
 }
 
 fn settings(upstream: &Upstream) -> Result<UpstreamSettings, UpstreamError> {
@@ -125,7 +151,7 @@ fn settings(upstream: &Upstream) -> Result<UpstreamSettings, UpstreamError> {
         name: name.parse().map_err(|_| no_host(upstream, name))?,
         aliases,
         host: upstream.host.as_ref().map(|host| host.to_ascii_lowercase()),
-        client: client(upstream, known)?,
+        client: client(upstream, known, &urls(upstream))?,
         namespace: upstream.namespace.clone().or(namespace),
         is_default: upstream.default,
         fresh: upstream.fresh,
@@ -150,16 +176,36 @@ fn settings(upstream: &Upstream) -> Result<UpstreamSettings, UpstreamError> {
         keep: upstream.keep.clone(),
         prefetch,
         prefetch_interval: upstream.prefetch_interval,
+        far_ranges: upstream.far_ranges,
+        search: match upstream.search {
+            SearchChoice::Cached => None,
+            SearchChoice::Upstream => Some(client(upstream, known, &search_urls(upstream, known))?),
+        },
     })
 }
 
-fn client(upstream: &Upstream, known: Option<&Known>) -> Result<Client, UpstreamError> {
+fn urls(upstream: &Upstream) -> Vec<&str> {
+    upstream.url.iter().map(BaseUrl::as_str).collect()
+}
+
+/// The URLs of the upstream's search. Docker Hub has it on another host than its registry.
+fn search_urls<'a>(upstream: &'a Upstream, known: Option<&Known>) -> Vec<&'a str> {
+    let search = known.and_then(|known| known.search);
+    urls(upstream)
+        .into_iter()
+        .map(|url| match search {
+            Some((own, host)) if url.ends_with(&format!("://{host}")) => own,
+            _ => url,
+        })
+        .collect()
+}
+
+fn client(upstream: &Upstream, known: Option<&Known>, addresses: &[&str]) -> Result<Client, UpstreamError> {
     let mut token_hosts = upstream.token_hosts.clone();
     token_hosts.extend(known.iter().flat_map(|known| known.token_hosts).map(|host| (*host).to_owned()));
     let mut urls = Vec::new();
-    for url in &upstream.url {
+    for url_text in addresses {
         let credentials = CredentialStore::with_account(account(upstream, known)?, token_hosts.clone());
-        let url_text = url.as_str();
         let url: Uri = url_text.parse().map_err(|_| no_host(upstream, url_text))?;
         let url = upstream::Upstream::new(urls.len(), &url, credentials);
         urls.push(url.ok_or_else(|| no_host(upstream, url_text))?);
@@ -178,9 +224,21 @@ fn client(upstream: &Upstream, known: Option<&Known>) -> Result<Client, Upstream
             IpChoice::V4 => IpVersion::V4,
             IpChoice::V6 => IpVersion::V6,
         },
-        proxy: proxy.map(|url| Proxy { url, authorization: None }),
+        proxy: match proxy {
+            Some(url) => Some(Proxy { url, authorization: proxy_authorization(upstream)? }),
+            None => None,
+        },
     };
     Ok(Client::new(urls, timeouts, tls(upstream)?, &network))
+}
+
+fn proxy_authorization(upstream: &Upstream) -> Result<Option<HeaderValue>, UpstreamError> {
+    let Some(path) = &upstream.proxy_credentials else { return Ok(None) };
+    let credentials = first_line(upstream, "proxy_credentials", path, "user:password")?;
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(credentials)))
+        .map_err(|_| empty(upstream, "proxy_credentials", path, "user:password"))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 fn account(upstream: &Upstream, known: Option<&Known>) -> Result<Account, UpstreamError> {

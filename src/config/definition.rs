@@ -603,10 +603,20 @@ settings! {
         untagged: Option<Duration> = None, duration_or_off();
     }
 
-    /// Caches in memory.
+    /// Caches: manifests in memory, and content of upstreams on the disk.
     cache: Cache {
         /// The memory for cached manifests; 0 disables the cache.
         manifest_bytes: u64 = 8 * MIB, size();
+
+        /// The limit of the cached content of all upstreams together, or `"unlimited"`. Content that is being fetched
+        /// is not counted yet. A layer that is larger is passed on and not kept.
+        max_bytes: Option<u64> = None, size_or_unlimited();
+
+        /// The part of this limit, and of `max_bytes` of an upstream, at which an eviction begins.
+        high_mark: u16 = 9_500, percent();
+
+        /// The part of the limit to which an eviction goes.
+        low_mark: u16 = 8_500, percent();
     }
 }
 

@@ -28,7 +28,7 @@ pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use location::{Admits, Location};
 pub use rules::{By, Immutable, Protected, Quota, Retention};
 pub use template::template;
-pub use upstream::{FillChoice, IpChoice, PushChoice, Unavailable, Upstream, UpstreamName};
+pub use upstream::{FillChoice, IpChoice, PushChoice, SearchChoice, Unavailable, Upstream, UpstreamName};
 pub use value::{
     AcmeChallenge, BaseUrl, BucketUrl, Challenge, DirectoryUrl, LogFormat, Redirect, TomlValue, UpstreamHost,
     WebOrigin,

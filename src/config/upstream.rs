@@ -28,7 +28,8 @@ table! {
         url: Vec<BaseUrl>, urls();
 
         /// Whether names without an upstream mean it, for dockerd's `registry-mirrors`. Repositories of this registry
-        /// itself come first. Only one upstream can have it.
+        /// itself come first for clients with an account, and after the upstream for others. Only one upstream can
+        /// have it.
         default: bool = false, switch();
 
         /// The user for the upstream. Clients' own credentials never go there.
@@ -58,6 +59,9 @@ table! {
 
         /// An HTTP proxy for the upstream, which gets CONNECT requests.
         proxy: Option<BaseUrl> = None, base_url();
+
+        /// A file with one line, `user:password`, for that proxy.
+        proxy_credentials: Option<PathBuf> = None, optional_path();
 
         /// The version of IP: `"any"`, `"4"` or `"6"`.
         ip: IpChoice = IpChoice::Any, choice::<IpChoice>();
@@ -117,11 +121,20 @@ table! {
         /// Patterns of repositories that are never evicted.
         keep: Vec<Pattern> = Vec::new(), list_of(parsed("a pattern such as \"library/*\""));
 
-        /// The limit of its cached content, or `"unlimited"`. The images that were pulled longest ago are evicted.
+        /// The limit of its cached content, or `"unlimited"`. The images that were pulled longest ago are evicted;
+        /// `cache.max_bytes` limits all upstreams together.
         max_bytes: Option<u64> = None, size_or_unlimited();
 
         /// The bytes per second for all downloads from it together, or `"unlimited"`.
         bandwidth: Option<u64> = None, size_or_unlimited();
+
+        /// Fetch a range that lies far beyond the received bytes of a layer by a second request, so that its client
+        /// need not wait. Such a range is not verified here; the layer is.
+        far_ranges: bool = false, switch();
+
+        /// The search of its repositories: `"cached"` finds what is kept here, `"upstream"` also asks the upstream's
+        /// own search (`/v1/search`), which Docker Hub has.
+        search: SearchChoice = SearchChoice::Cached, choice::<SearchChoice>();
 
         /// What to do with pushes below its name: `"refuse"`, or `"overlay"` to keep them here. A pushed tag then hides
         /// the upstream's.
@@ -160,6 +173,15 @@ pub enum Unavailable {
     Serve,
     /// Refuse
     Refuse,
+}
+
+/// Where to search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SearchChoice {
+    /// What is kept here
+    Cached,
+    /// Also the upstream's own search
+    Upstream,
 }
 
 /// What to do with pushes.
@@ -217,6 +239,9 @@ impl TableRules for Upstream {
                 return Err(("password_file", "`password_file` needs a `username`".to_owned()));
             }
             _ => {}
+        }
+        if self.proxy_credentials.is_some() && self.proxy.is_none() {
+            return Err(("proxy_credentials", "`proxy_credentials` needs a `proxy`".to_owned()));
         }
         if self.client_key.is_some() && self.client_certificate.is_none() {
             return Err(("client_key", "`client_key` needs a `client_certificate`".to_owned()));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use registry::mirror::MirrorError;
+use registry::mirror::{InUse, MirrorError};
 use registry::records::{BlobStream, StoreError};
 use tokio::sync::mpsc;
 
@@ -23,6 +23,8 @@ pub(crate) struct Body {
     /// The access log entry. It ends when the body is dropped.
     exchange: Option<Exchange>,
     throttled: Option<Throttled>,
+    /// Keeps the cached blob from being evicted.
+    in_use: Option<InUse>,
 }
 
 /// The bandwidth limit of a body.
@@ -76,12 +78,12 @@ pub(crate) enum BodyError {
 
 impl Body {
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { content: Content::Full(bytes.into()), exchange: None, throttled: None }
+        Self { content: Content::Full(bytes.into()), ..Self::default() }
     }
 
     pub(crate) fn blob(pieces: BlobStream) -> Self {
         let left = pieces.remaining();
-        Self { content: Content::Blob { pieces, left }, exchange: None, throttled: None }
+        Self { content: Content::Blob { pieces, left }, ..Self::default() }
     }
 
     /// Makes a body from an upstream. `limit` is the timeout between two pieces.
@@ -100,6 +102,11 @@ impl Body {
     /// Makes a body from a blob that is being fetched. `length` is the number of its bytes, if it is known.
     pub(crate) fn arriving(pieces: Arriving, length: Option<u64>) -> Self {
         Self { content: Content::Arriving { pieces, left: length }, ..Self::default() }
+    }
+
+    /// Keeps a cached blob from being evicted until this body is dropped.
+    pub(crate) fn hold(&mut self, in_use: InUse) {
+        self.in_use = Some(in_use);
     }
 
     /// Returns the content, if it is in memory.

@@ -1,10 +1,12 @@
 //! Routing: calls the handler of an endpoint and method, as the table in `endpoints` says.
 
+use accounts::Right;
 use hyper::Method;
+use registry::mirror::{MirrorError, Reach};
 
 use crate::http::api::manage;
 use crate::http::call::Call;
-use crate::http::endpoints::endpoints;
+use crate::http::endpoints::{Requirement, endpoints};
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::response::Response;
@@ -20,6 +22,18 @@ pub(crate) async fn answer(call: Call<'_>, endpoint: &Endpoint) -> Result<Respon
         && endpoint.is_content()
     {
         return proxy.answer(call.caller, endpoint, call.request).await;
+    }
+    if let (Some(mirror), Some(repository)) = (&call.app.mirror, endpoint.repository())
+        && !endpoint.is_v2()
+        && endpoint.requirement(&call.request.method) == Requirement::Repository(Right::Push)
+        && call.request.method != Method::GET
+        && !call.request.is_head()
+        && !mirror.takes_pushes(repository)
+        && let Some(upstream) = mirror.upstream_name(repository)
+    {
+        // What moves a tag is a push by another way.
+        let (upstream, repository) = (upstream.to_owned(), repository.clone());
+        return Err(Error::Mirror(MirrorError::PushRefused { upstream, repository }, Reach::Name));
     }
     if let (Some(mirror), Some(reach)) = (&call.app.mirror, call.request.reach)
         && mirrored::is_mirrored(endpoint, &call.request.method)

@@ -444,6 +444,7 @@ fn classify_manage(error: &ManageError) -> (StatusCode, &'static str) {
         E::NameTaken(_)
         | E::TeamTaken(_)
         | E::NamespaceInUse(_)
+        | E::NameReserved(_)
         | E::LastAdministrator
         | E::LastUser
         | E::LastOwner { .. }

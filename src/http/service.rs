@@ -12,7 +12,7 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 use registry::access::Identity;
-use registry::mirror::Reach;
+use registry::mirror::{Item, Reach};
 use tracing::{Instrument as _, Span};
 
 use crate::http::app::App;
@@ -33,6 +33,7 @@ use crate::http::middleware::caller::{Authorized, Caller};
 use crate::http::middleware::client_info::ClientInfo;
 use crate::http::middleware::cors::Allowed;
 use crate::http::middleware::host_header;
+use crate::http::middleware::open_pull;
 use crate::http::middleware::rate_limit::{Client, client_network};
 use crate::http::middleware::request_id::X_REQUEST_ID;
 use crate::http::middleware::revocation::{AccountState, RevocationCheck};
@@ -156,7 +157,13 @@ impl Pipeline<'_> {
                 request.for_access(endpoint.as_ref().ok(), &client),
             );
             drop(span);
-            if let Some(Ok(authorized)) = &authorized {
+            // A client of a mirror may mean the upstream, although there is such a repository here.
+            let may_mean_default = |authorized: &Authorized| {
+                default.is_some() && authorized.identity().is_anonymous() && self.app.accounts.in_force()
+            };
+            if let Some(Ok(authorized)) = &authorized
+                && !may_mean_default(authorized)
+            {
                 let caller = Caller::new(authorized, &client, self.connection, &self.app.link_base);
                 if let Some(response) = manifests::get_cached(self.app, caller, &request, name, target) {
                     let identity = Some(authorized.identity());
@@ -172,13 +179,19 @@ impl Pipeline<'_> {
         let answer = async move {
             let service = Pipeline { app: &app, connection: &connection };
             if let Some(name) = default
-                && service.means_default(&endpoint, &request).await
                 && let Ok(named) = &endpoint
+                && (request.method == Method::GET || request.is_head())
+                // The state of an upload belongs to a push.
+                && !matches!(named, Endpoint::Uploads(..) | Endpoint::Upload(..))
             {
-                endpoint = Ok(named.with_repository(name));
-                request.reach = Some(Reach::Mirror);
-                // It was authorized for the other name.
-                authorized = None;
+                let cached = named.with_repository(name);
+                let (means_default, decision) =
+                    service.means_default(named, &cached, &client, authorized, &request).await;
+                authorized = decision;
+                if means_default {
+                    endpoint = Ok(cached);
+                    request.reach = Some(Reach::Mirror);
+                }
             }
             let id = request.id.clone();
             let (answer, identity) = service.answer(&endpoint, &client, authorized, request).await;
@@ -246,15 +259,81 @@ impl Pipeline<'_> {
         if endpoint.is_err() { redirect_to_clean_path(request, &app.links(client)) } else { None }
     }
 
-    /// Whether a request for a name without an upstream means the default one: it reads, and the registry has no
-    /// repository of this name.
-    async fn means_default(&self, endpoint: &Result<Endpoint, PathError>, request: &Request) -> bool {
-        let reads = request.method == Method::GET || request.is_head();
-        let Some(name) = endpoint.as_ref().ok().and_then(Endpoint::repository).filter(|_| reads) else {
+    /// Decides whether a request for a name without an upstream means the default one: the caller may not pull a
+    /// repository of this name here, or there is none. Both cases look the same, so that private names stay hidden.
+    /// Also returns the authorization, as far as it is known.
+    async fn means_default(
+        &self,
+        local: &Endpoint,
+        cached: &Endpoint,
+        client: &ClientInfo,
+        authorized: Option<Result<Authorized, Box<Rejection>>>,
+        request: &Request,
+    ) -> (bool, Option<Result<Authorized, Box<Rejection>>>) {
+        let authorize = async |endpoint| {
+            authorization::authorize(self.app, self.connection, request.for_access(Some(endpoint), client))
+                .await
+        };
+        let is_here = async || match local.repository() {
+            // An error shows when the local name is read.
+            Some(name) => self.app.registry.has_repository(name).await.unwrap_or(true),
+            None => true,
+        };
+        if open_pull::is_open(self.app, request.for_access(Some(cached), client)) {
+            // Credentials may be those of another registry, and are tried only where they can matter.
+            if is_here().await
+                && let Ok(allowed) = authorize(local).await
+                && (!allowed.identity().is_anonymous() || !self.precedes_local(local, cached).await)
+            {
+                return (false, Some(Ok(allowed)));
+            }
+            return (true, None);
+        }
+        let authorized = match authorized {
+            Some(authorized) => authorized,
+            None => authorize(local).await,
+        };
+        match &authorized {
+            Ok(_) if !is_here().await => (true, None),
+            Ok(allowed) if allowed.identity().is_anonymous() && self.app.accounts.in_force() => {
+                // A client without an account may be one of a mirror, if it may fetch.
+                let may_fill = match (&self.app.mirror, cached.repository()) {
+                    (Some(mirror), Some(name)) => {
+                        mirror.may_fill(allowed.identity(), name, client.address).await.unwrap_or(false)
+                    }
+                    _ => false,
+                };
+                match authorize(cached).await {
+                    Ok(other) if may_fill && self.precedes_local(local, cached).await => {
+                        (true, Some(Ok(other)))
+                    }
+                    _ => (false, Some(authorized)),
+                }
+            }
+            Ok(_) => (false, Some(authorized)),
+            // Wrong credentials count as one guess.
+            Err(rejection) if rejection.identity.is_none() => (false, Some(authorized)),
+            Err(_) => match authorize(cached).await {
+                Ok(allowed) => (true, Some(Ok(allowed))),
+                Err(_) => (false, Some(authorized)),
+            },
+        }
+    }
+
+    /// Whether a client of a mirror gets the content of the upstream and not the local one of the same name.
+    async fn precedes_local(&self, local: &Endpoint, cached: &Endpoint) -> bool {
+        let (Some(mirror), Some(local_name), Some(cached_name)) =
+            (&self.app.mirror, local.repository(), cached.repository())
+        else {
             return false;
         };
-        // An error shows when the local name is read.
-        !self.app.registry.has_repository(name).await.unwrap_or(true)
+        let item = match cached {
+            Endpoint::Manifest(_, target) => Item::Manifest(target),
+            Endpoint::Blob(_, digest) => Item::Blob(digest),
+            Endpoint::Referrers(_, digest) => Item::Referrers(digest),
+            _ => Item::Tags,
+        };
+        mirror.precedes_local(local_name, cached_name, item).await
     }
 
     /// Authorizes a request, unless that is done, and calls its handler. Returns the client's identity too, if it is

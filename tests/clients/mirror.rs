@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use crate::harness::{
-    BuildKit, Containerd, Distribution, Engine, Image, Index, Server, Terminal, build_context,
+    BuildKit, Containerd, Distribution, Engine, Image, Index, Nginx, Server, Terminal, build_context,
 };
 
 /// An upstream registry, and a cache of it under the name `docker.io`.
@@ -201,4 +201,104 @@ fn wharfinger_mirrors_wharfinger_with_accounts() {
     assert!(cache.says("upstream test").contains("ours"));
     assert!(cache.says("upstream purge ours ann/*").contains("removed ours/ann/everywhere"));
     assert_eq!("", user.run(&format!("crane catalog {}", cache.address())));
+}
+
+/// Starts nginx before a registry, with HTTPS for clients that have a certificate, and the settings of an upstream that
+/// has one, below the names in the current directory of `user`.
+fn behind_client_certificates(user: &Terminal, upstream: &Distribution) -> (Nginx, String) {
+    user.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem \
+         -days 30 -subj /CN=authority 2>&1; printf 'subjectAltName=IP:127.0.0.1' > names; \
+         for name in server client; do \
+           openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $name.key -out $name.csr \
+             -subj /CN=$name 2>&1; \
+           openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile names \
+             -out $name.pem 2>&1; \
+         done",
+    );
+    let directory = user.path("").display().to_string();
+    let directory = directory.trim_end_matches('/');
+    let servers = format!(
+        "server {{\n  listen 443 ssl;\n  ssl_certificate {directory}/server.pem;\n  \
+         ssl_certificate_key {directory}/server.key;\n  ssl_client_certificate {directory}/ca.pem;\n  \
+         ssl_verify_client on;\n  location / {{ proxy_pass http://{}; proxy_set_header Host $http_host; }}\n}}",
+        upstream.address()
+    );
+    let nginx = Nginx::start(&servers, &[]);
+    let settings = format!(
+        "[[upstream]]\nname = \"theirs\"\nurl = \"https://{}\"\nca = \"{directory}/ca.pem\"\n",
+        nginx.address()
+    );
+    (nginx, settings)
+}
+
+#[test]
+fn upstream_asks_for_a_client_certificate() {
+    let storage = TempDir::new().expect("a temporary directory");
+    let upstream = Distribution::version_3_on(storage.path());
+    let user = Terminal::open();
+    Image::saved(&user, "app", "behind certificates");
+    user.run(&format!("crane push app {}", upstream.at("team/app:1")));
+    let (_nginx, settings) = behind_client_certificates(&user, &upstream);
+
+    let without = Server::configured(&settings);
+    let refused = user.fails(&format!("crane validate --remote {}", without.at("theirs/team/app:1")));
+    assert!(!refused.contains("PASS"), "{refused}");
+
+    let directory = user.path("").display().to_string();
+    let directory = directory.trim_end_matches('/');
+    let cache = Server::configured(&format!(
+        "{settings}client_certificate = \"{directory}/client.pem\"\nclient_key = \"{directory}/client.key\"\n"
+    ));
+    user.run(&format!("crane validate --remote {}", cache.at("theirs/team/app:1")));
+    assert!(cache.says("upstream test").contains("ok"));
+}
+
+#[test]
+fn attestations_and_signatures_pass_through() {
+    let mirrored = Mirrored::version_3();
+    let kit = BuildKit::start();
+    let mut user = Terminal::open();
+    user.set("COSIGN_PASSWORD", "");
+    build_context(&user, "scratch", "for two platforms");
+    // This build runs no program, because the machine runs one platform only.
+    let dockerfile = "FROM scratch\nARG TARGETARCH\nCOPY content /content-$TARGETARCH\n";
+    std::fs::write(user.path("context/Dockerfile"), dockerfile).expect("a build context can be written");
+    let there = mirrored.upstream.at("team/attested");
+    user.run(&format!(
+        "{} --opt platform=linux/amd64,linux/arm64 --opt attest:provenance=mode=max \
+         --output type=image,name={there}:1,push=true",
+        kit.build()
+    ));
+    user.run("cosign generate-key-pair");
+    let digest = user.run(&format!("crane digest {there}:1"));
+    user.run(&format!(
+        "cosign sign --yes --recursive --tlog-upload=false --allow-http-registry --key cosign.key {there}@{digest}"
+    ));
+    let here = mirrored.cache.at("docker.io/team/attested");
+
+    user.run(&format!(
+        "cosign verify --insecure-ignore-tlog=true --allow-http-registry --key cosign.pub {here}@{digest}"
+    ));
+    user.run(&format!("skopeo copy --all --src-tls-verify=false docker://{here}:1 oci:first"));
+    let cache = mirrored.loses_its_upstream();
+    user.run(&format!("skopeo copy --all --src-tls-verify=false docker://{here}:1 oci:again"));
+    let index = user.json(&format!("crane manifest {here}:1"));
+    let entries = index["manifests"].as_array().expect("an index");
+    let attestations: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry["annotations"]["vnd.docker.reference.type"] == "attestation-manifest")
+        .collect();
+    assert_eq!(attestations.len(), 2, "{index}");
+    for attestation in attestations {
+        let digest = attestation["digest"].as_str().expect("a digest");
+        let manifest = user.json(&format!("crane manifest {here}@{digest}"));
+        let blob = manifest["layers"][0]["digest"].as_str().expect("an attestation has a layer");
+        let statement = user.json(&format!("crane blob {here}@{blob}"));
+        assert!(statement["predicateType"].as_str().is_some_and(|kind| kind.contains("slsa.dev")));
+    }
+    user.run(&format!(
+        "cosign verify --insecure-ignore-tlog=true --allow-http-registry --key cosign.pub {here}@{digest}"
+    ));
+    drop(cache);
 }

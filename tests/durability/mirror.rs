@@ -73,3 +73,122 @@ async fn full_disk_serves_clients_straight_through() {
     cache.stop();
     upstream.stop();
 }
+
+/// The sizes of a bounded cache: images of an upstream with one layer each, and the pulls of them.
+struct Load {
+    images: u64,
+    layer: usize,
+    pulls: u64,
+    max_mib: usize,
+}
+
+/// Pulls images through a bounded cache by 16 clients, and returns the bytes that were pulled.
+async fn pull_through(load: &Load) -> u64 {
+    let scratch = TempDir::new().unwrap();
+    let upstream = Server::start(&scratch.path().join("upstream"), &[]);
+    let http = Client::new();
+    let mut images = Vec::new();
+    for seed in 0..load.images {
+        images.push(push_image(&http, &upstream, seed, load.layer).await);
+    }
+    let data = scratch.path().join("data");
+    let argument = format!("hub={}", upstream.url());
+    let limit = format!("{}MiB", load.max_mib);
+    let settings = scratch.path().join("settings.toml");
+    std::fs::write(&settings, format!("[cache]\nmax_bytes = \"{limit}\"\n")).unwrap();
+    let cache = Server::start(&data, &["--upstream", &argument, "--config", settings.to_str().unwrap()]);
+    let images = std::sync::Arc::new(images);
+    let next = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (url, images, next, pulls) = (cache.url(), images.clone(), next.clone(), load.pulls);
+        clients.spawn(async move {
+            let (http, mut bytes) = (Client::new(), 0);
+            loop {
+                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if number >= pulls {
+                    return bytes;
+                }
+                // Some images are popular: of eight pulls, one is of the first four images.
+                let count = images.len() as u64;
+                let image = if number % 8 == 0 { number / 8 % 4 } else { number * 7 % count };
+                bytes += pull(&http, &url, &images[usize::try_from(image).unwrap()]).await;
+            }
+        });
+    }
+    let mut bytes = 0;
+    while let Some(pulled) = clients.join_next().await {
+        bytes += pulled.unwrap();
+    }
+    let high = (load.max_mib * MIB) as u64 / 100 * 95;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while stored(&data.join("docker/registry/v2/blobs")) > high {
+        assert!(std::time::Instant::now() < deadline, "the cache stays above its limit");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    cache.stop();
+    upstream.stop();
+    bytes
+}
+
+/// Pushes an image of this seed as `app-SEED:1`, and returns its repository and its layer.
+async fn push_image(http: &Client, upstream: &Server, seed: u64, size: usize) -> (String, Digest) {
+    let repository = format!("app-{}", seed % 20);
+    let mut parts = Vec::new();
+    for content in [format!(r#"{{"seed":{seed}}}"#).into_bytes(), pusher::content(seed + 100, size)] {
+        let digest = Algorithm::Sha256.digest(&content);
+        let part = format!(r#""digest":"{digest}","size":{}"#, content.len());
+        let url = format!("{}/v2/{repository}/blobs/uploads/?digest={digest}", upstream.url());
+        assert_eq!(http.post(url).body(content).send().await.unwrap().status(), 201);
+        parts.push((digest, part));
+    }
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json",{}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar",{}}}]}}"#,
+        oci::media_type::OCI_MANIFEST,
+        parts[0].1,
+        parts[1].1
+    );
+    let url = format!("{}/v2/{repository}/manifests/{seed}", upstream.url());
+    let put = http.put(url).header("content-type", oci::media_type::OCI_MANIFEST).body(manifest);
+    assert_eq!(put.send().await.unwrap().status(), 201);
+    (format!("{repository}/manifests/{seed}"), parts[1].0)
+}
+
+/// Pulls an image as a client does, and verifies its layer.
+async fn pull(http: &Client, url: &str, (manifest, layer): &(String, Digest)) -> u64 {
+    let address = format!("{url}/v2/hub/{manifest}");
+    let answer = http.get(&address).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{address}");
+    answer.bytes().await.unwrap();
+    let repository = manifest.split('/').next().unwrap();
+    let address = format!("{url}/v2/hub/{repository}/blobs/{layer}");
+    let answer = http.get(&address).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{address}");
+    let bytes = answer.bytes().await.unwrap_or_else(|error| panic!("{address}: {error}"));
+    assert_eq!(layer.algorithm().digest(&bytes), *layer, "{address}");
+    bytes.len() as u64
+}
+
+/// The bytes of all files below a directory.
+fn stored(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => stored(&entry.path()),
+        _ => entry.metadata().map_or(0, |metadata| metadata.len()),
+    });
+    sizes.sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bounded_cache_fails_no_pull() {
+    let load = Load { images: 60, layer: 2 * MIB, pulls: 300, max_mib: 24 };
+    assert_eq!(pull_through(&load).await, 600 * MIB as u64);
+}
+
+/// 5 GiB through a cache of 200 MiB: `cargo test --release --test durability -- --ignored bounded_cache`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it takes minutes and 2 GiB of disk"]
+async fn bounded_cache_of_200_mib_passes_5_gib() {
+    let load = Load { images: 100, layer: 16 * MIB, pulls: 320, max_mib: 200 };
+    assert_eq!(pull_through(&load).await, 320 * 16 * MIB as u64);
+}

@@ -280,6 +280,7 @@ impl Registry {
                 is_index: manifest.kind == Kind::Index,
                 tags,
                 description,
+                is_fetched: false,
             })
             .await?;
         match outcome {

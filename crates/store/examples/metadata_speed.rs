@@ -101,6 +101,7 @@ async fn push(metadata: &Metadata, pusher: usize, number: usize) -> Result<(), F
             is_index: false,
             tags: vec![format!("v{number}").parse()?],
             description: None,
+            is_fetched: false,
         })
         .await?;
     Ok(())

@@ -577,6 +577,7 @@ where
             is_index: manifest.kind == Kind::Index,
             tags: Vec::new(),
             description,
+            is_fetched: false,
         })
     }
 

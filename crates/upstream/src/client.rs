@@ -6,6 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body::Body as _;
@@ -16,6 +17,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -104,18 +106,19 @@ pub struct Client {
     pub(crate) guard: Guard,
     upstreams: Vec<Upstream>,
     pub(crate) timeouts: Timeouts,
+    changed: Arc<Notify>,
 }
 
 impl Client {
     /// Creates the client. Connections are made when a request needs one.
     #[must_use]
     pub fn new(
-        upstreams: Vec<Upstream>,
+        mut upstreams: Vec<Upstream>,
         timeouts: Timeouts,
         tls: rustls::ClientConfig,
         network: &Network,
     ) -> Self {
-        let guard = Guard::new(network, upstreams.iter().map(|upstream| upstream.authority().host()));
+        let guard = Guard::new(network, upstreams.iter().map(Upstream::host_and_port));
         let connector = Connector::new(&guard, network, timeouts.connect);
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -128,7 +131,16 @@ impl Client {
             .http1_max_buf_size(READ_BUFFER)
             .http1_ignore_invalid_headers_in_responses(false)
             .build(connector);
-        Self { pool, guard, upstreams, timeouts }
+        let changed = Arc::new(Notify::new());
+        for upstream in &mut upstreams {
+            upstream.changed = changed.clone();
+        }
+        Self { pool, guard, upstreams, timeouts, changed }
+    }
+
+    /// Waits until the condition of an upstream changes. One task at a time may wait.
+    pub async fn condition_changed(&self) {
+        self.changed.notified().await;
     }
 
     /// The timeout for each next byte of a response.
@@ -164,7 +176,12 @@ impl Client {
     pub async fn probe_access(&self, upstream: &Upstream) -> Result<(), Error> {
         let request = UpstreamRequest::get("/v2/".to_owned(), String::new());
         match self.send_to(upstream, &request).await?.status() {
-            StatusCode::OK => Ok(()),
+            StatusCode::OK => {
+                // The circuit breaker need not wait for the next pull.
+                upstream.record_success();
+                upstream.end_limit();
+                Ok(())
+            }
             status => Err(Error::InvalidResponse(format!("{upstream} answers {status} to /v2/"))),
         }
     }
@@ -319,7 +336,12 @@ impl Client {
             Some(extra) => format!("{scope} {extra}"),
             None => scope.to_owned(),
         };
-        self.fetch_token(upstream, &realm, service.as_deref(), scope, &scopes).await.map(Some)
+        let token = self.fetch_token(upstream, &realm, service.as_deref(), scope, &scopes).await;
+        if token.is_err() {
+            // One repository may have named a bad token server. The next answer names another one, or none.
+            credentials.forget_challenge();
+        }
+        token.map(Some)
     }
 
     /// Finds out the challenge of an upstream before a body is sent that cannot be sent twice.
@@ -341,7 +363,7 @@ impl Client {
         scopes: &str,
     ) -> Result<HeaderValue, Failure> {
         let unavailable = |reason: String| Failure::AccessDenied(AccessError::TokenUnavailable(reason));
-        self.guard.check_literal(realm.host().unwrap_or_default()).map_err(&unavailable)?;
+        self.guard.check_literal(realm).map_err(&unavailable)?;
         let separate = scopes.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope));
         let service = service.map(|service| ("service", service));
         let request = if let Some(identity_token) = upstream.credentials.identity_token().await? {

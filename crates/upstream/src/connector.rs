@@ -60,43 +60,57 @@ pub struct Proxy {
 pub(crate) struct Guard {
     /// `None` allows all hosts all addresses.
     private_hosts: Option<Arc<HashSet<String>>>,
+    /// The upstreams themselves: an address of one of them may be called at its own port only.
+    upstreams: Arc<HashSet<(String, u16)>>,
     ip: IpVersion,
 }
 
 impl Guard {
-    pub(crate) fn new<'a>(network: &'a Network, upstream_hosts: impl Iterator<Item = &'a str>) -> Self {
-        let normal = |host: &str| host.trim_matches(['[', ']']).to_ascii_lowercase();
+    /// Creates the guard of upstreams with these hosts and ports.
+    pub(crate) fn new<'a>(network: &'a Network, upstreams: impl Iterator<Item = (&'a str, u16)>) -> Self {
+        let upstreams: HashSet<_> = upstreams.map(|(host, port)| (normal(host), port)).collect();
         let private_hosts = network.private_hosts.as_ref().map(|hosts| {
             let proxy = network.proxy.as_ref().and_then(|proxy| proxy.url.host());
-            let hosts = hosts.iter().map(String::as_str).chain(upstream_hosts).chain(proxy);
-            Arc::new(hosts.map(normal).collect())
+            let named = hosts.iter().map(String::as_str).chain(proxy).map(normal);
+            Arc::new(named.collect())
         });
-        Self { private_hosts, ip: network.ip }
+        Self { private_hosts, upstreams: Arc::new(upstreams), ip: network.ip }
     }
 
     fn may_be_private(&self, host: &str) -> bool {
-        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-        self.private_hosts.as_ref().is_none_or(|hosts| hosts.contains(&host))
+        let host = normal(host);
+        let is_named = self.private_hosts.as_ref().is_none_or(|hosts| hosts.contains(&host));
+        is_named || self.upstreams.iter().any(|(upstream, _)| *upstream == host)
     }
 
-    /// Checks a host that is an address. The connector does not resolve it.
-    pub(crate) fn check_literal(&self, host: &str) -> Result<(), String> {
-        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) if !is_public(address) && !self.may_be_private(host) => {
-                Err(format!("{host} is a private address, which the operator did not name"))
+    /// Checks a URL whose host is an address. The connector does not resolve it.
+    pub(crate) fn check_literal(&self, url: &Uri) -> Result<(), String> {
+        let host = normal(url.host().unwrap_or_default());
+        let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+        let is_named = self.private_hosts.as_ref().is_none_or(|hosts| hosts.contains(&host));
+        match host.parse::<IpAddr>() {
+            Ok(address) if !is_public(address) && !is_named && !self.upstreams.contains(&(host, port)) => {
+                Err(format!("{address}, port {port}, is a private address, which the operator did not name"))
             }
             _ => Ok(()),
         }
     }
 
     fn allows(&self, host: &str, address: IpAddr) -> bool {
-        let version = match self.ip {
+        self.has_version(address) && (is_public(address) || self.may_be_private(host))
+    }
+
+    fn has_version(&self, address: IpAddr) -> bool {
+        match self.ip {
             IpVersion::Any => true,
             IpVersion::V4 => address.is_ipv4(),
             IpVersion::V6 => address.is_ipv6(),
-        };
-        version && (is_public(address) || self.may_be_private(host))
+        }
     }
+}
+
+fn normal(host: &str) -> String {
+    host.trim_matches(['[', ']']).to_ascii_lowercase()
 }
 
 /// Whether an address belongs to the internet (RFC 6890).
@@ -175,8 +189,15 @@ impl Service<Name> for Resolver {
 
 /// Connects directly, or through a proxy.
 #[derive(Clone)]
-pub(crate) enum Connector {
+pub(crate) struct Connector {
+    guard: Guard,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
     Direct(HttpConnector<Resolver>),
+    /// The proxy resolves names, so the guard sees addresses in URLs only.
     Proxied(Box<Tunnel<HttpConnector<Resolver>>>),
 }
 
@@ -186,15 +207,28 @@ impl Connector {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(connect_timeout));
         connector.enforce_http(false);
-        match &network.proxy {
-            None => Self::Direct(connector),
+        let way = match &network.proxy {
+            None => Way::Direct(connector),
             Some(proxy) => {
                 let tunnel = Tunnel::new(proxy.url.clone(), connector);
-                Self::Proxied(Box::new(match &proxy.authorization {
+                Way::Proxied(Box::new(match &proxy.authorization {
                     Some(value) => tunnel.with_auth(value.clone()),
                     None => tunnel,
                 }))
             }
+        };
+        Self { guard: guard.clone(), way }
+    }
+
+    /// Checks a URL whose host is an address: no resolver sees it.
+    fn check(&self, url: &Uri) -> Result<(), String> {
+        let host = url.host().unwrap_or_default();
+        self.guard.check_literal(url)?;
+        match (&self.way, host.trim_matches(['[', ']']).parse::<IpAddr>()) {
+            (Way::Direct(_), Ok(address)) if !self.guard.has_version(address) => {
+                Err(format!("{host} is not of the version of IP that the operator chose"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -205,19 +239,22 @@ impl Service<Uri> for Connector {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match self {
-            Self::Direct(connector) => connector.poll_ready(cx).map_err(Into::into),
-            Self::Proxied(tunnel) => tunnel.poll_ready(cx).map_err(Into::into),
+        match &mut self.way {
+            Way::Direct(connector) => connector.poll_ready(cx).map_err(Into::into),
+            Way::Proxied(tunnel) => tunnel.poll_ready(cx).map_err(Into::into),
         }
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
-        match self {
-            Self::Direct(connector) => {
+        if let Err(reason) = self.check(&url) {
+            return Box::pin(async move { Err(reason.into()) });
+        }
+        match &mut self.way {
+            Way::Direct(connector) => {
                 let connecting = connector.call(url);
                 Box::pin(async move { connecting.await.map_err(Into::into) })
             }
-            Self::Proxied(tunnel) => {
+            Way::Proxied(tunnel) => {
                 let connecting = tunnel.call(url);
                 Box::pin(async move { connecting.await.map_err(Into::into) })
             }
@@ -264,13 +301,16 @@ mod tests {
     #[test]
     fn only_named_hosts_may_be_private() {
         let network = Network { private_hosts: Some(vec!["cdn.internal".to_owned()]), ..Network::default() };
-        let guard = Guard::new(&network, ["127.0.0.1", "[::1]"].into_iter());
-        assert!(guard.check_literal("127.0.0.1").is_ok() && guard.check_literal("[::1]").is_ok());
-        assert!(guard.check_literal("127.0.0.2").is_err());
-        assert!(guard.check_literal("1.1.1.1").is_ok());
+        let guard = Guard::new(&network, [("127.0.0.1", 5000), ("[::1]", 80)].into_iter());
+        let check = |guard: &Guard, url: &str| guard.check_literal(&url.parse().unwrap());
+        assert!(check(&guard, "http://127.0.0.1:5000/x").is_ok() && check(&guard, "http://[::1]/").is_ok());
+        for url in ["http://127.0.0.1:5001/", "https://[::1]/", "http://127.0.0.2:5000/"] {
+            assert!(check(&guard, url).is_err(), "{url}");
+        }
+        assert!(check(&guard, "http://1.1.1.1:81/").is_ok());
         assert!(guard.allows("CDN.internal", [10, 0, 0, 1].into()));
         assert!(!guard.allows("other.internal", [10, 0, 0, 1].into()));
         let open = Guard::new(&Network::default(), std::iter::empty());
-        assert!(open.check_literal("127.0.0.2").is_ok());
+        assert!(check(&open, "http://127.0.0.2/").is_ok());
     }
 }

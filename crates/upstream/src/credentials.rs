@@ -133,6 +133,11 @@ impl CredentialStore {
         self.challenge.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Forgets the last challenge, because its token server gives no token.
+    pub(crate) fn forget_challenge(&self) {
+        *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Parses and stores the challenge in the headers of a 401 from the upstream at `host`.
     pub(crate) fn record_challenge(
         &self,

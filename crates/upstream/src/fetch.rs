@@ -114,7 +114,7 @@ impl Client {
             let response = self.try_upstream(upstream, &request, &OutgoingBody::empty()).await;
             return response.map_err(|failed| failed.record(upstream));
         }
-        self.guard.check_literal(url.host().unwrap_or_default()).map_err(Error::InvalidResponse)?;
+        self.guard.check_literal(url).map_err(Error::InvalidResponse)?;
         let mut outgoing = hyper::Request::new(OutgoingBody::empty());
         *outgoing.method_mut() = request.method.clone();
         *outgoing.uri_mut() = url.clone();

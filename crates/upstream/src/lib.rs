@@ -16,6 +16,7 @@ mod helper;
 mod locations;
 mod propagation;
 mod retry_after;
+mod search;
 mod upstream;
 
 pub use access_error::AccessError;
@@ -29,4 +30,5 @@ pub use fetch::Fetched;
 pub use helper::CredentialHelper;
 pub use locations::{Location, location, next_page};
 pub use propagation::propagate_traces;
-pub use upstream::{Health, Upstream};
+pub use search::SearchHit;
+pub use upstream::{Condition, Health, Upstream};

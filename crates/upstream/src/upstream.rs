@@ -3,12 +3,13 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::Uri;
 use hyper::header::HeaderMap;
 use hyper::http::uri::{Authority, Scheme};
+use tokio::sync::Notify;
 
 use crate::credentials::CredentialStore;
 
@@ -38,8 +39,20 @@ pub struct Health {
     pub limit: Option<u64>,
     /// The rest of them, from `ratelimit-remaining`.
     pub remaining: Option<u64>,
-    /// Whether the circuit breaker is open.
-    pub is_open: bool,
+    /// Whether it is called.
+    pub condition: Condition,
+}
+
+/// Whether an upstream is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// It answered, or was not called yet.
+    #[default]
+    Ok,
+    /// It asked to wait (429).
+    Limited,
+    /// It failed several times in a row, and has not answered since.
+    Down,
 }
 
 #[derive(Default)]
@@ -62,6 +75,8 @@ pub struct Upstream {
     /// Failures since the last success.
     failures: AtomicU64,
     state: Mutex<State>,
+    /// Notified when its condition changes.
+    pub(crate) changed: Arc<Notify>,
 }
 
 impl Upstream {
@@ -78,6 +93,7 @@ impl Upstream {
             backoff_end: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             state: Mutex::default(),
+            changed: Arc::default(),
         })
     }
 
@@ -102,6 +118,11 @@ impl Upstream {
         &self.authority
     }
 
+    pub(crate) fn host_and_port(&self) -> (&str, u16) {
+        let port = self.authority.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 });
+        (self.authority.host(), port)
+    }
+
     pub(crate) fn is_tls(&self) -> bool {
         self.scheme == Scheme::HTTPS
     }
@@ -122,10 +143,22 @@ impl Upstream {
     /// Returns its health.
     #[must_use]
     pub fn health(&self) -> Health {
-        let is_open = self.is_open();
         let wait = self.limited_for();
         let health = self.state().health.clone();
-        Health { is_open, limited_until: wait.map(|wait| SystemTime::now() + wait), ..health }
+        let limited_until = wait.map(|wait| SystemTime::now() + wait);
+        Health { condition: self.condition(), limited_until, ..health }
+    }
+
+    /// Returns its condition. It stays down until it answers, also between the attempts of the circuit breaker.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        if self.limited_for().is_some() {
+            Condition::Limited
+        } else if self.failures.load(Ordering::Relaxed) >= BREAKER {
+            Condition::Down
+        } else {
+            Condition::Ok
+        }
     }
 
     /// Whether the circuit breaker is open: the upstream failed [`BREAKER`] times in a row, and its backoff is not
@@ -149,8 +182,16 @@ impl Upstream {
         state.health.limited += 1;
         state.limited_until = Some(Instant::now() + wait);
         drop(state);
+        self.changed.notify_one();
         tracing::warn!(upstream = %self, seconds = wait.as_secs(), "the upstream registry limits requests");
         wait
+    }
+
+    /// Ends the wait of a 429, because the upstream answers a test of the operator.
+    pub(crate) fn end_limit(&self) {
+        if self.state().limited_until.take().is_some() {
+            self.changed.notify_one();
+        }
     }
 
     /// Records a request, and the rate limit in the headers of its response.
@@ -187,6 +228,9 @@ impl Upstream {
             state.health.failures += 1;
             state.health.last_failure = Some((reason.to_string(), SystemTime::now()));
         }
+        if failures + 1 == BREAKER {
+            self.changed.notify_one();
+        }
         if self.backoff_end.swap(self.now().saturating_add(backoff), Ordering::Relaxed) == 0 {
             tracing::warn!(upstream = %self, %reason, "the upstream registry does not answer");
         } else {
@@ -196,7 +240,9 @@ impl Upstream {
 
     /// Ends the backoff.
     pub(crate) fn record_success(&self) {
-        self.failures.store(0, Ordering::Relaxed);
+        if self.failures.swap(0, Ordering::Relaxed) >= BREAKER {
+            self.changed.notify_one();
+        }
         let failed = self.backoff_end.load(Ordering::Relaxed) != 0;
         if failed && self.backoff_end.swap(0, Ordering::Relaxed) != 0 {
             tracing::info!(upstream = %self, "the upstream registry answers again");
@@ -247,6 +293,7 @@ mod tests {
         for is_open in [false, false, true] {
             upstream.record_failure(&"no route");
             assert_eq!(upstream.is_open(), is_open);
+            assert_eq!(upstream.condition() == Condition::Down, is_open);
         }
         upstream.record_success();
         assert!(!upstream.is_open());

@@ -15,7 +15,7 @@ use crate::http::extract::query::Query;
 use crate::http::middleware::access_request::AccessRequest;
 
 /// Whether a request is a pull that the operator opened to the client's network.
-pub(super) fn is_open(app: &App, request: AccessRequest<'_>) -> bool {
+pub(crate) fn is_open(app: &App, request: AccessRequest<'_>) -> bool {
     let (Some(mirror), Some(endpoint)) = (&app.mirror, request.endpoint) else { return false };
     match endpoint {
         Endpoint::Token => is_open_token(app, request, Query::new(request.uri.query())),

@@ -1,5 +1,6 @@
 //! `/v1/search?q=…&n=…&page=…`: repository search for `docker search` and `podman search`.
 
+use registry::mirror;
 use registry::records::{Hit, SearchPage};
 use serde::Serialize;
 
@@ -44,6 +45,18 @@ impl From<Hit> for Found {
     }
 }
 
+impl From<mirror::Found> for Found {
+    fn from(found: mirror::Found) -> Self {
+        Self {
+            name: found.name.to_string(),
+            description: found.description,
+            star_count: found.stars,
+            is_official: found.is_official,
+            is_automated: false,
+        }
+    }
+}
+
 pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     let Call { app, caller, request } = &call;
     let query = request.query();
@@ -57,14 +70,23 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     };
     let wanted = query.get("q").unwrap_or_default();
     let offset = (page - 1).saturating_mul(page_size);
-    let SearchPage { total, hits } =
-        app.registry.search(&caller.visible(), &wanted, offset, page_size).await?;
+    let visible = caller.visible();
+    let SearchPage { mut total, hits } = app.registry.search(&visible, &wanted, offset, page_size).await?;
+    let mut results: Vec<Found> = hits.into_iter().map(Found::from).collect();
+    if let Some(mirror) = &app.mirror {
+        // Repositories of upstreams follow those that are here.
+        let found = mirror.search(&wanted, caller.identity(), caller.address(), &visible).await?;
+        let skipped = usize::try_from((offset as u64).saturating_sub(total)).unwrap_or(usize::MAX);
+        let room = page_size - results.len();
+        total += found.len() as u64;
+        results.extend(found.into_iter().skip(skipped).take(room).map(Found::from));
+    }
     Ok(response::json(&Results {
         query: &wanted,
         num_results: total,
         num_pages: total.div_ceil(page_size as u64),
         page,
         page_size,
-        results: hits.into_iter().map(Found::from).collect(),
+        results,
     }))
 }

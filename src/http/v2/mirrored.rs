@@ -160,8 +160,9 @@ async fn blob(
         return Ok(response);
     }
     match mirror.blob(repository, digest, may_fill).await? {
-        BlobSource::Stored(blob) => {
+        BlobSource::Stored(blob, in_use) => {
             let mut response = serve_stored(call, digest, blob.size, Some(blob))?;
+            response.body_mut().hold(in_use);
             response.headers_mut().insert(CACHE_STATUS, HIT);
             Ok(response)
         }

@@ -80,7 +80,9 @@ fn is_of_the_input(error: &registry::Error) -> bool {
 /// Returns the reason in the language of the page, or else in English.
 fn explain(page: &Page, error: &ManageError) -> String {
     let key = match error {
-        ManageError::NameTaken(_) | ManageError::TeamTaken(_) => "problem-taken",
+        ManageError::NameTaken(_) | ManageError::NameReserved(_) | ManageError::TeamTaken(_) => {
+            "problem-taken"
+        }
         ManageError::Name(_) | ManageError::NameUnfit { .. } => "problem-name",
         ManageError::NotFound { .. } | ManageError::SubjectUnknown(_) | ManageError::OwnerUnknown(_) => {
             "problem-unknown"

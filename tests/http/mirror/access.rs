@@ -131,6 +131,44 @@ async fn credentials_of_the_operator_reach_the_upstream() {
     anonymous.get("/v2/hub/ann/app/manifests/1").await.fails(404, "MANIFEST_UNKNOWN");
 }
 
+/// The answers to one account for a private repository and for an absent one are the same.
+#[tokio::test]
+async fn private_name_looks_absent_to_the_default() {
+    let Guarded { upstream: _upstream, proxy, cache } = guarded(|_| {}, |_| {}).await;
+    let (ann, bob) = (cache.add_user("ann").await, cache.add_user("bob").await);
+    let image = cache.repository("ann/secret").of(&ann).push_image("1").await;
+    let blob = image.blobs[1].0;
+    let items = [
+        "tags/list".to_owned(),
+        "manifests/1".to_owned(),
+        format!("manifests/{}", image.digest),
+        format!("blobs/{blob}"),
+        format!("referrers/{}", image.digest),
+    ];
+    let answers = async |who: &Who, name: &str| {
+        let mut answers = Vec::new();
+        for item in &items {
+            let answer = cache.get_as(who, &format!("/v2/{name}/{item}")).await;
+            let challenge = answer.header("www-authenticate").unwrap_or_default().to_owned();
+            answers.push((
+                answer.status,
+                answer.text().replace(name, "NAME"),
+                challenge.replace(name, "NAME"),
+            ));
+        }
+        answers
+    };
+    for who in [&bob, &Who::NOBODY] {
+        assert_eq!(answers(who, "ann/secret").await, answers(who, "ann/absent").await);
+    }
+    assert_eq!(proxy.asked("").len(), 0);
+    cache.grant("bob", &["pull"], "hub/**").await;
+    assert_eq!(answers(&bob, "ann/secret").await, answers(&bob, "ann/absent").await);
+    assert_eq!(proxy.asked("/v2/ann/secret/").len(), proxy.asked("/v2/ann/absent/").len());
+    cache.get_as(&ann, "/v2/ann/secret/manifests/1").await.is(200);
+    cache.get_as(&bob, "/v2/app/manifests/1").await.is(200);
+}
+
 #[tokio::test]
 async fn stale_answers_are_in_the_audit_log() {
     let Guarded { upstream, proxy: _proxy, cache } =

@@ -105,6 +105,24 @@ async fn cut_transfer_is_resumed_by_range() {
 }
 
 #[tokio::test]
+async fn cut_at_any_byte_is_resumed() {
+    for at in [0, 1, 262_143, 262_144, 1_499_998, 1_499_999] {
+        let cuts = AtomicUsize::new(0);
+        let fault =
+            move |head: &str| match head.contains("/blobs/") && cuts.fetch_add(1, Ordering::Relaxed) < 1 {
+                true => Fault::CutAfter(at),
+                false => Fault::None,
+            };
+        let mirrored = Mirrored::with_faults(fault, |_| {}).await;
+        let content = layer();
+        let digest = mirrored.upstream.repository("app").push_blob(content.clone()).await;
+        let answer = mirrored.cache.get(format!("/v2/hub/app/blobs/{digest}")).await.is(200);
+        assert!(answer.body == content, "cut at {at}");
+        assert_eq!(mirrored.proxy.asked("/blobs/").len(), 2, "cut at {at}");
+    }
+}
+
+#[tokio::test]
 async fn cut_transfer_continues_at_the_next_url() {
     let mut mirrored = Mirrored::with_faults(
         |head| if head.contains("/blobs/") { Fault::CutAfter(500_000) } else { Fault::None },

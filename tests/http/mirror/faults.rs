@@ -172,3 +172,34 @@ async fn failing_url_is_replaced_by_the_next() {
     let cached = mirrored.cache.repository("hub/app");
     assert_eq!(cached.digest_of("1").await, image.digest);
 }
+
+#[tokio::test]
+async fn other_port_of_an_upstream_is_not_called() {
+    let other = Upstream::start(|_| Says::ok("", "secret")).await;
+    let location = format!("{}/redirected", other.url());
+    let redirect = move |head: &str| match head.contains("/blobs/") {
+        true => Fault::answer("307 Temporary Redirect", &format!("location: {location}\r\n"), ""),
+        false => Fault::None,
+    };
+    let mirrored = Mirrored::with_faults(redirect, |_| {}).await;
+    let digest = oci::Algorithm::Sha256.digest(b"secret");
+    mirrored.cache.get(format!("/v2/hub/app/blobs/{digest}")).await.is(502);
+    assert_eq!(other.asked("").len(), 0);
+}
+
+#[tokio::test]
+async fn bad_realm_of_one_repository_is_forgotten() {
+    let challenge = |head: &str| match head.contains("/v2/bad/") {
+        true => {
+            let realm = "www-authenticate: Bearer realm=\"http://127.0.0.2:1/token\",service=\"s\"\r\n";
+            Fault::answer("401 Unauthorized", realm, "")
+        }
+        false => Fault::None,
+    };
+    let mirrored = Mirrored::with_faults(challenge, |_| {}).await;
+    mirrored.upstream.repository("app").push_image("1").await;
+    for _ in 0..2 {
+        mirrored.cache.get("/v2/hub/bad/manifests/1").await.is(503);
+        mirrored.cache.get("/v2/hub/app/manifests/1").await.is(200);
+    }
+}

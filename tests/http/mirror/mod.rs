@@ -2,9 +2,13 @@
 
 mod access;
 mod blobs;
+mod eviction;
 mod faults;
 mod manifests;
 mod names;
+mod network;
+mod search;
+mod state;
 
 use wharfinger::config::{Config, Upstream};
 

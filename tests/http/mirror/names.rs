@@ -1,7 +1,10 @@
 //! Names: the ways in which clients name an upstream, and what belongs to this registry itself.
 
+use reqwest::Method;
+use serde_json::json;
+
 use super::{Mirrored, hub};
-use crate::harness::{Fault, TestRegistry};
+use crate::harness::{Fault, FaultProxy, TestRegistry, Who, with_accounts_and};
 
 #[tokio::test]
 async fn upstream_is_reached_in_every_way() {
@@ -48,6 +51,90 @@ async fn local_repository_precedes_the_default() {
     // A push to a free name is this registry's own, and stays so.
     let pushed = mirrored.cache.repository("team/other").push_image("1.0").await;
     assert_eq!(mirrored.cache.repository("team/other").digest_of("1.0").await, pushed.digest);
+}
+
+/// Without this, whoever may push `library/x` would decide what every docker engine behind the mirror runs.
+#[tokio::test]
+async fn pushed_image_does_not_replace_the_default() {
+    let upstream = TestRegistry::start().await;
+    let proxy = FaultProxy::start(upstream.address(), |_| Fault::None).await;
+    let theirs = upstream.repository("grafana/grafana").push_image("1").await;
+    let cache = with_accounts_and(|config| {
+        let mut settings = hub(&proxy.url());
+        settings.default = true;
+        settings.open_to = vec!["127.0.0.0/8".parse().unwrap()];
+        config.upstream.push(settings);
+    })
+    .await;
+    let evil = cache.add_user("grafana").await;
+    let own = cache.repository("grafana/grafana").of(&evil);
+    let pushed = own.push_image("1").await;
+    own.push_image("local").await;
+    cache.grant("everyone", &["pull"], "grafana/**").await;
+    let plain = cache.repository("grafana/grafana");
+    assert_eq!(plain.digest_of("1").await, theirs.digest);
+    for (digest, content) in &theirs.blobs {
+        assert!(plain.get(format_args!("blobs/{digest}")).await.is(200).body == *content);
+    }
+    // The owner signs in, and means the own repository. So does a digest, and a tag that the upstream does not have.
+    assert_eq!(own.digest_of("1").await, pushed.digest);
+    plain.get(format_args!("manifests/{}", pushed.digest)).await.is(200);
+    plain.get("manifests/local").await.is(200);
+}
+
+#[tokio::test]
+async fn upload_below_the_default_is_local() {
+    let upstream = TestRegistry::start().await;
+    let url = format!("http://{}", upstream.address());
+    let cache = with_accounts_and(|config| {
+        let mut settings = hub(&url);
+        settings.default = true;
+        config.upstream.push(settings);
+    })
+    .await;
+    let ann = cache.add_user("ann").await;
+    let location = cache.repository("ann/new").of(&ann).begin_upload().await;
+    cache.get_as(&ann, &location).await.is(204);
+}
+
+/// Nobody owns the namespace of an upstream, whatever the account is called.
+#[tokio::test]
+async fn upstream_name_is_no_account() {
+    let upstream = TestRegistry::start().await;
+    upstream.repository("app").push_image("1").await;
+    let url = format!("http://{}", upstream.address());
+    let mut cache = with_accounts_and(|config| config.auth.self_registration = true).await;
+    let squatter = cache.add_user("hub").await;
+    cache
+        .restart_with(|config| {
+            let mut settings = hub(&url);
+            settings.default = true;
+            settings.namespace = Some("library".to_owned());
+            config.upstream.push(settings);
+        })
+        .await;
+    cache.get_as(&squatter, "/v2/hub/app/manifests/1").await.is(404);
+    let grant = json!({ "subject": "everyone", "rights": ["pull", "fill"], "repositories": "hub/**" });
+    cache.send_as(&squatter, Method::PUT, "/api/v1/grants", &grant).await.is(403);
+    for name in ["library", "hub"] {
+        let account = json!({ "name": name, "password": crate::harness::PASSWORD });
+        let answer = cache.send_as(&Who::NOBODY, Method::POST, "/api/v1/registration", &account).await;
+        assert_eq!(answer.status, 409, "{name}: {}", answer.text());
+    }
+    let account = json!({ "name": "library", "password": crate::harness::PASSWORD });
+    cache.send_as(&Who::root(), Method::POST, "/api/v1/users", &account).await.is(409);
+}
+
+#[tokio::test]
+async fn tag_of_a_cached_repository_is_not_moved() {
+    let mirrored = Mirrored::start(|_| {}).await;
+    let image = mirrored.upstream.repository("app").push_image("1").await;
+    mirrored.cache.repository("hub/app").get("manifests/1").await.is(200);
+    let undo = json!({ "tag": "new", "to_digest": image.digest.to_string() });
+    let path = "/api/v1/repositories/hub/app/_undo";
+    let refused = mirrored.cache.send_as(&Who::NOBODY, Method::POST, path, &undo).await;
+    assert!(refused.text().contains("takes no pushes"), "{}", refused.text());
+    mirrored.cache.get("/v2/hub/app/manifests/new").await.is(404);
 }
 
 #[tokio::test]

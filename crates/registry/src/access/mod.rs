@@ -275,6 +275,12 @@ impl Accounts {
         Ok(PasswordHash(stored.text().to_owned()))
     }
 
+    /// Sets the namespaces of upstream registries, which no account owns.
+    pub(crate) fn reserve_namespaces(&self, namespaces: std::collections::HashSet<String>) {
+        self.inner.metadata.reserve_namespaces(namespaces);
+        self.changed();
+    }
+
     fn changed(&self) {
         self.inner.generation.fetch_add(1, Ordering::AcqRel);
     }

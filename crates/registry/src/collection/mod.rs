@@ -7,9 +7,11 @@
 //!
 //! - [`guards`]: keeps pushes and a collection apart.
 //! - [`erase`]: removal at once.
+//! - `evict`: removal of cached content that can be fetched again.
 //! - `schedule`: the background task.
 
 mod erase;
+mod evict;
 pub(crate) mod guards;
 mod schedule;
 
@@ -197,6 +199,15 @@ impl Registry {
             registry.metadata.changes().append(vec![change]).await?;
         }
         Ok(collected)
+    }
+
+    /// Removes what nothing needs any more, without the event of a collection.
+    pub(crate) async fn reclaim(&self) -> Result<(), Error> {
+        let _running = self.inner.collector.running.lock().await;
+        let collected = Collected::default();
+        let progress = |_: &Collected| true;
+        let periods = self.periods();
+        Run { registry: self, pace: Pace::Now, progress, periods, collected, stopped: false }.run().await
     }
 
     /// Returns what a collection would remove now, without changing anything.

@@ -13,18 +13,22 @@ use upstream::UpstreamBlob;
 
 use super::fill::{Fill, FillError, Progress};
 use super::manifests::check_fill;
-use super::{Mirror, MirrorError, Upstream};
+use super::{InUse, Mirror, MirrorError, Upstream};
 
 /// A fill of this size or less ends before its client is answered.
 const SMALL: u64 = 64 * 1024;
-/// The size of a piece that a reader reads from the growing file.
-const PIECE: usize = 256 * 1024;
+/// The size of a piece that a reader reads from the growing file: 100 readers hold 6 MiB.
+const PIECE: usize = 64 * 1024;
+/// The attempts to open a blob that is evicted meanwhile.
+const ATTEMPTS: usize = 3;
+/// A range that begins so many bytes beyond the received ones is far.
+const FAR: u64 = 16 << 20;
 
 /// A blob that can be read.
 #[allow(clippy::large_enum_variant, reason = "there is one for each transfer")]
 pub enum BlobSource {
-    /// The blob is here.
-    Stored(Blob),
+    /// The blob is here, and is not evicted while it is read.
+    Stored(Blob, InUse),
     /// The blob is arriving.
     Filling(FillReader),
 }
@@ -41,9 +45,10 @@ pub struct FillReader {
     range: Range<u64>,
     offset: u64,
     direct: Option<Direct>,
+    _in_use: InUse,
 }
 
-/// A transfer past the cache, after the fill could not keep the bytes.
+/// A transfer past the cache: the fill could not keep the bytes, or they are far from those that it has.
 struct Direct {
     source: UpstreamBlob,
     skip: u64,
@@ -64,10 +69,32 @@ impl Mirror {
         digest: &Digest,
         may_fill: bool,
     ) -> Result<BlobSource, MirrorError> {
+        let mut attempts = 1;
+        loop {
+            match self.try_blob(repository, digest, may_fill).await? {
+                Some(source) => return Ok(source),
+                None if attempts < ATTEMPTS => attempts += 1,
+                None => {
+                    let (repository, digest) = (repository.clone(), *digest);
+                    return Err(crate::Error::BlobUnknown { repository, digest }.into());
+                }
+            }
+        }
+    }
+
+    /// `None` if the blob was evicted between the end of its fill and here.
+    async fn try_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        may_fill: bool,
+    ) -> Result<Option<BlobSource>, MirrorError> {
+        // Before the blob is opened, so that an eviction leaves it.
+        let in_use = self.in_use(repository, digest);
         let (upstream, stored) = self.find(repository, digest).await?;
         if let Some(blob) = stored {
             upstream.counters.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(BlobSource::Stored(blob));
+            return Ok(Some(BlobSource::Stored(blob, in_use)));
         }
         check_fill(&upstream, repository, may_fill)?;
         let fill = self.fill(&upstream, repository, digest);
@@ -81,7 +108,8 @@ impl Mirror {
         };
         match begun.end {
             Some(Ok(_)) => match self.inner.registry.open_blob(repository, digest).await {
-                Ok(blob) => return Ok(BlobSource::Stored(blob)),
+                Ok(blob) => return Ok(Some(BlobSource::Stored(blob, in_use))),
+                Err(error) if error.is_unknown() => return Ok(None),
                 Err(error) => return Err(error.into()),
             },
             Some(Err(FillError::Mirror(error))) => {
@@ -96,7 +124,7 @@ impl Mirror {
         if size.is_none() {
             size = self.inner.registry.metadata.claimed_size(repository, digest).await?;
         }
-        Ok(BlobSource::Filling(FillReader {
+        Ok(Some(BlobSource::Filling(FillReader {
             mirror: self.clone(),
             upstream,
             repository: repository.clone(),
@@ -107,7 +135,8 @@ impl Mirror {
             range: 0..size.unwrap_or(u64::MAX),
             offset: 0,
             direct: None,
-        }))
+            _in_use: in_use,
+        })))
     }
 
     /// Returns the size of a blob from the cache, or from the upstream if the caller may fill. `None` if the upstream does
@@ -212,6 +241,10 @@ impl FillReader {
                 return Ok(None);
             }
             let offset = self.offset;
+            if self.is_far() {
+                self.go_direct().await?;
+                return self.next_direct().await;
+            }
             let is_ready = |progress: &Progress| progress.readable > offset || progress.end.is_some();
             let (readable, end) = match self.progress.wait_for(is_ready).await {
                 Ok(progress) => (progress.readable, progress.end.clone()),
@@ -254,6 +287,16 @@ impl FillReader {
         }
         self.offset += bytes.len() as u64;
         Ok(bytes)
+    }
+
+    /// Whether the operator allows a second request for a range, and the fill will not reach it soon.
+    fn is_far(&self) -> bool {
+        let progress = self.progress.borrow();
+        self.upstream.settings.far_ranges
+            && self.offset > 0
+            && self.offset == self.range.start
+            && progress.end.is_none()
+            && self.offset > progress.readable.saturating_add(FAR)
     }
 
     /// Continues past the cache. A reader of the whole blob hashes what it has sent, so that its last bytes are verified.
@@ -322,6 +365,8 @@ impl FillReader {
                 continue;
             }
             self.offset += bytes.len() as u64;
+            self.upstream.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.upstream.pacer.received(bytes.len()).await;
             let Some(digester) = &mut direct.digester else { return Ok(Some(bytes)) };
             digester.update(&bytes);
             let before = std::mem::replace(&mut direct.last, bytes);

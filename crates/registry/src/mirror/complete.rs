@@ -99,7 +99,7 @@ impl Mirror {
     /// Fetches a blob and waits for its end.
     async fn fetch_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), MirrorError> {
         match self.blob(repository, digest, true).await? {
-            BlobSource::Stored(_) => Ok(()),
+            BlobSource::Stored(..) => Ok(()),
             BlobSource::Filling(reader) => reader.until_stored().await,
         }
     }

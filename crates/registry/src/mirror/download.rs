@@ -123,6 +123,7 @@ impl Mirror {
             progress.is_begun = true;
             progress.size = size;
         });
+        self.check_room(upstream, repository, size).await?;
         registry.inner.content.check().map_err(|error| not_kept(&error))?;
         let id = Uuid::new_v4();
         let upload =
@@ -151,7 +152,24 @@ impl Mirror {
         registry.metadata.link_blob(repository, digest, stored).await.map_err(|error| not_kept(&error))?;
         lease.linked();
         upstream.counters.misses.fetch_add(1, Ordering::Relaxed);
+        self.count_stored(size);
         Ok(size)
+    }
+
+    /// Checks that a blob may be kept: it fits into the cache, and the reserve of the disk and the quotas leave room.
+    async fn check_room(
+        &self,
+        upstream: &Upstream,
+        repository: &RepositoryName,
+        size: Option<u64>,
+    ) -> Result<(), FillError> {
+        if let (Some(limit), Some(size)) = (self.largest_blob(upstream), size)
+            && size > limit
+        {
+            return Err(FillError::NotKept(format!("its {size} bytes exceed max_bytes, which is {limit}")));
+        }
+        let announced = self.inner.registry.check_announced(repository, size).await;
+        announced.map_err(|error| FillError::NotKept(error.to_string()))
     }
 
     /// Links a blob that another repository has, after the upstream has confirmed that it is in this one too. Without the
@@ -174,6 +192,7 @@ impl Mirror {
         }
         let linked = registry.metadata.mount_blob(repository, digest, stored, &source).await;
         let linked = linked.map_err(|error| FillError::NotKept(error.to_string()))?;
+        self.count_stored(linked.unwrap_or(0));
         Ok(linked)
     }
 
@@ -331,6 +350,14 @@ impl Receiving<'_> {
             return Ok(());
         }
         let not_kept = |error: store::StoreError| FillError::NotKept(error.to_string());
+        // Other transfers fill the disk too. The limit applies to blobs whose size is unknown until now.
+        let registry = &self.mirror.inner.registry;
+        registry.check_reserve(0).map_err(|error| FillError::NotKept(error.to_string()))?;
+        if let Some(limit) = self.mirror.largest_blob(self.upstream)
+            && self.received > limit
+        {
+            return Err(FillError::NotKept(format!("it exceeds max_bytes, which is {limit}")));
+        }
         self.upload.save().await.map_err(not_kept)?;
         if self.entry.fill.file.get().is_none() {
             let blobs = &self.mirror.inner.registry.inner.blobs;

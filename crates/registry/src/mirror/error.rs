@@ -135,6 +135,16 @@ impl MirrorError {
         }
     }
 
+    /// Whether the upstream does not have the content, or the operator does not allow it.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::ManifestAbsent { .. } | Self::BlobAbsent { .. } | Self::NotAllowed { .. } => true,
+            Self::Registry(error) => error.is_unknown(),
+            _ => false,
+        }
+    }
+
     /// The reason for the log, beyond the text for clients.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {

@@ -281,7 +281,17 @@ impl Mirror {
         tag: Option<&Tag>,
     ) -> Result<Arc<StoredManifest>, MirrorError> {
         let is_index = fetched.manifest.kind == Kind::Index;
-        let manifest = self.inner.registry.keep_manifest(repository, fetched, tag).await?;
+        let unkept = fetched.clone();
+        let manifest = match self.inner.registry.keep_manifest(repository, fetched, tag).await {
+            Ok(manifest) => manifest,
+            Err(error @ Error::TagRefused { .. }) => return Err(error.into()),
+            Err(error) => {
+                // A full disk or a quota: the client gets it nevertheless.
+                tracing::warn!(%repository, digest = %unkept.digest, %error, "a manifest cannot be kept; the client gets it straight from the upstream");
+                return Ok(Arc::new(unkept.into_stored()));
+            }
+        };
+        self.count_stored(manifest.record.size);
         if is_index && !upstream.settings.complete.is_empty() {
             self.complete_in_background(upstream.clone(), repository.clone(), manifest.clone());
         }
@@ -326,8 +336,18 @@ impl Mirror {
         digest: Option<Digest>,
     ) -> Result<TagState, MirrorError> {
         let metadata = &self.inner.registry.metadata;
-        let recorded = metadata.record_upstream_tag(repository, tag, digest).await?;
-        let state = TagState { checked: Instant::now(), ..TagState::of(&recorded) };
+        let recorded = match metadata.record_upstream_tag(repository, tag, digest).await {
+            Ok(recorded) => TagState::of(&recorded),
+            Err(error) => {
+                // A full disk must not stop pulls. Only the start of a quarantine is lost with this process.
+                tracing::warn!(%repository, %tag, %error, "the state of a tag cannot be recorded");
+                let before = self.tag_state(repository, tag).await?;
+                let same = before.filter(|before| before.digest == digest);
+                let first_seen = same.map_or_else(SystemTime::now, |before| before.first_seen);
+                TagState { digest, first_seen, checked: Instant::now() }
+            }
+        };
+        let state = TagState { checked: Instant::now(), ..recorded };
         self.inner.tags.insert((repository.clone(), tag.clone()), state);
         Ok(state)
     }
@@ -440,10 +460,19 @@ impl Mirror {
 }
 
 /// A manifest from an upstream, with its verified digest.
+#[derive(Clone)]
 pub(crate) struct Fetched {
     digest: Digest,
     content: bytes::Bytes,
     manifest: Manifest,
+}
+
+impl Fetched {
+    fn into_stored(self) -> StoredManifest {
+        let Self { digest, content, manifest } = self;
+        let record = ManifestRecord { digest, media_type: manifest.media_type, size: content.len() as u64 };
+        StoredManifest::new(record, content)
+    }
 }
 
 impl Registry {
@@ -456,6 +485,7 @@ impl Registry {
     ) -> Result<Arc<StoredManifest>, Error> {
         let inner = &self.inner;
         inner.content.check()?;
+        self.check_announced(repository, Some(fetched.content.len() as u64)).await?;
         let Fetched { digest, content, manifest } = fetched;
         let description = description::of(&manifest, &*inner.blobs).await?;
         let lease = inner.guards.store(&digest).await;
@@ -483,6 +513,7 @@ impl Registry {
             is_index: manifest.kind == Kind::Index,
             tags,
             description,
+            is_fetched: true,
         };
         self.metadata.put_manifest(put).await?;
         lease.linked();

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use metrics::encoding::{DescriptorEncoder, EncodeMetric};
 use metrics::{Collector, ConstCounter, ConstGauge, MetricType, prefixed};
 
+use upstream::Condition;
+
 use super::{Mirror, Upstream};
 
 impl fmt::Debug for Mirror {
@@ -74,9 +76,7 @@ impl Collector for Mirror {
         })?;
         let up = "Whether an upstream is called: 0 after failures in a row, or while it asks to wait";
         self.family(encoder, ("upstream_up", up, MetricType::Gauge), "", |upstream| {
-            let mut urls = upstream.settings.client.upstreams().iter();
-            let is_up = urls.any(|url| !url.is_open() && url.limited_for().is_none());
-            vec![("", u64::from(is_up))]
+            vec![("", u64::from(upstream.condition() == Condition::Ok))]
         })?;
         let rest = "Requests that the rate limit of an upstream leaves, if it says so";
         self.family(encoder, ("upstream_rate_limit_remaining", rest, MetricType::Gauge), "", |upstream| {

@@ -9,10 +9,12 @@
 //! - `tag_state`, `served`: the freshness of a tag, and a served manifest.
 //! - `fill`, `download`, `blobs`: the state of a blob that is being fetched, its download, and its readers.
 //! - `bandwidth`: the bandwidth limit of an upstream.
-//! - `eviction`: keeps the cached content within its limit.
+//! - `eviction`: keeps the cached content within its limits.
 //! - `lists`: tags and referrers.
 //! - `complete`: fetches platforms and pinned images in the background.
 //! - `counters`, `metrics`: the figures of each upstream.
+//! - `search`: passes searches on.
+//! - `state`: announces that an upstream became unreachable, limited, or reachable again.
 //! - `status`: the state of upstreams for the operator, tests and purges.
 //! - `single_flight`: one request for concurrent callers.
 
@@ -28,13 +30,15 @@ mod lists;
 mod manifests;
 mod metrics;
 mod names;
+mod search;
 mod served;
 mod settings;
 mod single_flight;
+mod state;
 mod status;
 mod tag_state;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,11 +51,16 @@ use tokio::task::JoinSet;
 
 pub use blobs::{BlobSource, FillReader};
 pub use error::MirrorError;
+pub use eviction::InUse;
 pub use lists::MergedReferrer;
-pub use names::{Reach, Target};
+pub use names::{Item, Reach, Target};
+pub use search::Found;
 pub use served::{ServedManifest, Source, StaleReason};
-pub use settings::{FillPolicy, Platform, PushPolicy, UpstreamSettings, WhenUnavailable};
+pub use settings::{
+    CacheLimits, FillPolicy, MirrorSettings, Platform, PushPolicy, UpstreamSettings, WhenUnavailable,
+};
 pub use status::{ProbeResult, UpstreamStatus, UrlStatus};
+pub use upstream::Condition;
 
 use self::bandwidth::Pacer;
 use self::counters::Counters;
@@ -85,6 +94,7 @@ struct Upstreams {
     all: Vec<Arc<Upstream>>,
     /// The upstream of names without one.
     default: Option<usize>,
+    limits: CacheLimits,
     /// The periodic tasks, which end with the configuration.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -100,6 +110,9 @@ struct Inner {
     /// Content that an upstream did not have at this time.
     absent: Cache<(RepositoryName, Digest), Instant>,
     fills: Mutex<HashMap<(RepositoryName, Digest), Arc<Fill>>>,
+    readers: eviction::Readers,
+    room: eviction::Room,
+    searches: Cache<(usize, String), search::CachedHits>,
     tag_lists: Cache<RepositoryName, CachedTagList>,
     referrers: Cache<(RepositoryName, Digest), (Instant, Bytes)>,
     /// Tags whose stale answer was logged at this time.
@@ -115,11 +128,11 @@ pub(crate) struct Upstream {
 }
 
 impl Mirror {
-    /// Creates the cache, and starts to prefetch pinned images.
+    /// Creates the cache, and starts its background tasks.
     #[must_use]
-    pub fn new(registry: Registry, upstreams: Vec<UpstreamSettings>) -> Self {
+    pub fn new(registry: Registry, settings: MirrorSettings) -> Self {
         let mirror = Self {
-            upstreams: Arc::new(Upstreams::new(upstreams, &[])),
+            upstreams: Arc::new(Upstreams::new(settings, &[])),
             inner: Arc::new(Inner {
                 registry,
                 tags: Cache::new(TAG_STATES),
@@ -127,35 +140,46 @@ impl Mirror {
                 manifest_flights: Flights::default(),
                 absent: Cache::new(ABSENT),
                 fills: Mutex::default(),
+                readers: eviction::Readers::default(),
+                room: eviction::Room::default(),
+                searches: Cache::new(LISTS),
                 tag_lists: Cache::new(LISTS),
                 referrers: Cache::new(LISTS),
                 logged: Cache::new(LISTS),
                 background: Semaphore::new(BACKGROUND),
             }),
         };
-        mirror.start_prefetch();
-        mirror.start_eviction();
+        mirror.start();
         mirror
+    }
+
+    /// Reserves the names of the upstreams, and starts the periodic tasks.
+    fn start(&self) {
+        self.inner.registry.accounts().reserve_namespaces(self.upstreams.namespaces());
+        self.start_prefetch();
+        self.start_eviction();
+        self.watch_states();
     }
 
     /// Makes the same cache with other upstreams, and ends the periodic tasks of the old ones. Fills go on. Counters of
     /// upstreams that keep their name go on too.
     #[must_use]
-    pub fn with_upstreams(&self, upstreams: Vec<UpstreamSettings>) -> Self {
+    pub fn with_upstreams(&self, settings: MirrorSettings) -> Self {
         self.retire();
         // Another URL may have what the old one did not.
         self.inner.absent.clear();
         self.inner.tag_lists.clear();
         self.inner.referrers.clear();
-        let upstreams = Arc::new(Upstreams::new(upstreams, &self.upstreams.all));
+        self.inner.searches.clear();
+        let upstreams = Arc::new(Upstreams::new(settings, &self.upstreams.all));
         let mirror = Self { inner: self.inner.clone(), upstreams };
-        mirror.start_prefetch();
-        mirror.start_eviction();
+        mirror.start();
         mirror
     }
 
     /// Ends the periodic tasks.
     pub fn retire(&self) {
+        self.inner.registry.accounts().reserve_namespaces(HashSet::new());
         self.upstreams.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
@@ -224,7 +248,8 @@ impl Mirror {
 }
 
 impl Upstreams {
-    fn new(settings: Vec<UpstreamSettings>, before: &[Arc<Upstream>]) -> Self {
+    fn new(settings: MirrorSettings, before: &[Arc<Upstream>]) -> Self {
+        let MirrorSettings { upstreams: settings, limits } = settings;
         let default = settings.iter().position(|upstream| upstream.is_default);
         let all = settings.into_iter().map(|settings| {
             let pacer = Pacer::new(settings.bandwidth);
@@ -232,7 +257,21 @@ impl Upstreams {
             let counters = counted.map(|old| old.counters.clone()).unwrap_or_default();
             Arc::new(Upstream { settings, pacer, counters })
         });
-        Self { all: all.collect(), default, tasks: Mutex::default() }
+        Self { all: all.collect(), default, limits, tasks: Mutex::default() }
+    }
+}
+
+impl Upstreams {
+    /// The first parts of names that mean an upstream, for clients of a mirror too.
+    fn namespaces(&self) -> HashSet<String> {
+        let mut all = HashSet::new();
+        for Upstream { settings, .. } in self.all.iter().map(|upstream| &**upstream) {
+            all.insert(settings.name.to_string());
+            all.extend(settings.aliases.iter().cloned());
+            all.extend(settings.host.clone());
+            all.extend(settings.namespace.clone().filter(|_| settings.is_default));
+        }
+        all
     }
 }
 

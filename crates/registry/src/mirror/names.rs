@@ -1,6 +1,6 @@
 //! Names: finds the upstream that a request means, and the name under which its repository is kept here.
 
-use oci::RepositoryName;
+use oci::{Digest, RepositoryName, TagOrDigest};
 
 use super::{Mirror, Upstream};
 
@@ -11,6 +11,19 @@ pub enum Reach {
     Name,
     /// As a mirror: by `?ns=`, a host name, or the plain root. The client tries its next endpoint after an error.
     Mirror,
+}
+
+/// The content that a request wants.
+#[derive(Clone, Copy, Debug)]
+pub enum Item<'a> {
+    /// A manifest.
+    Manifest(&'a TagOrDigest),
+    /// A blob.
+    Blob(&'a Digest),
+    /// The list of tags.
+    Tags,
+    /// The manifests that refer to another one.
+    Referrers(&'a Digest),
 }
 
 /// The repository that a request means.
@@ -61,6 +74,29 @@ impl Mirror {
         }
     }
 
+    /// Whether the content that a client of a mirror means comes from the upstream, although this registry has a
+    /// repository of the requested name. Otherwise whoever may push that name would decide what such clients get.
+    /// A digest names one content only, so that the local one is as good.
+    pub async fn precedes_local(
+        &self,
+        local: &RepositoryName,
+        cached: &RepositoryName,
+        item: Item<'_>,
+    ) -> bool {
+        let registry = &self.inner.registry;
+        match item {
+            Item::Blob(digest) => registry.blob_size(local, digest).await.is_err(),
+            Item::Manifest(target @ TagOrDigest::Digest(_)) => {
+                registry.manifest(local, target).await.is_err()
+            }
+            Item::Referrers(digest) => registry.manifest(local, &TagOrDigest::Digest(*digest)).await.is_err(),
+            Item::Manifest(target @ TagOrDigest::Tag(_)) => {
+                !matches!(self.manifest(cached, target, true).await, Err(error) if error.is_absent())
+            }
+            Item::Tags => !matches!(self.tags(cached, None, 1, true).await, Err(error) if error.is_absent()),
+        }
+    }
+
     fn below(&self, upstream: &Upstream, name: &RepositoryName, reach: Reach) -> Target {
         // podman puts the host into the path, and may do so besides a namespace.
         let path = upstream.path(name).unwrap_or(name.as_str());
@@ -77,7 +113,7 @@ impl Upstream {
     }
 
     /// The name here of a repository of the upstream. Bare names get the upstream's namespace. `None` if it is too long.
-    fn full_name(&self, path: &str) -> Option<RepositoryName> {
+    pub(super) fn full_name(&self, path: &str) -> Option<RepositoryName> {
         let name = self.name();
         let full = match &self.settings.namespace {
             Some(namespace) if !path.contains('/') => format!("{name}/{namespace}/{path}"),

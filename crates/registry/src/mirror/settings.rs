@@ -76,6 +76,32 @@ impl fmt::Display for Platform {
     }
 }
 
+/// The bounds of everything that is cached.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheLimits {
+    /// The limit of the cached bytes of all upstreams together.
+    pub max_bytes: Option<u64>,
+    /// The part of a limit at which an eviction begins, in hundredths of a percent.
+    pub high_mark: u16,
+    /// The part of a limit to which it goes, in hundredths of a percent.
+    pub low_mark: u16,
+}
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        Self { max_bytes: None, high_mark: 9_500, low_mark: 8_500 }
+    }
+}
+
+/// The settings of the cache.
+#[derive(Default)]
+pub struct MirrorSettings {
+    /// The upstreams.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// The bounds of all together.
+    pub limits: CacheLimits,
+}
+
 /// An upstream registry.
 pub struct UpstreamSettings {
     /// The first component of its repositories' names here, such as `docker.io`.
@@ -120,6 +146,10 @@ pub struct UpstreamSettings {
     pub prefetch: Vec<(RepositoryName, TagOrDigest)>,
     /// The period of the schedule.
     pub prefetch_interval: Duration,
+    /// Whether a range far beyond the received bytes is fetched by a request of its own.
+    pub far_ranges: bool,
+    /// The client of its search, if searches are passed on.
+    pub search: Option<Client>,
 }
 
 #[cfg(test)]

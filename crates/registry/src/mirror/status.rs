@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use accounts::Pattern;
 use oci::RepositoryName;
 use store::metadata::UpstreamUsage;
-use upstream::{Health, error_chain};
+use upstream::{Condition, Health, error_chain};
 
 use super::{Mirror, Upstream};
 use crate::{Error, Registry};
@@ -22,6 +22,8 @@ pub struct UpstreamStatus {
     pub name: RepositoryName,
     /// Its URLs in order.
     pub urls: Vec<UrlStatus>,
+    /// The best condition of its URLs.
+    pub condition: Condition,
     /// Whether names without an upstream mean it.
     pub is_default: bool,
     /// How long a tag is served without asking.
@@ -74,7 +76,7 @@ impl Mirror {
     pub async fn status(&self) -> Result<Vec<UpstreamStatus>, Error> {
         let mut all = Vec::new();
         for upstream in &self.upstreams.all {
-            let usage = self.inner.registry.metadata.usage_below(upstream.name()).await?;
+            let usage = self.inner.registry.metadata.usage_below(&[upstream.name()]).await?;
             all.push(upstream.status(usage, self.fills_of(upstream)));
         }
         Ok(all)
@@ -143,6 +145,7 @@ impl Upstream {
         UpstreamStatus {
             name: settings.name.clone(),
             urls: urls.map(|url| UrlStatus { url: url.to_string(), health: url.health() }).collect(),
+            condition: self.condition(),
             is_default: settings.is_default,
             fresh: settings.fresh,
             max_bytes: settings.max_bytes,

@@ -53,6 +53,7 @@ pub(super) fn manifest(repository: &str, content: &str) -> PutManifest {
         stored_sizes: None,
         tags: Vec::new(),
         description: None,
+        is_fetched: false,
     }
 }
 

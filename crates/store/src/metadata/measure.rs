@@ -60,6 +60,7 @@ fn image(repository: &str, n: u64, description: Option<String>) -> PutManifest {
         stored_sizes: None,
         tags: vec![Tag::latest()],
         description,
+        is_fetched: false,
     }
 }
 

@@ -55,6 +55,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(17, "webhooks", "0017_webhooks.sql"),
     migration!(18, "state of uploads to an object store", "0018_upload_backend.sql"),
     migration!(19, "repositories by size and pulls", "0019_sort.sql"),
+    migration!(20, "manifests of upstreams", "0020_fetched_manifests.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -281,6 +282,7 @@ mod tests {
                 .to_owned(),
             18 => "UPDATE uploads SET backend = '{}'".to_owned(),
             19 => "UPDATE repositories SET bytes = 1, pulls = 3".to_owned(),
+            20 => "UPDATE manifests SET fetched = 1 WHERE artifact_type IS NOT NULL".to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }

@@ -58,6 +58,7 @@ mod visible;
 mod webhooks;
 mod writer;
 
+use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -85,7 +86,7 @@ pub use rules::{ChangeRules, Quota, QuotaExcess, QuotaUsage, TagRefusal};
 pub use trash::{DeletedManifest, Deletion, Restored};
 pub use types::*;
 pub use undo::{RunTag, UndoOutcome, UndoTarget};
-pub use upstream_tags::{UpstreamTag, UpstreamUsage, UsedManifest};
+pub use upstream_tags::{UpstreamTag, UpstreamUsage};
 pub use view_outbox::RepositoryItem;
 pub use webhooks::{DeliveryCounts, DeliveryRecord, DeliveryState, NewDelivery, WEBHOOKS, WebhookRecord};
 
@@ -118,6 +119,8 @@ struct Inner {
     accounts_mark: Arc<AccountsMark>,
     /// The rules of [`Metadata::obey`].
     rules: RwLock<Option<Arc<dyn ChangeRules>>>,
+    /// Namespaces that no account owns.
+    reserved: RwLock<Arc<HashSet<String>>>,
     ballast: Ballast,
     /// The first error that reported a damaged database file.
     damage: OnceLock<String>,
@@ -158,6 +161,7 @@ impl Metadata {
             id,
             accounts_mark,
             rules: RwLock::default(),
+            reserved: RwLock::default(),
             ballast: Ballast::new(path.with_extension("db.ballast")),
             damage: OnceLock::new(),
             files,

@@ -51,6 +51,8 @@ pub struct PutManifest {
     pub tags: Vec<Tag>,
     /// The new description of the repository; `None` keeps the present one.
     pub description: Option<String>,
+    /// Whether it comes from an upstream registry, so that it can be evicted and fetched again.
+    pub is_fetched: bool,
 }
 
 /// A descriptor in a manifest.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use oci::{Digest, RepositoryName, Tag};
 
-use super::sql::{Row, Sql, Value, params};
+use super::sql::{Row, Sql, ToValue as _, Value, params};
 use super::writer::Durability;
 use super::{Metadata, columns};
 use crate::StoreError;
@@ -31,17 +31,6 @@ pub struct UpstreamUsage {
     pub contents: u64,
     /// The bytes of these.
     pub bytes: u64,
-}
-
-/// A manifest of a cached repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsedManifest {
-    /// Its repository.
-    pub repository: RepositoryName,
-    /// Its digest.
-    pub digest: Digest,
-    /// Its position in the order of the last use.
-    pub position: (i64, i64, i64),
 }
 
 impl Metadata {
@@ -115,64 +104,37 @@ impl Metadata {
         .await
     }
 
-    /// Returns the space that the repositories below a prefix use.
-    pub async fn usage_below(&self, prefix: &str) -> Result<UpstreamUsage, StoreError> {
-        let (from, to) = range(prefix);
+    /// Returns the space that the repositories below some prefixes use together.
+    pub async fn usage_below(&self, prefixes: &[&str]) -> Result<UpstreamUsage, StoreError> {
+        let prefixes = Prefixes::new(prefixes);
         self.read(move |sql| {
+            let below = prefixes.condition("r.name", 1);
+            let values = prefixes.values();
             let repositories = count(
                 sql,
-                "SELECT COUNT(*) FROM repositories WHERE name > ?1 AND name < ?2 AND manifests > 0",
-                params![from, to],
+                &format!("SELECT COUNT(*) FROM repositories r WHERE ({below}) AND r.manifests > 0"),
+                &values,
             )?;
             let tags = count(
                 sql,
-                "SELECT COUNT(*) FROM tags t JOIN repositories r ON r.id = t.repository
-                 WHERE r.name > ?1 AND r.name < ?2 AND t.hidden = 0",
-                params![from, to],
+                &format!(
+                    "SELECT COUNT(*) FROM tags t JOIN repositories r ON r.id = t.repository
+                     WHERE ({below}) AND t.hidden = 0"
+                ),
+                &values,
             )?;
             let contents = sql.first(
-                "SELECT COUNT(*), COALESCE(SUM(b.size), 0) FROM blobs b WHERE b.id IN (
-                     SELECT l.blob FROM blob_links l JOIN repositories r ON r.id = l.repository
-                     WHERE r.name > ?1 AND r.name < ?2
-                     UNION SELECT m.blob FROM manifests m JOIN repositories r ON r.id = m.repository
-                     WHERE r.name > ?1 AND r.name < ?2)",
-                params![from, to],
+                &format!(
+                    "SELECT COUNT(*), COALESCE(SUM(b.size), 0) FROM blobs b WHERE b.id IN (
+                         SELECT l.blob FROM blob_links l JOIN repositories r ON r.id = l.repository WHERE {below}
+                         UNION SELECT m.blob FROM manifests m JOIN repositories r ON r.id = m.repository
+                         WHERE {below})"
+                ),
+                &values,
                 |row| Ok((columns::count(row, 0)?, columns::count(row, 1)?)),
             )?;
             let (contents, bytes) = contents.unwrap_or_default();
             Ok(UpstreamUsage { repositories, tags, contents, bytes })
-        })
-        .await
-    }
-
-    /// Returns the manifests of the repositories below a prefix by the time of their last push or pull, the oldest first,
-    /// after a position.
-    pub async fn least_used_below(
-        &self,
-        prefix: &str,
-        after: Option<(i64, i64, i64)>,
-        limit: usize,
-    ) -> Result<Vec<UsedManifest>, StoreError> {
-        let (from, to) = range(prefix);
-        let (used, repository, blob) = after.unwrap_or((i64::MIN, 0, 0));
-        self.read(move |sql| {
-            sql.all(
-                "SELECT u.name, b.digest, u.used, u.repository, u.blob FROM (
-                     SELECT r.name, m.repository, m.blob, MAX(m.pushed_at, COALESCE(m.pulled_at, 0)) AS used
-                     FROM repositories r JOIN manifests m ON m.repository = r.id
-                     WHERE r.name > ?1 AND r.name < ?2) u
-                 JOIN blobs b ON b.id = u.blob
-                 WHERE (u.used, u.repository, u.blob) > (?3, ?4, ?5)
-                 ORDER BY u.used, u.repository, u.blob LIMIT ?6",
-                params![from, to, used, repository, blob, columns::limit_in(limit)],
-                |row| {
-                    Ok(UsedManifest {
-                        repository: columns::text(row, 0)?,
-                        digest: columns::digest(row, 1)?,
-                        position: (row.get(2)?, row.get(3)?, row.get(4)?),
-                    })
-                },
-            )
         })
         .await
     }
@@ -196,6 +158,30 @@ impl Metadata {
             )
         })
         .await
+    }
+}
+
+/// The names below some prefixes, such as `docker.io`.
+pub(super) struct Prefixes(Vec<(String, String)>);
+
+impl Prefixes {
+    pub(super) fn new(prefixes: &[&str]) -> Self {
+        Self(prefixes.iter().map(|prefix| range(prefix)).collect())
+    }
+
+    /// The SQL condition that a column is below one of them. Its parameters are numbered from `first` on.
+    pub(super) fn condition(&self, column: &str, first: usize) -> String {
+        let ranges = (0..self.0.len()).map(|at| {
+            let (from, to) = (first + 2 * at, first + 2 * at + 1);
+            format!("{column} > ?{from} AND {column} < ?{to}")
+        });
+        let ranges: Vec<String> = ranges.collect();
+        if ranges.is_empty() { "0".to_owned() } else { ranges.join(" OR ") }
+    }
+
+    /// The parameters of the condition.
+    pub(super) fn values(&self) -> Vec<Value<'_>> {
+        self.0.iter().flat_map(|(from, to)| [from.to_value(), to.to_value()]).collect()
     }
 }
 
@@ -250,29 +236,16 @@ mod tests {
         metadata.link_blob(&name("docker.io/a"), &digest("layer"), 100).await.unwrap();
         put(&metadata, tagged("docker.io/a", "m", &["1", "2"])).await;
         put(&metadata, tagged("docker.io/b/c", "m", &["1"])).await;
-        let usage = metadata.usage_below("docker.io").await.unwrap();
+        let usage = metadata.usage_below(&["docker.io"]).await.unwrap();
         assert_eq!((usage.repositories, usage.tags, usage.contents, usage.bytes), (2, 3, 2, 110));
+        // Content that two upstreams share counts once.
+        let both = metadata.usage_below(&["docker.io", "docker.io-x"]).await.unwrap();
+        assert_eq!((both.repositories, both.bytes), (3, 120));
+        assert_eq!(metadata.usage_below(&[]).await.unwrap().bytes, 0);
         let listed = metadata.repositories_below("docker.io", None, 9).await.unwrap();
         assert_eq!(listed, [name("docker.io/a"), name("docker.io/b/c")]);
         let rest = metadata.repositories_below("docker.io", Some(&listed[0]), 9).await.unwrap();
         assert_eq!(rest, [name("docker.io/b/c")]);
-    }
-
-    #[tokio::test]
-    async fn least_used_manifests_come_in_pages() {
-        let (metadata, _directory) = empty();
-        for content in ["1", "2", "3"] {
-            put(&metadata, tagged("docker.io/a", content, &[content])).await;
-        }
-        put(&metadata, tagged("other", "4", &["4"])).await;
-        let first = metadata.least_used_below("docker.io", None, 2).await.unwrap();
-        let rest = metadata.least_used_below("docker.io", Some(first[1].position), 2).await.unwrap();
-        assert_eq!((first.len(), rest.len()), (2, 1));
-        let mut found: Vec<_> = first.iter().chain(&rest).map(|used| used.digest).collect();
-        found.sort();
-        let mut expected = ["1", "2", "3"].map(digest);
-        expected.sort();
-        assert_eq!(found, expected);
     }
 
     #[tokio::test]

@@ -103,6 +103,7 @@ impl Storage {
             stored_sizes: None,
             tags: tags.iter().map(|name| tag(name)).collect(),
             description: None,
+            is_fetched: false,
         };
         assert_eq!(self.metadata.put_manifest(put).await.unwrap(), PutOutcome::Stored);
         digest

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use accounts::Pattern;
 use api::{Purged, Upstream, UpstreamProbe, UpstreamState, UpstreamTest, UpstreamUrl, Upstreams};
-use registry::mirror::{Mirror, UpstreamStatus, UrlStatus};
+use registry::mirror::{Condition, Mirror, UpstreamStatus, UrlStatus};
 
 use super::{must_be_administrator, ok};
 use crate::config::UpstreamName;
@@ -77,19 +77,9 @@ fn unknown(name: &UpstreamName) -> Error {
 
 fn upstream(status: UpstreamStatus) -> Upstream {
     let urls: Vec<UpstreamUrl> = status.urls.into_iter().map(url).collect();
-    // One URL that answers is enough.
-    let best = |states: &[UpstreamState]| {
-        let has = |state| states.contains(&state);
-        match (has(UpstreamState::Ok), has(UpstreamState::Limited)) {
-            (true, _) => UpstreamState::Ok,
-            (false, true) => UpstreamState::Limited,
-            (false, false) => UpstreamState::Down,
-        }
-    };
-    let states: Vec<UpstreamState> = urls.iter().map(|url| url.state).collect();
     Upstream {
         name: status.name,
-        state: best(&states),
+        state: state(status.condition),
         urls,
         default: status.is_default,
         fresh_seconds: status.fresh.as_secs(),
@@ -108,21 +98,22 @@ fn upstream(status: UpstreamStatus) -> Upstream {
     }
 }
 
+fn state(condition: Condition) -> UpstreamState {
+    match condition {
+        Condition::Ok => UpstreamState::Ok,
+        Condition::Limited => UpstreamState::Limited,
+        Condition::Down => UpstreamState::Down,
+    }
+}
+
 fn url(status: UrlStatus) -> UpstreamUrl {
     let UrlStatus { url, health } = status;
     let seconds =
         |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let state = if health.limited_until.is_some() {
-        UpstreamState::Limited
-    } else if health.is_open {
-        UpstreamState::Down
-    } else {
-        UpstreamState::Ok
-    };
     let (last_failure, last_failure_at) = health.last_failure.unzip();
     UpstreamUrl {
         url,
-        state,
+        state: state(health.condition),
         requests: health.requests,
         failures: health.failures,
         limited: health.limited,

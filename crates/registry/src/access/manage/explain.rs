@@ -93,6 +93,10 @@ impl Manage {
         if record.administrator {
             reasons.push(Reason::Administrator);
         }
+        let namespace = repository.as_str().split('/').next().unwrap_or_default();
+        if self.metadata().is_reserved_namespace(namespace) {
+            return Ok(());
+        }
         if record.kind == AccountKind::User && record.name.owns(repository) {
             reasons.push(Reason::Owner);
         }

@@ -130,6 +130,11 @@ impl Manage {
             return Ok(());
         }
         let own = self.own_account()?;
+        if self.metadata().is_reserved_namespace(namespace) {
+            return Err(ManageError::Denied(
+                "only an administrator may do this below the name of an upstream",
+            ));
+        }
         if own.name.as_str() == namespace {
             return Ok(());
         }

@@ -71,6 +71,12 @@ pub enum ManageError {
         "the name {0} is not available: there are repositories, deleted images, grants or webhooks below it"
     )]
     NamespaceInUse(AccountName),
+    /// Images of an upstream registry are cached below the name.
+    #[error(
+        "the name {0} is not available: it belongs to an upstream registry, whose images are cached here; choose \
+         another name"
+    )]
+    NameReserved(AccountName),
     /// The name is not valid for this kind of account.
     #[error("{name} cannot be the name of {what}")]
     NameUnfit {

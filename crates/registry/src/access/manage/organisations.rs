@@ -39,6 +39,7 @@ impl Manage {
             self.may_give_access()?;
             self.must_be_administrator()?;
             must_be_short(&description)?;
+            self.must_not_be_reserved(name)?;
             let own = self.requester.identity.name();
             let owner = owner
                 .or(own)

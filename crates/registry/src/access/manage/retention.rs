@@ -12,6 +12,12 @@ impl Manage {
     /// # Errors
     /// [`ManageError::SignIn`], [`ManageError::NotFound`], [`ManageError::Denied`].
     pub async fn must_own_account(&self, owner: &AccountName) -> Result<(), ManageError> {
+        let is_reserved = self.metadata().is_reserved_namespace(owner.as_str());
+        if is_reserved && !self.is_administrator() {
+            return Err(ManageError::Denied(
+                "only an administrator may do this below the name of an upstream",
+            ));
+        }
         if self.is_administrator() || self.is(owner) || self.role_in(owner).await? == Some(Role::Owner) {
             return Ok(());
         }

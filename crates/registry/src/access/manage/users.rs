@@ -106,6 +106,7 @@ impl Manage {
         if name.is_robot() {
             return Err(ManageError::NameUnfit { name: name.clone(), what: "a user" });
         }
+        self.must_not_be_reserved(name)?;
         let password = self.hash(password, name).await?;
         let user = NewUser {
             name: name.clone(),
@@ -123,6 +124,14 @@ impl Manage {
                 Err(ManageError::NameUnfit { name: name.clone(), what: "a user" })
             }
         }
+    }
+
+    /// Checks that the name is none of an upstream registry.
+    pub(super) fn must_not_be_reserved(&self, name: &AccountName) -> Result<(), ManageError> {
+        if self.metadata().is_reserved_namespace(name.as_str()) {
+            return Err(ManageError::NameReserved(name.clone()));
+        }
+        Ok(())
     }
 
     async fn hash(&self, password: String, name: &AccountName) -> Result<PasswordHash, ManageError> {

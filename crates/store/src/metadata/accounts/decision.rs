@@ -4,6 +4,9 @@
 //! the account, not on the number of accounts and grants. Only the account's own grants whose literal prefix
 //! fits are matched as patterns.
 
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+
 use oci::RepositoryName;
 
 use super::super::Metadata;
@@ -28,9 +31,12 @@ impl Metadata {
         repository: &RepositoryName,
     ) -> Result<Rights, StoreError> {
         let repository = repository.clone();
+        let owner = repository.as_str().split('/').next().unwrap_or_default();
+        let is_reserved = self.is_reserved_namespace(owner);
         self.read(move |sql| match account {
             None => granted(sql, None, &repository),
             Some(id) => match Holder::find(sql, id)? {
+                Some(holder) if is_reserved && !holder.administrator => granted(sql, Some(id), &repository),
                 Some(holder) => holder.rights(sql, &repository),
                 None => Ok(Rights::NONE),
             },
@@ -38,10 +44,27 @@ impl Metadata {
         .await
     }
 
+    /// Sets the namespaces that no account owns, whatever its name: those of upstream registries.
+    pub fn reserve_namespaces(&self, namespaces: HashSet<String>) {
+        *self.inner.reserved.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(namespaces);
+    }
+
+    /// Whether no account owns a namespace.
+    #[must_use]
+    pub fn is_reserved_namespace(&self, namespace: &str) -> bool {
+        self.reserved_namespaces().contains(namespace)
+    }
+
+    fn reserved_namespaces(&self) -> Arc<HashSet<String>> {
+        self.inner.reserved.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Returns the patterns of the repositories that an account, or an anonymous client, may pull. Patterns
     /// may overlap.
     pub async fn scopes_of(&self, account: Option<i64>) -> Result<Vec<Pattern>, StoreError> {
+        let reserved = self.reserved_namespaces();
         self.read(move |sql| {
+            let is_free = |owner: &AccountName| !reserved.contains(owner.as_str());
             let mut scopes = Vec::new();
             let mut add = |subject| patterns_of(sql, subject, &mut scopes);
             let Some(id) = account else {
@@ -62,7 +85,7 @@ impl Metadata {
             )? {
                 add(SubjectKey::team(team))?;
             }
-            if holder.kind == AccountKind::User {
+            if holder.kind == AccountKind::User && is_free(&holder.name) {
                 scopes.extend(holder.name.namespace());
             }
             let organisations: Vec<AccountName> = sql.all(
@@ -70,7 +93,8 @@ impl Metadata {
                 params![id],
                 |row| columns::text(row, 0),
             )?;
-            scopes.extend(organisations.iter().filter_map(AccountName::namespace));
+            let organisations = organisations.iter().filter(|name| is_free(name));
+            scopes.extend(organisations.filter_map(AccountName::namespace));
             Ok(scopes)
         })
         .await

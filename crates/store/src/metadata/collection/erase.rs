@@ -47,7 +47,7 @@ impl Metadata {
     }
 }
 
-fn erase(
+pub(super) fn erase(
     sql: Sql<'_>,
     repository: &RepositoryName,
     digest: &Digest,

@@ -14,12 +14,14 @@
 //! - `preview`: a collection that changes nothing.
 //! - `explain`: the chain that holds some content.
 //! - `erase`: removal without grace.
+//! - `evict`: removal of content that can be fetched again.
 //! - `recount`: finds candidates that no change has recorded.
 
 mod candidates;
 mod content;
 mod erase;
 mod events;
+mod evict;
 mod explain;
 mod holders;
 mod preview;
@@ -38,6 +40,7 @@ pub(super) use candidates::{Candidate, add, forget_repository};
 pub use content::DueContent;
 pub(super) use content::end_lease;
 pub use erase::Erased;
+pub use evict::UsedManifest;
 pub use explain::{Chain, Explanation, Link, LinkKind};
 pub(super) use holders::is_listed;
 pub use preview::Preview;

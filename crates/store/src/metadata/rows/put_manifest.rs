@@ -76,12 +76,12 @@ pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Re
         trash::forget(sql, &put.repository, blob)?;
     }
     sql.run(
-        "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at, fetched)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (repository, blob) DO UPDATE
          SET media_type = excluded.media_type, artifact_type = excluded.artifact_type,
              annotations = excluded.annotations, is_index = excluded.is_index,
-             pushed_at = excluded.pushed_at",
+             pushed_at = excluded.pushed_at, fetched = MIN(manifests.fetched, excluded.fetched)",
         params![
             repository,
             blob,
@@ -90,6 +90,7 @@ pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Re
             columns::annotations_in(put.annotations.as_ref())?,
             i64::from(put.is_index),
             at,
+            i64::from(put.is_fetched),
         ],
     )?;
     if let Some(subject) = &put.subject {
