@@ -122,6 +122,24 @@ fn podman_pulls_by_registries_conf() {
     assert!(cache.log().contains("/v2/docker.io/library/app/"), "{}", cache.log());
 }
 
+/// CRI-O reads its file with the library of skopeo.
+#[test]
+fn skopeo_pulls_by_the_file_of_cri_o() {
+    let mirrored = Mirrored::version_2();
+    let mut user = Terminal::open();
+    Image::saved(&user, "app", "through the file of CRI-O");
+    user.run(&format!("crane push app {}", mirrored.upstream.at("library/app:1")));
+    mirrored.sets_up(&user, "cri-o");
+    let settings = user.path("root/etc/containers/registries.conf.d/50-wharfinger.conf");
+    user.set("CONTAINERS_REGISTRIES_CONF", settings.display().to_string());
+
+    user.run("skopeo copy docker://docker.io/library/app:1 oci:copied:latest");
+
+    let cache = mirrored.loses_its_upstream();
+    user.run("skopeo copy docker://docker.io/library/app:1 oci:again:latest");
+    assert!(cache.log().contains("/v2/docker.io/library/app/"), "{}", cache.log());
+}
+
 #[test]
 fn buildkit_builds_from_a_mirrored_base() {
     let mirrored = Mirrored::version_3();
