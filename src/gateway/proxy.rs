@@ -148,6 +148,7 @@ impl Exchange<'_> {
         if fetch.is_none() && (is_scoped || is_partial) {
             let response = self.forward(request, name, path, "pull").await?;
             if response.status() == StatusCode::OK {
+                check_manifest_type(response.headers())?;
                 gateway.inner.catalog_sync.record(name, None).await;
             }
             return Ok(response);
@@ -191,6 +192,12 @@ impl Exchange<'_> {
                 fetch.uncacheable();
             }
             return self.convert(answered, &request.method, None);
+        }
+        if let Err(error) = check_manifest_type(answered.response.headers()) {
+            if let Some(fetch) = fetch {
+                fetch.uncacheable();
+            }
+            return Err(error.into());
         }
         gateway.inner.catalog_sync.record(name, None).await;
         let (head, body) = answered.response.into_parts();
@@ -538,6 +545,17 @@ fn received(headers: &HeaderMap) -> u64 {
 /// Whether the end of the body is marked other than by the end of the connection (RFC 9112 section 6.3).
 fn is_framed(headers: &HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Refuses a manifest with a type that is none, such as the page of a proxy: the upstream's text would reach browsers on
+/// the gateway's origin.
+fn check_manifest_type(headers: &HeaderMap) -> Result<(), GatewayError> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let kind = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    if kind.starts_with("application/vnd.") || kind.contains("json") {
+        return Ok(());
+    }
+    Err(GatewayError::InvalidResponse(format!("it sends a manifest with the Content-Type {kind:?}")))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

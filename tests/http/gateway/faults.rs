@@ -189,6 +189,18 @@ async fn upstream_server_errors_become_protocol_errors() {
     assert!(is_protocol_error(push(&gateway, UPLOADS).await, 503).contains("503"));
 }
 
+/// The page of a proxy is no manifest, also with status 200.
+#[tokio::test]
+async fn manifest_with_the_type_of_a_page_is_refused() {
+    let page = "content-type: text/html; charset=utf-8\r\n";
+    let upstream = Upstream::start(move |_| Says::ok(page, "<script>alert(1)</script>")).await;
+    let gateway = gateway(&[&upstream.url()], &[]).await;
+    let answer = get(&gateway, "/v2/ann/app/manifests/1").await;
+    assert_eq!(answer.header("content-security-policy"), Some("sandbox; default-src 'none'"));
+    is_protocol_error(answer, 502);
+    assert_eq!(gateway.ask_as(&Who::root(), Method::HEAD, "/v2/ann/app/manifests/1").await.status, 502);
+}
+
 /// Reads and requests that were never sent are repeated. Requests that may have had an effect are not.
 #[tokio::test]
 async fn fail_over_repeats_only_safe_requests() {
