@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use api::{AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport, WrongCounter};
+use api::{
+    AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReport, UnwrittenBlob,
+    WrongCounter,
+};
 use clap::Args;
 use indicatif::HumanBytes;
 use reqwest::Method;
@@ -133,6 +136,14 @@ fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
     }
     if !report.cannot_be_written.is_empty() {
         output::print("Give these to the user of the server with chown -R; their images are served.\n")?;
+    }
+    for UnwrittenBlob { digest, problem } in &report.unwritten {
+        output::print(format_args!("cannot be written: the file of {digest}: {problem}\n"))?;
+    }
+    if !report.unwritten.is_empty() {
+        output::print(
+            "The database keeps these blobs, and they are served. Repair the directories named above.\n",
+        )?;
     }
     if !report.faults.is_empty() {
         output::print("\n")?;

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
     Collected, Explanation, GarbageKept, GarbageLine, GarbagePreview, GarbageRemoval, GarbageReport,
-    GarbageSpace, GarbageStatus, KeepingChain,
+    GarbageSpace, GarbageStatus, KeepingChain, RunningCollection, RunningDeletion,
 };
 use clap::Args;
 use oci::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
@@ -252,6 +252,20 @@ fn period(seconds: u64) -> String {
 }
 
 fn print_status(status: &GarbageStatus) -> Result<(), Failure> {
+    if let Some(RunningCollection { started_at, step, collected }) = &status.running {
+        output::print(format_args!(
+            "a collection runs since {}; it removes {step} now, and has freed {} in {} files\n",
+            time(*started_at),
+            output::human_size(collected.bytes),
+            collected.files
+        ))?;
+    }
+    for RunningDeletion { repository, started_at, removed } in &status.deletions {
+        output::print(format_args!(
+            "the repository {repository} is being deleted since {}: {removed} tags, images and blobs so far\n",
+            time(*started_at)
+        ))?;
+    }
     match (status.last_at, &status.last) {
         (Some(at), Some(last)) => {
             output::print(format_args!("last collection: {}\n", time(at)))?;

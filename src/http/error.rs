@@ -335,7 +335,7 @@ impl Error {
             (Self::Denied(Denied { challenge, .. }), _) => {
                 challenge.iter().map(|challenge| (WWW_AUTHENTICATE, challenge.clone())).collect()
             }
-            (Self::Registry(registry::Error::Unavailable(_)), _) => {
+            (Self::Registry(registry::Error::Unavailable(_) | registry::Error::ReadOnly), _) => {
                 vec![(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_SECONDS))]
             }
             (Self::Mirror(MirrorError::Limited { retry_after, .. }, _), _) => {
@@ -424,7 +424,7 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::Busy => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         E::PasswordRefused(_) | E::NameUnfit(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
         E::Full | E::ReserveReached { .. } => return (StatusCode::INSUFFICIENT_STORAGE, FULL),
-        E::Unavailable(_) | E::Store(StoreError::Closed) => {
+        E::Unavailable(_) | E::ReadOnly | E::Store(StoreError::Closed) => {
             return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE);
         }
         E::Store(_) | E::Htpasswd(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),

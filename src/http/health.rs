@@ -18,12 +18,26 @@ pub(crate) async fn ready(call: Call<'_>) -> Result<Response, Error> {
         proxy.ready().await?;
     }
     // A degraded registry serves all images. The names of repositories are not for anonymous clients.
-    Ok(response::text(match app.registry.blocked_repositories().len() {
-        0 => "ready\n".to_owned(),
-        blocked => format!(
-            "ready\ndegraded: the links of {blocked} {repositories} below repositories/ cannot be written; the log and \
-             `wharfinger check` tell which and why\n",
-            repositories = if blocked == 1 { "repository" } else { "repositories" },
-        ),
-    }))
+    let mut state = "ready\n".to_owned();
+    if app.registry.is_disk_read_only() {
+        state += "degraded: the disk is read-only; pushes and deletions are refused, pulls go on\n";
+    } else if app.registry.is_disk_full() {
+        state += "degraded: the disk is full (see df -h and df -i); pushes are refused, pulls and deletions go on\n";
+    }
+    let mut degraded = |text: String| {
+        state += &format!(
+            "degraded: {text} cannot be written; the log and `wharfinger check` tell which and why\n"
+        );
+    };
+    match app.registry.blocked_repositories().len() {
+        0 => {}
+        1 => degraded("the links of 1 repository below repositories/".to_owned()),
+        blocked => degraded(format!("the links of {blocked} repositories below repositories/")),
+    }
+    match app.registry.unwritten_content().len() {
+        0 => {}
+        1 => degraded("the file of 1 blob below blobs/".to_owned()),
+        unwritten => degraded(format!("the files of {unwritten} blobs below blobs/")),
+    }
+    Ok(response::text(state))
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use accounts::AccountName;
 use registry::Registry;
@@ -16,6 +17,10 @@ use crate::gateway::Gateway;
 use crate::http::server::{Server, descriptors};
 use crate::tls::Acceptor;
 use crate::upstreams;
+
+/// The time for which a starting server waits for a command that works on its directory.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+const COMMAND_RETRY: Duration = Duration::from_millis(100);
 
 /// The origin of the content that the server serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +88,7 @@ impl<'c> Startup<'c> {
         descriptors::raise_limit();
         let directory = Directory::open(&self.config.data).map_err(registry::Error::from)?;
         let key = self.check_directory(&directory)?;
+        wait_for_command(&directory).await;
         let registry = open_registry(self.config, directory.clone()).await?;
         match self.listen(&registry, &directory, key).await {
             Ok(server) => Ok((registry, server)),
@@ -145,7 +151,15 @@ impl<'c> Startup<'c> {
         }
         let socket = registry.directory().control_socket().map_err(registry::Error::from)?;
         let path = socket.path().to_owned();
-        server.bind_control(socket).map_err(|source| ServeError::Control { path, source })?;
+        match server.bind_control(socket) {
+            // Pulls and deletions go on.
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => tracing::error!(
+                %error,
+                socket = %path.display(),
+                "no space left for the control socket: commands need --server until the next start"
+            ),
+            bound => bound.map_err(|source| ServeError::Control { path, source })?,
+        }
         Ok(server)
     }
 
@@ -218,6 +232,21 @@ fn has_accounts(config: &Config) -> bool {
     config.auth.htpasswd.is_some() || config.auth.forward.is_some() || {
         let metadata = Directory::find(&config.data).map(|directory| directory.metadata());
         metadata.is_some_and(|metadata| Metadata::holds_users(&metadata).unwrap_or(false))
+    }
+}
+
+/// Waits for the end of a command that works on the directory, such as `wharfinger check` of a cron job.
+async fn wait_for_command(directory: &Directory) {
+    let begun = Instant::now();
+    let mut is_logged = false;
+    while directory.is_locked_by_command() && begun.elapsed() < COMMAND_TIMEOUT {
+        if !std::mem::replace(&mut is_logged, true) {
+            tracing::warn!(
+                holder = directory.lock_holder(),
+                "a command works on the data directory; the server starts after its end, or gives up after a minute"
+            );
+        }
+        tokio::time::sleep(COMMAND_RETRY).await;
     }
 }
 

@@ -45,6 +45,9 @@ pub struct CheckReport {
     pub not_adopted: Vec<AdoptionProblem>,
     /// Repositories whose links could not be written.
     pub cannot_be_written: Vec<AdoptionProblem>,
+    /// Blobs whose files could not be written. They are served from the database.
+    #[serde(default)]
+    pub unwritten: Vec<UnwrittenBlob>,
     /// Missing or damaged content.
     pub faults: Vec<CheckFault>,
     /// Number of files below `blobs/` that no record knows.
@@ -69,8 +72,17 @@ impl CheckReport {
         self.faults.iter().all(|fault| fault.is_mended)
             && self.not_adopted.is_empty()
             && self.cannot_be_written.is_empty()
+            && self.unwritten.is_empty()
             && ((self.counters.is_empty() && self.quotas.is_empty()) || self.is_repair)
     }
+}
+
+/// A blob whose file could not be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnwrittenBlob {
+    pub digest: String,
+    /// The reason, as text for people.
+    pub problem: String,
 }
 
 /// The reading of all content.

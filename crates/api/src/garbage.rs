@@ -74,12 +74,33 @@ pub struct GarbageStatus {
     pub last_at: Option<u64>,
     /// The work of the last collection.
     pub last: Option<Collected>,
-    /// The progress of the running collection.
+    /// The collection that has begun and not ended.
     #[serde(default)]
-    pub running: Option<Collected>,
+    pub running: Option<RunningCollection>,
+    /// Deletions of repositories that have begun and not ended.
+    #[serde(default)]
+    pub deletions: Vec<RunningDeletion>,
     /// The interval of collections in seconds; 0 if there are none in the background.
     pub interval: u64,
     pub kept: GarbageKept,
+}
+
+/// A collection that has begun and not ended. After a restart it resumes by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunningCollection {
+    pub started_at: u64,
+    /// The present step: `trash`, `manifests`, `links` or `files`.
+    pub step: String,
+    pub collected: Collected,
+}
+
+/// The deletion of a repository. After a restart it resumes by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunningDeletion {
+    pub repository: String,
+    pub started_at: u64,
+    /// Number of tags, manifests and blobs that were removed so far.
+    pub removed: u64,
 }
 
 /// The removals that a collection would make: `POST /api/v1/gc?dry_run=true`.

@@ -34,13 +34,14 @@ pub use access::{Access, AccessReason, Session, Sessions};
 pub use audit::{Audit, AuditEntry, AuditOutcome};
 pub use check::{
     Adopt, Adopted, AdoptedChange, AdoptionProblem, CheckFault, CheckLine, CheckProgress, CheckReading,
-    CheckReport, WrongCounter,
+    CheckReport, UnwrittenBlob, WrongCounter,
 };
 pub use client::{Client, ClientError, Credentials};
 pub use events::Event;
 pub use garbage::{
     ChainLink, Collected, Erase, Erased, Explanation, GarbageKept, GarbageLine, GarbagePreview,
-    GarbageRemoval, GarbageReport, GarbageSpace, GarbageStatus, KeepingChain,
+    GarbageRemoval, GarbageReport, GarbageSpace, GarbageStatus, KeepingChain, RunningCollection,
+    RunningDeletion,
 };
 pub use grants::{Grant, Grants, NewGrant};
 pub use history::{History, HistoryEntry, Undo, Undone};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use oci::RepositoryName;
 use store::adopt::{Report, Scope};
+use store::blobs::Unwritten;
 use store::metadata::ViewProblem;
 use store::view::View;
 use store::{BlobStore, Directory, StoreError};
@@ -34,6 +35,12 @@ impl Registry {
     #[must_use]
     pub fn blocked_repositories(&self) -> Vec<(RepositoryName, String)> {
         self.inner.background.view().blocked()
+    }
+
+    /// The content whose file below `blobs/` cannot be written, each with the reason. It is served from the database.
+    #[must_use]
+    pub fn unwritten_content(&self) -> Vec<Unwritten> {
+        self.inner.background.view().unwritten()
     }
 
     async fn adopt_scope(&self, scope: Scope) -> Result<Report, Error> {

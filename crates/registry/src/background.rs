@@ -93,11 +93,7 @@ impl Registry {
         }));
         let registry = self.clone();
         background.spawn_until_stop(async move {
-            let job = registry.job_metrics("repository-deletion");
-            job.started();
-            let resumed = registry.resume_deletions().await;
-            job.ended(&resumed);
-            if let Err(error) = resumed {
+            if let Err(error) = registry.resume_deletions().await {
                 tracing::warn!(%error, "cannot finish the deletion of a repository; the next start tries again");
             }
         });

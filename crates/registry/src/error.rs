@@ -212,8 +212,11 @@ pub enum Error {
     )]
     NoRun(String),
     /// The disk is full.
-    #[error("no space left on the registry's disk; nothing was changed")]
+    #[error("no space left on the registry's disk (see df -h and df -i); nothing was changed")]
     Full,
+    /// The file system is read-only.
+    #[error("the registry's disk is read-only; nothing was changed")]
+    ReadOnly,
     /// The database is locked by another program, the content is not mounted, or the object store fails.
     #[error("the registry cannot reach its storage at the moment; try again later")]
     Unavailable(#[source] StoreError),
@@ -262,6 +265,10 @@ impl From<StoreError> for Error {
                 Self::TagRefused { repository, tag, refusal }
             }
             StoreError::QuotaExceeded(excess) => Self::QuotaExceeded(excess),
+            error if error.is_read_only() => {
+                tracing::error!(%error, "the disk is read-only");
+                Self::ReadOnly
+            }
             error if error.is_locked() => Self::Unavailable(error),
             StoreError::ContentGone(_) | StoreError::DatabaseGone(_) | StoreError::ObjectStore { .. } => {
                 Self::Unavailable(error)

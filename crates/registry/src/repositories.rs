@@ -84,8 +84,18 @@ impl Registry {
     }
 
     pub(crate) async fn run_deletion(&self, job: &Job) -> Result<(), Error> {
-        while self.metadata.delete_step(job).await? == JobStep::Continues {}
+        let metrics = self.job_metrics("repository-deletion");
+        metrics.started();
+        let ended = self.run_steps(job, &metrics).await;
+        metrics.ended(&ended);
         self.inner.schedule.deleted();
+        ended
+    }
+
+    async fn run_steps(&self, job: &Job, metrics: &metrics::Job) -> Result<(), Error> {
+        while let JobStep::Continues { progress } = self.metadata.delete_step(job).await? {
+            metrics.progress(progress);
+        }
         Ok(())
     }
 }

@@ -10,6 +10,9 @@ use crate::{Error, Registry};
 /// The TTL of the cached free space. A disk of 5 GB/s fills 500 MB in it.
 const TTL: Duration = Duration::from_millis(100);
 
+/// A disk with less free bytes counts as full.
+const FULL: u64 = 64 << 10;
+
 /// The free space to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserve {
@@ -56,6 +59,20 @@ impl Registry {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the file system is read-only.
+    #[must_use]
+    pub fn is_disk_read_only(&self) -> bool {
+        let is_writable = |space: Space| !space.is_read_only;
+        self.free_space(is_writable).is_some_and(|space| space.is_read_only)
+    }
+
+    /// Whether the disk has no space or no inodes for pushes.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let is_enough = |space: Space| space.free >= FULL && space.free_inodes != Some(0);
+        self.free_space(is_enough).is_some_and(|space| !is_enough(space))
     }
 
     /// The free space, from the cache if that is enough. A refusal needs the present value.

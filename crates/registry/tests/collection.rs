@@ -449,3 +449,34 @@ async fn concurrent_pushes_survive_collections() {
         assert!(fixture.is_pullable("app", &tag(&format!("t{number}"))).await);
     }
 }
+
+#[tokio::test]
+async fn interrupted_collection_resumes_by_itself() {
+    let scratch = TempDir::new().unwrap();
+    open(&scratch, Policy::default()).await.close().await;
+    // An earlier process has ended in the midst of the files.
+    let metadata = store::Metadata::open(&Directory::open(scratch.path()).unwrap().metadata()).unwrap();
+    let begun = metadata.begin_collection().await.unwrap();
+    metadata.save_collection(5, 7, serde_json::json!({ "files": 7, "bytes": 700 })).await.unwrap();
+    metadata.close().await;
+
+    let policy = Policy {
+        garbage: GarbagePolicy { interval: Duration::ZERO, ..GarbagePolicy::default() },
+        ..Policy::default()
+    };
+    let directory = Directory::open(scratch.path()).unwrap();
+    let opened = Registry::open(directory, policy, AccountSettings::default(), |_| ()).await.unwrap();
+    let registry = opened.0;
+    let status = registry.garbage_status().await.unwrap();
+    let running = status.running.unwrap();
+    assert_eq!((running.started_at, running.collected.files), (begun.started_at, 7));
+    let last = loop {
+        let status = registry.garbage_status().await.unwrap();
+        if let (None, Some((_, last))) = (status.running, status.last) {
+            break last;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((last.files, last.bytes), (7, 700), "the progress of both processes");
+    registry.close().await;
+}

@@ -60,7 +60,7 @@ async fn flush(metadata: Metadata) -> Result<Infallible, Failure> {
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         if let Some(newest) = metadata.newest_journaled().await? {
-            metadata.flushed(newest).await?;
+            metadata.flushed(newest, &[]).await?;
         }
     }
 }

@@ -4,12 +4,13 @@
 //! keeps the content. A flush writes and syncs the files of all of it, and then deletes it from the metadata.
 //! After a crash the next start restores the remaining content, which is idempotent.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
+use oci::Digest;
 use tokio::sync::Mutex;
 
-use crate::blobs::Pressure;
+use crate::blobs::{Pressure, Unwritten};
 use crate::{BlobStore, Metadata, StoreError};
 
 /// The number of contents restored at a time: a bound on memory.
@@ -26,13 +27,22 @@ struct Inner {
     metadata: Metadata,
     /// Whether the blob store has all journaled content. A flush holds the lock.
     restored: Mutex<bool>,
+    /// Content whose file could not be written by the last flush.
+    unwritten: std::sync::Mutex<Vec<Unwritten>>,
 }
 
 impl BlobJournal {
     /// The journal of this blob store in this metadata.
     #[must_use]
     pub fn new(blobs: Arc<dyn BlobStore>, metadata: Metadata) -> Self {
-        Self { inner: Arc::new(Inner { blobs, metadata, restored: Mutex::new(false) }) }
+        Self {
+            inner: Arc::new(Inner {
+                blobs,
+                metadata,
+                restored: Mutex::new(false),
+                unwritten: std::sync::Mutex::default(),
+            }),
+        }
     }
 
     /// Restores the content that an earlier process left in the journal, before the first read. Returns its
@@ -45,13 +55,13 @@ impl BlobJournal {
         self.restore_all(&mut restored).await
     }
 
-    /// Writes and syncs the files of all content acknowledged before the call, and empties the journal.
-    /// Returns the number of contents.
+    /// Writes and syncs the files of all content acknowledged before the call, and empties the journal. Content whose
+    /// file cannot be written stays. Returns the number of written contents.
     ///
     /// # Errors
     /// [`StoreError`]; the journal keeps everything.
     pub async fn flush(&self) -> Result<u64, StoreError> {
-        let Inner { blobs, metadata, restored } = &*self.inner;
+        let Inner { blobs, metadata, restored, .. } = &*self.inner;
         let mut restored = restored.lock().await;
         let newest = metadata.newest_journaled().await?;
         // The blob store may have content whose operation failed in the metadata.
@@ -61,15 +71,36 @@ impl BlobJournal {
         if !*restored {
             self.restore_all(&mut restored).await?;
         }
-        if let Err(error) = blobs.flush().await {
-            // After a failed sync Linux drops the dirty pages and marks them clean.
-            *restored = false;
-            return Err(error);
-        }
+        // After a failed sync Linux drops the dirty pages and marks them clean.
+        let unwritten = blobs.flush().await.inspect_err(|_| *restored = false)?;
+        let digests: Vec<Digest> = unwritten.iter().map(|content| content.digest).collect();
+        self.set_unwritten(unwritten);
         match newest {
-            Some(newest) => Ok(metadata.flushed(newest).await? as u64),
+            Some(newest) => Ok(metadata.flushed(newest, &digests).await? as u64),
             None => Ok(0),
         }
+    }
+
+    /// Content whose file could not be written by the last flush. The journal keeps it, and it is served.
+    #[must_use]
+    pub fn unwritten(&self) -> Vec<Unwritten> {
+        self.inner.unwritten.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Logs the beginning and the end of the trouble.
+    fn set_unwritten(&self, now: Vec<Unwritten>) {
+        let mut unwritten = self.inner.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        match (now.first(), unwritten.is_empty()) {
+            (Some(first), true) => tracing::warn!(
+                contents = now.len(),
+                error = first.reason,
+                "cannot write some content to files; the database keeps it, it is served, and other content is not \
+                 affected"
+            ),
+            (None, false) => tracing::info!("all content can be written to files again"),
+            _ => {}
+        }
+        *unwritten = now;
     }
 
     /// Whether the journal should be flushed at once.
@@ -104,7 +135,7 @@ mod tests {
 
     use async_trait::async_trait;
     use futures_core::stream::BoxStream;
-    use oci::{Algorithm, Digest};
+    use oci::Algorithm;
     use uuid::Uuid;
 
     use super::*;
@@ -144,7 +175,7 @@ mod tests {
         async fn remove_stale_uploads(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
             self.files.remove_stale_uploads(known).await
         }
-        async fn flush(&self) -> Result<(), StoreError> {
+        async fn flush(&self) -> Result<Vec<Unwritten>, StoreError> {
             if self.fails.load(Ordering::Relaxed) {
                 // The files are written and not synced.
                 self.files.flush().await?;
@@ -270,6 +301,34 @@ mod tests {
         storage.push(b"three").await;
         assert_eq!(storage.blob_journal.flush().await.unwrap(), 1);
         assert_eq!(storage.blobs.restored.load(Ordering::Relaxed) - before, 2, "all is well again");
+    }
+
+    #[tokio::test]
+    async fn unwritable_directory_holds_up_no_other() {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Storage::open(Directory::open(data.path()).unwrap());
+        storage.blob_journal.restore().await.unwrap();
+        let contents: Vec<Vec<u8>> = (0..20).map(|n| format!("content {n}").into_bytes()).collect();
+        // A file in place of the directory, because root may write anywhere.
+        let blocked = storage.file(&contents[0]).parent().unwrap().parent().unwrap().to_owned();
+        fs::create_dir_all(blocked.parent().unwrap()).unwrap();
+        fs::write(&blocked, "").unwrap();
+        for content in &contents {
+            storage.push(content).await;
+        }
+        let is_below = |content: &&Vec<u8>| storage.file(content).starts_with(&blocked);
+        let (stuck, free): (Vec<_>, Vec<_>) = contents.iter().partition(is_below);
+        assert_eq!(storage.blob_journal.flush().await.unwrap(), free.len() as u64);
+        assert_eq!(storage.journaled().await, stuck.len());
+        assert_eq!(storage.blob_journal.unwritten().len(), stuck.len());
+        assert!(free.iter().all(|content| storage.file(content).exists()));
+        let digest = Algorithm::Sha256.digest(stuck[0]);
+        assert_eq!(storage.blobs.get(&digest).await.unwrap().unwrap(), *stuck[0], "it is served");
+
+        fs::remove_file(&blocked).unwrap();
+        assert_eq!(storage.blob_journal.flush().await.unwrap(), stuck.len() as u64);
+        assert!(storage.blob_journal.unwritten().is_empty());
+        assert!(stuck.iter().all(|content| storage.file(content).exists()));
     }
 
     #[tokio::test]

@@ -101,6 +101,12 @@ impl StoreError {
         self.database_kind() == Some(DatabaseErrorKind::Locked)
     }
 
+    /// Returns whether the file system is mounted read-only, or has become read-only after a fault of the disk.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// Returns whether the database file is damaged.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {

@@ -10,6 +10,10 @@ pub struct Space {
     pub free: u64,
     /// The size of the file system.
     pub total: u64,
+    /// The number of files that can be created; `None` if the file system has no limit.
+    pub free_inodes: Option<u64>,
+    /// Whether it is mounted read-only, or has become read-only after a fault.
+    pub is_read_only: bool,
 }
 
 impl Space {
@@ -20,7 +24,9 @@ impl Space {
     pub fn of(path: &Path) -> io::Result<Self> {
         let status = rustix::fs::statvfs(path)?;
         let bytes = |blocks: u64| blocks.saturating_mul(status.f_frsize);
-        Ok(Self { free: bytes(status.f_bavail), total: bytes(status.f_blocks) })
+        let is_read_only = status.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+        let free_inodes = (status.f_files > 0).then_some(status.f_favail);
+        Ok(Self { free: bytes(status.f_bavail), total: bytes(status.f_blocks), free_inodes, is_read_only })
     }
 }
 

@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use crate::adopt::{self, Report, Scope};
 use crate::blob_journal::BlobJournal;
+use crate::blobs::Unwritten;
 use crate::blocking::{Priority, blocking_at};
 use crate::metadata::{RepositoryItem, ViewStamp, ViewTarget};
 use crate::{BlobStore, Directory, Metadata, StoreError};
@@ -149,7 +150,7 @@ impl View {
             };
             let wait = async {
                 match done {
-                    true if self.blocked().is_empty() => self.wait().await,
+                    true if self.blocked().is_empty() && self.unwritten().is_empty() => self.wait().await,
                     true => _ = tokio::time::timeout(RETRY_BLOCKED, self.wait()).await,
                     false => tokio::time::sleep(RETRY).await,
                 }
@@ -224,6 +225,12 @@ impl View {
     pub fn blocked(&self) -> Vec<(RepositoryName, String)> {
         let blocked = self.inner.blocked.lock().unwrap_or_else(PoisonError::into_inner);
         blocked.iter().map(|(repository, why)| (repository.clone(), why.clone())).collect()
+    }
+
+    /// Returns content whose file cannot be written.
+    #[must_use]
+    pub fn unwritten(&self) -> Vec<Unwritten> {
+        self.inner.blob_journal.unwritten()
     }
 
     /// Adopts the changes of another program (see [`adopt`](crate::adopt)). The view may be written meanwhile.

@@ -6,7 +6,7 @@ use api::{
     Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReading, CheckReport,
     Grant, HistoryEntry, ManifestEntry, Member, Organisation, OwnerUsage, QuotaEntry, Repository,
     RepositoryUsage, RetentionDeletion, RetentionReport, Robot, RunTag, Session, Source, TagEntry, Team,
-    Token, Usage, User, WrongCounter,
+    Token, UnwrittenBlob, Usage, User, WrongCounter,
 };
 use oci::RepositoryName;
 use registry::check::{Checked, Fault, FaultKind, Repair};
@@ -236,6 +236,11 @@ pub(crate) fn check_report(checked: Checked) -> CheckReport {
         changes_adopted: adopted(checked.adopted, Vec::new()).changes,
         not_adopted: checked.problems.into_iter().map(adoption_problem).collect(),
         cannot_be_written: checked.view.blocked.into_iter().map(unwritable).collect(),
+        unwritten: checked
+            .unwritten
+            .into_iter()
+            .map(|blob| UnwrittenBlob { digest: blob.digest.to_string(), problem: blob.reason })
+            .collect(),
         faults: checked.faults.into_iter().map(check_fault).collect(),
         orphan_files: checked.orphans.files,
         orphan_bytes: checked.orphans.bytes,

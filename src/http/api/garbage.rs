@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
     ChainLink, Collected, Erased, Explanation, GarbageKept, GarbagePreview, GarbageRemoval, GarbageReport,
-    GarbageSpace, GarbageStatus, KeepingChain,
+    GarbageSpace, GarbageStatus, KeepingChain, RunningCollection, RunningDeletion,
 };
 use oci::Digest;
 use registry::collection;
@@ -27,7 +27,20 @@ pub(crate) fn status(status: collection::GarbageStatus) -> GarbageStatus {
     GarbageStatus {
         last_at: status.last.map(|(at, _)| seconds(at)),
         last: status.last.map(|(_, done)| collected(done)),
-        running: status.running.map(collected),
+        running: status.running.map(|running| RunningCollection {
+            started_at: seconds(running.started_at),
+            step: running.step.name().to_owned(),
+            collected: collected(running.collected),
+        }),
+        deletions: status
+            .deletions
+            .iter()
+            .map(|job| RunningDeletion {
+                repository: job.repository.to_string(),
+                started_at: seconds(job.started_at),
+                removed: job.progress,
+            })
+            .collect(),
         interval: status.policy.interval.as_secs(),
         kept: kept(&status),
     }

@@ -15,6 +15,7 @@ mod schedule;
 use oci::{Digest, RepositoryName};
 use serde_json::json;
 use store::adopt::Report;
+use store::blobs::Unwritten;
 use store::metadata::{Affected, ChangeKind, CounterDrift, NewChange, ViewProblem};
 use store::view::RepairReport;
 
@@ -49,6 +50,8 @@ pub struct Checked {
     pub problems: Vec<ViewProblem>,
     /// Missing links below `repositories/` that were written again.
     pub view: RepairReport,
+    /// Content whose file cannot be written. It is served from the database.
+    pub unwritten: Vec<Unwritten>,
     /// The result of reading all content. `None` if that was not requested.
     pub reading: Option<Reading>,
     /// Files of content that no record knows.
@@ -209,8 +212,10 @@ impl Registry {
         let adopted = self.adopt().await?;
         let view = self.inner.background.view().repair(|_| ()).await?;
         let problems = self.metadata.view_problems().await?;
+        // The repair of the view has flushed the journal.
+        let unwritten = self.unwritten_content();
         let mut checked =
-            Checked { adopted, problems, view, is_repair: options.repair, ..Checked::default() };
+            Checked { adopted, problems, view, unwritten, is_repair: options.repair, ..Checked::default() };
         checked.counters = self.check_counters(options.repair).await?;
         checked.quotas = self.check_quotas(options.repair).await?;
         if options.read {

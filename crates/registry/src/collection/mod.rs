@@ -20,9 +20,9 @@ use std::time::{Duration, Instant, SystemTime};
 use accounts::Actor;
 use futures_util::StreamExt;
 use oci::{Digest, RepositoryName};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use store::metadata::collection::{Due, DueContent, Periods, Stage};
-use store::metadata::{ChangeKind, NewChange};
+use store::metadata::{ChangeKind, Job, NewChange};
 use tokio::sync::Mutex;
 
 pub use erase::Erasure;
@@ -88,17 +88,89 @@ impl Collected {
             Removed { is_manifest: false, .. } => self.links += 1,
         }
     }
+
+    /// The number of removals.
+    fn removals(&self) -> u64 {
+        self.manifests + self.links + self.files
+    }
+
+    fn to_json(self) -> Json {
+        let Self { manifests, links, files, bytes, uploads, leased: _ } = self;
+        json!({ "manifests": manifests, "links": links, "files": files, "bytes": bytes, "uploads": uploads })
+    }
+
+    fn from_json(detail: &Json) -> Self {
+        let count = |name| detail.get(name).and_then(Json::as_u64).unwrap_or(0);
+        Self {
+            manifests: count("manifests"),
+            links: count("links"),
+            files: count("files"),
+            bytes: count("bytes"),
+            uploads: count("uploads"),
+            leased: 0,
+        }
+    }
+}
+
+/// A collection that has begun and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningCollection {
+    /// Also before a restart.
+    pub started_at: SystemTime,
+    /// The step.
+    pub step: Step,
+    /// The progress.
+    pub collected: Collected,
+}
+
+/// A step of a pass. Each may release something for the next pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Trash whose grace period is over.
+    Trash,
+    /// Manifests or links without a holder.
+    Candidates(Stage),
+    /// Files.
+    Content,
+}
+
+impl Step {
+    /// All steps in their order.
+    const ALL: [Self; 6] = {
+        let [deleted, untagged, links, released] = Stage::ALL;
+        [
+            Self::Trash,
+            Self::Candidates(deleted),
+            Self::Candidates(untagged),
+            Self::Candidates(links),
+            Self::Candidates(released),
+            Self::Content,
+        ]
+    };
+
+    /// The name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trash => "trash",
+            Self::Candidates(stage) if stage.is_manifests() => "manifests",
+            Self::Candidates(_) => "links",
+            Self::Content => "files",
+        }
+    }
 }
 
 /// The last collection and the space that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GarbageStatus {
     /// The settings.
     pub policy: GarbagePolicy,
     /// The end of the last collection of this process, with its result.
     pub last: Option<(SystemTime, Collected)>,
-    /// The progress of the running collection.
-    pub running: Option<Collected>,
+    /// The collection that has not ended.
+    pub running: Option<RunningCollection>,
+    /// Deletions of repositories that have not ended.
+    pub deletions: Vec<Job>,
     /// The space that is kept for now.
     pub kept: GarbageUsage,
 }
@@ -109,22 +181,6 @@ pub(crate) struct Collector {
     /// Held by the running collection.
     running: Mutex<()>,
     last: std::sync::Mutex<Option<(SystemTime, Collected)>>,
-    current: std::sync::Mutex<Option<Collected>>,
-}
-
-impl Collector {
-    fn set_current(&self, progress: Option<Collected>) {
-        *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = progress;
-    }
-}
-
-/// Forgets the progress of a collection when it ends, also by a dropped future.
-struct ClearOnDrop<'a>(&'a Collector);
-
-impl Drop for ClearOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.set_current(None);
-    }
 }
 
 /// How fast a collection works.
@@ -153,36 +209,38 @@ impl Registry {
         pace: Pace,
         progress: impl Fn(&Collected) -> bool + Send + Sync,
     ) -> Result<Collected, Error> {
-        let collector = &self.inner.collector;
-        let _running = collector.running.lock().await;
-        collector.set_current(Some(Collected::default()));
-        let _current = ClearOnDrop(collector);
-        let job = self.job_metrics("garbage-collection");
-        job.started();
-        let collected = self.collect_alone(pace, |collected| {
-            job.progress(collected.manifests + collected.links + collected.files);
-            progress(collected)
-        });
-        let collected = collected.await;
-        job.ended(&collected);
-        collected
+        let _running = self.inner.collector.running.lock().await;
+        let metrics = self.job_metrics("garbage-collection");
+        metrics.started();
+        let outcome = self.collect_alone(pace, &metrics, progress).await;
+        metrics.ended(&outcome);
+        outcome
     }
 
-    /// Collects while the caller holds the lock of collections.
     async fn collect_alone(
         &self,
         pace: Pace,
+        metrics: &metrics::Job,
         progress: impl Fn(&Collected) -> bool + Send + Sync,
     ) -> Result<Collected, Error> {
         let collector = &self.inner.collector;
         let uploads = self.expire_uploads().await? as u64;
         let registry = self.acting_as(Actor::task("garbage collection"));
+        let job = registry.metadata.begin_collection().await?;
+        let mut collected = Collected::default();
+        if let Some(detail) = &job.detail {
+            collected = Collected::from_json(detail);
+            tracing::info!(files = collected.files, bytes = collected.bytes, "resuming a garbage collection");
+        }
+        collected.uploads += uploads;
         let mut run = Run {
             registry: &registry,
             pace,
             progress,
             periods: self.periods(),
-            collected: Collected { uploads, ..Collected::default() },
+            collected,
+            step: job.stage.min(Step::ALL.len() - 1),
+            metrics,
             stopped: false,
         };
         let outcome = run.run().await;
@@ -190,13 +248,13 @@ impl Registry {
         *collector.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some((SystemTime::now(), collected));
         outcome?;
+        registry.metadata.end_collection().await?;
         if collected != Collected::default() {
-            let Collected { manifests, links, files, bytes, uploads, leased: _ } = collected;
-            let detail = json!({
-                "manifests": manifests, "links": links, "files": files, "bytes": bytes, "uploads": uploads
-            });
-            let change = NewChange::new(ChangeKind::GcRun).detail(detail);
-            registry.metadata.changes().append(vec![change]).await?;
+            let change = NewChange::new(ChangeKind::GcRun).detail(collected.to_json());
+            // What was removed is removed, also on a full disk.
+            if let Err(error) = registry.metadata.changes().append(vec![change]).await {
+                tracing::warn!(%error, "cannot record the event of a garbage collection");
+            }
         }
         Ok(collected)
     }
@@ -207,7 +265,9 @@ impl Registry {
         let collected = Collected::default();
         let progress = |_: &Collected| true;
         let periods = self.periods();
-        Run { registry: self, pace: Pace::Now, progress, periods, collected, stopped: false }.run().await
+        let metrics = &self.job_metrics("garbage-collection");
+        let (pace, step) = (Pace::Now, 0);
+        Run { registry: self, pace, progress, periods, collected, step, metrics, stopped: false }.run().await
     }
 
     /// Returns what a collection would remove now, without changing anything.
@@ -239,10 +299,15 @@ impl Registry {
     /// Only those of the store.
     pub async fn garbage_status(&self) -> Result<GarbageStatus, Error> {
         let last = *self.inner.collector.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let running = *self.inner.collector.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.metadata.note_changes(Duration::ZERO).await?;
         let kept = self.metadata.garbage_usage(COUNTED).await?;
-        Ok(GarbageStatus { policy: self.inner.policy.load().garbage, last, running, kept })
+        let running = self.metadata.collection_job().await?.map(|job| RunningCollection {
+            started_at: job.started_at,
+            step: Step::ALL[job.stage.min(Step::ALL.len() - 1)],
+            collected: job.detail.as_ref().map(Collected::from_json).unwrap_or_default(),
+        });
+        let deletions = self.metadata.deletions().await?;
+        Ok(GarbageStatus { policy: self.inner.policy.load().garbage, last, running, deletions, kept })
     }
 
     /// Looks for garbage that no change has recorded: in all rows, and in all files. Returns the number of files without
@@ -308,6 +373,9 @@ struct Run<'a, P> {
     progress: P,
     periods: Periods,
     collected: Collected,
+    /// The index of the step in [`Step::ALL`].
+    step: usize,
+    metrics: &'a metrics::Job,
     stopped: bool,
 }
 
@@ -325,12 +393,19 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
                 metadata.abandon_leases(abandoned).await?;
             }
             self.collected.leased = 0;
-            let mut removed = self.trash().await?;
-            for stage in Stage::ALL {
-                removed += self.stage(stage).await?;
+            // A resumed pass says nothing about the steps before.
+            let mut is_last = self.step == 0;
+            while self.step < Step::ALL.len() {
+                let removed = match Step::ALL[self.step] {
+                    Step::Trash => self.trash().await?,
+                    Step::Candidates(stage) => self.stage(stage).await?,
+                    Step::Content => self.content().await?,
+                };
+                is_last &= removed == 0;
+                self.step += 1;
             }
-            removed += self.content().await?;
-            if removed == 0 || self.stopped {
+            self.step = 0;
+            if is_last || self.stopped {
                 return Ok(());
             }
         }
@@ -404,11 +479,16 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
         Ok(total)
     }
 
-    /// Reports the progress, and limits the I/O of a collection in the background.
+    /// Records and reports the progress, and limits the I/O of a collection in the background.
     async fn pause(&mut self, begun: Instant) {
-        self.registry.inner.collector.set_current(Some(self.collected));
-        let Collected { manifests, links, files, .. } = self.collected;
-        self.registry.job_metrics("garbage-collection").progress(manifests + links + files);
+        let removals = self.collected.removals();
+        self.metrics.progress(removals);
+        let saved =
+            self.registry.metadata.save_collection(self.step, removals, self.collected.to_json()).await;
+        if let Err(error) = saved {
+            // A restart would only look at some candidates again.
+            tracing::debug!(%error, "cannot record the progress of a garbage collection");
+        }
         self.stopped |= !(self.progress)(&self.collected);
         match self.pace {
             Pace::Background => tokio::time::sleep(begun.elapsed()).await,

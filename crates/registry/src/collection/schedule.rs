@@ -9,6 +9,8 @@ use crate::Registry;
 
 /// The first collection after a start: commands on a stopped registry should not wait for it.
 const FIRST: Duration = Duration::from_secs(60);
+/// The delay before an interrupted collection resumes.
+const RESUME: Duration = Duration::from_secs(2);
 /// The delay after the end of a grace period, so that one collection serves several deletions.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -33,7 +35,13 @@ impl Registry {
     pub(crate) async fn collect_in_background(&self) {
         let mut changed = self.inner.policy_changed.subscribe();
         let mut policy = self.inner.policy.load().garbage;
+        let mut is_resuming = false;
         let mut next = tokio::time::Instant::now() + FIRST.min(policy.interval);
+        if let Ok(Some(_)) = self.metadata.collection_job().await {
+            // Also if collections run by command only.
+            is_resuming = true;
+            next = tokio::time::Instant::now() + RESUME;
+        }
         let mut notes = tokio::time::interval(NOTES);
         loop {
             tokio::select! {
@@ -42,8 +50,9 @@ impl Registry {
                         tracing::warn!(%error, "cannot look for garbage in the latest changes; trying again");
                     }
                 }
-                () = tokio::time::sleep_until(next), if !policy.interval.is_zero() => {
+                () = tokio::time::sleep_until(next), if is_resuming || !policy.interval.is_zero() => {
                     self.collect_and_log().await;
+                    is_resuming = false;
                     next = tokio::time::Instant::now() + policy.interval;
                 }
                 () = self.inner.schedule.deleted.notified() => {

@@ -30,7 +30,7 @@ use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
 use super::{
-    Blob, BlobStore, Pressure, Stamp, Stored, Upload, UploadReader, UploadState, check_digest,
+    Blob, BlobStore, Pressure, Stamp, Stored, Unwritten, Upload, UploadReader, UploadState, check_digest,
     resume_digester,
 };
 use crate::blocking::{Priority, blocking, blocking_at};
@@ -262,21 +262,29 @@ impl BlobStore for FileBlobs {
         Box::pin(listing::Listing::start(self.layout.root().to_owned(), self.journaled.clone()))
     }
 
-    async fn flush(&self) -> Result<(), StoreError> {
+    async fn flush(&self) -> Result<Vec<Unwritten>, StoreError> {
         let Self { layout, uploads, journaled, .. } = self.clone();
         let priority =
             if journaled.pressure() == Pressure::Much { Priority::Ordinary } else { Priority::Low };
         blocking_at(priority, move || {
-            let contents = journaled.all();
-            for (digest, content) in &contents {
-                journaled.with(digest, content, || match content.overwrite {
-                    true => uploads.put_anew(&layout, digest, &content.bytes),
-                    false => uploads.put_unless_held(&layout, digest, &content.bytes),
-                })?;
+            let (mut written, mut unwritten) = (Vec::new(), Vec::new());
+            for (digest, content) in journaled.all() {
+                let outcome = journaled.with(&digest, &content, || match content.overwrite {
+                    true => uploads.put_anew(&layout, &digest, &content.bytes),
+                    false => uploads.put_unless_held(&layout, &digest, &content.bytes),
+                });
+                match outcome {
+                    Ok(()) => written.push((digest, content)),
+                    // One directory that cannot be written holds up no other content.
+                    Err(error @ StoreError::Io { .. }) => {
+                        unwritten.push(Unwritten { digest, reason: error.to_string() });
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             layout.flush().inspect_err(|_| journaled.overwrite_all())?;
-            journaled.flushed(&contents);
-            Ok(())
+            journaled.flushed(&written);
+            Ok(unwritten)
         })
         .await
     }

@@ -351,10 +351,10 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Lists all blobs and their sizes in no particular order, with bounded memory.
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>>;
 
-    /// Makes all content durable that was stored before the call. After an error, restore all journaled content
-    /// before the next flush.
-    async fn flush(&self) -> Result<(), StoreError> {
-        Ok(())
+    /// Makes all content durable that was stored before the call, except the returned content, whose files cannot be
+    /// written. After an error, restore all journaled content before the next flush.
+    async fn flush(&self) -> Result<Vec<Unwritten>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// Returns how much journaled content waits for a flush.
@@ -366,6 +366,15 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn restore(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
         self.put(digest, content).await.map(drop)
     }
+}
+
+/// Journaled content whose file cannot be written, such as below a directory of another user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwritten {
+    /// The digest of the content.
+    pub digest: Digest,
+    /// The reason, with the path.
+    pub reason: String,
 }
 
 /// Returns an error if `actual`, the digest of the received content, is not the `expected` one.

@@ -1,5 +1,6 @@
 //! The identity of the content: which database it belongs to, and whether it is still in its place.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::{fs, io};
@@ -61,6 +62,11 @@ impl Directory {
         let v2 = self.content();
         let identity = v2.join(CONTENT_IDENTITY);
         let recorded = match fs::read_to_string(&identity) {
+            Ok(recorded) if recorded.trim().is_empty() => {
+                let file = identity.display();
+                tracing::warn!(%file, "the id of the content is lost, as after a power failure; writing it again");
+                None
+            }
             Ok(recorded) => Some(recorded.trim().to_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(StoreError::io("read", identity, error)),
@@ -93,8 +99,11 @@ impl Directory {
     pub(crate) fn assign_content(&self, id: &str) -> Result<(), StoreError> {
         let (new, identity) =
             (self.content().join(format!("{CONTENT_IDENTITY}.new")), self.content().join(CONTENT_IDENTITY));
+        // Durable before the first push is acknowledged.
         permissions::write(&new, format!("{id}\n").as_bytes())
+            .and_then(|()| File::open(&new)?.sync_all())
             .and_then(|()| fs::rename(&new, &identity))
+            .and_then(|()| File::open(self.content())?.sync_all())
             .map_err(|error| access_error(&self.root, Access::Write, &identity, &error))
     }
 }

@@ -1,7 +1,8 @@
 //! The lock that keeps a second server out of a data directory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::FlockOperation;
 
@@ -40,7 +41,7 @@ impl Directory {
     pub fn try_lock(&self) -> Result<Option<Lock>, StoreError> {
         let path = self.own.join("lock");
         let failed = |error: io::Error| StoreError::io("lock", &path, error);
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -66,9 +67,20 @@ impl Directory {
             }
             directories.push(opened);
         }
-        file.set_len(0).map_err(failed)?;
-        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        // In place, which takes no space on a full disk.
+        let pid = format!("{}\n", std::process::id());
+        file.write_all_at(pid.as_bytes(), 0)
+            .and_then(|()| file.set_len(pid.len() as u64))
+            .or_else(|error| if error.kind() == io::ErrorKind::StorageFull { Ok(()) } else { Err(error) })
+            .map_err(failed)?;
         Ok(Some(Lock { _file: file, _directories: directories }))
+    }
+
+    /// Whether a command holds the lock, and not a server. Commands end by themselves.
+    #[must_use]
+    pub fn is_locked_by_command(&self) -> bool {
+        let holder = self.lock_holder();
+        matches!(self.try_lock(), Ok(None)) && holder.contains('(') && !holder.contains(" serve")
     }
 
     /// Describes the process that holds the lock: `process 28823 (wharfinger serve)`.

@@ -242,14 +242,14 @@ impl Changes<'_> {
     /// acknowledged. The transaction is not synced: after a power failure the consumer sees them again.
     pub async fn acknowledge(&self, consumer: &str, cursor: i64) -> Result<(), StoreError> {
         let consumer = consumer.to_owned();
-        self.0.write(Durability::Process, move |sql| outbox::acknowledge(sql, &consumer, cursor)).await?;
+        self.0.free(Durability::Process, move |sql| outbox::acknowledge(sql, &consumer, cursor)).await?;
         self.prune().await
     }
 
     /// Deletes the changes that all consumers have acknowledged.
     pub(super) async fn prune(&self) -> Result<(), StoreError> {
         loop {
-            let deleted = self.0.write(Durability::Process, |sql| {
+            let deleted = self.0.free(Durability::Process, |sql| {
                 sql.run(
                     "DELETE FROM changes WHERE id IN (
                          SELECT id FROM changes WHERE id <= (SELECT MIN(cursor) FROM change_consumers)
@@ -263,10 +263,11 @@ impl Changes<'_> {
         }
     }
 
-    /// Appends changes that no operation of the metadata makes, such as the end of a run, in one transaction.
+    /// Appends changes that no operation of the metadata makes, such as the end of a run, in one transaction. Runs that
+    /// free space end with it, so it may use the ballast.
     pub async fn append(&self, changes: Vec<NewChange>) -> Result<(), StoreError> {
         self.0
-            .write(Durability::Disk, move |sql| {
+            .free(Durability::Disk, move |sql| {
                 changes.iter().try_for_each(|change| outbox::append(sql, change.clone()))
             })
             .await

@@ -58,7 +58,7 @@ impl Metadata {
     /// Saves the progress. The transaction is not synced: after a power failure some content is read again.
     pub async fn save_content_check(&self, cursor: i64, bytes: u64) -> Result<(), StoreError> {
         let bytes = columns::count_in(bytes)?;
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             sql.run("UPDATE content_check SET cursor = ?1, bytes = ?2", params![cursor, bytes])?;
             Ok(())
         })
@@ -67,7 +67,7 @@ impl Metadata {
 
     /// Records the end of a check that has read all content.
     pub async fn end_content_check(&self) -> Result<(), StoreError> {
-        self.write(Durability::Process, |sql| {
+        self.free(Durability::Process, |sql| {
             sql.run(
                 "UPDATE content_check SET cursor = 0, bytes = 0, ended_at = ?1",
                 params![columns::now()],
@@ -109,7 +109,7 @@ impl Metadata {
 
     /// Records content whose file was found, so that it counts as unreferenced.
     pub async fn record_found(&self, found: Vec<(Digest, u64)>) -> Result<(), StoreError> {
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             found.iter().try_for_each(|(digest, size)| blobs::intern_found(sql, digest, *size).map(drop))
         })
         .await
@@ -118,7 +118,7 @@ impl Metadata {
     /// Corrects the recorded size of content whose bytes are right, and clears its damage mark.
     pub async fn correct_size(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
         let digest = *digest;
-        self.write(Durability::Disk, move |sql| blobs::intern_stored(sql, &digest, size).map(drop)).await
+        self.free(Durability::Disk, move |sql| blobs::intern_stored(sql, &digest, size).map(drop)).await
     }
 
     /// Returns the repositories whose recorded number of manifests is wrong.
@@ -143,7 +143,7 @@ impl Metadata {
     /// Counts the manifests of a repository again, and updates the search index.
     pub async fn recount(&self, repository: &RepositoryName) -> Result<(), StoreError> {
         let repository = repository.clone();
-        self.write(Durability::Disk, move |sql| {
+        self.free(Durability::Disk, move |sql| {
             let Some(id) = repositories::find(sql, &repository)? else { return Ok(()) };
             let Some(before) = repositories::Indexed::read(sql, id)? else { return Ok(()) };
             sql.run(

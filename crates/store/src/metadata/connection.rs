@@ -100,6 +100,22 @@ impl Connection {
         !self.0.is_autocommit()
     }
 
+    /// The number of pages that this connection has written to the log since the last reset. Resets it on request.
+    pub(super) fn pages_written(&self, reset: bool) -> u64 {
+        let (mut pages, mut highest) = (0, 0);
+        // SAFETY: the handle is that of an open connection, which this thread owns, and both pointers are valid.
+        let status = unsafe {
+            rusqlite::ffi::sqlite3_db_status(
+                self.0.handle(),
+                rusqlite::ffi::SQLITE_DBSTATUS_CACHE_WRITE,
+                &raw mut pages,
+                &raw mut highest,
+                reset.into(),
+            )
+        };
+        if status == rusqlite::ffi::SQLITE_OK { u64::from(pages.unsigned_abs()) } else { 0 }
+    }
+
     /// The number of rows changed since the connection was opened.
     pub(super) fn changes(&self) -> u64 {
         self.0.total_changes()
@@ -113,7 +129,11 @@ pub(super) fn unreadable(error: StoreError, path: &Path) -> StoreError {
         DatabaseErrorKind::NotADatabase => {
             StoreError::Directory(format!("{} is not a database", path.display()))
         }
-        DatabaseErrorKind::Corrupt => StoreError::Damaged(format!("the database {}", path.display())),
+        DatabaseErrorKind::Corrupt => StoreError::Damaged(format!(
+            "the database {path}. Restore a backup (wharfinger restore). Without one, stop the server and move {path}* \
+             away: the next start builds it again from repositories/, without accounts and rules",
+            path = path.display()
+        )),
         DatabaseErrorKind::CannotOpen => {
             StoreError::Directory(format!("{} cannot be opened: {database}", path.display()))
         }

@@ -61,7 +61,7 @@ impl Metadata {
     /// again also clears it.
     pub async fn mark_damaged(&self, digest: &Digest, is_damaged: bool) -> Result<bool, StoreError> {
         let digest = *digest;
-        self.write(Durability::Disk, move |sql| {
+        self.free(Durability::Disk, move |sql| {
             let changed = sql.run(
                 "UPDATE blobs SET damaged = ?2 WHERE digest = ?1 AND damaged <> ?2",
                 params![columns::key(&digest), is_damaged],

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::StoreError;
 
@@ -40,6 +41,10 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let kind = match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => DatabaseErrorKind::Full,
+            // The index of the log cannot grow.
+            _ if error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE) => {
+                DatabaseErrorKind::Full
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DatabaseErrorKind::Locked,
             Some(ErrorCode::DatabaseCorrupt) => DatabaseErrorKind::Corrupt,
             Some(ErrorCode::NotADatabase) => DatabaseErrorKind::NotADatabase,

@@ -41,6 +41,11 @@ impl FileIdentity {
         &self.database
     }
 
+    /// The size of the log in bytes.
+    pub(super) fn log_size(&self) -> u64 {
+        fs::metadata(&self.log).map_or(0, |log| log.len())
+    }
+
     /// Checks that the names still lead to the open files. Costs two stats.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl Metadata {
 
     /// Deletes up to `limit` entries from before a time. Returns their number.
     pub async fn expire_history(&self, before: SystemTime, limit: usize) -> Result<usize, StoreError> {
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             sql.run(
                 "DELETE FROM tag_history WHERE id IN (SELECT id FROM tag_history WHERE at < ?1 ORDER BY at LIMIT ?2)",
                 params![columns::time_in(before), columns::limit_in(limit)],

@@ -39,7 +39,7 @@ impl Metadata {
                  ON CONFLICT (kind, subject) DO UPDATE
                  SET started_at = excluded.started_at, cursor = 0, account = excluded.account,
                      request_id = excluded.request_id, address = excluded.address
-                 RETURNING id",
+                 RETURNING id, started_at",
                 params![
                     DELETE_REPOSITORY,
                     repository.as_str(),
@@ -48,9 +48,10 @@ impl Metadata {
                     actor.request_id,
                     actor.address.map(|address| address.to_string())
                 ],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, columns::time(row, 1)?)),
             )?;
-            Ok(id.map(|id| Job { id, repository: repository.clone(), progress: 0 }))
+            let job = |(id, started_at)| Job { id, repository: repository.clone(), progress: 0, started_at };
+            Ok(id.map(job))
         })
         .await
     }
@@ -59,11 +60,12 @@ impl Metadata {
     pub async fn deletions(&self) -> Result<Vec<Job>, StoreError> {
         self.read(|sql| {
             sql.all(
-                "SELECT id, subject, progress FROM jobs WHERE kind = ?1 ORDER BY id",
+                "SELECT id, subject, progress, started_at FROM jobs WHERE kind = ?1 ORDER BY id",
                 params![DELETE_REPOSITORY],
                 |row| {
                     let (id, repository) = (row.get(0)?, columns::text(row, 1)?);
-                    Ok(Job { id, repository, progress: columns::count(row, 2)? })
+                    let (progress, started_at) = (columns::count(row, 2)?, columns::time(row, 3)?);
+                    Ok(Job { id, repository, progress, started_at })
                 },
             )
         })
@@ -126,11 +128,12 @@ fn step(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
 }
 
 fn progress(sql: Sql<'_>, job: &Job, rows: usize, cursor: i64) -> Result<JobStep, StoreError> {
-    sql.run(
-        "UPDATE jobs SET progress = progress + ?2, cursor = ?3 WHERE id = ?1",
+    let progress = sql.first(
+        "UPDATE jobs SET progress = progress + ?2, cursor = ?3 WHERE id = ?1 RETURNING progress",
         params![job.id, columns::limit_in(rows), cursor],
+        |row| columns::count(row, 0),
     )?;
-    Ok(JobStep::Continues)
+    Ok(JobStep::Continues { progress: progress.unwrap_or(0) })
 }
 
 fn end(sql: Sql<'_>, job: &Job) -> Result<JobStep, StoreError> {
@@ -224,14 +227,14 @@ mod tests {
         let job = metadata.begin_deletion(&name("app")).await.unwrap().unwrap();
         assert_eq!(metadata.begin_deletion(&name("absent")).await.unwrap(), None);
         for _ in 0..2 {
-            assert_eq!(metadata.delete_step(&job).await.unwrap(), JobStep::Continues);
+            assert!(matches!(metadata.delete_step(&job).await.unwrap(), JobStep::Continues { .. }));
         }
         metadata.close().await;
 
         let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
         let [job] = &metadata.deletions().await.unwrap()[..] else { panic!("one deletion is left") };
         assert_eq!(job.progress, 3 * MANIFESTS as u64, "all tags and a batch of manifests");
-        while metadata.delete_step(job).await.unwrap() == JobStep::Continues {}
+        while metadata.delete_step(job).await.unwrap() != JobStep::Done {}
         assert!(metadata.deletions().await.unwrap().is_empty());
         assert!(!metadata.repository_exists(&name("app")).await.unwrap());
         assert!(metadata.is_empty().await.unwrap());
@@ -247,7 +250,7 @@ mod tests {
         let mut image = tagged("app", "new", &["new"]);
         image.parts = vec![layer("layer")];
         put(&metadata, image).await;
-        while metadata.delete_step(&job).await.unwrap() == JobStep::Continues {}
+        while metadata.delete_step(&job).await.unwrap() != JobStep::Done {}
         assert_eq!(metadata.manifests(&name("app"), None, 10).await.unwrap().len(), 1);
         assert!(metadata.manifest(&name("app"), &by_tag("new")).await.unwrap().is_some());
         assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), Some(100));

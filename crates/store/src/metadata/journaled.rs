@@ -4,6 +4,9 @@
 //! small content also stores it here, and one sync serves both. A flush deletes the row after it synced the
 //! file.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use oci::Digest;
 
 use super::sql::{Sql, params};
@@ -52,13 +55,16 @@ impl Metadata {
         .await
     }
 
-    /// Deletes journaled content up to this number, whose files are synced. Returns its number. The
-    /// transaction is not synced: after a power failure the content is restored again.
-    pub async fn flushed(&self, up_to: i64) -> Result<usize, StoreError> {
+    /// Deletes journaled content up to this number, whose files are synced, except the content `unwritten`. Returns
+    /// its number. The transaction is not synced: after a power failure the content is restored again.
+    pub async fn flushed(&self, up_to: i64, unwritten: &[Digest]) -> Result<usize, StoreError> {
+        if !unwritten.is_empty() {
+            return self.flushed_except(up_to, unwritten.iter().copied().collect()).await;
+        }
         let mut deleted = 0;
         loop {
             let some = self
-                .write(Durability::Process, move |sql| {
+                .free(Durability::Process, move |sql| {
                     sql.run(
                         "DELETE FROM unsettled_contents WHERE id IN
                            (SELECT id FROM unsettled_contents WHERE id <= ?1 ORDER BY id LIMIT ?2)",
@@ -69,6 +75,33 @@ impl Metadata {
             deleted += some;
             if some < DELETE_BATCH {
                 return Ok(deleted);
+            }
+        }
+    }
+
+    async fn flushed_except(&self, up_to: i64, unwritten: HashSet<Digest>) -> Result<usize, StoreError> {
+        let (unwritten, mut after, mut deleted) = (Arc::new(unwritten), 0, 0);
+        loop {
+            let unwritten = unwritten.clone();
+            let (last, some) = self
+                .free(Durability::Process, move |sql| {
+                    let rows: Vec<(i64, Digest)> = sql.all(
+                        "SELECT id, digest FROM unsettled_contents WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+                        params![after, up_to, columns::limit_in(DELETE_BATCH)],
+                        |row| Ok((row.get(0)?, columns::digest(row, 1)?)),
+                    )?;
+                    let written = rows.iter().filter(|(_, digest)| !unwritten.contains(digest));
+                    let mut deleted = 0;
+                    for (id, _) in written {
+                        deleted += sql.run("DELETE FROM unsettled_contents WHERE id = ?1", params![*id])?;
+                    }
+                    Ok((rows.last().map(|(id, _)| *id), deleted))
+                })
+                .await?;
+            deleted += some;
+            match last {
+                Some(last) => after = last,
+                None => return Ok(deleted),
             }
         }
     }
@@ -123,10 +156,10 @@ mod tests {
 
         let first = metadata.journaled(0, 1).await.unwrap().remove(0);
         assert_eq!(first.digest, digest("config"));
-        assert_eq!(metadata.flushed(first.number).await.unwrap(), 1);
+        assert_eq!(metadata.flushed(first.number, &[]).await.unwrap(), 1);
         assert_eq!(kept(&metadata).await, ["layer", "image"]);
         let newest = metadata.newest_journaled().await.unwrap().unwrap();
-        assert_eq!(metadata.flushed(newest).await.unwrap(), 2);
+        assert_eq!(metadata.flushed(newest, &[]).await.unwrap(), 2);
         assert_eq!(metadata.newest_journaled().await.unwrap(), None);
     }
 
@@ -149,13 +182,13 @@ mod tests {
         assert_eq!(kept(&metadata).await, ["same"], "once for all who push it");
         let newest = metadata.newest_journaled().await.unwrap().unwrap();
         metadata.link_blob(&name("c"), &digest("same"), journaled("same")).await.unwrap();
-        assert_eq!(metadata.flushed(newest).await.unwrap(), 0);
+        assert_eq!(metadata.flushed(newest, &[]).await.unwrap(), 0);
         assert_eq!(kept(&metadata).await, ["same"]);
         // Also if the journal is empty.
         let newest = metadata.newest_journaled().await.unwrap().unwrap();
-        assert_eq!(metadata.flushed(newest).await.unwrap(), 1);
+        assert_eq!(metadata.flushed(newest, &[]).await.unwrap(), 1);
         metadata.link_blob(&name("d"), &digest("same"), journaled("same")).await.unwrap();
-        assert_eq!(metadata.flushed(newest).await.unwrap(), 0);
+        assert_eq!(metadata.flushed(newest, &[]).await.unwrap(), 0);
     }
 
     #[tokio::test]
@@ -166,7 +199,7 @@ mod tests {
             metadata.link_blob(&name("app"), &digest(&content), journaled(&content)).await.unwrap();
         }
         let newest = metadata.newest_journaled().await.unwrap().unwrap();
-        assert_eq!(metadata.flushed(newest).await.unwrap(), 2 * super::DELETE_BATCH);
+        assert_eq!(metadata.flushed(newest, &[]).await.unwrap(), 2 * super::DELETE_BATCH);
         assert_eq!(metadata.newest_journaled().await.unwrap(), None);
     }
 }

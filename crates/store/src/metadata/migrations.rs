@@ -56,6 +56,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(18, "state of uploads to an object store", "0018_upload_backend.sql"),
     migration!(19, "repositories by size and pulls", "0019_sort.sql"),
     migration!(20, "manifests of upstreams", "0020_fetched_manifests.sql"),
+    migration!(21, "details of jobs", "0021_job_detail.sql"),
 ];
 
 /// The version of the schema that this program writes.
@@ -334,7 +335,7 @@ mod tests {
             metadata.delete_step(&job).await.unwrap();
         }
         if let Some(newest) = metadata.newest_journaled().await.unwrap() {
-            assert_eq!(metadata.flushed(newest).await.unwrap(), 1);
+            assert_eq!(metadata.flushed(newest, &[]).await.unwrap(), 1);
         }
 
         let restored = metadata.restore_manifest(&name("deleted"), &digest("image")).await.unwrap();

@@ -92,6 +92,7 @@ pub use webhooks::{DeliveryCounts, DeliveryRecord, DeliveryState, NewDelivery, W
 
 use crate::StoreError;
 use crate::accounts_mark::AccountsMark;
+use crate::space::Space;
 use ballast::Ballast;
 use commit::Listeners;
 use commit_mark::CommitMark;
@@ -99,7 +100,7 @@ use connection::{Connection, unreadable};
 use file_identity::FileIdentity;
 use readers::Readers;
 use sql::Sql;
-use writer::{Durability, Writer};
+use writer::{Durability, OnFull, Writer};
 
 /// The metadata of a registry. Clones share one database.
 #[derive(Clone)]
@@ -121,7 +122,7 @@ struct Inner {
     rules: RwLock<Option<Arc<dyn ChangeRules>>>,
     /// Namespaces that no account owns.
     reserved: RwLock<Arc<HashSet<String>>>,
-    ballast: Ballast,
+    ballast: Arc<Ballast>,
     /// The first error that reported a damaged database file.
     damage: OnceLock<String>,
     files: Arc<FileIdentity>,
@@ -133,8 +134,14 @@ impl Metadata {
     /// # Errors
     /// [`StoreError::Directory`] for a database of another program or of a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let ballast = Arc::new(Ballast::new(path.with_extension("db.ballast")));
+        // Opening creates the log and its index, and a start writes some rows. The background fills the ballast again.
+        let is_full = ballast.is_needed() && ballast.release();
         create_private(path);
         let connection = Connection::writer(path)?;
+        if is_full && let Err(error) = connection.script("PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::warn!(%error, "the metadata's log could not be checkpointed on a full disk");
+        }
         commit_mark::compare(&connection, path)?;
         migrations::migrate(&connection, path)?;
         let sql = connection.sql();
@@ -155,14 +162,14 @@ impl Metadata {
         let inner = Inner {
             path: path.to_owned(),
             readers: Readers::new(path.to_owned()),
-            writer: Writer::start(connection, path, mark, listeners.clone(), files.clone())?,
+            writer: Writer::start(connection, path, mark, listeners.clone(), files.clone(), ballast.clone())?,
             listeners,
             boot,
             id,
             accounts_mark,
             rules: RwLock::default(),
             reserved: RwLock::default(),
-            ballast: Ballast::new(path.with_extension("db.ballast")),
+            ballast,
             damage: OnceLock::new(),
             files,
         };
@@ -296,35 +303,39 @@ impl Metadata {
         durability: Durability,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let rules = self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let operation = move |sql: Sql<'_>| operation(sql.obeying(rules.as_deref()));
-        let span = tracing::trace_span!(target: "wharfinger::spans", "metadata.write");
-        let written = self.inner.writer.write(durability, self.actor.clone(), operation);
-        self.record_damage(written.instrument(span).await)
+        self.run(durability, OnFull::Fail, operation).await
     }
 
-    /// Like [`write`](Self::write), for an operation that deletes. On a full disk it runs again with the space of the
-    /// ballast.
+    /// Like [`write`](Self::write), for an operation that frees space or belongs to one that does. On a full disk it runs
+    /// again with the space of the ballast.
     async fn free<T: Send + 'static>(
         &self,
         durability: Durability,
-        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + Sync + 'static,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let operation = Arc::new(operation);
-        let again = operation.clone();
-        match self.write(durability, move |sql| operation(sql)).await {
-            Err(error) if error.is_full() => {
-                // The first attempt has also truncated the log, which may suffice.
-                if self.inner.ballast.release() {
-                    tracing::warn!("the disk is full: a deletion uses the space that is kept back for it");
-                }
-                self.write(durability, move |sql| again(sql)).await
-            }
-            done => done,
-        }
+        self.run(durability, OnFull::UseBallast, operation).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        on_full: OnFull,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let rules = self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let operation = move |sql: Sql<'_>| operation(sql.obeying(rules.as_deref()));
+        let span = tracing::trace_span!(target: "wharfinger::spans", "metadata.write");
+        let written = self.inner.writer.write(durability, on_full, self.actor.clone(), operation);
+        self.record_damage(written.instrument(span).await)
     }
 
     fn record_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        // SQLite reports an I/O error.
+        if let Err(StoreError::Database(_)) = &result
+            && Space::of(self.path()).is_ok_and(|space| space.is_read_only)
+        {
+            return Err(StoreError::io("write", self.path(), std::io::ErrorKind::ReadOnlyFilesystem.into()));
+        }
         if let Err(error) = &result
             && error.is_corrupt()
             && self.inner.damage.set(error.to_string()).is_ok()

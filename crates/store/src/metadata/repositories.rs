@@ -144,7 +144,7 @@ impl Metadata {
     /// Deletes a repository with its tags, manifests and links. Returns `false` if it did not exist.
     pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
         let Some(job) = self.begin_deletion(repository).await? else { return Ok(false) };
-        while self.delete_step(&job).await? == JobStep::Continues {}
+        while self.delete_step(&job).await? != JobStep::Done {}
         Ok(true)
     }
 }

@@ -177,7 +177,7 @@ mod tests {
         metadata.set_description(&app, "an app".into()).await.unwrap();
         assert!(metadata.delete_manifest(&app, &digest("deleted before")).await.unwrap());
         let job = metadata.begin_deletion(&app).await.unwrap().unwrap();
-        while metadata.delete_step(&job).await.unwrap() == JobStep::Continues {}
+        while metadata.delete_step(&job).await.unwrap() != JobStep::Done {}
         assert!(!metadata.repository_exists(&app).await.unwrap());
         metadata.view_written(metadata.changes().newest(), &[], &[], vec![]).await.unwrap();
 

@@ -225,12 +225,17 @@ pub struct Job {
     pub repository: RepositoryName,
     /// The number of rows deleted so far.
     pub progress: u64,
+    /// When the deletion was requested.
+    pub started_at: SystemTime,
 }
 
 /// The state of a job after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStep {
-    Continues,
+    Continues {
+        /// The number of rows deleted so far.
+        progress: u64,
+    },
     /// The job is finished and synced.
     Done,
 }

@@ -86,12 +86,12 @@ impl Metadata {
         id: Uuid,
     ) -> Result<bool, StoreError> {
         let (repository, account) = (repository.clone(), account.cloned());
-        self.write(Durability::Process, move |sql| delete(sql, &repository, account.as_ref(), id)).await
+        self.free(Durability::Process, move |sql| delete(sql, &repository, account.as_ref(), id)).await
     }
 
     /// Deletes an expired upload of any account. Returns `false` if it does not exist.
     pub async fn expire_upload(&self, id: Uuid) -> Result<bool, StoreError> {
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             let repository = sql.first(
                 "DELETE FROM uploads WHERE id = ?1 RETURNING repository",
                 params![id.to_string()],

@@ -85,7 +85,7 @@ impl Metadata {
         stamps: Vec<(String, ViewStamp)>,
     ) -> Result<(), StoreError> {
         let (blocked, unblocked) = (blocked.to_vec(), unblocked.to_vec());
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             for (directory, stamp) in &stamps {
                 view_state::set_stamp(sql, directory, stamp)?;
             }

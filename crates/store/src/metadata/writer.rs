@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use accounts::Actor;
 use tokio::sync::oneshot;
 
+use super::ballast::Ballast;
 use super::checkpointer::Checkpointer;
 use super::commit::{Commit, Listeners};
 use super::commit_mark::{CommitMark, SEQUENCE};
@@ -34,6 +35,19 @@ const BATCH: usize = 128;
 /// merges repeated changes of a page.
 const CHECKPOINT_CHANGES: u64 = 8_000;
 
+/// The number of pages in the log after which it is checkpointed: 16 MiB, as large content fills it with few rows.
+const CHECKPOINT_PAGES: u64 = 4_096;
+/// The same on a nearly full disk. The database has to grow by the pages of the log before that can be truncated, which
+/// the ballast must allow for.
+const CHECKPOINT_PAGES_SHORT: u64 = 128;
+/// The free space of a nearly full disk in bytes.
+const SHORT: u64 = 64 << 20;
+
+/// The size up to which the log keeps its space on a full disk.
+const LOG_KEPT: u64 = 2 << 20;
+/// The number of attempts of a deletion with the ballast.
+const FULL_ATTEMPTS: u32 = 3;
+
 /// The writer checkpoints the log after this idle time.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -46,6 +60,14 @@ pub(super) enum Durability {
     Disk,
     /// A power failure. The operation is large and gets a commit of its own.
     Bulk,
+}
+
+/// What an operation does on a full disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnFull {
+    Fail,
+    /// It frees space later, so it runs again with the space of the ballast.
+    UseBallast,
 }
 
 /// The sender of operations, and the thread that runs them.
@@ -64,6 +86,7 @@ impl Writer {
         mark: CommitMark,
         listeners: Arc<Listeners>,
         files: Arc<FileIdentity>,
+        ballast: Arc<Ballast>,
     ) -> Result<Self, StoreError> {
         let checkpointer = Checkpointer::start(path.to_owned())?;
         let (jobs, waiting) = channel();
@@ -72,7 +95,10 @@ impl Writer {
             .name("metadata-writer".into())
             .spawn({
                 let metrics = metrics.clone();
-                move || Thread::new(connection, checkpointer, waiting, mark, metrics, listeners, files).run()
+                move || {
+                    Thread::new(connection, checkpointer, waiting, mark, metrics, listeners, files, ballast)
+                        .run();
+                }
             })
             .map_err(|error| StoreError::io("start", "metadata-writer", error))?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), metrics })
@@ -88,11 +114,12 @@ impl Writer {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         durability: Durability,
+        on_full: OnFull,
         actor: Arc<Actor>,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let job = Operation { durability, actor, operation, outcome: None, answer: Some(answer) };
+        let job = Operation { durability, on_full, actor, operation, outcome: None, answer: Some(answer) };
         match &*lock(&self.jobs) {
             Some(jobs) => {
                 jobs.send(Box::new(job)).map_err(|_| StoreError::Closed)?;
@@ -125,12 +152,15 @@ trait Job: Send {
     /// Runs the operation and keeps its result. An error, a copy of that in the result, asks to roll back its
     /// changes.
     fn run(&mut self, sql: Sql<'_>) -> Result<(), StoreError>;
+    /// Whether the operation failed on a full disk, alone or with its transaction, and may use the ballast.
+    fn needs_ballast(&self, lost: Option<&StoreError>) -> bool;
     /// Sends the result to the caller, or the error that rolled back the transaction.
     fn answer(self: Box<Self>, lost: Option<StoreError>);
 }
 
 struct Operation<F, T> {
     durability: Durability,
+    on_full: OnFull,
     actor: Arc<Actor>,
     operation: F,
     outcome: Option<Result<T, StoreError>>,
@@ -154,6 +184,14 @@ where
                 Err(StoreError::Closed)
             });
         self.outcome.insert(outcome).as_ref().map(|_| ()).map_err(copy_error)
+    }
+
+    fn needs_ballast(&self, lost: Option<&StoreError>) -> bool {
+        let error = match &self.outcome {
+            Some(Err(error)) => Some(error),
+            _ => lost,
+        };
+        self.on_full == OnFull::UseBallast && error.is_some_and(StoreError::is_full)
     }
 
     fn answer(mut self: Box<Self>, lost: Option<StoreError>) {
@@ -194,9 +232,11 @@ struct Thread {
     sequence: i64,
     metrics: WriterMetrics,
     listeners: Arc<Listeners>,
+    ballast: Arc<Ballast>,
 }
 
 impl Thread {
+    #[allow(clippy::too_many_arguments, reason = "the parts of the thread, each used once")]
     fn new(
         connection: Connection,
         checkpointer: Checkpointer,
@@ -205,6 +245,7 @@ impl Thread {
         metrics: WriterMetrics,
         listeners: Arc<Listeners>,
         files: Arc<FileIdentity>,
+        ballast: Arc<Ballast>,
     ) -> Self {
         let checkpointed = connection.changes();
         let (waiting, durability) = (VecDeque::new(), Durability::Disk);
@@ -222,6 +263,7 @@ impl Thread {
             sequence,
             metrics,
             listeners,
+            ballast,
         }
     }
 
@@ -251,9 +293,15 @@ impl Thread {
             if self.checkpointer.take_finished() {
                 // Checkpointing the few changes since then lets the log restart from its beginning.
                 self.checkpoint();
-            } else if self.connection.changes() - self.checkpointed >= CHECKPOINT_CHANGES {
-                self.checkpointed = self.connection.changes();
+            } else if self.connection.changes() - self.checkpointed >= CHECKPOINT_CHANGES
+                || self.connection.pages_written(false) >= CHECKPOINT_PAGES
+            {
+                self.note_checkpoint();
                 self.checkpointer.begin();
+            } else if self.connection.pages_written(false) >= CHECKPOINT_PAGES_SHORT
+                && self.ballast.has_less_than(SHORT)
+            {
+                self.checkpoint();
             }
         }
         // Closing the last connection checkpoints the log and removes it.
@@ -271,16 +319,60 @@ impl Thread {
         if lost.is_some() && self.connection.is_in_transaction() {
             self.run_or_log("ROLLBACK");
         }
-        for job in ran {
+        let (again, done): (Vec<_>, Vec<_>) =
+            ran.into_iter().partition(|job| job.needs_ballast(lost.as_ref()));
+        for job in done {
             job.answer(lost.as_ref().map(copy_error));
         }
-        if lost.is_some_and(|error| error.is_full()) {
-            // A checkpoint frees the log, and truncating it gives the space to the disk.
-            self.run_or_log("PRAGMA wal_checkpoint(TRUNCATE)");
+        if !again.is_empty() {
+            self.run_with_ballast(again);
+        } else if lost.is_some_and(|error| error.is_full()) {
+            self.shrink_log();
         }
         // Operations after the one that ended the transaction run in the next one.
         batch.append(&mut self.waiting);
         self.waiting = batch;
+    }
+
+    /// Runs operations that free space again, with the space of the ballast. Afterwards the ballast takes it back.
+    fn run_with_ballast(&mut self, jobs: Vec<Box<dyn Job>>) {
+        for job in jobs {
+            let mut waiting = Some(job);
+            for attempt in 1..=FULL_ATTEMPTS {
+                let Some(job) = waiting.take() else { break };
+                self.ballast.release();
+                // The database may grow by a few pages now, and the log begins anew in the space that it has.
+                self.shrink_log();
+                let (mut batch, mut ran) = (VecDeque::from([job]), Vec::with_capacity(1));
+                let lost = self.transaction(&mut batch, &mut ran).err();
+                if lost.is_some() && self.connection.is_in_transaction() {
+                    self.run_or_log("ROLLBACK");
+                }
+                for job in ran {
+                    // Meanwhile others may have taken the space.
+                    if attempt < FULL_ATTEMPTS && job.needs_ballast(lost.as_ref()) {
+                        waiting = Some(job);
+                    } else {
+                        job.answer(lost.as_ref().map(copy_error));
+                    }
+                }
+            }
+        }
+        self.shrink_log();
+        if let Err(error) = self.ballast.fill() {
+            tracing::debug!(%error, "the space for deletions on a full disk is smaller now");
+        }
+    }
+
+    /// Checkpoints the log on a full disk, and gives the space of a large log to the disk. A small one keeps its space for
+    /// the next deletion.
+    fn shrink_log(&self) {
+        let is_large = self.files.log_size() > LOG_KEPT;
+        self.run_or_log(if is_large {
+            "PRAGMA wal_checkpoint(TRUNCATE)"
+        } else {
+            "PRAGMA wal_checkpoint(RESTART)"
+        });
     }
 
     /// Runs a batch in one transaction. Moves the operations that ran, or never will, to `ran`. After an
@@ -382,11 +474,15 @@ impl Thread {
         }
     }
 
+    fn note_checkpoint(&mut self) {
+        self.checkpointed = self.connection.changes();
+        self.connection.pages_written(true);
+    }
+
     /// Checkpoints the log as far as no reader needs it.
     fn checkpoint(&mut self) {
-        let changes = self.connection.changes();
-        if changes != self.checkpointed {
-            self.checkpointed = changes;
+        if self.connection.changes() != self.checkpointed {
+            self.note_checkpoint();
             if let Err(error) = self.connection.checkpoint() {
                 // The log still has everything. The disk is probably full.
                 tracing::warn!(%error, "the metadata's log could not be checkpointed; the next checkpoint tries again");

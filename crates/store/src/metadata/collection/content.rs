@@ -72,7 +72,7 @@ impl Metadata {
     /// Marks the content among these candidates that nothing holds, durably, with all earlier changes. Its files may be
     /// deleted afterwards. Returns it with its size in bytes.
     pub async fn mark_content(&self, due: Vec<DueContent>) -> Result<Vec<(DueContent, u64)>, StoreError> {
-        self.write(Durability::Disk, move |sql| {
+        self.free(Durability::Disk, move |sql| {
             let mut marked = Vec::new();
             for due in &due {
                 if let Some(bytes) = mark(sql, due)? {
@@ -86,7 +86,7 @@ impl Metadata {
 
     /// Deletes the rows of marked content whose files are deleted.
     pub async fn delete_content(&self, marked: Vec<DueContent>) -> Result<(), StoreError> {
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             for due in &marked {
                 delete_row(sql, due.candidate.blob)?;
                 candidates::delete(sql, &due.candidate)?;
@@ -99,7 +99,7 @@ impl Metadata {
     /// Returns content that an earlier process has marked, so that its deletion resumes. Clears the marks of content that
     /// something holds again.
     pub async fn marked_content(&self, limit: usize) -> Result<Vec<DueContent>, StoreError> {
-        self.write(Durability::Disk, move |sql| {
+        self.free(Durability::Disk, move |sql| {
             loop {
                 let marked: Vec<(i64, Digest)> = sql.all(
                     "SELECT id, digest FROM blobs WHERE deleting = 1 ORDER BY id LIMIT ?1",
@@ -144,7 +144,7 @@ impl Metadata {
 
     /// Ends leases without a link: what was stored becomes a candidate.
     pub async fn abandon_leases(&self, digests: Vec<Digest>) -> Result<(), StoreError> {
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             for digest in &digests {
                 end_lease(sql, digest)?;
                 let blob = intern_named(sql, digest)?;

@@ -35,7 +35,7 @@ impl Metadata {
             if !is_due {
                 return Ok(());
             }
-            self.write(Durability::Process, move |sql| consume(sql, before)).await?;
+            self.free(Durability::Process, move |sql| consume(sql, before)).await?;
             self.changes().prune().await?;
         }
     }

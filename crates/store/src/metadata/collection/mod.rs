@@ -15,6 +15,7 @@
 //! - `explain`: the chain that holds some content.
 //! - `erase`: removal without grace.
 //! - `evict`: removal of content that can be fetched again.
+//! - `job`: the row of a running collection.
 //! - `recount`: finds candidates that no change has recorded.
 
 mod candidates;
@@ -24,6 +25,7 @@ mod events;
 mod evict;
 mod explain;
 mod holders;
+mod job;
 mod preview;
 mod recount;
 mod removal;
@@ -43,6 +45,7 @@ pub use erase::Erased;
 pub use evict::UsedManifest;
 pub use explain::{Chain, Explanation, Link, LinkKind};
 pub(super) use holders::is_listed;
+pub use job::CollectionJob;
 pub use preview::Preview;
 pub(super) use removal::remove_manifest;
 pub(super) use steps::purge_namespace;

@@ -17,7 +17,7 @@ const RECOUNT: &str = "recount garbage";
 impl Metadata {
     /// Requests a recount of all rows, which [`recount_step`](Self::recount_step) runs.
     pub async fn request_recount(&self) -> Result<(), StoreError> {
-        self.write(Durability::Process, |sql| {
+        self.free(Durability::Process, |sql| {
             sql.run(
                 "INSERT INTO jobs (kind, subject, started_at) VALUES (?1, '', ?2) ON CONFLICT DO NOTHING",
                 params![RECOUNT, columns::now()],
@@ -59,7 +59,7 @@ impl Metadata {
         let Some((job, cursor, found)) = step else { return Ok(false) };
         for chunk in found.chunks(ROWS) {
             let chunk = chunk.to_vec();
-            self.write(Durability::Process, move |sql| {
+            self.free(Durability::Process, move |sql| {
                 for candidate in &chunk {
                     candidates::add_missing(sql, *candidate)?;
                 }
@@ -68,7 +68,7 @@ impl Metadata {
             .await?;
         }
         let count = columns::limit_in(found.len());
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             match cursor {
                 Some(cursor) => sql.run(
                     "UPDATE jobs SET cursor = ?2, progress = progress + ?3 WHERE id = ?1",
@@ -101,7 +101,7 @@ impl Metadata {
         if unknown.is_empty() {
             return Ok(0);
         }
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             let mut found = 0;
             for (digest, size) in &unknown {
                 let blob = intern_found(sql, digest, *size)?;

@@ -55,7 +55,7 @@ impl Metadata {
         periods: Periods,
         now: SystemTime,
     ) -> Result<Vec<Removed>, StoreError> {
-        self.write(Durability::Process, move |sql| {
+        self.free(Durability::Process, move |sql| {
             let mut removed = Vec::new();
             // A tag may have moved since the candidates were listed. If there were many changes, the next call goes on.
             if events::consume(sql, i64::MAX)? {
@@ -93,7 +93,7 @@ impl Metadata {
         if !is_due {
             return Ok(Purged::default());
         }
-        self.write(Durability::Process, move |sql| purge(sql, before, limit)).await
+        self.free(Durability::Process, move |sql| purge(sql, before, limit)).await
     }
 }
 
