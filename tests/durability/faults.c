@@ -1,7 +1,7 @@
 /* Fault injection for the tests of durability, loaded with LD_PRELOAD: calls that write below FAULTS_BELOW fail at
- * random with ENOSPC or EIO, or write less than asked. The file FAULTS_CONTROL holds three numbers of 64 bits, which
- * the test and this library share: one call in so many fails (0: none), the state of the generator, and the number of
- * faults so far. */
+ * random with ENOSPC or EIO, or write less than asked. The time of day is off by a number of seconds. The file
+ * FAULTS_CONTROL holds four numbers of 64 bits, which the test and this library share: one call in so many fails
+ * (0: none), the state of the generator, the number of faults so far, and the seconds. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,12 +16,14 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 struct control {
     volatile uint64_t one_in;
     volatile uint64_t state;
     volatile uint64_t faults;
+    volatile int64_t clock;
 };
 
 static struct control *control;
@@ -117,6 +119,16 @@ ssize_t pwrite64(int file, const void *bytes, size_t length, off64_t offset) {
 #define CALL(n) REAL(pwrite64)(file, bytes, n, offset)
     WRITE(CALL, file, length);
 #undef CALL
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    static __typeof__(&clock_gettime) real;
+    if (!real)
+        real = REAL(clock_gettime);
+    int result = real(clock, time);
+    if (result == 0 && clock == CLOCK_REALTIME && control)
+        time->tv_sec += control->clock;
+    return result;
 }
 
 ssize_t writev(int file, const struct iovec *parts, int count) {

@@ -1,6 +1,7 @@
 //! A full disk: 507, nothing partially stored, pulls go on, and pushes as well once there is room.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,12 +21,15 @@ pub(crate) struct SmallDisk {
 
 impl SmallDisk {
     pub(crate) fn mount(mib: usize) -> SmallDisk {
+        Self::mount_with(&format!("size={mib}m"))
+    }
+
+    fn mount_with(options: &str) -> SmallDisk {
         let scratch = TempDir::new().unwrap();
         let path = scratch.path().join("disk");
         fs::create_dir(&path).unwrap();
-        let size = format!("size={mib}m");
         let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).status().unwrap();
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).status().unwrap();
         assert!(mounted.success(), "this test mounts a tmpfs, which takes root");
         SmallDisk { _scratch: scratch, path }
     }
@@ -35,16 +39,29 @@ impl SmallDisk {
         String::from_utf8_lossy(&df.stdout).lines().last().unwrap().trim().parse().unwrap()
     }
 
-    /// Fills the file system.
+    /// Fills the file system to the last byte, again after some space came back.
     pub(crate) fn fill(&self) -> PathBuf {
         let filler = self.path.join("filler");
+        let mut file = fs::File::options().create(true).append(true).open(&filler).unwrap();
         // Ends with "no space left", as intended.
-        let _ = Command::new("dd")
-            .args(["if=/dev/zero", "bs=4096", "status=none"])
-            .arg(format!("of={}", filler.display()))
-            .output()
-            .unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
         filler
+    }
+
+    /// Creates files until no inode is free.
+    fn fill_inodes(&self) {
+        let directory = self.path.join("inodes");
+        let _ = fs::create_dir(&directory);
+        let first = fs::read_dir(&directory).unwrap().count();
+        let mut names = (first..).map(|n| directory.join(n.to_string()));
+        while fs::File::create_new(names.next().unwrap()).is_ok() {}
+    }
+
+    /// Writes a file of settings.
+    fn settings(&self, text: &str) -> PathBuf {
+        let path = self.path.join("wharfinger.toml");
+        fs::write(&path, text).unwrap();
+        path
     }
 }
 
@@ -121,6 +138,94 @@ async fn full_disk_refuses_every_step_until_freed() {
 }
 
 #[tokio::test]
+async fn deletion_works_with_no_byte_free() {
+    let disk = SmallDisk::mount(16);
+    let data = disk.path.join("data");
+    let settings = disk.settings("[gc]\ngrace = 0\ninterval = 0\n");
+    let arguments = ["--config", settings.to_str().unwrap()];
+    let server = Server::start(&data, &arguments);
+    let (http, url) = (Client::new(), server.url());
+    let mut images = Vec::new();
+    for seed in 1..20 {
+        images.push(pusher::push_image(&http, &url, seed).await.unwrap());
+    }
+    let ballast = data.join("wharfinger/metadata.db.ballast");
+    let has_ballast = || fs::metadata(&ballast).is_ok_and(|file| file.len() == MIB as u64);
+    eventually("the ballast is there", has_ballast).await;
+    disk.fill();
+    let refused = pusher::push_image(&http, &url, 99).await.unwrap_err();
+    assert!(refused.starts_with("507"), "{refused}");
+    assert_eq!(disk.free(), 0);
+    let (kept, doomed): (Vec<_>, Vec<_>) =
+        images.into_iter().partition(|image| image.repository == pusher::describe(1).repository);
+    for image in &doomed {
+        for target in [image.tag.clone(), image.manifest.to_string()] {
+            let path = format!("{url}/v2/{}/manifests/{target}", image.repository);
+            let answer = http.delete(path).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", answer.text().await.unwrap());
+        }
+        assert!(!pusher::fetch_image(&http, &url, image).await.unwrap());
+        // Nothing of the space that comes back stays free.
+        disk.fill();
+    }
+    let repositories: std::collections::BTreeSet<_> = doomed.iter().map(|image| &image.repository).collect();
+    for repository in repositories {
+        let answer = http.delete(format!("{url}/api/v1/repositories/{repository}")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", answer.text().await.unwrap());
+    }
+    assert!(pusher::fetch_image(&http, &url, &kept[0]).await.unwrap(), "pulls go on");
+    disk.fill();
+    server.kill();
+
+    // A restart and a collection with no byte free.
+    let server = Server::start(&data, &arguments);
+    let url = server.url();
+    assert!(pusher::fetch_image(&http, &url, &kept[0]).await.unwrap());
+    assert!(!pusher::fetch_image(&http, &url, &doomed[0]).await.unwrap());
+    let collected = http.post(format!("{url}/api/v1/gc")).send().await.unwrap().text().await.unwrap();
+    assert!(collected.contains("report"), "{collected}");
+    assert!(disk.free() > MIB as u64 / 2, "{} bytes are free: {collected}", disk.free());
+    pusher::push_image(&http, &url, 99).await.unwrap();
+    assert!(pusher::fetch_image(&http, &url, &kept[0]).await.unwrap());
+    server.kill();
+    // A start fills the ballast, as a running server does once a minute.
+    fs::remove_file(disk.path.join("filler")).unwrap();
+    let server = Server::start(&data, &arguments);
+    eventually("the ballast is there again", has_ballast).await;
+    server.stop();
+}
+
+#[tokio::test]
+async fn exhausted_inodes_stop_no_pull_or_deletion() {
+    let disk = SmallDisk::mount_with("size=16m,nr_inodes=400");
+    let data = disk.path.join("data");
+    let settings = disk.settings("[gc]\ngrace = 0\ninterval = 0\n");
+    let arguments = ["--config", settings.to_str().unwrap()];
+    let server = Server::start(&data, &arguments);
+    let (http, url) = (Client::new(), server.url());
+    let image = pusher::push_image(&http, &url, 1).await.unwrap();
+    let doomed = pusher::push_image(&http, &url, 2).await.unwrap();
+    disk.fill_inodes();
+    let refused = pusher::push_image(&http, &url, 5).await.unwrap_err();
+    assert!(refused.starts_with("507"), "{refused}");
+    assert!(pusher::fetch_image(&http, &url, &image).await.unwrap(), "pulls go on");
+    server.kill();
+
+    disk.fill_inodes();
+    let server = Server::start(&data, &arguments);
+    let url = server.url();
+    assert!(pusher::fetch_image(&http, &url, &image).await.unwrap(), "pulls go on after a restart");
+    let path = format!("{url}/v2/{}/manifests/{}", doomed.repository, doomed.manifest);
+    assert_eq!(http.delete(path).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    let collected = http.post(format!("{url}/api/v1/gc")).send().await.unwrap().text().await.unwrap();
+    assert!(collected.contains("report"), "{collected}");
+    fs::remove_dir_all(disk.path.join("inodes")).unwrap();
+    pusher::push_image(&http, &url, 5).await.unwrap();
+    assert!(pusher::fetch_image(&http, &url, &image).await.unwrap());
+    server.stop();
+}
+
+#[tokio::test]
 async fn reserve_refuses_before_the_disk_is_full() {
     let disk = SmallDisk::mount(32);
     let settings = disk.path.join("wharfinger.toml");
@@ -148,4 +253,15 @@ async fn reserve_refuses_before_the_disk_is_full() {
 
 fn upload_files(disk: &Path) -> usize {
     fs::read_dir(disk.join("data/wharfinger/uploads")).unwrap().count()
+}
+
+/// Polls a condition until it holds.
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("in 30 s never: {what}");
 }

@@ -7,6 +7,7 @@
 mod backup;
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
+mod disk;
 mod full_disk;
 mod kill;
 mod memory;

@@ -10,6 +10,7 @@ use store::Metadata;
 use store::metadata::JournaledContent;
 use tempfile::TempDir;
 
+use crate::disk::Disk;
 use crate::pusher::{self, Image};
 use crate::server::Server;
 
@@ -56,6 +57,38 @@ async fn acknowledged_pushes_survive_lost_unsynced_files() {
         "in {ATTEMPTS} attempts only {lost} files were not flushed yet when the server was killed, \
          and only {never_made} not made yet"
     );
+}
+
+#[tokio::test]
+async fn first_pushes_survive_a_power_failure() {
+    let disk = Disk::new(64);
+    let (data, http) = (disk.path().join("data"), Client::new());
+    let server = Server::start(&data, &[]);
+    let mut images = Vec::new();
+    for seed in 0..10 {
+        images.push(pusher::push_image(&http, &server.url(), seed).await.unwrap());
+    }
+    server.kill();
+    disk.lose_power();
+    let server = Server::start(&data, &[]);
+    for image in &images {
+        assert_eq!(pusher::fetch_image(&http, &server.url(), image).await, Ok(true), "{}", image.tag);
+    }
+
+    disk.abort();
+    let refused = pusher::push_image(&http, &server.url(), 99).await.unwrap_err();
+    assert!(refused.starts_with("503"), "{refused}");
+    assert_eq!(pusher::fetch_image(&http, &server.url(), &images[0]).await, Ok(true), "pulls go on");
+    let ready = http.get(format!("{}/readyz", server.url())).send().await.unwrap().text().await.unwrap();
+    assert!(ready.contains("degraded: the disk is read-only"), "{ready}");
+    server.kill();
+    disk.recover();
+    let server = Server::start(&data, &[]);
+    for image in &images {
+        assert_eq!(pusher::fetch_image(&http, &server.url(), image).await, Ok(true), "{}", image.tag);
+    }
+    pusher::push_image(&http, &server.url(), 99).await.unwrap();
+    server.stop();
 }
 
 async fn journaled(data: &Path) -> Vec<JournaledContent> {

@@ -1,7 +1,8 @@
 //! Faults and kills while clients push, delete and collect: every acknowledged operation is kept.
 //!
 //! A library that is loaded with LD_PRELOAD (`faults.c`) lets writes, syncs and renames below the data directory fail at
-//! random. Each client owns a repository, so that its model is exact. After an operation without an answer, both states
+//! random, and moves the clock. Each round ends with a kill: of the process alone, in a power failure that loses all
+//! unsynced writes, on a file system that has become read-only, or after jumps of the clock. Each client owns a repository, so that its model is exact. After an operation without an answer, both states
 //! are right, and the next look decides.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use oci::{Algorithm, Digest};
 use reqwest::{Client, StatusCode};
 use tempfile::TempDir;
 
+use crate::disk::Disk;
 use crate::pusher::content;
 use crate::server::Server;
 
@@ -32,13 +34,18 @@ struct Control(fs::File, PathBuf);
 impl Control {
     fn new(path: PathBuf, seed: u64) -> Self {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
-        file.set_len(24).unwrap();
+        file.set_len(32).unwrap();
         file.write_all_at(&seed.to_ne_bytes(), 8).unwrap();
         Self(file, path)
     }
 
     fn set_rate(&self, one_in: u64) {
         self.0.write_all_at(&one_in.to_ne_bytes(), 0).unwrap();
+    }
+
+    /// Sets the time of day off by some seconds.
+    fn set_clock(&self, seconds: i64) {
+        self.0.write_all_at(&seconds.to_ne_bytes(), 24).unwrap();
     }
 
     fn faults(&self) -> u64 {
@@ -71,6 +78,21 @@ struct Worker {
     random: u64,
     model: Model,
     checked: Arc<AtomicU64>,
+    /// Uploaded blobs may expire before their manifest arrives.
+    clock_jumps: bool,
+}
+
+/// How a round ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Kill,
+    PowerFailure,
+    ReadOnly,
+    ClockJumps,
+}
+
+impl End {
+    const ALL: [Self; 4] = [Self::Kill, Self::PowerFailure, Self::ReadOnly, Self::ClockJumps];
 }
 
 fn layer(number: u64, seed: u64) -> Vec<u8> {
@@ -166,7 +188,8 @@ impl Worker {
         let answer = put.send().await?;
         let status = answer.status();
         // A blob that was there must not be missing now.
-        assert!(!status.is_client_error(), "push of {repository}:t{tag}: {status} {}", answer.text().await?);
+        let is_refused = status.is_client_error() && !self.clock_jumps;
+        assert!(!is_refused, "push of {repository}:t{tag}: {status} {}", answer.text().await?);
         Ok(status == StatusCode::CREATED)
     }
 
@@ -194,7 +217,11 @@ impl Worker {
         }
         let Ok(bytes) = got.bytes().await else { return Ok(None) };
         let state = states.iter().flatten().find(|seed| manifest(self.number, **seed).as_bytes() == bytes);
-        let seed = *state.unwrap_or_else(|| panic!("{name}: {}", String::from_utf8_lossy(&bytes)));
+        let Some(seed) = state.copied() else {
+            let history = http.get(format!("{url}/api/v1/repositories/{repository}/_history?tag=t{tag}"));
+            let history = history.send().await?.text().await?;
+            panic!("{name}, is {}; its history: {history}", String::from_utf8_lossy(&bytes));
+        };
         let digest: Digest = Algorithm::Sha256.digest(&layer(self.number, seed));
         let blob = http.get(format!("{url}/v2/{repository}/blobs/{digest}")).send().await?;
         let status = blob.status();
@@ -214,7 +241,8 @@ impl Worker {
 fn acknowledged_operations_survive_faults() {
     let (goal, seed) = (number("WHARFINGER_FAULTS", FAULTS), number("WHARFINGER_SEED", 1));
     let scratch = TempDir::new().unwrap();
-    let data = scratch.path().join("data");
+    let disk = Disk::new(96);
+    let data = disk.path().join("data");
     let control = Control::new(scratch.path().join("control"), seed);
     let settings = scratch.path().join("wharfinger.toml");
     fs::write(&settings, "[gc]\ngrace = 0\ninterval = 0\nuntagged = \"0s\"\n").unwrap();
@@ -235,14 +263,19 @@ fn acknowledged_operations_survive_faults() {
             random: seed.wrapping_mul(31).wrapping_add(number) | 1,
             model: Model::new(),
             checked: checked.clone(),
+            clock_jumps: false,
         })
         .collect();
-    let mut rounds = 0;
+    let (mut rounds, mut ends, mut clock) = (0, BTreeMap::new(), 0);
     while control.faults() < goal {
         // A start must succeed, so it has no faults.
         let server = Server::start_as(&preload, &data, &arguments);
         let url = server.url();
         settle(&runtime, &http, &url, &mut workers, seed);
+        // A state that was seen without an acknowledgement may not be durable.
+        disk.sync();
+        let end = End::ALL[rounds % End::ALL.len()];
+        workers.iter_mut().for_each(|worker| worker.clock_jumps = end == End::ClockJumps);
         control.set_rate(ONE_IN);
         let (before, url) = (control.faults(), server.url());
         let running: Vec<_> =
@@ -250,9 +283,28 @@ fn acknowledged_operations_survive_faults() {
         let (enough, begun) = (before + 20.min(goal), std::time::Instant::now());
         while control.faults() < enough && begun.elapsed().as_secs() < 60 {
             std::thread::sleep(std::time::Duration::from_millis(20));
+            if end == End::ClockJumps {
+                // Up to two days forward or back, and in the end back to the truth.
+                let random = content(clock, 4);
+                let seconds = i64::from(u32::from_ne_bytes(random.try_into().unwrap()));
+                control.set_clock(seconds % 345_600 - 172_800);
+                clock += 1;
+            }
+        }
+        if end == End::ReadOnly {
+            disk.abort();
+            std::thread::sleep(std::time::Duration::from_millis(100));
         }
         server.kill();
         control.set_rate(0);
+        control.set_clock(0);
+        match end {
+            End::PowerFailure => disk.lose_power(),
+            End::ReadOnly => disk.recover(),
+            End::Kill | End::ClockJumps => {}
+        }
+        println!("round {rounds}, {} faults: {end:?}", control.faults());
+        *ends.entry(format!("{end:?}")).or_insert(0) += 1;
         for worker in running {
             workers.push(runtime.block_on(worker).unwrap_or_else(|error| panic!("seed {seed}: {error}")));
         }
@@ -269,7 +321,8 @@ fn acknowledged_operations_survive_faults() {
     settle(&runtime, &http, &server.url(), &mut workers, seed);
     server.stop();
     println!(
-        "seed {seed}: {} faults and {rounds} kills, {} acknowledged operations, none lost",
+        "seed {seed}: {} faults, {clock} jumps of the clock and {rounds} kills {ends:?}, {} acknowledged operations, \
+         none lost",
         control.faults(),
         checked.load(Ordering::Relaxed)
     );

@@ -1,0 +1,101 @@
+//! A disk that fails: ext4 in an image file. A power failure loses all writes that were not synced, and an aborted
+//! journal makes the file system read-only, as a broken disk does.
+//!
+//! The kernel keeps unsynced writes of ext4 in memory and does not write them to the image before a sync, a commit of
+//! its journal or a flush by age. The periods of the latter two are longer than a test. So a copy of the image has the
+//! bytes that a disk has after a power failure.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A mounted file system.
+pub(crate) struct Disk {
+    _scratch: TempDir,
+    memory: PathBuf,
+    image: PathBuf,
+    mount: PathBuf,
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let done = Command::new(program).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{program} {arguments:?}, which takes root, failed: {error}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+impl Disk {
+    pub(crate) fn new(mib: usize) -> Disk {
+        let scratch = TempDir::new().unwrap();
+        let [memory, mount] = ["memory", "mount"].map(|name| scratch.path().join(name));
+        fs::create_dir(&memory).unwrap();
+        fs::create_dir(&mount).unwrap();
+        // In memory, so that syncs do not wait for the disk of this machine.
+        run("mount", &["-t", "tmpfs", "tmpfs", text(&memory)]);
+        let image = memory.join("image");
+        let disk = Disk { _scratch: scratch, memory, image, mount };
+        fs::File::create(&disk.image).unwrap().set_len((mib as u64) << 20).unwrap();
+        run("mkfs.ext4", &["-q", "-F", text(&disk.image)]);
+        disk.mount();
+        disk
+    }
+
+    /// The root of the file system.
+    pub(crate) fn path(&self) -> &Path {
+        &self.mount
+    }
+
+    fn mount(&self) {
+        run("mount", &["-o", "loop,commit=300", text(&self.image), text(&self.mount)]);
+    }
+
+    fn unmount(&self) {
+        run("umount", &[text(&self.mount)]);
+    }
+
+    /// Makes everything durable.
+    pub(crate) fn sync(&self) {
+        run("sync", &["--file-system", text(&self.mount)]);
+    }
+
+    /// Loses all writes that were not synced. No process may use the file system.
+    pub(crate) fn lose_power(&self) {
+        let after = self.memory.join("after");
+        run("cp", &["--sparse=always", text(&self.image), text(&after)]);
+        self.unmount();
+        fs::rename(after, &self.image).unwrap();
+        self.mount();
+    }
+
+    /// Makes the file system read-only, also for files that are open.
+    pub(crate) fn abort(&self) {
+        // mount reports the error that it is asked to simulate.
+        let _ = Command::new("mount").args(["-o", "remount,abort", text(&self.mount)]).output().unwrap();
+        let file = self.mount.join("is-read-only");
+        let refused = fs::write(&file, "").unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{refused}");
+    }
+
+    /// Mounts it again after [`abort`](Self::abort). No process may use the file system.
+    pub(crate) fn recover(&self) {
+        self.unmount();
+        // 1: errors were corrected.
+        let checked = Command::new("e2fsck").args(["-fy", text(&self.image)]).output().unwrap();
+        let output = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.code().is_some_and(|code| code <= 1), "{output}");
+        self.mount();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        for mount in [&self.mount, &self.memory] {
+            let _ = Command::new("umount").arg("-l").arg(mount).output();
+        }
+    }
+}
