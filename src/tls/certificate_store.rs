@@ -15,6 +15,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use time::OffsetDateTime;
 
 use super::acme::{self, Acme};
+use super::certificate::Certificate;
 use super::pair::{Pair, PairError};
 use super::self_signed::{self, CreateError, Outcome};
 use crate::config::{Config, Tls};
@@ -35,6 +36,8 @@ pub enum OpenError {
     Create(#[from] CreateError),
     #[error(transparent)]
     Acme(#[from] acme::OpenError),
+    #[error("the certificate in {} expired on {}: replace it by a renewed one", .0.display(), .1)]
+    Expired(PathBuf, time::Date),
     #[error("this certificate cannot be used for HTTPS: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -219,6 +222,11 @@ impl CertificateStore {
 
     fn load(&self, files: &Files) -> Result<(), String> {
         let loaded = files.read().map_err(OpenError::from).and_then(|pair| {
+            let now = OffsetDateTime::now_utc();
+            let (certificate, expiry) = (pair.certificate(), self.expiry.load(Ordering::Relaxed));
+            if is_worse(certificate, expiry, now) {
+                return Err(OpenError::Expired(files.certificate.clone(), certificate.not_after.date()));
+            }
             self.install(&pair)?;
             Ok(pair)
         });
@@ -241,6 +249,11 @@ impl CertificateStore {
             }
         }
     }
+}
+
+/// Whether a certificate has expired, unlike the one in use, which expires at `expiry` in seconds since 1970.
+fn is_worse(certificate: &Certificate, expiry: i64, now: OffsetDateTime) -> bool {
+    now > certificate.not_after && now.unix_timestamp() < expiry
 }
 
 impl TlsOptions {
@@ -306,5 +319,27 @@ impl Files {
             let file = std::fs::metadata(path).ok()?;
             Some((file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.len()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expired_certificate_replaces_no_valid_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let hosts: [Host; 1] = ["registry.example.com".parse().unwrap()];
+        let created = self_signed::create(&hosts, 1).unwrap();
+        let (certificate, key) = (directory.path().join("server.pem"), directory.path().join("server.key"));
+        std::fs::write(&certificate, created.certificate).unwrap();
+        std::fs::write(&key, created.key).unwrap();
+        let pair = Pair::read(&certificate, &key).unwrap();
+        let now = OffsetDateTime::now_utc();
+        let (tomorrow, later) = (now + 2 * DAY, (now + 10 * DAY).unix_timestamp());
+        assert!(is_worse(pair.certificate(), later, tomorrow));
+        assert!(!is_worse(pair.certificate(), later, now), "it has not expired yet");
+        assert!(!is_worse(pair.certificate(), now.unix_timestamp(), tomorrow), "both have expired");
+        assert!(!is_worse(pair.certificate(), 0, tomorrow), "there is none");
     }
 }
