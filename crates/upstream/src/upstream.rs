@@ -20,7 +20,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 const BREAKER: u64 = 3;
 /// The wait after a 429 without `Retry-After`, and the longest one that is obeyed.
 const DEFAULT_RETRY: Duration = Duration::from_secs(30);
-const MAX_RETRY: Duration = Duration::from_secs(6 * 60 * 60);
+/// The longest wait: a longer one may concern a single image, and the next request finds out.
+const MAX_RETRY: Duration = Duration::from_secs(5 * 60);
 
 /// What is known of an upstream's health and rate limit.
 #[derive(Clone, Debug, Default)]
@@ -311,5 +312,10 @@ mod tests {
         assert_eq!(upstream.limited_for(), None);
         upstream.record_limit(Some(Duration::from_secs(100)));
         assert!(upstream.limited_for().is_some_and(|wait| wait > Duration::from_secs(90)));
+        upstream.record_limit(Some(Duration::from_secs(3600)));
+        assert!(
+            upstream.limited_for().is_some_and(|wait| wait <= MAX_RETRY),
+            "one answer stops it for minutes"
+        );
     }
 }
