@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::import::Import;
 use super::output::{self, Column, Exit, Failure, Format, Row};
 use super::settings::Settings;
-use crate::config::{ConfigError, ConfigErrors, Effective, Loaded, USUAL_FILES, template};
+use crate::config::{
+    ConfigError, ConfigErrors, Effective, Loaded, USUAL_FILES, retention_warnings, template,
+};
 use crate::operator_file;
 use crate::{serve, tls};
 
@@ -83,7 +85,11 @@ impl Check {
         match (mistakes.is_empty(), self.format.json) {
             (true, true) => output::print_json(&Report::of(&loaded)),
             (true, false) => {
-                output::print(format_args!("{}\n\n", source(&loaded)))?;
+                output::print(format_args!("{}\n", source(&loaded)))?;
+                for warning in retention_warnings(&config.retention) {
+                    output::print(format_args!("Warning: {warning}\n"))?;
+                }
+                output::print("\n")?;
                 output::print_list(self.format, &loaded.effective())
             }
             (false, true) => {
@@ -127,12 +133,18 @@ fn without_https(config: &crate::config::Config) -> Option<ConfigError> {
 struct Report {
     file: Option<PathBuf>,
     mistakes: Vec<ConfigError>,
+    warnings: Vec<String>,
     settings: Vec<Effective>,
 }
 
 impl Report {
     fn of(loaded: &Loaded) -> Self {
-        Self { file: loaded.file.clone(), mistakes: Vec::new(), settings: loaded.effective() }
+        Self {
+            file: loaded.file.clone(),
+            mistakes: Vec::new(),
+            warnings: retention_warnings(&loaded.config.retention),
+            settings: loaded.effective(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `wharfinger retention`: previews and runs the retention rules.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use api::{RetentionDeletion, RetentionReport, RetentionRequest};
 use clap::{Args, Subcommand};
@@ -9,6 +9,7 @@ use reqwest::Method;
 
 use super::output::{self, Column, Failure, Format, Row};
 use super::target::Target;
+use crate::rfc3339;
 
 /// Delete old tags by the rules in the configuration ([[retention]])
 #[derive(Args, Debug)]
@@ -113,7 +114,7 @@ impl Options {
         if self.format.json {
             return output::print_json(&report);
         }
-        let RetentionReport { run, repositories, kept, deleted } = report;
+        let RetentionReport { run, repositories, kept, deleted, undo_until } = report;
         if !deleted.is_empty() {
             output::print_list(self.format, &deleted)?;
             output::print("\n")?;
@@ -124,10 +125,16 @@ impl Options {
         match run {
             Some(run) => {
                 output::print(format_args!("run {run}: deleted {tags} in {repositories}, kept {kept}\n"))?;
-                if count > 0 {
-                    output::print(format_args!("`wharfinger undo --run {run}` takes it back\n"))?;
+                let until = undo_until.map(|at| rfc3339::seconds(UNIX_EPOCH + Duration::from_secs(at)));
+                match until {
+                    _ if count == 0 => Ok(()),
+                    Some(until) => output::print(format_args!(
+                        "`wharfinger undo --run {run}` takes it back until {until}, when the grace period ends\n"
+                    )),
+                    None => output::print(
+                        "it cannot be taken back: the next collection removes the images, because gc.grace is 0\n",
+                    ),
                 }
-                Ok(())
             }
             None => {
                 output::print(format_args!("a run would delete {tags} in {repositories}, and keep {kept}\n"))

@@ -26,7 +26,7 @@ pub use error::{ConfigError, ConfigErrors, Excerpt};
 pub use import::{Finding, Import, ImportSources, Outcome, import, registry_variables};
 pub use load::{Effective, Flag, Loaded, Origin, Sources, USUAL_FILES};
 pub use location::{Admits, Location};
-pub use rules::{By, Immutable, Protected, Quota, Retention};
+pub use rules::{By, Immutable, Protected, Quota, Retention, retention_warnings};
 pub use template::template;
 pub use upstream::{FillChoice, IpChoice, PushChoice, SearchChoice, Unavailable, Upstream, UpstreamName};
 pub use value::{

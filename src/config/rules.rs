@@ -133,6 +133,35 @@ impl TableRules for Quota {
     }
 }
 
+impl Retention {
+    /// Returns whether the rule keeps none of its tags.
+    #[must_use]
+    pub fn keeps_nothing(&self) -> bool {
+        self.keep_newest == Some(0)
+            && self.keep_pushed_within.is_none_or(|span| span.is_zero())
+            && self.keep_pulled_within.is_none_or(|span| span.is_zero())
+            && self.keep.is_empty()
+    }
+}
+
+/// Returns a warning for each retention rule that deletes everything that it selects.
+#[must_use]
+pub fn retention_warnings(rules: &[Retention]) -> Vec<String> {
+    let joined = |texts: &mut dyn Iterator<Item = String>| texts.collect::<Vec<_>>().join(", ");
+    let keeping_nothing = rules.iter().enumerate().filter(|(_, rule)| rule.keeps_nothing());
+    keeping_nothing
+        .map(|(index, rule)| {
+            format!(
+                "retention rule {} keeps nothing: it deletes the tags {} of {} as soon as they are older than \
+                 retention_minimum_age",
+                index + 1,
+                joined(&mut rule.tags.iter().map(ToString::to_string)),
+                joined(&mut rule.repositories.iter().map(ToString::to_string))
+            )
+        })
+        .collect()
+}
+
 impl TableRules for Retention {
     const UNIQUE: &'static str = "";
 

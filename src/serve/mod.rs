@@ -26,7 +26,7 @@ use self::signals::Signals;
 pub use self::sockets::{InheritError, InheritedAddresses, InheritedSockets};
 pub use self::startup::{FirstAdministrator, Front, Startup, accept_older_database, open_registry, refused};
 use self::summary::{Summary, greeting};
-use crate::config::Config;
+use crate::config::{Config, retention_warnings};
 use crate::output_queue;
 use crate::reload::{ReadConfig, Reload};
 use crate::traces;
@@ -63,6 +63,9 @@ pub async fn serve(
             "passwords cross the network in clear text: serve HTTPS (--tls-self-signed HOST, or tls.certificate), or, \
              if a proxy ends TLS, set proxy.trusted or an external_url that begins with https://"
         );
+    }
+    for warning in retention_warnings(&config.retention) {
+        tracing::warn!("{warning}");
     }
     // One write: a reader that waits for the first line gets all of it.
     output_queue::stdout().push(greeting(&server, &config, &summary).as_bytes());

@@ -86,7 +86,21 @@ fn retention_run_is_previewed_and_taken_back() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("is immutable"), "{}", text(&refused.stderr));
     let said = success("retention run", &registry.ruled("retention run"));
-    assert!(said.contains("wharfinger undo --run"), "{said}");
+    assert!(said.contains("wharfinger undo --run") && said.contains("takes it back until 2"), "{said}");
+}
+
+#[test]
+fn retention_rule_that_keeps_nothing_is_warned_of() {
+    let registry = Registry::at_rest();
+    registry.says("tag team/app-1:v1 team/app-1:old");
+    let file = registry.scratch.path().join("nothing.toml");
+    fs::write(&file, format!("{RULES}\n[gc]\ngrace = \"0s\"\n")).unwrap();
+    let (file, data) = (file.to_str().unwrap(), registry.data());
+    let checked = success("config check", &run(&["config", "check", file], registry.scratch.path()));
+    assert!(checked.contains("retention rule 1 keeps nothing") && checked.contains("team/*"), "{checked}");
+    let words = ["retention", "run", "--config", file, "--data", data.to_str().unwrap()];
+    let said = success("retention run", &run(&words, registry.scratch.path()));
+    assert!(said.contains("cannot be taken back") && !said.contains("undo --run"), "{said}");
 }
 
 #[test]

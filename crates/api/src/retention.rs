@@ -25,6 +25,10 @@ pub struct RetentionReport {
     pub kept: u64,
     /// The deleted tags.
     pub deleted: Vec<RetentionDeletion>,
+    /// Until when an undo takes the run back, in seconds since 1970; `null` if it cannot (`gc.grace = 0`), and for a
+    /// preview.
+    #[serde(default)]
+    pub undo_until: Option<u64>,
 }
 
 /// A tag that a rule deletes.

@@ -62,6 +62,9 @@ pub struct RetentionReport {
     pub kept: u64,
     /// The deletions.
     pub deleted: Vec<RetainedDeletion>,
+    /// Until when an undo takes the run back: the first of its deletions goes then. `None` for a preview, and without
+    /// a grace period.
+    pub undo_until: Option<SystemTime>,
 }
 
 impl Registry {
@@ -106,6 +109,8 @@ impl Registry {
         let run = run_id();
         let mut report =
             RetentionReport { run: (!is_preview).then(|| run.clone()), ..RetentionReport::default() };
+        let grace = self.policy().garbage.grace;
+        report.undo_until = SystemTime::now().checked_add(grace).filter(|_| !is_preview && !grace.is_zero());
         let by_owner = self.rules_of_owners().await?;
         if let Some(only) = only {
             self.retain(only, &by_owner, &run, is_preview, &mut report).await?;

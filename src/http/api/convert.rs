@@ -89,7 +89,7 @@ pub(crate) fn history_entry(entry: records::HistoryEntry) -> HistoryEntry {
 }
 
 pub(crate) fn retention_report(report: registry::RetentionReport) -> RetentionReport {
-    let registry::RetentionReport { run, repositories, kept, deleted } = report;
+    let registry::RetentionReport { run, repositories, kept, deleted, undo_until } = report;
     let deletion = |deletion: registry::RetainedDeletion| RetentionDeletion {
         repository: deletion.repository,
         tag: deletion.tag,
@@ -97,7 +97,10 @@ pub(crate) fn retention_report(report: registry::RetentionReport) -> RetentionRe
         reason: deletion.reason,
         with_manifest: deletion.with_manifest,
     };
-    RetentionReport { run, repositories, kept, deleted: deleted.into_iter().map(deletion).collect() }
+    let undo_until =
+        undo_until.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
+    let deleted = deleted.into_iter().map(deletion).collect();
+    RetentionReport { run, repositories, kept, deleted, undo_until }
 }
 
 pub(crate) fn run_tag(tag: records::RunTag) -> RunTag {

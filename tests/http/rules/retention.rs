@@ -41,6 +41,7 @@ async fn run_deletes_what_the_preview_shows() {
     let run: RetentionReport = read(&send(&registry, "run", &json!({})).await.is(200));
     assert_eq!(run.deleted, preview.deleted);
     assert!(run.deleted.iter().all(|deleted| deleted.with_manifest));
+    assert!(preview.undo_until.is_none() && run.undo_until.is_some());
     assert_eq!(app.tags().await, ["build-3", "latest"]);
     app.get("manifests/build-1").await.fails(404, "MANIFEST_UNKNOWN");
     let id = run.run.unwrap();
