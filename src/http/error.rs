@@ -311,9 +311,12 @@ impl Error {
             E::TagRefused { repository, tag, refusal } => {
                 Some(json!({ "name": repository, "tag": tag, "rule": refusal.pattern }))
             }
-            E::QuotaExceeded(excess) => {
-                Some(json!({ "quota": excess.scope, "used": excess.used, "limit": excess.limit }))
-            }
+            E::ContentRefused(refusal) => Some(json!({
+                "name": refusal.repository, "digest": refusal.digest, "tag": refusal.tag, "rule": refusal.rule.pattern
+            })),
+            E::QuotaExceeded(excess) => Some(
+                json!({ "quota": excess.scope, "used": excess.used, "limit": excess.limit }),
+            ),
             E::ManifestTooLarge { limit } => Some(json!({ "limit": limit })),
             E::BlobTooLarge { limit } => Some(json!({ "limit": limit })),
             E::ChunkLength { expected, actual } => Some(json!({ "expected": expected, "actual": actual })),
@@ -416,7 +419,9 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
             (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid)
         }
         E::NotAdopted { .. } | E::NothingToUndo { .. } => (StatusCode::CONFLICT, ErrorCode::Denied),
-        E::TagRefused { .. } | E::QuotaExceeded(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+        E::TagRefused { .. } | E::ContentRefused(_) | E::QuotaExceeded(_) => {
+            (StatusCode::FORBIDDEN, ErrorCode::Denied)
+        }
         E::NoHistory { .. } | E::ManifestGone { .. } | E::NoRun(_) => {
             (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown)
         }

@@ -2,7 +2,7 @@
 
 use oci::{Digest, ManifestError, MediaType, RepositoryName, Tag, TagOrDigest};
 use store::StoreError;
-use store::metadata::{QuotaExcess, TagRefusal};
+use store::metadata::{ContentRefusal, QuotaExcess, TagRefusal};
 use uuid::Uuid;
 
 /// The reason why an operation failed. The text is for the client, except for [`Error::Store`], which is for the operator
@@ -164,6 +164,9 @@ pub enum Error {
         /// The rule.
         refusal: TagRefusal,
     },
+    /// A rule on a tag refuses the deletion of content that its image needs.
+    #[error("{}", refused_content(.0))]
+    ContentRefused(Box<ContentRefusal>),
     /// A change would exceed a quota.
     #[error("{}", exceeded(.0))]
     QuotaExceeded(Box<QuotaExcess>),
@@ -264,6 +267,7 @@ impl From<StoreError> for Error {
                 let (repository, tag, refusal) = *refused;
                 Self::TagRefused { repository, tag, refusal }
             }
+            StoreError::ContentRefused(refusal) => Self::ContentRefused(refusal),
             StoreError::QuotaExceeded(excess) => Self::QuotaExceeded(excess),
             error if error.is_read_only() => {
                 tracing::error!(%error, "the disk is read-only");
@@ -291,6 +295,17 @@ fn refused_tag(repository: &RepositoryName, tag: &Tag, refusal: &TagRefusal) -> 
             "the tag {tag} of {repository} is protected (rule \"{pattern}\"): only an administrator may delete it"
         )
     }
+}
+
+fn refused_content(refusal: &ContentRefusal) -> String {
+    let ContentRefusal { digest, repository, tag, rule: TagRefusal { is_immutable, pattern } } = refusal;
+    let rule = match is_immutable {
+        true => "is immutable",
+        false => "is protected, and only an administrator may delete it",
+    };
+    format!(
+        "{digest} cannot be deleted: the image {repository}:{tag} needs it, which {rule} (rule \"{pattern}\")"
+    )
 }
 
 fn exceeded(excess: &QuotaExcess) -> String {

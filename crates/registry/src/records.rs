@@ -5,9 +5,9 @@ pub use store::adopt::Report;
 pub use store::blobs::BlobStream;
 pub use store::directory::Socket;
 pub use store::metadata::{
-    AccountRecord, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, ChangeKind, CounterDrift,
-    DeletedManifest, Deletion, DeliveryCounts, DeliveryRecord, DeliveryState, GrantRecord, HistoryEntry, Hit,
-    ManifestDetails, ManifestRecord, MemberRecord, NewChange, OwnerUsage, QuotaExcess, QuotaUsage,
-    ReferrerRecord, RepositoryRecord, RepositoryUsage, Restored, RunTag, SearchPage, Source, TagRecord,
-    TagRefusal, TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage, ViewProblem,
+    AccountRecord, AuditEntry, AuditFilter, AuditOutcome, AuditRecord, ChangeKind, ContentRefusal,
+    CounterDrift, DeletedManifest, Deletion, DeliveryCounts, DeliveryRecord, DeliveryState, ErasureMark,
+    GrantRecord, HistoryEntry, Hit, ManifestDetails, ManifestRecord, MemberRecord, NewChange, OwnerUsage,
+    QuotaExcess, QuotaUsage, ReferrerRecord, RepositoryRecord, RepositoryUsage, Restored, RunTag, SearchPage,
+    Source, TagRecord, TagRefusal, TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage, ViewProblem,
 };

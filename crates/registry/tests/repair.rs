@@ -116,6 +116,33 @@ async fn unlinked_part_is_linked_again() {
 }
 
 #[tokio::test]
+async fn erased_blob_is_not_linked_again() {
+    let scratch = TempDir::new().unwrap();
+    let (registry, app, layers) = with_images(&scratch, 1).await;
+    let layer = layers[0];
+    // Another repository keeps the content.
+    let copy: RepositoryName = "team/copy".parse().unwrap();
+    push_blob(&registry, &copy, &content(0)).await;
+    push_image(&registry, &copy, "0", &layer, SIZE).await.unwrap();
+    registry.erase_content(&app, &layer, false).await.unwrap();
+    for read in [false, true] {
+        let faults = repair(&registry, read).await.faults;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!((faults[0].what, faults[0].repair.clone()), (FaultKind::Erased, None));
+        assert!(faults[0].erasure.is_some());
+        assert_eq!(faults[0].affected, [(app.clone(), Some("0".parse().unwrap()))]);
+    }
+    assert!(matches!(registry.blob_size(&app, &layer).await, Err(Error::BlobUnknown { .. })));
+
+    // A push brings it back, and ends the mark.
+    push_blob(&registry, &app, &content(0)).await;
+    assert_eq!(check(&registry, true).await.faults, []);
+    registry.delete_blob(&app, &layer).await.unwrap();
+    assert_eq!(check(&registry, false).await.faults[0].what, FaultKind::NotLinked);
+    registry.close().await;
+}
+
+#[tokio::test]
 async fn orphaned_files_are_counted_and_recorded() {
     let scratch = TempDir::new().unwrap();
     let (registry, ..) = with_images(&scratch, 1).await;

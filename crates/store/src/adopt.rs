@@ -12,7 +12,10 @@
 //!
 //! - A digest directory without its `link`, which no tag and no image needs: deleted through the API.
 //! - Neither the directory nor the content of a manifest: `garbage-collect`.
-//! - No directory of a tag in an existing `tags` directory.
+//! - No directory of a tag whose manifest has one.
+//!
+//! The last two count only in a `tags` directory that has held all tags of the repository ([`TagsDirectory`]). In one
+//! that was made anew, after a removal by hand or on an empty file system, they are absent for another reason.
 
 #[cfg(test)]
 mod tests;
@@ -20,15 +23,15 @@ mod walking;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use oci::manifest::Kind;
-use oci::{Digest, Manifest, RepositoryName};
+use oci::{Digest, Manifest, RepositoryName, Tag};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::blocking::{Priority, blocking, blocking_at};
-use crate::metadata::{Import, ManifestRecord, Part, PutManifest, RepositoryLinks, ViewItem};
+use crate::metadata::{Import, ManifestRecord, Part, PutManifest, RepositoryLinks, TagsDirectory, ViewItem};
 use crate::{BlobStore, Directory, Metadata, StoreError};
 use walking::{Found, FoundLinks, Known};
 
@@ -75,6 +78,8 @@ pub struct Report {
     pub incomplete: Vec<Problem>,
     /// Served repositories whose directory is gone.
     pub without_links: Vec<String>,
+    /// Repositories with served tags whose links are gone together with others, and their number.
+    pub tags_without_link: Vec<(RepositoryName, usize)>,
 }
 
 /// A change of another program.
@@ -184,6 +189,14 @@ impl Report {
                  `wharfinger check` writes its links again, `wharfinger rm --all` deletes it"
             );
         }
+        for (repository, tags) in &self.tags_without_link {
+            tracing::warn!(
+                %repository,
+                tags,
+                "tags are gone from repositories/ together with other links, but their images are still served; \
+                 `wharfinger check` writes their links again, `wharfinger rm` deletes them"
+            );
+        }
         self.log_problems();
     }
 
@@ -204,6 +217,11 @@ impl Report {
             );
         }
     }
+}
+
+/// Returns the names of the tags of a repository below `root`; none if they cannot be read.
+pub(crate) fn tag_names(root: &Path, repository: RepositoryName) -> HashSet<Tag> {
+    walking::read_repository(root, repository).0.tags.names.unwrap_or_default()
 }
 
 struct Adoption<'a, F> {
@@ -240,6 +258,10 @@ struct Difference {
     /// The numbers of served blobs, manifests and tags.
     served: [u64; 3],
     deleted: u64,
+    /// The number of served tags without a directory.
+    without_link: usize,
+    /// The directory of the tags, if it holds all of them and is not recorded yet.
+    tags_directory: Option<TagsDirectory>,
 }
 
 impl<F, D> Adoption<'_, F>
@@ -253,6 +275,7 @@ where
             self.report.without_links.push(path.clone());
             self.batch.push((Import::Vanished { path }, None));
         }
+        let mut tags_directory = None;
         if let Some(links) = links {
             let repository = links.repository.clone();
             let mut difference = self.compare(links, problems.is_empty()).await?;
@@ -263,18 +286,21 @@ where
                 let (links, again) = blocking(move || Ok(walking::read_repository(&root, name))).await?;
                 problems = again;
                 difference = self.compare(links, problems.is_empty()).await?;
+                tags_directory = difference.tags_directory.take();
                 self.take(&repository, difference, &mut problems);
                 self.flush().await?;
                 drop(turn);
             } else {
+                tags_directory = difference.tags_directory.take();
                 self.take(&repository, difference, &mut problems);
             }
         }
-        if is_unchanged && problems.is_empty() && !self.troubled.contains(&path) {
+        let is_recorded = is_unchanged && tags_directory.is_none();
+        if is_recorded && problems.is_empty() && !self.troubled.contains(&path) {
             return Ok(());
         }
         let kept = problems.iter().map(|problem| (problem.path_bytes(), problem.what.clone())).collect();
-        self.batch.push((Import::Directory { path, stamp, problems: kept }, None));
+        self.batch.push((Import::Directory { path, stamp, tags_directory, problems: kept }, None));
         for problem in problems {
             if self.before.contains(&(problem.path_bytes(), problem.what.clone())) {
                 self.report.known_problems += 1;
@@ -289,8 +315,12 @@ where
     }
 
     fn take(&mut self, repository: &RepositoryName, found: Difference, problems: &mut Vec<Problem>) {
-        let Difference { imports, problems: mut more, mut incomplete, served, deleted } = found;
+        let Difference { imports, problems: mut more, mut incomplete, served, deleted, without_link, .. } =
+            found;
         problems.append(&mut more);
+        if without_link > 0 {
+            self.report.tags_without_link.push((repository.clone(), without_link));
+        }
         self.report.incomplete.append(&mut incomplete);
         let [blobs, manifests, tags] = served;
         self.report.repositories += u64::from(blobs + manifests > 0);
@@ -317,6 +347,15 @@ where
             what,
         };
         let is_ours = |item: &ViewItem| known.unwritten.contains(item);
+        let is_same_directory = known.tags_directory.is_some() && known.tags_directory == tags.directory;
+        let revision_directories: HashSet<&Digest> =
+            revisions.present.iter().map(|(digest, _)| digest).chain(&revisions.unlinked).collect();
+        // Only a tag that was removed alone leaves the directory of its manifest behind.
+        let is_removed = |tag: &Tag, target: &Digest| {
+            is_same_directory
+                && tags.names.as_ref().is_some_and(|names| !names.contains(tag))
+                && revision_directories.contains(target)
+        };
 
         let mut held = HashSet::new();
         let mut dangling = HashSet::new();
@@ -364,15 +403,13 @@ where
             // distribution's delete removes the tags of a manifest with its link. A tag that is still there, or an
             // index that lists the manifest, shows that only the link was lost.
             let is_tagged = tags.present.iter().any(|tag| tag.target == *digest)
-                || known.tags.iter().any(|(tag, target)| {
-                    target == digest && tags.names.as_ref().is_none_or(|names| names.contains(tag))
-                });
+                || known.tags.iter().any(|(tag, target)| target == digest && !is_removed(tag, target));
             let is_unlinked = revisions.unlinked.contains(digest)
                 && !is_tagged
                 && !self.metadata.is_needed(&repository, digest).await?;
             let is_deleted = is_unlinked
                 || is_whole
-                    && tags.names.is_some()
+                    && is_same_directory
                     && !revisions.present.iter().any(|(there, _)| there == digest)
                     && matches!(self.stat(digest).await?, Ok(None));
             if is_deleted && !is_ours(&ViewItem::Revision(*digest)) {
@@ -419,7 +456,7 @@ where
 
         // The best sources of a description come first.
         let mut present = tags.present;
-        present.sort_by_key(|tag| (tag.name != oci::Tag::latest(), std::cmp::Reverse(tag.written)));
+        present.sort_by_key(|tag| (tag.name != Tag::latest(), std::cmp::Reverse(tag.written)));
         let mut describing = DESCRIBING_TAGS;
         let mut moved = Vec::new();
         let mut tagged = HashSet::new();
@@ -480,10 +517,17 @@ where
         difference.imports.append(&mut moved);
         let remove = |item: ViewItem| Import::Removed { repository: repository.clone(), item };
         if let Some(names) = &tags.names {
-            let gone = known.tags.keys().filter(|tag| !names.contains(*tag));
-            for tag in gone.filter(|tag| !is_ours(&ViewItem::Tag((*tag).clone()))) {
-                let what = format!("tag {tag} was removed");
-                difference.imports.push((remove(ViewItem::Tag(tag.clone())), Some(what)));
+            let absent = known.tags.iter().filter(|(tag, _)| !names.contains(*tag));
+            for (tag, target) in absent.filter(|(tag, _)| !is_ours(&ViewItem::Tag((*tag).clone()))) {
+                if is_removed(tag, target) {
+                    let what = format!("tag {tag} was removed");
+                    difference.imports.push((remove(ViewItem::Tag(tag.clone())), Some(what)));
+                } else if !removed.contains(target) {
+                    difference.without_link += 1;
+                }
+            }
+            if !is_same_directory && known.has_all_tags(names) {
+                difference.tags_directory.clone_from(&tags.directory);
             }
         }
         for digest in removed {

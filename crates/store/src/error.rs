@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use oci::{Digest, RepositoryName, Tag};
 use uuid::Uuid;
 
-use crate::metadata::{DatabaseError, DatabaseErrorKind, QuotaExcess, TagRefusal};
+use crate::metadata::{ContentRefusal, DatabaseError, DatabaseErrorKind, QuotaExcess, TagRefusal};
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,9 @@ pub enum StoreError {
     /// A rule refuses the change of a tag.
     #[error("a rule refuses to change the tag {}:{}", .0.0, .0.1)]
     TagRefused(Box<(RepositoryName, Tag, TagRefusal)>),
+    /// A rule on a tag refuses the deletion of content that its image needs.
+    #[error("a rule on the tag {}:{} keeps {}", .0.repository, .0.tag, .0.digest)]
+    ContentRefused(Box<ContentRefusal>),
     /// A change would exceed a quota.
     #[error("the quota of {} is exceeded", .0.scope)]
     QuotaExceeded(Box<QuotaExcess>),

@@ -30,8 +30,8 @@ use tokio::time::Instant;
 use crate::adopt::{self, Report, Scope};
 use crate::blob_journal::BlobJournal;
 use crate::blobs::Unwritten;
-use crate::blocking::{Priority, blocking_at};
-use crate::metadata::{RepositoryItem, ViewStamp, ViewTarget};
+use crate::blocking::{Priority, blocking, blocking_at};
+use crate::metadata::{RepositoryItem, TagsDirectory, ViewStamp, ViewTarget};
 use crate::{BlobStore, Directory, Metadata, StoreError};
 
 use links::Step;
@@ -293,6 +293,7 @@ impl View {
         }
         let Round { blocked, blocked_items, touched, count, .. } = round;
         let unblocked: Vec<_> = retried.into_iter().filter(|name| !blocked.contains_key(name)).collect();
+        self.record_tags_directories(&touched).await?;
         let stamps = self.stamps(touched, priority).await?;
         metadata.view_written(after, &blocked_items, &unblocked, stamps).await?;
         self.log_blocked(blocked);
@@ -323,6 +324,27 @@ impl View {
         round.blocked_items.extend(blocked);
         round.count += written.len() as u64;
         Ok(())
+    }
+
+    /// Records the new tags directories of written repositories that hold all tags. Others lack those that were in a
+    /// directory which another program has removed.
+    async fn record_tags_directories(&self, touched: &BTreeSet<RepositoryName>) -> Result<(), StoreError> {
+        let Inner { metadata, links, .. } = &*self.inner;
+        let mut complete = Vec::new();
+        for repository in touched {
+            let root = links.repository(repository);
+            let found = blocking(move || Ok(TagsDirectory::of(&root))).await?;
+            let Some(directory) = found else { continue };
+            if metadata.tags_directory(repository).await?.as_ref() == Some(&directory) {
+                continue;
+            }
+            let (root, name) = (links.root().to_owned(), repository.clone());
+            let names = blocking(move || Ok(adopt::tag_names(&root, name))).await?;
+            if metadata.repository_links(repository).await?.has_all_tags(&names) {
+                complete.push((repository.clone(), directory));
+            }
+        }
+        metadata.record_tags_directories(complete).await
     }
 
     /// Returns the stamps of the written repositories' directories and of those above them.

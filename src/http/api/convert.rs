@@ -10,7 +10,7 @@ use api::{
 };
 use oci::RepositoryName;
 use registry::check::{Checked, Fault, FaultKind, Repair};
-use registry::records::{self, CounterDrift, Report, ViewProblem};
+use registry::records::{self, CounterDrift, ErasureMark, Report, ViewProblem};
 
 /// Seconds since 1970. A time before that becomes 0.
 fn seconds(time: SystemTime) -> u64 {
@@ -261,6 +261,7 @@ fn check_fault(fault: Fault) -> CheckFault {
         FaultKind::Missing => "is missing".to_owned(),
         FaultKind::Unreadable => "cannot be read: the server's user needs access to its file".to_owned(),
         FaultKind::NotLinked => "was deleted from the repository although an image needs it".to_owned(),
+        FaultKind::Erased => erased_text(fault.erasure.as_ref()),
         FaultKind::Size { expected, actual } => format!("has {actual} bytes instead of {expected}"),
         FaultKind::Digest { actual } => format!("is damaged: its digest is {actual}"),
         FaultKind::PartSize { part, claimed, actual } => {
@@ -283,6 +284,12 @@ fn check_fault(fault: Fault) -> CheckFault {
     }
 }
 
+fn erased_text(erasure: Option<&ErasureMark>) -> String {
+    let at = erasure.map(|erasure| format!(" on {}", crate::rfc3339::seconds(erasure.at)));
+    let by = erasure.and_then(|erasure| erasure.account.as_ref()).map(|account| format!(" by {account}"));
+    format!("was erased{}{}", at.unwrap_or_default(), by.unwrap_or_default())
+}
+
 fn repair(repair: &Repair) -> String {
     match repair {
         Repair::Linked => "linked again".to_owned(),
@@ -303,6 +310,7 @@ fn advice(fault: &Fault) -> Option<&'static str> {
             "build this image anew: a push cannot repair a wrong size in a manifest"
         }
         FaultKind::NotLinked => "run `wharfinger check --repair`, or push the affected images again",
+        FaultKind::Erased => "delete the affected images; a repair does not bring erased content back",
         FaultKind::Missing | FaultKind::Size { .. } | FaultKind::Digest { .. } => {
             "push the affected images again, or restore the file from a backup"
         }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 
 use super::{immutable, protected};
-use crate::harness::{OCI_MANIFEST, TestRegistry, Who, with_accounts_and};
+use crate::harness::{OCI_INDEX, OCI_MANIFEST, Part, TestRegistry, Who, index_manifest, with_accounts_and};
 
 #[tokio::test]
 async fn immutable_tag_refuses_move_and_deletion() {
@@ -63,4 +63,60 @@ async fn protected_tag_is_kept_without_accounts() {
     let app = registry.repository("app");
     app.push_image("prod-1").await;
     app.delete("manifests/prod-1").await.fails(403, "DENIED");
+}
+
+#[tokio::test]
+async fn content_of_an_immutable_tag_is_not_deleted() {
+    let registry =
+        TestRegistry::start_with(|config| config.immutable = vec![immutable("team/**", "v*")]).await;
+    let app = registry.repository("team/app");
+    let image = app.push_image("v1").await;
+    for (digest, _) in &image.blobs {
+        let refused = app.delete(format_args!("blobs/{digest}")).await.fails(403, "DENIED");
+        let text = refused.text();
+        assert!(text.contains("team/app:v1 needs it, which is immutable"), "{text}");
+        app.get(format_args!("blobs/{digest}")).await.is(200);
+    }
+
+    // The children of an index below an index, and their layers.
+    let child = app.push_image("child").await;
+    let inner = index_manifest(&[child.part()]).to_string().into_bytes();
+    app.put_manifest_as("inner", OCI_INDEX, inner.clone()).await.is(201);
+    let inner = Part::of(OCI_INDEX, &inner);
+    app.put_manifest("v2", &index_manifest(std::slice::from_ref(&inner))).await.is(201);
+    for tag in ["child", "inner"] {
+        app.delete(format_args!("manifests/{tag}")).await.is(202);
+    }
+    for manifest in [child.digest, inner.digest] {
+        app.delete(format_args!("manifests/{manifest}")).await.fails(403, "DENIED");
+        app.get(format_args!("manifests/{manifest}")).await.is(200);
+    }
+    for (digest, _) in &child.blobs {
+        app.delete(format_args!("blobs/{digest}")).await.fails(403, "DENIED");
+    }
+
+    // Others are free: a signature of the image, unused blobs, and images without a rule.
+    let signature =
+        app.push_image_saying("signature", serde_json::json!({ "subject": image.part().json() })).await;
+    app.delete(format_args!("manifests/{}", signature.digest)).await.is(202);
+    let unused = app.push_blob("unused").await;
+    app.delete(format_args!("blobs/{unused}")).await.is(202);
+    let latest = app.push_image("latest").await;
+    app.delete(format_args!("blobs/{}", latest.blobs[1].0)).await.is(202);
+    let elsewhere = registry.repository("other/app");
+    let free = elsewhere.push_image("v1").await;
+    elsewhere.delete(format_args!("blobs/{}", free.blobs[1].0)).await.is(202);
+}
+
+#[tokio::test]
+async fn content_of_a_protected_tag_needs_an_administrator() {
+    let registry = with_accounts_and(|config| config.protected = vec![protected("**", "prod-*")]).await;
+    let ann = registry.add_user("ann").await;
+    let app = registry.repository("ann/app").of(&ann);
+    let image = app.push_image("prod-1").await;
+    let layer = format!("blobs/{}", image.blobs[1].0);
+    let refused = app.delete(&layer).await.fails(403, "DENIED");
+    assert!(refused.text().contains("only an administrator may delete it"), "{}", refused.text());
+    let root = Who::root();
+    registry.repository("ann/app").of(&root).delete(&layer).await.is(202);
 }

@@ -68,9 +68,14 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
                 for (digest, size) in needed.map(|part| (part.digest, part.size)).chain([own]) {
                     let is_manifest = digest == manifest.digest;
                     let is_linked = is_manifest || self.is_linked(repository, &digest).await?;
+                    let mut erasure = None;
                     let content = match is_linked {
                         true => self.content_once(&digest, size, is_manifest).await?,
-                        false if unlinked.insert(digest) => Content::Faulty(FaultKind::NotLinked),
+                        false if unlinked.insert(digest) => {
+                            erasure = metadata.erasure(repository, &digest).await?;
+                            let is_erased = erasure.is_some();
+                            Content::Faulty(if is_erased { FaultKind::Erased } else { FaultKind::NotLinked })
+                        }
                         false => Content::Reported,
                     };
                     let (digest, what) = match content {
@@ -81,12 +86,16 @@ impl<P: Fn(u64, u64) -> bool + Send + Sync> Check<'_, P> {
                         Content::Intact(_) | Content::Reported => continue,
                         Content::Stopped => return Ok(()),
                     };
-                    let affected = metadata.affected(&digest, AFFECTED).await?;
+                    // Other repositories hold a blob that only this one lacks.
+                    let only_here = matches!(what, FaultKind::NotLinked | FaultKind::Erased);
+                    let affected =
+                        metadata.affected(&digest, only_here.then_some(repository), AFFECTED).await?;
                     self.checked.faults.push(Fault {
                         repository: repository.clone(),
                         digest,
                         what,
                         affected,
+                        erasure,
                         repair: None,
                     });
                 }

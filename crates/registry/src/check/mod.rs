@@ -16,7 +16,7 @@ use oci::{Digest, RepositoryName};
 use serde_json::json;
 use store::adopt::Report;
 use store::blobs::Unwritten;
-use store::metadata::{Affected, ChangeKind, CounterDrift, NewChange, ViewProblem};
+use store::metadata::{Affected, ChangeKind, CounterDrift, ErasureMark, NewChange, ViewProblem};
 use store::view::RepairReport;
 
 pub(crate) use reading::ReadLimit;
@@ -93,6 +93,8 @@ pub struct Fault {
     pub what: FaultKind,
     /// The repositories and tags that need it, at most [`AFFECTED`].
     pub affected: Vec<Affected>,
+    /// The erasure that explains the fault.
+    pub erasure: Option<ErasureMark>,
     /// The result of the repair. `None` if nothing was done.
     pub repair: Option<Repair>,
 }
@@ -127,6 +129,8 @@ pub enum FaultKind {
     Unreadable,
     /// The repository of the image does not hold the blob any more.
     NotLinked,
+    /// The blob was erased from the repository of the image, see [`Fault::erasure`]. It is not repaired.
+    Erased,
     /// The file has another size in bytes than recorded.
     Size {
         /// The recorded size.
@@ -158,6 +162,7 @@ impl FaultKind {
             Self::Missing => "missing",
             Self::Unreadable => "unreadable",
             Self::NotLinked => "not linked",
+            Self::Erased => "erased",
             Self::Size { .. } => "wrong size",
             Self::Digest { .. } => "damaged",
             Self::PartSize { .. } => "wrong size in a manifest",

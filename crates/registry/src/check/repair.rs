@@ -13,7 +13,10 @@ impl Registry {
             fault.repair = match fault.what {
                 FaultKind::Size { .. } | FaultKind::Digest { .. } => self.mend_damaged(&fault.digest).await?,
                 FaultKind::NotLinked => self.link_again(fault).await?,
-                FaultKind::Missing | FaultKind::Unreadable | FaultKind::PartSize { .. } => None,
+                FaultKind::Missing
+                | FaultKind::Unreadable
+                | FaultKind::Erased
+                | FaultKind::PartSize { .. } => None,
             };
         }
         // The bytes of missing content may have been moved aside from under another digest.

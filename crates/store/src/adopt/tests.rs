@@ -550,3 +550,138 @@ async fn tag_moved_after_a_kill_is_adopted() {
     assert_eq!(changes_of(&changes(&storage, Scope::Changed).await), [""; 0]);
     assert_ne!(old, own);
 }
+
+/// Returns a storage with six tags whose links are written, the digest of the tag `shared`, and its links.
+async fn six_tags() -> (Storage, Digest, std::collections::BTreeMap<std::path::PathBuf, String>) {
+    let storage = Storage::new();
+    for tag in ["a", "b", "c", "d", "e"] {
+        storage.image("app", &[tag], tag).await;
+    }
+    let shared = storage.image("app", &["shared"], "shared").await;
+    storage.view.drain().await.unwrap();
+    let links = storage.links();
+    (storage, shared, links)
+}
+
+/// Adopts, and expects that all seven tags are served, and that a repair writes their links.
+async fn expect_all_tags(storage: &Storage, links: &std::collections::BTreeMap<std::path::PathBuf, String>) {
+    for scope in [Scope::Changed, Scope::All] {
+        let report = changes(storage, scope).await;
+        assert_eq!(changes_of(&report), [""; 0]);
+    }
+    assert_eq!(tags(&storage.metadata, "app").await.len(), 7);
+    storage.view.repair(|_| {}).await.unwrap();
+    let repaired = storage.links();
+    assert!(links.iter().all(|(path, content)| repaired.get(path) == Some(content)));
+    // Now the directory is whole: a tag that is removed alone counts again.
+    remove(storage, "app/_manifests/tags/a");
+    assert_eq!(changes_of(&changes(storage, Scope::Changed).await), ["app: tag a was removed"]);
+}
+
+#[tokio::test]
+async fn removed_repository_keeps_tags_after_a_push() {
+    for removed in ["app", "app/_manifests", "app/_manifests/tags", ""] {
+        for adopts_between in [false, true] {
+            let (storage, _, links) = six_tags().await;
+            remove(&storage, removed);
+            fs::create_dir_all(storage.directory.repositories()).unwrap();
+            if adopts_between {
+                assert_eq!(changes_of(&changes(&storage, Scope::Changed).await), [""; 0]);
+            }
+            // The new tag has the manifest of an old one, whose revision the view writes again.
+            storage.image("app", &["new"], "shared").await;
+            storage.view.drain().await.unwrap();
+            expect_all_tags(&storage, &links).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn repository_replaced_by_a_link_keeps_its_tags() {
+    let (storage, _, links) = six_tags().await;
+    let other = tempfile::tempdir().unwrap();
+    let app = storage.directory.repositories().join("app");
+    fs::rename(&app, storage.directory.own().join("away")).unwrap();
+    std::os::unix::fs::symlink(other.path(), &app).unwrap();
+    storage.image("app", &["new"], "new").await;
+    storage.view.drain().await.unwrap();
+    expect_all_tags(&storage, &links).await;
+}
+
+#[tokio::test]
+async fn older_copy_of_repositories_keeps_newer_tags() {
+    let (storage, _, _) = six_tags().await;
+    let root = storage.directory.repositories().to_owned();
+    let copy = storage.directory.own().join("copy");
+    let cp = |from: &Path, to: &Path| {
+        let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+        assert!(status.success());
+    };
+    cp(&root, &copy);
+    storage.image("app", &["new"], "new").await;
+    storage.view.drain().await.unwrap();
+    let links = storage.links();
+    fs::remove_dir_all(&root).unwrap();
+    cp(&copy, &root);
+    expect_all_tags(&storage, &links).await;
+}
+
+#[tokio::test]
+async fn tag_removed_with_its_manifests_link_is_kept() {
+    let (storage, _, _) = six_tags().await;
+    let new = storage.image("app", &["new"], "new").await;
+    storage.view.drain().await.unwrap();
+    let links = storage.links();
+    // As `rsync --delete` from an older copy does, in the same directories.
+    remove(&storage, "app/_manifests/tags/new");
+    remove(&storage, &format!("app/_manifests/revisions/sha256/{}", new.hex()));
+    expect_all_tags(&storage, &links).await;
+}
+
+#[tokio::test]
+async fn lost_content_of_a_new_directory_is_not_deleted() {
+    let (storage, shared, _) = six_tags().await;
+    storage.blobs.flush().await.unwrap();
+    remove(&storage, "app");
+    storage.blobs.delete(&shared).await.unwrap();
+    storage.image("app", &["new"], "new").await;
+    storage.view.drain().await.unwrap();
+    assert_eq!(changes_of(&changes(&storage, Scope::All).await), [""; 0]);
+    assert_eq!(tags(&storage.metadata, "app").await.len(), 7);
+}
+
+#[tokio::test]
+async fn repository_made_anew_here_follows_removals() {
+    let (storage, _, _) = six_tags().await;
+    storage.metadata.delete_repository(&name("app")).await.unwrap();
+    storage.view.drain().await.unwrap();
+    storage.image("app", &["a", "b"], "new").await;
+    storage.view.drain().await.unwrap();
+    remove(&storage, "app/_manifests/tags/a");
+    assert_eq!(changes_of(&changes(&storage, Scope::Changed).await), ["app: tag a was removed"]);
+}
+
+#[tokio::test]
+async fn older_link_of_erased_content_is_not_adopted() {
+    let storage = Storage::new();
+    storage.image("app", &["a"], "secret").await;
+    storage.image("copy", &["a"], "secret").await;
+    storage.view.drain().await.unwrap();
+    let (app, secret) = (name("app"), Algorithm::Sha256.digest(b"secret"));
+    storage.metadata.erase(&app, &secret, false).await.unwrap();
+    storage.view.drain().await.unwrap();
+    let path = format!("app/_layers/sha256/{}/link", secret.hex());
+    assert!(!storage.directory.repositories().join(&path).exists());
+    let hour = std::time::Duration::from_secs(3600);
+    let now = std::time::SystemTime::now();
+    // A restored link, and then that of a push to another program.
+    for (at, is_adopted) in [(now - hour, false), (now + hour, true)] {
+        link(&storage, &path, &secret.to_string());
+        let file =
+            fs::File::options().write(true).open(storage.directory.repositories().join(&path)).unwrap();
+        file.set_modified(at).unwrap();
+        changes(&storage, Scope::All).await;
+        assert_eq!(storage.metadata.blob(&app, &secret).await.unwrap().is_some(), is_adopted);
+        assert_eq!(storage.metadata.erasure(&app, &secret).await.unwrap().is_none(), is_adopted);
+    }
+}

@@ -11,7 +11,7 @@ use oci::{Digest, RepositoryName, Tag};
 use tokio::sync::mpsc;
 
 use super::Problem;
-use crate::metadata::ViewStamp;
+use crate::metadata::{TagsDirectory, ViewStamp};
 use crate::view::{LAYERS, MANIFESTS};
 use crate::{StoreError, regular_file};
 
@@ -63,6 +63,8 @@ pub(super) struct FoundTags {
     pub(super) damaged: Vec<Tag>,
     /// All names, including damaged tags; `None` if they are unreadable.
     pub(super) names: Option<HashSet<Tag>>,
+    /// The identity of their directory.
+    pub(super) directory: Option<TagsDirectory>,
 }
 
 /// A tag and the modification time of its link.
@@ -201,7 +203,8 @@ impl Reader<'_> {
         let base = Path::new(repository.as_str());
         let layers = self.digests(&base.join(LAYERS));
         let revisions = self.digests(&base.join(MANIFESTS).join("revisions"));
-        let tags = self.tags(&base.join(MANIFESTS).join("tags"));
+        let directory = TagsDirectory::of(&self.root.join(base));
+        let tags = FoundTags { directory, ..self.tags(&base.join(MANIFESTS).join("tags")) };
         FoundLinks { repository, layers, revisions, tags }
     }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::rows::blobs::{id_of, link, linked, unlink};
 use super::rows::quotas::within;
 use super::rows::repositories::find;
-use super::rows::trash;
+use super::rows::{tags, trash};
 use super::sql::params;
 use super::writer::Durability;
 use super::{Metadata, columns, journaled, uploads};
@@ -155,6 +155,7 @@ impl Metadata {
         let (repository, digest) = (repository.clone(), *digest);
         self.free(Durability::Disk, move |sql| {
             if let (Some(id), Some(blob)) = (find(sql, &repository)?, id_of(sql, &digest)?) {
+                tags::check_part_removal(sql, &repository, id, blob)?;
                 trash::keep_link(sql, id, blob, columns::now())?;
             }
             unlink(sql, &repository, &digest)

@@ -75,9 +75,15 @@ impl Metadata {
         .await
     }
 
-    /// Returns the repositories and tags that need a content, at most `limit` pairs, by name.
-    pub async fn affected(&self, digest: &Digest, limit: usize) -> Result<Vec<Affected>, StoreError> {
-        let digest = *digest;
+    /// Returns the repositories and tags that need a content, at most `limit` pairs, by name: all, or those of one
+    /// repository.
+    pub async fn affected(
+        &self,
+        digest: &Digest,
+        repository: Option<&RepositoryName>,
+        limit: usize,
+    ) -> Result<Vec<Affected>, StoreError> {
+        let (digest, repository) = (*digest, repository.cloned());
         self.read(move |sql| {
             sql.all(
                 "WITH RECURSIVE needing (blob) AS (
@@ -93,10 +99,14 @@ impl Metadata {
                      SELECT m.repository, NULL FROM needing n JOIN manifests m ON m.blob = n.blob
                  )
                  SELECT r.name, h.tag FROM held h JOIN repositories r ON r.id = h.repository
-                 WHERE h.tag IS NOT NULL
-                    OR NOT EXISTS (SELECT 1 FROM held o WHERE o.repository = h.repository AND o.tag IS NOT NULL)
+                 WHERE (?3 IS NULL OR r.name = ?3) AND (h.tag IS NOT NULL
+                    OR NOT EXISTS (SELECT 1 FROM held o WHERE o.repository = h.repository AND o.tag IS NOT NULL))
                  ORDER BY r.name, h.tag LIMIT ?2",
-                params![columns::key(&digest), columns::limit_in(limit)],
+                params![
+                    columns::key(&digest),
+                    columns::limit_in(limit),
+                    repository.as_ref().map(RepositoryName::as_str)
+                ],
                 |row| {
                     Ok((columns::text(row, 0)?, columns::text_or_null(row, 1)?))
                 },
@@ -164,8 +174,8 @@ mod tests {
             (name("c/untagged"), None),
             (name("d/blob-only"), None),
         ];
-        assert_eq!(metadata.affected(&digest("layer"), 100).await.unwrap(), all);
-        assert_eq!(metadata.affected(&digest("layer"), 2).await.unwrap(), all[..2]);
-        assert_eq!(metadata.affected(&digest("absent"), 100).await.unwrap(), []);
+        assert_eq!(metadata.affected(&digest("layer"), None, 100).await.unwrap(), all);
+        assert_eq!(metadata.affected(&digest("layer"), None, 2).await.unwrap(), all[..2]);
+        assert_eq!(metadata.affected(&digest("absent"), None, 100).await.unwrap(), []);
     }
 }

@@ -8,10 +8,10 @@ use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::outbox::{any_pending, append, is_pending};
 use super::rows::repositories::{find, find_or_create_at, touch};
-use super::rows::{blobs, manifests, put_manifest, tags};
+use super::rows::{blobs, erasures, manifests, put_manifest, tags};
 use super::sql::Sql;
 use super::writer::Durability;
-use super::{Metadata, NewChange, PutManifest, ViewItem, ViewStamp, columns, view_state};
+use super::{Metadata, NewChange, PutManifest, TagsDirectory, ViewItem, ViewStamp, columns, view_state};
 use crate::StoreError;
 
 /// A finding of a scan of `repositories/`.
@@ -51,6 +51,8 @@ pub enum Import {
         path: String,
         /// The stamp before the scan.
         stamp: ViewStamp,
+        /// The identity of its tags directory, if that holds all tags of the repository.
+        tags_directory: Option<TagsDirectory>,
         /// The paths that could not be adopted, with the reasons. They replace earlier ones.
         problems: Vec<(Vec<u8>, String)>,
     },
@@ -74,7 +76,11 @@ impl Metadata {
             // Other programs have made these changes already.
             let sql = sql.without_tag_rules();
             let has_pending = any_pending(sql)?;
+            let has_erasures = erasures::any(sql)?;
             let take = |found| {
+                if has_erasures && is_erased(sql, found)? {
+                    return Ok(false);
+                }
                 let (is_changed, changes) = take(sql, found, has_pending)?;
                 if !is_first {
                     changes.into_iter().try_for_each(|change| append(sql, change))?;
@@ -85,6 +91,16 @@ impl Metadata {
         })
         .await
     }
+}
+
+/// Whether a link is older than the erasure of its content. A newer one is of a push to another program.
+fn is_erased(sql: Sql<'_>, found: &Import) -> Result<bool, StoreError> {
+    let (repository, digest, at) = match found {
+        Import::Blob { repository, digest, at, .. } => (repository, digest, at),
+        Import::Manifest { put, at } => (&put.repository, &put.manifest.digest, at),
+        _ => return Ok(false),
+    };
+    Ok(erasures::find(sql, repository, digest)?.is_some_and(|erasure| *at <= erasure.at))
 }
 
 /// Takes over a finding. Returns whether it changed something, and the changes that are not appended yet.
@@ -103,6 +119,9 @@ fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<(bool, Vec<Ne
             touch(sql, id, at)?;
             let blob = blobs::intern_found(sql, digest, *size)?;
             let is_new = blobs::link_in(sql, id, blob, at)?;
+            if is_new {
+                erasures::end(sql, repository, digest)?;
+            }
             let linked = is_new.then(|| blobs::linked_change(repository, *digest, *size));
             return Ok((is_new, linked.into_iter().collect()));
         }
@@ -129,8 +148,11 @@ fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<(bool, Vec<Ne
             ViewItem::Tag(tag) => tags::delete(sql, repository, tag),
             ViewItem::Repository => Ok(false),
         },
-        Import::Directory { path, stamp, problems } => {
+        Import::Directory { path, stamp, tags_directory, problems } => {
             view_state::set_stamp(sql, path, stamp)?;
+            if let Some(directory) = tags_directory {
+                view_state::set_tags_directory(sql, path, directory)?;
+            }
             view_state::set_problems(sql, path, problems)
         }
         Import::Vanished { path } => view_state::delete(sql, path),

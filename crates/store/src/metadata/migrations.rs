@@ -57,6 +57,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!(19, "repositories by size and pulls", "0019_sort.sql"),
     migration!(20, "manifests of upstreams", "0020_fetched_manifests.sql"),
     migration!(21, "details of jobs", "0021_job_detail.sql"),
+    migration!(22, "directories of tags", "0022_tags_directories.sql"),
+    migration!(23, "erasures", "0023_erasures.sql"),
 ];
 
 /// The version of the schema that this program writes.

@@ -1,7 +1,7 @@
 //! Rules on tags and quotas, which the write transaction of a change asks. The registry decides; the store only asks.
 
 use accounts::Actor;
-use oci::{RepositoryName, Tag};
+use oci::{Digest, RepositoryName, Tag};
 
 /// The rules of the operator.
 pub trait ChangeRules: Send + Sync {
@@ -37,6 +37,19 @@ pub struct TagRefusal {
     pub is_immutable: bool,
     /// The pattern that matches the tag.
     pub pattern: String,
+}
+
+/// A refused deletion of content that the image of a tag needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentRefusal {
+    /// The content.
+    pub digest: Digest,
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// The tag whose image needs it.
+    pub tag: Tag,
+    /// The rule on the tag.
+    pub rule: TagRefusal,
 }
 
 /// A limit of a set of repositories.
@@ -81,7 +94,12 @@ impl QuotaUsage {
         let limits = [(max_bytes, self.bytes, before.bytes, true), (max_tags, self.tags, before.tags, false)];
         limits.into_iter().find_map(|(limit, now, used, is_bytes)| {
             let limit = (*limit)?;
-            (now > limit && now > used).then(|| QuotaExcess { scope: scope.clone(), is_bytes, used, limit })
+            (now > limit && now > used).then(|| QuotaExcess {
+                scope: scope.clone(),
+                is_bytes,
+                used,
+                limit,
+            })
         })
     }
 

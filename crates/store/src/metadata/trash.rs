@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::repositories::{find, remove_if_empty, remove_manifests};
-use super::rows::{manifests, trash};
+use super::rows::{manifests, tags, trash};
 use super::sql::{Sql, params};
 use super::writer::Durability;
 use super::{ManifestRecord, Metadata, columns};
@@ -45,6 +45,7 @@ impl Metadata {
         self.free(Durability::Disk, move |sql| {
             let Some(id) = find(sql, &repository)? else { return Ok(false) };
             let Some((blob, _)) = manifests::find(sql, id, &digest)? else { return Ok(false) };
+            tags::check_part_removal(sql, &repository, id, blob)?;
             trash::discard(sql, &repository, id, blob, &deletion, None, columns::now())?;
             remove_manifests(sql, id, 1)?;
             remove_if_empty(sql, &repository, id)?;

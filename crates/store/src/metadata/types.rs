@@ -245,6 +245,10 @@ pub enum JobStep {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ViewStamp(pub(crate) Vec<u8>);
 
+/// The identity of a repository's directory of tags: another one for a directory that was made anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagsDirectory(pub(crate) Vec<u8>);
+
 /// Something below `repositories/` that could not be adopted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewProblem {
@@ -265,6 +269,17 @@ pub struct RepositoryLinks {
     pub unwritten: HashSet<ViewItem>,
     /// The unwritten ones of the tags.
     pub unwritten_tags: HashMap<Tag, UnwrittenTag>,
+    /// The identity of the tags directory when it last held all tags.
+    pub tags_directory: Option<TagsDirectory>,
+}
+
+impl RepositoryLinks {
+    /// Returns whether a tags directory with these names lacks no tag that the view has written.
+    pub(crate) fn has_all_tags(&self, names: &HashSet<Tag>) -> bool {
+        self.tags
+            .keys()
+            .all(|tag| names.contains(tag) || self.unwritten.contains(&ViewItem::Tag(tag.clone())))
+    }
 }
 
 /// The changes of a tag that the view has not written yet.

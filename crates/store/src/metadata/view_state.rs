@@ -6,7 +6,8 @@ use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::outbox::{self, VIEW};
 use super::sql::{Sql, params};
-use super::{Metadata, RepositoryLinks, UnwrittenTag, ViewProblem, ViewStamp, columns};
+use super::writer::Durability;
+use super::{Metadata, RepositoryLinks, TagsDirectory, UnwrittenTag, ViewProblem, ViewStamp, columns};
 use crate::StoreError;
 
 impl Metadata {
@@ -88,12 +89,40 @@ impl Metadata {
                     Ok(())
                 },
             )?;
+            let tags_directory = tags_directory(sql, repository.as_str())?;
             Ok(RepositoryLinks {
                 unwritten_tags,
+                tags_directory,
                 layers: layers.into_iter().collect(),
                 manifests: manifests.into_iter().collect(),
                 tags: tags.into_iter().collect(),
                 unwritten: unwritten.into_iter().collect::<HashSet<_>>(),
+            })
+        })
+        .await
+    }
+
+    /// The identity of a repository's tags directory when it last held all tags.
+    pub async fn tags_directory(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<Option<TagsDirectory>, StoreError> {
+        let repository = repository.clone();
+        self.read(move |sql| tags_directory(sql, repository.as_str())).await
+    }
+
+    /// Records tags directories that hold all tags of their repository. The transaction is not synced: an older
+    /// identity deletes nothing.
+    pub async fn record_tags_directories(
+        &self,
+        directories: Vec<(RepositoryName, TagsDirectory)>,
+    ) -> Result<(), StoreError> {
+        if directories.is_empty() {
+            return Ok(());
+        }
+        self.write(Durability::Process, move |sql| {
+            directories.iter().try_for_each(|(repository, directory)| {
+                set_tags_directory(sql, repository.as_str(), directory)
             })
         })
         .await
@@ -136,6 +165,28 @@ pub(super) fn set_stamp(sql: Sql<'_>, directory: &str, stamp: &ViewStamp) -> Res
         params![directory, stamp.0],
     )?;
     Ok(())
+}
+
+pub(super) fn set_tags_directory(
+    sql: Sql<'_>,
+    repository: &str,
+    directory: &TagsDirectory,
+) -> Result<(), StoreError> {
+    // A directory with an empty stamp counts as changed.
+    sql.run(
+        "INSERT INTO view_stamps (directory, stamp, tags_directory) VALUES (?1, x'', ?2)
+         ON CONFLICT (directory) DO UPDATE SET tags_directory = excluded.tags_directory",
+        params![repository, directory.0],
+    )?;
+    Ok(())
+}
+
+fn tags_directory(sql: Sql<'_>, repository: &str) -> Result<Option<TagsDirectory>, StoreError> {
+    sql.first(
+        "SELECT tags_directory FROM view_stamps WHERE directory = ?1 AND tags_directory IS NOT NULL",
+        params![repository],
+        |row| Ok(TagsDirectory(row.get(0)?)),
+    )
 }
 
 /// Replaces the problems of a directory. Returns whether their number changed.

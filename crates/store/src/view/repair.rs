@@ -4,7 +4,7 @@
 //! covers added and changed links (see [`adopt`](crate::adopt)). A repair removes nothing: an unknown link may be the
 //! only trace of an image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use oci::{Digest, RepositoryName};
@@ -48,7 +48,7 @@ impl View {
                 let turn = self.inner.turn.lock().await;
                 let links = links.clone();
                 let wanted = self.wanted(&repository).await?;
-                let name = repository;
+                let name = repository.clone();
                 let repaired = blocking(move || {
                     let steps = missing(&links, &name, &wanted);
                     let count = steps.len() as u64;
@@ -56,6 +56,9 @@ impl View {
                 });
                 let (count, applied) = repaired.await?;
                 drop(turn);
+                if count > 0 {
+                    self.record_tags_directories(&BTreeSet::from([repository])).await?;
+                }
                 if applied.blocked.is_empty() {
                     report.written += count;
                 }

@@ -10,18 +10,17 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::links::{LAYERS, MANIFESTS, is_absence};
-use crate::metadata::ViewStamp;
+use crate::metadata::{TagsDirectory, ViewStamp};
 
 /// The directories of a repository in which links are created and removed.
-const PARTS: [&str; 5] = [
-    "_layers/sha256",
-    "_layers/sha512",
-    "_manifests/revisions/sha256",
-    "_manifests/revisions/sha512",
-    "_manifests/tags",
-];
+const PARTS: [&str; 5] =
+    ["_layers/sha256", "_layers/sha512", "_manifests/revisions/sha256", "_manifests/revisions/sha512", TAGS];
+
+/// The tags of a repository.
+const TAGS: &str = "_manifests/tags";
 
 impl ViewStamp {
     /// Returns the stamp of a directory: one stat, or eight for a repository.
@@ -42,6 +41,18 @@ impl ViewStamp {
         let Some((own, inner)) = self.0.split_first_chunk::<8>() else { return false };
         changed(directory).is_ok_and(|now| now.to_le_bytes() == *own)
             && (inner.is_empty() || parts(directory).is_ok_and(|now| now == inner))
+    }
+}
+
+impl TagsDirectory {
+    /// Returns the identity of the tags directory of a repository's directory, if it exists. File systems reuse inode
+    /// numbers at once, so the time of birth belongs to it. It is zero where the file system has none.
+    pub(crate) fn of(repository: &Path) -> Option<Self> {
+        let about = fs::metadata(repository.join(TAGS)).ok().filter(fs::Metadata::is_dir)?;
+        let born = about.created().ok().and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let mut identity = about.ino().to_le_bytes().to_vec();
+        identity.extend(born.unwrap_or_default().as_nanos().to_le_bytes());
+        Some(Self(identity))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use oci::{Digest, RepositoryName};
 
+use super::super::rows::erasures::{self, ErasureMark};
 use super::super::rows::repositories::find;
 use super::super::sql::{Sql, params};
 use super::super::writer::Durability;
@@ -31,7 +32,7 @@ pub struct Erased {
 impl Metadata {
     /// Removes a manifest or blob from a repository and its trash, or from all of them, and marks its content for
     /// deletion if no repository holds it. Manifests that list it stay, and cannot be pulled any more. Returns `None` if
-    /// there is no such content.
+    /// there is no such content. A mark keeps the content out until it is pushed again.
     pub async fn erase(
         &self,
         repository: &RepositoryName,
@@ -41,9 +42,23 @@ impl Metadata {
         let (repository, digest) = (repository.clone(), *digest);
         // A leaked secret goes at once, also from an immutable tag, and on a full disk.
         self.free(Durability::Disk, move |sql| {
-            erase(sql.without_tag_rules(), &repository, &digest, everywhere)
+            let erased = erase(sql.without_tag_rules(), &repository, &digest, everywhere)?;
+            if let Some(erased) = &erased {
+                erased.repositories.iter().try_for_each(|name| erasures::record(sql, name, &digest))?;
+            }
+            Ok(erased)
         })
         .await
+    }
+
+    /// The mark of content that was erased from a repository and not pushed again.
+    pub async fn erasure(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<ErasureMark>, StoreError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.read(move |sql| erasures::find(sql, &repository, &digest)).await
     }
 }
 

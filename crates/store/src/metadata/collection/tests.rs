@@ -110,6 +110,7 @@ async fn repository_with_problems_keeps_its_links() {
     let problems = |problems| Import::Directory {
         path: "app/_manifests/revisions/sha256".into(),
         stamp: ViewStamp::default(),
+        tags_directory: None,
         problems,
     };
     metadata.import(vec![problems(vec![(b"link".to_vec(), "not a manifest".into())])], false).await.unwrap();

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::super::collection::{Candidate, add, end_lease};
 use super::super::sql::{Sql, params};
 use super::super::{ChangeKind, NewChange, columns};
+use super::erasures;
 use super::outbox::append;
 use super::repositories::{find, find_or_create, remove_if_empty, resize_holders, touch};
 use crate::StoreError;
@@ -58,6 +59,7 @@ pub(in crate::metadata) fn link(
     let now = columns::now();
     end_lease(sql, digest)?;
     if link_in(sql, id, blob, now)? {
+        erasures::end(sql, repository, digest)?;
         touch(sql, id, now)?;
         append(sql, linked_change(repository, *digest, size).for_view(true))?;
     }

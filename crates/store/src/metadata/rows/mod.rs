@@ -4,6 +4,7 @@
 //! refers to, never an operation.
 
 pub(super) mod blobs;
+pub(super) mod erasures;
 pub(super) mod history;
 pub(super) mod manifests;
 pub(super) mod outbox;

@@ -8,7 +8,7 @@ use super::super::sql::{Sql, params};
 use super::super::{ChangeKind, ManifestRecord, NewChange, Part, PutManifest, PutOutcome, columns};
 use super::manifests::find;
 use super::repositories::{add_manifest, describe, find_or_create_at, touch};
-use super::{blobs, repositories, tags, trash};
+use super::{blobs, erasures, repositories, tags, trash};
 use crate::StoreError;
 
 /// Refuses a manifest if the repository lacks required parts, or has a part with another size.
@@ -74,6 +74,7 @@ pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Re
     if is_new {
         store_parts(sql, blob, &put.parts)?;
         trash::forget(sql, &put.repository, blob)?;
+        erasures::end(sql, &put.repository, &put.manifest.digest)?;
     }
     sql.run(
         "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at, fetched)

@@ -3,7 +3,8 @@
 use oci::{Digest, RepositoryName, Tag};
 
 use super::super::sql::{Sql, params};
-use super::super::{ChangeKind, NewChange, columns};
+use super::super::{ChangeKind, ContentRefusal, NewChange, columns};
+use super::blobs;
 use super::outbox::append;
 use super::repositories::find;
 use crate::StoreError;
@@ -20,6 +21,43 @@ pub(in crate::metadata) fn delete(
     sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
     append(sql, deleted_change(repository, tag, previous))?;
     Ok(true)
+}
+
+/// Asks the rules on tags whether content may be removed from a repository: not while an index or image needs it whose
+/// tag may not be deleted. The tags of a manifest itself are not asked.
+pub(in crate::metadata) fn check_part_removal(
+    sql: Sql<'_>,
+    repository: &RepositoryName,
+    id: i64,
+    blob: i64,
+) -> Result<(), StoreError> {
+    if !sql.tag_rules().is_some_and(|rules| rules.has_tag_rules(repository)) {
+        return Ok(());
+    }
+    let tags: Vec<Tag> = sql.all(
+        "WITH RECURSIVE needing (blob) AS (
+             SELECT p.manifest FROM manifest_parts p
+             JOIN manifests m ON m.repository = ?1 AND m.blob = p.manifest WHERE p.blob = ?2
+             UNION
+             SELECT p.manifest FROM needing n JOIN manifest_parts p ON p.blob = n.blob
+             JOIN manifests m ON m.repository = ?1 AND m.blob = p.manifest
+         )
+         SELECT t.name FROM needing n JOIN tags t ON t.repository = ?1 AND t.blob = n.blob ORDER BY t.name",
+        params![id, blob],
+        |row| columns::text(row, 0),
+    )?;
+    for tag in tags {
+        match sql.check_deletion(repository, &tag) {
+            Err(StoreError::TagRefused(refused)) => {
+                let (repository, tag, rule) = *refused;
+                let digest = blobs::digest_of(sql, blob)?;
+                let refusal = ContentRefusal { digest, repository, tag, rule };
+                return Err(StoreError::ContentRefused(Box::new(refusal)));
+            }
+            checked => checked?,
+        }
+    }
+    Ok(())
 }
 
 /// The manifest of a tag.
