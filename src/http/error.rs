@@ -315,7 +315,7 @@ impl Error {
                 "name": refusal.repository, "digest": refusal.digest, "tag": refusal.tag, "rule": refusal.rule.pattern
             })),
             E::QuotaExceeded(excess) => Some(
-                json!({ "quota": excess.scope, "used": excess.used, "limit": excess.limit }),
+                json!({ "quota": excess.scope, "used": excess.used, "limit": excess.limit, "unfinished": excess.unfinished }),
             ),
             E::ManifestTooLarge { limit } => Some(json!({ "limit": limit })),
             E::BlobTooLarge { limit } => Some(json!({ "limit": limit })),
@@ -419,7 +419,7 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
             (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid)
         }
         E::NotAdopted { .. } | E::NothingToUndo { .. } => (StatusCode::CONFLICT, ErrorCode::Denied),
-        E::TagRefused { .. } | E::ContentRefused(_) | E::QuotaExceeded(_) => {
+        E::TagRefused { .. } | E::ContentRefused(_) | E::QuotaExceeded(_) | E::TooManyUploads { .. } => {
             (StatusCode::FORBIDDEN, ErrorCode::Denied)
         }
         E::NoHistory { .. } | E::ManifestGone { .. } | E::NoRun(_) => {

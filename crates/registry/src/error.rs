@@ -1,5 +1,6 @@
 //! Errors of the registry.
 
+use accounts::AccountName;
 use oci::{Digest, ManifestError, MediaType, RepositoryName, Tag, TagOrDigest};
 use store::StoreError;
 use store::metadata::{ContentRefusal, QuotaExcess, TagRefusal};
@@ -167,6 +168,17 @@ pub enum Error {
     /// A rule on a tag refuses the deletion of content that its image needs.
     #[error("{}", refused_content(.0))]
     ContentRefused(Box<ContentRefusal>),
+    /// The account has too many unfinished uploads.
+    #[error(
+        "{account} has {limit} unfinished uploads: finish or cancel some, or wait until they expire \
+         (registry.upload_expiry)"
+    )]
+    TooManyUploads {
+        /// The account.
+        account: AccountName,
+        /// The maximum.
+        limit: usize,
+    },
     /// A change would exceed a quota.
     #[error("{}", exceeded(.0))]
     QuotaExceeded(Box<QuotaExcess>),
@@ -309,7 +321,14 @@ fn refused_content(refusal: &ContentRefusal) -> String {
 }
 
 fn exceeded(excess: &QuotaExcess) -> String {
-    let QuotaExcess { scope, is_bytes, used, limit } = excess;
+    let QuotaExcess { scope, is_bytes, used, limit, unfinished } = excess;
+    if *unfinished > 0 {
+        let [used, unfinished, limit] = [used, unfinished, limit].map(|bytes| human_size(*bytes));
+        return format!(
+            "the quota of {scope} is exceeded: {used} of {limit} are used, and unfinished uploads hold {unfinished}; finish \
+             or cancel them, or wait until they expire (registry.upload_expiry)"
+        );
+    }
     let (used, limit) = if *is_bytes {
         (human_size(*used), human_size(*limit))
     } else {

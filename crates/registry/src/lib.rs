@@ -151,6 +151,7 @@ struct Inner {
     schedule: collection::Schedule,
     event_queue: events::EventQueue,
     open_uploads: uploads::OpenUploads,
+    unfinished: uploads::Unfinished,
     pulls: pulls::Pulls,
     free_space: reserve::FreeSpace,
     /// Held by a run of the retention.

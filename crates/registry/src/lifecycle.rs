@@ -26,7 +26,7 @@ use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
 use crate::reserve::FreeSpace;
 use crate::storage_watch::BlobStoreError;
-use crate::uploads::{OpenUploads, UploadIds};
+use crate::uploads::{OpenUploads, Unfinished, UploadIds};
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
 
 /// The time for operations without a client to end.
@@ -80,7 +80,8 @@ impl Registry {
         }
         let accounts = Accounts::open(metadata.clone(), accounts).await?;
         let upload_ids = UploadIds::new(&metadata.upload_secret().await?);
-        let known = metadata.list_uploads().await?.into_iter().collect();
+        let unfinished = metadata.unfinished_uploads().await?;
+        let known = unfinished.iter().map(|upload| upload.id).collect();
         let stale = blobs.remove_stale_uploads(&known).await?;
         if stale > 0 {
             tracing::info!(uploads = stale, "removed files of unfinished uploads");
@@ -117,6 +118,7 @@ impl Registry {
                 guards: Guards::default(),
                 schedule: Schedule::default(),
                 open_uploads: OpenUploads::default(),
+                unfinished: Unfinished::new(&unfinished),
                 pulls: Pulls::default(),
                 free_space: FreeSpace::default(),
                 retention: tokio::sync::Mutex::default(),

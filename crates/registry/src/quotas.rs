@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use accounts::Visible;
 use oci::RepositoryName;
 use store::metadata::{ChangeRules as _, QuotaExcess, QuotaUsage};
+use uuid::Uuid;
 
 use crate::{Error, Registry};
 
@@ -55,10 +56,45 @@ impl Registry {
         let usages = self.metadata.quota_usage(quotas).await?;
         let left = usages.into_iter().filter_map(|usage| {
             let limit = usage.quota.max_bytes?;
-            let excess = QuotaExcess { scope: usage.quota.scope, is_bytes: true, used: usage.bytes, limit };
-            Some((limit.saturating_sub(usage.bytes), excess))
+            let (scope, used) = (usage.quota.scope, usage.bytes);
+            let excess = QuotaExcess { scope, is_bytes: true, used, limit, unfinished: 0 };
+            Some((limit.saturating_sub(used), excess))
         });
         Ok(left.min_by_key(|(left, _)| *left))
+    }
+
+    /// Refuses more bytes of an upload while the content and all other unfinished uploads use up a quota. So an owner
+    /// exceeds a quota by the bytes of one upload at most, and clients can repeat an upload whose connection broke.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`].
+    pub(crate) async fn check_unfinished(
+        &self,
+        repository: &RepositoryName,
+        upload: Option<Uuid>,
+    ) -> Result<(), Error> {
+        let rules = self.inner.policy.load().rules.clone();
+        let mut quotas = rules.quotas(repository);
+        quotas.retain(|quota| quota.max_bytes.is_some());
+        if quotas.is_empty() {
+            return Ok(());
+        }
+        let others = self.inner.unfinished.others(upload);
+        if others.is_empty() {
+            return Ok(());
+        }
+        for usage in self.metadata.quota_usage(quotas).await? {
+            let (scope, used) = (usage.quota.scope, usage.bytes);
+            let counts = |name: &RepositoryName| rules.quotas(name).iter().any(|quota| quota.scope == scope);
+            let unfinished: u64 =
+                others.iter().filter(|(name, _)| counts(name)).map(|(_, bytes)| bytes).sum();
+            let limit = usage.quota.max_bytes.unwrap_or(u64::MAX);
+            if unfinished > 0 && used.saturating_add(unfinished) >= limit {
+                let excess = QuotaExcess { scope, is_bytes: true, used, limit, unfinished };
+                return Err(Error::QuotaExceeded(Box::new(excess)));
+            }
+        }
+        Ok(())
     }
 
     /// The use of the quotas of all visible repositories. A quota on several repositories needs the visibility of all.

@@ -135,7 +135,7 @@ async fn empty_upload_survives_restart_for_its_owner() {
     let anns = registry.begin_upload(&app, Some(&ann), Algorithm::Sha512).await.unwrap().id;
     registry.close().await;
     let metadata = store::Metadata::open(&registry.directory().metadata()).unwrap();
-    assert!(metadata.list_uploads().await.unwrap().is_empty());
+    assert!(metadata.unfinished_uploads().await.unwrap().is_empty());
     metadata.close().await;
     drop(registry);
 

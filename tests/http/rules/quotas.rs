@@ -136,3 +136,49 @@ async fn reserve_refuses_uploads_and_nothing_else() {
     app.get("manifests/1").await.is(200);
     app.delete("manifests/1").await.is(202);
 }
+
+#[tokio::test]
+async fn unfinished_uploads_count_towards_the_quota() {
+    let mut registry =
+        TestRegistry::start_with(|config| config.quota = vec![quota("team/**", Some(10_000), None)]).await;
+    let app = registry.repository("team/app");
+    // A client whose connection broke begins again.
+    let first = app.begin_upload().await;
+    registry.patch(&first, random(6_000)).await.is(202);
+    let second = app.begin_upload().await;
+    let location = registry.patch(&second, random(6_000)).await.is(202).location();
+
+    let post = |repository: &str| format!("/v2/{repository}/blobs/uploads/");
+    let refused = registry.post(post("team/app")).await.fails(403, "DENIED");
+    let text = refused.text();
+    assert!(text.contains("unfinished uploads hold 11.7 KiB"), "{text}");
+    assert_eq!(refused.json()["errors"][0]["detail"]["unfinished"], 12_000);
+    registry.post(post("team/other")).await.fails(403, "DENIED");
+    registry.post(post("free/app")).await.is(202);
+    let blob = random(100);
+    let whole = format!("{}?digest={}", post("team/app"), oci::Algorithm::Sha256.digest(&blob));
+    let request = registry.request(reqwest::Method::POST, &whole).body(blob);
+    crate::harness::Ask::ask(request).await.fails(403, "DENIED");
+
+    registry.restart().await;
+    registry.post(post("team/app")).await.fails(403, "DENIED");
+    registry.delete(&location).await.is(204);
+    registry.post(post("team/app")).await.is(202);
+}
+
+#[tokio::test]
+async fn open_uploads_of_an_account_are_limited() {
+    let registry = with_accounts_and(|_| {}).await;
+    let (ann, bob) = (registry.add_user("ann").await, registry.add_user("bob").await);
+    let app = registry.repository("ann/app").of(&ann);
+    let upload = app.begin_upload().await;
+    for _ in 1..1_000 {
+        app.begin_upload().await;
+    }
+    let refused = app.request(reqwest::Method::POST, "blobs/uploads/");
+    let refused = crate::harness::Ask::ask(refused).await.fails(403, "DENIED");
+    assert!(refused.text().contains("ann has 1000 unfinished uploads"), "{}", refused.text());
+    registry.repository("bob/app").of(&bob).begin_upload().await;
+    registry.ask_as(&ann, reqwest::Method::DELETE, &upload).await.is(204);
+    app.begin_upload().await;
+}

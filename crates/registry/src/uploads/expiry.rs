@@ -14,6 +14,7 @@ impl Registry {
             return Ok(0);
         };
         self.inner.upload_ids.forget_expired(self.inner.policy.load().upload_expiry);
+        self.inner.unfinished.expire(self.inner.policy.load().upload_expiry);
         let mut expired = self.inner.open_uploads.expire(self.inner.policy.load().upload_expiry);
         loop {
             let batch = self.metadata.expired_uploads(limit, 100).await?;

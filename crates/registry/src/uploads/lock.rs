@@ -102,10 +102,27 @@ impl Registry {
         Ok(())
     }
 
+    /// Ends an upload and removes its bytes.
+    pub(super) async fn discard(
+        &self,
+        repository: &RepositoryName,
+        account: Option<&AccountName>,
+        mut lock: UploadLock,
+    ) -> Result<(), Error> {
+        let id = lock.upload.id();
+        if lock.is_stored() {
+            self.metadata.delete_upload(repository, account, id).await?;
+        }
+        self.end(id, &mut lock.state);
+        drop(lock);
+        Ok(self.inner.blobs.abort(id).await?)
+    }
+
     /// Ends an upload for waiting and later requests.
     pub(super) fn end(&self, id: Uuid, state: &mut UploadState) {
         *state = UploadState::Ended;
         self.inner.upload_ids.end(id);
+        self.inner.unfinished.remove(id);
         self.inner.open_uploads.remove(id);
     }
 

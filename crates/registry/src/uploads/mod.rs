@@ -8,12 +8,14 @@
 //! - `receive`: reads a request body into an upload.
 //! - `open_uploads`: uploads in memory.
 //! - `expiry`: removes idle uploads.
+//! - `unfinished`: their owners and bytes, for quotas.
 
 mod expiry;
 mod ids;
 mod lock;
 mod open_uploads;
 mod receive;
+mod unfinished;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ pub(crate) use self::ids::UploadIds;
 use self::lock::UploadLock;
 pub(crate) use self::open_uploads::OpenUploads;
 use self::open_uploads::UploadState;
+pub(crate) use self::unfinished::Unfinished;
+use self::unfinished::{MAX_UPLOADS, Temporary};
 use crate::blobs::blob_span;
 use crate::{Error, ReceiveError, Registry};
 
@@ -61,7 +65,7 @@ impl Registry {
     /// Begins an upload of the account, or of anonymous clients.
     ///
     /// # Errors
-    /// [`Error::Full`], or those of the store.
+    /// [`Error::Full`], [`Error::QuotaExceeded`], [`Error::TooManyUploads`], or those of the store.
     pub async fn begin_upload(
         &self,
         repository: &RepositoryName,
@@ -72,6 +76,10 @@ impl Registry {
         inner.content.check()?;
         self.check_reserve(0)?;
         self.check_quota(repository, None).await?;
+        self.check_unfinished(repository, None).await?;
+        if let Some(account) = account.filter(|_| !inner.unfinished.has_room(account)) {
+            return Err(Error::TooManyUploads { account: account.clone(), limit: MAX_UPLOADS });
+        }
         let id = inner.upload_ids.issue(repository, account, algorithm);
         if inner.open_uploads.has_room() {
             inner.open_uploads.get_or_insert(repository, account, id, UploadState::Empty(algorithm));
@@ -79,6 +87,7 @@ impl Registry {
             let state = inner.blobs.begin(id, algorithm).await?.save().await?;
             self.metadata.create_upload(repository, account, &state).await?;
         }
+        inner.unfinished.entry(id, repository, account);
         Ok(UploadStatus { id, offset: 0 })
     }
 
@@ -210,10 +219,13 @@ impl Registry {
             let limit = registry.upload_limit(&repository).await?;
             // No other request knows this upload, so it has no record. After a crash, the next start removes its file.
             let id = Uuid::new_v4();
+            let _unfinished = Temporary { unfinished: &inner.unfinished, id };
             let upload = inner.blobs.begin_known(id, &digest, false).await?;
             let stored = async {
-                let (upload, received) =
-                    registry.receive(upload, None, body, limit).instrument(blob_span("receive")).await?;
+                let (upload, received) = registry
+                    .receive(upload, (&repository, None), None, body, limit)
+                    .instrument(blob_span("receive"))
+                    .await?;
                 received?;
                 let lease = inner.guards.store(&digest).await;
                 registry.lease_large(&digest, upload.offset()).await?;
@@ -255,12 +267,7 @@ impl Registry {
         account: Option<&AccountName>,
         id: Uuid,
     ) -> Result<(), Error> {
-        let mut lock = self.lock_upload(repository, account, id).await?;
-        if lock.is_stored() {
-            self.metadata.delete_upload(repository, account, id).await?;
-        }
-        self.end(id, &mut lock.state);
-        drop(lock);
-        Ok(self.inner.blobs.abort(id).await?)
+        let lock = self.lock_upload(repository, account, id).await?;
+        self.discard(repository, account, lock).await
     }
 }

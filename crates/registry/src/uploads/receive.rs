@@ -38,15 +38,22 @@ impl Registry {
     ) -> Result<(UploadLock, Result<(), Error>), Error> {
         let UploadLock { upload, state } = lock;
         let id = upload.id();
+        let start = upload.offset();
         let limit = self.upload_limit(repository).await?;
-        match self.receive(upload, range, body, limit).instrument(blob_span("receive")).await {
+        let received = self.receive(upload, (repository, account), range, body, limit);
+        let error = match received.instrument(blob_span("receive")).await {
             // A chunk with a wrong length is discarded as a whole.
-            Ok((_, Err(error @ Error::ChunkLength { .. }))) => {
-                Err(self.abandon(repository, account, id, state, error).await)
+            Ok((_, Err(error @ Error::ChunkLength { .. }))) => error,
+            // It can never be finished, and its bytes would count towards the quota until they expire.
+            Ok((upload, Err(error @ Error::QuotaExceeded(_)))) => {
+                self.discard(repository, account, UploadLock { upload, state }).await?;
+                return Err(error);
             }
-            Ok((upload, received)) => Ok((UploadLock { upload, state }, received)),
-            Err(error) => Err(self.abandon(repository, account, id, state, error).await),
-        }
+            Ok((upload, received)) => return Ok((UploadLock { upload, state }, received)),
+            Err(error) => error,
+        };
+        self.inner.unfinished.entry(id, repository, account).set_bytes(start);
+        Err(self.abandon(repository, account, id, state, error).await)
     }
 
     /// Receives a body into an upload. Returns the upload with the bytes received so far, and the result of the body.
@@ -54,11 +61,12 @@ impl Registry {
     pub(super) async fn receive(
         &self,
         mut upload: Upload,
+        (repository, account): (&RepositoryName, Option<&AccountName>),
         range: Option<ChunkRange>,
         mut body: impl Body,
         quota: Option<(u64, QuotaExcess)>,
     ) -> Result<(Upload, Result<(), Error>), Error> {
-        let start = upload.offset();
+        let (start, id) = (upload.offset(), upload.id());
         if let Some(range) = range
             && range.first != start
         {
@@ -67,6 +75,7 @@ impl Registry {
         }
         let expected = range.map(|range| range.last - range.first + 1);
         let mut received: u64 = 0;
+        let unfinished = self.inner.unfinished.entry(id, repository, account);
         while let Some(chunk) = body.next().await {
             let chunk = match chunk {
                 Ok(chunk) => chunk,
@@ -74,6 +83,12 @@ impl Registry {
             };
             let before = received;
             received += chunk.len() as u64;
+            if quota.is_some()
+                && (before == 0 || before / SPACE_CHECK != received / SPACE_CHECK)
+                && let Err(error) = self.check_unfinished(repository, Some(id)).await
+            {
+                return Ok((upload, Err(error)));
+            }
             if let Some((left, excess)) = &quota
                 && start + received > *left
             {
@@ -95,6 +110,7 @@ impl Registry {
                 return Ok((upload, Err(Error::ChunkLength { expected, actual: received })));
             }
             upload.write(chunk).await?;
+            unfinished.set_bytes(start + received);
         }
         let outcome = match expected {
             Some(expected) if expected != received => Err(Error::ChunkLength { expected, actual: received }),

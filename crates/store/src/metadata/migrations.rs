@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(referrers.len(), 1);
         assert_eq!(metadata.blob(&app, &digest("layer")).await.unwrap(), Some(100));
         assert_eq!(metadata.search(&Visible::Everything, "pp", 0, 9).await.unwrap().total, 1);
-        assert_eq!(metadata.list_uploads().await.unwrap().len(), 1);
+        assert_eq!(metadata.unfinished_uploads().await.unwrap().len(), 1);
         assert_eq!(metadata.upload_secret().await.unwrap().len(), 32);
         assert_eq!(metadata.usage(&Visible::Everything).await.unwrap().repositories, 1);
         while metadata.size_repositories(9).await.unwrap() > 0 {}

@@ -85,6 +85,8 @@ pub struct QuotaExcess {
     pub used: u64,
     /// The limit.
     pub limit: u64,
+    /// The bytes of unfinished uploads, if they exceed it together with the use.
+    pub unfinished: u64,
 }
 
 impl QuotaUsage {
@@ -99,6 +101,7 @@ impl QuotaUsage {
                 is_bytes,
                 used,
                 limit,
+                unfinished: 0,
             })
         })
     }

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
+use accounts::AccountName;
 use bytes::Bytes;
 use oci::descriptor::Annotations;
 use oci::{Digest, MediaType, RepositoryName, Tag};
@@ -183,6 +184,17 @@ pub struct RepositoryUsage {
 pub struct UploadRecord {
     pub repository: RepositoryName,
     pub state: UploadState,
+}
+
+/// The owner and the progress of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfinishedUpload {
+    pub id: uuid::Uuid,
+    pub repository: RepositoryName,
+    /// `None` for an anonymous client.
+    pub account: Option<AccountName>,
+    /// In bytes.
+    pub received: u64,
 }
 
 /// A change in the outbox that the `repositories/` view has not written yet.

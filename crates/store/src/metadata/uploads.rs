@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::rows::outbox::append;
 use super::sql::{Row, Sql, params};
 use super::writer::Durability;
-use super::{ChangeKind, Metadata, NewChange, UploadRecord, columns};
+use super::{ChangeKind, Metadata, NewChange, UnfinishedUpload, UploadRecord, columns};
 use crate::StoreError;
 use crate::blobs::UploadState;
 use accounts::AccountName;
@@ -150,9 +150,19 @@ impl Metadata {
         })
     }
 
-    /// The ids of all uploads. The blob store can drop the bytes of any other upload.
-    pub async fn list_uploads(&self) -> Result<Vec<Uuid>, StoreError> {
-        self.read(|sql| sql.all("SELECT id FROM uploads ORDER BY id", &[], |row| columns::text(row, 0))).await
+    /// All uploads. The blob store can drop the bytes of any other.
+    pub async fn unfinished_uploads(&self) -> Result<Vec<UnfinishedUpload>, StoreError> {
+        self.read(|sql| {
+            sql.all("SELECT id, repository, account, received FROM uploads ORDER BY id", &[], |row| {
+                Ok(UnfinishedUpload {
+                    id: columns::text(row, 0)?,
+                    repository: columns::text(row, 1)?,
+                    account: columns::text_or_null(row, 2)?,
+                    received: columns::count(row, 3)?,
+                })
+            })
+        })
+        .await
     }
 }
 
@@ -233,7 +243,8 @@ pub(super) mod tests {
         let metadata = Metadata::open(&path).unwrap();
         let found = metadata.upload(&app, None, upload.id).await.unwrap().unwrap();
         assert_eq!((found.repository, found.state), (app, upload.clone()));
-        assert_eq!(metadata.list_uploads().await.unwrap(), [upload.id]);
+        let unfinished = metadata.unfinished_uploads().await.unwrap();
+        assert_eq!(unfinished.iter().map(|upload| upload.id).collect::<Vec<_>>(), [upload.id]);
     }
 
     #[tokio::test]
@@ -259,7 +270,7 @@ pub(super) mod tests {
         assert!(metadata.delete_upload(&app, None, upload.id).await.unwrap());
         assert!(!metadata.delete_upload(&app, None, upload.id).await.unwrap());
         assert!(!metadata.save_upload(&app, None, &upload).await.unwrap());
-        assert!(metadata.list_uploads().await.unwrap().is_empty());
+        assert!(metadata.unfinished_uploads().await.unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -747,7 +747,7 @@ mod tests {
         assert!(last >= 200);
         let metadata = Metadata::open(&path).unwrap();
         let tags = metadata.tags(&name("app"), None, 100_000).await.unwrap().unwrap();
-        let uploads = metadata.list_uploads().await.unwrap();
+        let uploads = metadata.unfinished_uploads().await.unwrap();
         for n in 0..=last {
             if n % 2 == 0 {
                 assert!(tags.contains(&format!("t{n}").parse().unwrap()), "{n} of {last}");
