@@ -286,6 +286,9 @@ mod tests {
             18 => "UPDATE uploads SET backend = '{}'".to_owned(),
             19 => "UPDATE repositories SET bytes = 1, pulls = 3".to_owned(),
             20 => "UPDATE manifests SET fetched = 1 WHERE artifact_type IS NOT NULL".to_owned(),
+            21 => "UPDATE jobs SET detail = '{}'".to_owned(),
+            22 => "UPDATE view_stamps SET tags_directory = X'01'".to_owned(),
+            23 => format!("INSERT INTO erasures VALUES ('app', {}, 1000, 'ann')", hex("erased")),
             version => panic!("the migration to version {version} has no rows"),
         }
     }

@@ -748,7 +748,7 @@ mod tests {
         let metadata = Metadata::open(&path).unwrap();
         let tags = metadata.tags(&name("app"), None, 100_000).await.unwrap().unwrap();
         let uploads = metadata.unfinished_uploads().await.unwrap();
-        let uploads: std::collections::HashSet<_> = uploads.into_iter().map(|upload| upload.id).collect();
+        let uploads: Vec<_> = uploads.into_iter().map(|upload| upload.id).collect();
         for n in 0..=last {
             if n % 2 == 0 {
                 assert!(tags.contains(&format!("t{n}").parse().unwrap()), "{n} of {last}");
