@@ -60,13 +60,15 @@ impl BlobStore for ObjectBlobs {
             (None, Claim::Existing) => Some(format!(
                 "{place} is not the bucket of this database, or its {key} was removed: check blobs.url and blobs.endpoint"
             )),
-            (None, Claim::New) => match self.bucket.list(self.keys.content()).try_next().await? {
-                None => None,
-                Some((found, _)) => Some(format!(
-                    "{place} holds the content of another registry ({found}), which cannot be adopted from a bucket: set an \
-                     empty prefix in blobs.url, and copy the images with a client such as skopeo sync"
-                )),
-            },
+            (None, Claim::New) => {
+                let first = self.bucket.list(self.keys.content()).try_next().await?;
+                first.map(|(found, _)| {
+                    format!(
+                        "{place} holds the content of another registry ({found}), which cannot be adopted from a bucket: set an \
+                         empty prefix in blobs.url, and copy the images with a client such as skopeo sync"
+                    )
+                })
+            }
         };
         match refused {
             Some(refused) => Err(StoreError::Directory(refused)),
