@@ -43,12 +43,12 @@ impl Signals {
                 _ = self.terminate.recv() => {}
                 _ = self.interrupt.recv() => {}
                 _ = self.hangup.recv(), if !is_stopping => {
-                    if self.run(&mut reload, &status, None).await {
+                    if Box::pin(self.run(&mut reload, &status, None)).await {
                         continue;
                     }
                 }
                 request = next(&mut requests), if !is_stopping => {
-                    if self.run(&mut reload, &status, Some(request)).await {
+                    if Box::pin(self.run(&mut reload, &status, Some(request))).await {
                         continue;
                     }
                 }

@@ -25,7 +25,7 @@ impl Registry {
     pub(crate) fn check_blob_store(&self) -> Result<(), StoreError> {
         match &*self.inner.blob_store_error.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(StoreError::ObjectStore { action, what, reason }) => {
-                Err(StoreError::ObjectStore { action: *action, what: what.clone(), reason: reason.clone() })
+                Err(StoreError::ObjectStore { action, what: what.clone(), reason: reason.clone() })
             }
             _ => Ok(()),
         }
