@@ -16,9 +16,6 @@ use std::time::{Duration, Instant};
 const CAPACITY: usize = 4 << 20;
 /// The maximum buffer that is reused. A larger one, left by a burst, is freed.
 const KEPT: usize = 64 << 10;
-/// The pause after a write, in which lines gather. Without it each line of a busy server woke the thread: a quarter of
-/// the CPU of manifest requests (`perf record` beside `wrk -t1 -c16` on one manifest) was that wake-up and its locks.
-const GATHER: Duration = Duration::from_millis(5);
 /// The timeout for slow outputs at the end of the process.
 const FLUSH: Duration = Duration::from_secs(1);
 /// The retry interval of a non-blocking output.
@@ -162,7 +159,6 @@ impl Shared {
             if batch.capacity() > KEPT {
                 batch = Vec::new();
             }
-            thread::sleep(GATHER);
         }
     }
 
