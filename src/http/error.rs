@@ -554,7 +554,10 @@ mod tests {
         assert!(!text.contains("secret") && text.contains("id7"), "{text}");
         for (error, expected) in [
             (registry::Error::Store(StoreError::Closed), "is being stopped"),
-            (registry::Error::Unavailable(StoreError::ContentGone("/secret/path".into())), "cannot write"),
+            (
+                registry::Error::Unavailable(StoreError::ContentGone("/secret/path".into())),
+                "cannot reach its storage",
+            ),
         ] {
             let (status, body, _) = answer(error, None).await;
             let text = body.to_string();

@@ -126,17 +126,18 @@ fn podman_pulls_by_registries_conf() {
 #[test]
 fn skopeo_pulls_by_the_file_of_cri_o() {
     let mirrored = Mirrored::version_2();
-    let mut user = Terminal::open();
+    let user = Terminal::open();
     Image::saved(&user, "app", "through the file of CRI-O");
     user.run(&format!("crane push app {}", mirrored.upstream.at("library/app:1")));
     mirrored.sets_up(&user, "cri-o");
     let settings = user.path("root/etc/containers/registries.conf.d/50-wharfinger.conf");
-    user.set("CONTAINERS_REGISTRIES_CONF", settings.display().to_string());
+    let skopeo =
+        format!("skopeo --registries-conf {} copy docker://docker.io/library/app:1", settings.display());
 
-    user.run("skopeo copy docker://docker.io/library/app:1 oci:copied:latest");
+    user.run(&format!("{skopeo} oci:copied:latest"));
 
     let cache = mirrored.loses_its_upstream();
-    user.run("skopeo copy docker://docker.io/library/app:1 oci:again:latest");
+    user.run(&format!("{skopeo} oci:again:latest"));
     assert!(cache.log().contains("/v2/docker.io/library/app/"), "{}", cache.log());
 }
 

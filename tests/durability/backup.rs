@@ -228,5 +228,5 @@ fn restore_reports_older_and_newer_blobs() {
     assert_eq!(extra.len(), 3, "a config, a layer and a manifest: {report}");
     assert!(extra.contains(&newer.manifest.to_string()), "{report}");
     let told = success(&["restore", path(&target), "--replace", "--data", path(&data)]);
-    assert!(told.contains("1 blobs are missing") && told.contains("3 blobs are extra"), "{told}");
+    assert!(told.contains("1 blob missing") && told.contains("3 blobs extra"), "{told}");
 }

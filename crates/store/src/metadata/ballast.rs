@@ -31,7 +31,7 @@ pub(super) struct Ballast {
 
 impl Ballast {
     pub(super) fn new(path: PathBuf) -> Self {
-        let spare = path.with_extension("spare");
+        let spare = path.with_file_name("spare");
         Self { path, spare, is_used: Mutex::default() }
     }
 
