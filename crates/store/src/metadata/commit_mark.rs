@@ -94,12 +94,11 @@ pub(super) fn compare(connection: &Connection, path: &Path) -> Result<(), StoreE
         None => 0,
     };
     Err(StoreError::Directory(format!(
-        "the database {path} is older than its last commit, and lacks acknowledged changes, {lost} in number (it is at \
-         {found}, its mark at {marked}). The usual reason is a copy without {path}-wal, or a restored backup. Restore \
+        "the database {path} is older than its last commit: it is at change {found}, and its mark at {marked}, so that \
+         acknowledged changes are missing. The usual reason is a copy without {path}-wal, or a restored backup. Restore \
          the missing file; or, to go on without these changes, start once with \
          `wharfinger serve --accept-older-database`",
         path = path.display(),
-        lost = marked - found,
     )))
 }
 
@@ -130,7 +129,7 @@ mod tests {
         fs::copy(directory.path().join("metadata.db.mark"), copy.path().join("metadata.db.mark")).unwrap();
 
         let refused = Metadata::open(&copied).err().unwrap().to_string();
-        assert!(refused.contains("older than its last commit: 1 changes"), "{refused}");
+        assert!(refused.contains("older than its last commit: it is at change 1"), "{refused}");
         Metadata::accept_older(&copied).unwrap();
         let older = Metadata::open(&copied).unwrap();
         assert_eq!(older.manifests(&name("app"), None, 10).await.unwrap().len(), 1);
