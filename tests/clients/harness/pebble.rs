@@ -2,16 +2,26 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
 use super::{Daemon, Terminal};
 
-/// Returns a free loopback address, for programs that do not report a chosen port.
+/// The first of the ports below those that Linux gives to sockets without a chosen one, and their number.
+const PORTS: (u32, u32) = (20_000, 12_000);
+
+/// Returns a free loopback address, for programs that do not report a chosen port. No other socket gets it before the
+/// program does, unless it chooses it too.
 pub(crate) fn free_address() -> String {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    address.expect("a free port").to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (first, count) = PORTS;
+    let begin = std::process::id().wrapping_mul(37);
+    let port = |_| first + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+    let mut addresses = (0..count).map(port).map(|port| format!("127.0.0.1:{port}"));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("a free port")
 }
 
 /// The addresses and files of an authority, also before it runs.
