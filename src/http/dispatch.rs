@@ -31,7 +31,7 @@ pub(crate) async fn answer(call: Call<'_>, endpoint: &Endpoint) -> Result<Respon
         && !mirror.takes_pushes(repository)
         && let Some(upstream) = mirror.upstream_name(repository)
     {
-        // What moves a tag is a push by another way.
+        // Moving a tag is a push by another way.
         let (upstream, repository) = (upstream.to_owned(), repository.clone());
         return Err(Error::Mirror(MirrorError::PushRefused { upstream, repository }, Reach::Name));
     }

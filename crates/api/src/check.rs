@@ -114,11 +114,11 @@ pub struct CheckFault {
     pub is_wrong_claim: bool,
     /// The tags that need the content; a repository alone where it is needed by digest.
     pub affected: Vec<String>,
-    /// What the repair has done, as text for people.
+    /// The actions of the repair, as text for people.
     pub repair: Option<String>,
     /// Whether the repair has removed the fault.
     pub is_mended: bool,
-    /// What a person has to do, as text. `None` if nothing is left to do.
+    /// The actions that are left to a person, as text. `None` if nothing is left to do.
     pub advice: Option<String>,
 }
 

@@ -132,7 +132,7 @@ pub struct GarbageRemoval {
     pub reason: String,
 }
 
-/// What keeps some content: `GET /api/v1/gc/explain?digest=&repository=`.
+/// The chain that keeps some content: `GET /api/v1/gc/explain?digest=&repository=`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     #[schemars(with = "String")]

@@ -24,7 +24,7 @@ const ATTEMPTS: &[&str] = &["delivered", "failed", "parked"];
 /// A quota counts as nearly reached from this share of its limit, in percent, at which the log warns.
 const NEARLY: u64 = 80;
 
-/// What the registry measures. Handles are changed where the work is done.
+/// The metrics of the registry. Handles are changed where the work is done.
 #[derive(Debug)]
 pub(crate) struct RegistryMetrics {
     /// Manifests that were answered from memory.
@@ -71,7 +71,7 @@ struct Stored {
     disk_available: Gauge,
 }
 
-/// What the accounts measure.
+/// The metrics of accounts.
 #[derive(Debug)]
 pub(crate) struct SignInMetrics {
     /// Sign-ins that verified credentials, by result.

@@ -23,7 +23,7 @@ const DEFAULT_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait: a longer one may concern a single image, and the next request finds out.
 const MAX_RETRY: Duration = Duration::from_secs(5 * 60);
 
-/// What is known of an upstream's health and rate limit.
+/// An upstream's health and rate limit, as far as known.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     /// Requests sent, and those of them that failed.

@@ -18,9 +18,9 @@ use crate::http::response::Response;
 struct ErrorPage<'a> {
     page: &'a Page,
     title: String,
-    /// What it means, in the language of the page.
+    /// Its meaning, in the language of the page.
     explanation: String,
-    /// What failed, in English as in the API.
+    /// The failure, in English as in the API.
     message: String,
     request_id: String,
 }

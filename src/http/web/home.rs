@@ -71,7 +71,7 @@ struct Home {
     next: Option<String>,
     is_first: bool,
     has_details: bool,
-    /// What docker needs before it reaches an empty registry.
+    /// The settings that docker needs before it reaches an empty registry.
     trust: Option<&'static str>,
     trust_lines: Vec<String>,
 }

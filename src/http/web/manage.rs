@@ -14,7 +14,7 @@ use crate::http::error::Error;
 /// The result of a form.
 #[derive(Default)]
 pub(crate) struct Outcome {
-    /// What was done.
+    /// The change that was made.
     pub(crate) done: Option<String>,
     /// Why nothing was done.
     pub(crate) problem: Option<String>,

@@ -61,7 +61,7 @@ struct Chosen {
     links: Vec<Link>,
 }
 
-/// What a registry knows of a repository of its own.
+/// A registry's knowledge of a repository of its own.
 struct Details {
     tags: u64,
     bytes: u64,

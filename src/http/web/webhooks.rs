@@ -39,7 +39,7 @@ struct WebhooksPage {
     page: Page,
     outcome: Outcome,
     webhooks: Vec<Webhook>,
-    /// What the form has, for another attempt.
+    /// The fields of the form, for another attempt.
     url: String,
     repositories: String,
     events: Vec<&'static str>,

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What the proxy does with one request.
+/// The fault that the proxy injects into one request.
 pub(crate) enum Fault {
     /// Passes it on.
     None,

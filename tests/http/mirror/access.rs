@@ -43,7 +43,7 @@ async fn only_accounts_that_may_pull_fill() {
     assert!(challenge.header("www-authenticate").unwrap().contains("repository:hub/app:pull"));
     assert_eq!(proxy.asked("").len(), 0, "nobody anonymous may fetch");
     cache.get_as(&ann, ONE).await.is(200);
-    // What is cached is served to everyone who may pull.
+    // Cached content is served to everyone who may pull.
     cache.get(ONE).await.is(200);
     cache.get(TWO).await.is(401);
     let sent = proxy.asked("");

@@ -51,7 +51,7 @@ async fn eviction_keeps_the_limit_and_pulls_succeed() {
     pull(&mirrored.cache.repository("hub/kept")).await;
     assert_eq!(mirrored.proxy.asked("/v2/kept/").len(), fetched, "a pinned image stays");
     assert!(mirrored.cache.blob_file(&pushed).exists(), "a pushed image stays");
-    // What was evicted is fetched again without anyone noticing.
+    // Evicted content is fetched again without anyone noticing.
     pull(&mirrored.cache.repository("hub/a")).await;
 }
 

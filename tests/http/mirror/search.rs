@@ -27,7 +27,7 @@ async fn search_is_passed_on_if_configured() {
     assert_eq!(all[0], "tools/mine", "what is here comes first");
     all.sort();
     assert_eq!(all, ["hub/tools/builder", "hub/tools/other", "tools/mine"]);
-    // What is kept is found once.
+    // A kept image is found once.
     mirrored.cache.repository("hub/tools/builder").get("manifests/1").await.is(200);
     let mut all = found(mirrored.cache.get(search).await).await;
     all.sort();

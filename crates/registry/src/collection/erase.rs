@@ -21,7 +21,7 @@ pub struct Erasure {
 
 impl Registry {
     /// Removes a manifest or blob from a repository at once, or from all of them, and deletes its file if no repository
-    /// holds it. What belonged to a manifest alone goes with it. A repair does not bring it back, a push does.
+    /// holds it. Content that belonged to a manifest alone goes with it. A repair does not bring it back, a push does.
     ///
     /// # Errors
     /// [`Error::ContentUnknown`] if the repository does not hold it, also not in its trash.

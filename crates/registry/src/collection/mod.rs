@@ -196,7 +196,7 @@ impl Registry {
     /// Runs a collection to its end. First waits for a running one. `progress` returns `false` to stop it.
     ///
     /// # Errors
-    /// Those of the store. What was removed until then stays removed.
+    /// Those of the store. Content that was removed until then stays removed.
     pub async fn collect_garbage(
         &self,
         progress: impl Fn(&Collected) -> bool + Send + Sync,
@@ -251,7 +251,7 @@ impl Registry {
         registry.metadata.end_collection().await?;
         if collected != Collected::default() {
             let change = NewChange::new(ChangeKind::GcRun).detail(collected.to_json());
-            // What was removed is removed, also on a full disk.
+            // The content is removed, also on a full disk.
             if let Err(error) = registry.metadata.changes().append(vec![change]).await {
                 tracing::warn!(%error, "cannot record the event of a garbage collection");
             }

@@ -139,7 +139,7 @@ impl Mirror {
             }
         }
         if !may_fill {
-            // Whoever may not fill must not cause requests either, so the age of the tag does not matter.
+            // A caller that may not fill must not cause requests either, so the age of the tag does not matter.
             return match kept {
                 Some(manifest) => Ok(ServedManifest { manifest, source: Source::Hit }),
                 None => Err(may_not_fill(upstream, repository)),

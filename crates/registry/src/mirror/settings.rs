@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use oci::{RepositoryName, TagOrDigest};
 use upstream::Client;
 
-/// What to do when an upstream does not answer, or has deleted a tag.
+/// The answer when an upstream does not answer, or has deleted a tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenUnavailable {
     /// Serve what is kept.
@@ -19,7 +19,7 @@ pub enum WhenUnavailable {
     Refuse,
 }
 
-/// What to do with pushes below the name of an upstream.
+/// The treatment of pushes below the name of an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PushPolicy {
     /// Refuse them.
@@ -29,7 +29,7 @@ pub enum PushPolicy {
     Overlay,
 }
 
-/// Who may make the registry fetch from an upstream.
+/// The callers for whom the registry fetches from an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FillPolicy {
     /// Every account that may pull.
@@ -134,7 +134,7 @@ pub struct UpstreamSettings {
     pub quarantine: Duration,
     /// The policy for pushes.
     pub push: PushPolicy,
-    /// Who may fetch.
+    /// The callers for whom it fetches.
     pub fill: FillPolicy,
     /// Networks whose clients pull and fetch without an account.
     pub open_to: Vec<IpNet>,

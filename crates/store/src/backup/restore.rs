@@ -22,7 +22,7 @@ const UNFINISHED: &str = "restore.partial";
 /// The number of digests that a report lists of each kind.
 const LISTED: usize = 1000;
 
-/// What to restore, and where.
+/// The backup to restore, and its target.
 #[derive(Clone, Debug)]
 pub struct Restoring {
     /// The data directory. It is created if it does not exist.

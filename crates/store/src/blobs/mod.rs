@@ -228,7 +228,7 @@ impl From<u64> for Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp([u64; 4]);
 
-/// What a database expects of the blob store that it claims.
+/// The state that a database expects of the blob store that it claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// An empty store, or its own: the database refers to no content.

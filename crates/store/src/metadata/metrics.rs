@@ -6,7 +6,7 @@ use super::sql::Sql;
 use super::{Metadata, StoredCounts, WaitingCounts, columns};
 use crate::StoreError;
 
-/// What the writer thread measures. Clones share their values.
+/// The metrics of the writer thread. Clones share their values.
 #[derive(Clone, Debug)]
 pub(super) struct WriterMetrics {
     /// Operations that wait for the thread.

@@ -62,7 +62,7 @@ pub(super) enum Durability {
     Bulk,
 }
 
-/// What an operation does on a full disk.
+/// The behaviour of an operation on a full disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnFull {
     Fail,

@@ -120,8 +120,8 @@ impl Metadata {
         .await
     }
 
-    /// Removes manifests and blobs from their repositories, and marks content for deletion that nothing else holds. What
-    /// belonged to a manifest alone becomes a candidate of the next collection.
+    /// Removes manifests and blobs from their repositories, and marks content for deletion that nothing else holds.
+    /// Content that belonged to a manifest alone becomes a candidate of the next collection.
     pub async fn evict(&self, content: Vec<(RepositoryName, Digest)>) -> Result<Vec<DueContent>, StoreError> {
         self.free(Durability::Disk, move |sql| {
             let mut due = Vec::new();

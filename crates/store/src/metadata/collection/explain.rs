@@ -58,7 +58,7 @@ pub struct Chain {
     pub setting: Option<&'static str>,
 }
 
-/// What holds some content.
+/// The holder of some content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The content.

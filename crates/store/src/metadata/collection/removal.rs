@@ -14,7 +14,7 @@ use crate::StoreError;
 /// A time before all periods: the candidate is due at once.
 pub(super) const AT_ONCE: i64 = 0;
 
-/// What the removal of a manifest takes along.
+/// The content that the removal of a manifest takes along.
 #[derive(Debug, Default)]
 pub(super) struct Consequences {
     pub(super) candidates: Vec<Candidate>,
@@ -134,7 +134,7 @@ pub(super) fn link(sql: Sql<'_>, repository: &Repository, blob: i64) -> Result<(
     unlink(sql, &name, &digest).map(drop)
 }
 
-/// Removes a manifest that another program has removed. What belonged to it goes after the grace period.
+/// Removes a manifest that another program has removed. Its own content goes after the grace period.
 pub(in crate::metadata) fn remove_manifest(
     sql: Sql<'_>,
     name: &RepositoryName,

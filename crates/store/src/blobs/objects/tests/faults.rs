@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What the proxy does.
+/// The fault that the proxy injects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Every third request gets SlowDown.
