@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::error::BoxError;
+use crate::public_address::is_public;
 
 /// The version of IP for connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,47 +112,6 @@ impl Guard {
 
 fn normal(host: &str) -> String {
     host.trim_matches(['[', ']']).to_ascii_lowercase()
-}
-
-/// Whether an address belongs to the internet (RFC 6890).
-fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let is_shared = a == 100 && (64..128).contains(&b);
-    let is_protocol = a == 192 && b == 0 && c == 0;
-    let is_benchmark = a == 198 && (b == 18 || b == 19);
-    !(address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_documentation()
-        || a == 0
-        || a >= 240
-        || is_shared
-        || is_protocol
-        || is_benchmark)
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    let embedded = match address.segments() {
-        // NAT64 (RFC 6052) and 6to4 (RFC 3056) lead to an IPv4 address.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
-        }
-        _ => None,
-    };
-    let is_documentation = first == 0x2001 && second == 0xdb8;
-    embedded.is_none_or(is_public_v4)
-        // 2000::/3 is the global unicast space.
-        && (first & 0xe000 == 0x2000 || first == 0x64 && second == 0xff9b)
-        && !is_documentation
 }
 
 /// A resolver that returns the allowed addresses of a host.
@@ -265,38 +225,6 @@ impl Service<Uri> for Connector {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn private_addresses_are_not_public() {
-        let private = [
-            "0.0.0.0",
-            "10.1.2.3",
-            "100.64.0.1",
-            "127.0.0.1",
-            "169.254.169.254",
-            "172.16.0.1",
-            "192.168.1.1",
-            "198.18.0.1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "fe80::1",
-            "fc00::1",
-            "ff02::1",
-            "::ffff:127.0.0.1",
-            "64:ff9b::7f00:1",
-            "2002:7f00:1::",
-            "2001:db8::1",
-            "192.0.0.8",
-        ];
-        for address in private {
-            assert!(!is_public(address.parse().unwrap()), "{address}");
-        }
-        for address in ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101"] {
-            assert!(is_public(address.parse().unwrap()), "{address}");
-        }
-    }
 
     #[test]
     fn only_named_hosts_may_be_private() {
