@@ -23,6 +23,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::Notify;
 use tracing::Instrument as _;
+use upstream::error_chain;
 
 use crate::config::{Config, WebhookTable, shown_url};
 use crate::tls;
@@ -200,7 +201,7 @@ impl Webhooks {
                 Attempt { status: Some(status), answer: beginning(response).await }
             }
             // The URL may hold a token.
-            Err(error) => failed(explain(&error.without_url())),
+            Err(error) => failed(error_chain(&error.without_url())),
         }
     }
 }
@@ -267,15 +268,4 @@ async fn beginning(mut response: reqwest::Response) -> String {
     }
     read.truncate(ANSWER);
     String::from_utf8_lossy(&read).into_owned()
-}
-
-/// The innermost reasons of an error.
-fn explain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
 }
