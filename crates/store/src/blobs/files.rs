@@ -14,7 +14,7 @@ mod quarantine;
 #[cfg(test)]
 mod tests;
 pub(super) mod upload_buffer;
-pub(super) mod upload_reader;
+mod upload_reader;
 pub(super) mod uploads;
 mod writer;
 
@@ -40,7 +40,6 @@ use layout::{Layout, SMALL};
 use mapped_reader::OpenFile;
 use mappings::Mappings;
 use quarantine::Quarantine;
-use upload_reader::FileReader;
 use uploads::Uploads;
 use writer::FileWriter;
 
@@ -199,9 +198,7 @@ impl BlobStore for FileBlobs {
     }
 
     async fn read_upload(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError> {
-        let path = self.uploads.path(id);
-        blocking(move || Ok(FileReader::open(path)?.map(|reader| Box::new(reader) as Box<dyn UploadReader>)))
-            .await
+        self.uploads.read(id).await
     }
 
     async fn abort(&self, id: Uuid) -> Result<(), StoreError> {

@@ -31,7 +31,6 @@ use uuid::Uuid;
 
 pub(super) use self::place::ObjectBlobs;
 use self::writer::{ObjectWriter, Saved};
-use super::files::upload_reader::FileReader;
 use super::{
     Blob, BlobStore, Claim, Stamp, Stored, Upload, UploadReader, UploadState, check_digest, resume_digester,
 };
@@ -147,9 +146,7 @@ impl BlobStore for ObjectBlobs {
     }
 
     async fn read_upload(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError> {
-        let path = self.uploads.path(id);
-        blocking(move || Ok(FileReader::open(path)?.map(|reader| Box::new(reader) as Box<dyn UploadReader>)))
-            .await
+        self.uploads.read(id).await
     }
 
     async fn abort(&self, id: Uuid) -> Result<(), StoreError> {

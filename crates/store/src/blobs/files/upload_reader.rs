@@ -14,14 +14,14 @@ use crate::blobs::UploadReader;
 use crate::blocking::blocking;
 
 /// The open file of an upload.
-pub(in crate::blobs) struct FileReader {
+pub(super) struct FileReader {
     file: Arc<File>,
     path: PathBuf,
 }
 
 impl FileReader {
     /// Opens the file of an upload. Blocks.
-    pub(in crate::blobs) fn open(path: PathBuf) -> Result<Option<Self>, StoreError> {
+    pub(super) fn open(path: PathBuf) -> Result<Option<Self>, StoreError> {
         match File::open(&path) {
             Ok(file) => Ok(Some(Self { file: Arc::new(file), path })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

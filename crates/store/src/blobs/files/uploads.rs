@@ -24,7 +24,9 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use super::layout::{Layout, SMALL};
-use crate::blobs::{Stored, check_digest};
+use super::upload_reader::FileReader;
+use crate::blobs::{Stored, UploadReader, check_digest};
+use crate::blocking::blocking;
 use crate::{StoreError, permissions};
 
 /// After this many bytes the kernel starts writeback, so that the sync at the end finds little left to do.
@@ -132,8 +134,15 @@ impl Uploads {
         upload
     }
 
-    pub(in crate::blobs) fn path(&self, id: Uuid) -> PathBuf {
+    fn path(&self, id: Uuid) -> PathBuf {
         self.directory.join(id.as_hyphenated().to_string())
+    }
+
+    /// Opens the saved bytes of an upload for reading beside its writer.
+    pub(in crate::blobs) async fn read(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError> {
+        let path = self.path(id);
+        blocking(move || Ok(FileReader::open(path)?.map(|reader| Box::new(reader) as Box<dyn UploadReader>)))
+            .await
     }
 
     pub(in crate::blobs) fn remove(&self, id: Uuid) -> Result<(), StoreError> {
