@@ -228,7 +228,10 @@ pub(super) fn print_kept(kept: &GarbageKept) -> Result<(), Failure> {
     let grace = period(kept.grace);
     line(
         &kept.deleted,
-        format!("{} that were deleted; they go after {grace} (gc.grace)", images(&kept.deleted)),
+        format!(
+            "in {}; they go after {grace} (gc.grace)",
+            counted(kept.deleted.manifests, "deleted image", "deleted images")
+        ),
     )?;
     line(
         &kept.untagged,
