@@ -4,9 +4,12 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use oci::Digest;
 use reqwest::Client;
+use store::Metadata;
 use tempfile::TempDir;
 
 use crate::pusher;
@@ -46,6 +49,55 @@ fn push_is_answered_after_every_sync() {
         is_linked_when_synced(digest, is_small, &calls);
         answered = answer.ended;
     }
+}
+
+/// A process may be killed after it wrote links and before it synced them. The next one acknowledges these changes, so it
+/// must sync the links, although it finds them right.
+#[tokio::test]
+async fn start_syncs_links_of_a_killed_process() {
+    let scratch = TempDir::new().unwrap();
+    let [data, twin] = ["data", "twin"].map(|name| scratch.path().join(name));
+    let has_pending = async || {
+        let metadata = Metadata::open(&data.join("wharfinger/metadata.db")).unwrap();
+        let pending = metadata.view_changes(0, 1).await.unwrap();
+        metadata.close().await;
+        !pending.is_empty()
+    };
+    let mut seed = 0;
+    loop {
+        let server = Server::start(&data, &[]);
+        pusher::push_image(&Client::new(), &server.url(), seed).await.unwrap();
+        server.kill();
+        // The view is written a second later, and the kill may have been late.
+        if has_pending().await {
+            break;
+        }
+        seed += 1;
+        assert!(seed < 20, "the view is always written before the kill");
+    }
+    copy(&data, &twin);
+    Server::start(&twin, &[]).stop();
+    copy(&twin.join("docker/registry/v2/repositories"), &data.join("docker/registry/v2/repositories"));
+
+    let trace = scratch.path().join("trace");
+    let strace = ["strace", "-f", "-y", "-e", "trace=syncfs,rename", "-o", trace.to_str().unwrap()];
+    let server = Server::start_as(&[&strace[..], &[env!("CARGO_BIN_EXE_wharfinger")]].concat(), &data, &[]);
+    server.stop_traced(&data);
+    assert!(!has_pending().await);
+    let calls = parse(&fs::read_to_string(&trace).unwrap());
+    let is_sync = |call: &&Call| {
+        call.text.starts_with("syncfs(") && call.text.contains("/repositories>") && call.text.ends_with("= 0")
+    };
+    assert!(calls.iter().any(|call| is_sync(&call)), "the links are acknowledged without a sync");
+    let is_link = |call: &&Call| call.text.starts_with("rename") && call.text.contains("/repositories/");
+    assert!(!calls.iter().any(|call| is_link(&call)), "the links were there already");
+}
+
+/// Copies a directory onto another one.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap();
+    assert!(copied.success());
 }
 
 /// Finds the steps of storing `digest` between the previous answer and its own.

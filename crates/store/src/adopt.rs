@@ -15,7 +15,8 @@
 //! - No directory of a tag whose manifest has one.
 //!
 //! The last two count only in a `tags` directory that has held all tags of the repository ([`TagsDirectory`]). In one
-//! that was made anew, after a removal by hand or on an empty file system, they are absent for another reason.
+//! that was made anew, after a removal by hand or on an empty file system, they are absent for another reason. Several
+//! tags that leave an empty directory, while their images stay, were removed by accident, and are kept.
 
 #[cfg(test)]
 mod tests;
@@ -350,11 +351,18 @@ where
         let is_same_directory = known.tags_directory.is_some() && known.tags_directory == tags.directory;
         let revision_directories: HashSet<&Digest> =
             revisions.present.iter().map(|(digest, _)| digest).chain(&revisions.unlinked).collect();
+        let linked: HashSet<&Digest> = revisions.present.iter().map(|(digest, _)| digest).collect();
+        let is_written = |tag: &Tag| !is_ours(&ViewItem::Tag(tag.clone()));
+        // `rm -rf tags/*` takes all tags from images that stay. No registry does that at once.
+        let is_emptied = tags.names.as_ref().is_some_and(HashSet::is_empty)
+            && known.tags.iter().filter(|(tag, target)| linked.contains(target) && is_written(tag)).count()
+                > 1;
         // Only a tag that was removed alone leaves the directory of its manifest behind.
         let is_removed = |tag: &Tag, target: &Digest| {
             is_same_directory
                 && tags.names.as_ref().is_some_and(|names| !names.contains(tag))
                 && revision_directories.contains(target)
+                && !(is_emptied && linked.contains(target))
         };
 
         let mut held = HashSet::new();

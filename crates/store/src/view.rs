@@ -97,8 +97,6 @@ struct Round {
     /// The items of these repositories.
     blocked_items: Vec<RepositoryItem>,
     touched: BTreeSet<RepositoryName>,
-    /// Whether a link was written.
-    has_written: bool,
     /// The number of written items.
     count: u64,
 }
@@ -287,10 +285,10 @@ impl View {
         if after == cursor && retried.is_empty() {
             return Ok(0);
         }
-        if round.has_written {
-            let links = links.clone();
-            blocking_at(priority, move || links.sync()).await?;
-        }
+        // Also links that were right already: an earlier round or process may have been cut off before its sync. A power
+        // failure after the acknowledgement would bring the old link back, which looks like a change of another program.
+        let written = links.clone();
+        blocking_at(priority, move || written.sync()).await?;
         let Round { blocked, blocked_items, touched, count, .. } = round;
         let unblocked: Vec<_> = retried.into_iter().filter(|name| !blocked.contains_key(name)).collect();
         self.record_tags_directories(&touched).await?;
@@ -316,7 +314,6 @@ impl View {
         let links = links.clone();
         let applied = blocking_at(priority, move || links.apply_each(steps)).await?;
         drop(turn);
-        round.has_written |= applied.changed;
         round.blocked.extend(applied.blocked);
         round.touched.extend(applied.touched);
         let is_blocked = |(repository, _): &RepositoryItem| round.blocked.contains_key(repository);

@@ -551,6 +551,31 @@ async fn tag_moved_after_a_kill_is_adopted() {
     assert_ne!(old, own);
 }
 
+#[tokio::test]
+async fn blocked_tag_keeps_its_newest_state() {
+    let storage = Storage::new();
+    let one = storage.image("app", &["v"], "one").await;
+    storage.view.drain().await.unwrap();
+    // A file in place of a directory keeps the link from being written.
+    remove(&storage, "app/_manifests/tags/v/index");
+    link(&storage, "app/_manifests/tags/v/index", "");
+    storage.image("app", &["v"], "two").await;
+    storage.view.drain().await.unwrap();
+    assert_eq!(storage.view.blocked().len(), 1);
+    let three = storage.image("app", &["v"], "three").await;
+    // The clock was set back before the last push, so the link has a later time.
+    let current = storage.directory.repositories().join("app/_manifests/tags/v/current/link");
+    assert_eq!(fs::read_to_string(&current).unwrap(), one.to_string());
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
+    fs::File::options().write(true).open(&current).unwrap().set_modified(later).unwrap();
+    assert_eq!(changes_of(&changes(&storage, Scope::Changed).await), [""; 0]);
+    assert_eq!(tags(&storage.metadata, "app").await, [("v".to_owned(), three)]);
+
+    remove(&storage, "app/_manifests/tags/v/index");
+    storage.view.drain().await.unwrap();
+    assert_eq!(fs::read_to_string(&current).unwrap(), three.to_string());
+}
+
 /// Returns a storage with six tags whose links are written, the digest of the tag `shared`, and its links.
 async fn six_tags() -> (Storage, Digest, std::collections::BTreeMap<std::path::PathBuf, String>) {
     let storage = Storage::new();
@@ -594,6 +619,37 @@ async fn removed_repository_keeps_tags_after_a_push() {
             expect_all_tags(&storage, &links).await;
         }
     }
+}
+
+#[tokio::test]
+async fn emptied_tags_directory_keeps_its_tags() {
+    let (storage, _, links) = six_tags().await;
+    storage.image("app", &["new"], "new").await;
+    storage.view.drain().await.unwrap();
+    changes(&storage, Scope::All).await;
+    let directory = storage.directory.repositories().join("app/_manifests/tags");
+    for tag in fs::read_dir(&directory).unwrap() {
+        fs::remove_dir_all(tag.unwrap().path()).unwrap();
+    }
+    let report = changes(&storage, Scope::Changed).await;
+    assert_eq!((changes_of(&report), report.tags_without_link), (vec![], vec![(name("app"), 7)]));
+    expect_all_tags(&storage, &links).await;
+}
+
+#[tokio::test]
+async fn deleted_images_of_all_tags_are_deleted() {
+    let (storage, _, _) = six_tags().await;
+    changes(&storage, Scope::All).await;
+    // As registry:2 deletes each image through its API.
+    let app = storage.directory.repositories().join("app/_manifests");
+    for tag in fs::read_dir(app.join("tags")).unwrap() {
+        fs::remove_dir_all(tag.unwrap().path()).unwrap();
+    }
+    for revision in fs::read_dir(app.join("revisions/sha256")).unwrap() {
+        fs::remove_file(revision.unwrap().path().join("link")).unwrap();
+    }
+    assert_eq!(changes(&storage, Scope::Changed).await.changes.len(), 12);
+    assert_eq!(tags(&storage.metadata, "app").await, []);
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use oci::{Digest, RepositoryName, Tag};
 use super::rows::outbox::{self, VIEW};
 use super::sql::{Sql, params};
 use super::writer::Durability;
-use super::{Metadata, RepositoryLinks, TagsDirectory, UnwrittenTag, ViewProblem, ViewStamp, columns};
+use super::{
+    Metadata, RepositoryLinks, TagsDirectory, UnwrittenTag, ViewItem, ViewProblem, ViewStamp, columns,
+};
 use crate::StoreError;
 
 impl Metadata {
@@ -67,11 +69,14 @@ impl Metadata {
                 params![VIEW, repository.as_str()],
                 |row| outbox::changed_item(row, 0),
             )?;
-            unwritten.extend(sql.all(
-                "SELECT kind, item FROM view_blocked WHERE repository = ?1",
-                params![repository.as_str()],
-                |row| outbox::blocked_item(row, 0),
-            )?);
+            let blocked: HashSet<ViewItem> = sql
+                .all(
+                    "SELECT kind, item FROM view_blocked WHERE repository = ?1",
+                    params![repository.as_str()],
+                    |row| outbox::blocked_item(row, 0),
+                )?
+                .into_iter()
+                .collect();
             let mut unwritten_tags: HashMap<Tag, UnwrittenTag> = HashMap::new();
             sql.each(
                 "SELECT tag, at, digest, previous FROM changes
@@ -89,6 +94,9 @@ impl Metadata {
                     Ok(())
                 },
             )?;
+            // The link of a blocked tag has a target of an acknowledged change, which these changes do not show.
+            unwritten_tags.retain(|tag, _| !blocked.contains(&ViewItem::Tag(tag.clone())));
+            unwritten.extend(blocked);
             let tags_directory = tags_directory(sql, repository.as_str())?;
             Ok(RepositoryLinks {
                 unwritten_tags,

@@ -13,6 +13,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use oci::{Digest, RepositoryName};
 
@@ -24,10 +26,15 @@ pub(crate) const LAYERS: &str = "_layers";
 /// Name of the directory of the manifests and tags.
 pub(crate) const MANIFESTS: &str = "_manifests";
 
-/// The directory `repositories/`.
+/// The directory `repositories/`. Clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
     root: PathBuf,
+    /// The last sync failed. Linux then drops the dirty pages or marks them clean, so a link that reads right may be
+    /// wrong on the disk.
+    is_suspect: Arc<AtomicBool>,
+    /// The directory, open since the first sync: `syncfs` reports only errors that happened after the open.
+    sync_root: Arc<OnceLock<fs::File>>,
 }
 
 /// An idempotent change of the view.
@@ -46,8 +53,6 @@ pub(super) enum Step {
 /// The result of the steps of several repositories.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
-    /// At least one step had an effect.
-    pub(super) changed: bool,
     /// Repositories whose directories were written.
     pub(super) touched: Vec<RepositoryName>,
     /// Repositories whose steps failed, with the reason.
@@ -56,7 +61,7 @@ pub(super) struct Applied {
 
 impl Links {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, is_suspect: Arc::default(), sync_root: Arc::default() }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -113,7 +118,9 @@ impl Links {
         let mut changed = false;
         for step in steps {
             changed |= match step {
-                Step::Write(link, target) => write(tree, link, target)?,
+                Step::Write(link, target) => {
+                    write(tree, link, target, self.is_suspect.load(Ordering::Relaxed))?
+                }
                 Step::Make(directory) => make(directory)?,
                 Step::Remove(directory) => remove(directory)?,
                 Step::RemoveRepository(directory) => self.remove_repository(directory)?,
@@ -130,7 +137,7 @@ impl Links {
         let mut applied = Applied::default();
         for (repository, steps) in steps {
             match self.apply(&steps) {
-                Ok(changed) => applied.changed |= changed,
+                Ok(_) => {}
                 Err(error @ StoreError::Io { .. }) => {
                     applied.blocked.push((repository.clone(), error.to_string()));
                 }
@@ -161,9 +168,14 @@ impl Links {
         Ok(changed)
     }
 
-    /// Syncs all written links.
+    /// Syncs all written links. After an error, [`apply`](Self::apply) writes each link again, until a sync succeeds.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        let synced = fs::File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
+        let root = match self.sync_root.get() {
+            Some(root) => Ok(root),
+            None => fs::File::open(&self.root).map(|root| self.sync_root.get_or_init(|| root)),
+        };
+        let synced = root.and_then(|root| Ok(rustix::fs::syncfs(root)?));
+        self.is_suspect.store(synced.is_err(), Ordering::Relaxed);
         synced.map_err(|error| StoreError::io("sync", &self.root, error))
     }
 }
@@ -184,14 +196,15 @@ fn by_digest(directory: PathBuf, digest: &Digest) -> PathBuf {
     directory.join(digest.algorithm().as_str()).join(digest.hex())
 }
 
-fn write(tree: &Path, link: &Path, target: &Digest) -> Result<bool, StoreError> {
+/// Writes a link, unless it is right and not suspect.
+fn write(tree: &Path, link: &Path, target: &Digest, is_suspect: bool) -> Result<bool, StoreError> {
     let text = target.to_string();
     // The directory is nearly always new, and then there is no link to compare.
     let is_new = link.parent().map_or(Ok(false), |parent| permissions::create_dir_below(tree, parent));
     // A correct link needs no space on a full disk.
     let is_right =
         || regular_file::read(link).is_ok_and(|content| content.as_deref() == Some(text.as_bytes()));
-    if matches!(is_new, Ok(false)) && is_right() {
+    if matches!(is_new, Ok(false)) && !is_suspect && is_right() {
         return Ok(false);
     }
     // One fixed name: no other task writes here. A leftover of a crash is removed, and so is a FIFO, which would block.

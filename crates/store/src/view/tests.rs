@@ -230,6 +230,25 @@ async fn repeated_outbox_items_do_no_harm() {
 }
 
 #[tokio::test]
+async fn links_are_written_again_after_a_failed_sync() {
+    let storage = Storage::new();
+    storage.image("app", &["latest"], "one").await;
+    let notes = storage.metadata.view_changes(0, 100).await.unwrap();
+    storage.view.drain().await.unwrap();
+    let notes = notes.into_iter().map(|change| (change.repository, change.item)).collect();
+    let steps = storage.view.steps_for(notes).await.unwrap().into_iter().flat_map(|(_, steps)| steps);
+    let (root, away) = (storage.directory.repositories(), storage.directory.own().join("away"));
+    let (steps, links) = (steps.collect::<Vec<_>>(), super::Links::new(root.to_owned()));
+    assert!(!links.apply(&steps).unwrap());
+    fs::rename(root, &away).unwrap();
+    links.sync().unwrap_err();
+    fs::rename(&away, root).unwrap();
+    assert!(links.apply(&steps).unwrap(), "the disk may lack links that read right");
+    links.sync().unwrap();
+    assert!(!links.apply(&steps).unwrap());
+}
+
+#[tokio::test]
 async fn task_writes_on_wake_and_at_the_end() {
     let storage = Storage::new();
     storage.image("before", &["latest"], "before").await;
