@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oci::Digest;
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 use store::Metadata;
 use store::metadata::JournaledContent;
 use tempfile::TempDir;
@@ -76,6 +76,11 @@ async fn first_pushes_survive_a_power_failure() {
     }
 
     disk.abort();
+    let ready =
+        async || http.get(format!("{}/readyz", server.url())).send().await.unwrap().text().await.unwrap();
+    assert!(ready().await.contains("degraded: the disk is read-only"), "{}", ready().await);
+    let tag = format!("{}/v2/{}/manifests/{}", server.url(), images[0].repository, images[0].tag);
+    assert_eq!(http.delete(tag).send().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     let refused = pusher::push_image(&http, &server.url(), 99).await.unwrap_err();
     assert!(refused.starts_with("503"), "{refused}");
     assert_eq!(pusher::fetch_image(&http, &server.url(), &images[0]).await, Ok(true), "pulls go on");

@@ -64,8 +64,7 @@ impl Registry {
     /// Whether the file system is read-only.
     #[must_use]
     pub fn is_disk_read_only(&self) -> bool {
-        let is_writable = |space: Space| !space.is_read_only;
-        self.free_space(is_writable).is_some_and(|space| space.is_read_only)
+        self.inner.directory.is_read_only()
     }
 
     /// Whether the disk has no space or no inodes for pushes.

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use super::access::{Access, access_error};
 use super::layout::Directory;
-use crate::{StoreError, permissions};
+use crate::{StoreError, permissions, space};
 
 /// The file with the id of the database that the content belongs to. distribution ignores it.
 const CONTENT_IDENTITY: &str = ".wharfinger";
@@ -48,6 +48,13 @@ impl Content {
 }
 
 impl Directory {
+    /// Returns whether the file system of the metadata or of the content is read-only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        let files = [self.own.join("lock"), self.content().join(CONTENT_IDENTITY)];
+        files.iter().any(|file| space::is_read_only(file))
+    }
+
     /// Checks that the content belongs to the database with this id. Content without an id gets this one. So does all
     /// content if `is_adopted`, because the database was made from it.
     ///

@@ -52,7 +52,8 @@ impl CommitMark {
     }
 }
 
-fn beside(database: &Path) -> PathBuf {
+/// The path of the mark of a database.
+pub(super) fn beside(database: &Path) -> PathBuf {
     let mut path = database.to_owned().into_os_string();
     path.push(".mark");
     path.into()

@@ -91,9 +91,8 @@ pub use upstream_tags::{UpstreamTag, UpstreamUsage};
 pub use view_outbox::RepositoryItem;
 pub use webhooks::{DeliveryCounts, DeliveryRecord, DeliveryState, NewDelivery, WEBHOOKS, WebhookRecord};
 
-use crate::StoreError;
 use crate::accounts_mark::AccountsMark;
-use crate::space::Space;
+use crate::{StoreError, space};
 use ballast::Ballast;
 use commit::Listeners;
 use commit_mark::CommitMark;
@@ -333,7 +332,7 @@ impl Metadata {
     fn record_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         // SQLite reports an I/O error.
         if let Err(StoreError::Database(_)) = &result
-            && Space::of(self.path()).is_ok_and(|space| space.is_read_only)
+            && space::is_read_only(&commit_mark::beside(self.path()))
         {
             return Err(StoreError::io("write", self.path(), std::io::ErrorKind::ReadOnlyFilesystem.into()));
         }
