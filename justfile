@@ -39,6 +39,10 @@ image *arguments:
 torture faults="10000" seed="1":
     WHARFINGER_FAULTS={{faults}} WHARFINGER_SEED={{seed}} cargo test --locked --test durability torture -- --nocapture
 
+# Collections beside clients that push, mount and delete, with kills: `just soak`, `just soak 1000 7` (rounds, seed)
+soak rounds="300" seed="1":
+    WHARFINGER_ROUNDS={{rounds}} WHARFINGER_SEED={{seed}} cargo test --locked --test durability soak -- --nocapture
+
 # Unit tests, which need nothing but Rust
 units:
     cargo test --workspace --lib --bins

@@ -8,6 +8,7 @@ mod backup;
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
 mod disk;
+mod faults;
 mod full_disk;
 mod kill;
 mod memory;
@@ -15,5 +16,7 @@ mod mirror;
 mod order;
 mod power;
 mod pusher;
+mod schedule;
 mod server;
+mod soak;
 mod torture;

@@ -2,14 +2,12 @@
 //!
 //! A library that is loaded with LD_PRELOAD (`faults.c`) lets writes, syncs and renames below the data directory fail at
 //! random, and moves the clock. Each round ends with a kill: of the process alone, in a power failure that loses all
-//! unsynced writes, on a file system that has become read-only, or after jumps of the clock. Each client owns a repository, so that its model is exact. After an operation without an answer, both states
-//! are right, and the next look decides.
+//! unsynced writes, on a file system that has become read-only, or after jumps of the clock. Each client owns a
+//! repository, so that its model is exact. After an operation without an answer, both states are right, and the next look
+//! decides.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +16,7 @@ use reqwest::{Client, StatusCode};
 use tempfile::TempDir;
 
 use crate::disk::Disk;
+use crate::faults::{Control, number, preloaded};
 use crate::pusher::content;
 use crate::server::Server;
 
@@ -27,48 +26,6 @@ const CLIENTS: u64 = 4;
 /// One call in so many fails.
 const ONE_IN: u64 = 60;
 const TAGS: u64 = 3;
-
-/// The file that this process and the library share.
-struct Control(fs::File, PathBuf);
-
-impl Control {
-    fn new(path: PathBuf, seed: u64) -> Self {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
-        file.set_len(32).unwrap();
-        file.write_all_at(&seed.to_ne_bytes(), 8).unwrap();
-        Self(file, path)
-    }
-
-    fn set_rate(&self, one_in: u64) {
-        self.0.write_all_at(&one_in.to_ne_bytes(), 0).unwrap();
-    }
-
-    /// Sets the time of day off by some seconds.
-    fn set_clock(&self, seconds: i64) {
-        self.0.write_all_at(&seconds.to_ne_bytes(), 24).unwrap();
-    }
-
-    fn faults(&self) -> u64 {
-        let mut bytes = [0; 8];
-        self.0.read_exact_at(&mut bytes, 16).unwrap();
-        u64::from_ne_bytes(bytes)
-    }
-}
-
-fn library(scratch: &Path) -> PathBuf {
-    let library = scratch.join("faults.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/durability/faults.c");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o", library.to_str().unwrap(), source, "-ldl"])
-        .status()
-        .expect("cc compiles the library of faults; Rust needs it too");
-    assert!(built.success());
-    library
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
-}
 
 /// The possible states of a tag: the layer of its image, or none. One after an acknowledged operation.
 type Model = BTreeMap<u64, Vec<Option<u64>>>;
@@ -246,13 +203,7 @@ fn acknowledged_operations_survive_faults() {
     let control = Control::new(scratch.path().join("control"), seed);
     let settings = scratch.path().join("wharfinger.toml");
     fs::write(&settings, "[gc]\ngrace = 0\ninterval = 0\nuntagged = \"0s\"\n").unwrap();
-    let preload = [
-        "env".to_owned(),
-        format!("LD_PRELOAD={}", library(scratch.path()).display()),
-        format!("FAULTS_CONTROL={}", control.1.display()),
-        format!("FAULTS_BELOW={}", data.display()),
-        env!("CARGO_BIN_EXE_wharfinger").to_owned(),
-    ];
+    let preload = preloaded(scratch.path(), &control, &data);
     let preload: Vec<&str> = preload.iter().map(String::as_str).collect();
     let arguments = ["--config", settings.to_str().unwrap()];
     let runtime = tokio::runtime::Runtime::new().unwrap();
