@@ -265,12 +265,12 @@ impl FillReader {
         }
     }
 
-    /// Reads the next bytes from the growing file, or from the blob that it became.
+    /// Reads the next bytes of the fill, or of the blob that was linked without a transfer.
     async fn read(&mut self, readable: u64) -> Result<Bytes, MirrorError> {
         let end = readable.min(self.range.end);
         let limit = usize::try_from(end - self.offset).unwrap_or(PIECE).min(PIECE);
-        let bytes = match self.fill.file() {
-            Some(file) => file.read_at(self.offset, limit).await?,
+        let bytes = match self.fill.read_at(self.offset, limit).await? {
+            Some(bytes) => bytes,
             // The blob was linked without a transfer.
             None => {
                 let blob = self.mirror.inner.registry.open_blob(&self.repository, &self.digest).await?;
@@ -303,16 +303,17 @@ impl FillReader {
     async fn go_direct(&mut self) -> Result<(), MirrorError> {
         let is_whole = self.range.start == 0 && self.size.is_none_or(|size| size == self.range.end);
         let mut digester = is_whole.then(|| Digester::new(self.digest.algorithm()));
-        if let (Some(digester), Some(file)) = (&mut digester, self.fill.file()) {
+        if let Some(digester) = &mut digester {
             let mut hashed = 0;
             while hashed < self.offset {
                 let limit = usize::try_from(self.offset - hashed).unwrap_or(PIECE).min(PIECE);
-                let bytes = file.read_at(hashed, limit).await?;
-                if bytes.is_empty() {
-                    break;
+                match self.fill.read_at(hashed, limit).await? {
+                    Some(bytes) if !bytes.is_empty() => {
+                        digester.update(&bytes);
+                        hashed += bytes.len() as u64;
+                    }
+                    _ => break,
                 }
-                digester.update(&bytes);
-                hashed += bytes.len() as u64;
             }
         }
         let source = self.mirror.open(&self.upstream, &self.repository, &self.digest, self.offset, 0).await;

@@ -1,8 +1,8 @@
 //! A fill: one download of a blob from an upstream, which all clients read while it arrives.
 //!
-//! The bytes go to the file of an upload in order, and each reader reads the growing file at its own offset. The last byte
-//! is withheld until the digest is verified and the blob exists here, so that a client never gets a complete wrong
-//! answer. A fill belongs to no client.
+//! The bytes go to the file of an upload in order, and each reader reads them at its own offset: the latest from
+//! memory, older ones from the growing file. The last byte is withheld until the digest is verified and the blob exists
+//! here, so that a client never gets a complete wrong answer. A fill belongs to no client.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -172,8 +172,9 @@ impl Mirror {
         announced.map_err(|error| FillError::NotKept(error.to_string()))
     }
 
-    /// Links a blob that another repository has, after the upstream has confirmed that it is in this one too. Without the
-    /// question, a manifest in a public upstream could name a private blob of this registry (CVE-2024-39897).
+    /// Links a blob that another repository of the same upstream has, after the upstream has confirmed that it is in this
+    /// one too. Content of this registry is never linked: a manifest could name a private blob (CVE-2024-39897), and a
+    /// lying upstream would confirm it.
     async fn link_existing(
         &self,
         upstream: &Upstream,
@@ -181,7 +182,7 @@ impl Mirror {
         digest: &Digest,
     ) -> Result<Option<u64>, FillError> {
         let registry = &self.inner.registry;
-        let source = registry.metadata.blob_source(digest).await;
+        let source = registry.metadata.blob_source(&format!("{}/", upstream.name()), digest).await;
         let source = source.map_err(|error| FillError::NotKept(error.to_string()))?;
         let Some((source, _)) = source.filter(|(source, _)| source != repository) else { return Ok(None) };
         let Ok(stored) = registry.blob_size(&source, digest).await else { return Ok(None) };
@@ -341,6 +342,7 @@ impl Receiving<'_> {
         {
             return Err(FillError::Mirror(crate::Error::BlobTooLarge { limit }.into()));
         }
+        self.entry.fill.add(bytes.clone());
         self.upload.write(bytes).await.map_err(|error| FillError::NotKept(error.to_string()))
     }
 
@@ -349,7 +351,6 @@ impl Receiving<'_> {
         if bytes == 0 {
             return Ok(());
         }
-        let not_kept = |error: store::StoreError| FillError::NotKept(error.to_string());
         // Other transfers fill the disk too. The limit applies to blobs whose size is unknown until now.
         let registry = &self.mirror.inner.registry;
         registry.check_reserve(0).map_err(|error| FillError::NotKept(error.to_string()))?;
@@ -358,19 +359,29 @@ impl Receiving<'_> {
         {
             return Err(FillError::NotKept(format!("it exceeds max_bytes, which is {limit}")));
         }
-        self.upload.save().await.map_err(not_kept)?;
-        if self.entry.fill.file.get().is_none() {
-            let blobs = &self.mirror.inner.registry.inner.blobs;
-            let file = blobs.read_upload(self.upload.id()).await.map_err(not_kept)?;
-            if let Some(file) = file {
-                // Only this task sets it.
-                let _ = self.entry.fill.file.set(file.into());
-            }
-        }
         let readable = self.received.saturating_sub(1);
         self.entry.fill.progress.send_modify(|progress| progress.readable = readable);
         self.upstream.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.entry.fill.is_full() {
+            self.save().await.map_err(|error| FillError::NotKept(error.to_string()))?;
+        }
         self.upstream.pacer.received(bytes).await;
+        Ok(())
+    }
+
+    /// Writes all received bytes to the file, where readers find them later.
+    async fn save(&mut self) -> Result<(), store::StoreError> {
+        self.upload.save().await?;
+        let fill = &self.entry.fill;
+        let file = match fill.file() {
+            Some(file) => Some(file),
+            None => {
+                self.mirror.inner.registry.inner.blobs.read_upload(self.upload.id()).await?.map(Arc::from)
+            }
+        };
+        if let Some(file) = file {
+            fill.saved(file);
+        }
         Ok(())
     }
 }

@@ -50,15 +50,19 @@ impl Metadata {
         .await
     }
 
-    /// Returns the oldest repository that holds this blob, with the blob's size.
-    pub async fn blob_source(&self, digest: &Digest) -> Result<Option<(RepositoryName, u64)>, StoreError> {
-        let digest = *digest;
+    /// Returns the oldest repository below `prefix`, such as `docker.io/`, that holds this blob, with the blob's size.
+    pub async fn blob_source(
+        &self,
+        prefix: &str,
+        digest: &Digest,
+    ) -> Result<Option<(RepositoryName, u64)>, StoreError> {
+        let (digest, prefix) = (*digest, prefix.to_owned());
         self.read(move |sql| {
             sql.first(
                 "SELECT r.name, COALESCE(b.size, 0) FROM blobs b
                  JOIN blob_links l ON l.blob = b.id JOIN repositories r ON r.id = l.repository
-                 WHERE b.digest = ?1 ORDER BY l.repository LIMIT 1",
-                params![columns::key(&digest)],
+                 WHERE b.digest = ?1 AND substr(r.name, 1, length(?2)) = ?2 ORDER BY l.repository LIMIT 1",
+                params![columns::key(&digest), prefix.as_str()],
                 |row| Ok((columns::text(row, 0)?, columns::count(row, 1)?)),
             )
         })
@@ -196,7 +200,7 @@ mod tests {
         let (metadata, _directory) = empty();
         put(&metadata, manifest("app", "m")).await;
         assert_eq!(metadata.blob(&name("app"), &digest("m")).await.unwrap(), None);
-        assert_eq!(metadata.blob_source(&digest("m")).await.unwrap(), None);
+        assert_eq!(metadata.blob_source("", &digest("m")).await.unwrap(), None);
     }
 
     #[tokio::test]
@@ -213,7 +217,8 @@ mod tests {
         assert_eq!(metadata.mount_blob(&target, &blob, 8, &source).await.unwrap(), None, "another size");
         assert_eq!(metadata.mount_blob(&target, &blob, 7, &source).await.unwrap(), Some(7));
         assert_eq!(metadata.blob(&target, &blob).await.unwrap(), Some(7));
-        assert_eq!(metadata.blob_source(&blob).await.unwrap(), Some((source.clone(), 7)));
+        assert_eq!(metadata.blob_source("a/", &blob).await.unwrap(), Some((source.clone(), 7)));
+        assert_eq!(metadata.blob_source("c/", &blob).await.unwrap(), None);
         let found = metadata.visible_source(&blob, Visible::Everything).await.unwrap();
         assert_eq!(found, Some(source));
     }
