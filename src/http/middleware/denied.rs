@@ -61,7 +61,7 @@ pub(crate) struct NoRight {
     repository: RepositoryName,
     /// The namespace that the account owns.
     own: Option<AccountName>,
-    /// Whether a token narrows the rights of its account.
+    /// Whether the token, or the one behind a bearer token, does not allow this.
     is_narrowed: bool,
 }
 
@@ -71,7 +71,7 @@ impl NoRight {
             right,
             repository: repository.clone(),
             own: identity.name().filter(|name| name.has_namespace()).cloned(),
-            is_narrowed: identity.scope().is_some(),
+            is_narrowed: identity.scope().is_some_and(|scope| !scope.widest(repository).allow(right)),
         }
     }
 

@@ -123,6 +123,13 @@ impl TokenScope {
                 .intersection(token_rights(*rights, patterns.as_deref(), repository)),
         }
     }
+
+    /// The maximum rights on a repository of any token that the same credentials can get.
+    #[must_use]
+    pub fn widest(&self, repository: &RepositoryName) -> Rights {
+        let (Self::Personal { rights, patterns } | Self::Bearer { rights, patterns, .. }) = self;
+        token_rights(*rights, patterns.as_deref(), repository)
+    }
 }
 
 fn token_rights(rights: Option<Rights>, patterns: Option<&[Pattern]>, repository: &RepositoryName) -> Rights {

@@ -180,11 +180,12 @@ impl Accounts {
     ) -> Result<Permission, Error> {
         let all = self.account_rights(identity, repository).await?;
         let allowed = within(all, identity.scope(), repository);
+        let widest = identity.scope().map_or(all, |scope| all.intersection(scope.widest(repository)));
         Ok(if allowed.allow(right) {
             Permission::Allowed
-        } else if identity.is_bearer() && all.allow(right) {
+        } else if identity.is_bearer() && widest.allow(right) {
             Permission::OutOfScope
-        } else if allowed.allow(Right::Pull) || (identity.is_bearer() && all.allow(Right::Pull)) {
+        } else if allowed.allow(Right::Pull) || (identity.is_bearer() && widest.allow(Right::Pull)) {
             Permission::Denied
         } else {
             Permission::Hidden
