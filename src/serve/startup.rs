@@ -208,8 +208,12 @@ pub fn refused(config: &Config, first: Option<&FirstAdministrator>) -> Option<Co
     if first.is_some() || has_accounts(config) {
         return None;
     }
-    let existed = Directory::has_had_accounts(&config.data);
-    config.accounts_lost(&absolute(&config.data), existed).or_else(|| config.exposed(false))
+    match Directory::has_had_accounts(&config.data) {
+        Ok(existed) => {
+            config.accounts_lost(&absolute(&config.data), existed).or_else(|| config.exposed(false))
+        }
+        Err(error) => Some(ConfigError::new(error.to_string()).about("data")),
+    }
 }
 
 /// Accepts the database of the data directory although it is older than its last commit.

@@ -1,5 +1,6 @@
 //! Explains to the operator why the data directory cannot be used.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::{fs, io};
 
@@ -30,7 +31,7 @@ pub(super) enum Access {
 
 /// Explains why the data directory `root` cannot be used: the access to `path` in it failed.
 pub(super) fn access_error(given: &Path, access: Access, path: &Path, error: &io::Error) -> StoreError {
-    let (root, path) = (given.display(), path.display());
+    let path = path.display();
     let verb = match access {
         Access::Read => "read",
         Access::Write => "write to",
@@ -38,12 +39,7 @@ pub(super) fn access_error(given: &Path, access: Access, path: &Path, error: &io
     StoreError::Directory(match error.kind() {
         io::ErrorKind::PermissionDenied => {
             let user = user_name(rustix::process::geteuid().as_raw());
-            // In a container, the path is that of the volume, and the owner is changed on the host.
-            let volume =
-                if is_mount(given) { ", or the directory of the host that is mounted there" } else { "" };
-            format!(
-                "user {user} may not {verb} {path}. Run this as the server's user, or: chown -R {user} {root}{volume}"
-            )
+            format!("user {user} may not {verb} {path}. {}", permission_advice(&user, given))
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             format!("cannot {verb} {path}: the file system is mounted read-only; mount it writable")
@@ -54,6 +50,25 @@ pub(super) fn access_error(given: &Path, access: Access, path: &Path, error: &io
         io::ErrorKind::NotFound => format!("cannot {verb} {path}: there is no such directory"),
         _ => format!("cannot {verb} {path}: {error}"),
     })
+}
+
+/// The remedy for a user who may not use the directory.
+fn permission_advice(user: &str, given: &Path) -> String {
+    let root = given.display();
+    let owner = match fs::metadata(given) {
+        Ok(metadata) => user_name(metadata.uid()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return format!("Make the directory first: install -d -o {user} -m 750 {root}");
+        }
+        Err(_) => return "Run this as the user of the server".to_owned(),
+    };
+    // A registry keeps its owner, because its server could not write to it otherwise.
+    if given.join("wharfinger").exists() || given.join("docker").exists() {
+        return format!("{root} belongs to {owner}: run this as that user");
+    }
+    // In a container, the path is that of the volume, and the owner is changed on the host.
+    let volume = if is_mount(given) { ", or the directory of the host that is mounted there" } else { "" };
+    format!("{root} belongs to {owner}: run this as that user, or: chown -R {user} {root}{volume}")
 }
 
 /// Returns the name of a user, or its number if `/etc/passwd` does not list it.

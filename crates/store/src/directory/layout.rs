@@ -52,8 +52,14 @@ impl Directory {
             Ok(_) => Self::at(given)?,
             Err(error) => return Err(access_error(given, Access::Read, given, &error)),
         };
-        if directory.blobs.is_dir() || directory.own.is_dir() {
-            return Self::open(given);
+        for part in [&directory.blobs, &directory.own] {
+            match fs::metadata(part) {
+                Ok(metadata) if metadata.is_dir() => return Self::open(given),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(access_error(given, Access::Read, part, &error));
+                }
+                _ => {}
+            }
         }
         Err(StoreError::Directory(format!(
             "{} is no data directory: it holds neither docker/registry/v2/blobs nor blobs nor wharfinger",
@@ -71,7 +77,7 @@ impl Directory {
     /// stays.
     pub fn remove_unused(path: impl AsRef<Path>) {
         let Some(directory) = Self::find(path) else { return };
-        if directory.is_without_content().unwrap_or(false) && !directory.is_marked() {
+        if directory.is_without_content().unwrap_or(false) && !directory.is_marked().unwrap_or(true) {
             // A leftover directory is harmless.
             let _ = fs::remove_dir_all(&directory.root);
         }
@@ -168,13 +174,22 @@ impl Directory {
     }
 
     /// Returns whether the data directory at `path` has had accounts, even if its database is lost. Creates nothing.
-    #[must_use]
-    pub fn has_had_accounts(path: impl AsRef<Path>) -> bool {
-        Self::at(path.as_ref()).is_ok_and(|directory| directory.is_marked())
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if `path` is a file, or may not be read.
+    pub fn has_had_accounts(path: impl AsRef<Path>) -> Result<bool, StoreError> {
+        let given = path.as_ref();
+        match fs::metadata(given) {
+            Ok(metadata) if !metadata.is_dir() => Err(not_a_directory(given)),
+            Ok(_) => Self::at(given)?.is_marked(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(access_error(given, Access::Read, given, &error)),
+        }
     }
 
-    fn is_marked(&self) -> bool {
-        accounts_mark::exists(&self.own, self.content())
+    fn is_marked(&self) -> Result<bool, StoreError> {
+        let marked = accounts_mark::exists(&self.own, self.content());
+        marked.map_err(|error| access_error(&self.root, Access::Read, &self.root, &error))
     }
 
     /// The path of the metadata database.

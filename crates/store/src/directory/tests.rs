@@ -76,13 +76,21 @@ fn gateway_directory_has_a_key() {
 #[test]
 fn denied_access_names_the_user_and_the_remedy() {
     let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-    let said =
-        access_error(Path::new("/data"), Access::Write, Path::new("/data/uploads"), &denied).to_string();
+    let data = tempfile::tempdir().unwrap();
+    let root = data.path();
     let user = user_name(rustix::process::geteuid().as_raw());
+    let said =
+        |given: &Path| access_error(given, Access::Write, Path::new("/d/uploads"), &denied).to_string();
     let expected = format!(
-        "user {user} may not write to /data/uploads. Run this as the server's user, or: chown -R {user} /data"
+        "user {user} may not write to /d/uploads. {0} belongs to {user}: run this as that user, or: chown -R {user} {0}",
+        root.display()
     );
-    assert_eq!(said, expected);
+    assert_eq!(said(root), expected);
+    let absent = root.join("absent");
+    assert!(said(&absent).ends_with(&format!("install -d -o {user} -m 750 {}", absent.display())));
+    // The owner of a registry must not change.
+    fs::create_dir(root.join("wharfinger")).unwrap();
+    assert!(said(root).ends_with("run this as that user"), "{}", said(root));
     assert_eq!(user_name(0), "root");
     assert_eq!(user_name(4_000_000_000), "4000000000");
 }
@@ -162,4 +170,15 @@ fn second_lock_names_the_first_process() {
     assert!(said.contains(&holder), "{said}");
     drop(lock);
     second.lock().unwrap();
+}
+
+#[test]
+fn accounts_of_a_file_are_an_error() {
+    let data = tempfile::tempdir().unwrap();
+    assert!(!Directory::has_had_accounts(data.path().join("absent")).unwrap());
+    assert!(!Directory::has_had_accounts(data.path()).unwrap());
+    let file = data.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let said = message(Directory::has_had_accounts(&file));
+    assert!(said.ends_with("is a file; the data directory must be a directory"), "{said}");
 }
