@@ -67,6 +67,28 @@ pub struct RetentionReport {
     pub undo_until: Option<SystemTime>,
 }
 
+/// The rules of all owners. Those of one owner are compiled at a time, which bounds the memory: repositories come in the
+/// order of their names.
+struct OwnerRules {
+    json: HashMap<String, String>,
+    current: Option<(String, Vec<RetentionRule>)>,
+}
+
+impl OwnerRules {
+    fn of(&mut self, owner: &str) -> &[RetentionRule] {
+        let Some(json) = self.json.get(owner) else { return &[] };
+        let current = self.current.take().filter(|(name, _)| name == owner);
+        let (_, rules) = self.current.insert(current.unwrap_or_else(|| {
+            let rules = retention::from_json(json).unwrap_or_else(|error| {
+                tracing::error!(%owner, %error, "the retention rules of an owner cannot be read, and are skipped");
+                Vec::new()
+            });
+            (owner.to_owned(), rules)
+        }));
+        rules
+    }
+}
+
 impl Registry {
     /// Applies the rules to all repositories, or to one. A preview changes nothing.
     ///
@@ -111,9 +133,9 @@ impl Registry {
             RetentionReport { run: (!is_preview).then(|| run.clone()), ..RetentionReport::default() };
         let grace = self.policy().garbage.grace;
         report.undo_until = SystemTime::now().checked_add(grace).filter(|_| !is_preview && !grace.is_zero());
-        let by_owner = self.rules_of_owners().await?;
+        let mut by_owner = self.rules_of_owners().await?;
         if let Some(only) = only {
-            self.retain(only, &by_owner, &run, is_preview, &mut report).await?;
+            self.retain(only, &mut by_owner, &run, is_preview, &mut report).await?;
             return Ok(report);
         }
         let mut after: Option<RepositoryName> = None;
@@ -121,7 +143,7 @@ impl Registry {
             let page =
                 self.metadata.all_repositories(after.as_ref().map(RepositoryName::as_str), PAGE).await?;
             for repository in &page {
-                self.retain(repository, &by_owner, &run, is_preview, &mut report).await?;
+                self.retain(repository, &mut by_owner, &run, is_preview, &mut report).await?;
                 if !is_preview {
                     progress(report.repositories);
                 }
@@ -136,7 +158,7 @@ impl Registry {
     async fn retain(
         &self,
         repository: &RepositoryName,
-        by_owner: &HashMap<String, Vec<RetentionRule>>,
+        by_owner: &mut OwnerRules,
         run: &str,
         is_preview: bool,
         report: &mut RetentionReport,
@@ -144,7 +166,7 @@ impl Registry {
         let policy = self.policy();
         let owner = repository.as_str().split('/').next().unwrap_or_default();
         let mut rules = policy.retention.rules.clone();
-        rules.extend(by_owner.get(owner).into_iter().flatten().cloned());
+        rules.extend_from_slice(by_owner.of(owner));
         if !rules.iter().any(|rule| rule.concerns(repository)) {
             return Ok(());
         }
@@ -187,17 +209,10 @@ impl Registry {
         self.inner.accounts.record_durably(event).await;
     }
 
-    async fn rules_of_owners(&self) -> Result<HashMap<String, Vec<RetentionRule>>, Error> {
-        let mut rules = HashMap::new();
-        for (owner, json) in self.metadata.all_retention_rules().await? {
-            match retention::from_json(&json) {
-                Ok(read) => _ = rules.insert(owner.to_string(), read),
-                Err(error) => {
-                    tracing::error!(%owner, %error, "the retention rules of an owner cannot be read, and are skipped")
-                }
-            }
-        }
-        Ok(rules)
+    async fn rules_of_owners(&self) -> Result<OwnerRules, Error> {
+        let rules = self.metadata.all_retention_rules().await?;
+        let json = rules.into_iter().map(|(owner, json)| (owner.to_string(), json)).collect();
+        Ok(OwnerRules { json, current: None })
     }
 
     /// The retention rules of an owner, as it has set them; `None` if it has none.

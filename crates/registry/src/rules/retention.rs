@@ -144,12 +144,22 @@ fn all_tags() -> Vec<String> {
     vec!["*".to_owned()]
 }
 
-/// Reads rules in JSON.
+/// The maximum number of selectors in the rules of an owner. Each may be a regular expression that takes memory.
+const MAX_SELECTORS: usize = 100;
+
+/// Reads the rules of an owner in JSON.
 ///
 /// # Errors
 /// The reason, for people.
 pub fn from_json(json: &str) -> Result<Vec<RetentionRule>, String> {
     let rules: Vec<Json> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let selectors: usize =
+        rules.iter().map(|rule| rule.repositories.len() + rule.tags.len() + rule.keep.len()).sum();
+    if selectors > MAX_SELECTORS {
+        return Err(format!(
+            "the rules name {selectors} patterns of repositories and tags; at most {MAX_SELECTORS} are allowed"
+        ));
+    }
     rules.into_iter().map(RetentionRule::try_from).collect()
 }
 
@@ -232,6 +242,17 @@ mod tests {
     use super::*;
 
     const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn rules_have_a_bounded_number_of_selectors() {
+        let rules = |tags: usize| {
+            let tags = vec![r"/v\d+(\.\d+)*(-\w+)?/"; tags];
+            serde_json::json!([{ "repositories": ["ann/*"], "tags": tags, "keep_newest": 1 }]).to_string()
+        };
+        assert_eq!(from_json(&rules(MAX_SELECTORS - 1)).unwrap().len(), 1);
+        let refused = from_json(&rules(MAX_SELECTORS)).unwrap_err();
+        assert!(refused.contains("101 patterns") && refused.contains("at most 100"), "{refused}");
+    }
 
     fn now() -> SystemTime {
         SystemTime::UNIX_EPOCH + 10_000 * DAY

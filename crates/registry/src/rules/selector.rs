@@ -10,8 +10,8 @@ use semver::VersionReq;
 
 use super::version;
 
-/// The maximum size of a compiled expression in bytes.
-const EXPRESSION_BYTES: usize = 1 << 20;
+/// The maximum size of a compiled expression in bytes, and that of its cache.
+const EXPRESSION_BYTES: usize = 256 << 10;
 
 /// The reason to reject a selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,7 +130,8 @@ fn range_of(text: &str) -> Option<&str> {
 /// Compiles an expression, which must match the whole name.
 fn compile(expression: &str) -> Result<Regex, SelectorError> {
     let whole = format!("^(?:{expression})$");
-    RegexBuilder::new(&whole).size_limit(EXPRESSION_BYTES).build().map_err(|error| {
+    let mut builder = RegexBuilder::new(&whole);
+    builder.size_limit(EXPRESSION_BYTES).dfa_size_limit(EXPRESSION_BYTES).build().map_err(|error| {
         let reason = error.to_string();
         let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         SelectorError(format!("/{expression}/ is not a regular expression: {reason}"))
