@@ -22,6 +22,9 @@ const QUEUE: usize = 4096;
 /// The maximum number of entries in one transaction.
 const BATCH: usize = 512;
 
+/// The maximum number of bytes of an object or a detail. A client chooses parts of them.
+const TEXT: usize = 1024;
+
 /// The operator in the log. No account can have this name.
 pub(super) const OPERATOR: &str = "(operator)";
 
@@ -66,13 +69,23 @@ impl AuditEvent {
             account: self.account,
             address: self.address.map(|address| address.to_canonical().to_string()),
             action: self.action.to_owned(),
-            object: self.object,
+            object: self.object.map(shortened),
             verdict: self.verdict,
             status: self.status,
             request_id: self.request_id,
-            detail: self.detail,
+            detail: self.detail.map(shortened),
         }
     }
+}
+
+/// Cuts a long text, and says so at its end.
+fn shortened(mut text: String) -> String {
+    let size = text.len();
+    if size > TEXT {
+        text.truncate(text.floor_char_boundary(TEXT));
+        text.push_str(&format!("… ({size} bytes)"));
+    }
+    text
 }
 
 /// An item of the queue.

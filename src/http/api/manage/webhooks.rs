@@ -58,7 +58,7 @@ pub(crate) async fn add(mut call: Call<'_>) -> Result<Response, Error> {
 /// Adds a webhook.
 pub(crate) async fn make(call: &Call<'_>, new: NewWebhook) -> Result<MadeWebhook, Error> {
     let NewWebhook { url, secret, events, repositories, format } = new;
-    check_url(&url)?;
+    let url = receiver_url(&url)?;
     let events =
         EventFilter::new(events).map_err(|_| bad("events", "kinds of events, such as push or tag.*"))?;
     let format = match format {
@@ -66,7 +66,9 @@ pub(crate) async fn make(call: &Call<'_>, new: NewWebhook) -> Result<MadeWebhook
         None => WebhookFormat::CloudEvents,
     };
     let secret = new_secret(secret)?;
-    let request = WebhookRequest { url, secret: secret.reveal().to_owned(), events, repositories, format };
+    let shown_url = shown_url(&url);
+    let secret_text = secret.reveal().to_owned();
+    let request = WebhookRequest { url, shown_url, secret: secret_text, events, repositories, format };
     let webhook = change(call, |manage| async move { manage.add_webhook(request).await }).await?;
     call.app.webhooks.changed();
     Ok(MadeWebhook { webhook: convert(call, &webhook).await?, secret })
@@ -164,12 +166,13 @@ fn bad(parameter: &'static str, expected: &'static str) -> Error {
     Error::BadParameter { parameter, expected }
 }
 
-/// Refuses URLs that a webhook of an owner must not have.
-fn check_url(url: &str) -> Result<(), Error> {
+/// Refuses URLs that a webhook of an owner must not have. Returns the URL as it was understood, so that a list shows the
+/// host that gets the requests.
+fn receiver_url(url: &str) -> Result<String, Error> {
     let expected = "an http:// or https:// URL of a host in the public internet";
     match url.parse::<Url>() {
         Ok(url) if matches!(url.scheme(), "http" | "https") && addresses::refused_host(&url).is_none() => {
-            Ok(())
+            Ok(url.into())
         }
         _ => Err(bad("url", expected)),
     }

@@ -15,6 +15,8 @@ const MAX_WEBHOOKS: usize = 50;
 pub struct WebhookRequest {
     /// The URL of the receiver. The caller has checked its syntax and its address.
     pub url: String,
+    /// The URL without its secrets, for the audit log.
+    pub shown_url: String,
     /// The secret of the signatures.
     pub secret: String,
     /// The events.
@@ -31,7 +33,7 @@ impl Manage {
     /// # Errors
     /// [`ManageError::Denied`], [`ManageError::SignIn`].
     pub async fn add_webhook(&self, request: WebhookRequest) -> Result<Webhook, ManageError> {
-        let object = request.url.clone();
+        let object = request.shown_url.clone();
         let added = async {
             self.may_give_access()?;
             self.must_own_patterns(&request.repositories).await?;
