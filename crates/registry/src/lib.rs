@@ -38,6 +38,7 @@ pub mod error;
 pub mod events;
 mod history;
 mod integrity;
+mod large_manifests;
 mod lifecycle;
 pub mod listing;
 pub mod manifests;
@@ -154,6 +155,8 @@ struct Inner {
     unfinished: uploads::Unfinished,
     pulls: pulls::Pulls,
     free_space: reserve::FreeSpace,
+    /// The manifests beyond the cache that requests read.
+    large_manifests: large_manifests::LargeManifests,
     /// Held by a run of the retention.
     retention: tokio::sync::Mutex<()>,
     upload_ids: uploads::UploadIds,

@@ -22,6 +22,7 @@ use crate::collection::{Collector, Schedule};
 use crate::detach::Detached;
 use crate::events::EventQueue;
 use crate::integrity::Verdicts;
+use crate::large_manifests::LargeManifests;
 use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
 use crate::reserve::FreeSpace;
@@ -74,11 +75,12 @@ impl Registry {
         directory.record_blob_place()?;
         metadata.mark_accounts_beside(directory.content())?;
         metadata.obey(policy.rules.clone()).await?;
-        if accounts.htpasswd.is_some() || accounts.forward {
+        let has_external_accounts = accounts.htpasswd.is_some() || accounts.forward;
+        let accounts = Accounts::open(metadata.clone(), accounts).await?;
+        if has_external_accounts {
             // Without the setting, the registry must not open: its accounts may not have signed in yet.
             metadata.mark_accounts()?;
         }
-        let accounts = Accounts::open(metadata.clone(), accounts).await?;
         let upload_ids = UploadIds::new(&metadata.upload_secret().await?);
         let unfinished = metadata.unfinished_uploads().await?;
         let known = unfinished.iter().map(|upload| upload.id).collect();
@@ -121,6 +123,7 @@ impl Registry {
                 unfinished: Unfinished::new(&unfinished),
                 pulls: Pulls::default(),
                 free_space: FreeSpace::default(),
+                large_manifests: LargeManifests::default(),
                 retention: tokio::sync::Mutex::default(),
                 upload_ids,
                 background: Background::new(view, lock),

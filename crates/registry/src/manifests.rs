@@ -198,6 +198,9 @@ impl Registry {
 
     /// Reads and verifies the bytes of a manifest.
     async fn manifest_content(&self, repository: &RepositoryName, digest: &Digest) -> Result<Bytes, Error> {
+        if let Some(shared) = self.inner.large_manifests.get(digest) {
+            return Ok(shared);
+        }
         let content = match self.inner.blobs.get(digest).await {
             Ok(Some(content)) => content,
             Ok(None) => return Err(self.manifest_damaged(repository, digest, "its file is missing")),
@@ -210,7 +213,7 @@ impl Registry {
             self.verify(digest, &ReadLimit::new(None), |_| true).await?;
             return Err(self.manifest_damaged(repository, digest, "its bytes have another digest"));
         }
-        Ok(content)
+        Ok(self.inner.large_manifests.share(digest, content))
     }
 
     /// Stores a manifest and its tags durably, or changes nothing.
