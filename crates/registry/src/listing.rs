@@ -162,7 +162,7 @@ impl Registry {
     }
 
     /// Returns the manifests whose subject is `subject`, by digest, beginning after `after`. The page is empty for an
-    /// unknown subject or repository.
+    /// unknown subject or repository, and ends early after megabytes of annotations.
     ///
     /// # Errors
     /// Only those of the store.
@@ -175,8 +175,8 @@ impl Registry {
         limit: usize,
     ) -> Result<Page<ReferrerRecord>, Error> {
         let metadata = &self.metadata;
-        let referrers = metadata.referrers(repository, subject, artifact_type, after, limit + 1).await?;
-        Ok(Page::cut(referrers, limit))
+        let (items, more) = metadata.referrers(repository, subject, artifact_type, after, limit).await?;
+        Ok(Page { items, more })
     }
 
     /// Returns visible repositories whose name or description has every word of the query, best match first. The total

@@ -126,7 +126,7 @@ async fn lost_database_is_rebuilt_from_the_view() {
     let found = metadata.manifest(&ubuntu, &TagOrDigest::Tag(tag("all"))).await.unwrap().unwrap();
     assert_eq!(found.digest, index);
     let was = storage.metadata.referrers(&ubuntu, &one, None, None, 10).await.unwrap();
-    assert_eq!(was.len(), 1);
+    assert_eq!(was.0.len(), 1);
     assert_eq!(metadata.referrers(&ubuntu, &one, None, None, 10).await.unwrap(), was);
     assert_eq!(
         metadata.usage(&Visible::Everything).await.unwrap(),

@@ -316,7 +316,7 @@ mod tests {
         let image = metadata.manifest(&app, &by_tag("latest")).await.unwrap().unwrap();
         assert_eq!((image.digest, image.size), (digest("image"), 10));
         assert_eq!(metadata.manifest_parts(&app, &image.digest).await.unwrap(), [layer("layer")]);
-        let referrers = metadata.referrers(&app, &image.digest, Some("a/b"), None, 9).await.unwrap();
+        let (referrers, _) = metadata.referrers(&app, &image.digest, Some("a/b"), None, 9).await.unwrap();
         assert_eq!(referrers.len(), 1);
         assert_eq!(metadata.blob(&app, &digest("layer")).await.unwrap(), Some(100));
         assert_eq!(metadata.search(&Visible::Everything, "pp", 0, 9).await.unwrap().total, 1);

@@ -22,9 +22,12 @@ macro_rules! referrers {
     };
 }
 
+/// The bytes of annotations after which a page ends. Annotations are parts of manifests and may take megabytes.
+const PAGE_BYTES: usize = 2 << 20;
+
 impl Metadata {
-    /// Returns the manifests with the subject `subject`, by digest after `after`, of one `artifact_type` or
-    /// of all. The subject itself need not exist.
+    /// Returns at most `limit` manifests with the subject `subject`, by digest after `after`, of one `artifact_type` or
+    /// of all, and whether there are more. The subject itself need not exist.
     pub async fn referrers(
         &self,
         repository: &RepositoryName,
@@ -32,24 +35,34 @@ impl Metadata {
         artifact_type: Option<&str>,
         after: Option<&Digest>,
         limit: usize,
-    ) -> Result<Vec<ReferrerRecord>, StoreError> {
+    ) -> Result<(Vec<ReferrerRecord>, bool), StoreError> {
         let (repository, subject, after) = (repository.clone(), *subject, after.copied());
         let artifact_type = artifact_type.map(str::to_owned);
         self.read(move |sql| {
-            let Some(id) = find(sql, &repository)? else { return Ok(Vec::new()) };
+            let Some(id) = find(sql, &repository)? else { return Ok((Vec::new(), false)) };
             let subject = columns::key(&subject);
             let after = after.as_ref().map(columns::key);
             // The empty key is before every other.
             let after = after.as_ref().map_or(Value::Blob(&[]), ToValue::to_value);
-            let limit = columns::limit_in(limit);
+            let rows = columns::limit_in(limit.saturating_add(1));
+            let (mut found, mut bytes, mut more) = (Vec::new(), 0, false);
+            let take = |row: &Row<'_>| {
+                more = found.len() == limit || bytes > PAGE_BYTES;
+                if !more {
+                    bytes += row.get::<Option<String>>(4)?.map_or(0, |annotations| annotations.len());
+                    found.push(record(row)?);
+                }
+                Ok(!more)
+            };
             match &artifact_type {
-                None => sql.all(referrers!(""), params![id, subject, after, limit], record),
-                Some(artifact_type) => sql.all(
+                None => sql.each_while(referrers!(""), params![id, subject, after, rows], take)?,
+                Some(artifact_type) => sql.each_while(
                     referrers!("AND f.artifact_type = ?5"),
-                    params![id, subject, after, limit, artifact_type],
-                    record,
-                ),
+                    params![id, subject, after, rows, artifact_type],
+                    take,
+                )?,
             }
+            Ok((found, more))
         })
         .await
     }
@@ -69,6 +82,7 @@ mod tests {
 
     use super::super::fixtures::{digest, empty, manifest, name, plan, put};
     use super::super::{Metadata, PutManifest};
+    use super::PAGE_BYTES;
 
     fn refers(repository: &str, content: &str, subject: &str, artifact_type: Option<&str>) -> PutManifest {
         let annotations = Annotations::from([("what".to_owned(), format!("\"{content}\" \u{1F600}"))]);
@@ -83,14 +97,14 @@ mod tests {
     async fn all(metadata: &Metadata, artifact_type: Option<&str>, page: usize) -> Vec<oci::Digest> {
         let mut found: Vec<oci::Digest> = Vec::new();
         loop {
-            let next = metadata
+            let (next, more) = metadata
                 .referrers(&name("app"), &digest("subject"), artifact_type, found.last(), page)
                 .await
                 .unwrap();
-            if next.is_empty() {
+            found.extend(next.into_iter().map(|record| record.manifest.digest));
+            if !more {
                 return found;
             }
-            found.extend(next.into_iter().map(|record| record.manifest.digest));
         }
     }
 
@@ -120,6 +134,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn page_ends_after_large_annotations() {
+        let (metadata, _directory) = empty();
+        let large = "x".repeat(PAGE_BYTES / 2);
+        for n in 0..5 {
+            let annotations = Annotations::from([("large".to_owned(), large.clone())]);
+            let referrer = PutManifest {
+                annotations: Some(annotations),
+                ..refers("app", &n.to_string(), "subject", None)
+            };
+            put(&metadata, referrer).await;
+        }
+        let (page, more) =
+            metadata.referrers(&name("app"), &digest("subject"), None, None, 100).await.unwrap();
+        assert_eq!((page.len(), more), (2, true));
+        assert_eq!(all(&metadata, None, 100).await.len(), 5);
+    }
+
+    #[tokio::test]
     async fn page_is_a_range_of_an_index() {
         let by_digest = plan(referrers!(""), 4).await;
         assert!(by_digest[0].ends_with("(repository=? AND subject=? AND digest>?)"), "{by_digest:?}");
@@ -138,8 +170,9 @@ mod tests {
         let put_one = refers("app", "signature", "subject", None);
         put(&metadata, put_one.clone()).await;
         put(&metadata, put_one.clone()).await;
-        let found = metadata.referrers(&name("app"), &digest("subject"), None, None, 10).await.unwrap();
-        assert_eq!(found.len(), 1);
+        let (found, more) =
+            metadata.referrers(&name("app"), &digest("subject"), None, None, 10).await.unwrap();
+        assert_eq!((found.len(), more), (1, false));
         assert_eq!(found[0].manifest, put_one.manifest);
         assert_eq!(found[0].artifact_type, None);
         assert_eq!(found[0].annotations, put_one.annotations);

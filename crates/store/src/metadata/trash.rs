@@ -187,8 +187,8 @@ mod tests {
         assert_eq!(restored.tags, ["1.0", "latest", "linux"].map(tag));
         assert_eq!(metadata.blob(&app, &digest("layer")).await.unwrap(), Some(100));
         assert_eq!(metadata.manifest_parts(&app, &digest("m")).await.unwrap(), image.parts);
-        assert_eq!(metadata.referrers(&app, &digest("m"), None, None, 9).await.unwrap().len(), 1);
-        assert!(metadata.referrers(&app, &digest("index"), None, None, 9).await.unwrap().is_empty());
+        assert_eq!(metadata.referrers(&app, &digest("m"), None, None, 9).await.unwrap().0.len(), 1);
+        assert!(metadata.referrers(&app, &digest("index"), None, None, 9).await.unwrap().0.is_empty());
         let record = metadata.repository(&app).await.unwrap().unwrap();
         assert_eq!((record.description.as_str(), record.manifests, record.tags), ("an app", 3, 3));
         let items: Vec<_> = metadata.view_changes(0, 99).await.unwrap().into_iter().map(|c| c.item).collect();
