@@ -40,6 +40,8 @@ pub struct UpstreamManifest {
     pub content: Bytes,
     /// The Content-Type, if it is the type of a manifest.
     pub media_type: Option<MediaType>,
+    /// The digest that the upstream names, if it does.
+    pub digest: Option<Digest>,
 }
 
 /// The answer to a HEAD of a manifest.
@@ -140,11 +142,12 @@ impl Client {
         {
             return Err(Error::InvalidResponse(format!("{upstream} sends {foreign} as a manifest")));
         }
+        let digest = header(fetched.response.headers(), &DIGEST).and_then(|text| text.parse().ok());
         let body = fetched.response.into_body();
         let content = read_to_end(body, limit, self.read_timeout()).await;
         let content = content
             .map_err(|reason| Error::InvalidResponse(format!("a manifest of {upstream}: {reason}")))?;
-        Ok(Some(UpstreamManifest { content, media_type: media_type.filter(MediaType::is_manifest) }))
+        Ok(Some(UpstreamManifest { content, media_type: media_type.filter(MediaType::is_manifest), digest }))
     }
 
     /// Asks for the size of a blob. The outer `None` is an absent blob, the inner one an unknown size.

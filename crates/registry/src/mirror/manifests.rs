@@ -260,6 +260,8 @@ impl Mirror {
             tracing::warn!(%repository, %target, reason, "the upstream sent an invalid manifest; it is not kept");
             MirrorError::Invalid { upstream: upstream.name().to_owned(), reason }
         };
+        // Bytes that changed on their way have another digest than the one that the upstream names.
+        let expected = expected.or(fetched.digest);
         let algorithm = expected.map_or(oci::Algorithm::Sha256, |digest| digest.algorithm());
         let digest = algorithm.digest(&fetched.content);
         if let Some(expected) = expected
@@ -484,7 +486,7 @@ impl Registry {
         tag: Option<&Tag>,
     ) -> Result<Arc<StoredManifest>, Error> {
         let inner = &self.inner;
-        inner.content.check()?;
+        self.check_place()?;
         self.check_announced(repository, Some(fetched.content.len() as u64)).await?;
         let Fetched { digest, content, manifest } = fetched;
         let description = description::of(&manifest, &*inner.blobs).await?;
