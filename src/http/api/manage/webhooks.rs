@@ -160,6 +160,8 @@ pub(crate) async fn send_again(call: &Call<'_>, id: &WebhookId, delivery: Option
     Ok(replayed)
 }
 
+/// The maximum length of a receiver's URL.
+const MAX_URL: usize = 2048;
 const FORMATS: &str = "cloudevents, cloudevents-binary or distribution";
 
 fn bad(parameter: &'static str, expected: &'static str) -> Error {
@@ -169,9 +171,14 @@ fn bad(parameter: &'static str, expected: &'static str) -> Error {
 /// Refuses URLs that a webhook of an owner must not have. Returns the URL as it was understood, so that a list shows the
 /// host that gets the requests.
 fn receiver_url(url: &str) -> Result<String, Error> {
-    let expected = "an http:// or https:// URL of a host in the public internet";
+    let expected =
+        "an http:// or https:// URL of a host in the public internet, with at most 2,048 characters";
     match url.parse::<Url>() {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && addresses::refused_host(&url).is_none() => {
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https")
+                && url.as_str().len() <= MAX_URL
+                && addresses::refused_host(&url).is_none() =>
+        {
             Ok(url.into())
         }
         _ => Err(bad("url", expected)),
