@@ -229,7 +229,7 @@ impl Registry {
 
     async fn store_manifest(&self, push: Push) -> Result<Pushed, Error> {
         let inner = &self.inner;
-        inner.content.check()?;
+        self.check_place()?;
         let Push { repository, target, content_type, content, mut tags } = push;
         self.check_reserve(content.len() as u64)?;
         let limit = inner.policy.load().manifest_bytes;

@@ -27,6 +27,16 @@ impl Registry {
             Some(StoreError::ObjectStore { action, what, reason }) => {
                 Err(StoreError::ObjectStore { action, what: what.clone(), reason: reason.clone() })
             }
+            Some(StoreError::ContentGone(place)) => Err(StoreError::ContentGone(place.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the content is in its place, before a write. An object store that does not answer fails the write itself.
+    pub(crate) fn check_place(&self) -> Result<(), StoreError> {
+        self.inner.content.check()?;
+        match self.check_blob_store() {
+            Err(error @ StoreError::ContentGone(_)) => Err(error),
             _ => Ok(()),
         }
     }
@@ -40,10 +50,10 @@ impl Registry {
             if let Some(error) = &error
                 && self.check_blob_store().is_ok()
             {
-                tracing::error!(%error, "the object store does not answer: requests for blobs get 503, and /readyz fails");
+                tracing::error!(%error, "the object store cannot be used: requests that need it get 503, and /readyz fails");
             }
             if error.is_none() && self.check_blob_store().is_err() {
-                tracing::info!("the object store answers again");
+                tracing::info!("the object store can be used again");
             }
             *self.inner.blob_store_error.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
         }

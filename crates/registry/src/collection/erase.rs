@@ -34,7 +34,7 @@ impl Registry {
         let (registry, repository, digest) = (self.clone(), repository.clone(), *digest);
         self.detach(async move {
             let inner = &registry.inner;
-            inner.content.check()?;
+            registry.check_place()?;
             // Waits for pushes of this content that are about to link it.
             let _deletion = loop {
                 let (deletion, free) = inner.guards.delete(vec![digest], |one| *one);

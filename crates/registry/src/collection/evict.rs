@@ -15,7 +15,7 @@ impl Registry {
         let registry = self.acting_as(Actor::task("cache eviction"));
         self.detach(async move {
             let inner = &registry.inner;
-            inner.content.check()?;
+            registry.check_place()?;
             let (deletion, free) = inner.guards.delete(content, |(_, digest)| *digest);
             let due = registry.metadata.evict(free).await?;
             for content in &due {

@@ -464,7 +464,7 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
                 break;
             }
             // Files that are away with their volume would come back without a record.
-            inner.content.check()?;
+            self.registry.check_place()?;
             let (deletion, free) = inner.guards.delete(due, |due: &DueContent| due.digest);
             let marked = metadata.mark_content(free).await?;
             for (content, bytes) in &marked {

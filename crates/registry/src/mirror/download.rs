@@ -124,7 +124,7 @@ impl Mirror {
             progress.size = size;
         });
         self.check_room(upstream, repository, size).await?;
-        registry.inner.content.check().map_err(|error| not_kept(&error))?;
+        registry.check_place().map_err(|error| not_kept(&error))?;
         let id = Uuid::new_v4();
         let upload =
             registry.inner.blobs.begin_known(id, digest, true).await.map_err(|error| not_kept(&error))?;
@@ -361,6 +361,10 @@ impl Receiving<'_> {
         }
         let readable = self.received.saturating_sub(1);
         self.entry.fill.progress.send_modify(|progress| progress.readable = readable);
+        // It could go on for ever. A blob that an image names has a size.
+        if self.size.is_none() && self.entry.fill.progress.receiver_count() == 0 {
+            return Err(FillError::NotKept("its size is unknown, and its clients are gone".to_owned()));
+        }
         self.upstream.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         if self.entry.fill.is_full() {
             self.save().await.map_err(|error| FillError::NotKept(error.to_string()))?;

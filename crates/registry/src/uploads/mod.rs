@@ -73,7 +73,7 @@ impl Registry {
         algorithm: Algorithm,
     ) -> Result<UploadStatus, Error> {
         let inner = &self.inner;
-        inner.content.check()?;
+        self.check_place()?;
         self.check_reserve(0)?;
         self.check_quota(repository, None).await?;
         self.check_unfinished(repository, None).await?;
@@ -153,7 +153,7 @@ impl Registry {
     ) -> Result<u64, Error> {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
         self.detach(async move {
-            registry.inner.content.check()?;
+            registry.check_place()?;
             let lock = registry.lock_upload(&repository, account.as_ref(), id).await?;
             let (lock, received) =
                 registry.receive_locked(&repository, account.as_ref(), lock, range, body).await?;
@@ -214,7 +214,7 @@ impl Registry {
         let (registry, repository) = (self.clone(), repository.clone());
         self.detach(async move {
             let inner = &registry.inner;
-            inner.content.check()?;
+            registry.check_place()?;
             registry.check_reserve(0)?;
             let limit = registry.upload_limit(&repository).await?;
             // No other request knows this upload, so it has no record. After a crash, the next start removes its file.

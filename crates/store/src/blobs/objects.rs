@@ -7,12 +7,14 @@
 //!
 //! - `bucket`: the requests.
 //! - `keys`: the layout.
+//! - `lease`: the server that uses the bucket.
 //! - `place`: what the store and its writers share.
 //! - `writer`: an upload.
 //! - `quarantine`: damaged content.
 
 mod bucket;
 mod keys;
+mod lease;
 mod place;
 mod quarantine;
 #[cfg(test)]
@@ -49,8 +51,9 @@ impl BlobStore for ObjectBlobs {
         let place = self.bucket.name(self.bucket.prefix());
         let owner = self.bucket.get(&key).await?;
         let owner = owner.map(|owner| String::from_utf8_lossy(&owner).trim().to_owned());
+        let is_claimed = owner.as_deref() == Some(id);
         let refused = match (owner, claim) {
-            (Some(owner), _) if owner == id => return Ok(()),
+            _ if is_claimed => None,
             (_, Claim::Rebuilt) => None,
             (Some(_), _) => Some(format!(
                 "{place} holds the blobs of another database: restore that one from its backup, or set another prefix in \
@@ -69,22 +72,19 @@ impl BlobStore for ObjectBlobs {
                 })
             }
         };
-        match refused {
-            Some(refused) => Err(StoreError::Directory(refused)),
-            None => self.bucket.put(&key, vec![Bytes::from(format!("{id}\n"))]).await,
+        if let Some(refused) = refused {
+            return Err(StoreError::Directory(refused));
         }
+        self.take_lease().await?;
+        if !is_claimed {
+            self.bucket.put(&key, vec![Bytes::from(format!("{id}\n"))]).await?;
+        }
+        self.lease.database.get_or_init(|| id.to_owned());
+        Ok(())
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        let key = self.keys.identity();
-        match self.bucket.stat(&key).await? {
-            Some(_) => Ok(()),
-            None => Err(StoreError::ObjectStore {
-                action: "find",
-                what: self.bucket.name(&key),
-                reason: "it was removed".to_owned(),
-            }),
-        }
+        self.keep_lease().await
     }
 
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {

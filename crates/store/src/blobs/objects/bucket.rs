@@ -204,7 +204,10 @@ impl Bucket {
         let begun = std::time::Instant::now();
         loop {
             match delete().await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                Ok(()) => return Ok(()),
+                Err(error @ object_store::Error::NotFound { .. }) => {
+                    return if is_bucket_gone(&error) { Err(error) } else { Ok(()) };
+                }
                 Err(object_store::Error::Generic { .. }) if begun.elapsed() < READ_PATIENCE => {
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -435,7 +438,7 @@ impl Bucket {
         key: &str,
     ) -> Result<Option<T>, StoreError> {
         match error {
-            object_store::Error::NotFound { .. } if !reason(&error).contains("NoSuchBucket") => Ok(None),
+            object_store::Error::NotFound { .. } if !is_bucket_gone(&error) => Ok(None),
             error => Err(self.failed(&error, action, key)),
         }
     }
@@ -537,6 +540,11 @@ fn options() -> ClientOptions {
 /// Our keys have no character that a path encodes.
 fn path(key: &str) -> Path {
     Path::from(key)
+}
+
+/// Whether the bucket itself is absent. Its objects may come back with it.
+fn is_bucket_gone(error: &object_store::Error) -> bool {
+    reason(error).contains("NoSuchBucket")
 }
 
 /// The text of an error with its causes, each once.

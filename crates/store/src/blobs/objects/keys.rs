@@ -25,6 +25,11 @@ impl Keys {
         format!("{}.wharfinger", self.content())
     }
 
+    /// The object with the lease of the server that uses the bucket.
+    pub(super) fn lease(&self) -> String {
+        format!("{}wharfinger/lease", self.prefix)
+    }
+
     /// The prefix of all that distribution keeps.
     pub(super) fn content(&self) -> String {
         format!("{}docker/registry/v2/", self.prefix)

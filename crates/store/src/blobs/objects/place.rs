@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use oci::{Algorithm, Digest, Digester};
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::bucket::Bucket;
 use super::keys::Keys;
+use super::lease::Lease;
 use crate::StoreError;
 use crate::blobs::Blob;
 use crate::blobs::files::uploads::Uploads;
@@ -30,9 +32,10 @@ pub(in crate::blobs) struct ObjectBlobs {
     pub(super) memory: Arc<Semaphore>,
     /// The multipart uploads that this process has begun or continued.
     pub(super) open: Arc<Mutex<HashMap<Uuid, Target>>>,
+    pub(super) lease: Arc<Lease>,
 }
 
-/// Sizes of parts, which tests lower.
+/// Sizes of parts and the interval of the lease, which tests lower.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// The size of a part in bytes. All parts but the last have one size, because some servers require it.
@@ -43,11 +46,19 @@ pub(super) struct Limits {
     pub(super) copy: u64,
     /// The size of a copied part.
     pub(super) copy_part: u64,
+    /// The interval between renewals of the lease.
+    pub(super) renewal: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { part: 16 << 20, equal_parts: 2000, copy: 5 << 30, copy_part: 512 << 20 }
+        Self {
+            part: 16 << 20,
+            equal_parts: 2000,
+            copy: 5 << 30,
+            copy_part: 512 << 20,
+            renewal: Duration::from_secs(15),
+        }
     }
 }
 
@@ -66,6 +77,7 @@ impl ObjectBlobs {
         Ok(Self {
             keys: Keys::new(bucket.prefix()),
             bucket: Arc::new(bucket),
+            lease: Arc::new(Lease::new(uploads.with_file_name("instance"))),
             uploads: Arc::new(Uploads::spool(uploads)),
             limits: Limits::default(),
             memory: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),

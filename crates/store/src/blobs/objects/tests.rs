@@ -4,6 +4,7 @@ mod faults;
 mod servers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use oci::Algorithm;
@@ -42,6 +43,19 @@ impl Place {
         ObjectBlobs::open(&self.settings, self.directory.uploads()).unwrap()
     }
 
+    /// The same prefix, for another data directory.
+    fn again(&self) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Directory::open(scratch.path()).unwrap();
+        Self { settings: self.settings.clone(), directory, _scratch: scratch }
+    }
+
+    /// A store with this interval between renewals of its lease.
+    fn renewing(&self, renewal: Duration) -> ObjectBlobs {
+        let limits = Limits { renewal, ..Limits::default() };
+        ObjectBlobs { limits, ..self.blobs() }
+    }
+
     /// A store with small parts.
     fn in_parts(&self) -> ObjectBlobs {
         let limits = Limits { part: PART, copy: 2 * PART, copy_part: PART, ..Limits::default() };
@@ -71,6 +85,11 @@ macro_rules! backend {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn upload_in_parts_becomes_a_blob() {
                 super::upload_in_parts_becomes_a_blob(&Place::on(&$server)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn second_server_is_refused() {
+                super::second_server_is_refused(&Place::on(&$server)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,6 +133,40 @@ async fn leaves_nothing(blobs: &ObjectBlobs, place: &Place) {
     let keys: Vec<_> = blobs.bucket.list(blobs.keys.uploads()).try_collect().await.unwrap();
     assert_eq!(keys, []);
     assert_eq!(std::fs::read_dir(place.directory.uploads()).unwrap().count(), 0);
+}
+
+async fn second_server_is_refused(place: &Place) {
+    let first = place.renewing(Duration::ZERO);
+    first.claim("one", Claim::New).await.unwrap();
+    let other = place.again();
+    // Each check of the first server renews its lease.
+    let renewed = {
+        let first = first.clone();
+        tokio::spawn(async move {
+            loop {
+                first.ready().await.unwrap();
+            }
+        })
+    };
+    let second = other.renewing(Duration::from_millis(300));
+    let refused = second.claim("one", Claim::Existing).await.unwrap_err().to_string();
+    assert!(refused.contains("is in use by another server"), "{refused}");
+    renewed.abort();
+    let _ = renewed.await;
+
+    // A server that stopped does not renew its lease.
+    second.claim("one", Claim::Existing).await.unwrap();
+    second.ready().await.unwrap();
+    assert!(matches!(first.ready().await, Err(StoreError::ContentGone(_))));
+
+    // The directory of a lease takes it over at once, and renews it after it was removed.
+    let again = other.renewing(Duration::from_secs(3600));
+    again.claim("one", Claim::Existing).await.unwrap();
+    again.bucket.delete(&again.keys.lease()).await.unwrap();
+    again.ready().await.unwrap();
+    again.bucket.delete(&again.keys.lease()).await.unwrap();
+    again.bucket.delete(&again.keys.identity()).await.unwrap();
+    assert!(matches!(again.ready().await, Err(StoreError::ContentGone(_))));
 }
 
 async fn upload_in_parts_becomes_a_blob(place: &Place) {
@@ -226,7 +279,7 @@ async fn damaged_object_is_moved_aside(place: &Place) {
 async fn bucket_belongs_to_one_database() {
     let place = Place::on(&VERSITYGW);
     let blobs = place.blobs();
-    assert!(matches!(blobs.ready().await, Err(StoreError::ObjectStore { .. })));
+    assert!(matches!(blobs.ready().await, Err(StoreError::ContentGone(_))));
     let refused = async |id: &str, claim| blobs.claim(id, claim).await.unwrap_err().to_string();
     assert!(refused("one", Claim::Existing).await.contains("not the bucket of this database"));
     blobs.put(&sha256(b"foreign"), Bytes::from_static(b"foreign")).await.unwrap();

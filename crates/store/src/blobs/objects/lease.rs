@@ -1,0 +1,150 @@
+//! The lease of a bucket prefix: an object that names the server which uses it.
+//!
+//! Two servers with one database, such as a restored copy beside its original, would delete each other's blobs. So a
+//! server renews the lease. A server with another data directory waits for a renewal before it takes the lease over, and
+//! no clocks are compared. A server whose lease was taken stops writing.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::place::ObjectBlobs;
+use crate::blocking::blocking;
+use crate::{StoreError, permissions};
+
+/// The lease as this process knows it.
+pub(super) struct Lease {
+    /// The file with the id of the data directory. Backups and restored copies do not have it.
+    path: PathBuf,
+    process: Uuid,
+    /// The id of the database, once the prefix is claimed.
+    pub(super) database: OnceLock<String>,
+    written: Mutex<Option<(Instant, Uuid)>>,
+}
+
+/// The content of the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Holder {
+    directory: Uuid,
+    process: Uuid,
+    renewal: Uuid,
+    host: String,
+}
+
+impl Holder {
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let mut id = || lines.next()?.parse::<Uuid>().ok();
+        let (directory, process, renewal) = (id()?, id()?, id()?);
+        Some(Self { directory, process, renewal, host: lines.next().unwrap_or_default().to_owned() })
+    }
+}
+
+impl Lease {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, process: Uuid::new_v4(), database: OnceLock::new(), written: Mutex::default() }
+    }
+
+    /// Returns the id of the data directory, and makes it at the first call.
+    async fn directory(&self) -> Result<Uuid, StoreError> {
+        let path = self.path.clone();
+        blocking(move || {
+            let read = || fs::read_to_string(&path).map(|text| text.trim().parse::<Uuid>().ok());
+            let id = match read() {
+                Ok(Some(id)) => return Ok(id),
+                Ok(None) => {
+                    return Err(StoreError::Directory(format!("{} has no id: remove it", path.display())));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Uuid::new_v4(),
+                Err(error) => return Err(StoreError::io("read", path, error)),
+            };
+            permissions::create_new(&path)
+                .and_then(|mut file| file.write_all(format!("{id}\n").as_bytes()))
+                .map_err(|error| StoreError::io("write", path, error))?;
+            Ok(id)
+        })
+        .await
+    }
+}
+
+impl ObjectBlobs {
+    async fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        let found = self.bucket.get(&self.keys.lease()).await?;
+        Ok(found.and_then(|content| Holder::parse(&String::from_utf8_lossy(&content))))
+    }
+
+    async fn write_lease(&self, directory: Uuid) -> Result<(), StoreError> {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let (process, renewal) = (self.lease.process, Uuid::new_v4());
+        let text = format!("{directory}\n{process}\n{renewal}\n{}\n", host.trim());
+        self.bucket.put(&self.keys.lease(), vec![Bytes::from(text)]).await?;
+        *self.lease.written.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), directory));
+        Ok(())
+    }
+
+    /// Takes the lease, unless a server with another data directory renews it.
+    pub(super) async fn take_lease(&self) -> Result<(), StoreError> {
+        let directory = self.lease.directory().await?;
+        let place = self.bucket.name(self.bucket.prefix());
+        let in_use = |holder: Holder| {
+            StoreError::Directory(format!(
+                "{place} is in use by another server, on {}: two servers would delete each other's blobs. Stop that one, or \
+                 set another prefix in blobs.url",
+                holder.host
+            ))
+        };
+        let before = self.holder().await?;
+        if let Some(holder) = before.clone().filter(|holder| holder.directory != directory) {
+            let wait = self.limits.renewal * 3;
+            tracing::warn!(
+                host = holder.host,
+                ?wait,
+                "another server has used this bucket; waiting to see whether it still does"
+            );
+            tokio::time::sleep(wait).await;
+            if let Some(now) = self.holder().await?
+                && Some(&now) != before.as_ref()
+            {
+                return Err(in_use(now));
+            }
+        }
+        self.write_lease(directory).await?;
+        if before.is_none() {
+            // Another server may have come this far at the same time. The later one keeps the lease.
+            tokio::time::sleep(self.limits.renewal / 8).await;
+        }
+        match self.holder().await? {
+            Some(holder) if holder.process != self.lease.process => Err(in_use(holder)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that this process still has the lease, and renews it.
+    pub(super) async fn keep_lease(&self) -> Result<(), StoreError> {
+        let gone = |key: &str| Err(StoreError::ContentGone(self.bucket.name(key).into()));
+        match self.holder().await? {
+            Some(holder) if holder.process == self.lease.process => {}
+            Some(_) => return gone(&self.keys.lease()),
+            // The bucket may be another one, or empty.
+            None => {
+                let identity = self.keys.identity();
+                let owner = self.bucket.get(&identity).await?;
+                let owner = owner.map(|owner| String::from_utf8_lossy(&owner).trim().to_owned());
+                if owner.is_none() || owner.as_ref() != self.lease.database.get() {
+                    return gone(&identity);
+                }
+            }
+        }
+        let written = *self.lease.written.lock().unwrap_or_else(PoisonError::into_inner);
+        match written {
+            Some((at, directory)) if at.elapsed() >= self.limits.renewal => self.write_lease(directory).await,
+            _ => Ok(()),
+        }
+    }
+}
