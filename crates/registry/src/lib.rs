@@ -55,6 +55,7 @@ pub mod rules;
 mod sizes;
 mod storage_watch;
 pub mod tag_list;
+mod tag_lookups;
 pub mod uploads;
 pub mod webhooks;
 
@@ -154,6 +155,7 @@ struct Inner {
     open_uploads: uploads::OpenUploads,
     unfinished: uploads::Unfinished,
     pulls: pulls::Pulls,
+    tag_lookups: tag_lookups::TagLookups,
     free_space: reserve::FreeSpace,
     /// The manifests beyond the cache that requests read.
     large_manifests: large_manifests::LargeManifests,

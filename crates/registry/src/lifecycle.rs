@@ -27,6 +27,7 @@ use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
 use crate::reserve::FreeSpace;
 use crate::storage_watch::BlobStoreError;
+use crate::tag_lookups::TagLookups;
 use crate::uploads::{OpenUploads, Unfinished, UploadIds};
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
 
@@ -122,6 +123,7 @@ impl Registry {
                 open_uploads: OpenUploads::default(),
                 unfinished: Unfinished::new(&unfinished),
                 pulls: Pulls::default(),
+                tag_lookups: TagLookups::default(),
                 free_space: FreeSpace::default(),
                 large_manifests: LargeManifests::default(),
                 retention: tokio::sync::Mutex::default(),

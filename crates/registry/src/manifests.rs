@@ -1,6 +1,7 @@
 //! Manifests of a repository: pull, push, delete.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -75,63 +76,108 @@ impl Registry {
         Some(cached)
     }
 
-    /// Like [`manifest`](Self::manifest), and counts a pull.
+    /// Like [`manifest`](Self::manifest), and counts a pull of a client.
     ///
     /// # Errors
     /// Those of [`manifest`](Self::manifest).
     pub async fn pull_manifest(
         &self,
+        client: IpAddr,
         repository: &RepositoryName,
         target: &TagOrDigest,
     ) -> Result<Arc<StoredManifest>, Error> {
-        if let Some(manifest) = self.pull_cached_manifest(repository, target) {
+        if let Some(manifest) = self.pull_cached_manifest(client, repository, target) {
             return Ok(manifest);
         }
         let manifest = self.read_manifest(repository, target).await?;
-        let tag = match target {
-            TagOrDigest::Tag(tag) => Some(tag.clone()),
-            TagOrDigest::Digest(_) => None,
-        };
-        let pulled = Pulled { repository: repository.clone(), tag, digest: manifest.record.digest };
-        self.inner.pulls.count_uncached(pulled);
+        self.count_uncached_pull(client, repository, target, &manifest);
         Ok(manifest)
     }
 
-    /// Like [`cached_manifest`](Self::cached_manifest), and counts a pull.
+    /// Like [`cached_manifest`](Self::cached_manifest), and counts a pull of a client.
     #[must_use]
     pub fn pull_cached_manifest(
         &self,
+        client: IpAddr,
         repository: &RepositoryName,
         target: &TagOrDigest,
     ) -> Option<Arc<StoredManifest>> {
-        let Inner { cache, pulls, metrics, .. } = &*self.inner;
-        match target {
+        let Inner { cache, pulls, metrics, tag_lookups, .. } = &*self.inner;
+        let manifest = match target {
             TagOrDigest::Tag(tag) => {
                 let tag = cache.tag(repository, tag)?;
                 let manifest = cache.manifest(repository, &tag.digest)?;
                 pulls.count(&tag.pulls);
-                metrics.cache_hits.inc();
-                Some(manifest)
+                manifest
             }
             TagOrDigest::Digest(digest) => {
                 let manifest = cache.manifest(repository, digest)?;
-                let pulled = || Pulled { repository: repository.clone(), tag: None, digest: *digest };
-                pulls.count(manifest.pulls.get_or_init(|| PullCounter::new(pulled())));
-                metrics.cache_hits.inc();
-                Some(manifest)
+                match tag_lookups.take(client, repository, digest) {
+                    Some(tag) => {
+                        match cache.tag(repository, &tag).filter(|cached| cached.digest == *digest) {
+                            Some(cached) => pulls.count(&cached.pulls),
+                            None => pulls.count_uncached(pulled(repository, Some(tag), *digest)),
+                        }
+                    }
+                    None => pulls.count(by_digest(repository, &manifest)),
+                }
+                manifest
             }
-        }
+        };
+        metrics.cache_hits.inc();
+        Some(manifest)
     }
 
     /// Counts a pull of a manifest that was found in another way.
-    pub fn count_pull(&self, repository: &RepositoryName, target: &TagOrDigest, manifest: &StoredManifest) {
-        if self.pull_cached_manifest(repository, target).is_none() {
-            let tag = match target {
-                TagOrDigest::Tag(tag) => Some(tag.clone()),
-                TagOrDigest::Digest(_) => None,
-            };
-            let pulled = Pulled { repository: repository.clone(), tag, digest: manifest.record.digest };
-            self.inner.pulls.count_uncached(pulled);
+    pub fn count_pull(
+        &self,
+        client: IpAddr,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+        manifest: &StoredManifest,
+    ) {
+        if self.pull_cached_manifest(client, repository, target).is_none() {
+            self.count_uncached_pull(client, repository, target, manifest);
+        }
+    }
+
+    fn count_uncached_pull(
+        &self,
+        client: IpAddr,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+        manifest: &StoredManifest,
+    ) {
+        let tag = match target {
+            TagOrDigest::Tag(tag) => Some(tag.clone()),
+            TagOrDigest::Digest(digest) => self.inner.tag_lookups.take(client, repository, digest),
+        };
+        self.inner.pulls.count_uncached(pulled(repository, tag, manifest.record.digest));
+    }
+
+    /// Records that a client found a manifest by HEAD: a use, and no pull. If the client then pulls the manifest by its
+    /// digest, this counts as a pull of the tag.
+    pub fn record_lookup(
+        &self,
+        client: IpAddr,
+        repository: &RepositoryName,
+        target: &TagOrDigest,
+        manifest: &StoredManifest,
+    ) {
+        let Inner { cache, pulls, tag_lookups, .. } = &*self.inner;
+        let digest = manifest.record.digest;
+        match target {
+            TagOrDigest::Tag(tag) => {
+                tag_lookups.record(client, repository, tag, &digest);
+                match cache.tag(repository, tag).filter(|cached| cached.digest == digest) {
+                    Some(cached) => pulls.touch(&cached.pulls),
+                    None => pulls.touch_uncached(pulled(repository, Some(tag.clone()), digest)),
+                }
+            }
+            TagOrDigest::Digest(digest) => match cache.manifest(repository, digest) {
+                Some(cached) => pulls.touch(by_digest(repository, &cached)),
+                None => pulls.touch_uncached(pulled(repository, None, *digest)),
+            },
         }
     }
 
@@ -382,6 +428,15 @@ impl Registry {
         }
         Err(self.manifest_unknown(repository, target).await?)
     }
+}
+
+fn pulled(repository: &RepositoryName, tag: Option<Tag>, digest: Digest) -> Pulled {
+    Pulled { repository: repository.clone(), tag, digest }
+}
+
+/// The counter of pulls by digest.
+fn by_digest<'a>(repository: &RepositoryName, manifest: &'a StoredManifest) -> &'a Arc<PullCounter> {
+    manifest.pulls.get_or_init(|| PullCounter::new(pulled(repository, None, manifest.record.digest)))
 }
 
 /// Returns the parts of a manifest. The policy decides which are required.

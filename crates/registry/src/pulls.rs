@@ -3,10 +3,13 @@
 //! A cached tag or manifest holds its counter. A pull from the cache costs an atomic addition, and the time of day. The
 //! first pull after a flush lists the counter as dirty. Pulls that miss the cache are aggregated in a map. A crash loses
 //! the pulls since the last flush, at most [`FLUSH_PERIOD`].
+//!
+//! A HEAD request is a use: it advances the time of the last pull and not the number. An engine that has an image asks
+//! for its tag by HEAD and sends no GET.
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,8 +39,9 @@ pub(crate) struct Pulled {
 pub(crate) struct PullCounter {
     pulled: Pulled,
     count: AtomicU64,
-    /// The time of the last pull, in milliseconds since 1970.
+    /// The time of the last pull or use, in milliseconds since 1970.
     last: AtomicU64,
+    is_dirty: AtomicBool,
 }
 
 /// Pulls that are not written yet.
@@ -76,7 +80,8 @@ struct Dirty {
 
 impl PullCounter {
     pub(crate) fn new(pulled: Pulled) -> Arc<Self> {
-        Arc::new(Self { pulled, count: AtomicU64::new(0), last: AtomicU64::new(0) })
+        let (count, last) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { pulled, count, last, is_dirty: AtomicBool::new(false) })
     }
 
     fn unwritten(&self) -> Unwritten {
@@ -92,8 +97,15 @@ fn now() -> u64 {
 impl Pulls {
     /// Counts a pull of a cache entry.
     pub(crate) fn count(&self, counter: &Arc<PullCounter>) {
-        counter.last.store(now(), Ordering::Relaxed);
-        if counter.count.fetch_add(1, Ordering::Relaxed) == 0 {
+        // Sequentially consistent, as the flush is: it sees the addition, or the counter is listed again.
+        counter.count.fetch_add(1, Ordering::SeqCst);
+        self.touch(counter);
+    }
+
+    /// Records a use of a cache entry that is no pull.
+    pub(crate) fn touch(&self, counter: &Arc<PullCounter>) {
+        counter.last.store(now(), Ordering::SeqCst);
+        if !counter.is_dirty.load(Ordering::SeqCst) && !counter.is_dirty.swap(true, Ordering::SeqCst) {
             let mut dirty = self.lock();
             dirty.counters.push(Arc::clone(counter));
             self.announce(&dirty);
@@ -102,8 +114,17 @@ impl Pulls {
 
     /// Counts a pull without a cache entry.
     pub(crate) fn count_uncached(&self, pulled: Pulled) {
+        self.add_uncached(pulled, 1);
+    }
+
+    /// Records a use without a cache entry that is no pull.
+    pub(crate) fn touch_uncached(&self, pulled: Pulled) {
+        self.add_uncached(pulled, 0);
+    }
+
+    fn add_uncached(&self, pulled: Pulled, pulls: u64) {
         let mut dirty = self.lock();
-        dirty.others.entry(pulled).or_default().add(Unwritten { pulls: 1, last: now() });
+        dirty.others.entry(pulled).or_default().add(Unwritten { pulls, last: now() });
         self.announce(&dirty);
     }
 
@@ -129,9 +150,10 @@ impl Pulls {
     fn take(&self) -> HashMap<Pulled, Unwritten> {
         let Dirty { counters, others: mut taken } = mem::take(&mut *self.lock());
         for counter in counters {
-            // A pull after the swap lists the counter again.
-            let pulls = counter.count.swap(0, Ordering::Relaxed);
-            let last = counter.last.load(Ordering::Relaxed);
+            // A pull after this lists the counter again.
+            counter.is_dirty.store(false, Ordering::SeqCst);
+            let pulls = counter.count.swap(0, Ordering::SeqCst);
+            let last = counter.last.load(Ordering::SeqCst);
             taken.entry(counter.pulled.clone()).or_default().add(Unwritten { pulls, last });
         }
         taken
@@ -226,6 +248,12 @@ mod tests {
         assert!(pulls.take().is_empty());
         pulls.count(&counter);
         assert_eq!(pulls.take()[&pulled(Some("latest"))].pulls, 1);
+        for _ in 0..2 {
+            pulls.touch(&counter);
+        }
+        let used = pulls.take()[&pulled(Some("latest"))];
+        assert_eq!(used.pulls, 0);
+        assert!(used.pulled_at() > UNIX_EPOCH);
     }
 
     #[test]

@@ -24,9 +24,11 @@ pub(crate) async fn get(
 ) -> Result<Response, Error> {
     let Call { app, caller, request } = &call;
     let manifest = if request.is_head() {
-        app.registry.intact_manifest(repository, target).await?
+        let manifest = app.registry.intact_manifest(repository, target).await?;
+        record_lookup(app, **caller, repository, target, &manifest);
+        manifest
     } else if is_pull(**caller) {
-        let manifest = app.registry.pull_manifest(repository, target).await?;
+        let manifest = app.registry.pull_manifest(caller.address(), repository, target).await?;
         note_pull(app, **caller, request, (repository, target), &manifest);
         manifest
     } else {
@@ -48,8 +50,10 @@ pub(crate) fn get_cached(
     }
     if let (Some(mirror), Some(reach)) = (&app.mirror, request.reach) {
         let manifest = mirror.cached_manifest(repository, target)?;
-        if !request.is_head() && is_pull(caller) {
-            app.registry.count_pull(repository, target, &manifest);
+        if request.is_head() {
+            record_lookup(app, caller, repository, target, &manifest);
+        } else if is_pull(caller) {
+            app.registry.count_pull(caller.address(), repository, target, &manifest);
         }
         let mut response = answer(&manifest, target, &request.headers);
         mirrored::label(&mut response, mirror.upstream_name(repository)?, reach);
@@ -57,15 +61,30 @@ pub(crate) fn get_cached(
     }
     let manifest = if request.is_head() {
         let manifest = app.registry.cached_manifest(repository, target)?;
-        app.registry.is_known_intact(repository, target, &manifest).then_some(manifest)?
+        let manifest = app.registry.is_known_intact(repository, target, &manifest).then_some(manifest)?;
+        record_lookup(app, caller, repository, target, &manifest);
+        manifest
     } else if is_pull(caller) {
-        let manifest = app.registry.pull_cached_manifest(repository, target)?;
+        let manifest = app.registry.pull_cached_manifest(caller.address(), repository, target)?;
         note_pull(app, caller, request, (repository, target), &manifest);
         manifest
     } else {
         app.registry.cached_manifest(repository, target)?
     };
     Some(answer(&manifest, target, &request.headers))
+}
+
+/// Records a HEAD request as a use of the image.
+fn record_lookup(
+    app: &App,
+    caller: Caller<'_>,
+    repository: &RepositoryName,
+    target: &TagOrDigest,
+    manifest: &StoredManifest,
+) {
+    if is_pull(caller) {
+        app.registry.record_lookup(caller.address(), repository, target, manifest);
+    }
 }
 
 /// Notes a pull as an event, if it is in the sample.

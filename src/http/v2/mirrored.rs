@@ -123,8 +123,12 @@ async fn manifest(
     may_fill: bool,
 ) -> Result<Response, Failure> {
     let served = mirror.manifest(repository, target, may_fill).await?;
-    if !call.request.is_head() && manifest_answer::is_pull(*call.caller) {
-        call.app.registry.count_pull(repository, target, &served.manifest);
+    if manifest_answer::is_pull(*call.caller) {
+        let (registry, client) = (&call.app.registry, call.caller.address());
+        match call.request.is_head() {
+            true => registry.record_lookup(client, repository, target, &served.manifest),
+            false => registry.count_pull(client, repository, target, &served.manifest),
+        }
     }
     let mut response = manifest_answer::answer(&served.manifest, target, &call.request.headers);
     let status = match served.source {

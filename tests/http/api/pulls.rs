@@ -23,7 +23,6 @@ async fn pulls_count_get_requests_of_manifests() {
         assert_eq!((tag(&registry, "1").await.pulls, tag(&registry, "1").await.pulled_at), (0, None));
         for _ in 0..3 {
             app.get("manifests/1").await.is(200);
-            app.head("manifests/1").await.is(200);
         }
         app.get(format_args!("manifests/{}", image.digest)).await.is(200);
         app.get("manifests/2").await.is(404);
@@ -41,6 +40,26 @@ async fn pulls_count_get_requests_of_manifests() {
         assert!(tag(&registry, "1").await.pulled_at >= shown.pulled_at);
         registry.get("/api/v1/repositories/app/_manifests/2").await.fails(404, "MANIFEST_UNKNOWN");
         registry.get("/api/v1/repositories/gone/_manifests/2").await.fails(404, "NAME_UNKNOWN");
+    }
+}
+
+/// docker and containerd resolve a tag by HEAD, and pull its manifest by digest, unless they have it.
+#[tokio::test]
+async fn head_of_a_tag_is_a_use_and_no_pull() {
+    for cache in [0, 1 << 20] {
+        let registry = TestRegistry::start_with(|config| config.cache.manifest_bytes = cache).await;
+        let app = registry.repository("app");
+        let image = app.push_image("1").await;
+        app.head("manifests/1").await.is(200);
+        let used = tag(&registry, "1").await;
+        assert_eq!(used.pulls, 0, "cache of {cache} bytes");
+        assert!(used.pulled_at >= Some(used.updated_at));
+        assert_eq!(manifest(&registry, "1").await.pulled_at, used.pulled_at);
+        for _ in 0..2 {
+            app.get(format_args!("manifests/{}", image.digest)).await.is(200);
+        }
+        let pulls = (tag(&registry, "1").await.pulls, manifest(&registry, "1").await.pulls);
+        assert_eq!(pulls, (1, 2), "the second pull was not preceded by a HEAD");
     }
 }
 

@@ -113,6 +113,26 @@ async fn retention_knows_the_pulls_of_the_last_minute() {
     assert_eq!((run.deleted.len(), run.kept), (0, 1));
 }
 
+/// An engine that has the image asks for the tag by HEAD alone.
+#[tokio::test]
+async fn retention_knows_the_last_head_request() {
+    let within = Duration::from_secs(2);
+    let rule = Retention { keep_newest: None, keep_pulled_within: Some(within), ..retention("**", "*") };
+    let registry = started(vec![rule]).await;
+    let app = registry.repository("app").of(&Who::root());
+    app.push_image("unused").await;
+    app.push_image("used").await;
+    // Until both pushes are too old to keep their tags.
+    let pushed = std::time::Instant::now();
+    while pushed.elapsed() < within {
+        app.head("manifests/used").await.is(200);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    app.head("manifests/used").await.is(200);
+    let run: RetentionReport = read(&send(&registry, "run", &json!({ "repository": "app" })).await.is(200));
+    assert_eq!(deleted(&run), ["app:unused"]);
+}
+
 #[tokio::test]
 async fn minimum_age_keeps_new_tags() {
     let registry = with_accounts_and(|config| config.retention = vec![retention("**", "*")]).await;
