@@ -27,8 +27,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use futures_util::StreamExt as _;
 use oci::manifest::Kind;
-use oci::{Digest, Manifest, RepositoryName, Tag};
+use oci::{Digest, Digester, Manifest, RepositoryName, Tag};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::blocking::{Priority, blocking, blocking_at};
@@ -366,6 +367,8 @@ where
         };
 
         let mut held = HashSet::new();
+        // The sizes of files that are new here.
+        let mut sizes = HashMap::new();
         let mut dangling = HashSet::new();
         for (digest, at) in &layers.present {
             if known.layers.contains(digest) {
@@ -376,6 +379,7 @@ where
                 match self.stat(digest).await? {
                     Ok(Some(size)) => {
                         held.insert(*digest);
+                        sizes.insert(*digest, size);
                         let repository = repository.clone();
                         let found = Import::Blob { repository, digest: *digest, size, at: *at };
                         difference.imports.push((found, None));
@@ -438,6 +442,22 @@ where
                 difference.incomplete.push(problem(path, what));
                 if dangling.remove(&blob.digest) {
                     difference.problems.push(problem(format!("_layers/{}", blob.digest), NO_BLOB.into()));
+                }
+            }
+        }
+        // A truncated file and a manifest with a wrong size look the same.
+        let mut damaged = HashSet::new();
+        for (digest, revision) in &manifests {
+            for (blob, is_manifest) in revision.manifest.parts() {
+                let is_suspect = !is_manifest
+                    && blob.size != 0
+                    && sizes.get(&blob.digest).is_some_and(|size| *size != blob.size);
+                if is_suspect && !damaged.contains(&blob.digest) && !self.is_intact(&blob.digest).await? {
+                    damaged.insert(blob.digest);
+                    let path = format!("_manifests/revisions/{digest}");
+                    let what =
+                        format!("the stored bytes of its part {} do not match the digest", blob.digest);
+                    difference.incomplete.push(problem(path, what));
                 }
             }
         }
@@ -523,6 +543,8 @@ where
             difference.imports.push((Import::Manifest { put, at }, what));
         }
         difference.imports.append(&mut moved);
+        // After the blobs and manifests that it concerns.
+        difference.imports.extend(damaged.into_iter().map(|digest| (Import::Damaged { digest }, None)));
         let remove = |item: ViewItem| Import::Removed { repository: repository.clone(), item };
         if let Some(names) = &tags.names {
             let absent = known.tags.iter().filter(|(tag, _)| !names.contains(*tag));
@@ -559,6 +581,19 @@ where
             Err(StoreError::Io { source, .. }) => Ok(Err(format!("its blob cannot be read: {source}"))),
             size => Ok(Ok(size?)),
         }
+    }
+
+    /// Reads a blob, and returns whether it matches its digest.
+    async fn is_intact(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let Some(blob) = self.blobs.open(digest).await? else { return Ok(false) };
+        let (size, mut digester) = (blob.size, Digester::new(digest.algorithm()));
+        let mut chunks = blob.read(0..size);
+        while let Some(chunk) = chunks.next().await {
+            digester.update(&chunk?);
+            // Hashing a chunk takes about 50 µs.
+            tokio::task::yield_now().await;
+        }
+        Ok(digester.finish() == *digest)
     }
 
     /// Reads a manifest. The inner error is the problem of this manifest.

@@ -335,6 +335,27 @@ async fn incomplete_stored_manifest_is_adopted() {
 }
 
 #[tokio::test]
+async fn truncated_blob_is_adopted_as_damaged() {
+    let storage = Storage::new();
+    storage.image("app", &["cut", "1"], "a layer that is cut").await;
+    storage.image("app", &["whole"], "another layer").await;
+    storage.view.drain().await.unwrap();
+    let [cut, whole] =
+        ["a layer that is cut", "another layer"].map(|layer| Algorithm::Sha256.digest(layer.as_bytes()));
+    let hex = cut.hex();
+    fs::write(storage.directory.blobs().join("sha256").join(&hex[..2]).join(hex).join("data"), "a lay")
+        .unwrap();
+    let (metadata, report) = adopted(&storage).await;
+    let told: Vec<_> = report.incomplete.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains(&format!("part {cut} do not match")), "{told:?}");
+    assert_eq!(tags(&metadata, "app").await.len(), 3, "nothing is left out");
+    for (digest, is_damaged) in [(cut, true), (whole, false)] {
+        assert_eq!(metadata.content_record(&digest).await.unwrap().unwrap().is_damaged, is_damaged);
+    }
+}
+
+#[tokio::test]
 async fn adopted_images_have_the_dates_of_their_links() {
     let storage = Storage::new();
     let digest = storage.image("app", &["latest"], "one").await;

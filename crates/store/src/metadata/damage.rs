@@ -3,7 +3,7 @@
 use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::outbox::append;
-use super::sql::params;
+use super::sql::{Sql, params};
 use super::writer::Durability;
 use super::{ChangeKind, Metadata, NewChange, columns};
 use crate::StoreError;
@@ -61,18 +61,7 @@ impl Metadata {
     /// again also clears it.
     pub async fn mark_damaged(&self, digest: &Digest, is_damaged: bool) -> Result<bool, StoreError> {
         let digest = *digest;
-        self.free(Durability::Disk, move |sql| {
-            let changed = sql.run(
-                "UPDATE blobs SET damaged = ?2 WHERE digest = ?1 AND damaged <> ?2",
-                params![columns::key(&digest), is_damaged],
-            )?;
-            if changed > 0 {
-                let kind = if is_damaged { ChangeKind::ContentDamaged } else { ChangeKind::ContentRepaired };
-                append(sql, NewChange::new(kind).digest(digest))?;
-            }
-            Ok(changed > 0)
-        })
-        .await
+        self.free(Durability::Disk, move |sql| mark(sql, &digest, is_damaged)).await
     }
 
     /// Returns the repositories and tags that need a content, at most `limit` pairs, by name: all, or those of one
@@ -114,6 +103,18 @@ impl Metadata {
         })
         .await
     }
+}
+
+pub(super) fn mark(sql: Sql<'_>, digest: &Digest, is_damaged: bool) -> Result<bool, StoreError> {
+    let changed = sql.run(
+        "UPDATE blobs SET damaged = ?2 WHERE digest = ?1 AND damaged <> ?2",
+        params![columns::key(digest), is_damaged],
+    )?;
+    if changed > 0 {
+        let kind = if is_damaged { ChangeKind::ContentDamaged } else { ChangeKind::ContentRepaired };
+        append(sql, NewChange::new(kind).digest(*digest))?;
+    }
+    Ok(changed > 0)
 }
 
 #[cfg(test)]

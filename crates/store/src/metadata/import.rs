@@ -11,7 +11,9 @@ use super::rows::repositories::{find, find_or_create_at, touch};
 use super::rows::{blobs, erasures, manifests, put_manifest, tags};
 use super::sql::Sql;
 use super::writer::Durability;
-use super::{Metadata, NewChange, PutManifest, TagsDirectory, ViewItem, ViewStamp, columns, view_state};
+use super::{
+    Metadata, NewChange, PutManifest, TagsDirectory, ViewItem, ViewStamp, columns, damage, view_state,
+};
 use crate::StoreError;
 
 /// A finding of a scan of `repositories/`.
@@ -56,6 +58,8 @@ pub enum Import {
         /// The paths that could not be adopted, with the reasons. They replace earlier ones.
         problems: Vec<(Vec<u8>, String)>,
     },
+    /// Content whose stored bytes do not match its digest.
+    Damaged { digest: Digest },
     /// A directory that no longer exists.
     Vanished {
         /// Relative to `repositories/`.
@@ -155,6 +159,7 @@ fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<(bool, Vec<Ne
             }
             view_state::set_problems(sql, path, problems)
         }
+        Import::Damaged { digest } => damage::mark(sql, digest, true),
         Import::Vanished { path } => view_state::delete(sql, path),
     };
     Ok((is_changed?, vec![]))
@@ -167,7 +172,7 @@ fn item_of(found: &Import) -> Option<(&RepositoryName, ViewItem)> {
         Import::Manifest { put, .. } => Some((&put.repository, ViewItem::Revision(put.manifest.digest))),
         Import::Tag { repository, tag, .. } => Some((repository, ViewItem::Tag(tag.clone()))),
         Import::Removed { repository, item } => Some((repository, item.clone())),
-        Import::Directory { .. } | Import::Vanished { .. } => None,
+        Import::Directory { .. } | Import::Damaged { .. } | Import::Vanished { .. } => None,
     }
 }
 
