@@ -43,6 +43,30 @@ impl Server {
         self.daemon.pid()
     }
 
+    /// Stops all threads of the process with SIGSTOP, after the system calls that they are in.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+        let tasks = format!("/proc/{}/task", self.pid());
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let about = std::fs::read_to_string(task.unwrap().path().join("stat"));
+            // The state follows the name, which is in parentheses. A thread may have ended.
+            about.map_or(true, |about| about.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+        };
+        while !std::fs::read_dir(&tasks).unwrap().all(is_stopped) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// Lets the process go on after [`pause`](Self::pause).
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = std::process::Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|sent| sent.success()), "the server got no {signal}");
+    }
+
     /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.daemon.kill();

@@ -34,6 +34,8 @@ struct Worker {
     number: u64,
     random: u64,
     model: Model,
+    /// The answers to the operations of the round, for a failure.
+    answers: Vec<String>,
     checked: Arc<AtomicU64>,
     /// Uploaded blobs may expire before their manifest arrives.
     clock_jumps: bool,
@@ -98,7 +100,11 @@ impl Worker {
                 states.push(Some(seed));
                 // Before the request, because it may succeed without an answer.
                 self.model.insert(tag, states);
-                if self.push(http, url, tag, seed).await? {
+                let pushed = self.push(http, url, tag, seed).await;
+                if pushed.is_err() {
+                    self.answers.push(format!("push t{tag} {seed}: no answer"));
+                }
+                if pushed? {
                     self.model.insert(tag, vec![Some(seed)]);
                     self.checked.fetch_add(1, Ordering::Relaxed);
                 }
@@ -109,6 +115,7 @@ impl Worker {
                 self.model.insert(tag, states);
                 let path = format!("{url}/v2/{}/manifests/t{tag}", self.repository());
                 let status = http.delete(path).send().await?.status();
+                self.answers.push(format!("delete t{tag}: {status}"));
                 if status == StatusCode::ACCEPTED || status == StatusCode::NOT_FOUND {
                     self.model.insert(tag, vec![None]);
                     self.checked.fetch_add(1, Ordering::Relaxed);
@@ -126,7 +133,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn push(&self, http: &Client, url: &str, tag: u64, seed: u64) -> Result<bool, reqwest::Error> {
+    async fn push(&mut self, http: &Client, url: &str, tag: u64, seed: u64) -> Result<bool, reqwest::Error> {
         let repository = self.repository();
         for blob in [b"{}".to_vec(), layer(self.number, seed)] {
             let digest = Algorithm::Sha256.digest(&blob);
@@ -144,6 +151,7 @@ impl Worker {
             .body(manifest(self.number, seed));
         let answer = put.send().await?;
         let status = answer.status();
+        self.answers.push(format!("push t{tag} {seed}: {status}"));
         // A blob that was there must not be missing now.
         let is_refused = status.is_client_error() && !self.clock_jumps;
         assert!(!is_refused, "push of {repository}:t{tag}: {status} {}", answer.text().await?);
@@ -177,7 +185,9 @@ impl Worker {
         let Some(seed) = state.copied() else {
             let history = http.get(format!("{url}/api/v1/repositories/{repository}/_history?tag=t{tag}"));
             let history = history.send().await?.text().await?;
-            panic!("{name}, is {}; its history: {history}", String::from_utf8_lossy(&bytes));
+            let last: Vec<_> = self.answers.iter().rev().take(20).rev().collect();
+            let bytes = String::from_utf8_lossy(&bytes);
+            panic!("{name}, is {bytes}; the last answers: {last:?}; its history: {history}");
         };
         let digest: Digest = Algorithm::Sha256.digest(&layer(self.number, seed));
         let blob = http.get(format!("{url}/v2/{repository}/blobs/{digest}")).send().await?;
@@ -213,6 +223,7 @@ fn acknowledged_operations_survive_faults() {
             number,
             random: seed.wrapping_mul(31).wrapping_add(number) | 1,
             model: Model::new(),
+            answers: Vec::new(),
             checked: checked.clone(),
             clock_jumps: false,
         })
@@ -243,7 +254,10 @@ fn acknowledged_operations_survive_faults() {
             }
         }
         if end == End::ReadOnly {
+            // No sync may be under way: Linux 6.18 reports success for one that the abort interrupts.
+            server.pause();
             disk.abort();
+            server.resume();
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
         server.kill();
@@ -287,5 +301,6 @@ fn settle(runtime: &tokio::runtime::Runtime, http: &Client, url: &str, workers: 
             let state = state.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
             worker.model.insert(tag, vec![state.expect("a strict look has a state")]);
         }
+        worker.answers.clear();
     }
 }

@@ -9,6 +9,7 @@
 //! it does not even lag.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -32,15 +33,25 @@ impl CommitMark {
     }
 
     /// Records the sequence of a synced commit.
-    pub(super) fn write(&mut self, sequence: i64) {
+    ///
+    /// # Errors
+    /// If the file system has become read-only. When the journal of ext4 fails, Linux 6.18 reports success for a
+    /// sync that it interrupts, so the commit may be lost.
+    pub(super) fn write(&mut self, sequence: i64) -> Result<(), StoreError> {
         let text = format!("{} {sequence:020}\n", self.id);
-        let written = self.open().and_then(|file| file.write_all_at(text.as_bytes(), 0));
-        if let Err(error) = written
-            && !std::mem::replace(&mut self.has_failed, true)
-        {
-            // Only the check of a later start needs the mark.
-            tracing::warn!(%error, path = %self.path.display(), "the commit mark cannot be written");
+        match self.open().and_then(|file| file.write_all_at(text.as_bytes(), 0)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                return Err(StoreError::io("write", &self.path, error));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.has_failed, true) {
+                    // Only the check of a later start needs the mark.
+                    tracing::warn!(%error, path = %self.path.display(), "the commit mark cannot be written");
+                }
+            }
         }
+        Ok(())
     }
 
     fn open(&mut self) -> std::io::Result<&File> {

@@ -1,5 +1,6 @@
 //! Connections to the SQLite database: how each kind is opened and set up.
 
+use std::io;
 use std::path::Path;
 
 use rusqlite::OpenFlags;
@@ -148,6 +149,11 @@ pub(super) fn copy_error(error: &StoreError) -> StoreError {
         StoreError::Full { what } => StoreError::Full { what: what.clone() },
         StoreError::DatabaseGone(path) => StoreError::DatabaseGone(path.clone()),
         StoreError::Closed => StoreError::Closed,
+        StoreError::Io { action, path, source } => {
+            let source =
+                source.raw_os_error().map_or_else(|| source.kind().into(), io::Error::from_raw_os_error);
+            StoreError::Io { action, path: path.clone(), source }
+        }
         other => StoreError::Damaged(other.to_string()),
     }
 }

@@ -412,7 +412,7 @@ impl Thread {
         // Only a commit that wrote something is synced, together with all commits before.
         let has_moved = std::mem::replace(&mut self.sequence, sequence) != sequence;
         if has_moved && durability != Durability::Process {
-            self.mark.write(sequence);
+            self.mark.write(sequence)?;
         }
         Ok(())
     }
