@@ -480,3 +480,29 @@ async fn interrupted_collection_resumes_by_itself() {
     assert_eq!((last.files, last.bytes), (7, 700), "the progress of both processes");
     registry.close().await;
 }
+
+#[tokio::test]
+async fn deleted_blob_without_an_image_needs_no_grace() {
+    let fixture = Fixture::with(GarbagePolicy::default()).await;
+    let app = name("team/app");
+    let file = |digest: &Digest| {
+        let hex = digest.hex();
+        fixture.scratch.path().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(&hex).join("data")
+    };
+    let lone = fixture.blob("team/app", &[7; 100_000]).await;
+    let (config, layer) =
+        (fixture.blob("team/app", b"{}").await, fixture.blob("team/app", &[8; 100_000]).await);
+    let image = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{IMAGE}","config":{{"mediaType":"{}","digest":"{config}","size":2}},
+        "layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{layer}","size":100000}}]}}"#,
+        oci::media_type::OCI_CONFIG
+    );
+    fixture.put("team/app", Some("1"), image).await.unwrap();
+    for blob in [&lone, &layer] {
+        assert!(file(blob).exists());
+        fixture.registry.delete_blob(&app, blob).await.unwrap();
+    }
+    fixture.collect().await;
+    assert!(!file(&lone).exists(), "there is nothing to undo");
+    assert!(file(&layer).exists(), "an image needs it, and a push of the image restores it");
+}

@@ -7,7 +7,7 @@ use super::rows::blobs::{id_of, link, linked, unlink};
 use super::rows::quotas::within;
 use super::rows::repositories::find;
 use super::rows::{tags, trash};
-use super::sql::params;
+use super::sql::{Sql, params};
 use super::writer::Durability;
 use super::{Metadata, columns, journaled, uploads};
 use crate::StoreError;
@@ -149,8 +149,10 @@ impl Metadata {
         .await
     }
 
-    /// Unlinks a blob from a repository; others keep it, and the trash keeps its content. Returns `false` if it was not
-    /// linked.
+    /// Unlinks a blob from a repository; others keep it. Returns `false` if it was not linked.
+    ///
+    /// The trash keeps its content if an image of the repository needs it, also a deleted one. Otherwise there is
+    /// nothing to restore, and a client could fill the disk beside its quota.
     pub async fn unlink_blob(
         &self,
         repository: &RepositoryName,
@@ -160,12 +162,26 @@ impl Metadata {
         self.free(Durability::Disk, move |sql| {
             if let (Some(id), Some(blob)) = (find(sql, &repository)?, id_of(sql, &digest)?) {
                 tags::check_part_removal(sql, &repository, id, blob)?;
-                trash::keep_link(sql, id, blob, columns::now())?;
+                if is_part(sql, &repository, id, blob)? {
+                    trash::keep_link(sql, id, blob, columns::now())?;
+                }
             }
             unlink(sql, &repository, &digest)
         })
         .await
     }
+}
+
+/// Whether a manifest of a repository or of its trash lists a blob.
+fn is_part(sql: Sql<'_>, repository: &RepositoryName, id: i64, blob: i64) -> Result<bool, StoreError> {
+    sql.exists(
+        "SELECT 1 FROM manifest_parts p JOIN manifests m ON m.repository = ?2 AND m.blob = p.manifest
+         WHERE p.blob = ?3
+         UNION ALL
+         SELECT 1 FROM manifest_parts p JOIN deleted_manifests d ON d.repository = ?1 AND d.blob = p.manifest
+         WHERE p.blob = ?3",
+        params![repository.as_str(), id, blob],
+    )
 }
 
 #[cfg(test)]
