@@ -8,6 +8,7 @@ use oci::TagOrDigest;
 use oci::reference::Reference;
 use reqwest::Method;
 
+use super::confirmation;
 use super::output::{self, Failure, Format};
 use super::target::Target;
 
@@ -22,6 +23,10 @@ pub(super) struct Erase {
     /// Also erase it from all other repositories
     #[arg(long)]
     everywhere: bool,
+
+    /// Do not ask at a terminal. Scripts are not asked
+    #[arg(long)]
+    yes: bool,
 
     #[command(flatten)]
     target: Target,
@@ -52,6 +57,9 @@ impl Erase {
                 self.content.repository
             )));
         };
+        if !self.yes && confirmation::is_possible() {
+            confirmation::ask(&format!("Erase {} without a way back?", self.content))?;
+        }
         let request =
             Request { repository: self.content.repository.clone(), digest, everywhere: self.everywhere };
         let erased: Erased = self

@@ -12,6 +12,7 @@ mod cert;
 mod check;
 mod completions;
 mod config;
+mod confirmation;
 mod connection;
 mod du;
 mod erase;

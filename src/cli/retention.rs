@@ -131,9 +131,9 @@ impl Options {
                     Some(until) => output::print(format_args!(
                         "`wharfinger undo --run {run}` takes it back until {until}, when the grace period ends\n"
                     )),
-                    None => output::print(
-                        "it cannot be taken back: the next collection removes the images, because gc.grace is 0\n",
-                    ),
+                    None => output::print(format_args!(
+                        "`wharfinger undo --run {run}` takes it back only until the next collection, because gc.grace is 0\n"
+                    )),
                 }
             }
             None => {

@@ -1,7 +1,5 @@
 //! `wharfinger rm`: removes tags, images and repositories.
 
-use std::io::{IsTerminal as _, Write as _};
-
 use api::Repository;
 use clap::Args;
 use oci::TagOrDigest;
@@ -9,6 +7,7 @@ use oci::reference::Reference;
 use reqwest::Method;
 use serde::Serialize;
 
+use super::confirmation;
 use super::connection::Connection;
 use super::image;
 use super::output::{self, Failure, Format, counted};
@@ -114,15 +113,8 @@ fn confirm(repository: &Repository) -> Result<(), Failure> {
         counted(repository.tags.unwrap_or_default(), "tag", "tags"),
         counted(repository.manifests.unwrap_or_default(), "image", "images")
     );
-    if !std::io::stdin().is_terminal() {
+    if !confirmation::is_possible() {
         return Err(Failure::usage(format!("this would remove {what}")).help("confirm with --yes"));
     }
-    // If the prompt cannot be printed, the answer will be missing as well.
-    let _ = write!(std::io::stderr(), "Remove {what}? [y/N] ");
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-        return Ok(());
-    }
-    Err(Failure::new("nothing was removed"))
+    confirmation::ask(&format!("Remove {what}?"))
 }

@@ -100,7 +100,7 @@ fn retention_rule_that_keeps_nothing_is_warned_of() {
     assert!(checked.contains("retention rule 1 keeps nothing") && checked.contains("team/*"), "{checked}");
     let words = ["retention", "run", "--config", file, "--data", data.to_str().unwrap()];
     let said = success("retention run", &run(&words, registry.scratch.path()));
-    assert!(said.contains("cannot be taken back") && !said.contains("undo --run"), "{said}");
+    assert!(said.contains("undo --run") && said.contains("only until the next collection"), "{said}");
 }
 
 #[test]
