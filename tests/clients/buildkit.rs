@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{BuildKit, Image, PASSWORD, Server, Terminal, build_context};
+use crate::harness::{BuildKit, Image, PASSWORD, Server, Terminal, build_context, hours_later};
 
 /// Pushes the base image of the builds, and writes the build context.
 fn prepare(registry: &Server, user: &Terminal) {
@@ -114,38 +114,75 @@ fn scanner_image(registry: &Server, user: &Terminal) -> String {
     scanner
 }
 
+/// How a cache is exported, and the tag that it is imported from.
+const CACHES: [(&str, &str); 6] = [
+    ("type=registry,mode=min", "min"),
+    ("type=registry,mode=max", "max"),
+    ("type=registry,mode=max,image-manifest=false", "index"),
+    ("type=registry,mode=max,image-manifest=true,oci-mediatypes=true", "manifest"),
+    ("type=registry,mode=max,image-manifest=false,oci-mediatypes=false", "docker"),
+    ("type=registry,mode=max,compression=zstd,force-compression=true", "zstd"),
+];
+
+/// Builds the image, and exports its cache in each form.
+fn export_caches(user: &Terminal, image: &str) {
+    let kit = BuildKit::start();
+    let push = |tag: &str| format!("--output type=image,name={image}:{tag},push=true");
+    for (form, tag) in CACHES {
+        user.run(&format!("{} {} --export-cache {form},ref={image}:{tag}", kit.build(), push("app")));
+    }
+    user.run(&format!("{} {} --export-cache type=inline", kit.build(), push("inline")));
+}
+
+/// Builds the image on new machines, which find every step in each cache.
+fn import_caches(user: &Terminal, image: &str) {
+    for tag in CACHES.map(|(_, tag)| tag).into_iter().chain(["inline"]) {
+        let kit = BuildKit::start();
+        let told = user.run(&format!(
+            "{} --output type=image,name={image}:again,push=true --import-cache type=registry,ref={image}:{tag} 2>&1",
+            kit.build()
+        ));
+        // Every step after `FROM`.
+        assert_eq!(told.matches(" CACHED").count(), 4, "{tag}:\n{told}");
+    }
+}
+
 #[test]
 fn buildkit_imports_every_cache_that_it_exports() {
     let registry = Server::start();
     let user = Terminal::open();
     prepare(&registry, &user);
     let image = registry.at("team/app");
-    let push = |tag: &str| format!("--output type=image,name={image}:{tag},push=true");
-    // How a cache is exported, and the tag that it is imported from.
-    let forms = [
-        ("type=registry,mode=min", "min"),
-        ("type=registry,mode=max", "max"),
-        ("type=registry,mode=max,image-manifest=false", "index"),
-        ("type=registry,mode=max,image-manifest=true,oci-mediatypes=true", "manifest"),
-        ("type=registry,mode=max,image-manifest=false,oci-mediatypes=false", "docker"),
-        ("type=registry,mode=max,compression=zstd,force-compression=true", "zstd"),
-    ];
-    let first = BuildKit::start();
-    for (form, tag) in forms {
-        user.run(&format!("{} {} --export-cache {form},ref={image}:{tag}", first.build(), push("app")));
-    }
-    user.run(&format!("{} {} --export-cache type=inline", first.build(), push("inline")));
+    export_caches(&user, &image);
+    import_caches(&user, &image);
+}
 
-    for tag in forms.map(|(_, tag)| tag).into_iter().chain(["inline"]) {
-        let second = BuildKit::start();
-        let told = user.run(&format!(
-            "{} {} --import-cache type=registry,ref={image}:{tag} 2>&1",
-            second.build(),
-            push("again")
-        ));
-        // Every step after `FROM`.
-        assert_eq!(told.matches(" CACHED").count(), 4, "{tag}:\n{told}");
-    }
+#[test]
+fn buildkit_imports_every_cache_after_collection() {
+    let settings = "[registry]\nupload_expiry = \"1h\"\n[gc]\ngrace = 0\nuntagged = \"0s\"\n";
+    let registry = Server::configured(settings);
+    let user = Terminal::open();
+    prepare(&registry, &user);
+    let image = registry.at("team/app");
+    export_caches(&user, &image);
+    user.run("echo nothing needs this >blob");
+    let digest = user.run("echo sha256:$(sha256sum blob | cut -d' ' -f1)");
+    let blob = format!("http://{}/v2/team/app/blobs", registry.address());
+    user.run(&format!("curl -sSf --data-binary @blob '{blob}/uploads/?digest={digest}'"));
+    let (address, data) = (registry.address().to_owned(), registry.data().to_owned());
+    let _kept = registry.stop();
+
+    // The blobs that an index lists are young enough to stay for an hour in any case.
+    std::fs::write(user.path("gc.toml"), settings).expect("a settings file can be written");
+    user.run(&format!(
+        "{} {} gc --now --config gc.toml --data {}",
+        hours_later(&user, 2),
+        env!("CARGO_BIN_EXE_wharfinger"),
+        data.display()
+    ));
+    let _registry = Server::configured_at(&address, &data, settings);
+    user.fails(&format!("curl -sSfI {blob}/{digest}"));
+    import_caches(&user, &image);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Garbage collection beside distribution's own: what is left here is complete there, and nothing is left to collect.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::docker_registry::{blob_files, pull_all, push_one_of_each};
 use crate::harness::{Distribution, Image, Index, Server, Terminal};
@@ -53,26 +54,71 @@ fn registry2_and_3_find_nothing_to_collect_after_gc() {
 }
 
 #[test]
-fn adopted_directory_is_collected() {
+fn adopted_directory_of_registry2_is_collected() {
+    adopted_directory_is_collected(Distribution::version_2_on, false);
+}
+
+#[test]
+fn adopted_directory_of_registry3_is_collected() {
+    adopted_directory_is_collected(Distribution::version_3_on, true);
+}
+
+/// Truncates the last layer of an image, which no other image has, and overwrites the link of a tag.
+fn damage(root: &Path, layer: &str, tag: &str) {
+    let hex = layer.strip_prefix("sha256:").expect("a digest");
+    let file = root.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data");
+    let content = fs::read(&file).expect("the file of a layer");
+    fs::write(&file, &content[..content.len() / 2]).expect("the file can be written");
+    fs::write(link(root, tag), BROKEN).expect("a link can be written");
+}
+
+const BROKEN: &str = "sha256:broken";
+
+fn link(root: &Path, tag: &str) -> PathBuf {
+    let tags = "docker/registry/v2/repositories/team/image/_manifests/tags";
+    root.join(tags).join(tag).join("current/link")
+}
+
+fn adopted_directory_is_collected(start: fn(&Path) -> Distribution, deletes_tags: bool) {
     let user = Terminal::open();
     let root = user.path("registry");
     fs::create_dir(&root).expect("an empty directory");
-    let theirs = Distribution::version_2_on(&root);
+    let theirs = start(&root);
     let contents = push_one_of_each(&user, |name| theirs.at(name));
+    let name = theirs.at("team/image");
     let gone = Image::saved(&user, "gone", "an image that they deleted").digest;
-    user.run(&format!("crane push gone {}", theirs.at("team/image:gone")));
+    user.run(&format!("crane push gone {name}:gone"));
+    Image::saved(&user, "damaged", "an image that is damaged by hand");
+    user.run(&format!("crane push damaged {name}:damaged"));
+    user.run(&format!("crane tag {name}:1 broken && crane tag {name}:1 untagged"));
+    let layers = user.json(&format!("crane manifest {name}:damaged"))["layers"].clone();
+    let layers = layers.as_array().expect("an image has layers");
+    let layer = layers.last().and_then(|layer| layer["digest"].as_str()).expect("a layer has a digest");
     let needed = blob_files(&root).len();
-    user.run(&format!("crane delete {}@{gone}", theirs.at("team/image")));
+    user.run(&format!("crane delete {name}@{gone}"));
+    if deletes_tags {
+        user.run(&format!("crane delete {name}:untagged"));
+    }
     interrupt_upload(&user, theirs.at("").trim_end_matches('/'));
     theirs.stop();
+    damage(&root, layer, "broken");
 
     let ours = Server::configured_at("127.0.0.1:0", &root, NO_GRACE);
     let told = ours.says("gc --now");
     let left = blob_files(&root);
     assert!(left.len() < needed, "the manifest had no link any more: {told}");
     pull_all(&user, &contents, |name| ours.at(name));
-    user.fails(&format!("crane manifest {}@{gone}", ours.at("team/image")));
+    let name = ours.at("team/image");
+    user.fails(&format!("crane manifest {name}@{gone}"));
+    let tags = user.run(&format!("crane ls {name} | sort"));
+    let tags: Vec<&str> = tags.lines().filter(|tag| !tag.starts_with("sha256-")).collect();
+    assert_eq!(tags, if deletes_tags { vec!["1", "damaged"] } else { vec!["1", "damaged", "untagged"] });
+    assert_eq!(BROKEN, fs::read_to_string(link(&root, "broken")).expect("the link stays"));
+    user.fails(&format!("crane validate --remote {name}:damaged"));
+    user.run(&format!("crane push damaged {name}:damaged && crane validate --remote {name}:damaged"));
     ours.stop();
-    let theirs = Distribution::version_2_on(&root);
+    fs::remove_dir_all(link(&root, "broken").ancestors().nth(2).expect("a tag")).expect("it can be removed");
+    let theirs = start(&root);
     pull_all(&user, &contents, |name| theirs.at(name));
+    user.run(&format!("crane validate --remote {}", theirs.at("team/image:damaged")));
 }

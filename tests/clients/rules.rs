@@ -68,6 +68,26 @@ fn crane_shows_why_a_change_is_refused() {
 }
 
 #[test]
+fn podman_shows_why_a_push_is_refused() {
+    let registry = Server::configured(RULES);
+    let user = Terminal::open();
+    let [one, two] = ["one", "two"].map(|name| {
+        Image::saved(&user, name, name);
+        user.run(&format!("podman pull --quiet oci:{name}:latest"))
+    });
+    let push = |id: &str, name: &str| format!("podman push --tls-verify=false {id} {}", registry.at(name));
+    user.run(&push(&one, "team/app:v1"));
+    user.run(&push(&one, "few/app:1"));
+    for (id, name, told) in
+        [(&two, "team/app:v1", IMMUTABLE), (&two, "small/app:1", BYTES), (&one, "few/app:2", TAGS)]
+    {
+        // podman ends with status 125.
+        let shown = user.fails(&format!("{} || exit 1", push(id, name)));
+        assert!(shown.contains(told), "{name}: {shown}");
+    }
+}
+
+#[test]
 fn skopeo_shows_why_a_change_is_refused() {
     let registry = Server::configured(RULES);
     let user = Terminal::open();

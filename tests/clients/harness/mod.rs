@@ -2,6 +2,7 @@
 //! images.
 
 mod buildkit;
+mod clock;
 mod containerd;
 mod daemon;
 mod distribution;
@@ -17,6 +18,7 @@ mod server;
 mod terminal;
 
 pub(crate) use buildkit::{BuildKit, build_context};
+pub(crate) use clock::hours_later;
 pub(crate) use containerd::Containerd;
 pub(crate) use daemon::Daemon;
 pub(crate) use distribution::Distribution;
