@@ -16,6 +16,7 @@ use crate::http::live::LiveApp;
 use crate::logging;
 use crate::serve::settings::policy;
 use crate::tls::Acceptor;
+use crate::traces;
 
 /// Reads the configuration again, from the same flags, file and environment.
 pub type ReadConfig = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
@@ -73,6 +74,7 @@ impl Reload {
         match self.live.apply(&before, &next, policy(&next)).await {
             Ok(()) => {
                 logging::set_level(&next.log.level);
+                traces::set_sample(next.tracing.sample);
                 loaded.config.clone_from(&next);
                 self.in_force.send_replace(next);
                 self.live.describe(&loaded.effective());

@@ -3,32 +3,43 @@
 //! Spans are those of the crate `tracing` with the target [`SPANS`], at the level TRACE. Without a collector no
 //! subscriber wants them, so that a span costs the comparison of a level. The exporter has a queue and a thread of its
 //! own: if the collector is slow or gone, spans are dropped, and nothing waits.
+//!
+//! Head sampling: a request is sampled or not before its span is made. An unsampled request has no span, and the filter
+//! of [`is_part_of_trace`] disables the spans of its parts, because they have no parent.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderValue};
 use opentelemetry::propagation::TextMapPropagator as _;
-use opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, TraceId, TracerProvider as _};
+use opentelemetry::trace::{SpanContext, TraceContextExt as _, TraceFlags, TraceState, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{Bytes, HeaderExtractor, HeaderInjector, HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{Sampler, SamplingResult, SdkTracerProvider, ShouldSample};
+use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, Sampler, SdkTracerProvider};
 use tokio::runtime::Handle;
-use tracing::Span;
+use tracing::subscriber::Interest;
+use tracing::{Level, Metadata, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{DynFilterFn, LevelFilter, Targets};
+use tracing_subscriber::layer;
+use tracing_subscriber::registry::LookupSpan as _;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::config::Tracing;
 use crate::tls::client::{self, System};
 use crate::warn_limit::WarnLimit;
 
-/// The target of all spans. Other crates of the workspace write it out.
+/// The target of the parts of a trace. Other crates of the workspace write it out.
 const SPANS: &str = "wharfinger::spans";
+/// The target of spans that begin a trace, or go on with a client's. They are made for sampled requests alone.
+const ROOTS: &str = "wharfinger::spans::root";
+/// The target of the mark of an unsampled request whose client has sent `traceparent`. It is not exported.
+const UNSAMPLED: &str = "wharfinger::unsampled";
 /// The time limit of a request to the collector.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The time to export the last spans at the end.
@@ -36,6 +47,8 @@ const LAST: Duration = Duration::from_secs(2);
 
 /// The exporter of this process.
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
+/// The share of requests without `traceparent` that are sampled, in hundredths of a percent.
+static SAMPLE: AtomicU16 = AtomicU16::new(0);
 
 /// The layer of the subscriber that takes the spans.
 pub type TraceLayer = Box<dyn Layer<Registry> + Send + Sync>;
@@ -69,12 +82,18 @@ pub fn start(tracing: &Tracing) -> Result<Option<TraceLayer>, TraceError> {
     if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name("wharfinger");
     }
-    let ratio = f64::from(tracing.sample) / 10_000.0;
+    set_sample(tracing.sample);
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_sampler(RequestSampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)))))
+        // Only sampled requests have spans. The parent of one may be a span of its client.
+        .with_sampler(Sampler::AlwaysOn)
         .with_resource(resource.build())
         .build();
+    let parts = DynFilterFn::new(is_part_of_trace)
+        .with_callsite_filter(|metadata| {
+            if metadata.target().starts_with(SPANS) { Interest::sometimes() } else { Interest::never() }
+        })
+        .with_max_level_hint(LevelFilter::TRACE);
     let layer = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("wharfinger"))
         .with_location(false)
@@ -83,11 +102,22 @@ pub fn start(tracing: &Tracing) -> Result<Option<TraceLayer>, TraceError> {
         .with_level(false)
         .with_target(false)
         .with_context_activation(false)
-        .with_filter(Targets::new().with_target(SPANS, tracing::Level::TRACE));
+        .with_filter(parts)
+        .and_then(Marks.with_filter(Targets::new().with_target(UNSAMPLED, Level::TRACE)));
     // A second start is a mistake that the subscriber reports.
     let _ = PROVIDER.set(provider);
     upstream::propagate_traces(inject);
     Ok(Some(Box::new(layer)))
+}
+
+/// Changes the share of requests that are sampled, in hundredths of a percent.
+pub(crate) fn set_sample(sample: u16) {
+    SAMPLE.store(sample, Ordering::Relaxed);
+}
+
+/// Whether the span belongs to a sampled request: it is the root, or has a parent.
+fn is_part_of_trace(metadata: &Metadata<'_>, context: &layer::Context<'_, Registry>) -> bool {
+    metadata.target() == ROOTS || (metadata.target() == SPANS && context.lookup_current().is_some())
 }
 
 /// Exports the last spans, for a short time.
@@ -98,7 +128,45 @@ pub(crate) async fn stop() {
     }
 }
 
-/// Begins the span of a request. Its parent is the one that the client names in `traceparent`.
+/// The decision about a request: head sampling, based on the parent.
+enum Sampling {
+    /// Sampled, below the span of the client if it has one.
+    Sampled(Context),
+    /// Not sampled. The context of the client is for requests to other servers.
+    Unsampled(Option<SpanContext>),
+}
+
+impl Sampling {
+    /// The client decides in `traceparent`. Without a valid one, the sample does.
+    fn decide(headers: &HeaderMap, sample: u16) -> Self {
+        let parent = if headers.contains_key("traceparent") {
+            TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers))
+        } else {
+            Context::new()
+        };
+        let client = parent.span().span_context().clone();
+        if client.is_valid() {
+            if client.is_sampled() { Self::Sampled(parent) } else { Self::Unsampled(Some(client)) }
+        } else if is_in_sample(sample) {
+            Self::Sampled(parent)
+        } else {
+            Self::Unsampled(None)
+        }
+    }
+}
+
+/// Draws whether a trace is sampled, as the probability in hundredths of a percent says.
+fn is_in_sample(sample: u16) -> bool {
+    let drawn = RandomIdGenerator::default().new_span_id().to_bytes();
+    u64::from_be_bytes(drawn) % 10_000 < u64::from(sample)
+}
+
+/// Whether a trace that this server begins is sampled.
+fn begins_trace() -> bool {
+    PROVIDER.get().is_some() && is_in_sample(SAMPLE.load(Ordering::Relaxed))
+}
+
+/// Begins the span of a request, if it is sampled. Its parent is the one that the client names in `traceparent`.
 pub(crate) fn request_span(
     method: &Method,
     route: &'static str,
@@ -106,8 +174,16 @@ pub(crate) fn request_span(
     id: &HeaderValue,
     headers: &HeaderMap,
 ) -> Span {
+    if PROVIDER.get().is_none() {
+        return Span::none();
+    }
+    let parent = match Sampling::decide(headers, SAMPLE.load(Ordering::Relaxed)) {
+        Sampling::Sampled(parent) => parent,
+        Sampling::Unsampled(None) => return Span::none(),
+        Sampling::Unsampled(Some(client)) => return mark(client),
+    };
     let span = tracing::trace_span!(
-        target: SPANS,
+        target: ROOTS,
         "request",
         otel.name = format!("{method} {route}"),
         otel.kind = "server",
@@ -118,40 +194,74 @@ pub(crate) fn request_span(
         http.response.status_code = tracing::field::Empty,
         request.id = id.to_str().unwrap_or_default(),
     );
-    if !span.is_disabled() {
-        let parent = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
-        // It fails only for a span that has begun.
-        let _ = span.set_parent(parent);
-    }
+    // It fails only for a span that has begun.
+    let _ = span.set_parent(parent);
     span
 }
 
-/// Adds the context of the current span to the headers of a request to another server.
-pub(crate) fn inject(headers: &mut HeaderMap) {
-    if PROVIDER.get().is_some() {
-        TraceContextPropagator::new()
-            .inject_context(&Span::current().context(), &mut HeaderInjector(headers));
+/// Begins the span of a delivery to a webhook, a trace of its own, if it is sampled.
+pub(crate) fn webhook_span(webhook: &str) -> Span {
+    if begins_trace() {
+        tracing::trace_span!(target: ROOTS, "webhook", otel.kind = "client", webhook.id = webhook)
+    } else {
+        Span::none()
     }
 }
 
-/// Samples requests to this server and to others. The reads and writes of background tasks belong to no trace.
-#[derive(Clone, Debug)]
-struct RequestSampler(Sampler);
-
-impl ShouldSample for RequestSampler {
-    fn should_sample(
-        &self,
-        parent: Option<&Context>,
-        trace: TraceId,
-        name: &str,
-        kind: &SpanKind,
-        attributes: &[KeyValue],
-        links: &[Link],
-    ) -> SamplingResult {
-        let has_parent = parent.is_some_and(|parent| parent.span().span_context().is_valid());
-        let sampler = if has_parent || *kind != SpanKind::Internal { &self.0 } else { &Sampler::AlwaysOff };
-        sampler.should_sample(parent, trace, name, kind, attributes, links)
+/// Begins the span of a part of a request. It is disabled if the request is not sampled.
+pub(crate) fn authorization_span(request: &Span) -> Span {
+    if request.is_disabled() {
+        return Span::none();
     }
+    // The filter takes the current span for the parent.
+    request.in_scope(|| tracing::trace_span!(target: SPANS, "authorization"))
+}
+
+/// The layer of marks: it wants them, so that the registry of spans keeps them.
+struct Marks;
+
+impl Layer<Registry> for Marks {}
+
+/// The context of an unsampled request that its client has sent.
+struct Client(SpanContext);
+
+/// A span that carries the context of a client to the requests that this server sends.
+fn mark(client: SpanContext) -> Span {
+    let span = tracing::trace_span!(target: UNSAMPLED, "unsampled");
+    span.with_subscriber(|(id, subscriber)| {
+        if let Some(span) = subscriber.downcast_ref::<Registry>().and_then(|spans| spans.span(id)) {
+            span.extensions_mut().insert(Client(client));
+        }
+    });
+    span
+}
+
+/// The context that the mark of the current request carries.
+fn marked(span: &Span) -> Option<SpanContext> {
+    let found = span.with_subscriber(|(id, subscriber)| {
+        let span = subscriber.downcast_ref::<Registry>()?.span(id)?;
+        span.scope().find_map(|span| span.extensions().get::<Client>().map(|client| client.0.clone()))
+    });
+    found.flatten()
+}
+
+/// Adds the context of the current span to the headers of a request to another server. The context of an unsampled
+/// request says so, so that the other server samples no part of it.
+pub(crate) fn inject(headers: &mut HeaderMap) {
+    if PROVIDER.get().is_none() {
+        return;
+    }
+    let span = Span::current();
+    let mut context = span.context();
+    if !context.span().span_context().is_valid() {
+        let unsampled = marked(&span).unwrap_or_else(|| {
+            let ids = RandomIdGenerator::default();
+            let state = TraceState::default();
+            SpanContext::new(ids.new_trace_id(), ids.new_span_id(), TraceFlags::NOT_SAMPLED, false, state)
+        });
+        context = Context::new().with_remote_span_context(unsampled);
+    }
+    TraceContextPropagator::new().inject_context(&context, &mut HeaderInjector(headers));
 }
 
 /// The HTTP client of the exporter. Its thread has no runtime, so that requests run on that of the server.
@@ -210,5 +320,45 @@ impl HttpClient for Collector {
             // The server ends.
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    fn decide(traceparent: &str, sample: u16) -> Sampling {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", traceparent.parse().unwrap());
+        Sampling::decide(&headers, sample)
+    }
+
+    #[test]
+    fn traceparent_decides_before_the_sample() {
+        let header = |flags: &str| format!("00-{TRACE}-b7ad6b7169203331-{flags}");
+        let Sampling::Sampled(parent) = decide(&header("01"), 0) else { panic!("not sampled") };
+        assert_eq!(parent.span().span_context().trace_id().to_string(), TRACE);
+        let Sampling::Unsampled(Some(client)) = decide(&header("00"), 10_000) else { panic!("sampled") };
+        assert_eq!(client.trace_id().to_string(), TRACE);
+    }
+
+    #[test]
+    fn sample_decides_without_a_valid_traceparent() {
+        let zero = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
+        for header in ["", "nonsense", &zero, &format!("ff-{TRACE}-b7ad6b7169203331-01")] {
+            assert!(matches!(decide(header, 0), Sampling::Unsampled(None)), "{header}");
+            assert!(matches!(decide(header, 10_000), Sampling::Sampled(_)), "{header}");
+        }
+        assert!(matches!(Sampling::decide(&HeaderMap::new(), 0), Sampling::Unsampled(None)));
+        assert!(matches!(Sampling::decide(&HeaderMap::new(), 10_000), Sampling::Sampled(_)));
+    }
+
+    #[test]
+    fn sample_is_a_probability() {
+        // The standard deviation is 97, and 1,000 is ten times that.
+        let sampled = (0..100_000).filter(|_| is_in_sample(1_000)).count();
+        assert!((9_000..11_000).contains(&sampled), "{sampled}");
     }
 }

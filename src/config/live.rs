@@ -20,6 +20,7 @@ const LIVE: &[&str] = &[
     "storage",
     "backup",
     "log.level",
+    "tracing.sample",
     "limits",
     "auth.challenge",
     "auth.forward_headers",

@@ -41,6 +41,7 @@ use crate::http::response::{self, DOCKER_API_VERSION, Response};
 use crate::http::server::connection::{Connection, Peer};
 use crate::http::v2::manifests;
 use crate::http::web;
+use crate::traces;
 
 const API_VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -150,7 +151,7 @@ impl Pipeline<'_> {
             && (request.method == Method::GET || is_head)
             && !self.app.audit_pulls
         {
-            let span = authorization_span(&reply.log.span).entered();
+            let span = traces::authorization_span(&reply.log.span).entered();
             authorized = authorization::authorize_cached(
                 self.app,
                 self.connection,
@@ -210,10 +211,6 @@ impl Pipeline<'_> {
         };
         Answer::Later(Box::pin(answer.instrument(span)))
     }
-}
-
-fn authorization_span(request: &Span) -> Span {
-    tracing::trace_span!(target: "wharfinger::spans", parent: request, "authorization")
 }
 
 /// The state that the last steps of a response need.
@@ -361,7 +358,7 @@ impl Pipeline<'_> {
         let authorized = match authorized {
             Some(authorized) => authorized,
             None => {
-                let span = authorization_span(&Span::current());
+                let span = traces::authorization_span(&Span::current());
                 let access = request.for_access(known, client);
                 authorization::authorize(app, connection, access).instrument(span).await
             }

@@ -152,13 +152,7 @@ impl Webhooks {
 
     /// Sends an event to a receiver, once.
     pub(crate) async fn send(&self, receiver: &Receiver, event: &Event) -> Attempt {
-        let span = tracing::trace_span!(
-            target: "wharfinger::spans",
-            "webhook",
-            otel.kind = "client",
-            webhook.id = receiver.webhook.id,
-        );
-        self.post(receiver, event).instrument(span).await
+        self.post(receiver, event).instrument(traces::webhook_span(&receiver.webhook.id)).await
     }
 
     async fn post(&self, receiver: &Receiver, event: &Event) -> Attempt {

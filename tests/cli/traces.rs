@@ -118,11 +118,16 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Sends a GET within the trace of the test, and returns the status.
+/// Sends a GET within the sampled trace of the test, and returns the status.
 fn get_traced(registry: &Registry, path: &str) -> u16 {
+    get_with_flags(registry, path, "01")
+}
+
+/// Sends a GET with a `traceparent`, and returns the status.
+fn get_with_flags(registry: &Registry, path: &str, flags: &str) -> u16 {
     let request = reqwest::Client::new()
         .get(format!("{}{path}", registry.url()))
-        .header("traceparent", format!("00-{TRACE}-{PARENT}-01"));
+        .header("traceparent", format!("00-{TRACE}-{PARENT}-{flags}"));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { request.send().await.unwrap().status().as_u16() })
 }
@@ -209,6 +214,103 @@ fn traceparent_goes_to_upstreams_and_webhooks() {
     }
     let called = upstream.received().iter().all(|call| call.header("traceparent").unwrap().contains(TRACE));
     assert!(called, "{:?}", upstream.received());
+}
+
+/// A table of an upstream, for a configuration file.
+fn upstream_table(upstream: SocketAddr) -> String {
+    format!("[[upstream]]\nname = \"up.example\"\nurl = [\"http://{upstream}\"]\n")
+}
+
+#[test]
+fn unsampled_traceparent_goes_to_upstreams() {
+    let (collector, upstream) = (Receiver::answering("200 OK"), Receiver::answering("404 Not Found"));
+    let all = format!("[tracing]\nendpoint = \"http://{}\"\n", collector.address);
+    let mut registry = Registry::configured(&(upstream_table(upstream.address) + &all));
+    assert_eq!(get_with_flags(&registry, "/v2/up.example/team/app/manifests/v1", "00"), 404);
+    registry.server.take().unwrap().0.stop();
+
+    let calls = upstream.received();
+    assert!(!calls.is_empty());
+    for call in calls {
+        assert_eq!(call.header("traceparent"), Some(&*format!("00-{TRACE}-{PARENT}-00")), "{call:?}");
+    }
+    // The push of the harness is sampled.
+    let spans = collector.spans();
+    assert!(!spans.is_empty() && spans.iter().all(|span| hex(&span.trace_id) != TRACE), "{spans:#?}");
+}
+
+#[test]
+fn unsampled_request_has_no_spans() {
+    let (collector, upstream) = (Receiver::answering("200 OK"), Receiver::answering("404 Not Found"));
+    let hook = Receiver::answering("204 No Content");
+    let webhook = format!(
+        "[[webhook]]\nurl = \"http://{}/hook\"\nevents = [\"push\"]\nallow_private = true\n",
+        hook.address
+    );
+    let mut registry =
+        Registry::configured(&(upstream_table(upstream.address) + &webhook + &settings(collector.address)));
+    let url = format!("{}/v2/up.example/team/app/manifests/v1", registry.url());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    assert_eq!(runtime.block_on(async { reqwest::get(url).await.unwrap().status() }), 404);
+    let begun = Instant::now();
+    while hook.received().is_empty() {
+        assert!(begun.elapsed() < LONG, "the webhook is not called");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    registry.server.take().unwrap().0.stop();
+
+    assert!(collector.received().is_empty(), "{:#?}", collector.spans());
+    let calls = [upstream.received(), hook.received()].concat();
+    for call in &calls {
+        // Another server must not sample a part of a request that this one has not sampled.
+        assert!(call.header("traceparent").is_some_and(|header| header.ends_with("-00")), "{call:?}");
+    }
+}
+
+#[test]
+fn sample_takes_whole_requests() {
+    let collector = Receiver::answering("200 OK");
+    let fifth = format!("[tracing]\nendpoint = \"http://{}\"\nsample = \"20%\"\n", collector.address);
+    let mut registry = Registry::configured(&fifth);
+    let url = format!("{}/v2/team/app-1/manifests/absent", registry.url());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = reqwest::Client::new();
+        for _ in 0..500 {
+            assert_eq!(client.get(&url).send().await.unwrap().status(), 404);
+        }
+    });
+    registry.server.take().unwrap().0.stop();
+
+    let spans = collector.spans();
+    let (roots, parts): (Vec<&Span>, Vec<&Span>) =
+        spans.iter().partition(|span| span.parent_span_id.is_empty());
+    assert!(roots.iter().all(|root| attribute(root, "http.route").is_some()), "{roots:#?}");
+    for part in parts {
+        assert!(spans.iter().any(|span| span.span_id == part.parent_span_id), "{part:#?}");
+    }
+    let reads: Vec<&&Span> = roots.iter().filter(|root| root.name == "GET manifest").collect();
+    // The standard deviation is 9.
+    assert!((40..180).contains(&reads.len()), "{}", reads.len());
+    for read in reads {
+        for name in ["authorization", "metadata.read"] {
+            let part = spans.iter().find(|span| span.name == name && span.parent_span_id == read.span_id);
+            assert!(part.is_some(), "{name}: {read:#?}");
+        }
+    }
+}
+
+#[test]
+fn sample_changes_by_a_reload() {
+    let collector = Receiver::answering("200 OK");
+    let mut registry = Registry::configured(&settings(collector.address));
+    let all = settings(collector.address).replace("0%", "100%");
+    std::fs::write(registry.config(), all).unwrap();
+    assert_eq!(registry.json("reload")["applied"], serde_json::json!(["tracing.sample"]));
+    registry.says("ls");
+    registry.server.take().unwrap().0.stop();
+    let spans = collector.spans();
+    assert!(spans.iter().any(|span| attribute(span, "http.route").is_some()), "{spans:#?}");
 }
 
 #[test]
