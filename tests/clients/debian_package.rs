@@ -3,17 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::harness::Terminal;
-
-/// Commands in the tree, as root. Changes to it are in memory, and disappear with the namespace.
-const ENTER: &str = r#"
-mount -t tmpfs tmpfs "$SCRATCH"
-mkdir "$SCRATCH/new" "$SCRATCH/work" "$SCRATCH/root"
-mount -t overlay overlay -o "lowerdir=$TREE,upperdir=$SCRATCH/new,workdir=$SCRATCH/work" "$SCRATCH/root"
-mount -t proc proc "$SCRATCH/root/proc"
-cp "$PACKAGES"/*.deb "$SCRIPT" "$SCRATCH/root/"
-exec chroot "$SCRATCH/root" /bin/sh -eux /script
-"#;
+use crate::harness::{Terminal, runs_in_debian};
 
 /// Installs, starts, upgrades, removes and purges.
 const SCRIPT: &str = r#"
@@ -101,17 +91,11 @@ fn package(user: &Terminal, version: &str, file: &Path) {
 #[test]
 fn package_installs_upgrades_and_is_purged() {
     let user = terminal();
-    for (version, name) in [("0.0.1-1", "old.deb"), ("99.0.0-1", "new.deb")] {
+    user.run("mkdir files");
+    for (version, name) in [("0.0.1-1", "files/old.deb"), ("99.0.0-1", "files/new.deb")] {
         package(&user, version, &user.path(name));
     }
-    std::fs::write(user.path("script"), SCRIPT).expect("a script can be written");
-    std::fs::write(user.path("enter"), ENTER).expect("a script can be written");
-    let tree = user.run(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/debian-tree"));
-    let said = user.run(&format!(
-        "mkdir scratch && export TREE={tree} SCRATCH=$PWD/scratch PACKAGES=$PWD SCRIPT=$PWD/script
-         unshare --mount --net --propagation private sh -euc 'busybox ip link set lo up; . ./enter' 2>&1"
-    ));
-    assert!(said.ends_with("all done"), "{said}");
+    runs_in_debian(&user, "files", SCRIPT);
 }
 
 #[test]

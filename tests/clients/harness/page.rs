@@ -5,6 +5,8 @@
 pub(crate) struct Page(&'static str);
 
 impl Page {
+    pub(crate) const BACKUP: Page = Page(include_str!("../../../docs/how-to/backup.md"));
+
     pub(crate) const BEHIND_NGINX: Page = Page(include_str!("../../../docs/how-to/behind-nginx.md"));
 
     pub(crate) const GATEWAY: Page = Page(include_str!("../../../docs/how-to/gateway.md"));
@@ -12,6 +14,10 @@ impl Page {
     pub(crate) const MIGRATION_GUIDE: Page = Page(include_str!("../../../docs/how-to/migration.md"));
 
     pub(crate) const MIGRATION: Page = Page(include_str!("../../../docs/tutorials/from-registry-2.md"));
+
+    pub(crate) const OPERATION: Page = Page(include_str!("../../../docs/how-to/operation.md"));
+
+    pub(crate) const UPGRADE: Page = Page(include_str!("../../../docs/how-to/upgrade.md"));
 
     /// Returns the section below a heading, up to the next heading.
     #[track_caller]
@@ -21,6 +27,12 @@ impl Page {
             .split_once(&format!("\n## {heading}\n"))
             .unwrap_or_else(|| panic!("the page has no heading “{heading}”"));
         Page(section.split("\n## ").next().unwrap_or(section))
+    }
+
+    /// Returns the indented lines, which are commands.
+    pub(crate) fn commands(self) -> Vec<String> {
+        let lines = self.0.lines().filter(|line| line.starts_with("    ") && !line.trim().is_empty());
+        lines.map(|line| line.trim().to_owned()).collect()
     }
 
     /// Returns all code blocks in this language.
