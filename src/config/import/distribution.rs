@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::keys::{self, Rule};
 use super::report::Outcome;
 use super::yaml::{self, Node, Place, Value};
-use super::{environment, readers};
+use super::{environment, object_store, readers};
 use crate::config::nearest;
 
 /// The configuration inside the registry image, for an import of variables alone.
@@ -33,7 +33,7 @@ pub(super) fn read(
         let outcome = Outcome::Unknown { reason: "distribution ignores this variable".to_owned() };
         draft.find(&name, &Place::Variable(name.clone()), outcome);
     }
-    let root = written_out(root);
+    let root = object_store::renamed(written_out(root));
     walk(draft, &root, &root, "");
     readers::finish(draft, &root);
     Ok(())
@@ -102,12 +102,26 @@ fn walk(draft: &mut Draft, root: &Node, node: &Node, path: &str) {
             Some(Rule::Refuse(reason)) => {
                 draft.find(&key, &node.place, Outcome::Refused { reason: (*reason).to_owned() });
             }
-            None if keys::is_section(&key) => walk(draft, root, node, &key),
+            None if keys::is_section(&key) && is_map(node) => walk(draft, root, node, &key),
+            None if keys::is_section(&key) => draft.find(&key, &node.place, no_map(&key)),
             None => {
                 let outcome = unknown(&key, node);
                 draft.find(&key, &node.place, outcome);
             }
         }
+    }
+}
+
+/// Whether distribution accepts the value for a section.
+fn is_map(node: &Node) -> bool {
+    matches!(node.value, Value::Map(_) | Value::Null)
+}
+
+fn no_map(key: &str) -> Outcome {
+    let reason = "its value is no map, and distribution does not start with it".to_owned();
+    match key {
+        "auth" => Outcome::Refused { reason },
+        _ => Outcome::NoCounterpart { reason },
     }
 }
 

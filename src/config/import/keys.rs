@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::readers;
 use super::report::Outcome;
 use super::yaml::Node;
-use super::{notifications, pull_through};
+use super::{notifications, object_store, pull_through};
 
 /// Reads a key. Gets the root, because some keys belong together, and the key's value.
 pub(super) type Reader = fn(&mut Draft, &Node, &Node) -> Outcome;
@@ -20,8 +20,9 @@ pub(super) enum Rule {
 
 use Rule::{None as Dropped, Read, Refuse};
 
-const OBJECT_STORAGE: &str = "a bucket that another registry filled is not adopted; copy the images with `skopeo \
-     sync`, to a registry with `blobs.url` if they are to be in a bucket again";
+const OBJECT_STORAGE: &str = "blobs are in a directory, or in a bucket of S3 (`blobs.url`); copy the images with \
+     `skopeo sync`";
+const PARTS: &str = "parts of uploads have a fixed size";
 const REDIS: &str = "no Redis is needed: metadata is in SQLite, and caches are in memory";
 const HEALTH: &str = "`/readyz` reports whether images can be served; it has no further checks";
 const SCHEMA_1: &str = "images of schema 1 are served if they are in the directory, and not signed anew";
@@ -38,14 +39,36 @@ pub(super) static KEYS: &[(&str, Rule)] = &[
     ("storage.filesystem.rootdirectory", Read(readers::root_directory)),
     ("storage.filesystem.maxthreads", Dropped("the number of threads for the disk needs no setting")),
     ("storage.inmemory", Dropped("images are kept in a directory, never in memory alone")),
-    ("storage.s3", Dropped(OBJECT_STORAGE)),
-    ("storage.s3aws", Dropped(OBJECT_STORAGE)),
+    ("storage.s3.bucket", Read(object_store::bucket)),
+    ("storage.s3.rootdirectory", Read(object_store::directory)),
+    ("storage.s3.region", Read(object_store::region)),
+    ("storage.s3.regionendpoint", Read(object_store::endpoint)),
+    ("storage.s3.forcepathstyle", Read(object_store::path_style)),
+    ("storage.s3.accesskey", Read(object_store::access_key)),
+    ("storage.s3.secretkey", Read(object_store::secret_key)),
+    ("storage.s3.secure", Read(object_store::secure)),
+    ("storage.s3.skipverify", Read(object_store::skip_verify)),
+    ("storage.s3.v4auth", Read(object_store::signature)),
+    ("storage.s3.encrypt", Read(object_store::encrypt)),
+    ("storage.s3.keyid", Dropped("objects get the encryption of the bucket; name the key there")),
+    ("storage.s3.storageclass", Read(object_store::storage_class)),
+    ("storage.s3.objectacl", Read(object_store::access_list)),
+    ("storage.s3.accelerate", Read(object_store::special_endpoint)),
+    ("storage.s3.usedualstack", Read(object_store::special_endpoint)),
+    ("storage.s3.usefipsendpoint", Read(object_store::special_endpoint)),
+    ("storage.s3.redirectendpoint", Read(object_store::redirect_endpoint)),
+    ("storage.s3.chunksize", Dropped(PARTS)),
+    ("storage.s3.multipartcopychunksize", Dropped(PARTS)),
+    ("storage.s3.multipartcopymaxconcurrency", Dropped(PARTS)),
+    ("storage.s3.multipartcopythresholdsize", Dropped(PARTS)),
+    ("storage.s3.loglevel", Dropped("`log.level` is that of the whole program")),
+    ("storage.s3.useragent", Dropped("requests to the store name this program")),
     ("storage.azure", Dropped(OBJECT_STORAGE)),
     ("storage.gcs", Dropped(OBJECT_STORAGE)),
     ("storage.swift", Dropped(OBJECT_STORAGE)),
     ("storage.oss", Dropped(OBJECT_STORAGE)),
     ("storage.tag", Dropped("tags are in a database, and a deletion reads no files")),
-    ("storage.redirect", Dropped("blobs in a directory are served by the registry itself")),
+    ("storage.redirect.disable", Read(object_store::redirect)),
     (
         "storage.cache",
         Dropped("descriptors are in the database; `cache.manifest_bytes` is the cache of manifests"),

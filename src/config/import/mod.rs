@@ -9,6 +9,7 @@ mod environment;
 mod keys;
 mod nginx;
 mod notifications;
+mod object_store;
 mod pull_through;
 mod readers;
 mod report;

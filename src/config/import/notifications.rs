@@ -32,6 +32,10 @@ pub(super) fn endpoints(draft: &mut Draft, _: &Node, node: &Node) -> Outcome {
             problem = Some("an endpoint has no `url`".to_owned());
             continue;
         };
+        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+            problem = Some(format!("{url:?} is no address of HTTP"));
+            continue;
+        }
         let is_disabled = item.get("disabled").and_then(Node::boolean) == Some(true);
         report_differences(draft, item);
         if is_disabled {

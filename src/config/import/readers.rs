@@ -13,7 +13,7 @@ const IMAGE_DATA: &str = "/var/lib/registry";
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// The value is what this registry does anyway.
-fn is_default() -> Outcome {
+pub(super) fn is_default() -> Outcome {
     Outcome::Taken { settings: Vec::new() }
 }
 
@@ -42,7 +42,7 @@ fn set_switch(draft: &mut Draft, setting: &str, value: bool) -> Outcome {
 }
 
 /// Reads a boolean. Null is `false`, as in Go.
-fn boolean(node: &Node) -> Result<bool, Outcome> {
+pub(super) fn boolean(node: &Node) -> Result<bool, Outcome> {
     match node.value {
         Value::Null => Ok(false),
         _ => node.boolean().ok_or_else(|| dropped("its value is neither true nor false")),
@@ -137,7 +137,7 @@ pub(super) fn middleware(_: &mut Draft, _: &Node, node: &Node) -> Outcome {
 }
 
 pub(super) fn address(draft: &mut Draft, _: &Node, node: &Node) -> Outcome {
-    let Some(address) = node.text().filter(|address| !address.is_empty()) else {
+    let Some(address) = node.text().map(str::trim).filter(|address| !address.is_empty()) else {
         return dropped("it is empty");
     };
     let set = draft.set_text("listen", address);
@@ -389,7 +389,7 @@ pub(super) fn finish(draft: &mut Draft, root: &Node) {
         let outcome = refused("`path` is missing, and without accounts everyone could push");
         draft.find("auth.htpasswd", &htpasswd.place, outcome);
     }
-    if !draft.has("data") {
+    if !draft.has("data") && !draft.has("blobs.url") {
         draft.note(if is_cache {
             "set `data` to an empty directory"
         } else {

@@ -270,3 +270,58 @@ fn proxy_becomes_the_default_upstream() {
         imported("version: 0.1\nproxy: {remoteurl: 'http://r:5000', exec: {command: /bin/h}}\n", &[]);
     assert!(helper.toml().contains(r#"credential_helper = "/bin/h""#), "{}", helper.toml());
 }
+
+#[test]
+fn section_that_is_no_map_is_named() {
+    for (text, key, is_refused) in [
+        ("http: {addr: ':5000', tls: []}", "http.tls", false),
+        ("http: text", "http", false),
+        ("auth: [htpasswd]", "auth", true),
+        ("auth: []", "auth", true),
+    ] {
+        let imported = imported(&format!("version: 0.1\nstorage: filesystem\n{text}\n"), &[]);
+        assert_eq!(matches!(outcome(&imported, key), Outcome::Refused { .. }), is_refused, "{text}");
+    }
+}
+
+#[test]
+fn wrong_endpoint_does_not_drop_the_others() {
+    let imported = imported(
+        "version: 0.1\nstorage: filesystem\nnotifications:\n  endpoints:\n    - {name: a, url: 'https://a.example.com/'}\n    \
+         - {name: b, url: 'ftp://b.example.com/'}\n",
+        &[],
+    );
+    assert!(imported.toml().contains("https://a.example.com/"), "{}", imported.toml());
+    assert!(imported.notes.iter().any(|note| note.contains("ftp://b.example.com/")), "{:?}", imported.notes);
+}
+
+#[test]
+fn nasty_spellings_are_read() {
+    let block = "\u{feff}%YAML 1.1\n---\nversion: \"0.1\"\nx-tls: &tls {certificate: /a.pem, key: /a.key}\nstorage:\r\n  \
+        filesystem:\r\n    rootdirectory: >-\r\n      /var/lib/my registry\r\nhttp:\n  addr: |\n    :5000\n  host: !str \
+        https://x.example.com\n  tls: {<<: *tls}\n...\n---\nversion: 9\n";
+    let imported = imported(block, &[]);
+    has_lines(
+        &imported,
+        &[
+            r#"listen = "0.0.0.0:5000""#,
+            r#"data = "/var/lib/my registry""#,
+            r#"external_url = "https://x.example.com""#,
+            r#"certificate = "/a.pem""#,
+            r#"key = "/a.key""#,
+        ],
+    );
+    assert!(imported.notes.iter().any(|note| note.ends_with("write \"[::]:5000\"")), "{:?}", imported.notes);
+}
+
+#[test]
+fn two_storage_drivers_are_not_combined() {
+    let imported =
+        imported("version: 0.1\nstorage: {filesystem: {rootdirectory: /r}, s3: {bucket: b}}\n", &[]);
+    assert!(!imported.toml().contains("s3://"), "{}", imported.toml());
+    assert!(matches!(outcome(&imported, "storage.s3.bucket"), Outcome::NoCounterpart { .. }));
+    // The variable replaces the driver of the image.
+    let bucket = [("REGISTRY_STORAGE", "s3"), ("REGISTRY_STORAGE_S3_BUCKET", "images")];
+    let imported = super::tests::imported("", &bucket);
+    has_lines(&imported, &[r#"url = "s3://images/wharfinger""#]);
+}

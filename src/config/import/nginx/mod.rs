@@ -1,6 +1,7 @@
 //! Reads the nginx file of a registry: addresses, names, certificate, file of users and limit of bodies, as far as
 //! they are unambiguous.
 
+mod includes;
 mod server;
 mod syntax;
 
@@ -23,6 +24,10 @@ const RESTRICTIONS: &[(&str, &str)] = &[
     ("deny", "there is no list of client addresses; use a firewall, and remove the line from the file"),
     ("limit_except", "grants restrict what accounts may do; make them, and remove the block from the file"),
 ];
+
+/// Usual files of nginx without directives that restrict access.
+const HARMLESS_INCLUDES: &[&str] =
+    &["mime.types", "proxy_params", "fastcgi_params", "uwsgi_params", "scgi_params"];
 
 /// Directives without a meaning for a registry that clients reach directly.
 const PLUMBING: &[&str] = &[
@@ -71,8 +76,10 @@ pub(super) fn read(draft: &mut Draft, path: &Path, text: &str) -> Result<(), Box
             .at(Excerpt::new(path, text, start));
         Box::new(error)
     };
-    let root =
-        syntax::parse(text).map_err(|error| failed(error.line, format!("not nginx: {}", error.message)))?;
+    let included = |file: &str| PathBuf::from(resolve(path, file));
+    let root = syntax::parse(text)
+        .and_then(|root| includes::expand(root, &included, 0))
+        .map_err(|error| failed(error.line, format!("not nginx: {}", error.message)))?;
     draft.file = Some(path.to_owned());
     let servers = server::find(&root);
     let (proxies, others): (Vec<Server<'_>>, Vec<Server<'_>>) =
@@ -129,11 +136,21 @@ fn restrictions(draft: &mut Draft, server: &Server<'_>) {
             }
             "auth_request" => directive.argument() == "off",
             "allow" => directive.argument() == "all",
+            "include" => {
+                let name = Path::new(directive.argument()).file_name().unwrap_or_default();
+                HARMLESS_INCLUDES.iter().any(|harmless| name == *harmless)
+            }
             "if" | "location" => !denies(directive),
             name if is_access_module(name) => false,
             name => !RESTRICTIONS.iter().any(|(known, _)| *known == name),
         };
         if is_harmless {
+            continue;
+        }
+        if directive.name == "include" {
+            let reason =
+                "the file cannot be read, and may restrict access; import where it is, or put its lines here";
+            find(draft, directive, refused(format!("{}: {reason}", directive.argument())));
             continue;
         }
         let help = RESTRICTIONS.iter().find(|(name, _)| *name == directive.name).map_or(
@@ -192,6 +209,11 @@ fn listen(draft: &mut Draft, server: &Server<'_>, others: &[Server<'_>]) {
             _ => dropped("the server has several ports; set `listen` by hand"),
         };
         find(draft, listen.directive, outcome);
+    }
+    for directive in server.all().into_iter().filter(|directive| directive.name == "listen") {
+        if !listens.iter().any(|listen| std::ptr::eq(listen.directive, directive)) {
+            find(draft, directive, dropped("the server listens on ports of TCP alone"));
+        }
     }
     if !server.has_tls() {
         return;
@@ -343,7 +365,8 @@ fn remaining(draft: &mut Draft, server: &Server<'_>, root: &[Directive]) {
     for directive in server.all() {
         let name = directive.name.as_str();
         let outcome = match name {
-            "include" => Outcome::Unknown { reason: "the included file is not read".to_owned() },
+            // Those that may restrict access are refused.
+            "include" => continue,
             "limit_req" | "limit_conn" | "limit_rate" => dropped(
                 "see `limits.requests_per_address`, `limits.connections_per_address` and `limits.bandwidth_per_address`",
             ),
@@ -358,7 +381,8 @@ fn remaining(draft: &mut Draft, server: &Server<'_>, root: &[Directive]) {
         };
         find(draft, directive, outcome);
     }
-    for include in root.iter().filter(|directive| directive.name == "include") {
+    let is_inherited = |include: &Directive| server.inherited().any(|other| std::ptr::eq(other, include));
+    for include in root.iter().filter(|directive| directive.name == "include" && !is_inherited(directive)) {
         find(draft, include, Outcome::Unknown { reason: "the included file is not read".to_owned() });
     }
     if !draft.has("data") {

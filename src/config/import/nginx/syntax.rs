@@ -89,7 +89,23 @@ fn tokens(text: &str) -> Result<Vec<(Token, usize)>, SyntaxError> {
             '\n' => line += 1,
             _ if char.is_whitespace() => {}
             '#' => while chars.next_if(|char| *char != '\n').is_some() {},
-            '{' => tokens.push((Token::Open, line)),
+            '{' => {
+                let is_code =
+                    matches!(tokens.last(), Some((Token::Word(name), _)) if name.ends_with("_by_lua_block"));
+                tokens.push((Token::Open, line));
+                // The block of such a directive is a program, whose braces are balanced.
+                let mut open = usize::from(is_code);
+                while open > 0
+                    && let Some(char) = chars.next_if(|char| *char != '}' || open > 1)
+                {
+                    match char {
+                        '{' => open += 1,
+                        '}' => open -= 1,
+                        '\n' => line += 1,
+                        _ => {}
+                    }
+                }
+            }
             '}' => tokens.push((Token::Close, line)),
             ';' => tokens.push((Token::End, line)),
             '"' | '\'' => {
@@ -151,6 +167,8 @@ mod tests {
         assert_eq!(server[0].arguments, ["443", "ssl"]);
         assert_eq!(server[1].arguments, ["A", "b; c", "always"]);
         assert_eq!(server[2].block.as_ref().map(Vec::len), Some(0));
+        let code = parse("access_by_lua_block {\n  if a then b({ 1 }) end\n}\nx;").unwrap();
+        assert_eq!((code[0].block.as_ref().map(Vec::len), code[1].line), (Some(0), 4));
         assert_eq!(parse("set $a ${host}x;").unwrap()[0].arguments, ["$a", "${host}x"]);
     }
 

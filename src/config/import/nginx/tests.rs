@@ -1,5 +1,6 @@
 //! Tests of nginx files.
 
+use super::super::super::error::ConfigErrors;
 use super::super::{Import, ImportSources, Outcome, import};
 use super::*;
 
@@ -131,4 +132,61 @@ fn nginx_sizes_are_read() {
     assert_eq!(bytes("20m"), Some(20 << 20));
     assert_eq!(bytes("2g"), Some(2 << 30));
     assert_eq!(bytes("x"), None);
+}
+
+#[test]
+fn nginx_includes_are_read() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    for directory in ["conf.d", "snippets"] {
+        std::fs::create_dir(at(directory)).unwrap();
+    }
+    let text = "server { listen 443 ssl; include snippets/tls*.conf; location / { proxy_pass http://r; \
+        include snippets/users.conf; include proxy_params; } }";
+    let write = |name: &str, text: &str| std::fs::write(at(name), text).unwrap();
+    write("snippets/tls-1.conf", "ssl_certificate a.pem;");
+    write("snippets/tls-2.conf", "ssl_certificate_key a.key;");
+    write("snippets/.tls-3.conf", "deny all;");
+    write("snippets/users.conf", "auth_basic x;\ninclude snippets/file.conf;\n");
+    write("snippets/file.conf", "auth_basic_user_file passwd;");
+    let path = at("conf.d/registry.conf");
+    let read =
+        || import(&ImportSources { files: vec![(path.clone(), text.to_owned())], environment: Vec::new() });
+    let imported = read().unwrap();
+    assert_eq!(imported.refused().count(), 0, "{:?}", imported.findings);
+    let toml = imported.toml();
+    for name in ["a.pem", "a.key", "passwd"] {
+        assert!(toml.contains(&format!("{}\"", at(name).display())), "{name}: {toml}");
+    }
+
+    write("snippets/file.conf", "deny all;");
+    assert!(read().unwrap().refused().any(|finding| finding.key == "deny"));
+    write("snippets/file.conf", "{");
+    let ConfigErrors(errors) = read().unwrap_err();
+    assert!(errors[0].message.contains("snippets/file.conf line 1"), "{errors:?}");
+}
+
+#[test]
+fn nginx_include_that_cannot_be_read_is_refused() {
+    for more in ["include snippets/absent.conf;", "include absent/*.conf;"] {
+        assert_eq!(refused_keys(&server(more)), ["include"], "{more}");
+        let in_http = format!("http {{ {more} {} }}", server(""));
+        assert_eq!(refused_keys(&in_http), ["include"], "{in_http}");
+    }
+    assert!(refused_keys(&server("include proxy_params;")).is_empty());
+    assert!(refused_keys(&format!("include absent/*.conf; http {{ {} }}", server(""))).is_empty());
+}
+
+#[test]
+fn nginx_program_and_socket_are_accounted_for() {
+    let code = server("access_by_lua_block { if a then return ngx.exit(403) end }");
+    assert_eq!(refused_keys(&code), ["access_by_lua_block"]);
+    let imported = read_file(&server("listen unix:/run/registry.sock;"));
+    let listens: Vec<&Outcome> =
+        imported.findings.iter().filter(|found| found.key == "listen").map(|found| &found.outcome).collect();
+    assert!(
+        matches!(&*listens, [Outcome::Taken { .. }, Outcome::NoCounterpart { .. }]),
+        "{:?}",
+        imported.findings
+    );
 }
