@@ -97,31 +97,51 @@ fn guide_imports_nginx_and_registry2() {
 
 #[test]
 fn guide_copies_from_other_registries() {
-    let (ours, user) = (Server::start(), Terminal::open());
+    let (ours, mut user) = (Server::with_accounts("", &[]), Terminal::open());
     let data = user.path("registry");
     fs::create_dir(&data).expect("a directory");
-    let theirs = Distribution::version_3_on(&data);
+    user.run(&format!("htpasswd -cbB users ann '{PASSWORD}'"));
+    let theirs = Distribution::version_2_with_users(&data, &user.path("users"));
+    // The password is typed at a terminal.
+    let typed = |name: &str, host: &str| {
+        format!("echo '{PASSWORD}' | skopeo login --tls-verify=false -u {name} --password-stdin {host}\n")
+    };
+    user.run(&typed("ann", theirs.address()));
     Image::saved(&user, "app", "to be copied");
     let names = ["team/app:1", "team/app:2", "team/base:1", "deep/er/name:1", "plain:1"];
     for name in names {
-        user.run(&format!("crane push --insecure app {}", theirs.at(name)));
+        let copy = "skopeo copy --quiet --dest-tls-verify=false oci:app:latest";
+        user.run(&format!("{copy} docker://{}", theirs.at(name)));
     }
+    user.run("rm -r runtime/containers");
+    let administrator = format!("echo '{PASSWORD}' | {WHARFINGER} org add team --server http://");
+    let harbor = with(
+        Page::MIGRATION_GUIDE.below("Harbor").block("sh"),
+        &[
+            ("wharfinger org add team --server https://", &administrator),
+            ("--user ann\n", "--user root --password-stdin\n"),
+            ("skopeo login old.example.com\n", &typed("ann", "old.example.com")),
+            ("skopeo login registry.example.com\n", &typed("root", "registry.example.com")),
+        ],
+    );
     let sync = "skopeo sync --src-tls-verify=false --dest-tls-verify=false --all";
     let real = [
         ("skopeo sync --all", sync),
         ("old.example.com", theirs.address()),
         ("registry.example.com", ours.address()),
     ];
-    let harbor = Page::MIGRATION_GUIDE.below("Harbor").block("sh");
-    let harbor = &harbor[harbor.find("for repository").expect("a loop")..];
-    user.run(&with(harbor, &real));
-    assert_eq!(user.run(&format!("crane ls {}", ours.at("team/app"))), "1\n2");
-    assert_eq!(user.run(&format!("crane ls {}", ours.at("team/base"))), "1");
+    user.run(&with(&harbor, &real));
+    let tags = |name: &str| {
+        user.run(&format!("skopeo list-tags --tls-verify=false docker://{} | jq -r '.Tags[]'", ours.at(name)))
+    };
+    assert_eq!((tags("team/app").as_str(), tags("team/base").as_str()), ("1\n2", "1"));
     let zot = Page::MIGRATION_GUIDE.below("zot").block("sh");
-    let open = [("https://", "http://"), (" --user \"$OLD_USER:$OLD_PASSWORD\"", "")];
-    user.run(&with(&with(zot, &real), &open));
+    user.set("OLD_USER", "ann");
+    user.set("OLD_PASSWORD", PASSWORD);
+    user.run(&with(&with(zot, &real), &[("https://", "http://")]));
     for name in names {
-        let digest = |at: String| user.run(&format!("crane digest --insecure {at}"));
+        let inspect = "skopeo inspect --tls-verify=false --format '{{.Digest}}'";
+        let digest = |at: String| user.run(&format!("{inspect} docker://{at}"));
         assert_eq!(digest(ours.at(name)), digest(theirs.at(name)), "{name}");
     }
     theirs.stop();
