@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+
+use oci::Algorithm;
 
 use crate::{Registry, pusher, run, success, text};
 
@@ -130,6 +133,95 @@ fn reload_applies_upstreams() {
     let refused = cache.refuses("reload", 1);
     assert!(refused.contains("/nowhere.pem") && refused.contains("up.example"), "{refused}");
     cache.push(2);
+}
+
+/// A forwarder before a server. It holds back the bytes of answers beyond a limit, until it is opened.
+struct Gate {
+    address: SocketAddr,
+    /// The bytes that may pass, and the connections so far.
+    state: Arc<(Mutex<(u64, usize)>, Condvar)>,
+}
+
+impl Gate {
+    fn before(server: String, limit: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new((Mutex::new((limit, 0)), Condvar::new()));
+        let shared = state.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, server) = (client.unwrap(), TcpStream::connect(&server).unwrap());
+                shared.0.lock().unwrap().1 += 1;
+                let (mut requests, mut to_server) =
+                    (client.try_clone().unwrap(), server.try_clone().unwrap());
+                // Both end with their connection.
+                std::thread::spawn(move || std::io::copy(&mut requests, &mut to_server));
+                let state = shared.clone();
+                std::thread::spawn(move || Self::answer(server, client, &state));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn answer(mut server: TcpStream, mut client: TcpStream, state: &(Mutex<(u64, usize)>, Condvar)) {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(length) = server.read(&mut buffer)
+            && length > 0
+        {
+            let needed = u64::try_from(length).unwrap();
+            let mut left = state.1.wait_while(state.0.lock().unwrap(), |(left, _)| *left < needed).unwrap();
+            left.0 -= needed;
+            drop(left);
+            if client.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+        }
+        let _ = client.shutdown(std::net::Shutdown::Both);
+    }
+
+    fn open(&self) {
+        self.state.0.lock().unwrap().0 = u64::MAX;
+        self.state.1.notify_all();
+    }
+
+    fn connections(&self) -> usize {
+        self.state.0.lock().unwrap().1
+    }
+}
+
+#[test]
+fn reload_of_upstreams_cuts_no_fill() {
+    let upstream = Registry::serving();
+    let content = pusher::content(7, 3_000_000);
+    let digest = Algorithm::Sha256.digest(&content);
+    let path = |repository: &str| format!("/v2/{repository}/blobs/{digest}");
+    let gate = Gate::before(upstream.url().replace("http://", ""), 1_000_000);
+    let table = format!("[[upstream]]\nname = \"up.example\"\nurl = [\"http://{}\"]\n", gate.address);
+    let cache = Registry::configured(&table);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = reqwest::Client::new();
+        let url = format!("{}/v2/team/app-1/blobs/uploads/?digest={digest}", upstream.url());
+        assert_eq!(client.post(url).body(content.clone()).send().await.unwrap().status(), 201);
+        let pull = format!("{}{}", cache.url(), path("up.example/team/app-1"));
+        let mut response = client.get(&pull).send().await.unwrap();
+        let mut received = response.chunk().await.unwrap().expect("bytes before the gate").to_vec();
+
+        // A changed upstream: a client after the reload joins the fill from before it.
+        cache.reload(&format!("{table}max_bytes = \"1GiB\"\n"), &["upstream"]);
+        let second = client.get(&pull).send().await.unwrap();
+        assert_eq!(second.status(), 200);
+        // No upstream.
+        cache.reload("", &["upstream"]);
+        gate.open();
+        while let Some(piece) = response.chunk().await.unwrap() {
+            received.extend_from_slice(&piece);
+        }
+        assert!(received == content);
+        assert!(second.bytes().await.unwrap() == content);
+    });
+    assert_eq!(cache.status(&path("up.example/team/app-1")), 200, "the content is kept");
+    assert_eq!(gate.connections(), 1);
 }
 
 /// Accepts one delivery on a listener, and returns its path and body.
