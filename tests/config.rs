@@ -215,7 +215,7 @@ fn config_file_is_named_or_found() {
     let ran = desk.run(&["serve", "--config", "missing.toml"], &[]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.errors.starts_with("error: cannot read missing.toml, which --config names: "),
+        ran.errors.starts_with("error: cannot read missing.toml, which the command line names: "),
         "{}",
         ran.errors
     );

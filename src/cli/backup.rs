@@ -80,6 +80,9 @@ impl Backup {
         } else if self.path.is_dir() {
             let time = rfc3339::seconds(SystemTime::now()).replace([':', '-'], "");
             self.path.join(format!("wharfinger-{time}.backup"))
+        } else if self.path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return Err(Failure::new(format!("there is no directory {}", self.path.display()))
+                .help("make it first, or name a file"));
         } else {
             self.path.clone()
         };

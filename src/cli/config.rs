@@ -93,12 +93,24 @@ impl Check {
                 output::print_list(self.format, &loaded.effective())
             }
             (false, true) => {
-                output::print_json(&Report { mistakes, ..Report::default() })?;
+                output::print_json(&Report { errors: mistakes.clone(), mistakes, ..Report::default() })?;
                 Err(Failure::reported(Exit::Failed))
             }
             (false, false) => Err(Failure::from(ConfigErrors(mistakes)).exit(Exit::Failed)),
         }
     }
+}
+
+/// Refuses files of settings that a server cannot use, before it makes a data directory.
+///
+/// # Errors
+/// All mistakes.
+pub(super) fn check_files(config: &crate::config::Config) -> Result<(), ConfigErrors> {
+    let mut mistakes = unreadable_files(config);
+    if mistakes.is_empty() {
+        mistakes.extend(without_https(config));
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(ConfigErrors(mistakes)) }
 }
 
 /// Reports all files that settings name and that cannot be read.
@@ -132,6 +144,9 @@ fn without_https(config: &crate::config::Config) -> Option<ConfigError> {
 #[derive(Default, Serialize)]
 struct Report {
     file: Option<PathBuf>,
+    /// Named as in the output of `reload`.
+    errors: Vec<ConfigError>,
+    /// The older name of `errors`.
     mistakes: Vec<ConfigError>,
     warnings: Vec<String>,
     settings: Vec<Effective>,
@@ -141,6 +156,7 @@ impl Report {
     fn of(loaded: &Loaded) -> Self {
         Self {
             file: loaded.file.clone(),
+            errors: Vec::new(),
             mistakes: Vec::new(),
             warnings: retention_warnings(&loaded.config.retention),
             settings: loaded.effective(),

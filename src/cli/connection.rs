@@ -15,6 +15,8 @@ pub(super) struct Connection {
     client: Client,
     /// The URL of `--server`.
     server: Option<Url>,
+    /// Whether requests have a password or a token.
+    has_credentials: bool,
     /// The registry's name in messages.
     name: String,
     /// The flags that select this registry, for commands in messages.
@@ -41,14 +43,16 @@ impl Connection {
         flags: String,
     ) -> Self {
         let name = server.as_str().trim_end_matches('/').to_owned();
+        let has_credentials = !matches!(credentials, Credentials::None);
         let client = Client::new(http, &name, credentials);
-        Self { client, server: Some(server), name, flags, local: None }
+        Self { client, server: Some(server), has_credentials, name, flags, local: None }
     }
 
     pub(super) fn to_data_directory(local: LocalServer, flags: String) -> Self {
         Self {
             client: Client::new(local.http.clone(), ORIGIN, Credentials::None),
             server: None,
+            has_credentials: false,
             name: local.root.display().to_string(),
             flags,
             local: Some(local),
@@ -178,6 +182,9 @@ impl Connection {
             ClientError::Rejected { status, messages, body } => (status, messages, body),
         };
         let help = match status {
+            StatusCode::UNAUTHORIZED if self.has_credentials => {
+                "check the name and the password, or the token in WHARFINGER_TOKEN".to_owned()
+            }
             StatusCode::UNAUTHORIZED if self.server.is_some() => LOG_IN.to_owned(),
             StatusCode::NOT_FOUND => self.path_hint().unwrap_or_default(),
             _ => String::new(),

@@ -11,7 +11,7 @@ use crate::{logging, serve, traces};
 
 /// Run a gateway: accounts, HTTPS and search in front of a registry that has none
 #[derive(Args, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_arg("blobs", |blobs| blobs.hide(true)))]
 pub(super) struct Gateway {
     /// The upstream registry, such as http://registry:5000; may be repeated for replicas of one registry: requests
     /// go to the first, and to the others if it does not respond
@@ -71,6 +71,7 @@ impl Gateway {
         if let Some(exposed) = serve::refused(&config, first.as_ref()) {
             return Err(ConfigErrors(vec![exposed]).into());
         }
+        super::config::check_files(&config)?;
         if self.accept_older_database {
             serve::accept_older_database(&config)
                 .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;

@@ -50,7 +50,11 @@ impl Reload {
             let nothing = reloaded.applied.is_empty() && reloaded.needs_restart.is_empty();
             return output::print(if nothing { "reloaded; no setting has changed\n" } else { "reloaded\n" });
         }
-        let failure = Failure::new("the reload found mistakes, and what they concern stays as it was");
+        let failure = Failure::new(if reloaded.applied.is_empty() && reloaded.needs_restart.is_empty() {
+            "the reload found mistakes: the settings stay as they were"
+        } else {
+            "the settings are in force, and these files stay as they were"
+        });
         Err(reloaded.errors.iter().fold(failure, Failure::help))
     }
 }

@@ -96,6 +96,7 @@ impl Serve {
         if let Some(exposed) = serve::refused(&config, first.as_ref()) {
             return Err(ConfigErrors(vec![exposed]).into());
         }
+        super::config::check_files(&config)?;
         if self.accept_older_database {
             serve::accept_older_database(&config)
                 .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;

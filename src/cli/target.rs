@@ -102,6 +102,15 @@ impl Target {
         self.open(credentials, false).await
     }
 
+    /// Returns the data directory if the command makes it.
+    pub(super) fn makes_directory(&self) -> Result<Option<PathBuf>, Failure> {
+        if self.server.is_some() {
+            return Ok(None);
+        }
+        let data = self.load()?.config.data;
+        Ok((!data.exists()).then_some(data))
+    }
+
     /// Connects like [`Self::connect_with`], and creates the data directory if a missing one was named: the first
     /// account is made before the first start.
     pub(super) async fn connect_or_create(&self, credentials: Credentials) -> Result<Connection, Failure> {
@@ -222,6 +231,9 @@ fn builder() -> reqwest::ClientBuilder {
 /// directory.
 fn explain(error: &LocalError, is_named: bool) -> Failure {
     let failure = match error {
+        LocalError::Missing(path) if Path::new(path).is_file() => {
+            Failure::new(format!("{path} is a file, and no data directory"))
+        }
         LocalError::Missing(path) if !is_named => {
             let here =
                 std::env::current_dir().map(|here| format!(" in {}", here.display())).unwrap_or_default();

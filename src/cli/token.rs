@@ -183,13 +183,17 @@ impl Row for Token {
     }
 }
 
-/// The day of expiry, for people.
+/// The day of expiry, for people, with the time if it is close.
 fn expiry(seconds: u64) -> String {
     let Some(at) = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) else { return "never".to_owned() };
     if at <= SystemTime::now() {
         return "expired".to_owned();
     }
-    rfc3339::seconds(at).split('T').next().unwrap_or_default().to_owned()
+    let (day, time) = (rfc3339::seconds(at), Duration::from_secs(2 * 24 * 3600));
+    if at.duration_since(SystemTime::now()).is_ok_and(|left| left < time) {
+        return day;
+    }
+    day.split('T').next().unwrap_or_default().to_owned()
 }
 
 impl Account {
@@ -266,8 +270,11 @@ impl Create {
         };
         let created = account.with(async |registry, path| registry.post(&path, &new).await);
         let token: MadeToken = created.await?;
-        let remark = "the token, shown only once; to log in with it, give it as the password:\n  \
-                      docker login -u USER --password-stdin REGISTRY";
+        let user = account.account.as_ref().map_or("USER".to_owned(), ToString::to_string);
+        let remark = format_args!(
+            "the token, shown only once; to log in with it, give it as the password:\n  \
+             docker login -u {user} --password-stdin REGISTRY"
+        );
         account.options.print_secret(&token, &token.secret, remark)
     }
 }

@@ -203,6 +203,7 @@ impl Add {
         let credentials = target.credentials()?;
         // Asks for the password before it locks the data directory, because typing takes time.
         let password = target.passwords().chosen(&format!("Password for {}: ", self.name))?;
+        let is_new = target.makes_directory()?;
         let registry = target.connect_or_create(credentials).await?;
         let user = NewUser {
             name: self.name,
@@ -213,11 +214,20 @@ impl Add {
         let created = registry.post(USERS, &user).await;
         registry.close().await;
         let user: User = created?;
+        if let Some(directory) = is_new {
+            output::remark(format_args!(
+                "made the data directory {}, which no server uses yet: wharfinger serve --data {0}\n",
+                directory.display()
+            ));
+        }
         let name = &user.name;
         let line = match (user.administrator, name.has_namespace()) {
             (true, _) => format!("made the administrator {name}, who may do everything"),
             (false, true) => format!("made the user {name}, who owns the repositories {name}/…"),
-            (false, false) => format!("made the user {name}, who owns no repositories"),
+            (false, false) => format!(
+                "made the user {name}, who owns no repositories: names of repositories are in lower case, without the \
+                 characters of this name"
+            ),
         };
         self.options.print(&user, line)
     }

@@ -153,7 +153,7 @@ struct ChosenFile {
 
 fn choose_file(sources: &Sources) -> Option<ChosenFile> {
     if let Some(path) = &sources.file {
-        return Some(ChosenFile { path: path.clone(), by: "which --config names" });
+        return Some(ChosenFile { path: path.clone(), by: "which the command line names" });
     }
     let variable =
         sources.environment.iter().find(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
@@ -162,7 +162,11 @@ fn choose_file(sources: &Sources) -> Option<ChosenFile> {
     }
     let usual = USUAL_FILES.iter().map(PathBuf::from);
     // A file that cannot be accessed is chosen too, so that reading it reports the reason.
-    let mut usual = usual.filter(|path| path.try_exists().unwrap_or(true));
+    let mut usual = usual.filter(|path| match path.try_exists() {
+        Ok(exists) => exists,
+        // The working directory may be closed to this user: that of root, for the user of the service.
+        Err(error) => path.is_absolute() || error.kind() != std::io::ErrorKind::PermissionDenied,
+    });
     usual.next().map(|path| ChosenFile { path, by: "which is there" })
 }
 
@@ -389,7 +393,9 @@ mod tests {
     fn missing_named_file_is_an_error() {
         let sources = Sources { file: Some("/nowhere/w.toml".into()), ..Sources::default() };
         let ConfigErrors(mistakes) = Config::load(&sources).unwrap_err();
-        assert!(mistakes[0].message.starts_with("cannot read /nowhere/w.toml, which --config names: "));
+        assert!(
+            mistakes[0].message.starts_with("cannot read /nowhere/w.toml, which the command line names: ")
+        );
         let environment = vec![(CONFIG_VARIABLE.into(), "/nowhere/v.toml".into())];
         let ConfigErrors(mistakes) =
             Config::load(&Sources { environment, ..Sources::default() }).unwrap_err();

@@ -276,6 +276,10 @@ impl Exchange<'_> {
             Ok::<_, GatewayError>((upstream, response))
         });
         let (index, response) = task.await.map_err(|error| GatewayError::Unreachable(error.into()))??;
+        if !puts && matches!(target, TagOrDigest::Tag(_)) && response.status() == StatusCode::BAD_REQUEST {
+            // registry:2 takes the tag for an invalid digest.
+            return Err(GatewayError::NoTagDeletion { repository: name.clone() }.into());
+        }
         let upstream = self.gateway.inner.client.upstreams().get(index);
         let upstream =
             upstream.ok_or_else(|| GatewayError::InvalidResponse("no upstream has this index".to_owned()))?;

@@ -482,6 +482,7 @@ fn classify_gateway(error: &GatewayError) -> (StatusCode, &'static str) {
         E::TimedOut => (StatusCode::GATEWAY_TIMEOUT, UNAVAILABLE),
         E::Unproven { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown.as_str()),
         E::Unsupported => (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported.as_str()),
+        E::NoTagDeletion { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported.as_str()),
         E::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BlobUploadInvalid.as_str()),
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid.as_str()),
         E::Receive(ReceiveError::Revoked) => (StatusCode::FORBIDDEN, ErrorCode::Denied.as_str()),

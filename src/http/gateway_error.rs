@@ -45,6 +45,12 @@ pub(crate) enum GatewayError {
     Unproven { repository: RepositoryName, digest: Digest },
     #[error("a gateway cannot answer this, because it stores no images; ask the registry behind it")]
     Unsupported,
+    /// The upstream takes no deletion of a tag, which older registries do not have.
+    #[error(
+        "the registry behind this gateway cannot delete a tag alone; delete the image by its digest (wharfinger rm \
+         {repository}@sha256:…), which removes all its tags"
+    )]
+    NoTagDeletion { repository: RepositoryName },
 }
 
 impl GatewayError {
@@ -58,7 +64,8 @@ impl GatewayError {
             | Self::Receive(_)
             | Self::TooLarge(_)
             | Self::Unproven { .. }
-            | Self::Unsupported => self.to_string(),
+            | Self::Unsupported
+            | Self::NoTagDeletion { .. } => self.to_string(),
         }
     }
 }

@@ -246,3 +246,26 @@ fn restored_snapshot_is_served_as_it_was() {
     assert_eq!(kept["digest"], newer, "an image that the database alone knows is kept");
     assert!(registry.says("check").contains("nothing missing"));
 }
+
+#[test]
+fn closed_working_directory_has_no_settings() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    let closed = scratch.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::write(closed.join("wharfinger.toml"), "listen = 7\n").unwrap();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let (user, settings) = (USER.to_string(), ["config", "check", "--json"]);
+    let checked = Command::new("setpriv")
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups", WHARFINGER])
+        .args(settings)
+        .current_dir(&closed)
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}{}", text(&checked.stdout), text(&checked.stderr));
+    // For root it is the file of the working directory.
+    let refused = run(&settings, &closed);
+    let report: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(report["errors"], report["mistakes"], "{report}");
+    assert_eq!(report["errors"].as_array().map(Vec::len), Some(1), "{report}");
+}

@@ -186,6 +186,28 @@ fn tag_changes_are_visible_to_clients_at_once() {
 }
 
 #[test]
+fn refusals_say_what_to_do() {
+    let registry = Registry::at_rest();
+    let at = |name: &str| registry.scratch.path().join(name).display().to_string();
+    fs::write(at("file"), "").unwrap();
+    for (command, code, says) in [
+        (format!("backup {}/", at("absent")), 1, "there is no directory"),
+        (format!("health --data {}", at("file")), 1, "is a file"),
+        ("mirror setup --for docker --registry host:5000".to_owned(), 2, "https://host:5000"),
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let refused = run(&words, registry.scratch.path());
+        assert_eq!(refused.status.code(), Some(code), "{command}: {}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains(says), "{command}: {}", text(&refused.stderr));
+    }
+    // No data directory is made for a server that cannot speak HTTPS.
+    let serve = ["serve", "--tls-certificate", "absent.pem", "--data", "new"];
+    let refused = run(&serve, registry.scratch.path());
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(!registry.scratch.path().join("new").exists());
+}
+
+#[test]
 fn command_mistakes_are_named_without_effect() {
     let registry = Registry::at_rest();
     assert!(registry.refuses("rm team/app-1", 2).contains("--all"));

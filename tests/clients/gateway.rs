@@ -257,6 +257,25 @@ fn gateway_adds_https() {
     assert!(head.contains(&format!("realm=\"https://{}/token\"", gateway.address)), "{head}");
 }
 
+#[test]
+fn gateway_says_that_registry2_deletes_no_tag() {
+    let scratch = tempfile::TempDir::new().unwrap();
+    let upstream = Distribution::version_2_on(scratch.path());
+    let gateway = Gateway::before(&[upstream.address()], &[]);
+    let user = Terminal::open();
+    Image::saved(&user, "image", "with a tag");
+    user.run(&format!(
+        "skopeo copy --dest-tls-verify=false --dest-creds 'ann:{PASSWORD}' oci:image:latest docker://{}",
+        gateway.at("ann/app:1")
+    ));
+    let program = env!("CARGO_BIN_EXE_wharfinger");
+    let refused = user.fails(&format!(
+        "echo '{PASSWORD}' | {program} rm ann/app:1 --server http://{} --user ann --password-stdin",
+        gateway.address
+    ));
+    assert!(refused.contains("wharfinger rm ann/app@sha256:"), "{refused}");
+}
+
 /// Runs a command that signs in to the gateway as `ann`, and returns its output.
 fn command(gateway: &Gateway, user: &Terminal, line: &str) -> String {
     let program = env!("CARGO_BIN_EXE_wharfinger");

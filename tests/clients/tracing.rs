@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Daemon, Image, Server, Terminal};
+use crate::harness::{Daemon, Image, Server, Terminal, free_address};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CLIENT: &str = "b7ad6b7169203331";
@@ -23,16 +23,22 @@ fn parent(span: &Value) -> Option<&str> {
 #[test]
 fn trace_reaches_jaeger_through_two_registries() {
     let user = Terminal::open();
-    let any = "127.0.0.1:0";
-    let listeners =
-        ["otlp.http", "otlp.grpc", "grpc-server", "http-server"].map(|name| format!("collector.{name}"));
-    let listeners =
-        [&listeners[..], &["query.http-server", "query.grpc-server", "admin.http"].map(str::to_owned)];
-    let arguments: Vec<String> =
-        listeners.concat().iter().map(|name| format!("--{name}.host-port={any}")).collect();
+    // Jaeger refuses the same port, also 0, for both addresses of queries.
+    let query = free_address();
+    let mut arguments = vec![format!("--query.http-server.host-port={query}")];
+    for name in [
+        "collector.otlp.http",
+        "collector.otlp.grpc",
+        "collector.grpc-server",
+        "collector.http-server",
+        "admin.http",
+    ] {
+        arguments.push(format!("--{name}.host-port=127.0.0.1:0"));
+    }
+    arguments.push("--query.grpc-server.host-port=127.0.0.1:0".to_owned());
     let jaeger = Daemon::start(&Terminal::which("jaeger"), &arguments, &user.path("jaeger.log"));
     let collector = logged(&jaeger, r#""Starting HTTP server","endpoint":""#);
-    let query = logged(&jaeger, r#""Query server started","http_addr":""#);
+    jaeger.wait_for(|log| log.contains("Query server started").then_some(()));
 
     let tracing = format!("[tracing]\nendpoint = \"http://{collector}\"\nsample = \"0%\"\n");
     let upstream = Server::configured(&tracing);
@@ -40,7 +46,10 @@ fn trace_reaches_jaeger_through_two_registries() {
         format!("{tracing}[[upstream]]\nname = \"up.example\"\nurl = [\"http://{}\"]\n", upstream.address());
     let cache = Server::configured(&settings);
     Image::saved(&user, "app", "traced");
-    user.run(&format!("skopeo copy --dest-tls-verify=false oci:app docker://{}", upstream.at("team/app:1")));
+    user.run(&format!(
+        "skopeo copy --dest-tls-verify=false oci:app:latest docker://{}",
+        upstream.at("team/app:1")
+    ));
     let path = "/v2/up.example/team/app/manifests/1";
     let get = format!("curl -sSf -o manifest http://{}{path}", cache.address());
     user.run(&format!("{get} -H 'traceparent: 00-{TRACE}-{CLIENT}-01'"));

@@ -20,7 +20,7 @@ pub(super) struct Setup {
     client: Client,
 
     /// The URL of this registry, as the client reaches it
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5000")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5000", value_parser = registry_url)]
     registry: Url,
 
     /// The upstream to mirror; may be repeated
@@ -143,6 +143,13 @@ impl Setup {
         output::remark(format_args!("{}\n", next_step(self.client)));
         Ok(())
     }
+}
+
+fn registry_url(text: &str) -> Result<Url, String> {
+    if !text.contains("://") {
+        return Err(format!("write it with its scheme, as in https://{text}"));
+    }
+    text.parse().map_err(|error: <Url as std::str::FromStr>::Err| error.to_string())
 }
 
 fn below(root: &Path, path: &str) -> PathBuf {

@@ -190,7 +190,11 @@ impl ConnectionServer {
 
     /// Warns about a client that speaks TLS to a plain port. Often a setting is missing.
     fn tell_of_tls(&self, peer: Peer) {
-        if self.plain_tls.allows() {
+        let is_local = matches!(peer, Peer::Tcp { client, .. } if client.ip().to_canonical().is_loopback());
+        if is_local {
+            // docker tries HTTPS first, also at localhost.
+            tracing::debug!(remote = %peer, "a client of this machine speaks HTTPS to the port of plain HTTP");
+        } else if self.plain_tls.allows() {
             tracing::warn!(
                 remote = %peer,
                 "a client speaks HTTPS to this port, which speaks plain HTTP; give it a certificate \

@@ -20,7 +20,10 @@ exec chroot "$SCRATCH/root" /bin/sh -eux /script
 pub(crate) fn runs_in_debian(user: &Terminal, files: &str, script: &str) {
     fs::write(user.path(files).join("script"), script).expect("a script can be written");
     fs::write(user.path("enter"), ENTER).expect("a script can be written");
-    let tree = user.run(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/debian-tree"));
+    let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
+    let cache = std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| format!("{home}/.cache"));
+    let tree =
+        user.run(&format!("XDG_CACHE_HOME={cache} {}/scripts/debian-tree", env!("CARGO_MANIFEST_DIR")));
     let said = user.run(&format!(
         "mkdir scratch && export TREE={tree} SCRATCH=$PWD/scratch FILES=$PWD/{files}
          unshare --mount --net --propagation private sh -euc 'busybox ip link set lo up; . ./enter' 2>&1"

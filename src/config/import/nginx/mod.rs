@@ -304,6 +304,12 @@ fn users(draft: &mut Draft, server: &Server<'_>, path: &Path) {
     names.sort_unstable();
     names.dedup();
     let Some(first) = files.first().copied() else { return };
+    if path.is_relative() && files.iter().any(|file| Path::new(file.argument()).is_relative()) {
+        draft.note(format!(
+            "nginx reads `auth_basic_user_file {}` below the directory of nginx.conf, usually /etc/nginx: check `auth.htpasswd`",
+            first.argument()
+        ));
+    }
     let outcome = match &*names {
         [name] if !name.contains('$') => match put(draft, first, "auth.htpasswd", &text(resolve(path, name)))
         {

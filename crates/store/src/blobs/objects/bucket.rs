@@ -48,6 +48,8 @@ pub(super) struct Bucket {
     writes: AmazonS3,
     http: HttpClient,
     place: Place,
+    /// The server, for messages.
+    store: String,
 }
 
 /// The properties of a stored object.
@@ -114,7 +116,10 @@ impl Bucket {
         let http = ReqwestConnector::default()
             .connect(&options())
             .map_err(|error| StoreError::Directory(format!("{}: {}", settings.url, reason(&error))))?;
-        Ok(Self { reads: client(READ_PATIENCE)?, writes: client(WRITE_PATIENCE)?, http, place })
+        let from_environment = || std::env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty());
+        let store = settings.endpoint.clone().or_else(from_environment);
+        let store = store.unwrap_or_else(|| "Amazon's S3".to_owned());
+        Ok(Self { reads: client(READ_PATIENCE)?, writes: client(WRITE_PATIENCE)?, http, place, store })
     }
 
     /// The URL of a key, for messages.
@@ -445,13 +450,47 @@ impl Bucket {
 
     fn failed(&self, error: &object_store::Error, action: &'static str, key: &str) -> StoreError {
         let reason = reason(error);
+        tracing::debug!(action, key, reason, "a request to the object store failed");
         if ["507 Insufficient", "QuotaExceeded", "StorageFull"].iter().any(|full| reason.contains(full)) {
             return StoreError::Full { what: self.name(key) };
         }
         self.error(action, key, reason)
     }
 
+    /// Says what the operator can do about a failed request, instead of the store's XML.
+    fn explained(&self, reason: &str) -> String {
+        let (bucket, store) = (&self.place.bucket, &self.store);
+        let element = |name: &str| {
+            let (_, rest) = reason.split_once(&format!("<{name}>"))?;
+            Some(rest.split_once(&format!("</{name}>"))?.0)
+        };
+        // The address of the metadata service of a machine, the last source of keys.
+        let has_no_key = reason.contains("169.254.169.254") || reason.contains("169.254.170.2");
+        match element("Code") {
+            Some("NoSuchBucket") => {
+                format!("there is no bucket {bucket} at {store}: create it, or correct blobs.url")
+            }
+            Some(code @ ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AccessDenied")) => format!(
+                "{store} refuses the access key ({code}): check blobs.access_key and blobs.secret_key_file, and what \
+                 the key may do"
+            ),
+            Some(code) => match element("Message") {
+                Some(message) => format!("{store} answers {code}: {message}"),
+                None => format!("{store} answers {code}"),
+            },
+            None if has_no_key => "no access key is set: set blobs.access_key and blobs.secret_key_file, or \
+                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .to_owned(),
+            None if reason.contains("error sending request") => {
+                let cause = reason.rsplit(": ").next().unwrap_or_default();
+                format!("{store} does not answer ({cause}): check blobs.endpoint")
+            }
+            None => reason.to_owned(),
+        }
+    }
+
     fn error(&self, action: &'static str, key: &str, reason: String) -> StoreError {
+        let reason = self.explained(&reason);
         StoreError::ObjectStore { action, what: self.name(key), reason }
     }
 }

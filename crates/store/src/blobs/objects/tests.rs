@@ -348,8 +348,17 @@ async fn absent_server_is_an_error_of_the_object_store() {
     let blobs = ObjectBlobs::open(&settings, place.directory.uploads()).unwrap();
     let error = blobs.stat(&sha256(b"content")).await.unwrap_err();
     assert!(matches!(error, StoreError::ObjectStore { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(&format!("{} does not answer", settings.endpoint.clone().unwrap())), "{text}");
     let wrong = ObjectSettings { url: "s3://no-such-bucket".to_owned(), ..place.settings.clone() };
     let blobs = ObjectBlobs::open(&wrong, place.directory.uploads()).unwrap();
     let error = blobs.open(&sha256(b"content")).await.err().expect("the bucket is missing");
-    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("there is no bucket no-such-bucket at http") && !text.contains('<'), "{text}");
+    let mut refused = place.settings.clone();
+    refused.key.as_mut().expect("a key").secret.push('x');
+    let blobs = ObjectBlobs::open(&refused, place.directory.uploads()).unwrap();
+    let error = blobs.put(&sha256(b"content"), Bytes::from_static(b"content")).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("refuses the access key") && text.contains("blobs.secret_key_file"), "{text}");
 }
