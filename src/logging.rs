@@ -59,7 +59,7 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let (filter, level) = reload::Layer::new(filter(&log.level));
+    let (filter, level) = reload::Layer::new(filter_of(&log.level));
     // The queue handles a failing output. `log_internal_errors` would report it by a macro that panics.
     let layer = fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
     let layer = match log.format {
@@ -71,11 +71,11 @@ where
         }
     };
     let subscriber = registry().with(traces).with(layer.with_filter(filter));
-    (subscriber, Box::new(move |text| drop(level.reload(filter(text)))))
+    (subscriber, Box::new(move |text| drop(level.reload(filter_of(text)))))
 }
 
 /// The filter of a level. The client of object stores logs each retry at `info`; the last error is logged anyway.
-fn filter(level: &str) -> EnvFilter {
+fn filter_of(level: &str) -> EnvFilter {
     match level {
         "info" => EnvFilter::new("info,object_store::client::retry=warn"),
         level => EnvFilter::new(level),

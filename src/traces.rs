@@ -14,9 +14,11 @@ use std::time::Duration;
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderValue};
 use opentelemetry::propagation::TextMapPropagator as _;
-use opentelemetry::trace::{SpanContext, TraceContextExt as _, TraceFlags, TraceState, TracerProvider as _};
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
+};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_http::{Bytes, HeaderExtractor, HeaderInjector, HttpClient, HttpError};
+use opentelemetry_http::{Bytes, HeaderInjector, HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -40,6 +42,8 @@ const SPANS: &str = "wharfinger::spans";
 const ROOTS: &str = "wharfinger::spans::root";
 /// The target of the mark of an unsampled request whose client has sent `traceparent`. It is not exported.
 const UNSAMPLED: &str = "wharfinger::unsampled";
+/// The header with the trace of a client (W3C Trace Context).
+const TRACEPARENT: &str = "traceparent";
 /// The time limit of a request to the collector.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The time to export the last spans at the end.
@@ -132,26 +136,54 @@ pub(crate) async fn stop() {
 enum Sampling {
     /// Sampled, below the span of the client if it has one.
     Sampled(Context),
-    /// Not sampled. The context of the client is for requests to other servers.
-    Unsampled(Option<SpanContext>),
+    /// Not sampled. The `traceparent` of the client is for requests to other servers.
+    Unsampled(Option<HeaderValue>),
 }
 
 impl Sampling {
     /// The client decides in `traceparent`. Without a valid one, the sample does.
     fn decide(headers: &HeaderMap, sample: u16) -> Self {
-        let parent = if headers.contains_key("traceparent") {
-            TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers))
-        } else {
-            Context::new()
-        };
-        let client = parent.span().span_context().clone();
-        if client.is_valid() {
-            if client.is_sampled() { Self::Sampled(parent) } else { Self::Unsampled(Some(client)) }
-        } else if is_in_sample(sample) {
-            Self::Sampled(parent)
-        } else {
-            Self::Unsampled(None)
+        let client = headers.get(TRACEPARENT);
+        match client.and_then(|client| Some((client, Parent::parse(client.to_str().ok()?)?))) {
+            Some((_, parent)) if parent.is_sampled => Self::Sampled(parent.context()),
+            // The usual case behind a proxy that samples takes no allocation.
+            Some((client, _)) => Self::Unsampled(Some(client.clone())),
+            None if is_in_sample(sample) => Self::Sampled(Context::new()),
+            None => Self::Unsampled(None),
         }
+    }
+}
+
+/// The span of a client (W3C Trace Context, level 2). The propagator of OpenTelemetry refuses the flags of that level.
+struct Parent<'a> {
+    trace: &'a str,
+    span: &'a str,
+    is_sampled: bool,
+}
+
+impl<'a> Parent<'a> {
+    /// Parses `traceparent`. Later versions may have more fields.
+    fn parse(text: &'a str) -> Option<Self> {
+        let is_hex =
+            |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
+        let is_id = |part: &&str| is_hex(part) && part.bytes().any(|byte| byte != b'0');
+        let (version, flags) = (text.get(..2)?, text.get(53..55)?);
+        let has_dashes = [2, 35, 52].iter().all(|at| text.as_bytes()[*at] == b'-');
+        let has_end = text.len() == 55 || (version != "00" && text.as_bytes()[55] == b'-');
+        if !is_hex(version) || version == "ff" || !is_hex(flags) || !has_dashes || !has_end {
+            return None;
+        }
+        let (trace, span) = (text.get(3..35).filter(is_id)?, text.get(36..52).filter(is_id)?);
+        let is_sampled = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1);
+        Some(Self { trace, span, is_sampled })
+    }
+
+    fn context(&self) -> Context {
+        let trace = TraceId::from_hex(self.trace).unwrap_or(TraceId::INVALID);
+        let span = SpanId::from_hex(self.span).unwrap_or(SpanId::INVALID);
+        let flags = if self.is_sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
+        let parent = SpanContext::new(trace, span, flags, true, TraceState::default());
+        Context::new().with_remote_span_context(parent)
     }
 }
 
@@ -222,11 +254,11 @@ struct Marks;
 
 impl Layer<Registry> for Marks {}
 
-/// The context of an unsampled request that its client has sent.
-struct Client(SpanContext);
+/// The `traceparent` of an unsampled request.
+struct Client(HeaderValue);
 
-/// A span that carries the context of a client to the requests that this server sends.
-fn mark(client: SpanContext) -> Span {
+/// A span that carries the `traceparent` of a client to the requests that this server sends.
+fn mark(client: HeaderValue) -> Span {
     let span = tracing::trace_span!(target: UNSAMPLED, "unsampled");
     span.with_subscriber(|(id, subscriber)| {
         if let Some(span) = subscriber.downcast_ref::<Registry>().and_then(|spans| spans.span(id)) {
@@ -236,8 +268,8 @@ fn mark(client: SpanContext) -> Span {
     span
 }
 
-/// The context that the mark of the current request carries.
-fn marked(span: &Span) -> Option<SpanContext> {
+/// The `traceparent` that the mark of the current request carries.
+fn marked(span: &Span) -> Option<HeaderValue> {
     let found = span.with_subscriber(|(id, subscriber)| {
         let span = subscriber.downcast_ref::<Registry>()?.span(id)?;
         span.scope().find_map(|span| span.extensions().get::<Client>().map(|client| client.0.clone()))
@@ -254,14 +286,18 @@ pub(crate) fn inject(headers: &mut HeaderMap) {
     let span = Span::current();
     let mut context = span.context();
     if !context.span().span_context().is_valid() {
-        let unsampled = marked(&span).unwrap_or_else(|| {
-            let ids = RandomIdGenerator::default();
-            let state = TraceState::default();
-            SpanContext::new(ids.new_trace_id(), ids.new_span_id(), TraceFlags::NOT_SAMPLED, false, state)
-        });
+        if let Some(client) = marked(&span) {
+            headers.insert(TRACEPARENT, client);
+            return;
+        }
+        let (ids, state) = (RandomIdGenerator::default(), TraceState::default());
+        let unsampled =
+            SpanContext::new(ids.new_trace_id(), ids.new_span_id(), TraceFlags::NOT_SAMPLED, false, state);
         context = Context::new().with_remote_span_context(unsampled);
     }
     TraceContextPropagator::new().inject_context(&context, &mut HeaderInjector(headers));
+    // A client's state is for its own tracing system, and not for third parties.
+    headers.remove("tracestate");
 }
 
 /// The HTTP client of the exporter. Its thread has no runtime, so that requests run on that of the server.
@@ -338,16 +374,29 @@ mod tests {
     #[test]
     fn traceparent_decides_before_the_sample() {
         let header = |flags: &str| format!("00-{TRACE}-b7ad6b7169203331-{flags}");
-        let Sampling::Sampled(parent) = decide(&header("01"), 0) else { panic!("not sampled") };
-        assert_eq!(parent.span().span_context().trace_id().to_string(), TRACE);
-        let Sampling::Unsampled(Some(client)) = decide(&header("00"), 10_000) else { panic!("sampled") };
-        assert_eq!(client.trace_id().to_string(), TRACE);
+        let later = header("01").replacen("00", "01", 1) + "-more";
+        for sampled in [header("01"), header("03"), later] {
+            let Sampling::Sampled(parent) = decide(&sampled, 0) else { panic!("{sampled}") };
+            let parent = parent.span().span_context().clone();
+            assert_eq!((parent.trace_id().to_string().as_str(), parent.is_sampled()), (TRACE, true));
+        }
+        for flags in ["00", "02", "fe"] {
+            let Sampling::Unsampled(Some(client)) = decide(&header(flags), 10_000) else { panic!("{flags}") };
+            assert_eq!(client, header(flags));
+        }
     }
 
     #[test]
     fn sample_decides_without_a_valid_traceparent() {
         let zero = format!("00-{}-b7ad6b7169203331-01", "0".repeat(32));
-        for header in ["", "nonsense", &zero, &format!("ff-{TRACE}-b7ad6b7169203331-01")] {
+        let wrong = [
+            format!("ff-{TRACE}-b7ad6b7169203331-01"),
+            format!("00-{TRACE}-0000000000000000-00"),
+            format!("00-{TRACE}-b7ad6b7169203331-0g"),
+            format!("00-{TRACE}-b7ad6b7169203331-00-more"),
+            format!("00-{}-b7ad6b7169203331-01", TRACE.to_uppercase()),
+        ];
+        for header in ["", "nonsense", &zero].into_iter().chain(wrong.iter().map(String::as_str)) {
             assert!(matches!(decide(header, 0), Sampling::Unsampled(None)), "{header}");
             assert!(matches!(decide(header, 10_000), Sampling::Sampled(_)), "{header}");
         }

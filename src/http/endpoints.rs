@@ -46,6 +46,8 @@ pub(crate) enum AuditAction {
     None,
     /// A change that others see.
     Change(&'static str),
+    /// Work of an administrator on the server.
+    Operate(&'static str),
     /// A blob upload: `blob.push` for the request that ends it.
     Upload,
     /// A GET of content, recorded if `audit.pulls` is set.
@@ -463,7 +465,7 @@ ApiGrants [] "api_grants" "/api/v1/grants" Server {
 }
 /// The check of all content.
 ApiCheck [] "api_check" "/api/v1/check" Server {
-    POST: Requirement::Own, AuditAction::None => manage::check::run {
+    POST: Requirement::Own, AuditAction::Operate("check.run") => manage::check::run {
         "Check that all content is there, and repair it"
         .note(
             "For administrators. The answer has a JSON object on each line (application/x-ndjson): progress while \
@@ -541,7 +543,7 @@ ApiGarbage [] "api_gc" "/api/v1/gc" Server {
         "Look at the last garbage collection, and at the space that is kept for now"
         .note("For administrators.").answers::<GarbageStatus>(200, "The state.")
     };
-    POST: Requirement::Own, AuditAction::None => manage::gc::run {
+    POST: Requirement::Own, AuditAction::Operate("gc.run") => manage::gc::run {
         "Collect garbage now"
         .note(
             "For administrators. The answer has a JSON object on each line (application/x-ndjson): progress while \
@@ -670,7 +672,7 @@ ApiUpstreamTest [upstream: UpstreamName] "api_upstream_test" "/api/v1/upstreams/
 }
 /// The cached content of an upstream.
 ApiUpstreamCache [upstream: UpstreamName] "api_upstream_cache" "/api/v1/upstreams/{upstream}/cache" Server {
-    DELETE: Requirement::Own, AuditAction::None => manage::upstreams::purge {
+    DELETE: Requirement::Own, AuditAction::Operate("upstream.purge") => manage::upstreams::purge {
         "Remove what is cached of an upstream"
         .note("For administrators. It is fetched again when it is pulled.")
         .parameters(&[("repositories", "string", "A pattern of its repositories, as the upstream names them.")])
@@ -679,7 +681,7 @@ ApiUpstreamCache [upstream: UpstreamName] "api_upstream_cache" "/api/v1/upstream
 }
 /// Reload of the configuration.
 ApiReload [] "api_reload" "/api/v1/reload" Server {
-    POST: Requirement::Own, AuditAction::None => manage::reload::reload {
+    POST: Requirement::Own, AuditAction::Operate("server.reload") => manage::reload::reload {
         "Read the configuration, the htpasswd file and the certificate again"
         .note("For administrators. A mistake changes nothing, and is in `errors`.")
         .answers::<Reloaded>(200, "The changed settings.")
@@ -687,7 +689,7 @@ ApiReload [] "api_reload" "/api/v1/reload" Server {
 }
 /// Backup of the metadata and the keys.
 ApiBackup [] "api_backup" "/api/v1/backup" Server {
-    POST: Requirement::Own, AuditAction::None => manage::backup::backup {
+    POST: Requirement::Own, AuditAction::Operate("server.backup") => manage::backup::backup {
         "Make a backup of the metadata, the keys and the configuration"
         .note("For commands on the machine of the registry. The answer is a tar archive.")
         .ends(200, "The archive.")
@@ -695,7 +697,7 @@ ApiBackup [] "api_backup" "/api/v1/backup" Server {
 }
 /// Adoption of changes that other programs made in the data directory.
 ApiAdopt [] "api_adopt" "/api/v1/adopt" Server {
-    POST: Requirement::Own, AuditAction::None => manage::adopt::adopt {
+    POST: Requirement::Own, AuditAction::Operate("server.adopt") => manage::adopt::adopt {
         "Adopt what another program has changed in the data directory"
         .note("For administrators. It reads every link below `repositories/`, which may take minutes.")
         .takes::<Adopt>().answers::<Adopted>(200, "What has changed, and what could not be adopted.")

@@ -200,11 +200,6 @@ fn refusals_say_what_to_do() {
         assert_eq!(refused.status.code(), Some(code), "{command}: {}", text(&refused.stderr));
         assert!(text(&refused.stderr).contains(says), "{command}: {}", text(&refused.stderr));
     }
-    // No data directory is made for a server that cannot speak HTTPS.
-    let serve = ["serve", "--tls-certificate", "absent.pem", "--data", "new"];
-    let refused = run(&serve, registry.scratch.path());
-    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
-    assert!(!registry.scratch.path().join("new").exists());
 }
 
 #[test]
@@ -380,11 +375,13 @@ fn serve_that_fails_makes_no_data_directory() {
     let scratch = TempDir::new().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for wrong in
-        [&["--listen", &address][..], &["--listen", "127.0.0.1:0", "--tls-certificate", "absent.pem"]]
-    {
+    for (wrong, code) in [
+        (&["--listen", &address][..], 1),
+        (&["--listen", "127.0.0.1:0", "--tls-certificate", "absent.pem"], 2),
+        (&["--listen", "127.0.0.1:0", "--htpasswd", "absent"], 2),
+    ] {
         let output = run(&[&["serve"], wrong].concat(), scratch.path());
-        assert_eq!(output.status.code(), Some(1), "{wrong:?}");
+        assert_eq!(output.status.code(), Some(code), "{wrong:?}");
         assert!(!scratch.path().join("data").exists(), "{wrong:?}: {}", text(&output.stderr));
     }
 }

@@ -127,7 +127,8 @@ fn get_traced(registry: &Registry, path: &str) -> u16 {
 fn get_with_flags(registry: &Registry, path: &str, flags: &str) -> u16 {
     let request = reqwest::Client::new()
         .get(format!("{}{path}", registry.url()))
-        .header("traceparent", format!("00-{TRACE}-{PARENT}-{flags}"));
+        .header("traceparent", format!("00-{TRACE}-{PARENT}-{flags}"))
+        .header("tracestate", "vendor=secret");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { request.send().await.unwrap().status().as_u16() })
 }
@@ -212,8 +213,10 @@ fn traceparent_goes_to_upstreams_and_webhooks() {
         assert!(client.name.ends_with(name), "{client:?}");
         assert_eq!(hex(&client.trace_id), parts[1]);
     }
-    let called = upstream.received().iter().all(|call| call.header("traceparent").unwrap().contains(TRACE));
-    assert!(called, "{:?}", upstream.received());
+    for call in upstream.received() {
+        assert!(call.header("traceparent").unwrap().contains(TRACE), "{call:?}");
+        assert_eq!(call.header("tracestate"), None, "{call:?}");
+    }
 }
 
 /// A table of an upstream, for a configuration file.
@@ -233,6 +236,7 @@ fn unsampled_traceparent_goes_to_upstreams() {
     assert!(!calls.is_empty());
     for call in calls {
         assert_eq!(call.header("traceparent"), Some(&*format!("00-{TRACE}-{PARENT}-00")), "{call:?}");
+        assert_eq!(call.header("tracestate"), None, "{call:?}");
     }
     // The push of the harness is sampled.
     let spans = collector.spans();

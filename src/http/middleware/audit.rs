@@ -23,7 +23,7 @@ use crate::http::middleware::denied::{Denied, DenyReason};
 /// The action and object of a request.
 pub(crate) struct AuditedAction {
     action: &'static str,
-    object: String,
+    object: Option<String>,
     kind: Kind,
 }
 
@@ -37,11 +37,22 @@ enum Kind {
 }
 
 impl AuditedAction {
-    /// Returns `None` for requests without a repository, and for those that `registry::access` records.
+    /// Returns `None` for requests that change nothing, and for those that `registry::access` records.
     pub(crate) fn of(endpoint: &Endpoint, method: &Method, uri: &Uri) -> Option<Self> {
+        if let AuditAction::Operate(action) = endpoint.audit(method) {
+            if Query::new(uri.query()).get_filled("dry_run").is_some_and(|value| value == "true") {
+                return None;
+            }
+            let object = match endpoint {
+                Endpoint::ApiUpstreamCache(upstream) => Some(upstream.to_string()),
+                // The options, such as `repair=true`. These endpoints take no secrets.
+                _ => uri.query().filter(|query| !query.is_empty()).map(str::to_owned),
+            };
+            return Some(Self { action, object, kind: Kind::Change });
+        }
         let repository = endpoint.repository()?;
         let (action, kind) = match endpoint.audit(method) {
-            AuditAction::None => return None,
+            AuditAction::None | AuditAction::Operate(_) => return None,
             AuditAction::Change(action) => (action, Kind::Change),
             AuditAction::Pull(action) => (action, Kind::Pull),
             AuditAction::Look(action) => (action, Kind::Look),
@@ -53,7 +64,7 @@ impl AuditedAction {
                     Some(digest) => ("blob.push", format!("{repository}@{digest}"), Kind::Upload),
                     None => ("blob.upload", repository.to_string(), Kind::Look),
                 };
-                return Some(Self { action, object, kind });
+                return Some(Self { action, object: Some(object), kind });
             }
         };
         let object = match endpoint {
@@ -63,7 +74,7 @@ impl AuditedAction {
             }
             _ => repository.to_string(),
         };
-        Some(Self { action, object, kind })
+        Some(Self { action, object: Some(object), kind })
     }
 }
 
@@ -89,7 +100,7 @@ pub(crate) async fn done(
         account: AuditEvent::account_of(caller.identity()),
         address: Some(caller.address()),
         action: audited.action,
-        object: Some(audited.object),
+        object: audited.object,
         verdict: AuditOutcome::Allowed,
         status: Some(status.as_u16()),
         request_id: id.to_str().ok().map(str::to_owned),
@@ -170,7 +181,7 @@ pub(crate) async fn refused(
             account: account.or_else(|| rejection.claimed.as_ref().map(ToString::to_string)),
             address: Some(from),
             action,
-            object: audited.map(|audited| audited.object),
+            object: audited.and_then(|audited| audited.object),
             verdict: AuditOutcome::Denied,
             status: Some(status.as_u16()),
             request_id: id.to_str().ok().map(str::to_owned),
@@ -191,7 +202,7 @@ pub(crate) async fn revoked(
             account: AuditEvent::account_of(caller.identity()),
             address: Some(caller.address()),
             action: audited.as_ref().map_or("request", |audited| audited.action),
-            object: audited.map(|audited| audited.object),
+            object: audited.and_then(|audited| audited.object),
             verdict: AuditOutcome::Denied,
             status: Some(StatusCode::FORBIDDEN.as_u16()),
             request_id: id.to_str().ok().map(str::to_owned),

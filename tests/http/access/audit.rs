@@ -52,6 +52,22 @@ async fn audit_log_records_actions_and_refusals() {
 }
 
 #[tokio::test]
+async fn audit_log_records_work_on_the_server() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    registry.ask_as(&Who::root(), Method::POST, "/api/v1/gc?dry_run=true").await.is(200);
+    let work =
+        [("/api/v1/gc", "gc.run", json!(null)), ("/api/v1/check?read=true", "check.run", json!("read=true"))];
+    for (path, action, object) in work {
+        registry.ask_as(&ann, Method::POST, path).await.is(403);
+        registry.ask_as(&Who::root(), Method::POST, path).await.is(200);
+        let rows = log(&registry, &Who::root(), &format!("action={action}")).await;
+        assert_eq!(rows.len(), 1, "{path}: {rows:?}");
+        assert_eq!((&rows[0]["account"], &rows[0]["object"]), (&json!("root"), &object));
+    }
+}
+
+#[tokio::test]
 async fn audit_log_records_pulls_when_enabled() {
     let registry = with_accounts_and(|config| config.audit.pulls = true).await;
     let ann = registry.add_user("ann").await;

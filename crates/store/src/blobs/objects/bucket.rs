@@ -450,7 +450,7 @@ impl Bucket {
 
     fn failed(&self, error: &object_store::Error, action: &'static str, key: &str) -> StoreError {
         let reason = reason(error);
-        tracing::debug!(action, key, reason, "a request to the object store failed");
+        tracing::debug!(action, key, reason = ?reason, "a request to the object store failed");
         if ["507 Insufficient", "QuotaExceeded", "StorageFull"].iter().any(|full| reason.contains(full)) {
             return StoreError::Full { what: self.name(key) };
         }
@@ -490,7 +490,7 @@ impl Bucket {
     }
 
     fn error(&self, action: &'static str, key: &str, reason: String) -> StoreError {
-        let reason = self.explained(&reason);
+        let reason = printable(&self.explained(&reason));
         StoreError::ObjectStore { action, what: self.name(key), reason }
     }
 }
@@ -584,6 +584,19 @@ fn path(key: &str) -> Path {
 /// Whether the bucket itself is absent. Its objects may come back with it.
 fn is_bucket_gone(error: &object_store::Error) -> bool {
     reason(error).contains("NoSuchBucket")
+}
+
+/// The longest text of another server in a message, in characters.
+const LONGEST: usize = 300;
+
+/// A text of another server in one line of the log.
+fn printable(text: &str) -> String {
+    let plain = text.chars().map(|char| if char.is_control() { ' ' } else { char });
+    let mut line: String = plain.clone().take(LONGEST).collect();
+    if plain.count() > LONGEST {
+        line.push('…');
+    }
+    line
 }
 
 /// The text of an error with its causes, each once.
