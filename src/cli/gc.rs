@@ -250,8 +250,13 @@ pub(super) fn print_kept(kept: &GarbageKept) -> Result<(), Failure> {
     line(&kept.unused, "in uploads that no image needs yet (registry.upload_expiry)".to_owned())
 }
 
+/// Formats a duration in its largest whole unit: `7 days`, `36 hours`.
 fn period(seconds: u64) -> String {
-    humantime::format_duration(Duration::from_secs(seconds)).to_string()
+    const UNITS: [(u64, &str, &str); 3] =
+        [(86_400, "day", "days"), (3600, "hour", "hours"), (60, "minute", "minutes")];
+    let whole = |(unit, ..): &&(u64, _, _)| seconds > 0 && seconds.is_multiple_of(*unit);
+    let (unit, one, many) = UNITS.iter().find(whole).unwrap_or(&(1, "second", "seconds"));
+    output::counted(seconds / unit, one, many)
 }
 
 fn print_status(status: &GarbageStatus) -> Result<(), Failure> {

@@ -68,7 +68,7 @@ pub async fn serve(
         tracing::warn!("{warning}");
     }
     // One write: a reader that waits for the first line gets all of it.
-    output_queue::stdout().push(greeting(&server, &config, &summary).as_bytes());
+    output_queue::stdout().push(greeting(&server, &config).as_bytes());
     if let Some(address) = server.metrics_address() {
         tracing::info!("metrics are at http://{address}/metrics");
     }

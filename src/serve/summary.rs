@@ -14,7 +14,8 @@ use crate::http::server::Server;
 use crate::tls::trust::{self, Trust};
 use crate::tls::{self, Acceptor};
 
-/// The log line of a start. It shows a wrong data directory or a registry without accounts.
+/// The log line of a start. It shows a wrong data directory or a registry without accounts. The greeting lacks it, because
+/// a terminal and the journal of systemd show both outputs.
 pub(super) struct Summary {
     data: PathBuf,
     blobs: String,
@@ -59,12 +60,12 @@ impl fmt::Display for Summary {
 }
 
 /// The text on standard output: addresses and first commands, in whole lines.
-pub(super) fn greeting(server: &Server, config: &Config, summary: &Summary) -> String {
+pub(super) fn greeting(server: &Server, config: &Config) -> String {
     let address = server.address();
     let origin = server.tls().map(Acceptor::origin);
     let host = address_for_clients(address, origin, config);
     let mut greeting = format!(
-        "listening on {}://{address}\n{summary}\n  push    docker push {host}/official/ubuntu:14.04\n  pull    docker pull \
+        "listening on {}://{address}\n  push    docker push {host}/official/ubuntu:14.04\n  pull    docker pull \
          {host}/official/ubuntu:14.04\n  search  docker search {host}/ubuntu\n",
         server.scheme()
     );

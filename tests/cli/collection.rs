@@ -15,7 +15,7 @@ fn gc_frees_deleted_image_with_and_without_server() {
         assert_eq!(report["collected"]["files"], 0);
         assert_eq!(report["kept"]["deleted"]["manifests"], 1);
         let told = registry.says("gc --now");
-        assert!(told.contains("they go after 1day (gc.grace)"), "{told}");
+        assert!(told.contains("they go after 1 day (gc.grace)"), "{told}");
         let explained = registry.json(&format!("gc --explain team/app-1@{layer}"));
         assert_eq!(explained["chains"][0]["setting"], "gc.grace");
     }

@@ -6,6 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const PER_CONNECTION: u64 = 2;
 /// The descriptors for the database, the listeners and background tasks. A small limit keeps half of them.
 const RESERVED: u64 = 256;
+/// A smaller loss of connections needs no warning, as a divisor of the setting.
+const TOLERATED: usize = 10;
 
 /// Raises the soft limit to the hard limit. Many systems have a soft limit of 1,024 for the sake of `select`.
 pub(crate) fn raise_limit() {
@@ -23,7 +25,7 @@ pub(crate) fn raise_limit() {
 pub(crate) fn connections(setting: usize) -> usize {
     let Some(descriptors) = getrlimit(Resource::Nofile).current else { return setting };
     let connections = setting.min(most(descriptors));
-    if connections < setting {
+    if setting - connections >= setting.div_ceil(TOLERATED) {
         tracing::warn!(
             connections,
             setting,
