@@ -109,14 +109,14 @@ impl Attempt {
 pub enum WebhookError {
     #[error("cannot read the certificates of the webhook {url} in {path}: {source}")]
     Certificates { url: String, path: String, source: std::io::Error },
-    #[error("cannot make an HTTP client for the webhook {url}")]
-    Client { url: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("cannot make an HTTP client for {receiver}")]
+    Client { receiver: String, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 impl Webhooks {
     pub(crate) fn new(registry: &Registry, config: &Config) -> Result<Self, WebhookError> {
-        let public =
-            client(false, None).map_err(|source| WebhookError::Client { url: String::new(), source })?;
+        let failed = |source| WebhookError::Client { receiver: "webhooks of owners".to_owned(), source };
+        let public = client(false, None).map_err(failed)?;
         Ok(Self {
             configured: ArcSwap::from_pointee(Configured::new(registry, config)?),
             public,
@@ -209,8 +209,9 @@ fn receiver(table: &WebhookTable) -> Result<Arc<Receiver>, WebhookError> {
         })?),
         None => None,
     };
-    let client = client(table.allow_private, certificates.as_deref())
-        .map_err(|source| WebhookError::Client { url: shown_url(&table.url), source })?;
+    let client = client(table.allow_private, certificates.as_deref()).map_err(|source| {
+        WebhookError::Client { receiver: format!("the webhook {}", shown_url(&table.url)), source }
+    })?;
     let secrets = [&table.secret, &table.previous_secret].into_iter().filter(|secret| !secret.is_empty());
     let webhook = Webhook {
         id: table.id(),

@@ -343,7 +343,7 @@ impl Registry {
         while queue.recv_many(&mut batch, QUEUE).await > 0 {
             let events = std::mem::take(&mut batch);
             if let Err(error) = self.metadata.changes().append(events).await {
-                tracing::warn!(%error, "cannot write events");
+                tracing::warn!(%error, "cannot write events of pulls and sign-ins; they are lost");
             }
         }
     }
@@ -358,7 +358,7 @@ impl Registry {
             let retention = self.inner.policy.load().event_retention;
             if retention.is_zero() {
                 if let Err(error) = changes.unregister(EVENTS).await {
-                    tracing::warn!(%error, "cannot stop to keep events");
+                    tracing::warn!(%error, "cannot end the retention of events; the database keeps them");
                 }
                 // An error means that the registry is gone.
                 _ = policy.changed().await;
@@ -370,7 +370,7 @@ impl Registry {
                 self.metadata.expire_changes(EVENTS, before, MOST).await
             };
             if let Err(error) = expired.await {
-                tracing::warn!(%error, "cannot remove old events");
+                tracing::warn!(%error, "cannot remove old events; trying again later");
             }
             tokio::select! {
                 _ = ticks.tick() => {}

@@ -59,7 +59,7 @@ impl Mirror {
                 let platforms = &upstream.settings.complete;
                 if let Err(error) = mirror.complete(&repository, &index, platforms, DEPTH).await {
                     let digest = index.record.digest;
-                    tracing::warn!(%repository, %digest, %error, "cannot complete an image in the background");
+                    tracing::warn!(%repository, %digest, %error, "cannot fetch all of an image in the background; a pull fetches the rest");
                 }
             };
             background.until_stop(work).await;
@@ -127,7 +127,7 @@ impl Mirror {
                 };
                 if let Err(error) = fetch.await {
                     failed += 1;
-                    tracing::warn!(%repository, %target, %error, "cannot prefetch an image");
+                    tracing::warn!(%repository, %target, %error, "cannot prefetch an image; the next run tries again");
                 }
                 job.progress(done);
             }

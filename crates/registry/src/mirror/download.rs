@@ -265,7 +265,7 @@ impl Receiving<'_> {
                     let upstream = self.upstream.name().to_owned();
                     return Err(FillError::Mirror(MirrorError::Down { upstream, reason }));
                 }
-                tracing::info!(repository = %self.entry.key.0, digest = %self.entry.key.1, received = self.received, reason, "resuming a transfer");
+                tracing::info!(repository = %self.entry.key.0, digest = %self.entry.key.1, received = self.received, reason, "the transfer of a blob from the upstream was cut off; resuming it");
                 tokio::time::sleep(RETRY * (1 << (attempts - 1))).await;
                 let urls = self.upstream.settings.client.upstreams().len().max(1);
                 let next = (source.url + 1) % urls;

@@ -109,7 +109,7 @@ impl Mirror {
             let left = match evicted {
                 Ok(left) => left,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot evict cached images; the next attempt follows");
+                    tracing::warn!(%error, "cannot evict cached images; trying again");
                     0
                 }
             };

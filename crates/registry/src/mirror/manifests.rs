@@ -342,7 +342,7 @@ impl Mirror {
             Ok(recorded) => TagState::of(&recorded),
             Err(error) => {
                 // A full disk must not stop pulls. Only the start of a quarantine is lost with this process.
-                tracing::warn!(%repository, %tag, %error, "the state of a tag cannot be recorded");
+                tracing::warn!(%repository, %tag, %error, "cannot record the state of a tag; after a restart, the upstream is asked again");
                 let before = self.tag_state(repository, tag).await?;
                 let same = before.filter(|before| before.digest == digest);
                 let first_seen = same.map_or_else(SystemTime::now, |before| before.first_seen);
@@ -443,7 +443,7 @@ impl Mirror {
         }
         self.inner.logged.insert(key, Instant::now());
         let reason = reason.as_str();
-        tracing::warn!(%repository, %tag, reason, "serving a kept tag that could not be confirmed");
+        tracing::warn!(%repository, %tag, reason, "serving a tag from the cache, because the upstream does not confirm it");
         let accounts = self.inner.registry.accounts();
         if accounts.in_force() {
             let event = AuditEvent {

@@ -105,7 +105,11 @@ impl Mirror {
             Ok(Err(error)) => error_chain(&error),
             Err(_) => format!("it did not answer within {} s", TIMEOUT.as_secs()),
         };
-        tracing::warn!(upstream = upstream.name(), reason, "cannot pass a search on");
+        tracing::warn!(
+            upstream = upstream.name(),
+            reason,
+            "cannot search in an upstream; the results are those of this registry"
+        );
         Arc::default()
     }
 }

@@ -43,7 +43,7 @@ impl Mirror {
                 });
                 let announced = self.inner.registry.announce(ChangeKind::UpstreamState, None, detail).await;
                 if let Err(error) = announced {
-                    tracing::warn!(upstream = upstream.name(), %error, "cannot write an event");
+                    tracing::warn!(upstream = upstream.name(), %error, "cannot write the event of an upstream's new state; it is lost");
                 }
                 before = now;
             }
