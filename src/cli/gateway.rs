@@ -2,12 +2,11 @@
 
 use clap::Args;
 
-use super::administrator::Administrator;
 use super::output::Failure;
 use super::settings::{Settings, flag};
+use super::start::{Start, inherited_sockets};
 use crate::config::ConfigErrors;
-use crate::serve::ServeError;
-use crate::{logging, serve, traces};
+use crate::serve::Front;
 
 /// Run a gateway: accounts, HTTPS and search in front of a registry that has none
 #[derive(Args, Debug)]
@@ -22,11 +21,7 @@ pub(super) struct Gateway {
     settings: Settings,
 
     #[command(flatten)]
-    administrator: Administrator,
-
-    /// Use a database that lacks its last commits, such as one from a backup: the missing changes are lost
-    #[arg(long)]
-    accept_older_database: bool,
+    start: Start,
 }
 
 const HELP: &str = "\
@@ -53,8 +48,7 @@ impl Gateway {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let upstreams = (!self.upstream.is_empty()).then(|| self.upstream.join(","));
         let upstreams = flag("--upstream", "gateway.upstreams", upstreams);
-        let sockets =
-            serve::InheritedSockets::take().map_err(|error| Failure::new("cannot listen").because(&error))?;
+        let sockets = inherited_sockets()?;
         let addresses = sockets.addresses();
         let settings = self.settings;
         let read = move || {
@@ -62,28 +56,11 @@ impl Gateway {
             addresses.put_into(&mut loaded.config);
             Ok::<_, ConfigErrors>(loaded)
         };
-        let crate::config::Loaded { config, file, .. } = read()?;
-        if config.gateway.upstreams.is_empty() {
+        let loaded = read()?;
+        if loaded.config.gateway.upstreams.is_empty() {
             return Err(Failure::usage("the upstream registry of the gateway is missing")
                 .help("name it, as in --upstream http://registry:5000"));
         }
-        let first = self.administrator.read()?;
-        if let Some(exposed) = serve::refused(&config, first.as_ref()) {
-            return Err(ConfigErrors(vec![exposed]).into());
-        }
-        super::config::check_files(&config)?;
-        if self.accept_older_database {
-            serve::accept_older_database(&config)
-                .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
-        }
-        let traces = traces::start(&config.tracing)
-            .map_err(|error| Failure::new("cannot start the traces").because(&error))?;
-        logging::start(&config.log, traces)
-            .map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        let served = serve::serve(config, file, Box::new(read), serve::Front::Gateway, first, sockets).await;
-        served.map_err(|error| match error {
-            ServeError::Exposed(error) => ConfigErrors(vec![error]).into(),
-            error => Failure::new("cannot serve").because(&error),
-        })
+        self.start.run(loaded, Box::new(read), Front::Gateway, sockets).await
     }
 }

@@ -42,6 +42,7 @@ mod rm;
 mod robot;
 mod search;
 mod serve;
+mod start;
 mod tag;
 mod target;
 mod team;

@@ -2,12 +2,11 @@
 
 use clap::Args;
 
-use super::administrator::Administrator;
 use super::output::Failure;
 use super::settings::Settings;
+use super::start::{Start, inherited_sockets};
 use crate::config::{Config, ConfigErrors, Upstream};
-use crate::serve::ServeError;
-use crate::{logging, serve, traces};
+use crate::serve::Front;
 
 /// Run the registry
 #[derive(Args, Debug)]
@@ -26,11 +25,7 @@ pub(super) struct Serve {
     default_upstream: Option<String>,
 
     #[command(flatten)]
-    administrator: Administrator,
-
-    /// Use a database that lacks its last commits, such as one from a backup: the missing changes are lost
-    #[arg(long)]
-    accept_older_database: bool,
+    start: Start,
 }
 
 const HELP: &str = "\
@@ -66,8 +61,7 @@ Exit codes: 0 stopped by a signal; 1 failure; 2 invalid command line or configur
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let sockets =
-            serve::InheritedSockets::take().map_err(|error| Failure::new("cannot listen").because(&error))?;
+        let sockets = inherited_sockets()?;
         let addresses = sockets.addresses();
         let settings = self.settings;
         let mut upstreams = Vec::new();
@@ -84,32 +78,14 @@ impl Serve {
             addresses.put_into(&mut loaded.config);
             Ok::<_, ConfigErrors>(loaded)
         };
-        let crate::config::Loaded { config, file, .. } = read()?;
+        let loaded = read()?;
         if let Some(default) = &default_named
-            && !config.upstream.iter().any(|upstream| upstream.name.as_str() == default)
+            && !loaded.config.upstream.iter().any(|upstream| upstream.name.as_str() == default)
         {
             return Err(Failure::usage(format!("--default-upstream {default} is no upstream"))
                 .help(format!("add it, as in --upstream {default}=URL")));
         }
-        let first = self.administrator.read()?;
-        // Checked before the data directory is created or changed, and again once it is open.
-        if let Some(exposed) = serve::refused(&config, first.as_ref()) {
-            return Err(ConfigErrors(vec![exposed]).into());
-        }
-        super::config::check_files(&config)?;
-        if self.accept_older_database {
-            serve::accept_older_database(&config)
-                .map_err(|error| Failure::new("cannot take the database as it is").because(&error))?;
-        }
-        let traces = traces::start(&config.tracing)
-            .map_err(|error| Failure::new("cannot start the traces").because(&error))?;
-        logging::start(&config.log, traces)
-            .map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        let served = serve::serve(config, file, Box::new(read), serve::Front::Registry, first, sockets).await;
-        served.map_err(|error| match error {
-            ServeError::Exposed(error) => ConfigErrors(vec![error]).into(),
-            error => Failure::new("cannot serve").because(&error),
-        })
+        self.start.run(loaded, Box::new(read), Front::Registry, sockets).await
     }
 }
 

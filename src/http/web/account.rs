@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use accounts::{AccountName, Pattern, Right, Rights, Subject};
 use askama::Template;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use registry::access::Password;
 use registry::access::manage::{Grants, ManageError, TokenRequest, UserChange};
 use registry::records::{AccountRecord, GrantRecord, MemberRecord, TokenRecord};
@@ -111,8 +111,7 @@ async fn show(call: &Call<'_>, outcome: Outcome) -> Result<Response, Error> {
         robots,
         outcome,
     };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }
 
 /// Lists what an account may do, with the reason of each right.

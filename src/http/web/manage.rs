@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use hyper::StatusCode;
 use registry::access::Secret;
 use registry::access::manage::{Manage, ManageError};
 use registry::records::StoreError;
@@ -25,6 +26,11 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn problem(text: impl Into<String>) -> Self {
         Self { problem: Some(text.into()), ..Self::default() }
+    }
+
+    /// The status of the page that shows it.
+    pub(crate) fn status(&self) -> StatusCode {
+        if self.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK }
     }
 
     /// Shows the text `key` after a change, and the reason of a refused one.

@@ -4,7 +4,7 @@
 use accounts::Pattern;
 use api::{Delivery, NewWebhook, Webhook, WebhookTest};
 use askama::Template;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use registry::events::EventKind;
 use registry::records::DeliveryState;
 
@@ -70,8 +70,7 @@ pub(crate) async fn list(mut call: Call<'_>) -> Result<Response, Error> {
         repositories,
         events: EVENTS.iter().map(|kind| kind.as_str()).collect(),
     };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }
 
 async fn add(call: &Call<'_>, form: &Form) -> Result<Outcome, Error> {
@@ -162,6 +161,5 @@ pub(crate) async fn answer(mut call: Call<'_>, id: &WebhookId) -> Result<Respons
         state,
         next,
     };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The fault that the proxy injects into one request.
+#[derive(Clone)]
 pub(crate) enum Fault {
     /// Passes it on.
     None,

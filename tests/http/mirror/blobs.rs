@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use oci::Digest;
 use reqwest::Method;
 use reqwest::header::RANGE;
 
@@ -13,15 +14,17 @@ fn layer() -> Vec<u8> {
     random(1_500_000)
 }
 
-#[tokio::test]
-async fn hundred_clients_make_one_request() {
-    let mirrored = Mirrored::with_faults(
-        |head| if head.contains("/blobs/") { Fault::WaitAfter(400_000) } else { Fault::None },
-        |_| {},
-    )
-    .await;
+/// Pushes a layer to the repository `app` of the upstream.
+async fn pushed_layer(mirrored: &Mirrored) -> (Vec<u8>, Digest) {
     let content = layer();
     let digest = mirrored.upstream.repository("app").push_blob(content.clone()).await;
+    (content, digest)
+}
+
+#[tokio::test]
+async fn hundred_clients_make_one_request() {
+    let mirrored = Mirrored::with_blob_fault(Fault::WaitAfter(400_000)).await;
+    let (content, digest) = pushed_layer(&mirrored).await;
     let cached = mirrored.cache.repository("hub/app");
     let path = cached.path(format_args!("blobs/{digest}"));
     let mut pulls = Vec::new();
@@ -47,13 +50,8 @@ async fn hundred_clients_make_one_request() {
 
 #[tokio::test]
 async fn range_waits_for_its_bytes() {
-    let mirrored = Mirrored::with_faults(
-        |head| if head.contains("/blobs/") { Fault::WaitAfter(100_000) } else { Fault::None },
-        |_| {},
-    )
-    .await;
-    let content = layer();
-    let digest = mirrored.upstream.repository("app").push_blob(content.clone()).await;
+    let mirrored = Mirrored::with_blob_fault(Fault::WaitAfter(100_000)).await;
+    let (content, digest) = pushed_layer(&mirrored).await;
     let path = format!("/v2/hub/app/blobs/{digest}");
     let ranged =
         async |range: &str| mirrored.cache.request(Method::GET, &path).header(RANGE, range).ask().await;
@@ -70,13 +68,8 @@ async fn range_waits_for_its_bytes() {
 
 #[tokio::test]
 async fn fill_outlives_its_clients() {
-    let mirrored = Mirrored::with_faults(
-        |head| if head.contains("/blobs/") { Fault::WaitAfter(100_000) } else { Fault::None },
-        |_| {},
-    )
-    .await;
-    let content = layer();
-    let digest = mirrored.upstream.repository("app").push_blob(content.clone()).await;
+    let mirrored = Mirrored::with_blob_fault(Fault::WaitAfter(100_000)).await;
+    let (content, digest) = pushed_layer(&mirrored).await;
     let path = format!("/v2/hub/app/blobs/{digest}");
     let response = mirrored.cache.request(Method::GET, &path).send().await.unwrap();
     drop(response);
@@ -94,8 +87,7 @@ async fn cut_transfer_is_resumed_by_range() {
         false => Fault::None,
     };
     let mirrored = Mirrored::with_faults(fault, |_| {}).await;
-    let content = layer();
-    let digest = mirrored.upstream.repository("app").push_blob(content.clone()).await;
+    let (content, digest) = pushed_layer(&mirrored).await;
     let answer = mirrored.cache.get(format!("/v2/hub/app/blobs/{digest}")).await.is(200);
     assert!(answer.body == content);
     let asked = mirrored.proxy.asked("/blobs/");
@@ -114,8 +106,7 @@ async fn cut_at_any_byte_is_resumed() {
                 false => Fault::None,
             };
         let mirrored = Mirrored::with_faults(fault, |_| {}).await;
-        let content = layer();
-        let digest = mirrored.upstream.repository("app").push_blob(content.clone()).await;
+        let (content, digest) = pushed_layer(&mirrored).await;
         let answer = mirrored.cache.get(format!("/v2/hub/app/blobs/{digest}")).await.is(200);
         assert!(answer.body == content, "cut at {at}");
         assert_eq!(mirrored.proxy.asked("/blobs/").len(), 2, "cut at {at}");
@@ -124,16 +115,11 @@ async fn cut_at_any_byte_is_resumed() {
 
 #[tokio::test]
 async fn cut_transfer_continues_at_the_next_url() {
-    let mut mirrored = Mirrored::with_faults(
-        |head| if head.contains("/blobs/") { Fault::CutAfter(500_000) } else { Fault::None },
-        |_| {},
-    )
-    .await;
+    let mut mirrored = Mirrored::with_blob_fault(Fault::CutAfter(500_000)).await;
     let second = FaultProxy::start(mirrored.upstream.address(), |_| Fault::None).await;
     let url = super::hub(&second.url()).url;
     mirrored.cache.restart_with(|config| config.upstream[0].url.extend(url)).await;
-    let content = layer();
-    let digest = mirrored.upstream.repository("app").push_blob(content.clone()).await;
+    let (content, digest) = pushed_layer(&mirrored).await;
     assert!(mirrored.cache.get(format!("/v2/hub/app/blobs/{digest}")).await.is(200).body == content);
     assert_eq!((mirrored.proxy.asked("/blobs/").len(), second.asked("/blobs/").len()), (1, 1));
     assert!(second.asked("/blobs/")[0].contains("range: bytes=500000-"));
@@ -142,11 +128,7 @@ async fn cut_transfer_continues_at_the_next_url() {
 #[tokio::test]
 async fn wrong_content_is_never_complete_and_never_kept() {
     for at in [0, 700_000, 1_499_999] {
-        let mirrored = Mirrored::with_faults(
-            move |head| if head.contains("/blobs/") { Fault::FlipByte(at) } else { Fault::None },
-            |_| {},
-        )
-        .await;
+        let mirrored = Mirrored::with_blob_fault(Fault::FlipByte(at)).await;
         let digest = mirrored.upstream.repository("app").push_blob(layer()).await;
         let request = mirrored.cache.request(Method::GET, format!("/v2/hub/app/blobs/{digest}"));
         request.try_ask().await.expect_err("the body is cut");
@@ -157,11 +139,7 @@ async fn wrong_content_is_never_complete_and_never_kept() {
 
 #[tokio::test]
 async fn small_wrong_content_is_an_error() {
-    let mirrored = Mirrored::with_faults(
-        |head| if head.contains("/blobs/") { Fault::FlipByte(5) } else { Fault::None },
-        |_| {},
-    )
-    .await;
+    let mirrored = Mirrored::with_blob_fault(Fault::FlipByte(5)).await;
     let digest = mirrored.upstream.repository("app").push_blob(random(1000)).await;
     let path = format!("/v2/hub/app/blobs/{digest}");
     let text = mirrored.cache.get(&path).await.fails(502, "UNAVAILABLE").text();
@@ -170,13 +148,8 @@ async fn small_wrong_content_is_an_error() {
 
 #[tokio::test]
 async fn blob_without_a_length_is_verified() {
-    let mirrored = Mirrored::with_faults(
-        |head| if head.contains("/blobs/") { Fault::NoLength } else { Fault::None },
-        |_| {},
-    )
-    .await;
-    let content = layer();
-    let digest = mirrored.upstream.repository("app").push_blob(content.clone()).await;
+    let mirrored = Mirrored::with_blob_fault(Fault::NoLength).await;
+    let (content, digest) = pushed_layer(&mirrored).await;
     let answer = mirrored.cache.get(format!("/v2/hub/app/blobs/{digest}")).await.is(200);
     assert!(answer.body == content);
     let image = mirrored.upstream.repository("image").push_image("1").await;
@@ -219,8 +192,7 @@ async fn shared_layer_is_fetched_once_and_confirmed() {
 #[tokio::test]
 async fn damaged_blob_is_fetched_again() {
     let mirrored = Mirrored::start(|_| {}).await;
-    let content = layer();
-    let digest = mirrored.upstream.repository("app").push_blob(content.clone()).await;
+    let (content, digest) = pushed_layer(&mirrored).await;
     let path = format!("/v2/hub/app/blobs/{digest}");
     mirrored.cache.get(&path).await.is(200);
     std::fs::write(mirrored.cache.blob_file(&digest), b"short").unwrap();

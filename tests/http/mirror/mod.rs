@@ -39,6 +39,15 @@ impl Mirrored {
         Self::configured(fault, change, |_| {}).await
     }
 
+    /// Starts a cache of an upstream with a fault in each answer to a request for a blob.
+    async fn with_blob_fault(fault: crate::harness::Fault) -> Self {
+        let of = move |head: &str| match head.contains("/blobs/") {
+            true => fault.clone(),
+            false => crate::harness::Fault::None,
+        };
+        Self::with_faults(of, |_| {}).await
+    }
+
     async fn configured(
         fault: impl Fn(&str) -> crate::harness::Fault + Send + Sync + 'static,
         change: impl FnOnce(&mut Upstream),

@@ -5,7 +5,7 @@ use oci::RepositoryName;
 use super::rows::repositories::{Indexed, describe, find, find_or_create};
 use super::sql::params;
 use super::writer::Durability;
-use super::{Metadata, columns, search};
+use super::{Metadata, search};
 use crate::StoreError;
 
 impl Metadata {
@@ -42,15 +42,8 @@ impl Metadata {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<RepositoryName>, StoreError> {
-        let after = after.unwrap_or_default().to_owned();
-        self.read(move |sql| {
-            sql.all(
-                "SELECT name FROM repositories WHERE manifests > 0 AND name > ?1 ORDER BY name LIMIT ?2",
-                params![after, columns::limit_in(limit)],
-                |row| columns::text(row, 0),
-            )
-        })
-        .await
+        let query = "SELECT name FROM repositories WHERE manifests > 0 AND name > ?1 ORDER BY name LIMIT ?2";
+        self.repository_names(query, after, limit).await
     }
 
     /// Deletes remote repositories that their upstream no longer has. Repositories with local content stay.

@@ -95,13 +95,20 @@ impl Metadata {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<RepositoryName>, StoreError> {
+        let query = "SELECT name FROM repositories WHERE name > ?1 ORDER BY name LIMIT ?2";
+        self.repository_names(query, after, limit).await
+    }
+
+    /// Returns the names that a query with the parameters `after` and `limit` selects.
+    pub(super) async fn repository_names(
+        &self,
+        query: &'static str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
         let after = after.unwrap_or_default().to_owned();
         self.read(move |sql| {
-            sql.all(
-                "SELECT name FROM repositories WHERE name > ?1 ORDER BY name LIMIT ?2",
-                params![after, columns::limit_in(limit)],
-                |row| columns::text(row, 0),
-            )
+            sql.all(query, params![after, columns::limit_in(limit)], |row| columns::text(row, 0))
         })
         .await
     }

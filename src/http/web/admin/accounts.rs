@@ -2,7 +2,7 @@
 
 use accounts::AccountName;
 use askama::Template;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use registry::access::manage::UserChange;
 use registry::records::AccountRecord;
 
@@ -49,8 +49,7 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
         users,
         outcome,
     };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }
 
 async fn act(call: &Call<'_>, form: &Form) -> Result<Outcome, Error> {

@@ -2,7 +2,7 @@
 
 use accounts::{Pattern, Right, Rights, Subject};
 use askama::Template;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use oci::RepositoryName;
 use registry::access::manage::Grants;
 use registry::records::GrantRecord;
@@ -58,8 +58,7 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
         repository: repository.map(|repository| repository.to_string()).unwrap_or_default(),
         outcome,
     };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }
 
 async fn act(call: &Call<'_>, form: &Form) -> Result<Outcome, Error> {

@@ -3,7 +3,7 @@
 
 use api::{Explanation, GarbagePreview, GarbageStatus, Job};
 use askama::Template;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use oci::{Digest, RepositoryName};
 
 use super::super::form::Form;
@@ -76,6 +76,5 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
     }
     let garbage = if has_content { Some(gc::look(&call).await?) } else { None };
     let body = JobsPage { page, outcome, garbage, preview, digest, explanation, jobs: jobs::all(&call) };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }

@@ -3,7 +3,7 @@
 
 use accounts::{AccountName, Role, TeamName};
 use askama::Template;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use registry::access::manage::Grants;
 use registry::records::{AccountRecord, GrantRecord, MemberRecord, TeamRecord};
 
@@ -35,8 +35,7 @@ pub(crate) async fn list(mut call: Call<'_>) -> Result<Response, Error> {
     };
     let organisations = map_error(&call, manage(&call).organisations(None, LISTED).await)?;
     let body = OrganisationsPage { page: Page::of(&call), outcome, organisations };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }
 
 async fn add(call: &Call<'_>, form: &Form) -> Result<Outcome, Error> {
@@ -108,8 +107,7 @@ async fn show(call: &Call<'_>, name: &AccountName, outcome: Outcome) -> Result<R
         grants: grants.unwrap_or_default(),
         is_owner,
     };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }
 
 async fn remove(call: &Call<'_>, form: &Form, name: &AccountName) -> Result<Response, Error> {

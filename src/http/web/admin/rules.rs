@@ -3,7 +3,7 @@
 
 use accounts::Visible;
 use askama::Template;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use registry::RetentionReport;
 use registry::records::{QuotaUsage, StoreError};
 use registry::rules::{RepositorySelector, TagSelector};
@@ -70,6 +70,5 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
         }
     }
     let body = Rules { page, outcome, tag_rules, repositories, tags, quotas, report };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }

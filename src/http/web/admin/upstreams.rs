@@ -3,7 +3,7 @@
 use accounts::Pattern;
 use api::{Upstream, UpstreamState, UpstreamTest};
 use askama::Template;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 
 use super::super::form::Form;
 use super::super::manage::Outcome;
@@ -64,6 +64,5 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
     }
     let body =
         UpstreamsPage { page: Page::of(&call), outcome, upstreams: upstreams::all(&call).await?, test };
-    let status = if body.outcome.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    body.page.render_as(status, &body)
+    body.page.render_as(body.outcome.status(), &body)
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use accounts::AccountName;
 
-use super::super::sql::{Sql, params};
+use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
 use super::super::{Metadata, columns};
 use super::candidates::{self, Candidate, Kind};
@@ -247,17 +247,19 @@ pub(super) fn trashed(
          FROM deleted_manifests d WHERE d.deleted_at <= ?1 AND (d.deleted_at, d.id) > (?2, ?3)
          ORDER BY d.deleted_at, d.id LIMIT ?4",
         params![before, after.0, after.1, columns::limit_in(limit)],
-        |row| {
-            Ok(Trashed {
-                id: row.get(0)?,
-                repository: row.get(1)?,
-                blob: row.get(2)?,
-                pushed_at: row.get(3)?,
-                deleted_at: row.get(4)?,
-                parts: columns::count(row, 5)?,
-            })
-        },
+        |row| Ok(Trashed { parts: columns::count(row, 5)?, ..trashed_manifest(row)? }),
     )
+}
+
+fn trashed_manifest(row: &Row<'_>) -> Result<Trashed, StoreError> {
+    Ok(Trashed {
+        id: row.get(0)?,
+        repository: row.get(1)?,
+        blob: row.get(2)?,
+        pushed_at: row.get(3)?,
+        deleted_at: row.get(4)?,
+        parts: 0,
+    })
 }
 
 fn purge_manifest(sql: Sql<'_>, manifest: &Trashed) -> Result<(), StoreError> {
@@ -289,16 +291,7 @@ pub(in crate::metadata) fn purge_namespace(sql: Sql<'_>, owner: &AccountName) ->
         "SELECT id, repository, blob, pushed_at, deleted_at FROM deleted_manifests
          WHERE repository >= ?1 AND repository < ?2",
         params![first, end],
-        |row| {
-            Ok(Trashed {
-                id: row.get(0)?,
-                repository: row.get(1)?,
-                blob: row.get(2)?,
-                pushed_at: row.get(3)?,
-                deleted_at: row.get(4)?,
-                parts: 0,
-            })
-        },
+        trashed_manifest,
     )?;
     for manifest in &manifests {
         purge_manifest(sql, manifest)?;
