@@ -78,7 +78,7 @@ impl Accounts {
                 _ => format!("team-{}/*", (number * 13 + grant) % 5_000),
             };
             let pattern: Pattern = pattern.parse()?;
-            let set = metadata.set_grant(&subject, &pattern, Rights::of([Right::Pull])).await?;
+            let set = metadata.set_grant(&subject, &pattern, Rights::of([Right::Pull]), None).await?;
             if set != SetGrant::Set {
                 bail!("a grant was not made: {set:?}");
             }
@@ -93,7 +93,7 @@ impl Accounts {
                 patterns: None,
                 expires_at: None,
             };
-            metadata.add_token(token).await?.context("a token was not made")?;
+            metadata.add_token(token, None).await?.context("a token was not made")?;
         }
         Ok(())
     }

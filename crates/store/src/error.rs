@@ -81,6 +81,14 @@ pub enum StoreError {
     /// A change would exceed a quota.
     #[error("the quota of {} is exceeded", .0.scope)]
     QuotaExceeded(Box<QuotaExcess>),
+    /// The owner has as many objects as it may have.
+    #[error("there are {most} {what} already")]
+    LimitReached {
+        /// The objects.
+        what: &'static str,
+        /// Their maximum number.
+        most: usize,
+    },
     /// The store is closing, or one of its tasks panicked.
     #[error("the store is shut down")]
     Closed,

@@ -35,11 +35,6 @@ impl Accounts {
         let metadata = &self.inner.metadata;
         let Some(record) = metadata.account(&account.name).await? else { return Ok(None) };
         let Some(fingerprint) = self.session_binding(&record) else { return Ok(None) };
-        let sessions = metadata.tokens(account.id, TokenKind::Session, None, MAX_SESSIONS + 1).await?;
-        let surplus = (sessions.len() + 1).saturating_sub(MAX_SESSIONS);
-        for oldest in sessions.iter().take(surplus) {
-            metadata.revoke_token(Some(account.id), oldest.id).await?;
-        }
         let secret = Secret::new(SecretKind::Session)
             .map_err(|error| StoreError::Damaged(format!("the system gives no random numbers: {error}")))?;
         let lifetime = self.inner.settings.session_lifetime;
@@ -52,7 +47,7 @@ impl Accounts {
             patterns: None,
             expires_at: SystemTime::now().checked_add(lifetime),
         };
-        Ok(metadata.add_token(token).await?.map(|_| secret))
+        Ok(metadata.add_token_for_oldest(token, MAX_SESSIONS).await?.map(|_| secret))
     }
 
     /// Returns the identity of a session, or `None` if there is no such session any more.

@@ -135,11 +135,10 @@ impl Accounts {
             patterns: None,
             expires_at: Some(SystemTime::now() + REFRESH_LIFETIME),
         };
-        metadata.add_token(token).await?.ok_or(SignInError::wrong(None, "the account is gone"))?;
-        let tokens = metadata.tokens(account, TokenKind::Refresh, None, MAX_REFRESH_TOKENS + 1).await?;
-        if tokens.len() > MAX_REFRESH_TOKENS
-            && let Some(oldest) = tokens.iter().min_by_key(|token| token.id)
-        {
+        metadata.add_token(token, None).await?.ok_or(SignInError::wrong(None, "the account is gone"))?;
+        // Requests at the same time may add several. The last one revokes all that are too many.
+        let tokens = metadata.tokens(account, TokenKind::Refresh, None, 2 * MAX_REFRESH_TOKENS).await?;
+        for oldest in tokens.iter().take(tokens.len().saturating_sub(MAX_REFRESH_TOKENS)) {
             self.revoke_by_id(oldest.id).await?;
         }
         Ok(secret.reveal().to_owned())

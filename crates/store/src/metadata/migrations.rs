@@ -396,7 +396,7 @@ mod tests {
             patterns: None,
             expires_at: None,
         };
-        assert!(metadata.add_token(token).await.unwrap().is_some());
+        assert!(metadata.add_token(token, None).await.unwrap().is_some());
         metadata.add_signing_key("other".into(), vec![1]).await.unwrap();
         let entry = AuditEntry {
             at: SystemTime::now(),

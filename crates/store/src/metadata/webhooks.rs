@@ -8,7 +8,7 @@ use oci::RepositoryName;
 use super::rows::outbox;
 use super::sql::{Row, Sql, params};
 use super::writer::Durability;
-use super::{Metadata, columns};
+use super::{Limit, Metadata, columns};
 use crate::StoreError;
 
 /// The consumer of the outbox that enqueues deliveries.
@@ -159,10 +159,15 @@ impl Metadata {
     }
 
     /// Inserts a webhook, and registers the consumer of the outbox. Returns its id; that of `webhook` is ignored.
-    pub async fn add_webhook(&self, webhook: WebhookRecord) -> Result<i64, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::LimitReached`], if the account has so many webhooks.
+    pub async fn add_webhook(&self, webhook: WebhookRecord, limit: Limit) -> Result<i64, StoreError> {
         self.changes().register(WEBHOOKS).await?;
         let id = self
             .write(Durability::Disk, move |sql| {
+                let count = "SELECT COUNT(*) FROM webhooks WHERE COALESCE(account, '') = COALESCE(?1, '')";
+                limit.check(sql, count, params![webhook.account])?;
                 sql.first(
                     "INSERT INTO webhooks (url, secret, events, patterns, format, account, created_at)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
@@ -491,7 +496,7 @@ mod tests {
             account: Some("ann".into()),
             created_at: SystemTime::UNIX_EPOCH,
         };
-        let id = metadata.add_webhook(webhook.clone()).await.unwrap();
+        let id = metadata.add_webhook(webhook.clone(), Limit { what: "webhooks", most: 50 }).await.unwrap();
         let changed =
             WebhookRecord { id, secret: "two".into(), previous_secret: Some("one".into()), ..webhook };
         assert!(metadata.change_webhook(changed.clone()).await.unwrap());

@@ -2,9 +2,13 @@
 
 use accounts::{AccountName, Pattern, Right, Rights, Role, Subject};
 use oci::RepositoryName;
-use store::metadata::{GrantFilter, GrantRecord, SetGrant};
+use store::metadata::{GrantFilter, GrantRecord, Limit, SetGrant};
 
 use super::{Manage, ManageError, must_be_matchable, not_found};
+
+/// The maximum number of grants on repositories of an owner. Each visible list evaluates all of them. Administrators may
+/// make more.
+const MAX_GRANTS: usize = 1_000;
 
 /// The filter of a list of grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +69,9 @@ impl Manage {
             self.must_own_pattern(pattern).await?;
             must_be_matchable(pattern)?;
             self.must_know(subject).await?;
-            match self.metadata().set_grant(subject, pattern, rights).await? {
+            let limit = Limit { what: "grants in this namespace", most: MAX_GRANTS };
+            let limit = Some(limit).filter(|_| !self.is_administrator());
+            match self.metadata().set_grant(subject, pattern, rights, limit).await? {
                 SetGrant::Set => Ok(()),
                 SetGrant::SubjectUnknown => Err(ManageError::SubjectUnknown(subject.clone())),
                 SetGrant::NoRights => Err(ManageError::NoRights),

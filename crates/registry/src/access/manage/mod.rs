@@ -187,7 +187,10 @@ pub enum ManageError {
 
 impl From<StoreError> for ManageError {
     fn from(error: StoreError) -> Self {
-        Self::Registry(error.into())
+        match error {
+            StoreError::LimitReached { what, most } => Self::LimitReached { what, limit: most },
+            error => Self::Registry(error.into()),
+        }
     }
 }
 

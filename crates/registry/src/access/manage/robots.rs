@@ -1,10 +1,10 @@
 //! Robots: accounts of programs, below a user or an organisation.
 
 use accounts::AccountName;
-use store::metadata::{AccountChange, AccountKind, AccountRecord, AddOutcome};
+use store::metadata::{AccountChange, AccountKind, AccountRecord, AddOutcome, Limit};
 
 use super::super::{Secret, SecretKind};
-use super::{MAX_CREDENTIALS, Manage, ManageError, must_be_below, must_be_short, not_found};
+use super::{MAX_CREDENTIALS, Manage, ManageError, must_be_short, not_found};
 
 const A_ROBOT: &str = "a robot: write OWNER+NAME, such as acme+ci";
 
@@ -48,10 +48,9 @@ impl Manage {
             }
             let owner = self.must_own_robot(name).await?;
             must_be_short(&description)?;
-            let robots = self.metadata().robots(Some(&owner), None, MAX_CREDENTIALS).await?;
-            must_be_below(robots.len(), MAX_CREDENTIALS, "robots")?;
+            let limit = Limit { what: "robots", most: MAX_CREDENTIALS };
             let secret = Secret::new(SecretKind::Robot).map_err(ManageError::Random)?;
-            match self.metadata().add_robot(name, secret.hash(), description).await? {
+            match self.metadata().add_robot(name, secret.hash(), description, Some(limit)).await? {
                 AddOutcome::Added(account) => Ok((account, secret)),
                 AddOutcome::NameTaken | AddOutcome::NamespaceInUse => {
                     Err(ManageError::NameTaken(name.clone()))

@@ -3,12 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use accounts::{AccountName, Pattern, Rights};
-use store::metadata::{AccountKind, AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
+use store::metadata::{AccountKind, AccountRecord, Limit, NewToken, TokenChange, TokenKind, TokenRecord};
 
 use super::super::{Secret, SecretKind};
 use super::{
-    MAX_CREDENTIALS, Manage, ManageError, is_in_person, must_be_below, must_be_matchable, must_be_short,
-    not_found,
+    MAX_CREDENTIALS, Manage, ManageError, is_in_person, must_be_matchable, must_be_short, not_found,
 };
 
 /// The maximum number of repositories and patterns of a token.
@@ -114,10 +113,8 @@ impl Manage {
             must_be_short(&request.label)?;
             must_be_useful(request.rights, request.patterns.as_deref())?;
             let expires_at = expiry(request.lifetime)?;
-            let tokens =
-                self.metadata().tokens(account.id, TokenKind::Personal, None, MAX_CREDENTIALS).await?;
-            must_be_below(tokens.len(), MAX_CREDENTIALS, "tokens")?;
             let secret = Secret::new(SecretKind::Personal).map_err(ManageError::Random)?;
+            let limit = Limit { what: "tokens", most: MAX_CREDENTIALS };
             let token = NewToken {
                 account: account.id,
                 kind: TokenKind::Personal,
@@ -127,7 +124,7 @@ impl Manage {
                 patterns: request.patterns,
                 expires_at,
             };
-            let token = self.metadata().add_token(token).await?;
+            let token = self.metadata().add_token(token, Some(limit)).await?;
             Ok((token.ok_or_else(|| not_found("user", user))?, secret))
         };
         let created = created.await;

@@ -1,9 +1,9 @@
 //! Webhooks of owners for their repositories.
 
 use accounts::Pattern;
-use store::metadata::WebhookRecord;
+use store::metadata::{Limit, WebhookRecord};
 
-use super::{Manage, ManageError, must_be_below, not_found};
+use super::{Manage, ManageError, not_found};
 use crate::events::EventFilter;
 use crate::webhooks::{Webhook, WebhookFormat};
 
@@ -38,9 +38,6 @@ impl Manage {
             self.may_give_access()?;
             self.must_own_patterns(&request.repositories).await?;
             let account = self.requester.identity.account().map(|account| account.name.to_string());
-            let webhooks = self.metadata().webhooks().await?;
-            let own = webhooks.iter().filter(|webhook| webhook.account == account).count();
-            must_be_below(own, MAX_WEBHOOKS, "webhooks")?;
             let mut record = WebhookRecord {
                 id: 0,
                 url: request.url,
@@ -52,7 +49,8 @@ impl Manage {
                 account,
                 created_at: std::time::SystemTime::now(),
             };
-            record.id = self.metadata().add_webhook(record.clone()).await?;
+            let limit = Limit { what: "webhooks", most: MAX_WEBHOOKS };
+            record.id = self.metadata().add_webhook(record.clone(), limit).await?;
             read(record)
         };
         let added = added.await;

@@ -109,8 +109,9 @@ impl Fixture {
     async fn grant(&self, subject: &str, pattern: &str, granted: &str) {
         let (subject, pattern): (Subject, Pattern) = (subject.parse().unwrap(), pattern.parse().unwrap());
         let (metadata, granted) = (self.inner.metadata.clone(), rights(granted));
-        let set =
-            self.change(async move { Ok(metadata.set_grant(&subject, &pattern, granted).await?) }).await;
+        let set = self
+            .change(async move { Ok(metadata.set_grant(&subject, &pattern, granted, None).await?) })
+            .await;
         assert_eq!(set.unwrap(), SetGrant::Set);
     }
 
@@ -141,7 +142,8 @@ impl Fixture {
             expires_at,
         };
         let metadata = self.inner.metadata.clone();
-        let added = self.change(async move { Ok(metadata.add_token(token).await?) }).await.unwrap().unwrap();
+        let added =
+            self.change(async move { Ok(metadata.add_token(token, None).await?) }).await.unwrap().unwrap();
         (secret.reveal().to_owned(), added.id)
     }
 

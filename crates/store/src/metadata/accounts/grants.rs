@@ -6,7 +6,7 @@ use super::super::Metadata;
 use super::super::columns;
 use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
-use super::{AccountKind, GrantFilter, GrantRecord, SetGrant, account_rows};
+use super::{AccountKind, GrantFilter, GrantRecord, Limit, SetGrant, account_rows};
 use crate::StoreError;
 use accounts::{AccountName, Pattern, Rights, Subject, TeamName, lookup_keys};
 
@@ -31,12 +31,17 @@ impl SubjectKey {
 }
 
 impl Metadata {
-    /// Sets the rights of a subject on a pattern, replacing those of an earlier grant.
+    /// Sets the rights of a subject on a pattern, replacing those of an earlier grant. The limit counts the grants in the
+    /// namespace of the pattern.
+    ///
+    /// # Errors
+    /// [`StoreError::LimitReached`] for a new grant.
     pub async fn set_grant(
         &self,
         subject: &Subject,
         pattern: &Pattern,
         rights: Rights,
+        limit: Option<Limit>,
     ) -> Result<SetGrant, StoreError> {
         let (subject, pattern) = (subject.clone(), pattern.clone());
         self.write(Durability::Disk, move |sql| {
@@ -44,6 +49,13 @@ impl Metadata {
                 return Ok(SetGrant::NoRights);
             }
             let Some(key) = key_of(sql, &subject)? else { return Ok(SetGrant::SubjectUnknown) };
+            let same = "SELECT 1 FROM grants WHERE subject_kind = ?1 AND subject = ?2 AND pattern = ?3";
+            if let (Some(limit), Some(namespace)) = (limit, pattern.namespace())
+                && !sql.exists(same, params![key.kind, key.id, pattern.as_str()])?
+            {
+                let count = "SELECT COUNT(*) FROM grants WHERE prefix >= ?1 AND prefix < ?2";
+                limit.check(sql, count, params![format!("{namespace}/"), format!("{namespace}0")])?;
+            }
             sql.run(
                 "INSERT INTO grants (subject_kind, subject, pattern, prefix, rights, created_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)

@@ -10,6 +10,7 @@ mod decision;
 pub(super) mod fixtures;
 mod grants;
 mod keys;
+mod limit;
 mod organisations;
 mod records;
 mod robots;
@@ -17,5 +18,6 @@ mod teams;
 mod tokens;
 mod users;
 
+pub use limit::Limit;
 pub use records::*;
 pub(super) use users::any_users;

@@ -5,7 +5,7 @@ use super::super::columns;
 use super::super::sql::params;
 use super::super::writer::Durability;
 use super::account_rows::{self, account_columns};
-use super::{AccountKind, AccountRecord, AddOutcome, NewToken, Source, TokenKind, tokens};
+use super::{AccountKind, AccountRecord, AddOutcome, Limit, NewToken, Source, TokenKind, tokens};
 use crate::StoreError;
 use accounts::AccountName;
 
@@ -16,6 +16,7 @@ impl Metadata {
         name: &AccountName,
         secret: [u8; 32],
         description: String,
+        limit: Option<Limit>,
     ) -> Result<AddOutcome, StoreError> {
         let name = name.clone();
         self.write(Durability::Disk, move |sql| {
@@ -24,6 +25,9 @@ impl Metadata {
                 Some(owner) if owner.kind != AccountKind::Robot => owner,
                 _ => return Ok(AddOutcome::OwnerUnknown),
             };
+            if let Some(limit) = limit {
+                limit.check(sql, "SELECT COUNT(*) FROM accounts WHERE owner = ?1", params![owner.id])?;
+            }
             let new = account_rows::New {
                 name: &name,
                 kind: AccountKind::Robot,
@@ -107,7 +111,7 @@ mod tests {
         add_user(&metadata, "ann").await;
         add_user(&metadata, "root").await;
         let add = async |robot: &str, secret| {
-            metadata.add_robot(&name(robot), [secret; 32], String::new()).await.unwrap()
+            metadata.add_robot(&name(robot), [secret; 32], String::new(), None).await.unwrap()
         };
         assert_eq!(add("ann", 1).await, AddOutcome::NameUnfit);
         assert_eq!(add("nobody+ci", 1).await, AddOutcome::OwnerUnknown);
@@ -117,7 +121,7 @@ mod tests {
         assert!(rights(&metadata, robot.id, "ann/app").await.is_empty(), "nothing by itself");
         let subject: Subject = "ann+ci".parse().unwrap();
         let push = "push".parse().unwrap();
-        metadata.set_grant(&subject, &"ann/app".parse().unwrap(), push).await.unwrap();
+        metadata.set_grant(&subject, &"ann/app".parse().unwrap(), push, None).await.unwrap();
         assert_eq!(rights(&metadata, robot.id, "ann/app").await, push);
 
         let by = async |secret| metadata.token_by_hash(&[secret; 32]).await.unwrap();

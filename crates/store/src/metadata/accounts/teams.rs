@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(join("bob").await, MemberOutcome::Changed);
         let subject: Subject = "acme/devs".parse().unwrap();
         let push: Rights = "push".parse().unwrap();
-        let grant = metadata.set_grant(&subject, &"tools/**".parse().unwrap(), push).await;
+        let grant = metadata.set_grant(&subject, &"tools/**".parse().unwrap(), push, None).await;
         assert_eq!(grant.unwrap(), SetGrant::Set);
         assert_eq!(rights(&metadata, bob, "tools/x").await, push);
         let teams = metadata.teams(&acme, None, 10).await.unwrap();

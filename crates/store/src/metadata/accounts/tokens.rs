@@ -7,13 +7,46 @@ use super::super::columns;
 use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
 use super::account_rows::{self, account_columns};
-use super::{AccountRecord, NewToken, TokenChange, TokenKind, TokenRecord};
+use super::{AccountRecord, Limit, NewToken, TokenChange, TokenKind, TokenRecord};
 use crate::StoreError;
 
 impl Metadata {
     /// Inserts a token. Returns `None` if its account does not exist.
-    pub async fn add_token(&self, token: NewToken) -> Result<Option<TokenRecord>, StoreError> {
-        self.write(Durability::Disk, move |sql| add(sql, &token)).await
+    ///
+    /// # Errors
+    /// [`StoreError::LimitReached`], if the account has so many tokens of the kind.
+    pub async fn add_token(
+        &self,
+        token: NewToken,
+        limit: Option<Limit>,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.write(Durability::Disk, move |sql| {
+            if let Some(limit) = limit {
+                let count = "SELECT COUNT(*) FROM tokens WHERE account = ?1 AND kind = ?2";
+                limit.check(sql, count, params![token.account, token.kind.as_str()])?;
+            }
+            add(sql, &token)
+        })
+        .await
+    }
+
+    /// Inserts a token, and deletes the oldest ones of its kind and account beyond `most`. Returns `None` if the account
+    /// does not exist.
+    pub async fn add_token_for_oldest(
+        &self,
+        token: NewToken,
+        most: usize,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.write(Durability::Disk, move |sql| {
+            let added = add(sql, &token)?;
+            sql.run(
+                "DELETE FROM tokens WHERE account = ?1 AND kind = ?2 AND id <= (
+                     SELECT id FROM tokens WHERE account = ?1 AND kind = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+                params![token.account, token.kind.as_str(), columns::limit_in(most)],
+            )?;
+            Ok(added)
+        })
+        .await
     }
 
     /// Returns the tokens of an account of one kind, by id.
