@@ -25,6 +25,7 @@ mod output_queue;
 pub mod reload;
 mod rfc3339;
 pub mod serve;
+mod sync;
 pub mod tls;
 pub mod traces;
 mod upstreams;

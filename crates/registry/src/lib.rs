@@ -54,6 +54,7 @@ mod retention;
 pub mod rules;
 mod sizes;
 mod storage_watch;
+mod sync;
 pub mod tag_list;
 mod tag_lookups;
 pub mod uploads;

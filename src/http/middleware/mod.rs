@@ -5,6 +5,7 @@ pub(crate) mod access_request;
 pub(crate) mod audit;
 pub(crate) mod authorization;
 pub(crate) mod body_budget;
+pub(crate) mod bucket;
 pub(crate) mod caller;
 pub(crate) mod challenge;
 pub(crate) mod client_info;

@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 pub(crate) use crate::client_network::client_network;
 use crate::config::Limits;
+use crate::http::middleware::bucket::Bucket;
 
 /// The capacity of the table, in clients.
 const CLIENTS: usize = 65_536;
@@ -138,10 +138,6 @@ struct RateLimit {
     buckets: Cache<Client, Arc<Bucket>>,
 }
 
-/// The time at which the bucket is full, in nanoseconds since the table was made.
-#[derive(Debug, Default)]
-struct Bucket(AtomicU64);
-
 impl RateLimit {
     /// Makes a limit of `rate` units per second, with bursts of `depth`. Returns `None` if the rate is 0.
     fn new(rate: u64, depth: Duration) -> Option<Self> {
@@ -169,31 +165,18 @@ impl RateLimit {
     /// # Errors
     /// How long to wait until there is one in it.
     fn take(&self, client: Client) -> Result<(), Duration> {
-        let (now, cost, depth) = (self.now(), self.cost(1), nanoseconds(self.depth));
-        let bucket = self.bucket(client);
-        let taken = bucket.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full| {
-            let full = full.max(now).saturating_add(cost);
-            // A full bucket always gives one unit, however slow the rate.
-            (full - now <= depth.max(cost)).then_some(full)
-        });
-        taken.map(|_| ()).map_err(|full| {
-            let full = full.max(now).saturating_add(cost);
-            Duration::from_nanos((full - now).saturating_sub(depth.max(cost)))
-        })
+        let taken = self.bucket(client).take(self.now(), self.cost(1), nanoseconds(self.depth));
+        taken.map_err(Duration::from_nanos)
     }
 
     /// Takes `amount`, even if the bucket has less.
     fn spend(&self, bucket: &Bucket, amount: u64) {
-        let (now, cost) = (self.now(), self.cost(amount));
-        let _ = bucket.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full| {
-            Some(full.max(now).saturating_add(cost))
-        });
+        bucket.spend(self.now(), self.cost(amount));
     }
 
     /// Returns the time until the bucket has a unit.
     fn wait(&self, bucket: &Bucket) -> Duration {
-        let spent = bucket.0.load(Ordering::Relaxed).saturating_sub(self.now());
-        Duration::from_nanos(spent.saturating_sub(nanoseconds(self.depth)))
+        Duration::from_nanos(bucket.wait(self.now(), nanoseconds(self.depth)))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::config::Limits;
 use crate::http::middleware::request_metrics::RequestMetrics;
 use crate::http::server::connection_table::Slot;
 use crate::http::server::idle_timeout::IdleTimeout;
+use crate::http::server::in_progress::InProgress;
 
 /// The time for a client that is still sending to read its response.
 const LINGER: Duration = Duration::from_secs(5);
@@ -77,8 +78,7 @@ pub(crate) struct Connection {
     secure: bool,
     /// The number of requests so far.
     exchanges: AtomicU64,
-    /// The number of requests in progress.
-    answering: AtomicU32,
+    in_progress: InProgress,
     /// The number of responses being sent. HTTP/2 only.
     sending: AtomicU32,
     /// Whether the body of the last request is incomplete. HTTP/1.1 only: in HTTP/2 it blocks no other
@@ -90,8 +90,6 @@ pub(crate) struct Connection {
     idle: Notify,
     /// Whether a write waits for the client.
     writing: AtomicBool,
-    /// The place in the connection limit.
-    slot: Option<Arc<Slot>>,
     /// Set if the server cut off requests.
     cut_off: OnceLock<CutOff>,
     metrics: Arc<RequestMetrics>,
@@ -111,13 +109,12 @@ impl Connection {
             protocol,
             secure,
             exchanges: AtomicU64::new(0),
-            answering: AtomicU32::new(0),
+            in_progress: InProgress::new(slot),
             sending: AtomicU32::new(0),
             receiving: AtomicBool::new(false),
             first: AtomicU32::new(0),
             idle: Notify::new(),
             writing: AtomicBool::new(false),
-            slot,
             cut_off: OnceLock::new(),
             metrics,
         })
@@ -129,7 +126,7 @@ impl Connection {
 
     /// Whether no request is in progress.
     pub(crate) fn is_idle(&self) -> bool {
-        self.answering.load(Ordering::SeqCst) == 0
+        self.in_progress.count() == 0
     }
 
     /// Whether the client still has to take the end of a response.
@@ -139,10 +136,7 @@ impl Connection {
 
     /// Waits until the connection has to make room for others.
     pub(crate) async fn evicted(&self) {
-        match &self.slot {
-            Some(slot) => slot.evicted().await,
-            None => std::future::pending().await,
-        }
+        self.in_progress.evicted().await;
     }
 
     /// Records that the server cuts off requests.
@@ -181,11 +175,7 @@ impl Connection {
     }
 
     pub(crate) fn begin_exchange(&self) {
-        if self.answering.fetch_add(1, Ordering::SeqCst) == 0
-            && let Some(slot) = &self.slot
-        {
-            slot.set_busy();
-        }
+        self.in_progress.begin();
         self.exchanges.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -198,15 +188,7 @@ impl Connection {
 
     /// Ends a request; `answered` if it has a response.
     pub(crate) fn end_exchange(&self, answered: bool) {
-        if self.answering.fetch_sub(1, Ordering::SeqCst) == 1
-            && let Some(slot) = &self.slot
-        {
-            slot.set_idle();
-            // Another request may have begun meanwhile.
-            if !self.is_idle() {
-                slot.set_busy();
-            }
-        }
+        self.in_progress.end();
         if answered && self.protocol == Protocol::Http2 {
             self.sending.fetch_sub(1, Ordering::Relaxed);
         }
@@ -258,7 +240,7 @@ impl<S> TimedStream<S> {
 
     /// Returns whether a head has begun to arrive, if the connection waits for one.
     fn waiting_for_head(&mut self) -> Option<bool> {
-        if self.connection.answering.load(Ordering::Relaxed) > 0 {
+        if !self.connection.is_idle() {
             self.waiting_for = None;
             return None;
         }
@@ -277,8 +259,7 @@ impl<S> TimedStream<S> {
     /// Waits for the next bytes of an HTTP/2 connection, under the timeout that applies.
     fn waiting_for_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.waiting_for_head().is_none() {
-            let answering = self.connection.answering.load(Ordering::Relaxed);
-            if self.connection.sending.load(Ordering::Relaxed) < answering {
+            if self.connection.sending.load(Ordering::Relaxed) < self.connection.in_progress.count() {
                 // The server is working, or waits for a body with its own timeout.
                 return Poll::Pending;
             }

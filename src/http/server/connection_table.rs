@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::Gauge;
 use tokio::sync::Notify;
 
-use crate::http::middleware::rate_limit::client_network;
+use crate::client_network::client_network;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// The minimum time between two warnings.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);

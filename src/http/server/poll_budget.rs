@@ -10,10 +10,11 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
+
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// The number of polls in a row. A poll takes one piece of a body, which is some tens of microseconds.
 const IN_A_ROW: usize = 2;

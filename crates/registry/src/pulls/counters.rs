@@ -1,28 +1,23 @@
-//! Pull counters: counted in memory and written to the metadata in batches, so that no pull waits for a write.
+//! Pull counters in memory.
 //!
 //! A cached tag or manifest holds its counter. A pull from the cache costs an atomic addition, and the time of day. The
-//! first pull after a flush lists the counter as dirty. Pulls that miss the cache are aggregated in a map. A crash loses
-//! the pulls since the last flush, at most [`FLUSH_PERIOD`].
+//! first pull after a flush lists the counter as dirty. Pulls that miss the cache are aggregated in a map.
 //!
 //! A HEAD request is a use: it advances the time of the last pull and not the number. An engine that has an image asks
 //! for its tag by HEAD and sends no GET.
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oci::{Digest, RepositoryName, Tag};
 use store::metadata::PullCount;
 use tokio::sync::Notify;
 
-use crate::{Error, Registry};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
-/// The period of the flush.
-pub(crate) const FLUSH_PERIOD: Duration = Duration::from_secs(60);
-/// The maximum number of counts in one transaction, so that pushes do not wait for long.
-const BATCH: usize = 500;
 /// The number of dirty counters after which a flush begins early: a bound on the memory.
 const MAX_DIRTY: usize = 50_000;
 
@@ -68,7 +63,7 @@ impl Unwritten {
 pub(crate) struct Pulls {
     dirty: Mutex<Dirty>,
     /// Notified when [`MAX_DIRTY`] is reached.
-    full: Notify,
+    pub(super) full: Notify,
 }
 
 #[derive(Default)]
@@ -147,7 +142,7 @@ impl Pulls {
     }
 
     /// Takes all unwritten pulls.
-    fn take(&self) -> HashMap<Pulled, Unwritten> {
+    pub(crate) fn take(&self) -> HashMap<Pulled, Unwritten> {
         let Dirty { counters, others: mut taken } = mem::take(&mut *self.lock());
         for counter in counters {
             // A pull after this lists the counter again.
@@ -160,7 +155,7 @@ impl Pulls {
     }
 
     /// Puts pulls back that could not be written.
-    fn put_back(&self, counts: &[PullCount]) {
+    pub(super) fn put_back(&self, counts: &[PullCount]) {
         let mut dirty = self.lock();
         for count in counts {
             let since = count.pulled_at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -173,47 +168,6 @@ impl Pulls {
 
     fn lock(&self) -> MutexGuard<'_, Dirty> {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Registry {
-    /// Writes all counted pulls to the metadata. Keeps those that cannot be written.
-    pub(crate) async fn flush_pulls(&self) -> Result<(), Error> {
-        let counts: Vec<PullCount> = self
-            .inner
-            .pulls
-            .take()
-            .into_iter()
-            .map(|(Pulled { repository, tag, digest }, unwritten)| PullCount {
-                repository,
-                tag,
-                digest,
-                pulls: unwritten.pulls,
-                pulled_at: unwritten.pulled_at(),
-            })
-            .collect();
-        let mut unwritten = counts.chunks(BATCH);
-        while let Some(batch) = unwritten.next() {
-            if let Err(error) = self.metadata.add_pulls(batch.to_vec()).await {
-                self.inner.pulls.put_back(batch);
-                unwritten.for_each(|batch| self.inner.pulls.put_back(batch));
-                return Err(error.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Flushes once a period, and early if very many different images are pulled.
-    pub(crate) async fn flush_pulls_in_background(&self) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(FLUSH_PERIOD) => {}
-                () = self.inner.pulls.full.notified() => {}
-            }
-            if let Err(error) = self.flush_pulls().await {
-                tracing::warn!(%error, "cannot write the pull counts; the next flush tries again");
-            }
-        }
     }
 }
 
