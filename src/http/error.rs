@@ -143,10 +143,10 @@ impl From<Denied> for Error {
     }
 }
 
-/// The protocol defines codes for client errors only. These are for server errors.
 /// The number of missing parts that an error lists: an index of 8 MiB can name 74,000.
 const LISTED_PARTS: usize = 100;
 
+// The protocol defines codes for client errors only. These are for server errors.
 const INTERNAL: &str = "UNKNOWN";
 const UNAVAILABLE: &str = "UNAVAILABLE";
 const FULL: &str = "INSUFFICIENT_STORAGE";
@@ -511,6 +511,9 @@ fn seconds(wait: &Duration) -> u64 {
 fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("methods, numbers and UUIDs are visible ASCII")
 }
+
+#[cfg(test)]
+mod snapshots;
 
 #[cfg(test)]
 mod tests {

@@ -121,7 +121,7 @@ impl fmt::Display for RawValue {
             Self::Boolean(value) => value.fmt(formatter),
             Self::List(items) => write_list(formatter, items),
             Self::Table(members) => write_table(formatter, members),
-            Self::Other => formatter.write_str("of another kind"),
+            Self::Other => formatter.write_str("neither a text nor a whole number"),
         }
     }
 }
