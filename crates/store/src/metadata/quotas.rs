@@ -82,7 +82,7 @@ impl Metadata {
                     SELECT l.blob AS blob, m.scope AS scope FROM quota_members m
                     JOIN blob_links l ON l.repository = m.repository
                     UNION ALL SELECT t.blob, m.scope FROM quota_members m
-                    JOIN manifests t ON t.repository = m.repository)
+                    JOIN manifests t ON t.repository = m.repository) AS h
                  GROUP BY blob, scope",
                 &[],
             )?;

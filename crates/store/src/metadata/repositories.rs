@@ -169,7 +169,7 @@ macro_rules! repository_columns {
     () => {
         "SELECT r.name, r.description, r.manifests, r.updated_at,
                 (SELECT COUNT(*) FROM tags t WHERE t.repository = r.id AND t.hidden = 0),
-                CASE WHEN r.is_sized THEN r.bytes ELSE
+                CASE WHEN r.is_sized = 1 THEN r.bytes ELSE
                 (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
                  WHERE b.id IN (SELECT m.blob FROM manifests m WHERE m.repository = r.id
                                 UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob

@@ -176,7 +176,7 @@ impl Prefixes {
             format!("{column} > ?{from} AND {column} < ?{to}")
         });
         let ranges: Vec<String> = ranges.collect();
-        if ranges.is_empty() { "0".to_owned() } else { ranges.join(" OR ") }
+        if ranges.is_empty() { "FALSE".to_owned() } else { ranges.join(" OR ") }
     }
 
     /// The parameters of the condition.

@@ -27,10 +27,11 @@ impl Metadata {
                         COALESCE(SUM(needed), 0), COALESCE(SUM(size * needed), 0),
                         COALESCE(SUM(size * (1 - needed)), 0)
                  FROM (SELECT b.size AS size,
-                              EXISTS (SELECT 1 FROM manifests m WHERE m.blob = b.id)
+                              CASE WHEN EXISTS (SELECT 1 FROM manifests m WHERE m.blob = b.id)
                               OR EXISTS (SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest
-                                         WHERE p.blob = b.id AND p.required = 1 AND p.is_manifest = 0) AS needed
-                       FROM blobs b WHERE b.size IS NOT NULL)",
+                                         WHERE p.blob = b.id AND p.required = 1 AND p.is_manifest = 0)
+                              THEN 1 ELSE 0 END AS needed
+                       FROM blobs b WHERE b.size IS NOT NULL) AS b",
                 &[],
                 |row| {
                     Ok(Usage {

@@ -182,9 +182,9 @@ pub(super) fn set_tags_directory(
 ) -> Result<(), StoreError> {
     // A directory with an empty stamp counts as changed.
     sql.run(
-        "INSERT INTO view_stamps (directory, stamp, tags_directory) VALUES (?1, x'', ?2)
+        "INSERT INTO view_stamps (directory, stamp, tags_directory) VALUES (?1, ?3, ?2)
          ON CONFLICT (directory) DO UPDATE SET tags_directory = excluded.tags_directory",
-        params![repository, directory.0],
+        params![repository, directory.0, [0_u8; 0]],
     )?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::StoreError;
 macro_rules! account_columns {
     () => {
         "SELECT a.id, a.name, a.kind, o.name, a.password, a.source, a.administrator,
-                a.disabled = 1 OR a.gone = 1 OR COALESCE(o.disabled = 1 OR o.gone = 1, 0),
+                a.disabled = 1 OR a.gone = 1 OR COALESCE(o.disabled = 1 OR o.gone = 1, FALSE),
                 a.description, a.created_at, a.last_seen_at
          FROM accounts a LEFT JOIN accounts o ON o.id = a.owner"
     };

@@ -48,14 +48,14 @@ impl Metadata {
                             JOIN blob_links l ON l.repository = u.repository AND l.blob = p.blob
                             JOIN blobs pb ON pb.id = p.blob WHERE p.manifest = u.blob)
                  FROM (
-                     SELECT r.name, m.repository, m.blob, MAX(m.pushed_at, COALESCE(m.pulled_at, 0),
-                         CASE WHEN m.is_index THEN (
+                     SELECT r.name, m.repository, m.blob, MAX(m.pushed_at, MAX(COALESCE(m.pulled_at, 0),
+                         CASE WHEN m.is_index = 1 THEN (
                              SELECT COALESCE(MAX(MAX(c.pushed_at, COALESCE(c.pulled_at, 0))), 0)
                              FROM manifest_parts p
                              JOIN manifests c ON c.repository = m.repository AND c.blob = p.blob
-                             WHERE p.manifest = m.blob) ELSE 0 END) AS used
+                             WHERE p.manifest = m.blob) ELSE 0 END)) AS used
                      FROM repositories r JOIN manifests m ON m.repository = r.id
-                     WHERE m.fetched AND ({})) u
+                     WHERE m.fetched = 1 AND ({})) u
                  JOIN blobs b ON b.id = u.blob
                  WHERE (u.used, u.repository, u.blob) > (?1, ?2, ?3)
                  ORDER BY u.used, u.repository, u.blob LIMIT ?4",
