@@ -285,7 +285,7 @@ impl From<StoreError> for Error {
                 tracing::error!(%error, "the disk is read-only");
                 Self::ReadOnly
             }
-            error if error.is_locked() => Self::Unavailable(error),
+            error if error.is_locked() || error.is_away() => Self::Unavailable(error),
             StoreError::ContentGone(_) | StoreError::DatabaseGone(_) | StoreError::ObjectStore { .. } => {
                 Self::Unavailable(error)
             }

@@ -10,7 +10,7 @@ use store::blob_journal::BlobJournal;
 use store::blobs::Claim;
 use store::rebuild::rebuild_if_missing;
 use store::view::View;
-use store::{Directory, Metadata, StoreError};
+use store::{Directory, StoreError};
 use tokio::sync::watch;
 
 use crate::access::{AccountSettings, Accounts};
@@ -64,7 +64,7 @@ impl Registry {
             async move { description::of(&manifest, &*blobs).await }
         };
         let adopted = rebuild_if_missing(&directory, &*blobs, describe, progress).await?;
-        let metadata = Metadata::open(&directory.metadata())?;
+        let metadata = directory.open_metadata()?;
         let holds_content = metadata.holds_content().await?;
         let content = directory.claim_content(metadata.id(), adopted.is_some(), holds_content)?;
         let claim = match (&adopted, holds_content) {

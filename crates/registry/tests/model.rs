@@ -17,14 +17,16 @@ use futures_util::stream;
 use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use registry::access::AccountSettings;
 use registry::check::FaultKind;
 use registry::manifests::Push;
 use registry::uploads::ChunkRange;
-use registry::{Error, Policy, ReceiveError, Registry};
-use store::Directory;
+use registry::{Error, ReceiveError, Registry};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use fixture::open;
+
+mod fixture;
 
 const REPOSITORIES: [&str; 3] = ["team/app", "team/app/debug", "solo"];
 const TAGS: [&str; 3] = ["1", "1.0", "latest"];
@@ -388,11 +390,6 @@ impl Model {
 struct Subject {
     registry: Registry,
     uploads: Vec<(Uuid, OpenUpload)>,
-}
-
-async fn open(scratch: &TempDir) -> Registry {
-    let directory = Directory::open(scratch.path()).unwrap();
-    Registry::open(directory, Policy::default(), AccountSettings::default(), |_| ()).await.unwrap().0
 }
 
 fn body(content: Bytes, torn: bool) -> impl registry::uploads::Body {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::blobs::{BlobStore, open_files, open_objects};
 use crate::object_settings::ObjectSettings;
-use crate::{Directory, Metadata, StoreError, permissions};
+use crate::{Directory, StoreError, permissions};
 
 /// The file with the URL of the bucket. A backup holds it.
 pub(crate) const BLOB_PLACE: &str = "blobs";
@@ -75,7 +75,7 @@ impl Directory {
                 settings.url
             ),
             (None, Some(settings)) => {
-                if self.is_without_content()? && !Metadata::holds_content_at(&self.metadata())? {
+                if self.is_without_content()? && !self.metadata_lists_content()? {
                     return Ok(());
                 }
                 format!(

@@ -112,6 +112,12 @@ impl StoreError {
         self.database_kind() == Some(DatabaseErrorKind::Locked)
     }
 
+    /// Returns whether the server of the database does not answer now, or takes no writes.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.database_kind() == Some(DatabaseErrorKind::Away)
+    }
+
     /// Returns whether the file system is mounted read-only, or has become read-only after a fault of the disk.
     #[must_use]
     pub fn is_read_only(&self) -> bool {

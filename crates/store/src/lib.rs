@@ -4,6 +4,8 @@
 //! - [`metadata`]: the truth about repositories, tags, links, uploads, accounts and grants.
 //! - [`blob_journal`]: small content on its way from the metadata's log to files of its own.
 //! - [`blob_place`]: whether the blobs are files or in a bucket.
+//! - [`database_url`]: a metadata database in PostgreSQL.
+//! - `metadata_place`: whether the metadata are a file or in PostgreSQL.
 //! - [`view`]: the `repositories/` directory in distribution's layout, derived from the metadata.
 //! - [`adopt`]: imports such a directory into the metadata.
 //! - [`backup`]: the database and its keys as one file, and back.
@@ -25,9 +27,11 @@ pub mod blob_journal;
 pub mod blob_place;
 pub mod blobs;
 mod blocking;
+pub mod database_url;
 pub mod directory;
 pub mod error;
 pub mod metadata;
+mod metadata_place;
 pub mod object_settings;
 mod permissions;
 pub mod rebuild;

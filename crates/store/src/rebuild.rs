@@ -27,8 +27,9 @@ where
     F: Fn(Manifest) -> D + Send + Sync,
     D: Future<Output = Result<Option<String>, StoreError>> + Send,
 {
+    directory.check_metadata_place()?;
     let path = directory.metadata();
-    if path.exists() {
+    if path.exists() || directory.database().is_some() {
         return Ok(None);
     }
     let unfinished = path.with_extension("unfinished");

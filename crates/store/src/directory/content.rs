@@ -82,10 +82,10 @@ impl Directory {
             Some(recorded) if recorded == id => {}
             Some(_) if is_expected && !is_adopted => {
                 return Err(StoreError::Directory(format!(
-                    "{v2} is the content of another database than {own}/metadata.db: mount or restore the right one. If \
-                     they belong together, remove {identity}",
+                    "{v2} is the content of another database than {database}: mount or restore the right one. If they \
+                     belong together, remove {identity}",
                     v2 = v2.display(),
-                    own = self.own.display(),
+                    database = self.database_name(),
                     identity = identity.display(),
                 )));
             }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::access::{Access, access_error, is_full, is_mount, not_a_directory};
 use super::socket::Socket;
+use crate::database_url::DatabaseUrl;
+use crate::metadata_place::METADATA_PLACE;
 use crate::object_settings::ObjectSettings;
 use crate::{Metadata, StoreError, accounts_mark, permissions};
 
@@ -20,6 +22,8 @@ pub struct Directory {
     pub(super) own: PathBuf,
     /// The bucket of the blobs, instead of `blobs`.
     objects: Option<Arc<ObjectSettings>>,
+    /// The database in PostgreSQL, instead of `metadata.db`.
+    database: Option<Arc<DatabaseUrl>>,
 }
 
 impl Directory {
@@ -93,9 +97,10 @@ impl Directory {
 
     pub(super) fn content_is_missing(&self, how: &str) -> StoreError {
         StoreError::Directory(format!(
-            "{v2} {how}, but {own}/metadata.db lists images in it: was it moved away, or is its volume not mounted? Put \
-             it back, or move {own} away as well to start with an empty registry",
+            "{v2} {how}, but {database} lists images in it: was it moved away, or is its volume not mounted? Put it back, \
+             or move {own} away as well to start with an empty registry",
             v2 = self.content().display(),
+            database = self.database_name(),
             own = self.own.display(),
         ))
     }
@@ -117,13 +122,17 @@ impl Directory {
             }
             let v2 = root.join("docker/registry/v2");
             // A database beside `docker/` was there before the volume, and belongs to other content.
-            if is_mount(&v2) && !root.join("wharfinger/metadata.db").exists() {
+            let has_database = ["metadata.db", METADATA_PLACE]
+                .iter()
+                .any(|file| root.join("wharfinger").join(file).exists());
+            if is_mount(&v2) && !has_database {
                 return Ok(Self {
                     blobs: v2.join("blobs"),
                     repositories: v2.join("repositories"),
                     own: v2.join("wharfinger"),
                     root: v2,
                     objects: None,
+                    database: None,
                 });
             }
             v2
@@ -134,6 +143,7 @@ impl Directory {
             own: root.join("wharfinger"),
             root,
             objects: None,
+            database: None,
         })
     }
 
@@ -147,6 +157,18 @@ impl Directory {
     #[must_use]
     pub fn objects(&self) -> Option<&ObjectSettings> {
         self.objects.as_deref()
+    }
+
+    /// The same directory, with the metadata in PostgreSQL.
+    #[must_use]
+    pub fn with_database(self, url: Option<DatabaseUrl>) -> Self {
+        Self { database: url.map(Arc::new), ..self }
+    }
+
+    /// The database in PostgreSQL. `None` if it is a file.
+    #[must_use]
+    pub fn database(&self) -> Option<&DatabaseUrl> {
+        self.database.as_deref()
     }
 
     /// The absolute path of the data directory.
@@ -192,10 +214,15 @@ impl Directory {
         marked.map_err(|error| access_error(&self.root, Access::Read, &self.root, &error))
     }
 
-    /// The path of the metadata database.
+    /// The path of the metadata database, if it is a file.
     #[must_use]
     pub fn metadata(&self) -> PathBuf {
         self.own.join("metadata.db")
+    }
+
+    /// The database as messages name it.
+    pub(super) fn database_name(&self) -> String {
+        self.database().map_or_else(|| self.metadata().display().to_string(), DatabaseUrl::place)
     }
 
     /// The directory of the uploads in progress.

@@ -7,6 +7,7 @@
 //! <data>/docker/registry/v2/.wharfinger-accounts   exists if there have ever been accounts
 //! <data>/wharfinger/metadata.db             the metadata
 //! <data>/wharfinger/metadata.db.mark        the number of the last commit
+//! <data>/wharfinger/metadata                the place of the metadata in PostgreSQL, instead of both
 //! <data>/wharfinger/accounts                exists if there have ever been accounts
 //! <data>/wharfinger/uploads/                uploads in progress
 //! <data>/wharfinger/blobs                   exists if the blobs are in a bucket: its URL

@@ -16,8 +16,14 @@ const PAGES: i32 = 4096;
 
 impl Metadata {
     /// Writes a consistent copy of the database to a new file. Writers go on meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] for a database in PostgreSQL, which has its own tools.
     pub async fn snapshot(&self, target: &Path) -> Result<(), StoreError> {
-        let (source, target) = (self.path().to_owned(), target.to_owned());
+        let Some(file) = self.file() else {
+            return Err(StoreError::Directory("the metadata are not in a file".to_owned()));
+        };
+        let (source, target) = (file.path.clone(), target.to_owned());
         blocking_at(Priority::Low, move || copy(&source, &target)).await
     }
 }

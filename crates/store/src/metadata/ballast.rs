@@ -113,7 +113,8 @@ impl Ballast {
 impl Metadata {
     /// Keeps space for deletions on a full disk, as far as there is space now. Blocks.
     pub fn fill_ballast(&self) {
-        if let Err(error) = self.inner.ballast.fill() {
+        let Some(file) = self.file() else { return };
+        if let Err(error) = file.ballast.fill() {
             tracing::debug!(%error, "the space for deletions on a full disk cannot be kept back now");
         }
     }

@@ -320,7 +320,7 @@ fn change(row: &Row<'_>) -> Result<Change, StoreError> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::super::fixtures::{by_tag, digest, empty, name, put, tag, tagged};
+    use super::super::fixtures::{by_tag, digest, empty, name, open, put, tag, tagged};
     use super::*;
 
     /// The kinds of the changes after a cursor, with their tag or digest.
@@ -389,7 +389,7 @@ mod tests {
         metadata.changes().acknowledge("absent", 9).await.unwrap();
         metadata.close().await;
 
-        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        let metadata = open(&directory);
         assert_eq!(metadata.changes().register("gc").await.unwrap(), 3);
         assert_eq!(metadata.changes().cursor("absent").await.unwrap(), None);
         metadata.changes().unregister("gc").await.unwrap();

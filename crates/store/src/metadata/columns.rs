@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use super::ManifestRecord;
-use super::sql::{Row, ToValue, Value};
+use super::sql::Row;
+use super::value::{Kind, ToValue, Value};
 use crate::StoreError;
 use accounts::{Pattern, Rights};
 use oci::descriptor::Annotations;
@@ -32,6 +33,8 @@ pub(super) fn key(digest: &Digest) -> DigestKey {
 }
 
 impl ToValue for DigestKey {
+    const NULL: Value<'static> = Value::NullOf(Kind::Blob);
+
     fn to_value(&self) -> Value<'_> {
         Value::Blob(&self.bytes[..self.len])
     }

@@ -125,11 +125,11 @@ mod tests {
     use std::fs;
 
     use super::super::Metadata;
-    use super::super::fixtures::{empty, manifest, name, put};
+    use super::super::fixtures::{in_file, manifest, name, put};
 
     #[tokio::test]
     async fn database_without_its_log_is_refused() {
-        let (metadata, directory) = empty();
+        let (metadata, directory) = in_file();
         put(&metadata, manifest("app", "one")).await;
         metadata.close().await;
         let path = directory.path().join("metadata.db");
@@ -154,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn empty_database_with_a_mark_is_refused() {
-        let (metadata, directory) = empty();
+        let (metadata, directory) = in_file();
         put(&metadata, manifest("app", "one")).await;
         metadata.close().await;
         let path = directory.path().join("metadata.db");
@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn database_with_its_log_opens_after_a_kill() {
-        let (metadata, directory) = empty();
+        let (metadata, directory) = in_file();
         put(&metadata, manifest("app", "one")).await;
         // A killed process leaves the same files.
         let copy = tempfile::tempdir().unwrap();

@@ -76,7 +76,7 @@ impl Connection {
 
     /// Runs statements on this connection. The caller begins and ends the transaction.
     pub(super) fn sql(&self) -> Sql<'_> {
-        Sql::new(&self.0)
+        Sql::file(&self.0)
     }
 
     pub(super) fn inner(&self) -> &rusqlite::Connection {

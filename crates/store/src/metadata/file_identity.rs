@@ -81,7 +81,7 @@ mod tests {
     use std::fs;
 
     use super::super::Metadata;
-    use super::super::fixtures::{empty, manifest, name, put};
+    use super::super::fixtures::{in_file, manifest, name, put};
     use crate::StoreError;
 
     async fn push(metadata: &Metadata) -> Result<(), StoreError> {
@@ -91,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn removed_database_refuses_writes_until_it_is_back() {
         for file in ["metadata.db", "metadata.db-wal"] {
-            let (metadata, directory) = empty();
+            let (metadata, directory) = in_file();
             put(&metadata, manifest("app", "one")).await;
             let (path, away) = (directory.path().join(file), directory.path().join("away"));
             fs::rename(&path, &away).unwrap();

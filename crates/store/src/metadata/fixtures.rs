@@ -1,13 +1,32 @@
 //! Test fixtures of the metadata.
 
+#[path = "../../../../tests/postgres/mod.rs"]
+pub(super) mod postgres;
+
 use oci::{Algorithm, Digest, RepositoryName, Tag, TagOrDigest};
 use tempfile::TempDir;
+
+use crate::database_url::DatabaseUrl;
 
 use super::sql::Value;
 use super::{ManifestRecord, Metadata, Part, PutManifest, PutOutcome};
 
-/// An empty database in a temporary directory.
+/// An empty database: a file in a temporary directory, or a schema of the chosen PostgreSQL.
 pub(super) fn empty() -> (Metadata, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (open(&directory), directory)
+}
+
+/// Opens the database of a directory, which may exist.
+pub(super) fn open(directory: &TempDir) -> Metadata {
+    match postgres::chosen(directory.path()) {
+        Some(url) => Metadata::connect(&DatabaseUrl::parse(&url).unwrap(), directory.path()).unwrap(),
+        None => Metadata::open(&directory.path().join("metadata.db")).unwrap(),
+    }
+}
+
+/// An empty database in a file, for tests of the file.
+pub(super) fn in_file() -> (Metadata, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     (Metadata::open(&directory.path().join("metadata.db")).unwrap(), directory)
 }
@@ -75,7 +94,7 @@ pub(super) async fn acknowledged_items(metadata: &Metadata) -> Vec<super::ViewIt
 
 /// The query plan of a statement with this number of parameters.
 pub(super) async fn plan(statement: &str, parameters: usize) -> Vec<String> {
-    let (metadata, _directory) = empty();
+    let (metadata, _directory) = in_file();
     let explain = format!("EXPLAIN QUERY PLAN {statement}");
     let nothing = vec![Value::Null; parameters];
     metadata.read(move |sql| sql.all(&explain, &nothing, |row| row.get(3))).await.unwrap()

@@ -207,7 +207,7 @@ fn delete_links(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{by_tag, digest, empty, layer, name, put, tagged};
+    use super::super::fixtures::{by_tag, digest, empty, layer, name, open, put, tagged};
     use super::*;
     use accounts::Visible;
 
@@ -231,7 +231,7 @@ mod tests {
         }
         metadata.close().await;
 
-        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        let metadata = open(&directory);
         let [job] = &metadata.deletions().await.unwrap()[..] else { panic!("one deletion is left") };
         assert_eq!(job.progress, 3 * MANIFESTS as u64, "all tags and a batch of manifests");
         while metadata.delete_step(job).await.unwrap() != JobStep::Done {}

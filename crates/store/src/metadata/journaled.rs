@@ -125,7 +125,7 @@ pub(super) fn keep(sql: Sql<'_>, digest: &Digest, content: Option<&[u8]>) -> Res
 mod tests {
     use bytes::Bytes;
 
-    use super::super::fixtures::{digest, empty, manifest, name, put};
+    use super::super::fixtures::{digest, empty, manifest, name, open, put};
     use super::super::{Metadata, PutManifest};
     use crate::blobs::Stored;
 
@@ -151,7 +151,7 @@ mod tests {
         let image = manifest("app", "image");
         put(&metadata, PutManifest { journaled: Some(Bytes::from_static(b"image")), ..image }).await;
         metadata.close().await;
-        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        let metadata = open(&directory);
         assert_eq!(kept(&metadata).await, ["config", "layer", "image"]);
 
         let first = metadata.journaled(0, 1).await.unwrap().remove(0);

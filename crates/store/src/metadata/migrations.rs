@@ -1,7 +1,8 @@
 //! Schema migrations: the tables of the database, and how a database of an older version gets them.
 //!
-//! Each migration is a file below `migrations/sqlite`. A released migration is never changed; changes go into a new
-//! one. A migration may not lower the sum of `sqlite_sequence` (see [`commit_mark`](super::commit_mark)): one that
+//! Each migration is a file below `migrations/sqlite`, and from version 24 on a second one below `migrations/postgres`,
+//! where `0023_base.sql` has everything before. A released migration is never changed; changes go into a new one. A
+//! migration of SQLite may not lower the sum of `sqlite_sequence` (see [`commit_mark`](super::commit_mark)): one that
 //! drops a table with AUTOINCREMENT has to carry its counter over to another table.
 
 use std::ffi::OsString;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use super::columns::now;
 use super::connection::{Connection, unreadable};
-use super::sql::params;
+use super::postgres::Session;
+use super::sql::{Sql, params};
 use crate::StoreError;
 
 /// The step from one version of the schema to the next.
@@ -21,16 +23,26 @@ struct Migration {
     /// Counts from 1, without gaps.
     version: u32,
     name: &'static str,
-    sql: &'static str,
+    sqlite: &'static str,
+    /// `None` for the versions before the first one for PostgreSQL.
+    postgres: Option<&'static str>,
 }
 
-/// A migration with the version, the name and the file of `migrations/sqlite`.
+/// A migration with the version, the name and the file of `migrations/sqlite`. `both`: PostgreSQL has a file of the same
+/// name in `migrations/postgres`.
 macro_rules! migration {
     ($version:literal, $name:literal, $file:literal) => {
         Migration {
             version: $version,
             name: $name,
-            sql: include_str!(concat!("../../migrations/sqlite/", $file)),
+            sqlite: include_str!(concat!("../../migrations/sqlite/", $file)),
+            postgres: None,
+        }
+    };
+    ($version:literal, $name:literal, $file:literal, both) => {
+        Migration {
+            postgres: Some(include_str!(concat!("../../migrations/postgres/", $file))),
+            ..migration!($version, $name, $file)
         }
     };
 }
@@ -60,6 +72,10 @@ const MIGRATIONS: &[Migration] = &[
     migration!(22, "directories of tags", "0022_tags_directories.sql"),
     migration!(23, "erasures", "0023_erasures.sql"),
 ];
+
+/// The first schema for PostgreSQL, and its version.
+const POSTGRES_BASE: &str = include_str!("../../migrations/postgres/0023_base.sql");
+const POSTGRES_BASE_VERSION: u32 = 23;
 
 /// The version of the schema that this program writes.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -123,12 +139,63 @@ fn apply(connection: &Connection, current: u32) -> Result<(), StoreError> {
         )",
     )?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > current) {
-        connection.script(migration.sql)?;
-        connection.sql().run(
-            "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?1, ?2, ?3)",
-            params![migration.version, migration.name, now()],
-        )?;
+        connection.script(migration.sqlite)?;
+        record(connection.sql(), migration)?;
     }
+    Ok(())
+}
+
+/// Brings the schema of a database in PostgreSQL to the newest version, in one transaction. The caller has the right to
+/// write, so that no other server migrates at the same time.
+pub(super) fn migrate_server(session: &Session) -> Result<(), StoreError> {
+    session.begin("BEGIN")?;
+    let sql = Sql::server(session);
+    let current = if session.has_table("schema_migrations")? {
+        sql.first("SELECT MAX(version) FROM schema_migrations", &[], |row| row.get::<Option<u32>>(0))?
+            .flatten()
+    } else {
+        session.script(
+            "CREATE TABLE schema_migrations (
+                version    BIGINT PRIMARY KEY,
+                name       TEXT NOT NULL,
+                applied_at BIGINT NOT NULL
+            )",
+        )?;
+        None
+    };
+    if current.is_some() && !session.has_table("identity")? {
+        return Err(StoreError::Directory("it is a database of another program".to_owned()));
+    }
+    let current = current.unwrap_or(0);
+    if current > SCHEMA_VERSION {
+        return Err(StoreError::Directory(format!(
+            "it was written by a newer version (its schema is {current}, this version knows up to {SCHEMA_VERSION}); \
+             use that version, or a newer one"
+        )));
+    }
+    let base = Migration {
+        version: POSTGRES_BASE_VERSION,
+        name: "the schema of version 23",
+        sqlite: "",
+        postgres: Some(POSTGRES_BASE),
+    };
+    let later = MIGRATIONS.iter().filter(|migration| migration.version > POSTGRES_BASE_VERSION);
+    for migration in std::iter::once(&base).chain(later).filter(|migration| migration.version > current) {
+        let text = migration.postgres.ok_or_else(|| {
+            StoreError::Damaged(format!("the migration to version {} lacks PostgreSQL", migration.version))
+        })?;
+        session.script(text)?;
+        record(sql, migration)?;
+    }
+    session.commit()
+}
+
+/// Records an applied migration.
+fn record(sql: Sql<'_>, migration: &Migration) -> Result<(), StoreError> {
+    sql.run(
+        "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?1, ?2, ?3)",
+        params![migration.version, migration.name, now()],
+    )?;
     Ok(())
 }
 
@@ -168,7 +235,7 @@ mod tests {
     use oci::Algorithm;
 
     use super::super::commit_mark::SEQUENCE;
-    use super::super::fixtures::{by_tag, digest, empty, layer, manifest, name, put, tag, tagged};
+    use super::super::fixtures::{by_tag, digest, in_file, layer, manifest, name, put, tag, tagged};
     use super::super::uploads::tests::state;
     use super::super::{
         AuditEntry, AuditFilter, AuditOutcome, Import, Metadata, NewToken, TokenKind, ViewItem,
@@ -178,6 +245,14 @@ mod tests {
 
     fn error(path: &Path) -> StoreError {
         Metadata::open(path).err().expect("it must be refused")
+    }
+
+    #[test]
+    fn later_migrations_have_both_texts() {
+        for migration in MIGRATIONS {
+            let is_later = migration.version > POSTGRES_BASE_VERSION;
+            assert_eq!(migration.postgres.is_some(), is_later, "{}", migration.name);
+        }
     }
 
     #[test]
@@ -303,8 +378,9 @@ mod tests {
                      (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL)"
             ))
             .unwrap();
-        for Migration { version, name, sql } in MIGRATIONS.iter().filter(|step| step.version <= newest) {
-            connection.script(sql).unwrap();
+        for Migration { version, name, sqlite, .. } in MIGRATIONS.iter().filter(|step| step.version <= newest)
+        {
+            connection.script(sqlite).unwrap();
             connection.script(&rows(*version)).unwrap();
             let insert = format!("INSERT INTO schema_migrations VALUES ({version}, '{name}', 0)");
             connection.script(&insert).unwrap();
@@ -414,7 +490,7 @@ mod tests {
 
     #[tokio::test]
     async fn database_of_every_version_is_upgraded() {
-        let fresh = sequence_and_tables(&empty().1.path().join("metadata.db")).1;
+        let fresh = sequence_and_tables(&in_file().1.path().join("metadata.db")).1;
         for from in 1..=u32::try_from(MIGRATIONS.len()).unwrap() {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("metadata.db");
@@ -453,7 +529,7 @@ mod tests {
         fs::remove_file(&copy).unwrap();
         Metadata::open(&path).unwrap().close().await;
         assert!(!copy.exists(), "nothing was upgraded");
-        let (metadata, new) = empty();
+        let (metadata, new) = in_file();
         put(&metadata, manifest("app", "m")).await;
         metadata.close().await;
         assert_eq!(fs::read_dir(new.path()).unwrap().count(), 2, "a new database has no copy");
@@ -461,7 +537,7 @@ mod tests {
 
     #[tokio::test]
     async fn database_reopens_unchanged() {
-        let (metadata, directory) = empty();
+        let (metadata, directory) = in_file();
         put(&metadata, manifest("app", "m")).await;
         metadata.close().await;
         let mut files: Vec<_> =
@@ -474,7 +550,7 @@ mod tests {
 
     #[tokio::test]
     async fn database_of_a_newer_version_is_refused() {
-        let (metadata, directory) = empty();
+        let (metadata, directory) = in_file();
         metadata.close().await;
         let path = directory.path().join("metadata.db");
         let newer = "INSERT INTO schema_migrations VALUES (1000, 'from the future', 0)";

@@ -1,4 +1,5 @@
-//! Metadata: repositories, tags, links between manifests and blobs, uploads, accounts and grants, in SQLite.
+//! Metadata: repositories, tags, links between manifests and blobs, uploads, accounts and grants, in SQLite or
+//! PostgreSQL.
 //!
 //! Each method is one operation in one transaction, which also decides its result.
 //!
@@ -20,6 +21,7 @@ mod commit_mark;
 mod connection;
 mod damage;
 mod database_error;
+mod file_database;
 mod file_identity;
 #[cfg(test)]
 mod fixtures;
@@ -33,6 +35,7 @@ mod manifests;
 mod measure;
 mod metrics;
 mod migrations;
+mod postgres;
 mod pulls;
 mod quotas;
 mod readers;
@@ -44,6 +47,7 @@ mod retention_rules;
 mod rows;
 mod rules;
 mod search;
+mod server_database;
 mod sql;
 mod tags;
 mod trash;
@@ -52,6 +56,7 @@ mod undo;
 mod uploads;
 mod upstream_tags;
 mod usage;
+mod value;
 mod view_outbox;
 mod view_state;
 mod visible;
@@ -92,15 +97,18 @@ pub use view_outbox::RepositoryItem;
 pub use webhooks::{DeliveryCounts, DeliveryRecord, DeliveryState, NewDelivery, WEBHOOKS, WebhookRecord};
 
 use crate::accounts_mark::AccountsMark;
+use crate::database_url::DatabaseUrl;
 use crate::{StoreError, space};
 use ballast::Ballast;
 use commit::Listeners;
 use commit_mark::CommitMark;
 use connection::{Connection, unreadable};
+use file_database::FileDatabase;
 use file_identity::FileIdentity;
 use readers::Readers;
+use server_database::ServerDatabase;
 use sql::Sql;
-use writer::{Durability, OnFull, Writer};
+use writer::{Durability, OnFull, Writer, WriterDatabase};
 
 /// The metadata of a registry. Clones share one database.
 #[derive(Clone)]
@@ -111,7 +119,8 @@ pub struct Metadata {
 }
 
 struct Inner {
-    path: PathBuf,
+    /// `None` for a server of PostgreSQL.
+    file: Option<DatabaseFile>,
     readers: Arc<Readers>,
     writer: Writer,
     listeners: Arc<Listeners>,
@@ -122,9 +131,14 @@ struct Inner {
     rules: RwLock<Option<Arc<dyn ChangeRules>>>,
     /// Namespaces that no account owns.
     reserved: RwLock<Arc<HashSet<String>>>,
-    ballast: Arc<Ballast>,
-    /// The first error that reported a damaged database file.
+    /// The first error that reported a damaged database.
     damage: OnceLock<String>,
+}
+
+/// The file of an SQLite database, and the files beside it.
+struct DatabaseFile {
+    path: PathBuf,
+    ballast: Arc<Ballast>,
     files: Arc<FileIdentity>,
 }
 
@@ -144,34 +158,56 @@ impl Metadata {
         }
         commit_mark::compare(&connection, path)?;
         migrations::migrate(&connection, path)?;
-        let sql = connection.sql();
-        let id: Option<String> = sql.first("SELECT id FROM identity", &[], |row| row.get(0))?;
-        let id = id.ok_or_else(|| StoreError::Damaged("the database has no id".to_owned()))?;
+        let files = Arc::new(FileIdentity::of(path));
+        let mark = CommitMark::new(path, stored_id(connection.sql())?);
+        let database = FileDatabase::new(connection, path, mark, files.clone(), ballast.clone())?;
+        let readers = file_database::readers(path);
+        let file = DatabaseFile { path: path.to_owned(), ballast, files };
+        Self::start(Box::new(database), readers, Some(file), AccountsMark::beside(path))
+    }
+
+    /// Opens the database on a server of PostgreSQL. Creates its tables if there are none, and migrates older ones.
+    /// `own` is the directory of the files that belong to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if it cannot be used, or another server uses it.
+    pub fn connect(url: &DatabaseUrl, own: &Path) -> Result<Self, StoreError> {
+        let url = Arc::new(url.clone());
+        let database = ServerDatabase::open(&url)?;
+        let readers = server_database::readers(&url);
+        let accounts_mark = AccountsMark::beside(&own.join("metadata"));
+        Self::start(Box::new(database), readers, None, accounts_mark)
+    }
+
+    /// Starts the writer of an open database.
+    fn start(
+        database: Box<dyn WriterDatabase>,
+        readers: Arc<Readers>,
+        file: Option<DatabaseFile>,
+        accounts_mark: AccountsMark,
+    ) -> Result<Self, StoreError> {
+        let sql = database.sql();
+        let id = stored_id(sql)?;
         let boot = uploads::boot_id();
         let deleted = uploads::delete_other_boots(sql, &boot)?;
         if deleted > 0 {
             tracing::info!(uploads = deleted, "deleted uploads from before the last boot of the machine");
         }
-        let accounts_mark = Arc::new(AccountsMark::beside(path));
         if accounts::any_users(sql)? {
             accounts_mark.write()?;
         }
         let listeners = Arc::new(Listeners::new(changes::newest(sql)?));
-        let files = Arc::new(FileIdentity::of(path));
-        let mark = CommitMark::new(path, id.clone());
         let inner = Inner {
-            path: path.to_owned(),
-            readers: Readers::new(path.to_owned()),
-            writer: Writer::start(connection, path, mark, listeners.clone(), files.clone(), ballast.clone())?,
+            file,
+            readers,
+            writer: Writer::start(database, listeners.clone())?,
             listeners,
             boot,
             id,
-            accounts_mark,
+            accounts_mark: Arc::new(accounts_mark),
             rules: RwLock::default(),
             reserved: RwLock::default(),
-            ballast,
             damage: OnceLock::new(),
-            files,
         };
         Ok(Self { inner: Arc::new(inner), actor: Arc::default() })
     }
@@ -192,7 +228,7 @@ impl Metadata {
         }
         let read = || {
             let connection = Connection::reader(path)?;
-            connection.sql().exists("SELECT 1 FROM manifests UNION ALL SELECT 1 FROM blob_links LIMIT 1", &[])
+            connection.sql().exists(HOLDS_CONTENT, &[])
         };
         read().map_err(|error| unreadable(error, path))
     }
@@ -214,6 +250,22 @@ impl Metadata {
         read().map_err(|error| unreadable(error, path))
     }
 
+    /// Whether a database on a server lists manifests or blobs. Changes and creates nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the server cannot be asked.
+    pub fn holds_content_on(url: &DatabaseUrl) -> Result<bool, StoreError> {
+        server_database::ask(url, "manifests", |sql| sql.exists(HOLDS_CONTENT, &[]))
+    }
+
+    /// Whether a database on a server holds users. Changes and creates nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the server cannot be asked.
+    pub fn holds_users_on(url: &DatabaseUrl) -> Result<bool, StoreError> {
+        server_database::ask(url, "accounts", accounts::any_users)
+    }
+
     /// Accepts a database at `path` that is older than its last commit. No process may have it open.
     ///
     /// # Errors
@@ -233,7 +285,7 @@ impl Metadata {
     /// # Errors
     /// [`StoreError::DatabaseGone`].
     pub fn check_files(&self) -> Result<(), StoreError> {
-        self.inner.files.check()
+        self.file().map_or(Ok(()), |file| file.files.check())
     }
 
     /// Checks readiness: the database is in its place, answers, and no damage was reported. Reads a row of each main
@@ -332,26 +384,35 @@ impl Metadata {
     fn record_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         // SQLite reports an I/O error.
         if let Err(StoreError::Database(_)) = &result
-            && space::is_read_only(&commit_mark::beside(self.path()))
+            && let Some(DatabaseFile { path, .. }) = self.file()
+            && space::is_read_only(&commit_mark::beside(path))
         {
-            return Err(StoreError::io("write", self.path(), std::io::ErrorKind::ReadOnlyFilesystem.into()));
+            return Err(StoreError::io("write", path, std::io::ErrorKind::ReadOnlyFilesystem.into()));
         }
         if let Err(error) = &result
             && error.is_corrupt()
             && self.inner.damage.set(error.to_string()).is_ok()
         {
-            tracing::error!(%error, "the database is damaged; restore metadata.db from a backup");
+            tracing::error!(%error, "the database is damaged; restore it from a backup");
         }
         result
     }
 
-    fn path(&self) -> &Path {
-        &self.inner.path
+    fn file(&self) -> Option<&DatabaseFile> {
+        self.inner.file.as_ref()
     }
 
     fn boot(&self) -> String {
         self.inner.boot.clone()
     }
+}
+
+const HOLDS_CONTENT: &str = "SELECT 1 FROM manifests UNION ALL SELECT 1 FROM blob_links LIMIT 1";
+
+/// The id of the database.
+fn stored_id(sql: Sql<'_>) -> Result<String, StoreError> {
+    let id = sql.first("SELECT id FROM identity", &[], |row| row.get(0))?;
+    id.ok_or_else(|| StoreError::Damaged("the database has no id".to_owned()))
 }
 
 /// Creates the database file with mode 0600 if it does not exist, because it holds password hashes and
@@ -366,11 +427,11 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::fixtures::{empty, manifest, put};
+    use super::fixtures::{in_file, manifest, put};
 
     #[tokio::test]
     async fn database_files_have_mode_0600() {
-        let (metadata, directory) = empty();
+        let (metadata, directory) = in_file();
         put(&metadata, manifest("a", "m")).await;
         let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(Result::unwrap).collect();
         assert!(files.len() >= 3, "the database, its log and its index: {files:?}");

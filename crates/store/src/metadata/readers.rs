@@ -3,31 +3,43 @@
 //! The pool opens a connection when all others are busy, up to a limit, and reuses the last used one first.
 //! Each read sees one snapshot with every commit that was acknowledged before it began.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use super::connection::Connection;
 use super::sql::Sql;
 use super::writer::lock;
 use crate::StoreError;
 
-/// The number of concurrent reads. They are short and mostly in memory, so more would only wait for a core.
-const CONNECTIONS: u32 = 4;
+/// A connection that only reads.
+pub(super) trait ReaderConnection: Send {
+    fn sql(&self) -> Sql<'_>;
+    /// Begins a snapshot.
+    fn begin(&self) -> Result<(), StoreError>;
+    /// Ends the snapshot.
+    fn end(&self) -> Result<(), StoreError>;
+}
+
+type Opener = dyn Fn() -> Result<Box<dyn ReaderConnection>, StoreError> + Send + Sync;
 
 pub(super) struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    open: Box<Opener>,
+    connections: u32,
+    idle: Mutex<Vec<Box<dyn ReaderConnection>>>,
     permits: Arc<Semaphore>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Arc<Self> {
+    /// A pool of at most `connections` concurrent reads.
+    pub(super) fn new(
+        connections: u32,
+        open: impl Fn() -> Result<Box<dyn ReaderConnection>, StoreError> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            path,
+            open: Box::new(open),
+            connections,
             idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(CONNECTIONS as usize)),
+            permits: Arc::new(Semaphore::new(connections as usize)),
         })
     }
 
@@ -53,22 +65,29 @@ impl Readers {
         &self,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let idle = lock(&self.idle).pop();
-        let connection = idle.map_or_else(|| Connection::reader(&self.path), Ok)?;
-        connection.sql().run("BEGIN", &[])?;
-        let result = operation(connection.sql());
-        // Ends the snapshot.
-        let ended = connection.sql().run("COMMIT", &[]);
-        if ended.is_ok() {
-            lock(&self.idle).push(connection);
+        loop {
+            let idle = lock(&self.idle).pop();
+            let is_reused = idle.is_some();
+            let connection = idle.map_or_else(|| (self.open)(), Ok)?;
+            connection.begin()?;
+            let result = operation(connection.sql());
+            // Ends the snapshot.
+            let ended = connection.end();
+            if ended.is_ok() {
+                lock(&self.idle).push(connection);
+            }
+            match result {
+                // The server has closed an idle connection, as by a restart.
+                Err(error) if is_reused && error.is_away() => {}
+                result => return result,
+            }
         }
-        result
     }
 
     /// Waits for running reads, refuses later ones, and closes the connections.
     pub(super) async fn close(&self) {
         // An error means that the pool is closed already.
-        if let Ok(all) = self.permits.acquire_many(CONNECTIONS).await {
+        if let Ok(all) = self.permits.acquire_many(self.connections).await {
             self.permits.close();
             all.forget();
         }

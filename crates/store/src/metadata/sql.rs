@@ -1,8 +1,8 @@
 //! SQL: the one narrow type through which every statement of the metadata runs, with its values and rows.
 //!
 //! Statements use the subset that SQLite and PostgreSQL share: parameters numbered `?1`, `?2` …, `ON CONFLICT`,
-//! `RETURNING`. Each is prepared once per connection and cached. Only this file and
-//! [`connection`](super::connection) know the driver.
+//! `RETURNING`. Where there is none, [`Both`] has a text for each. A statement is prepared once per connection and cached.
+//! Only this file, [`connection`](super::connection) and [`postgres`](super::postgres) know the drivers.
 
 use std::cell::RefCell;
 
@@ -11,14 +11,29 @@ use oci::{RepositoryName, Tag};
 use rusqlite::OptionalExtension as _;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
+use super::postgres::Session;
 use super::rules::{ChangeRules, TagRefusal};
+pub(super) use super::value::{FromValue, ToValue, Value, params};
 use super::{Change, Commit};
 use crate::StoreError;
+
+#[derive(Clone, Copy)]
+enum Driver<'a> {
+    Sqlite(&'a rusqlite::Connection),
+    Postgres(&'a Session),
+}
+
+/// A statement whose text differs between the databases.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Both {
+    pub(super) sqlite: &'static str,
+    pub(super) postgres: &'static str,
+}
 
 /// A connection inside a transaction.
 #[derive(Clone, Copy)]
 pub(super) struct Sql<'a> {
-    connection: &'a rusqlite::Connection,
+    connection: Driver<'a>,
     actor: Option<&'a Actor>,
     /// The effects of the transaction so far. `None` outside the writer.
     effects: Option<&'a RefCell<Commit>>,
@@ -29,7 +44,17 @@ pub(super) struct Sql<'a> {
 }
 
 impl<'a> Sql<'a> {
-    pub(super) fn new(connection: &'a rusqlite::Connection) -> Self {
+    /// Statements for SQLite.
+    pub(super) fn file(connection: &'a rusqlite::Connection) -> Self {
+        Self::new(Driver::Sqlite(connection))
+    }
+
+    /// Statements for PostgreSQL.
+    pub(super) fn server(session: &'a Session) -> Self {
+        Self::new(Driver::Postgres(session))
+    }
+
+    fn new(connection: Driver<'a>) -> Self {
         Self { connection, actor: None, effects: None, rules: None, has_tag_rules: true }
     }
 
@@ -108,9 +133,20 @@ impl<'a> Sql<'a> {
         self.actor
     }
 
+    /// The text of a statement for this database.
+    pub(super) fn either(self, both: Both) -> &'static str {
+        match self.connection {
+            Driver::Sqlite(_) => both.sqlite,
+            Driver::Postgres(_) => both.postgres,
+        }
+    }
+
     /// Runs a statement that returns no rows. Returns the number of rows that it changed.
     pub(super) fn run(self, sql: &str, params: &[Value<'_>]) -> Result<usize, StoreError> {
-        Ok(self.connection.prepare_cached(sql)?.execute(bound(params))?)
+        match self.connection {
+            Driver::Sqlite(connection) => Ok(connection.prepare_cached(sql)?.execute(bound(params))?),
+            Driver::Postgres(session) => session.execute(sql, params),
+        }
     }
 
     /// Reads the first row, if there is one.
@@ -120,9 +156,18 @@ impl<'a> Sql<'a> {
         params: &[Value<'_>],
         read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let read = statement.query_row(bound(params), |row| Ok(read(&Row(row)))).optional()?;
-        read.transpose()
+        match self.connection {
+            Driver::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(sql)?;
+                let read =
+                    statement.query_row(bound(params), |row| Ok(read(&Row::Sqlite(row)))).optional()?;
+                read.transpose()
+            }
+            Driver::Postgres(session) => {
+                let rows = session.query(sql, params)?;
+                rows.first().map(|row| read(&Row::Postgres(row))).transpose()
+            }
+        }
     }
 
     /// Reads all rows.
@@ -150,30 +195,48 @@ impl<'a> Sql<'a> {
         self.each_while(sql, params, |row| visit(row).map(|()| true))
     }
 
-    /// Calls `visit` with each row as the database finds it, until `visit` returns `false`.
+    /// Calls `visit` with each row, until `visit` returns `false`. SQLite finds one row after the other; PostgreSQL sends
+    /// all of them first.
     pub(super) fn each_while(
         self,
         sql: &str,
         params: &[Value<'_>],
         mut visit: impl FnMut(&Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query(bound(params))?;
-        while let Some(row) = rows.next()?
-            && visit(&Row(row))?
-        {}
+        match self.connection {
+            Driver::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(sql)?;
+                let mut rows = statement.query(bound(params))?;
+                while let Some(row) = rows.next()?
+                    && visit(&Row::Sqlite(row))?
+                {}
+            }
+            Driver::Postgres(session) => {
+                for row in &session.query(sql, params)? {
+                    if !visit(&Row::Postgres(row))? {
+                        break;
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
     /// Whether the statement returns a row.
     pub(super) fn exists(self, sql: &str, params: &[Value<'_>]) -> Result<bool, StoreError> {
-        Ok(self.connection.prepare_cached(sql)?.exists(bound(params))?)
+        match self.connection {
+            Driver::Sqlite(connection) => Ok(connection.prepare_cached(sql)?.exists(bound(params))?),
+            Driver::Postgres(session) => session.exists(sql, params),
+        }
     }
 
-    /// Enlarges the page cache of the writer, for an operation that changes very many pages. The writer shrinks it when
-    /// it is idle.
+    /// Enlarges the page cache of SQLite's writer, for an operation that changes very many pages. The writer shrinks it
+    /// when it is idle.
     pub(super) fn expect_many_changes(self) -> Result<(), StoreError> {
-        Ok(self.connection.execute_batch(LARGE_CACHE)?)
+        match self.connection {
+            Driver::Sqlite(connection) => Ok(connection.execute_batch(LARGE_CACHE)?),
+            Driver::Postgres(_) => Ok(()),
+        }
     }
 }
 
@@ -183,19 +246,10 @@ fn bound<'a>(params: &'a [Value<'a>]) -> impl rusqlite::Params + 'a {
     rusqlite::params_from_iter(params)
 }
 
-/// A parameter of a statement, or a column of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
-    Null,
-    Integer(i64),
-    Text(&'a str),
-    Blob(&'a [u8]),
-}
-
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match *self {
-            Self::Null => ValueRef::Null,
+            Self::Null | Self::NullOf(_) => ValueRef::Null,
             Self::Integer(number) => ValueRef::Integer(number),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Blob(bytes) => ValueRef::Blob(bytes),
@@ -203,127 +257,11 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// The parameters of a statement.
-macro_rules! params {
-    ($($value:expr),* $(,)?) => {
-        &[$($crate::metadata::sql::ToValue::to_value(&$value)),*]
-    };
-}
-pub(super) use params;
-
-/// A type that can be a parameter.
-pub(super) trait ToValue {
-    fn to_value(&self) -> Value<'_>;
-}
-
-impl ToValue for Value<'_> {
-    fn to_value(&self) -> Value<'_> {
-        *self
-    }
-}
-
-impl<T: ToValue + ?Sized> ToValue for &T {
-    fn to_value(&self) -> Value<'_> {
-        (**self).to_value()
-    }
-}
-
-impl<T: ToValue> ToValue for Option<T> {
-    fn to_value(&self) -> Value<'_> {
-        self.as_ref().map_or(Value::Null, ToValue::to_value)
-    }
-}
-
-impl ToValue for str {
-    fn to_value(&self) -> Value<'_> {
-        Value::Text(self)
-    }
-}
-
-impl ToValue for String {
-    fn to_value(&self) -> Value<'_> {
-        Value::Text(self)
-    }
-}
-
-impl ToValue for [u8] {
-    fn to_value(&self) -> Value<'_> {
-        Value::Blob(self)
-    }
-}
-
-impl ToValue for Vec<u8> {
-    fn to_value(&self) -> Value<'_> {
-        Value::Blob(self)
-    }
-}
-
-impl<const N: usize> ToValue for [u8; N] {
-    fn to_value(&self) -> Value<'_> {
-        Value::Blob(self)
-    }
-}
-
-/// A type that a column can be read as. `None` if the value has another type or is out of range.
-pub(super) trait FromValue: Sized {
-    fn from_value(value: Value<'_>) -> Option<Self>;
-}
-
-impl<T: FromValue> FromValue for Option<T> {
-    fn from_value(value: Value<'_>) -> Option<Self> {
-        if value == Value::Null { Some(None) } else { T::from_value(value).map(Some) }
-    }
-}
-
-impl FromValue for String {
-    fn from_value(value: Value<'_>) -> Option<Self> {
-        if let Value::Text(text) = value { Some(text.to_owned()) } else { None }
-    }
-}
-
-impl FromValue for Vec<u8> {
-    fn from_value(value: Value<'_>) -> Option<Self> {
-        if let Value::Blob(bytes) = value { Some(bytes.to_vec()) } else { None }
-    }
-}
-
-impl FromValue for u64 {
-    fn from_value(value: Value<'_>) -> Option<Self> {
-        i64::from_value(value)?.try_into().ok()
-    }
-}
-
-macro_rules! integers {
-    ($($integer:ty),*) => {$(
-        impl ToValue for $integer {
-            fn to_value(&self) -> Value<'_> {
-                Value::Integer(i64::from(*self))
-            }
-        }
-
-        impl FromValue for $integer {
-            fn from_value(value: Value<'_>) -> Option<Self> {
-                if let Value::Integer(number) = value { number.try_into().ok() } else { None }
-            }
-        }
-    )*};
-}
-integers!(i64, i32, u32, u16, u8);
-
-impl ToValue for bool {
-    fn to_value(&self) -> Value<'_> {
-        Value::Integer(i64::from(*self))
-    }
-}
-
-impl FromValue for bool {
-    fn from_value(value: Value<'_>) -> Option<Self> {
-        i64::from_value(value).map(|number| number != 0)
-    }
-}
-
 /// A row that a statement returned.
-pub(super) struct Row<'a>(&'a rusqlite::Row<'a>);
+pub(super) enum Row<'a> {
+    Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a tokio_postgres::Row),
+}
 
 impl Row<'_> {
     /// The value of column `index`.
@@ -340,7 +278,11 @@ impl Row<'_> {
     }
 
     pub(super) fn value(&self, index: usize) -> Result<Value<'_>, StoreError> {
-        Ok(match self.0.get_ref(index)? {
+        let row = match self {
+            Self::Sqlite(row) => row,
+            Self::Postgres(row) => return Ok(row.try_get(index)?),
+        };
+        Ok(match row.get_ref(index)? {
             ValueRef::Null => Value::Null,
             ValueRef::Integer(number) => Value::Integer(number),
             ValueRef::Text(text) => {
@@ -353,7 +295,10 @@ impl Row<'_> {
 
     /// The error for a column that holds what it must not.
     pub(super) fn damaged(&self, index: usize, reason: impl std::fmt::Display) -> StoreError {
-        let column = self.0.as_ref().column_name(index).unwrap_or_default().to_owned();
+        let column = match self {
+            Self::Sqlite(row) => row.as_ref().column_name(index).unwrap_or_default(),
+            Self::Postgres(row) => row.columns().get(index).map_or("", tokio_postgres::Column::name),
+        };
         StoreError::Damaged(format!("column {column} of a row in the database: {reason}"))
     }
 }

@@ -212,9 +212,8 @@ pub(super) mod tests {
     use oci::Algorithm;
     use uuid::Uuid;
 
-    use super::super::Metadata;
-    use super::super::connection::Connection;
-    use super::super::fixtures::{empty, name};
+    use super::super::fixtures::{empty, name, open};
+    use super::Durability;
     use crate::blobs::UploadState;
 
     pub(in super::super) fn state(offset: u64) -> UploadState {
@@ -238,9 +237,8 @@ pub(super) mod tests {
         assert!(metadata.save_upload(&app, None, &upload).await.unwrap());
         assert!(!metadata.repository_exists(&app).await.unwrap(), "an upload makes no repository");
 
-        let path = directory.path().join("metadata.db");
         metadata.close().await;
-        let metadata = Metadata::open(&path).unwrap();
+        let metadata = open(&directory);
         let found = metadata.upload(&app, None, upload.id).await.unwrap().unwrap();
         assert_eq!((found.repository, found.state), (app, upload.clone()));
         let unfinished = metadata.unfinished_uploads().await.unwrap();
@@ -290,12 +288,13 @@ pub(super) mod tests {
         let (metadata, directory) = empty();
         let (app, upload) = (name("app"), state(5));
         metadata.create_upload(&app, None, &upload).await.unwrap();
+        let earlier = metadata.write(Durability::Disk, |sql| {
+            sql.run("UPDATE uploads SET boot = 'the one before'", &[])?;
+            Ok(())
+        });
+        earlier.await.unwrap();
         metadata.close().await;
-        let path = directory.path().join("metadata.db");
-        let connection = Connection::writer(&path).unwrap();
-        connection.script("UPDATE uploads SET boot = 'the one before'").unwrap();
-        drop(connection);
-        let metadata = Metadata::open(&path).unwrap();
+        let metadata = open(&directory);
         assert_eq!(metadata.upload(&app, None, upload.id).await.unwrap(), None);
     }
 }

@@ -130,8 +130,8 @@ fn target(sql: Sql<'_>, repository: &RepositoryName, item: &ViewItem) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{digest, empty, name, put, tag, tagged};
-    use super::super::{Import, Metadata, ViewItem, ViewTarget};
+    use super::super::fixtures::{digest, empty, name, open, put, tag, tagged};
+    use super::super::{Import, ViewItem, ViewTarget};
 
     #[tokio::test]
     async fn view_cursor_survives_a_restart() {
@@ -143,7 +143,7 @@ mod tests {
         metadata.view_written(all[0].id, &[], &[], vec![]).await.unwrap();
 
         metadata.close().await;
-        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        let metadata = open(&directory);
         assert_eq!(metadata.view_changes(0, 10).await.unwrap(), all[1..]);
     }
 

@@ -6,7 +6,7 @@ use accounts::{AccountName, Pattern};
 use oci::RepositoryName;
 
 use super::rows::outbox;
-use super::sql::{Row, Sql, params};
+use super::sql::{Both, Row, Sql, params};
 use super::writer::Durability;
 use super::{Limit, Metadata, columns};
 use crate::StoreError;
@@ -274,14 +274,18 @@ impl Metadata {
     ) -> Result<Vec<DeliveryRecord>, StoreError> {
         let (webhook, except) = (webhook.to_owned(), serde_json::json!(except).to_string());
         self.read(move |sql| {
-            sql.all(
-                delivery_columns!(
+            let pending = Both {
+                sqlite: delivery_columns!(
                     "WHERE webhook = ?1 AND state = 'pending'
                        AND repository NOT IN (SELECT value FROM json_each(?2)) ORDER BY id LIMIT ?3"
                 ),
-                params![webhook, except, columns::limit_in(limit)],
-                delivery,
-            )
+                postgres: delivery_columns!(
+                    "WHERE webhook = ?1 AND state = 'pending'
+                       AND repository NOT IN (SELECT value FROM json_array_elements_text(CAST(?2 AS JSON)))
+                     ORDER BY id LIMIT ?3"
+                ),
+            };
+            sql.all(sql.either(pending), params![webhook, except, columns::limit_in(limit)], delivery)
         })
         .await
     }

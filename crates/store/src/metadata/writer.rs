@@ -8,7 +8,6 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -17,13 +16,8 @@ use std::time::{Duration, Instant};
 use accounts::Actor;
 use tokio::sync::oneshot;
 
-use super::ballast::Ballast;
-use super::checkpointer::Checkpointer;
 use super::commit::{Commit, Listeners};
-use super::commit_mark::{CommitMark, SEQUENCE};
-use super::connection::{Connection, copy_error};
-use super::file_identity::FileIdentity;
-use super::lock_holders;
+use super::connection::copy_error;
 use super::metrics::WriterMetrics;
 use super::sql::Sql;
 use crate::StoreError;
@@ -31,24 +25,10 @@ use crate::StoreError;
 /// The number of operations in a commit at most: a bound on the wait of the first.
 const BATCH: usize = 128;
 
-/// The number of changed rows after which the log is checkpointed. It keeps the log near 10 MiB and still
-/// merges repeated changes of a page.
-const CHECKPOINT_CHANGES: u64 = 8_000;
-
-/// The number of pages in the log after which it is checkpointed: 16 MiB, as large content fills it with few rows.
-const CHECKPOINT_PAGES: u64 = 4_096;
-/// The same on a nearly full disk. The database has to grow by the pages of the log before that can be truncated, which
-/// the ballast must allow for.
-const CHECKPOINT_PAGES_SHORT: u64 = 128;
-/// The free space of a nearly full disk in bytes.
-const SHORT: u64 = 64 << 20;
-
-/// The size up to which the log keeps its space on a full disk.
-const LOG_KEPT: u64 = 2 << 20;
 /// The number of attempts of a deletion with the ballast.
 const FULL_ATTEMPTS: u32 = 3;
 
-/// The writer checkpoints the log after this idle time.
+/// The database gets time for its own upkeep after this idle time.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The failure that an operation survives once it is answered.
@@ -70,6 +50,36 @@ pub(super) enum OnFull {
     UseBallast,
 }
 
+/// The database of the writer thread, as the thread needs it.
+pub(super) trait WriterDatabase: Send {
+    /// Runs statements in the open transaction.
+    fn sql(&self) -> Sql<'_>;
+    /// Begins a transaction whose commit survives `durability`.
+    fn begin(&mut self, durability: Durability) -> Result<(), StoreError>;
+    /// Whether a transaction is open. An error may have ended it.
+    fn is_in_transaction(&self) -> bool;
+    fn rollback(&self) -> Result<(), StoreError>;
+    /// Begins a part of the transaction that can be rolled back alone.
+    fn savepoint(&self) -> Result<(), StoreError>;
+    /// Ends that part. Rolls it back if it failed.
+    fn end_savepoint(&self, has_failed: bool) -> Result<(), StoreError>;
+    /// Reads the state that [`committed`](Self::committed) records.
+    fn prepare_commit(&mut self) -> Result<(), StoreError>;
+    fn commit(&self) -> Result<(), StoreError>;
+    /// Notes that the prepared state is committed. An error says that it may be lost all the same.
+    fn committed(&mut self, durability: Durability) -> Result<(), StoreError>;
+    /// Upkeep between two transactions.
+    fn after_batch(&mut self);
+    /// Upkeep when no operation waits.
+    fn when_idle(&mut self);
+    /// Makes room on a full disk for an operation that frees space. Returns `false` if it cannot.
+    fn make_room(&mut self) -> bool;
+    /// Takes back the room of [`make_room`](Self::make_room).
+    fn keep_room(&mut self);
+    /// Upkeep after a transaction that found the disk full.
+    fn after_full(&mut self);
+}
+
 /// The sender of operations, and the thread that runs them.
 pub(super) struct Writer {
     /// `None` after [`Writer::close`].
@@ -79,16 +89,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread with a writer connection to the database at `path`.
+    /// Starts the thread, which runs the operations on `database`.
     pub(super) fn start(
-        connection: Connection,
-        path: &Path,
-        mark: CommitMark,
+        database: Box<dyn WriterDatabase>,
         listeners: Arc<Listeners>,
-        files: Arc<FileIdentity>,
-        ballast: Arc<Ballast>,
     ) -> Result<Self, StoreError> {
-        let checkpointer = Checkpointer::start(path.to_owned())?;
         let (jobs, waiting) = channel();
         let metrics = WriterMetrics::new();
         let thread = std::thread::Builder::new()
@@ -96,8 +101,9 @@ impl Writer {
             .spawn({
                 let metrics = metrics.clone();
                 move || {
-                    Thread::new(connection, checkpointer, waiting, mark, metrics, listeners, files, ballast)
-                        .run();
+                    let thread =
+                        Thread { database, jobs: waiting, waiting: VecDeque::new(), metrics, listeners };
+                    thread.run();
                 }
             })
             .map_err(|error| StoreError::io("start", "metadata-writer", error))?;
@@ -217,64 +223,21 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 struct Thread {
-    /// Dropped before the connection, so that closing the last connection writes back the log.
-    checkpointer: Checkpointer,
-    connection: Connection,
+    database: Box<dyn WriterDatabase>,
     jobs: Receiver<Box<dyn Job>>,
     waiting: VecDeque<Box<dyn Job>>,
-    /// The present `synchronous` setting of the connection.
-    durability: Durability,
-    /// [`Connection::changes`] at the last checkpoint.
-    checkpointed: u64,
-    mark: CommitMark,
-    files: Arc<FileIdentity>,
-    /// [`SEQUENCE`] after the last commit.
-    sequence: i64,
     metrics: WriterMetrics,
     listeners: Arc<Listeners>,
-    ballast: Arc<Ballast>,
 }
 
 impl Thread {
-    #[allow(clippy::too_many_arguments, reason = "the parts of the thread, each used once")]
-    fn new(
-        connection: Connection,
-        checkpointer: Checkpointer,
-        jobs: Receiver<Box<dyn Job>>,
-        mark: CommitMark,
-        metrics: WriterMetrics,
-        listeners: Arc<Listeners>,
-        files: Arc<FileIdentity>,
-        ballast: Arc<Ballast>,
-    ) -> Self {
-        let checkpointed = connection.changes();
-        let (waiting, durability) = (VecDeque::new(), Durability::Disk);
-        // A failure only makes the first commit write the mark.
-        let sequence = connection.sql().first(SEQUENCE, &[], |row| row.get(0)).ok().flatten().unwrap_or(-1);
-        Self {
-            checkpointer,
-            connection,
-            jobs,
-            waiting,
-            durability,
-            checkpointed,
-            mark,
-            files,
-            sequence,
-            metrics,
-            listeners,
-            ballast,
-        }
-    }
-
     fn run(mut self) {
         loop {
             if self.waiting.is_empty() {
                 match self.jobs.recv_timeout(IDLE) {
                     Ok(job) => self.waiting.push_back(job),
                     Err(RecvTimeoutError::Timeout) => {
-                        self.checkpoint();
-                        self.shrink_cache();
+                        self.database.when_idle();
                         // Nothing is left to do: wait without a timeout.
                         match self.jobs.recv() {
                             Ok(job) => self.waiting.push_back(job),
@@ -290,21 +253,8 @@ impl Thread {
                 self.waiting.push_back(job);
             }
             self.batch();
-            if self.checkpointer.take_finished() {
-                // Checkpointing the few changes since then lets the log restart from its beginning.
-                self.checkpoint();
-            } else if self.connection.changes() - self.checkpointed >= CHECKPOINT_CHANGES
-                || self.connection.pages_written(false) >= CHECKPOINT_PAGES
-            {
-                self.note_checkpoint();
-                self.checkpointer.begin();
-            } else if self.connection.pages_written(false) >= CHECKPOINT_PAGES_SHORT
-                && self.ballast.has_less_than(SHORT)
-            {
-                self.checkpoint();
-            }
+            self.database.after_batch();
         }
-        // Closing the last connection checkpoints the log and removes it.
     }
 
     /// Runs waiting operations in one transaction and answers them.
@@ -312,22 +262,19 @@ impl Thread {
         let mut batch = self.next_batch();
         let mut ran = Vec::with_capacity(batch.len());
         let begun = Instant::now();
-        let lost = self.transaction(&mut batch, &mut ran).err();
+        let lost = self.transaction_or_rollback(&mut batch, &mut ran);
         self.metrics.transactions.observe_time(begun.elapsed());
         self.metrics.batches.observe(ran.len() as f64);
         self.metrics.queue.dec_by(i64::try_from(ran.len()).unwrap_or(0));
-        if lost.is_some() && self.connection.is_in_transaction() {
-            self.run_or_log("ROLLBACK");
-        }
         let (again, done): (Vec<_>, Vec<_>) =
             ran.into_iter().partition(|job| job.needs_ballast(lost.as_ref()));
         for job in done {
             job.answer(lost.as_ref().map(copy_error));
         }
         if !again.is_empty() {
-            self.run_with_ballast(again);
+            self.run_with_ballast(again, lost.as_ref());
         } else if lost.is_some_and(|error| error.is_full()) {
-            self.shrink_log();
+            self.database.after_full();
         }
         // Operations after the one that ended the transaction run in the next one.
         batch.append(&mut self.waiting);
@@ -335,19 +282,17 @@ impl Thread {
     }
 
     /// Runs operations that free space again, with the space of the ballast. Afterwards the ballast takes it back.
-    fn run_with_ballast(&mut self, jobs: Vec<Box<dyn Job>>) {
+    fn run_with_ballast(&mut self, jobs: Vec<Box<dyn Job>>, lost: Option<&StoreError>) {
         for job in jobs {
             let mut waiting = Some(job);
             for attempt in 1..=FULL_ATTEMPTS {
                 let Some(job) = waiting.take() else { break };
-                self.ballast.release();
-                // The database may grow by a few pages now, and the log begins anew in the space that it has.
-                self.shrink_log();
-                let (mut batch, mut ran) = (VecDeque::from([job]), Vec::with_capacity(1));
-                let lost = self.transaction(&mut batch, &mut ran).err();
-                if lost.is_some() && self.connection.is_in_transaction() {
-                    self.run_or_log("ROLLBACK");
+                if !self.database.make_room() {
+                    job.answer(lost.map(copy_error));
+                    break;
                 }
+                let (mut batch, mut ran) = (VecDeque::from([job]), Vec::with_capacity(1));
+                let lost = self.transaction_or_rollback(&mut batch, &mut ran);
                 for job in ran {
                     // Meanwhile others may have taken the space.
                     if attempt < FULL_ATTEMPTS && job.needs_ballast(lost.as_ref()) {
@@ -358,21 +303,22 @@ impl Thread {
                 }
             }
         }
-        self.shrink_log();
-        if let Err(error) = self.ballast.fill() {
-            tracing::debug!(%error, "the space for deletions on a full disk is smaller now");
-        }
+        self.database.keep_room();
     }
 
-    /// Checkpoints the log on a full disk, and gives the space of a large log to the disk. A small one keeps its space for
-    /// the next deletion.
-    fn shrink_log(&self) {
-        let is_large = self.files.log_size() > LOG_KEPT;
-        self.run_or_log(if is_large {
-            "PRAGMA wal_checkpoint(TRUNCATE)"
-        } else {
-            "PRAGMA wal_checkpoint(RESTART)"
-        });
+    /// Runs a batch in one transaction. Returns the error after which none of its changes are kept.
+    fn transaction_or_rollback(
+        &mut self,
+        batch: &mut VecDeque<Box<dyn Job>>,
+        ran: &mut Vec<Box<dyn Job>>,
+    ) -> Option<StoreError> {
+        let lost = self.transaction(batch, ran).err()?;
+        if self.database.is_in_transaction()
+            && let Err(error) = self.database.rollback()
+        {
+            tracing::error!(%error, "a transaction of the metadata's writer could not be rolled back");
+        }
+        Some(lost)
     }
 
     /// Runs a batch in one transaction. Moves the operations that ran, or never will, to `ran`. After an
@@ -383,11 +329,7 @@ impl Thread {
         ran: &mut Vec<Box<dyn Job>>,
     ) -> Result<(), StoreError> {
         let durability = batch.iter().map(|job| job.durability()).max().unwrap_or(Durability::Disk);
-        if let Err(error) = self.files.check().and_then(|()| self.begin(durability)) {
-            if error.is_locked() {
-                let holders = lock_holders::describe(self.files.database());
-                tracing::warn!(database = %self.files.database().display(), %holders, "the database is locked; pushes fail");
-            }
+        if let Err(error) = self.database.begin(durability) {
             ran.extend(batch.drain(..));
             return Err(error);
         }
@@ -404,36 +346,32 @@ impl Thread {
             ran.push(job);
             done?;
         }
-        let sequence = self.connection.sql().first(SEQUENCE, &[], |row| row.get(0))?.unwrap_or(self.sequence);
-        let committed = self.statement("COMMIT");
+        self.database.prepare_commit()?;
+        let committed = self.database.commit();
         // Also after an error, which leaves open whether the changes are on the disk.
         self.listeners.notify(&effects.into_inner());
         committed?;
-        // Only a commit that wrote something is synced, together with all commits before.
-        let has_moved = std::mem::replace(&mut self.sequence, sequence) != sequence;
-        if has_moved && durability != Durability::Process {
-            self.mark.write(sequence)?;
-        }
-        Ok(())
+        self.database.committed(durability)
     }
 
     fn run_job(&self, job: &mut dyn Job, effects: &RefCell<Commit>) -> Result<(), StoreError> {
-        job.run(self.connection.sql().recording(effects))
+        job.run(self.database.sql().recording(effects))
     }
 
     /// Returns an error only if the whole transaction is lost.
     fn run_in_savepoint(&self, job: &mut dyn Job, effects: &RefCell<Commit>) -> Result<(), StoreError> {
-        self.statement("SAVEPOINT operation")?;
+        self.database.savepoint()?;
         let before = effects.borrow().changes.len();
-        if let Err(error) = self.run_job(job, effects) {
-            if !self.connection.is_in_transaction() {
-                // SQLite has rolled back the transaction, for example because the disk is full.
+        let outcome = self.run_job(job, effects);
+        let has_failed = outcome.is_err();
+        if let Err(error) = outcome {
+            if !self.database.is_in_transaction() {
+                // The database has rolled back the transaction, for example because the disk is full.
                 return Err(error);
             }
-            self.statement("ROLLBACK TO operation")?;
             effects.borrow_mut().changes.truncate(before);
         }
-        self.statement("RELEASE operation")
+        self.database.end_savepoint(has_failed)
     }
 
     /// Returns the waiting operations up to the first bulk operation, or that operation alone.
@@ -444,51 +382,6 @@ impl Thread {
         let rest = self.waiting.split_off(end);
         std::mem::replace(&mut self.waiting, rest)
     }
-
-    fn begin(&mut self, durability: Durability) -> Result<(), StoreError> {
-        if durability != self.durability {
-            // In WAL mode, NORMAL writes a commit without a sync. The next synced commit includes it.
-            self.statement(match durability {
-                Durability::Disk | Durability::Bulk => "PRAGMA synchronous = FULL",
-                Durability::Process => "PRAGMA synchronous = NORMAL",
-            })?;
-            self.durability = durability;
-        }
-        self.statement("BEGIN IMMEDIATE")
-    }
-
-    fn statement(&self, sql: &str) -> Result<(), StoreError> {
-        self.connection.sql().run(sql, &[])?;
-        Ok(())
-    }
-
-    fn run_or_log(&self, sql: &str) {
-        if let Err(error) = self.connection.script(sql) {
-            tracing::error!(%error, sql, "a statement of the metadata's writer failed");
-        }
-    }
-
-    fn shrink_cache(&self) {
-        if let Err(error) = self.connection.shrink_cache() {
-            tracing::warn!(%error, "the page cache of the metadata's writer could not be shrunk");
-        }
-    }
-
-    fn note_checkpoint(&mut self) {
-        self.checkpointed = self.connection.changes();
-        self.connection.pages_written(true);
-    }
-
-    /// Checkpoints the log as far as no reader needs it.
-    fn checkpoint(&mut self) {
-        if self.connection.changes() != self.checkpointed {
-            self.note_checkpoint();
-            if let Err(error) = self.connection.checkpoint() {
-                // The log still has everything. The disk is probably full.
-                tracing::warn!(%error, "the metadata's log could not be checkpointed; the next checkpoint tries again");
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -498,7 +391,8 @@ mod tests {
     use std::sync::mpsc;
 
     use super::super::Metadata;
-    use super::super::fixtures::{digest, empty, manifest, name, put, tagged};
+    use super::super::connection::Connection;
+    use super::super::fixtures::{digest, empty, in_file, manifest, name, open, put, tagged};
     use super::super::sql::params;
     use super::*;
     use accounts::Visible;
@@ -528,7 +422,7 @@ mod tests {
 
     #[tokio::test]
     async fn locked_database_fails_writes_then_recovers() {
-        let (metadata, directory) = empty();
+        let (metadata, directory) = in_file();
         let other = Connection::writer(&directory.path().join("metadata.db")).unwrap();
         other.script("BEGIN IMMEDIATE").unwrap();
         let error = metadata.write(Durability::Disk, |sql| insert(sql, "app")).await.unwrap_err();
@@ -539,7 +433,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn waiting_operations_share_a_commit() {
-        let (metadata, directory) = empty();
+        let (metadata, directory) = in_file();
         let path = directory.path().join("metadata.db");
         let held = hold(&metadata);
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -609,7 +503,7 @@ mod tests {
 
     #[tokio::test]
     async fn full_disk_fails_writes_until_there_is_room() {
-        let (metadata, _directory) = empty();
+        let (metadata, _directory) = in_file();
         put(&metadata, tagged("app", "m", &["latest"])).await;
         let limit = |pages: &'static str| {
             metadata.write(Durability::Process, move |sql| sql.first(pages, &[], |row| row.get::<i64>(0)))
@@ -699,7 +593,7 @@ mod tests {
         for write in writes {
             write.await.unwrap();
         }
-        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        let metadata = open(&directory);
         assert_eq!(count(&metadata).await, 20);
     }
 

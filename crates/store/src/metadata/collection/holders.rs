@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::super::columns::key;
 use super::super::rows::blobs::id_of;
-use super::super::sql::{Row, Sql, params};
+use super::super::sql::{Both, Row, Sql, params};
 use super::super::{columns, view_state};
 use crate::StoreError;
 use oci::Digest;
@@ -93,26 +93,35 @@ pub(in crate::metadata) fn is_listed(sql: Sql<'_>, repository: i64, blob: i64) -
     sql.exists(manifests_that_list(sql, blob)?, params![repository, blob])
 }
 
-/// The query for the manifests of the repository `?1` that list the blob `?2`. `CROSS JOIN` fixes the order.
+/// The query for the manifests of the repository `?1` that list the blob `?2`. In SQLite, `CROSS JOIN` fixes the order;
+/// PostgreSQL chooses it itself.
 fn manifests_that_list(sql: Sql<'_>, blob: i64) -> Result<&'static str, StoreError> {
-    Ok(if is_shared(sql, blob)? {
+    let postgres =
+        "SELECT m.blob FROM manifests m JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = m.blob
+                    WHERE m.repository = ?1";
+    let sqlite = if is_shared(sql, blob)? {
         "SELECT m.blob FROM manifests m CROSS JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = m.blob
          WHERE m.repository = ?1"
     } else {
         "SELECT m.blob FROM manifest_parts p CROSS JOIN manifests m ON m.repository = ?1 AND m.blob = p.manifest
          WHERE p.blob = ?2"
-    })
+    };
+    Ok(sql.either(Both { sqlite, postgres }))
 }
 
 /// The same for deleted manifests, whose repository has a name.
 fn deleted_manifests_that_list(sql: Sql<'_>, blob: i64) -> Result<&'static str, StoreError> {
-    Ok(if is_shared(sql, blob)? {
+    let postgres =
+        "SELECT d.blob FROM deleted_manifests d JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = d.blob
+                    WHERE d.repository = ?1";
+    let sqlite = if is_shared(sql, blob)? {
         "SELECT d.blob FROM deleted_manifests d CROSS JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = d.blob
          WHERE d.repository = ?1"
     } else {
         "SELECT d.blob FROM manifest_parts p CROSS JOIN deleted_manifests d ON d.repository = ?1 AND d.blob = p.manifest
          WHERE p.blob = ?2"
-    })
+    };
+    Ok(sql.either(Both { sqlite, postgres }))
 }
 
 /// Returns the first manifest of a repository that lists a manifest or blob.

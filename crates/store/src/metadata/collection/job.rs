@@ -84,8 +84,7 @@ fn read(sql: Sql<'_>) -> Result<Option<CollectionJob>, StoreError> {
 mod tests {
     use serde_json::json;
 
-    use super::super::super::fixtures::empty;
-    use super::*;
+    use super::super::super::fixtures::{empty, open};
 
     #[tokio::test]
     async fn collection_job_outlives_the_process() {
@@ -96,7 +95,7 @@ mod tests {
         metadata.save_collection(3, 7, json!({ "files": 7 })).await.unwrap();
         metadata.close().await;
 
-        let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+        let metadata = open(&directory);
         let resumed = metadata.begin_collection().await.unwrap();
         assert_eq!((resumed.stage, resumed.started_at), (3, begun.started_at));
         assert_eq!(resumed.detail, Some(json!({ "files": 7 })));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::fixtures::{child, digest, empty, layer, name, put, tag, tagged};
+use super::super::fixtures::{child, digest, empty, layer, name, open, put, tag, tagged};
 use super::super::{Import, Metadata, ViewStamp};
 use super::{Due, Periods, Stage};
 
@@ -67,7 +67,7 @@ async fn marked_content_is_listed_after_restart() {
     metadata.delete_manifest(&name("app"), &digest("m")).await.unwrap();
     assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["layer", "m"]));
     metadata.close().await;
-    let metadata = Metadata::open(&directory.path().join("metadata.db")).unwrap();
+    let metadata = open(&directory);
     let marked = metadata.marked_content(10).await.unwrap();
     assert_eq!(marked.len(), 2, "their files may still be there");
     metadata.delete_content(marked).await.unwrap();

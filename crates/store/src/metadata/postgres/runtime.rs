@@ -1,0 +1,54 @@
+//! The thread that drives the sockets of all sessions, and the wait for its answers.
+//!
+//! The operations of the metadata are synchronous, and some run inside an asynchronous task. So their threads only wait
+//! for channels, and need no runtime of their own.
+
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use tokio::runtime::Handle;
+
+use crate::StoreError;
+
+/// Returns the runtime of the sockets. The first call starts its thread, which runs as long as the process.
+pub(super) fn handle() -> Result<&'static Handle, StoreError> {
+    static RUNTIME: OnceLock<Handle> = OnceLock::new();
+    if let Some(handle) = RUNTIME.get() {
+        return Ok(handle);
+    }
+    let failed = |error| StoreError::io("start", "metadata-postgres", error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("metadata-postgres".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+        .map_err(failed)?;
+    Ok(RUNTIME.get_or_init(|| handle))
+}
+
+/// Waits for a future on this thread.
+pub(super) fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Starts a future that needs no answer.
+pub(super) fn start<F: Future>(future: F) {
+    let future = pin!(future);
+    let _ = future.poll(&mut Context::from_waker(Waker::noop()));
+}

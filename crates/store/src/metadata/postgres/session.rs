@@ -1,0 +1,243 @@
+//! A session: one connection to PostgreSQL with its prepared statements and its transaction.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::mpsc;
+
+use futures_util::StreamExt as _;
+use futures_util::future::join;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+use super::super::value::Value;
+use super::tls::Tls;
+use super::values::Parameter;
+use super::{runtime, values};
+use crate::StoreError;
+use crate::database_url::DatabaseUrl;
+
+/// The number of prepared statements that a session keeps: more than there are kinds of statements.
+const STATEMENTS: usize = 512;
+
+/// The settings of each session. Compiling a plan takes longer than the statements run. The keepalives let the server
+/// notice a client that is gone, which may hold the right to write.
+const SET_UP: &str = "SET jit = off; SET client_min_messages = warning; SET tcp_keepalives_idle = 30; \
+                      SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+
+/// The state of the transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transaction {
+    None,
+    /// It begins together with its first statement, which saves a round trip.
+    Waiting(&'static str),
+    Open,
+    /// A statement failed. The server refuses others until the end of the transaction, or of its part.
+    Failed,
+}
+
+pub(in super::super) struct Session {
+    client: Client,
+    /// The statements by their text. Parameters of other types need another statement.
+    statements: RefCell<HashMap<Box<str>, Vec<Prepared>>>,
+    transaction: Cell<Transaction>,
+}
+
+struct Prepared {
+    /// Whether it asks if the text returns a row.
+    is_question: bool,
+    /// The types that the parameters had.
+    types: Vec<tokio_postgres::types::Type>,
+    statement: Statement,
+}
+
+impl Session {
+    pub(in super::super) fn connect(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let (config, tls) = (url.config.clone(), Tls::new(&url.encryption)?);
+        let (answer, answered) = mpsc::channel();
+        runtime::handle()?.spawn(async move {
+            let connected = config.connect(tls).await;
+            let connected = connected.map(|(client, connection)| {
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "a connection to the metadata database broke");
+                    }
+                });
+                client
+            });
+            // The caller waits for it.
+            let _ = answer.send(connected);
+        });
+        let client = answered.recv().map_err(|_| StoreError::Closed)??;
+        runtime::wait(client.batch_execute(SET_UP))?;
+        Ok(Self { client, statements: RefCell::default(), transaction: Cell::new(Transaction::None) })
+    }
+
+    /// Whether the connection is known to be broken.
+    pub(in super::super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Runs several statements, which return no rows.
+    pub(in super::super) fn script(&self, sql: &str) -> Result<(), StoreError> {
+        self.ask(self.client.batch_execute(sql))
+    }
+
+    /// Runs a statement. Returns the number of rows that it changed.
+    pub(in super::super) fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, StoreError> {
+        let statement = self.prepare(sql, params, false)?;
+        let changed = self.ask(self.client.execute_raw(&statement, parameters(params)))?;
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// Returns all rows. While they are read, other statements may run.
+    pub(in super::super) fn query(&self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.rows(&self.prepare(sql, params, false)?, params)
+    }
+
+    /// Whether a statement returns a row.
+    pub(in super::super) fn exists(&self, sql: &str, params: &[Value<'_>]) -> Result<bool, StoreError> {
+        let rows = self.rows(&self.prepare(sql, params, true)?, params)?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
+    }
+
+    /// Whether the schema has a table.
+    pub(in super::super) fn has_table(&self, name: &str) -> Result<bool, StoreError> {
+        let table = "SELECT 1 FROM pg_tables WHERE schemaname = CURRENT_SCHEMA() AND tablename = ?1";
+        self.exists(table, &[Value::Text(name)])
+    }
+
+    fn rows(&self, statement: &Statement, params: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.ask(async {
+            let mut rows = Vec::new();
+            let mut stream = pin!(self.client.query_raw(statement, parameters(params)).await?);
+            while let Some(row) = stream.next().await {
+                rows.push(row?);
+            }
+            Ok(rows)
+        })
+    }
+
+    fn prepare(&self, sql: &str, params: &[Value<'_>], is_question: bool) -> Result<Statement, StoreError> {
+        let types = params.iter().map(|value| values::type_of(*value));
+        if let Some(known) = self.statements.borrow().get(sql)
+            && let Some(known) = known.iter().find(|known| {
+                known.is_question == is_question && types.clone().eq(known.types.iter().cloned())
+            })
+        {
+            return Ok(known.statement.clone());
+        }
+        let types: Vec<_> = types.collect();
+        let mut text = with_dollars(sql);
+        if is_question {
+            text = format!("SELECT EXISTS ({text})");
+        }
+        let statement = self.ask(self.client.prepare_typed(&text, &types))?;
+        let mut statements = self.statements.borrow_mut();
+        if statements.len() >= STATEMENTS {
+            statements.clear();
+        }
+        let prepared = Prepared { is_question, types, statement: statement.clone() };
+        statements.entry(sql.into()).or_default().push(prepared);
+        Ok(statement)
+    }
+
+    /// Waits for the answer to a request. An error fails the transaction.
+    fn ask<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+        let answer = if let Transaction::Waiting(begin) = self.transaction.get() {
+            self.transaction.set(Transaction::Open);
+            let (begun, answer) = runtime::wait(join(self.client.batch_execute(begin), request));
+            begun.and(answer)
+        } else {
+            runtime::wait(request)
+        };
+        if answer.is_err() && self.transaction.get() == Transaction::Open {
+            self.transaction.set(Transaction::Failed);
+        }
+        Ok(answer?)
+    }
+
+    /// Begins a transaction.
+    pub(in super::super) fn begin(&self, begin: &str) -> Result<(), StoreError> {
+        runtime::wait(self.client.batch_execute(begin))?;
+        self.transaction.set(Transaction::Open);
+        Ok(())
+    }
+
+    /// Begins a transaction that only reads, with its first statement.
+    pub(in super::super) fn begin_with_first(&self, begin: &'static str) {
+        self.transaction.set(Transaction::Waiting(begin));
+    }
+
+    /// Ends a transaction that only reads, without waiting for the answer.
+    pub(in super::super) fn end_without_wait(&self) {
+        if !matches!(self.transaction.replace(Transaction::None), Transaction::None | Transaction::Waiting(_))
+        {
+            runtime::start(self.client.batch_execute("COMMIT"));
+        }
+    }
+
+    /// Whether a transaction is open, even if it failed.
+    pub(in super::super) fn is_in_transaction(&self) -> bool {
+        self.transaction.get() != Transaction::None && !self.client.is_closed()
+    }
+
+    /// Commits the transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if a statement of it failed: the server would roll back, and report no error.
+    pub(in super::super) fn commit(&self) -> Result<(), StoreError> {
+        if self.transaction.get() == Transaction::Failed {
+            return Err(StoreError::Damaged("a transaction goes on after a failed statement".to_owned()));
+        }
+        let committed = runtime::wait(self.client.batch_execute("COMMIT"));
+        self.transaction.set(Transaction::None);
+        Ok(committed?)
+    }
+
+    /// Rolls back the transaction.
+    pub(in super::super) fn rollback(&self) -> Result<(), StoreError> {
+        self.transaction.set(Transaction::None);
+        Ok(runtime::wait(self.client.batch_execute("ROLLBACK"))?)
+    }
+
+    /// Rolls back a part of the transaction, which may have failed.
+    pub(in super::super) fn rollback_to(&self, rollback: &str) -> Result<(), StoreError> {
+        runtime::wait(self.client.batch_execute(rollback))?;
+        self.transaction.set(Transaction::Open);
+        Ok(())
+    }
+}
+
+fn parameters<'a>(params: &'a [Value<'a>]) -> impl ExactSizeIterator<Item = Parameter<'a>> {
+    params.iter().map(|value| Parameter(*value))
+}
+
+/// Replaces the parameters `?1`, `?2` … by `$1`, `$2` …
+fn with_dollars(sql: &str) -> String {
+    let mut text = String::with_capacity(sql.len());
+    let mut is_quoted = false;
+    for char in sql.chars() {
+        is_quoted ^= char == '\'';
+        text.push(if char == '?' && !is_quoted { '$' } else { char });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_never_shown() {
+        let shown = format!("{:?}", parameters(&[Value::Text("secret")]).collect::<Vec<_>>());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn parameters_get_dollars() {
+        assert_eq!(
+            with_dollars("SELECT ?1, '?', 'it''s ?2' WHERE a = ?12"),
+            "SELECT $1, '?', 'it''s ?2' WHERE a = $12"
+        );
+    }
+}

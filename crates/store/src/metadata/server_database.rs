@@ -1,0 +1,218 @@
+//! The database on a server of PostgreSQL: transactions, the readers' connections, and the right to write.
+//!
+//! One process writes. It holds an advisory lock of the session of its writer, and a number, the epoch, tells whether
+//! another process has written after that session broke.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::DatabaseError;
+use super::migrations;
+use super::postgres::Session;
+use super::readers::{ReaderConnection, Readers};
+use super::sql::{Sql, params};
+use super::writer::{Durability, WriterDatabase};
+use crate::StoreError;
+use crate::database_url::DatabaseUrl;
+
+/// The first key of the advisory lock ("Whrf"). The second one is the schema.
+const LOCK: i64 = 0x5768_7266;
+
+/// The time for the connection of another server to close.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// The number of concurrent reads. Each waits for the network most of the time.
+const READERS: u32 = 8;
+
+/// The readers' transactions see one snapshot.
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// The database of the writer thread.
+pub(super) struct ServerDatabase {
+    url: Arc<DatabaseUrl>,
+    session: Session,
+    epoch: i64,
+}
+
+impl ServerDatabase {
+    /// Takes the right to write, and brings the schema to the newest version.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if another server has the right, and for a database of another program or of a newer
+    /// version.
+    pub(super) fn open(url: &Arc<DatabaseUrl>) -> Result<Self, StoreError> {
+        let session = connect(url).map_err(|error| unusable(url, &error))?;
+        let sql = Sql::server(&session);
+        let encoding =
+            sql.first("SELECT CURRENT_SETTING('server_encoding')", &[], |row| row.get::<String>(0))?;
+        if encoding.as_deref() != Some("UTF8") {
+            let encoding = encoding.unwrap_or_default();
+            return Err(unusable(
+                url,
+                &format!("its encoding is {encoding}; create it with ENCODING 'UTF8'"),
+            ));
+        }
+        let begun = Instant::now();
+        while !take_lock(&session)? {
+            // The connection of a server that has just ended may still be closing.
+            if begun.elapsed() > CLOSING {
+                return Err(unusable(url, &"another server uses it"));
+            }
+            std::thread::sleep(CLOSING / 50);
+        }
+        migrations::migrate_server(&session).map_err(|error| unusable(url, &error))?;
+        let epoch = "UPDATE writer SET epoch = epoch + 1 RETURNING epoch";
+        let epoch = Sql::server(&session).first(epoch, &[], |row| row.get(0))?;
+        let epoch = epoch.ok_or_else(|| StoreError::Damaged("the database has no epoch".to_owned()))?;
+        Ok(Self { url: url.clone(), session, epoch })
+    }
+
+    /// Connects again after the connection broke.
+    fn reconnect(&mut self) -> Result<(), StoreError> {
+        let session = connect(&self.url)?;
+        if !take_lock(&session)? {
+            let place = self.url.place();
+            // Either the server has not noticed yet that the old connection broke, or another server took over.
+            return Err(away(format!("{place}: another connection holds the right to write")));
+        }
+        let epoch = Sql::server(&session).first("SELECT epoch FROM writer", &[], |row| row.get::<i64>(0))?;
+        if epoch != Some(self.epoch) {
+            let place = self.url.place();
+            tracing::error!(database = %place, "another server has used the metadata database: restart this one");
+            return Err(away(format!("{place}: another server has used the database; restart this one")));
+        }
+        tracing::info!(database = %self.url.place(), "connected to the metadata database again");
+        self.session = session;
+        Ok(())
+    }
+}
+
+fn connect(url: &DatabaseUrl) -> Result<Session, StoreError> {
+    Session::connect(url)
+}
+
+/// Takes the right to write, which the session holds until it ends. Returns `false` if another one has it.
+fn take_lock(session: &Session) -> Result<bool, StoreError> {
+    let lock = "SELECT PG_TRY_ADVISORY_LOCK(CAST(?1 AS INT4),
+                    (SELECT CAST(oid AS INT4) FROM pg_namespace WHERE nspname = CURRENT_SCHEMA()))";
+    Ok(Sql::server(session).first(lock, params![LOCK], |row| row.get(0))?.unwrap_or(false))
+}
+
+fn away(message: String) -> StoreError {
+    StoreError::Database(DatabaseError::away(message))
+}
+
+fn unusable(url: &DatabaseUrl, reason: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Directory(format!("cannot use the metadata database {}: {reason}", url.place()))
+}
+
+impl Drop for ServerDatabase {
+    fn drop(&mut self) {
+        // The server would notice the end of the connection a moment later.
+        if let Err(error) = self.session.script("SELECT PG_ADVISORY_UNLOCK_ALL()") {
+            tracing::debug!(%error, "the right to write ends with its connection");
+        }
+    }
+}
+
+impl WriterDatabase for ServerDatabase {
+    fn sql(&self) -> Sql<'_> {
+        Sql::server(&self.session)
+    }
+
+    fn begin(&mut self, durability: Durability) -> Result<(), StoreError> {
+        let begin = match durability {
+            Durability::Disk | Durability::Bulk => "BEGIN",
+            // The next durable commit includes it.
+            Durability::Process => "BEGIN; SET LOCAL synchronous_commit = off",
+        };
+        match self.session.begin(begin) {
+            Err(error) if error.is_away() => {
+                self.reconnect()?;
+                self.session.begin(begin)
+            }
+            begun => begun,
+        }
+    }
+
+    fn is_in_transaction(&self) -> bool {
+        self.session.is_in_transaction()
+    }
+
+    fn rollback(&self) -> Result<(), StoreError> {
+        self.session.rollback()
+    }
+
+    fn savepoint(&self) -> Result<(), StoreError> {
+        self.session.script("SAVEPOINT operation")
+    }
+
+    fn end_savepoint(&self, has_failed: bool) -> Result<(), StoreError> {
+        if has_failed {
+            self.session.rollback_to("ROLLBACK TO operation")?;
+        }
+        self.session.script("RELEASE operation")
+    }
+
+    fn prepare_commit(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn commit(&self) -> Result<(), StoreError> {
+        self.session.commit()
+    }
+
+    fn committed(&mut self, _: Durability) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn after_batch(&mut self) {}
+
+    fn when_idle(&mut self) {}
+
+    /// Room on the disk of the server is the operator's.
+    fn make_room(&mut self) -> bool {
+        false
+    }
+
+    fn keep_room(&mut self) {}
+
+    fn after_full(&mut self) {}
+}
+
+/// The readers of the database.
+pub(super) fn readers(url: &Arc<DatabaseUrl>) -> Arc<Readers> {
+    let url = url.clone();
+    Readers::new(READERS, move || Ok(Box::new(ServerReader(connect(&url)?))))
+}
+
+struct ServerReader(Session);
+
+impl ReaderConnection for ServerReader {
+    fn sql(&self) -> Sql<'_> {
+        Sql::server(&self.0)
+    }
+
+    fn begin(&self) -> Result<(), StoreError> {
+        self.0.begin_with_first(BEGIN_READ);
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), StoreError> {
+        self.0.end_without_wait();
+        if self.0.is_closed() { Err(StoreError::Closed) } else { Ok(()) }
+    }
+}
+
+/// Asks a database that this process may not use. The answer is `false` without the table `table`.
+pub(super) fn ask(
+    url: &DatabaseUrl,
+    table: &str,
+    question: impl FnOnce(Sql<'_>) -> Result<bool, StoreError>,
+) -> Result<bool, StoreError> {
+    let session = connect(url).map_err(|error| unusable(url, &error))?;
+    Ok(session.has_table(table)? && question(Sql::server(&session))?)
+}
+
+#[cfg(test)]
+mod tests;
