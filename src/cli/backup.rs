@@ -68,9 +68,11 @@ impl Backup {
         self.target.refuse_server(
             "a backup holds keys and password hashes: make it on the registry's machine, with --data",
         )?;
+        let config = self.target.load()?.config;
+        restore::check_metadata(&config)
+            .map_err(|error| Failure::new("cannot back up the metadata").because(&error))?;
         if self.with_blobs {
             // Refuses blobs in a bucket before the backup is made.
-            let config = self.target.load()?.config;
             restore::blobs_of(&config)
                 .map_err(|error| Failure::new("cannot copy the blobs").because(&error))?;
         }

@@ -82,6 +82,11 @@ pub struct Settings {
     #[arg(long, value_name = "URL")]
     blobs: Option<String>,
 
+    /// A database in PostgreSQL for the metadata, such as postgres://wharfinger@db.example.com/wharfinger; its password is
+    /// best in the file of metadata.password_file [default: a file in the data directory]
+    #[arg(long, value_name = "URL")]
+    metadata: Option<String>,
+
     /// A file of users in the format of htpasswd; each user is an account
     #[arg(long, value_name = "FILE")]
     htpasswd: Option<String>,
@@ -124,6 +129,7 @@ impl Settings {
             flag("--listen", "listen", self.listen.clone()),
             flag("--metrics-listen", "metrics.listen", self.metrics_listen.clone()),
             flag("--blobs", "blobs.url", self.blobs.clone()),
+            flag("--metadata", "metadata.url", self.metadata.clone()),
             flag("--htpasswd", "auth.htpasswd", self.htpasswd.clone()),
             flag("--open", "open", self.open.then(|| "true".to_owned())),
             flag("--log-format", "log.format", format.map(|value| value.get_name().to_owned())),
@@ -158,6 +164,7 @@ mod tests {
             listen: Some(":1".to_owned()),
             metrics_listen: Some(":2".to_owned()),
             blobs: Some("s3://images".to_owned()),
+            metadata: Some("postgres://ann@db/images".to_owned()),
             htpasswd: Some("users".to_owned()),
             open: true,
             tls: Tls {
@@ -174,6 +181,7 @@ mod tests {
             "data",
             "metrics.listen",
             "blobs.url",
+            "metadata.url",
             "auth.htpasswd",
             "open",
             "tls.certificate",

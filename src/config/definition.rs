@@ -18,11 +18,11 @@ use super::location::Location;
 use super::rules::{Immutable, Protected, Quota, Retention};
 use super::upstream::Upstream;
 use super::value::{
-    AcmeChallenge, BaseUrl, BucketUrl, Challenge, DirectoryUrl, Key, LogFormat, RawValue, Redirect, Refused,
-    TomlValue, UpstreamHost, ValueType, WebOrigin, address, base_url, bucket_url, choice, contact, count,
-    count_or_unlimited, directory_url, duration, duration_or_off, header_name, host, list_of, log_filter,
-    network, optional_address, optional_path, path, percent, reserve, schedule, size, size_or_unlimited,
-    switch, tables, text_or_none, url, web_origin, word,
+    AcmeChallenge, BaseUrl, BucketUrl, Challenge, DatabaseUrl, DirectoryUrl, Key, LogFormat, RawValue,
+    Redirect, Refused, TomlValue, UpstreamHost, ValueType, WebOrigin, address, base_url, bucket_url, choice,
+    contact, count, count_or_unlimited, database_url, directory_url, duration, duration_or_off, header_name,
+    host, list_of, log_filter, network, optional_address, optional_path, path, percent, reserve, schedule,
+    size, size_or_unlimited, switch, tables, text_or_none, url, web_origin, word,
 };
 use super::webhook::Webhook;
 use crate::host::Host;
@@ -256,6 +256,17 @@ settings! {
         /// How clients read blobs of a bucket: `"never"` redirected, which is through this server, or `"always"` by a
         /// redirection to a signed URL of the bucket, which they must reach. HEAD is never redirected.
         redirect: Redirect = Redirect::Never, choice::<Redirect>();
+    }
+
+    /// The place of the metadata: repositories, tags, accounts, rights.
+    metadata: Metadata {
+        /// A database in PostgreSQL for the metadata, such as
+        /// `"postgres://wharfinger@db.example.com/wharfinger?sslmode=verify-full"`. One server uses it. Empty for a file
+        /// in the data directory. It is set before the first start and does not change.
+        url: Option<DatabaseUrl> = None, database_url();
+
+        /// The file with the password of the database's user.
+        password_file: Option<PathBuf> = None, optional_path();
     }
 
     /// Backups of the metadata, made by the server: the database with accounts and keys, certificates that the server

@@ -21,11 +21,15 @@ impl Config {
             )));
         }
         if existed && !self.open {
+            let database = match &self.metadata.url {
+                Some(url) => url.database.place(),
+                None => format!("{data}/wharfinger/metadata.db"),
+            };
             let error = ConfigError::new(format!(
                 "{data} has had accounts, and its database holds none now: refusing to serve an open registry"
             ));
             return Some(error.help(format!(
-                "if the database was lost, restore {data}/wharfinger/metadata.db from a backup;\nor make a new account \
+                "if the database was lost, restore {database} from a backup;\nor make a new account \
                  ({make});\nor, if everyone may pull, push, overwrite and delete, say --open"
             )));
         }

@@ -30,8 +30,8 @@ pub use rules::{By, Immutable, Protected, Quota, Retention, retention_warnings};
 pub use template::template;
 pub use upstream::{FillChoice, IpChoice, PushChoice, SearchChoice, Unavailable, Upstream, UpstreamName};
 pub use value::{
-    AcmeChallenge, BaseUrl, BucketUrl, Challenge, DirectoryUrl, LogFormat, Redirect, TomlValue, UpstreamHost,
-    WebOrigin,
+    AcmeChallenge, BaseUrl, BucketUrl, Challenge, DatabaseUrl, DirectoryUrl, LogFormat, Redirect, TomlValue,
+    UpstreamHost, WebOrigin,
 };
 pub use webhook::Webhook as WebhookTable;
 pub(crate) use webhook::shown_url;

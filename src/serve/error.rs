@@ -30,6 +30,8 @@ pub enum ServeError {
     HoldsImages(PathBuf),
     #[error("a gateway stores no blobs: remove blobs.url")]
     GatewayBlobs,
+    #[error("a gateway keeps its accounts in its data directory: remove metadata.url")]
+    GatewayMetadata,
     #[error(transparent)]
     Gateway(#[from] SetupError),
     #[error(transparent)]

@@ -29,6 +29,14 @@ pub fn blobs_of(config: &Config) -> Result<PathBuf, StoreError> {
     }
 }
 
+/// Refuses a backup of metadata in PostgreSQL.
+///
+/// # Errors
+/// [`StoreError`] with advice.
+pub fn check_metadata(config: &Config) -> Result<(), StoreError> {
+    Directory::find(&config.data).map_or(Ok(()), |directory| directory.check_metadata_file())
+}
+
 /// Returns the archive that a path names: a file, or the newest one in a directory.
 #[must_use]
 pub fn archive_at(path: &Path) -> PathBuf {

@@ -7,6 +7,7 @@ use registry::collection::GarbagePolicy;
 use registry::rules::{KeepBy, QuotaRule, QuotaScope, RetentionRule, Rules, TagRule};
 use registry::{Policy, RetentionPolicy};
 use store::StoreError;
+use store::database_url::DatabaseUrl;
 use store::object_settings::{AccessKey, ObjectSettings};
 
 use crate::audit_log;
@@ -60,6 +61,26 @@ pub(super) fn objects(config: &Config) -> Result<Option<ObjectSettings>, StoreEr
         path_style: blobs.path_style,
         key,
     }))
+}
+
+/// Returns the database of the metadata. `None` if it is a file.
+pub(super) fn database(config: &Config) -> Result<Option<DatabaseUrl>, StoreError> {
+    let metadata = &config.metadata;
+    let refused = |reason: &str| Err(StoreError::Directory(reason.to_owned()));
+    let Some(url) = &metadata.url else {
+        return match metadata.password_file {
+            Some(_) => refused("metadata.password_file needs metadata.url"),
+            None => Ok(None),
+        };
+    };
+    if config.backup.directory.is_some() {
+        return refused("backup.directory is for metadata in a file: back up PostgreSQL with its own tools");
+    }
+    let database = url.database.clone();
+    let Some(file) = &metadata.password_file else { return Ok(Some(database)) };
+    let password = operator_file::read_to_string(file)
+        .map_err(|error| StoreError::io("read metadata.password_file", file, error))?;
+    Ok(Some(database.with_password(password.trim_end_matches(['\r', '\n']))))
 }
 
 fn rules(config: &Config) -> Rules {

@@ -10,7 +10,7 @@ use registry::access::Accounts;
 use store::{Directory, Metadata, StoreError};
 
 use super::error::ServeError;
-use super::settings::{account_settings, objects, policy};
+use super::settings::{account_settings, database, objects, policy};
 use super::sockets::InheritedSockets;
 use crate::config::{Config, ConfigError, Effective};
 use crate::gateway::Gateway;
@@ -104,6 +104,7 @@ impl<'c> Startup<'c> {
         let key = directory.gateway_key().map_err(registry::Error::from)?;
         match self.front {
             Front::Gateway if self.config.blobs.url.is_some() => Err(ServeError::GatewayBlobs),
+            Front::Gateway if self.config.metadata.url.is_some() => Err(ServeError::GatewayMetadata),
             Front::Registry if key.is_some() => Err(ServeError::IsAGateways(directory.root().to_owned())),
             Front::Gateway
                 if key.is_none() && !directory.is_without_content().map_err(registry::Error::from)? =>
@@ -221,6 +222,10 @@ pub fn refused(config: &Config, first: Option<&FirstAdministrator>) -> Option<Co
 /// # Errors
 /// [`StoreError`] if the directory is in use, or the mark cannot be removed.
 pub fn accept_older_database(config: &Config) -> Result<(), StoreError> {
+    if config.metadata.url.is_some() {
+        let reason = "--accept-older-database is for metadata in a file, and metadata.url is set";
+        return Err(StoreError::Directory(reason.to_owned()));
+    }
     let Some(directory) = Directory::find(&config.data) else { return Ok(()) };
     let _lock = directory.lock()?;
     Metadata::accept_older(&directory.metadata())
@@ -230,12 +235,18 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Whether a server with this configuration has accounts, read without opening the registry. An unreadable database
-/// counts as none.
+/// Whether a server with this configuration has accounts, read without opening the registry. An unreadable file counts
+/// as none. A server of PostgreSQL that does not answer counts as having some, because opening it reports why.
 fn has_accounts(config: &Config) -> bool {
     config.auth.htpasswd.is_some() || config.auth.forward.is_some() || {
-        let metadata = Directory::find(&config.data).map(|directory| directory.metadata());
-        metadata.is_some_and(|metadata| Metadata::holds_users(&metadata).unwrap_or(false))
+        if let Ok(Some(database)) = database(config) {
+            return Metadata::holds_users_on(&database).unwrap_or(true);
+        }
+        Directory::find(&config.data).is_some_and(|directory| {
+            // Without the setting, opening the directory reports it.
+            directory.check_metadata_file().is_err()
+                || Metadata::holds_users(&directory.metadata()).unwrap_or(false)
+        })
     }
 }
 
@@ -264,7 +275,7 @@ pub async fn open_registry(config: &Config, directory: Directory) -> Result<Regi
             tracing::info!(repositories = read, "reading what is in the data directory");
         }
     };
-    let directory = directory.with_objects(objects(config)?);
+    let directory = directory.with_objects(objects(config)?).with_database(database(config)?);
     // Boxed, so that the futures of all callers stay small.
     let opening = Registry::open(directory, policy(config), account_settings(config), progress);
     let (registry, opened) = Box::pin(opening).await?;

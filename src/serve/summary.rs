@@ -19,6 +19,7 @@ use crate::tls::{self, Acceptor};
 pub(super) struct Summary {
     data: PathBuf,
     blobs: String,
+    metadata: String,
     accounts: String,
     scheme: &'static str,
     file: String,
@@ -44,6 +45,10 @@ impl Summary {
                 .directory()
                 .objects()
                 .map_or_else(String::new, |objects| format!("blobs {}; ", objects.url)),
+            metadata: registry
+                .directory()
+                .database()
+                .map_or_else(String::new, |database| format!("metadata {}; ", database.place())),
             accounts,
             scheme: if server.tls().is_some() { "HTTPS" } else { "HTTP" },
             file: file.map_or("none".to_owned(), |file| absolute(file).display().to_string()),
@@ -53,9 +58,12 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data, blobs, accounts, scheme, file } = self;
+        let Self { data, blobs, metadata, accounts, scheme, file } = self;
         let (version, data) = (env!("CARGO_PKG_VERSION"), data.display());
-        write!(f, "wharfinger {version}: data {data}; {blobs}{scheme}; configuration {file}; {accounts}")
+        write!(
+            f,
+            "wharfinger {version}: data {data}; {blobs}{metadata}{scheme}; configuration {file}; {accounts}"
+        )
     }
 }
 

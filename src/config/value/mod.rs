@@ -25,8 +25,8 @@ pub(in crate::config) use tables::{Key, Members, Table, TableRules, table, table
 pub(in crate::config) use units::{
     count, count_or_unlimited, duration, duration_or_off, size, size_or_unlimited, switch,
 };
-pub use urls::{BaseUrl, BucketUrl, DirectoryUrl};
-pub(in crate::config) use urls::{base_url, bucket_url, contact, directory_url, url};
+pub use urls::{BaseUrl, BucketUrl, DatabaseUrl, DirectoryUrl};
+pub(in crate::config) use urls::{base_url, bucket_url, contact, database_url, directory_url, url};
 
 fn write_list(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
     formatter.write_str("[")?;

@@ -83,6 +83,72 @@ impl ValueType<Option<BucketUrl>> for BucketUrlSpelling {
     }
 }
 
+/// The URL of a database in PostgreSQL.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    text: String,
+    pub database: store::database_url::DatabaseUrl,
+}
+
+impl std::str::FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self { text: text.to_owned(), database: store::database_url::DatabaseUrl::parse(text)? })
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&without_password(&self.text))
+    }
+}
+
+/// A [`DatabaseUrl`], or `""` for none.
+pub(in crate::config) fn database_url() -> DatabaseUrlSpelling {
+    DatabaseUrlSpelling
+}
+
+pub(in crate::config) struct DatabaseUrlSpelling;
+
+impl ValueType<Option<DatabaseUrl>> for DatabaseUrlSpelling {
+    fn read(&self, given: &RawValue) -> Result<Option<DatabaseUrl>, Refused> {
+        let text = given.text().ok_or_else(Refused::default)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(Refused::because)
+    }
+
+    fn write(&self, value: &Option<DatabaseUrl>) -> TomlValue {
+        TomlValue::String(value.as_ref().map(|url| without_password(&url.text)).unwrap_or_default())
+    }
+
+    fn expects(&self) -> String {
+        r#"a database such as "postgres://wharfinger@db.example.com/wharfinger", or "" for none"#.to_owned()
+    }
+}
+
+/// The URL with `…` for its password.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (address, query) =
+        rest.split_once('?').map_or((rest, None), |(address, query)| (address, Some(query)));
+    let address = match address.rsplit_once('@') {
+        Some((login, place)) => match login.split_once(':') {
+            Some((user, _)) => format!("{user}:…@{place}"),
+            None => address.to_owned(),
+        },
+        None => address.to_owned(),
+    };
+    let query = query.map_or_else(String::new, |query| {
+        let pairs =
+            query.split('&').map(|pair| if pair.starts_with("password=") { "password=…" } else { pair });
+        format!("?{}", pairs.collect::<Vec<_>>().join("&"))
+    });
+    format!("{scheme}://{address}{query}")
+}
+
 /// A required [`BaseUrl`].
 pub(in crate::config) fn url() -> Url {
     Url
@@ -201,6 +267,24 @@ mod tests {
         ] {
             assert!(read(given).is_err(), "{given}");
         }
+    }
+
+    #[test]
+    fn database_url_is_shown_without_its_password() {
+        let read = |given: &str| database_url().read(&string(given));
+        let shown = |given: &str| database_url().write(&read(given).unwrap()).to_string();
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(shown("postgres://ann@db/images"), r#""postgres://ann@db/images""#);
+        assert_eq!(
+            shown("postgres://ann:pass@db/images?sslmode=require"),
+            r#""postgres://ann:…@db/images?sslmode=require""#
+        );
+        assert_eq!(
+            shown("postgres://ann@db/images?password=pass"),
+            r#""postgres://ann@db/images?password=…""#
+        );
+        assert!(hint(read("postgres://db/images")).contains("it needs a user"));
+        read("mysql://ann@db/images").unwrap_err();
     }
 
     #[test]
