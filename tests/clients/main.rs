@@ -29,6 +29,7 @@ mod object_store;
 mod operation_guide;
 mod oras;
 mod podman;
+mod postgres;
 mod regctl;
 mod rules;
 mod skopeo;

@@ -30,7 +30,7 @@ async fn moved_content_stops_pushes_and_readyz() {
 
 #[tokio::test]
 async fn removed_database_stops_pushes_and_readyz() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with(|config| config.metadata.url = None).await;
     let repository = registry.repository("app");
     repository.push_image("v1").await;
     for file in ["metadata.db", "metadata.db-wal"] {

@@ -16,6 +16,7 @@ mod health;
 mod http2;
 mod metrics;
 mod mirror;
+mod postgres;
 mod protocol;
 mod proxied;
 mod rules;

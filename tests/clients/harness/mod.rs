@@ -15,6 +15,8 @@ mod nginx;
 mod object_store;
 mod page;
 mod pebble;
+#[path = "../../postgres/mod.rs"]
+pub(crate) mod postgres;
 mod server;
 mod terminal;
 

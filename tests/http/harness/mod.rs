@@ -7,6 +7,8 @@ mod accounts;
 mod answer;
 mod fault_proxy;
 mod image;
+#[path = "../../postgres/mod.rs"]
+pub(crate) mod postgres;
 mod raw;
 mod receiver;
 mod registry;

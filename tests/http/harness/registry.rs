@@ -14,7 +14,7 @@ use wharfinger::config::Config;
 use wharfinger::http::server::Stop;
 use wharfinger::serve::{FirstAdministrator, Front, Startup};
 
-use super::{Answer, Ask, By, Image, OCI_MANIFEST, Part, RawClient, Who, image_manifest, random};
+use super::{Answer, Ask, By, Image, OCI_MANIFEST, Part, RawClient, Who, image_manifest, postgres, random};
 
 /// A registry with a temporary data directory, which is removed on drop.
 pub(crate) struct TestRegistry {
@@ -65,6 +65,9 @@ impl TestRegistry {
             data: data.path().join("data"),
             ..Config::default()
         };
+        if front == Front::Registry {
+            config.metadata.url = postgres::chosen(&config.data).map(|url| url.parse().expect("a URL"));
+        }
         change(&mut config);
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
         let mut registry =
