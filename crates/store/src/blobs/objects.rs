@@ -75,7 +75,7 @@ impl BlobStore for ObjectBlobs {
         if let Some(refused) = refused {
             return Err(StoreError::Directory(refused));
         }
-        self.take_lease().await?;
+        self.lease.take(self.limits.renewal).await?;
         if !is_claimed {
             self.bucket.put(&key, vec![Bytes::from(format!("{id}\n"))]).await?;
         }
@@ -84,7 +84,7 @@ impl BlobStore for ObjectBlobs {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.keep_lease().await
+        self.lease.keep(self.limits.renewal).await
     }
 
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {

@@ -5,20 +5,23 @@
 //! no clocks are compared. A server whose lease was taken stops writing.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::place::ObjectBlobs;
+use super::bucket::Bucket;
+use super::keys::Keys;
+use crate::StoreError;
 use crate::blocking::blocking;
-use crate::{StoreError, permissions};
 
 /// The lease as this process knows it.
 pub(super) struct Lease {
+    bucket: Arc<Bucket>,
+    keys: Keys,
     /// The file with the id of the data directory. Backups and restored copies do not have it.
     path: PathBuf,
     process: Uuid,
@@ -46,51 +49,48 @@ impl Holder {
 }
 
 impl Lease {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, process: Uuid::new_v4(), database: OnceLock::new(), written: Mutex::default() }
+    pub(super) fn new(bucket: Arc<Bucket>, keys: Keys, path: PathBuf) -> Self {
+        let (process, database) = (Uuid::new_v4(), OnceLock::new());
+        Self { bucket, keys, path, process, database, written: Mutex::default() }
     }
 
     /// Returns the id of the data directory, and makes it at the first call.
     async fn directory(&self) -> Result<Uuid, StoreError> {
         let path = self.path.clone();
         blocking(move || {
-            let read = || fs::read_to_string(&path).map(|text| text.trim().parse::<Uuid>().ok());
-            let id = match read() {
-                Ok(Some(id)) => return Ok(id),
-                Ok(None) => {
-                    return Err(StoreError::Directory(format!("{} has no id: remove it", path.display())));
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Uuid::new_v4(),
+            let id = match fs::read_to_string(&path) {
+                Ok(text) => text.trim().parse::<Uuid>().ok(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => return Err(StoreError::io("read", path, error)),
             };
-            permissions::create_new(&path)
-                .and_then(|mut file| file.write_all(format!("{id}\n").as_bytes()))
-                .map_err(|error| StoreError::io("write", path, error))?;
+            if let Some(id) = id {
+                return Ok(id);
+            }
+            // A power failure may have emptied the file.
+            let id = Uuid::new_v4();
+            fs::write(&path, format!("{id}\n")).map_err(|error| StoreError::io("write", path, error))?;
             Ok(id)
         })
         .await
     }
-}
 
-impl ObjectBlobs {
     async fn holder(&self) -> Result<Option<Holder>, StoreError> {
         let found = self.bucket.get(&self.keys.lease()).await?;
         Ok(found.and_then(|content| Holder::parse(&String::from_utf8_lossy(&content))))
     }
 
-    async fn write_lease(&self, directory: Uuid) -> Result<(), StoreError> {
+    async fn write(&self, directory: Uuid) -> Result<(), StoreError> {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let (process, renewal) = (self.lease.process, Uuid::new_v4());
+        let (process, renewal) = (self.process, Uuid::new_v4());
         let text = format!("{directory}\n{process}\n{renewal}\n{}\n", host.trim());
         self.bucket.put(&self.keys.lease(), vec![Bytes::from(text)]).await?;
-        *self.lease.written.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), directory));
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), directory));
         Ok(())
     }
 
     /// Takes the lease, unless a server with another data directory renews it.
-    pub(super) async fn take_lease(&self) -> Result<(), StoreError> {
-        let directory = self.lease.directory().await?;
+    pub(super) async fn take(&self, renewal: Duration) -> Result<(), StoreError> {
+        let directory = self.directory().await?;
         let place = self.bucket.name(self.bucket.prefix());
         let in_use = |holder: Holder| {
             StoreError::Directory(format!(
@@ -101,7 +101,7 @@ impl ObjectBlobs {
         };
         let before = self.holder().await?;
         if let Some(holder) = before.clone().filter(|holder| holder.directory != directory) {
-            let wait = self.limits.renewal * 3;
+            let wait = renewal * 3;
             tracing::warn!(
                 host = holder.host,
                 ?wait,
@@ -114,36 +114,36 @@ impl ObjectBlobs {
                 return Err(in_use(now));
             }
         }
-        self.write_lease(directory).await?;
+        self.write(directory).await?;
         if before.is_none() {
             // Another server may have come this far at the same time. The later one keeps the lease.
-            tokio::time::sleep(self.limits.renewal / 8).await;
+            tokio::time::sleep(renewal / 8).await;
         }
         match self.holder().await? {
-            Some(holder) if holder.process != self.lease.process => Err(in_use(holder)),
+            Some(holder) if holder.process != self.process => Err(in_use(holder)),
             _ => Ok(()),
         }
     }
 
     /// Checks that this process still has the lease, and renews it.
-    pub(super) async fn keep_lease(&self) -> Result<(), StoreError> {
+    pub(super) async fn keep(&self, renewal: Duration) -> Result<(), StoreError> {
         let gone = |key: &str| Err(StoreError::ContentGone(self.bucket.name(key).into()));
         match self.holder().await? {
-            Some(holder) if holder.process == self.lease.process => {}
+            Some(holder) if holder.process == self.process => {}
             Some(_) => return gone(&self.keys.lease()),
             // The bucket may be another one, or empty.
             None => {
                 let identity = self.keys.identity();
                 let owner = self.bucket.get(&identity).await?;
                 let owner = owner.map(|owner| String::from_utf8_lossy(&owner).trim().to_owned());
-                if owner.is_none() || owner.as_ref() != self.lease.database.get() {
+                if owner.is_none() || owner.as_ref() != self.database.get() {
                     return gone(&identity);
                 }
             }
         }
-        let written = *self.lease.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
         match written {
-            Some((at, directory)) if at.elapsed() >= self.limits.renewal => self.write_lease(directory).await,
+            Some((at, directory)) if at.elapsed() >= renewal => self.write(directory).await,
             _ => Ok(()),
         }
     }

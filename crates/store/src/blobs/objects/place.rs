@@ -73,11 +73,12 @@ impl Limits {
 
 impl ObjectBlobs {
     pub(in crate::blobs) fn open(settings: &ObjectSettings, uploads: PathBuf) -> Result<Self, StoreError> {
-        let bucket = Bucket::open(settings)?;
+        let bucket = Arc::new(Bucket::open(settings)?);
+        let keys = Keys::new(bucket.prefix());
         Ok(Self {
-            keys: Keys::new(bucket.prefix()),
-            bucket: Arc::new(bucket),
-            lease: Arc::new(Lease::new(uploads.with_file_name("instance"))),
+            lease: Arc::new(Lease::new(bucket.clone(), keys.clone(), uploads.with_file_name("instance"))),
+            keys,
+            bucket,
             uploads: Arc::new(Uploads::spool(uploads)),
             limits: Limits::default(),
             memory: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
