@@ -24,8 +24,8 @@ pub(super) struct Erase {
     #[arg(long)]
     everywhere: bool,
 
-    /// Do not ask at a terminal. Scripts are not asked
-    #[arg(long)]
+    /// Do not ask at a terminal; scripts are never asked
+    #[arg(short, long)]
     yes: bool,
 
     #[command(flatten)]
