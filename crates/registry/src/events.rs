@@ -12,13 +12,11 @@ use accounts::Actor;
 use oci::{Digest, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use store::metadata::{Change, ChangeKind, NewChange};
+use store::metadata::{Change, ChangeKind, EVENTS, NewChange};
 use tokio::sync::{mpsc, watch};
 
 use crate::{Error, Registry};
 
-/// The consumer of the outbox that keeps changes for the event stream.
-const EVENTS: &str = "events";
 /// The number of changes that are kept at most.
 const MOST: i64 = 100_000;
 /// The interval at which old changes are given up.

@@ -179,6 +179,19 @@ impl Registry {
         Ok(Page { items, more })
     }
 
+    /// Returns the first manifests whose subject is `subject`, without their annotations.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn referrers_in_brief(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        limit: usize,
+    ) -> Result<Vec<ReferrerRecord>, Error> {
+        Ok(self.metadata.referrers_in_brief(repository, subject, limit).await?)
+    }
+
     /// Returns visible repositories whose name or description has every word of the query, best match first. The total
     /// counts visible ones only.
     ///
@@ -228,6 +241,26 @@ impl Registry {
         let owners = self.namespaces(visible, after, limit).await?;
         let items = self.metadata.owner_usage(visible, owners.items).await?;
         Ok(Page { items, more: owners.more })
+    }
+
+    /// Returns the counted space of everything, which follows changes some seconds later. Before the first count, it is
+    /// counted now.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn counted_usage(&self) -> Result<Usage, Error> {
+        match self.metadata.counted_usage().await? {
+            Some(usage) => Ok(usage),
+            None => Ok(self.metadata.usage(&Visible::Everything).await?),
+        }
+    }
+
+    /// Returns the counted space of owners, by name after `after`.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn counted_owners(&self, after: Option<&str>, limit: usize) -> Result<Page<OwnerUsage>, Error> {
+        Ok(Page::cut(self.metadata.counted_owners(after, limit + 1).await?, limit))
     }
 
     /// Readiness check: the database and the object store answer, and the content directory is still mounted.

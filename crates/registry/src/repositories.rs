@@ -3,6 +3,7 @@
 use oci::{Digest, RepositoryName, TagOrDigest};
 use store::metadata::{DeletedManifest, Job, JobStep, Restored};
 
+use crate::listing::Page;
 use crate::{Error, Registry};
 
 impl Registry {
@@ -60,18 +61,19 @@ impl Registry {
         Ok(self.metadata.repository_exists(repository).await?)
     }
 
-    /// Returns the deleted manifests of a repository that can be restored, the last deleted first.
+    /// Returns the deleted manifests of a repository that can be restored, the last deleted first, with ids below
+    /// `before`.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn trash_of(
         &self,
         repository: &RepositoryName,
+        before: Option<i64>,
         limit: usize,
-    ) -> Result<Vec<DeletedManifest>, Error> {
-        let mut deleted = self.metadata.deleted_manifests(Some(repository), None, 0, limit).await?;
-        deleted.sort_by_key(|deleted| std::cmp::Reverse(deleted.deleted_at));
-        Ok(deleted)
+    ) -> Result<Page<DeletedManifest>, Error> {
+        let deleted = self.metadata.deleted_manifests(Some(repository), None, before, limit + 1).await?;
+        Ok(Page::cut(deleted, limit))
     }
 
     /// Resumes the deletions of an earlier process.

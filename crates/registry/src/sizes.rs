@@ -1,33 +1,64 @@
-//! Sizes of repositories for the list by size, counted in the background after pushes and deletions.
+//! Sizes of repositories, owners and the whole registry, for lists and pages: counted in the background after changes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::Registry;
+use crate::{Error, Registry};
 
-/// The interval of the counts. An idle registry reads one empty index each time.
+/// The interval of the counts. An idle registry reads two empty indexes each time.
 const PERIOD: Duration = Duration::from_secs(10);
-/// The repositories of one transaction.
+/// The repositories of one transaction, and the owners of one read.
 const BATCH: usize = 128;
+/// The count of an owner waits for so many times the duration of the last one, so that a registry with many blobs
+/// counts for a hundredth of the time at most.
+const REST: u32 = 100;
+
+/// The owners whose count has to wait, with the end of the wait.
+type Resting = HashMap<String, Instant>;
 
 impl Registry {
     /// Counts changed sizes until the registry is closed.
     pub(crate) async fn size_repositories_in_background(&self) {
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut resting, mut newest) = (Resting::new(), self.metadata.changes().newest());
         loop {
             ticks.tick().await;
-            loop {
-                match self.metadata.size_repositories(BATCH).await {
-                    Ok(BATCH) => tokio::task::yield_now().await,
-                    Ok(_) => break,
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot count the sizes of repositories; trying again");
-                        break;
-                    }
-                }
+            if let Err(error) = self.count_sizes(&mut resting, &mut newest).await {
+                tracing::warn!(%error, "cannot count the sizes of repositories; trying again");
             }
+        }
+    }
+
+    async fn count_sizes(&self, resting: &mut Resting, newest: &mut i64) -> Result<(), Error> {
+        while self.metadata.size_repositories(BATCH).await? == BATCH {
+            tokio::task::yield_now().await;
+        }
+        let now = Instant::now();
+        resting.retain(|_, until| *until > now);
+        // Content without an image changes without a repository.
+        let changes = self.metadata.changes().newest();
+        if std::mem::replace(newest, changes) != changes {
+            self.metadata.note_space_change().await?;
+        }
+        let mut after: Option<String> = None;
+        loop {
+            let owners = self.metadata.changed_space(after.as_deref(), BATCH).await?;
+            for owner in &owners {
+                if resting.contains_key(owner) {
+                    continue;
+                }
+                let begun = Instant::now();
+                self.metadata.count_space(owner).await?;
+                resting.insert(owner.clone(), Instant::now() + begun.elapsed() * REST);
+                tokio::task::yield_now().await;
+            }
+            after = match owners.last() {
+                Some(last) if owners.len() == BATCH => Some(last.clone()),
+                _ => return Ok(()),
+            };
         }
     }
 }

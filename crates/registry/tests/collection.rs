@@ -194,7 +194,7 @@ async fn moved_tag_keeps_the_old_image() {
     fixture.image("app", Some("latest"), &[b"new"]).await;
     assert_eq!(fixture.collect().await.files, 0);
     assert!(fixture.is_pullable("app", &TagOrDigest::Digest(old)).await);
-    let kept = fixture.registry.garbage_status().await.unwrap().kept;
+    let kept = fixture.registry.garbage_status(registry::collection::COUNTED).await.unwrap().kept;
     assert_eq!((kept.untagged.manifests, kept.deleted.manifests), (1, 0));
     assert!(kept.untagged.bytes > 3, "its manifest and its layer, and not the shared config");
 
@@ -467,11 +467,11 @@ async fn interrupted_collection_resumes_by_itself() {
     let directory = Directory::open(scratch.path()).unwrap();
     let opened = Registry::open(directory, policy, AccountSettings::default(), |_| ()).await.unwrap();
     let registry = opened.0;
-    let status = registry.garbage_status().await.unwrap();
+    let status = registry.garbage_status(registry::collection::COUNTED).await.unwrap();
     let running = status.running.unwrap();
     assert_eq!((running.started_at, running.collected.files), (begun.started_at, 7));
     let last = loop {
-        let status = registry.garbage_status().await.unwrap();
+        let status = registry.garbage_status(registry::collection::COUNTED).await.unwrap();
         if let (None, Some((_, last))) = (status.running, status.last) {
             break last;
         }

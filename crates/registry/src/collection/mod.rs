@@ -40,7 +40,7 @@ const FILES: usize = 512;
 /// The least time for which a blob is kept that no manifest needs yet.
 const LEAST_UPLOAD: Duration = Duration::from_secs(60 * 60);
 /// Manifests whose space is added up for a report.
-const COUNTED: usize = 10_000;
+pub const COUNTED: usize = 10_000;
 
 /// When garbage is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,14 +293,14 @@ impl Registry {
         explained.ok_or(Error::ContentUnknown { digest: *digest, repository: repository.cloned() })
     }
 
-    /// Returns the last collection and the space that is kept for now.
+    /// Returns the last collection and the space that is kept for now, of which at most `most` removals are counted.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn garbage_status(&self) -> Result<GarbageStatus, Error> {
+    pub async fn garbage_status(&self, most: usize) -> Result<GarbageStatus, Error> {
         let last = *self.inner.collector.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.metadata.note_changes(Duration::ZERO).await?;
-        let kept = self.metadata.garbage_usage(COUNTED).await?;
+        let kept = self.metadata.garbage_usage(most).await?;
         let running = self.metadata.collection_job().await?.map(|job| RunningCollection {
             started_at: job.started_at,
             step: Step::ALL[job.stage.min(Step::ALL.len() - 1)],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{Collected, Pace};
+use super::{COUNTED, Collected, Pace};
 use crate::Registry;
 
 /// The first collection after a start: commands on a stopped registry should not wait for it.
@@ -84,7 +84,7 @@ impl Registry {
 
     /// Logs the space that untagged images hold, and the setting that reclaims it.
     async fn log_kept(&self) {
-        if let Ok(status) = self.garbage_status().await
+        if let Ok(status) = self.garbage_status(COUNTED).await
             && status.kept.untagged.manifests > 0
             && status.policy.untagged.is_none()
         {

@@ -1,5 +1,8 @@
 //! Lists for people: repositories by last push, size or pulls, and namespaces.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::repositories::{record, repository_columns};
 use super::sql::{Sql, params};
 use super::visible::walk_rows;
@@ -7,8 +10,8 @@ use super::{Metadata, RepositoryRecord, columns};
 use crate::StoreError;
 use accounts::{Selection, Visible, first_after};
 
-/// The rows of the index of all repositories that are filtered. If they hold too few visible ones, the visible ones are
-/// sorted instead: an account that may pull a quarter of 100,000 repositories waits for 25,000 rows at most.
+/// The rows of the index of all repositories that are filtered. If they hold too few visible ones, all visible ones are
+/// read instead: an account that may pull a quarter of 100,000 repositories waits for 25,000 rows at most.
 const FILTERED: usize = 4_000;
 /// The number of lookups of a list of namespaces. A registry with many names without a slash needs one for each.
 const LOOKUPS: usize = 2_000;
@@ -180,7 +183,7 @@ fn filtered(
     Ok(is_complete.then_some(positions))
 }
 
-/// Sorts all visible repositories.
+/// Finds the greatest positions among all visible repositories.
 fn sorted(
     sql: Sql<'_>,
     statements: &Statements,
@@ -188,17 +191,20 @@ fn sorted(
     after: Position,
     limit: usize,
 ) -> Result<Vec<Position>, StoreError> {
-    let mut positions = Vec::new();
+    // The least of the greatest positions is on top.
+    let mut greatest = BinaryHeap::with_capacity(limit + 1);
     walk_rows(sql, statements.by_name, visible, "", usize::MAX, |row, _| {
         let position: Position = (row.get(2)?, row.get(1)?);
-        if position < after {
-            positions.push(position);
+        let is_full = greatest.len() == limit;
+        if position < after && (!is_full || greatest.peek().is_some_and(|Reverse(least)| position > *least)) {
+            greatest.push(Reverse(position));
+            if is_full {
+                greatest.pop();
+            }
         }
-        Ok(true)
+        Ok(limit > 0)
     })?;
-    positions.sort_unstable_by(|one, other| other.cmp(one));
-    positions.truncate(limit);
-    Ok(positions)
+    Ok(greatest.into_sorted_vec().into_iter().map(|Reverse(position)| position).collect())
 }
 
 #[cfg(test)]
@@ -289,9 +295,14 @@ mod tests {
             (RepositoryOrder::Size, "INDEX repositories_by_size"),
             (RepositoryOrder::Pulls, "INDEX repositories_by_pulls"),
         ] {
-            let steps = plan(order.statements().page, 3).await;
-            assert_eq!(steps.len(), 1);
-            assert!(steps[0].contains(index), "{steps:?}");
+            let Statements { page, named, by_name } = order.statements();
+            for (statement, parameters, index) in
+                [(page, 3, index), (named, 2, index), (by_name, 2, "INDEX repositories_listed")]
+            {
+                let steps = plan(statement, parameters).await;
+                assert_eq!(steps.len(), 1);
+                assert!(steps[0].contains(&format!("COVERING {index}")), "{steps:?}");
+            }
         }
     }
 }

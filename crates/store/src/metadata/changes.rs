@@ -25,6 +25,8 @@ use super::writer::Durability;
 use super::{Metadata, columns};
 use crate::StoreError;
 
+/// The consumer that keeps changes for the stream of events.
+pub const EVENTS: &str = "events";
 /// The number of changes deleted in one transaction: a bound on the wait of other operations.
 const DELETE_BATCH: usize = 256;
 

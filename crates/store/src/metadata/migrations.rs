@@ -71,6 +71,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(21, "details of jobs", "0021_job_detail.sql"),
     migration!(22, "directories of tags", "0022_tags_directories.sql"),
     migration!(23, "erasures", "0023_erasures.sql"),
+    migration!(24, "counted space, lists in an order, names in any case", "0024_space.sql", both),
 ];
 
 /// The first schema for PostgreSQL, and its version.

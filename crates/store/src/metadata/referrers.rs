@@ -10,9 +10,13 @@ use crate::StoreError;
 /// Selects referrers `f`; further conditions follow.
 macro_rules! referrers {
     ($conditions:literal) => {
+        referrers!("m.annotations", $conditions)
+    };
+    ($annotations:literal, $conditions:literal) => {
         concat!(
-            "SELECT f.digest, m.media_type, COALESCE(b.size, 0), m.artifact_type, m.annotations
-             FROM referrers f
+            "SELECT f.digest, m.media_type, COALESCE(b.size, 0), m.artifact_type, ",
+            $annotations,
+            " FROM referrers f
              JOIN manifests m ON m.repository = f.repository AND m.blob = f.blob
              JOIN blobs b ON b.id = f.blob
              WHERE f.repository = ?1 AND f.subject = ?2 AND f.digest > ?3 ",
@@ -63,6 +67,25 @@ impl Metadata {
                 )?,
             }
             Ok((found, more))
+        })
+        .await
+    }
+}
+
+impl Metadata {
+    /// Returns the first manifests with the subject `subject`, without their annotations, which pushers may make large.
+    pub async fn referrers_in_brief(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        limit: usize,
+    ) -> Result<Vec<ReferrerRecord>, StoreError> {
+        let (repository, subject) = (repository.clone(), *subject);
+        self.read(move |sql| {
+            let Some(id) = find(sql, &repository)? else { return Ok(Vec::new()) };
+            let (subject, after) = (columns::key(&subject), Value::Blob(&[]));
+            let limit = columns::limit_in(limit);
+            sql.all(referrers!("NULL", ""), params![id, subject, after, limit], record)
         })
         .await
     }

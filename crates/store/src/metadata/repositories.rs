@@ -6,7 +6,7 @@ use super::rows::repositories::{describe, find};
 use super::sql::{Row, Sql, params};
 use super::visible::names;
 use super::writer::Durability;
-use super::{JobStep, Metadata, RepositoryRecord, columns};
+use super::{JobStep, Metadata, RepositoryRecord, columns, counted_space};
 use crate::StoreError;
 use accounts::Visible;
 
@@ -82,7 +82,7 @@ impl Metadata {
                         params![*id, *manifests, *updated_at, *bytes],
                     )?;
                 }
-                Ok(())
+                counted_space::note_repositories(sql, sizes.iter().map(|size| size.0))
             })
             .await?;
         }

@@ -48,7 +48,10 @@ impl Metadata {
                  FROM tags t
                  JOIN manifests m ON m.repository = t.repository AND m.blob = t.blob
                  JOIN blobs b ON b.id = t.blob
-                 WHERE t.repository = ?1 AND t.name > ?2 AND t.hidden <= ?4 ORDER BY t.name LIMIT ?3",
+                 WHERE t.repository = ?1 AND t.name > ?2 AND t.hidden <= ?4
+                   AND (?4 = 1 OR NOT (t.name LIKE 'sha256-%.sig' OR t.name LIKE 'sha256-%.att'
+                                       OR t.name LIKE 'sha256-%.sbom'))
+                 ORDER BY t.name LIMIT ?3",
                 params![id, after, columns::limit_in(limit), i64::from(include_hidden)],
                 record,
             )?;

@@ -65,14 +65,15 @@ impl Metadata {
         self.write(Durability::Disk, move |sql| trash::restore(sql, &repository, &digest)).await
     }
 
-    /// Returns the deleted manifests of a repository or of a run, or all, by id after `after`.
+    /// Returns the deleted manifests of a repository or of a run, or all, the latest first, with ids below `before`.
     pub async fn deleted_manifests(
         &self,
         repository: Option<&RepositoryName>,
         run: Option<&str>,
-        after: i64,
+        before: Option<i64>,
         limit: usize,
     ) -> Result<Vec<DeletedManifest>, StoreError> {
+        let before = before.unwrap_or(i64::MAX);
         let (repository, run) = (repository.cloned(), run.map(str::to_owned));
         self.read(move |sql| {
             let filter = match (&repository, &run) {
@@ -85,9 +86,9 @@ impl Metadata {
                     "SELECT d.id, d.repository, b.digest, d.media_type, COALESCE(b.size, 0), d.deleted_at, d.account,
                             d.reason, d.run
                      FROM deleted_manifests d JOIN blobs b ON b.id = d.blob
-                     WHERE d.id > ?1 AND {filter} ORDER BY d.id LIMIT ?2"
+                     WHERE d.id < ?1 AND {filter} ORDER BY d.id DESC LIMIT ?2"
                 ),
-                params![after, columns::limit_in(limit), repository.as_ref().map(RepositoryName::as_str), run],
+                params![before, columns::limit_in(limit), repository.as_ref().map(RepositoryName::as_str), run],
                 |row| {
                     Ok(DeletedManifest {
                         id: row.get(0)?,
@@ -143,12 +144,12 @@ mod tests {
         for (repository, run) in
             [(Some(&app), None), (None, Some("r1")), (None, None), (Some(&app), Some("r1"))]
         {
-            let listed = metadata.deleted_manifests(repository, run, 0, 9).await.unwrap();
+            let listed = metadata.deleted_manifests(repository, run, None, 9).await.unwrap();
             assert_eq!(listed.len(), 1, "{repository:?} {run:?}");
             assert_eq!(listed[0].manifest, image.manifest);
             assert_eq!(listed[0].tags, [tag("a"), tag("b")]);
         }
-        assert!(metadata.deleted_manifests(None, Some("r2"), 0, 9).await.unwrap().is_empty());
+        assert!(metadata.deleted_manifests(None, Some("r2"), None, 9).await.unwrap().is_empty());
         put(&metadata, tagged("app", "other", &["b"])).await;
 
         let restored = metadata.restore_manifest(&app, &digest("m")).await.unwrap().unwrap();
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(metadata.manifest(&app, &by_tag("b")).await.unwrap().unwrap().digest, digest("other"));
         assert_eq!(metadata.manifest_parts(&app, &digest("m")).await.unwrap(), image.parts);
         assert_eq!(metadata.repository(&app).await.unwrap().unwrap().manifests, 2);
-        assert!(metadata.deleted_manifests(None, None, 0, 9).await.unwrap().is_empty());
+        assert!(metadata.deleted_manifests(None, None, None, 9).await.unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -202,7 +203,7 @@ mod tests {
         image(&metadata, "app", "m", &["a"]).await;
         metadata.delete_manifest(&name("app"), &digest("m")).await.unwrap();
         image(&metadata, "app", "m", &[]).await;
-        assert!(metadata.deleted_manifests(None, None, 0, 9).await.unwrap().is_empty());
+        assert!(metadata.deleted_manifests(None, None, None, 9).await.unwrap().is_empty());
         assert_eq!(metadata.restore_manifest(&name("app"), &digest("m")).await.unwrap(), None);
     }
 }

@@ -18,31 +18,9 @@ impl Metadata {
     /// visible. Reads a row of every blob, so it is too slow for frequent requests.
     pub async fn usage(&self, visible: &Visible) -> Result<Usage, StoreError> {
         let visible = visible.clone();
-        self.read(move |sql| {
-            if let Visible::Only(visible) = &visible {
-                return usage_of_some(sql, visible);
-            }
-            let usage = sql.first(
-                "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
-                        COALESCE(SUM(needed), 0), COALESCE(SUM(size * needed), 0),
-                        COALESCE(SUM(size * (1 - needed)), 0)
-                 FROM (SELECT b.size AS size,
-                              CASE WHEN EXISTS (SELECT 1 FROM manifests m WHERE m.blob = b.id)
-                              OR EXISTS (SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest
-                                         WHERE p.blob = b.id AND p.required = 1 AND p.is_manifest = 0)
-                              THEN 1 ELSE 0 END AS needed
-                       FROM blobs b WHERE b.size IS NOT NULL) AS b",
-                &[],
-                |row| {
-                    Ok(Usage {
-                        repositories: columns::count(row, 0)?,
-                        blobs: columns::count(row, 1)?,
-                        bytes: columns::count(row, 2)?,
-                        unreferenced_bytes: columns::count(row, 3)?,
-                    })
-                },
-            )?;
-            Ok(usage.unwrap_or_default())
+        self.read(move |sql| match &visible {
+            Visible::Only(visible) => usage_of_some(sql, visible),
+            Visible::Everything => usage_of_everything(sql),
         })
         .await
     }
@@ -153,7 +131,31 @@ const HOLDERS: usize = 1_000;
 const CONTENT: &str =
     concat!("SELECT b.id, COALESCE(b.size, 0) FROM blobs b WHERE b.id IN (", content_of!("?1"), ")");
 
-fn usage_of_some(sql: Sql<'_>, visible: &Selection) -> Result<Usage, StoreError> {
+pub(super) fn usage_of_everything(sql: Sql<'_>) -> Result<Usage, StoreError> {
+    let usage = sql.first(
+        "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
+                COALESCE(SUM(needed), 0), COALESCE(SUM(size * needed), 0),
+                COALESCE(SUM(size * (1 - needed)), 0)
+         FROM (SELECT b.size AS size,
+                      CASE WHEN EXISTS (SELECT 1 FROM manifests m WHERE m.blob = b.id)
+                      OR EXISTS (SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest
+                                 WHERE p.blob = b.id AND p.required = 1 AND p.is_manifest = 0)
+                      THEN 1 ELSE 0 END AS needed
+               FROM blobs b WHERE b.size IS NOT NULL) AS b",
+        &[],
+        |row| {
+            Ok(Usage {
+                repositories: columns::count(row, 0)?,
+                blobs: columns::count(row, 1)?,
+                bytes: columns::count(row, 2)?,
+                unreferenced_bytes: columns::count(row, 3)?,
+            })
+        },
+    )?;
+    Ok(usage.unwrap_or_default())
+}
+
+pub(super) fn usage_of_some(sql: Sql<'_>, visible: &Selection) -> Result<Usage, StoreError> {
     let mut usage = Usage::default();
     let mut seen = HashSet::new();
     walk(sql, visible, "", usize::MAX, |id, _| {

@@ -186,7 +186,10 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn scan_reads_names_from_an_index() {
-        assert_eq!(plan(LISTED, 2).await, ["SEARCH repositories USING INDEX repositories_listed (name>?)"]);
+        assert_eq!(
+            plan(LISTED, 2).await,
+            ["SEARCH repositories USING COVERING INDEX repositories_listed (name>?)"]
+        );
     }
 
     #[tokio::test]

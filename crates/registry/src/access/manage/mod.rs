@@ -380,8 +380,3 @@ fn must_be_matchable(pattern: &Pattern) -> Result<(), ManageError> {
 fn is_in_person(account: &SignedIn) -> bool {
     matches!(account.via, Via::Password | Via::Forward | Via::Session)
 }
-
-/// Checks that one more can be added.
-fn must_be_below(count: usize, limit: usize, what: &'static str) -> Result<(), ManageError> {
-    if count < limit { Ok(()) } else { Err(ManageError::LimitReached { what, limit }) }
-}

@@ -58,7 +58,10 @@ impl Accounts {
                 })))
             }
             Some(account) if account.disabled => Err(SignInError::wrong(name, "the account is disabled")),
-            _ => Err(SignInError::wrong(name, "the name cannot be a user's")),
+            _ => Err(SignInError::wrong(
+                name,
+                "the name cannot be a user's, or another account has it in other case",
+            )),
         }
     }
 }

@@ -46,12 +46,16 @@ pub(super) struct New<'a> {
     pub(super) description: &'a str,
 }
 
-/// Inserts an account, unless the name is taken. Purges deleted content below the name, which may be that of an earlier
+/// Inserts an account, unless the name is taken, also in other case: people would take one for the other. Purges deleted content below the name, which may be that of an earlier
 /// account.
 pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError> {
-    let made = sql.run(
+    let taken = sql.first(SAME_NAME, params![new.name.as_str()], |row| row.get::<i64>(0))?;
+    if taken.is_some() {
+        return Ok(AddOutcome::NameTaken);
+    }
+    sql.run(
         "INSERT INTO accounts (name, kind, owner, password, source, administrator, description, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (name) DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             new.name.as_str(),
             new.kind.as_str(),
@@ -63,9 +67,6 @@ pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError>
             columns::now(),
         ],
     )?;
-    if made == 0 {
-        return Ok(AddOutcome::NameTaken);
-    }
     if new.kind != AccountKind::Robot && new.name.has_namespace() && first_below(sql, new.name)?.is_none() {
         collection::purge_namespace(sql, new.name)?;
     }
@@ -73,6 +74,8 @@ pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError>
     made.map(AddOutcome::Added)
         .ok_or_else(|| StoreError::Damaged(format!("the account {} could not be inserted", new.name)))
 }
+
+const SAME_NAME: &str = "SELECT id FROM accounts WHERE LOWER(name) = LOWER(?1) LIMIT 1";
 
 /// Returns an account by its name.
 pub(super) fn find(sql: Sql<'_>, name: &AccountName) -> Result<Option<AccountRecord>, StoreError> {

@@ -62,7 +62,7 @@ impl Metadata {
             .await
     }
 
-    /// Changes an account. A new password revokes its refresh tokens and sessions.
+    /// Changes an account. A new password revokes its refresh tokens and sessions, and so does disabling it.
     pub async fn change_account(
         &self,
         name: &AccountName,
@@ -88,7 +88,7 @@ impl Metadata {
             if ends && is_last_administrator(sql, before.id)? {
                 return Ok(ChangeOutcome::LastAdministrator);
             }
-            if change.password.is_some() {
+            if change.password.is_some() || change.disabled == Some(true) {
                 tokens::revoke(sql, before.id, TokenKind::Refresh)?;
                 tokens::revoke(sql, before.id, TokenKind::Session)?;
             }

@@ -85,6 +85,9 @@ impl Preview {
     }
 }
 
+/// The candidates that are looked at for each removal that may be listed, so that the work is bounded.
+const JUDGED: usize = 4;
+
 /// A collection in memory.
 struct Run<'a> {
     limit: usize,
@@ -95,6 +98,8 @@ struct Run<'a> {
     waiting: VecDeque<Candidate>,
     contents: Vec<i64>,
     seen: HashSet<(Kind, i64, i64)>,
+    /// The number of candidates that were looked at. Most may stay.
+    judged: usize,
     preview: Preview,
 }
 
@@ -109,12 +114,14 @@ impl<'a> Run<'a> {
             waiting: VecDeque::new(),
             contents: Vec::new(),
             seen: HashSet::new(),
+            judged: 0,
             preview: Preview::default(),
         }
     }
 
     fn is_full(&mut self) -> bool {
-        self.preview.is_cut |= self.preview.removed.len() >= self.limit;
+        self.preview.is_cut |=
+            self.preview.removed.len() >= self.limit || self.judged >= self.limit.saturating_mul(JUDGED);
         self.preview.is_cut
     }
 
@@ -186,6 +193,7 @@ impl<'a> Run<'a> {
             if candidate.since > before(self.now, period) {
                 continue;
             }
+            self.judged += 1;
             let verdict = judge(self.sql, &candidate, self.periods, self.now, &self.gone)?;
             let Some(Verdict::Remove { repository, pushed_at, cause }) = verdict else { continue };
             if !self.seen.insert((candidate.kind, candidate.repository, candidate.blob)) {

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use accounts::AccountName;
 
+use super::super::changes::EVENTS;
 use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
 use super::super::{Metadata, columns};
@@ -283,7 +284,7 @@ fn purge_manifest(sql: Sql<'_>, manifest: &Trashed) -> Result<(), StoreError> {
     removal::apply(sql, repository.as_ref(), manifest.blob, consequences)
 }
 
-/// Removes the trash and the history of tags below a name without repositories, before their grace period is over. The
+/// Removes the trash, the history of tags and the kept events below a name without repositories, before their grace period is over. The
 /// next owner of the name must not see or restore them.
 pub(in crate::metadata) fn purge_namespace(sql: Sql<'_>, owner: &AccountName) -> Result<(), StoreError> {
     let (first, end) = (format!("{owner}/"), format!("{owner}0"));
@@ -307,6 +308,12 @@ pub(in crate::metadata) fn purge_namespace(sql: Sql<'_>, owner: &AccountName) ->
     }
     sql.run("DELETE FROM deleted_tags WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
     sql.run("DELETE FROM tag_history WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
+    // Events that only the stream keeps. The others are still to be processed.
+    sql.run(
+        "DELETE FROM changes WHERE repository >= ?1 AND repository < ?2
+           AND id <= (SELECT COALESCE(MIN(cursor), 0) FROM change_consumers WHERE name <> ?3)",
+        params![first, end, EVENTS],
+    )?;
     Ok(())
 }
 
