@@ -162,7 +162,8 @@ impl ValueType<String> for Secret {
     }
 }
 
-/// Returns a URL without its secrets: `…` stands for user, password and query.
+/// Returns a URL without its secrets: `…` stands for user, password, path and query. Chat services have the token in
+/// the path.
 pub(crate) fn shown_url(url: &str) -> String {
     let (url, has_query) = match url.find(['?', '#']) {
         Some(end) => (&url[..end], true),
@@ -173,7 +174,8 @@ pub(crate) fn shown_url(url: &str) -> String {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let user = if host.len() < authority.len() { "…@" } else { "" };
     let separator = if scheme.is_empty() { "" } else { "://" };
-    format!("{scheme}{separator}{user}{host}{path}{}", if has_query { "?…" } else { "" })
+    let path = if path.len() > 1 || has_query { "/…" } else { path };
+    format!("{scheme}{separator}{user}{host}{path}")
 }
 
 /// Returns written webhooks without the secrets in URLs and headers, for lists of the settings in force.
@@ -229,10 +231,12 @@ mod tests {
     #[test]
     fn shown_url_has_no_secrets() {
         for (url, shown) in [
-            ("https://ci.example.com/hook", "https://ci.example.com/hook"),
-            ("https://u:p@ci.example.com/hook?token=S", "https://…@ci.example.com/hook?…"),
+            ("https://ci.example.com", "https://ci.example.com"),
+            ("https://ci.example.com/", "https://ci.example.com/"),
+            ("https://hooks.example.com/services/T0/SECRET", "https://hooks.example.com/…"),
+            ("https://u:p@ci.example.com/hook?token=S", "https://…@ci.example.com/…"),
             ("http://u@[::1]:80", "http://…@[::1]:80"),
-            ("https://a/b#S", "https://a/b?…"),
+            ("https://a?token=S", "https://a/…"),
         ] {
             assert_eq!(shown_url(url), shown);
         }
@@ -250,6 +254,6 @@ mod tests {
         for secret in ["u5er", "hookpass", "QUERYSECRET", "HEADERSECRET"] {
             assert!(!shown.contains(secret), "{shown}");
         }
-        assert!(shown.contains("ci.example.com/hook") && shown.contains("Authorization: "), "{shown}");
+        assert!(shown.contains("ci.example.com/…") && shown.contains("Authorization: "), "{shown}");
     }
 }

@@ -12,11 +12,10 @@ use registry::Registry;
 use registry::events::Event;
 use registry::records::{DeliveryRecord, DeliveryState};
 use registry::webhooks::Webhook;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Attempt, Receiver, Webhooks};
+use super::{Attempt, Receiver, Waker, Webhooks};
 
 /// The number of deliveries that a sender reads at a time.
 const WINDOW: usize = 256;
@@ -63,7 +62,7 @@ pub(crate) async fn run(webhooks: Arc<Webhooks>, registry: Registry) {
             senders.shutdown().await;
             let mut wakers = HashMap::new();
             for receiver in &receivers {
-                let waker = Arc::new(Notify::new());
+                let waker = Arc::new(Waker::default());
                 wakers.insert(receiver.webhook.id.clone(), waker.clone());
                 let sender = Sender {
                     webhooks: webhooks.clone(),
@@ -82,7 +81,7 @@ pub(crate) async fn run(webhooks: Arc<Webhooks>, registry: Registry) {
             match registry.enqueue_deliveries(&hooks).await {
                 Ok(true) => {
                     let senders = webhooks.senders.lock().unwrap_or_else(PoisonError::into_inner);
-                    senders.values().for_each(|sender| sender.notify_one());
+                    senders.values().for_each(|sender| sender.enqueued.notify_one());
                     continue;
                 }
                 Ok(false) => {}
@@ -128,7 +127,7 @@ struct Window {
 }
 
 impl Sender {
-    async fn run(&self, wake: &Notify) {
+    async fn run(&self, waker: &Waker) {
         let mut failures = 0;
         let mut blocked: HashMap<String, Instant> = HashMap::new();
         loop {
@@ -156,7 +155,8 @@ impl Sender {
                     }
                 };
                 tokio::select! {
-                    () = wake.notified() => {}
+                    () = waker.enqueued.notified() => {}
+                    () = waker.retry.notified() => blocked.clear(),
                     () = retry => {}
                 }
                 continue;
@@ -174,7 +174,13 @@ impl Sender {
                         "a webhook's receiver does not answer; trying again"
                     );
                 }
-                tokio::time::sleep(delay(failures)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(delay(failures)) => {}
+                    () = waker.retry.notified() => {
+                        failures = 0;
+                        blocked.clear();
+                    }
+                }
             } else {
                 failures = 0;
             }
@@ -275,8 +281,7 @@ impl Sender {
 /// The delay before the next attempt: it doubles, and half of it is random, so that receivers are not called all at
 /// once.
 fn delay(attempts: u32) -> Duration {
-    let doubled = FIRST_DELAY.saturating_mul(1 << attempts.saturating_sub(1).min(20));
-    let longest = doubled.min(LONGEST_DELAY);
+    let longest = longest_delay(attempts);
     let mut random = [0; 4];
     // Without random numbers the delay is the longest one.
     let share = match aws_lc_rs::rand::fill(&mut random) {
@@ -286,9 +291,22 @@ fn delay(attempts: u32) -> Duration {
     longest.div_f64(2.0).mul_f64(1.0 + share)
 }
 
+fn longest_delay(attempts: u32) -> Duration {
+    FIRST_DELAY.saturating_mul(1 << attempts.saturating_sub(1).min(20)).min(LONGEST_DELAY)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::ATTEMPTS;
     use super::*;
+
+    /// A delivery whose receiver is away for an hour is not parked, and arrives within ten minutes of its return.
+    #[test]
+    fn attempts_outlast_an_hour() {
+        let shortest: Duration = (1..ATTEMPTS).map(|attempts| longest_delay(attempts) / 2).sum();
+        assert!(shortest > Duration::from_secs(3600), "they end after {shortest:?}");
+        assert_eq!(longest_delay(40), Duration::from_secs(600));
+    }
 
     #[test]
     fn delay_doubles_up_to_a_limit() {

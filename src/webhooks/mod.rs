@@ -48,7 +48,16 @@ pub(crate) struct Webhooks {
     /// Wakes the task after a change of webhooks or a replay.
     wake: Notify,
     /// Wakes the senders, by the id of their webhook.
-    senders: Mutex<HashMap<String, Arc<Notify>>>,
+    senders: Mutex<HashMap<String, Arc<Waker>>>,
+}
+
+/// Wakes a sender.
+#[derive(Default)]
+struct Waker {
+    /// There may be new deliveries. They wait for the end of a backoff.
+    enqueued: Notify,
+    /// Ends a backoff.
+    retry: Notify,
 }
 
 /// The part of the configuration, which a reload replaces.
@@ -147,7 +156,15 @@ impl Webhooks {
     pub(crate) fn changed(&self) {
         self.wake.notify_one();
         let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        senders.values().for_each(|sender| sender.notify_one());
+        senders.values().for_each(|sender| sender.enqueued.notify_one());
+    }
+
+    /// Makes the sender of a webhook try again now, because someone asked for it.
+    pub(crate) fn retry(&self, webhook: &str) {
+        let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = senders.get(webhook) {
+            sender.retry.notify_one();
+        }
     }
 
     /// Sends an event to a receiver, once.

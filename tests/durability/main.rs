@@ -16,7 +16,11 @@ mod mirror;
 mod order;
 mod power;
 mod pusher;
+#[allow(dead_code, reason = "the receiver of tests/http serves more tests")]
+#[path = "../http/harness/receiver.rs"]
+mod receiver;
 mod schedule;
 mod server;
 mod soak;
 mod torture;
+mod webhooks;
