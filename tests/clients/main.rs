@@ -21,6 +21,7 @@ mod gateway;
 mod harness;
 mod helm;
 mod https;
+mod management_api;
 mod migration;
 mod migration_guide;
 mod mirror;
