@@ -98,6 +98,17 @@ tags-count = { $count ->
     [one] { $number } tag
    *[other] { $number } tags
 }
+document-too-large = This manifest is too large for a page. A client can download it.
+document-cut = { $count ->
+    [one] 1 entry is not shown. A client can download the manifest.
+   *[other] { $number } entries are not shown. A client can download the manifest.
+}
+public = Public
+pulls-total = { $count ->
+    [one] 1 pull
+   *[other] { $number } pulls
+}
+other-tags = Also tagged
 pushed = Last push
 created = Created
 refers-to = Refers to
@@ -154,6 +165,7 @@ delete-tag = Delete tag
 delete-manifest = Delete manifest
 delete-repository = Delete repository
 delete-tag-effect = The tag { $value } goes.
+delete-tag-others = Its manifest { $value } stays under its other tags: { $tags }.
 delete-tag-manifest = Its manifest { $value } stays, and can be pulled by this digest until garbage collection.
 delete-manifest-effect = The manifest { $value } goes.
 delete-manifest-tags = All tags that point to it go as well.
@@ -192,6 +204,53 @@ error-not-found-text = It does not exist, or you may not see it.
 error-too-many-text = Wait a moment, and try again.
 error-server-text = Try again later. The operator finds the cause in the log by the id of the request.
 error-request-text = Go back, and check what you entered.
+error-path = There is no page with this address.
+error-method = This address does not take this kind of request.
+error-parameter = The parameter { $value } is not valid.
+error-tag = This is not the name of a tag.
+error-upstream = There is no upstream { $value }.
+error-right-pull = You may not see this repository, or pull from it. An administrator can grant it.
+error-right-push = You may not push to this repository. An administrator can grant it.
+error-right-delete = You may not delete in this repository. An administrator can grant it.
+error-right-administer = You may not administer this repository. An administrator can grant it.
+error-right-fill = You may not fetch this repository from its upstream. An administrator can grant it.
+error-cross-site = A page of { $value } may not change anything here.
+error-foreign-host = This registry cannot be used by the name { $value }: it has no accounts. Use localhost or an address.
+error-form-expired = This form has expired, or came from another site. Load its page again, and repeat what you did.
+error-form = The form could not be read.
+error-wait = Try again in { $value } seconds.
+error-overloaded = The registry is busy with large requests. Try again in a moment.
+error-forward = The server that checks sign-ins does not answer. Try again later.
+error-unavailable = The registry cannot reach its storage. Try again later.
+error-no-repository = There is no repository { $value }.
+error-no-image = There is no image { $value }.
+error-gone = { $value } was deleted for good. Only a push brings it back.
+error-no-content = There is no content { $value }.
+error-damaged = The content { $value } is damaged. Push it again, or ask the operator.
+error-no-deletion = Deletion is switched off in this registry.
+error-immutable = The tag { $value } cannot be changed: the rule { $rule } makes it immutable.
+error-protected = Only administrators may delete the tag { $value }: the rule { $rule } protects it.
+error-quota = The quota of { $value } is exceeded. Delete images, or ask an administrator for more.
+error-no-history = No change of the tag { $value } is recorded.
+error-nothing-to-undo = There is nothing to take back for the tag { $value }.
+error-not-adopted = This repository has content that was not adopted, and cannot be deleted as a whole.
+error-full = The disk of the registry is full. Nothing was changed.
+error-read-only = The disk of the registry cannot be written. Nothing was changed.
+error-busy = Too many passwords are being checked. Try again in a second.
+problem-namespace = This name is not available: there is content, a grant or a webhook below it.
+problem-not-a-member = { $value } is not a member.
+problem-last-owner = { $value } is the last owner of { $of }. Add another one first.
+problem-no-user = { $value } is not a user: only users have a password, and can be administrators.
+problem-password-elsewhere = This password is kept elsewhere: in the htpasswd file, or by the server that checks sign-ins.
+problem-in-the-file = { $value } is in the htpasswd file. Remove the line there first.
+problem-password-short = The password needs at least 8 characters.
+problem-password-long = The password is longer than 1024 bytes.
+problem-password-obvious = The password cannot be the own name, nor one character again and again.
+problem-password-characters = A password has no line breaks and tabs.
+problem-password-token = A password cannot look like a token.
+problem-limit = There are { $value } already, which is the limit for one account. Remove one first.
+problem-long-text = A description has at most 500 characters.
+problem-registration = Ask an administrator for an account: registration is closed.
 error-request-id = Request
 error-home = All repositories
 
@@ -291,6 +350,8 @@ space-blobs = Blobs that images need
 space-images = Bytes of images
 space-unreferenced = Bytes that no image needs
 column-own-size = Only here
+settings-default = Settings with their default
+settings-origin-default = default
 settings-title = Settings in force
 column-setting = Setting
 column-value = Value
@@ -364,7 +425,8 @@ done-organisation-removed = The organisation was removed.
 trash-open = Deleted images
 trash-title = Deleted images
 trash-intro = A deleted manifest can be restored with its tags until its grace period ends.
-trash-nothing = Nothing can be restored here.
+trash-nothing = No deleted image can be restored here.
+trash-tags = A deleted tag whose image is still there is taken back in the history:
 column-deleted = Deleted
 restore = Restore
 restore-label = Restore { $value }
@@ -439,7 +501,7 @@ tag-rules-write = To set it, write this in the configuration, with immutable or 
 jobs-nav = Maintenance
 jobs-title = Garbage collection and jobs
 gc-title = Garbage collection
-gc-interval = It runs every { $value } in the background.
+gc-interval = It runs in the background, with a pause of { $value }.
 gc-no-interval = It does not run in the background (gc.interval = 0).
 gc-running = A collection is running:
 gc-last = Last collection

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::config::{Config, Limits};
 use crate::http::content_proxy::ContentProxy;
 use crate::http::error::Error;
+use crate::http::in_force::InForce;
 use crate::http::links::{LinkBase, Links};
 use crate::http::metrics::ServerMetrics;
 use crate::http::middleware::access_request::AccessRequest;
@@ -49,6 +50,8 @@ pub(crate) struct App {
     proxies: Proxies,
     pub(crate) cors: Cors,
     own_hosts: OwnHosts,
+    /// The settings and the certificate in force.
+    pub(crate) in_force: Arc<InForce>,
     /// The pages, unless they are switched off.
     pub(crate) web: Option<Arc<Web>>,
     pub(crate) rate_limits: Arc<RateLimits>,
@@ -108,6 +111,7 @@ impl App {
             proxies: Proxies::new(config.proxy.trusted.clone()),
             cors: Cors::new(&config.web.cors_origins),
             own_hosts: OwnHosts::new(config),
+            in_force: Arc::new(InForce::new(config)),
             web: Web::new(config).map(Arc::new),
             rate_limits: Arc::new(RateLimits::new(&config.limits)),
             body_budget: Arc::new(BodyBudget::new(&config.limits)),
@@ -135,6 +139,7 @@ impl App {
             self.webhooks.clone(),
         )?;
         app.web.clone_from(&self.web);
+        app.in_force = self.in_force.clone();
         app.closing = self.closing.clone();
         if config.limits == self.limits {
             app.rate_limits = self.rate_limits.clone();

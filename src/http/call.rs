@@ -17,10 +17,15 @@ pub(crate) struct Call<'a> {
     pub(crate) request: Request,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     /// The registry, which records the caller and the request with each change.
     pub(crate) fn registry(&self) -> Registry {
         self.app.registry.acting_as(self.caller.actor(&self.request.id))
+    }
+
+    /// Returns the same call as a GET.
+    pub(crate) fn as_get(&self) -> Call<'a> {
+        Call { app: self.app, caller: self.caller, request: self.request.as_get() }
     }
 
     pub(crate) fn query(&self) -> Query<'_> {

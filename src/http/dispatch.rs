@@ -3,8 +3,9 @@
 use accounts::Right;
 use hyper::Method;
 use registry::mirror::{MirrorError, Reach};
+use tokio::sync::Semaphore;
 
-use crate::http::api::manage;
+use crate::http::api::{conditional, manage};
 use crate::http::call::Call;
 use crate::http::endpoints::{Requirement, endpoints};
 use crate::http::error::Error;
@@ -12,6 +13,10 @@ use crate::http::extract::endpoint::Endpoint;
 use crate::http::response::Response;
 use crate::http::v2::mirrored;
 use crate::http::{api, auth, health, jwks, root, scrape, token, v1, v2, web};
+
+/// The pages that may read documents of pushers at the same time. Each holds some MiB for a moment. A gateway has no
+/// limit, because its pages wait for the upstream.
+static PAGES_OF_CONTENT: Semaphore = Semaphore::const_new(8);
 
 /// Answers an authorized request. HEAD is answered like GET; the service drops the body.
 pub(crate) async fn answer(call: Call<'_>, endpoint: &Endpoint) -> Result<Response, Error> {
@@ -40,6 +45,17 @@ pub(crate) async fn answer(call: Call<'_>, endpoint: &Endpoint) -> Result<Respon
         && let Some(answered) = Box::pin(mirrored::answer(&call, endpoint, mirror, reach)).await
     {
         return answered;
+    }
+    // Boxed: rare requests must not enlarge the future of every request.
+    if endpoint.shows_content() && call.app.content_proxy.is_none() {
+        return Box::pin(async {
+            let _slot = PAGES_OF_CONTENT.acquire().await;
+            call_handler(call, endpoint).await
+        })
+        .await;
+    }
+    if endpoint.is_api() {
+        return Box::pin(conditional::answer(call, |call| call_handler(call, endpoint))).await;
     }
     call_handler(call, endpoint).await
 }

@@ -165,7 +165,33 @@ Referrers [repository: RepositoryName, digest: Digest] "referrers" "/v2/{reposit
 ApiRepositories [] "api_repositories" "/api/v1/repositories" Server {
     GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::repositories::list {
         "List the repositories that one may pull from"
-        .parameters(&PAGE).answers::<Repositories>(200, "A page.")
+        .parameters(&[
+            PAGE[0],
+            ("last", "string", "The cursor of the page before: its last name, or what its `Link` has."),
+            ("sort", "string", "`name`, or with the largest value first: `pushed`, `size`, `pulls`."),
+            ("namespace", "string", "Only those below this first component."),
+        ])
+        .answers::<Repositories>(200, "A page.")
+    };
+}
+/// The first components of names.
+ApiNamespaces [] "api_namespaces" "/api/v1/namespaces" Server {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::repositories::namespaces {
+        "List the first components of the names of repositories"
+        .parameters(&PAGE).answers::<Namespaces>(200, "A page.")
+    };
+}
+/// Search for repositories.
+ApiSearch [] "api_search" "/api/v1/search" Server {
+    GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::repositories::search {
+        "Search for repositories"
+        .note("The name or the description has every word, at least as the beginning of one of its own.")
+        .parameters(&[
+            PAGE[0],
+            ("last", "string", "The cursor of the page before, which its `Link` has."),
+            ("q", "string", "The words."),
+        ])
+        .answers::<SearchResults>(200, "A page.")
     };
 }
 /// A repository.
@@ -206,6 +232,17 @@ ApiUndo [repository: RepositoryName] "api_undo" "/api/v1/repositories/{repositor
     POST: Requirement::Repository(Right::Push), AuditAction::Change("tag.undo") => api::history::undo {
         "Point a tag to an earlier image, also to a deleted one until its grace period ends"
         .takes::<Undo>().answers::<Undone>(200, "The tag as it is now.")
+    };
+}
+/// Deleted manifests.
+ApiTrash [repository: RepositoryName] "api_trash" "/api/v1/repositories/{repository}/_trash" Content {
+    GET | HEAD: Requirement::Repository(Right::Push), AuditAction::Look("repository.look") => api::trash::get {
+        "List the deleted manifests that can be restored, the last deleted first"
+        .parameters(&PAGE).answers::<Trash>(200, "A page.")
+    };
+    POST: Requirement::Repository(Right::Push), AuditAction::Change("manifest.restore") => api::trash::restore {
+        "Restore a deleted manifest with its tags"
+        .takes::<Restore>().answers::<RestoredManifests>(200, "What is there again.")
     };
 }
 /// Quotas and their use.
@@ -475,7 +512,7 @@ ApiCheck [] "api_check" "/api/v1/check" Server {
             ("read", "boolean", "Read all content and compare it with its digest."),
             ("repair", "boolean", "Mend what can be mended, and move damaged content aside. Deletes nothing."),
         ])
-        .answers::<CheckLine>(200, "A line.")
+        .streams::<CheckLine>("application/x-ndjson", "A line.")
     };
 }
 /// A preview of the retention rules.
@@ -530,6 +567,13 @@ ApiRules [] "api_rules" "/api/v1/rules" Server {
         .answers::<Rules>(200, "The rules.")
     };
 }
+/// The settings in force.
+ApiSettings [] "api_settings" "/api/v1/settings" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::settings::get {
+        "Get the settings in force with their origin, and the certificate"
+        .note("For administrators. Secrets are left out.").answers::<Settings>(200, "The settings.")
+    };
+}
 /// Background jobs.
 ApiJobs [] "api_jobs" "/api/v1/jobs" Server {
     GET | HEAD: Requirement::Own, AuditAction::None => manage::jobs::list {
@@ -551,7 +595,7 @@ ApiGarbage [] "api_gc" "/api/v1/gc" Server {
              changes.",
         )
         .parameters(&[("dry_run", "boolean", "List what a collection would remove now, and change nothing.")])
-        .answers::<GarbageLine>(200, "A line.")
+        .streams::<GarbageLine>("application/x-ndjson", "A line.")
     };
 }
 /// What keeps some content.
@@ -588,7 +632,7 @@ ApiEvents [] "api_events" "/api/v1/events" Server {
             ("repository", "string", "Only those of this repository."),
             ("follow", "boolean", "False ends the stream after the events so far."),
         ])
-        .answers::<Event>(200, "An event.")
+        .streams::<Event>("text/event-stream", "An event.")
     };
 }
 /// All webhooks.
@@ -692,7 +736,7 @@ ApiBackup [] "api_backup" "/api/v1/backup" Server {
     POST: Requirement::Own, AuditAction::Operate("server.backup") => manage::backup::backup {
         "Make a backup of the metadata, the keys and the configuration"
         .note("For commands on the machine of the registry. The answer is a tar archive.")
-        .ends(200, "The archive.")
+        .streams::<Archive>("application/x-tar", "The archive.")
     };
 }
 /// Adoption of changes that other programs made in the data directory.

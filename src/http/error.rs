@@ -122,6 +122,9 @@ pub(crate) enum Error {
     /// The memory budget for request bodies is spent.
     #[error("too many requests with large bodies are under way; try again in {} s", RETRY.as_secs())]
     Overloaded,
+    /// A condition of the management API does not hold (RFC 9110 section 13.2).
+    #[error("the object is not as `If-Match` or `If-None-Match` says: read it again, and repeat the change")]
+    PreconditionFailed,
     #[error("the content has {size} bytes, and none of them lies in the range")]
     RangeNotSatisfiable { size: u64 },
 }
@@ -146,14 +149,45 @@ impl From<Denied> for Error {
 /// The number of missing parts that an error lists: an index of 8 MiB can name 74,000.
 const LISTED_PARTS: usize = 100;
 
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 // The protocol defines codes for client errors only. These are for server errors.
+const PRECONDITION: &str = "PRECONDITION_FAILED";
 const INTERNAL: &str = "UNKNOWN";
 const UNAVAILABLE: &str = "UNAVAILABLE";
 const FULL: &str = "INSUFFICIENT_STORAGE";
 
+/// The format of an error body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorFormat {
+    /// `errors` alone, as the distribution specification says.
+    Registry,
+    /// Problem details (RFC 9457), with `errors` besides.
+    Problem,
+}
+
+impl ErrorFormat {
+    /// Returns the format of the errors below a path.
+    pub(crate) fn of(path: &str) -> Self {
+        if path.starts_with("/api/") { Self::Problem } else { Self::Registry }
+    }
+}
+
 #[derive(Serialize)]
 struct Errors {
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
     errors: Vec<Item>,
+}
+
+/// The members of problem details. The code of the first error tells programs the kind, so that `type` is
+/// `about:blank`, and the title the text of the status (RFC 9457 section 4.2.1).
+#[derive(Serialize)]
+struct Problem {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: &'static str,
 }
 
 #[derive(Serialize)]
@@ -216,6 +250,7 @@ impl Error {
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::Unsupported),
             Self::NoForm => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
+            Self::PreconditionFailed => return (StatusCode::PRECONDITION_FAILED, PRECONDITION),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::Unsupported),
         };
         (status, code.as_str())
@@ -224,6 +259,7 @@ impl Error {
     /// Makes the response. `id` names the request in the log.
     pub(crate) fn into_response(
         self,
+        format: ErrorFormat,
         endpoint: Option<&Endpoint>,
         links: &Links,
         id: &HeaderValue,
@@ -282,7 +318,19 @@ impl Error {
                 .collect(),
             _ => vec![Item { code, message, detail: self.detail() }],
         };
-        let mut response = response::json(&Errors { errors });
+        let mut response = match format {
+            ErrorFormat::Registry => response::json(&Errors { problem: None, errors }),
+            ErrorFormat::Problem => {
+                let problem = Problem {
+                    r#type: "about:blank",
+                    title: status.canonical_reason().unwrap_or_default(),
+                    status: status.as_u16(),
+                    detail: errors.first().map(|first| first.message.clone()).unwrap_or_default(),
+                    code,
+                };
+                response::json_as(PROBLEM_JSON, &Errors { problem: Some(problem), errors })
+            }
+        };
         *response.status_mut() = status;
         for (name, value) in self.headers(endpoint, links) {
             response.headers_mut().insert(name, value);
@@ -528,8 +576,8 @@ mod tests {
     }
 
     async fn answer(error: impl Into<Error>, endpoint: Option<&Endpoint>) -> (u16, Value, hyper::HeaderMap) {
-        let response =
-            error.into().into_response(endpoint, &Links::new(""), &HeaderValue::from_static("id7"));
+        let id = HeaderValue::from_static("id7");
+        let response = error.into().into_response(ErrorFormat::Registry, endpoint, &Links::new(""), &id);
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         (head.status.as_u16(), serde_json::from_slice(&bytes).unwrap(), head.headers)
@@ -547,6 +595,22 @@ mod tests {
             assert_eq!(error["code"], "MANIFEST_BLOB_UNKNOWN");
             assert_eq!(error["detail"]["digest"], digest.to_string());
         }
+    }
+
+    #[tokio::test]
+    async fn api_errors_are_problem_details() {
+        let id = HeaderValue::from_static("id7");
+        let format = ErrorFormat::of("/api/v1/users");
+        let response = Error::PreconditionFailed.into_response(format, None, &Links::new(""), &id);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let body: Value = serde_json::from_slice(response.body().text().unwrap()).unwrap();
+        assert_eq!((&body["type"], &body["title"]), (&json!("about:blank"), &json!("Precondition Failed")));
+        assert_eq!((&body["status"], &body["code"]), (&json!(412), &json!("PRECONDITION_FAILED")));
+        assert_eq!(body["detail"], body["errors"][0]["message"]);
+        // The registry protocol has its own format.
+        let (_, body, headers) = answer(Error::PreconditionFailed, None).await;
+        assert_eq!(headers["content-type"], "application/json");
+        assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["errors"]);
     }
 
     #[tokio::test]

@@ -57,9 +57,7 @@ impl LiveApp {
 
     /// Shows the settings to administrators.
     pub(crate) fn describe(&self, settings: &[Effective]) {
-        if let Some(web) = &self.get().web {
-            web.describe(settings);
-        }
+        self.get().in_force.describe(settings);
     }
 
     /// Puts other settings into force, as far as they can change in a running server.

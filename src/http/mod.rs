@@ -21,6 +21,7 @@ pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod gateway_error;
 mod health;
+mod in_force;
 mod jwks;
 pub(crate) mod links;
 pub(crate) mod live;

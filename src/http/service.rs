@@ -19,7 +19,7 @@ use crate::http::app::App;
 use crate::http::auth;
 use crate::http::call::Call;
 use crate::http::dispatch;
-use crate::http::error::Error;
+use crate::http::error::{Error, ErrorFormat};
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::namespace::{self, Named};
 use crate::http::extract::path_part::PathError;
@@ -141,7 +141,8 @@ impl Pipeline<'_> {
                 Ok(Named::Default(name)) => default = Some(name),
                 Err(error) => {
                     let links = self.app.links(&client);
-                    let response = error.into_response(endpoint.as_ref().ok(), &links, &request.id);
+                    let format = ErrorFormat::of(request.uri.path());
+                    let response = error.into_response(format, endpoint.as_ref().ok(), &links, &request.id);
                     return Answer::Now(Some(self.finish(response, reply, request.id)));
                 }
             }
@@ -194,7 +195,7 @@ impl Pipeline<'_> {
                     request.reach = Some(Reach::Mirror);
                 }
             }
-            let id = request.id.clone();
+            let (id, format) = (request.id.clone(), ErrorFormat::of(request.uri.path()));
             let (answer, identity) = service.answer(&endpoint, &client, authorized, request).await;
             if let (Some(page), Some(identity)) = (&mut page, &identity) {
                 page.set_viewer(service.app, identity);
@@ -203,7 +204,7 @@ impl Pipeline<'_> {
                 let links = service.app.links(&client);
                 match &page {
                     Some(page) => web::error::respond(page, error, &links, &id),
-                    None => error.into_response(endpoint.as_ref().ok(), &links, &id),
+                    None => error.into_response(format, endpoint.as_ref().ok(), &links, &id),
                 }
             });
             let response = service.throttled(response, &client, identity.as_ref());
@@ -248,7 +249,13 @@ impl Pipeline<'_> {
             Some(Error::BadHost)
         };
         if let Some(error) = error {
-            return Some(error.into_response(endpoint.as_ref().ok(), &app.links(client), &request.id));
+            let format = ErrorFormat::of(request.uri.path());
+            return Some(error.into_response(
+                format,
+                endpoint.as_ref().ok(),
+                &app.links(client),
+                &request.id,
+            ));
         }
         if let Some(response) = app.cors.preflight(&request.method, &request.headers) {
             return Some(response);

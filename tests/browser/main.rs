@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use registry::webhooks::WebhookFormat;
 use tokio::process::Command;
-use wharfinger::config::{Immutable, Upstream, WebhookTable};
+use wharfinger::config::{Immutable, Upstream, WebOrigin, WebhookTable};
 
 #[allow(dead_code, unused_imports, reason = "the harness of tests/http serves more tests")]
 #[path = "../http/harness/mod.rs"]
@@ -59,7 +59,9 @@ async fn pages_work_in_a_browser() {
     upstream.repository("library/ubuntu").push_image("24.04").await;
     let address = harness::free_address().await;
     let _receiver = harness::Receiver::start(address, |_| 410).await;
+    let other = harness::free_address().await;
     let registry = harness::with_accounts_and(|config| {
+        config.web.cors_origins = vec![WebOrigin::Exact(format!("http://{other}"))];
         let settings = Upstream::from_argument(&format!("docker.io=http://{}", upstream.address()));
         config.upstream.push(settings.unwrap());
         config.webhook.push(webhook(address));
@@ -73,6 +75,7 @@ async fn pages_work_in_a_browser() {
     let walk = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/walk.cjs");
     let mut command = Command::new("node");
     command.arg(walk).arg(format!("http://{}", registry.address())).args(["root", harness::PASSWORD]);
+    command.arg(other.port().to_string());
     command.args(std::env::var_os("WHARFINGER_SCREENSHOTS"));
     let path = std::env::join_paths([modules("playwright"), modules("axe")]).unwrap();
     command.env("NODE_PATH", path).stdin(Stdio::null()).kill_on_drop(true);

@@ -1,15 +1,17 @@
-// Walks through the pages in Chromium: node walk.cjs BASE USER PASSWORD [DIRECTORY FOR SCREENSHOTS]
+// Walks through the pages in Chromium: node walk.cjs BASE USER PASSWORD PORT [DIRECTORY FOR SCREENSHOTS]
+// The registry admits pages of http://127.0.0.1:PORT (web.cors_origins).
 //
 // Every page is checked by axe-core. A message in the console, a report of the Content-Security-Policy, a dialog of a
 // hostile text, a failed request or a page wider than the screen is a failure.
 "use strict";
 
 const fs = require("node:fs");
+const http = require("node:http");
 const path = require("node:path");
 const { chromium } = require("playwright-core");
 const { people, seed } = require("./seed.cjs");
 
-const [base, user, password, screenshots] = process.argv.slice(2);
+const [base, user, password, port, screenshots] = process.argv.slice(2);
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const failures = [];
 let checked = 0;
@@ -58,6 +60,35 @@ async function visit(window, address, screenshot) {
   const response = await window.page.goto(base + address);
   expect(response.status() === 200, `${window.name} ${address}: ${response.status()}`);
   await check(window, address, screenshot);
+  if (window.language === "zh") await checkChinese(window, address);
+}
+
+// What is not in Chinese on a Chinese page: names of products, formats, units and roles that have no other name there.
+const NAMES = new RegExp("\\b(" + [
+  "Wharfinger", "API", "OpenAPI", "JSON", "HTTP", "HTTPS", "URL", "ID", "IP", "CA", "SHA-?256", "CloudEvents", "Webhook",
+  "English", "docker", "podman", "containerd", "helm", "oras", "OCI", "Docker", "Helm", "SBOM", "README", "CSV", "TLS",
+  "localhost", "htpasswd", "registry:2", "distribution", "cosign", "SPDX", "CycloneDX", "in-toto", "PEM", "Dockerfile",
+  "(?:[KMGT]i?)?B", "linux", "windows", "amd64", "arm64", "arm", "v\\d+",
+].join("|") + ")\\b", "g");
+
+// Text in code is that of programs and pushers, and lang="en" marks the rest that is English on purpose.
+async function checkChinese({ name, page }, where) {
+  const texts = await page.evaluate(() => {
+    const aside = "code, pre, kbd, samp, script, style, option, textarea, .name, .description, .pushed, [lang=en], [translate=no]";
+    const found = [];
+    const nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (nodes.nextNode()) {
+      if (!nodes.currentNode.parentElement.closest(aside)) found.push(nodes.currentNode.data.trim());
+    }
+    for (const element of document.querySelectorAll("[aria-label], [title], [placeholder], [data-label]")) {
+      if (element.closest(aside)) continue;
+      for (const attribute of ["aria-label", "title", "data-label"]) found.push(element.getAttribute(attribute) ?? "");
+    }
+    return found;
+  });
+  for (const text of new Set(texts)) {
+    if (/[A-Za-z]{2}/.test(text.replace(NAMES, ""))) fail(`${name} ${where}: not in Chinese: ${text.slice(0, 120)}`);
+  }
 }
 
 async function signIn({ page }, to = "/") {
@@ -69,7 +100,7 @@ async function signIn({ page }, to = "/") {
 }
 
 const PAGES = [
-  "/", "/?sort=push", "/?namespace=team", "/?q=app", "/?q=nothing-like-it", "/team/app", "/team/app:1.4",
+  "/", "/?sort=pushed", "/?namespace=team", "/?q=app", "/?q=nothing-like-it", "/team/app", "/team/app:1.4",
   "/team/app:1.4?platform=linux/arm/v7", "/team/app:sbom", "/-/compare/team/app?from=1.3&to=1.4-debug",
   "/charts/web", "/charts/web:0.3.0", "/team/model", "/team/model:2.1", "/?sort=size", "/?sort=pulls", "/zz/hostile", "/zz/hostile:1", "/zz/hostile:file", "/-/account",
   "/-/access?account=root&repository=team/app", "/-/organisations", "/-/organisations/acme", "/-/admin", "/-/admin/accounts",
@@ -81,6 +112,7 @@ const PAGES = [
 // All pages, in one language, colour scheme and size.
 async function walk(browser, name, settings, shots = {}) {
   const window = await open(browser, name, settings);
+  window.language = settings.locale.split("-")[0];
   await visit(window, "/-/sign-in");
   await signIn(window);
   for (const address of PAGES) await visit(window, address, shots[address]);
@@ -167,6 +199,51 @@ async function keyboard(browser) {
   await window.context.close();
 }
 
+// A page of another origin, with a password that the browser keeps, and with tokens, as docker-registry-ui uses them.
+async function crossOrigin(browser) {
+  const server = http.createServer((_, response) => {
+    response.setHeader("content-type", "text/html");
+    response.end("<!doctype html><title>Another origin</title>");
+  });
+  await new Promise((resolve) => server.listen(Number(port), "127.0.0.1", resolve));
+  const context = await browser.newContext({ httpCredentials: { username: user, password } });
+  const page = await context.newPage();
+  const run = (origin, script, ...values) => page.goto(origin).then(() => page.evaluate(script, [base, user, password, ...values]));
+  const own = `http://127.0.0.1:${port}/`;
+  const kept = await run(own, async ([base]) => {
+    const answer = await fetch(`${base}/api/v1/users`, { credentials: "include" });
+    return [answer.status, answer.headers.get("etag") !== null];
+  });
+  expect(kept.join() === "200,true", `another origin: with a kept password: ${kept}`);
+  const tokens = await run(own, async ([base, user, password]) => {
+    const refused = await fetch(`${base}/v2/_catalog`, { credentials: "omit" });
+    const [, realm, service, scope] =
+      /realm="([^"]+)",service="([^"]+)",scope="([^"]+)"/.exec(refused.headers.get("www-authenticate"));
+    const token = async (scope) => {
+      const query = new URLSearchParams({ service, scope });
+      const headers = { authorization: `Basic ${btoa(`${user}:${password}`)}` };
+      return { authorization: `Bearer ${(await (await fetch(`${realm}?${query}`, { headers })).json()).token}` };
+    };
+    const list = await fetch(`${base}/v2/_catalog?n=1`, { headers: await token(scope) });
+    const headers = { accept: "application/vnd.oci.image.index.v1+json", ...await token("repository:team/app:pull,push,delete") };
+    const tags = `${base}/v2/team/app/manifests`;
+    const manifest = await fetch(`${tags}/1.4`, { headers });
+    const digest = manifest.headers.get("docker-content-digest");
+    const put = await fetch(`${tags}/moved`, {
+      method: "PUT", headers: { ...headers, "content-type": manifest.headers.get("content-type") }, body: await manifest.text(),
+    });
+    const gone = await fetch(`${tags}/moved`, { method: "DELETE", headers });
+    return [refused.status, list.status, list.headers.get("link") !== null, digest.startsWith("sha256:"), put.status, gone.status];
+  });
+  expect(tokens.join() === "401,200,true,true,201,202", `another origin: with tokens: ${tokens}`);
+  // localhost is another origin than 127.0.0.1.
+  const foreign = await run(`http://localhost:${port}/`, async ([base]) =>
+    fetch(`${base}/api/v1/users`, { credentials: "include" }).then(() => "read", () => "refused"));
+  expect(foreign === "refused", `another origin: one that is not admitted: ${foreign}`);
+  await context.close();
+  server.close();
+}
+
 (async () => {
   await seed(base, user, password);
   await people(base, user, password);
@@ -179,6 +256,7 @@ async function keyboard(browser) {
     await walk(browser, "phone", { viewport: { width: 320, height: 640 }, locale: "en-GB" }, { "/team/app": "phone" });
     await search(browser);
     await keyboard(browser);
+    await crossOrigin(browser);
   } finally {
     await browser.close();
   }

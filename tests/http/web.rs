@@ -192,7 +192,7 @@ async fn private_names_are_in_no_page() {
     }
     registry.grant("everyone", &["pull"], "ann/shared").await;
     for mut browser in [Browser::new(&registry), Browser::signed_in(&registry, "bob").await] {
-        for path in ["/", "/?q=ann", "/?q=secret", "/?namespace=ann", "/?sort=push"] {
+        for path in ["/", "/?q=ann", "/?q=secret", "/?namespace=ann", "/?sort=pushed"] {
             let page = browser.open(path).await.is(200).html();
             assert!(!page.contains("secret-one"), "{path}: {page}");
             assert_eq!(page.contains("ann/shared"), path != "/?q=secret", "{path}");
@@ -401,7 +401,7 @@ async fn repositories_are_sorted_and_paged() {
         registry.repository(&format!("many/app{number:02}")).push_image("1").await;
     }
     let mut browser = Browser::new(&registry);
-    for (sort, first, last) in [("name", "app00", "app54"), ("push", "app54", "app00")] {
+    for (sort, first, last) in [("name", "app00", "app54"), ("pushed", "app54", "app00")] {
         let page = browser.open(&format!("/?sort={sort}")).await.is(200).html();
         assert!(
             page.contains(&format!("many/{first}\"")) && !page.contains(&format!("many/{last}\"")),
@@ -524,4 +524,71 @@ async fn deleted_image_is_restored_with_its_tags() {
     assert!(page.contains(&image.digest.to_string()) && page.contains("1.0"), "{page}");
     browser.send("/-/trash/team/app", &format!("digest={}", image.digest)).await.is(303);
     browser.open("/team/app:1.0").await.is(200);
+}
+
+/// Pushers choose the number and the length of annotations. A page is small all the same.
+#[tokio::test]
+async fn page_of_a_large_manifest_is_bounded() {
+    let registry = TestRegistry::start().await;
+    let app = registry.repository("team/app");
+    let annotations = |count: usize| {
+        let many = (0..count).map(|number| (format!("key-{number:06}"), json!("value")));
+        json!({ "annotations": many.collect::<serde_json::Map<_, _>>() })
+    };
+    app.push_image_saying("many", annotations(20_000)).await;
+    app.push_image_saying("huge", annotations(120_000)).await;
+    let direction = json!({ "annotations": { "note": "safe\u{202e}elif\u{1b}[2J" } });
+    app.push_image_saying("hostile", direction).await;
+    let mut browser = Browser::new(&registry);
+    for address in ["/team/app", "/team/app:many", "/team/app:huge", "/-/compare/team/app?from=many&to=huge"]
+    {
+        let page = browser.open(address).await.is(200).html();
+        assert!(page.len() < 100 * 1024, "{address}: {} bytes", page.len());
+    }
+    let many = browser.open("/team/app:many").await.is(200).html();
+    assert!(many.contains("key-000199") && !many.contains("key-000200"), "{many}");
+    assert!(many.contains("19,800 entries are not shown"), "{many}");
+    let huge = browser.open("/team/app:huge").await.is(200).html();
+    assert!(huge.contains("too large for a page") && !huge.contains("key-"), "{huge}");
+    let hostile = browser.open("/team/app:hostile").await.is(200).html();
+    assert!(hostile.contains("safe\u{fffd}elif\u{fffd}[2J"), "{hostile}");
+}
+
+/// An account that is enabled again has no session of before.
+#[tokio::test]
+async fn sessions_end_with_a_disabled_account() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    let mut ann = Browser::signed_in(&registry, "ann").await;
+    ann.open("/-/account").await.is(200);
+    for disabled in [true, false] {
+        let change = json!({ "disabled": disabled });
+        registry.send_as(&Who::root(), Method::PATCH, "/api/v1/users/ann", &change).await.is(200);
+        let refused = ann.open("/-/account").await.is(303);
+        assert!(refused.location().contains("/-/sign-in"), "disabled: {disabled}");
+    }
+    Browser::signed_in(&registry, "ann").await.open("/-/account").await.is(200);
+}
+
+#[tokio::test]
+async fn errors_on_chinese_pages_are_in_chinese() {
+    let registry = with_accounts().await;
+    let root = Who::root();
+    registry.repository("root/app").of(&root).push_image("1").await;
+    let ask = async |address: &str| {
+        let request = registry.request(Method::GET, address).by(&root).header("accept", HTML);
+        request.header("accept-language", "zh-CN").ask().await
+    };
+    for (address, status, text) in [
+        ("/root/absent", 404, "没有仓库 root/absent"),
+        ("/root/app:none", 404, "没有镜像 root/app:none"),
+        ("/-/no-such-page", 404, "没有这个地址的页面"),
+        ("/?sort=size&after=x", 400, "参数 last 无效"),
+    ] {
+        let page = ask(address).await.is(status).html();
+        assert!(
+            page.contains(text) && !page.contains("<p class=\"muted wrap\" lang=\"en\">"),
+            "{address}: {page}"
+        );
+    }
 }

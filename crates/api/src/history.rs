@@ -1,10 +1,11 @@
 //! The history of tags, and undo.
 
-use oci::{Digest, Tag};
+use oci::{Digest, MediaType, Tag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Page;
+use crate::page::page;
 
 /// A page of changes, the latest first: `GET /api/v1/repositories/<name>/_history?tag=&n=&last=`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +50,58 @@ pub struct HistoryEntry {
     pub reason: Option<String>,
     /// The run of the retention, for `wharfinger undo --run`.
     pub run: Option<String>,
+}
+
+page! {
+    /// A page of deleted manifests that can be restored: `GET /api/v1/repositories/<name>/_trash?n=&last=`. If more
+    /// follow, the response has a `Link`.
+    Trash {
+        /// The last deleted first.
+        manifests: DeletedManifest
+    } by |entry| entry.id.to_string()
+}
+
+/// A deleted manifest, until its grace period ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeletedManifest {
+    /// Ascends with later deletions.
+    pub id: i64,
+    #[schemars(with = "String")]
+    pub digest: Digest,
+    #[schemars(with = "String")]
+    pub media_type: MediaType,
+    /// The size of the manifest alone, in bytes.
+    pub size: u64,
+    /// The tags that were deleted with it.
+    #[schemars(with = "Vec<String>")]
+    pub tags: Vec<Tag>,
+    /// The time of the deletion, in seconds since 1970.
+    pub deleted_at: u64,
+    /// The account that deleted it; `null` for anonymous clients.
+    pub account: Option<String>,
+    /// The cause.
+    pub reason: String,
+    /// The run of the retention, for `wharfinger undo --run`.
+    pub run: Option<String>,
+}
+
+/// Restores a deleted manifest: `POST /api/v1/repositories/<name>/_trash`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    #[schemars(with = "String")]
+    pub digest: Digest,
+}
+
+/// The result of a restoration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RestoredManifests {
+    /// The manifest, its children, and the referrers that were deleted with it.
+    #[schemars(with = "Vec<String>")]
+    pub manifests: Vec<Digest>,
+    /// The tags that point to them again. A tag that exists stays as it is.
+    #[schemars(with = "Vec<String>")]
+    pub tags: Vec<Tag>,
 }
 
 /// Requests an undo of the changes of a tag: `POST /api/v1/repositories/<name>/_undo`. Without `to_digest` and `to_time`,

@@ -24,6 +24,7 @@ mod retention;
 mod robots;
 mod rules;
 mod secret;
+mod settings;
 mod tokens;
 mod upstreams;
 mod users;
@@ -44,7 +45,7 @@ pub use garbage::{
     RunningDeletion,
 };
 pub use grants::{Grant, Grants, NewGrant};
-pub use history::{History, HistoryEntry, Undo, Undone};
+pub use history::{DeletedManifest, History, HistoryEntry, Restore, RestoredManifests, Trash, Undo, Undone};
 pub use jobs::{Job, Jobs};
 pub use organisations::{
     Member, MemberRole, Members, NewOrganisation, Organisation, OrganisationChange, Organisations, Team,
@@ -54,8 +55,8 @@ pub use page::Page;
 pub use quotas::{QuotaEntry, Quotas};
 pub use reload::Reloaded;
 pub use repositories::{
-    ManifestEntry, OwnerUsage, OwnerUsages, Repositories, Repository, RepositoryUsage, RepositoryUsages,
-    TagEntry, Tags, Usage,
+    ManifestEntry, Namespaces, OwnerUsage, OwnerUsages, Repositories, Repository, RepositoryUsage,
+    RepositoryUsages, SearchResult, SearchResults, TagEntry, Tags, Usage,
 };
 pub use retention::{
     RetentionDeletion, RetentionReport, RetentionRequest, RetentionRule, RetentionRules, RunTag, RunUndone,
@@ -64,6 +65,7 @@ pub use retention::{
 pub use robots::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
 pub use rules::{RulePreview, Rules, SelectedTag, TagRule};
 pub use secret::Secret;
+pub use settings::{ServerCertificate, Setting, Settings};
 pub use tokens::{MadeToken, NewToken, Token, TokenChange, Tokens};
 pub use upstreams::{Purged, Upstream, UpstreamProbe, UpstreamState, UpstreamTest, UpstreamUrl, Upstreams};
 pub use users::{Me, MeKind, NewUser, Registration, Source, User, UserChange, Users};

@@ -8,9 +8,10 @@ use crate::Page;
 use crate::page::page;
 
 page! {
-    /// A page of repositories: `GET /api/v1/repositories?n=&last=`. If more follow, the response has a `Link`.
+    /// A page of repositories: `GET /api/v1/repositories?n=&last=&sort=&namespace=`. If more follow, the response has a
+    /// `Link`.
     Repositories {
-        /// Sorted by name.
+        /// Sorted as requested; by default by name.
         repositories: Repository
     } by |entry| entry.name.to_string()
 }
@@ -30,6 +31,38 @@ pub struct Repository {
     pub bytes: Option<u64>,
     /// Time of the last push, in seconds since 1970.
     pub updated_at: Option<u64>,
+    /// Number of pulls. It follows a pull up to a minute later.
+    #[serde(default)]
+    pub pulls: Option<u64>,
+}
+
+page! {
+    /// A page of the first components of names with several: `GET /api/v1/namespaces?n=&last=`. If more follow, the
+    /// response has a `Link`.
+    Namespaces {
+        /// Sorted by name.
+        namespaces: String
+    } by |entry| entry.clone()
+}
+
+/// A page of the matches of a search: `GET /api/v1/search?q=&n=&last=`. If more follow, the response has a `Link`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchResults {
+    /// The best match first.
+    pub repositories: Vec<SearchResult>,
+    /// The number of all matches; a search ends at 10,000.
+    pub total: u64,
+    /// Whether more entries follow.
+    pub more: bool,
+}
+
+/// A match of a search.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchResult {
+    #[schemars(with = "String")]
+    pub name: RepositoryName,
+    /// The description in the labels of its images; may be empty.
+    pub description: String,
 }
 
 /// A page of tags: `GET /api/v1/repositories/<name>/_tags?n=&last=&all=true`. If more follow, the response has a

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{
     Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReading, CheckReport,
-    Grant, HistoryEntry, ManifestEntry, Member, Organisation, OwnerUsage, QuotaEntry, Repository,
-    RepositoryUsage, RetentionDeletion, RetentionReport, Robot, RunTag, Session, Source, TagEntry, Team,
-    Token, UnwrittenBlob, Usage, User, WrongCounter,
+    DeletedManifest, Grant, HistoryEntry, ManifestEntry, Member, Organisation, OwnerUsage, QuotaEntry,
+    Repository, RepositoryUsage, RetentionDeletion, RetentionReport, Robot, RunTag, Session, Source,
+    TagEntry, Team, Token, UnwrittenBlob, Usage, User, WrongCounter,
 };
 use oci::RepositoryName;
 use registry::check::{Checked, Fault, FaultKind, Repair};
@@ -25,6 +25,21 @@ pub(crate) fn repository(record: records::RepositoryRecord) -> Repository {
         manifests: Some(record.manifests),
         bytes: Some(record.bytes),
         updated_at: Some(seconds(record.updated_at)),
+        pulls: Some(record.pulls),
+    }
+}
+
+pub(crate) fn deleted_manifest(deleted: records::DeletedManifest) -> DeletedManifest {
+    DeletedManifest {
+        id: deleted.id,
+        digest: deleted.manifest.digest,
+        media_type: deleted.manifest.media_type,
+        size: deleted.manifest.size,
+        tags: deleted.tags,
+        deleted_at: seconds(deleted.deleted_at),
+        account: deleted.account,
+        reason: deleted.deletion.reason,
+        run: deleted.deletion.run,
     }
 }
 
@@ -42,6 +57,7 @@ pub(crate) fn gateway_repository(record: records::RepositoryRecord) -> Repositor
         manifests: None,
         bytes: None,
         updated_at: None,
+        pulls: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/api/v1/`: the management API.
 
+pub(super) mod conditional;
 pub(crate) mod convert;
 pub(super) mod events;
 mod garbage;
@@ -10,4 +11,5 @@ pub(super) mod openapi;
 pub(super) mod quotas;
 pub(super) mod repositories;
 pub(super) mod tags;
+pub(super) mod trash;
 pub(super) mod usage;

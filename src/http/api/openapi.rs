@@ -34,6 +34,16 @@ are more entries, `more` is true and the header `Link` has the address of the ne
 
 Times are in seconds since 1970.
 
+Errors are problem details (RFC 9457). `code` is for programs, `detail` for people, and `errors` has them in the format \
+of the distribution specification.
+
+Each answer in memory has an `ETag`. A GET with `If-None-Match` answers 304 if nothing has changed. A PUT, PATCH or \
+DELETE with `If-Match` takes place only if the GET of the same address still has this tag, and answers 412 otherwise.
+
+PUT and DELETE are idempotent, and a DELETE of something that is gone answers 404. A POST that makes something with a \
+name can be repeated: the second one answers 409. After a lost answer to a POST that makes a token or a webhook, list \
+them, and remove the one whose secret is lost. `_undo` with `to_digest` can be repeated, too.
+
 Clients authenticate by HTTP Basic, with a user's name and password or personal token, or with a robot's name and \
 secret. A personal token or a robot's secret can also be a bearer token. An object that the caller may not see does not \
 exist for it: the answer is 401 without an account and 404 with one.";
@@ -45,7 +55,7 @@ fn document() -> Value {
     let mut types = types.into_generator();
     let paths = paths(&mut types);
     let mut schemas = types.take_definitions(true);
-    schemas.insert("Errors".to_owned(), errors());
+    schemas.insert("Problem".to_owned(), problem());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -67,12 +77,17 @@ fn document() -> Value {
 }
 
 /// The schema of error bodies, as `error` writes them.
-fn errors() -> Value {
+fn problem() -> Value {
     json!({
         "type": "object",
-        "description": "Why a request was not carried out.",
-        "required": ["errors"],
+        "description": "Problem details: why a request was not carried out.",
+        "required": ["type", "title", "status", "detail", "code", "errors"],
         "properties": {
+            "type": { "type": "string", "description": "Always `about:blank`: `code` has the kind." },
+            "title": { "type": "string", "description": "The text of the status." },
+            "status": { "type": "integer", "description": "The HTTP status." },
+            "detail": { "type": "string", "description": "For people: the message of the first error." },
+            "code": { "type": "string", "description": "For programs: the code of the first error." },
             "errors": {
                 "type": "array",
                 "items": {
@@ -98,9 +113,10 @@ fn path_parameters(path: &str) -> Option<Value> {
             "user" => ("string", "The user's name."),
             "organisation" => ("string", "The organisation's name."),
             "team" => ("string", "The team's name within the organisation."),
+            "upstream" => ("string", "The name of the upstream, such as docker.io."),
             "webhook" => ("string", "The name or the number of the webhook."),
             "robot" => ("string", "The robot's whole name, OWNER+NAME."),
-            _ => ("integer", "The token's number."),
+            _ => ("integer", "The number of the token or session."),
         };
         json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": kind } })
     };
@@ -130,13 +146,21 @@ struct Operation<'t> {
 }
 
 impl<'t> Operation<'t> {
-    fn new(types: &'t mut SchemaGenerator, summary: &str) -> Self {
+    /// `handler` is the path of the function that answers it.
+    fn new(types: &'t mut SchemaGenerator, path: &str, handler: &str, summary: &str) -> Self {
+        let id: Vec<&str> =
+            handler.split("::").map(str::trim).filter(|part| !matches!(*part, "api" | "manage")).collect();
+        let group = path.strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
         let description = json!({
+            "operationId": id.join("_"),
+            "tags": [group.trim_end_matches(".json")],
             "summary": summary,
             "responses": {
                 "default": {
                     "description": "It was not carried out.",
-                    "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Errors" } } },
+                    "content": {
+                        "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
+                    },
                 },
             },
         });
@@ -178,6 +202,14 @@ impl<'t> Operation<'t> {
         self
     }
 
+    /// Sets the media type of a response that is a stream, and the type of its entries.
+    fn streams<T: JsonSchema>(mut self, media_type: &str, description: &str) -> Self {
+        let schema = self.types.subschema_for::<T>();
+        self.description["responses"]["200"] =
+            json!({ "description": description, "content": { media_type: { "schema": schema } } });
+        self
+    }
+
     /// Sets the status of a response without a body.
     fn ends(mut self, status: u16, description: &str) -> Self {
         self.description["responses"][status.to_string()] = json!({ "description": description });
@@ -193,6 +225,7 @@ macro_rules! define_paths {
         fn paths(types: &mut SchemaGenerator) -> Map<String, Value> {
             let mut paths = Map::new();
             $(define_paths!(@operations types paths $path $($operations)+);)+
+            paths.values_mut().for_each(describe_conditions);
             paths
         }
     };
@@ -202,7 +235,8 @@ macro_rules! define_paths {
         $method:ident $(| $other:ident)*: $requirement:expr, $audit:expr => $($handler:ident)::+
         { $summary:literal $($openapi:tt)* }; $($rest:tt)*
     ) => {
-        let operation = Operation::new($types, $summary) $($openapi)*;
+        let handler = stringify!($($handler)::+);
+        let operation = Operation::new($types, $path, handler, $summary) $($openapi)*;
         add(&mut $paths, $path, stringify!($method), operation.description);
         define_paths!(@operations $types $paths $path $($rest)*);
     };
@@ -221,6 +255,55 @@ fn add(paths: &mut Map<String, Value>, path: &str, method: &str, description: Va
         None => json!({}),
     });
     entry[method.to_lowercase()] = description;
+}
+
+/// Describes the conditional requests of a path, as `conditional` answers them.
+fn describe_conditions(methods: &mut Value) {
+    let Some(get) = methods.get_mut("get").filter(|get| is_json(get)) else { return };
+    describe_condition(get, "If-None-Match", 304, "The client has this answer already.");
+    for method in ["put", "patch", "delete"] {
+        if let Some(operation) = methods.get_mut(method) {
+            describe_condition(operation, "If-Match", 412, "The object has changed: nothing was done.");
+        }
+    }
+}
+
+/// Whether an operation answers with JSON, and not with a stream.
+fn is_json(operation: &Value) -> bool {
+    operation.pointer("/responses/200/content/application~1json").is_some()
+}
+
+fn describe_condition(operation: &mut Value, header: &str, status: u16, description: &str) {
+    let parameter = json!({
+        "name": header, "in": "header", "description": "Entity tags.", "schema": { "type": "string" },
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => operation["parameters"] = json!([parameter]),
+    }
+    operation["responses"][status.to_string()] = if status == 304 {
+        json!({ "description": description })
+    } else {
+        let schema = json!({ "$ref": "#/components/schemas/Problem" });
+        json!({ "description": description, "content": { "application/problem+json": { "schema": schema } } })
+    };
+}
+
+/// A tar archive, which has no schema of its own.
+struct Archive;
+
+impl JsonSchema for Archive {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Archive".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "binary" })
+    }
 }
 
 #[cfg(test)]
@@ -284,6 +367,18 @@ mod tests {
         let there: BTreeSet<String> =
             schemas.keys().map(|name| format!("#/components/schemas/{name}")).collect();
         assert_eq!(referred, there);
+    }
+
+    #[test]
+    fn operations_have_ids_of_their_own() {
+        let document = document();
+        let operations =
+            document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+        let mut ids = BTreeSet::new();
+        for (_, operation) in operations.filter(|(method, _)| *method != "parameters") {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(!id.is_empty() && ids.insert(id.to_owned()), "two operations have the id {id}");
+        }
     }
 
     #[test]

@@ -345,7 +345,8 @@ async fn texts_of_errors_match_the_snapshot() {
     let (mut text, mut seen) = (String::new(), BTreeSet::new());
     for error in samples() {
         let path = path(&error);
-        let response = error.into_response(None, &Links::new(""), &HeaderValue::from_static("id7"));
+        let (links, id) = (Links::new(""), HeaderValue::from_static("id7"));
+        let response = error.into_response(ErrorFormat::Registry, None, &links, &id);
         let (head, body) = response.into_parts();
         let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
         for item in body["errors"].as_array().unwrap() {

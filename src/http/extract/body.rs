@@ -22,7 +22,8 @@ const SLOWEST: u64 = 16 << 10;
 
 /// A request body. It buffers nothing: its reader decides how much is in memory.
 pub(crate) struct RequestBody {
-    body: Incoming,
+    /// `None` for a body that has nothing to send.
+    body: Option<Incoming>,
     connection: Arc<Connection>,
     place: Place,
     idle_timeout: IdleTimeout,
@@ -45,7 +46,7 @@ impl RequestBody {
     pub(crate) fn new(body: Incoming, connection: Arc<Connection>, place: Place, limit: Duration) -> Self {
         connection.set_receiving(!body.is_end_stream());
         Self {
-            body,
+            body: Some(body),
             connection,
             place,
             idle_timeout: IdleTimeout::new(limit),
@@ -55,6 +56,13 @@ impl RequestBody {
         }
     }
 
+    /// Returns an empty body on the same connection.
+    pub(crate) fn empty(&self) -> Self {
+        let (connection, place) = (self.connection.clone(), self.place);
+        let idle_timeout = IdleTimeout::new(self.limit);
+        Self { body: None, connection, place, idle_timeout, limit: self.limit, throttle: None, checked: None }
+    }
+
     /// Sets the bandwidth limit.
     pub(crate) fn throttle(&mut self, throttle: Box<Throttle>) {
         self.throttle = Some(throttle);
@@ -62,7 +70,7 @@ impl RequestBody {
 
     /// Whether a part of the body may still have to arrive.
     pub(crate) fn is_awaited(&self) -> bool {
-        !self.body.is_end_stream()
+        self.body.as_ref().is_some_and(|body| !body.is_end_stream())
     }
 
     /// Ends the body with [`ReceiveError::Revoked`] once its request is no longer allowed.
@@ -76,7 +84,7 @@ impl RequestBody {
 
     /// Returns the announced length of the body.
     pub(crate) fn announced(&self) -> Option<u64> {
-        self.body.size_hint().exact()
+        self.body.as_ref().map_or(Some(0), |body| body.size_hint().exact())
     }
 
     /// Reads the body to its end, if it has at most `most` bytes. A larger body is not read further. A
@@ -108,12 +116,13 @@ impl RequestBody {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReceiveError>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
         if let Some(throttle) = &mut self.throttle {
             // A wait for the bandwidth limit does not count as idle time.
             std::task::ready!(throttle.poll_ready(cx));
         }
         loop {
-            match Pin::new(&mut self.body).poll_frame(cx) {
+            match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.idle_timeout.progress();
                     if let Ok(piece) = frame.into_data() {

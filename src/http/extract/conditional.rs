@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE};
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE};
 use oci::Digest;
 
 use crate::http::response::DOCKER_CONTENT_DIGEST;
@@ -36,15 +36,7 @@ impl Validators {
 
     /// Whether the client has this content already (`If-None-Match`, RFC 9110 section 13.1.2).
     pub(crate) fn are_known(&self, request: &HeaderMap) -> bool {
-        request.get_all(IF_NONE_MATCH).iter().any(|known| {
-            let known = known.as_bytes();
-            known == b"*"
-                || known.split(|byte| *byte == b',').any(|tag| {
-                    let tag = tag.trim_ascii();
-                    // Weak comparison.
-                    tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes()
-                })
-        })
+        names(request, IF_NONE_MATCH, &self.etag, Comparison::Weak)
     }
 
     /// Whether a range that the client asks for is one of this content: it has no `If-Range`, or one that names this
@@ -61,9 +53,36 @@ impl Validators {
     }
 }
 
+/// The comparison of entity tags (RFC 9110 section 8.8.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Weak,
+    Strong,
+}
+
+/// Whether a header that lists entity tags names `etag`.
+pub(crate) fn names(
+    headers: &HeaderMap,
+    header: HeaderName,
+    etag: &HeaderValue,
+    comparison: Comparison,
+) -> bool {
+    headers.get_all(header).iter().any(|listed| {
+        let listed = listed.as_bytes();
+        listed == b"*"
+            || listed.split(|byte| *byte == b',').any(|tag| {
+                let tag = tag.trim_ascii();
+                let tag = match comparison {
+                    Comparison::Weak => tag.strip_prefix(b"W/").unwrap_or(tag),
+                    Comparison::Strong => tag,
+                };
+                tag == etag.as_bytes()
+            })
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderName;
     use oci::Algorithm;
 
     use super::*;

@@ -191,6 +191,9 @@ impl Endpoint {
         if let Some(name) = path.strip_suffix("/_undo") {
             return Ok(Self::ApiUndo(name.parse()?));
         }
+        if let Some(name) = path.strip_suffix("/_trash") {
+            return Ok(Self::ApiTrash(name.parse()?));
+        }
         if let Some((name, reference)) = path.rsplit_once("/_manifests/") {
             return Ok(Self::ApiManifest(name.parse()?, reference.parse()?));
         }
@@ -286,6 +289,16 @@ impl Endpoint {
     /// Whether it is a page for browsers.
     pub(crate) fn is_page(&self) -> bool {
         self.row().area == Area::Page
+    }
+
+    /// Whether it is a page that shows documents of pushers.
+    pub(crate) fn shows_content(&self) -> bool {
+        matches!(self, Self::PageManifest(..) | Self::PageCompare(..) | Self::PageRepository(..))
+    }
+
+    /// Whether it belongs to the management API.
+    pub(crate) fn is_api(&self) -> bool {
+        self.row().path.starts_with("/api/")
     }
 
     /// Whether the path begins with `/v2/`.

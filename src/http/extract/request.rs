@@ -32,6 +32,8 @@ pub(crate) struct Request {
     budget: Option<(Arc<BodyBudget>, Client)>,
     /// The charge for a body in memory. Dropping the request returns it.
     charge: Option<Charge>,
+    /// The body, if it was read ahead of its handler.
+    ahead: Option<Bytes>,
     /// Whether the response body goes to the socket as it is. TLS and HTTP/2 frames copy it in this process first.
     pub(crate) is_plain: bool,
     /// How the client named the upstream of a cached repository; `None` for other requests.
@@ -56,6 +58,7 @@ impl Request {
             id,
             budget: None,
             charge: None,
+            ahead: None,
             is_plain,
             reach: None,
         }
@@ -64,6 +67,32 @@ impl Request {
     /// Sets the budget for a body that is read to its end.
     pub(crate) fn charge_to(&mut self, budget: Arc<BodyBudget>, client: Client) {
         self.budget = Some((budget, client));
+    }
+
+    /// Returns a GET request for the same object.
+    pub(crate) fn as_get(&self) -> Self {
+        Self {
+            method: Method::GET,
+            uri: self.uri.clone(),
+            headers: HeaderMap::new(),
+            body: self.body.empty(),
+            id: self.id.clone(),
+            budget: None,
+            charge: None,
+            ahead: None,
+            is_plain: self.is_plain,
+            reach: self.reach,
+        }
+    }
+
+    /// Reads a short body ahead of the handler that will ask for it.
+    pub(crate) async fn read_ahead(
+        &mut self,
+        most: usize,
+        too_large: impl FnOnce() -> Error,
+    ) -> Result<(), Error> {
+        self.ahead = Some(self.short_body(most, too_large).await?);
+        Ok(())
     }
 
     /// Returns the parts that authorization reads.
@@ -109,6 +138,9 @@ impl Request {
         most: usize,
         too_large: impl FnOnce() -> Error,
     ) -> Result<Bytes, Error> {
+        if let Some(bytes) = self.ahead.take() {
+            return Ok(bytes);
+        }
         let length = self.body.announced().unwrap_or(most as u64);
         if length <= most as u64
             && let Some((budget, client)) = &self.budget

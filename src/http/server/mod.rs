@@ -91,8 +91,8 @@ impl Server {
     pub fn secure(&mut self, tls: tls::Acceptor) {
         let app = self.live.get();
         app.metrics.set_certificate(tls.clone());
-        if let (Some(web), tls::Origin::SelfSigned { certificate, .. }) = (&app.web, tls.origin()) {
-            web.set_certificate(certificate.clone());
+        if let tls::Origin::SelfSigned { certificate, .. } = tls.origin() {
+            app.in_force.set_certificate(certificate.clone());
         }
         self.tls = Some(tls);
     }

@@ -7,7 +7,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use oci::{Digest, RepositoryName, TagOrDigest};
 use serde::Deserialize;
 
-use super::document::{Document, Entry};
+use super::document::{Document, Entry, shortened};
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::response::DOCKER_CONTENT_DIGEST;
@@ -181,13 +181,13 @@ pub(crate) async fn referrers(
         let document = found.map(|(_, content)| Document::parse(&content)).unwrap_or_default();
         return Ok(document.manifests.into_iter().take(limit).map(line).collect());
     }
-    let found = app.registry.referrers(repository, digest, None, None, limit).await?;
+    let found = app.registry.referrers_in_brief(repository, digest, limit).await?;
     let line = |record: registry::records::ReferrerRecord| ReferrerLine {
-        artifact_type: record.artifact_type.unwrap_or_default(),
+        artifact_type: record.artifact_type.map(shortened).unwrap_or_default(),
         digest: record.manifest.digest,
         size: record.manifest.size,
     };
-    Ok(found.items.into_iter().map(line).collect())
+    Ok(found.into_iter().map(line).collect())
 }
 
 fn is_damaged(error: &registry::Error) -> bool {

@@ -2,7 +2,7 @@
 //! the name.
 
 use askama::Template;
-use oci::{RepositoryName, TagOrDigest};
+use oci::{Digest, RepositoryName, Tag, TagOrDigest};
 
 use super::content;
 use super::form::Form;
@@ -10,6 +10,9 @@ use super::page::Page;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
+
+/// The other tags that the page names.
+const TAGS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "delete.html")]
@@ -44,7 +47,10 @@ async fn show(
     let page = Page::of(call);
     let effects = match target {
         TagOrDigest::Tag(tag) => {
-            vec![page.with("delete-tag-effect", tag), page.with("delete-tag-manifest", stored.digest)]
+            vec![
+                page.with("delete-tag-effect", tag),
+                effect_on_manifest(call, &page, repository, tag, stored.digest).await?,
+            ]
         }
         TagOrDigest::Digest(digest) => {
             vec![page.with("delete-manifest-effect", digest), page.t("delete-manifest-tags").into_owned()]
@@ -60,6 +66,31 @@ async fn show(
         page,
     };
     body.page.render(&body)
+}
+
+/// Says what becomes of the manifest of a deleted tag.
+async fn effect_on_manifest(
+    call: &Call<'_>,
+    page: &Page,
+    repository: &RepositoryName,
+    tag: &Tag,
+    digest: Digest,
+) -> Result<String, Error> {
+    // A gateway knows no tags of a manifest.
+    let others: Vec<String> = match call.app.content_proxy {
+        Some(_) => Vec::new(),
+        None => {
+            let details =
+                call.app.registry.manifest_details(repository, &TagOrDigest::Digest(digest)).await?;
+            details.tags.iter().filter(|other| *other != tag).take(TAGS).map(ToString::to_string).collect()
+        }
+    };
+    let digest = digest.to_string();
+    if others.is_empty() {
+        return Ok(page.with("delete-tag-manifest", digest));
+    }
+    let tags = others.join(", ");
+    Ok(page.language.text_with("delete-tag-others", &[("value", &digest), ("tags", &tags)]))
 }
 
 fn image(repository: &RepositoryName, target: &TagOrDigest) -> String {

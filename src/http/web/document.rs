@@ -1,4 +1,7 @@
 //! Manifests and image configs as pages show them: every field that is absent or of another type is empty.
+//!
+//! Pushers choose the content, so a page shows bounded parts: the first rows of each list, and the beginning of each
+//! text. A larger document is not parsed at all.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +10,52 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::language::Language;
+
+/// The largest document that is parsed, in bytes.
+const MAX_PARSED: usize = 1 << 20;
+/// The most rows of a list.
+const ROWS: usize = 200;
+/// The most bytes of a text.
+const TEXT: usize = 4 << 10;
+
+/// Replaces characters that change the direction of their neighbours or control a terminal, because they could disguise
+/// a text.
+pub(crate) fn harmless(text: String) -> String {
+    let misleads = |char: char| {
+        char.is_control() && !matches!(char, '\n' | '\r' | '\t')
+            || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(misleads) { text.replace(misleads, "\u{fffd}") } else { text }
+}
+
+/// Cuts a text that is too long.
+pub(crate) fn shortened(mut text: String) -> String {
+    if text.len() > TEXT {
+        text.truncate(text.floor_char_boundary(TEXT));
+        text.push('…');
+    }
+    harmless(text)
+}
+
+/// Cuts texts.
+fn shorten(text: &mut Option<String>) {
+    *text = text.take().map(shortened);
+}
+
+/// Cuts a list to the rows of a page. Returns the number of the others.
+fn cut<T>(list: &mut Vec<T>, rows: usize) -> usize {
+    let others = list.len().saturating_sub(rows);
+    list.truncate(rows);
+    others
+}
+
+/// Cuts pairs to the rows of a page, with their texts. Returns the number of the others.
+fn cut_pairs(pairs: &mut Pairs) -> usize {
+    let others = pairs.len().saturating_sub(ROWS);
+    let kept = std::mem::take(pairs).into_iter().take(ROWS);
+    pairs.extend(kept.map(|(key, value)| (shortened(key), shortened(value))));
+    others
+}
 
 /// Labels and annotations, by key.
 pub(crate) type Pairs = BTreeMap<String, String>;
@@ -29,6 +78,15 @@ pub(crate) struct Document {
     pub(crate) subject: Option<Entry>,
     #[serde(deserialize_with = "pairs")]
     pub(crate) annotations: Pairs,
+    /// The number of entries that are left out.
+    #[serde(skip)]
+    pub(crate) left_out: usize,
+    /// Whether it is too large to be parsed. Then everything else is empty.
+    #[serde(skip)]
+    pub(crate) is_too_large: bool,
+    /// The bytes of config and layers.
+    #[serde(skip)]
+    content_size: u64,
 }
 
 /// A descriptor.
@@ -46,6 +104,16 @@ pub(crate) struct Entry {
     pub(crate) artifact_type: Option<String>,
 }
 
+impl Entry {
+    /// Keeps the parts that a page shows.
+    fn bound(&mut self) {
+        self.media_type = shortened(std::mem::take(&mut self.media_type));
+        shorten(&mut self.artifact_type);
+        self.annotations.retain(|key, _| [TITLE, ATTESTS].contains(&key.as_str()));
+        cut_pairs(&mut self.annotations);
+    }
+}
+
 const TITLE: &str = "org.opencontainers.image.title";
 const ATTESTS: &str = "vnd.docker.reference.digest";
 
@@ -58,7 +126,7 @@ impl Entry {
     /// Returns the platform, if it is a real one: BuildKit writes `unknown/unknown` for attestations.
     pub(crate) fn platform(&self) -> Option<String> {
         let platform = self.platform.as_ref().filter(|platform| platform.os != "unknown")?;
-        Some(platform.to_string())
+        Some(shortened(platform.to_string()))
     }
 
     /// Returns the digest of the image that an entry of BuildKit attests.
@@ -125,12 +193,29 @@ impl Kind {
 impl Document {
     /// Parses a manifest.
     pub(crate) fn parse(content: &[u8]) -> Self {
+        if content.len() > MAX_PARSED {
+            return Self { is_too_large: true, ..Self::default() };
+        }
         let mut document: Self = serde_json::from_slice(content).unwrap_or_default();
         document.layers.append(&mut document.blobs);
+        let parts = document.config.iter().chain(&document.layers);
+        document.content_size = parts.map(|part| part.size).fold(0, u64::saturating_add);
+        document.bound();
         document
     }
 
+    fn bound(&mut self) {
+        self.left_out = cut(&mut self.layers, ROWS) + cut(&mut self.manifests, ROWS);
+        self.left_out += cut_pairs(&mut self.annotations);
+        shorten(&mut self.artifact_type);
+        self.config.iter_mut().chain(&mut self.subject).for_each(Entry::bound);
+        self.layers.iter_mut().chain(&mut self.manifests).for_each(Entry::bound);
+    }
+
     pub(crate) fn kind(&self) -> Kind {
+        if self.is_too_large {
+            return Kind::Artifact;
+        }
         let config = self.config.as_ref().map_or("", |config| &config.media_type);
         let has_image_config =
             [oci::media_type::OCI_CONFIG, oci::media_type::DOCKER_CONFIG].contains(&config);
@@ -153,7 +238,7 @@ impl Document {
 
     /// The bytes of config and layers.
     pub(crate) fn content_size(&self) -> u64 {
-        self.config.iter().chain(&self.layers).map(|part| part.size).sum()
+        self.content_size
     }
 }
 
@@ -175,6 +260,9 @@ pub(crate) struct ImageConfig {
     config: Option<Container>,
     #[serde(deserialize_with = "list")]
     pub(crate) history: Vec<Step>,
+    /// The number of entries that are left out.
+    #[serde(skip)]
+    pub(crate) left_out: usize,
 }
 
 /// The settings of containers of an image.
@@ -238,7 +326,37 @@ impl Step {
 
 impl ImageConfig {
     pub(crate) fn parse(content: &[u8]) -> Self {
-        serde_json::from_slice(content).unwrap_or_default()
+        let mut config: Self = serde_json::from_slice(content).unwrap_or_default();
+        config.bound();
+        config
+    }
+
+    fn bound(&mut self) {
+        for text in
+            [&mut self.created, &mut self.author, &mut self.architecture, &mut self.os, &mut self.variant]
+        {
+            shorten(text);
+        }
+        self.left_out = cut(&mut self.history, ROWS);
+        for step in &mut self.history {
+            shorten(&mut step.created_by);
+            shorten(&mut step.comment);
+        }
+        let Some(container) = &mut self.config else { return };
+        for text in [&mut container.user, &mut container.working_dir, &mut container.stop_signal] {
+            shorten(text);
+        }
+        for list in [
+            &mut container.env,
+            &mut container.entrypoint,
+            &mut container.cmd,
+            &mut container.exposed_ports,
+            &mut container.volumes,
+        ] {
+            self.left_out += cut(list, ROWS);
+            list.iter_mut().for_each(|text| *text = shortened(std::mem::take(text)));
+        }
+        self.left_out += cut_pairs(&mut container.labels);
     }
 
     pub(crate) fn platform(&self) -> Option<String> {
@@ -323,6 +441,28 @@ mod tests {
         assert_eq!(kind(&artifact("application/spdx+json")), Kind::Sbom);
         assert_eq!(kind(&artifact("application/vnd.dev.sigstore.bundle.v0.3+json")), Kind::Signature);
         assert_eq!(kind(&artifact("application/vnd.example")), Kind::Artifact);
+    }
+
+    #[test]
+    fn large_documents_are_cut() {
+        let many = (0..1_000).map(|n| (format!("key-{n:04}"), Value::String("x".repeat(9))));
+        let mut annotations: serde_json::Map<String, Value> = many.collect();
+        annotations.insert("a".to_owned(), "é".repeat(TEXT).into());
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let layer = serde_json::json!({ "mediaType": "text/plain", "digest": digest, "size": 7 });
+        let manifest = serde_json::json!({ "layers": vec![layer; 300], "annotations": annotations });
+        let document = Document::parse(manifest.to_string().as_bytes());
+        assert_eq!((document.layers.len(), document.annotations.len()), (ROWS, ROWS));
+        assert_eq!((document.left_out, document.content_size()), (100 + 801, 2_100));
+        assert!(document.annotations["a"].len() <= TEXT + "…".len());
+        assert_eq!(shortened("a\u{202e}b\u{1b}[31m\n".to_owned()), "a\u{fffd}b\u{fffd}[31m\n");
+        let large = serde_json::json!({ "annotations": { "a": "x".repeat(MAX_PARSED) } }).to_string();
+        let document = Document::parse(large.as_bytes());
+        assert!(document.is_too_large && document.annotations.is_empty());
+        let config = serde_json::json!({ "history": vec![serde_json::json!({}); 500],
+            "config": { "Env": vec!["A=b"; 500], "Labels": annotations } });
+        let config = ImageConfig::parse(config.to_string().as_bytes());
+        assert_eq!(config.left_out, 300 + 300 + 801);
     }
 
     #[test]

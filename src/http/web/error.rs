@@ -6,7 +6,7 @@ use hyper::header::RETRY_AFTER;
 use super::form::encode_path;
 use super::page::{Page, Viewer};
 use crate::http::app::App;
-use crate::http::error::Error;
+use crate::http::error::{Error, ErrorFormat};
 use crate::http::extract::request::Request;
 use crate::http::links::Links;
 use crate::http::middleware::client_info::ClientInfo;
@@ -20,8 +20,10 @@ struct ErrorPage<'a> {
     title: String,
     /// Its meaning, in the language of the page.
     explanation: String,
-    /// The failure, in English as in the API.
+    /// The failure.
     message: String,
+    /// Whether it is in English, as in the API, on a page in any language.
+    is_english: bool,
     request_id: String,
 }
 
@@ -51,12 +53,15 @@ pub(crate) fn respond(page: &Page, error: Error, links: &Links, id: &hyper::head
     };
     let title = page.t(key).into_owned();
     let explanation = page.t(&format!("{key}-text")).into_owned();
+    let translated = super::explain::explain(page, &error);
     // The JSON response has logged the error, and hides internal causes.
-    let json = error.into_response(None, links, id);
+    let json = error.into_response(ErrorFormat::Registry, None, links, id);
     let retry_after = json.headers().get(RETRY_AFTER).cloned();
-    let message = json.body().text().and_then(message).unwrap_or_default();
+    let is_english = translated.is_none();
+    let message = translated.or_else(|| json.body().text().and_then(message)).unwrap_or_default();
     let request_id = id.to_str().unwrap_or_default().to_owned();
-    let rendered = page.render_as(status, &ErrorPage { page, title, explanation, message, request_id });
+    let rendered =
+        page.render_as(status, &ErrorPage { page, title, explanation, message, is_english, request_id });
     let Ok(mut response) = rendered else { return json };
     if let Some(retry_after) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, retry_after);

@@ -1,12 +1,11 @@
 //! `/`: all repositories, those of a namespace, and search.
 
-use accounts::Visible;
 use askama::Template;
-use registry::listing::{Position, RepositoryOrder};
 use std::time::SystemTime;
 
 use super::clients::{self, Transport};
 use super::page::Page;
+use crate::http::api::repositories::{Sort, SortedPage, in_namespace, read_sorted};
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::extract::query::Query;
@@ -16,34 +15,6 @@ use crate::http::response::Response;
 const PAGE: usize = 50;
 /// The namespaces above the list.
 const NAMESPACES: usize = 24;
-
-/// The order of the list: by name, or by the value of a column.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Name,
-    By(RepositoryOrder),
-}
-
-impl Order {
-    /// Parses the parameter `sort`.
-    fn of(sort: &str) -> Self {
-        match sort {
-            "push" => Self::By(RepositoryOrder::Push),
-            "size" => Self::By(RepositoryOrder::Size),
-            "pulls" => Self::By(RepositoryOrder::Pulls),
-            _ => Self::Name,
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::By(RepositoryOrder::Push) => "push",
-            Self::By(RepositoryOrder::Size) => "size",
-            Self::By(RepositoryOrder::Pulls) => "pulls",
-        }
-    }
-}
 
 /// A repository in the list. A gateway and a search know less.
 pub(crate) struct Line {
@@ -66,7 +37,7 @@ struct Home {
     namespace: Option<String>,
     /// The number of matches of a search, and whether there are more.
     matches: Option<(u64, bool)>,
-    order: Order,
+    sort: Sort,
     /// The address of the next page.
     next: Option<String>,
     is_first: bool,
@@ -82,8 +53,8 @@ impl Home {
     }
 
     /// Whether the list has this order.
-    fn is_by(&self, order: &str) -> bool {
-        self.order.word() == order
+    fn is_by(&self, sort: &str) -> bool {
+        self.sort.word() == sort
     }
 
     /// Returns the address of the list in another order.
@@ -148,7 +119,7 @@ async fn search(call: &Call<'_>, page: Page, text: &str) -> Result<Home, Error> 
         more_namespaces: None,
         namespace: None,
         matches: Some((found.total, is_window)),
-        order: Order::Name,
+        sort: Sort::Name,
         next,
         is_first: offset == 0,
         has_details: false,
@@ -161,31 +132,13 @@ async fn list(call: &Call<'_>, page: Page, query: Query<'_>) -> Result<Home, Err
     let registry = &call.app.registry;
     let namespace = query.get_filled("namespace").map(std::borrow::Cow::into_owned);
     let all = call.caller.visible();
-    let visible = match &namespace {
-        Some(namespace) => {
-            let pattern = format!("{namespace}/**").parse();
-            pattern.map_or_else(|_| Visible::nothing(), |pattern| all.restricted_to(&[pattern]))
-        }
-        None => all.clone(),
-    };
+    let visible = in_namespace(&all, namespace.as_deref());
     let after = query.get_filled("after").map(std::borrow::Cow::into_owned);
     // A gateway knows the names alone.
     let has_details = call.app.content_proxy.is_none();
-    let order = query.get("sort").filter(|_| has_details).map_or(Order::Name, |sort| Order::of(&sort));
-    let (records, next) = match order {
-        Order::Name => {
-            let found = registry.repositories(&visible, after.as_deref(), PAGE).await?;
-            let last = found.items.last().filter(|_| found.more).map(|record| record.name.to_string());
-            (found.items, last)
-        }
-        Order::By(order) => {
-            let position = after.as_deref().and_then(position);
-            let found = registry.repositories_by(order, &visible, position, PAGE).await?;
-            let last =
-                found.items.last().filter(|_| found.more).map(|((value, id), _)| format!("{value}.{id}"));
-            (found.items.into_iter().map(|(_, record)| record).collect(), last)
-        }
-    };
+    let sort =
+        query.get("sort").filter(|_| has_details).and_then(|sort| sort.parse().ok()).unwrap_or(Sort::Name);
+    let SortedPage { records, next } = read_sorted(registry, sort, &visible, after.as_deref(), PAGE).await?;
     let from = query.get_filled("namespaces-after");
     let namespaces = match &namespace {
         None if after.is_none() => Some(registry.namespaces(&all, from.as_deref(), NAMESPACES).await?),
@@ -193,7 +146,7 @@ async fn list(call: &Call<'_>, page: Page, query: Query<'_>) -> Result<Home, Err
     };
     let (namespaces, more) = namespaces.map_or_else(Default::default, |found| (found.items, found.more));
     Ok(Home {
-        next: next.map(|last| address(namespace.as_deref(), order.word(), Some(&last))),
+        next: next.map(|last| address(namespace.as_deref(), sort.word(), Some(&last))),
         repositories: records
             .into_iter()
             .map(|record| Line {
@@ -209,17 +162,11 @@ async fn list(call: &Call<'_>, page: Page, query: Query<'_>) -> Result<Home, Err
         namespaces,
         namespace,
         matches: None,
-        order,
+        sort,
         is_first: after.is_none(),
         has_details,
         trust: None,
         trust_lines: Vec::new(),
         page,
     })
-}
-
-/// Parses the position in a list by a value.
-fn position(text: &str) -> Option<Position> {
-    let (value, id) = text.split_once('.')?;
-    Some((value.parse().ok()?, id.parse().ok()?))
 }

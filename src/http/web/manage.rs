@@ -7,6 +7,7 @@ use registry::access::Secret;
 use registry::access::manage::{Manage, ManageError};
 use registry::records::StoreError;
 
+use super::explain::explain_refusal;
 use super::page::Page;
 use crate::http::api::manage::manage;
 use crate::http::call::Call;
@@ -85,23 +86,7 @@ fn is_of_the_input(error: &registry::Error) -> bool {
 
 /// Returns the reason in the language of the page, or else in English.
 fn explain(page: &Page, error: &ManageError) -> String {
-    let key = match error {
-        ManageError::NameTaken(_) | ManageError::NameReserved(_) | ManageError::TeamTaken(_) => {
-            "problem-taken"
-        }
-        ManageError::Name(_) | ManageError::NameUnfit { .. } => "problem-name",
-        ManageError::NotFound { .. } | ManageError::SubjectUnknown(_) | ManageError::OwnerUnknown(_) => {
-            "problem-unknown"
-        }
-        ManageError::LastAdministrator => "problem-last-administrator",
-        ManageError::LastUser => "problem-last-user",
-        ManageError::NoRights => "problem-no-rights",
-        ManageError::PatternUnfit(_) => "problem-pattern",
-        ManageError::HasRepositories { .. } => "problem-has-repositories",
-        ManageError::Denied(_) => "problem-denied",
-        _ => return error.to_string(),
-    };
-    page.t(key).into_owned()
+    explain_refusal(page, error).unwrap_or_else(|| error.to_string())
 }
 
 /// Runs a change in its own task, so that a client that disconnects does not cancel it half-way.

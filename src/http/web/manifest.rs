@@ -1,6 +1,8 @@
 //! `/<repository>:<tag>` and `/<repository>@<digest>`: an image with its platforms, layers, history and config; a
 //! chart; an artifact with its files; and what refers to it.
 
+use std::time::SystemTime;
+
 use accounts::Right;
 use askama::Template;
 use oci::{Digest, RepositoryName, TagOrDigest};
@@ -19,6 +21,10 @@ use crate::http::response::Response;
 
 /// The referrers on a page.
 const REFERRERS: usize = 50;
+/// The other tags of a manifest on its page.
+const OTHER_TAGS: usize = 20;
+/// The files whose content a page shows.
+const PREVIEWS: usize = 8;
 /// The longest text of a manifest that a page shows, in bytes.
 const MAX_RAW: usize = 64 << 10;
 
@@ -67,6 +73,15 @@ struct Setting {
     value: String,
 }
 
+/// A registry's knowledge of a manifest of its own.
+struct Details {
+    /// The other tags that point to it.
+    other_tags: Vec<String>,
+    pushed: SystemTime,
+    pulled: Option<SystemTime>,
+    pulls: u64,
+}
+
 #[derive(Template)]
 #[template(path = "manifest.html")]
 struct ManifestPage {
@@ -77,6 +92,8 @@ struct ManifestPage {
     media_type: String,
     artifact_type: Option<String>,
     kind_label: String,
+    /// Unknown to a gateway.
+    details: Option<Details>,
     /// The key of the name of the rule on this tag.
     tag_rule: Option<&'static str>,
     is_index: bool,
@@ -102,6 +119,9 @@ struct ManifestPage {
     subject: Option<String>,
     clients: Vec<Client>,
     raw: Option<String>,
+    /// The number of entries that are not shown.
+    left_out: u64,
+    is_too_large: bool,
     may_push: bool,
     may_delete: bool,
 }
@@ -166,10 +186,15 @@ pub(crate) async fn get(
         Some(tag) => format!("{repository}:{tag}"),
         None => format!("{repository}@{}", stored.digest),
     };
+    let details = match app.content_proxy {
+        None => Some(details(app, repository, &stored.digest, tag.as_deref()).await?),
+        Some(_) => None,
+    };
     let allowed = async |right| app.accounts.is_allowed(caller.identity(), repository, right).await;
     let body = ManifestPage {
         name: repository.to_string(),
         tag,
+        details,
         digest: stored.digest.to_string(),
         artifact_type: document.type_of_artifact().filter(|_| !is_image).map(str::to_owned),
         kind_label: kind.label(page.language),
@@ -181,6 +206,9 @@ pub(crate) async fn get(
         platform: shown.as_ref().and_then(|shown| shown.platform.clone()).or(image.platform),
         created: image.created.map(|created| page.date_of(&created)),
         author: image.author,
+        // The document of an image is counted with the image.
+        left_out: (image.left_out + if kind == Kind::Image { 0 } else { document.left_out }) as u64,
+        is_too_large: document.is_too_large,
         layers: image.layers,
         history: image.history,
         settings: image.settings,
@@ -201,6 +229,22 @@ pub(crate) async fn get(
         page,
     };
     body.page.render(&body)
+}
+
+async fn details(
+    app: &App,
+    repository: &RepositoryName,
+    digest: &Digest,
+    tag: Option<&str>,
+) -> Result<Details, Error> {
+    let found = app.registry.manifest_details(repository, &TagOrDigest::Digest(*digest)).await?;
+    let others = found.tags.iter().map(ToString::to_string).filter(|name| Some(name.as_str()) != tag);
+    Ok(Details {
+        other_tags: others.take(OTHER_TAGS).collect(),
+        pushed: found.pushed_at,
+        pulled: found.pulled_at,
+        pulls: found.pulls,
+    })
 }
 
 /// Returns the entries of an index that are images.
@@ -264,6 +308,8 @@ struct Image {
     settings: Vec<Setting>,
     environment: Vec<(String, String)>,
     labels: Pairs,
+    /// The number of entries that are left out.
+    left_out: usize,
     /// The annotations of its manifest, which differ from those of its index.
     annotations: Pairs,
 }
@@ -275,7 +321,7 @@ async fn image(app: &App, repository: &RepositoryName, stored: &Stored) -> Resul
         None => None,
     };
     let config = config.map(|config| ImageConfig::parse(&config)).unwrap_or_default();
-    let platform = config.platform();
+    let (platform, left_out) = (config.platform(), config.left_out + document.left_out);
     let (created, author) = (config.created.clone(), config.author.clone());
     let (container, steps) = config.into_container();
     Ok(Image {
@@ -287,6 +333,7 @@ async fn image(app: &App, repository: &RepositoryName, stored: &Stored) -> Resul
         settings: settings(&container),
         environment: container.env.iter().map(|variable| split(variable)).collect(),
         labels: container.labels,
+        left_out,
         annotations: document.annotations,
     })
 }
@@ -338,11 +385,15 @@ fn quoted(word: &str) -> String {
 }
 
 async fn files(app: &App, repository: &RepositoryName, document: &Document) -> Result<Vec<File>, Error> {
-    let mut files = Vec::new();
+    let (mut files, mut previews) = (Vec::new(), 0);
     for layer in &document.layers {
         // The page shows a README as such.
-        let preview =
-            if about::is_readme(layer) { None } else { preview::of(app, repository, layer).await? };
+        let preview = if about::is_readme(layer) || previews == PREVIEWS {
+            None
+        } else {
+            preview::of(app, repository, layer).await?
+        };
+        previews += usize::from(preview.is_some());
         files.push(File {
             name: layer.title().map_or_else(|| short(&layer.digest.to_string()).to_owned(), str::to_owned),
             media_type: layer.media_type.clone(),

@@ -20,6 +20,7 @@ mod content;
 pub(crate) mod delete;
 mod document;
 pub(crate) mod error;
+mod explain;
 pub(crate) mod file;
 mod form;
 pub(crate) mod history;
@@ -39,22 +40,18 @@ pub(crate) mod switch;
 pub(crate) mod trash;
 pub(crate) mod webhooks;
 
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use hyper::Method;
 use hyper::header::{ACCEPT, HeaderMap};
 use oci::Digest;
 
-use crate::config::{Config, Effective, Origin};
+use crate::config::Config;
 
 /// The state of the pages.
 pub(crate) struct Web {
     /// Whether the certificate is self-signed, so that clients need to be told to trust it.
     self_signed: bool,
-    settings: RwLock<Vec<SettingLine>>,
-    /// The file of the certificate, if it is not from an authority.
-    certificate: RwLock<Option<PathBuf>>,
     summaries: quick_cache::sync::Cache<Digest, Arc<summary::Summary>>,
 }
 
@@ -66,63 +63,8 @@ impl Web {
     pub(crate) fn new(config: &Config) -> Option<Self> {
         config.web.enabled.then(|| Self {
             self_signed: !config.tls.self_signed.is_empty(),
-            settings: RwLock::default(),
-            certificate: RwLock::new(config.tls.certificate.clone()),
             summaries: quick_cache::sync::Cache::new(SUMMARIES),
         })
-    }
-}
-
-/// A setting in force.
-#[derive(Clone)]
-pub(crate) struct SettingLine {
-    pub(crate) key: &'static str,
-    pub(crate) value: String,
-    pub(crate) origin: String,
-    pub(crate) is_default: bool,
-}
-
-impl SettingLine {
-    /// Describes a setting. Secrets are left out.
-    fn of(setting: &Effective) -> Self {
-        let value = setting.value.to_string();
-        let is_secret = ["secret", "password", "token ="].iter().any(|word| value.contains(word));
-        Self {
-            key: setting.key,
-            value: if is_secret { "…".to_owned() } else { value },
-            origin: setting.origin.to_string(),
-            is_default: setting.origin == Origin::Default,
-        }
-    }
-}
-
-impl Web {
-    /// Sets the settings that administrators see.
-    pub(crate) fn describe(&self, settings: &[Effective]) {
-        let lines = settings.iter().map(SettingLine::of).collect();
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = lines;
-    }
-
-    /// Sets the file of the certificate.
-    pub(crate) fn set_certificate(&self, file: PathBuf) {
-        *self.certificate.write().unwrap_or_else(PoisonError::into_inner) = Some(file);
-    }
-
-    fn settings(&self) -> Vec<SettingLine> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn certificate(&self) -> Option<PathBuf> {
-        self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Returns the self-signed certificate, without a key that its file may hold.
-    fn self_signed_pem(&self) -> Option<String> {
-        let file = self.certificate().filter(|_| self.self_signed)?;
-        let pem = std::fs::read_to_string(file).ok()?;
-        let begin = pem.find("-----BEGIN CERTIFICATE-----")?;
-        let end = begin + pem[begin..].find("-----END CERTIFICATE-----")? + "-----END CERTIFICATE-----".len();
-        Some(format!("{}\n", &pem[begin..end]))
     }
 }
 

@@ -9,7 +9,7 @@ use oci::RepositoryName;
 use serde_json::Value;
 
 use super::content::{self, MAX_BLOB};
-use super::document::{Document, Entry};
+use super::document::{Document, Entry, harmless};
 use super::markdown;
 use crate::http::app::App;
 use crate::http::error::Error;
@@ -57,7 +57,7 @@ fn preview(content: &[u8]) -> Option<Preview> {
     let json = json.map(|json| opened(&json).unwrap_or(json));
     let (headline, packages) = json.as_ref().map(describe).unwrap_or_default();
     let text = json.as_ref().and_then(|json| serde_json::to_string_pretty(json).ok());
-    let text = text.unwrap_or_else(|| plain.to_owned());
+    let text = harmless(text.unwrap_or_else(|| plain.to_owned()));
     let total = packages.len() as u64;
     Some(Preview {
         headline,
@@ -102,7 +102,7 @@ fn describe(json: &Value) -> (Option<String>, Vec<(String, String)>) {
 /// Indents JSON.
 pub(crate) fn pretty(content: &[u8]) -> Option<String> {
     let json: Value = serde_json::from_slice(content).ok()?;
-    serde_json::to_string_pretty(&json).ok()
+    serde_json::to_string_pretty(&json).ok().map(harmless)
 }
 
 /// A Helm chart.

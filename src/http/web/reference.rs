@@ -104,6 +104,7 @@ impl Field {
     }
 }
 
+/// Returns the parameters of a path or a query. The introduction explains those of headers.
 fn fields(parameters: Option<&Value>) -> Vec<Field> {
     let parameters = parameters.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let field = |parameter: &Value| Field {
@@ -112,7 +113,7 @@ fn fields(parameters: Option<&Value>) -> Vec<Field> {
         is_required: parameter.get("required").and_then(Value::as_bool).unwrap_or(false),
         description: text(parameter.get("description")),
     };
-    parameters.iter().map(field).collect()
+    parameters.iter().filter(|parameter| parameter["in"] != "header").map(field).collect()
 }
 
 /// Returns the name of the type of a body.

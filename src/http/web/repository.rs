@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use accounts::Right;
 use askama::Template;
 use oci::{Digest, RepositoryName};
+use registry::access::Identity;
 
 use super::about::{self, Link};
 use super::clients::{self, Client, Transport};
@@ -46,6 +47,8 @@ struct RepositoryPage {
     clients: Vec<Client>,
     next: Option<String>,
     is_first: bool,
+    /// Whether it may be pulled without an account, on a registry with accounts.
+    is_public: bool,
     may_delete: bool,
     may_restore: bool,
     /// Whether the caller may add webhooks.
@@ -65,6 +68,7 @@ struct Chosen {
 struct Details {
     tags: u64,
     bytes: u64,
+    pulls: u64,
     pushed: SystemTime,
 }
 
@@ -121,6 +125,8 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
         }
         _ => None,
     };
+    let is_public = app.accounts.in_force()
+        && app.accounts.is_allowed(&Identity::Anonymous, repository, Right::Pull).await?;
     let allowed = async |right| app.accounts.is_allowed(caller.identity(), repository, right).await;
     let body = RepositoryPage {
         name: repository.to_string(),
@@ -129,6 +135,7 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
         details: record.filter(|_| app.content_proxy.is_none()).map(|record| Details {
             tags: record.tags,
             bytes: record.bytes,
+            pulls: record.pulls,
             pushed: record.updated_at,
         }),
         links: first.map(|first| first.links).unwrap_or_default(),
@@ -136,6 +143,7 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
         clients: clients.unwrap_or_default(),
         next,
         is_first: after.is_none(),
+        is_public,
         may_delete: allowed(Right::Delete).await?,
         may_administer: page.viewer.account.is_some() && allowed(Right::Administer).await?,
         may_restore: app.content_proxy.is_none() && allowed(Right::Push).await?,

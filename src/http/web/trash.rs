@@ -31,8 +31,8 @@ struct Trash {
 }
 
 pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
-    let deleted = call.app.registry.trash_of(repository, PAGE).await?;
-    let lines = deleted.into_iter().map(|deleted| Line {
+    let deleted = call.app.registry.trash_of(repository, None, PAGE).await?;
+    let lines = deleted.items.into_iter().map(|deleted| Line {
         digest: deleted.manifest.digest.to_string(),
         tags: deleted.tags.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         deleted: deleted.deleted_at,

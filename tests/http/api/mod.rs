@@ -1,6 +1,8 @@
 //! `/api/v1/` for repositories: the interface of the commands.
 
+mod conditional;
 mod gc;
+mod lists;
 mod pulls;
 
 use api::{Repositories, Repository, RepositoryUsages, Tags, Usage};

@@ -7,7 +7,7 @@ use api::{Erase, Explanation, GarbageLine, GarbagePreview, GarbageStatus};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use oci::{Digest, RepositoryName};
-use registry::collection::Collected;
+use registry::collection::{COUNTED, Collected};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -35,13 +35,13 @@ pub(crate) fn must_be_allowed(call: &Call<'_>) -> Result<(), Error> {
 }
 
 pub(crate) async fn status(call: Call<'_>) -> Result<Response, Error> {
-    Ok(ok(&look(&call).await?))
+    Ok(ok(&look(&call, COUNTED).await?))
 }
 
-/// Returns the last collection, the running one, and the space that is kept.
-pub(crate) async fn look(call: &Call<'_>) -> Result<GarbageStatus, Error> {
+/// Returns the last collection, the running one, and the space that is kept, of which `most` removals are counted.
+pub(crate) async fn look(call: &Call<'_>, most: usize) -> Result<GarbageStatus, Error> {
     must_be_allowed(call)?;
-    Ok(convert::status(call.app.registry.garbage_status().await?))
+    Ok(convert::status(call.app.registry.garbage_status(most).await?))
 }
 
 /// Returns what a collection would remove.
@@ -93,7 +93,9 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
         };
         let collected = registry.collect_garbage(progress).await;
         let report = match collected {
-            Ok(collected) => registry.garbage_status().await.map(|status| convert::report(collected, status)),
+            Ok(collected) => {
+                registry.garbage_status(COUNTED).await.map(|status| convert::report(collected, status))
+            }
             Err(error) => Err(error),
         };
         let last = report.map_or_else(

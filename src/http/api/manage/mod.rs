@@ -17,6 +17,7 @@ pub(crate) mod retention;
 pub(crate) mod robots;
 pub(crate) mod rules;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod tokens;
 pub(crate) mod upstreams;
 pub(crate) mod users;
@@ -42,7 +43,7 @@ use crate::http::middleware::denied::DenyReason;
 use crate::http::response::{self, Response};
 
 /// The maximum length of a body. The largest is a token for a hundred repositories.
-const BODY_BYTES: usize = 64 * 1024;
+pub(super) const BODY_BYTES: usize = 64 * 1024;
 
 /// Reads a JSON body.
 pub(super) async fn body<T: DeserializeOwned>(call: &mut Call<'_>) -> Result<T, Error> {

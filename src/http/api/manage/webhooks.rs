@@ -34,7 +34,7 @@ pub(crate) async fn all(call: &Call<'_>) -> Result<Vec<api::Webhook>, Error> {
     map_error(call, manage.must_be_known())?;
     for receiver in call.app.webhooks.receivers(&call.app.registry).await? {
         if manage.must_see_webhook(&receiver.webhook).await.is_ok() {
-            webhooks.push(convert(call, &receiver.webhook).await?);
+            webhooks.push(convert(call, &receiver.webhook, Shown::InList).await?);
         }
     }
     Ok(webhooks)
@@ -47,7 +47,7 @@ pub(crate) async fn get(call: Call<'_>, id: &WebhookId) -> Result<Response, Erro
 /// Returns a webhook that the caller may see.
 pub(crate) async fn one(call: &Call<'_>, id: &WebhookId) -> Result<api::Webhook, Error> {
     let receiver = find(call, id).await?;
-    convert(call, &receiver.webhook).await
+    convert(call, &receiver.webhook, Shown::Alone).await
 }
 
 pub(crate) async fn add(mut call: Call<'_>) -> Result<Response, Error> {
@@ -71,7 +71,7 @@ pub(crate) async fn make(call: &Call<'_>, new: NewWebhook) -> Result<MadeWebhook
     let request = WebhookRequest { url, shown_url, secret: secret_text, events, repositories, format };
     let webhook = change(call, |manage| async move { manage.add_webhook(request).await }).await?;
     call.app.webhooks.changed();
-    Ok(MadeWebhook { webhook: convert(call, &webhook).await?, secret })
+    Ok(MadeWebhook { webhook: convert(call, &webhook, Shown::Alone).await?, secret })
 }
 
 pub(crate) async fn rotate(mut call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
@@ -91,7 +91,7 @@ pub(crate) async fn replace_secret(
     let changed = change(call, |manage| async move { manage.rotate_webhook_secret(id, revealed).await });
     let webhook = changed.await?;
     call.app.webhooks.changed();
-    Ok(MadeWebhook { webhook: convert(call, &webhook).await?, secret })
+    Ok(MadeWebhook { webhook: convert(call, &webhook, Shown::Alone).await?, secret })
 }
 
 pub(crate) async fn remove(call: Call<'_>, id: &WebhookId) -> Result<Response, Error> {
@@ -152,11 +152,12 @@ pub(crate) async fn replay(mut call: Call<'_>, id: &WebhookId) -> Result<Respons
     Ok(ok(&Replayed { replayed: send_again(&call, id, delivery).await? }))
 }
 
-/// Makes one delivery pending again, or all that are parked. Returns their number.
+/// Makes one delivery pending again, or all that are parked, and ends the backoff. Returns their number.
 pub(crate) async fn send_again(call: &Call<'_>, id: &WebhookId, delivery: Option<i64>) -> Result<u64, Error> {
     let receiver = find(call, id).await?;
     let replayed = call.app.registry.replay_deliveries(&receiver.webhook.id, delivery).await?;
     call.app.webhooks.changed();
+    call.app.webhooks.retry(&receiver.webhook.id);
     Ok(replayed)
 }
 
@@ -218,14 +219,21 @@ async fn owned(call: &Call<'_>, id: &WebhookId) -> Result<i64, Error> {
     }
 }
 
-async fn convert(call: &Call<'_>, webhook: &Webhook) -> Result<api::Webhook, Error> {
+/// The place where a webhook is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    InList,
+    Alone,
+}
+
+async fn convert(call: &Call<'_>, webhook: &Webhook, shown: Shown) -> Result<api::Webhook, Error> {
     let counts = call.app.registry.delivery_counts(&webhook.id).await?;
-    // The URL may hold a password or a token, which is for the account that named it.
+    // The URL may hold a password or a token, which is for the account that named it, and for no list.
     let caller = call.caller.identity().name().map(AccountName::as_str);
     let is_own = caller.is_some() && caller == webhook.account.as_deref();
     Ok(api::Webhook {
         id: webhook.id.clone(),
-        url: if is_own { webhook.url.clone() } else { shown_url(&webhook.url) },
+        url: if is_own && shown == Shown::Alone { webhook.url.clone() } else { shown_url(&webhook.url) },
         events: webhook.events.words().to_vec(),
         repositories: webhook.repositories.clone(),
         format: webhook.format.to_string(),

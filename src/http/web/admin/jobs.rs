@@ -15,6 +15,8 @@ use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
+/// The removals that are counted for the page. The API and the command count more of them.
+const COUNTED: usize = 500;
 /// The removals of a preview on the page.
 const LISTED: usize = 200;
 
@@ -74,7 +76,7 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
             Err(_) => outcome = Outcome::problem(page.t("problem-digest")),
         }
     }
-    let garbage = if has_content { Some(gc::look(&call).await?) } else { None };
+    let garbage = if has_content { Some(gc::look(&call, COUNTED).await?) } else { None };
     let body = JobsPage { page, outcome, garbage, preview, digest, explanation, jobs: jobs::all(&call) };
     body.page.render_as(body.outcome.status(), &body)
 }

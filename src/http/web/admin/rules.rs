@@ -66,7 +66,7 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
             (Ok(repositories), Ok(tags)) => {
                 tag_rules.preview = Some(rules::preview(&call, repositories, tags).await?);
             }
-            (Err(error), _) | (_, Err(error)) => outcome = Outcome::problem(error.to_string()),
+            _ => outcome = Outcome::problem(page.t("problem-pattern")),
         }
     }
     let body = Rules { page, outcome, tag_rules, repositories, tags, quotas, report };

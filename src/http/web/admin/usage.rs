@@ -33,7 +33,7 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     let found = registry.repository_usage(&Visible::Everything, after.as_deref(), PAGE).await?;
     let after_owner = call.query().get_filled("owners-after").map(std::borrow::Cow::into_owned);
     let owners = if after.is_none() {
-        Some(registry.owner_usage(&Visible::Everything, after_owner.as_deref(), OWNERS).await?)
+        Some(registry.counted_owners(after_owner.as_deref(), OWNERS).await?)
     } else {
         None
     };
@@ -42,7 +42,7 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
         more_owners: owners.last().filter(|_| more).map(|usage| usage.owner.clone()),
         owners,
         page: Page::of(&call),
-        total: registry.usage(&Visible::Everything).await?,
+        total: registry.counted_usage().await?,
         next: found.items.last().filter(|_| found.more).map(|usage| usage.name.to_string()),
         repositories: found.items,
     };

@@ -29,13 +29,15 @@ pub(super) static SIGNED_IN: &[(&str, &[Method])] = &[
 ];
 
 /// Routes for administrators.
-pub(super) static ADMINISTRATORS: [(&str, &[Method]); 1] = [("/metrics", &READ)];
+pub(super) static ADMINISTRATORS: [(&str, &[Method]); 2] = [("/metrics", &READ), ("/api/v1/settings", &READ)];
 
 /// Lists, filtered by the right to pull.
-pub(super) const LISTS: [(&str, &[Method]); 7] = [
+pub(super) const LISTS: [(&str, &[Method]); 9] = [
     (EVENTS, &READ),
     ("/v1/search", &READ),
     ("/api/v1/repositories", &READ),
+    ("/api/v1/namespaces", &READ),
+    ("/api/v1/search", &READ),
     ("/api/v1/usage", &READ),
     ("/api/v1/usage/owners", &READ),
     ("/api/v1/usage/repositories", &READ),
@@ -144,6 +146,17 @@ async fn lists_show_what_may_be_pulled() {
         assert_eq!(found.json()["num_results"], expected.len(), "{caller:?}");
         let found = registry.get_as(&who, "/api/v1/repositories").await.is(200);
         assert_eq!(names(&found, "repositories"), expected, "{caller:?}");
+        for sort in ["pushed", "size", "pulls"] {
+            let found = registry.get_as(&who, &format!("/api/v1/repositories?sort={sort}")).await.is(200);
+            assert_eq!(names(&found, "repositories"), expected, "{caller:?} {sort}");
+        }
+        let found = registry.get_as(&who, "/api/v1/search?q=ann").await.is(200);
+        assert_eq!(names(&found, "repositories"), expected, "{caller:?}");
+        assert_eq!(found.json()["total"], expected.len(), "{caller:?}");
+        let namespaces = registry.get_as(&who, "/api/v1/namespaces").await.is(200);
+        let owners: std::collections::BTreeSet<&str> =
+            expected.iter().filter_map(|name| Some(name.split_once('/')?.0)).collect();
+        assert_eq!(namespaces.list("namespaces"), owners.into_iter().collect::<Vec<_>>(), "{caller:?}");
         let found = registry.get_as(&who, "/api/v1/usage/repositories").await.is(200);
         assert_eq!(names(&found, "repositories"), expected, "{caller:?}");
         let usage = registry.get_as(&who, "/api/v1/usage").await.is(200).json();
