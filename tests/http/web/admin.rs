@@ -153,7 +153,9 @@ async fn usage_counts_shared_layers_of_an_owner_once() {
     let expected = serde_json::json!([{ "owner": "root", "repositories": 2, "bytes": size }]);
     assert_eq!(usage["owners"], expected);
     let mut browser = Browser::signed_in(&registry, "root").await;
-    assert!(browser.open("/-/admin/usage").await.is(200).html().contains("?namespace=root"));
+    // The page shows what is counted in the background.
+    let is_shown = async || browser.open("/-/admin/usage").await.is(200).html().contains("?namespace=root");
+    eventually("the owner is counted", is_shown).await;
     registry.get("/api/v1/usage/owners").await.is(200);
     assert_eq!(registry.get("/api/v1/usage/owners").await.json()["owners"], serde_json::json!([]));
 }
