@@ -56,13 +56,13 @@ impl Config {
         }
         let address = self.listen;
         let error = ConfigError::new(format!(
-            "refusing to listen on {address}: without accounts, whoever can reach that port could pull, push, \
+            "refusing to listen on {address}: without accounts, everyone who can reach that port could pull, push, \
              overwrite and delete every image"
         ));
         Some(error.about("listen").help(format!(
             "make an account first (wharfinger user add NAME --admin --password-stdin --data {data}), or name a file of users \
              (--htpasswd FILE), or the first account (WHARFINGER_ADMIN and WHARFINGER_ADMIN_PASSWORD);\nor listen on this machine only (--listen 127.0.0.1:{port});\nor, on a network \
-             where everyone may do all that, say --open (or `open = true`, or WHARFINGER_OPEN=true)",
+             where everyone may do all that, set --open (or `open = true`, or WHARFINGER_OPEN=true)",
             data = self.data.display(),
             port = address.port()
         )))

@@ -81,7 +81,7 @@ impl Config {
         }
         if acme.hosts.is_empty() {
             let error = ConfigError::new(
-                "tls.acme.directory is given, and tls.acme.hosts, for which a certificate is to be obtained, is not",
+                "tls.acme.directory is given without tls.acme.hosts, the hosts of the certificate",
             );
             mistakes.push(error.help("name the hosts, as in hosts = [\"registry.example.com\"]"));
         }

@@ -149,6 +149,7 @@ fn samples() -> Vec<Error> {
         Error::FormExpired,
         Error::TooMany { wait: Duration::from_millis(1500) },
         Error::Overloaded,
+        Error::PreconditionFailed,
         Error::RangeNotSatisfiable { size: 10 },
     ];
     let rights = [Right::Pull, Right::Push, Right::Delete, Right::Administer, Right::Fill];
@@ -173,6 +174,7 @@ fn gateway() -> Vec<Error> {
         GatewayError::TooLarge(1 << 30),
         GatewayError::Unproven { repository: name(), digest: digest() },
         GatewayError::Unsupported,
+        GatewayError::NoTagDeletion { repository: name() },
     ];
     gateway.map(Error::Gateway).into()
 }
