@@ -259,6 +259,7 @@ fn closed_working_directory_has_no_settings() {
     let checked = Command::new("setpriv")
         .args(["--reuid", &user, "--regid", &user, "--clear-groups", WHARFINGER])
         .args(settings)
+        .env("WHARFINGER_DATA", scratch.path().join("data"))
         .current_dir(&closed)
         .output()
         .unwrap();
