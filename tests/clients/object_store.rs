@@ -164,7 +164,7 @@ fn absent_object_store_is_unavailable() {
     let head = user.run(&format!("curl -s -o /dev/null -D - {blob}"));
     assert!(head.contains(" 503 ") && head.to_lowercase().contains("retry-after:"), "{head}");
     eventually("readyz fails", || status(&user, &ready) == "503");
-    registry.wait_for_log("the object store does not answer");
+    registry.wait_for_log("the object store cannot be used");
 
     store.start_again();
     eventually("readyz succeeds", || status(&user, &ready) == "200");
