@@ -169,10 +169,14 @@ pub fn connection_is_idle_after_its_last_request() {
 
 /// Clients that wait at the limit get in when connections become idle.
 pub fn idle_connections_make_room_for_waiting_ones() {
-    const CONNECTIONS: u8 = 2;
-    let table = ConnectionTable::new("listen", CONNECTIONS.into(), 1, Gauge::default());
+    [1, 2].into_iter().for_each(make_room);
+}
+
+/// As many clients wait as there are connections.
+fn make_room(connections: u8) {
+    let table = ConnectionTable::new("listen", connections.into(), 1, Gauge::default());
     let all_are_in = Arc::new(Semaphore::new(0));
-    let open: Vec<_> = (0..CONNECTIONS)
+    let open: Vec<_> = (0..connections)
         .map(|number| {
             let held = entered(&table, number);
             let requests = InProgress::new(Some(held.slot().clone()));
@@ -187,7 +191,7 @@ pub fn idle_connections_make_room_for_waiting_ones() {
             })
         })
         .collect();
-    let waiting: Vec<_> = (0..CONNECTIONS)
+    let waiting: Vec<_> = (0..connections)
         .map(|number| {
             let table = table.clone();
             thread::spawn(move || {
