@@ -104,6 +104,7 @@ impl Mirror {
         let job = self.inner.registry.job_metrics("upstream-eviction");
         loop {
             job.started();
+            room.left.store(i64::MAX, Ordering::Relaxed);
             let evicted = self.evict().await;
             job.ended(&evicted);
             let left = match evicted {
@@ -113,10 +114,15 @@ impl Mirror {
                     0
                 }
             };
-            room.left.store(left, Ordering::Relaxed);
-            if left <= 0 {
+            // Less the content that was stored meanwhile, which the eviction may not have seen.
+            let used = i64::MAX.saturating_sub(left.max(0));
+            let now_left = room.left.fetch_sub(used, Ordering::Relaxed).saturating_sub(used);
+            if now_left <= 0 {
                 // Everything is in use, pinned or pushed.
                 tokio::time::sleep(PAUSE).await;
+                if left > 0 {
+                    continue;
+                }
             }
             let _ = tokio::time::timeout(PERIOD, room.exhausted.notified()).await;
         }
