@@ -29,7 +29,7 @@ async fn refused_requests_never_reach_the_upstream() {
             .replace("{upload}", "7b9ab2a1-5c3f-4f0e-9c1b-0d3f1f6f0a51");
         for method in methods {
             let is_push = path.contains("/uploads/")
-                || path.ends_with("/_undo")
+                || ["/_undo", "/_trash"].iter().any(|end| path.ends_with(end))
                 || (method == Method::PUT && path.contains("/manifests/"));
             let refused = if is_push { 403 } else { 404 };
             for (who, status) in [(&Who::NOBODY, 401), (&bob, refused), (&narrow, refused), (&bearer, 401)] {
