@@ -365,6 +365,7 @@ mod tests {
             21 => "UPDATE jobs SET detail = '{}'".to_owned(),
             22 => "UPDATE view_stamps SET tags_directory = X'01'".to_owned(),
             23 => format!("INSERT INTO erasures VALUES ('app', {}, 1000, 'ann')", hex("erased")),
+            24 => "INSERT INTO space VALUES ('team', 1, 2, 3, 0, 1, 1000)".to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
@@ -401,6 +402,7 @@ mod tests {
         assert_eq!(metadata.upload_secret().await.unwrap().len(), 32);
         assert_eq!(metadata.usage(&Visible::Everything).await.unwrap().repositories, 1);
         while metadata.size_repositories(9).await.unwrap() > 0 {}
+        assert_eq!(metadata.counted_owners(None, 9).await.unwrap().len(), usize::from(from >= 24));
         let repository = metadata.repository(&app).await.unwrap().unwrap();
         let usage = metadata.usage_of(&app).await.unwrap().unwrap();
         assert_eq!((repository.bytes, repository.pulls > 0), (usage.bytes, from >= 19));
