@@ -34,7 +34,7 @@ impl Reload {
     pub(crate) async fn run(&mut self) -> Reloaded {
         let read = self.read.clone();
         let mut reloaded = match tokio::task::spawn_blocking(move || read()).await {
-            Ok(Ok(loaded)) => self.take(loaded).await,
+            Ok(Ok(loaded)) => Box::pin(self.take(loaded)).await,
             Ok(Err(ConfigErrors(mistakes))) => Reloaded {
                 errors: mistakes.into_iter().map(|error| error.message).collect(),
                 ..Reloaded::default()

@@ -61,6 +61,6 @@ impl Gateway {
             return Err(Failure::usage("the upstream registry of the gateway is missing")
                 .help("name it, as in --upstream http://registry:5000"));
         }
-        self.start.run(loaded, Box::new(read), Front::Gateway, sockets).await
+        Box::pin(self.start.run(loaded, Box::new(read), Front::Gateway, sockets)).await
     }
 }

@@ -85,7 +85,7 @@ impl Serve {
             return Err(Failure::usage(format!("--default-upstream {default} is no upstream"))
                 .help(format!("add it, as in --upstream {default}=URL")));
         }
-        self.start.run(loaded, Box::new(read), Front::Registry, sockets).await
+        Box::pin(self.start.run(loaded, Box::new(read), Front::Registry, sockets)).await
     }
 }
 

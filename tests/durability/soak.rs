@@ -5,6 +5,7 @@
 //! and the next look decides. All repositories share layers, so that mounts, deletions and collections meet.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -390,12 +391,12 @@ async fn reach(
         let config = document.get("config").cloned();
         for blob in list("layers").iter().chain(&config).map(digest) {
             let blob: Digest = blob.parse().unwrap();
-            if !reached.contains_key(&blob) {
+            if let Entry::Vacant(new) = reached.entry(blob) {
                 let got = http.get(format!("{url}/v2/{repository}/blobs/{blob}")).send().await?;
                 assert_eq!(got.status(), StatusCode::OK, "{repository}, blob {blob} of {target}");
                 let bytes = got.bytes().await?;
                 assert_eq!(Algorithm::Sha256.digest(&bytes), blob, "{repository}");
-                reached.insert(blob, bytes.len() as u64);
+                new.insert(bytes.len() as u64);
             }
         }
         top = top.or(Some(bytes));

@@ -18,10 +18,10 @@ async fn guarded(change: impl FnOnce(&mut Upstream), configure: impl FnOnce(&mut
     let mut settings = hub(&proxy.url());
     settings.default = true;
     change(&mut settings);
-    let cache = with_accounts_and(|config| {
+    let cache = Box::pin(with_accounts_and(|config| {
         config.upstream.push(settings);
         configure(config);
-    })
+    }))
     .await;
     upstream.repository("app").push_image("1").await;
     upstream.repository("app").push_image("2").await;
