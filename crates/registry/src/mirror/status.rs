@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use accounts::Pattern;
-use oci::RepositoryName;
+use oci::{Digest, RepositoryName};
 use store::metadata::UpstreamUsage;
 use upstream::{Condition, Health, error_chain};
 
-use super::{Mirror, Upstream};
+use super::{Mirror, PushPolicy, Upstream};
 use crate::{Error, Registry};
 
 /// The repositories of one step of a purge.
@@ -123,6 +123,10 @@ impl Mirror {
                 let path = upstream.path(&repository).and_then(|path| path.parse::<RepositoryName>().ok());
                 let matches = pattern.is_none_or(|pattern| path.is_some_and(|path| pattern.matches(&path)));
                 if matches {
+                    // What clients pushed goes to the trash, as by a deletion. Fetched content can be fetched again.
+                    if upstream.settings.push == PushPolicy::Refuse {
+                        registry.evict_repository(&repository).await?;
+                    }
                     registry.purge_cached(&repository).await?;
                     self.inner.tags.retain(|(cached, _), _| *cached != repository);
                     self.inner.tag_lists.remove(&repository);
@@ -162,6 +166,25 @@ impl Upstream {
 }
 
 impl Registry {
+    /// Removes all content of a cached repository, and frees its space at once.
+    async fn evict_repository(&self, repository: &RepositoryName) -> Result<(), Error> {
+        let mut after: Option<Digest> = None;
+        loop {
+            let page = self.metadata.manifests(repository, after.as_ref(), STEP).await?;
+            let Some(last) = page.last().map(|record| record.digest) else { break };
+            after = Some(last);
+            self.evict_content(page.into_iter().map(|record| (repository.clone(), record.digest)).collect())
+                .await?;
+        }
+        let mut after: Option<Digest> = None;
+        loop {
+            let page = self.metadata.repository_blobs(repository, after.as_ref(), STEP).await?;
+            let Some(last) = page.last().copied() else { return Ok(()) };
+            after = Some(last);
+            self.evict_content(page.into_iter().map(|digest| (repository.clone(), digest)).collect()).await?;
+        }
+    }
+
     /// Removes a cached repository, also where clients may not delete.
     async fn purge_cached(&self, repository: &RepositoryName) -> Result<(), Error> {
         self.metadata.forget_upstream_tags(repository).await?;
