@@ -121,7 +121,7 @@ fn upload_to_a_bucket_survives_a_kill() {
     // It ends in the middle of another upload, which nobody continues.
     let lost = begin(&user, &registry);
     user.run(&format!(
-        "mkfifo end; {{ (head -c 50000000 /dev/urandom; cat end) | \
+        "mkfifo end; {{ (head -c 50000000 /dev/urandom || :; cat end) | \
          curl -sS -o /dev/null -X PATCH -T - '{lost}'; }} >curl.log 2>&1 &"
     ));
     eventually("a part of the lost upload is in the store", || {
