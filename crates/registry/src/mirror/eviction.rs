@@ -20,6 +20,8 @@ use crate::Error;
 const PERIOD: Duration = Duration::from_secs(60);
 /// The pause after an eviction that found nothing to evict.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The evictions with such a pause before the next one waits for [`PERIOD`].
+const ATTEMPTS: u32 = 30;
 /// The manifests and blobs of one step.
 const STEP: usize = 64;
 
@@ -102,6 +104,7 @@ impl Mirror {
     async fn evict_periodically(&self) {
         let room = &self.inner.room;
         let job = self.inner.registry.job_metrics("upstream-eviction");
+        let mut attempts = 0;
         loop {
             job.started();
             room.left.store(i64::MAX, Ordering::Relaxed);
@@ -117,10 +120,13 @@ impl Mirror {
             // Less the content that was stored meanwhile, which the eviction may not have seen.
             let used = i64::MAX.saturating_sub(left.max(0));
             let now_left = room.left.fetch_sub(used, Ordering::Relaxed).saturating_sub(used);
-            if now_left <= 0 {
-                // Everything is in use, pinned or pushed.
+            if now_left > 0 {
+                attempts = 0;
+            } else {
+                // Everything is in use, pinned or pushed. What is in use becomes free soon.
                 tokio::time::sleep(PAUSE).await;
-                if left > 0 {
+                attempts += 1;
+                if attempts < ATTEMPTS {
                     continue;
                 }
             }
