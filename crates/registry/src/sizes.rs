@@ -26,6 +26,10 @@ impl Registry {
         let (mut resting, mut newest) = (Resting::new(), self.metadata.changes().newest());
         loop {
             ticks.tick().await;
+            // The space that is left is for deletions.
+            if self.is_disk_full() {
+                continue;
+            }
             if let Err(error) = self.count_sizes(&mut resting, &mut newest).await {
                 tracing::warn!(%error, "cannot count the sizes of repositories; trying again");
             }
