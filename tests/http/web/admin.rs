@@ -6,7 +6,7 @@ use wharfinger::config::{Immutable, Upstream};
 
 use super::{Browser, Html};
 use crate::harness::{
-    OCI_MANIFEST, Receiver, TestRegistry, Who, eventually, free_address, with_accounts_and,
+    OCI_MANIFEST, Receiver, TestRegistry, Who, eventually, free_address, random, with_accounts_and,
 };
 
 #[tokio::test]
@@ -43,6 +43,7 @@ async fn collection_is_previewed_and_run_by_a_form() {
 async fn upstream_is_tested_and_purged_by_forms() {
     let upstream = TestRegistry::start().await;
     upstream.repository("team/app").push_image("1.0").await;
+    let layer = upstream.repository("team/app").push_blob(random(70_000)).await;
     let settings = Upstream::from_argument(&format!("hub=http://{}", upstream.address())).unwrap();
     let registry = with_accounts_and(|config| config.upstream.push(settings)).await;
     registry.get_as(&Who::root(), "/v2/hub/team/app/manifests/1.0").await.is(200);
@@ -52,10 +53,13 @@ async fn upstream_is_tested_and_purged_by_forms() {
     assert!(page.contains("50 %") && page.contains("1 answer from the cache"), "{page}");
     let tested = browser.send("/-/admin/upstreams", "name=hub&action=test").await.is(200).html();
     assert!(tested.contains("It answers"), "{tested}");
+    registry.get_as(&Who::root(), &format!("/v2/hub/team/app/blobs/{layer}")).await.is(200);
+    assert!(registry.blob_file(&layer).exists());
     browser.send("/-/admin/upstreams", "name=hub&action=purge&confirmation=other").await.is(400);
     let purged =
         browser.send("/-/admin/upstreams", "name=hub&action=purge&confirmation=hub").await.is(200).html();
     assert!(purged.contains("1 repository was removed from the cache."), "{purged}");
+    assert!(!registry.blob_file(&layer).exists(), "a purge frees space at once");
     browser.send("/-/admin/upstreams", "name=absent&action=test").await.is(404);
 }
 
