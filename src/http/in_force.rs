@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use crate::config::{Config, Effective, Origin};
 use crate::tls::certificate::Certificate;
 
-/// What a running server uses.
+/// The settings and the certificate that a running server uses.
 pub(crate) struct InForce {
     settings: RwLock<Vec<SettingLine>>,
     /// The file of the certificate, if it is not from an authority.

@@ -11,8 +11,8 @@ use crate::{Error, Registry};
 const PERIOD: Duration = Duration::from_secs(10);
 /// The repositories of one transaction, and the owners of one read.
 const BATCH: usize = 128;
-/// The count of an owner waits for so many times the duration of the last one, so that a registry with many blobs
-/// counts for a hundredth of the time at most.
+/// The pause between two counts of an owner, in durations of the last count. A registry with many blobs thus counts for
+/// a hundredth of the time at most.
 const REST: u32 = 100;
 
 /// The owners whose count has to wait, with the end of the wait.

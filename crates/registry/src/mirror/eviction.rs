@@ -123,7 +123,7 @@ impl Mirror {
             if now_left > 0 {
                 attempts = 0;
             } else {
-                // Everything is in use, pinned or pushed. What is in use becomes free soon.
+                // Everything is in use, pinned or pushed. Content in use becomes free soon.
                 tokio::time::sleep(PAUSE).await;
                 attempts += 1;
                 if attempts < ATTEMPTS {

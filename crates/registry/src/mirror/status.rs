@@ -123,7 +123,7 @@ impl Mirror {
                 let path = upstream.path(&repository).and_then(|path| path.parse::<RepositoryName>().ok());
                 let matches = pattern.is_none_or(|pattern| path.is_some_and(|path| pattern.matches(&path)));
                 if matches {
-                    // What clients pushed goes to the trash, as by a deletion. Fetched content can be fetched again.
+                    // Pushed content goes to the trash, as by a deletion. Fetched content can be fetched again.
                     if upstream.settings.push == PushPolicy::Refuse {
                         registry.evict_repository(&repository).await?;
                     }
