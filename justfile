@@ -11,7 +11,7 @@ ci:
 quick:
     scripts/check-layers
     cargo check --workspace --all-targets --locked
-    cargo test --workspace --lib --bins --test http --test config --test fuzz_seeds --locked --quiet -- --skip access::matrix
+    cargo test --workspace --exclude interleavings --lib --bins --test http --test config --test fuzz_seeds --locked --quiet -- --skip access::matrix --skip objects::tests
 
 # All tests, real clients included; installs the clients
 test *arguments:
@@ -45,7 +45,7 @@ soak rounds="300" seed="1":
 
 # Unit tests, which need nothing but Rust
 units:
-    cargo test --workspace --lib --bins
+    cargo test --workspace --exclude interleavings --lib --bins
 
 # Format every file
 fmt:

@@ -52,7 +52,7 @@
 
   function addButtons(root) {
     if (!navigator.clipboard) return;
-    for (const command of root.querySelectorAll(".command")) {
+    for (const command of root.querySelectorAll(".command, .copyable")) {
       if (command.querySelector("button")) continue;
       const button = document.createElement("button");
       button.type = "button";

@@ -1,5 +1,6 @@
 # The texts of the pages in English. Each key is also in zh.ftl.
 
+site-description = A container registry: its repositories and images, and how to pull them.
 skip = Skip to the content
 nav-account = Account
 nav-own = Your account
@@ -37,6 +38,7 @@ column-tags = Tags
 column-tag = Tag
 column-size = Size
 column-pushed = Last push
+pushed-by = by { $value }
 column-platforms = Platforms
 column-pulls = Pulls
 sort-by = Sort by
@@ -72,7 +74,10 @@ age-years = { $count ->
 
 empty-title = This registry is empty
 empty-intro = Push a first image from any machine with docker:
-empty-signed-out = Public images appear here. Sign in to see your own.
+empty-account-title = No repositories for you yet
+empty-account = You see only the repositories that you may pull. An administrator or an owner can grant you more, or push an image of your own:
+empty-public-title = No public repositories
+empty-signed-out = Sign in to see the repositories that you may pull.
 empty-login = Log in
 empty-tag = Give an image a name in this registry
 empty-push = Push it
@@ -93,6 +98,8 @@ trust-docker-http = This registry speaks plain HTTP. Add this to /etc/docker/dae
 trust-certificate = The certificate of this registry is self-signed. Fetch it, compare its fingerprint with the one that the server printed, and install it as root:
 
 tags-title = Tags
+tags-filter = Tags that contain
+tags-no-match = No tag matches.
 tags-none = This repository has no tags.
 tags-count = { $count ->
     [one] { $number } tag
@@ -111,6 +118,7 @@ pulls-total = { $count ->
 other-tags = Also tagged
 pushed = Last push
 created = Created
+created-unknown = unknown
 refers-to = Refers to
 platforms-title = Platforms
 layers-title = Layers
@@ -230,12 +238,13 @@ error-damaged = The content { $value } is damaged. Push it again, or ask the ope
 error-no-deletion = Deletion is switched off in this registry.
 error-immutable = The tag { $value } cannot be changed: the rule { $rule } makes it immutable.
 error-protected = Only administrators may delete the tag { $value }: the rule { $rule } protects it.
-error-quota = The quota of { $value } is exceeded. Delete images, or ask an administrator for more.
+error-quota = The quota of { $value } is exceeded. Delete images or tags, or ask an administrator to raise it. Deleted images count for some time.
 error-no-history = No change of the tag { $value } is recorded.
 error-nothing-to-undo = There is nothing to take back for the tag { $value }.
 error-not-adopted = This repository has content that was not adopted, and cannot be deleted as a whole.
 error-full = The disk of the registry is full. Nothing was changed.
 error-read-only = The disk of the registry cannot be written. Nothing was changed.
+error-moving = The registry is moving to another storage. Images can be pulled; try changes again later.
 error-busy = Too many passwords are being checked. Try again in a second.
 problem-namespace = This name is not available: there is content, a grant or a webhook below it.
 problem-not-a-member = { $value } is not a member.
@@ -252,6 +261,7 @@ problem-limit = There are { $value } already, which is the limit for one account
 problem-long-text = A description has at most 500 characters.
 problem-registration = Ask an administrator for an account: registration is closed.
 error-request-id = Request
+error-repository = The repository { $value }
 error-home = All repositories
 
 administrator = Administrator
@@ -288,7 +298,11 @@ reason-administrator = The account is an administrator.
 reason-owner = The repository is in the account's own namespace.
 reason-member = The account is { $gives } of the organisation { $subject }.
 reason-grant = Grant to { $subject } on { $repositories }: { $gives }.
-reason-location = A rule of the operator (auth.location) for this location: { $gives }.
+reason-location = A rule of the operator (auth.location) for this location: { $value }.
+subject-everyone = everyone
+subject-accounts = all accounts
+subject-account = { $value }
+subject-team = the team { $value }
 
 tokens-title = Tokens
 tokens-intro = Programs use a token in place of the password. Limit each to what its program needs.
@@ -349,6 +363,7 @@ space-title = Space
 space-blobs = Blobs that images need
 space-images = Bytes of images
 space-unreferenced = Bytes that no image needs
+space-counted = The sums follow a change after seconds, or minutes with millions of blobs.
 column-own-size = Only here
 settings-default = Settings with their default
 settings-origin-default = default
@@ -384,6 +399,10 @@ organisation-remove = Remove this organisation
 organisation-remove-effect = Members, teams, robots and grants to them go with it. Images stay.
 members-title = Members
 column-role = Role
+role-reader = reader
+role-writer = writer
+role-maintainer = maintainer
+role-owner = owner
 member-set = The member was set.
 member-set-button = Add or change
 member-removed = The member was removed.
@@ -396,6 +415,7 @@ team-removed = The team was removed.
 team-member-add = Add to team
 
 grants-title = Grants
+grants-intro = Who may do what with your repositories. A grant to everyone makes a repository public.
 grants-nothing = There are no grants.
 grant-subject = Granted to
 grant-repositories = Repositories
@@ -449,6 +469,19 @@ quota-of-repository = repository { $value }
 quota-scope = Quota of
 retention-title = Retention
 retention-intro = Rules delete tags that they do not keep. A preview deletes nothing. Deleted tags can be restored until the grace period ends.
+retention-none = No rule is set. Rules are settings of the operator, such as:
+retention-keeps = Keeps
+retention-configured = configuration
+retention-newest = { $count ->
+    [one] the newest tag
+   *[other] the { $number } newest tags
+}
+retention-newest-version = { $count ->
+    [one] the highest version
+   *[other] the { $number } highest versions
+}
+retention-pushed = pushed within { $value }
+retention-pulled = pushed or pulled within { $value }
 retention-preview = Preview
 retention-preview-done = A run now would delete these tags:
 retention-start = Run now
@@ -661,6 +694,9 @@ webhook-patterns = Repositories or patterns, separated by commas
 webhook-add-button = Add webhook
 webhook-choose = Events (none checked: all but pulls)
 webhook-format = Format
+webhook-format-cloudevents = CloudEvents 1.0, structured
+webhook-format-cloudevents-binary = CloudEvents 1.0, binary
+webhook-format-distribution = Notifications of distribution (registry:2)
 webhook-made = The webhook was added. Its deliveries are signed with this secret.
 webhook-test = Send a test event
 webhook-test-good = The receiver accepted the test event.

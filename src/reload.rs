@@ -14,7 +14,7 @@ use upstream::error_chain;
 use crate::config::{Config, ConfigErrors, Loaded, Setting, changed_settings, copy_settings};
 use crate::http::live::LiveApp;
 use crate::logging;
-use crate::serve::settings::policy;
+use crate::serve::settings::{access_key, policy};
 use crate::tls::Acceptor;
 use crate::traces;
 
@@ -71,7 +71,17 @@ impl Reload {
         let mut next = before.clone();
         copy_settings(&mut next, &config, &applied);
         // Without a change too: files that settings name may differ.
-        match self.live.apply(&before, &next, policy(&next)).await {
+        let read_key = tokio::task::spawn_blocking({
+            let next = next.clone();
+            move || access_key(&next).map_err(|error| error.to_string())
+        });
+        let outcome = match read_key.await.map_err(|error| error.to_string()).flatten() {
+            Ok(key) => {
+                self.live.apply(&before, &next, policy(&next), key).await.map_err(|error| error_chain(&error))
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
             Ok(()) => {
                 logging::set_level(&next.log.level);
                 traces::set_sample(next.tracing.sample);
@@ -80,7 +90,6 @@ impl Reload {
                 self.live.describe(&loaded.effective());
             }
             Err(error) => {
-                let error = error_chain(&error);
                 tracing::error!(error, "reload: the settings stay as they were");
                 errors.push(error);
                 applied.clear();

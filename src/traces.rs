@@ -7,6 +7,7 @@
 //! Head sampling: a request is sampled or not before its span is made. An unsampled request has no span, and the filter
 //! of [`is_part_of_trace`] disables the spans of its parts, because they have no parent.
 
+use registry::WarnLimit;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -34,7 +35,6 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config::Tracing;
 use crate::tls::client::{self, System};
-use crate::warn_limit::WarnLimit;
 
 /// The target of the parts of a trace. Other crates of the workspace write it out.
 const SPANS: &str = "wharfinger::spans";

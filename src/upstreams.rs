@@ -134,7 +134,15 @@ pub(crate) fn read(config: &Config) -> Result<MirrorSettings, UpstreamError> {
 fn settings(upstream: &Upstream) -> Result<UpstreamSettings, UpstreamError> {
     let name = upstream.name.as_str();
     let known = KNOWN.iter().find(|known| known.name == name);
-    let full_name = |path: &str| -> Option<RepositoryName> { format!("{name}/{path}").parse().ok() };
+    let namespace = known.and_then(|known| known.namespace).map(str::to_owned);
+    let namespace = upstream.namespace.clone().or(namespace);
+    let full_name = |path: &str| -> Option<RepositoryName> {
+        let full = match &namespace {
+            Some(namespace) if !path.contains('/') => format!("{name}/{namespace}/{path}"),
+            _ => format!("{name}/{path}"),
+        };
+        full.parse().ok()
+    };
     let mut prefetch = Vec::new();
     for image in &upstream.prefetch {
         let target = image.target.clone().unwrap_or_else(|| TagOrDigest::Tag(Tag::latest()));
@@ -146,13 +154,12 @@ fn settings(upstream: &Upstream) -> Result<UpstreamSettings, UpstreamError> {
     };
     let mut aliases: Vec<String> = upstream.aliases.iter().map(|alias| alias.to_ascii_lowercase()).collect();
     aliases.extend(known.iter().flat_map(|known| known.aliases).map(|alias| (*alias).to_owned()));
-    let namespace = known.and_then(|known| known.namespace).map(str::to_owned);
     Ok(UpstreamSettings {
         name: name.parse().map_err(|_| no_host(upstream, name))?,
         aliases,
         host: upstream.host.as_ref().map(|host| host.to_ascii_lowercase()),
         client: client(upstream, known, &urls(upstream))?,
-        namespace: upstream.namespace.clone().or(namespace),
+        namespace,
         is_default: upstream.default,
         fresh: upstream.fresh,
         when_down: when(upstream.when_down),
@@ -205,8 +212,9 @@ fn client(upstream: &Upstream, known: Option<&Known>, addresses: &[&str]) -> Res
     token_hosts.extend(known.iter().flat_map(|known| known.token_hosts).map(|host| (*host).to_owned()));
     let mut urls = Vec::new();
     for url_text in addresses {
-        let credentials = CredentialStore::with_account(account(upstream, known)?, token_hosts.clone());
         let url: Uri = url_text.parse().map_err(|_| no_host(upstream, url_text))?;
+        let account = account(upstream, known, &url)?;
+        let credentials = CredentialStore::with_account(account, token_hosts.clone());
         let url = upstream::Upstream::new(urls.len(), &url, credentials);
         urls.push(url.ok_or_else(|| no_host(upstream, url_text))?);
     }
@@ -241,7 +249,7 @@ fn proxy_authorization(upstream: &Upstream) -> Result<Option<HeaderValue>, Upstr
     Ok(Some(value))
 }
 
-fn account(upstream: &Upstream, known: Option<&Known>) -> Result<Account, UpstreamError> {
+fn account(upstream: &Upstream, known: Option<&Known>, url: &Uri) -> Result<Account, UpstreamError> {
     if let (Some(user), Some(path)) = (&upstream.username, &upstream.password_file) {
         let password = first_line(upstream, "password_file", path, "password")?;
         return Ok(Account::Password { user: user.clone(), password });
@@ -250,7 +258,9 @@ fn account(upstream: &Upstream, known: Option<&Known>) -> Result<Account, Upstre
         return Ok(Account::IdentityToken(first_line(upstream, "identity_token_file", path, "token")?));
     }
     if let Some(command) = &upstream.credential_helper {
-        let server = known.and_then(|known| known.helper_server).unwrap_or(upstream.name.as_str());
+        // The helpers of cloud registries read the account or region from the host.
+        let host = url.authority().map_or("", hyper::http::uri::Authority::as_str);
+        let server = known.and_then(|known| known.helper_server).unwrap_or(host);
         return Ok(Account::Helper(CredentialHelper::new(command, server.to_owned())));
     }
     Ok(Account::None)

@@ -1,4 +1,4 @@
-//! Runs the check of every fuzz target with its seeds, without cargo-fuzz.
+//! Runs the check of every fuzz target with its seeds and its corpus, without cargo-fuzz.
 
 use std::fs;
 use std::path::Path;
@@ -7,15 +7,23 @@ use std::path::Path;
 #[allow(unreachable_pub)]
 mod checks;
 
+/// The files of a directory of inputs.
+fn inputs(directory: &Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let inputs: Vec<_> =
+        entries.map(|entry| fs::read(entry.expect("an entry").path()).expect("a seed")).collect();
+    assert!(!inputs.is_empty(), "{} is empty", directory.display());
+    inputs
+}
+
 #[test]
-fn fuzz_targets_accept_their_seeds() {
+fn fuzz_targets_accept_seeds_and_corpus() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     for (target, check) in checks::TARGETS {
         check(b"");
-        let seeds = fs::read_dir(fuzz.join("seeds").join(target)).expect(target);
-        let inputs: Vec<_> = seeds.map(|seed| fs::read(seed.unwrap().path()).unwrap()).collect();
-        assert!(!inputs.is_empty(), "{target} has no seeds");
-        inputs.iter().for_each(|input| check(input));
+        for kind in ["seeds", "corpus"] {
+            inputs(&fuzz.join(kind).join(target)).iter().for_each(|input| check(input));
+        }
     }
 }
 

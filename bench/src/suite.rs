@@ -144,7 +144,7 @@ pub(crate) fn run(
     for row in rows {
         let mut result = run_row(world, candidates, row.as_ref(), pace);
         let goals = row.goals();
-        result.goals = goals.iter().map(|goal| judge(goal, &result, &results)).collect();
+        result.goals = goals.iter().map(|goal| evaluate(goal, &result, &results)).collect();
         results.rows.push(result);
         so_far(&results)?;
     }
@@ -217,7 +217,7 @@ fn run_row(world: &Context, candidates: &[Candidate], row: &dyn Row, pace: Pace)
     result
 }
 
-fn judge(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
+fn evaluate(goal: &Goal, row: &RowResult, results: &Results) -> GoalResult {
     let measure = row.measures[goal.measure];
     let median = |row: &RowResult, name: &str| Some(row.of(name)?.spread(goal.measure)?.median);
     let ours = median(row, goal.server);

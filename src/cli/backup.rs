@@ -68,7 +68,7 @@ impl Backup {
         self.target.refuse_server(
             "a backup holds keys and password hashes: make it on the registry's machine, with --data",
         )?;
-        let config = self.target.load()?.config;
+        let config = self.target.load_place()?.config;
         restore::check_metadata(&config)
             .map_err(|error| Failure::new("cannot back up the metadata").because(&error))?;
         if self.with_blobs {
@@ -80,6 +80,7 @@ impl Backup {
             fs::create_dir_all(&self.path).map_err(|error| cannot_write(&self.path, &error))?;
             self.path.join(ARCHIVE)
         } else if self.path.is_dir() {
+            restore::remove_unfinished(&self.path);
             let time = rfc3339::seconds(SystemTime::now()).replace([':', '-'], "");
             self.path.join(format!("wharfinger-{time}.backup"))
         } else if self.path.as_os_str().as_encoded_bytes().ends_with(b"/") {
@@ -93,7 +94,7 @@ impl Backup {
         let partial = PathBuf::from(name);
         // Opened before the command becomes the owner of the data directory, who may not write here.
         let mut file =
-            private_file::create_private(&partial).map_err(|error| cannot_write(&partial, &error))?;
+            private_file::create_unfinished(&partial).map_err(|error| cannot_write(&partial, &error))?;
         let written = self.write(&mut file, &partial).await;
         let published = written.and_then(|()| publish(&file, &partial, &path));
         if published.is_err() {
@@ -145,7 +146,7 @@ impl Backup {
     }
 
     fn copy_blobs(&self) -> Result<CopiedBlobs, Failure> {
-        let config = self.target.load()?.config;
+        let config = self.target.load_place()?.config;
         let failed = |error: restore::StoreError| Failure::new("cannot copy the blobs").because(&error);
         let from = restore::blobs_of(&config).map_err(failed)?;
         let bar = progress_bar();

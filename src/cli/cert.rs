@@ -1,13 +1,18 @@
 //! `wharfinger cert`: makes, shows and checks a certificate.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use api::Settings;
 use clap::{Args, Subcommand};
+use reqwest::Method;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::output::{self, Exit, Failure, Format};
 use super::settings::DataDir;
+use super::target::Target;
+use crate::config::Loaded;
 use crate::host::Host;
 use crate::tls::certificate::Certificate;
 use crate::tls::pair::Pair;
@@ -33,6 +38,9 @@ Examples:
 
 Exit codes: 0 done, or nothing is wrong with it; 1 something is wrong with it; 2 the command line or the \
 configuration is wrong.";
+
+/// The settings that name the certificate in use.
+const SETTINGS: &[&str] = &["data", "listen", "tls.certificate", "tls.key", "tls.acme.directory"];
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -153,10 +161,10 @@ impl Shown {
 }
 
 impl Cert {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Make(make) => make.run(),
-            Command::Show(show) => show.run(),
+            Command::Show(show) => show.run().await,
             Command::Check(check) => check.run(),
         }
     }
@@ -193,11 +201,11 @@ impl Make {
 }
 
 impl Show {
-    fn run(self) -> Result<(), Failure> {
-        let (file, config_port) = match self.certificate {
-            Some(file) => (file, None),
+    async fn run(self) -> Result<(), Failure> {
+        let (file, config_port) = match &self.certificate {
+            Some(file) => (file.clone(), None),
             None => {
-                let config = self.data.load()?.config;
+                let (Loaded { config, .. }, _) = self.data.load_for(SETTINGS)?;
                 let (certificate, _) = in_use(&config)?;
                 (certificate, Some(config.listen.port()))
             }
@@ -211,11 +219,25 @@ impl Show {
         }
         output::print(shown.for_people(certificate))?;
         if certificate.self_signed {
-            let port = self.port.or(config_port).unwrap_or(443);
+            let port = match (self.port, config_port) {
+                (Some(port), _) => port,
+                (None, Some(configured)) => self.running_port().await.unwrap_or(configured),
+                (None, None) => 443,
+            };
             let trust = Trust { certificate: &file, hosts: &certificate.hosts, port };
             output::print(format_args!("\n{trust}"))?;
         }
         Ok(())
+    }
+
+    /// The port of the running server, whose command line may name another than the configuration.
+    async fn running_port(&self) -> Option<u16> {
+        let server = Target::of(self.data.clone()).connect_running().await.ok()?;
+        let settings = server.json::<Settings>(server.request(Method::GET, "/api/v1/settings")).await;
+        server.close().await;
+        let listen = settings.ok()?.settings.into_iter().find(|setting| setting.key == "listen")?;
+        let address: SocketAddr = listen.value.trim_matches('"').parse().ok()?;
+        Some(address.port()).filter(|port| *port != 0)
     }
 }
 
@@ -226,7 +248,7 @@ impl Check {
                 let key = self.key.unwrap_or_else(|| certificate.clone());
                 (certificate, key)
             }
-            None => in_use(&self.data.load()?.config)?,
+            None => in_use(&self.data.load_for(SETTINGS)?.0.config)?,
         };
         let pair = read(&certificate, &key)?;
         let mut doubts = pair.warnings(OffsetDateTime::now_utc());

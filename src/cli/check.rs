@@ -161,6 +161,13 @@ fn print_records(report: &CheckReport) -> Result<(), Failure> {
             output::human_size(reading.resumed_bytes)
         ))?;
     }
+    if report.replaceable_files > 0 {
+        output::print(format_args!(
+            "{} of {} that no image requires, such as a cached layer: fetched or pushed again at the next use\n",
+            counted(report.replaceable_files, "damaged blob", "damaged blobs"),
+            output::human_size(report.replaceable_bytes),
+        ))?;
+    }
     for quota in &report.quotas {
         output::print(format_args!("the use of the quota of {quota} was counted wrongly\n"))?;
     }

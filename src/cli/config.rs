@@ -137,7 +137,7 @@ fn unreadable_files(config: &crate::config::Config) -> Vec<ConfigError> {
 /// The reason why the configured HTTPS does not work, if any.
 fn without_https(config: &crate::config::Config) -> Option<ConfigError> {
     let error = tls::check(config).err()?;
-    Some(ConfigError::new(format!("cannot speak HTTPS: {error}")))
+    Some(ConfigError::new(format!("cannot serve HTTPS: {error}")))
 }
 
 /// The JSON output.

@@ -85,14 +85,7 @@ impl Connection {
         &self,
         request: RequestBuilder,
     ) -> Result<Option<T>, Failure> {
-        match self.client.json(request).await {
-            Ok(found) => Ok(Some(found)),
-            Err(ClientError::Rejected {
-                status: StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED,
-                ..
-            }) => Ok(None),
-            Err(error) => Err(self.explain(error)),
-        }
+        self.unless(&[StatusCode::NOT_FOUND, StatusCode::NOT_IMPLEMENTED], request).await
     }
 
     /// Like [`supported`](Self::supported), also `None` if the caller may not read it.
@@ -100,16 +93,24 @@ impl Connection {
         &self,
         request: RequestBuilder,
     ) -> Result<Option<T>, Failure> {
+        let absent = [
+            StatusCode::UNAUTHORIZED,
+            StatusCode::FORBIDDEN,
+            StatusCode::NOT_FOUND,
+            StatusCode::NOT_IMPLEMENTED,
+        ];
+        self.unless(&absent, request).await
+    }
+
+    /// Sends a request, and parses the response as JSON. `None` if it has one of the statuses `absent`.
+    async fn unless<T: DeserializeOwned>(
+        &self,
+        absent: &[StatusCode],
+        request: RequestBuilder,
+    ) -> Result<Option<T>, Failure> {
         match self.client.json(request).await {
             Ok(found) => Ok(Some(found)),
-            Err(ClientError::Rejected {
-                status:
-                    StatusCode::UNAUTHORIZED
-                    | StatusCode::FORBIDDEN
-                    | StatusCode::NOT_FOUND
-                    | StatusCode::NOT_IMPLEMENTED,
-                ..
-            }) => Ok(None),
+            Err(ClientError::Rejected { status, .. }) if absent.contains(&status) => Ok(None),
             Err(error) => Err(self.explain(error)),
         }
     }

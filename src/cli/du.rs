@@ -23,10 +23,12 @@ pub(super) struct DiskUsage {
 const HELP: &str = "\
 SIZE is the size of all manifests, configs and layers of a repository, each digest counted once, as in `ls` and \
 `check`. OWN is the part that no other repository needs. The total counts every digest once, even if several \
-repositories need it. Content that no image needs is counted separately: unused uploads, and content of removed images.
+repositories need it. Layers that were fetched from an upstream count with the cached image. Content that no image needs \
+is counted separately: unused uploads, and content of removed images.
 
 A quota counts the manifests, configs and layers of its repositories, also layers that no image needs yet. Content that \
-several repositories of one quota share counts once.
+several repositories of one quota share counts once. Layers of a deleted image count until gc.grace has passed; \
+those of a deleted repository do not.
 
 Examples:
   wharfinger du

@@ -4,13 +4,13 @@ use clap::Args;
 
 use super::output::Failure;
 use super::settings::{Settings, flag};
-use super::start::{Start, inherited_sockets};
+use super::start::{SIGNALS_HELP, Start, inherited_sockets};
 use crate::config::ConfigErrors;
 use crate::serve::Front;
 
 /// Run a gateway: accounts, HTTPS and search in front of a registry that has none
 #[derive(Args, Debug)]
-#[command(after_help = HELP, mut_arg("blobs", |blobs| blobs.hide(true)))]
+#[command(after_help = [HELP, SIGNALS_HELP].concat(), mut_arg("blobs", |blobs| blobs.hide(true)))]
 pub(super) struct Gateway {
     /// The upstream registry, such as http://registry:5000; may be repeated for replicas of one registry: requests
     /// go to the first, and to the others if it does not respond
@@ -36,13 +36,7 @@ Examples:
 The data directory has accounts, grants and the audit log; images stay in the upstream registry. Make sure that the \
 upstream can only be reached through the gateway. The configuration file has all settings in the section [gateway]; \
 `wharfinger config example` lists them.
-
-SIGTERM and Ctrl-C stop it after the running transfers, or after 30 seconds (`limits.shutdown_timeout`). On SIGHUP, \
-and for `wharfinger reload`, it reads the configuration, the htpasswd file and the certificate again. The log names \
-the changed settings that are in force, and those that need a restart. It takes sockets of systemd (LISTEN_FDS), and \
-notifies it (NOTIFY_SOCKET).
-
-Exit codes: 0 stopped by a signal; 1 failure; 2 invalid command line or configuration.";
+";
 
 impl Gateway {
     pub(super) async fn run(self) -> Result<(), Failure> {

@@ -206,13 +206,17 @@ fn print_collected(collected: &Collected) -> Result<(), Failure> {
         counted(links, "blob", "blobs"),
         counted(uploads, "expired upload", "expired uploads")
     ))?;
-    if leased > 0 {
-        output::print(format_args!(
-            "left {} that a push may need, for ten minutes\n",
-            counted(leased, "image or blob", "images and blobs")
-        ))?;
+    print_leased(leased)
+}
+
+fn print_leased(leased: u64) -> Result<(), Failure> {
+    if leased == 0 {
+        return Ok(());
     }
-    Ok(())
+    output::print(format_args!(
+        "left {} that a push may need, for ten minutes\n",
+        counted(leased, "image or blob", "images and blobs")
+    ))
 }
 
 /// Prints the space that is kept for now, and the settings that reclaim it.
@@ -290,7 +294,8 @@ fn print_status(status: &GarbageStatus) -> Result<(), Failure> {
 
 fn print_preview(preview: &GarbagePreview, format: Format) -> Result<(), Failure> {
     if preview.removals.is_empty() {
-        return output::print("a collection would remove nothing now\n");
+        output::print("a collection would remove nothing now\n")?;
+        return print_leased(preview.leased);
     }
     output::print_list(format, &preview.removals)?;
     output::print(format_args!(
@@ -298,7 +303,8 @@ fn print_preview(preview: &GarbagePreview, format: Format) -> Result<(), Failure
         if preview.more { "at least " } else { "" },
         output::human_size(preview.bytes),
         counted(preview.files, "file", "files")
-    ))
+    ))?;
+    print_leased(preview.leased)
 }
 
 fn print_explanation(explained: &Explanation) -> Result<(), Failure> {

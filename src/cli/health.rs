@@ -41,7 +41,11 @@ struct Answer {
 
 impl Health {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let server = self.target.connect_running().await?;
+        let server = match self.target.connect_running().await {
+            Err(failure) if failure.is_usage() => return Err(failure),
+            Err(failure) => return self.not_ready(&failure),
+            Ok(server) => server,
+        };
         let request = server.request(Method::GET, "/readyz").timeout(TIMEOUT);
         let answered = server.send(request).await;
         server.close().await;
@@ -51,15 +55,21 @@ impl Health {
                 // The second line tells of a degraded registry, which serves all images.
                 text.lines().collect::<Vec<_>>().join("; ")
             }
-            Err(failure) if self.format.json => {
-                output::print_json(&Answer { ready: false, status: failure.summary() })?;
-                return Err(Failure::reported(Exit::Failed));
-            }
-            Err(failure) => return Err(Failure::new(format!("not ready: {}", failure.summary()))),
+            Err(failure) => return self.not_ready(&failure),
         };
         if self.format.json {
             return output::print_json(&Answer { ready: true, status });
         }
         output::print(format_args!("{status}\n"))
+    }
+
+    /// Says in one line why the server is not ready.
+    fn not_ready(&self, failure: &Failure) -> Result<(), Failure> {
+        let status = failure.summary();
+        if self.format.json {
+            output::print_json(&Answer { ready: false, status })?;
+            return Err(Failure::reported(Exit::Failed));
+        }
+        Err(Failure::new(format!("not ready: {status}")))
     }
 }

@@ -3,7 +3,9 @@
 use api::ManifestEntry;
 use clap::Args;
 use oci::reference::Reference;
-use oci::{Descriptor, Digest, ImageConfig, Kind, Manifest, MediaType, Platform, Tag, TagOrDigest};
+use oci::{
+    CosignKind, Descriptor, Digest, ImageConfig, Kind, Manifest, MediaType, Platform, Tag, TagOrDigest,
+};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +62,16 @@ struct Image {
     manifests: Vec<Child>,
     subject: Option<Digest>,
     referrers: Vec<Descriptor>,
+    /// Manifests that cosign keeps below tags of its own.
+    cosign: Vec<CosignTag>,
+}
+
+/// A manifest that cosign ties to an image by the name of a tag.
+#[derive(Serialize)]
+struct CosignTag {
+    kind: &'static str,
+    tag: Tag,
+    digest: Digest,
 }
 
 /// The use of a manifest.
@@ -164,6 +176,7 @@ impl Inspect {
             manifests,
             subject: manifest.subject.map(|subject| subject.digest),
             referrers: self.referrers(registry, &fetched.digest).await?,
+            cosign: self.cosign(registry, &fetched.digest).await?,
         };
         Ok((image, fetched.content))
     }
@@ -199,11 +212,27 @@ impl Inspect {
         Ok(referrers.manifests)
     }
 
+    async fn cosign(&self, registry: &Connection, digest: &Digest) -> Result<Vec<CosignTag>, Failure> {
+        let mut found = Vec::new();
+        for cosign in CosignKind::ALL {
+            let Some(tag) = cosign.tag_of(digest) else { continue };
+            let kind = match cosign {
+                CosignKind::Signature => "signature",
+                CosignKind::Attestation => "attestation",
+                CosignKind::Sbom => "sbom",
+            };
+            let target = Some(TagOrDigest::Tag(tag.clone()));
+            let reference = Reference { repository: self.image.repository.clone(), target };
+            if let Some(fetched) = image::find(registry, &reference).await? {
+                found.push(CosignTag { kind, tag, digest: fetched.digest });
+            }
+        }
+        Ok(found)
+    }
+
     /// The tag that lists the referrers of a digest in a registry without the referrers API.
     fn fallback(&self, digest: &Digest) -> Result<Reference, Failure> {
-        let tag = digest.to_string().replace(':', "-");
-        // A SHA-512 digest is longer than a tag may be.
-        let tag = tag.get(..tag.len().min(128)).unwrap_or_default().parse::<Tag>();
+        let tag = digest.referrers_tag().parse::<Tag>();
         let tag = tag.map_err(|error| Failure::new(format!("{digest} makes no tag")).because(&error))?;
         Ok(Reference { repository: self.image.repository.clone(), target: Some(TagOrDigest::Tag(tag)) })
     }
@@ -229,7 +258,8 @@ impl Image {
             line("platform", platform);
         }
         if let Some(created) = &self.created {
-            line("created", created);
+            let is_known = !oci::image_config::is_zero_time(created);
+            line("created", if is_known { created } else { "unknown" });
         }
         line("size", &human_size(self.bytes));
         if let Some(usage) = &self.usage {
@@ -257,6 +287,9 @@ impl Image {
         for referrer in &self.referrers {
             let kind = referrer.artifact_type.as_deref().unwrap_or(referrer.media_type.as_str());
             line("referrer", &format!("{}  {kind}", referrer.digest));
+        }
+        for CosignTag { kind, tag, digest } in &self.cosign {
+            line(kind, &format!("{digest}  {tag}"));
         }
         text
     }

@@ -20,7 +20,6 @@ mod events;
 mod gateway;
 mod gc;
 mod grant;
-mod guesses;
 mod health;
 mod history;
 mod image;
@@ -36,6 +35,7 @@ mod owner;
 mod password;
 mod progress;
 mod reload;
+mod relocate;
 mod restore;
 mod retention;
 mod rm;
@@ -43,6 +43,7 @@ mod robot;
 mod search;
 mod serve;
 mod start;
+mod suggestions;
 mod tag;
 mod target;
 mod team;
@@ -62,7 +63,7 @@ use clap::{Parser, Subcommand};
 
 use output::Failure;
 
-use crate::{allocator, output_queue};
+use crate::{allocator, name_service, output_queue};
 
 /// The time that background tasks may delay the end of the process.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -118,6 +119,8 @@ enum Command {
     Adopt(adopt::Adopt),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    #[command(name = "move")]
+    Relocate(relocate::Relocate),
     Health(health::Health),
     Reload(reload::Reload),
     User(user::UserCommand),
@@ -158,6 +161,7 @@ impl Command {
             Self::Adopt(command) => command.run().await,
             Self::Backup(command) => command.run().await,
             Self::Restore(command) => command.run().await,
+            Self::Relocate(command) => command.run().await,
             Self::Health(command) => command.run().await,
             Self::Reload(command) => command.run().await,
             Self::User(command) => command.run().await,
@@ -171,7 +175,7 @@ impl Command {
             Self::Mirror(command) => command.run(),
             Self::Events(command) => command.run().await,
             Self::Webhook(command) => command.run().await,
-            Self::Cert(command) => command.run(),
+            Self::Cert(command) => command.run().await,
             Self::Config(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Manual(command) => command.run(),
@@ -183,10 +187,11 @@ impl Command {
 /// The program: runs the command in its arguments, and returns the exit code.
 pub fn main() -> ExitCode {
     allocator::set_up();
+    name_service::set_up();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let words: Vec<String> =
             std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-        guesses::hint(error, &words).exit()
+        suggestions::hint(error, &words).exit()
     });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

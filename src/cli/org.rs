@@ -33,6 +33,7 @@ Exit codes: 0 success; 1 failure; 2 invalid command line or configuration.";
 enum Command {
     Add(Add),
     /// List the organisations
+    #[command(visible_alias = "ls")]
     List(Options),
     /// Show an organisation
     Show(Named),
@@ -125,6 +126,7 @@ enum MemberCommand {
         options: Options,
     },
     /// List the members
+    #[command(visible_alias = "ls")]
     List {
         /// The organisation
         organisation: AccountName,

@@ -52,6 +52,11 @@ impl Failure {
         Self { exit, ..self }
     }
 
+    /// Whether the command line or the configuration is invalid.
+    pub(super) fn is_usage(&self) -> bool {
+        self.exit == Exit::Usage
+    }
+
     /// Adds a line: the place, or how to correct the error.
     #[must_use]
     pub fn help(mut self, line: impl fmt::Display) -> Self {
@@ -80,7 +85,8 @@ impl Failure {
     /// Returns the error in one line.
     pub(super) fn summary(&self) -> String {
         let line = |(what, lines): &(String, Vec<String>)| {
-            lines.first().map_or_else(|| what.clone(), |line| format!("{what}: {line}"))
+            let first = lines.first().map(|line| line.trim_end_matches(';'));
+            first.map_or_else(|| what.clone(), |line| format!("{what}: {line}"))
         };
         self.reports.iter().map(line).collect::<Vec<_>>().join("; ")
     }
@@ -96,9 +102,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (what, lines) in &self.reports {
-            writeln!(formatter, "error: {what}")?;
+            // A foreign server may have written a part of it.
+            writeln!(formatter, "error: {}", harmless(what))?;
             for line in lines {
-                writeln!(formatter, "  {line}")?;
+                writeln!(formatter, "  {}", harmless(line))?;
             }
         }
         Ok(())
@@ -394,6 +401,8 @@ mod tests {
         let error = Broken::Outer(Box::new(Broken::Inner(io::Error::other("it is not there"))));
         let text = Failure::new("no").because(&error).to_string();
         assert_eq!(text, "error: no\n  cannot serve: cannot read it\n  it is not there\n");
+        let hostile = Failure::new("no\x1b[31m").help("a\n\x1b]0;b").to_string();
+        assert_eq!(hostile, "error: no\u{fffd}[31m\n  a\n  \u{fffd}]0;b\n");
     }
 
     #[derive(Serialize)]

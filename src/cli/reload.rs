@@ -7,7 +7,7 @@ use reqwest::Method;
 use super::output::{self, Exit, Failure, Format};
 use super::target::Target;
 
-/// Have a running server read its configuration, htpasswd file and certificate again
+/// Make a running server read its configuration, htpasswd file and certificate again
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Reload {

@@ -75,7 +75,7 @@ struct Restored {
 
 impl Restore {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let config = self.data.load()?.config;
+        let config = self.data.load_for(&["data"])?.0.config;
         let path = restore::archive_at(&self.path);
         let cannot = |error: &dyn std::error::Error| {
             Failure::new(format!("cannot restore {}", path.display())).because(error)
@@ -145,7 +145,7 @@ fn print(report: &RestoreReport, made_at: &str) -> Result<(), Failure> {
     let refused = report.copied.refused;
     if refused > 0 {
         output::print(format_args!(
-            "{refused} files of the backup were refused: they are no regular files, or do not have their digest:\n"
+            "{refused} files of the backup were refused: they are not regular files, or do not have their digest:\n"
         ))?;
         for file in report.copied.refused_files.iter().take(20) {
             output::print(format_args!("  {}\n", file.display()))?;

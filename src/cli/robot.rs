@@ -32,6 +32,7 @@ Exit codes: 0 success; 1 failure; 2 invalid command line or configuration.";
 #[derive(Debug, Subcommand)]
 enum Command {
     Add(Add),
+    #[command(visible_alias = "ls")]
     List(List),
     /// Show a robot
     Show(Named),

@@ -4,13 +4,13 @@ use clap::Args;
 
 use super::output::Failure;
 use super::settings::Settings;
-use super::start::{Start, inherited_sockets};
+use super::start::{SIGNALS_HELP, Start, inherited_sockets};
 use crate::config::{Config, ConfigErrors, Upstream};
 use crate::serve::Front;
 
 /// Run the registry
 #[derive(Args, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = [HELP, SIGNALS_HELP].concat())]
 pub(super) struct Serve {
     #[command(flatten)]
     settings: Settings,
@@ -20,7 +20,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "NAME=URL")]
     upstream: Vec<String>,
 
-    /// The upstream that names without one mean, for dockerd's registry-mirrors
+    /// The upstream of image names that name none, for dockerd's registry-mirrors
     #[arg(long, value_name = "NAME")]
     default_upstream: Option<String>,
 
@@ -51,13 +51,7 @@ override the file.
 Without accounts, everyone who reaches the port may pull, push, overwrite and delete; beyond this machine, that \
 requires --open. Behind a proxy, set auth.required, so that an empty volume or a mistyped --data is not served. A \
 directory that has had accounts is not served without them either.
-
-SIGTERM and Ctrl-C stop it after the running transfers, or after 30 seconds (`limits.shutdown_timeout`). On SIGHUP, \
-and for `wharfinger reload`, it reads the configuration, the htpasswd file and the certificate again. The log names \
-the changed settings that are in force, and those that need a restart. It takes sockets of systemd (LISTEN_FDS), and \
-notifies it (NOTIFY_SOCKET).
-
-Exit codes: 0 stopped by a signal; 1 failure; 2 invalid command line or configuration.";
+";
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
@@ -82,7 +76,7 @@ impl Serve {
         if let Some(default) = &default_named
             && !loaded.config.upstream.iter().any(|upstream| upstream.name.as_str() == default)
         {
-            return Err(Failure::usage(format!("--default-upstream {default} is no upstream"))
+            return Err(Failure::usage(format!("--default-upstream {default} is not a configured upstream"))
                 .help(format!("add it, as in --upstream {default}=URL")));
         }
         Box::pin(self.start.run(loaded, Box::new(read), Front::Registry, sockets)).await

@@ -24,6 +24,14 @@ impl DataDir {
         self.load_with(Vec::new())
     }
 
+    /// Loads the configuration for a command that uses the settings `needed` alone, with the errors of the others.
+    ///
+    /// # Errors
+    /// All errors, if one of them may concern a needed setting.
+    pub(super) fn load_for(&self, needed: &[&str]) -> Result<(Loaded, ConfigErrors), ConfigErrors> {
+        Config::load_for(&self.sources(Vec::new()), needed)
+    }
+
     fn load_with(&self, flags: Vec<Flag>) -> Result<Loaded, ConfigErrors> {
         Config::load(&self.sources(flags))
     }

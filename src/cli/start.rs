@@ -9,6 +9,15 @@ use crate::reload::ReadConfig;
 use crate::serve::{self, Front, InheritedSockets, ServeError};
 use crate::{logging, traces};
 
+/// The end of the help of a server.
+pub(super) const SIGNALS_HELP: &str = "
+SIGTERM and Ctrl-C stop it after the running transfers, or after 30 seconds (`limits.shutdown_timeout`). On SIGHUP, \
+and for `wharfinger reload`, it reads the configuration, the htpasswd file and the certificate again. The log names \
+the changed settings that are in force, and those that need a restart. It takes sockets of systemd (LISTEN_FDS), and \
+notifies it (NOTIFY_SOCKET).
+
+Exit codes: 0 stopped by a signal; 1 failure; 2 invalid command line or configuration.";
+
 #[derive(Args, Debug)]
 pub(super) struct Start {
     #[command(flatten)]
@@ -29,6 +38,8 @@ impl Start {
         sockets: InheritedSockets,
     ) -> Result<(), Failure> {
         let first = self.administrator.read()?;
+        serve::finish_move(&config)
+            .map_err(|error| Failure::new("cannot finish the move of the registry").because(&error))?;
         // Checked before the data directory is created or changed, and again once it is open.
         if let Some(exposed) = serve::refused(&config, first.as_ref()) {
             return Err(ConfigErrors(vec![exposed]).into());
@@ -42,7 +53,7 @@ impl Start {
             .map_err(|error| Failure::new("cannot start the traces").because(&error))?;
         logging::start(&config.log, traces)
             .map_err(|error| Failure::new("cannot start the log").because(&error))?;
-        serve::serve(config, file, read, front, first, sockets).await.map_err(|error| match error {
+        Box::pin(serve::serve(config, file, read, front, first, sockets)).await.map_err(|error| match error {
             ServeError::Exposed(error) => ConfigErrors(vec![error]).into(),
             error => Failure::new("cannot serve").because(&error),
         })

@@ -49,10 +49,18 @@ pub(super) struct Target {
     data: DataDir,
 }
 
+/// The setting that a command needs for a running server.
+const PLACE: &[&str] = &["data"];
+
 /// The timeout of a request. Lists and manifests take far less; an upload of a manifest waits for a disk.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Target {
+    /// The registry of a data directory.
+    pub(super) fn of(data: DataDir) -> Self {
+        Self { data, ..Self::default() }
+    }
+
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         if self.password_stdin && self.login_name.is_none() {
             return Err(Failure::usage("--password-stdin is given, but this command needs no password")
@@ -64,7 +72,7 @@ impl Target {
     /// Refuses `--server`.
     pub(super) fn refuse_server(&self, why: &str) -> Result<(), Failure> {
         match &self.server {
-            Some(_) => Err(Failure::usage("--server is given").help(why)),
+            Some(_) => Err(Failure::usage("this command does not work with --server").help(why)),
             None => Ok(()),
         }
     }
@@ -74,10 +82,15 @@ impl Target {
         Ok(self.data.load()?)
     }
 
+    /// Loads the configuration for a command that needs the place of the data directory alone.
+    pub(super) fn load_place(&self) -> Result<Loaded, Failure> {
+        Ok(self.data.load_for(PLACE)?.0)
+    }
+
     /// Connects to the server of the data directory. If one runs, the command keeps its privileges, because it changes
     /// nothing in the directory.
     pub(super) async fn connect_without_owner(&self) -> Result<Connection, Failure> {
-        let loaded = self.data.load()?;
+        let (loaded, _) = self.data.load_for(PLACE)?;
         match LocalServer::connect_running(&loaded.config, builder).await {
             Ok(server) => Ok(Connection::to_data_directory(server, self.flags())),
             Err(_) => self.connect().await,
@@ -89,7 +102,7 @@ impl Target {
         if self.server.is_some() {
             return self.connect().await;
         }
-        let loaded = self.data.load()?;
+        let loaded = self.load_place()?;
         let is_named = loaded.origin("data") != Origin::Default;
         owner::become_owner(&loaded.config.data)?;
         let server = LocalServer::connect_running(&loaded.config, builder).await;
@@ -107,7 +120,7 @@ impl Target {
         if self.server.is_some() {
             return Ok(None);
         }
-        let data = self.load()?.config.data;
+        let data = self.load_place()?.config.data;
         Ok((!data.exists()).then_some(data))
     }
 
@@ -215,9 +228,25 @@ impl Target {
     }
 
     async fn open_data_directory(&self, create: bool) -> Result<LocalServer, Failure> {
-        let loaded = self.data.load()?;
+        let (loaded, errors) = self.data.load_for(PLACE)?;
         let is_named = loaded.origin("data") != Origin::Default;
         owner::become_owner(&loaded.config.data)?;
+        if !errors.0.is_empty() {
+            // A running server has the settings that it was started with.
+            let running = LocalServer::connect_running(&loaded.config, builder).await;
+            let Ok(server) = running else {
+                return Err(Failure::from(errors).help(format!(
+                    "no server runs on {}, so this command needs all settings",
+                    loaded.config.data.display()
+                )));
+            };
+            let number = output::counted(errors.0.len(), "error", "errors");
+            output::remark(format_args!(
+                "warning: the configuration has {number}, and a server would not start with it: \
+                 `wharfinger config check` shows more\n"
+            ));
+            return Ok(server);
+        }
         let server = LocalServer::connect(&loaded.config, create && is_named, builder).await;
         server.map_err(|error| explain(&error, is_named))
     }

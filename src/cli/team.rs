@@ -37,6 +37,7 @@ enum Command {
     #[command(after_help = "Example:\n  wharfinger team add acme/devs")]
     Add(Named),
     /// List the teams of an organisation
+    #[command(visible_alias = "ls")]
     List {
         /// The organisation
         organisation: AccountName,
@@ -69,6 +70,7 @@ enum MemberCommand {
     #[command(after_help = "Example:\n  wharfinger team member remove acme/devs bob")]
     Remove(Membership),
     /// List the members of the team
+    #[command(visible_alias = "ls")]
     List(Named),
 }
 

@@ -40,6 +40,7 @@ enum Command {
     #[command(visible_alias = "add")]
     Create(Create),
     /// List the tokens of a user
+    #[command(visible_alias = "ls")]
     List(Account),
     Change(Change),
     #[command(visible_alias = "revoke")]

@@ -19,7 +19,7 @@ pub(super) struct UndoChange {
     #[arg(value_name = "REPOSITORY:TAG", required_unless_present = "run", conflicts_with = "run")]
     image: Option<Reference>,
 
-    /// The state that the tag gets: that of a time (2h, yesterday, 2026-11-20T14:30:00Z), or a digest
+    /// The state to go back to: a time (2h, yesterday, 2026-11-20T14:30:00Z), or a digest
     #[arg(long, value_name = "TIME|DIGEST", requires = "image")]
     to: Option<To>,
 
@@ -43,7 +43,7 @@ Examples:
   wharfinger undo team/app:latest --to sha256:6c3c…
   wharfinger undo --run 20261120-030000-4f2a
 
-Exit codes: 0 success; 1 failure, or a tag of the run is not back; 2 invalid command line.";
+Exit codes: 0 success; 1 failure, or a tag is not back or cannot be pulled; 2 invalid command line.";
 
 #[derive(Clone, Debug)]
 enum To {
@@ -100,9 +100,10 @@ impl UndoChange {
         let path = format!("/api/v1/repositories/{repository}/_undo");
         let undone: Undone = self.target.with(async |registry| registry.post(&path, &undo).await).await?;
         if self.format.json {
-            return output::print_json(&undone);
+            output::print_json(&undone)?;
+            return if undone.incomplete { Err(Failure::reported(output::Exit::Failed)) } else { Ok(()) };
         }
-        let Undone { from, to, restored, .. } = undone;
+        let Undone { from, to, restored, incomplete, .. } = undone;
         match from {
             Some(from) if from == to => output::print(format_args!("{image} is {to} already\n"))?,
             Some(from) => output::print(format_args!("{image} is {to} again, instead of {from}\n"))?,
@@ -110,6 +111,12 @@ impl UndoChange {
         }
         for tag in restored {
             output::print(format_args!("{repository}:{tag} came back with it\n"))?;
+        }
+        if incomplete {
+            return Err(Failure::new(format!(
+                "content of {image} is missing or damaged in the storage, so that it cannot be pulled"
+            ))
+            .help("push the image again, or restore the files that `wharfinger check` names"));
         }
         Ok(())
     }

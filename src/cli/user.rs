@@ -33,6 +33,7 @@ Exit codes: 0 success; 1 failure; 2 invalid command line or configuration.";
 enum Command {
     Add(Add),
     /// List the users
+    #[command(visible_alias = "ls")]
     List(Options),
     Show(Show),
     Change(Change),

@@ -246,9 +246,9 @@ impl Test {
             .await?;
         let status = tested.status.map_or("no answer".to_owned(), |status| format!("status {status}"));
         let outcome = if tested.delivered { "delivered" } else { "not delivered" };
-        let separator = if tested.answer.trim().is_empty() { "" } else { ": " };
-        self.options
-            .print(&tested, format_args!("{outcome}: {status}{separator}{}", tested.answer.trim()))?;
+        let answer = output::harmless(tested.answer.trim());
+        let separator = if answer.is_empty() { "" } else { ": " };
+        self.options.print(&tested, format_args!("{outcome}: {status}{separator}{answer}"))?;
         if tested.delivered { Ok(()) } else { Err(Failure::reported(Exit::Failed)) }
     }
 }

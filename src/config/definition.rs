@@ -232,8 +232,8 @@ settings! {
     /// The place of the blobs: layers, configs and manifests.
     blobs: Blobs {
         /// A bucket of S3 for the blobs, such as `"s3://images/registry"`. The database stays in the data directory,
-        /// with the uploads in progress. Empty for files in the data directory. It is set before the first start and
-        /// does not change.
+        /// with the uploads in progress. Empty for files in the data directory. `wharfinger move` moves a registry that
+        /// exists.
         url: Option<BucketUrl> = None, bucket_url();
 
         /// The URL of an S3 server that is not Amazon's, such as `"https://s3.example.com"`. Empty for
@@ -256,17 +256,32 @@ settings! {
         /// How clients read blobs of a bucket: `"never"` redirected, which is through this server, or `"always"` by a
         /// redirection to a signed URL of the bucket, which they must reach. HEAD is never redirected.
         redirect: Redirect = Redirect::Never, choice::<Redirect>();
+
+        /// The interval at which changes of the database go to the bucket, from which a server with an empty data
+        /// directory goes on. Changes of up to this time are lost with the machine. With 0, each change waits until
+        /// it is in the bucket. The bucket then holds password hashes and keys. `"off"` ships nothing.
+        ship_metadata: Option<Duration> = None, duration_or_off();
     }
 
     /// The place of the metadata: repositories, tags, accounts, rights.
     metadata: Metadata {
         /// A database in PostgreSQL for the metadata, such as
-        /// `"postgres://wharfinger@db.example.com/wharfinger?sslmode=verify-full"`. One server uses it. Empty for a file
-        /// in the data directory. It is set before the first start and does not change.
+        /// `"postgres://wharfinger@db.example.com/wharfinger?sslmode=verify-full"`. One server uses it, or several with
+        /// `cluster.address`. Empty for a file in the data directory. `wharfinger move` moves a registry that exists.
         url: Option<DatabaseUrl> = None, database_url();
 
         /// The file with the password of the database's user.
         password_file: Option<PathBuf> = None, optional_path();
+    }
+
+    /// Several servers for one registry, with `metadata.url` and `blobs.url`. One of them, the primary, makes all changes;
+    /// the others answer pulls, and forward all other requests to it. When it ends, another one takes its place.
+    cluster: Cluster {
+        /// The URL at which the other servers reach this one, such as `"http://10.0.0.5:5000"`. Empty for one server.
+        address: Option<BaseUrl> = None, base_url();
+
+        /// A file with certificates that sign those of the other servers, besides the system's.
+        ca: Option<PathBuf> = None, optional_path();
     }
 
     /// Backups of the metadata, made by the server: the database with accounts and keys, certificates that the server

@@ -6,7 +6,8 @@ use super::definition::{Setting, settings};
 use super::error::ConfigError;
 use super::nearest;
 
-const PREFIX: &str = "WHARFINGER_";
+/// The prefix of the variables of settings.
+pub(super) const PREFIX: &str = "WHARFINGER_";
 
 /// The path of the configuration file. It is no setting, because the file cannot name itself.
 pub const CONFIG_VARIABLE: &str = "WHARFINGER_CONFIG";
@@ -58,7 +59,9 @@ pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<Confi
             Some(value) => {
                 entries.push(Entry { setting, variable: variable.clone(), value: value.to_owned() });
             }
-            None => mistakes.push(ConfigError::new(format!("{name} in the environment is not UTF-8"))),
+            None => mistakes.push(
+                ConfigError::new(format!("{name} in the environment is not UTF-8")).about(setting.path),
+            ),
         }
     }
     entries.sort_by(|a, b| a.variable.cmp(&b.variable));

@@ -4,6 +4,8 @@ use super::definition::Setting;
 
 /// The settings that a reload applies, and sections whose settings it all applies.
 const LIVE: &[&str] = &[
+    "blobs.access_key",
+    "blobs.secret_key_file",
     "external_url",
     "http2_clear",
     "upstream",

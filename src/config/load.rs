@@ -121,6 +121,22 @@ impl Config {
         if mistakes.is_empty() { Ok(loaded) } else { Err(ConfigErrors(mistakes)) }
     }
 
+    /// Loads the configuration for a command that uses the settings `needed` alone. Errors that cannot change them are
+    /// counted and left to the server, so that a mistake elsewhere in the file stops no command on a running server.
+    ///
+    /// # Errors
+    /// All errors, if one of them may concern a needed setting.
+    pub fn load_for(sources: &Sources, needed: &[&str]) -> Result<(Loaded, ConfigErrors), ConfigErrors> {
+        let (loaded, mistakes) = Self::read(sources);
+        let concerns = |error: &ConfigError| {
+            needed.iter().any(|setting| may_change(error, setting, &loaded.origin(setting)))
+        };
+        if mistakes.iter().any(concerns) {
+            return Err(ConfigErrors(mistakes));
+        }
+        Ok((loaded, ConfigErrors(mistakes)))
+    }
+
     /// Loads the configuration as far as possible. A setting with an error keeps its default.
     pub fn read(sources: &Sources) -> (Loaded, Vec<ConfigError>) {
         let mut loading = Loading::default();
@@ -142,6 +158,27 @@ impl Config {
         let file = file.map(|file| file.path);
         loading.config.source.clone_from(&file);
         (Loaded { config: loading.config, file, origins: loading.origins }, loading.mistakes)
+    }
+}
+
+/// Whether the value of a setting, which has this origin, may be another one when the error is corrected.
+fn may_change(error: &ConfigError, setting: &str, origin: &Origin) -> bool {
+    let Some(about) = &error.about else {
+        // A file that cannot be read, or a syntax error in it.
+        return matches!(origin, Origin::Default | Origin::File { .. });
+    };
+    let is_about = |path: &str| {
+        path.strip_prefix(about.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    if settings().any(|known| is_about(known.path)) {
+        return is_about(setting);
+    }
+    // An unknown name may be a misspelled one of this setting.
+    let is_variable = about.starts_with(environment::PREFIX);
+    match origin {
+        Origin::Default => true,
+        Origin::File { .. } | Origin::Environment { .. } => is_variable,
+        Origin::Flag { .. } => false,
     }
 }
 
@@ -387,6 +424,50 @@ mod tests {
     #[test]
     fn error_in_overridden_value_is_reported() {
         assert_eq!(load("open = 1", &[], &[("open", "true")]).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn error_concerns_needed_settings_that_it_may_change() {
+        let is_loaded = |file: &str, environment: &[(&str, &str)], flag: Option<&str>| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("wharfinger.toml");
+            std::fs::write(&path, file).unwrap();
+            let flags = flag.map(|value| Flag { name: "--data", setting: "data", value: value.to_owned() });
+            let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+            let sources = Sources { file: Some(path), environment, flags: flags.into_iter().collect() };
+            let loaded = Config::load_for(&sources, &["data"]);
+            if let Ok((_, errors)) = &loaded {
+                assert_eq!(errors.0.len(), 1, "{errors:?}");
+            }
+            loaded.is_ok()
+        };
+        let (value, key, syntax) = ("[limits]\nheaders = \"x\"", "dta = \"/srv\"", "listen = :5000");
+        for (file, environment, flag, expected) in [
+            // A wrong value of another setting.
+            (value, &[][..], None, true),
+            // An unknown key may be the misspelled setting, unless another source wins over the file.
+            (key, &[], None, false),
+            (key, &[], Some("x"), true),
+            (key, &[("WHARFINGER_DATA", "x")], None, true),
+            ("data = \"x\"\ncolour = 1", &[], None, true),
+            // Of a file that is no TOML, no value is certain.
+            (syntax, &[], None, false),
+            ("data = \"x\"\nlisten = :5000", &[], None, false),
+            (syntax, &[("WHARFINGER_DATA", "x")], None, true),
+            (syntax, &[], Some("x"), true),
+            // An unknown variable would win over the file.
+            ("data = \"x\"", &[("WHARFINGER_DTA", "y")], None, false),
+            ("", &[("WHARFINGER_DTA", "y"), ("WHARFINGER_DATA", "x")], None, false),
+            ("", &[("WHARFINGER_DTA", "y")], Some("x"), true),
+            ("", &[("WHARFINGER_OPEN", "maybe")], None, true),
+            // The setting itself.
+            ("data = 1", &[], None, false),
+            ("data = 1", &[], Some("x"), false),
+            ("[tls]\nkey = \"a.key\"", &[], None, true),
+            ("open = true\n[auth]\nrequired = true", &[], None, true),
+        ] {
+            assert_eq!(is_loaded(file, environment, flag), expected, "{file:?} {environment:?} {flag:?}");
+        }
     }
 
     #[test]

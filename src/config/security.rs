@@ -13,7 +13,7 @@ impl Config {
         let error = ConfigError::new(
             "open and auth.required contradict each other: one allows to serve without accounts, the other forbids it",
         );
-        vec![error.help("remove `open` (--open, WHARFINGER_OPEN), or auth.required")]
+        vec![error.help("remove `open` (--open, WHARFINGER_OPEN), or auth.required").about("open")]
     }
 
     /// Checks the settings of `[tls]` against each other.
@@ -55,7 +55,7 @@ impl Config {
             }
         }
         mistakes.extend(self.acme_mistakes());
-        mistakes
+        mistakes.into_iter().map(|error| error.about("tls")).collect()
     }
 
     /// Checks the settings of `[tls.acme]` against each other.

@@ -112,7 +112,7 @@ table! {
         /// Platforms that are fetched in the background when an index is pulled, such as `["linux/amd64"]`.
         complete: Vec<Platform> = Vec::new(), list_of(parsed("a platform such as \"linux/amd64\""));
 
-        /// Images that are fetched on a schedule, as the upstream names them: `["library/ubuntu:24.04"]`.
+        /// Images that are fetched on a schedule: `["ubuntu:24.04", "grafana/grafana:12.0.0"]`.
         prefetch: Vec<Reference> = Vec::new(), list_of(parsed("an image such as \"library/ubuntu:24.04\""));
 
         /// The period of that schedule.
@@ -239,6 +239,10 @@ impl TableRules for Upstream {
                 return Err(("password_file", "`password_file` needs a `username`".to_owned()));
             }
             _ => {}
+        }
+        if self.proxy.as_ref().is_some_and(|url| !url.as_str().starts_with("http://")) {
+            let text = "`proxy` begins with http://; inside its tunnel, an https:// upstream has TLS";
+            return Err(("proxy", text.to_owned()));
         }
         if self.proxy_credentials.is_some() && self.proxy.is_none() {
             return Err(("proxy_credentials", "`proxy_credentials` needs a `proxy`".to_owned()));
@@ -387,6 +391,7 @@ mod tests {
                 .contains("exclude")
         );
         assert!(wrong(&format!(r#"{name}, complete = ["linux"]"#)).contains("linux/amd64"));
+        assert!(wrong(&format!(r#"{name}, proxy = "https://p:3128""#)).contains("begins with http://"));
         let twice = read(&format!("[{{ {name} }}, {{ {name} }}]")).unwrap_err();
         assert_eq!(twice.part.unwrap().wrong, r#"two tables have the name "a""#);
     }

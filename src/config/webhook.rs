@@ -90,7 +90,7 @@ impl TableRules for Webhook {
     const UNIQUE: &'static str = "url";
 
     fn check(&self) -> Result<(), (&'static str, String)> {
-        let url: Url = self.url.parse().map_err(|error| ("url", format!("`url` is no URL: {error}")))?;
+        let url: Url = self.url.parse().map_err(|error| ("url", format!("`url` is not a URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(("url", "`url` begins with http:// or https://".to_owned()));
         }
@@ -104,7 +104,7 @@ impl TableRules for Webhook {
         }
         if let Some(wrong) = self.headers.iter().find(|line| header(line).is_none()) {
             let name = wrong.split(':').next().unwrap_or_default();
-            return Err(("headers", format!("`{name}…` is no header; write `Name: value`")));
+            return Err(("headers", format!("`{name}…` is not a header; write `Name: value`")));
         }
         let fits = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
         if !self.name.chars().all(fits) || self.name.starts_with(|char: char| char.is_ascii_digit()) {

@@ -13,6 +13,7 @@ use registry::mirror::Mirror;
 use tokio::sync::watch;
 
 use crate::config::{Config, Limits};
+use crate::http::cluster::Role;
 use crate::http::content_proxy::ContentProxy;
 use crate::http::error::Error;
 use crate::http::in_force::InForce;
@@ -66,6 +67,8 @@ pub(crate) struct App {
     /// `None` in a server inside a command.
     pub(crate) reload: Option<ReloadRequests>,
     pub(crate) webhooks: Arc<Webhooks>,
+    /// The role among several servers of the registry.
+    pub(crate) role: Arc<Role>,
     /// Set when the server stops, so that event streams end.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -77,18 +80,21 @@ impl App {
         registry: Registry,
         content_proxy: Option<Arc<dyn ContentProxy>>,
         mirror: Option<Mirror>,
+        role: Arc<Role>,
         config: &Config,
         reload: Option<ReloadRequests>,
     ) -> io::Result<Self> {
         let metrics = Arc::new(ServerMetrics::new(&registry, mirror.as_ref(), config.listen));
         let webhooks = Arc::new(Webhooks::new(&registry, config).map_err(io::Error::other)?);
-        Self::with_shared(registry, content_proxy, mirror, config, reload, metrics, webhooks)
+        Self::with_shared(registry, content_proxy, mirror, role, config, reload, metrics, webhooks)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "they are what two states of one server share")]
     fn with_shared(
         registry: Registry,
         content_proxy: Option<Arc<dyn ContentProxy>>,
         mirror: Option<Mirror>,
+        role: Arc<Role>,
         config: &Config,
         reload: Option<ReloadRequests>,
         metrics: Arc<ServerMetrics>,
@@ -98,6 +104,7 @@ impl App {
         Ok(Self {
             metrics,
             webhooks,
+            role,
             closing: watch::Sender::new(false),
             accounts: registry.accounts().clone(),
             registry,
@@ -133,6 +140,7 @@ impl App {
             self.registry.clone(),
             self.content_proxy.clone(),
             self.mirror.clone(),
+            self.role.clone(),
             config,
             self.reload.clone(),
             self.metrics.clone(),
@@ -156,6 +164,10 @@ impl App {
     /// Resolves the client of a request.
     pub(crate) fn client_info(&self, connection: &Connection, headers: &HeaderMap) -> ClientInfo {
         match connection.peer() {
+            // The replica has resolved its client.
+            Peer::Tcp { client, .. } if matches!(self.role.is_from_replica(headers), Ok(true)) => {
+                Proxies::resolve_forwarded(client.ip(), headers)
+            }
             Peer::Tcp { client, .. } => self.proxies.resolve(client.ip(), connection.is_secure(), headers),
             Peer::Control => ClientInfo::local(),
         }

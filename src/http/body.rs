@@ -153,6 +153,11 @@ impl Body {
     pub(crate) fn on_end(&mut self, exchange: Exchange) {
         self.exchange = Some(exchange);
     }
+
+    /// Takes the access log entry of a response that is not sent.
+    pub(crate) fn take_exchange(&mut self) -> Option<Exchange> {
+        self.exchange.take()
+    }
 }
 
 impl Content {

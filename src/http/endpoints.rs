@@ -46,6 +46,8 @@ pub(crate) enum AuditAction {
     None,
     /// A change that others see.
     Change(&'static str),
+    /// The form of a page: a change once it redirects.
+    Form(&'static str),
     /// Work of an administrator on the server.
     Operate(&'static str),
     /// A blob upload: `blob.push` for the request that ends it.
@@ -164,10 +166,10 @@ Referrers [repository: RepositoryName, digest: Digest] "referrers" "/v2/{reposit
 /// All repositories, with their properties.
 ApiRepositories [] "api_repositories" "/api/v1/repositories" Server {
     GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::repositories::list {
-        "List the repositories that one may pull from"
+        "List the repositories that the caller may pull from"
         .parameters(&[
             PAGE[0],
-            ("last", "string", "The cursor of the page before: its last name, or what its `Link` has."),
+            ("last", "string", "The cursor of the page before: its last name, or the value in its `Link`."),
             ("sort", "string", "`name`, or with the largest value first: `pushed`, `size`, `pulls`."),
             ("namespace", "string", "Only those below this first component."),
         ])
@@ -185,10 +187,10 @@ ApiNamespaces [] "api_namespaces" "/api/v1/namespaces" Server {
 ApiSearch [] "api_search" "/api/v1/search" Server {
     GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::repositories::search {
         "Search for repositories"
-        .note("The name or the description has every word, at least as the beginning of one of its own.")
+        .note("Each word is in the name or the description, or is the beginning of a word there.")
         .parameters(&[
             PAGE[0],
-            ("last", "string", "The cursor of the page before, which its `Link` has."),
+            ("last", "string", "The cursor of the page before, from its `Link`."),
             ("q", "string", "The words."),
         ])
         .answers::<SearchResults>(200, "A page.")
@@ -200,14 +202,18 @@ ApiRepository [repository: RepositoryName] "api_repository" "/api/v1/repositorie
         "Look at a repository" .answers::<Repository>(200, "The repository.")
     };
     DELETE: Requirement::Repository(Right::Delete), AuditAction::Change("repository.delete") => api::repositories::delete {
-        "Delete a repository with all that it holds" .ends(202, "It is gone.")
+        "Delete a repository with its tags, manifests and blobs" .ends(202, "It is deleted.")
     };
 }
 /// The tags of a repository, with their properties. No component of a name begins with an underscore.
 ApiTags [repository: RepositoryName] "api_tags" "/api/v1/repositories/{repository}/_tags" Content {
     GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => api::tags::get {
         "List the tags of a repository"
-        .parameters(&[PAGE[0], PAGE[1], ("all", "boolean", "Also the tags by which older clients find referrers.")])
+        .parameters(&[
+            PAGE[0], PAGE[1], ("sort", "string", "`name` (the default) or `pushed`, the last push first."),
+            ("q", "string", "A part of the names."),
+            ("all", "boolean", "Also the tags by which older clients find referrers."),
+        ])
         .answers::<Tags>(200, "A page.")
     };
 }
@@ -256,20 +262,20 @@ ApiQuotas [] "api_quotas" "/api/v1/usage/quotas" Content {
 /// Space used by the registry.
 ApiUsage [] "api_usage" "/api/v1/usage" Content {
     GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::usage::get {
-        "Say how much space is used" .answers::<Usage>(200, "The space.")
+        "Get the used space" .answers::<Usage>(200, "The space.")
     };
 }
 /// Space used by each repository.
 ApiRepositoryUsage [] "api_repository_usage" "/api/v1/usage/repositories" Content {
     GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::usage::repositories {
-        "Say how much space each repository takes"
+        "Get the space that each repository takes"
         .parameters(&PAGE).answers::<RepositoryUsages>(200, "A page.")
     };
 }
 /// Space used by each owner.
 ApiOwnerUsage [] "api_owner_usage" "/api/v1/usage/owners" Content {
     GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::usage::owners {
-        "Say how much space the repositories of each owner take"
+        "Get the space that the repositories of each owner take"
         .parameters(&PAGE).answers::<OwnerUsages>(200, "A page.")
     };
 }
@@ -287,12 +293,12 @@ ApiVersion [] "api_version" "/api/v1/version" Server {
 }
 /// The caller.
 ApiMe [] "api_me" "/api/v1/me" Server {
-    GET | HEAD: Requirement::Own, AuditAction::None => manage::me { "Say who asks" .answers::<Me>(200, "Who asks.") };
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::me { "Get the caller: the account and its rights" .answers::<Me>(200, "The caller.") };
 }
 /// Self-registration.
 ApiRegistration [] "api_registration" "/api/v1/registration" Server {
     POST: Requirement::Own, AuditAction::None => manage::users::register {
-        "Make an account for oneself"
+        "Make an account for the caller"
         .note("Only where the operator allows it (the setting `auth.self_registration`).")
         .open().takes::<Registration>().answers::<User>(201, "The account was made.")
     };
@@ -321,7 +327,7 @@ ApiUser [user: AccountName] "api_user" "/api/v1/users/{user}" Server {
     DELETE: Requirement::Own, AuditAction::None => manage::users::remove {
         "Remove a user"
         .note("For administrators. Tokens, robots, memberships and grants go with it; images stay.")
-        .parameters(&[FORCE]).ends(204, "It is gone.")
+        .parameters(&[FORCE]).ends(204, "It is removed.")
     };
 }
 /// The personal tokens of a user.
@@ -332,7 +338,7 @@ ApiTokens [user: AccountName] "api_tokens" "/api/v1/users/{user}/tokens" Server 
     };
     POST: Requirement::Own, AuditAction::None => manage::tokens::add {
         "Make a personal token"
-        .takes::<NewToken>().answers::<MadeToken>(201, "The token, with its secret, which is told this once.")
+        .takes::<NewToken>().answers::<MadeToken>(201, "The token, with its secret, which is shown this once.")
     };
 }
 /// A personal token.
@@ -343,7 +349,7 @@ ApiToken [user: AccountName, id: i64] "api_token" "/api/v1/users/{user}/tokens/{
         .takes::<TokenChange>().answers::<Token>(200, "The token as it is now.")
     };
     DELETE: Requirement::Own, AuditAction::None => manage::tokens::revoke {
-        "Take a personal token back" .ends(204, "It is no longer taken.")
+        "Revoke a personal token" .ends(204, "It is revoked.")
     };
 }
 /// The sessions of a user.
@@ -392,7 +398,7 @@ ApiOrganisation [organisation: AccountName] "api_organisation" "/api/v1/organisa
     DELETE: Requirement::Own, AuditAction::None => manage::organisations::remove {
         "Remove an organisation"
         .note("Members, teams, robots and grants to them go with it; images stay.")
-        .parameters(&[FORCE]).ends(204, "It is gone.")
+        .parameters(&[FORCE]).ends(204, "It is removed.")
     };
 }
 /// The members of an organisation.
@@ -405,7 +411,7 @@ ApiMembers [organisation: AccountName] "api_members" "/api/v1/organisations/{org
 ApiMember [organisation: AccountName, user: AccountName] "api_member"
     "/api/v1/organisations/{organisation}/members/{user}" Server {
     PUT: Requirement::Own, AuditAction::None => manage::organisations::set_member {
-        "Make a user a member, or change what a member may do" .takes::<MemberRole>().ends(204, "It is so.")
+        "Make a user a member, or change what a member may do" .takes::<MemberRole>().ends(204, "It is done.")
     };
     DELETE: Requirement::Own, AuditAction::None => manage::organisations::remove_member {
         "End a membership" .ends(204, "It is over.")
@@ -420,9 +426,9 @@ ApiTeams [organisation: AccountName] "api_teams" "/api/v1/organisations/{organis
 /// A team.
 ApiTeam [organisation: AccountName, team: TeamName] "api_team"
     "/api/v1/organisations/{organisation}/teams/{team}" Server {
-    PUT: Requirement::Own, AuditAction::None => manage::organisations::add_team { "Make a team" .ends(204, "It is there.") };
+    PUT: Requirement::Own, AuditAction::None => manage::organisations::add_team { "Make a team" .ends(204, "It exists.") };
     DELETE: Requirement::Own, AuditAction::None => manage::organisations::remove_team {
-        "Remove a team" .ends(204, "It is gone, and so are grants to it.")
+        "Remove a team" .ends(204, "It is removed, and so are grants to it.")
     };
 }
 /// The members of a team.
@@ -436,10 +442,10 @@ ApiTeamMembers [organisation: AccountName, team: TeamName] "api_team_members"
 ApiTeamMember [organisation: AccountName, team: TeamName, user: AccountName] "api_team_member"
     "/api/v1/organisations/{organisation}/teams/{team}/members/{user}" Server {
     PUT: Requirement::Own, AuditAction::None => manage::organisations::add_team_member {
-        "Put a member of the organisation into a team" .ends(204, "It is so.")
+        "Put a member of the organisation into a team" .ends(204, "It is done.")
     };
     DELETE: Requirement::Own, AuditAction::None => manage::organisations::remove_team_member {
-        "Take a user out of a team" .ends(204, "It is so.")
+        "Take a user out of a team" .ends(204, "It is done.")
     };
 }
 /// All robots.
@@ -452,7 +458,7 @@ ApiRobots [] "api_robots" "/api/v1/robots" Server {
     POST: Requirement::Own, AuditAction::None => manage::robots::add {
         "Make a robot"
         .note("It may do nothing until it is given a grant.")
-        .takes::<NewRobot>().answers::<RobotSecret>(201, "Its secret, which is told this once.")
+        .takes::<NewRobot>().answers::<RobotSecret>(201, "Its secret, which is shown this once.")
     };
 }
 /// A robot.
@@ -463,12 +469,12 @@ ApiRobot [robot: AccountName] "api_robot" "/api/v1/robots/{robot}" Server {
     PATCH: Requirement::Own, AuditAction::None => manage::robots::change_robot {
         "Change a robot" .takes::<RobotChange>().answers::<Robot>(200, "The robot as it is now.")
     };
-    DELETE: Requirement::Own, AuditAction::None => manage::robots::remove { "Remove a robot" .ends(204, "It is gone.") };
+    DELETE: Requirement::Own, AuditAction::None => manage::robots::remove { "Remove a robot" .ends(204, "It is removed.") };
 }
 /// The secret of a robot.
 ApiRobotSecret [robot: AccountName] "api_robot_secret" "/api/v1/robots/{robot}/secret" Server {
     PUT: Requirement::Own, AuditAction::None => manage::robots::new_secret {
-        "Give a robot another secret" .answers::<RobotSecret>(200, "Its secret, which is told this once.")
+        "Give a robot another secret" .answers::<RobotSecret>(200, "Its secret, which is shown this once.")
     };
 }
 /// All grants.
@@ -488,16 +494,16 @@ ApiGrants [] "api_grants" "/api/v1/grants" Server {
     };
     PUT: Requirement::Own, AuditAction::None => manage::grants::set {
         "Give a grant, instead of one to the same subject on the same repositories"
-        .note("For whoever may administer all that the pattern has. `everyone` with `pull` makes public.")
-        .takes::<NewGrant>().ends(204, "It is so.")
+        .note("For callers who may administer all repositories of the pattern. `everyone` with `pull` makes them public.")
+        .takes::<NewGrant>().ends(204, "It is done.")
     };
     DELETE: Requirement::Own, AuditAction::None => manage::grants::remove {
-        "Take a grant back"
+        "Remove a grant"
         .parameters(&[
             ("subject", "string", "To whom it was given."),
             ("repositories", "string", "Its name or pattern."),
         ])
-        .ends(204, "It is gone.")
+        .ends(204, "It is removed.")
     };
 }
 /// The check of all content.
@@ -510,7 +516,7 @@ ApiCheck [] "api_check" "/api/v1/check" Server {
         )
         .parameters(&[
             ("read", "boolean", "Read all content and compare it with its digest."),
-            ("repair", "boolean", "Mend what can be mended, and move damaged content aside. Deletes nothing."),
+            ("repair", "boolean", "Repair what can be repaired, and move damaged content aside. Deletes nothing."),
         ])
         .streams::<CheckLine>("application/x-ndjson", "A line.")
     };
@@ -601,7 +607,7 @@ ApiGarbage [] "api_gc" "/api/v1/gc" Server {
 /// What keeps some content.
 ApiExplain [] "api_gc_explain" "/api/v1/gc/explain" Server {
     GET | HEAD: Requirement::Own, AuditAction::None => manage::gc::explain {
-        "Explain what keeps some content, or when it goes"
+        "Explain what keeps some content, or when it is collected"
         .note("For administrators.")
         .parameters(&[
             ("digest", "string", "The digest of a manifest or blob."),
@@ -620,7 +626,7 @@ ApiErase [] "api_erase" "/api/v1/erase" Server {
 /// The stream of events.
 ApiEvents [] "api_events" "/api/v1/events" Server {
     GET | HEAD: Requirement::List { closed: false }, AuditAction::None => api::events::get {
-        "Stream the events of the repositories that one may pull from"
+        "Stream the events of the repositories that the caller may pull from"
         .note(
             "Server-sent events (text/event-stream): `id` is the number of the event, `event` its kind, `data` the JSON \
              below. A client that reconnects sends the last number as `Last-Event-ID`. `event: lost` says that older \
@@ -659,7 +665,7 @@ ApiWebhook [webhook: WebhookId] "api_webhook" "/api/v1/webhooks/{webhook}" Serve
         .takes::<WebhookChange>().answers::<MadeWebhook>(200, "The webhook, with its secret.")
     };
     DELETE: Requirement::Own, AuditAction::None => manage::webhooks::remove {
-        "Remove a webhook with its deliveries" .ends(204, "It is gone.")
+        "Remove a webhook with its deliveries" .ends(204, "It is removed.")
     };
 }
 /// A test of a webhook.
@@ -739,6 +745,19 @@ ApiBackup [] "api_backup" "/api/v1/backup" Server {
         .streams::<Archive>("application/x-tar", "The archive.")
     };
 }
+/// Move of the registry to other places of its blobs and metadata.
+ApiMove [] "api_move" "/api/v1/move" Server {
+    POST: Requirement::Own, AuditAction::Operate("server.move") => manage::relocation::relocate {
+        "Move the blobs and the metadata to other places"
+        .note(
+            "For commands on the machine of the registry. The answer has a JSON object on each line \
+             (application/x-ndjson): progress while it goes on, and the result on the last. Then changes are refused \
+             until the server is restarted.",
+        )
+        .takes::<Move>()
+        .streams::<MoveLine>("application/x-ndjson", "A line.")
+    };
+}
 /// Adoption of changes that other programs made in the data directory.
 ApiAdopt [] "api_adopt" "/api/v1/adopt" Server {
     POST: Requirement::Own, AuditAction::Operate("server.adopt") => manage::adopt::adopt {
@@ -770,27 +789,27 @@ PageCompare [repository: RepositoryName] "page_compare" "/-/compare/{repository}
 /// Deletion of a tag or a manifest.
 PageDelete [repository: RepositoryName, reference: TagOrDigest] "page_delete" "/-/delete/{repository}:{reference}" Page {
     GET | HEAD: Requirement::Repository(Right::Delete), AuditAction::Look("manifest.look") => web::delete::get;
-    POST: Requirement::Repository(Right::Delete), AuditAction::Change("manifest.delete") => web::delete::post;
+    POST: Requirement::Repository(Right::Delete), AuditAction::Form("manifest.delete") => web::delete::post;
 }
 /// Deletion of a repository.
 PageDeleteRepository [repository: RepositoryName] "page_delete_repository" "/-/delete/{repository}" Page {
     GET | HEAD: Requirement::Repository(Right::Delete), AuditAction::Look("repository.look") => web::delete::get_repository;
-    POST: Requirement::Repository(Right::Delete), AuditAction::Change("repository.delete")
+    POST: Requirement::Repository(Right::Delete), AuditAction::Form("repository.delete")
         => web::delete::post_repository;
 }
 /// Another tag for a manifest.
 PageRetag [repository: RepositoryName, reference: TagOrDigest] "page_retag" "/-/retag/{repository}:{reference}" Page {
-    POST: Requirement::Repository(Right::Push), AuditAction::Change("manifest.push") => web::retag::post;
+    POST: Requirement::Repository(Right::Push), AuditAction::Form("manifest.push") => web::retag::post;
 }
 /// The changes of tags, and taking them back.
 PageHistory [repository: RepositoryName] "page_history" "/-/history/{repository}" Page {
     GET | HEAD: Requirement::Repository(Right::Pull), AuditAction::Look("repository.look") => web::history::get;
-    POST: Requirement::Repository(Right::Push), AuditAction::Change("tag.undo") => web::history::post;
+    POST: Requirement::Repository(Right::Push), AuditAction::Form("tag.undo") => web::history::post;
 }
 /// Deleted manifests, and their restoration.
 PageTrash [repository: RepositoryName] "page_trash" "/-/trash/{repository}" Page {
     GET | HEAD: Requirement::Repository(Right::Push), AuditAction::Look("repository.look") => web::trash::get;
-    POST: Requirement::Repository(Right::Push), AuditAction::Change("manifest.restore") => web::trash::post;
+    POST: Requirement::Repository(Right::Push), AuditAction::Form("manifest.restore") => web::trash::post;
 }
 /// A style sheet, a script or an icon.
 PageAsset [asset: String] "page_asset" "/-/assets/{asset}" Page {
@@ -828,9 +847,9 @@ PageAdmin [] "page_admin" "/-/admin" Page {
 PageAccounts [] "page_accounts" "/-/admin/accounts" Page {
     GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::accounts::answer;
 }
-/// All grants.
-PageGrants [] "page_grants" "/-/admin/grants" Page {
-    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::grants::answer;
+/// The grants on the caller's repositories; all grants for administrators.
+PageGrants [] "page_grants" "/-/grants" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::grants::answer;
 }
 /// Quotas and retention.
 PageRules [] "page_rules" "/-/admin/rules" Page {

@@ -37,19 +37,24 @@ pub(crate) enum Error {
     #[error("a request needs one Host header with a host and perhaps a port (RFC 9112 section 3.2)")]
     BadHost,
     /// A reload of a server that is stopping, or that is inside a command.
-    #[error("no server runs here that could do this")]
+    #[error("this needs a running server; a command on a data directory without one cannot do it")]
     NotServing,
     /// A backup over the network.
     #[error(
         "a backup holds keys and password hashes: make it on the registry's machine, with --data instead of --server"
     )]
     LocalOnly,
+    /// A move over the network.
+    #[error(
+        "a move sends the keys of the new places: run it on the registry's machine, with --data instead of --server"
+    )]
+    LocalMove,
     /// `/metrics` on a port for clients.
     #[error(
         "metrics are not served on this port: set `metrics.listen` (--metrics-listen) to an address of their own"
     )]
     MetricsElsewhere,
-    #[error("this path does not take the method of the request")]
+    #[error("the method of the request is not allowed on this path")]
     Method,
     /// A malformed query parameter.
     #[error("the parameter `{parameter}` must be {expected}")]
@@ -125,6 +130,12 @@ pub(crate) enum Error {
     /// A condition of the management API does not hold (RFC 9110 section 13.2).
     #[error("the object is not as `If-Match` or `If-None-Match` says: read it again, and repeat the change")]
     PreconditionFailed,
+    /// A replica takes this server for the primary.
+    #[error("this server is not the primary of the registry; try again in {} s", RETRY.as_secs())]
+    NotPrimary,
+    /// A replica cannot reach the primary.
+    #[error("the primary server of the registry cannot be reached; try again in {} s", RETRY.as_secs())]
+    NoPrimary,
     #[error("the content has {size} bytes, and none of them lies in the range")]
     RangeNotSatisfiable { size: u64 },
 }
@@ -238,11 +249,13 @@ impl Error {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
             Self::NotServing => (StatusCode::CONFLICT, ErrorCode::Unsupported),
-            Self::LocalOnly => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::LocalOnly | Self::LocalMove => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Self::MetricsElsewhere => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
             Self::Denied(_) => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Template(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
-            Self::Overloaded => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+            Self::Overloaded | Self::NotPrimary | Self::NoPrimary => {
+                return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE);
+            }
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Manage(error) => return classify_manage(error),
             Self::NoJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::Unsupported),
@@ -272,7 +285,7 @@ impl Error {
         }
         // Clients read the message about the upstream. Hosts and causes are in the log only.
         let is_passed_on = match &self {
-            Self::Gateway(_) | Self::Overloaded => true,
+            Self::Gateway(_) | Self::Overloaded | Self::NotPrimary | Self::NoPrimary => true,
             Self::Mirror(error, _) => !matches!(error, MirrorError::Registry(_)),
             _ => false,
         };
@@ -362,9 +375,10 @@ impl Error {
             E::ContentRefused(refusal) => Some(json!({
                 "name": refusal.repository, "digest": refusal.digest, "tag": refusal.tag, "rule": refusal.rule.pattern
             })),
-            E::QuotaExceeded(excess) => Some(
-                json!({ "quota": excess.scope, "used": excess.used, "limit": excess.limit, "unfinished": excess.unfinished }),
-            ),
+            E::QuotaExceeded(excess) => Some(json!({
+                "quota": excess.scope, "used": excess.used, "limit": excess.limit, "unfinished": excess.unfinished,
+                "deleted": excess.deleted
+            })),
             E::ManifestTooLarge { limit } => Some(json!({ "limit": limit })),
             E::BlobTooLarge { limit } => Some(json!({ "limit": limit })),
             E::ChunkLength { expected, actual } => Some(json!({ "expected": expected, "actual": actual })),
@@ -386,13 +400,23 @@ impl Error {
             (Self::Denied(Denied { challenge, .. }), _) => {
                 challenge.iter().map(|challenge| (WWW_AUTHENTICATE, challenge.clone())).collect()
             }
-            (Self::Registry(registry::Error::Unavailable(_) | registry::Error::ReadOnly), _) => {
+            (
+                Self::Registry(
+                    registry::Error::Unavailable(_)
+                    | registry::Error::ReadOnly
+                    | registry::Error::Moving
+                    | registry::Error::Replica,
+                ),
+                _,
+            ) => {
                 vec![(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_SECONDS))]
             }
             (Self::Mirror(MirrorError::Limited { retry_after, .. }, _), _) => {
                 vec![(RETRY_AFTER, HeaderValue::from(seconds(retry_after).max(1)))]
             }
-            (Self::Overloaded, _) => vec![(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))],
+            (Self::Overloaded | Self::NotPrimary | Self::NoPrimary, _) => {
+                vec![(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))]
+            }
             (Self::TooMany { wait }, _) | (Self::Manage(ManageError::TooMany { retry_after: wait }), _) => {
                 vec![(RETRY_AFTER, HeaderValue::from(seconds(wait)))]
             }
@@ -470,14 +494,14 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         E::TagRefused { .. } | E::ContentRefused(_) | E::QuotaExceeded(_) | E::TooManyUploads { .. } => {
             (StatusCode::FORBIDDEN, ErrorCode::Denied)
         }
-        E::NoHistory { .. } | E::ManifestGone { .. } | E::NoRun(_) => {
+        E::NoHistory { .. } | E::ManifestGone { .. } | E::NotInHistory { .. } | E::NoRun(_) => {
             (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown)
         }
         E::DeleteDisabled => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
         E::Busy => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         E::PasswordRefused(_) | E::NameUnfit(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
         E::Full | E::ReserveReached { .. } => return (StatusCode::INSUFFICIENT_STORAGE, FULL),
-        E::Unavailable(_) | E::ReadOnly | E::Store(StoreError::Closed) => {
+        E::Unavailable(_) | E::ReadOnly | E::Moving | E::Replica | E::Store(StoreError::Closed) => {
             return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE);
         }
         E::Store(_) | E::Htpasswd(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
@@ -624,7 +648,7 @@ mod tests {
             (registry::Error::Store(StoreError::Closed), "is being stopped"),
             (
                 registry::Error::Unavailable(StoreError::ContentGone("/secret/path".into())),
-                "cannot reach its storage",
+                "cannot reach its storage at the moment; its log has the cause",
             ),
         ] {
             let (status, body, _) = answer(error, None).await;

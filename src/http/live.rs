@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use registry::Policy;
+use registry::relocation::SharedKey;
 
 use crate::config::{Config, Effective, Upstream};
 use crate::http::app::App;
@@ -25,8 +26,12 @@ pub(crate) enum ApplyError {
     Upstream(#[from] UpstreamError),
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    #[error("blobs.access_key was added or removed: restart the server")]
+    AccessKey,
     #[error("cannot count the use of the quotas")]
     Policy(#[source] registry::Error),
+    #[error("cannot keep events for the webhooks")]
+    Events(#[source] registry::Error),
 }
 
 /// The present state.
@@ -69,8 +74,13 @@ impl LiveApp {
         before: &Config,
         config: &Config,
         policy: Policy,
+        key: Option<SharedKey>,
     ) -> Result<(), ApplyError> {
         let app = Guard::into_inner(self.get());
+        let has_key = app.registry.directory().objects().is_some_and(|objects| objects.key.is_some());
+        if has_key != key.is_some() {
+            return Err(ApplyError::AccessKey);
+        }
         // All that can fail comes before the first change. A gateway has no upstreams of its own.
         let upstreams = match has_other_upstreams(before, config) && app.content_proxy.is_none() {
             true => Some(upstreams::read(config)?),
@@ -81,7 +91,13 @@ impl LiveApp {
             false => None,
         };
         let mut next = app.with_settings(config).map_err(ApplyError::Forward)?;
+        if !config.webhook.is_empty() && !app.registry.is_replica() {
+            app.registry.keep_for_deliveries().await.map_err(ApplyError::Events)?;
+        }
         app.registry.set_policy(policy).await.map_err(ApplyError::Policy)?;
+        if let Some(key) = &key {
+            app.registry.set_access_key(key);
+        }
         if let Some(upstreams) = upstreams {
             next.mirror = upstreams::replace(app.mirror.as_ref(), &app.registry, upstreams);
             next.metrics.set_mirror(next.mirror.as_ref());

@@ -11,9 +11,11 @@
 
 mod api;
 pub(crate) mod app;
+mod audited_change;
 mod auth;
 pub(crate) mod body;
 mod call;
+pub(crate) mod cluster;
 pub(crate) mod content_proxy;
 mod dispatch;
 mod endpoints;

@@ -18,8 +18,10 @@ use tracing::{Instrument as _, Span};
 use crate::http::app::App;
 use crate::http::auth;
 use crate::http::call::Call;
+use crate::http::cluster::{Forwarder, Head, Role};
 use crate::http::dispatch;
 use crate::http::error::{Error, ErrorFormat};
+use crate::http::extract::conditional::keep_private;
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::namespace::{self, Named};
 use crate::http::extract::path_part::PathError;
@@ -27,7 +29,7 @@ use crate::http::extract::request::Request;
 use crate::http::links::Links;
 use crate::http::live::LiveApp;
 use crate::http::middleware::access_log::Exchange;
-use crate::http::middleware::audit::{self, AuditedAction};
+use crate::http::middleware::audit::{self, Answered, AuditedAction};
 use crate::http::middleware::authorization::{self, Rejection};
 use crate::http::middleware::caller::{Authorized, Caller};
 use crate::http::middleware::client_info::ClientInfo;
@@ -94,14 +96,99 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
     type Future = Answer;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Answer {
-        Pipeline { app: &self.live.get(), connection: &self.connection }.run(request)
+        let app = self.live.get();
+        if let Role::Replica(forwarder) = &*app.role
+            && matches!(self.connection.peer(), Peer::Tcp { .. })
+        {
+            let forwarder = forwarder.clone();
+            return Answer::Later(Box::pin(answer_as_replica(
+                app.clone(),
+                forwarder,
+                self.connection.clone(),
+                request,
+            )));
+        }
+        if app.registry.is_shared() {
+            return Answer::Later(Box::pin(answer_checked(app.clone(), self.connection.clone(), request)));
+        }
+        Pipeline { app: &app, connection: &self.connection }.run(request, Ok(()))
     }
 }
 
+/// Answers as a replica: alone, or by the primary. Without a primary, it answers all reads.
+async fn answer_as_replica(
+    app: Arc<App>,
+    forwarder: Arc<Forwarder>,
+    connection: Arc<Connection>,
+    mut request: hyper::Request<Incoming>,
+) -> Response {
+    let pipeline = Pipeline { app: &app, connection: &connection };
+    if host_header::check(&mut request).is_err() || app.role.is_from_replica(request.headers()).is_err() {
+        return pipeline.answer_here(request, Ok(())).await;
+    }
+    let endpoint = Endpoint::parse(request.uri().path()).ok();
+    let id = app.ids.of(request.headers());
+    let head = Head::of(&request, &id);
+    let client = app.client_info(&connection, head.headers());
+    if let Some(endpoint) = &endpoint
+        && forwarder.may_answer(endpoint, &head)
+    {
+        let checked = app.registry.check_versions().await;
+        let is_checked = checked.is_ok();
+        let mut response = pipeline.answer_here(request, checked).await;
+        if is_checked && Forwarder::is_final(endpoint, response.status()) {
+            return response;
+        }
+        return match forwarder.forward(head, None, &client).await {
+            Ok(forwarded) => {
+                let log = response.body_mut().take_exchange();
+                pipeline.finish_forwarded(forwarded, log)
+            }
+            Err(_) => response,
+        };
+    }
+    let mut log = Exchange::begin(
+        connection.clone(),
+        head.method(),
+        head.uri(),
+        &id,
+        head.headers(),
+        endpoint.as_ref(),
+    );
+    log.set_client(client.address);
+    if head.is_read() && forwarder.may_read() {
+        return match forwarder.forward(head, None, &client).await {
+            Ok(forwarded) => pipeline.finish_forwarded(forwarded, Some(log)),
+            Err(_) => {
+                log.discard();
+                let checked = app.registry.check_versions().await;
+                pipeline.answer_here(request, checked).await
+            }
+        };
+    }
+    let format = ErrorFormat::of(head.uri().path());
+    let forwarded = forwarder.forward(head, Some(request.into_body()), &client).await;
+    let response = forwarded
+        .unwrap_or_else(|error| error.into_response(format, endpoint.as_ref(), &app.links(&client), &id));
+    pipeline.finish_forwarded(response, Some(log))
+}
+
+/// Answers after the changes of other servers count here.
+async fn answer_checked(
+    app: Arc<App>,
+    connection: Arc<Connection>,
+    request: hyper::Request<Incoming>,
+) -> Response {
+    let checked = app.registry.check_versions().await;
+    Pipeline { app: &app, connection: &connection }.answer_here(request, checked).await
+}
+
 impl Pipeline<'_> {
-    fn run(&self, mut request: hyper::Request<Incoming>) -> Answer {
+    /// `checked`: whether the changes of other servers count here.
+    fn run(&self, mut request: hyper::Request<Incoming>, checked: Result<(), registry::Error>) -> Answer {
         let host = host_header::check(&mut request);
         let id = self.app.ids.of(request.headers());
+        let peer = self.app.role.is_from_replica(request.headers()).map(|_| ());
         let is_v2 = request.uri().path().starts_with("/v2");
         let is_head = request.method() == Method::HEAD;
         let path = request.uri().path();
@@ -128,6 +215,14 @@ impl Pipeline<'_> {
         if let Some(response) = self.answer_early(host.is_ok(), &endpoint, &client, &request) {
             return Answer::Now(Some(self.finish(response, reply, request.id)));
         }
+        if let Err(error) = peer {
+            return self.refuse(error, &endpoint, &client, request, reply);
+        }
+        if let Err(error) = checked
+            && !endpoint.as_ref().is_ok_and(Endpoint::is_of_server)
+        {
+            return self.refuse(error.into(), &endpoint, &client, request, reply);
+        }
         let mut default = None;
         if self.app.mirror.is_some()
             && let Ok(named) = &endpoint
@@ -139,12 +234,7 @@ impl Pipeline<'_> {
                     request.reach = Some(reach);
                 }
                 Ok(Named::Default(name)) => default = Some(name),
-                Err(error) => {
-                    let links = self.app.links(&client);
-                    let format = ErrorFormat::of(request.uri.path());
-                    let response = error.into_response(format, endpoint.as_ref().ok(), &links, &request.id);
-                    return Answer::Now(Some(self.finish(response, reply, request.id)));
-                }
+                Err(error) => return self.refuse(error, &endpoint, &client, request, reply),
             }
         }
         let mut authorized = None;
@@ -224,6 +314,44 @@ struct Reply {
 }
 
 impl Pipeline<'_> {
+    async fn answer_here(
+        &self,
+        request: hyper::Request<Incoming>,
+        checked: Result<(), registry::Error>,
+    ) -> Response {
+        match self.run(request, checked).await {
+            Ok(response) => response,
+        }
+    }
+
+    /// Logs a response of the primary when it ends.
+    fn finish_forwarded(&self, mut response: Response, log: Option<Exchange>) -> Response {
+        if let Some(mut log) = log {
+            log.answered(response.status(), http_body::Body::size_hint(response.body()).lower());
+            response.body_mut().on_end(log);
+        }
+        if !self.connection.is_multiplexed() && self.connection.is_receiving() {
+            // The rest of the body stays unread, so that the connection cannot take another request.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Answers with an error before the request is authorized.
+    fn refuse(
+        &self,
+        error: Error,
+        endpoint: &Result<Endpoint, PathError>,
+        client: &ClientInfo,
+        request: Request,
+        reply: Reply,
+    ) -> Answer {
+        let format = ErrorFormat::of(request.uri.path());
+        let links = self.app.links(client);
+        let response = error.into_response(format, endpoint.as_ref().ok(), &links, &request.id);
+        Answer::Now(Some(self.finish(response, reply, request.id)))
+    }
+
     /// Answers a request without an account: a bad host, too many requests, a CORS preflight, a redirect.
     fn answer_early(
         &self,
@@ -385,7 +513,7 @@ impl Pipeline<'_> {
             Ok(endpoint) => {
                 if request.body.is_awaited()
                     && let Some(check) =
-                        RevocationCheck::new(&app.accounts, before, &identity, endpoint, &request.method)
+                        RevocationCheck::new(&app.registry, before, &identity, endpoint, &request.method)
                 {
                     request.body.end_on_revocation(check);
                 }
@@ -398,12 +526,12 @@ impl Pipeline<'_> {
                 dispatch::answer(Call { app, caller: &caller, request }, endpoint).await
             }
         };
-        let status = answer.as_ref().ok().map(Response::status).filter(StatusCode::is_success);
         let is_revoked = answer.as_ref().is_err_and(|error| error.is_revoked());
-        match (status, audited) {
-            (Some(status), Some(audited)) => audit::done(app, audited, &caller, status, &id).await,
-            (None, audited) if is_revoked => audit::revoked(app, audited, &caller, &id).await,
-            _ => {}
+        let answered = answer.as_ref().ok().map(Answered::of);
+        match answered {
+            Some(answered) => audit::answered(app, audited, &caller, answered, &id).await,
+            None if is_revoked => audit::revoked(app, audited, &caller, &id).await,
+            None => {}
         }
         (answer, Some(identity))
     }
@@ -424,13 +552,16 @@ impl Pipeline<'_> {
 
     fn finish_for(
         &self,
-        response: Response,
+        mut response: Response,
         identity: Option<&Identity>,
         mut reply: Reply,
         id: HeaderValue,
     ) -> Response {
         if let Some(identity) = identity {
             reply.log.set_account(identity);
+            if !identity.is_anonymous() {
+                keep_private(response.headers_mut());
+            }
         }
         self.finish(response, reply, id)
     }

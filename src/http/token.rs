@@ -9,8 +9,9 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
-use registry::access::{Identity, Issued, ScopeRequest, SignInError};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use registry::access::{Action, Identity, Issued, ScopeRequest, SignInError};
+use registry::mirror::{Mirror, Target};
 use serde::Serialize;
 
 use crate::http::app::App;
@@ -50,7 +51,8 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     // Docker stores a refresh token instead of the password. Its search needs the password, and would be anonymous.
     let is_engine = query.get("client_id").as_deref() == Some("docker");
     let offline = query.get("offline_token").as_deref() == Some("true") && !is_engine;
-    let issued = app.accounts.issue(caller.identity(), &scopes(query), offline).await;
+    let scopes = scopes(app, &request.headers, query);
+    let issued = app.accounts.issue(caller.identity(), &scopes, offline).await;
     match issued {
         Ok(issued) => Ok(answer(issued)),
         Err(error) => {
@@ -121,7 +123,8 @@ pub(crate) async fn post(call: Call<'_>) -> Result<Response, Error> {
     };
     audit::signed_in(app, &identity, caller.address(), &id).await;
     let offline = refresh_token.is_none() && form.get("access_type").as_deref() == Some("offline");
-    let mut issued = match app.accounts.issue(&identity, &scopes(form), offline).await {
+    let scopes = scopes(app, &request.headers, form);
+    let mut issued = match app.accounts.issue(&identity, &scopes, offline).await {
         Ok(issued) => issued,
         Err(error) => {
             return Err(refused(app, caller, &id, not_signed_in(app, base.as_deref(), error)).await);
@@ -143,9 +146,33 @@ fn not_signed_in(app: &App, base: Option<&str>, error: SignInError) -> Box<Rejec
 }
 
 /// Parses all `scope` parameters. Each may have several scopes.
-fn scopes(query: Query<'_>) -> Vec<ScopeRequest> {
+///
+/// Clients derive the scope from the name that they pull, and ignore that of the challenge. So a name that may mean
+/// cached content of an upstream stands for the cached repository too.
+fn scopes(app: &App, headers: &HeaderMap, query: Query<'_>) -> Vec<ScopeRequest> {
     let values: Vec<Cow<'_, str>> = query.all("scope").collect();
-    ScopeRequest::parse_all(values.iter().map(|value| &**value))
+    let mut scopes = ScopeRequest::parse_all(values.iter().map(|value| &**value));
+    if let Some(mirror) = &app.mirror {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let cached: Vec<_> = scopes.iter().filter_map(|scope| cached_scope(mirror, host, scope)).collect();
+        scopes.extend(cached);
+    }
+    scopes
+}
+
+/// The scope of the cached repository that a requested name may mean, if it has another name.
+fn cached_scope(mirror: &Mirror, host: Option<&str>, scope: &ScopeRequest) -> Option<ScopeRequest> {
+    let ScopeRequest::Repository { name, class, actions } = scope else { return None };
+    match mirror.resolve(name, None, host) {
+        Target::Cached(cached, _) if cached != *name => {
+            Some(ScopeRequest::Repository { name: cached, class: class.clone(), actions: actions.clone() })
+        }
+        // A push to such a name is a push to this registry's own repository.
+        Target::Default(cached) if actions.contains(&Action::Pull) => {
+            Some(ScopeRequest::Repository { name: cached, class: class.clone(), actions: vec![Action::Pull] })
+        }
+        _ => None,
+    }
 }
 
 /// Refuses a `service` other than this registry: tokens are valid here only.

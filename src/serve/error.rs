@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::config::ConfigError;
 use crate::gateway::SetupError;
 use crate::tls;
+use crate::tls::pair::PairError;
 use crate::upstreams::UpstreamError;
 
 /// A failed start. The text is for the operator.
@@ -16,7 +17,7 @@ pub enum ServeError {
     Exposed(ConfigError),
     #[error(transparent)]
     Data(#[from] registry::Error),
-    #[error("cannot speak HTTPS: {0}")]
+    #[error("cannot serve HTTPS: {0}")]
     Tls(#[from] tls::OpenError),
     #[error(
         "{} is the data directory of a gateway, which stores accounts and no images: start it with `wharfinger gateway`, \
@@ -32,6 +33,15 @@ pub enum ServeError {
     GatewayBlobs,
     #[error("a gateway keeps its accounts in its data directory: remove metadata.url")]
     GatewayMetadata,
+    #[error("a gateway is one server: remove cluster.address")]
+    GatewayCluster,
+    #[error(
+        "cluster.address is for several servers of one registry, which need metadata.url (PostgreSQL) and blobs.url (a \
+         bucket)"
+    )]
+    ClusterStorage,
+    #[error("cannot use the file that cluster.ca names")]
+    ClusterCa(#[source] PairError),
     #[error(transparent)]
     Gateway(#[from] SetupError),
     #[error(transparent)]
@@ -46,6 +56,8 @@ pub enum ServeError {
     Metrics { address: SocketAddr, source: io::Error },
     #[error("cannot make the control socket {}", path.display())]
     Control { path: PathBuf, source: io::Error },
+    #[error("cannot duplicate the listening sockets")]
+    Sockets(#[source] io::Error),
     #[error("cannot receive signals")]
     Signals(#[source] io::Error),
 }

@@ -9,7 +9,7 @@ use registry::Registry;
 use store::directory::Socket;
 use store::{Directory, StoreError};
 
-use super::startup::open_registry;
+use super::registry::open_registry;
 use crate::config::Config;
 use crate::http::server::Inside;
 use crate::tls;

@@ -8,6 +8,7 @@ pub use store::backup::{
     CopiedBlobs, Difference, Manifest, RestoreReport, Restoring, VerifiedArchive, copy_blobs, restore, verify,
 };
 
+pub use super::scheduled_backup::remove_unfinished;
 use crate::config::Config;
 
 /// The name of the archive in a directory that also has the blobs.

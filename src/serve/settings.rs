@@ -8,7 +8,7 @@ use registry::rules::{KeepBy, QuotaRule, QuotaScope, RetentionRule, Rules, TagRu
 use registry::{Policy, RetentionPolicy};
 use store::StoreError;
 use store::database_url::DatabaseUrl;
-use store::object_settings::{AccessKey, ObjectSettings};
+use store::object_settings::{AccessKey, ObjectSettings, SharedKey};
 
 use crate::audit_log;
 use crate::config::{Admits, By, Config, Quota, Redirect, Retention};
@@ -20,6 +20,7 @@ pub(crate) fn policy(config: &Config) -> Policy {
         sparse_indexes: config.registry.sparse_indexes,
         sparse_images: config.registry.sparse_images,
         redirect: config.blobs.redirect == Redirect::Always,
+        ship_metadata: config.blobs.ship_metadata,
         manifest_bytes: config.limits.manifest_bytes,
         blob_bytes: config.limits.blob_bytes,
         upload_expiry: config.registry.upload_expiry,
@@ -51,7 +52,8 @@ pub(super) fn objects(config: &Config) -> Result<Option<ObjectSettings>, StoreEr
         (id, Some(file)) => {
             let secret = operator_file::read_to_string(file)
                 .map_err(|error| StoreError::io("read blobs.secret_key_file", file, error))?;
-            Some(AccessKey { id: id.to_owned(), secret: secret.trim().to_owned() })
+            let key = AccessKey { id: id.to_owned(), secret: secret.trim().to_owned() };
+            Some(SharedKey::of_file(key, file))
         }
     };
     Ok(Some(ObjectSettings {
@@ -61,6 +63,11 @@ pub(super) fn objects(config: &Config) -> Result<Option<ObjectSettings>, StoreEr
         path_style: blobs.path_style,
         key,
     }))
+}
+
+/// Returns the access key of the bucket. Blocks while it reads the file of the secret.
+pub(crate) fn access_key(config: &Config) -> Result<Option<SharedKey>, StoreError> {
+    Ok(objects(config)?.and_then(|objects| objects.key))
 }
 
 /// Returns the database of the metadata. `None` if it is a file.

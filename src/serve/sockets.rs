@@ -9,6 +9,7 @@ use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
 use socket2::Socket;
 
+use super::error::ServeError;
 use crate::config::Config;
 
 /// The listeners of this process, by their purpose.
@@ -25,7 +26,7 @@ pub enum InheritError {
     #[error("cannot take the sockets of the service manager")]
     Environment(#[source] io::Error),
     #[error(
-        "the socket {name} of the service manager is no listening TCP socket: use ListenStream= with an address"
+        "the socket {name} of the service manager is not a listening TCP socket: use ListenStream= with an address"
     )]
     Kind { name: String },
     #[error(
@@ -78,6 +79,20 @@ impl InheritedSockets {
             return Err(InheritError::Twice { purpose });
         }
         Ok(())
+    }
+
+    /// Returns duplicates for another server of this process.
+    pub(super) fn duplicate(&self) -> Result<Self, ServeError> {
+        let duplicate =
+            |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::try_clone).transpose();
+        let all = || {
+            Ok(Self {
+                listen: duplicate(&self.listen)?,
+                redirect: duplicate(&self.redirect)?,
+                metrics: duplicate(&self.metrics)?,
+            })
+        };
+        all().map_err(ServeError::Sockets)
     }
 
     /// Returns the addresses, which replace those of the configuration.

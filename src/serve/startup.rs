@@ -9,8 +9,11 @@ use registry::Registry;
 use registry::access::Accounts;
 use store::{Directory, Metadata, StoreError};
 
+use super::address_space;
+use super::cluster;
 use super::error::ServeError;
-use super::settings::{account_settings, database, objects, policy};
+use super::registry::open_registry;
+use super::settings::database;
 use super::sockets::InheritedSockets;
 use crate::config::{Config, ConfigError, Effective};
 use crate::gateway::Gateway;
@@ -86,10 +89,16 @@ impl<'c> Startup<'c> {
     /// [`ServeError`].
     pub async fn open(mut self) -> Result<(Registry, Server), ServeError> {
         descriptors::raise_limit();
+        address_space::warn_of_limit();
         let directory = Directory::open(&self.config.data).map_err(registry::Error::from)?;
         let key = self.check_directory(&directory)?;
         wait_for_command(&directory).await;
-        let registry = open_registry(self.config, directory.clone()).await?;
+        let registry = match self.config.cluster.address {
+            Some(_) if self.front == Front::Gateway => return Err(ServeError::GatewayCluster),
+            // Boxed, so that the futures of all callers stay small.
+            Some(_) => Box::pin(cluster::open_registry(self.config, &directory)).await?,
+            None => open_registry(self.config, directory.clone()).await?,
+        };
         match self.listen(&registry, &directory, key).await {
             Ok(server) => Ok((registry, server)),
             Err(error) => {
@@ -125,15 +134,19 @@ impl<'c> Startup<'c> {
             Front::Registry => None,
             Front::Gateway => Some(self.open_gateway(registry, directory, key).await?),
         };
-        self.prepare_accounts(registry.accounts()).await?;
         let config = self.config;
+        if !registry.is_replica() {
+            self.prepare_accounts(registry.accounts()).await?;
+        }
         let mirror = match self.front {
-            Front::Registry => upstreams::open(registry, config)?,
-            Front::Gateway => None,
+            // The primary answers for images of upstreams.
+            Front::Registry if !registry.is_replica() => upstreams::open(registry, config)?,
+            Front::Registry | Front::Gateway => None,
         };
+        let role = cluster::role(registry, config).await?;
         let gateway = gateway.map(|gateway| Arc::new(gateway) as _);
         let listener = self.sockets.listen.take();
-        let mut server = Server::bind(registry.clone(), gateway, mirror, config, listener)
+        let mut server = Server::bind(registry.clone(), gateway, mirror, role, config, listener)
             .await
             .map_err(|source| ServeError::Listen { address: config.listen, source })?;
         server.describe(&self.settings);
@@ -206,7 +219,7 @@ impl<'c> Startup<'c> {
 /// Returns the reason to refuse to serve without accounts, without opening or changing the data directory.
 #[must_use]
 pub fn refused(config: &Config, first: Option<&FirstAdministrator>) -> Option<ConfigError> {
-    if first.is_some() || has_accounts(config) {
+    if first.is_some() || has_accounts(config) || may_restore(config) {
         return None;
     }
     match Directory::has_had_accounts(&config.data) {
@@ -215,6 +228,19 @@ pub fn refused(config: &Config, first: Option<&FirstAdministrator>) -> Option<Co
         }
         Err(error) => Some(ConfigError::new(error.to_string()).about("data")),
     }
+}
+
+/// Finishes a move of the registry that a crash has interrupted after its last step: the accounts may be in the new place.
+///
+/// # Errors
+/// [`StoreError`] if the records cannot be written.
+pub fn finish_move(config: &Config) -> Result<(), StoreError> {
+    Directory::finish_relocation_at(&config.data)
+}
+
+/// Whether a start may restore accounts from a bucket into an empty directory. They are looked for again afterwards.
+fn may_restore(config: &Config) -> bool {
+    config.blobs.ship_metadata.is_some() && config.blobs.url.is_some()
 }
 
 /// Accepts the database of the data directory although it is older than its last commit.
@@ -263,36 +289,4 @@ async fn wait_for_command(directory: &Directory) {
         }
         tokio::time::sleep(COMMAND_RETRY).await;
     }
-}
-
-/// Opens the registry of a data directory. The first start adopts the content of a directory of distribution.
-///
-/// # Errors
-/// [`registry::Error`] if the directory is in use or unreadable.
-pub async fn open_registry(config: &Config, directory: Directory) -> Result<Registry, registry::Error> {
-    let progress = |read: u64| {
-        if read.is_multiple_of(1000) {
-            tracing::info!(repositories = read, "reading what is in the data directory");
-        }
-    };
-    let directory = directory.with_objects(objects(config)?).with_database(database(config)?);
-    // Boxed, so that the futures of all callers stay small.
-    let opening = Registry::open(directory, policy(config), account_settings(config), progress);
-    let (registry, opened) = Box::pin(opening).await?;
-    if let Some(adopted) = &opened.adopted {
-        tracing::info!(
-            repositories = adopted.repositories,
-            problems = adopted.problems.len(),
-            "read the repositories of the data directory: it was another registry's, or its database was missing"
-        );
-        if adopted.deleted > 0 {
-            tracing::info!(
-                manifests = adopted.deleted,
-                "skipped manifests that were deleted in the old registry"
-            );
-        }
-        adopted.log_problems();
-    }
-    opened.changed.log_changes();
-    Ok(registry)
 }

@@ -1,5 +1,6 @@
 //! TLS handshakes of accepted connections, with a timeout, and a limit on concurrent ones in all and for a network.
 
+use registry::WarnLimit;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -18,7 +19,6 @@ use tokio_rustls::server::TlsStream;
 use super::certificate_store::{CertificateStore, OpenError, Origin};
 use crate::client_network::client_network;
 use crate::config::Config;
-use crate::warn_limit::WarnLimit;
 
 /// A TLS connection. Its application protocol was negotiated with ALPN.
 pub type Stream = TlsStream<TcpStream>;

@@ -118,7 +118,7 @@ pub fn certificates(path: &Path) -> Result<Vec<Certificate>, PairError> {
 }
 
 /// The same with the DER of each.
-pub(super) fn read_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Vec<Certificate>), PairError> {
+pub(crate) fn read_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Vec<Certificate>), PairError> {
     parse_chain(path, &read(path)?)
 }
 

@@ -44,6 +44,10 @@ pub enum CreateError {
 /// # Errors
 /// [`CreateError::Certificate`].
 pub fn create(hosts: &[Host], days: u32) -> Result<Created, CreateError> {
+    create_until(hosts, OffsetDateTime::now_utc() + Duration::days(days.into()))
+}
+
+fn create_until(hosts: &[Host], not_after: OffsetDateTime) -> Result<Created, CreateError> {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
     params.subject_alt_names = subject_alternative_names(hosts)?;
@@ -52,7 +56,7 @@ pub fn create(hosts: &[Host], days: u32) -> Result<Created, CreateError> {
     params.distinguished_name.push(DnType::CommonName, name.unwrap_or_else(|| "wharfinger".to_owned()));
     // Accepts clients whose clock is slow.
     params.not_before = OffsetDateTime::now_utc() - Duration::hours(1);
-    params.not_after = OffsetDateTime::now_utc() + Duration::days(days.into());
+    params.not_after = not_after;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(Created { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
@@ -239,10 +243,9 @@ mod tests {
     fn expired_certificate_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let names = hosts(&["a.example"]);
-        let created = create(&names, 0).unwrap();
+        let created = create_until(&names, OffsetDateTime::now_utc() - Duration::minutes(1)).unwrap();
         write(&directory.path().join("self-signed.pem"), &created.certificate, 0o644).unwrap();
         write(&directory.path().join("self-signed.key"), &created.key, 0o600).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(1100));
         assert!(matches!(load_or_create(directory.path(), &names).unwrap().outcome, Outcome::Replaced(_)));
     }
 }

@@ -34,6 +34,19 @@ const GATHER: Duration = Duration::from_millis(50);
 const NO_RIGHTS: &str =
     "not sent: the webhook's account may not pull and administer this repository any more";
 
+/// Keeps changes for the webhooks, before the first request can make one.
+pub(crate) async fn prepare(webhooks: &Webhooks, registry: &Registry) {
+    let prepared = async {
+        match webhooks.receivers(registry).await?.is_empty() {
+            true => Ok(()),
+            false => registry.keep_for_deliveries().await,
+        }
+    };
+    if let Err(error) = prepared.await {
+        tracing::warn!(%error, "cannot prepare the deliveries of webhooks; they may miss the first events");
+    }
+}
+
 /// Delivers until the future is dropped.
 pub(crate) async fn run(webhooks: Arc<Webhooks>, registry: Registry) {
     let mut newest = registry.watch_events();
@@ -42,6 +55,7 @@ pub(crate) async fn run(webhooks: Arc<Webhooks>, registry: Registry) {
     let mut running: Vec<Arc<Receiver>> = Vec::new();
     let mut is_first = true;
     loop {
+        let version = webhooks.version();
         let receivers = match webhooks.receivers(&registry).await {
             Ok(receivers) => receivers,
             Err(error) => {
@@ -78,7 +92,7 @@ pub(crate) async fn run(webhooks: Arc<Webhooks>, registry: Registry) {
         let hooks = all(&running);
         loop {
             newest.borrow_and_update();
-            match registry.enqueue_deliveries(&hooks).await {
+            match registry.enqueue_deliveries(&hooks, || webhooks.version() == version).await {
                 Ok(true) => {
                     let senders = webhooks.senders.lock().unwrap_or_else(PoisonError::into_inner);
                     senders.values().for_each(|sender| sender.enqueued.notify_one());

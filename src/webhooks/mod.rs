@@ -10,6 +10,7 @@ pub(crate) mod message;
 pub(crate) mod signature;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -31,7 +32,7 @@ use crate::tls::client::System;
 use crate::traces;
 use message::{Message, Origin};
 
-pub(crate) use deliver::run;
+pub(crate) use deliver::{prepare, run};
 
 /// The time limit of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +46,9 @@ pub(crate) struct Webhooks {
     configured: ArcSwap<Configured>,
     /// The client for webhooks of owners, which reaches public addresses only.
     public: Client,
-    /// Wakes the task after a change of webhooks or a replay.
+    /// The number of changes of webhooks, and of replays.
+    version: AtomicU64,
+    /// Wakes the task after such a change.
     wake: Notify,
     /// Wakes the senders, by the id of their webhook.
     senders: Mutex<HashMap<String, Arc<Waker>>>,
@@ -129,6 +132,7 @@ impl Webhooks {
         Ok(Self {
             configured: ArcSwap::from_pointee(Configured::new(registry, config)?),
             public,
+            version: AtomicU64::new(0),
             wake: Notify::new(),
             senders: Mutex::default(),
         })
@@ -154,9 +158,14 @@ impl Webhooks {
 
     /// Makes the task read the webhooks and the pending deliveries again.
     pub(crate) fn changed(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
         self.wake.notify_one();
         let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         senders.values().for_each(|sender| sender.enqueued.notify_one());
+    }
+
+    fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Makes the sender of a webhook try again now, because someone asked for it.

@@ -112,7 +112,7 @@ fn backup_and_restore_mistakes_are_named() {
         fs::write(&backup, wrong).unwrap();
         let refused = restore(&backup, &registry.scratch.path().join("new"), &[]);
         let told = text(&refused.stderr);
-        assert!(told.contains("no complete backup") && !told.contains('\x1b'), "{told}");
+        assert!(told.contains("not a complete backup") && !told.contains('\x1b'), "{told}");
         assert!(!registry.scratch.path().join("new").exists());
     }
     let empty = registry.scratch.path().join("empty");
@@ -176,6 +176,8 @@ fn scheduled_backups_are_made_and_limited() {
         let aged = std::process::Command::new("touch").args(["-d", "2020-01-03", path(&file)]).status();
         assert!(aged.unwrap().success());
     }
+    // A killed process has left it.
+    fs::write(backups.join("wharfinger-20200104T000000Z.backup.partial"), "half").unwrap();
     let config = registry.scratch.path().join("wharfinger.toml");
     let settings =
         format!("[backup]\ndirectory = \"{}\"\nschedule = \"0 3 * * *\"\nkeep = 2\n", path(&backups));

@@ -190,15 +190,25 @@ fn refusals_say_what_to_do() {
     let registry = Registry::at_rest();
     let at = |name: &str| registry.scratch.path().join(name).display().to_string();
     fs::write(at("file"), "").unwrap();
+    let theirs = [("root/etc/buildkit", "buildkitd.toml"), ("root/etc/docker", "daemon.json")];
+    for (directory, file) in theirs {
+        fs::create_dir_all(at(directory)).unwrap();
+        fs::write(at(directory) + "/" + file, "# theirs").unwrap();
+    }
     for (command, code, says) in [
         (format!("backup {}/", at("absent")), 1, "there is no directory"),
         (format!("health --data {}", at("file")), 1, "is a file"),
         ("mirror setup --for docker --registry host:5000".to_owned(), 2, "https://host:5000"),
+        (format!("mirror setup --for buildkit --write --root {}", at("root")), 1, "did not write"),
+        (format!("mirror setup --for docker --write --root {}", at("root")), 1, "daemon.json is not JSON"),
     ] {
         let words: Vec<&str> = command.split(' ').collect();
         let refused = run(&words, registry.scratch.path());
         assert_eq!(refused.status.code(), Some(code), "{command}: {}", text(&refused.stderr));
         assert!(text(&refused.stderr).contains(says), "{command}: {}", text(&refused.stderr));
+    }
+    for (directory, file) in theirs {
+        assert_eq!(fs::read_to_string(at(directory) + "/" + file).unwrap(), "# theirs");
     }
 }
 
@@ -485,4 +495,54 @@ fn lost_database_is_rebuilt_from_links() {
     }
     assert_eq!(digest(&registry.says("ls team/app-1 --json")), digest(&before));
     assert!(registry.says("check --read").contains("nothing missing"));
+}
+
+#[test]
+fn events_are_followed() {
+    let registry = Registry::serving();
+    let url = registry.url();
+    let follow = ["events", "--follow", "--after", "0", "--json", "--server", &url];
+    let mut command = Command::new(WHARFINGER);
+    let mut program = command.args(follow).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(program.stdout.take().unwrap()));
+    let mut events = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let push = events.find(|event| event["event"] == "push").expect("the push of before");
+    assert_eq!(push["repository"], "team/app-1");
+    registry.says("tag team/app-1:v1 team/app-1:v9");
+    let moved = events.find(|event| event["event"] == "tag.moved" && event["tag"] == "v9");
+    assert!(moved.is_some());
+    program.kill().unwrap();
+    program.wait().unwrap();
+}
+
+/// Clients that know no time write Go's zero time.
+#[test]
+fn inspect_calls_a_zero_time_unknown() {
+    let registry = Registry::serving();
+    let url = registry.url();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = reqwest::Client::new();
+    for (tag, created, shown) in
+        [("zero", "0001-01-01T00:00:00Z", "unknown"), ("new", "2026-11-20T08:12:00Z", "2026-11-20T08:12:00Z")]
+    {
+        let config = format!(r#"{{"architecture":"amd64","os":"linux","created":"{created}"}}"#);
+        let digest = oci::Algorithm::Sha256.digest(config.as_bytes());
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [],
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest.to_string(), "size": config.len(),
+            },
+        });
+        runtime.block_on(async {
+            let upload = format!("{url}/v2/team/dated/blobs/uploads/?digest={digest}");
+            let pushed = client.post(upload).body(config).send().await.unwrap();
+            assert_eq!(pushed.status(), 201);
+            let put = client.put(format!("{url}/v2/team/dated/manifests/{tag}"));
+            let put = put.header("content-type", "application/vnd.oci.image.manifest.v1+json");
+            assert_eq!(put.body(manifest.to_string()).send().await.unwrap().status(), 201);
+        });
+        let said = registry.says(&format!("inspect team/dated:{tag}"));
+        let line = said.lines().find_map(|line| line.trim_start().strip_prefix("created"));
+        assert_eq!(line.expect("the line").trim(), shown, "{said}");
+    }
 }

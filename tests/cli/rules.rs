@@ -81,6 +81,7 @@ fn retention_run_is_previewed_and_taken_back() {
     let id = run["run"].as_str().unwrap();
     let undone = registry.ruled_json(&format!("undo --run {id}"));
     assert_eq!(undone["restored"], 1);
+    assert_eq!(registry.ruled_json(&format!("undo --run {id}")), undone, "it is back already");
     assert_eq!(registry.json("ls team/app-1").as_array().unwrap().len(), 2);
     let refused = registry.ruled("rm team/app-1:keep-1");
     assert_eq!(refused.status.code(), Some(1));
@@ -122,7 +123,7 @@ fn rules_with_mistakes_are_refused() {
         ("[[quota]]\nbytes = \"1GB\"", "needs `repositories` or `owner`"),
         ("[[quota]]\nowner = \"ann\"", "needs `bytes` or `tags`"),
         ("[[immutable]]\nrepositories = \"a\"", "`tags` is missing"),
-        ("retention_schedule = \"daily\"", "not a schedule of cron"),
+        ("retention_schedule = \"daily\"", "not a cron schedule"),
         ("[storage]\nreserve = \"200%\"", "99%"),
     ] {
         let file = registry.scratch.path().join("wrong.toml");

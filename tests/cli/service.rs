@@ -135,6 +135,77 @@ fn get(address: &str, path: &str) -> std::io::Result<u16> {
     status.ok_or_else(|| std::io::Error::other(format!("no status line: {line:?}")))
 }
 
+/// In a network of its own, because clients on a loopback address are not warned of. Each mistake is made ten times.
+const MISTAKES: &str = r#"
+busybox ip link set lo up
+busybox ip address add 198.51.100.7/32 dev lo
+serve() { "$wharfinger" serve --open --listen "198.51.100.7:$1" --data "$1" ${2:-} >"$1.log" 2>&1 & }
+serve 5000
+serve 5001 '--tls-self-signed registry.example.com'
+export no_proxy=198.51.100.7
+curl='curl --silent --output /dev/null --max-time 20'
+$curl --fail --retry 60 --retry-delay 1 --retry-connrefused http://198.51.100.7:5000/v2/
+$curl --fail --retry 60 --retry-delay 1 --retry-connrefused --insecure https://198.51.100.7:5001/v2/
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    ! $curl --insecure https://198.51.100.7:5000/v2/
+    $curl --fail --header 'X-Forwarded-Proto: https' http://198.51.100.7:5000/v2/
+    ! $curl https://198.51.100.7:5001/v2/
+done
+kill %1 %2
+wait
+"#;
+
+#[test]
+fn usual_mistakes_are_logged_once_a_minute() {
+    let scratch = TempDir::new().unwrap();
+    let made = Command::new("unshare")
+        .args(["--net", "bash", "-euc", MISTAKES])
+        .env("wharfinger", WHARFINGER)
+        .current_dir(scratch.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    success("mistakes", &made);
+    let log = |name: &str| fs::read_to_string(scratch.path().join(name)).unwrap();
+    let (plain, secure) = (log("5000.log"), log("5001.log"));
+    for (log, mistake, cure) in [
+        (&plain, "a client speaks HTTPS to this port", "--tls-self-signed HOST"),
+        (&plain, "X-Forwarded-Proto: https comes from an address", "add it to proxy.trusted"),
+        (&secure, "a client does not trust the certificate", "wharfinger cert show"),
+    ] {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(mistake)).collect();
+        // A slow machine may take more than a minute.
+        assert!((1..=3).contains(&lines.len()), "{mistake}: {log}");
+        assert!(lines[0].contains("WARN") && lines[0].contains(cure), "{}", lines[0]);
+    }
+}
+
+#[test]
+fn mistake_in_the_file_stops_no_command_on_a_server() {
+    let mut registry = Registry::configured("");
+    fs::write(registry.config(), "colour = 1\n[limits]\nheaders = \"many\"\n").unwrap();
+    let listed = registry.run("ls");
+    assert!(success("ls", &listed).contains("team/app-1"));
+    let warned = text(&listed.stderr);
+    assert!(warned.contains("2 errors") && warned.contains("wharfinger config check"), "{warned}");
+    let health = registry.run("health");
+    assert_eq!((success("health", &health), text(&health.stderr)), ("ready\n".into(), String::new()));
+    let backup = registry.scratch.path().join("registry.backup");
+    registry.says(&format!("backup {}", backup.display()));
+    // The mistakes are those that the server finds.
+    let told = registry.refuses("reload", 1);
+    assert!(told.contains("colour") && told.contains("stay as they were"), "{told}");
+
+    registry.server.take().unwrap().0.stop();
+    let told = registry.refuses("ls", 2);
+    let place = "wharfinger.toml line 1";
+    assert!(told.contains(place) && told.contains("no server runs on"), "{told}");
+    registry.says(&format!("restore {} --replace", backup.display()));
+    // An unknown key may be a misspelled `data`.
+    let told = run(&["health"], registry.scratch.path());
+    assert_eq!(told.status.code(), Some(2), "{}", text(&told.stderr));
+}
+
 #[test]
 fn health_says_whether_a_server_is_ready() {
     let registry = Registry::serving();
@@ -152,7 +223,11 @@ fn health_says_whether_a_server_is_ready() {
     assert!(registry.refuses("health", 1).starts_with("error: not ready: "));
     fs::rename(&away, &docker).unwrap();
     let at_rest = Registry::at_rest();
-    assert!(at_rest.refuses("health", 1).contains("no server runs on"));
+    let told = at_rest.refuses("health", 1);
+    assert!(told.starts_with("error: not ready: no server runs on") && told.lines().count() == 1, "{told}");
+    let told = at_rest.run("health --json");
+    let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((told.status.code(), &answer["ready"]), (Some(1), &false.into()), "{answer}");
 }
 
 #[test]
@@ -320,4 +395,16 @@ fn idle_clients_leave_room_with_few_descriptors() {
     let log = fs::read_to_string(&log).unwrap();
     assert!(log.contains("allows fewer connections than limits.connections"), "{log}");
     assert!(log.matches("cannot accept a connection").count() < 3, "{log}");
+}
+
+#[test]
+fn serve_warns_of_a_small_address_space() {
+    let scratch = TempDir::new().unwrap();
+    let (data, log) = (scratch.path().join("data"), scratch.path().join("log"));
+    let words =
+        ["--as=1000000000", WHARFINGER, "serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let server = Daemon::start("/usr/bin/prlimit", &words, &log);
+    server.address();
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.contains("limit of address space") && log.contains("limit=1000000000"), "{log}");
 }

@@ -251,7 +251,8 @@ fn hangup_reloads_htpasswd() {
     };
     // ann:secret and bob:secret.
     assert_eq!((sign_in("YW5uOnNlY3JldA=="), sign_in("Ym9iOnNlY3JldA==")), (200, 401));
-    fs::write(users.path(), line("bob")).unwrap();
+    // Of names that differ only in case, the first line gets the account.
+    fs::write(users.path(), line("bob") + &line("BOB")).unwrap();
     server.signal("-HUP");
     wait_for_log(&log, "reload: read the configuration again");
     let begun = Instant::now();
@@ -259,7 +260,9 @@ fn hangup_reloads_htpasswd() {
         assert!(begun.elapsed() < LONG);
         std::thread::sleep(Duration::from_millis(200));
     }
-    assert_eq!(sign_in("YW5uOnNlY3JldA=="), 401);
+    // ann:secret and BOB:secret.
+    assert_eq!((sign_in("YW5uOnNlY3JldA=="), sign_in("Qk9COnNlY3JldA==")), (401, 401));
+    wait_for_log(&log, "accounts have their names in other case: BOB");
     server.stop();
     fs::remove_file(log).unwrap();
 }
@@ -284,4 +287,26 @@ fn stop_logs_the_requests_it_cut_off() {
     assert!(written.contains("cut off: still running 1 s after the stop"), "{written}");
     drop(silent);
     fs::remove_file(log).unwrap();
+}
+
+#[test]
+fn stopping_server_refuses_connections_and_ends_its_requests() {
+    let (mut server, log) = Server::logging("open = true\n");
+    let mut upload = server.connect();
+    upload.send(
+        "POST /v2/app/blobs/uploads/?digest=sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 \
+         HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n",
+    );
+    assert_eq!(upload.status(), 100, "its body is awaited");
+    upload.send("hel");
+    server.signal("-TERM");
+    wait_for_log(&log, "stopping: no more connections are taken");
+    let begun = Instant::now();
+    while TcpStream::connect(&server.address).is_ok() {
+        assert!(begun.elapsed() < LONG, "connections are still taken");
+        assert!(server.child.try_wait().unwrap().is_none(), "the upload was cut off");
+    }
+    upload.send("lo");
+    assert_eq!(upload.status(), 201);
+    assert!(server.ended().success());
 }

@@ -188,9 +188,9 @@ fn acme_proves_hosts_by_http_01() {
 fn acme_serves_a_gateway() {
     let scratch = tempfile::TempDir::new().expect("a temporary directory");
     let upstream = Distribution::version_2_on(scratch.path());
-    let mut ports = Ports::choose();
-    let gateway = Gateway::configured(&[upstream.address()], &ports.settings(&["localhost"]), &[]);
-    ports.https.clone_from(&gateway.address);
+    let ports = Ports::choose();
+    let gateway =
+        Gateway::configured_at(&ports.https, &[upstream.address()], &ports.settings(&["localhost"]));
     let pebble = Pebble::start(&ports, LONG);
     let url = by_name(&ports.https);
     gateway.terminal.run(&until(&calls(&pebble, &url)));

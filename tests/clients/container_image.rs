@@ -13,13 +13,15 @@ const USER: u32 = 65_532;
 
 /// Builds the image of the tested binary with buildah, and pushes it to a registry.
 fn built(user: &Terminal, image: &str) {
-    let source = env!("CARGO_MANIFEST_DIR");
-    // `out` is below the context, as the Containerfile requires.
-    let out =
-        TempDir::with_prefix_in("image-", format!("{source}/target")).expect("a directory below target");
-    let name = out.path().file_name().expect("a name").to_string_lossy().into_owned();
-    let (binary, out) = (env!("CARGO_BIN_EXE_wharfinger"), format!("target/{name}/image"));
-    user.run(&format!("{source}/scripts/image --binary {binary} --out {out} --tag built"));
+    let (source, binary) = (env!("CARGO_MANIFEST_DIR"), env!("CARGO_BIN_EXE_wharfinger"));
+    // A directory outside of the source, relative to that of the user.
+    user.run(&format!("{source}/scripts/image --binary {binary} --out image --tag built"));
+    // A second time, the directory has the files of the first one.
+    user.run(&format!("{source}/scripts/image --binary {binary} --out image --root-only"));
+    assert!(user.path("image/root/usr/bin/wharfinger").exists());
+    let refused = user.fails(&format!("{source}/scripts/image --binary {binary} --out . --root-only"));
+    assert!(refused.contains("holds other files") && user.path("image").exists(), "{refused}");
+    user.run("rm -r image");
     user.run(&format!("buildah push --format v2s2 --tls-verify=false built docker://{image}"));
 }
 

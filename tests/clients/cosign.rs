@@ -15,6 +15,8 @@ fn cosign_verifies_a_signature_under_a_tag() {
     user.run(&format!("cosign verify {IGNORE_LOG} --key cosign.pub {app}"));
     let tag = image.digest.replace(':', "-");
     assert_eq!(format!("1\n{tag}.sig"), user.run(&format!("crane ls {}", registry.at("team/app"))));
+    let shown = registry.says("inspect team/app:1");
+    assert!(shown.contains(&format!("{tag}.sig")) && shown.contains("  signature  "), "{shown}");
 }
 
 #[test]

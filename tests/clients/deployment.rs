@@ -8,11 +8,14 @@ const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 fn compose_profiles_are_valid() {
     let user = Terminal::open();
     let compose = format!("docker-compose --file {SOURCE}/deploy/compose.yaml");
-    for profile in ["registry", "nginx", "gateway"] {
+    for profile in ["registry", "nginx", "gateway", "cluster"] {
         user.run(&format!("{compose} --profile {profile} config --quiet"));
     }
     let services = user.run(&format!("{compose} config --services | sort"));
-    assert_eq!(services, "behind\ngateway\nnginx\nold\nregistry");
+    assert_eq!(
+        services,
+        "balancer\nbehind\ndatabase\ngateway\nnginx\nobjects\nold\none\nregistry\nthree\ntwo"
+    );
 }
 
 #[test]
@@ -21,6 +24,15 @@ fn compose_nginx_file_is_that_of_the_guide() {
     let guide = Page::BEHIND_NGINX.block("nginx");
     let guide =
         guide.replace("127.0.0.1:5000", "behind:5000").replace("/etc/nginx/", "/etc/nginx/certificates/");
+    assert_eq!(file.split_once('\n').expect("a comment").1, guide);
+}
+
+#[test]
+fn compose_balancer_file_is_that_of_the_guide() {
+    let file = include_str!("../../deploy/nginx/cluster.conf");
+    let guide = Page::SEVERAL_SERVERS.block("nginx");
+    let names = [("10.0.0.5:", "one:"), ("10.0.0.6:", "two:"), ("10.0.0.7:", "three:")];
+    let guide = names.into_iter().fold(guide.to_owned(), |text, (address, name)| text.replace(address, name));
     assert_eq!(file.split_once('\n').expect("a comment").1, guide);
 }
 
@@ -37,6 +49,13 @@ fn kubernetes_manifests_fit_their_schemas() {
         "mkdir overlay && printf 'resources: [../kubernetes]\\ncomponents: [../kubernetes/monitoring]\\n' \
          >overlay/kustomization.yaml && cp -r {SOURCE}/deploy/kubernetes . && kustomize build overlay | grep 'kind: ServiceMonitor'"
     ));
+    // Several servers have no volume.
+    user.run(
+        "printf 'resources: [../kubernetes]\\ncomponents: [../kubernetes/cluster]\\n' >overlay/kustomization.yaml && \
+         kustomize build overlay >cluster.yaml && kubectl-validate cluster.yaml",
+    );
+    assert_eq!(user.run("grep -c '^kind: PersistentVolumeClaim' cluster.yaml || true"), "0");
+    assert!(user.run("grep -A12 '^kind: PodDisruptionBudget' cluster.yaml").contains("namespace: registry"));
 }
 
 #[test]

@@ -222,6 +222,70 @@ fn wharfinger_mirrors_wharfinger_with_accounts() {
     assert_eq!("", user.run(&format!("crane catalog {}", cache.address())));
 }
 
+/// Clients derive the scope of their token from the name that they pull, which does not have the upstream.
+#[test]
+fn logged_in_clients_pull_names_without_upstream() {
+    let storage = TempDir::new().expect("a temporary directory");
+    let upstream = Distribution::version_2_on(storage.path());
+    let user = Engine::shared().terminal();
+    Image::saved(&user, "app", "of the default upstream");
+    user.run(&format!("crane push app {}", upstream.at("library/app:1")));
+    let settings = format!(
+        "[[upstream]]\nname = \"docker.io\"\nurl = \"http://{}\"\ndefault = true\n",
+        upstream.address()
+    );
+    let cache = Server::with_accounts(&settings, &["ann"]);
+    let (here, address, password) = (cache.at("app:1"), cache.address(), crate::harness::PASSWORD);
+    user.run(&format!("echo '{password}' | docker login -u ann --password-stdin {address}"));
+    user.fails(&format!("docker pull --quiet {here}"));
+    cache.says("grant add accounts pull docker.io/library/**");
+
+    user.run(&format!("docker pull --quiet {here}"));
+    user.run(&format!("crane validate --remote {here}"));
+    let login =
+        format!("echo '{password}' | podman login --tls-verify=false -u ann --password-stdin {address}");
+    user.run(&login);
+    user.run(&format!("podman pull --tls-verify=false {here}"));
+    user.run(&format!("skopeo inspect --tls-verify=false docker://{}", cache.at("library/app:1")));
+
+    assert_eq!("docker.io/library/app", user.run(&format!("crane catalog {address}")));
+}
+
+/// Clients of a mirror do not sign in, or send the credentials of the registry that they think they call.
+#[test]
+fn open_network_pulls_with_credentials_of_others() {
+    let storage = TempDir::new().expect("a temporary directory");
+    let upstream = Distribution::version_2_on(storage.path());
+    let settings = format!(
+        "[[upstream]]\nname = \"docker.io\"\nurl = \"http://{}\"\ndefault = true\nopen_to = [\"127.0.0.0/8\"]\n",
+        upstream.address()
+    );
+    let cache = Server::with_accounts(&settings, &[]);
+    let engine = Engine::mirrored_by(&format!("http://{}", cache.address()));
+    let mut user = engine.terminal();
+    Image::saved(&user, "app", "for everyone in the network");
+    user.run(&format!("crane push app {}", upstream.at("library/opened:1")));
+    // The user and password of Docker Hub, as `docker login` keeps them.
+    user.run(
+        "mkdir -p ~/.docker && printf '{\"auths\":{\"https://index.docker.io/v1/\":{\"auth\":\"%s\"}}}' \
+         $(printf hub:secret | base64) > ~/.docker/config.json",
+    );
+
+    user.run("docker pull --quiet opened:1");
+    let address = cache.address();
+    let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+    user.run(&format!(
+        "{wharfinger} mirror setup --for podman --registry http://{address} --write --root root"
+    ));
+    let settings = user.path("root/etc/containers/registries.conf.d/50-wharfinger.conf");
+    user.set("CONTAINERS_REGISTRIES_CONF", settings.display().to_string());
+    user.run("podman pull --creds hub:secret docker.io/library/opened:1");
+
+    // Everything else stays closed.
+    assert_eq!("", user.run(&format!("crane catalog {address}")));
+    user.fails(&format!("crane push app {}", cache.at("docker.io/library/other:1")));
+}
+
 /// Starts nginx before a registry, with HTTPS for clients that have a certificate, and the settings of an upstream that
 /// has one, below the names in the current directory of `user`.
 fn behind_client_certificates(user: &Terminal, upstream: &Distribution) -> (Nginx, String) {

@@ -1,6 +1,8 @@
 //! nginx before a registry, configured as docs/how-to/behind-nginx.md shows, with real clients.
 
-use crate::harness::{Distribution, Engine, Gateway, Nginx, PASSWORD, Page, Server, Terminal, free_address};
+use crate::harness::{
+    Distribution, Engine, Gateway, Image, Nginx, PASSWORD, Page, Server, Terminal, free_address,
+};
 
 const PAGE: Page = Page::BEHIND_NGINX;
 const OPENDNS: &str = "opendns/nginx-auth-proxy, asking Wharfinger";
@@ -130,6 +132,47 @@ fn nginx_terminates_https_for_registry_accounts() {
 }
 
 /// Headers of a common guide: the host, without the scheme.
+/// nginx stores answers to requests with credentials, unless they are private.
+#[test]
+fn nginx_cache_shows_nobody_private_content() {
+    let servers = r#"
+proxy_cache_path /etc/nginx/cache keys_zone=all:1m;
+server {
+    listen 5001;
+    location / {
+        proxy_pass http://127.0.0.1:5000;
+        proxy_cache all;
+        add_header X-Cache $upstream_cache_status always;
+    }
+}
+"#;
+    let registry = Server::with_accounts("", &["ann"]);
+    registry.says("grant add everyone pull open/**");
+    let nginx = Nginx::start(servers, &[("127.0.0.1:5000", registry.address())]);
+    let user = Terminal::open();
+    let image = Image::saved(&user, "image", "for ann");
+    user.run(&format!("crane auth login -u ann -p '{PASSWORD}' {}", registry.address()));
+    user.run(&format!("crane push image {}", registry.at("ann/app:1")));
+    user.run(&format!("crane auth login -u root -p '{PASSWORD}' {}", registry.address()));
+    user.run(&format!("crane push image {}", registry.at("open/app:1")));
+    let get = |account: &str, path: &str| {
+        user.run(&format!(
+            "curl -sS -o /dev/null -w '%{{http_code}} %header{{x-cache}}' {account} http://{}/v2/{path}",
+            nginx.address()
+        ))
+    };
+    let digest = &image.digest;
+    for path in [format!("ann/app/manifests/{digest}"), "ann/app/manifests/1".to_owned()] {
+        for _ in 0..2 {
+            assert_eq!(get(&format!("-u 'ann:{PASSWORD}'"), &path), "200 MISS");
+        }
+        assert_eq!(get("", &path), "401 MISS");
+    }
+    // Content that anyone may pull is stored.
+    let open = format!("open/app/manifests/{digest}");
+    assert_eq!((get("", &open).as_str(), get("", &open).as_str()), ("200 MISS", "200 HIT"));
+}
+
 #[test]
 fn nginx_without_forwarded_headers_works() {
     let heading = "An nginx that does not say how it was called";

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::{Engine, Image, Index, ObjectStore, Server, Terminal};
+use crate::harness::{
+    Engine, Image, ObjectStore, PASSWORD, Server, Terminal, docker_runs_an_image,
+    images_are_copied_and_collected,
+};
 
 /// Deletions take effect with the next collection.
 const NO_GRACE: &str = "[gc]\ngrace = 0\n";
@@ -40,49 +43,14 @@ fn begin(user: &Terminal, registry: &Server) -> String {
 fn docker_runs_an_image_from_a_bucket() {
     let store = ObjectStore::start();
     let registry = Server::configured(&store.settings("docker"));
-    let engine = Engine::shared();
-    let user = engine.terminal();
-    let image = registry.at("official/ubuntu:14.04");
-    engine.builds(&user, &image, "from a bucket");
-    user.run(&format!("docker push {image}"));
-    user.run(&format!("docker rmi {image}"));
-    user.run(&format!("docker pull {image}"));
-    user.run(&format!("docker run --rm --network=none {image}"));
-    user.run(&format!("docker rmi {image}"));
+    docker_runs_an_image(&registry, "from a bucket");
 }
 
 #[test]
 fn images_in_a_bucket_are_copied_and_collected() {
     let store = ObjectStore::start();
     let registry = Server::configured(&format!("{NO_GRACE}{}", store.settings("a/b")));
-    let user = Terminal::open();
-    let (app, copy) = (registry.at("team/app:1"), registry.at("other/app:1"));
-    let image = Image::saved(&user, "app", "in a bucket");
-    Index::saved(&user, "everywhere", "in a bucket");
-    user.run(&format!("crane push app {app}"));
-    user.run(&format!("crane push --index everywhere {}", registry.at("team/everywhere:1")));
-    user.run(&format!("crane pull --format oci {app} back && diff --recursive app/blobs back/blobs"));
-    // Mounts, and does not send the layers again.
-    let before = store.keys("a/b").len();
-    user.run(&format!("crane copy {app} {copy}"));
-    assert_eq!(store.keys("a/b").len(), before);
-    user.run(&format!(
-        "skopeo copy --src-tls-verify=false docker://{copy} oci:skopeo:1 && \
-         skopeo copy --dest-tls-verify=false oci:skopeo:1 docker://{}",
-        registry.at("third/app:1")
-    ));
-    let digest = user.run(&format!("crane digest {copy}"));
-    assert_eq!(image.digest, digest);
-    let checked = registry.says("check --read");
-    assert!(checked.ends_with(": nothing missing"), "{checked}");
-
-    for name in ["team/app", "other/app", "third/app"] {
-        user.run(&format!("crane delete {}@{digest}", registry.at(name)));
-    }
-    let told = registry.says("gc --now");
-    assert!(told.contains("freed"), "{told}");
-    assert!(store.keys("a/b").len() < before, "{told}");
-    user.run(&format!("crane pull --format oci {} left", registry.at("team/everywhere:1")));
+    images_are_copied_and_collected(&registry, &store, "a/b");
 }
 
 #[test]
@@ -171,6 +139,210 @@ fn absent_object_store_is_unavailable() {
     eventually("readyz succeeds", || status(&user, &ready) == "200");
     assert_eq!(status(&user, &blob), "200");
     user.run(&format!("crane push app {}", registry.at("team/app:2")));
+}
+
+#[test]
+fn rotated_key_of_a_bucket_is_used() {
+    let (store, user) = (ObjectStore::start(), Terminal::open());
+    let secret = user.path("secret");
+    let settings = |id: &str| {
+        let (endpoint, secret) = (store.endpoint(), secret.display());
+        format!(
+            "[blobs]\nurl = \"s3://images/rotated\"\nendpoint = \"{endpoint}\"\naccess_key = \"{id}\"\n\
+             secret_key_file = \"{secret}\"\n"
+        )
+    };
+    store.add_key("first", "one");
+    fs::write(&secret, "one").expect("a file");
+    let registry = Server::configured(&settings("first"));
+    Image::saved(&user, "app", "before");
+    user.run(&format!("crane push app {}", registry.at("team/app:1")));
+
+    // The store refuses the old secret, and nobody reloads the server.
+    store.set_secret("first", "two");
+    fs::write(&secret, "two").expect("a file");
+    user.run("head -c 40000000 /dev/urandom > large && tar -cf large.tar large");
+    user.run(&format!("crane append -f large.tar -t {}", registry.at("team/large:1")));
+    user.run(&format!("crane validate --remote {}", registry.at("team/large:1")));
+
+    store.add_key("other", "three");
+    registry.configure(&settings("other"));
+    fs::write(&secret, "three").expect("a file");
+    let reloaded = registry.says("reload");
+    assert!(reloaded.contains("blobs.access_key"), "{reloaded}");
+    store.remove_key("first");
+    user.run(&format!("crane append -f large.tar -b {0} -t {0}", registry.at("team/large:1")));
+    user.run(&format!("crane validate --remote {}", registry.at("team/large:1")));
+}
+
+#[test]
+fn empty_machine_goes_on_from_the_bucket() {
+    let store = ObjectStore::start();
+    let user = Terminal::open();
+    let (old, new) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let settings = format!("{}ship_metadata = \"1s\"\n", store.settings("shipped"));
+    let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+    user.run(&format!(
+        "echo '{PASSWORD}' | {wharfinger} user add root --admin --password-stdin --data {}",
+        old.path().display()
+    ));
+    let registry = Server::configured_at("127.0.0.1:0", old.path(), &settings);
+    let login = |registry: &Server| {
+        user.run(&format!("crane auth login -u root -p '{PASSWORD}' {}", registry.address()));
+    };
+    login(&registry);
+    Image::saved(&user, "app", "shipped");
+    user.run(&format!("crane push app {}", registry.at("team/app:1")));
+    let changes = || store.keys("shipped/wharfinger/metadata/log");
+    let before = changes();
+    user.run(&format!("crane push app {}", registry.at("team/app:1b")));
+    eventually("the push is shipped", || changes() != before);
+    user.run(&format!("crane push app {}", registry.at("team/app:2")));
+    // A stop ships the last changes.
+    drop(registry.stop());
+
+    let own = user.path("own.toml");
+    fs::write(&own, &settings).expect("a settings file");
+    let data = new.path().join("data");
+    fs::create_dir_all(data.join("wharfinger")).expect("a data directory");
+    let new_list = format!("{wharfinger} ls --config {} --data {}", own.display(), data.display());
+    let listed = user.run(&new_list);
+    assert!(listed.contains("team/app"), "{listed}");
+    let registry = Server::configured_at("127.0.0.1:0", &data, &settings);
+    login(&registry);
+    assert_eq!(user.run(&format!("crane ls {}", registry.at("team/app"))), "1\n1b\n2");
+    user.run(&format!("crane validate --remote {}", registry.at("team/app:2")));
+    user.run(&format!("crane push app {}", registry.at("team/app:3")));
+    let links = data.join("docker/registry/v2/repositories/team/app/_manifests/tags/2/current/link");
+    eventually("the links are written", || links.exists());
+    registry.kill();
+    // The first machine is back, with an older database.
+    let serve = |config: &Path, data: &Path| {
+        let (config, data) = (config.display(), data.display());
+        user.fails(&format!("{wharfinger} serve --config {config} --listen 127.0.0.1:0 --data {data}"))
+    };
+    let files = user.path("files.toml");
+    fs::write(&files, "[blobs]\nship_metadata = \"1m\"\n").expect("a settings file");
+    assert!(serve(&files, &user.path("files")).contains("blobs.ship_metadata needs blobs.url"));
+    let refused = serve(&own, old.path());
+    assert!(refused.contains("were continued in another data directory"), "{refused}");
+    let registry = Server::configured_at("127.0.0.1:0", &data, &settings);
+    login(&registry);
+    assert_eq!(user.run(&format!("crane ls {}", registry.at("team/app"))), "1\n1b\n2\n3");
+}
+
+#[test]
+fn damaged_snapshot_names_the_next_step() {
+    let store = ObjectStore::start();
+    let user = Terminal::open();
+    let settings = format!("{}ship_metadata = 0\n", store.settings("hurt"));
+    let own = user.path("own.toml");
+    fs::write(&own, &settings).expect("a settings file");
+    let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+    let registry = Server::configured_at("127.0.0.1:0", &user.path("old"), &settings);
+    Image::saved(&user, "app", "hurt");
+    user.run(&format!("crane push app {}", registry.at("team/app:1")));
+    user.run(&format!("{wharfinger} backup saved --data {}", user.path("old").display()));
+    user.run(&format!("crane push app {}", registry.at("team/app:2")));
+    let log = "hurt/wharfinger/metadata/log";
+    let last = || store.object(log).join(store.keys(log).last().expect("changes"));
+    // The changes of a push that is not the last thing that was shipped.
+    let damaged = last();
+    user.run(&format!("crane tag {} 3", registry.at("team/app:2")));
+    assert_ne!(damaged, last());
+    drop(registry.stop());
+
+    let serve = |data: &str| {
+        user.fails(&format!(
+            "{wharfinger} serve --config {} --listen 127.0.0.1:0 --data {data}",
+            own.display()
+        ))
+    };
+    let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+    fs::write(&damaged, "altered").expect("an object");
+    let told = serve("new");
+    assert!(told.contains(&name(&damaged)) && told.contains("remove it to go on"), "{told}");
+    fs::remove_file(&damaged).expect("an object");
+    let registry = Server::configured_at("127.0.0.1:0", &user.path("new"), &settings);
+    assert_eq!(user.run(&format!("crane ls {}", registry.at("team/app"))), "1");
+    registry.wait_for_log("changes of the metadata are missing");
+    drop(registry.stop());
+
+    // Of the snapshot, nothing can be left out.
+    let place = "hurt/wharfinger/metadata";
+    let snapshot = store
+        .keys(place)
+        .into_iter()
+        .find(|key| key.extension().is_some_and(|end| end == "gz") && key.components().count() == 1);
+    let snapshot = store.object(place).join(snapshot.expect("a snapshot"));
+    for content in [Some("altered"), None] {
+        match content {
+            Some(content) => fs::write(&snapshot, content).expect("an object"),
+            None => fs::remove_file(&snapshot).expect("an object"),
+        }
+        let told = serve("newer");
+        assert!(told.contains(&name(&snapshot)) && told.contains("wharfinger restore FILE"), "{told}");
+    }
+    // The steps of the message.
+    user.run(&format!("{wharfinger} restore saved --config {} --data newer", own.display()));
+    let told = serve("newer");
+    assert!(told.contains("remove s3://images/hurt/wharfinger/metadata/newest"), "{told}");
+    fs::remove_file(store.object(place).join("newest")).expect("an object");
+    let registry = Server::configured_at("127.0.0.1:0", &user.path("newer"), &settings);
+    assert_eq!(user.run(&format!("crane ls {}", registry.at("team/app"))), "1");
+    user.run(&format!("crane validate --remote {}", registry.at("team/app:1")));
+}
+
+#[test]
+fn acknowledged_pushes_survive_a_lost_machine() {
+    let store = ObjectStore::start();
+    let user = Terminal::open();
+    let (old, new) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let settings = format!("{}ship_metadata = 0\n", store.settings("lost"));
+    let registry = Server::configured_at("127.0.0.1:0", old.path(), &settings);
+    Image::saved(&user, "app", "lost");
+    user.run(&format!("crane push app {}", registry.at("team/app:0")));
+    // Pushes go on until the machine is gone.
+    user.run(&format!(
+        "for writer in 1 2 3 4; do {{ n=0; while crane tag {} $writer-$n; do echo $writer-$n >>done; n=$((n+1)); done; }} \
+         >tag.$writer 2>&1 & done",
+        registry.at("team/app:0")
+    ));
+    let tagged = || fs::read_to_string(user.path("done")).unwrap_or_default();
+    eventually("tags are pushed", || tagged().lines().count() > 60);
+    registry.kill();
+    drop(old);
+
+    // The first command on the new machine waits to see that the old server is gone.
+    let own = user.path("own.toml");
+    fs::write(&own, &settings).expect("a settings file");
+    let data = new.path().join("data");
+    fs::create_dir_all(data.join("wharfinger")).expect("a data directory");
+    let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+    user.run(&format!("{wharfinger} ls --config {} --data {}", own.display(), data.display()));
+    let registry = Server::configured_at("127.0.0.1:0", &data, &settings);
+    let listed = user.run(&format!("crane ls {}", registry.at("team/app")));
+    let listed: Vec<_> = listed.lines().collect();
+    let lost: Vec<_> = tagged().lines().filter(|tag| !listed.contains(tag)).map(str::to_owned).collect();
+    assert!(lost.is_empty(), "{lost:?} of {}", tagged().lines().count());
+    user.run(&format!("crane validate --remote {}", registry.at("team/app:0")));
+    user.run(&format!("crane push app {}", registry.at("team/app:after")));
+
+    // Without the store, no push is acknowledged.
+    let mut store = store;
+    store.stop();
+    let failed = user.run(&format!(
+        "curl -s -o /dev/null -w '%{{http_code}}' -X DELETE http://{}/v2/team/app/manifests/after",
+        registry.address()
+    ));
+    assert_eq!(failed, "503");
+    store.start_again();
+    eventually("changes are acknowledged again", || {
+        user.run(&format!(
+            "crane tag {} again >again.log 2>&1 && echo yes || echo no",
+            registry.at("team/app:0")
+        )) == "yes"
+    });
 }
 
 #[test]

@@ -120,6 +120,15 @@ fn killed_backup_passes_for_no_backup() {
         }
     }
     assert!(killed > 0, "no backup was killed");
+    // In a directory, each backup has a name of its own. The next one removes what the killed ones have left.
+    let directory = scratch.path().join("backups");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("wharfinger-20200104T000000Z.backup.partial"), b"a part").unwrap();
+    for round in 0..KILLS {
+        kill_after(&["backup", path(&directory), "--data", path(&data)], 4 * round);
+    }
+    success(&["backup", path(&directory), "--data", path(&data)]);
+    assert!(files(&directory).iter().all(|name| name.ends_with(".backup")), "{:?}", files(&directory));
     push(&server, 20..21);
     success(&words);
     assert!(!files(&data.join("wharfinger")).iter().any(|name| name.starts_with("snapshot")));

@@ -191,7 +191,8 @@ async fn deletion_works_with_no_byte_free() {
     assert!(!pusher::fetch_image(&http, &url, &doomed[0]).await.unwrap());
     let collected = http.post(format!("{url}/api/v1/gc")).send().await.unwrap().text().await.unwrap();
     assert!(collected.contains("report"), "{collected}");
-    assert!(disk.free() > MIB as u64 / 2, "{} bytes are free: {collected}", disk.free());
+    // The database log has grown, and shrinks at its next checkpoint.
+    eventually("the space of the images is free", || disk.free() > MIB as u64 / 2).await;
     pusher::push_image(&http, &url, 99).await.unwrap();
     assert!(pusher::fetch_image(&http, &url, &kept[0]).await.unwrap());
     server.kill();

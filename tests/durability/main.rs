@@ -11,6 +11,7 @@ mod disk;
 mod faults;
 mod full_disk;
 mod kill;
+mod lease;
 mod memory;
 mod mirror;
 mod order;
@@ -19,6 +20,7 @@ mod pusher;
 #[allow(dead_code, reason = "the receiver of tests/http serves more tests")]
 #[path = "../http/harness/receiver.rs"]
 mod receiver;
+mod rounds;
 mod schedule;
 mod server;
 mod soak;

@@ -82,8 +82,29 @@ struct Load {
     max_mib: usize,
 }
 
-/// Pulls images through a bounded cache by 16 clients, and returns the bytes that were pulled.
-async fn pull_through(load: &Load) -> u64 {
+/// The figures of a run.
+#[derive(Debug)]
+#[allow(dead_code, reason = "a run at full size prints them")]
+struct Figures {
+    pulled_bytes: u64,
+    /// Requests of the clients: a manifest and a layer for each pull.
+    requests: u64,
+    seconds: f64,
+    /// Requests of the cache for content, and the bytes that it received.
+    fetches: u64,
+    received_bytes: u64,
+    eviction_runs: u64,
+}
+
+/// The value of a metric.
+async fn metric(http: &Client, url: &str, name: &str) -> u64 {
+    let metrics = http.get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+}
+
+/// Pulls images through a bounded cache by 16 clients. A failed pull is a panic.
+async fn pull_through(load: &Load) -> Figures {
     let scratch = TempDir::new().unwrap();
     let upstream = Server::start(&scratch.path().join("upstream"), &[]);
     let http = Client::new();
@@ -100,6 +121,7 @@ async fn pull_through(load: &Load) -> u64 {
     let images = std::sync::Arc::new(images);
     let next = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let mut clients = tokio::task::JoinSet::new();
+    let begun = std::time::Instant::now();
     for _ in 0..16 {
         let (url, images, next, pulls) = (cache.url(), images.clone(), next.clone(), load.pulls);
         clients.spawn(async move {
@@ -120,15 +142,26 @@ async fn pull_through(load: &Load) -> u64 {
     while let Some(pulled) = clients.join_next().await {
         bytes += pulled.unwrap();
     }
+    let seconds = begun.elapsed().as_secs_f64();
     let high = (load.max_mib * MIB) as u64 / 100 * 95;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while stored(&data.join("docker/registry/v2/blobs")) > high {
         assert!(std::time::Instant::now() < deadline, "the cache stays above its limit");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+    let value = async |name: &str| metric(&http, &cache.url(), &format!("wharfinger_{name}")).await;
+    let figures = Figures {
+        pulled_bytes: bytes,
+        requests: 2 * load.pulls,
+        seconds,
+        fetches: value("upstream_requests_total{upstream=\"hub\",purpose=\"fetch\"}").await,
+        received_bytes: value("upstream_received_bytes_total{upstream=\"hub\"}").await,
+        eviction_runs: value("job_runs_total{kind=\"upstream-eviction\",result=\"succeeded\"}").await,
+    };
+    assert!(figures.fetches > 2 * load.images, "evicted images are fetched again: {figures:?}");
     cache.stop();
     upstream.stop();
-    bytes
+    figures
 }
 
 /// Pushes an image of this seed as `app-SEED:1`, and returns its repository and its layer.
@@ -182,7 +215,7 @@ fn stored(directory: &Path) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bounded_cache_fails_no_pull() {
     let load = Load { images: 60, layer: 2 * MIB, pulls: 300, max_mib: 24 };
-    assert_eq!(pull_through(&load).await, 600 * MIB as u64);
+    assert_eq!(pull_through(&load).await.pulled_bytes, 600 * MIB as u64);
 }
 
 /// 5 GiB through a cache of 200 MiB: `cargo test --release --test durability -- --ignored bounded_cache`.
@@ -190,5 +223,7 @@ async fn bounded_cache_fails_no_pull() {
 #[ignore = "it takes minutes and 2 GiB of disk"]
 async fn bounded_cache_of_200_mib_passes_5_gib() {
     let load = Load { images: 100, layer: 16 * MIB, pulls: 320, max_mib: 200 };
-    assert_eq!(pull_through(&load).await, 320 * 16 * MIB as u64);
+    let figures = pull_through(&load).await;
+    println!("{figures:?}");
+    assert_eq!(figures.pulled_bytes, 320 * 16 * MIB as u64);
 }

@@ -1,8 +1,6 @@
 //! Soak: clients push, mount and delete while garbage is collected every few seconds, with kills. After each round every
 //! tag is pulled down to its last blob. In the end the disk holds what is reachable and nothing else.
-//!
-//! Each client owns a repository, so that its model is exact. After an operation without an answer, both states are right,
-//! and the next look decides. All repositories share layers, so that mounts, deletions and collections meet.
+//! All repositories share layers, so that mounts, deletions and collections meet.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::faults::{Control, number, preloaded};
 use crate::pusher::content;
+use crate::rounds::{self, Random, Workers};
 use crate::server::Server;
 
 /// Rounds of the ordinary run. `just soak 500 7` makes a long one (rounds, seed).
@@ -30,6 +29,8 @@ const OPERATIONS: u64 = 150;
 const LAYERS: u64 = 24;
 /// Uploads without an image, and deleted images, are kept for less than this number of seconds.
 const KEPT: i64 = 2 * 60 * 60;
+/// Seconds after a start for which a blob is kept that the last process may have promised to a push.
+const LEASE: i64 = 10 * 60;
 
 const SETTINGS: &str = r#"
 [registry]
@@ -166,7 +167,7 @@ struct States {
 
 struct Worker {
     number: u64,
-    random: u64,
+    random: Random,
     model: BTreeMap<Tag, States>,
     checked: Arc<AtomicU64>,
 }
@@ -182,40 +183,25 @@ impl From<reqwest::Error> for Gone {
 
 impl Worker {
     fn new(number: u64, seed: u64, checked: Arc<AtomicU64>) -> Self {
-        let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number * 77) | 1;
         let unknown = States { seeds: vec![None], is_signed: false };
-        Self { number, random, model: Tag::ALL.map(|tag| (tag, unknown.clone())).into(), checked }
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % end
+        let model = Tag::ALL.map(|tag| (tag, unknown.clone())).into();
+        Self { number, random: Random::new(seed, number), model, checked }
     }
 
     fn repository(&self) -> String {
         format!("team/r{}", self.number)
     }
 
-    /// Works until the server is gone.
-    async fn work(mut self, http: Client, url: String) -> Self {
-        while self.step(&http, &url).await.is_ok() {
-            self.checked.fetch_add(1, Ordering::Relaxed);
-        }
-        self
-    }
-
-    async fn step(&mut self, http: &Client, url: &str) -> Result<(), Gone> {
-        let seed = self.below(60);
-        match self.below(12) {
+    async fn operate(&mut self, http: &Client, url: &str) -> Result<(), Gone> {
+        let seed = self.random.below(60);
+        match self.random.below(12) {
             0..=3 => self.push(http, url, Tag::Latest, seed).await,
             4 | 5 => {
-                let tag = Tag::Release(self.below(2));
+                let tag = Tag::Release(self.random.below(2));
                 self.push(http, url, tag, seed).await
             }
             6 => {
-                let tag = Tag::Release(self.below(2));
+                let tag = Tag::Release(self.random.below(2));
                 self.delete(http, url, tag, &tag.name()).await
             }
             7 | 8 => {
@@ -228,7 +214,7 @@ impl Worker {
                 _ => self.delete(http, url, Tag::Multi, "multi").await,
             },
             _ => {
-                let tag = Tag::ALL[usize::try_from(self.below(4)).unwrap()];
+                let tag = Tag::ALL[usize::try_from(self.random.below(4)).unwrap()];
                 self.look(http, url, tag).await.map(drop)
             }
         }
@@ -285,8 +271,8 @@ impl Worker {
                 continue;
             }
             let uploads = format!("{url}/v2/{repository}/blobs/uploads/");
-            let from = format!("team/r{}", self.below(CLIENTS));
-            let asked = match self.below(2) {
+            let from = format!("team/r{}", self.random.below(CLIENTS));
+            let asked = match self.random.below(2) {
                 0 => http.post(format!("{uploads}?mount={digest}&from={from}")).send().await?,
                 _ => http.post(format!("{uploads}?digest={digest}")).body(blob.clone()).send().await?,
             };
@@ -349,6 +335,24 @@ impl Worker {
             }
         }
         Ok(Some(seed))
+    }
+}
+
+impl rounds::Worker for Worker {
+    type Gone = Gone;
+
+    async fn step(&mut self, http: &Client, url: &str) -> Result<(), Gone> {
+        self.operate(http, url).await?;
+        self.checked.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn settle(&mut self, http: &Client, url: &str) -> Result<(), Gone> {
+        for tag in Tag::ALL {
+            let state = self.look(http, url, tag).await?;
+            self.model.get_mut(&tag).unwrap().seeds = vec![state];
+        }
+        Ok(())
     }
 }
 
@@ -445,41 +449,39 @@ fn collections_beside_clients_lose_and_leave_nothing() {
     let settings = scratch.path().join("wharfinger.toml");
     std::fs::write(&settings, SETTINGS).unwrap();
     let arguments = ["--config", settings.to_str().unwrap()];
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (http, checked) = (Client::new(), Arc::new(AtomicU64::new(0)));
-    let mut workers: Vec<_> = (0..CLIENTS).map(|number| Worker::new(number, seed, checked.clone())).collect();
+    let checked = Arc::new(AtomicU64::new(0));
+    let worker = |number| Worker::new(number, seed, checked.clone());
+    let mut workers = Workers::new(seed, (0..CLIENTS).map(worker));
+    let control = Control::new(scratch.path().join("control"), seed);
+    let preload = preloaded(scratch.path(), &control, &data);
+    let preload: Vec<&str> = preload.iter().map(String::as_str).collect();
+    let mut clock = 0;
     for round in 0..rounds {
-        let server = Server::start(&data, &arguments);
-        let url = server.url();
-        settle(&runtime, &http, &url, &mut workers);
+        let server = Server::start_as(&preload, &data, &arguments);
+        workers.settle(&server);
+        // The collections in the background begin when no push of before the start can go on.
+        clock += LEASE;
+        control.set_clock(clock);
         let enough = checked.load(Ordering::Relaxed) + OPERATIONS;
-        let running: Vec<_> =
-            workers.drain(..).map(|worker| runtime.spawn(worker.work(http.clone(), url.clone()))).collect();
-        // A client that found a fault ends the round, and its panic the test.
-        while checked.load(Ordering::Relaxed) < enough && !running.iter().any(|worker| worker.is_finished()) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        server.kill();
-        for worker in running {
-            workers.push(runtime.block_on(worker).unwrap_or_else(|error| panic!("seed {seed}: {error}")));
-        }
+        workers.work_until_killed(server, |_, running| {
+            let has_failed = || running.iter().any(|worker| worker.is_finished());
+            while checked.load(Ordering::Relaxed) < enough && !has_failed() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
         println!("round {round}, {} operations", checked.load(Ordering::Relaxed));
     }
 
     // Images and uploads that wait for the end of a period are due when the clock has passed it.
-    let control = Control::new(scratch.path().join("control"), seed);
-    control.set_clock(KEPT);
-    let preload = preloaded(scratch.path(), &control, &data);
-    let preload: Vec<&str> = preload.iter().map(String::as_str).collect();
+    control.set_clock(clock + KEPT);
     let server = Server::start_as(&preload, &data, &arguments);
-    let url = server.url();
-    settle(&runtime, &http, &url, &mut workers);
-    let begun = Instant::now();
-    let (reachable, stored) = runtime.block_on(async {
+    workers.settle(&server);
+    let (begun, url) = (Instant::now(), server.url());
+    let (reachable, stored) = workers.block_on(async |http| {
         loop {
             let collected = http.post(format!("{url}/api/v1/gc")).send().await.unwrap();
             assert!(collected.text().await.unwrap().contains("report"));
-            let reachable = reachable(&http, &url).await.unwrap_or_else(|Gone| panic!("the server is gone"));
+            let reachable = reachable(http, &url).await.unwrap_or_else(|Gone| panic!("the server is gone"));
             let stored = size_of(&data.join("docker/registry/v2/blobs"));
             // The last collection may wait for leases, and small content for its files.
             if stored >= reachable && stored <= reachable + reachable / 100 {
@@ -490,21 +492,10 @@ fn collections_beside_clients_lose_and_leave_nothing() {
         }
     });
     assert_eq!(size_of(&data.join("wharfinger/uploads")), 0, "unfinished uploads are left");
-    settle(&runtime, &http, &url, &mut workers);
+    workers.settle(&server);
     server.stop();
     println!(
         "seed {seed}: {rounds} kills, {} operations, none lost; {stored} bytes are stored, {reachable} reachable",
         checked.load(Ordering::Relaxed)
     );
-}
-
-/// Pulls every tag, which decides its state.
-fn settle(runtime: &tokio::runtime::Runtime, http: &Client, url: &str, workers: &mut [Worker]) {
-    for worker in workers {
-        for tag in Tag::ALL {
-            let state = runtime.block_on(worker.look(http, url, tag));
-            let state = state.unwrap_or_else(|Gone| panic!("the server is gone"));
-            worker.model.get_mut(&tag).unwrap().seeds = vec![state];
-        }
-    }
 }

@@ -2,9 +2,7 @@
 //!
 //! A library that is loaded with LD_PRELOAD (`faults.c`) lets writes, syncs and renames below the data directory fail at
 //! random, and moves the clock. Each round ends with a kill: of the process alone, in a power failure that loses all
-//! unsynced writes, on a file system that has become read-only, or after jumps of the clock. Each client owns a
-//! repository, so that its model is exact. After an operation without an answer, both states are right, and the next look
-//! decides.
+//! unsynced writes, on a file system that has become read-only, or after jumps of the clock.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +16,7 @@ use tempfile::TempDir;
 use crate::disk::Disk;
 use crate::faults::{Control, number, preloaded};
 use crate::pusher::content;
+use crate::rounds::{self, Random, Workers};
 use crate::server::Server;
 
 /// Faults in the ordinary run. `WHARFINGER_FAULTS=10000 WHARFINGER_SEED=7` makes a long one.
@@ -32,7 +31,7 @@ type Model = BTreeMap<u64, Vec<Option<u64>>>;
 
 struct Worker {
     number: u64,
-    random: u64,
+    random: Random,
     model: Model,
     /// The answers to the operations of the round, for a failure.
     answers: Vec<String>,
@@ -74,27 +73,13 @@ fn manifest(number: u64, seed: u64) -> String {
 }
 
 impl Worker {
-    fn below(&mut self, end: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % end
-    }
-
     fn repository(&self) -> String {
         format!("team/r{}", self.number)
     }
 
-    /// Works until the server is gone.
-    async fn work(mut self, http: Client, url: String) -> Self {
-        while self.step(&http, &url).await.is_ok() {}
-        self
-    }
-
-    /// An error means that the server is gone.
-    async fn step(&mut self, http: &Client, url: &str) -> Result<(), reqwest::Error> {
-        let (tag, seed) = (self.below(TAGS), self.below(40));
-        match self.below(8) {
+    async fn operate(&mut self, http: &Client, url: &str) -> Result<(), reqwest::Error> {
+        let (tag, seed) = (self.random.below(TAGS), self.random.below(40));
+        match self.random.below(8) {
             0..=3 => {
                 let mut states = self.model.get(&tag).cloned().unwrap_or_else(|| vec![None]);
                 states.push(Some(seed));
@@ -204,6 +189,23 @@ impl Worker {
     }
 }
 
+impl rounds::Worker for Worker {
+    type Gone = reqwest::Error;
+
+    async fn step(&mut self, http: &Client, url: &str) -> Result<(), reqwest::Error> {
+        self.operate(http, url).await
+    }
+
+    async fn settle(&mut self, http: &Client, url: &str) -> Result<(), reqwest::Error> {
+        for tag in 0..TAGS {
+            let state = self.look(http, url, tag, true).await?;
+            self.model.insert(tag, vec![state.expect("a strict look has a state")]);
+        }
+        self.answers.clear();
+        Ok(())
+    }
+}
+
 #[test]
 fn acknowledged_operations_survive_faults() {
     let (goal, seed) = (number("WHARFINGER_FAULTS", FAULTS), number("WHARFINGER_SEED", 1));
@@ -216,51 +218,47 @@ fn acknowledged_operations_survive_faults() {
     let preload = preloaded(scratch.path(), &control, &data);
     let preload: Vec<&str> = preload.iter().map(String::as_str).collect();
     let arguments = ["--config", settings.to_str().unwrap()];
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (http, checked) = (Client::new(), Arc::new(AtomicU64::new(0)));
-    let mut workers: Vec<Worker> = (0..CLIENTS)
-        .map(|number| Worker {
-            number,
-            random: seed.wrapping_mul(31).wrapping_add(number) | 1,
-            model: Model::new(),
-            answers: Vec::new(),
-            checked: checked.clone(),
-            clock_jumps: false,
-        })
-        .collect();
+    let checked = Arc::new(AtomicU64::new(0));
+    let worker = |number| Worker {
+        number,
+        random: Random::new(seed, number),
+        model: Model::new(),
+        answers: Vec::new(),
+        checked: checked.clone(),
+        clock_jumps: false,
+    };
+    let mut workers = Workers::new(seed, (0..CLIENTS).map(worker));
     let (mut rounds, mut ends, mut clock) = (0, BTreeMap::new(), 0);
     while control.faults() < goal {
         // A start must succeed, so it has no faults.
         let server = Server::start_as(&preload, &data, &arguments);
-        let url = server.url();
-        settle(&runtime, &http, &url, &mut workers, seed);
+        workers.settle(&server);
         // A state that was seen without an acknowledgement may not be durable.
         disk.sync();
         let end = End::ALL[rounds % End::ALL.len()];
-        workers.iter_mut().for_each(|worker| worker.clock_jumps = end == End::ClockJumps);
+        workers.for_each(|worker| worker.clock_jumps = end == End::ClockJumps);
+        let enough = control.faults() + 20.min(goal);
         control.set_rate(ONE_IN);
-        let (before, url) = (control.faults(), server.url());
-        let running: Vec<_> =
-            workers.drain(..).map(|worker| runtime.spawn(worker.work(http.clone(), url.clone()))).collect();
-        let (enough, begun) = (before + 20.min(goal), std::time::Instant::now());
-        while control.faults() < enough && begun.elapsed().as_secs() < 60 {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            if end == End::ClockJumps {
-                // Up to two days forward or back, and in the end back to the truth.
-                let random = content(clock, 4);
-                let seconds = i64::from(u32::from_ne_bytes(random.try_into().unwrap()));
-                control.set_clock(seconds % 345_600 - 172_800);
-                clock += 1;
+        workers.work_until_killed(server, |server, _| {
+            let begun = std::time::Instant::now();
+            while control.faults() < enough && begun.elapsed().as_secs() < 60 {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                if end == End::ClockJumps {
+                    // Up to two days forward or back, and in the end back to the truth.
+                    let random = content(clock, 4);
+                    let seconds = i64::from(u32::from_ne_bytes(random.try_into().unwrap()));
+                    control.set_clock(seconds % 345_600 - 172_800);
+                    clock += 1;
+                }
             }
-        }
-        if end == End::ReadOnly {
-            // No sync may be under way: Linux 6.18 reports success for one that the abort interrupts.
-            server.pause();
-            disk.abort();
-            server.resume();
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        server.kill();
+            if end == End::ReadOnly {
+                // No sync may be under way: Linux 6.18 reports success for one that the abort interrupts.
+                server.pause();
+                disk.abort();
+                server.resume();
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+        });
         control.set_rate(0);
         control.set_clock(0);
         match end {
@@ -270,20 +268,16 @@ fn acknowledged_operations_survive_faults() {
         }
         println!("round {rounds}, {} faults: {end:?}", control.faults());
         *ends.entry(format!("{end:?}")).or_insert(0) += 1;
-        for worker in running {
-            workers.push(runtime.block_on(worker).unwrap_or_else(|error| panic!("seed {seed}: {error}")));
-        }
         rounds += 1;
     }
     let server = Server::start_as(&preload, &data, &arguments);
-    settle(&runtime, &http, &server.url(), &mut workers, seed);
+    workers.settle(&server);
     // Everything that is left on the disk is needed, or young.
-    let url = server.url();
-    runtime.block_on(async {
-        let collected = http.post(format!("{url}/api/v1/gc")).send().await.unwrap();
+    workers.block_on(async |http| {
+        let collected = http.post(format!("{}/api/v1/gc", server.url())).send().await.unwrap();
         assert!(collected.text().await.unwrap().contains("report"));
     });
-    settle(&runtime, &http, &server.url(), &mut workers, seed);
+    workers.settle(&server);
     server.stop();
     println!(
         "seed {seed}: {} faults, {clock} jumps of the clock and {rounds} kills {ends:?}, {} acknowledged operations, \
@@ -291,16 +285,4 @@ fn acknowledged_operations_survive_faults() {
         control.faults(),
         checked.load(Ordering::Relaxed)
     );
-}
-
-/// Pulls every tag, which decides its state.
-fn settle(runtime: &tokio::runtime::Runtime, http: &Client, url: &str, workers: &mut [Worker], seed: u64) {
-    for worker in workers {
-        for tag in 0..TAGS {
-            let state = runtime.block_on(worker.look(http, url, tag, true));
-            let state = state.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-            worker.model.insert(tag, vec![state.expect("a strict look has a state")]);
-        }
-        worker.answers.clear();
-    }
 }

@@ -10,11 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use registry::webhooks::WebhookFormat;
 use reqwest::Method;
 use serde_json::{Value, json};
-use wharfinger::config::WebhookTable;
+use wharfinger::config::{By, Quota, Retention, WebhookTable};
 
 use crate::harness::{
-    Ask, By, OCI_MANIFEST, Received, Receiver, Repository, TestRegistry, Who, eventually, free_address,
-    with_accounts, with_accounts_and,
+    Ask, By as _, OCI_INDEX, OCI_MANIFEST, Received, Receiver, Repository, TestRegistry, Who, basic,
+    eventually, free_address, with_accounts, with_accounts_and,
 };
 
 pub(crate) fn webhook(address: SocketAddr) -> WebhookTable {
@@ -107,6 +107,61 @@ async fn webhook_gets_all_events_after_an_outage() {
     assert_eq!(all[0].header("x-token"), "abc");
     assert_eq!(all[0].header("content-type"), "application/cloudevents+json");
     assert_eq!(all[0].json()["type"], "wharfinger.tag.moved");
+}
+
+/// A push may arrive as soon as the server listens.
+#[tokio::test]
+async fn webhook_gets_the_first_event_of_a_server() {
+    for _ in 0..8 {
+        let address = free_address().await;
+        let receiver = Receiver::start(address, |_| 204).await;
+        let registry = TestRegistry::start_with(|config| {
+            config.webhook = vec![WebhookTable { events: vec!["tag.*".into()], ..webhook(address) }];
+        })
+        .await;
+        let empty = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [] });
+        let app = registry.repository("team/app");
+        app.put_manifest_as("1", OCI_INDEX, empty.to_string()).await.is(201);
+        received(&receiver, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn webhook_filters_by_media_type() {
+    let address = free_address().await;
+    let receiver = Receiver::start(address, |_| 204).await;
+    let registry = TestRegistry::start_with(|config| {
+        let events = vec!["push".into()];
+        config.webhook =
+            vec![WebhookTable { events, media_types: vec![OCI_INDEX.to_owned()], ..webhook(address) }];
+    })
+    .await;
+    let app = registry.repository("team/app");
+    app.push_image("image").await;
+    let empty = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [] });
+    app.put_manifest_as("index", OCI_INDEX, empty.to_string()).await.is(201);
+    // Deliveries of a repository are in order, so the image's would have come first.
+    received(&receiver, 1).await;
+    assert_eq!(receiver.received()[0].json()["data"]["tags"], json!(["index"]));
+}
+
+/// The receiver is a registry with a self-signed certificate, which refuses the request after the handshake.
+#[tokio::test]
+async fn webhook_trusts_the_certificates_of_its_file() {
+    let secure =
+        TestRegistry::start_with(|config| config.tls.self_signed = vec!["localhost".parse().unwrap()]).await;
+    let trusted = secure.files("").into_iter().find(|file| file.ends_with("self-signed.pem")).unwrap();
+    let address = secure.address();
+    let url = format!("https://localhost:{}/hook", address.port());
+    for (ca, status) in [(None, Value::Null), (Some(trusted.clone()), json!(404))] {
+        let registry = with_accounts_and(|config| {
+            config.webhook = vec![WebhookTable { url: url.clone(), ca, ..webhook(address) }];
+        })
+        .await;
+        let test =
+            registry.ask_as(&Who::root(), Method::POST, "/api/v1/webhooks/ci/test").await.is(200).json();
+        assert_eq!((&test["delivered"], &test["status"]), (&json!(false), &status), "{test}");
+    }
 }
 
 #[tokio::test]
@@ -290,6 +345,121 @@ async fn stream_shows_what_may_be_pulled() {
     assert_eq!(pushes.len(), 1);
     registry.get_as(&ann, "/api/v1/events?event=nothing").await.is(400);
     registry.get_as(&ann, "/api/v1/events?after=x").await.is(400);
+}
+
+/// The kinds of events of the operator's document, besides `upstream.state`, which `mirror::state` tests.
+#[tokio::test]
+async fn every_kind_of_event_is_announced() {
+    let address = free_address().await;
+    let receiver = Receiver::start(address, |_| 204).await;
+    let registry = with_accounts_and(|config| {
+        config.webhook = vec![WebhookTable {
+            events: vec!["*".into()],
+            format: WebhookFormat::CloudEventsBinary,
+            ..webhook(address)
+        }];
+        config.events.pulls = 1;
+        config.gc.grace = Duration::ZERO;
+        let repositories = Some("limited/*".parse().unwrap());
+        config.quota = vec![Quota { repositories, owner: None, each: true, bytes: None, tags: Some(1) }];
+        config.retention = vec![Retention {
+            repositories: vec!["old/**".parse().unwrap()],
+            tags: vec!["*".parse().unwrap()],
+            keep_newest: Some(0),
+            by: By::Push,
+            keep_pushed_within: None,
+            keep_pulled_within: None,
+            keep: Vec::new(),
+        }];
+        config.retention_minimum_age = Duration::ZERO;
+    })
+    .await;
+    let root = Who::root();
+    let push = async |name: &str| registry.repository(name).of(&root).push_image("1").await;
+    push("limited/app").await;
+    push("old/app").await;
+    let image = push("team/app").await;
+    registry.get_as(&root, "/v2/team/app/manifests/1").await.is(200);
+    registry.get_as(&basic("root", "not-the-password"), "/v2/").await.is(401);
+    registry.send_as(&root, Method::POST, "/api/v1/retention/run", &json!({})).await.is(200);
+    let gone = push("gone/app").await;
+    let path = format!("/v2/gone/app/manifests/{}", gone.digest);
+    registry.ask_as(&root, Method::DELETE, &path).await.is(202);
+    registry.ask_as(&root, Method::POST, "/api/v1/gc").await.is(200);
+    let layer = registry.blob_file(&image.blobs[1].0);
+    eventually("the layer is in its file", async || layer.exists()).await;
+    std::fs::remove_file(&layer).unwrap();
+    registry.ask_as(&root, Method::POST, "/api/v1/check").await.is(200);
+    let test = registry.ask_as(&root, Method::POST, "/api/v1/webhooks/ci/test").await.is(200).json();
+    assert_eq!(test["delivered"], true);
+
+    let expected = BTreeSet::from(
+        [
+            "push",
+            "tag.moved",
+            "tag.deleted",
+            "manifest.deleted",
+            "repository.deleted",
+            "blob.pushed",
+            "blob.deleted",
+            "pull",
+            "quota.warning",
+            "retention.run",
+            "gc.run",
+            "check.finding",
+            "sign-in.failed",
+            "test",
+        ]
+        .map(|kind| format!("wharfinger.{kind}")),
+    );
+    let kinds =
+        || receiver.received().iter().map(|one| one.header("ce-type").to_owned()).collect::<BTreeSet<_>>();
+    eventually("each kind has arrived", async || expected.is_subset(&kinds())).await;
+    let all = receiver.received();
+    let of = |kind: &str| all.iter().find(|one| one.header("ce-type").ends_with(kind)).unwrap();
+    for one in &all {
+        assert_eq!((one.header("ce-specversion"), one.header("content-type")), ("1.0", "application/json"));
+        assert_signed(one, b"old");
+    }
+    assert_eq!(of("quota.warning").json()["repository"], "limited/app");
+    assert_eq!(of("retention.run").json()["deleted"], 1);
+    assert_eq!(of("check.finding").json()["repository"], "team/app");
+    assert_eq!(of("pull").json()["digest"], image.digest.to_string());
+}
+
+#[tokio::test]
+async fn quota_and_damage_raise_events_and_metrics() {
+    let mut registry = TestRegistry::start_with(|config| {
+        config.metrics.listen = Some("127.0.0.1:0".parse().unwrap());
+        let repositories = Some("app".parse().unwrap());
+        config.quota = vec![Quota { repositories, owner: None, each: false, bytes: Some(8_000), tags: None }];
+    })
+    .await;
+    let scrape = async |registry: &TestRegistry, line: &str| {
+        let path = format!("http://{}/metrics", registry.metrics_address());
+        let text = String::from_utf8(registry.get(path).await.is(200).body.to_vec()).unwrap();
+        assert!(text.lines().any(|metric| metric == line), "{line} is not in\n{text}");
+    };
+    let image = registry.repository("app").push_image("1").await;
+    scrape(&registry, "wharfinger_quotas_nearly_reached 0").await;
+    registry.repository("app").push_image("2").await;
+    scrape(&registry, "wharfinger_quotas_nearly_reached 1").await;
+    let warnings = events(&registry, &Who::NOBODY, "after=0&event=quota.warning").await;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0]["repository"], "app");
+
+    // After a restart, all content has its file.
+    registry.restart().await;
+    let digest = image.blobs[1].0;
+    std::fs::remove_file(registry.blob_file(&digest)).unwrap();
+    for _ in 0..2 {
+        registry.get(format!("/v2/app/blobs/{digest}")).await.fails(404, "BLOB_UNKNOWN");
+    }
+    scrape(&registry, "wharfinger_damaged_content_answers_total 2").await;
+    let found = async || events(&registry, &Who::NOBODY, "after=0&event=check.finding").await;
+    eventually("the first request is an event", async || !found().await.is_empty()).await;
+    let found = found().await;
+    assert_eq!((found.len(), &found[0]["digest"]), (1, &json!(digest)), "{found:?}");
 }
 
 #[tokio::test]

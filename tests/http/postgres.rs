@@ -1,10 +1,15 @@
 //! A registry whose metadata are in PostgreSQL (`metadata.url`).
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use reqwest::Method;
 use wharfinger::config::Config;
 use wharfinger::serve::{Front, Startup};
 
-use crate::harness::postgres::{SERVER, Server, psql, unused_port, with_schema};
+use crate::harness::postgres::{
+    SERVER, Server, Suspended, psql, unused_port, with_schema, with_settings, writer,
+};
 use crate::harness::{TestRegistry, Who, eventually, with_accounts_and};
 
 /// Settings with a schema of their own.
@@ -13,7 +18,10 @@ fn in_schema(schema: &'static str) -> impl FnOnce(&mut Config) {
 }
 
 fn on(server: &Server, schema: &'static str) -> impl FnOnce(&mut Config) {
-    let url = with_schema(&server.url(), schema);
+    at(with_schema(&server.url(), schema))
+}
+
+fn at(url: String) -> impl FnOnce(&mut Config) {
     move |config| config.metadata.url = Some(url.parse().unwrap())
 }
 
@@ -72,7 +80,7 @@ async fn directory_with_a_file_gets_no_database() {
     let mut registry = TestRegistry::start_with(|config| config.metadata.url = None).await;
     registry.stop().await;
     let reason = refused(&registry, in_schema("http_file")).await;
-    assert!(reason.contains("cannot be moved"), "{reason}");
+    assert!(reason.contains("wharfinger move --to-metadata"), "{reason}");
 }
 
 #[tokio::test]
@@ -82,7 +90,7 @@ async fn content_without_its_database_is_refused() {
     registry.stop().await;
     std::fs::remove_file(registry.data().join("wharfinger/metadata")).unwrap();
     let reason = refused(&registry, in_schema("http_lost_2")).await;
-    assert!(reason.contains("holds content, and the database"), "{reason}");
+    assert!(reason.contains("holds content of a registry, and the database"), "{reason}");
 }
 
 #[tokio::test]
@@ -112,4 +120,50 @@ async fn stopped_postgres_gives_503_until_it_is_back() {
         .await;
     registry.repository("app").push_image("2").await;
     assert_eq!(psql(&with_schema(&server.url(), "http_stopped"), "SELECT COUNT(*) FROM tags"), "2");
+}
+
+#[tokio::test]
+async fn suspended_postgres_gives_503_to_writes() {
+    let url = with_schema(&SERVER.url(), "http_suspended");
+    let registry = TestRegistry::start_with(at(with_settings(&url, &["statement_timeout=1s"]))).await;
+    let app = registry.repository("app");
+    app.push_image("1").await;
+    let suspended = Suspended::new(writer(&url));
+    app.delete("manifests/1").await.is(503).has("retry-after", "5");
+    app.get("tags/list").await.is(200);
+    drop(suspended);
+    eventually("the registry writes again", async || app.delete("manifests/1").await.status == 202).await;
+    app.push_image("2").await;
+}
+
+#[tokio::test]
+async fn revocation_without_an_answer_counts_later() {
+    let url = with_schema(&SERVER.url(), "http_unknown");
+    let settings = ["statement_timeout=1s", "lock_timeout=1h"];
+    let registry = with_accounts_and(at(with_settings(&url, &settings))).await;
+    let (ann, bob) = (registry.add_user("ann").await, registry.add_user("bob").await);
+    registry.repository("ann/app").of(&ann).push_image("1").await;
+    registry.grant("bob", &["pull"], "ann/app").await;
+    // The commit waits for the lock of a table, which the registry neither writes nor reads.
+    psql(
+        &url,
+        "CREATE TABLE gate ();
+         CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql
+             AS $$ BEGIN LOCK TABLE gate IN ACCESS SHARE MODE; RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER waits AFTER DELETE ON grants DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION wait()",
+    );
+    let mut other = Command::new("psql");
+    let mut other = other.args(["--no-psqlrc", "--quiet", &url]).stdin(Stdio::piped()).spawn().expect("psql");
+    other.stdin.as_ref().unwrap().write_all(b"BEGIN; LOCK TABLE gate;\n").unwrap();
+    let locks = "SELECT COUNT(*) FROM pg_locks WHERE relation = 'gate'::regclass";
+    eventually("the table is locked", async || psql(&url, locks) == "1").await;
+    let grant = "/api/v1/grants?subject=bob&repositories=ann/app";
+    registry.ask_as(&Who::root(), Method::DELETE, grant).await.is(503);
+    let app = registry.repository("ann/app").of(&bob);
+    app.get("manifests/1").await.is(200);
+    // Its end releases the lock.
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    eventually("the revocation counts", async || app.get("manifests/1").await.status == 404).await;
 }

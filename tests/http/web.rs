@@ -2,6 +2,7 @@
 //! them in a browser.
 
 mod admin;
+mod audit;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -183,6 +184,22 @@ async fn empty_registry_shows_the_commands_for_its_host() {
 }
 
 #[tokio::test]
+async fn registry_without_visible_images_is_not_called_empty() {
+    const EMPTY: &str = "This registry is empty";
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    registry.add_user("bob").await;
+    let administrator = Browser::signed_in(&registry, "root").await.open("/").await.is(200).html();
+    assert!(administrator.contains(EMPTY), "{administrator}");
+    registry.repository("ann/secret").of(&Who::user("ann")).push_image("1").await;
+    let public = Browser::new(&registry).open("/").await.is(200).html();
+    assert!(public.contains("No public repositories") && !public.contains(EMPTY), "{public}");
+    let bob = Browser::signed_in(&registry, "bob").await.open("/").await.is(200).html();
+    assert!(bob.contains("No repositories for you yet") && !bob.contains(EMPTY), "{bob}");
+    assert!(bob.contains(&format!("docker push {}/bob/my-image:1.0", registry.address())), "{bob}");
+}
+
+#[tokio::test]
 async fn private_names_are_in_no_page() {
     let registry = with_accounts().await;
     registry.add_user("ann").await;
@@ -274,7 +291,8 @@ async fn form_needs_its_token() {
     let request = registry.request(Method::POST, "/-/delete/root/app:1").header("cookie", &session);
     request.header("sec-fetch-site", "cross-site").body(form).ask().await.is(403);
     // Without the name nothing is deleted.
-    browser.send("/-/delete/root/app:1", "confirmation=2").await.is(200);
+    let page = browser.send("/-/delete/root/app:1", "confirmation=2").await.is(200).html();
+    assert!(page.contains("<h1>Delete <span class=\"name\">root/app:1</span></h1>"), "{page}");
     browser.open("/root/app:1").await.is(200);
     browser.send("/-/delete/root/app:1", "confirmation=1").await.is(303);
     browser.open("/root/app:1").await.is(404);
@@ -429,6 +447,100 @@ async fn repositories_are_sorted_and_paged() {
 }
 
 #[tokio::test]
+async fn tags_are_sorted_by_push_and_filtered() {
+    let registry = TestRegistry::start().await;
+    let app = registry.repository("team/app");
+    let image = app.push_image("v1").await;
+    for tag in ["nightly-2", "v2", "nightly-1"] {
+        app.put_manifest_as(tag, OCI_MANIFEST, image.manifest.clone()).await.is(201);
+    }
+    let mut browser = Browser::new(&registry);
+    let mut tags = async |address: &str| -> String {
+        let page = browser.open(address).await.is(200).html();
+        let links = page.split("<th scope=\"row\"><a class=\"name\" href=\"/team/app:").skip(1);
+        links.map(|link| link.split('"').next().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(tags("/team/app").await, "nightly-1 v2 nightly-2 v1");
+    assert_eq!(tags("/team/app?sort=name").await, "nightly-1 nightly-2 v1 v2");
+    assert_eq!(tags("/team/app?tag=nightly").await, "nightly-1 nightly-2");
+    assert_eq!(tags("/team/app?sort=name&tag=2").await, "nightly-2 v2");
+    assert_eq!(tags("/team/app?tag=none").await, "");
+    for number in 0..55 {
+        app.put_manifest_as(format!("b{number:02}"), OCI_MANIFEST, image.manifest.clone()).await.is(201);
+    }
+    // Pages of both orders, and of the API, have each tag once.
+    for (first, newest) in [("/team/app", "b54"), ("/team/app?sort=name", "b00")] {
+        let (mut seen, mut next) = (Vec::new(), Some(first.to_owned()));
+        while let Some(address) = next {
+            seen.extend(tags(&address).await.split(' ').map(str::to_owned));
+            let page = Browser::new(&registry).open(&address).await.html();
+            let link = page.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
+            next = link.map(|link| link.replace("&#38;", "&"));
+        }
+        assert_eq!((seen.len(), seen[0].as_str()), (59, newest), "{seen:?}");
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 59);
+    }
+    let (mut seen, mut next) =
+        (Vec::new(), Some("/api/v1/repositories/team/app/_tags?sort=pushed&n=20&q=b".to_owned()));
+    while let Some(address) = next {
+        let answer = registry.get(&address).await.is(200);
+        let list = answer.json();
+        seen.extend(
+            list["tags"].as_array().unwrap().iter().map(|tag| tag["tag"].as_str().unwrap().to_owned()),
+        );
+        let link = answer
+            .header("link")
+            .map(|link| link.trim_start_matches('<').split('>').next().unwrap().to_owned());
+        next = link;
+    }
+    let expected: Vec<String> = (0..55).rev().map(|number| format!("b{number:02}")).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn owner_grants_and_revokes_on_own_repositories() {
+    let registry = with_accounts().await;
+    for name in ["ann", "bob"] {
+        registry.add_user(name).await;
+    }
+    registry.repository("ann/app").of(&Who::user("ann")).push_image("1").await;
+    let mut ann = Browser::signed_in(&registry, "ann").await;
+    let page = ann.open("/ann/app").await.is(200).html();
+    assert!(page.contains("href=\"/-/grants?repository=ann%2Fapp\""), "{page}");
+    let address = "/-/grants?repository=ann/app";
+    let page = ann.open(address).await.is(200).html();
+    assert!(page.contains("value=\"ann/app\"") && page.contains("There are no grants"), "{page}");
+    registry.get("/v2/ann/app/manifests/1").await.is(401);
+    let granted = ann.send(address, "action=set&subject=everyone&repositories=ann/app&rights=pull").await;
+    assert!(granted.is(200).html().contains("The grant was set"));
+    registry.get("/v2/ann/app/manifests/1").await.is(200);
+    let page = ann.open("/-/grants").await.is(200).html();
+    assert!(page.contains("everyone") && page.contains("Webhooks"), "{page}");
+    for beyond in ["bob/**", "**", "*/app"] {
+        let fields = format!("action=set&subject=ann&repositories={beyond}&rights=pull");
+        ann.send("/-/grants", &fields).await.is(400);
+    }
+    let mut bob = Browser::signed_in(&registry, "bob").await;
+    bob.open(address).await.is(403);
+    bob.open("/-/grants?owner=ann").await.is(403);
+    assert!(!bob.open("/-/grants").await.is(200).html().contains("ann/app"));
+    bob.send("/-/grants", "action=remove&subject=everyone&repositories=ann/app").await.is(400);
+    assert!(!bob.open("/ann/app").await.is(200).html().contains("/-/grants?repository"));
+    ann.send("/-/grants", "action=remove&subject=everyone&repositories=ann/app").await.is(200);
+    registry.get("/v2/ann/app/manifests/1").await.is(401);
+
+    // The owner of an organisation finds its grants.
+    let grant = json!({ "name": "acme", "owner": "ann" });
+    registry.send_as(&Who::root(), Method::POST, "/api/v1/organisations", &grant).await.is(201);
+    ann.send("/-/grants?owner=acme", "action=set&subject=bob&repositories=acme/**&rights=push").await.is(200);
+    let page = ann.open("/-/grants?owner=acme").await.is(200).html();
+    assert!(page.contains("acme/**") && page.contains("href=\"/-/grants?owner=ann\""), "{page}");
+    assert!(!ann.open("/-/grants").await.is(200).html().contains("acme/**</code>"));
+}
+
+#[tokio::test]
 async fn access_is_explained_with_its_reasons() {
     let registry = with_accounts().await;
     registry.add_user("ann").await;
@@ -447,6 +559,42 @@ async fn access_is_explained_with_its_reasons() {
     explain(&Who::user("bob"), "account=ann&repository=ann/x").await.is(403);
     let nobody = explain(&Who::root(), "repository=ann/app").await.is(200).json();
     assert_eq!(nobody["rights"], json!(["pull"]));
+
+    let request = registry.request(Method::GET, "/-/access?account=bob&repository=ann/app").by(&Who::root());
+    let request = request.header("accept", HTML).header("accept-language", "zh-CN");
+    let page = request.ask().await.is(200).html();
+    assert!(page.contains("对 ann/* 的授权（账号 bob）："), "{page}");
+    assert!(page.contains("对 ann/app 的授权（所有人）：拉取"), "{page}");
+}
+
+#[tokio::test]
+async fn page_of_a_missing_image_leads_to_its_repository() {
+    let registry = TestRegistry::start().await;
+    registry.repository("team/app").push_image("1").await;
+    let mut browser = Browser::new(&registry);
+    for missing in ["/team/app:none".to_owned(), format!("/team/app@sha256:{}", "0".repeat(64))] {
+        let page = browser.open(&missing).await.is(404).html();
+        assert!(page.contains("<a href=\"/team/app\">"), "{missing}: {page}");
+    }
+    assert!(!browser.open("/team/other:1").await.is(404).html().contains("href=\"/team/other\""));
+}
+
+#[tokio::test]
+async fn zero_time_of_an_image_is_unknown() {
+    let registry = TestRegistry::start().await;
+    let repository = registry.repository("team/app");
+    for (tag, created, shown) in [
+        ("zero", "0001-01-01T00:00:00Z", "<span>Created unknown</span>"),
+        ("epoch", "1970-01-01T00:00:00Z", "<span>Created 1 Jan 1970"),
+    ] {
+        let config =
+            json!({ "architecture": "amd64", "os": "linux", "created": created }).to_string().into_bytes();
+        repository.push_blob(config.clone()).await;
+        let manifest = image_manifest(&Part::config(&config), &[]);
+        repository.put_manifest_as(tag, OCI_MANIFEST, manifest.to_string()).await.is(201);
+        let page = Browser::new(&registry).open(&format!("/team/app:{tag}")).await.is(200).html();
+        assert!(page.contains(shown), "{page}");
+    }
 }
 
 #[tokio::test]
@@ -462,7 +610,7 @@ async fn administrator_manages_accounts_by_forms() {
     root.send(path, "action=remove&name=ann&confirmation=an").await.is(400);
     root.send(path, "action=remove&name=ann&confirmation=ann").await.is(200);
     root.send(path, "action=demote&name=root").await.is(400);
-    root.send("/-/admin/grants", "action=set&subject=everyone&repositories=pub/**&rights=pull").await.is(200);
+    root.send("/-/grants", "action=set&subject=everyone&repositories=pub/**&rights=pull").await.is(200);
     let audit = root.open("/-/admin/audit?action=user").await.is(200).html();
     assert!(audit.contains("user.remove"), "{audit}");
     let export =

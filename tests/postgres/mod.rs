@@ -205,3 +205,32 @@ fn program(name: &str) -> PathBuf {
     let programs = versions.map(|version| version.expect("a version").path().join("bin").join(name));
     programs.filter(|path| path.exists()).max().unwrap_or_else(|| name.into())
 }
+
+/// The same database with settings of its sessions, such as `lock_timeout=200`.
+pub(crate) fn with_settings(url: &str, settings: &[&str]) -> String {
+    settings.iter().fold(url.to_owned(), |url, setting| format!("{url}%20-c%20{setting}"))
+}
+
+/// The process of the session that may write the schema of a URL.
+pub(crate) fn writer(url: &str) -> i32 {
+    let sql = "SELECT l.pid FROM pg_locks l JOIN pg_namespace n ON n.oid = l.objid
+               WHERE l.locktype = 'advisory' AND n.nspname = CURRENT_SCHEMA()";
+    psql(url, sql).parse().expect("one process")
+}
+
+/// A process of PostgreSQL that is stopped until the end of this value.
+pub(crate) struct Suspended(rustix::process::Pid);
+
+impl Suspended {
+    pub(crate) fn new(pid: i32) -> Self {
+        let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("it is stopped");
+        Self(pid)
+    }
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        rustix::process::kill_process(self.0, rustix::process::Signal::CONT).expect("it goes on");
+    }
+}

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Ability, Part, Paths, Peer, Setup, alone, given, on_path, version_of};
+use super::{Ability, Front, Part, Paths, Peer, Setup, alone, free_port, given, on_path, version_of};
 use crate::sets::listing::Listing;
 
 pub(super) struct Distribution {
@@ -33,6 +33,13 @@ impl Distribution {
             missing: "not installed: `go install github.com/distribution/distribution/v3/cmd/registry@v3.1.1`",
             syncs: "every file, and the directory of each but the blob's own",
         }
+    }
+
+    /// Debian's version for a program before it: its port, and how to start it.
+    pub(super) fn behind(programs: &[PathBuf], setup: Setup<'_>) -> Result<(u16, Vec<Part>)> {
+        let port = free_port()?;
+        let parts = Self::second().parts(programs, Setup { port, front: Front::Plain, ..setup })?;
+        Ok((port, parts))
     }
 }
 

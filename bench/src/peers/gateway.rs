@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::distribution::Distribution;
-use super::{Ability, Front, GATEWAY, Part, Paths, Peer, Setup, free_port, version_of, wharfinger};
+use super::{Ability, Front, GATEWAY, Part, Paths, Peer, Setup, version_of, wharfinger};
 
 pub(super) struct Gateway;
 
@@ -31,9 +31,7 @@ impl Peer for Gateway {
     }
 
     fn parts(&self, programs: &[PathBuf], setup: Setup<'_>) -> Result<Vec<Part>> {
-        let behind = free_port()?;
-        let mut parts = Distribution::second()
-            .parts(&programs[..1], Setup { port: behind, front: Front::Plain, ..setup })?;
+        let (behind, mut parts) = Distribution::behind(&programs[..1], setup)?;
         // Its data is its accounts; the images are the other's.
         let own = setup.data.with_extension("gateway");
         let mut command = Command::new(&programs[1]);

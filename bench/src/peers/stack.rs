@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::distribution::Distribution;
-use super::{Ability, Front, Part, Paths, Peer, STACK, Setup, free_port, nginx, version_of};
+use super::{Ability, Front, Part, Paths, Peer, STACK, Setup, nginx, version_of};
 
 pub(super) struct Stack;
 
@@ -30,9 +30,7 @@ impl Peer for Stack {
     }
 
     fn parts(&self, programs: &[PathBuf], setup: Setup<'_>) -> Result<Vec<Part>> {
-        let behind = free_port()?;
-        let mut parts = Distribution::second()
-            .parts(&programs[..1], Setup { port: behind, front: Front::Plain, ..setup })?;
+        let (behind, mut parts) = Distribution::behind(&programs[..1], setup)?;
         let http = format!("upstream behind {{ server 127.0.0.1:{behind}; keepalive 64; }}");
         let server = format!(
             "location / {{\n      auth_basic Registry; auth_basic_user_file {users}; proxy_pass http://behind;\n      \

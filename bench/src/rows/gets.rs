@@ -126,18 +126,14 @@ pub(super) fn catalog_of_many() -> Gets {
             )
         },
         set: Set::Many,
-        front: Front::Plain,
         takes: ours_alone,
-        connections: 8,
-        streams: None,
         targets: |world| {
             let step = world.many.count() / 100;
             let pages = (0..100).map(|page| world.many.name(page * step).replace('/', "%2F"));
             pages.map(|last| format!("/v2/_catalog?n=100&last={last}")).collect()
         },
-        whole: None,
-        search: false,
         goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(0.8, Baseline::Ourselves("catalog")) }],
+        ..catalog()
     }
 }
 
@@ -145,15 +141,11 @@ pub(super) fn tags() -> Gets {
     Gets {
         id: "tags",
         title: |scale| format!("all {} tags of a repository, 4 connections", scale.pick(10_000, 2_000)),
-        set: Set::Listing,
-        front: Front::Plain,
-        takes: |peer| peer.can(Ability::Registry),
         connections: 4,
-        streams: None,
         targets: |_| vec![format!("/v2/{}/tags/list", listing::TAGS)],
         whole: Some(("tags", |world| world.listing.tag_count())),
-        search: false,
         goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Baseline::BestPeer) }],
+        ..catalog()
     }
 }
 
@@ -163,15 +155,9 @@ pub(super) fn tags_page() -> Gets {
         title: |scale| {
             format!("tags/list?n=100 in the middle of {} tags, 4 connections", scale.pick(10_000, 2_000))
         },
-        set: Set::Listing,
-        front: Front::Plain,
-        takes: |peer| peer.can(Ability::Registry),
-        connections: 4,
-        streams: None,
         targets: |_| vec![format!("/v2/{}/tags/list?n=100&last=t01000", listing::TAGS)],
         whole: None,
-        search: false,
-        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Baseline::BestPeer) }],
+        ..tags()
     }
 }
 
@@ -179,15 +165,10 @@ pub(super) fn referrers() -> Gets {
     Gets {
         id: "referrers",
         title: |scale| format!("all {} referrers of a digest, 4 connections", scale.pick(1_000, 200)),
-        set: Set::Listing,
-        front: Front::Plain,
         takes: |peer| peer.can(Ability::Referrers),
-        connections: 4,
-        streams: None,
         targets: |world| vec![format!("/v2/{}/referrers/{}", listing::REFERRERS, world.listing.subject())],
         whole: Some(("manifests", |world| world.listing.referrer_count())),
-        search: false,
-        goals: &[Goal { server: OURS, measure: 0, rule: Rule::Times(10.0, Baseline::BestPeer) }],
+        ..tags()
     }
 }
 

@@ -40,15 +40,15 @@ pub enum AccountNameError {
     #[error("the name of an account has at most {MAX_FOREIGN} characters")]
     TooLong,
     /// A character that no name has.
-    #[error("the name of an account has no spaces, no `:`, no `/`, and nothing that cannot be printed")]
+    #[error("an account name cannot have spaces, `:`, `/` or unprintable characters")]
     Character,
     /// With a `+`, but not as a robot has it.
     #[error(
-        "with a `+`, it is the name of a robot: OWNER+NAME, such as ann+ci, with a-z, 0-9 and `.`, `_`, `-` in NAME"
+        "a name with `+` is that of a robot: OWNER+NAME, such as ann+ci; NAME has a-z, 0-9, `.`, `_` and `-`"
     )]
     Robot,
     /// A word with another meaning.
-    #[error("`everyone` and `accounts` have a meaning of their own, and can be the name of no account")]
+    #[error("`everyone` and `accounts` are reserved: in grants they stand for all clients and all accounts")]
     Reserved,
 }
 

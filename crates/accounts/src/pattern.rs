@@ -169,7 +169,11 @@ impl Ways {
 
 /// Returns the index keys of all patterns that could match this name; see [`Pattern::prefix`].
 pub fn lookup_keys(repository: &RepositoryName) -> impl Iterator<Item = &str> {
-    let name = repository.as_str();
+    keys_of(repository.as_str())
+}
+
+/// As [`lookup_keys`], of a text that is a name.
+pub(crate) fn keys_of(name: &str) -> impl Iterator<Item = &str> {
     let ends = name.match_indices('/').map(|(slash, _)| slash + 1);
     std::iter::once(0).chain(ends).chain([name.len()]).map(|end| &name[..end])
 }

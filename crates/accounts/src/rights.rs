@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(rights("push").intersection(rights("delete")), rights("pull"));
         assert_eq!(
             "pull,own".parse::<Rights>().unwrap_err().to_string(),
-            "\"own\" is no right; it is one of: pull, push, delete, administer, fill"
+            "unknown right \"own\"; expected one of: pull, push, delete, administer, fill"
         );
     }
 

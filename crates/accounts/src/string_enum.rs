@@ -2,7 +2,7 @@
 
 /// An invalid word of an enum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no {what}; it is one of: {expected}")]
+#[error("unknown {what} {given:?}; expected one of: {expected}")]
 pub struct UnknownWord {
     /// The subject of the enum.
     pub what: &'static str,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oci::RepositoryName;
 
-use super::pattern::{Pattern, lookup_keys};
+use super::pattern::{Pattern, keys_of};
 
 /// The repositories that a caller may see. Lists, searches and mounts ignore all others.
 ///
@@ -100,11 +100,32 @@ impl Selection {
     /// Returns whether the set holds this repository.
     #[must_use]
     pub fn allows(&self, repository: &RepositoryName) -> bool {
+        self.allows_text(repository.as_str())
+    }
+
+    /// As [`allows`](Self::allows), of a text that is known to be the name of a repository.
+    #[must_use]
+    pub fn allows_text(&self, name: &str) -> bool {
         match &self.0 {
-            Node::Matching(set) => set.allows(repository),
-            Node::Within(ranges) => ranges.have(repository.as_str()),
-            Node::Any(parts) => parts.iter().any(|part| part.allows(repository)),
-            Node::All(parts) => parts.iter().all(|part| part.allows(repository)),
+            Node::Matching(set) => set.allows(name),
+            Node::Within(ranges) => ranges.have(name),
+            Node::Any(parts) => parts.iter().any(|part| part.allows_text(name)),
+            Node::All(parts) => parts.iter().all(|part| part.allows_text(name)),
+        }
+    }
+
+    /// Returns the end of a range from `name` on, without it, whose names are all in the set. `None` if no such range is
+    /// known. A long scan asks once for each range instead of once for each name.
+    #[must_use]
+    pub fn range_end(&self, name: &str) -> Option<&str> {
+        match &self.0 {
+            Node::Matching(set) => set.range_end(name),
+            Node::Within(ranges) => ranges.range_end(name),
+            Node::Any(parts) => parts.iter().filter_map(|part| part.range_end(name)).max(),
+            Node::All(parts) => {
+                let ends = parts.iter().map(|part| part.range_end(name)).collect::<Option<Vec<_>>>()?;
+                ends.into_iter().min()
+            }
         }
     }
 
@@ -139,6 +160,9 @@ pub fn first_after(text: &str) -> String {
     format!("{text}\u{1}")
 }
 
+/// A text behind all names.
+const BEHIND_ALL: &str = "\u{7f}";
+
 /// Sorted, disjoint ranges of names. The end is exclusive; the last range may have none.
 #[derive(Debug, Default)]
 struct Ranges(Vec<(String, Option<String>)>);
@@ -168,6 +192,12 @@ impl Ranges {
         last.is_some_and(|(_, end)| end.as_deref().is_none_or(|end| text < end))
     }
 
+    fn range_end(&self, text: &str) -> Option<&str> {
+        let (_, end) = self.begun(text).checked_sub(1).and_then(|last| self.0.get(last))?;
+        let end = end.as_deref().unwrap_or(BEHIND_ALL);
+        (text < end).then_some(end)
+    }
+
     fn next<'a>(&'a self, from: &'a str) -> Option<&'a str> {
         if self.have(from) {
             return Some(from);
@@ -186,6 +216,8 @@ struct PatternSet {
     globs: HashMap<String, Vec<Pattern>>,
     /// The literal prefixes of the other patterns: sorted, and none begins with another.
     reaches: Vec<String>,
+    /// The ends of the names with a prefix that is whole, without them, by the prefix.
+    wholes: HashMap<String, String>,
 }
 
 impl FromIterator<Pattern> for PatternSet {
@@ -205,6 +237,10 @@ impl FromIterator<Pattern> for PatternSet {
             }
             if is_whole(&pattern) {
                 others.clear();
+                if let Some(namespace) = pattern.prefix().strip_suffix('/') {
+                    // `0` follows `/`.
+                    set.wholes.insert(pattern.prefix().to_owned(), format!("{namespace}0"));
+                }
             }
             others.push(pattern);
         }
@@ -226,14 +262,21 @@ fn is_whole(pattern: &Pattern) -> bool {
 }
 
 impl PatternSet {
-    fn allows(&self, repository: &RepositoryName) -> bool {
-        let name = repository.as_str();
+    fn allows(&self, name: &str) -> bool {
         self.names.binary_search_by(|exact| exact.as_str().cmp(name)).is_ok()
             || !self.globs.is_empty()
-                && lookup_keys(repository).any(|prefix| {
+                && keys_of(name).any(|prefix| {
                     let matching = |globs: &Vec<Pattern>| globs.iter().any(|glob| glob.matches_text(name));
                     self.globs.get(prefix).is_some_and(matching)
                 })
+    }
+
+    fn range_end(&self, name: &str) -> Option<&str> {
+        if self.wholes.is_empty() {
+            return None;
+        }
+        // The first prefix is the shortest, and has the others.
+        keys_of(name).find_map(|prefix| self.wholes.get(prefix)).map(String::as_str)
     }
 
     fn next<'a>(&'a self, from: &'a str) -> Option<&'a str> {
@@ -283,6 +326,14 @@ mod tests {
         }
         assert!(matches!(only(&["a", "**"]), Visible::Everything));
         assert_eq!(next(&Visible::nothing(), ""), None);
+        let end = |visible: &Visible, name: &str| match visible {
+            Visible::Only(some) => some.range_end(name).map(str::to_owned),
+            Visible::Everything => None,
+        };
+        assert_eq!(end(&visible, "b/x/y").as_deref(), Some("b/x0"));
+        assert_eq!(end(&visible, "b/y"), None);
+        assert_eq!(end(&visible.or(&only(&["b/**"])), "b/x/y").as_deref(), Some("b0"));
+        assert_eq!(end(&visible.and(&only(&["b/**"])), "b/x/y").as_deref(), Some("b/x0"));
         assert_eq!(next(&visible.and(&only(&["d/*"])), "").as_deref(), Some("d/exact"));
         assert_eq!(next(&visible.or(&only(&["0"])), "").as_deref(), Some("0"));
     }
@@ -317,6 +368,13 @@ mod tests {
                     }
                 }
                 prop_assert!(leap.is_none_or(|to| to >= from));
+                for first in names.iter().filter(|name| visible.allows(name)) {
+                    let Some(end) = some.range_end(first.as_str()) else { continue };
+                    prop_assert!(first.as_str() < end);
+                    for name in names.iter().filter(|name| *name >= first && name.as_str() < end) {
+                        prop_assert!(visible.allows(name), "{name} is in the range from {first} to {end}");
+                    }
+                }
             }
         }
     }

@@ -54,6 +54,13 @@ pub struct CheckReport {
     pub orphan_files: u64,
     /// Bytes of these files.
     pub orphan_bytes: u64,
+    /// Number of damaged blobs that no image requires: cached layers, and blobs without an image. Their next use fetches
+    /// or pushes them again.
+    #[serde(default)]
+    pub replaceable_files: u64,
+    /// Bytes of these blobs.
+    #[serde(default)]
+    pub replaceable_bytes: u64,
     /// Wrong counters.
     pub counters: Vec<WrongCounter>,
     /// The quotas whose use was counted wrongly.

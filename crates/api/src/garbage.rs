@@ -113,6 +113,9 @@ pub struct GarbagePreview {
     pub bytes: u64,
     /// Whether there are more removals than these.
     pub more: bool,
+    /// Number of manifests and blobs that are left, because a push may be about to need them.
+    #[serde(default)]
+    pub leased: u64,
 }
 
 /// A removal.

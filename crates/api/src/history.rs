@@ -134,4 +134,7 @@ pub struct Undone {
     /// Other tags of this manifest that came back from the trash with it.
     #[schemars(with = "Vec<String>")]
     pub restored: Vec<Tag>,
+    /// Whether content of the manifest is missing or damaged, so that a pull of the tag fails.
+    #[serde(default)]
+    pub incomplete: bool,
 }

@@ -19,6 +19,7 @@ mod organisations;
 mod page;
 mod quotas;
 mod reload;
+mod relocation;
 mod repositories;
 mod retention;
 mod robots;
@@ -54,6 +55,9 @@ pub use organisations::{
 pub use page::Page;
 pub use quotas::{QuotaEntry, Quotas};
 pub use reload::Reloaded;
+pub use relocation::{
+    Move, MoveBlobs, MoveLine, MoveMetadata, MoveProgress, MoveReport, MovedBlobs, MovedTable,
+};
 pub use repositories::{
     ManifestEntry, Namespaces, OwnerUsage, OwnerUsages, Repositories, Repository, RepositoryUsage,
     RepositoryUsages, SearchResult, SearchResults, TagEntry, Tags, Usage,
@@ -63,7 +67,7 @@ pub use retention::{
     UndoRun,
 };
 pub use robots::{NewRobot, Robot, RobotChange, RobotSecret, Robots};
-pub use rules::{RulePreview, Rules, SelectedTag, TagRule};
+pub use rules::{RetentionRuleInForce, RulePreview, Rules, SelectedTag, TagRule};
 pub use secret::Secret;
 pub use settings::{ServerCertificate, Setting, Settings};
 pub use tokens::{MadeToken, NewToken, Token, TokenChange, Tokens};

@@ -1,8 +1,11 @@
 //! Rules on tags: immutable and protected tags.
 
+use accounts::AccountName;
 use oci::{RepositoryName, Tag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::RetentionRule;
 
 /// The rules on tags in force, and a preview of another one: `GET /api/v1/rules?repositories=&tags=`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -11,8 +14,20 @@ pub struct Rules {
     pub immutable: Vec<TagRule>,
     /// Tags that only administrators may delete, from `[[protected]]`.
     pub protected: Vec<TagRule>,
+    /// The retention rules, in the order in which they apply: those of the configuration, then those of owners.
+    #[serde(default)]
+    pub retention: Vec<RetentionRuleInForce>,
     /// The tags that the selectors of the request select now.
     pub preview: Option<RulePreview>,
+}
+
+/// A retention rule with its owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetentionRuleInForce {
+    /// The user or the organisation that has set it. `null` for one of the configuration.
+    #[schemars(with = "Option<String>")]
+    pub owner: Option<AccountName>,
+    pub rule: RetentionRule,
 }
 
 /// A rule on tags.

@@ -495,10 +495,10 @@ mod tests {
         fn field_in_another_case_is_refused() {
             for field in ["Layers", "LAYERS", "layer\u{17f}", "manifestS", "schemaversion"] {
                 let fault = fault(&image(&format!(r#","{field}":[]"#)));
-                assert!(fault.starts_with(&format!("{field}: `{field}` is no field, but")), "{fault}");
+                assert!(fault.starts_with(&format!("{field}: `{field}` is not a field, but")), "{fault}");
             }
             let text = image("").replace(r#""digest""#, r#""Digest":"sha256:0","digest""#);
-            assert!(fault(&text).starts_with("config.Digest: `Digest` is no field"));
+            assert!(fault(&text).starts_with("config.Digest: `Digest` is not a field"));
         }
 
         #[test]

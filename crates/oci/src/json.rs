@@ -83,7 +83,7 @@ impl Visitor<'_> for Key {
         }
         match self.0.iter().find(|field| is_same_to_go(key, field)) {
             Some(field) => Err(E::custom(format!(
-                "`{key}` is no field, but some clients would read it as `{field}`; write it so, or leave it out"
+                "`{key}` is not a field, but some clients would read it as `{field}`; write it so, or leave it out"
             ))),
             None => Ok(None),
         }

@@ -5,6 +5,7 @@
 //! and paths and queries are built from these types alone. Nothing here does I/O, waits, or knows
 //! HTTP.
 
+mod cosign;
 pub mod descriptor;
 pub mod digest;
 mod document;
@@ -18,6 +19,7 @@ pub mod reference;
 mod stored;
 pub mod tag;
 
+pub use cosign::CosignKind;
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Digester};
 pub use error_code::ErrorCode;

@@ -34,6 +34,17 @@ pub enum ReferenceError {
     Host,
 }
 
+impl TagOrDigest {
+    /// Returns the word for messages: a digest names a manifest.
+    #[must_use]
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Self::Tag(_) => "tag",
+            Self::Digest(_) => "manifest",
+        }
+    }
+}
+
 impl FromStr for TagOrDigest {
     type Err = ReferenceError;
 

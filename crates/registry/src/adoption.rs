@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use oci::RepositoryName;
 use store::adopt::{Report, Scope};
 use store::blobs::Unwritten;
@@ -86,6 +87,6 @@ async fn adopt(
     blobs: &dyn BlobStore,
     scope: Scope,
 ) -> Result<Report, StoreError> {
-    let describe = |manifest: oci::Manifest| async move { description::of(&manifest, blobs).await };
-    view.adopt(directory, blobs, scope, describe, |_| ()).await
+    let describe = |manifest: oci::Manifest| async move { description::of(&manifest, blobs).await }.boxed();
+    view.adopt(directory, blobs, scope, &describe, |_| ()).await
 }

@@ -84,6 +84,15 @@ impl Background {
 }
 
 impl Registry {
+    /// Starts the tasks of a replica.
+    pub(crate) fn start_replica_background(&self) {
+        let background = &self.inner.background;
+        let registry = self.clone();
+        background.spawn_until_stop(async move { registry.flush_pulls_in_background().await });
+        let registry = self.clone();
+        background.spawn_until_stop(async move { registry.watch_storage().await });
+    }
+
     pub(crate) fn start_background(&self) {
         let background = &self.inner.background;
         let (view, mut stopped) = (background.view.clone(), background.stop.subscribe());
@@ -143,6 +152,10 @@ impl Registry {
         background.spawn_until_stop(async move { registry.adopt_in_background().await });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.watch_storage().await });
+        if let Some(interval) = self.policy().ship_metadata {
+            let registry = self.clone();
+            background.spawn_until_stop(async move { registry.ship_in_background(interval).await });
+        }
         if self.inner.directory.objects().is_some() {
             let registry = self.clone();
             background.spawn_until_stop(async move { registry.watch_blob_store().await });

@@ -224,6 +224,17 @@ impl Cache {
         });
     }
 
+    /// Invalidates everything.
+    pub(crate) fn clear(&self) {
+        for changes in &self.changes {
+            *changes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        }
+        self.tags.clear();
+        self.manifests.clear();
+        self.blobs.clear();
+        self.tag_lists.clear();
+    }
+
     fn remove_all(&self, repository: &RepositoryName) {
         self.tags.retain(|(name, _), _| name != repository);
         self.manifests.retain(|(name, _), _| name != repository);
@@ -248,6 +259,25 @@ mod tests {
         let media_type = oci::media_type::OCI_MANIFEST.parse().unwrap();
         let record = ManifestRecord { digest, media_type, size: content.len() as u64 };
         Arc::new(CachedManifest::new(record, Bytes::from_static(content)))
+    }
+
+    #[test]
+    fn cleared_cache_takes_no_answer_read_before() {
+        let cache = Cache::new(1 << 20);
+        let (name, tag): (RepositoryName, Tag) = ("app".parse().unwrap(), "latest".parse().unwrap());
+        let (old, manifest) = (cache.ticket(&name), manifest(b"one"));
+        let digest = manifest.record.digest;
+        cache.insert_tag(old, &name, &tag, digest);
+        cache.insert_manifest(old, &name, &manifest);
+        cache.insert_blob(old, &name, digest, 3);
+        cache.insert_tag_list(old, &name, TagList::Whole(Arc::from([tag.clone()])));
+        cache.clear();
+        cache.insert_tag(old, &name, &tag, digest);
+        assert_eq!(digest_of(&cache, &name, &tag), None);
+        assert!(cache.manifest(&name, &digest).is_none() && cache.blob(&name, &digest).is_none());
+        assert!(cache.tag_list(&name).is_none());
+        cache.insert_tag(cache.ticket(&name), &name, &tag, digest);
+        assert_eq!(digest_of(&cache, &name, &tag), Some(digest));
     }
 
     fn digest_of(cache: &Cache, repository: &RepositoryName, tag: &Tag) -> Option<Digest> {

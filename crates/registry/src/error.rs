@@ -14,7 +14,7 @@ pub enum Error {
     #[error("there is no repository {0}")]
     NameUnknown(RepositoryName),
     /// The repository has no such manifest.
-    #[error("there is no {target} in {repository}")]
+    #[error("there is no {} {target} in {repository}", .target.noun())]
     ManifestUnknown {
         /// The requested repository.
         repository: RepositoryName,
@@ -170,12 +170,12 @@ pub enum Error {
     ContentRefused(Box<ContentRefusal>),
     /// The account has too many unfinished uploads.
     #[error(
-        "{account} has {limit} unfinished uploads: finish or cancel some, or wait until they expire \
-         (registry.upload_expiry)"
+        "{} {limit} unfinished uploads of the last ten minutes: finish or cancel some, or try again later",
+        .account.as_ref().map_or("anonymous clients have".to_owned(), |account| format!("{account} has"))
     )]
     TooManyUploads {
-        /// The account.
-        account: AccountName,
+        /// The account; `None` for anonymous clients.
+        account: Option<AccountName>,
         /// The maximum.
         limit: usize,
     },
@@ -221,6 +221,17 @@ pub enum Error {
         /// The manifest.
         target: TagOrDigest,
     },
+    /// No tag of the repository ever pointed to the manifest.
+    #[error(
+        "there is no image {digest} in {repository}, and no tag in the history of {repository} pointed to it; \
+         `wharfinger history {repository}` shows the digests to go back to"
+    )]
+    NotInHistory {
+        /// The repository.
+        repository: RepositoryName,
+        /// The manifest.
+        digest: Digest,
+    },
     /// No deletion of a retention run is recorded.
     #[error(
         "there is no retention run {0} that deleted tags; the audit log and the history of a tag name the runs"
@@ -232,8 +243,17 @@ pub enum Error {
     /// The file system is read-only.
     #[error("the registry's disk is read-only; nothing was changed")]
     ReadOnly,
+    /// The registry is moving to another storage.
+    #[error(
+        "the registry is moving to another storage: pulls go on, and pushes are possible again once the server has been \
+         restarted there; try again later"
+    )]
+    Moving,
+    /// Only the primary of several servers makes changes.
+    #[error("this server is a replica, and only the primary server of the registry does that")]
+    Replica,
     /// The database is locked by another program, the content is not mounted, or the object store fails.
-    #[error("the registry cannot reach its storage at the moment; try again later")]
+    #[error("the registry cannot reach its storage at the moment; its log has the cause; try again later")]
     Unavailable(#[source] StoreError),
     /// The queue of password hashes is full.
     #[error("too many passwords are being checked; try again in a second")]
@@ -242,7 +262,7 @@ pub enum Error {
     #[error(transparent)]
     PasswordRefused(#[from] crate::access::PasswordRefused),
     /// The name is not valid for a user.
-    #[error("{0} cannot be the name of a user: it is a robot's")]
+    #[error("{0} cannot be the name of a user: a name with `+` is that of a robot")]
     NameUnfit(accounts::AccountName),
     /// The htpasswd file cannot be read when the registry is opened.
     #[error(transparent)]
@@ -285,6 +305,8 @@ impl From<StoreError> for Error {
                 tracing::error!(%error, "the disk is read-only");
                 Self::ReadOnly
             }
+            StoreError::Moving => Self::Moving,
+            StoreError::Replica => Self::Replica,
             error if error.is_locked() || error.is_away() => Self::Unavailable(error),
             StoreError::ContentGone(_) | StoreError::DatabaseGone(_) | StoreError::ObjectStore { .. } => {
                 Self::Unavailable(error)
@@ -300,7 +322,7 @@ fn refused_tag(repository: &RepositoryName, tag: &Tag, refusal: &TagRefusal) -> 
     if *is_immutable {
         format!(
             "the tag {tag} of {repository} is immutable (rule \"{pattern}\"): it can neither be moved nor deleted; push \
-             another tag"
+             another tag, or change the rule"
         )
     } else {
         format!(
@@ -321,7 +343,7 @@ fn refused_content(refusal: &ContentRefusal) -> String {
 }
 
 fn exceeded(excess: &QuotaExcess) -> String {
-    let QuotaExcess { scope, is_bytes, used, limit, unfinished } = excess;
+    let QuotaExcess { scope, is_bytes, used, limit, unfinished, deleted } = excess;
     if *unfinished > 0 {
         let [used, unfinished, limit] = [used, unfinished, limit].map(|bytes| human_size(*bytes));
         return format!(
@@ -329,26 +351,31 @@ fn exceeded(excess: &QuotaExcess) -> String {
              or cancel them, or wait until they expire (registry.upload_expiry)"
         );
     }
-    let (used, limit) = if *is_bytes {
-        (human_size(*used), human_size(*limit))
-    } else {
-        (used.to_string(), format!("{limit} {}", if *limit == 1 { "tag" } else { "tags" }))
-    };
+    if *is_bytes {
+        let [used, limit, held] = [used, limit, deleted].map(|bytes| human_size(*bytes));
+        if *deleted > 0 {
+            return format!(
+                "the quota of {scope} is exceeded: {used} of {limit} used, {held} of it by deleted images that can be \
+                 restored until gc.grace has passed: wait until then, or ask an administrator to erase them at once \
+                 (wharfinger erase), to shorten gc.grace, or to raise the quota"
+            );
+        }
+        return format!(
+            "the quota of {scope} is exceeded: {used} of {limit} used. Deleted images count until gc.grace has passed: \
+             delete images and wait, or ask an administrator to erase them at once (wharfinger erase), to shorten \
+             gc.grace, or to raise the quota"
+        );
+    }
+    let tags = if *limit == 1 { "tag" } else { "tags" };
     format!(
-        "the quota of {scope} is exceeded: {used} of {limit} used; delete images, or ask an administrator for more"
+        "the quota of {scope} is exceeded: {used} of {limit} {tags} used; delete tags, or ask an administrator to raise \
+         the quota"
     )
 }
 
 /// Formats a number of bytes: `4.0 MiB`.
 fn human_size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => {
-            let tenths = u128::from(bytes) * 10 / u128::from(*unit);
-            format!("{}.{} {name}", tenths / 10, tenths % 10)
-        }
-        None => format!("{bytes} bytes"),
-    }
+    bytesize::ByteSize::b(bytes).display().iec().to_string()
 }
 
 /// The reason why a request body is incomplete.

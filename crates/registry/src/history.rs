@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use oci::{RepositoryName, Tag, TagOrDigest};
+use oci::{Digest, RepositoryName, Tag, TagOrDigest};
 use store::metadata::{HistoryEntry, UndoOutcome, UndoTarget};
 
 use crate::listing::Page;
@@ -35,7 +35,8 @@ impl Registry {
     /// Points a tag to an earlier manifest, which may be in the trash.
     ///
     /// # Errors
-    /// [`Error::NoHistory`], [`Error::NothingToUndo`], [`Error::ManifestUnknown`], [`Error::TagRefused`].
+    /// [`Error::NoHistory`], [`Error::NothingToUndo`], [`Error::ManifestGone`], [`Error::NotInHistory`],
+    /// [`Error::TagRefused`].
     pub async fn undo_tag(
         &self,
         repository: &RepositoryName,
@@ -57,7 +58,21 @@ impl Registry {
             UndoOutcome::Gone(digest) => {
                 Err(Error::ManifestGone { repository, target: TagOrDigest::Digest(digest) })
             }
+            UndoOutcome::Unknown(digest) => Err(Error::NotInHistory { repository, digest }),
             done => Ok(done),
+        }
+    }
+
+    /// Whether the content of a manifest can be pulled, with everything that it needs. Its files may have been removed
+    /// by hand.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn is_complete(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        match self.verify_manifest(repository, &TagOrDigest::Digest(*digest)).await {
+            Ok(_) => Ok(true),
+            Err(Error::ManifestDamaged { .. } | Error::ManifestUnknown { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use oci::{Digest, Digester, RepositoryName, TagOrDigest};
 use store::StoreError;
 use store::blobs::Stamp;
+use store::metadata::{ChangeKind, NewChange};
 
 use crate::cache::CachedManifest;
 use crate::check::ReadLimit;
@@ -62,7 +63,7 @@ impl Registry {
         }
     }
 
-    async fn verify_manifest(
+    pub(crate) async fn verify_manifest(
         &self,
         repository: &RepositoryName,
         target: &TagOrDigest,
@@ -79,8 +80,13 @@ impl Registry {
             let is_damaged =
                 record.is_some_and(|record| record.is_damaged) && !self.is_restored(&digest).await?;
             let (Some(size), false) = (stored, is_damaged) else {
+                let image = manifest.record.digest;
+                if self.metadata.erasure(repository, &digest).await?.is_some() {
+                    tracing::info!(%repository, %image, %digest, "an image lists erased content, and cannot be pulled");
+                    return Err(Error::ManifestDamaged { repository: repository.clone(), digest: image });
+                }
                 let problem = format!("the stored content of {digest} is missing or damaged");
-                return Err(self.manifest_damaged(repository, &manifest.record.digest, &problem));
+                return Err(self.manifest_damaged(repository, &image, &problem));
             };
             intact.push((digest, size));
         }
@@ -143,6 +149,7 @@ impl Registry {
     /// Logs a damaged blob for the operator and returns the error for the client.
     pub(crate) fn blob_damaged(&self, repository: &RepositoryName, digest: &Digest, problem: &str) -> Error {
         tracing::error!(%repository, %digest, problem, "a blob is missing or damaged; push it again to restore it");
+        self.report_damage(repository, digest, problem);
         Error::BlobDamaged { repository: repository.clone(), digest: *digest }
     }
 
@@ -154,7 +161,17 @@ impl Registry {
         problem: &str,
     ) -> Error {
         tracing::error!(%repository, %digest, problem, "a manifest is missing or damaged; push it again to restore it");
+        self.report_damage(repository, digest, problem);
         Error::ManifestDamaged { repository: repository.clone(), digest: *digest }
+    }
+
+    /// Counts a request that met damage. The first one for some content is an event.
+    fn report_damage(&self, repository: &RepositoryName, digest: &Digest, problem: &str) {
+        self.inner.metrics.damaged_answers.inc();
+        if self.inner.verdicts.is_first_report(digest) {
+            let detail = serde_json::json!({ "fault": problem });
+            self.note(NewChange::of(ChangeKind::CheckFinding, repository).digest(*digest).detail(detail));
+        }
     }
 
     /// Sets or clears the damage mark of content.
@@ -209,21 +226,32 @@ impl Registry {
     }
 }
 
-/// The stamps of damaged files that were verified already.
+/// Damaged content that was verified or reported already.
 #[derive(Default)]
-pub(crate) struct Verdicts(Mutex<HashMap<Digest, Stamp>>);
+pub(crate) struct Verdicts {
+    stamps: Mutex<HashMap<Digest, Stamp>>,
+    reported: Mutex<HashSet<Digest>>,
+}
 
 impl Verdicts {
-    /// The number of stamps. Beyond it, damaged files are verified again.
+    /// The number of entries. Beyond it, damaged content is verified and reported again.
     const MAX: usize = 1024;
 
     /// Records a stamp, and returns whether the file has to be verified.
     fn is_new(&self, digest: &Digest, stamp: Stamp) -> bool {
-        let mut stamps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         if stamps.len() >= Self::MAX {
             stamps.clear();
         }
         stamps.insert(*digest, stamp) != Some(stamp)
+    }
+
+    fn is_first_report(&self, digest: &Digest) -> bool {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() >= Self::MAX {
+            reported.clear();
+        }
+        reported.insert(*digest)
     }
 }
 

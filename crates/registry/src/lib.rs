@@ -16,11 +16,13 @@
 //! - [`description`]: the description of an image for search results.
 //! - `pulls`: pull counts, kept in memory and written in batches.
 //! - [`backup`]: the metadata and the keys as one file.
+//! - [`relocation`]: moves to other places of blobs and metadata.
 //! - `metrics`: counters and gauges for a scrape.
 //! - `remote_repositories`: the catalog of a gateway.
 //! - [`rules`], `retention`, `quotas`, `reserve`, `history`: immutable tags, deletion of old tags, limits on space, undo.
 //! - `lifecycle`, `background`, `adoption`: open and close, background tasks, changes by other programs.
-//! - `storage_watch`: notices content and databases that are moved away.
+//! - `shipping`: ships the database to the bucket of the blobs.
+//! - `storage_state`, `storage_watch`: whether the storage takes content, and a log line when that changes.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -47,17 +49,21 @@ pub mod mirror;
 mod pulls;
 mod quotas;
 pub mod records;
+pub mod relocation;
 mod remote_repositories;
 mod repositories;
 mod reserve;
 mod retention;
 pub mod rules;
+mod shipping;
 mod sizes;
+mod storage_state;
 mod storage_watch;
 mod sync;
 pub mod tag_list;
 mod tag_lookups;
 pub mod uploads;
+mod warn_limit;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -69,7 +75,9 @@ pub use error::{Error, ReceiveError};
 pub use lifecycle::Opened;
 pub use reserve::Reserve;
 pub use retention::{RetainedDeletion, RetentionPolicy, RetentionReport};
+pub use storage_state::DiskState;
 pub use store::metadata::SCHEMA_VERSION;
+pub use warn_limit::WarnLimit;
 
 /// The operator's rules and limits.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +90,8 @@ pub struct Policy {
     pub sparse_images: bool,
     /// Whether clients read blobs from the object store by themselves.
     pub redirect: bool,
+    /// The interval at which the database is shipped to the bucket of the blobs. `None` for never.
+    pub ship_metadata: Option<Duration>,
     /// The maximum size of a manifest in bytes.
     pub manifest_bytes: usize,
     /// The maximum size of a blob in bytes.
@@ -115,6 +125,7 @@ impl Default for Policy {
             sparse_indexes: false,
             sparse_images: false,
             redirect: false,
+            ship_metadata: None,
             manifest_bytes: 8 * 1024 * 1024,
             blob_bytes: None,
             upload_expiry: Duration::from_secs(24 * 60 * 60),
@@ -144,7 +155,9 @@ struct Inner {
     directory: Directory,
     content: store::directory::Content,
     blobs: Arc<dyn BlobStore>,
-    blob_store_error: storage_watch::BlobStoreError,
+    blob_store_error: storage_state::BlobStoreError,
+    /// `None` if the database is not shipped.
+    shipping: Option<store::shipping::Shipping>,
     policy: arc_swap::ArcSwap<Policy>,
     /// Tells background tasks about another policy.
     policy_changed: tokio::sync::watch::Sender<()>,
@@ -157,7 +170,7 @@ struct Inner {
     unfinished: uploads::Unfinished,
     pulls: pulls::Pulls,
     tag_lookups: tag_lookups::TagLookups,
-    free_space: reserve::FreeSpace,
+    free_space: storage_state::FreeSpace,
     /// The manifests beyond the cache that requests read.
     large_manifests: large_manifests::LargeManifests,
     /// Held by a run of the retention.

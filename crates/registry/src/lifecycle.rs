@@ -5,13 +5,19 @@ use std::time::Duration;
 
 use accounts::Actor;
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
 use store::adopt::Report;
 use store::blob_journal::BlobJournal;
 use store::blobs::Claim;
+use store::directory::Content;
+use store::metadata::Primary;
+use store::object_settings::SharedKey;
 use store::rebuild::rebuild_if_missing;
+use store::shipping::Shipping;
 use store::view::View;
-use store::{Directory, StoreError};
+use store::{BlobStore, Directory, Metadata, StoreError};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::access::{AccountSettings, Accounts};
 use crate::adoption::adopt_at_start;
@@ -25,14 +31,16 @@ use crate::integrity::Verdicts;
 use crate::large_manifests::LargeManifests;
 use crate::metrics::RegistryMetrics;
 use crate::pulls::Pulls;
-use crate::reserve::FreeSpace;
-use crate::storage_watch::BlobStoreError;
+use crate::storage_state::{BlobStoreError, FreeSpace};
 use crate::tag_lookups::TagLookups;
 use crate::uploads::{OpenUploads, Unfinished, UploadIds};
 use crate::{Error, Inner, Policy, Registry, cache::Cache, description};
 
 /// The time for operations without a client to end.
 const DETACHED_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The time for the release of the blob store. Service managers kill the process after 10 s.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The result of opening a directory.
 #[derive(Debug, Default)]
@@ -58,22 +66,35 @@ impl Registry {
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<(Self, Opened), Error> {
         let lock = directory.lock()?;
+        let moved = directory.finish_relocation()?;
         let blobs = directory.open_blobs()?;
+        if policy.ship_metadata.is_some() {
+            crate::shipping::restore(&directory, &*blobs).await?;
+        }
         let describe = |manifest: oci::Manifest| {
-            let blobs = blobs.clone();
-            async move { description::of(&manifest, &*blobs).await }
+            let blobs = &blobs;
+            async move { description::of(&manifest, &**blobs).await }.boxed()
         };
-        let adopted = rebuild_if_missing(&directory, &*blobs, describe, progress).await?;
+        let adopted = rebuild_if_missing(&directory, &*blobs, &describe, progress).await?;
         let metadata = directory.open_metadata()?;
+        if let Some(moved) = moved {
+            if moved.blobs {
+                metadata.forget_uploads().await?;
+            }
+            directory.end_relocation()?;
+        }
         let holds_content = metadata.holds_content().await?;
+        let has_old_links = directory.has_old_links(&metadata).await?;
         let content = directory.claim_content(metadata.id(), adopted.is_some(), holds_content)?;
         let claim = match (&adopted, holds_content) {
             (Some(_), _) => Claim::Rebuilt,
             (None, true) => Claim::Existing,
             (None, false) => Claim::New,
         };
+        store::shipping::check(&directory, metadata.id()).await?;
         blobs.claim(metadata.id(), claim).await?;
         directory.record_blob_place()?;
+        let shipping = crate::shipping::open(&directory, &metadata, blobs.clone(), &policy).await?;
         metadata.mark_accounts_beside(directory.content())?;
         metadata.obey(policy.rules.clone()).await?;
         let has_external_accounts = accounts.htpasswd.is_some() || accounts.forward;
@@ -91,49 +112,36 @@ impl Registry {
         }
         let blob_journal = BlobJournal::new(blobs.clone(), metadata.clone());
         replay(&blob_journal).await?;
-        let view = View::new(&directory, metadata.clone(), blob_journal);
+        let view = View::new(&directory, metadata.clone(), blob_journal)?;
         let adopted_now = adopted.is_some();
+        let is_behind = adopted.is_none() && has_old_links;
+        if is_behind {
+            let written = view.write_anew().await?.written;
+            tracing::warn!(
+                links = written,
+                "the links of repositories/ were older than the metadata, as in a copy of a data directory; wrote them anew"
+            );
+        }
+        view.record_position().await?;
         let changed = match adopted {
-            Some(_) => Report::default(),
-            None => adopt_at_start(&view, &directory, &*blobs).await?,
+            None if !is_behind => adopt_at_start(&view, &directory, &*blobs).await?,
+            _ => Report::default(),
         };
-        let cache = Arc::new(Cache::new(policy.cache_bytes));
-        metadata.on_commit({
-            let cache = cache.clone();
-            move |commit| cache.invalidate(&commit.changes)
-        });
-        let registry = Self {
-            inner: Arc::new(Inner {
-                cache,
-                detached: Detached::default(),
-                read_limit: ReadLimit::new(policy.check_read_rate),
-                checking: tokio::sync::Mutex::default(),
-                verdicts: Verdicts::default(),
-                event_queue: EventQueue::new(),
-                accounts,
-                directory,
-                content,
-                blobs,
-                blob_store_error: BlobStoreError::default(),
-                policy: ArcSwap::from_pointee(policy),
-                policy_changed: watch::Sender::new(()),
-                collector: Collector::default(),
-                guards: Guards::default(),
-                schedule: Schedule::default(),
-                open_uploads: OpenUploads::default(),
-                unfinished: Unfinished::new(&unfinished),
-                pulls: Pulls::default(),
-                tag_lookups: TagLookups::default(),
-                free_space: FreeSpace::default(),
-                large_manifests: LargeManifests::default(),
-                retention: tokio::sync::Mutex::default(),
-                upload_ids,
-                background: Background::new(view, lock),
-                metrics: RegistryMetrics::default(),
-                backup: tokio::sync::Mutex::default(),
-            }),
+        let background = Background::new(view, lock);
+        let unfinished = Unfinished::new(&unfinished);
+        let registry = Parts {
             metadata,
-        };
+            directory,
+            content,
+            blobs,
+            shipping,
+            accounts,
+            policy,
+            unfinished,
+            upload_ids,
+            background,
+        }
+        .assemble();
         if adopted_now {
             registry.metadata.request_recount().await?;
         }
@@ -143,28 +151,134 @@ impl Registry {
         Ok((registry, Opened { adopted, changed }))
     }
 
+    /// Opens a replica of a registry, beside its primary. It serves pulls, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`] with [`StoreError::OtherSchema`] if the primary has another version; else those of
+    /// [`Registry::open`].
+    pub async fn open_replica(
+        directory: Directory,
+        policy: Policy,
+        accounts: AccountSettings,
+    ) -> Result<Self, Error> {
+        let lock = directory.lock()?;
+        let blobs = directory.open_blobs()?;
+        let metadata = directory.open_metadata()?;
+        blobs.check_owner(metadata.id(), metadata.holds_content().await?).await?;
+        let content = directory.claim_content(metadata.id(), false, true)?;
+        metadata.mark_accounts_beside(directory.content())?;
+        let accounts = Accounts::open(metadata.clone(), accounts).await?;
+        let view =
+            View::new(&directory, metadata.clone(), BlobJournal::new(blobs.clone(), metadata.clone()))?;
+        let registry = Parts {
+            metadata,
+            directory,
+            content,
+            blobs,
+            shipping: None,
+            accounts,
+            policy,
+            unfinished: Unfinished::new(&[]),
+            // No request for an upload is answered here.
+            upload_ids: UploadIds::new(&[]),
+            background: Background::new(view, lock),
+        }
+        .assemble();
+        registry.start_replica_background();
+        Ok(registry)
+    }
+
+    /// Whether this is a replica.
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        self.metadata.is_replica()
+    }
+
+    /// Lets this process open the data directory again, for another role.
+    pub fn release_directory(&self) {
+        self.inner.background.release_lock();
+    }
+
+    /// Records this server as the primary.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn announce_primary(&self, primary: Primary) -> Result<(), Error> {
+        Ok(self.metadata.announce_primary(primary).await?)
+    }
+
+    /// The last renewal of the lease of the bucket. `None` if no server holds it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn lease_renewal(&self) -> Result<Option<Uuid>, Error> {
+        Ok(self.inner.blobs.renewal().await?)
+    }
+
+    /// Whether another server has become the primary since this one did.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn is_superseded(&self) -> Result<bool, Error> {
+        Ok(self.metadata.is_superseded().await?)
+    }
+
     /// Stops the background tasks, brings the `repositories/` view up to date, and closes the metadata. Later
     /// requests fail.
     pub async fn close(&self) {
         // Requests that the end of the server has cut off save their uploads.
-        if !self.inner.detached.ended(DETACHED_TIMEOUT).await {
+        let have_ended = self.inner.detached.ended(DETACHED_TIMEOUT).await;
+        if !have_ended {
             tracing::warn!(
                 "operations without a client are still running; their uploads go on at the last saved byte"
             );
         }
         self.inner.background.stop().await;
+        if !self.is_replica()
+            && let Err(error) = self.inner.background.view().close_position().await
+        {
+            tracing::warn!(%error, "cannot record the end of the repositories/ view");
+        }
         if let Err(error) = self.flush_pulls().await {
             tracing::warn!(%error, "cannot write the pull counts of the last minute");
         }
         self.inner.accounts.close().await;
+        self.ship_last().await;
         self.metadata.close().await;
+        if have_ended && !self.is_replica() {
+            self.release_blobs().await;
+        }
         self.inner.background.release_lock();
+    }
+
+    /// Releases the blob store for another server, which otherwise waits until the lease has run out.
+    async fn release_blobs(&self) {
+        match tokio::time::timeout(RELEASE_TIMEOUT, self.inner.blobs.release()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot release the lease of the bucket; it runs out"),
+            Err(_) => tracing::warn!("cannot release the lease of the bucket in time; it runs out"),
+        }
     }
 
     /// The same registry for an actor, which is recorded with all changes made through it.
     #[must_use]
     pub fn acting_as(&self, actor: Actor) -> Self {
         Self { inner: self.inner.clone(), metadata: self.metadata.acting_as(actor) }
+    }
+
+    /// Whether other servers may use the registry, so that each request begins with [`Registry::check_versions`].
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.metadata.is_shared()
+    }
+
+    /// Waits until all changes that other servers committed before this call count here.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the database does not answer in time.
+    pub async fn check_versions(&self) -> Result<(), Error> {
+        self.metadata.check_versions().await?;
+        self.inner.accounts.reread().await
     }
 
     /// The data directory.
@@ -185,6 +299,13 @@ impl Registry {
         self.inner.policy.load_full()
     }
 
+    /// Puts another access key of the bucket into force.
+    pub fn set_access_key(&self, key: &SharedKey) {
+        if let Some(present) = self.inner.directory.objects().and_then(|objects| objects.key.as_ref()) {
+            present.replace(key);
+        }
+    }
+
     /// Puts another policy into force, also for background tasks. Requests under way keep the limits that they have read.
     ///
     /// # Errors
@@ -195,6 +316,7 @@ impl Registry {
             return Ok(());
         }
         if policy.rules != old.rules
+            && !self.is_replica()
             && let Err(error) = self.metadata.obey(policy.rules.clone()).await
         {
             self.metadata.obey(old.rules.clone()).await?;
@@ -205,6 +327,67 @@ impl Registry {
         self.inner.policy.store(Arc::new(policy));
         self.inner.policy_changed.send_replace(());
         Ok(())
+    }
+}
+
+/// The parts of an open registry, besides its state in memory.
+struct Parts {
+    metadata: Metadata,
+    directory: Directory,
+    content: Content,
+    blobs: Arc<dyn BlobStore>,
+    shipping: Option<Shipping>,
+    accounts: Accounts,
+    policy: Policy,
+    unfinished: Unfinished,
+    upload_ids: UploadIds,
+    background: Background,
+}
+
+impl Parts {
+    fn assemble(self) -> Registry {
+        let Self { metadata, policy, .. } = self;
+        let cache = Arc::new(Cache::new(policy.cache_bytes));
+        metadata.on_commit({
+            let cache = cache.clone();
+            move |commit| {
+                if commit.is_unknown {
+                    cache.clear();
+                }
+                cache.invalidate(&commit.changes);
+            }
+        });
+        let inner = Arc::new(Inner {
+            cache,
+            detached: Detached::default(),
+            read_limit: ReadLimit::new(policy.check_read_rate),
+            checking: tokio::sync::Mutex::default(),
+            verdicts: Verdicts::default(),
+            event_queue: EventQueue::new(),
+            accounts: self.accounts,
+            directory: self.directory,
+            content: self.content,
+            blobs: self.blobs,
+            blob_store_error: BlobStoreError::default(),
+            shipping: self.shipping,
+            policy: ArcSwap::from_pointee(policy),
+            policy_changed: watch::Sender::new(()),
+            collector: Collector::default(),
+            guards: Guards::default(),
+            schedule: Schedule::default(),
+            open_uploads: OpenUploads::default(),
+            unfinished: self.unfinished,
+            pulls: Pulls::default(),
+            tag_lookups: TagLookups::default(),
+            free_space: FreeSpace::default(),
+            large_manifests: LargeManifests::default(),
+            retention: tokio::sync::Mutex::default(),
+            upload_ids: self.upload_ids,
+            background: self.background,
+            metrics: RegistryMetrics::default(),
+            backup: tokio::sync::Mutex::default(),
+        });
+        Registry { inner, metadata }
     }
 }
 

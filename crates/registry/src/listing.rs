@@ -9,7 +9,7 @@ use store::metadata::{
     OwnerUsage, ReferrerRecord, RepositoryRecord, RepositoryUsage, SearchPage, TagRecord, Usage,
 };
 
-pub use store::metadata::{Position, RepositoryOrder, SEARCH_WINDOW};
+pub use store::metadata::{Position, RepositoryOrder, SEARCH_WINDOW, TagPosition, TagSearch};
 
 use crate::pulls::Unwritten;
 use crate::tag_list::{MAX_CACHED, TagList, TagPage};
@@ -71,18 +71,18 @@ impl Registry {
         Ok(TagPage::of(tags, after, limit))
     }
 
-    /// Returns tags with their manifests; with `all`, fallback tags too.
+    /// Returns tags with their manifests, of a selection and in an order.
     ///
     /// # Errors
     /// [`Error::NameUnknown`].
-    pub async fn tag_records(
+    pub async fn find_tags(
         &self,
         repository: &RepositoryName,
-        after: Option<&str>,
+        search: TagSearch,
+        after: Option<TagPosition>,
         limit: usize,
-        all: bool,
     ) -> Result<Page<TagRecord>, Error> {
-        let tags = self.metadata.tag_records(repository, after, limit + 1, all).await?;
+        let tags = self.metadata.find_tags(repository, search, after, limit + 1).await?;
         let mut page = Page::cut(tags.ok_or_else(|| Error::NameUnknown(repository.clone()))?, limit);
         let mut unwritten: HashMap<Tag, Unwritten> = HashMap::new();
         for (pulled, pulls) in self.inner.pulls.unwritten(repository) {

@@ -275,9 +275,8 @@ impl Registry {
 
     async fn store_manifest(&self, push: Push) -> Result<Pushed, Error> {
         let inner = &self.inner;
-        self.check_place()?;
         let Push { repository, target, content_type, content, mut tags } = push;
-        self.check_reserve(content.len() as u64)?;
+        self.check_writable(content.len() as u64)?;
         let limit = inner.policy.load().manifest_bytes;
         if content.len() > limit {
             return Err(Error::ManifestTooLarge { limit });

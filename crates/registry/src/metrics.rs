@@ -31,6 +31,8 @@ pub(crate) struct RegistryMetrics {
     pub(crate) cache_hits: StripedCounter,
     /// Manifests that were read from the store.
     pub(crate) cache_misses: Counter,
+    /// Requests that met missing or damaged content.
+    pub(crate) damaged_answers: Counter,
     /// Background jobs, by their kind.
     pub(crate) jobs: Jobs,
     /// Attempts to deliver events to webhooks.
@@ -45,6 +47,7 @@ impl Default for RegistryMetrics {
         Self {
             cache_hits: StripedCounter::default(),
             cache_misses: Counter::default(),
+            damaged_answers: Counter::default(),
             jobs: Jobs::default(),
             webhook_attempts: Labelled::new("result", ATTEMPTS),
             stored: Stored::default(),
@@ -89,11 +92,14 @@ impl Default for SignInMetrics {
 impl Registry {
     /// Adds the metrics of the registry, its accounts and its store.
     pub fn register_metrics(&self, metrics: &mut Metrics) {
-        let RegistryMetrics { cache_hits, cache_misses, jobs, webhook_attempts, stored, .. } =
-            &self.inner.metrics;
+        let RegistryMetrics {
+            cache_hits, cache_misses, damaged_answers, jobs, webhook_attempts, stored, ..
+        } = &self.inner.metrics;
         self.metadata.register_metrics(metrics);
         metrics.add("manifest_cache_hits", "Manifests that were answered from memory", cache_hits.clone());
         metrics.add("manifest_cache_misses", "Manifests that were read from the store", cache_misses.clone());
+        let help = "Requests for content whose file is missing or damaged";
+        metrics.add("damaged_content_answers", help, damaged_answers.clone());
         metrics.add_collector(jobs.clone());
         metrics.add("webhook_attempts", "Attempts to deliver events by result", webhook_attempts.clone());
         for (name, help, gauge) in [

@@ -39,9 +39,14 @@ impl Registry {
     /// [`Error::QuotaExceeded`].
     pub async fn check_quota(&self, repository: &RepositoryName, size: Option<u64>) -> Result<(), Error> {
         match self.quota_left(repository).await? {
-            Some((left, excess)) if size.unwrap_or(1) > left => Err(Error::QuotaExceeded(Box::new(excess))),
+            Some((left, excess)) if size.unwrap_or(1) > left => Err(self.quota_exceeded(excess).await),
             _ => Ok(()),
         }
+    }
+
+    /// The error of a change beyond a quota, with the bytes of deleted images.
+    pub(crate) async fn quota_exceeded(&self, excess: QuotaExcess) -> Error {
+        Error::QuotaExceeded(Box::new(self.metadata.with_deleted(excess).await))
     }
 
     /// The number of bytes that the quotas of a repository leave, with the error beyond it. `None` without a quota.
@@ -57,7 +62,7 @@ impl Registry {
         let left = usages.into_iter().filter_map(|usage| {
             let limit = usage.quota.max_bytes?;
             let (scope, used) = (usage.quota.scope, usage.bytes);
-            let excess = QuotaExcess { scope, is_bytes: true, used, limit, unfinished: 0 };
+            let excess = QuotaExcess { scope, is_bytes: true, used, limit, unfinished: 0, deleted: 0 };
             Some((limit.saturating_sub(used), excess))
         });
         Ok(left.min_by_key(|(left, _)| *left))
@@ -90,8 +95,8 @@ impl Registry {
                 others.iter().filter(|(name, _)| counts(name)).map(|(_, bytes)| bytes).sum();
             let limit = usage.quota.max_bytes.unwrap_or(u64::MAX);
             if unfinished > 0 && used.saturating_add(unfinished) >= limit {
-                let excess = QuotaExcess { scope, is_bytes: true, used, limit, unfinished };
-                return Err(Error::QuotaExceeded(Box::new(excess)));
+                let excess = QuotaExcess { scope, is_bytes: true, used, limit, unfinished, deleted: 0 };
+                return Err(self.quota_exceeded(excess).await);
             }
         }
         Ok(())

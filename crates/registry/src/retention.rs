@@ -215,6 +215,21 @@ impl Registry {
         Ok(OwnerRules { json, current: None })
     }
 
+    /// Returns the retention rules in the order in which they apply: those of the configuration, then those of owners. The
+    /// rules of an owner that cannot be read are left out.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn retention_rules(&self) -> Result<Vec<(Option<AccountName>, RetentionRule)>, Error> {
+        let policy = self.inner.policy.load();
+        let mut rules: Vec<_> = policy.retention.rules.iter().map(|rule| (None, rule.clone())).collect();
+        for (owner, json) in self.metadata.all_retention_rules().await? {
+            let own = retention::from_json(&json).unwrap_or_default();
+            rules.extend(own.into_iter().map(|rule| (Some(owner.clone()), rule)));
+        }
+        Ok(rules)
+    }
+
     /// The retention rules of an owner, as it has set them; `None` if it has none.
     ///
     /// # Errors

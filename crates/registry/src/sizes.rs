@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::{Error, Registry};
+use crate::{DiskState, Error, Registry};
 
 /// The interval of the counts. An idle registry reads two empty indexes each time.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -13,35 +13,35 @@ const PERIOD: Duration = Duration::from_secs(10);
 const BATCH: usize = 128;
 /// The pause between two counts of an owner, in durations of the last count. A registry with many blobs thus counts for
 /// a hundredth of the time at most.
-const REST: u32 = 100;
+const PAUSE_FACTOR: u32 = 100;
 
 /// The owners whose count has to wait, with the end of the wait.
-type Resting = HashMap<String, Instant>;
+type Pauses = HashMap<String, Instant>;
 
 impl Registry {
     /// Counts changed sizes until the registry is closed.
     pub(crate) async fn size_repositories_in_background(&self) {
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut resting, mut newest) = (Resting::new(), self.metadata.changes().newest());
+        let (mut pauses, mut newest) = (Pauses::new(), self.metadata.changes().newest());
         loop {
             ticks.tick().await;
             // The space that is left is for deletions.
-            if self.is_disk_full() {
+            if self.disk_state() != DiskState::Writable {
                 continue;
             }
-            if let Err(error) = self.count_sizes(&mut resting, &mut newest).await {
+            if let Err(error) = self.count_sizes(&mut pauses, &mut newest).await {
                 tracing::warn!(%error, "cannot count the sizes of repositories; trying again");
             }
         }
     }
 
-    async fn count_sizes(&self, resting: &mut Resting, newest: &mut i64) -> Result<(), Error> {
+    async fn count_sizes(&self, pauses: &mut Pauses, newest: &mut i64) -> Result<(), Error> {
         while self.metadata.size_repositories(BATCH).await? == BATCH {
             tokio::task::yield_now().await;
         }
         let now = Instant::now();
-        resting.retain(|_, until| *until > now);
+        pauses.retain(|_, until| *until > now);
         // Content without an image changes without a repository.
         let changes = self.metadata.changes().newest();
         if std::mem::replace(newest, changes) != changes {
@@ -51,12 +51,12 @@ impl Registry {
         loop {
             let owners = self.metadata.changed_space(after.as_deref(), BATCH).await?;
             for owner in &owners {
-                if resting.contains_key(owner) {
+                if pauses.contains_key(owner) {
                     continue;
                 }
                 let begun = Instant::now();
                 self.metadata.count_space(owner).await?;
-                resting.insert(owner.clone(), Instant::now() + begun.elapsed() * REST);
+                pauses.insert(owner.clone(), Instant::now() + begun.elapsed() * PAUSE_FACTOR);
                 tokio::task::yield_now().await;
             }
             after = match owners.last() {

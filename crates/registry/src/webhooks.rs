@@ -139,14 +139,29 @@ impl Registry {
         Ok(())
     }
 
-    /// Enqueues the deliveries of the next changes. Returns whether there were changes.
+    /// Keeps changes for deliveries from now on, also those before [`prepare_deliveries`](Self::prepare_deliveries).
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn enqueue_deliveries(&self, webhooks: &[Webhook]) -> Result<bool, Error> {
+    pub async fn keep_for_deliveries(&self) -> Result<(), Error> {
+        self.metadata.changes().register(WEBHOOKS).await?;
+        Ok(())
+    }
+
+    /// Enqueues the deliveries of the next changes. Returns whether there were changes. `is_current` says whether
+    /// `webhooks` are still all; otherwise a new one could miss changes after its own.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub async fn enqueue_deliveries(
+        &self,
+        webhooks: &[Webhook],
+        is_current: impl Fn() -> bool,
+    ) -> Result<bool, Error> {
         let Some(cursor) = self.metadata.changes().cursor(WEBHOOKS).await? else { return Ok(false) };
         let page = self.events(cursor, BATCH).await?;
-        if page.cursor == cursor {
+        // The changes of this page came before this question.
+        if page.cursor == cursor || !is_current() {
             return Ok(false);
         }
         let mut deliveries = Vec::new();

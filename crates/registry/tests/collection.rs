@@ -188,6 +188,21 @@ async fn deleted_tag_frees_image_children_and_referrers() {
 }
 
 #[tokio::test]
+async fn preview_leaves_what_a_push_may_need() {
+    let garbage =
+        GarbagePolicy { untagged: Some(Duration::ZERO), grace: Duration::ZERO, ..GarbagePolicy::default() };
+    let mut fixture = Fixture::with(garbage).await;
+    fixture.image("app", None, &[b"child"]).await;
+    let preview = fixture.registry.preview_garbage().await.unwrap();
+    assert_eq!((preview.removed, preview.leased), (Vec::new(), 1), "its index may follow");
+    assert_eq!(fixture.collect().await, Collected { leased: 1, ..Collected::default() });
+
+    // Leases end with the process.
+    fixture.reopen().await;
+    assert!(!fixture.registry.preview_garbage().await.unwrap().removed.is_empty());
+}
+
+#[tokio::test]
 async fn moved_tag_keeps_the_old_image() {
     let mut fixture = Fixture::new().await;
     let old = fixture.image("app", Some("latest"), &[b"old"]).await;

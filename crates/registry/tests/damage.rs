@@ -87,7 +87,7 @@ async fn check_clears_the_mark_of_a_restored_file() {
 }
 
 #[tokio::test]
-async fn adopted_content_is_judged_by_its_bytes() {
+async fn adopted_content_is_compared_by_its_bytes() {
     let scratch = TempDir::new().unwrap();
     let registry = open(&scratch).await;
     let app: RepositoryName = "app".parse().unwrap();

@@ -146,7 +146,7 @@ impl From<Error> for Outcome {
         match error {
             Error::NoHistory { .. } | Error::ContentUnknown { .. } => Self::Unknown,
             Error::NothingToUndo { .. } => Self::NothingToUndo,
-            Error::ManifestGone { .. } => Self::Gone,
+            Error::ManifestGone { .. } | Error::NotInHistory { .. } => Self::Gone,
             error if error.is_unknown() => Self::Unknown,
             error => panic!("unexpected error: {error:?}"),
         }
@@ -282,12 +282,18 @@ impl Model {
             O::UndoRun => {
                 let put_back = |&(number, image): &(usize, usize)| {
                     let repository = &mut self.repositories[number];
-                    (number, !repository.tags.contains_key(&DOOMED) && repository.put_back(DOOMED, image))
+                    // A push or an earlier undo may have brought it back.
+                    let current = repository.tags.get(&DOOMED).copied();
+                    let is_back = current
+                        .map_or_else(|| repository.put_back(DOOMED, image), |current| current == image);
+                    (number, is_back)
                 };
                 Outcome::Tags(self.run.iter().map(put_back).collect())
             }
             O::Erase { repository, image, everywhere } => {
-                if !self.repositories[repository].holds(image) {
+                let mut chosen =
+                    self.repositories.iter().enumerate().filter(|(n, _)| everywhere || *n == repository);
+                if !chosen.any(|(_, one)| one.holds(image)) {
                     return Outcome::Unknown;
                 }
                 for (number, erased) in self.repositories.iter_mut().enumerate() {

@@ -161,6 +161,24 @@ async fn orphaned_files_are_counted_and_recorded() {
 }
 
 #[tokio::test]
+async fn damaged_blob_without_an_image_is_counted() {
+    let scratch = TempDir::new().unwrap();
+    let (registry, app, layers) = with_images(&scratch, 1).await;
+    let unused = push_blob(&registry, &app, &content(7)).await;
+    for digest in [unused, layers[0]] {
+        let mut altered = fs::read(file(&scratch, &digest)).unwrap();
+        altered[500] ^= 1;
+        fs::write(file(&scratch, &digest), altered).unwrap();
+    }
+    let checked = check(&registry, true).await;
+    assert_eq!(checked.faults.iter().map(|fault| fault.digest).collect::<Vec<_>>(), layers);
+    assert_eq!((checked.replaceable.files, checked.replaceable.bytes), (1, SIZE as u64));
+    push_blob(&registry, &app, &content(7)).await;
+    assert_eq!(check(&registry, true).await.replaceable.files, 0);
+    registry.close().await;
+}
+
+#[tokio::test]
 async fn stopped_reading_goes_on_after_a_restart() {
     let scratch = TempDir::new().unwrap();
     let (registry, _, layers) = with_images(&scratch, 4).await;

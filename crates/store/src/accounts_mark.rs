@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::StoreError;
+use crate::{StoreError, durable};
 
 const NAME: &str = "accounts";
 /// The name beside the content. registry:2 ignores it.
@@ -66,14 +66,7 @@ impl AccountsMark {
             return Ok(());
         }
         let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        for path in &*paths {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::io("remove", path, error));
-                }
-                _ => {}
-            }
-        }
+        paths.iter().try_for_each(|path| durable::remove(path))?;
         self.is_written.store(false, Ordering::Release);
         Ok(())
     }

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use oci::manifest::Kind;
 use oci::{Digest, Digester, Manifest, RepositoryName, Tag};
 use tokio::sync::{Mutex, mpsc};
@@ -45,6 +46,10 @@ const MAX_MANIFEST: u64 = 32 << 20;
 const DESCRIBING_TAGS: usize = 5;
 /// Problems to log line by line.
 const LOGGED: usize = 100;
+
+/// Returns the description of an image, for its repository.
+pub type Describe<'a> =
+    &'a (dyn Fn(Manifest) -> BoxFuture<'a, Result<Option<String>, StoreError>> + Send + Sync);
 
 /// The directories below `repositories/` to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,19 +129,15 @@ impl fmt::Display for Change {
 /// # Errors
 /// [`StoreError`] if the directory cannot be read or the metadata cannot be written. The [`Report`] holds the problems
 /// of single links.
-pub async fn adopt<F, D>(
+pub async fn adopt(
     directory: &Directory,
     blobs: &dyn BlobStore,
     metadata: &Metadata,
     scope: Scope,
     turn: Option<&Mutex<()>>,
-    describe: F,
+    describe: Describe<'_>,
     progress: impl Fn(u64) + Send + Sync,
-) -> Result<Report, StoreError>
-where
-    F: Fn(Manifest) -> D + Send + Sync,
-    D: Future<Output = Result<Option<String>, StoreError>> + Send,
-{
+) -> Result<Report, StoreError> {
     // The walk runs ahead of the imports by a few directories.
     let (sender, mut directories) = mpsc::channel(4);
     let root = directory.repositories().to_owned();
@@ -226,7 +227,7 @@ pub(crate) fn tag_names(root: &Path, repository: RepositoryName) -> HashSet<Tag>
     walking::read_repository(root, repository).0.tags.names.unwrap_or_default()
 }
 
-struct Adoption<'a, F> {
+struct Adoption<'a, 'd> {
     root: PathBuf,
     blobs: &'a dyn BlobStore,
     metadata: &'a Metadata,
@@ -237,7 +238,7 @@ struct Adoption<'a, F> {
     troubled: HashSet<String>,
     /// The earlier problems.
     before: HashSet<(Vec<u8>, String)>,
-    describe: F,
+    describe: Describe<'d>,
     report: Report,
     /// The imports to write, each with the change to report if it has an effect.
     batch: Vec<(Import, Option<Change>)>,
@@ -266,11 +267,7 @@ struct Difference {
     tags_directory: Option<TagsDirectory>,
 }
 
-impl<F, D> Adoption<'_, F>
-where
-    F: Fn(Manifest) -> D + Send + Sync,
-    D: Future<Output = Result<Option<String>, StoreError>> + Send,
-{
+impl Adoption<'_, '_> {
     async fn directory(&mut self, found: Found) -> Result<(), StoreError> {
         let Found { path, stamp, is_unchanged, links, mut problems, vanished } = found;
         for path in vanished {

@@ -5,15 +5,16 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::blobs::{BlobStore, open_files, open_objects};
 use crate::object_settings::ObjectSettings;
-use crate::{Directory, StoreError, permissions};
+use crate::{Directory, StoreError, durable};
 
 /// The file with the URL of the bucket. A backup holds it.
 pub(crate) const BLOB_PLACE: &str = "blobs";
+/// The file with the URL of a bucket whose content is being adopted.
+const ADOPTING: &str = "adopting";
 
 impl Directory {
     /// Opens the blobs of this directory, or those of its bucket. The caller holds the lock.
@@ -34,19 +35,31 @@ impl Directory {
     /// [`StoreError::Io`].
     pub fn record_blob_place(&self) -> Result<(), StoreError> {
         let Some(ObjectSettings { url, .. }) = self.objects() else { return Ok(()) };
-        if self.recorded_blob_place()?.is_some() {
-            return Ok(());
+        if self.recorded_blob_place()?.is_none() {
+            self.write_url(BLOB_PLACE, url)?;
         }
-        let (path, new) = (self.blob_place(), self.own().join("blobs.new"));
-        permissions::write(&new, format!("{url}\n").as_bytes())
-            .and_then(|()| fs::File::open(&new)?.sync_all())
-            .and_then(|()| fs::rename(&new, &path))
-            .and_then(|()| fs::File::open(self.own())?.sync_all())
-            .map_err(|error| StoreError::io("write", path, error))
+        self.end_adoption()
     }
 
-    fn blob_place(&self) -> PathBuf {
-        self.own().join(BLOB_PLACE)
+    /// Marks the directory while it adopts the content of a bucket.
+    pub(crate) fn begin_adoption(&self, settings: &ObjectSettings) -> Result<(), StoreError> {
+        self.write_url(ADOPTING, &settings.url)
+    }
+
+    /// Whether the directory adopts the content of this bucket.
+    pub(crate) fn is_adopting(&self, settings: &ObjectSettings) -> Result<bool, StoreError> {
+        Ok(self.read_url(ADOPTING)?.is_some_and(|url| url == settings.url))
+    }
+
+    /// Ends an adoption. Idempotent.
+    pub(crate) fn end_adoption(&self) -> Result<(), StoreError> {
+        durable::remove(&self.own().join(ADOPTING))
+    }
+
+    fn write_url(&self, name: &str, url: &str) -> Result<(), StoreError> {
+        let path = self.own().join(name);
+        durable::replace(&path, format!("{url}\n").as_bytes())
+            .map_err(|error| StoreError::io("write", path, error))
     }
 
     /// Returns the URL of the bucket that holds the blobs; `None` if they are files.
@@ -54,10 +67,15 @@ impl Directory {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn recorded_blob_place(&self) -> Result<Option<String>, StoreError> {
-        match fs::read_to_string(self.blob_place()) {
+        self.read_url(BLOB_PLACE)
+    }
+
+    fn read_url(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let path = self.own().join(name);
+        match fs::read_to_string(&path) {
             Ok(url) => Ok(Some(url.trim().to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("read", self.blob_place(), error)),
+            Err(error) => Err(StoreError::io("read", path, error)),
         }
     }
 
@@ -75,12 +93,15 @@ impl Directory {
                 settings.url
             ),
             (None, Some(settings)) => {
-                if self.is_without_content()? && !self.metadata_lists_content()? {
+                // A new directory for a database in PostgreSQL: the bucket must belong to it.
+                let is_new = self.is_without_content()?
+                    && (self.database().is_some() || !self.metadata_lists_content()?);
+                if is_new || self.is_adopting(settings)? {
                     return Ok(());
                 }
                 format!(
-                    "{root} holds its blobs as files, which cannot be moved to {} yet: use a new data directory, and \
-                     copy the images with a client such as skopeo sync, or remove blobs.url",
+                    "{root} holds its blobs as files, and not in {}: remove blobs.url, and move them with `wharfinger \
+                     move --to-blobs`",
                     settings.url
                 )
             }

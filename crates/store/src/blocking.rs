@@ -4,9 +4,11 @@
 //! upload, and creating the files of small pushes, which takes more CPU time than the pushes. That work runs on nice
 //! threads.
 
-use std::sync::LazyLock;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::StoreError;
@@ -33,19 +35,28 @@ static NICE_THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     Builder::new_current_thread().thread_name("background").on_thread_start(be_nice).build().ok()
 });
 
-/// Blocking work in progress. Dropping it cancels work that has not begun; begun work runs to its end.
-pub(crate) struct Task<T>(JoinHandle<Result<T, StoreError>>);
+/// Blocking work in progress. Dropping it cancels work that has not begun; begun work runs to its end. `None` if no
+/// thread can be created.
+pub(crate) struct Task<T>(Option<JoinHandle<Result<T, StoreError>>>);
 
 impl<T> Task<T> {
     /// Waits for the result.
     pub(crate) async fn join(mut self) -> Result<T, StoreError> {
-        (&mut self.0).await.unwrap_or(Err(StoreError::Closed))
+        match &mut self.0 {
+            Some(handle) => handle.await.unwrap_or(Err(StoreError::Closed)),
+            None => {
+                let error = io::Error::other("the system allows no more threads");
+                Err(StoreError::io("create", "a thread for blocking work", error))
+            }
+        }
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(handle) = &self.0 {
+            handle.abort();
+        }
     }
 }
 
@@ -70,10 +81,25 @@ pub(crate) fn spawn_blocking_at<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Task<T> {
     let nice_threads = if priority == Priority::Low { NICE_THREADS.as_ref() } else { None };
-    Task(match nice_threads {
-        Some(runtime) => runtime.spawn_blocking(work),
-        None => tokio::task::spawn_blocking(work),
-    })
+    spawn_on(&nice_threads.map_or_else(Handle::current, |runtime| runtime.handle().clone()), work)
+}
+
+/// Starts blocking work on a runtime. Tokio panics if its pool has no thread and the system allows none. The work is then
+/// an error of the request, and does not run later, when there are threads again.
+fn spawn_on<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Task<T> {
+    let work = Arc::new(Mutex::new(Some(work)));
+    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let queued = Arc::clone(&work);
+    let spawned = catch_unwind(AssertUnwindSafe(|| {
+        runtime.spawn_blocking(move || take(&queued).map_or(Err(StoreError::Closed), |work| work()))
+    }));
+    if spawned.is_err() {
+        drop(take(&work));
+    }
+    Task(spawned.ok())
 }
 
 #[cfg(test)]
@@ -90,5 +116,19 @@ mod tests {
         assert_eq!(blocking(niceness).await.unwrap(), own);
         assert_eq!(blocking_at(Priority::Low, niceness).await.unwrap(), own.max(NICE));
         assert_eq!(blocking(niceness).await.unwrap(), own);
+    }
+
+    #[test]
+    fn work_without_a_thread_is_an_error() {
+        // No system has the space for such a stack.
+        let runtime = Builder::new_current_thread().thread_stack_size(1 << 60).build().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let task = spawn_on(runtime.handle(), move || {
+            sender.send(()).ok();
+            Ok(())
+        });
+        let error = runtime.block_on(task.join()).unwrap_err();
+        assert!(error.to_string().contains("create a thread"), "{error}");
+        assert!(receiver.recv().is_err(), "the work does not wait for a thread");
     }
 }

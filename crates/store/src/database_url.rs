@@ -17,6 +17,19 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 pub struct DatabaseUrl {
     pub(crate) config: Config,
     pub(crate) encryption: Encryption,
+    pub(crate) role: ServerRole,
+}
+
+/// The role of a server among those that use one database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerRole {
+    /// No other server uses the database.
+    #[default]
+    Alone,
+    /// It makes all changes. Replicas use the database, too.
+    Primary,
+    /// It reads. The only changes that it makes are counts and times of pulls and sign-ins.
+    Replica,
 }
 
 /// The check of the server's certificate. The names and meanings of `sslmode` are those of libpq.
@@ -54,7 +67,7 @@ impl DatabaseUrl {
         let mut config: Config =
             url.parse().map_err(|error: tokio_postgres::Error| match error.into_source() {
                 Some(reason) => reason.to_string(),
-                None => "it is no URL of PostgreSQL".to_owned(),
+                None => "it is not a PostgreSQL URL".to_owned(),
             })?;
         if config.get_hosts().is_empty() || config.get_dbname().is_none() || config.get_user().is_none() {
             return Err("it needs a user, a host and a database: postgres://USER@HOST/DATABASE".to_owned());
@@ -87,7 +100,21 @@ impl DatabaseUrl {
         if config.get_application_name().is_none() {
             config.application_name("wharfinger");
         }
-        Ok(Self { config, encryption })
+        Ok(Self { config, encryption, role: ServerRole::Alone })
+    }
+
+    /// The time for a session to begin. `connect_timeout` is that for one address of a host, and ends before the TLS
+    /// handshake.
+    pub(crate) fn connect_within(&self) -> Duration {
+        let for_each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
+        for_each.saturating_mul(hosts.saturating_mul(2))
+    }
+
+    /// The same database for a server with this role.
+    #[must_use]
+    pub fn with_role(self, role: ServerRole) -> Self {
+        Self { role, ..self }
     }
 
     /// The same database with a password.

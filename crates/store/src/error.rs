@@ -72,6 +72,26 @@ pub enum StoreError {
         "{} was removed or replaced: put it back, or stop the server and restore a backup. Until then nothing is written", .0.display()
     )]
     DatabaseGone(PathBuf),
+    /// This server is a replica, and only the primary changes the registry.
+    #[error("this server is a replica, and only the primary server of the registry makes changes")]
+    Replica,
+    /// The schema of the database is older than the first one for several servers.
+    #[error(
+        "the schema of the metadata database is {found}, and this version of wharfinger has {own}: stop the older server, \
+         and the next start upgrades the database"
+    )]
+    OtherSchema {
+        /// The version in the database, or 0.
+        found: u32,
+        /// The version of this program.
+        own: u32,
+    },
+    /// Another server is the primary of the database.
+    #[error("another server uses the metadata database {0}")]
+    HasPrimary(String),
+    /// The registry is moving to another storage, or has moved there.
+    #[error("the registry is moving to another storage, and nothing can be changed here meanwhile")]
+    Moving,
     /// A rule refuses the change of a tag.
     #[error("a rule refuses to change the tag {}:{}", .0.0, .0.1)]
     TagRefused(Box<(RepositoryName, Tag, TagRefusal)>),

@@ -11,6 +11,8 @@
 //! - [`backup`]: the database and its keys as one file, and back.
 //! - [`object_settings`]: the bucket of a blob store.
 //! - [`rebuild`]: the database of a directory that has none.
+//! - [`shipping`]: snapshots and changes of the database in the bucket of the blobs.
+//! - [`relocation`]: the last step of a move to other places.
 //! - [`watched_file`]: a small file that is polled for changes.
 //! - [`directory`]: the layout and the lock of the data directory, and the identity of its content.
 //! - `blocking`: threads for work that blocks.
@@ -29,6 +31,7 @@ pub mod blobs;
 mod blocking;
 pub mod database_url;
 pub mod directory;
+mod durable;
 pub mod error;
 pub mod metadata;
 mod metadata_place;
@@ -36,6 +39,8 @@ pub mod object_settings;
 mod permissions;
 pub mod rebuild;
 mod regular_file;
+pub mod relocation;
+pub mod shipping;
 mod space;
 pub mod view;
 pub mod watched_file;

@@ -6,7 +6,9 @@
 use std::fs;
 use std::io;
 
-use crate::{Directory, Metadata, StoreError, permissions};
+use crate::database_url::DatabaseUrl;
+use crate::metadata::transfer;
+use crate::{Directory, Metadata, StoreError, durable};
 
 /// The file with the place and the id of the database in PostgreSQL.
 pub(crate) const METADATA_PLACE: &str = "metadata";
@@ -19,6 +21,7 @@ impl Directory {
     pub fn open_metadata(&self) -> Result<Metadata, StoreError> {
         let recorded = self.check_metadata_place()?;
         let Some(url) = self.database() else { return Metadata::open(&self.metadata()) };
+        transfer::check_server(url, recorded.as_ref().map(|(_, id)| id.as_str()))?;
         let metadata = Metadata::connect(url, self.own())?;
         match recorded {
             Some((place, id)) if id != metadata.id() => Err(StoreError::Directory(format!(
@@ -29,7 +32,7 @@ impl Directory {
             ))),
             Some(_) => Ok(metadata),
             None => {
-                self.record_metadata_place(&format!("{}\n{}\n", url.place(), metadata.id()))?;
+                self.record_database(url, metadata.id())?;
                 Ok(metadata)
             }
         }
@@ -47,15 +50,14 @@ impl Directory {
                 "the metadata of {root} are in {place}: set metadata.url, or pass --metadata to serve"
             ),
             (Some(url), None) if self.metadata().exists() => format!(
-                "{root} holds its metadata in wharfinger/metadata.db, which cannot be moved to {place} yet: use a new data \
-                 directory, and copy the images with a client such as skopeo sync, or remove metadata.url",
+                "{root} holds its metadata in wharfinger/metadata.db, and not in {place}: remove metadata.url, and move them \
+                 with `wharfinger move --to-metadata`",
                 place = url.place()
             ),
-            // Adoption needs a file.
-            (Some(url), None) if !self.is_without_content()? && !self.metadata_lists_content()? => format!(
-                "{root} holds content, and the database {place} lists none. If the database was lost, restore it. The \
-                 images of another registry cannot be adopted into PostgreSQL yet: use a new data directory, and copy \
-                 them with a client such as skopeo sync",
+            // The content of another registry is adopted. Ours had accounts, which only its database has.
+            (Some(url), None) if self.has_identity() && !self.metadata_lists_content()? => format!(
+                "{root} holds content of a registry, and the database {place} lists none: set metadata.url to its \
+                 database, or restore that",
                 place = url.place()
             ),
             _ => return Ok(recorded),
@@ -83,17 +85,15 @@ impl Directory {
         )))
     }
 
-    fn record_metadata_place(&self, text: &str) -> Result<(), StoreError> {
-        let (path, new) = (self.own().join(METADATA_PLACE), self.own().join("metadata.new"));
-        permissions::write(&new, text.as_bytes())
-            .and_then(|()| fs::File::open(&new)?.sync_all())
-            .and_then(|()| fs::rename(&new, &path))
-            .and_then(|()| fs::File::open(self.own())?.sync_all())
-            .map_err(|error| StoreError::io("write", path, error))
+    /// Records the database in PostgreSQL.
+    pub(crate) fn record_database(&self, url: &DatabaseUrl, id: &str) -> Result<(), StoreError> {
+        let text = format!("{}\n{id}\n", url.place());
+        let path = self.own().join(METADATA_PLACE);
+        durable::replace(&path, text.as_bytes()).map_err(|error| StoreError::io("write", path, error))
     }
 
     /// The place and the id of the recorded database in PostgreSQL.
-    fn recorded_metadata_place(&self) -> Result<Option<(String, String)>, StoreError> {
+    pub(crate) fn recorded_metadata_place(&self) -> Result<Option<(String, String)>, StoreError> {
         let path = self.own().join(METADATA_PLACE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,

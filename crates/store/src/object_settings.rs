@@ -1,6 +1,10 @@
 //! Settings of a blob store in a bucket.
 
-use crate::StoreError;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::blocking::blocking;
+use crate::{StoreError, regular_file};
 
 /// The bucket of a blob store, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +18,7 @@ pub struct ObjectSettings {
     /// Whether the bucket is in the path of a request, and not in its host name.
     pub path_style: bool,
     /// The access key. Without one, the usual sources of Amazon's tools are asked.
-    pub key: Option<AccessKey>,
+    pub key: Option<SharedKey>,
 }
 
 /// An access key.
@@ -29,6 +33,85 @@ pub struct AccessKey {
 impl std::fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// An access key that can be replaced while requests are under way. Clones share it.
+#[derive(Clone, Debug)]
+pub struct SharedKey(Arc<RwLock<KeyOfFile>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KeyOfFile {
+    key: AccessKey,
+    /// The file of the secret, which is read again if the store refuses the key.
+    file: Option<PathBuf>,
+}
+
+impl PartialEq for SharedKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.whole() == other.whole()
+    }
+}
+
+impl Eq for SharedKey {}
+
+impl From<AccessKey> for SharedKey {
+    fn from(key: AccessKey) -> Self {
+        Self(Arc::new(RwLock::new(KeyOfFile { key, file: None })))
+    }
+}
+
+impl SharedKey {
+    /// A key whose secret was read from this file.
+    #[must_use]
+    pub fn of_file(key: AccessKey, file: &Path) -> Self {
+        Self(Arc::new(RwLock::new(KeyOfFile { key, file: Some(file.to_owned()) })))
+    }
+
+    fn whole(&self) -> KeyOfFile {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, whole: KeyOfFile) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = whole;
+    }
+
+    /// The present key.
+    #[must_use]
+    pub fn get(&self) -> AccessKey {
+        self.whole().key
+    }
+
+    /// Puts the key of `other` into force.
+    pub fn replace(&self, other: &Self) {
+        self.set(other.whole());
+    }
+
+    /// Reads the file of the secret again. Returns the present key if it is not `used`, which the store has refused.
+    pub(crate) async fn changed_since(&self, used: &AccessKey) -> Option<AccessKey> {
+        let now = self.whole();
+        if now.key != *used {
+            return Some(now.key);
+        }
+        let file = now.file.clone()?;
+        let read = blocking(move || match regular_file::read(&file) {
+            Ok(content) => Ok(content),
+            Err(error) => Err(StoreError::io("read blobs.secret_key_file", file, error)),
+        });
+        let content = match read.await {
+            Ok(content) => content?,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the access key of the bucket again");
+                return None;
+            }
+        };
+        let secret = String::from_utf8(content).ok()?.trim().to_owned();
+        if secret.is_empty() || secret == used.secret {
+            return None;
+        }
+        let key = AccessKey { secret, ..now.key };
+        self.set(KeyOfFile { key: key.clone(), file: now.file });
+        Some(key)
     }
 }
 

@@ -8,10 +8,13 @@
 //! changes. The steps are idempotent, so a crash in between only repeats them. One `syncfs` serves all links of a
 //! round; syncing each link would cost several syncs for each push.
 //!
+//! Several servers of one registry have no view: each has a data directory of its own, and nothing is adopted there.
+//!
 //! The blob journal is flushed before a link is written. So no link names content that a power failure could remove,
 //! which distribution would trust.
 
 mod links;
+mod position;
 mod repair;
 mod stamp;
 #[cfg(test)]
@@ -19,15 +22,15 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use oci::{Manifest, RepositoryName};
+use oci::RepositoryName;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use crate::adopt::{self, Report, Scope};
+use crate::adopt::{self, Describe, Report, Scope};
 use crate::blob_journal::BlobJournal;
 use crate::blobs::Unwritten;
 use crate::blocking::{Priority, blocking, blocking_at};
@@ -36,6 +39,7 @@ use crate::{BlobStore, Directory, Metadata, StoreError};
 
 use links::Step;
 pub(crate) use links::{LAYERS, Links, MANIFESTS};
+use position::{Position, State};
 pub use repair::RepairReport;
 
 /// With more changes in the outbox, the view is written at ordinary priority.
@@ -74,6 +78,9 @@ struct Inner {
     turn: Mutex<()>,
     /// Held during a round: two would disagree on the blocked items.
     round: Mutex<()>,
+    /// Recorded by each round once the links are right.
+    position: Option<Position>,
+    records_position: AtomicBool,
     /// The repositories whose links cannot be written, with the reason. The metadata keeps their items.
     blocked: std::sync::Mutex<BTreeMap<RepositoryName, String>>,
 }
@@ -103,9 +110,16 @@ struct Round {
 
 impl View {
     /// Creates the view of a data directory. Each commit that changes content wakes it.
-    #[must_use]
-    pub fn new(directory: &Directory, metadata: Metadata, blob_journal: BlobJournal) -> Self {
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the directory cannot be read.
+    pub fn new(
+        directory: &Directory,
+        metadata: Metadata,
+        blob_journal: BlobJournal,
+    ) -> Result<Self, StoreError> {
         let links = Links::new(directory.repositories().to_owned());
+        let position = Position::of(directory, &metadata)?;
         let inner = Arc::new(Inner {
             links,
             metadata,
@@ -115,6 +129,8 @@ impl View {
             changes: AtomicU64::new(0),
             turn: Mutex::default(),
             round: Mutex::default(),
+            position,
+            records_position: AtomicBool::new(false),
             blocked: std::sync::Mutex::default(),
         });
         let view = Arc::downgrade(&inner);
@@ -123,7 +139,37 @@ impl View {
                 view.wake();
             }
         });
-        Self { inner }
+        Ok(Self { inner })
+    }
+
+    /// Records the position from now on. Called once the links are right: those of an older state are written anew, and
+    /// those of other programs are adopted.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the metadata or the file system.
+    pub async fn record_position(&self) -> Result<(), StoreError> {
+        let Inner { position: Some(position), metadata, round, records_position, .. } = &*self.inner else {
+            return Ok(());
+        };
+        let _alone = round.lock().await;
+        position.follow(metadata.view_progress().await?.0).await?;
+        records_position.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Records that no link is written any more.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the metadata or the file system.
+    pub async fn close_position(&self) -> Result<(), StoreError> {
+        let Inner { position: Some(position), metadata, round, records_position, .. } = &*self.inner else {
+            return Ok(());
+        };
+        let _alone = round.lock().await;
+        if records_position.swap(false, Ordering::AcqRel) {
+            position.record(metadata.view_progress().await?.0, State::Closed).await?;
+        }
+        Ok(())
     }
 
     /// Writes the view until `closing` ends, and then the rest of the outbox. Begins with the items that the last
@@ -141,8 +187,14 @@ impl View {
             let done = match self.round(Priority::Low, None).await {
                 Ok(_) => true,
                 Err(StoreError::Closed) => return,
+                Err(StoreError::Moving) => false,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot write the repositories/ view; trying again");
+                    match self.inner.metadata.is_shared() {
+                        true => {
+                            tracing::warn!(%error, "cannot follow the changes of the registry; trying again")
+                        }
+                        false => tracing::warn!(%error, "cannot write the repositories/ view; trying again"),
+                    }
                     false
                 }
             };
@@ -235,19 +287,18 @@ impl View {
     ///
     /// # Errors
     /// Those of [`adopt`](crate::adopt::adopt).
-    pub async fn adopt<F, D>(
+    pub async fn adopt(
         &self,
         directory: &Directory,
         blobs: &dyn BlobStore,
         scope: Scope,
-        describe: F,
+        describe: Describe<'_>,
         progress: impl Fn(u64) + Send + Sync,
-    ) -> Result<Report, StoreError>
-    where
-        F: Fn(Manifest) -> D + Send + Sync,
-        D: Future<Output = Result<Option<String>, StoreError>> + Send,
-    {
+    ) -> Result<Report, StoreError> {
         let Inner { metadata, turn, .. } = &*self.inner;
+        if metadata.is_shared() {
+            return Ok(Report::default());
+        }
         adopt::adopt(directory, blobs, metadata, scope, Some(turn), describe, progress).await
     }
 
@@ -258,6 +309,10 @@ impl View {
         let _alone = round.lock().await;
         let (cursor, newest) = metadata.view_progress().await?;
         blob_journal.flush().await?;
+        if metadata.is_shared() {
+            metadata.view_written(newest, &[], &[], vec![]).await?;
+            return Ok(0);
+        }
         if newest - cursor > MANY {
             priority = Priority::Ordinary;
         }
@@ -293,6 +348,11 @@ impl View {
         let unblocked: Vec<_> = retried.into_iter().filter(|name| !blocked.contains_key(name)).collect();
         self.record_tags_directories(&touched).await?;
         let stamps = self.stamps(touched, priority).await?;
+        if let Some(position) = &self.inner.position
+            && self.inner.records_position.load(Ordering::Acquire)
+        {
+            position.follow(after).await?;
+        }
         metadata.view_written(after, &blocked_items, &unblocked, stamps).await?;
         self.log_blocked(blocked);
         Ok(count)
@@ -337,7 +397,8 @@ impl View {
             }
             let (root, name) = (links.root().to_owned(), repository.clone());
             let names = blocking(move || Ok(adopt::tag_names(&root, name))).await?;
-            if metadata.repository_links(repository).await?.has_all_tags(&names) {
+            // A tag whose link waits in the outbox brings the repository into a later round.
+            if metadata.has_tags_among(repository, names).await? {
                 complete.push((repository.clone(), directory));
             }
         }

@@ -24,18 +24,18 @@ use tracing::Instrument as _;
 use crate::access_error::AccessError;
 use crate::body::OutgoingBody;
 use crate::connector::{Connector, Guard, Network};
-use crate::credentials::{Challenge, TokenResponse};
+use crate::credentials::{self, Challenge, TokenRefusal, TokenResponse};
 use crate::error::{BoxError, Error, error_chain};
 use crate::propagation;
 use crate::retry_after::retry_after;
 use crate::upstream::Upstream;
 
 /// An idle connection is closed after this time, before the upstream closes it.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The size limit of a token server's response, in bytes.
 const TOKEN_BYTES: usize = 1 << 20;
 /// The read buffer of a connection, in bytes: as large as on the server's side.
-const READ_BUFFER: usize = 64 * 1024;
+pub(crate) const READ_BUFFER: usize = 64 * 1024;
 
 /// The timeouts of a client.
 #[derive(Clone, Copy, Debug)]
@@ -267,7 +267,8 @@ impl Client {
         request: &UpstreamRequest,
         body: &OutgoingBody,
     ) -> Result<hyper::Response<Incoming>, Failure> {
-        let mut authorization = self.authorization(upstream, &request.scope).await?;
+        let mut scope = request.scope.clone();
+        let mut authorization = self.authorization(upstream, &scope).await?;
         let mut is_reconnected = false;
         let mut is_reauthorized = false;
         loop {
@@ -286,6 +287,7 @@ impl Client {
             }
             // The challenge is for this client. The caller's own clients never see it.
             let credentials = &upstream.credentials;
+            let wanted = scope_for_metadata(response.headers(), &scope);
             let challenge = if response.headers().contains_key(WWW_AUTHENTICATE) {
                 record_challenge(upstream, response.headers())?
             } else {
@@ -293,7 +295,10 @@ impl Client {
                 let none = AccessError::UnsupportedChallenge(String::new());
                 self.probe(upstream).await?.ok_or(none)?
             };
-            credentials.evict_token(&request.scope);
+            match wanted {
+                Some(wanted) => scope = wanted,
+                None => credentials.evict_token(&scope),
+            }
             if challenge == Challenge::Basic && authorization.is_some() {
                 credentials.forget_account();
             }
@@ -311,7 +316,7 @@ impl Client {
                 }));
             }
             is_reauthorized = true;
-            authorization = self.authorization(upstream, &request.scope).await?;
+            authorization = self.authorization(upstream, &scope).await?;
         }
     }
 
@@ -397,10 +402,17 @@ impl Client {
             upstream.credentials.forget_account();
             return Err(Failure::AccessDenied(AccessError::AccountRejected));
         }
-        if status != StatusCode::OK {
-            return Err(unavailable(format!("its token server {realm} answers {status}")));
-        }
         let body = read_to_end(response.into_body(), TOKEN_BYTES, self.timeouts.read).await;
+        if status != StatusCode::OK {
+            // GHCR and GitLab refuse a token for a repository that is private or absent.
+            let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+                && body.is_ok_and(|body| serde_json::from_slice::<TokenRefusal>(&body).is_ok());
+            return Err(if is_refusal {
+                Failure::AccessDenied(AccessError::NotGranted)
+            } else {
+                unavailable(format!("its token server {realm} answers {status}"))
+            });
+        }
         let body = body.map_err(|reason| {
             unavailable(format!("the response of its token server {realm} cannot be read: {reason}"))
         })?;
@@ -409,6 +421,21 @@ impl Client {
         })?;
         let token = upstream.credentials.cache_token(scope, &token);
         token.ok_or_else(|| unavailable(format!("the response of its token server {realm} has no token")))
+    }
+
+    /// Whether an upstream that takes the password itself refuses it also where no repository is concerned. ECR answers
+    /// 403 to an expired password.
+    pub(crate) async fn refuses_account(&self, upstream: &Upstream) -> bool {
+        let credentials = &upstream.credentials;
+        if !credentials.has_account() || credentials.challenge() != Some(Challenge::Basic) {
+            return false;
+        }
+        let Ok(authorization) = credentials.basic().await else { return false };
+        let request = UpstreamRequest::get("/v2/".to_owned(), String::new());
+        let answered = self.send_once(upstream, &request, OutgoingBody::empty(), authorization).await;
+        answered.is_ok_and(|response| {
+            matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        })
     }
 
     async fn send_once(
@@ -473,6 +500,14 @@ fn encode<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
         text.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
     }
     text
+}
+
+/// Returns the scope of a challenge that asks for `metadata_read` on the repository of `scope`: Azure lists no tags to a
+/// token for pulls.
+fn scope_for_metadata(headers: &HeaderMap, scope: &str) -> Option<String> {
+    let repository = scope.strip_suffix(":pull")?;
+    let wanted = credentials::challenged_scope(headers)?;
+    (wanted.strip_suffix(":metadata_read") == Some(repository)).then_some(wanted)
 }
 
 fn record_challenge(upstream: &Upstream, headers: &HeaderMap) -> Result<Challenge, Failure> {
@@ -575,6 +610,20 @@ impl Failure {
                 upstream.record_failure(&"the timeout elapsed");
                 Error::TimedOut
             }
+            Self::AccessDenied(error) => Error::AccessDenied(error),
+            Self::Limited(retry_after) => Error::Limited { retry_after },
+        }
+    }
+
+    /// Converts it into an error of the host to which the upstream redirects.
+    pub(crate) fn of_redirect(self, upstream: &Upstream, url: &hyper::Uri) -> Error {
+        let host = url.authority().map_or("", hyper::http::uri::Authority::as_str);
+        let failed = |reason: &str| {
+            Error::Unreachable(format!("{host}, to which {upstream} redirects: {reason}").into())
+        };
+        match self {
+            Self::Connect(error) | Self::Broken(error) => failed(&error_chain(&*error)),
+            Self::TimedOut => failed("the timeout elapsed"),
             Self::AccessDenied(error) => Error::AccessDenied(error),
             Self::Limited(retry_after) => Error::Limited { retry_after },
         }

@@ -271,13 +271,24 @@ impl Client {
 
     /// Fetches content; `None` if the upstream does not have or not show it.
     async fn found(&self, request: &UpstreamRequest, first: usize) -> Result<Option<Fetched<'_>>, Error> {
-        match self.fetch(request, first).await {
-            Ok(fetched) => match fetched.response.status() {
-                StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::FORBIDDEN => Ok(None),
-                _ => Ok(Some(fetched)),
-            },
-            Err(Error::AccessDenied(AccessError::NotGranted | AccessError::AccountRequired)) => Ok(None),
-            Err(error) => Err(error),
+        let mut is_repeated = false;
+        loop {
+            return match self.fetch(request, first).await {
+                Ok(fetched) => match fetched.response.status() {
+                    StatusCode::FORBIDDEN if self.refuses_account(fetched.upstream).await => {
+                        fetched.upstream.credentials.forget_account();
+                        if !is_repeated {
+                            is_repeated = true;
+                            continue;
+                        }
+                        Err(Error::AccessDenied(AccessError::AccountRejected))
+                    }
+                    StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::FORBIDDEN => Ok(None),
+                    _ => Ok(Some(fetched)),
+                },
+                Err(Error::AccessDenied(AccessError::NotGranted | AccessError::AccountRequired)) => Ok(None),
+                Err(error) => Err(error),
+            };
         }
     }
 }

@@ -75,6 +75,13 @@ pub(crate) struct TokenResponse {
     expires_in: Option<u64>,
 }
 
+/// The response of a token server that refuses a token.
+#[derive(Deserialize)]
+pub(crate) struct TokenRefusal {
+    #[serde(rename = "errors")]
+    _errors: Vec<serde::de::IgnoredAny>,
+}
+
 impl CredentialStore {
     /// Creates the store with an account (user and password), and the hosts besides the upstream's own whose token
     /// servers may get its password.
@@ -235,6 +242,16 @@ impl CredentialStore {
     pub(crate) fn evict_token(&self, scope: &str) {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(scope);
     }
+}
+
+/// The scope that the Bearer challenge of a response names.
+pub(crate) fn challenged_scope(headers: &HeaderMap) -> Option<String> {
+    let challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let mut bearer = challenges.filter_map(|text| {
+        let (scheme, parameters) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| parse_parameters(parameters))
+    });
+    bearer.next()?.into_iter().find(|(name, _)| name == "scope").map(|(_, scope)| scope)
 }
 
 fn basic(user: &str, password: &str) -> Option<HeaderValue> {

@@ -6,9 +6,10 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, LOCATION};
 use hyper::{Method, StatusCode, Uri};
+use oci::RepositoryName;
 
 use crate::body::OutgoingBody;
-use crate::client::{Client, Failure, UpstreamRequest, is_server_error};
+use crate::client::{Client, Failure, UpstreamRequest, is_server_error, repository_scope};
 use crate::error::Error;
 use crate::retry_after::retry_after;
 use crate::upstream::Upstream;
@@ -71,14 +72,29 @@ impl Client {
         upstream.record_response(response.headers());
         let mut url =
             upstream.url(&request.path_and_query).map_err(|error| Error::Unreachable(error.into()))?;
+        let mut elsewhere = None;
         for _ in 0..REDIRECTS {
             if !is_redirect(response.status()) {
                 break;
             }
             url = redirected(upstream, &url, response.headers()).map_err(Error::InvalidResponse)?;
-            response = self.follow(upstream, request, &url).await?;
+            (response, elsewhere) = match own_request(upstream, request, &url) {
+                Some(own) => {
+                    let answered = self.try_upstream(upstream, &own, &OutgoingBody::empty()).await;
+                    (answered.map_err(|failed| failed.record(upstream))?, None)
+                }
+                None => (self.follow(upstream, request, &url).await?, url.authority().cloned()),
+            };
         }
-        match response.status() {
+        let status = response.status();
+        let is_refused = status == StatusCode::TOO_MANY_REQUESTS || is_server_error(status);
+        if let Some(host) = elsewhere.filter(|_| is_refused) {
+            // The upstream itself works.
+            upstream.record_success();
+            let reason = format!("{host}, to which {upstream} redirects, answers {status}");
+            return Err(Error::Unreachable(reason.into()));
+        }
+        match status {
             StatusCode::TOO_MANY_REQUESTS => {
                 let retry_after = upstream.record_limit(retry_after(response.headers()));
                 Err(Error::Limited { retry_after })
@@ -97,31 +113,45 @@ impl Client {
         }
     }
 
-    /// Sends a request to the target of a redirect.
+    /// Sends a request to the target of a redirect on another host. Its failures start no backoff of the upstream.
     async fn follow(
         &self,
         upstream: &Upstream,
         request: &UpstreamRequest,
         url: &Uri,
     ) -> Result<hyper::Response<Incoming>, Error> {
-        let is_own = url.authority() == Some(upstream.authority())
-            && (url.scheme_str() == Some("https")) == upstream.is_tls();
-        if is_own
-            && let Some(path_and_query) = url.path_and_query()
-            && let Some(rest) = upstream.strip_prefix(path_and_query.as_str())
-        {
-            let request = UpstreamRequest { path_and_query: rest.to_owned(), ..request.clone() };
-            let response = self.try_upstream(upstream, &request, &OutgoingBody::empty()).await;
-            return response.map_err(|failed| failed.record(upstream));
-        }
         self.guard.check_literal(url).map_err(Error::InvalidResponse)?;
         let mut outgoing = hyper::Request::new(OutgoingBody::empty());
         *outgoing.method_mut() = request.method.clone();
         *outgoing.uri_mut() = url.clone();
         *outgoing.headers_mut() = request.headers.clone();
         let response = self.traced(self.timeouts.read, None, outgoing).await;
-        response.map_err(|failed: Failure| failed.record(upstream))
+        response.map_err(|failed: Failure| failed.of_redirect(upstream, url))
     }
+}
+
+/// The request for a redirect within the upstream; `None` for another host or path prefix.
+fn own_request(upstream: &Upstream, request: &UpstreamRequest, url: &Uri) -> Option<UpstreamRequest> {
+    let is_own = url.authority() == Some(upstream.authority())
+        && (url.scheme_str() == Some("https")) == upstream.is_tls();
+    let path_and_query = url.path_and_query().filter(|_| is_own)?;
+    let rest = upstream.strip_prefix(path_and_query.as_str())?;
+    let own = UpstreamRequest { path_and_query: rest.to_owned(), ..request.clone() };
+    // Harbor's proxy of Docker Hub redirects a bare name to `library/`, which needs a token of its own.
+    let repository = repository_of(rest).filter(|_| request.scope.ends_with(":pull"));
+    Some(match repository {
+        Some(repository) => UpstreamRequest { scope: repository_scope(repository, "pull"), ..own },
+        None => own,
+    })
+}
+
+/// The repository in the path of a pull. It is read from the end, because a name may contain `blobs`.
+fn repository_of(path_and_query: &str) -> Option<RepositoryName> {
+    let path = path_and_query.split('?').next()?.strip_prefix("/v2/")?;
+    let (before, _) = path.rsplit_once('/')?;
+    let name =
+        ["/manifests", "/blobs", "/tags", "/referrers"].iter().find_map(|kind| before.strip_suffix(kind));
+    name?.parse().ok()
 }
 
 fn is_limit(error: &Error) -> bool {

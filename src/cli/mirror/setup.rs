@@ -31,7 +31,8 @@ pub(super) struct Setup {
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 
-    /// Write the files instead of printing them; settings of existing JSON files stay
+    /// Write the files instead of printing them. A file that something else wrote stays: the command adds to
+    /// daemon.json, and refuses to replace the others
     #[arg(long)]
     write: bool,
 
@@ -90,13 +91,18 @@ struct Mirror<'a> {
     upstreams: &'a [UpstreamName],
     /// The certificate to trust, and its path on the client.
     ca: Option<String>,
+    /// The directory of k3s or RKE2.
+    rancher: &'static str,
 }
+
+/// The first line of a file that this command may replace.
+const MARK: &str = "# Written by `wharfinger mirror setup`, which may replace this file.\n";
 
 impl Setup {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (scheme, host) = (self.registry.scheme(), self.registry.host_str().unwrap_or_default());
         if !matches!(scheme, "http" | "https") || host.is_empty() || self.registry.path() != "/" {
-            return Err(Failure::usage(format!("{} is no URL of a registry", self.registry))
+            return Err(Failure::usage(format!("{} is not the URL of a registry", self.registry))
                 .help("write scheme, host and port, as in --registry https://registry.example.com"));
         }
         if self.client == Client::Docker && self.upstream.iter().any(|name| name.as_str() != "docker.io") {
@@ -117,13 +123,17 @@ impl Setup {
             is_plain: scheme == "http",
             upstreams: &self.upstream,
             ca: ca.transpose()?,
+            rancher: rancher_directory(&self.root),
         };
-        let existing = |path: &str| std::fs::read_to_string(below(&self.root, path)).unwrap_or_default();
+        let existing = |path: &str| read_existing(&below(&self.root, path));
         let mut files = files(self.client, &mirror, existing)?;
         for file in &mut files {
             file.path = below(&self.root, &file.path.to_string_lossy());
         }
         if self.write {
+            for file in &files {
+                check_own(file)?;
+            }
             for file in &files {
                 write(&file.path, &file.content).map_err(|error| {
                     Failure::new(format!("cannot write {}", file.path.display())).because(&error)
@@ -156,12 +166,42 @@ fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
-/// Writes a file whole: a client never reads half of it.
+/// The directory of RKE2 if only that is installed, or else that of k3s.
+fn rancher_directory(root: &Path) -> &'static str {
+    let [k3s, rke2] = ["/etc/rancher/k3s", "/etc/rancher/rke2"];
+    if below(root, rke2).is_dir() && !below(root, k3s).is_dir() { rke2 } else { k3s }
+}
+
+/// Reads a file that may be absent.
+fn read_existing(path: &Path) -> Result<String, Failure> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::new(format!("cannot read {}", path.display())).because(&error))
+        }
+        read => Ok(read.unwrap_or_default()),
+    }
+}
+
+/// Refuses to replace settings that something else wrote.
+fn check_own(file: &ClientFile) -> Result<(), Failure> {
+    let existing = read_existing(&file.path)?;
+    if !file.content.starts_with(MARK) || existing.starts_with(MARK) || existing.trim().is_empty() {
+        return Ok(());
+    }
+    let path = file.path.display();
+    Err(Failure::new(format!("{path} has settings that this command did not write; nothing was changed"))
+        .help("without --write it prints the lines: add them to that file"))
+}
+
+/// Writes a file whole: a client never reads half of it. An existing file keeps its permissions.
 fn write(path: &Path, content: &str) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(directory)?;
     let partial = path.with_extension("wharfinger.new");
     let mut file = std::fs::File::create(&partial)?;
+    if let Ok(existing) = std::fs::metadata(path) {
+        file.set_permissions(existing.permissions())?;
+    }
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(partial, path)
@@ -184,21 +224,21 @@ fn next_step(client: Client) -> &'static str {
 fn files(
     client: Client,
     mirror: &Mirror<'_>,
-    existing: impl Fn(&str) -> String,
+    existing: impl Fn(&str) -> Result<String, Failure>,
 ) -> Result<Vec<ClientFile>, Failure> {
     let file = |path: &str, content: String| ClientFile { path: path.into(), content };
     let mut files = Vec::new();
     match client {
         Client::Docker => {
             const PATH: &str = "/etc/docker/daemon.json";
-            files.push(file(PATH, daemon_json(mirror, PATH, &existing(PATH))?));
+            files.push(file(PATH, daemon_json(mirror, PATH, &existing(PATH)?)?));
             files.extend(trust_directory("/etc/docker/certs.d", mirror));
         }
         Client::Containerd => {
             for upstream in mirror.upstreams {
                 let directory = format!("/etc/containerd/certs.d/{upstream}");
                 let mut content = format!(
-                    "server = \"{}\"\n\n[host.\"{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n",
+                    "{MARK}server = \"{}\"\n\n[host.\"{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n",
                     original(upstream),
                     mirror.url
                 );
@@ -214,7 +254,7 @@ fn files(
             files.extend(trust_directory("/etc/containers/certs.d", mirror));
         }
         Client::Buildkit => {
-            let mut content = String::new();
+            let mut content = MARK.to_owned();
             for upstream in mirror.upstreams {
                 content
                     .push_str(&format!("[registry.\"{upstream}\"]\n  mirrors = [\"{}\"]\n\n", mirror.host));
@@ -230,18 +270,18 @@ fn files(
             files.push(file("/etc/buildkit/buildkitd.toml", content));
         }
         Client::K3s => {
-            let mut content = "mirrors:\n".to_owned();
+            let mut content = format!("{MARK}mirrors:\n");
             for upstream in mirror.upstreams {
                 content.push_str(&format!("  {upstream}:\n    endpoint:\n      - \"{}\"\n", mirror.url));
             }
             if let Some(ca) = &mirror.ca {
                 content.push_str(&format!(
-                    "configs:\n  \"{}\":\n    tls:\n      ca_file: /etc/rancher/k3s/wharfinger-ca.crt\n",
-                    mirror.host
+                    "configs:\n  \"{}\":\n    tls:\n      ca_file: {}/wharfinger-ca.crt\n",
+                    mirror.host, mirror.rancher
                 ));
-                files.push(file("/etc/rancher/k3s/wharfinger-ca.crt", ca.clone()));
+                files.push(file(&format!("{}/wharfinger-ca.crt", mirror.rancher), ca.clone()));
             }
-            files.push(file("/etc/rancher/k3s/registries.yaml", content));
+            files.push(file(&format!("{}/registries.yaml", mirror.rancher), content));
         }
     }
     Ok(files)
@@ -284,7 +324,7 @@ fn daemon_json(mirror: &Mirror<'_>, path: &str, existing: &str) -> Result<String
 
 /// The mirrors of podman and CRI-O. They send no namespace, so the path has it.
 fn registries_conf(mirror: &Mirror<'_>) -> String {
-    let mut content = String::new();
+    let mut content = MARK.to_owned();
     for upstream in mirror.upstreams {
         content.push_str(&format!(
             "[[registry]]\nprefix = \"{upstream}\"\nlocation = \"{upstream}\"\n\n[[registry.mirror]]\nlocation = \
@@ -318,8 +358,9 @@ mod tests {
             is_plain: scheme == "http",
             upstreams: &upstreams,
             ca: ca.map(str::to_owned),
+            rancher: "/etc/rancher/k3s",
         };
-        let files = files(client, &mirror, |_| existing.to_owned());
+        let files = files(client, &mirror, |_| Ok(existing.to_owned()));
         let files = files.unwrap_or_else(|_| panic!("no files"));
         files.into_iter().map(|file| (file.path.display().to_string(), file.content)).collect()
     }
@@ -347,6 +388,28 @@ mod tests {
                 "{client:?}"
             );
         }
+    }
+
+    #[test]
+    fn files_of_others_are_not_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("buildkitd.toml");
+        let own = || ClientFile { path: path.clone(), content: format!("{MARK}[registry]\n") };
+        assert!(check_own(&own()).is_ok(), "there is none");
+        std::fs::write(&path, "[worker.oci]\n  gc = true\n").unwrap();
+        assert!(check_own(&own()).is_err());
+        std::fs::write(&path, format!("{MARK}old = 1\n")).unwrap();
+        assert!(check_own(&own()).is_ok());
+    }
+
+    #[test]
+    fn rke2_has_a_directory_of_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(rancher_directory(root.path()), "/etc/rancher/k3s");
+        std::fs::create_dir_all(root.path().join("etc/rancher/rke2")).unwrap();
+        assert_eq!(rancher_directory(root.path()), "/etc/rancher/rke2");
+        std::fs::create_dir(root.path().join("etc/rancher/k3s")).unwrap();
+        assert_eq!(rancher_directory(root.path()), "/etc/rancher/k3s");
     }
 
     #[test]

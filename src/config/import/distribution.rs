@@ -118,7 +118,7 @@ fn is_map(node: &Node) -> bool {
 }
 
 fn no_map(key: &str) -> Outcome {
-    let reason = "its value is no map, and distribution does not start with it".to_owned();
+    let reason = "its value is not a map, and distribution does not start with it".to_owned();
     match key {
         "auth" => Outcome::Refused { reason },
         _ => Outcome::NoCounterpart { reason },

@@ -65,7 +65,7 @@ fn descend<'a>(node: &'a mut Node, path: &[String], place: &Place) -> Result<&'a
     }
     match &mut node.value {
         Value::List(items) => {
-            let index: usize = key.parse().map_err(|_| format!("“{key}” is no index of a list"))?;
+            let index: usize = key.parse().map_err(|_| format!("“{key}” is not an index of a list"))?;
             if index > items.len() {
                 return Err(format!("the list has no item {index}"));
             }
@@ -82,7 +82,7 @@ fn descend<'a>(node: &'a mut Node, path: &[String], place: &Place) -> Result<&'a
             });
             descend(&mut members[index].1, rest, place)
         }
-        Value::Null | Value::Scalar(_) => Err("the value above it is no map".to_owned()),
+        Value::Null | Value::Scalar(_) => Err("the value above it is not a map".to_owned()),
     }
 }
 

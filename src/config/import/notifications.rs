@@ -33,7 +33,7 @@ pub(super) fn endpoints(draft: &mut Draft, _: &Node, node: &Node) -> Outcome {
             continue;
         };
         if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
-            problem = Some(format!("{url:?} is no address of HTTP"));
+            problem = Some(format!("{url:?} is not an HTTP address"));
             continue;
         }
         let is_disabled = item.get("disabled").and_then(Node::boolean) == Some(true);

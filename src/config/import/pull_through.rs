@@ -21,10 +21,10 @@ pub(super) fn remote(root: &Node) -> Option<&str> {
 /// Reads the URL, with the credentials beside it.
 pub(super) fn remote_url(draft: &mut Draft, root: &Node, _: &Node) -> Outcome {
     let Some(url) = remote(root) else {
-        return dropped("it is empty, and the registry is no cache");
+        return dropped("it is empty, and the registry is not a cache");
     };
     let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
-    let Some(host) = host else { return refused(format!("{url:?} is no URL of a registry")) };
+    let Some(host) = host else { return refused(format!("{url:?} is not the URL of a registry")) };
     let name = if DOCKER_HUB.contains(&host.as_str()) { DOCKER_IO } else { &host };
     let mut members = Vec::new();
     let mut set =
@@ -73,6 +73,6 @@ pub(super) fn remote_url(draft: &mut Draft, root: &Node, _: &Node) -> Outcome {
 pub(super) fn credential(_: &mut Draft, root: &Node, _: &Node) -> Outcome {
     match remote(root) {
         Some(_) => Outcome::Taken { settings: vec!["upstream"] },
-        None => dropped("`proxy.remoteurl` is missing, and the registry is no cache"),
+        None => dropped("`proxy.remoteurl` is missing, and the registry is not a cache"),
     }
 }

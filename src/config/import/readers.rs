@@ -316,7 +316,7 @@ pub(super) fn headers(draft: &mut Draft, _: &Node, node: &Node) -> Outcome {
         {
             dropped("without Access-Control-Allow-Origin, no page may use the registry")
         } else if settings.is_empty() {
-            dropped("responses have a media type and no pages; a proxy can add headers")
+            dropped("every response has it already")
         } else {
             Outcome::Taken { settings }
         };
@@ -401,7 +401,7 @@ pub(super) fn finish(draft: &mut Draft, root: &Node) {
 /// Sets a setting to a duration of Go: `1h30m`, or a number of nanoseconds.
 fn set_duration(draft: &mut Draft, setting: &str, node: &Node) -> Result<&'static str, String> {
     let text = node.text().unwrap_or_default();
-    let duration = go_duration(text).ok_or_else(|| format!("{text:?} is no duration of Go"))?;
+    let duration = go_duration(text).ok_or_else(|| format!("{text:?} is not a Go duration"))?;
     draft.set_text(setting, &humantime::format_duration(duration).to_string())
 }
 

@@ -161,7 +161,7 @@ impl ValueType<Option<Schedule>> for ScheduleSpelling {
     }
 
     fn expects(&self) -> String {
-        r#"a schedule of cron such as "0 3 * * *" (daily at 3:00 UTC), or "" for none"#.to_owned()
+        r#"a cron schedule such as "0 3 * * *" (daily at 3:00 UTC), or "" for none"#.to_owned()
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use accounts::AccountName;
 use api::{
     Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReading, CheckReport,
     DeletedManifest, Grant, HistoryEntry, ManifestEntry, Member, Organisation, OwnerUsage, QuotaEntry,
-    Repository, RepositoryUsage, RetentionDeletion, RetentionReport, Robot, RunTag, Session, Source,
-    TagEntry, Team, Token, UnwrittenBlob, Usage, User, WrongCounter,
+    Repository, RepositoryUsage, RetentionDeletion, RetentionReport, RetentionRuleInForce, Robot, RunTag,
+    Session, Source, TagEntry, Team, Token, UnwrittenBlob, Usage, User, WrongCounter,
 };
 use oci::RepositoryName;
 use registry::check::{Checked, Fault, FaultKind, Repair};
 use registry::records::{self, CounterDrift, ErasureMark, Report, ViewProblem};
+use registry::rules::retention::{KeepBy, RetentionRule};
 
 /// Seconds since 1970. A time before that becomes 0.
 fn seconds(time: SystemTime) -> u64 {
@@ -71,6 +73,24 @@ pub(crate) fn tag(record: records::TagRecord) -> TagEntry {
         pulls: record.pulls,
         pulled_at: record.pulled_at.map(seconds),
     }
+}
+
+pub(crate) fn retention_rule((owner, rule): (Option<AccountName>, RetentionRule)) -> RetentionRuleInForce {
+    let seconds = |span: std::time::Duration| span.as_secs();
+    let by = match rule.by {
+        KeepBy::Push => "push",
+        KeepBy::Version => "version",
+    };
+    let rule = api::RetentionRule {
+        repositories: rule.repositories.iter().map(ToString::to_string).collect(),
+        tags: rule.tags.iter().map(ToString::to_string).collect(),
+        keep_newest: rule.keep_newest.map(|newest| newest as u64),
+        by: by.to_owned(),
+        keep_pushed_within: rule.keep_pushed_within.map(seconds),
+        keep_pulled_within: rule.keep_pulled_within.map(seconds),
+        keep: rule.keep.iter().map(ToString::to_string).collect(),
+    };
+    RetentionRuleInForce { owner, rule }
 }
 
 pub(crate) fn manifest(details: records::ManifestDetails) -> ManifestEntry {
@@ -263,6 +283,8 @@ pub(crate) fn check_report(checked: Checked) -> CheckReport {
         faults: checked.faults.into_iter().map(check_fault).collect(),
         orphan_files: checked.orphans.files,
         orphan_bytes: checked.orphans.bytes,
+        replaceable_files: checked.replaceable.files,
+        replaceable_bytes: checked.replaceable.bytes,
         counters: checked.counters.into_iter().map(counter).collect(),
         quotas: checked.quotas,
         reading: checked

@@ -77,7 +77,13 @@ pub(crate) fn preview(preview: collection::Preview) -> GarbagePreview {
         cause: collection::word(removed.cause).to_owned(),
         reason: collection::describe(removed.cause).to_owned(),
     });
-    GarbagePreview { removals: removals.collect(), files, bytes, more: preview.is_cut }
+    GarbagePreview {
+        removals: removals.collect(),
+        files,
+        bytes,
+        more: preview.is_cut,
+        leased: preview.leased,
+    }
 }
 
 pub(crate) fn explanation(explained: collection::Explanation) -> Explanation {

@@ -7,6 +7,7 @@ use oci::{RepositoryName, Tag};
 use registry::records::{UndoOutcome, UndoTarget};
 
 use super::{convert, manage};
+use crate::http::audited_change::AuditedChange;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
@@ -43,11 +44,26 @@ pub(crate) async fn undo(mut call: Call<'_>, repository: &RepositoryName) -> Res
         }
         (None, None) => UndoTarget::Last,
     };
-    let undone = match call.registry().undo_tag(repository, &tag, target).await? {
-        UndoOutcome::Done { from, to, restored } => Undone { tag, from, to, restored },
-        UndoOutcome::Unchanged(to) => Undone { tag, from: Some(to), to, restored: Vec::new() },
+    let registry = call.registry();
+    let mut undone = match registry.undo_tag(repository, &tag, target).await? {
+        UndoOutcome::Done { from, to, restored } => Undone { tag, from, to, restored, incomplete: false },
+        UndoOutcome::Unchanged(to) => {
+            Undone { tag, from: Some(to), to, restored: Vec::new(), incomplete: false }
+        }
         // The registry has turned the other outcomes into errors.
         _ => return Err(registry::Error::Store(registry::records::StoreError::Closed).into()),
     };
-    Ok(response::json(&undone))
+    // The undo is done, also if this fails.
+    undone.incomplete = matches!(registry.is_complete(repository, &undone.to).await, Ok(false));
+    Ok(audited(repository, &undone).on(response::json(&undone)))
+}
+
+fn audited(repository: &RepositoryName, undone: &Undone) -> AuditedChange {
+    let Undone { tag, from, to, .. } = undone;
+    let from = from.map_or("nothing".to_owned(), |from| from.to_string());
+    AuditedChange {
+        action: "tag.undo",
+        object: Some(format!("{repository}:{tag}")),
+        detail: Some(format!("from {from} to {to}")),
+    }
 }

@@ -4,6 +4,7 @@ use api::{Restore, RestoredManifests, Trash};
 use oci::RepositoryName;
 
 use super::{convert, manage};
+use crate::http::audited_change::AuditedChange;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
@@ -24,5 +25,6 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
 pub(crate) async fn restore(mut call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
     let Restore { digest } = manage::body(&mut call).await?;
     let restored = call.registry().restore_manifest(repository, &digest).await?;
-    Ok(response::json(&RestoredManifests { manifests: restored.manifests, tags: restored.tags }))
+    let audited = AuditedChange::new("manifest.restore", format!("{repository}@{digest}"));
+    Ok(audited.on(response::json(&RestoredManifests { manifests: restored.manifests, tags: restored.tags })))
 }

@@ -125,6 +125,7 @@ fn samples() -> Vec<Error> {
         Error::BadHost,
         Error::NotServing,
         Error::LocalOnly,
+        Error::LocalMove,
         Error::MetricsElsewhere,
         Error::Method,
         Error::BadParameter { parameter: "n", expected: "a whole number, such as 100" },
@@ -149,6 +150,8 @@ fn samples() -> Vec<Error> {
         Error::FormExpired,
         Error::TooMany { wait: Duration::from_millis(1500) },
         Error::Overloaded,
+        Error::NotPrimary,
+        Error::NoPrimary,
         Error::PreconditionFailed,
         Error::RangeNotSatisfiable { size: 10 },
     ];
@@ -266,9 +269,9 @@ fn registry_errors() -> Vec<registry::Error> {
         let rule = rule(is_immutable);
         E::ContentRefused(Box::new(ContentRefusal { digest: digest(), repository: name(), tag: tag(), rule }))
     };
-    let excess = |is_bytes, limit, unfinished| {
+    let excess = |is_bytes, limit, unfinished, deleted| {
         let scope = "owner ann".to_owned();
-        E::QuotaExceeded(Box::new(QuotaExcess { scope, is_bytes, used: limit, limit, unfinished }))
+        E::QuotaExceeded(Box::new(QuotaExcess { scope, is_bytes, used: limit, limit, unfinished, deleted }))
     };
     let field = "layers";
     let manifest = [
@@ -320,18 +323,23 @@ fn registry_errors() -> Vec<registry::Error> {
         refused(false),
         content(true),
         content(false),
-        E::TooManyUploads { account: account(), limit: 1000 },
-        excess(true, 5 << 30, 0),
-        excess(true, 5 << 30, 1 << 20),
-        excess(false, 1, 0),
-        excess(false, 10, 0),
+        E::TooManyUploads { account: Some(account()), limit: 1000 },
+        E::TooManyUploads { account: None, limit: 10_000 },
+        excess(true, 5 << 30, 0, 0),
+        excess(true, 5 << 30, 0, 1 << 30),
+        excess(true, 5 << 30, 1 << 20, 0),
+        excess(false, 1, 0, 0),
+        excess(false, 10, 0, 0),
         E::ReserveReached { free: 1 << 20, reserve: 1 << 30 },
         E::NoHistory { repository: name(), tag: tag() },
         E::NothingToUndo { repository: name(), tag: tag(), reason: "it did not exist at that time" },
         E::ManifestGone { repository: name(), target: TagOrDigest::Digest(digest()) },
+        E::NotInHistory { repository: name(), digest: digest() },
         E::NoRun("r7".to_owned()),
         E::Full,
         E::ReadOnly,
+        E::Moving,
+        E::Replica,
         E::Unavailable(StoreError::ContentGone("/secret".into())),
         E::Busy,
         E::NameUnfit("ann+ci".parse().unwrap()),

@@ -162,7 +162,7 @@ impl Stream for RequestBody {
             None => std::task::ready!(this.poll_piece(cx)),
         };
         let Some(checked) = &mut this.checked else { return Poll::Ready(piece) };
-        match checked.check.poll_allowed(cx) {
+        match checked.check.poll_allowed(cx, piece.is_none()) {
             Poll::Ready(true) => Poll::Ready(piece),
             Poll::Ready(false) => Poll::Ready(Some(Err(ReceiveError::Revoked))),
             Poll::Pending => {

@@ -8,9 +8,9 @@ use oci::Digest;
 
 use crate::http::response::DOCKER_CONTENT_DIGEST;
 
-/// Content addressed by digest never changes. Without `public` and `private`, a shared cache stores only
-/// responses to anonymous requests (RFC 9111 section 3.5).
+/// Content addressed by digest never changes. A shared cache may store content that anyone may pull; see [`keep_private`].
 pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
+const IMMUTABLE_PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 /// Content addressed by tag may be cached, but must be revalidated.
 pub(crate) const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -51,6 +51,22 @@ impl Validators {
         headers.insert(ETAG, self.etag);
         headers.insert(CACHE_CONTROL, self.cache_control);
     }
+}
+
+/// Marks a response to a caller with an account as private. RFC 9111 section 3.5 forbids shared caches to store it, but
+/// some do all the same, such as nginx with `proxy_cache`.
+pub(crate) fn keep_private(headers: &mut HeaderMap) {
+    let Some(cache_control) = headers.get(CACHE_CONTROL) else { return };
+    let private = if *cache_control == IMMUTABLE {
+        IMMUTABLE_PRIVATE
+    } else {
+        let text = cache_control.to_str().unwrap_or("no-store");
+        if ["private", "public", "no-store", "no-cache"].iter().any(|word| text.contains(word)) {
+            return;
+        }
+        HeaderValue::try_from(format!("private, {text}")).unwrap_or(IMMUTABLE_PRIVATE)
+    };
+    headers.insert(CACHE_CONTROL, private);
 }
 
 /// The comparison of entity tags (RFC 9110 section 8.8.3.2).

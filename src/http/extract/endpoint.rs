@@ -296,6 +296,11 @@ impl Endpoint {
         matches!(self, Self::PageManifest(..) | Self::PageCompare(..) | Self::PageRepository(..))
     }
 
+    /// Whether it tells of this server alone, also while the database is away.
+    pub(crate) fn is_of_server(&self) -> bool {
+        matches!(self, Self::Health | Self::Ready | Self::Metrics)
+    }
+
     /// Whether it belongs to the management API.
     pub(crate) fn is_api(&self) -> bool {
         self.row().path.starts_with("/api/")

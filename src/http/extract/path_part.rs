@@ -24,7 +24,7 @@ pub(crate) enum PathError {
     #[error(transparent)]
     Tag(#[from] TagError),
     /// Not the id of an upload, as this registry spells it.
-    #[error("there is no such upload")]
+    #[error("there is no upload with this id; begin a new one")]
     Upload,
     #[error(transparent)]
     Account(#[from] AccountNameError),

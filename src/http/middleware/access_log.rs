@@ -104,6 +104,11 @@ impl Exchange {
         }
     }
 
+    /// Ends without a line, because the request is answered in another way.
+    pub(crate) fn discard(mut self) {
+        self.line = None;
+    }
+
     /// Counts bytes of the response that were given to the connection.
     pub(crate) fn sent(&mut self, bytes: u64) {
         self.connection.metrics().sent(self.measured.place, bytes);

@@ -12,6 +12,7 @@ use oci::TagOrDigest;
 use registry::access::{AuditEvent, AuditOutcome, Identity, SIGN_IN, Via};
 
 use crate::http::app::App;
+use crate::http::audited_change::AuditedChange;
 use crate::http::endpoints::AuditAction;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
@@ -19,6 +20,7 @@ use crate::http::extract::query::Query;
 use crate::http::middleware::authorization::Rejection;
 use crate::http::middleware::caller::Caller;
 use crate::http::middleware::denied::{Denied, DenyReason};
+use crate::http::response::Response;
 
 /// The action and object of a request.
 pub(crate) struct AuditedAction {
@@ -31,6 +33,8 @@ pub(crate) struct AuditedAction {
 enum Kind {
     Change,
     Upload,
+    /// A form of a page, which redirects once it has changed something.
+    Form,
     Pull,
     /// Recorded only if denied.
     Look,
@@ -54,6 +58,7 @@ impl AuditedAction {
         let (action, kind) = match endpoint.audit(method) {
             AuditAction::None | AuditAction::Operate(_) => return None,
             AuditAction::Change(action) => (action, Kind::Change),
+            AuditAction::Form(action) => (action, Kind::Form),
             AuditAction::Pull(action) => (action, Kind::Pull),
             AuditAction::Look(action) => (action, Kind::Look),
             AuditAction::Upload => {
@@ -68,8 +73,12 @@ impl AuditedAction {
             }
         };
         let object = match endpoint {
-            Endpoint::Manifest(_, TagOrDigest::Tag(tag)) => format!("{repository}:{tag}"),
-            Endpoint::Manifest(_, TagOrDigest::Digest(digest)) | Endpoint::Blob(_, digest) => {
+            Endpoint::Manifest(_, TagOrDigest::Tag(tag)) | Endpoint::PageDelete(_, TagOrDigest::Tag(tag)) => {
+                format!("{repository}:{tag}")
+            }
+            Endpoint::Manifest(_, TagOrDigest::Digest(digest))
+            | Endpoint::PageDelete(_, TagOrDigest::Digest(digest))
+            | Endpoint::Blob(_, digest) => {
                 format!("{repository}@{digest}")
             }
             _ => repository.to_string(),
@@ -78,19 +87,39 @@ impl AuditedAction {
     }
 }
 
-/// Records an allowed request. A change is in the log before its client gets the answer.
-pub(crate) async fn done(
-    app: &App,
-    audited: AuditedAction,
-    caller: &Caller<'_>,
+/// The parts of a response that the audit log needs.
+pub(crate) struct Answered {
     status: StatusCode,
+    change: Option<AuditedChange>,
+}
+
+impl Answered {
+    pub(crate) fn of(response: &Response) -> Self {
+        Self { status: response.status(), change: response.extensions().get().cloned() }
+    }
+}
+
+/// Records an allowed request that succeeded. A change is in the log before its client gets the answer.
+pub(crate) async fn answered(
+    app: &App,
+    audited: Option<AuditedAction>,
+    caller: &Caller<'_>,
+    answered: Answered,
     id: &HeaderValue,
 ) {
-    // The request that begins an upload pushes no blob yet.
-    let is_recorded = match audited.kind {
-        Kind::Change => true,
+    let Answered { status, change } = answered;
+    let (action, object, detail, kind) = match (change, audited) {
+        (Some(change), _) => (change.action, change.object, change.detail, Kind::Change),
+        (None, Some(AuditedAction { action, object, kind })) => (action, object, None, kind),
+        (None, None) => return,
+    };
+    let is_recorded = match kind {
+        Kind::Change => status.is_success() || status == StatusCode::SEE_OTHER,
+        Kind::Form => status == StatusCode::SEE_OTHER,
+        // The request that begins an upload pushes no blob yet.
         Kind::Upload => status == StatusCode::CREATED,
-        Kind::Pull => app.audit_pulls,
+        // A bucket sends the content to which a response redirects.
+        Kind::Pull => app.audit_pulls && (status.is_success() || status == StatusCode::TEMPORARY_REDIRECT),
         Kind::Look => false,
     };
     if !is_recorded || !app.accounts.in_force() {
@@ -99,17 +128,16 @@ pub(crate) async fn done(
     let event = AuditEvent {
         account: AuditEvent::account_of(caller.identity()),
         address: Some(caller.address()),
-        action: audited.action,
-        object: audited.object,
+        action,
+        object,
         verdict: AuditOutcome::Allowed,
         status: Some(status.as_u16()),
         request_id: id.to_str().ok().map(str::to_owned),
-        detail: None,
+        detail,
     };
-    if audited.kind == Kind::Change {
-        app.accounts.record_durably(event).await;
-    } else {
-        app.accounts.record(event).await;
+    match kind {
+        Kind::Change | Kind::Form => app.accounts.record_durably(event).await,
+        Kind::Upload | Kind::Pull | Kind::Look => app.accounts.record(event).await,
     }
 }
 

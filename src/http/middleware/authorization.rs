@@ -1,5 +1,5 @@
 //! Authorization middleware: identifies the client and checks its rights, from the same [`Endpoint`] that selects the
-//! handler. Only [`authorize`] makes an [`Authorized`], which the caller of every handler needs.
+//! handler. Only [`authorize`] and [`authorize_cached`] make an [`Authorized`], which the caller of every handler needs.
 //!
 //! A repository that the caller may not see does not exist for it. An anonymous client gets 401 and a challenge. Other
 //! callers get the answer for an absent repository to reads and deletes. A denied push has one text, whether the

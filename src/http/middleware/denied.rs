@@ -46,7 +46,9 @@ impl fmt::Display for Denied {
             DenyReason::Expired => {
                 f.write_str("authentication required: the token has expired or was revoked")
             }
-            DenyReason::Scope => f.write_str("authentication required: the token was not issued for this"),
+            DenyReason::Scope => f.write_str(
+                "authentication required: the token was not issued for this repository and action",
+            ),
             DenyReason::Forbidden => {
                 f.write_str("requested access to the resource is denied: your account may not do this")
             }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use accounts::Right;
 use oci::RepositoryName;
+use registry::Registry;
 use registry::access::{Accounts, Identity};
 use tokio::task::JoinHandle;
 
@@ -42,13 +43,15 @@ pub(crate) struct RevocationCheck {
     grounds: Grounds,
     generation: u64,
     running: Option<JoinHandle<bool>>,
+    /// The registry whose version the end of the body has to check, if other servers may have changed the accounts.
+    shared: Option<Registry>,
 }
 
 impl RevocationCheck {
     /// Makes the check of a request that was authorized after `before`. `None` for the operator, whose rights are those
     /// of the machine.
     pub(crate) fn new(
-        accounts: &Accounts,
+        registry: &Registry,
         before: AccountState,
         identity: &Identity,
         endpoint: &Endpoint,
@@ -62,16 +65,27 @@ impl RevocationCheck {
             _ => None,
         };
         let grounds = Grounds {
-            accounts: accounts.clone(),
+            accounts: registry.accounts().clone(),
             identity: identity.clone(),
             required,
             was_in_force: before.in_force,
         };
-        Some(Self { grounds, generation: before.generation, running: None })
+        let shared = registry.is_shared().then(|| registry.clone());
+        Some(Self { grounds, generation: before.generation, running: None, shared })
     }
 
     /// Whether the request may go on.
-    pub(crate) fn poll_allowed(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    pub(crate) fn poll_allowed(&mut self, cx: &mut Context<'_>, is_end: bool) -> Poll<bool> {
+        if is_end && let Some(registry) = self.shared.take() {
+            let running = self.running.take();
+            self.running = Some(tokio::spawn(async move {
+                let is_allowed = match running {
+                    Some(running) => running.await.unwrap_or(false),
+                    None => true,
+                };
+                is_allowed && has_present_accounts(&registry).await
+            }));
+        }
         loop {
             if let Some(running) = &mut self.running {
                 let is_allowed = ready!(Pin::new(running).poll(cx)).unwrap_or(false);
@@ -88,6 +102,14 @@ impl RevocationCheck {
             self.running = Some(tokio::spawn(self.grounds.clone().still_hold()));
         }
     }
+}
+
+/// Whether changes of accounts by other servers count here.
+async fn has_present_accounts(registry: &Registry) -> bool {
+    let checked = registry.check_versions().await;
+    checked
+        .inspect_err(|error| tracing::warn!(%error, "cannot authorize a request again; it is refused"))
+        .is_ok()
 }
 
 impl Grounds {

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::http::app::App;
+use crate::http::cluster::Role;
 use crate::http::live::LiveApp;
 use crate::http::server::accept::Connections;
 use crate::http::server::listener::Control;
@@ -33,7 +34,7 @@ impl Inside {
         let control = Control::bind(socket)?;
         let stop = Stop::new();
         let mirror = upstreams::open(&registry, config).map_err(io::Error::other)?;
-        let app = Arc::new(App::new(registry, None, mirror, config, None)?);
+        let app = Arc::new(App::new(registry, None, mirror, Arc::new(Role::Alone), config, None)?);
         let connections = Connections::new(LiveApp::new(app), &stop);
         let accepting =
             tokio::spawn(async move { match connections.accept_control(Some(&control)).await {} });

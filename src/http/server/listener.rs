@@ -1,14 +1,13 @@
 //! Listeners: TCP ports and the control socket.
 
+use registry::WarnLimit;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::time::Duration;
 
 use registry::records::Socket;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
-
-use crate::warn_limit::WarnLimit;
 
 /// The pause after a failed accept, when the system has no file descriptors or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -52,10 +51,11 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// The control socket. Dropping it removes its file.
+/// The control socket. Dropping it removes its file, unless the next server of this process has replaced that.
 pub(crate) struct Control {
     pub(crate) listener: UnixListener,
     socket: Socket,
+    inode: Option<u64>,
 }
 
 impl Control {
@@ -67,13 +67,20 @@ impl Control {
         let listener = UnixListener::bind(socket.path())?;
         // The server does not accept yet, so no other user can connect before this.
         std::fs::set_permissions(socket.path(), std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, socket })
+        let inode = inode(&socket);
+        Ok(Self { listener, socket, inode })
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // It may be gone already.
-        let _ = std::fs::remove_file(self.socket.path());
+        if inode(&self.socket) == self.inode {
+            // It may be gone already.
+            let _ = std::fs::remove_file(self.socket.path());
+        }
     }
+}
+
+fn inode(socket: &Socket) -> Option<u64> {
+    std::fs::metadata(socket.path()).ok().map(|file| file.ino())
 }

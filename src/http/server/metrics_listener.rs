@@ -47,6 +47,10 @@ impl MetricsListener {
         self.listener.local_addr()
     }
 
+    pub(crate) fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+
     /// Serves for ever.
     pub(crate) async fn run(&self) -> Infallible {
         loop {

@@ -27,12 +27,14 @@ use std::sync::Arc;
 use registry::Registry;
 use registry::mirror::Mirror;
 use registry::records::Socket;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 
 pub use self::inside::Inside;
 pub use self::stop::Stop;
 use crate::config::{Config, Effective};
 use crate::http::app::App;
+use crate::http::cluster::Role;
 use crate::http::content_proxy::ContentProxy;
 use crate::http::live::LiveApp;
 use crate::http::reload_requests::{ReloadQueue, ReloadRequests};
@@ -67,13 +69,16 @@ impl Server {
         registry: Registry,
         content_proxy: Option<Arc<dyn ContentProxy>>,
         mirror: Option<Mirror>,
+        role: Role,
         config: &Config,
         inherited: Option<std::net::TcpListener>,
     ) -> io::Result<Self> {
         let tcp = open(inherited, config.listen)?;
         let address = tcp.local_addr()?;
         let (requests, reload) = ReloadRequests::new();
-        let live = LiveApp::new(Arc::new(App::new(registry, content_proxy, mirror, config, Some(requests))?));
+        let role = Arc::new(role);
+        let app = App::new(registry, content_proxy, mirror, role, config, Some(requests))?;
+        let live = LiveApp::new(Arc::new(app));
         Ok(Self {
             live,
             reload: Some(reload),
@@ -167,9 +172,29 @@ impl Server {
         self.address
     }
 
+    /// Returns the role of this server among several.
+    pub(crate) fn role(&self) -> Arc<Role> {
+        self.live.get().role.clone()
+    }
+
     /// Returns the settings that a reload changes, and the requests for a reload.
     pub(crate) fn live(&mut self) -> (Arc<LiveApp>, Option<ReloadQueue>) {
         (self.live.clone(), self.reload.take())
+    }
+
+    /// Returns duplicates of the listening sockets, for the next server of this process.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn sockets(&self) -> io::Result<[Option<std::net::TcpListener>; 3]> {
+        let duplicate = |listener: &TcpListener| -> io::Result<Option<std::net::TcpListener>> {
+            Ok(Some(SockRef::from(listener).try_clone()?.into()))
+        };
+        Ok([
+            duplicate(&self.tcp)?,
+            self.redirect.as_ref().map_or(Ok(None), |redirect| duplicate(redirect.listener()))?,
+            self.metrics.as_ref().map_or(Ok(None), |metrics| duplicate(metrics.listener()))?,
+        ])
     }
 
     /// Returns a handle that stops this server.
@@ -182,7 +207,17 @@ impl Server {
     /// over.
     pub async fn run(self) {
         let app = self.live.get();
-        let deliveries = webhooks::run(app.webhooks.clone(), app.registry.clone());
+        let is_replica = app.registry.is_replica();
+        if !is_replica {
+            webhooks::prepare(&app.webhooks, &app.registry).await;
+        }
+        let deliveries = async {
+            match is_replica {
+                // The primary delivers.
+                true => std::future::pending().await,
+                false => webhooks::run(app.webhooks.clone(), app.registry.clone()).await,
+            }
+        };
         let connections = Connections::new(self.live.clone(), &self.stop);
         let mut stage = self.stop.subscribe();
         let tcp = connections.accept_tcp(&self.tcp, self.address, self.tls.as_ref());

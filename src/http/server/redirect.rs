@@ -69,6 +69,10 @@ impl Redirect {
         }
     }
 
+    pub(crate) fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+
     /// Serves for ever.
     pub(crate) async fn run(&self) -> Infallible {
         loop {

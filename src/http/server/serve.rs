@@ -1,5 +1,6 @@
 //! Serves one connection: the handshake, the choice of the protocol, and the requests until its end.
 
+use registry::WarnLimit;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -22,7 +23,6 @@ use crate::http::server::protocol::{self, GracefulConnection};
 use crate::http::server::stop::Stage;
 use crate::http::service::Service;
 use crate::tls;
-use crate::warn_limit::WarnLimit;
 
 /// The time for an evicted connection to send the end of its last response.
 const EVICTION_LINGER: Duration = Duration::from_secs(5);

@@ -31,6 +31,12 @@ impl Stop {
         self.0.receiver_count()
     }
 
+    /// Waits until the server is told to stop.
+    pub(crate) async fn begun(&self) {
+        // The sender is in this handle.
+        let _ = self.subscribe().wait_for(|stage| *stage > Stage::Running).await;
+    }
+
     /// Waits until every connection has ended.
     pub(super) async fn all_ended(&self) {
         self.0.closed().await;

@@ -1,12 +1,12 @@
 //! `/-/access`: the rights of an account on a repository, and the reasons.
 
-use accounts::AccountName;
-use api::Access;
+use accounts::{AccountName, Rights, Subject};
 use askama::Template;
 use oci::RepositoryName;
+use registry::access::manage::Reason;
 
 use super::page::Page;
-use crate::http::api::manage::{access, manage, map_error};
+use crate::http::api::manage::{manage, map_error};
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -17,7 +17,7 @@ struct AccessPage {
     page: Page,
     account: String,
     repository: String,
-    answer: Option<Access>,
+    rights: Option<Rights>,
     reasons: Vec<String>,
 }
 
@@ -32,26 +32,43 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     let answer = match &repository {
         Some(repository) => {
             let explained = manage(&call).explain(account.as_ref(), repository).await;
-            Some(access::convert(map_error(&call, explained)?))
+            Some(map_error(&call, explained)?)
         }
         None => None,
     };
-    let reasons = answer.iter().flat_map(|answer| &answer.reasons).map(|reason| {
-        page.language.text_with(
-            &format!("reason-{}", reason.kind),
-            &[
-                ("subject", reason.subject.as_deref().unwrap_or_default()),
-                ("gives", reason.gives.as_deref().unwrap_or_default()),
-                ("repositories", reason.repositories.as_deref().unwrap_or_default()),
-            ],
-        )
-    });
     let body = AccessPage {
-        reasons: reasons.collect(),
+        reasons: answer.iter().flat_map(|answer| &answer.reasons).map(|why| reason(&page, why)).collect(),
         account: account.map(|account| account.to_string()).unwrap_or_default(),
         repository: repository.map(|repository| repository.to_string()).unwrap_or_default(),
-        answer,
+        rights: answer.map(|answer| answer.rights),
         page,
     };
     body.page.render(&body)
+}
+
+/// Writes a reason in the language of the page.
+fn reason(page: &Page, reason: &Reason) -> String {
+    let plain = |key: &str| page.t(key).into_owned();
+    let listed = |rights: &Rights| page.rights(rights).join(", ");
+    match reason {
+        Reason::NoAccounts => plain("reason-no-accounts"),
+        Reason::Disabled => plain("reason-disabled"),
+        Reason::Administrator => plain("reason-administrator"),
+        Reason::Owner => plain("reason-owner"),
+        Reason::Member(organisation, role) => page
+            .language
+            .text_with("reason-member", &[("subject", organisation.as_str()), ("gives", &page.role(role))]),
+        Reason::Grant(grant) => {
+            let subject = match &grant.subject {
+                Subject::Everyone => plain("subject-everyone"),
+                Subject::Accounts => plain("subject-accounts"),
+                Subject::Account(name) => page.with("subject-account", name),
+                Subject::Team(..) => page.with("subject-team", &grant.subject),
+            };
+            let (repositories, gives) = (grant.pattern.to_string(), listed(&grant.rights));
+            let values = [("subject", &*subject), ("repositories", &*repositories), ("gives", &*gives)];
+            page.language.text_with("reason-grant", &values)
+        }
+        Reason::Location(rights) => page.with("reason-location", listed(rights)),
+    }
 }

@@ -51,7 +51,7 @@ impl TokenLine {
 /// A right, and its reason.
 struct RightLine {
     repositories: String,
-    rights: String,
+    rights: Rights,
     why: String,
     /// The organisation that the reason names.
     organisation: Option<String>,
@@ -123,7 +123,7 @@ fn rights(
 ) -> Vec<RightLine> {
     let line = |repositories: String, rights: Rights, why: String, organisation| RightLine {
         repositories,
-        rights: rights.to_string(),
+        rights,
         why,
         organisation,
     };
@@ -133,7 +133,7 @@ fn rights(
     }
     lines.push(line(format!("{}/**", user.name), Rights::ALL, page.t("why-owner").into_owned(), None));
     for member in members {
-        let (organisation, role) = (member.organisation.to_string(), member.role.to_string());
+        let (organisation, role) = (member.organisation.to_string(), page.role(&member.role));
         let why = page.language.text_with("why-member", &[("organisation", &organisation), ("role", &role)]);
         lines.push(line(format!("{organisation}/**"), member.role.rights(), why, Some(organisation)));
     }

@@ -8,6 +8,7 @@ use oci::{RepositoryName, TagOrDigest};
 use super::content::{self, MAX_BLOB, Stored};
 use super::document::{Document, Entry, ImageConfig, Kind};
 use super::page::Page;
+use crate::http::api::tags::TagSort;
 use crate::http::app::App;
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -73,7 +74,7 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     let query = call.query();
     let from = query.parsed::<TagOrDigest>("from", "a tag or a digest")?;
     let to = query.parsed::<TagOrDigest>("to", "a tag or a digest")?;
-    let (tags, _) = content::tags(app, repository, None, TAGS).await?;
+    let (tags, _) = content::tags(app, repository, TagSort::Name, "", None, TAGS).await?;
     let mut compare = Compare {
         page,
         name: repository.to_string(),

@@ -5,9 +5,11 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use oci::{Digest, RepositoryName, TagOrDigest};
+use registry::listing::TagSearch;
 use serde::Deserialize;
 
 use super::document::{Document, Entry, shortened};
+use crate::http::api::tags::TagSort;
 use crate::http::app::App;
 use crate::http::error::Error;
 use crate::http::response::DOCKER_CONTENT_DIGEST;
@@ -20,6 +22,9 @@ const MANIFESTS: HeaderValue = HeaderValue::from_static(
 );
 /// The largest manifest and tag list of an upstream, in bytes.
 const MAX_DOCUMENT: usize = 8 << 20;
+
+/// The tags of an upstream that a filter of a gateway reads.
+const FILTERED: usize = 1_000;
 
 /// The largest config or preview that a page reads, in bytes.
 pub(crate) const MAX_BLOB: u64 = 1 << 20;
@@ -103,18 +108,30 @@ pub(crate) struct TagLine {
     pub(crate) pushed: Option<SystemTime>,
     pub(crate) pulled: Option<SystemTime>,
     pub(crate) pulls: u64,
+    /// The cursor after it.
+    pub(crate) cursor: String,
 }
 
-/// Returns tags of a repository by name, beginning after `after`, and whether there are more.
+/// Returns tags of a repository whose names contain a text, beginning after `after`, and whether there are more. A
+/// gateway sorts by name.
 pub(crate) async fn tags(
     app: &App,
     repository: &RepositoryName,
+    sort: TagSort,
+    contains: &str,
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<TagLine>, bool), Error> {
     let Some(proxy) = &app.content_proxy else {
-        let found = app.registry.tag_records(repository, after, limit, false).await?;
+        let search = TagSearch {
+            contains: contains.to_owned(),
+            by_push: sort == TagSort::Push,
+            include_hidden: false,
+        };
+        let after = after.map(|after| sort.position(after)).transpose()?;
+        let found = app.registry.find_tags(repository, search, after, limit).await?;
         let lines = found.items.into_iter().map(|record| TagLine {
+            cursor: sort.cursor(record.position()),
             tag: record.tag.to_string(),
             digest: Some(record.manifest.digest),
             pushed: Some(record.updated_at),
@@ -129,7 +146,9 @@ pub(crate) async fn tags(
     }
     let path = {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("n", &(limit + 1).to_string());
+        // An upstream knows no filter.
+        let read = if contains.is_empty() { limit + 1 } else { FILTERED };
+        query.append_pair("n", &read.to_string());
         query.extend_pairs(after.map(|after| ("last", after)));
         format!("tags/list?{}", query.finish())
     };
@@ -139,7 +158,11 @@ pub(crate) async fn tags(
     let mut tags = list.and_then(|list| list.tags).unwrap_or_default();
     // An upstream that knows no pages sends all tags.
     tags.sort_unstable();
-    tags.retain(|tag| after.is_none_or(|after| tag.as_str() > after) && tag.parse::<oci::Tag>().is_ok());
+    tags.retain(|tag| {
+        after.is_none_or(|after| tag.as_str() > after)
+            && tag.contains(contains)
+            && tag.parse::<oci::Tag>().is_ok()
+    });
     let more = tags.len() > limit;
     tags.truncate(limit);
     let mut lines = Vec::with_capacity(tags.len());
@@ -150,7 +173,7 @@ pub(crate) async fn tags(
             None => None,
         };
         let digest = stored.map(|stored| stored.digest);
-        lines.push(TagLine { tag, digest, pushed: None, pulled: None, pulls: 0 });
+        lines.push(TagLine { cursor: tag.clone(), tag, digest, pushed: None, pulled: None, pulls: 0 });
     }
     Ok((lines, more))
 }

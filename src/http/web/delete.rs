@@ -29,6 +29,13 @@ struct Delete {
     has_mismatch: bool,
 }
 
+impl Delete {
+    /// Returns the name of what is deleted.
+    fn image(&self) -> &str {
+        self.back.trim_start_matches('/')
+    }
+}
+
 pub(crate) async fn get(
     call: Call<'_>,
     repository: &RepositoryName,

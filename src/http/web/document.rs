@@ -148,6 +148,16 @@ pub(crate) enum Kind {
     Artifact,
 }
 
+impl From<oci::CosignKind> for Kind {
+    fn from(kind: oci::CosignKind) -> Self {
+        match kind {
+            oci::CosignKind::Signature => Self::Signature,
+            oci::CosignKind::Attestation => Self::Attestation,
+            oci::CosignKind::Sbom => Self::Sbom,
+        }
+    }
+}
+
 impl Kind {
     pub(crate) fn label(self, language: Language) -> String {
         let key = match self {

@@ -24,6 +24,8 @@ struct ErrorPage<'a> {
     message: String,
     /// Whether it is in English, as in the API, on a page in any language.
     is_english: bool,
+    /// The repository of missing content, which the caller may see.
+    repository: Option<oci::RepositoryName>,
     request_id: String,
 }
 
@@ -54,14 +56,15 @@ pub(crate) fn respond(page: &Page, error: Error, links: &Links, id: &hyper::head
     let title = page.t(key).into_owned();
     let explanation = page.t(&format!("{key}-text")).into_owned();
     let translated = super::explain::explain(page, &error);
+    let repository = super::explain::repository_of(&error).cloned();
     // The JSON response has logged the error, and hides internal causes.
     let json = error.into_response(ErrorFormat::Registry, None, links, id);
     let retry_after = json.headers().get(RETRY_AFTER).cloned();
     let is_english = translated.is_none();
     let message = translated.or_else(|| json.body().text().and_then(message)).unwrap_or_default();
     let request_id = id.to_str().unwrap_or_default().to_owned();
-    let rendered =
-        page.render_as(status, &ErrorPage { page, title, explanation, message, is_english, request_id });
+    let body = ErrorPage { page, title, explanation, message, is_english, repository, request_id };
+    let rendered = page.render_as(status, &body);
     let Ok(mut response) = rendered else { return json };
     if let Some(retry_after) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, retry_after);

@@ -22,6 +22,17 @@ pub(crate) fn explain_refusal(page: &Page, error: &ManageError) -> Option<String
     text_of_refusal(error).map(|text| written(page, text))
 }
 
+/// The repository that lacks the content of an error.
+pub(crate) fn repository_of(error: &Error) -> Option<&oci::RepositoryName> {
+    let Error::Registry(error) = error else { return None };
+    match error {
+        RegistryError::ManifestUnknown { repository, .. }
+        | RegistryError::ManifestGone { repository, .. }
+        | RegistryError::NotInHistory { repository, .. } => Some(repository),
+        _ => None,
+    }
+}
+
 fn written(page: &Page, (key, values): Text) -> String {
     let values: Vec<(&'static str, &str)> =
         values.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -61,6 +72,7 @@ fn text_of(error: &Error) -> Option<Text> {
         Error::NoForm => plain("error-form"),
         Error::TooMany { wait } => with("error-wait", wait.as_secs() + 1),
         Error::Overloaded => plain("error-overloaded"),
+        Error::NotPrimary | Error::NoPrimary => plain("error-unavailable"),
         Error::Forward(_) => plain("error-forward"),
         Error::NotReady(_) => plain("error-unavailable"),
         _ => None,
@@ -75,6 +87,7 @@ fn text_of_registry(error: &RegistryError) -> Option<Text> {
             with("error-no-image", format_args!("{repository}:{target}"))
         }
         E::ManifestGone { target, .. } => with("error-gone", target),
+        E::NotInHistory { digest, .. } => with("error-gone", digest),
         E::BlobUnknown { digest, .. } | E::ContentUnknown { digest, .. } => with("error-no-content", digest),
         E::BlobDamaged { digest, .. } | E::ManifestDamaged { digest, .. } => with("error-damaged", digest),
         E::DeleteDisabled => plain("error-no-deletion"),
@@ -88,7 +101,8 @@ fn text_of_registry(error: &RegistryError) -> Option<Text> {
         E::NotAdopted { .. } => plain("error-not-adopted"),
         E::Full | E::ReserveReached { .. } => plain("error-full"),
         E::ReadOnly => plain("error-read-only"),
-        E::Unavailable(_) => plain("error-unavailable"),
+        E::Moving => plain("error-moving"),
+        E::Unavailable(_) | E::Replica => plain("error-unavailable"),
         E::Busy => plain("error-busy"),
         E::PasswordRefused(refused) => Some(text_of_password(*refused)),
         E::NameUnfit(_) => plain("problem-name"),

@@ -9,6 +9,7 @@ use registry::records::UndoTarget;
 
 use super::form::Form;
 use super::page::Page;
+use crate::http::audited_change::AuditedChange;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -31,7 +32,8 @@ struct HistoryPage {
     page: Page,
     name: String,
     lines: Vec<Line>,
-    next: Option<i64>,
+    /// The query of the next page.
+    next: Option<String>,
     may_push: bool,
 }
 
@@ -41,7 +43,11 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     let tag = query.get_filled("tag").map(|tag| tag.parse::<Tag>()).transpose().map_err(Error::BadTag)?;
     let before = query.parsed::<i64>("before", "the id of an entry")?;
     let found = app.registry.tag_history(repository, tag.as_ref(), before, PAGE).await?;
-    let next = found.items.last().filter(|_| found.more).map(|entry| entry.id);
+    let next = found.items.last().filter(|_| found.more).map(|entry| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(tag.as_ref().map(|tag| ("tag", tag.as_str())));
+        query.append_pair("before", &entry.id.to_string()).finish()
+    });
     let lines = found.items.into_iter().map(|entry| Line {
         tag: entry.tag.to_string(),
         at: entry.at,
@@ -67,5 +73,7 @@ pub(crate) async fn post(mut call: Call<'_>, repository: &RepositoryName) -> Res
     let digest = form.text("digest").parse();
     let digest = digest.map_err(|error| Error::BadDigest { parameter: "digest", error })?;
     call.registry().undo_tag(repository, &tag, UndoTarget::To(digest)).await?;
-    Ok(Page::of(&call).redirect(&format!("/{repository}:{tag}?done=undone")))
+    let detail = Some(format!("to {digest}"));
+    let audited = AuditedChange { action: "tag.undo", object: Some(format!("{repository}:{tag}")), detail };
+    Ok(audited.on(Page::of(&call).redirect(&format!("/{repository}:{tag}?done=undone"))))
 }

@@ -80,6 +80,8 @@ struct Details {
     pushed: SystemTime,
     pulled: Option<SystemTime>,
     pulls: u64,
+    /// The account that has pointed the tag here.
+    by: Option<String>,
 }
 
 #[derive(Template)]
@@ -105,6 +107,8 @@ struct ManifestPage {
     created: Option<String>,
     author: Option<String>,
     layers: u64,
+    /// The bytes of the layers.
+    layer_bytes: u64,
     history: Vec<HistoryLine>,
     settings: Vec<Setting>,
     environment: Vec<(String, String)>,
@@ -187,7 +191,7 @@ pub(crate) async fn get(
         None => format!("{repository}@{}", stored.digest),
     };
     let details = match app.content_proxy {
-        None => Some(details(app, repository, &stored.digest, tag.as_deref()).await?),
+        None => Some(details(app, repository, target, &stored.digest).await?),
         Some(_) => None,
     };
     let allowed = async |right| app.accounts.is_allowed(caller.identity(), repository, right).await;
@@ -210,6 +214,7 @@ pub(crate) async fn get(
         left_out: (image.left_out + if kind == Kind::Image { 0 } else { document.left_out }) as u64,
         is_too_large: document.is_too_large,
         layers: image.layers,
+        layer_bytes: image.layer_bytes,
         history: image.history,
         settings: image.settings,
         environment: image.environment,
@@ -234,16 +239,28 @@ pub(crate) async fn get(
 async fn details(
     app: &App,
     repository: &RepositoryName,
+    target: &TagOrDigest,
     digest: &Digest,
-    tag: Option<&str>,
 ) -> Result<Details, Error> {
+    let tag = match target {
+        TagOrDigest::Tag(tag) => Some(tag),
+        TagOrDigest::Digest(_) => None,
+    };
     let found = app.registry.manifest_details(repository, &TagOrDigest::Digest(*digest)).await?;
-    let others = found.tags.iter().map(ToString::to_string).filter(|name| Some(name.as_str()) != tag);
+    let others = found.tags.iter().filter(|other| Some(*other) != tag).map(ToString::to_string);
     Ok(Details {
         other_tags: others.take(OTHER_TAGS).collect(),
         pushed: found.pushed_at,
         pulled: found.pulled_at,
         pulls: found.pulls,
+        by: match tag {
+            Some(tag) => {
+                let moves = app.registry.tag_history(repository, Some(tag), None, 1).await?;
+                let last = moves.items.into_iter().find(|last| last.digest == Some(*digest));
+                last.and_then(|last| last.account)
+            }
+            None => None,
+        },
     })
 }
 
@@ -304,6 +321,7 @@ struct Image {
     created: Option<String>,
     author: Option<String>,
     layers: u64,
+    layer_bytes: u64,
     history: Vec<HistoryLine>,
     settings: Vec<Setting>,
     environment: Vec<(String, String)>,
@@ -329,6 +347,7 @@ async fn image(app: &App, repository: &RepositoryName, stored: &Stored) -> Resul
         created,
         author: author.filter(|author| !author.is_empty()),
         layers: document.layers.len() as u64,
+        layer_bytes: document.layers.iter().map(|layer| layer.size).sum(),
         history: history(&steps, &document.layers),
         settings: settings(&container),
         environment: container.env.iter().map(|variable| split(variable)).collect(),
@@ -422,13 +441,12 @@ async fn referrers(
         })
         .collect();
     // Tags by which cosign stores signatures, attestations and SBOMs.
-    let stem = digest.to_string().replace(':', "-");
-    for (suffix, kind) in [("sig", Kind::Signature), ("att", Kind::Attestation), ("sbom", Kind::Sbom)] {
-        let Ok(tag) = format!("{stem}.{suffix}").parse() else { continue };
-        if let Ok(stored) = content::manifest(app, repository, &TagOrDigest::Tag(tag)).await {
+    for cosign in oci::CosignKind::ALL {
+        let Some(tag) = cosign.tag_of(digest) else { continue };
+        if let Ok(stored) = content::manifest(app, repository, &TagOrDigest::Tag(tag.clone())).await {
             referrers.push(Referrer {
-                kind: kind.label(page.language),
-                artifact_type: format!("{stem}.{suffix}"),
+                kind: Kind::from(cosign).label(page.language),
+                artifact_type: tag.to_string(),
                 digest: stored.digest.to_string(),
                 size: stored.content.len() as u64 + Document::parse(&stored.content).content_size(),
             });

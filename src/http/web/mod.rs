@@ -23,6 +23,7 @@ pub(crate) mod error;
 mod explain;
 pub(crate) mod file;
 mod form;
+pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod home;
 mod language;

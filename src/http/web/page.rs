@@ -5,6 +5,7 @@
 
 use std::time::SystemTime;
 
+use accounts::{Right, Rights, Role};
 use askama::Template;
 use hyper::StatusCode;
 use hyper::header::{
@@ -128,6 +129,28 @@ impl Page {
         self.language.counted(key, *count.borrow())
     }
 
+    /// Returns the names of rights.
+    pub(crate) fn rights(&self, rights: &Rights) -> Vec<std::borrow::Cow<'static, str>> {
+        let name = |right| match right {
+            Right::Pull => self.t("right-pull"),
+            Right::Push => self.t("right-push"),
+            Right::Delete => self.t("right-delete"),
+            Right::Administer => self.t("right-administer"),
+            Right::Fill => self.t("right-fill"),
+        };
+        rights.iter().map(name).collect()
+    }
+
+    /// Returns the name of a role.
+    pub(crate) fn role(&self, role: &Role) -> std::borrow::Cow<'static, str> {
+        self.t(match role {
+            Role::Reader => "role-reader",
+            Role::Writer => "role-writer",
+            Role::Maintainer => "role-maintainer",
+            Role::Owner => "role-owner",
+        })
+    }
+
     pub(crate) fn number(&self, count: &u64) -> String {
         number(*count)
     }
@@ -144,8 +167,11 @@ impl Page {
         self.language.age(*time)
     }
 
-    /// Formats a time that a pusher wrote, or returns it as it is.
+    /// Formats a time that a pusher wrote, or returns it as it is. A client that knows no time writes Go's zero time.
     pub(crate) fn date_of(&self, text: &str) -> String {
+        if oci::image_config::is_zero_time(text) {
+            return self.t("created-unknown").into_owned();
+        }
         humantime::parse_rfc3339_weak(text).map_or_else(|_| text.to_owned(), |time| self.language.date(time))
     }
 
@@ -214,16 +240,22 @@ impl Page {
         format!("verdict-{verdict}")
     }
 
+    /// Returns the key of the name of a webhook's format.
+    pub(crate) fn format_key(&self, format: &str) -> String {
+        format!("webhook-format-{format}")
+    }
+
     /// Returns the key of the name of the state of a delivery.
     pub(crate) fn delivery_key(&self, state: &str) -> String {
         format!("delivery-{state}")
     }
 
     /// Returns the pages of an account, with the keys of their names.
-    pub(crate) fn own_pages(&self) -> [(&'static str, &'static str); 4] {
+    pub(crate) fn own_pages(&self) -> [(&'static str, &'static str); 5] {
         [
             ("/-/account", "nav-account"),
             ("/-/organisations", "organisations-title"),
+            ("/-/grants", "grants-title"),
             ("/-/webhooks", "webhooks-title"),
             ("/-/access", "access-nav"),
         ]
@@ -235,7 +267,7 @@ impl Page {
             ("/-/admin", "admin-overview"),
             ("/-/admin/accounts", "accounts-title"),
             ("/-/organisations", "organisations-title"),
-            ("/-/admin/grants", "grants-title"),
+            ("/-/grants", "grants-title"),
             ("/-/admin/usage", "space-title"),
             ("/-/admin/rules", "rules-title"),
             ("/-/admin/jobs", "jobs-nav"),

@@ -13,12 +13,16 @@ use super::content;
 use super::document::{Document, Kind};
 use super::page::Page;
 use super::summary;
+use crate::http::api::tags::TagSort;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
 /// The tags on a page.
 const PAGE: usize = 50;
+
+/// The largest number of tags that are sorted by their last push.
+const SORTED: u64 = 20_000;
 
 /// A tag in the list.
 struct Line {
@@ -45,6 +49,12 @@ struct RepositoryPage {
     /// The README as safe HTML.
     readme: Option<String>,
     clients: Vec<Client>,
+    is_sortable: bool,
+    sort: TagSort,
+    /// The part of the names of the listed tags. Empty for all tags.
+    filter: String,
+    /// Whether the repository has more tags than a page, so that a filter helps.
+    has_filter: bool,
     next: Option<String>,
     is_first: bool,
     /// Whether it may be pulled without an account, on a registry with accounts.
@@ -64,6 +74,35 @@ struct Chosen {
     links: Vec<Link>,
 }
 
+impl RepositoryPage {
+    fn is_by_name(&self) -> bool {
+        self.sort == TagSort::Name
+    }
+
+    /// Returns the address of the tags by name.
+    fn by_name(&self) -> String {
+        address(&self.name, TagSort::Name, &self.filter, None)
+    }
+
+    /// Returns the address of the tags by last push.
+    fn by_push(&self) -> String {
+        address(&self.name, TagSort::Push, &self.filter, None)
+    }
+
+    /// Returns the address of the first page.
+    fn first(&self) -> String {
+        address(&self.name, self.sort, &self.filter, None)
+    }
+}
+
+fn address(name: &str, sort: TagSort, filter: &str, after: Option<&str>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("sort", sort.word());
+    query.extend_pairs(Some(filter).filter(|filter| !filter.is_empty()).map(|filter| ("tag", filter)));
+    query.extend_pairs(after.map(|after| ("after", after)));
+    format!("/{name}?{}", query.finish())
+}
+
 /// A registry's knowledge of a repository of its own.
 struct Details {
     tags: u64,
@@ -81,11 +120,18 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
         Err(error) if error.is_unknown() && app.content_proxy.is_some() => None,
         record => Some(record?),
     };
-    let (found, more) = content::tags(app, repository, after.as_deref(), PAGE).await?;
-    let next = found.last().filter(|_| more).map(|line| {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("after", &line.tag).finish();
-        format!("/{repository}?{query}")
-    });
+    let filter = call.query().get_filled("tag").map(|text| text.trim().to_owned()).unwrap_or_default();
+    // The order by push reads all tags.
+    let is_sortable =
+        app.content_proxy.is_none() && record.as_ref().is_some_and(|record| record.tags <= SORTED);
+    let sort = match call.query().get("sort").and_then(|sort| sort.parse().ok()) {
+        _ if !is_sortable => TagSort::Name,
+        Some(sort) => sort,
+        None => TagSort::Push,
+    };
+    let (found, more) = content::tags(app, repository, sort, &filter, after.as_deref(), PAGE).await?;
+    let last = found.last().filter(|_| more);
+    let next = last.map(|line| address(repository.as_str(), sort, &filter, Some(&line.cursor)));
     let mut tags = Vec::with_capacity(found.len());
     let mut first = None;
     for line in found {
@@ -141,6 +187,10 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
         links: first.map(|first| first.links).unwrap_or_default(),
         readme,
         clients: clients.unwrap_or_default(),
+        has_filter: next.is_some() || after.is_some() || !filter.is_empty(),
+        is_sortable,
+        sort,
+        filter,
         next,
         is_first: after.is_none(),
         is_public,

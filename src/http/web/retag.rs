@@ -6,6 +6,7 @@ use registry::manifests::Push;
 use super::content;
 use super::form::Form;
 use super::page::Page;
+use crate::http::audited_change::AuditedChange;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -27,5 +28,6 @@ pub(crate) async fn post(
         tags: Vec::new(),
     };
     call.registry().put_manifest(push).await?;
-    Ok(Page::of(&call).redirect(&format!("/{repository}:{tag}?done=tagged")))
+    let audited = AuditedChange::new("manifest.push", format!("{repository}:{tag}"));
+    Ok(audited.on(Page::of(&call).redirect(&format!("/{repository}:{tag}?done=tagged"))))
 }

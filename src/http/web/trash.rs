@@ -7,6 +7,7 @@ use oci::{Digest, RepositoryName};
 
 use super::form::Form;
 use super::page::Page;
+use crate::http::audited_change::AuditedChange;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -48,5 +49,6 @@ pub(crate) async fn post(mut call: Call<'_>, repository: &RepositoryName) -> Res
     let digest: Digest =
         form.text("digest").parse().map_err(|error| Error::BadDigest { parameter: "digest", error })?;
     call.registry().restore_manifest(repository, &digest).await?;
-    Ok(Page::of(&call).redirect(&format!("/{repository}?done=restored")))
+    let audited = AuditedChange::new("manifest.restore", format!("{repository}@{digest}"));
+    Ok(audited.on(Page::of(&call).redirect(&format!("/{repository}?done=restored"))))
 }

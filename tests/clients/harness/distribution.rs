@@ -31,6 +31,13 @@ impl Distribution {
         Distribution::start("registry", data, "")
     }
 
+    /// Starts the current `registry` with another storage than a directory, as its configuration describes it.
+    pub(crate) fn version_3_with_storage(storage: &str) -> Distribution {
+        let scratch = TempDir::new().expect("a temporary directory");
+        let config = write_config(&scratch, storage, "");
+        Distribution::start_with("registry", scratch, &config)
+    }
+
     /// Runs `garbage-collect`: removes the blobs that no manifest refers to.
     pub(crate) fn version_2_collects_garbage_on(user: &Terminal, data: &Path) {
         collect_garbage(user, data, "docker-registry", "");
@@ -49,8 +56,12 @@ impl Distribution {
     fn start(program: &str, data: &Path, more: &str) -> Distribution {
         let scratch = TempDir::new().expect("a temporary directory");
         let config = configure(&scratch, data, more);
+        Distribution::start_with(program, scratch, &config)
+    }
+
+    fn start_with(program: &str, scratch: TempDir, config: &Path) -> Distribution {
         let program = Terminal::which(program);
-        let arguments = [Path::new("serve"), &config];
+        let arguments = [Path::new("serve"), config];
         let daemon = Daemon::start(&program, &arguments, &scratch.path().join("log"));
         let address = daemon.address();
         Distribution { daemon, address, _scratch: scratch }
@@ -78,11 +89,14 @@ fn collect_garbage(user: &Terminal, data: &Path, program: &str, options: &str) {
 }
 
 fn configure(scratch: &TempDir, data: &Path, more: &str) -> PathBuf {
+    write_config(scratch, &format!("filesystem: {{rootdirectory: '{}'}}", data.display()), more)
+}
+
+fn write_config(scratch: &TempDir, storage: &str, more: &str) -> PathBuf {
     let config = scratch.path().join("config.yml");
     let text = format!(
         "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
-         storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n{more}",
-        data.display()
+         storage: {{{storage}, delete: {{enabled: true}}}}\n{more}"
     );
     fs::write(&config, text).expect("a configuration file can be written");
     config

@@ -20,31 +20,33 @@ impl Gateway {
 
     /// Starts a gateway with these settings, written as in `wharfinger.toml`.
     pub(crate) fn configured(upstreams: &[&str], settings: &str, more: &[&str]) -> Gateway {
+        let (daemon, terminal) = Gateway::start("127.0.0.1:0", upstreams, settings, more);
+        let address = daemon.address();
+        Gateway { daemon, address, terminal }
+    }
+
+    /// Starts a gateway with these settings on a chosen address, which may not accept connections yet.
+    pub(crate) fn configured_at(address: &str, upstreams: &[&str], settings: &str) -> Gateway {
+        let (daemon, terminal) = Gateway::start(address, upstreams, settings, &[]);
+        Gateway { daemon, address: address.to_owned(), terminal }
+    }
+
+    fn start(listen: &str, upstreams: &[&str], settings: &str, more: &[&str]) -> (Daemon, Terminal) {
         let terminal = Terminal::open();
         terminal.run(&format!("htpasswd -cbB users ann '{PASSWORD}' && htpasswd -bB users bob '{PASSWORD}'"));
         fs::write(terminal.path("wharfinger.toml"), settings).expect("a settings file can be written");
         let at = |name: &str| terminal.path(name).display().to_string();
         let (users, data, config) = (at("users"), at("data"), at("wharfinger.toml"));
-        let mut arguments: Vec<String> = [
-            "gateway",
-            "--listen",
-            "127.0.0.1:0",
-            "--htpasswd",
-            &users,
-            "--data",
-            &data,
-            "--config",
-            &config,
-        ]
-        .map(str::to_owned)
-        .to_vec();
+        let mut arguments: Vec<String> =
+            ["gateway", "--listen", listen, "--htpasswd", &users, "--data", &data, "--config", &config]
+                .map(str::to_owned)
+                .to_vec();
         for upstream in upstreams {
             arguments.extend(["--upstream".to_owned(), format!("http://{upstream}")]);
         }
         arguments.extend(more.iter().map(|&word| word.to_owned()));
         let daemon = Daemon::start(env!("CARGO_BIN_EXE_wharfinger"), &arguments, &terminal.path("log"));
-        let address = daemon.address();
-        Gateway { daemon, address, terminal }
+        (daemon, terminal)
     }
 
     /// Returns an image name on the gateway, as clients spell it.

@@ -25,6 +25,7 @@ impl ObjectStore {
     pub(crate) fn start() -> ObjectStore {
         let scratch = TempDir::new().expect("a temporary directory");
         fs::create_dir_all(scratch.path().join("objects").join(BUCKET)).expect("a bucket");
+        fs::create_dir(scratch.path().join("users")).expect("a directory of users");
         fs::write(scratch.path().join("secret"), SECRET).expect("a file with the secret");
         let mut store = ObjectStore { daemon: None, address: free_address(), scratch };
         store.start_again();
@@ -35,12 +36,46 @@ impl ObjectStore {
     pub(crate) fn start_again(&mut self) {
         let objects = self.scratch.path().join("objects");
         let log = self.scratch.path().join("log");
-        let arguments = ["--access", KEY, "--secret", SECRET, "--port", self.address.as_str(), "posix"];
+        let users = self.scratch.path().join("users").display().to_string();
+        let arguments = [
+            "--access",
+            KEY,
+            "--secret",
+            SECRET,
+            "--port",
+            &self.address,
+            "--iam-dir",
+            &users,
+            "--iam-cache-disable",
+            "posix",
+        ];
         let arguments: Vec<_> =
             arguments.into_iter().map(std::ffi::OsStr::new).chain([objects.as_os_str()]).collect();
         let daemon = Daemon::start(&Terminal::which("versitygw"), &arguments, &log);
         daemon.wait_for(|_| TcpStream::connect(&self.address).ok());
         self.daemon = Some(daemon);
+    }
+
+    /// Adds an access key.
+    pub(crate) fn add_key(&self, id: &str, secret: &str) {
+        self.administer(&format!("create-user --access {id} --secret {secret} --role admin"));
+    }
+
+    /// Rotates the secret of an added key.
+    pub(crate) fn set_secret(&self, id: &str, secret: &str) {
+        self.administer(&format!("update-user --access {id} --secret {secret}"));
+    }
+
+    /// Removes an added key.
+    pub(crate) fn remove_key(&self, id: &str) {
+        self.administer(&format!("delete-user --access {id}"));
+    }
+
+    fn administer(&self, command: &str) {
+        let (program, endpoint) = (Terminal::which("versitygw"), self.endpoint());
+        Terminal::open().run(&format!(
+            "{program} admin --access {KEY} --secret {SECRET} --endpoint-url {endpoint} {command}"
+        ));
     }
 
     /// Stops the server.
@@ -56,6 +91,34 @@ impl ObjectStore {
             self.address,
             self.scratch.path().join("secret").display(),
         )
+    }
+
+    /// The URL of the server.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The flags of a move to this prefix.
+    pub(crate) fn move_flags(&self, prefix: &str) -> String {
+        format!(
+            "--to-blobs s3://{BUCKET}/{prefix} --endpoint http://{} --access-key {KEY} --secret-key-file {}",
+            self.address,
+            self.scratch.path().join("secret").display()
+        )
+    }
+
+    /// The storage of a configuration of distribution with this prefix.
+    pub(crate) fn distribution_settings(&self, prefix: &str) -> String {
+        format!(
+            "s3: {{accesskey: '{KEY}', secretkey: '{SECRET}', region: us-east-1, bucket: {BUCKET}, secure: false, \
+             regionendpoint: 'http://{}', rootdirectory: '/{prefix}', forcepathstyle: true}}",
+            self.address
+        )
+    }
+
+    /// The file in which the server keeps an object.
+    pub(crate) fn object(&self, key: &str) -> PathBuf {
+        self.scratch.path().join("objects").join(BUCKET).join(key)
     }
 
     /// The variables of Amazon's tools.

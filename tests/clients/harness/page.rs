@@ -13,6 +13,8 @@ impl Page {
 
     pub(crate) const MIGRATION_GUIDE: Page = Page(include_str!("../../../docs/how-to/migration.md"));
 
+    pub(crate) const SEVERAL_SERVERS: Page = Page(include_str!("../../../docs/how-to/several-servers.md"));
+
     pub(crate) const MIGRATION: Page = Page(include_str!("../../../docs/tutorials/from-registry-2.md"));
 
     pub(crate) const OPERATION: Page = Page(include_str!("../../../docs/how-to/operation.md"));

@@ -116,8 +116,17 @@ impl Server {
         Server { daemon, address, data, scratch }
     }
 
+    /// Replaces the settings file, for a reload.
+    pub(crate) fn configure(&self, settings: &str) {
+        fs::write(self.scratch.path().join("wharfinger.toml"), settings).expect("a settings file");
+    }
+
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.pid()
     }
 
     /// Returns an image name, as clients spell it: `127.0.0.1:port/ubuntu:14.04`.

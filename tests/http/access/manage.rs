@@ -244,3 +244,14 @@ async fn namesake_inherits_nothing() {
         .collect();
     assert!(!actions.contains(&"grant.set"), "{actions:?}");
 }
+
+#[tokio::test]
+async fn move_over_the_network_is_refused() {
+    let registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    let to = json!({ "blobs": { "url": "s3://images", "path_style": true } });
+    let refused = registry.send_as(&Who::root(), Method::POST, "/api/v1/move", &to).await;
+    let refused = refused.fails(403, "DENIED");
+    assert!(refused.text().contains("on the registry's machine"), "{}", refused.text());
+    registry.send_as(&ann, Method::POST, "/api/v1/move", &to).await.fails(403, "DENIED");
+}

@@ -94,6 +94,9 @@ async fn api_gc_explains_the_chain_to_a_tag() {
     assert_eq!(chain.until, None);
     let unknown = oci::Algorithm::Sha256.digest(b"unknown");
     registry.get(format!("/api/v1/gc/explain?digest={unknown}")).await.fails(404, "BLOB_UNKNOWN");
+    // "Nothing keeps it" would be wrong: team/app does.
+    let elsewhere = format!("/api/v1/gc/explain?digest={layer}&repository=team/other");
+    registry.get(elsewhere).await.fails(404, "BLOB_UNKNOWN");
     registry.get("/api/v1/gc/explain").await.fails(400, "DIGEST_INVALID");
 }
 

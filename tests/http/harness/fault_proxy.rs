@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     WaitAfter(usize),
     /// Leaves out the Content-Length: the end of the connection is the end of the body (HTTP/1.0).
     NoLength,
+    /// Adds this header line to the answer.
+    AddHeader(&'static str),
     /// Answers with these bytes.
     Answer(Vec<u8>),
 }
@@ -110,6 +112,9 @@ async fn converse(
             .filter(|line| !line.to_ascii_lowercase().starts_with("content-length:"))
             .collect::<Vec<_>>()
             .join("\r\n");
+    }
+    if let Fault::AddHeader(line) = fault {
+        answer = answer.replacen("\r\n", &format!("\r\n{line}\r\n"), 1);
     }
     client.write_all(answer.as_bytes()).await.ok()?;
     let (mut passed, mut piece) = (0, vec![0; 16 * 1024]);

@@ -131,6 +131,50 @@ async fn credentials_of_the_operator_reach_the_upstream() {
     anonymous.get("/v2/hub/ann/app/manifests/1").await.fails(404, "MANIFEST_UNKNOWN");
 }
 
+/// Clients derive the scope of a token from the name that they pull.
+#[tokio::test]
+async fn token_for_a_name_covers_the_cached_repository() {
+    let Guarded { upstream, proxy: _proxy, cache } =
+        guarded(|hub| hub.namespace = Some("library".to_owned()), |_| {}).await;
+    let image = upstream.repository("library/app").push_image("1").await;
+    let ann = cache.add_user("ann").await;
+    let names = ["library/app", "app", "hub/library/app", "hub/app"];
+    let pull = async |name: &str| {
+        let token = cache.bearer(&ann, &[&format!("repository:{name}:pull")]).await;
+        cache.get_as(&token, &format!("/v2/{name}/manifests/1")).await
+    };
+    for name in names {
+        pull(name).await.is(404);
+    }
+    cache.grant("accounts", &["pull"], "hub/library/**").await;
+    for name in names {
+        let answer = pull(name).await;
+        assert_eq!((answer.status, &answer.body[..]), (200, &image.manifest[..]), "{name}");
+    }
+    // Nothing else comes with it.
+    let token = cache.bearer(&ann, &["repository:other:pull"]).await;
+    cache.get_as(&token, "/v2/hub/library/app/manifests/1").await.is(401);
+}
+
+#[tokio::test]
+async fn damaged_layer_is_fetched_again_after_a_check() {
+    let open_to = |hub: &mut Upstream| hub.open_to = vec!["127.0.0.0/8".parse().unwrap()];
+    let Guarded { upstream, proxy, cache } = guarded(open_to, |_| {}).await;
+    let mut content = crate::harness::random(100_000);
+    let digest = upstream.repository("app").push_blob(content.clone()).await;
+    let path = format!("/v2/hub/app/blobs/{digest}");
+    cache.get(&path).await.is(200);
+    // The size stays the same, so that only its bytes tell.
+    content[50_000] ^= 1;
+    std::fs::write(cache.blob_file(&digest), &content).unwrap();
+    let check = cache.ask_as(&Who::root(), reqwest::Method::POST, "/api/v1/check?read=true").await.is(200);
+    assert!(check.text().contains("\"replaceable_files\":1"), "{}", check.text());
+    content[50_000] ^= 1;
+    assert!(cache.get(&path).await.is(200).body == content);
+    assert!(std::fs::read(cache.blob_file(&digest)).unwrap() == content);
+    assert_eq!(proxy.asked(&format!("get /v2/app/blobs/{digest}")).len(), 2);
+}
+
 /// The answers to one account for a private repository and for an absent one are the same.
 #[tokio::test]
 async fn private_name_looks_absent_to_the_default() {

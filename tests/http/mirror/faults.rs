@@ -203,3 +203,42 @@ async fn bad_realm_of_one_repository_is_forgotten() {
         mirrored.cache.get("/v2/hub/app/manifests/1").await.is(200);
     }
 }
+
+#[tokio::test]
+async fn failing_storage_of_an_upstream_does_not_stop_its_manifests() {
+    let storage =
+        Upstream::start(|_| Says::All(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n".to_vec())).await;
+    let location = format!("{}/layer", storage.url()).replace("127.0.0.1", "localhost");
+    let redirect = move |head: &str| match head.contains("/blobs/") {
+        true => Fault::answer("307 Temporary Redirect", &format!("location: {location}\r\n"), ""),
+        false => Fault::None,
+    };
+    let allow = |hub: &mut wharfinger::config::Upstream| hub.token_hosts = vec!["localhost".to_owned()];
+    let mirrored = Mirrored::with_faults(redirect, allow).await;
+    // More failures than open a circuit breaker, each for another blob.
+    for number in 0_u8..8 {
+        let digest = oci::Algorithm::Sha256.digest(&[number]);
+        mirrored.cache.get(format!("/v2/hub/app/blobs/{digest}")).await.is(503);
+    }
+    assert!(!storage.asked("").is_empty());
+    let image = mirrored.upstream.repository("app").push_image("1").await;
+    assert_eq!(mirrored.cache.repository("hub/app").digest_of("1").await, image.digest);
+}
+
+#[tokio::test]
+async fn manifest_that_contradicts_the_digest_of_its_header_is_not_kept() {
+    let other = oci::Algorithm::Sha256.digest(b"other");
+    let named = move |head: &str| match head.contains("/manifests/1") {
+        true => Fault::answer(
+            "200 OK",
+            &format!(
+                "content-type: application/vnd.oci.image.index.v1+json\r\ndocker-content-digest: {other}\r\n"
+            ),
+            r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#,
+        ),
+        false => Fault::None,
+    };
+    let mirrored = Mirrored::with_faults(named, |_| {}).await;
+    mirrored.cache.get("/v2/hub/app/manifests/1").await.fails(502, "UNAVAILABLE");
+    assert_eq!(mirrored.cache.get("/v2/_catalog").await.list("repositories"), [""; 0]);
+}

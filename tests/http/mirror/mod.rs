@@ -7,6 +7,7 @@ mod faults;
 mod manifests;
 mod names;
 mod network;
+mod public_registries;
 mod search;
 mod state;
 

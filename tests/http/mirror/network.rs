@@ -140,7 +140,8 @@ async fn credential_helper_is_asked_again_if_rejected() {
     eventually("the new password is used", async || cached.get("manifests/1").await.status == 200).await;
     cached.get("manifests/2").await.is(200);
     let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
-    assert_eq!(log, "get hub\nget hub\n");
+    let asked = format!("get {}\n", upstream.address());
+    assert_eq!(log, asked.repeat(2));
 }
 
 #[tokio::test]
@@ -183,12 +184,13 @@ async fn bandwidth_of_an_upstream_is_limited() {
 async fn images_are_prefetched_on_a_schedule() {
     let mirrored = Mirrored::start(|hub| {
         hub.fresh = Duration::ZERO;
+        hub.namespace = Some("library".to_owned());
         hub.prefetch = vec!["app:1".parse().unwrap()];
         hub.prefetch_interval = Duration::from_millis(50);
     })
     .await;
     for _ in 0..2 {
-        let image = mirrored.upstream.repository("app").push_image("1").await;
+        let image = mirrored.upstream.repository("library/app").push_image("1").await;
         eventually("the image is here", async || {
             image.blobs.iter().all(|(digest, _)| mirrored.cache.blob_file(digest).exists())
         })

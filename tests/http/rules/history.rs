@@ -87,9 +87,50 @@ async fn undo_goes_to_a_digest_or_a_time() {
     let same: Undone = read(&undo(&registry, far).await.is(200));
     assert_eq!(same.to, third.digest);
     let absent = oci::Algorithm::Sha256.digest(b"absent");
-    undo(&registry, json!({ "tag": "latest", "to_digest": absent })).await.fails(404, "MANIFEST_UNKNOWN");
+    let unknown = json!({ "tag": "latest", "to_digest": absent });
+    let refused = undo(&registry, unknown).await.fails(404, "MANIFEST_UNKNOWN");
+    assert!(refused.text().contains("no tag in the history of app pointed to it"), "{}", refused.text());
     let both = json!({ "tag": "latest", "to_digest": absent, "to_time": 1 });
     undo(&registry, both).await.fails(400, "UNSUPPORTED");
+}
+
+#[tokio::test]
+async fn undo_says_that_the_grace_period_is_over() {
+    let registry = TestRegistry::start_with(|config| config.gc.grace = std::time::Duration::ZERO).await;
+    let app = registry.repository("app");
+    let image = app.push_image("1").await;
+    app.push_image("other").await;
+    app.delete(format_args!("manifests/{}", image.digest)).await.is(202);
+    registry.post("/api/v1/gc").await.is(200);
+    for to in [json!({ "tag": "1" }), json!({ "tag": "other", "to_digest": image.digest })] {
+        let refused = undo(&registry, to).await.fails(404, "MANIFEST_UNKNOWN");
+        assert!(refused.text().contains("its grace period (gc.grace) has ended"), "{}", refused.text());
+    }
+}
+
+/// The files of deleted content may be removed by hand, as by the collection of another registry.
+#[tokio::test]
+async fn undo_reports_content_that_was_removed_by_hand() {
+    let mut registry = TestRegistry::start().await;
+    let image = registry.repository("app").push_image("1").await;
+    let layer = image.blobs[1].0;
+    for gone in [layer, image.digest] {
+        registry.delete(format!("/v2/app/manifests/{}", image.digest)).await.is(202);
+        // The files are written, and nothing of them is in memory.
+        registry.restart().await;
+        std::fs::remove_file(registry.blob_file(&gone)).unwrap();
+        let undone: Undone = read(&undo(&registry, json!({ "tag": "1" })).await.is(200));
+        assert!(undone.incomplete, "{gone} is gone");
+        let app = registry.repository("app");
+        app.head("manifests/1").await.is(404);
+        for (_, content) in &image.blobs {
+            app.push_blob(content.clone()).await;
+        }
+        app.put_manifest_as("1", crate::harness::OCI_MANIFEST, image.manifest.clone()).await.is(201);
+        let to = json!({ "tag": "1", "to_digest": image.digest });
+        let same: Undone = read(&undo(&registry, to).await.is(200));
+        assert!(!same.incomplete, "the push has restored {gone}");
+    }
 }
 
 #[tokio::test]

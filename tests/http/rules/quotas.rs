@@ -5,7 +5,9 @@ use registry::Reserve;
 use wharfinger::config::Quota;
 
 use super::{quota, read};
-use crate::harness::{OCI_MANIFEST, TestRegistry, Who, random, with_accounts_and};
+use crate::harness::{
+    OCI_MANIFEST, Part, Repository, TestRegistry, Who, image_manifest, random, with_accounts_and,
+};
 
 async fn use_of(registry: &TestRegistry, scope: &str) -> QuotaEntry {
     let quotas: Quotas = read(&registry.get("/api/v1/usage/quotas").await.is(200));
@@ -61,6 +63,10 @@ async fn push_beyond_the_quota_is_refused() {
     let refused = crate::harness::Ask::ask(refused).await.fails(403, "DENIED");
     let text = refused.text();
     assert!(text.contains("the quota of repositories team/app is exceeded"), "{text}");
+    assert!(
+        text.contains("Deleted images count until gc.grace has passed"),
+        "a deletion alone does not help: {text}"
+    );
     let upload = app.begin_upload().await;
     registry.patch(&upload, blob.clone()).await.fails(403, "DENIED");
     let upload = app.begin_upload().await;
@@ -79,6 +85,72 @@ async fn push_beyond_the_quota_is_refused() {
         .await
         .fails(403, "DENIED");
     assert!(use_of(&registry, "repositories team/app").await.bytes <= 10_000);
+}
+
+#[tokio::test]
+async fn layers_of_a_deleted_image_count_until_collected() {
+    let registry = TestRegistry::start_with(|config| {
+        config.quota = vec![quota("team/**", Some(1 << 20), None)];
+        config.gc.grace = std::time::Duration::ZERO;
+    })
+    .await;
+    let app = registry.repository("team/app");
+    app.push_image("kept").await;
+    let kept = use_of(&registry, "repositories team/**").await.bytes;
+    let image = app.push_image("1").await;
+    let layers = image.blobs.iter().map(|(_, content)| content.len() as u64).sum::<u64>();
+    app.delete(format_args!("manifests/{}", image.digest)).await.is(202);
+    let used = use_of(&registry, "repositories team/**").await.bytes;
+    assert!(
+        used > kept && used <= kept + layers,
+        "{kept} of the other image, {layers} of the layers: {used}"
+    );
+    registry.post("/api/v1/gc").await.is(200);
+    assert_eq!(use_of(&registry, "repositories team/**").await.bytes, kept);
+}
+
+/// The refusal of an upload whose size is known.
+async fn refused_blob(app: &Repository<'_>) -> serde_json::Value {
+    let blob = random(9_000);
+    let digest = oci::Algorithm::Sha256.digest(&blob);
+    let upload = app.request(reqwest::Method::POST, format_args!("blobs/uploads/?digest={digest}"));
+    let refused = crate::harness::Ask::ask(upload.body(blob)).await.fails(403, "DENIED");
+    refused.json()["errors"][0].clone()
+}
+
+#[tokio::test]
+async fn refusal_names_the_bytes_of_deleted_images() {
+    let registry =
+        TestRegistry::start_with(|config| config.quota = vec![quota("team/**", Some(10_000), None)]).await;
+    let (app, other) = (registry.repository("team/app"), registry.repository("team/other"));
+    let image = app.push_image("1").await;
+    let gone = other.push_image("1").await;
+    let size = |number: usize| gone.blobs[number].1.len() as u64;
+    // The config and the first layer of the deleted image are needed by an image of another repository as well.
+    let parts = [Part::config(&gone.blobs[0].1), Part::layer(&gone.blobs[1].1)];
+    for (digest, _) in &gone.blobs[..2] {
+        registry.post(app.path(format_args!("blobs/uploads/?mount={digest}&from=team/other"))).await.is(201);
+    }
+    let shares = image_manifest(&parts[0], &parts[1..]).to_string();
+    app.put_manifest_as("2", OCI_MANIFEST, shares).await.is(201);
+    let refused = refused_blob(&app).await;
+    assert_eq!(refused["detail"]["deleted"], 0, "{refused}");
+
+    other.delete(format_args!("manifests/{}", gone.digest)).await.is(202);
+    let refused = refused_blob(&app).await;
+    assert_eq!(refused["detail"]["deleted"], size(2), "{refused}");
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("2.0 KiB of it by deleted images"), "{message}");
+    // The transaction of a manifest says the same.
+    let large = image_manifest(&Part::config(&image.blobs[0].1), &[]).to_string() + &" ".repeat(8_000);
+    let refused = app.put_manifest_as("3", OCI_MANIFEST, large).await.fails(403, "DENIED");
+    assert_eq!(refused.json()["errors"][0]["detail"]["deleted"], size(2));
+
+    // An image whose last tag was deleted is there until the grace period ends.
+    app.delete("manifests/1").await.is(202);
+    let layers = image.blobs.iter().map(|(_, content)| content.len()).sum::<usize>();
+    let refused = refused_blob(&app).await;
+    assert_eq!(refused["detail"]["deleted"], size(2) + (layers + image.manifest.len()) as u64, "{refused}");
 }
 
 #[tokio::test]

@@ -67,6 +67,8 @@ async fn run_deletes_what_the_preview_shows() {
     assert_eq!(app.tags().await, ["build-1", "build-2", "build-3", "latest"]);
     assert_eq!(app.digest_of("build-2").await, new.digest);
     app.get("manifests/build-1").await.is(200);
+    let again: RunUndone = read(&send(&registry, "undo", &json!({ "run": id })).await.is(200));
+    assert_eq!(again, undone, "a tag that is back already is back");
     send(&registry, "undo", &json!({ "run": "unknown" })).await.fails(404, "MANIFEST_UNKNOWN");
 }
 

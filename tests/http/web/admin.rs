@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use wharfinger::config::{Immutable, Upstream};
+use reqwest::Method;
+use wharfinger::config::{By, Immutable, Retention, Upstream};
 
 use super::{Browser, Html};
 use crate::harness::{
@@ -23,8 +24,9 @@ async fn collection_is_previewed_and_run_by_a_form() {
     let kept = browser.open(&format!("/-/admin/jobs?digest={}", image.digest)).await.is(200).html();
     assert!(kept.contains("deleted manifest") && kept.contains("root/app"), "{kept}");
     browser.open("/-/admin/jobs?digest=sha256:x").await.is(400);
+    browser.send("/-/admin/jobs", "action=run").await.is(400);
     browser
-        .send("/-/admin/jobs", "action=run")
+        .send("/-/admin/jobs", "action=run&confirmation=gc")
         .await
         .is(303)
         .has("location", "/-/admin/jobs?done=gc-started");
@@ -105,6 +107,8 @@ async fn owner_adds_a_webhook_for_own_repositories() {
     let own = "url=https%3A%2F%2Fhooks.example.com%2F&repositories=ann%2F**&events=push&events=tag.moved";
     let made = ann.send("/-/webhooks", &format!("{own}&format=cloudevents")).await.is(200).html();
     assert!(made.contains("whsec_") && made.contains("push, tag.moved"), "{made}");
+    let shown = ann.open("/-/webhooks/1").await.is(200).html();
+    assert!(shown.contains("<span>CloudEvents 1.0, structured</span>"), "{shown}");
     let mut bob = Browser::signed_in(&registry, "bob").await;
     assert!(!bob.open("/-/webhooks").await.is(200).html().contains("hooks.example.com"));
     bob.open("/-/webhooks/1").await.is(404);
@@ -122,8 +126,20 @@ async fn rules_are_listed_and_previewed() {
             repositories: vec!["root/**".parse().unwrap()],
             tags: vec!["v*".parse().unwrap()],
         }];
+        config.retention = vec![Retention {
+            repositories: vec!["ci/**".parse().unwrap()],
+            tags: vec!["build-*".parse().unwrap()],
+            keep_newest: Some(10),
+            by: By::Version,
+            keep_pushed_within: None,
+            keep_pulled_within: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+            keep: vec!["build-1".parse().unwrap()],
+        }];
     })
     .await;
+    let own = serde_json::json!({ "rules": [{ "repositories": ["root/app"], "keep_newest": 1 }] });
+    let path = "/api/v1/retention/rules/root";
+    registry.send_as(&Who::root(), Method::PUT, path, &own).await.is(204);
     let repository = registry.repository("root/app").of(&Who::root());
     for tag in ["v1", "v2", "latest"] {
         repository.push_image(tag).await;
@@ -131,6 +147,8 @@ async fn rules_are_listed_and_previewed() {
     let mut browser = Browser::signed_in(&registry, "root").await;
     let page = browser.open("/-/admin/rules").await.is(200).html();
     assert!(page.contains("immutable") && page.contains("root/**"), "{page}");
+    let kept = "the 10 highest versions · pushed or pulled within 30 days · build-1";
+    assert!(page.contains(kept) && page.contains("the newest tag</td>"), "{page}");
     let page = browser.open("/-/admin/rules?repositories=**&tags=v*").await.is(200).html();
     assert!(page.contains("selects 2 tags") && page.contains("/root/app:v2") && !page.contains("app:latest"));
     browser.open("/-/admin/rules?repositories=**&tags=%2F(%2F").await.is(400);
@@ -138,6 +156,11 @@ async fn rules_are_listed_and_previewed() {
         registry.get_as(&Who::root(), "/api/v1/rules?repositories=root/*&tags=v1").await.is(200).json();
     assert_eq!(rules["preview"]["tags"].as_array().unwrap().len(), 1);
     assert_eq!(rules["immutable"][0]["tags"][0], "v*");
+    assert_eq!(rules["retention"][0]["owner"], serde_json::Value::Null);
+    assert_eq!(
+        (&rules["retention"][1]["owner"], &rules["retention"][1]["rule"]["keep_newest"]),
+        (&"root".into(), &1.into())
+    );
     let page = browser.open("/root/app:v1").await.is(200).html();
     assert!(page.contains("immutable"), "{page}");
 }

@@ -182,6 +182,11 @@ async fn write(metadata: Metadata, mut waiting: mpsc::Receiver<Item>) {
                 }
             }
         }
+        // The primary gets every request that a replica does not answer, and records it.
+        if metadata.is_replica() {
+            entries.clear();
+            amendments.clear();
+        }
         if !entries.is_empty()
             && let Err(error) = metadata.append_audit(entries.clone()).await
         {

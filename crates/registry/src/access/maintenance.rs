@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use store::StoreError;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::Accounts;
@@ -32,6 +33,12 @@ const GRACE: Duration = Duration::from_secs(60 * 60);
 /// The background tasks, and usage times that are not written yet.
 pub(super) struct Maintenance {
     stop: watch::Sender<bool>,
+    /// Wakes the task that reads the accounts again.
+    unknown: Notify,
+    /// The number of times that the accounts had to be read again.
+    wanted: AtomicU64,
+    /// The number for which they were read. Its lock lets one task read.
+    read: tokio::sync::Mutex<u64>,
     running: Mutex<Vec<JoinHandle<()>>>,
     seen: Mutex<HashMap<i64, SystemTime>>,
     used: Mutex<HashMap<i64, SystemTime>>,
@@ -41,6 +48,9 @@ impl Default for Maintenance {
     fn default() -> Self {
         Self {
             stop: watch::Sender::new(false),
+            unknown: Notify::new(),
+            wanted: AtomicU64::new(0),
+            read: tokio::sync::Mutex::default(),
             running: Mutex::default(),
             seen: Mutex::default(),
             used: Mutex::default(),
@@ -51,6 +61,11 @@ impl Default for Maintenance {
 impl Maintenance {
     pub(super) fn account_seen(&self, id: i64) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id, SystemTime::now());
+    }
+
+    pub(super) fn read_anew(&self) {
+        self.wanted.fetch_add(1, Ordering::AcqRel);
+        self.unknown.notify_one();
     }
 
     pub(super) fn token_used(&self, id: i64) {
@@ -68,11 +83,17 @@ impl Accounts {
             self.every(FLUSH, "cannot write the usage times of tokens", |accounts| async move {
                 accounts.flush_usage().await
             }),
-            self.every(TIDY, "cannot remove expired tokens and audit entries", |accounts| async move {
-                accounts.tidy().await
-            }),
+            self.reread_when_unknown(),
         ];
-        if self.inner.htpasswd.is_some() {
+        let is_replica = self.inner.metadata.is_replica();
+        if !is_replica {
+            running.push(self.every(
+                TIDY,
+                "cannot remove expired tokens and audit entries",
+                |accounts| async move { accounts.tidy(SystemTime::now()).await },
+            ));
+        }
+        if self.inner.htpasswd.is_some() && !is_replica {
             running.push(self.every(
                 POLL,
                 "cannot update the users of the htpasswd file",
@@ -111,6 +132,41 @@ impl Accounts {
         })
     }
 
+    /// Spawns a task that reads the keys, and whether access control is in force, when the database may have changed in
+    /// any way.
+    fn reread_when_unknown(&self) -> JoinHandle<()> {
+        let accounts = self.clone();
+        let mut stopped = self.inner.maintenance.stop.subscribe();
+        tokio::spawn(async move {
+            let reread = async {
+                loop {
+                    accounts.inner.maintenance.unknown.notified().await;
+                    while let Err(error) = accounts.reread().await {
+                        tracing::warn!(%error, "cannot read the accounts again");
+                        tokio::time::sleep(POLL).await;
+                    }
+                }
+            };
+            tokio::select! {
+                () = async { _ = stopped.wait_for(|stop| *stop).await } => {}
+                () = reread => {}
+            }
+        })
+    }
+
+    /// Reads the keys, and whether access control is in force, if the database may have changed since they were read.
+    pub(crate) async fn reread(&self) -> Result<(), Error> {
+        let maintenance = &self.inner.maintenance;
+        let mut read = maintenance.read.lock().await;
+        let wanted = maintenance.wanted.load(Ordering::Acquire);
+        if *read < wanted {
+            self.refresh_in_force().await?;
+            self.reload_keys().await?;
+            *read = wanted;
+        }
+        Ok(())
+    }
+
     pub(super) async fn stop_maintenance(&self) {
         let maintenance = &self.inner.maintenance;
         maintenance.stop.send_replace(true);
@@ -138,8 +194,8 @@ impl Accounts {
         Ok(())
     }
 
-    pub(super) async fn tidy(&self) -> Result<(), Error> {
-        let now = SystemTime::now();
+    /// Removes everything that has expired at the time `now`.
+    pub(super) async fn tidy(&self, now: SystemTime) -> Result<(), Error> {
         while self.inner.metadata.forget_ended_tokens(now, BATCH).await? == BATCH {}
         if let Some(before) = now.checked_sub(self.inner.settings.audit_retention) {
             while self.inner.metadata.expire_audit(before, BATCH).await? == BATCH {}
@@ -161,20 +217,23 @@ impl Accounts {
             None => 0,
         };
         if is_due || removed > 0 {
-            let keys = self.inner.metadata.signing_keys().await?;
-            let keys = keys.into_iter().map(|key| (key.secret, key.created_at));
-            self.inner.keys.set(keys).map_err(damaged)?;
-            // Evicts cached tokens of deleted keys.
-            self.changed();
+            self.reload_keys().await?;
         }
+        Ok(())
+    }
+
+    pub(super) async fn reload_keys(&self) -> Result<(), Error> {
+        let keys = self.inner.metadata.signing_keys().await?;
+        let keys = keys.into_iter().map(|key| (key.secret, key.created_at));
+        self.inner.keys.set(keys).map_err(damaged)?;
+        // Evicts cached tokens of deleted keys.
+        self.changed();
         Ok(())
     }
 
     /// Loads the keys, and creates the first one.
     pub(super) async fn load_keys(&self) -> Result<(), Error> {
-        let keys = self.inner.metadata.signing_keys().await?;
-        let keys = keys.into_iter().map(|key| (key.secret, key.created_at));
-        self.inner.keys.set(keys).map_err(damaged)?;
+        self.reload_keys().await?;
         self.rotate_keys(SystemTime::now()).await
     }
 
@@ -214,6 +273,13 @@ impl Accounts {
             let names: Vec<_> = synced.taken.iter().map(accounts::AccountName::as_str).collect();
             tracing::warn!(
                 "these users of the htpasswd file have accounts with passwords in the registry, which stay: {}",
+                names.join(", ")
+            );
+        }
+        if !synced.other_case.is_empty() {
+            let names: Vec<_> = synced.other_case.iter().map(accounts::AccountName::as_str).collect();
+            tracing::warn!(
+                "these users of the htpasswd file cannot sign in, because accounts have their names in other case: {}",
                 names.join(", ")
             );
         }

@@ -184,10 +184,24 @@ impl Accounts {
                 settings,
             }),
         };
-        accounts.sync_htpasswd().await?;
-        accounts.refresh_in_force().await?;
-        accounts.load_keys().await?;
+        if accounts.inner.metadata.is_replica() {
+            accounts.refresh_in_force().await?;
+            accounts.reload_keys().await?;
+        } else {
+            accounts.sync_htpasswd().await?;
+            accounts.refresh_in_force().await?;
+            accounts.load_keys().await?;
+        }
         accounts.start_maintenance();
+        // The listener must not keep the metadata that keep it.
+        let inner = Arc::downgrade(&accounts.inner);
+        accounts.inner.metadata.on_commit(move |commit| {
+            if (commit.is_unknown || commit.are_accounts_changed)
+                && let Some(inner) = inner.upgrade()
+            {
+                Self { inner }.read_anew();
+            }
+        });
         Ok(accounts)
     }
 
@@ -306,6 +320,12 @@ impl Accounts {
     #[must_use]
     pub fn have_existed(&self) -> bool {
         self.inner.metadata.has_had_users()
+    }
+
+    /// Invalidates all cached decisions, and lets a background task or a request read the state in memory again.
+    fn read_anew(&self) {
+        self.inner.maintenance.read_anew();
+        self.changed();
     }
 
     async fn refresh_in_force(&self) -> Result<(), Error> {

@@ -54,8 +54,11 @@ pub struct Checked {
     pub unwritten: Vec<Unwritten>,
     /// The result of reading all content. `None` if that was not requested.
     pub reading: Option<Reading>,
-    /// Files of content that no record knows.
+    /// Files of content that no record knows. Another program, or a crash, has left them.
     pub orphans: Orphans,
+    /// Damaged content that no manifest requires: cached layers, and blobs without an image. Its next use fetches or
+    /// pushes it again.
+    pub replaceable: Orphans,
     /// Wrong counters. A repair has corrected them.
     pub counters: Vec<CounterDrift>,
     /// The quotas whose use was counted wrongly. A repair has counted them again.
@@ -64,7 +67,7 @@ pub struct Checked {
     pub is_repair: bool,
 }
 
-/// Files of content that no record knows. Another program, or a crash, has left them.
+/// Files of content that no manifest requires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Orphans {
     /// Their number.
@@ -233,6 +236,7 @@ impl Registry {
         }
         checked.orphans = self.check_orphans(options.repair).await?;
         self.check_content(&mut checked, progress).await?;
+        checked.replaceable = self.check_replaceable(&checked.faults).await?;
         if options.repair {
             self.repair(&mut checked.faults).await?;
         }

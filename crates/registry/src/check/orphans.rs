@@ -1,11 +1,14 @@
-//! Orphans and counters: files that the metadata does not know, and numbers that it has counted wrongly.
+//! Orphans and counters: files that the metadata does not know, damaged content that no manifest requires, and numbers
+//! that were counted wrongly.
+
+use std::collections::HashSet;
 
 use futures_util::StreamExt as _;
 use oci::Digest;
 use store::StoreError;
 use store::metadata::CounterDrift;
 
-use super::{Orphans, PAGE};
+use super::{Fault, Orphans, PAGE};
 use crate::{Error, Registry};
 
 impl Registry {
@@ -39,6 +42,21 @@ impl Registry {
             }
         }
         Ok(orphans)
+    }
+
+    /// Counts damaged content that is in none of the faults, because no manifest requires it.
+    pub(super) async fn check_replaceable(&self, faults: &[Fault]) -> Result<Orphans, Error> {
+        let faulty: HashSet<Digest> = faults.iter().map(|fault| fault.digest).collect();
+        let (mut replaceable, mut after) = (Orphans::default(), 0);
+        loop {
+            let page = self.metadata.damaged_contents(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(replaceable) };
+            after = last.id;
+            for content in page.iter().filter(|content| !faulty.contains(&content.digest)) {
+                replaceable.files += 1;
+                replaceable.bytes += content.size;
+            }
+        }
     }
 
     /// Finds repositories whose number of manifests was counted wrongly. A repair counts them again.

@@ -8,12 +8,14 @@
 //! takes a lease on the item of the repository until the manifest arrives that needs it, or the lease expires. A
 //! collection announces the items that it is about to remove, and a HEAD request for one of them answers 404.
 //!
-//! All of this is in memory: one process holds the lock of the directory, and no push survives it.
+//! All of this is in memory: one process holds the lock of the directory, and no upload under way survives it. A client
+//! may push its manifest after a restart, however. So a collection in the background removes no item of before the start
+//! until the leases of the last process would have expired.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use oci::{Digest, RepositoryName};
 use tokio::sync::Notify;
@@ -34,9 +36,19 @@ pub(crate) struct Guards {
 #[derive(Default)]
 struct Inner {
     state: Mutex<State>,
+    started: Started,
     hasher: RandomState,
     /// Wakes pushes that wait for the end of a deletion.
     deleted: Notify,
+}
+
+/// The time of the start. Leases of the last process are older.
+struct Started(SystemTime);
+
+impl Default for Started {
+    fn default() -> Self {
+        Self(SystemTime::now())
+    }
 }
 
 #[derive(Default)]
@@ -154,6 +166,25 @@ impl Guards {
         }
         state.removing.extend(&keys);
         (Removal { guards: self.clone(), keys }, free)
+    }
+
+    /// Whether a collection would leave an item now.
+    pub(crate) fn is_leased(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let (now, state) = (Instant::now(), self.lock());
+        state.hold.is_some_and(|hold| hold > now)
+            || state.items.get(&self.key(repository, digest)).is_some_and(|lease| lease.expires > now)
+    }
+
+    /// The time of the start.
+    pub(crate) fn started(&self) -> SystemTime {
+        self.inner.started.0
+    }
+
+    /// The time for which leases of the last process may be in force; `None` if they have expired.
+    pub(crate) fn lost_leases(&self) -> Option<Duration> {
+        let since = SystemTime::now().duration_since(self.inner.started.0);
+        // A clock that was set back says nothing.
+        since.ok().and_then(|since| LEASE.checked_sub(since)).filter(|rest| !rest.is_zero())
     }
 
     /// Takes the content of pushes that failed after it was stored.

@@ -186,7 +186,8 @@ pub(crate) struct Collector {
 /// How fast a collection works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// At half of the speed: it pauses after each batch for as long as the batch took.
+    /// At half of the speed: it pauses after each batch for as long as the batch took. It leaves what the last process
+    /// may have promised to a push.
     Background,
     /// At once, for an operator who waits.
     Now,
@@ -276,7 +277,10 @@ impl Registry {
     /// Only those of the store.
     pub async fn preview_garbage(&self) -> Result<Preview, Error> {
         self.metadata.note_changes(Duration::ZERO).await?;
-        Ok(self.metadata.preview_collection(self.periods(), SystemTime::now()).await?)
+        let guards = self.inner.guards.clone();
+        let is_leased =
+            move |repository: &RepositoryName, digest: &Digest| guards.is_leased(repository, digest);
+        Ok(self.metadata.preview_collection(self.periods(), SystemTime::now(), is_leased).await?)
     }
 
     /// Explains what keeps some content in a repository, or in all of them.
@@ -362,6 +366,7 @@ impl Registry {
             grace: policy.garbage.grace,
             untagged: policy.garbage.untagged,
             upload: policy.upload_expiry.max(LEAST_UPLOAD),
+            promised: None,
         }
     }
 }
@@ -429,6 +434,8 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
     /// Removes manifests or links. Returns their number.
     async fn stage(&mut self, stage: Stage) -> Result<usize, Error> {
         let (metadata, guards) = (&self.registry.metadata, &self.registry.inner.guards);
+        let may_be_promised = self.pace == Pace::Background && guards.lost_leases().is_some();
+        let periods = Periods { promised: may_be_promised.then(|| guards.started()), ..self.periods };
         let (mut total, mut after, mut leased) = (0, None, 0);
         while !self.stopped {
             let begun = Instant::now();
@@ -441,7 +448,7 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
             let count = due.len();
             let (removal, free) = guards.remove(due, |due: &Due| (&due.repository, &due.digest));
             leased += (count - free.len()) as u64;
-            let removed = metadata.collect_candidates(free, self.periods, now).await?;
+            let removed = metadata.collect_candidates(free, periods, now).await?;
             removed.iter().for_each(|removed| self.collected.add(removed));
             drop(removal);
             total += removed.len();
@@ -467,8 +474,8 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
             self.registry.check_place()?;
             let (deletion, free) = inner.guards.delete(due, |due: &DueContent| due.digest);
             let marked = metadata.mark_content(free).await?;
+            inner.blobs.delete_all(marked.iter().map(|(content, _)| content.digest).collect()).await?;
             for (content, bytes) in &marked {
-                inner.blobs.delete(&content.digest).await?;
                 self.collected.add(&content.removed(*bytes));
             }
             total += marked.len();

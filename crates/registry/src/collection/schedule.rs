@@ -52,8 +52,15 @@ impl Registry {
                 }
                 () = tokio::time::sleep_until(next), if is_resuming || !policy.interval.is_zero() => {
                     self.collect_and_log().await;
-                    is_resuming = false;
-                    next = tokio::time::Instant::now() + policy.interval;
+                    // It leaves what pushes of before the start may need.
+                    let rest = self.inner.guards.lost_leases().map(|rest| rest + SETTLE);
+                    is_resuming &= rest.is_some();
+                    let wait = match rest {
+                        Some(rest) if policy.interval.is_zero() => rest,
+                        Some(rest) => rest.min(policy.interval),
+                        None => policy.interval,
+                    };
+                    next = tokio::time::Instant::now() + wait;
                 }
                 () = self.inner.schedule.deleted.notified() => {
                     next = next.min(tokio::time::Instant::now() + policy.grace + SETTLE);

@@ -76,8 +76,7 @@ impl Mirror {
                 tracing::warn!(repository = %entry.key.0, digest = %entry.key.1, reason, "a blob cannot be kept; its clients get it straight from the upstream");
             }
             if let Err(FillError::Mirror(error)) = &end {
-                let reason = error.reason().unwrap_or_default();
-                tracing::warn!(repository = %entry.key.0, digest = %entry.key.1, reason, "cannot fetch a blob: {error}");
+                upstream.report_failure(&entry.key.0, &entry.key.1, error);
             }
             // Before the readers hear of it: a new request must find the blob and not this fill.
             entry.mirror.inner.fills.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry.key);
@@ -128,9 +127,9 @@ impl Mirror {
         let id = Uuid::new_v4();
         let upload =
             registry.inner.blobs.begin_known(id, digest, true).await.map_err(|error| not_kept(&error))?;
-        let mut receiving = Receiving { mirror: self, upstream, entry, size, limit, upload, received: 0 };
-        let received = receiving.receive(&mut source).await;
-        let upload = receiving.upload;
+        let mut transfer = Transfer { mirror: self, upstream, entry, size, limit, upload, received: 0 };
+        let received = transfer.receive(&mut source).await;
+        let upload = transfer.upload;
         let stored = match received {
             Ok(()) => commit(registry, upload, digest).await.map_err(|error| match error {
                 store::StoreError::DigestMismatch { expected, actual } => {
@@ -236,7 +235,7 @@ pub(super) fn invalid(upstream: &Upstream, reason: String) -> FillError {
 }
 
 /// The transfer of a fill.
-struct Receiving<'a> {
+struct Transfer<'a> {
     mirror: &'a Mirror,
     upstream: &'a Arc<Upstream>,
     entry: &'a Entry,
@@ -246,7 +245,7 @@ struct Receiving<'a> {
     received: u64,
 }
 
-impl Receiving<'_> {
+impl Transfer<'_> {
     /// Receives the blob to its end. A cut transfer is resumed, from the next URL if there is one.
     async fn receive(&mut self, source: &mut UpstreamBlob) -> Result<(), FillError> {
         let (mut attempts, mut progress) = (0, 0);

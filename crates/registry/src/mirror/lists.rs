@@ -153,21 +153,28 @@ impl Mirror {
         let path = upstream.path(repository).unwrap_or_default();
         let index = match upstream.settings.client.referrers(path, subject, REFERRERS_BYTES).await {
             Ok(Some(index)) => Some(index),
-            Ok(None) => {
-                let tag = subject.referrers_tag().parse::<Tag>().ok();
-                match tag {
-                    Some(tag) => {
-                        let served = self.manifest(repository, &TagOrDigest::Tag(tag), may_fill).await;
-                        Some(served.map_or_else(|_| Bytes::new(), |served| served.manifest.content.clone()))
-                    }
-                    None => None,
-                }
-            }
-            Err(_) => cached.map(|(_, index)| index),
+            Ok(None) => Some(self.fallback_tag(repository, subject, may_fill).await.unwrap_or_default()),
+            // GHCR redirects to a page on another host, which may not answer this registry.
+            Err(_) => match cached {
+                Some((_, index)) => Some(index),
+                None => self.fallback_tag(repository, subject, may_fill).await,
+            },
         };
         let Some(index) = index else { return Vec::new() };
         self.inner.referrers.insert(key, (Instant::now(), index.clone()));
         descriptors(&index)
+    }
+
+    /// The index in the tag that stands for the referrers, or `None` if there is none.
+    async fn fallback_tag(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        may_fill: bool,
+    ) -> Option<Bytes> {
+        let tag: Tag = subject.referrers_tag().parse().ok()?;
+        let served = self.manifest(repository, &TagOrDigest::Tag(tag), may_fill).await.ok()?;
+        Some(served.manifest.content.clone())
     }
 }
 

@@ -21,6 +21,14 @@ use crate::{Error, Registry, description};
 /// The minimum time between two log lines about the same stale tag.
 const LOG_AGAIN: Duration = Duration::from_secs(5 * 60);
 
+/// A tag in the cache.
+enum TagLookup {
+    /// The answer needs no request.
+    Fresh(ServedManifest),
+    /// The upstream must be asked. This manifest is kept.
+    Stale(Option<Arc<StoredManifest>>),
+}
+
 impl Mirror {
     /// Returns a manifest that needs no question, without waiting. `None` says nothing about its existence.
     #[must_use]
@@ -119,25 +127,10 @@ impl Mirror {
         tag: &Tag,
         may_fill: bool,
     ) -> Result<ServedManifest, MirrorError> {
-        let target = TagOrDigest::Tag(tag.clone());
-        let kept = self.kept(repository, &target).await?;
-        let state = self.tag_state(repository, tag).await?;
-        if let (Some(manifest), None, PushPolicy::Overlay) = (&kept, &state, upstream.settings.push) {
-            return Ok(ServedManifest { manifest: manifest.clone(), source: Source::Hit });
-        }
-        let fresh = upstream.settings.fresh;
-        if let Some(state) = &state {
-            let age = state.checked.elapsed();
-            match (&kept, state.digest) {
-                (Some(manifest), Some(digest)) if age < fresh && manifest.record.digest == digest => {
-                    return Ok(ServedManifest { manifest: manifest.clone(), source: Source::Hit });
-                }
-                (_, None) if age < fresh.min(ABSENT_TTL) => {
-                    return self.gone(upstream, repository, tag, kept).await;
-                }
-                _ => {}
-            }
-        }
+        let kept = match self.look_up(upstream, repository, tag).await? {
+            TagLookup::Fresh(served) => return Ok(served),
+            TagLookup::Stale(kept) => kept,
+        };
         if !may_fill {
             // A caller that may not fill must not cause requests either, so the age of the tag does not matter.
             return match kept {
@@ -148,10 +141,47 @@ impl Mirror {
         let operation = || {
             let (mirror, upstream, repository, tag) =
                 (self.clone(), upstream.clone(), repository.clone(), tag.clone());
-            async move { mirror.revalidate(&upstream, &repository, &tag).await }
+            async move {
+                // Another flight may have landed since the caller looked.
+                match mirror.look_up(&upstream, &repository, &tag).await? {
+                    TagLookup::Fresh(served) => Ok(served),
+                    TagLookup::Stale(kept) => mirror.revalidate(&upstream, &repository, &tag, kept).await,
+                }
+            }
         };
         let key = (repository.clone(), tag.clone());
         self.inner.tag_flights.join(key, operation).await.unwrap_or_else(|| Err(panicked(upstream)))
+    }
+
+    /// The tag as the cache has it.
+    async fn look_up(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<TagLookup, MirrorError> {
+        let kept = self.kept(repository, &TagOrDigest::Tag(tag.clone())).await?;
+        let state = self.tag_state(repository, tag).await?;
+        let hit = |manifest: &Arc<StoredManifest>| {
+            TagLookup::Fresh(ServedManifest { manifest: manifest.clone(), source: Source::Hit })
+        };
+        if let (Some(manifest), None, PushPolicy::Overlay) = (&kept, &state, upstream.settings.push) {
+            return Ok(hit(manifest));
+        }
+        let fresh = upstream.settings.fresh;
+        if let Some(state) = &state {
+            let age = state.checked.elapsed();
+            match (&kept, state.digest) {
+                (Some(manifest), Some(digest)) if age < fresh && manifest.record.digest == digest => {
+                    return Ok(hit(manifest));
+                }
+                (_, None) if age < fresh.min(ABSENT_TTL) => {
+                    return self.gone(upstream, repository, tag, kept).await.map(TagLookup::Fresh);
+                }
+                _ => {}
+            }
+        }
+        Ok(TagLookup::Stale(kept))
     }
 
     /// Asks the upstream about a tag.
@@ -160,9 +190,9 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &RepositoryName,
         tag: &Tag,
+        kept: Option<Arc<StoredManifest>>,
     ) -> TagOutcome {
         let target = TagOrDigest::Tag(tag.clone());
-        let kept = self.kept(repository, &target).await?;
         let path = upstream.path(repository).unwrap_or_default();
         let client = &upstream.settings.client;
         let mut head = ManifestHead::Untold;
@@ -252,7 +282,7 @@ impl Mirror {
         upstream.counters.fetches.fetch_add(1, Ordering::Relaxed);
         let fetched = fetched.map_err(|error| {
             let error = MirrorError::of_upstream(upstream.name(), &error);
-            tracing::warn!(%repository, %target, reason = error.reason().unwrap_or_default(), "cannot fetch a manifest: {error}");
+            upstream.report_failure(repository, target, &error);
             error
         })?;
         let Some(fetched) = fetched else { return Ok(None) };

@@ -39,6 +39,7 @@ mod status;
 mod tag_state;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,8 +69,8 @@ use self::fill::Fill;
 use self::served::TagOutcome;
 use self::single_flight::Flights;
 use self::tag_state::TagState;
-use crate::Registry;
 use crate::access::Identity;
+use crate::{Registry, WarnLimit};
 
 /// The number of tags whose state is in memory.
 const TAG_STATES: usize = 65_536;
@@ -125,6 +126,21 @@ pub(crate) struct Upstream {
     settings: UpstreamSettings,
     pacer: Pacer,
     counters: Arc<Counters>,
+    /// The limit of the warnings about an upstream that is down.
+    down: WarnLimit,
+}
+
+impl Upstream {
+    /// Logs a failed request: once a minute while the upstream is down.
+    fn report_failure(&self, repository: &RepositoryName, target: &dyn fmt::Display, error: &MirrorError) {
+        let reason = error.reason().unwrap_or_default();
+        let is_down = matches!(error, MirrorError::Down { .. } | MirrorError::Limited { .. });
+        if is_down && !self.down.allows() {
+            tracing::debug!(%repository, %target, reason, "cannot fetch: {error}");
+        } else {
+            tracing::warn!(%repository, %target, reason, "cannot fetch: {error}");
+        }
+    }
 }
 
 impl Mirror {
@@ -255,7 +271,7 @@ impl Upstreams {
             let pacer = Pacer::new(settings.bandwidth);
             let counted = before.iter().find(|old| old.settings.name == settings.name);
             let counters = counted.map(|old| old.counters.clone()).unwrap_or_default();
-            Arc::new(Upstream { settings, pacer, counters })
+            Arc::new(Upstream { settings, pacer, counters, down: WarnLimit::new() })
         });
         Self { all: all.collect(), default, limits, tasks: Mutex::default() }
     }

@@ -89,12 +89,20 @@ impl RetentionRule {
         parts.join(", ")
     }
 
-    /// The indexes of the newest tags among the selected ones.
-    fn newest(&self, selected: &[&TagState]) -> Vec<bool> {
+    /// The indexes of the newest tags among the selected ones. A tag that was pushed while the clock was ahead is kept by
+    /// push time, and does not take the place of another one.
+    fn newest(&self, selected: &[&TagState], now: SystemTime) -> Vec<bool> {
         let mut newest = vec![false; selected.len()];
         let Some(count) = self.keep_newest else { return newest };
         let mut order: Vec<(usize, Option<Version>)> = match self.by {
-            KeepBy::Push => (0..selected.len()).map(|index| (index, None)).collect(),
+            KeepBy::Push => {
+                let (future, past): (Vec<usize>, Vec<usize>) =
+                    (0..selected.len()).partition(|index| selected[*index].pushed_at > now);
+                for index in future {
+                    newest[index] = true;
+                }
+                past.into_iter().map(|index| (index, None)).collect()
+            }
             KeepBy::Version => selected
                 .iter()
                 .enumerate()
@@ -210,7 +218,7 @@ pub fn decide(
         let (selected, rest): (Vec<_>, Vec<_>) =
             undecided.into_iter().partition(|tag| rule.selects(&tag.tag));
         undecided = rest;
-        let newest = rule.newest(&selected);
+        let newest = rule.newest(&selected, now);
         for (tag, is_newest) in selected.into_iter().zip(newest) {
             // A clock that was set back makes an age of zero.
             let age = |then: SystemTime| now.duration_since(then).unwrap_or_default();
@@ -289,6 +297,15 @@ mod tests {
         let rules = [RetentionRule { keep_newest: Some(2), ..rule("*") }];
         let tags = [state("a", 9, None), state("b", 3, None), state("c", 5, None), state("d", 7, None)];
         assert_eq!(doomed(&rules, &tags), ["a", "d"]);
+    }
+
+    #[test]
+    fn push_ahead_of_the_clock_takes_no_place_among_the_newest() {
+        let rules = [RetentionRule { keep_newest: Some(1), ..rule("*") }];
+        let ahead = TagState { pushed_at: now() + 365 * DAY, ..state("ahead", 0, None) };
+        let tags = [ahead, state("newest", 3, None), state("older", 5, None)];
+        let doomed = decide(&rules, Duration::ZERO, &"team/app".parse().unwrap(), &tags, now());
+        assert_eq!(doomed.iter().map(|doomed| doomed.tag.as_str()).collect::<Vec<_>>(), ["older"]);
     }
 
     #[test]

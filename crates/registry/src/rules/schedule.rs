@@ -16,7 +16,7 @@ pub struct Schedule {
 
 /// The reason to reject a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is not a schedule of cron: {reason}")]
+#[error("\"{text}\" is not a cron schedule: {reason}")]
 pub struct ScheduleError {
     text: String,
     reason: String,

@@ -30,7 +30,7 @@ impl Registry {
     }
 
     /// Removes an upload of any account, unless a request is writing to it.
-    async fn expire_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<bool, Error> {
+    pub(super) async fn expire_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<bool, Error> {
         let inner = &self.inner;
         let open = inner.open_uploads.get_or_insert(repository, None, id, UploadState::Stored);
         let Ok(mut state) = open.state.clone().try_lock_owned() else { return Ok(false) };

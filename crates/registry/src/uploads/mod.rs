@@ -32,7 +32,7 @@ use self::lock::UploadLock;
 pub(crate) use self::open_uploads::OpenUploads;
 use self::open_uploads::UploadState;
 pub(crate) use self::unfinished::Unfinished;
-use self::unfinished::{MAX_UPLOADS, Temporary};
+use self::unfinished::{Temporary, max_uploads};
 use crate::blobs::blob_span;
 use crate::{Error, ReceiveError, Registry};
 
@@ -73,12 +73,16 @@ impl Registry {
         algorithm: Algorithm,
     ) -> Result<UploadStatus, Error> {
         let inner = &self.inner;
-        self.check_place()?;
-        self.check_reserve(0)?;
+        self.check_writable(0)?;
         self.check_quota(repository, None).await?;
         self.check_unfinished(repository, None).await?;
-        if let Some(account) = account.filter(|_| !inner.unfinished.has_room(account)) {
-            return Err(Error::TooManyUploads { account: account.clone(), limit: MAX_UPLOADS });
+        if !inner.unfinished.has_room(account) {
+            if let Some((id, repository)) = inner.unfinished.yielding(account) {
+                self.expire_upload(&repository, id).await?;
+            }
+            if !inner.unfinished.has_room(account) {
+                return Err(Error::TooManyUploads { account: account.cloned(), limit: max_uploads(account) });
+            }
         }
         let id = inner.upload_ids.issue(repository, account, algorithm);
         if inner.open_uploads.has_room() {
@@ -214,8 +218,7 @@ impl Registry {
         let (registry, repository) = (self.clone(), repository.clone());
         self.detach(async move {
             let inner = &registry.inner;
-            registry.check_place()?;
-            registry.check_reserve(0)?;
+            registry.check_writable(0)?;
             let limit = registry.upload_limit(&repository).await?;
             // No other request knows this upload, so it has no record. After a crash, the next start removes its file.
             let id = Uuid::new_v4();

@@ -92,7 +92,7 @@ impl Registry {
             if let Some((left, excess)) = &quota
                 && start + received > *left
             {
-                return Ok((upload, Err(Error::QuotaExceeded(Box::new(excess.clone())))));
+                return Ok((upload, Err(self.quota_exceeded(excess.clone()).await)));
             }
             if before / SPACE_CHECK != received / SPACE_CHECK
                 && let Err(error) = self.check_reserve(0)

@@ -14,7 +14,17 @@ use super::ids::has_expired;
 
 /// The maximum number of unfinished uploads of an account. Clients send a few at a time, and leave one behind for each
 /// broken connection.
-pub(super) const MAX_UPLOADS: usize = 1_000;
+const MAX_UPLOADS: usize = 1_000;
+/// The maximum number of all anonymous clients together.
+const MAX_ANONYMOUS_UPLOADS: usize = 10_000;
+/// At the maximum, the oldest upload that has begun before this time gives way to a new one. So uploads that were left
+/// behind lock nobody out until they expire.
+const YIELDING_AGE: Duration = Duration::from_mins(10);
+
+/// The maximum number of unfinished uploads of an account, or of anonymous clients.
+pub(super) fn max_uploads(account: Option<&AccountName>) -> usize {
+    if account.is_some() { MAX_UPLOADS } else { MAX_ANONYMOUS_UPLOADS }
+}
 
 /// All unfinished uploads, in memory or in the metadata.
 pub(crate) struct Unfinished {
@@ -24,8 +34,8 @@ pub(crate) struct Unfinished {
 #[derive(Default)]
 struct Uploads {
     entries: HashMap<Uuid, Arc<Entry>>,
-    /// The number of uploads of each account.
-    counts: HashMap<AccountName, usize>,
+    /// The number of uploads of each account, and of anonymous clients.
+    counts: HashMap<Option<AccountName>, usize>,
 }
 
 /// An unfinished upload.
@@ -45,9 +55,7 @@ impl Entry {
 impl Uploads {
     fn entry(&mut self, id: Uuid, repository: &RepositoryName, account: Option<&AccountName>) -> &Arc<Entry> {
         self.entries.entry(id).or_insert_with(|| {
-            if let Some(account) = account {
-                *self.counts.entry(account.clone()).or_default() += 1;
-            }
+            *self.counts.entry(account.cloned()).or_default() += 1;
             let (repository, account) = (repository.clone(), account.cloned());
             Arc::new(Entry { repository, account, bytes: AtomicU64::new(0) })
         })
@@ -55,11 +63,10 @@ impl Uploads {
 
     fn remove(&mut self, id: Uuid) {
         let Some(entry) = self.entries.remove(&id) else { return };
-        let Some(account) = &entry.account else { return };
-        if let Some(count) = self.counts.get_mut(account) {
+        if let Some(count) = self.counts.get_mut(&entry.account) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(account);
+                self.counts.remove(&entry.account);
             }
         }
     }
@@ -79,9 +86,19 @@ impl Unfinished {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an account may begin another upload. Anonymous clients may.
+    /// Whether an account, or an anonymous client, may begin another upload.
     pub(super) fn has_room(&self, account: Option<&AccountName>) -> bool {
-        account.is_none_or(|account| self.lock().counts.get(account).is_none_or(|count| *count < MAX_UPLOADS))
+        let maximum = max_uploads(account);
+        self.lock().counts.get(&account.cloned()).is_none_or(|count| *count < maximum)
+    }
+
+    /// The oldest upload of an account, or of anonymous clients, that may give way to a new one.
+    pub(super) fn yielding(&self, account: Option<&AccountName>) -> Option<(Uuid, RepositoryName)> {
+        let uploads = self.lock();
+        let own = uploads.entries.iter().filter(|(_, entry)| entry.account.as_ref() == account);
+        // The ids begin with the time.
+        let (id, entry) = own.min_by_key(|(id, _)| **id)?;
+        has_expired(*id, YIELDING_AGE).then(|| (*id, entry.repository.clone()))
     }
 
     /// Returns the entry of an upload, which is inserted if it is missing.
@@ -136,15 +153,24 @@ mod tests {
         let unfinished = Unfinished::new(&[]);
         let app: RepositoryName = "team/app".parse().unwrap();
         let (ann, bob): (AccountName, AccountName) = ("ann".parse().unwrap(), "bob".parse().unwrap());
-        let ids: Vec<Uuid> = (0..MAX_UPLOADS).map(|_| Uuid::new_v4()).collect();
+        // Of a time long ago, and of the end of the year 2105.
+        let ids: Vec<Uuid> = (0..MAX_UPLOADS as u128).map(Uuid::from_u128).collect();
+        let new = |number: usize| Uuid::from_u128(u128::MAX - number as u128);
         for id in &ids {
             assert!(unfinished.has_room(Some(&ann)));
             unfinished.entry(*id, &app, Some(&ann));
-            unfinished.entry(Uuid::new_v4(), &app, None);
         }
+        for number in 0..MAX_ANONYMOUS_UPLOADS {
+            assert!(unfinished.has_room(None));
+            unfinished.entry(new(number), &app, None);
+        }
+        assert!(!unfinished.has_room(None));
+        assert_eq!(unfinished.yielding(None), None, "all of them are new");
+        assert_eq!(unfinished.yielding(Some(&ann)), Some((ids[0], app.clone())));
+        assert_eq!(unfinished.yielding(Some(&bob)), None);
         unfinished.entry(ids[0], &app, Some(&ann)).set_bytes(7);
         assert!(!unfinished.has_room(Some(&ann)));
-        assert!(unfinished.has_room(Some(&bob)) && unfinished.has_room(None));
+        assert!(unfinished.has_room(Some(&bob)));
         assert_eq!(unfinished.others(None), [(app.clone(), 7)]);
         assert_eq!(unfinished.others(Some(ids[0])), []);
         unfinished.remove(ids[1]);

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use oci::{Algorithm, Digest, Manifest, TagOrDigest};
 use serde_json::json;
 
@@ -14,8 +16,8 @@ use crate::metadata::Metadata;
 use crate::view::tests::{Storage, name, tag};
 use accounts::Visible;
 
-async fn nothing(_: Manifest) -> Result<Option<String>, StoreError> {
-    Ok(None)
+fn nothing(_: Manifest) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+    std::future::ready(Ok(None)).boxed()
 }
 
 /// Adopts a storage's directory into an empty database.
@@ -27,13 +29,13 @@ async fn adopted(storage: &Storage) -> (Metadata, Report) {
 
 async fn adopt_into(storage: &Storage, metadata: &Metadata) -> Report {
     let Storage { directory, blobs, .. } = storage;
-    adopt(directory, &**blobs, metadata, Scope::All, None, nothing, |_| {}).await.unwrap()
+    adopt(directory, &**blobs, metadata, Scope::All, None, &nothing, |_| {}).await.unwrap()
 }
 
 /// Adopts the changes of another program, as a start does.
 async fn changes(storage: &Storage, scope: Scope) -> Report {
     let Storage { directory, blobs, view, .. } = storage;
-    view.adopt(directory, &**blobs, scope, nothing, |_| {}).await.unwrap()
+    view.adopt(directory, &**blobs, scope, &nothing, |_| {}).await.unwrap()
 }
 
 fn changes_of(report: &Report) -> Vec<String> {
@@ -240,7 +242,7 @@ async fn many_repositories_are_adopted_and_counted() {
     assert!(root.join("group0/name0").exists());
     let metadata = Metadata::open(&storage.directory.own().join("new.db")).unwrap();
     let progress = Mutex::new(Vec::new());
-    let report = adopt(&storage.directory, &*storage.blobs, &metadata, Scope::All, None, nothing, |done| {
+    let report = adopt(&storage.directory, &*storage.blobs, &metadata, Scope::All, None, &nothing, |done| {
         progress.lock().unwrap().push(done);
     });
     let report = report.await.unwrap();
@@ -262,14 +264,15 @@ async fn description_is_from_latest_or_the_newest_tag() {
         }
     }
     let layer_of = |manifest: &Manifest| manifest.layers[0].digest;
-    let describe = |manifest: Manifest| async move {
+    let describe = |manifest: Manifest| {
         let known = ["1", "latest", "3"].into_iter();
         let mut known = known.filter(|tag| Algorithm::Sha256.digest(tag.as_bytes()) == layer_of(&manifest));
-        Ok(known.next().filter(|tag| *tag != "3").map(str::to_owned))
+        let description = known.next().filter(|tag| *tag != "3").map(str::to_owned);
+        std::future::ready(Ok(description)).boxed()
     };
     let metadata = Metadata::open(&storage.directory.own().join("new.db")).unwrap();
     let Storage { directory, blobs, .. } = &storage;
-    adopt(directory, &**blobs, &metadata, Scope::All, None, describe, |_| {}).await.unwrap();
+    adopt(directory, &**blobs, &metadata, Scope::All, None, &describe, |_| {}).await.unwrap();
     let description =
         async |repository: &str| metadata.repository(&name(repository)).await.unwrap().unwrap().description;
     assert_eq!(description("with-latest").await, "latest");
@@ -539,10 +542,10 @@ async fn problem_is_retried_until_it_is_gone() {
     let (metadata, report) = adopted(&storage).await;
     assert_eq!(report.problems.len(), 2);
     let Storage { directory, blobs, .. } = &storage;
-    let again = adopt(directory, &**blobs, &metadata, Scope::Changed, None, nothing, |_| {}).await.unwrap();
+    let again = adopt(directory, &**blobs, &metadata, Scope::Changed, None, &nothing, |_| {}).await.unwrap();
     assert_eq!((again.problems.len(), again.known_problems), (0, 2), "told once, and still counted");
     storage.blobs.put(&digest, content).await.unwrap();
-    let healed = adopt(directory, &**blobs, &metadata, Scope::Changed, None, nothing, |_| {}).await.unwrap();
+    let healed = adopt(directory, &**blobs, &metadata, Scope::Changed, None, &nothing, |_| {}).await.unwrap();
     assert_eq!((healed.problems.len(), healed.known_problems, healed.changes.len()), (0, 0, 1));
     assert_eq!(metadata.view_problems().await.unwrap(), []);
     assert_eq!(tags(&metadata, "app").await, [("latest".to_owned(), digest)]);

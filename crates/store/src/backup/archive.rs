@@ -151,11 +151,11 @@ fn digest_of(content: &mut impl Read) -> io::Result<(u64, String)> {
 /// # Errors
 /// [`StoreError::Directory`] that names the first wrong entry.
 pub fn verify(mut file: File) -> Result<VerifiedArchive, StoreError> {
-    let wrong = |what: String| StoreError::Directory(format!("this is no complete backup: {what}"));
+    let wrong = |what: String| StoreError::Directory(format!("this is not a complete backup: {what}"));
     // Messages of the tar library contain bytes of the file.
     let unreadable = |error: io::Error| match error.raw_os_error() {
         Some(_) => wrong(format!("it cannot be read ({error})")),
-        None => wrong("it is cut off or altered, or is no backup".to_owned()),
+        None => wrong("it is cut off or altered, or is not a backup".to_owned()),
     };
     file.rewind().map_err(unreadable)?;
     let mut archive = tar::Archive::new(io::BufReader::with_capacity(CHUNK, &file));

@@ -15,7 +15,7 @@ use super::blobs::{CopiedBlobs, restore_blobs};
 use super::{CONFIGURATION, DATABASE, OWN_FILES};
 use crate::blob_place::BLOB_PLACE;
 use crate::metadata::{RestoredDatabase, StoredCounts, merge_log};
-use crate::{Directory, StoreError};
+use crate::{Directory, StoreError, durable};
 
 /// The directory of a restoration in progress.
 const UNFINISHED: &str = "restore.partial";
@@ -106,8 +106,15 @@ fn restore_into(
             directory.root().display()
         )));
     }
+    if let Some((place, _)) = directory.recorded_metadata_place()? {
+        return Err(StoreError::Directory(format!(
+            "the metadata of {} are in {place}: restore into another directory, or restore that database with the tools \
+             of PostgreSQL",
+            directory.root().display()
+        )));
+    }
     let partial = own.join(UNFINISHED);
-    remove_directory(&partial)?;
+    durable::remove_directory(&partial)?;
     fs::create_dir_all(&partial).map_err(|error| StoreError::io("create", &partial, error))?;
     archive.extract(&partial)?;
     let is_in_bucket = partial.join(OWN_FILES).join(BLOB_PLACE).exists();
@@ -131,7 +138,7 @@ fn restore_into(
     let configuration = put_configuration(&partial, own)?;
     directory.assign_content(&id)?;
     put_database(&partial.join(DATABASE), &database)?;
-    remove_directory(&partial)?;
+    durable::remove_directory(&partial)?;
     Ok(RestoreReport { counts, copied, missing, extra, replaced, configuration, has_accounts })
 }
 
@@ -256,7 +263,7 @@ fn put_configuration(partial: &Path, own: &Path) -> Result<Option<PathBuf>, Stor
     if !from.exists() {
         return Ok(None);
     }
-    remove_directory(&to)?;
+    durable::remove_directory(&to)?;
     fs::rename(&from, &to).map_err(|error| StoreError::io("write", &to, error))?;
     Ok(Some(to))
 }
@@ -272,11 +279,4 @@ fn put_database(from: &Path, to: &Path) -> Result<(), StoreError> {
         }
     };
     put().map_err(|error| StoreError::io("write", to, error))
-}
-
-fn remove_directory(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
-        _ => Ok(()),
-    }
 }

@@ -116,8 +116,23 @@ async fn damaged_backup_is_refused_before_any_change() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&damaged).unwrap();
         let refused = restore_to(&file, &data, false).unwrap_err().to_string();
-        assert!(refused.contains("no complete backup"), "{what}: {refused}");
+        assert!(refused.contains("not a complete backup"), "{what}: {refused}");
         assert!(!data.exists(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn backup_is_not_restored_beside_a_database_in_postgres() {
+    let source = Source::new();
+    let (file, _) = source.back_up().await;
+    let other = TempDir::new().unwrap();
+    let own = other.path().join("wharfinger");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("metadata"), "postgres://db.example.com/registry\nid\n").unwrap();
+    for replace in [false, true] {
+        let refused = restore_to(&file, other.path(), replace).unwrap_err().to_string();
+        assert!(refused.contains("postgres://db.example.com/registry"), "{refused}");
+        assert!(!own.join("metadata.db").exists());
     }
 }
 

@@ -383,6 +383,20 @@ pub(crate) async fn deleted_blob_stays_readable_for_its_readers<B: Backend>() {
     }
 }
 
+pub(crate) async fn blobs_are_deleted_at_once_if_present<B: Backend>() {
+    let backend = B::new();
+    let store = backend.store();
+    let [small, large, kept, missing] = [500, 3 << 20, 1000, 700].map(|size| content(size, 18));
+    for content in [&small, &large, &kept] {
+        store.put(&sha256(content), content.clone()).await.unwrap();
+    }
+    store.delete_all([&small, &missing, &large].map(|content| sha256(content)).to_vec()).await.unwrap();
+    absent(&*store, &sha256(&small)).await;
+    absent(&*store, &sha256(&large)).await;
+    present(&*store, &kept).await;
+    assert_eq!(all(&*store).await.len(), 1);
+}
+
 pub(crate) async fn concurrent_delete_and_put_leave_a_valid_blob<B: Backend>() {
     let backend = B::new();
     let store = backend.store();
@@ -491,6 +505,7 @@ macro_rules! contract_tests {
             storing_a_blob_again_keeps_one_blob,
             concurrent_writers_of_one_blob_succeed,
             deleted_blob_stays_readable_for_its_readers,
+            blobs_are_deleted_at_once_if_present,
             concurrent_delete_and_put_leave_a_valid_blob,
             list_returns_all_blobs,
             journaled_content_is_complete_and_restorable,

@@ -11,9 +11,10 @@ mod listing;
 mod mapped_reader;
 mod mappings;
 mod quarantine;
+pub(super) mod spool;
 #[cfg(test)]
 mod tests;
-pub(super) mod upload_buffer;
+mod upload_buffer;
 mod upload_reader;
 pub(super) mod uploads;
 mod writer;
@@ -223,6 +224,19 @@ impl BlobStore for FileBlobs {
             let deleted = journaled.delete(&digest, || layout.delete(&digest));
             mappings.forget(&digest);
             deleted
+        })
+        .await
+    }
+
+    async fn delete_all(&self, digests: Vec<Digest>) -> Result<(), StoreError> {
+        let Self { layout, journaled, mappings, .. } = self.clone();
+        blocking_at(Priority::Low, move || {
+            for digest in &digests {
+                let deleted = journaled.delete(digest, || layout.delete(digest));
+                mappings.forget(digest);
+                deleted?;
+            }
+            Ok(())
         })
         .await
     }

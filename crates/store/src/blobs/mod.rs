@@ -6,10 +6,12 @@
 //! - `files`: the backend of a data directory; see [`open_files`].
 //! - `objects`: the backend of a bucket; see [`open_objects`].
 //! - [`memory`]: a backend for tests.
+//! - [`copying`]: copies from one store to another.
 //! - `contract`: the tests that every backend passes.
 
 #[cfg(test)]
 mod contract;
+pub mod copying;
 mod files;
 pub mod memory;
 mod objects;
@@ -27,8 +29,10 @@ use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
+use crate::database_url::ServerRole;
 use crate::object_settings::ObjectSettings;
 use crate::{Directory, StoreError};
+pub(crate) use objects::snapshots::{LogRange, Snapshot, Snapshots};
 
 /// Opens the blobs of a data directory. The caller holds the directory's lock.
 #[must_use]
@@ -45,7 +49,17 @@ pub fn open_objects(
     settings: &ObjectSettings,
     directory: &Directory,
 ) -> Result<Arc<dyn BlobStore>, StoreError> {
-    Ok(Arc::new(objects::ObjectBlobs::open(settings, directory.uploads())?))
+    let is_shared = directory.database().is_some_and(|database| database.role != ServerRole::Alone);
+    Ok(Arc::new(objects::ObjectBlobs::open(settings, directory.uploads(), is_shared)?))
+}
+
+/// Copies the links of distribution in a bucket below `repositories`, as files. Returns their number: 0 for a bucket that
+/// belongs to a database.
+pub(crate) async fn import_bucket_links(
+    settings: &ObjectSettings,
+    repositories: &std::path::Path,
+) -> Result<u64, StoreError> {
+    objects::links::import(settings, repositories).await
 }
 
 /// An opened blob. It stays readable if the blob is deleted meanwhile.
@@ -278,6 +292,22 @@ pub trait BlobStore: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Ends the use of the store, so that another server need not wait for it. Nothing may be written afterwards.
+    async fn release(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Checks that the store does not belong to another database than that with this id. `is_expected`: it must belong to
+    /// that.
+    async fn check_owner(&self, _id: &str, _is_expected: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The last renewal of the right to write here. `None` if no server has it.
+    async fn renewal(&self) -> Result<Option<Uuid>, StoreError> {
+        Ok(None)
+    }
+
     /// Returns the size of a blob in bytes, or `None` if it is absent.
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError>;
 
@@ -330,6 +360,14 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Deletes a blob; `false` if it was absent. Readers that have it open read on.
     async fn delete(&self, digest: &Digest) -> Result<bool, StoreError>;
+
+    /// Deletes blobs that may be absent, at low priority: nobody waits for them.
+    async fn delete_all(&self, digests: Vec<Digest>) -> Result<(), StoreError> {
+        for digest in &digests {
+            self.delete(digest).await?;
+        }
+        Ok(())
+    }
 
     /// Returns the stamp of a stored blob; `None` if it is absent.
     async fn stamp(&self, _digest: &Digest) -> Result<Option<Stamp>, StoreError> {

@@ -6,17 +6,23 @@
 //! content goes to a key of the upload, from where commit copies it inside the store.
 //!
 //! - `bucket`: the requests.
+//! - `client`: the HTTP client, without redirects and with rotated keys.
 //! - `keys`: the layout.
+//! - `links`: the links of distribution in a bucket that is adopted.
 //! - `lease`: the server that uses the bucket.
 //! - `place`: what the store and its writers share.
 //! - `writer`: an upload.
 //! - `quarantine`: damaged content.
+//! - `snapshots`: snapshots of the metadata.
 
 mod bucket;
+mod client;
 mod keys;
 mod lease;
+pub(super) mod links;
 mod place;
 mod quarantine;
+pub(super) mod snapshots;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -66,8 +72,8 @@ impl BlobStore for ObjectBlobs {
                 let first = self.bucket.list(self.keys.content()).try_next().await?;
                 first.map(|(found, _)| {
                     format!(
-                        "{place} holds the content of another registry ({found}), which cannot be adopted from a bucket: set an \
-                         empty prefix in blobs.url, and copy the images with a client such as skopeo sync"
+                        "{place} holds the content of another registry ({found}), and no repositories that can be adopted into \
+                         this data directory: use a new data directory, or set an empty prefix in blobs.url"
                     )
                 })
             }
@@ -85,6 +91,26 @@ impl BlobStore for ObjectBlobs {
 
     async fn ready(&self) -> Result<(), StoreError> {
         self.lease.keep(self.limits.renewal).await
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        self.lease.release().await
+    }
+
+    async fn check_owner(&self, id: &str, is_expected: bool) -> Result<(), StoreError> {
+        let key = self.keys.identity();
+        let place = self.bucket.name(self.bucket.prefix());
+        match self.bucket.get(&key).await? {
+            Some(owner) if String::from_utf8_lossy(&owner).trim() == id => Ok(()),
+            None if !is_expected => Ok(()),
+            _ => Err(StoreError::Directory(format!(
+                "{place} is not the bucket of this database: check blobs.url and blobs.endpoint"
+            ))),
+        }
+    }
+
+    async fn renewal(&self) -> Result<Option<Uuid>, StoreError> {
+        self.lease.renewal().await
     }
 
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
@@ -182,6 +208,7 @@ impl BlobStore for ObjectBlobs {
     }
 
     async fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
+        self.lease.ensure(self.limits.renewal).await?;
         // The answer to a deletion does not tell.
         let key = self.keys.blob(digest);
         let existed = self.bucket.stat(&key).await?.is_some();

@@ -1,13 +1,12 @@
 //! The identity of the content: which database it belongs to, and whether it is still in its place.
 
-use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::{fs, io};
 
 use super::access::{Access, access_error};
 use super::layout::Directory;
-use crate::{StoreError, permissions, space};
+use crate::{StoreError, durable, space};
 
 /// The file with the id of the database that the content belongs to. distribution ignores it.
 const CONTENT_IDENTITY: &str = ".wharfinger";
@@ -55,6 +54,11 @@ impl Directory {
         files.iter().any(|file| space::is_read_only(file))
     }
 
+    /// Whether the content belongs to a database.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.content().join(CONTENT_IDENTITY).exists()
+    }
+
     /// Checks that the content belongs to the database with this id. Content without an id gets this one. So does all
     /// content if `is_adopted`, because the database was made from it.
     ///
@@ -89,7 +93,7 @@ impl Directory {
                     identity = identity.display(),
                 )));
             }
-            None if is_expected && !is_adopted && self.is_without_content()? => {
+            None if is_expected && !is_adopted && !self.is_elsewhere() && self.is_without_content()? => {
                 return Err(self.content_is_missing("is empty"));
             }
             _ => {
@@ -99,18 +103,19 @@ impl Directory {
         Content::of([identity, self.blobs.clone()])
     }
 
+    /// Whether the directory holds neither metadata nor blobs.
+    fn is_elsewhere(&self) -> bool {
+        self.database().is_some() && self.objects().is_some()
+    }
+
     /// Records that the content belongs to the database with this id.
     ///
     /// # Errors
     /// [`StoreError::Directory`] if the content cannot be written.
     pub(crate) fn assign_content(&self, id: &str) -> Result<(), StoreError> {
-        let (new, identity) =
-            (self.content().join(format!("{CONTENT_IDENTITY}.new")), self.content().join(CONTENT_IDENTITY));
+        let identity = self.content().join(CONTENT_IDENTITY);
         // Durable before the first push is acknowledged.
-        permissions::write(&new, format!("{id}\n").as_bytes())
-            .and_then(|()| File::open(&new)?.sync_all())
-            .and_then(|()| fs::rename(&new, &identity))
-            .and_then(|()| File::open(self.content())?.sync_all())
+        durable::replace(&identity, format!("{id}\n").as_bytes())
             .map_err(|error| access_error(&self.root, Access::Write, &identity, &error))
     }
 }

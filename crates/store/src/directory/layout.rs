@@ -66,7 +66,7 @@ impl Directory {
             }
         }
         Err(StoreError::Directory(format!(
-            "{} is no data directory: it holds neither docker/registry/v2/blobs nor blobs nor wharfinger",
+            "{} is not a data directory: it holds neither docker/registry/v2/blobs nor blobs nor wharfinger",
             given.display()
         )))
     }

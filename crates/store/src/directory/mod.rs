@@ -8,6 +8,9 @@
 //! <data>/wharfinger/metadata.db             the metadata
 //! <data>/wharfinger/metadata.db.mark        the number of the last commit
 //! <data>/wharfinger/metadata                the place of the metadata in PostgreSQL, instead of both
+//! <data>/wharfinger/move                    the new places, between the end of a move and the next start
+//! <data>/wharfinger/metadata.db.moved       the database that a move has left
+//! <data>/wharfinger/adopting                exists while a bucket of distribution is adopted
 //! <data>/wharfinger/accounts                exists if there have ever been accounts
 //! <data>/wharfinger/uploads/                uploads in progress
 //! <data>/wharfinger/blobs                   exists if the blobs are in a bucket: its URL

@@ -57,7 +57,7 @@ fn mistyped_path_is_not_created() {
     let data = tempfile::tempdir().unwrap();
     assert!(message(Directory::open_existing(data.path().join("dta"))).contains("no such directory"));
     assert!(!data.path().join("dta").exists());
-    assert!(message(Directory::open_existing(data.path())).contains("no data directory"));
+    assert!(message(Directory::open_existing(data.path())).contains("not a data directory"));
     Directory::open(data.path()).unwrap();
     Directory::open_existing(data.path()).unwrap();
 }

@@ -174,7 +174,7 @@ fn filtered(
     let (mut positions, mut read) = (Vec::new(), 0);
     sql.each_while(statements.named, params![after.0, after.1], |row| {
         read += 1;
-        if positions.len() < limit && visible.allows(&columns::text(row, 2)?) {
+        if positions.len() < limit && visible.allows_text(row.text(2)?) {
             positions.push((row.get(0)?, row.get(1)?));
         }
         Ok(positions.len() < limit && read < FILTERED)

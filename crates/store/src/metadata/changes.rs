@@ -228,16 +228,7 @@ impl Changes<'_> {
 
     /// Returns the first changes after a cursor, in their order.
     pub async fn since(&self, cursor: i64, limit: usize) -> Result<Vec<Change>, StoreError> {
-        self.0
-            .read(move |sql| {
-                sql.all(
-                    "SELECT id, at, kind, repository, tag, digest, previous, account, request_id, address, detail
-                     FROM changes WHERE id > ?1 ORDER BY id LIMIT ?2",
-                    params![cursor, columns::limit_in(limit)],
-                    change,
-                )
-            })
-            .await
+        self.0.read(move |sql| after(sql, cursor, limit)).await
     }
 
     /// Acknowledges the changes up to `cursor` for a registered consumer, and deletes those that all consumers have
@@ -286,6 +277,16 @@ impl Changes<'_> {
     pub fn newest(&self) -> i64 {
         *self.watch().borrow()
     }
+}
+
+/// The first changes after a cursor, in their order.
+pub(super) fn after(sql: Sql<'_>, cursor: i64, limit: usize) -> Result<Vec<Change>, StoreError> {
+    sql.all(
+        "SELECT id, at, kind, repository, tag, digest, previous, account, request_id, address, detail
+         FROM changes WHERE id > ?1 ORDER BY id LIMIT ?2",
+        params![cursor, columns::limit_in(limit)],
+        change,
+    )
 }
 
 /// The number of the newest change, also if it is deleted.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use oci::{Digest, RepositoryName};
 
 use super::rows::{blobs, repositories};
-use super::sql::params;
+use super::sql::{Row, params};
 use super::writer::Durability;
 use super::{Metadata, columns, search};
 use crate::StoreError;
@@ -83,10 +83,20 @@ impl Metadata {
             sql.all(
                 "SELECT id, digest, size FROM blobs WHERE id > ?1 AND size IS NOT NULL ORDER BY id LIMIT ?2",
                 params![after, columns::limit_in(limit)],
-                |row| {
-                    let (id, digest) = (row.get(0)?, columns::digest(row, 1)?);
-                    Ok(StoredContent { id, digest, size: columns::count(row, 2)? })
-                },
+                stored_content,
+            )
+        })
+        .await
+    }
+
+    /// Returns stored content with a damage mark by id, after `after`.
+    pub async fn damaged_contents(&self, after: i64, limit: usize) -> Result<Vec<StoredContent>, StoreError> {
+        self.read(move |sql| {
+            sql.all(
+                "SELECT id, digest, size FROM blobs WHERE id > ?1 AND damaged = 1 AND size IS NOT NULL
+                 ORDER BY id LIMIT ?2",
+                params![after, columns::limit_in(limit)],
+                stored_content,
             )
         })
         .await
@@ -162,6 +172,10 @@ impl Metadata {
     }
 }
 
+fn stored_content(row: &Row<'_>) -> Result<StoredContent, StoreError> {
+    Ok(StoredContent { id: row.get(0)?, digest: columns::digest(row, 1)?, size: columns::count(row, 2)? })
+}
+
 #[cfg(test)]
 mod tests {
     use accounts::Visible;
@@ -217,5 +231,9 @@ mod tests {
         let stored = metadata.stored_contents(0, 10).await.unwrap();
         assert_eq!(stored.iter().map(|content| content.size).collect::<Vec<_>>(), [5, 9]);
         assert_eq!(metadata.stored_contents(stored[0].id, 10).await.unwrap(), stored[1..]);
+        assert_eq!(metadata.damaged_contents(0, 10).await.unwrap(), []);
+        metadata.mark_damaged(&digest("orphan"), true).await.unwrap();
+        assert_eq!(metadata.damaged_contents(0, 10).await.unwrap(), stored[1..]);
+        assert_eq!(metadata.damaged_contents(stored[1].id, 10).await.unwrap(), []);
     }
 }

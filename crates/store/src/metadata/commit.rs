@@ -1,4 +1,5 @@
-//! Commits: the effects of a transaction, and the listeners that hear of them before its operations are answered.
+//! Commits: the effects of a transaction, and the listeners that hear of them before its operations are answered. The
+//! version check tells them of the commits of other servers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{PoisonError, RwLock};
@@ -14,6 +15,12 @@ pub struct Commit {
     pub changes: Vec<Change>,
     /// Whether content was added to the blob journal.
     pub has_journaled: bool,
+    /// Whether anything may have changed. `changes` is empty then.
+    pub is_unknown: bool,
+    /// Whether another server has changed accounts, memberships, tokens, grants or signing keys.
+    pub are_accounts_changed: bool,
+    /// Whether another server has changed webhooks.
+    pub are_webhooks_changed: bool,
 }
 
 type Listener = Box<dyn Fn(&Commit) + Send + Sync>;
@@ -34,9 +41,13 @@ impl Listeners {
         self.newest.subscribe()
     }
 
-    /// Calls the listeners, on the writer thread.
+    /// Calls the listeners, on the writer thread or that of the version check.
     pub(super) fn notify(&self, commit: &Commit) {
-        if commit.changes.is_empty() && !commit.has_journaled {
+        let Commit { changes, has_journaled, is_unknown, are_accounts_changed, are_webhooks_changed } =
+            commit;
+        if changes.is_empty()
+            && !(*has_journaled || *is_unknown || *are_accounts_changed || *are_webhooks_changed)
+        {
             return;
         }
         for listener in &*self.all.read().unwrap_or_else(PoisonError::into_inner) {
@@ -45,8 +56,12 @@ impl Listeners {
                 tracing::error!("a listener of the metadata panicked");
             }
         }
-        if let Some(last) = commit.changes.last() {
-            self.newest.send_replace(last.id);
+        match commit.changes.last() {
+            // The writer and the version check may tell of two commits in either order.
+            Some(last) => self.newest.send_modify(|newest| *newest = last.id.max(*newest)),
+            // There may be changes that nobody has announced.
+            None if commit.is_unknown => self.newest.send_modify(|_| {}),
+            None => {}
         }
     }
 }

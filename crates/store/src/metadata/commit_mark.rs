@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::connection::Connection;
-use crate::StoreError;
+use crate::{StoreError, durable};
 
 /// Selects the sequence of a database. Inside a transaction it includes the transaction's own changes.
 pub(super) const SEQUENCE: &str = "SELECT COALESCE(SUM(seq), 0) FROM sqlite_sequence";
@@ -65,20 +65,12 @@ impl CommitMark {
 
 /// The path of the mark of a database.
 pub(super) fn beside(database: &Path) -> PathBuf {
-    let mut path = database.to_owned().into_os_string();
-    path.push(".mark");
-    path.into()
+    durable::beside(database, ".mark")
 }
 
 /// Deletes the mark, so that the next start accepts the database at `path`.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    let path = beside(path);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove", path, error))
-        }
-        _ => Ok(()),
-    }
+    durable::remove(&beside(path))
 }
 
 /// Refuses a database that is older than its mark. `connection` is to the database at `path` before its

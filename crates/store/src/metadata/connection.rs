@@ -149,6 +149,12 @@ pub(super) fn copy_error(error: &StoreError) -> StoreError {
         StoreError::Full { what } => StoreError::Full { what: what.clone() },
         StoreError::DatabaseGone(path) => StoreError::DatabaseGone(path.clone()),
         StoreError::Closed => StoreError::Closed,
+        StoreError::Moving => StoreError::Moving,
+        StoreError::Replica => StoreError::Replica,
+        StoreError::ContentGone(path) => StoreError::ContentGone(path.clone()),
+        StoreError::ObjectStore { action, what, reason } => {
+            StoreError::ObjectStore { action, what: what.clone(), reason: reason.clone() }
+        }
         StoreError::Io { action, path, source } => {
             let source =
                 source.raw_os_error().map_or_else(|| source.kind().into(), io::Error::from_raw_os_error);

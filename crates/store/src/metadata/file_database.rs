@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ballast::Ballast;
 use super::checkpointer::Checkpointer;
@@ -9,6 +10,7 @@ use super::commit_mark::{CommitMark, SEQUENCE};
 use super::connection::Connection;
 use super::file_identity::FileIdentity;
 use super::lock_holders;
+use super::log_capture::{LogReader, SharedSink};
 use super::readers::{ReaderConnection, Readers};
 use super::sql::Sql;
 use super::writer::{Durability, WriterDatabase};
@@ -44,6 +46,8 @@ pub(super) struct FileDatabase {
     /// [`SEQUENCE`] of the transaction that is about to be committed.
     prepared: i64,
     ballast: Arc<Ballast>,
+    log: LogReader,
+    sink: SharedSink,
 }
 
 impl FileDatabase {
@@ -54,6 +58,7 @@ impl FileDatabase {
         mark: CommitMark,
         files: Arc<FileIdentity>,
         ballast: Arc<Ballast>,
+        sink: SharedSink,
     ) -> Result<Self, StoreError> {
         let checkpointer = Checkpointer::start(path.to_owned())?;
         let checkpointed = connection.changes();
@@ -71,7 +76,22 @@ impl FileDatabase {
             sequence,
             prepared,
             ballast,
+            log: LogReader::new(path),
+            sink,
         })
+    }
+
+    /// Gives the pages of the last commit to the sink, if there is one.
+    fn capture(&mut self, durability: Durability) -> Result<(), StoreError> {
+        let Some(sink) = self.sink.get() else { return Ok(()) };
+        match self.log.read() {
+            Ok(Some(pages)) => sink.committed(pages, durability != Durability::Process),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                sink.missed(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Sets the durability of the next commits.
@@ -167,13 +187,13 @@ impl WriterDatabase for FileDatabase {
         self.statement("COMMIT")
     }
 
-    fn committed(&mut self, durability: Durability) -> Result<(), StoreError> {
+    fn committed(&mut self, durability: Durability, _: Option<i64>) -> Result<(), StoreError> {
         // Only a commit that wrote something is synced, together with all commits before.
         let has_moved = std::mem::replace(&mut self.sequence, self.prepared) != self.prepared;
         if has_moved && durability != Durability::Process {
             self.mark.write(self.sequence)?;
         }
-        Ok(())
+        self.capture(durability)
     }
 
     fn after_batch(&mut self) {
@@ -192,11 +212,20 @@ impl WriterDatabase for FileDatabase {
         }
     }
 
-    fn when_idle(&mut self) {
+    fn when_idle(&mut self) -> bool {
         self.checkpoint();
         if let Err(error) = self.connection.shrink_cache() {
             tracing::warn!(%error, "the page cache of the metadata's writer could not be shrunk");
         }
+        true
+    }
+
+    fn take_session_change(&mut self) -> bool {
+        false
+    }
+
+    fn turn_within(&self) -> Option<Duration> {
+        None
     }
 
     fn make_room(&mut self) -> bool {
@@ -224,7 +253,7 @@ const READERS: u32 = 4;
 /// The readers of the database at `path`.
 pub(super) fn readers(path: &Path) -> Arc<Readers> {
     let path = path.to_owned();
-    Readers::new(READERS, move || Ok(Box::new(Connection::reader(&path)?)))
+    Readers::new(READERS, None, move || Ok(Box::new(Connection::reader(&path)?)))
 }
 
 impl ReaderConnection for Connection {

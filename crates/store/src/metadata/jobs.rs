@@ -246,7 +246,11 @@ mod tests {
         fill(&metadata, 3).await;
         let job = metadata.begin_deletion(&name("app")).await.unwrap().unwrap();
         metadata.delete_step(&job).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        // Times have milliseconds.
+        let next = job.started_at + std::time::Duration::from_millis(1);
+        while std::time::SystemTime::now() < next {
+            tokio::task::yield_now().await;
+        }
         let mut image = tagged("app", "new", &["new"]);
         image.parts = vec![layer("layer")];
         put(&metadata, image).await;

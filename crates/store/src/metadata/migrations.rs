@@ -5,9 +5,7 @@
 //! migration of SQLite may not lower the sum of `sqlite_sequence` (see [`commit_mark`](super::commit_mark)): one that
 //! drops a table with AUTOINCREMENT has to carry its counter over to another table.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{self, OpenOptions};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +14,7 @@ use super::columns::now;
 use super::connection::{Connection, unreadable};
 use super::postgres::Session;
 use super::sql::{Sql, params};
-use crate::StoreError;
+use crate::{StoreError, durable};
 
 /// The step from one version of the schema to the next.
 struct Migration {
@@ -72,6 +70,10 @@ const MIGRATIONS: &[Migration] = &[
     migration!(22, "directories of tags", "0022_tags_directories.sql"),
     migration!(23, "erasures", "0023_erasures.sql"),
     migration!(24, "counted space, lists in an order, names in any case", "0024_space.sql", both),
+    migration!(25, "versions for several servers", "0025_versions.sql", both),
+    migration!(26, "sizes of repositories with cached layers", "0026_cached_sizes.sql", both),
+    migration!(27, "the primary of several servers", "0027_primary.sql", both),
+    migration!(28, "changes by repository", "0028_changes_of_repository.sql", both),
 ];
 
 /// The first schema for PostgreSQL, and its version.
@@ -96,9 +98,18 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreE
     let current = if is_new { 0 } else { version(connection)? };
     let newest = SCHEMA_VERSION;
     if current > newest {
+        let copies = (newest + 1..=current).map(|later| copy_name(path, later));
+        let help = match copies.into_iter().find(|copy| copy.exists()) {
+            Some(copy) => format!(
+                "; or go back to {}, the database before the upgrade: put it in the place of this file, and start once \
+                 with --accept-older-database",
+                copy.display()
+            ),
+            None => String::new(),
+        };
         return Err(StoreError::Directory(format!(
             "{} was written by a newer version (its schema is {current}, this version knows up to {newest}); \
-             use that version, or a newer one",
+             use that version, or a newer one{help}",
             path.display()
         )));
     }
@@ -149,7 +160,7 @@ fn apply(connection: &Connection, current: u32) -> Result<(), StoreError> {
 /// Brings the schema of a database in PostgreSQL to the newest version, in one transaction. The caller has the right to
 /// write, so that no other server migrates at the same time.
 pub(super) fn migrate_server(session: &Session) -> Result<(), StoreError> {
-    session.begin("BEGIN")?;
+    session.begin_long("BEGIN")?;
     let sql = Sql::server(session);
     let current = if session.has_table("schema_migrations")? {
         sql.first("SELECT MAX(version) FROM schema_migrations", &[], |row| row.get::<Option<u32>>(0))?
@@ -191,6 +202,27 @@ pub(super) fn migrate_server(session: &Session) -> Result<(), StoreError> {
     session.commit()
 }
 
+/// The first schema that names a primary.
+const PRIMARY_VERSION: u32 = 27;
+
+/// Returns the version of the schema of a database in PostgreSQL, which may be another one than that of this program.
+///
+/// # Errors
+/// [`StoreError::OtherSchema`] if it names no primary.
+pub(super) fn server_version(session: &Session) -> Result<u32, StoreError> {
+    let has_tables = session.has_table("schema_migrations")? && session.has_table("writer")?;
+    let version = match has_tables {
+        true => Sql::server(session)
+            .first("SELECT MAX(version) FROM schema_migrations", &[], |row| row.get::<Option<u32>>(0))?
+            .flatten(),
+        false => None,
+    };
+    match version {
+        Some(version) if version >= PRIMARY_VERSION => Ok(version),
+        version => Err(StoreError::OtherSchema { found: version.unwrap_or(0), own: SCHEMA_VERSION }),
+    }
+}
+
 /// Records an applied migration.
 fn record(sql: Sql<'_>, migration: &Migration) -> Result<(), StoreError> {
     sql.run(
@@ -200,32 +232,24 @@ fn record(sql: Sql<'_>, migration: &Migration) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The copy of the database at `path` before its schema became `newest`.
+fn copy_name(path: &Path, newest: u32) -> PathBuf {
+    durable::beside(path, &format!(".before-{newest}"))
+}
+
 /// Copies the database at `path` to a file beside it, before its schema becomes `newest`. The copy gets its name after
 /// it is synced.
 fn copy_before(connection: &Connection, path: &Path, newest: u32) -> Result<PathBuf, StoreError> {
-    let copy = beside(path, &format!(".before-{newest}"));
-    let partial = beside(path, ".before.partial");
-    match fs::remove_file(&partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(StoreError::io("remove", partial, error));
-        }
-        _ => {}
-    }
+    let copy = copy_name(path, newest);
+    let partial = durable::beside(path, ".before.partial");
+    durable::remove(&partial)?;
     let create = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
     let file = create.map_err(|error| StoreError::io("create", &partial, error))?;
     connection.sql().run("VACUUM INTO CAST(?1 AS TEXT)", params![partial.as_os_str().as_bytes()])?;
     file.sync_all().map_err(|error| StoreError::io("sync", &partial, error))?;
     fs::rename(&partial, &copy).map_err(|error| StoreError::io("rename", &partial, error))?;
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| StoreError::io("sync", directory, error))?;
+    durable::sync(path.parent().unwrap_or(Path::new(".")))?;
     Ok(copy)
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.to_owned().into();
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]
@@ -366,6 +390,14 @@ mod tests {
             22 => "UPDATE view_stamps SET tags_directory = X'01'".to_owned(),
             23 => format!("INSERT INTO erasures VALUES ('app', {}, 1000, 'ann')", hex("erased")),
             24 => "INSERT INTO space VALUES ('team', 1, 2, 3, 0, 1, 1000)".to_owned(),
+            // For PostgreSQL.
+            25 => String::new(),
+            // It has sizes counted again.
+            26 => String::new(),
+            // For PostgreSQL.
+            27 => String::new(),
+            // An index only.
+            28 => String::new(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
@@ -565,6 +597,10 @@ mod tests {
             )),
             "{message}"
         );
+        assert!(!message.contains("go back"), "{message}");
+        fs::write(directory.path().join("metadata.db.before-900"), "").unwrap();
+        let message = error(&path).to_string();
+        assert!(message.contains("go back to") && message.contains("metadata.db.before-900"), "{message}");
     }
 
     #[test]

@@ -26,17 +26,20 @@ mod file_database;
 mod file_identity;
 #[cfg(test)]
 mod fixtures;
+mod freeze;
 mod history;
 mod import;
 mod jobs;
 mod journaled;
 mod lock_holders;
+mod log_capture;
 mod manifests;
 #[cfg(test)]
 mod measure;
 mod metrics;
 mod migrations;
 mod postgres;
+mod primary;
 mod pulls;
 mod quotas;
 mod readers;
@@ -51,6 +54,7 @@ mod search;
 mod server_database;
 mod sql;
 mod tags;
+pub(crate) mod transfer;
 mod trash;
 mod types;
 mod undo;
@@ -58,6 +62,7 @@ mod uploads;
 mod upstream_tags;
 mod usage;
 mod value;
+mod versions;
 mod view_outbox;
 mod view_state;
 mod visible;
@@ -68,6 +73,7 @@ use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ::accounts::Actor;
@@ -82,14 +88,20 @@ pub use commit::Commit;
 pub use damage::{Affected, ContentRecord};
 pub use database_error::DatabaseError;
 pub(crate) use database_error::DatabaseErrorKind;
+pub use freeze::Frozen;
 pub use history::HistoryEntry;
 pub use import::Import;
 pub use journaled::JournaledContent;
+use log_capture::SharedSink;
+pub(crate) use log_capture::{LogPages, LogSink};
 pub use migrations::SCHEMA_VERSION;
+pub use primary::{Primary, PrimaryWatch};
 pub use pulls::PullCount;
 pub use retention::{Decide, RetentionDeletion, RetentionStep, TagState};
 pub use rows::erasures::ErasureMark;
 pub use rules::{ChangeRules, ContentRefusal, Quota, QuotaExcess, QuotaUsage, TagRefusal};
+pub use tags::{TagPosition, TagSearch};
+pub use transfer::CopiedTable;
 pub use trash::{DeletedManifest, Deletion, Restored};
 pub use types::*;
 pub use undo::{RunTag, UndoOutcome, UndoTarget};
@@ -98,7 +110,7 @@ pub use view_outbox::RepositoryItem;
 pub use webhooks::{DeliveryCounts, DeliveryRecord, DeliveryState, NewDelivery, WEBHOOKS, WebhookRecord};
 
 use crate::accounts_mark::AccountsMark;
-use crate::database_url::DatabaseUrl;
+use crate::database_url::{DatabaseUrl, ServerRole};
 use crate::{StoreError, space};
 use ballast::Ballast;
 use commit::Listeners;
@@ -109,6 +121,7 @@ use file_identity::FileIdentity;
 use readers::Readers;
 use server_database::ServerDatabase;
 use sql::Sql;
+use versions::VersionCheck;
 use writer::{Durability, OnFull, Writer, WriterDatabase};
 
 /// The metadata of a registry. Clones share one database.
@@ -125,6 +138,12 @@ struct Inner {
     readers: Arc<Readers>,
     writer: Writer,
     listeners: Arc<Listeners>,
+    /// `None` if only this process uses the database.
+    versions: Option<VersionCheck>,
+    /// Whether this is a replica, which makes no changes.
+    is_replica: bool,
+    /// The number of this process among the primaries of a database in PostgreSQL.
+    epoch: i64,
     boot: String,
     id: String,
     accounts_mark: Arc<AccountsMark>,
@@ -134,6 +153,8 @@ struct Inner {
     reserved: RwLock<Arc<HashSet<String>>>,
     /// The first error that reported a damaged database.
     damage: OnceLock<String>,
+    /// Whether changes are refused; see [`Metadata::freeze`].
+    frozen: Arc<AtomicBool>,
 }
 
 /// The file of an SQLite database, and the files beside it.
@@ -141,6 +162,15 @@ struct DatabaseFile {
     path: PathBuf,
     ballast: Arc<Ballast>,
     files: Arc<FileIdentity>,
+    log_sink: SharedSink,
+}
+
+/// The properties of an open database.
+struct Start {
+    file: Option<DatabaseFile>,
+    accounts_mark: AccountsMark,
+    is_replica: bool,
+    epoch: i64,
 }
 
 impl Metadata {
@@ -161,36 +191,56 @@ impl Metadata {
         migrations::migrate(&connection, path)?;
         let files = Arc::new(FileIdentity::of(path));
         let mark = CommitMark::new(path, stored_id(connection.sql())?);
-        let database = FileDatabase::new(connection, path, mark, files.clone(), ballast.clone())?;
+        let log_sink = SharedSink::default();
+        let database =
+            FileDatabase::new(connection, path, mark, files.clone(), ballast.clone(), log_sink.clone())?;
         let readers = file_database::readers(path);
-        let file = DatabaseFile { path: path.to_owned(), ballast, files };
-        Self::start(Box::new(database), readers, Some(file), AccountsMark::beside(path))
+        let file = DatabaseFile { path: path.to_owned(), ballast, files, log_sink };
+        let start = Start {
+            file: Some(file),
+            accounts_mark: AccountsMark::beside(path),
+            is_replica: false,
+            epoch: 0,
+        };
+        Self::start(Box::new(database), readers, start, |_| Ok(None))
     }
 
     /// Opens the database on a server of PostgreSQL. Creates its tables if there are none, and migrates older ones.
     /// `own` is the directory of the files that belong to it.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] if it cannot be used, or another server uses it.
+    /// [`StoreError::Directory`] if it cannot be used, or another server uses it; [`StoreError::HasPrimary`] and
+    /// [`StoreError::OtherSchema`] if several servers use it.
     pub fn connect(url: &DatabaseUrl, own: &Path) -> Result<Self, StoreError> {
         let url = Arc::new(url.clone());
         let database = ServerDatabase::open(&url)?;
         let readers = server_database::readers(&url);
         let accounts_mark = AccountsMark::beside(&own.join("metadata"));
-        Self::start(Box::new(database), readers, None, accounts_mark)
+        let known = database.known();
+        let is_replica = url.role == ServerRole::Replica;
+        let start = Start { file: None, accounts_mark, is_replica, epoch: database.epoch() };
+        Self::start(Box::new(database), readers, start, |listeners| match url.role {
+            ServerRole::Alone => Ok(None),
+            ServerRole::Primary | ServerRole::Replica => VersionCheck::start(url, known, listeners).map(Some),
+        })
+    }
+
+    /// Whether the database is on a server of PostgreSQL.
+    pub(crate) fn is_on_server(&self) -> bool {
+        self.inner.file.is_none()
     }
 
     /// Starts the writer of an open database.
     fn start(
         database: Box<dyn WriterDatabase>,
         readers: Arc<Readers>,
-        file: Option<DatabaseFile>,
-        accounts_mark: AccountsMark,
+        Start { file, accounts_mark, is_replica, epoch }: Start,
+        versions: impl FnOnce(Arc<Listeners>) -> Result<Option<VersionCheck>, StoreError>,
     ) -> Result<Self, StoreError> {
         let sql = database.sql();
         let id = stored_id(sql)?;
         let boot = uploads::boot_id();
-        let deleted = uploads::delete_other_boots(sql, &boot)?;
+        let deleted = if is_replica { 0 } else { uploads::delete_other_boots(sql, &boot)? };
         if deleted > 0 {
             tracing::info!(uploads = deleted, "deleted uploads from before the last boot of the machine");
         }
@@ -201,6 +251,9 @@ impl Metadata {
         let inner = Inner {
             file,
             readers,
+            versions: versions(listeners.clone())?,
+            is_replica,
+            epoch,
             writer: Writer::start(database, listeners.clone())?,
             listeners,
             boot,
@@ -209,6 +262,7 @@ impl Metadata {
             rules: RwLock::default(),
             reserved: RwLock::default(),
             damage: OnceLock::new(),
+            frozen: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner), actor: Arc::default() })
     }
@@ -333,7 +387,13 @@ impl Metadata {
     pub async fn close(&self) {
         self.inner.readers.close().await;
         let inner = Arc::clone(&self.inner);
-        if tokio::task::spawn_blocking(move || inner.writer.close()).await.is_err() {
+        let close = move || {
+            inner.writer.close();
+            if let Some(versions) = &inner.versions {
+                versions.close();
+            }
+        };
+        if tokio::task::spawn_blocking(close).await.is_err() {
             tracing::error!("the metadata could not be closed");
         }
     }
@@ -349,6 +409,15 @@ impl Metadata {
             self.check_files()?;
         }
         self.record_damage(read)
+    }
+
+    /// Like [`write`](Self::write), for an operation that replicas run as well.
+    async fn write_anywhere<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run_anywhere(durability, OnFull::Fail, operation).await
     }
 
     async fn write<T: Send + 'static>(
@@ -375,11 +444,34 @@ impl Metadata {
         on_full: OnFull,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        if self.inner.is_replica {
+            return Err(StoreError::Replica);
+        }
+        self.run_anywhere(durability, on_full, operation).await
+    }
+
+    async fn run_anywhere<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        on_full: OnFull,
+        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let rules = self.inner.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let operation = move |sql: Sql<'_>| operation(sql.obeying(rules.as_deref()));
+        let frozen = self.inner.frozen.clone();
+        let operation = move |sql: Sql<'_>| match frozen.load(Ordering::Acquire) {
+            true => Err(StoreError::Moving),
+            false => operation(sql.obeying(rules.as_deref())),
+        };
         let span = tracing::trace_span!(target: "wharfinger::spans", "metadata.write");
         let written = self.inner.writer.write(durability, on_full, self.actor.clone(), operation);
-        self.record_damage(written.instrument(span).await)
+        match self.record_damage(written.instrument(span).await) {
+            // Counted here, because the writer has other work.
+            Err(StoreError::QuotaExceeded(excess)) => {
+                let excess = Box::pin(self.with_deleted(*excess)).await;
+                Err(StoreError::QuotaExceeded(Box::new(excess)))
+            }
+            written => written,
+        }
     }
 
     fn record_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
@@ -397,6 +489,18 @@ impl Metadata {
             tracing::error!(%error, "the database is damaged; restore it from a backup");
         }
         result
+    }
+
+    /// Gives the pages of all later commits to a sink. Only the first one counts. `false` if there is no log.
+    pub(crate) fn capture_log(&self, sink: Arc<dyn LogSink>) -> bool {
+        self.file().is_some_and(|file| file.log_sink.set(sink).is_ok())
+    }
+
+    /// Waits until the sink of [`capture_log`](Self::capture_log) has all commits that were visible before.
+    pub(crate) async fn await_capture(&self) {
+        let nothing = |_: Sql<'_>| Ok(());
+        // The writer thread has ended all earlier transactions, even if this one fails.
+        let _ = self.inner.writer.write(Durability::Process, OnFull::Fail, self.actor.clone(), nothing).await;
     }
 
     fn file(&self) -> Option<&DatabaseFile> {

@@ -6,7 +6,7 @@ use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::{manifests, repositories};
 use super::sql::params;
-use super::writer::Durability;
+use super::writer::{Durability, OnFull};
 use super::{Metadata, columns};
 use crate::StoreError;
 
@@ -28,7 +28,7 @@ pub struct PullCount {
 impl Metadata {
     /// Adds pulls to those recorded. Skips tags and manifests that were deleted meanwhile.
     pub async fn add_pulls(&self, counts: Vec<PullCount>) -> Result<(), StoreError> {
-        self.free(Durability::Disk, move |sql| {
+        self.run_anywhere(Durability::Disk, OnFull::UseBallast, move |sql| {
             for count in &counts {
                 let Some(id) = repositories::find(sql, &count.repository)? else { continue };
                 let (pulls, pulled_at) = (columns::count_in(count.pulls)?, columns::time_in(count.pulled_at));

@@ -1,11 +1,12 @@
 //! Quotas: the use of each scope, and the recount of all counters.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use oci::RepositoryName;
 
 use super::rows::quotas::{join, usage};
-use super::rules::{ChangeRules, Quota, QuotaUsage};
+use super::rules::{ChangeRules, Quota, QuotaExcess, QuotaUsage};
 use super::sql::{Sql, params};
 use super::writer::Durability;
 use super::{Metadata, columns};
@@ -31,7 +32,60 @@ const COUNT: &str = "
             WHERE m.scope = s.id AND t.hidden = 0)
     FROM quota_scopes s ORDER BY s.scope";
 
+/// Deleted images of a refusal whose bytes are counted at most, in the trash and without their last tag each.
+const DELETED: usize = 1_000;
+
+/// The bytes of a scope that its deleted images hold and that no other image of the scope needs. An image whose last tag
+/// was deleted is a candidate of kind 0, and still a manifest of its repository.
+const COUNT_DELETED: &str = "
+    WITH members AS (
+        SELECT m.repository AS id FROM quota_scopes s JOIN quota_members m ON m.scope = s.id WHERE s.scope = ?1),
+    deleted AS (
+        SELECT manifest, repository FROM (
+            SELECT d.blob AS manifest, r.id AS repository FROM members m JOIN repositories r ON r.id = m.id
+            JOIN deleted_manifests d ON d.repository = r.name LIMIT ?2) AS trash
+        UNION SELECT manifest, repository FROM (
+            SELECT c.blob AS manifest, c.repository AS repository FROM members m
+            JOIN gc_candidates c ON c.kind = 0 AND c.repository = m.id LIMIT ?2) AS candidates)
+    SELECT COALESCE(SUM(b.size), 0) FROM blobs b
+    WHERE b.id IN (
+        SELECT p.blob FROM deleted d JOIN manifest_parts p ON p.manifest = d.manifest
+        JOIN blob_links l ON l.repository = d.repository AND l.blob = p.blob
+        UNION SELECT d.manifest FROM deleted d
+        JOIN manifests t ON t.repository = d.repository AND t.blob = d.manifest)
+    AND NOT EXISTS (
+        SELECT 1 FROM manifest_parts p JOIN manifests t ON t.blob = p.manifest
+        JOIN members m ON m.id = t.repository
+        WHERE p.blob = b.id AND NOT EXISTS (
+            SELECT 1 FROM gc_candidates c WHERE c.kind = 0 AND c.repository = t.repository AND c.blob = t.blob))
+    AND NOT EXISTS (
+        SELECT 1 FROM manifests t JOIN members m ON m.id = t.repository
+        WHERE t.blob = b.id AND NOT EXISTS (
+            SELECT 1 FROM gc_candidates c WHERE c.kind = 0 AND c.repository = t.repository AND c.blob = t.blob))";
+
 impl Metadata {
+    /// Adds to a refusal the bytes that only deleted images need, if they can be counted.
+    pub async fn with_deleted(&self, mut excess: QuotaExcess) -> QuotaExcess {
+        if excess.is_bytes {
+            match self.deleted_bytes(excess.scope.clone()).await {
+                Ok(bytes) => excess.deleted = bytes,
+                Err(error) => tracing::debug!(%error, "cannot count the deleted images of a quota"),
+            }
+        }
+        excess
+    }
+
+    async fn deleted_bytes(&self, scope: String) -> Result<u64, StoreError> {
+        // Deletions of the last minute count as well.
+        self.note_changes(Duration::ZERO).await?;
+        self.read(move |sql| {
+            let most = columns::limit_in(DELETED);
+            let bytes = sql.first(COUNT_DELETED, params![scope, most], |row| columns::count(row, 0))?;
+            Ok(bytes.unwrap_or(0))
+        })
+        .await
+    }
+
     /// The use of quotas.
     pub async fn quota_usage(&self, quotas: Vec<Quota>) -> Result<Vec<QuotaUsage>, StoreError> {
         self.read(move |sql| quotas.iter().map(|quota| usage(sql, quota.clone())).collect()).await

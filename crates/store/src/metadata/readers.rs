@@ -4,9 +4,11 @@
 //! Each read sees one snapshot with every commit that was acknowledged before it began.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use super::DatabaseError;
 use super::sql::Sql;
 use super::writer::lock;
 use crate::StoreError;
@@ -20,11 +22,16 @@ pub(super) trait ReaderConnection: Send {
     fn end(&self) -> Result<(), StoreError>;
 }
 
+/// A read runs again on another connection if its own broke within this time.
+const AGAIN: Duration = Duration::from_secs(5);
+
 type Opener = dyn Fn() -> Result<Box<dyn ReaderConnection>, StoreError> + Send + Sync;
 
 pub(super) struct Readers {
     open: Box<Opener>,
     connections: u32,
+    /// The time for a connection to become free. `None` for a database that always answers.
+    free_within: Option<Duration>,
     idle: Mutex<Vec<Box<dyn ReaderConnection>>>,
     permits: Arc<Semaphore>,
 }
@@ -33,11 +40,13 @@ impl Readers {
     /// A pool of at most `connections` concurrent reads.
     pub(super) fn new(
         connections: u32,
+        free_within: Option<Duration>,
         open: impl Fn() -> Result<Box<dyn ReaderConnection>, StoreError> + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             open: Box::new(open),
             connections,
+            free_within,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(connections as usize)),
         })
@@ -50,7 +59,12 @@ impl Readers {
     ) -> Result<T, StoreError> {
         // The thread holds the permit, so that a read counts until its end even if its caller drops the
         // future.
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = match self.free_within {
+            None => permit.await,
+            Some(within) => tokio::time::timeout(within, permit).await.map_err(|_| busy(within))?,
+        };
+        let permit = permit.map_err(|_| StoreError::Closed)?;
         let readers = Arc::clone(self);
         let reading = tokio::task::spawn_blocking(move || {
             let result = readers.read_blocking(operation);
@@ -65,6 +79,7 @@ impl Readers {
         &self,
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        let begun = Instant::now();
         loop {
             let idle = lock(&self.idle).pop();
             let is_reused = idle.is_some();
@@ -78,7 +93,7 @@ impl Readers {
             }
             match result {
                 // The server has closed an idle connection, as by a restart.
-                Err(error) if is_reused && error.is_away() => {}
+                Err(error) if is_reused && error.is_away() && begun.elapsed() < AGAIN => {}
                 result => return result,
             }
         }
@@ -95,10 +110,15 @@ impl Readers {
     }
 }
 
+fn busy(within: Duration) -> StoreError {
+    let message = format!("all connections to the database have been busy for {within:?}");
+    StoreError::Database(DatabaseError::away(message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{by_tag, digest, empty, manifest, name, put, tagged};
-    use crate::StoreError;
+    use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn read_sees_every_acknowledged_commit() {
@@ -118,6 +138,17 @@ mod tests {
                 assert_eq!(read.await.unwrap(), digest(&content));
             }
         }
+    }
+
+    #[tokio::test]
+    async fn read_without_a_free_connection_fails() {
+        let opener = || -> Result<Box<dyn ReaderConnection>, StoreError> { Err(StoreError::Closed) };
+        let readers = Readers::new(1, Some(Duration::from_millis(20)), opener);
+        let taken = readers.permits.clone().acquire_owned().await.unwrap();
+        let refused = readers.read(|_| Ok(())).await.unwrap_err();
+        assert!(refused.is_away(), "{refused}");
+        drop(taken);
+        assert!(matches!(readers.read(|_| Ok(())).await, Err(StoreError::Closed)), "it may open one now");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use oci::RepositoryName;
 
 use super::rows::repositories::{describe, find};
 use super::sql::{Row, Sql, params};
+use super::usage::content_of;
 use super::visible::names;
 use super::writer::Durability;
 use super::{JobStep, Metadata, RepositoryRecord, columns, counted_space};
@@ -157,24 +158,24 @@ impl Metadata {
 }
 
 /// The repositories whose size is to be counted, with their sizes.
-const UNSIZED: &str = "SELECT r.id, r.manifests, r.updated_at,
-        (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
-         WHERE b.id IN (SELECT m.blob FROM manifests m WHERE m.repository = r.id
-                        UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
-                        WHERE m.repository = r.id AND p.required = 1 AND p.is_manifest = 0))
-    FROM repositories r WHERE r.is_sized = 0 ORDER BY r.id LIMIT ?1";
+const UNSIZED: &str = concat!(
+    "SELECT r.id, r.manifests, r.updated_at, (SELECT COALESCE(SUM(b.size), 0) FROM blobs b WHERE b.id IN (",
+    content_of!("r.id"),
+    ")) FROM repositories r WHERE r.is_sized = 0 ORDER BY r.id LIMIT ?1"
+);
 
 /// Selects the columns of [`record`] from a repository `r`.
 macro_rules! repository_columns {
     () => {
-        "SELECT r.name, r.description, r.manifests, r.updated_at,
-                (SELECT COUNT(*) FROM tags t WHERE t.repository = r.id AND t.hidden = 0),
-                CASE WHEN r.is_sized = 1 THEN r.bytes ELSE
-                (SELECT COALESCE(SUM(b.size), 0) FROM blobs b
-                 WHERE b.id IN (SELECT m.blob FROM manifests m WHERE m.repository = r.id
-                                UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
-                                WHERE m.repository = r.id AND p.required = 1 AND p.is_manifest = 0)) END,
-                r.pulls"
+        concat!(
+            "SELECT r.name, r.description, r.manifests, r.updated_at,
+                    (SELECT COUNT(*) FROM tags t WHERE t.repository = r.id AND t.hidden = 0 AND NOT ",
+            $crate::metadata::rows::tags::is_cosign_tag!(),
+            "), CASE WHEN r.is_sized = 1 THEN r.bytes ELSE
+                (SELECT COALESCE(SUM(b.size), 0) FROM blobs b WHERE b.id IN (",
+            $crate::metadata::usage::content_of!("r.id"),
+            ")) END, r.pulls"
+        )
     };
 }
 pub(super) use repository_columns;
@@ -204,7 +205,7 @@ mod tests {
     use super::super::fixtures::{
         acknowledged_items, digest, empty, layer, manifest, name, put, tag, tagged,
     };
-    use super::super::{Usage, ViewItem};
+    use super::super::{Part, Usage, ViewItem};
     use accounts::Visible;
 
     #[tokio::test]
@@ -304,6 +305,40 @@ mod tests {
         assert!(!metadata.set_description(&name("absent"), "no".into()).await.unwrap());
         let record = metadata.repository(&name("app")).await.unwrap().unwrap();
         assert_eq!(record.description, "It's \"here\"; --");
+    }
+
+    #[tokio::test]
+    async fn usage_counts_cached_layers_while_linked() {
+        let (metadata, _directory) = empty();
+        let optional = |content: &str| Part { required: false, ..layer(content) };
+        let mut image = manifest("hub/app", "image");
+        image.parts = vec![optional("kept"), optional("never fetched")];
+        put(&metadata, image.clone()).await;
+        // Another repository has the layer, and this image lacks it.
+        metadata.link_blob(&name("other"), &digest("never fetched"), 1_000).await.unwrap();
+        let without = metadata.repository(&name("hub/app")).await.unwrap().unwrap().bytes;
+        metadata.size_repositories(10).await.unwrap();
+
+        metadata.link_blob(&name("hub/app"), &digest("kept"), 500).await.unwrap();
+        let usage = metadata.usage(&Visible::Everything).await.unwrap();
+        assert_eq!((usage.bytes, usage.unreferenced_bytes), (without + 500, 1_000));
+        let usages = metadata.repository_usage(&Visible::Everything, None, 10).await.unwrap();
+        assert_eq!((usages[0].bytes, usages[0].own_bytes), (without + 500, without + 500));
+        let visible = Visible::only(["hub/**".parse().unwrap()]);
+        assert_eq!(metadata.usage(&visible).await.unwrap().bytes, without + 500);
+        let usages = metadata.repository_usage(&visible, None, 10).await.unwrap();
+        assert_eq!((usages[0].bytes, usages[0].own_bytes), (without + 500, without + 500));
+        assert_eq!(
+            metadata.repository(&name("hub/app")).await.unwrap().unwrap().bytes,
+            without + 500,
+            "the counted size follows the link"
+        );
+
+        metadata.size_repositories(10).await.unwrap();
+        metadata.unlink_blob(&name("hub/app"), &digest("kept")).await.unwrap();
+        let usage = metadata.usage(&Visible::Everything).await.unwrap();
+        assert_eq!((usage.bytes, usage.unreferenced_bytes), (without, 1_500));
+        assert_eq!(metadata.repository(&name("hub/app")).await.unwrap().unwrap().bytes, without);
     }
 
     #[tokio::test]

@@ -87,6 +87,9 @@ pub struct QuotaExcess {
     pub limit: u64,
     /// The bytes of unfinished uploads, if they exceed it together with the use.
     pub unfinished: u64,
+    /// The bytes of the use that only deleted images need. [`Metadata::with_deleted`](super::Metadata::with_deleted)
+    /// counts them.
+    pub deleted: u64,
 }
 
 impl QuotaUsage {
@@ -102,6 +105,7 @@ impl QuotaUsage {
                 used,
                 limit,
                 unfinished: 0,
+                deleted: 0,
             })
         })
     }

@@ -1,8 +1,10 @@
 //! The database on a server of PostgreSQL: transactions, the readers' connections, and the right to write.
 //!
-//! One process writes. It holds an advisory lock of the session of its writer, and a number, the epoch, tells whether
-//! another process has written after that session broke.
+//! One process makes changes: it holds an advisory lock of the session of its writer. A number, the epoch, tells whether
+//! another process has held the lock after that session broke. Replicas write counts and times of their pulls
+//! without the lock. The row lock of `writer.version` lets all transactions run one after another.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,9 +13,10 @@ use super::migrations;
 use super::postgres::Session;
 use super::readers::{ReaderConnection, Readers};
 use super::sql::{Sql, params};
+use super::versions::{self, SharedKnown};
 use super::writer::{Durability, WriterDatabase};
 use crate::StoreError;
-use crate::database_url::DatabaseUrl;
+use crate::database_url::{DatabaseUrl, ServerRole};
 
 /// The first key of the advisory lock ("Whrf"). The second one is the schema.
 const LOCK: i64 = 0x5768_7266;
@@ -24,6 +27,12 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// The number of concurrent reads. Each waits for the network most of the time.
 const READERS: u32 = 8;
 
+/// The time for a reader to become free.
+const FREE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Begins a transaction that writes, with the next version. Its row lock keeps the transactions of other servers waiting.
+const BEGIN: &str = "BEGIN; UPDATE writer SET version = version + 1 RETURNING version";
+
 /// The readers' transactions see one snapshot.
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -32,14 +41,21 @@ pub(super) struct ServerDatabase {
     url: Arc<DatabaseUrl>,
     session: Session,
     epoch: i64,
+    /// Whether the session broke during a commit, so that the transaction may be committed later.
+    is_commit_unknown: Cell<bool>,
+    has_new_session: bool,
+    /// The state that the caches have, for the version check.
+    known: SharedKnown,
+    /// The version of the open transaction.
+    version: i64,
 }
 
 impl ServerDatabase {
-    /// Takes the right to write, and brings the schema to the newest version.
+    /// Takes the right to write, and brings the schema to the newest version. A replica does neither.
     ///
     /// # Errors
     /// [`StoreError::Directory`] if another server has the right, and for a database of another program or of a newer
-    /// version.
+    /// version. [`StoreError::HasPrimary`] for a primary if there is one, [`StoreError::OtherSchema`] for a replica.
     pub(super) fn open(url: &Arc<DatabaseUrl>) -> Result<Self, StoreError> {
         let session = connect(url).map_err(|error| unusable(url, &error))?;
         let sql = Sql::server(&session);
@@ -52,37 +68,73 @@ impl ServerDatabase {
                 &format!("its encoding is {encoding}; create it with ENCODING 'UTF8'"),
             ));
         }
-        let begun = Instant::now();
-        while !take_lock(&session)? {
-            // The connection of a server that has just ended may still be closing.
-            if begun.elapsed() > CLOSING {
-                return Err(unusable(url, &"another server uses it"));
+        let epoch = if url.role == ServerRole::Replica {
+            migrations::server_version(&session)?;
+            "SELECT epoch FROM writer"
+        } else {
+            let begun = Instant::now();
+            while !take_lock(&session)? {
+                if url.role == ServerRole::Primary {
+                    return Err(StoreError::HasPrimary(url.place()));
+                }
+                // The connection of a server that has just ended may still be closing.
+                if begun.elapsed() > CLOSING {
+                    return Err(unusable(
+                        url,
+                        &"another server uses it; several servers need cluster.address, each of them",
+                    ));
+                }
+                std::thread::sleep(CLOSING / 50);
             }
-            std::thread::sleep(CLOSING / 50);
-        }
-        migrations::migrate_server(&session).map_err(|error| unusable(url, &error))?;
-        let epoch = "UPDATE writer SET epoch = epoch + 1 RETURNING epoch";
+            migrations::migrate_server(&session).map_err(|error| unusable(url, &error))?;
+            "UPDATE writer SET epoch = epoch + 1, address = '', secret = '' RETURNING epoch"
+        };
         let epoch = Sql::server(&session).first(epoch, &[], |row| row.get(0))?;
         let epoch = epoch.ok_or_else(|| StoreError::Damaged("the database has no epoch".to_owned()))?;
-        Ok(Self { url: url.clone(), session, epoch })
+        let is_commit_unknown = Cell::default();
+        Ok(Self {
+            url: url.clone(),
+            session,
+            epoch,
+            is_commit_unknown,
+            has_new_session: false,
+            known: SharedKnown::default(),
+            version: 0,
+        })
+    }
+
+    /// The number of this process among those that have held the lock.
+    pub(super) fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// The state that the caches have, which the writer advances.
+    pub(super) fn known(&self) -> SharedKnown {
+        self.known.clone()
     }
 
     /// Connects again after the connection broke.
     fn reconnect(&mut self) -> Result<(), StoreError> {
         let session = connect(&self.url)?;
-        if !take_lock(&session)? {
+        let has_lock = self.url.role == ServerRole::Replica || take_lock(&session)?;
+        if !has_lock {
             let place = self.url.place();
             // Either the server has not noticed yet that the old connection broke, or another server took over.
             return Err(away(format!("{place}: another connection holds the right to write")));
         }
         let epoch = Sql::server(&session).first("SELECT epoch FROM writer", &[], |row| row.get::<i64>(0))?;
-        if epoch != Some(self.epoch) {
+        if epoch != Some(self.epoch) && self.url.role != ServerRole::Replica {
             let place = self.url.place();
+            self.is_commit_unknown.set(false);
+            self.has_new_session = true;
             tracing::error!(database = %place, "another server has used the metadata database: restart this one");
             return Err(away(format!("{place}: another server has used the database; restart this one")));
         }
         tracing::info!(database = %self.url.place(), "connected to the metadata database again");
         self.session = session;
+        // The old one has ended, or it would hold the right to write.
+        self.is_commit_unknown.set(false);
+        self.has_new_session = true;
         Ok(())
     }
 }
@@ -98,11 +150,30 @@ fn take_lock(session: &Session) -> Result<bool, StoreError> {
     Ok(Sql::server(session).first(lock, params![LOCK], |row| row.get(0))?.unwrap_or(false))
 }
 
+/// Whether no session has the right to write.
+pub(super) fn is_lock_free(session: &Session) -> Result<bool, StoreError> {
+    let is_free = take_lock(session)?;
+    if is_free {
+        session.script("SELECT PG_ADVISORY_UNLOCK_ALL()")?;
+    }
+    Ok(is_free)
+}
+
+/// Ends the session that has the right to write.
+pub(super) fn end_holder(session: &Session) -> Result<(), StoreError> {
+    let end = "SELECT COUNT(PG_TERMINATE_BACKEND(pid)) FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND classid = CAST(?1 AS INT4) AND pid <> PG_BACKEND_PID()
+          AND database = (SELECT oid FROM pg_database WHERE datname = CURRENT_DATABASE())
+          AND objid = (SELECT oid FROM pg_namespace WHERE nspname = CURRENT_SCHEMA())";
+    Sql::server(session).first(end, params![LOCK], |row| row.get::<i64>(0))?;
+    Ok(())
+}
+
 fn away(message: String) -> StoreError {
     StoreError::Database(DatabaseError::away(message))
 }
 
-fn unusable(url: &DatabaseUrl, reason: &dyn std::fmt::Display) -> StoreError {
+pub(super) fn unusable(url: &DatabaseUrl, reason: &dyn std::fmt::Display) -> StoreError {
     StoreError::Directory(format!("cannot use the metadata database {}: {reason}", url.place()))
 }
 
@@ -121,18 +192,22 @@ impl WriterDatabase for ServerDatabase {
     }
 
     fn begin(&mut self, durability: Durability) -> Result<(), StoreError> {
-        let begin = match durability {
-            Durability::Disk | Durability::Bulk => "BEGIN",
+        let begin = |session: &Session| match durability {
+            Durability::Disk => session.begin(BEGIN),
+            Durability::Bulk => session.begin_long(BEGIN),
             // The next durable commit includes it.
-            Durability::Process => "BEGIN; SET LOCAL synchronous_commit = off",
+            Durability::Process => session.begin(&format!("{BEGIN}; SET LOCAL synchronous_commit = off")),
         };
-        match self.session.begin(begin) {
+        let version = match begin(&self.session) {
             Err(error) if error.is_away() => {
                 self.reconnect()?;
-                self.session.begin(begin)
+                begin(&self.session)
             }
             begun => begun,
-        }
+        };
+        self.version =
+            version?.ok_or_else(|| StoreError::Damaged("the database has no version".to_owned()))?;
+        Ok(())
     }
 
     fn is_in_transaction(&self) -> bool {
@@ -159,16 +234,37 @@ impl WriterDatabase for ServerDatabase {
     }
 
     fn commit(&self) -> Result<(), StoreError> {
-        self.session.commit()
+        let committed = self.session.commit();
+        if committed.is_err() && self.session.is_closed() {
+            self.is_commit_unknown.set(true);
+        }
+        committed
     }
 
-    fn committed(&mut self, _: Durability) -> Result<(), StoreError> {
+    fn committed(&mut self, _: Durability, last_change: Option<i64>) -> Result<(), StoreError> {
+        versions::committed(&self.known, self.version, last_change);
         Ok(())
     }
 
     fn after_batch(&mut self) {}
 
-    fn when_idle(&mut self) {}
+    /// Ends the uncertainty about a commit without an answer, which readers may see later.
+    fn when_idle(&mut self) -> bool {
+        if self.is_commit_unknown.get()
+            && let Err(error) = self.reconnect()
+        {
+            tracing::debug!(%error, "the metadata database is still away");
+        }
+        !self.is_commit_unknown.get()
+    }
+
+    fn take_session_change(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_session)
+    }
+
+    fn turn_within(&self) -> Option<Duration> {
+        Some(self.session.statement_timeout())
+    }
 
     /// Room on the disk of the server is the operator's.
     fn make_room(&mut self) -> bool {
@@ -183,7 +279,7 @@ impl WriterDatabase for ServerDatabase {
 /// The readers of the database.
 pub(super) fn readers(url: &Arc<DatabaseUrl>) -> Arc<Readers> {
     let url = url.clone();
-    Readers::new(READERS, move || Ok(Box::new(ServerReader(connect(&url)?))))
+    Readers::new(READERS, Some(FREE_WITHIN), move || Ok(Box::new(ServerReader(connect(&url)?))))
 }
 
 struct ServerReader(Session);

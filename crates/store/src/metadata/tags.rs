@@ -6,11 +6,33 @@ use super::rows::manifests;
 use super::rows::outbox::append;
 use super::rows::quotas::within;
 use super::rows::repositories::{find, touch};
-use super::rows::tags::{Target, delete, point};
+use super::rows::tags::{Target, delete, is_cosign_tag, point};
 use super::sql::{Row, params};
 use super::writer::Durability;
 use super::{Metadata, TagRecord, columns};
 use crate::StoreError;
+
+/// The selection and the order of a list of tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TagSearch {
+    /// A part of the names. Empty for all tags.
+    pub contains: String,
+    /// Whether the list has fallback tags too.
+    pub include_hidden: bool,
+    /// The last push first, instead of the order of the names.
+    pub by_push: bool,
+}
+
+/// A position in such a list: the time of the push in milliseconds since 1970, and the name.
+pub type TagPosition = (i64, String);
+
+impl TagRecord {
+    /// Returns the position of the tag in a list.
+    #[must_use]
+    pub fn position(&self) -> TagPosition {
+        (columns::time_in(self.updated_at), self.tag.to_string())
+    }
+}
 
 impl Metadata {
     /// Returns the tags of a repository in the order of their bytes, after `after`, without referrers
@@ -40,21 +62,29 @@ impl Metadata {
         limit: usize,
         include_hidden: bool,
     ) -> Result<Option<Vec<TagRecord>>, StoreError> {
-        let (repository, after) = (repository.clone(), after.unwrap_or_default().to_owned());
+        let search = TagSearch { include_hidden, ..TagSearch::default() };
+        self.find_tags(repository, search, after.map(|after| (0, after.to_owned())), limit).await
+    }
+
+    /// As [`tag_records`](Self::tag_records), for a selection and an order. The order by push reads all tags of the
+    /// repository.
+    pub async fn find_tags(
+        &self,
+        repository: &RepositoryName,
+        search: TagSearch,
+        after: Option<TagPosition>,
+        limit: usize,
+    ) -> Result<Option<Vec<TagRecord>>, StoreError> {
+        let repository = repository.clone();
+        let (at, name) = after.unwrap_or((i64::MAX, String::new()));
         self.read(move |sql| {
             let Some(id) = find(sql, &repository)? else { return Ok(None) };
-            let records = sql.all(
-                "SELECT t.name, t.updated_at, b.digest, m.media_type, COALESCE(b.size, 0), t.pulls, t.pulled_at
-                 FROM tags t
-                 JOIN manifests m ON m.repository = t.repository AND m.blob = t.blob
-                 JOIN blobs b ON b.id = t.blob
-                 WHERE t.repository = ?1 AND t.name > ?2 AND t.hidden <= ?4
-                   AND (?4 = 1 OR NOT (t.name LIKE 'sha256-%.sig' OR t.name LIKE 'sha256-%.att'
-                                       OR t.name LIKE 'sha256-%.sbom'))
-                 ORDER BY t.name LIMIT ?3",
-                params![id, after, columns::limit_in(limit), i64::from(include_hidden)],
-                record,
-            )?;
+            let (limit, hidden) = (columns::limit_in(limit), i64::from(search.include_hidden));
+            let records = if search.by_push {
+                sql.all(BY_PUSH, params![id, name, limit, hidden, search.contains, at], record)?
+            } else {
+                sql.all(BY_NAME, params![id, name, limit, hidden, search.contains], record)?
+            };
             Ok(Some(records))
         })
         .await
@@ -94,6 +124,27 @@ impl Metadata {
 const LISTED: &str =
     "SELECT name FROM tags WHERE repository = ?1 AND hidden = 0 AND name > ?2 ORDER BY name LIMIT ?3";
 
+macro_rules! records {
+    ($rest:literal) => {
+        concat!(
+            "SELECT t.name, t.updated_at, b.digest, m.media_type, COALESCE(b.size, 0), t.pulls, t.pulled_at
+             FROM tags t
+             JOIN manifests m ON m.repository = t.repository AND m.blob = t.blob
+             JOIN blobs b ON b.id = t.blob
+             WHERE t.repository = ?1 AND t.hidden <= ?4 AND (?4 = 1 OR NOT ",
+            is_cosign_tag!(),
+            // `INSTR` of SQLite and `STRPOS` of PostgreSQL have no common name.
+            ") AND (?5 = '' OR REPLACE(t.name, ?5, '') <> t.name) AND ",
+            $rest
+        )
+    };
+}
+
+const BY_NAME: &str = records!("t.name > ?2 ORDER BY t.name LIMIT ?3");
+const BY_PUSH: &str = records!(
+    "(t.updated_at < ?6 OR (t.updated_at = ?6 AND t.name > ?2)) ORDER BY t.updated_at DESC, t.name LIMIT ?3"
+);
+
 fn record(row: &Row<'_>) -> Result<TagRecord, StoreError> {
     Ok(TagRecord {
         tag: columns::text(row, 0)?,
@@ -107,7 +158,9 @@ fn record(row: &Row<'_>) -> Result<TagRecord, StoreError> {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::time::{Duration, SystemTime};
 
+    use oci::{CosignKind, Tag};
     use proptest::prelude::*;
 
     use super::super::fixtures::{
@@ -141,6 +194,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn tags_are_found_by_push_and_by_a_part_of_the_name() {
+        let (metadata, _directory) = empty();
+        let now = SystemTime::now();
+        // Two pushes have the same time.
+        for (name, seconds) in [("v1", 1), ("nightly", 4), ("v1-debug", 3), ("v2", 3), ("a_b", 2)] {
+            let put = Box::new(tagged("app", "m", &[name]));
+            let at = now + Duration::from_secs(seconds);
+            metadata.import(vec![super::super::Import::Manifest { put, at }], true).await.unwrap();
+        }
+        let find = async |contains: &str, by_push: bool, size: usize| {
+            let search = super::TagSearch { contains: contains.to_owned(), by_push, ..Default::default() };
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page =
+                    metadata.find_tags(&name("app"), search.clone(), after, size).await.unwrap().unwrap();
+                let Some(last) = page.last() else { return found.join(" ") };
+                after = Some(last.position());
+                found.extend(page.into_iter().map(|record| record.tag.to_string()));
+            }
+        };
+        for size in [1, 2, 9] {
+            assert_eq!(find("", true, size).await, "nightly v1-debug v2 a_b v1");
+            assert_eq!(find("", false, size).await, "a_b nightly v1 v1-debug v2");
+            assert_eq!(find("v1", true, size).await, "v1-debug v1");
+            assert_eq!(find("_", false, size).await, "a_b");
+            assert_eq!(find("V1", false, size).await, "");
+        }
+    }
+
+    #[tokio::test]
     async fn unknown_repository_has_no_tag_list() {
         let (metadata, _directory) = empty();
         put(&metadata, manifest("app", "m")).await;
@@ -163,11 +246,38 @@ mod tests {
         assert_eq!(metadata.tag_records(&name("app"), None, 10, true).await.unwrap().unwrap().len(), 3);
         let shown = metadata.tag_records(&name("app"), None, 10, false).await.unwrap().unwrap();
         assert_eq!(shown.into_iter().map(|record| record.tag).collect::<Vec<_>>(), [tag("v1")]);
-        assert_eq!(metadata.repository(&name("app")).await.unwrap().unwrap().tags, 2);
+        assert_eq!(metadata.repository(&name("app")).await.unwrap().unwrap().tags, 1);
 
         // The same spelling on an image is an ordinary tag.
         put(&metadata, tagged("app", "image", &[&fallback])).await;
         assert_eq!(metadata.tags(&name("app"), None, 10).await.unwrap().unwrap().len(), 3);
+    }
+
+    /// The condition in SQL knows the tags that `CosignKind` knows.
+    #[tokio::test]
+    async fn tags_of_cosign_are_no_tags_for_people() {
+        let (metadata, _directory) = empty();
+        let subject = digest("subject");
+        let cosign = CosignKind::ALL.map(|kind| kind.tag_of(&subject).unwrap());
+        let hex = subject.hex();
+        let others = [
+            format!("sha256-{}.sig", hex.to_uppercase()),
+            format!("sha256-{}.sig", &hex[1..]),
+            format!("sha256-{hex}.sigs"),
+            format!("sha256-{}g.sig", &hex[1..]),
+            format!("sha512-{hex}.sig"),
+            "v1.sig".to_owned(),
+        ];
+        for tag in cosign.iter().map(Tag::as_str).chain(others.iter().map(String::as_str)) {
+            put(&metadata, tagged("app", tag, &[tag])).await;
+        }
+        let shown = metadata.tag_records(&name("app"), None, 99, false).await.unwrap().unwrap();
+        let mut expected: Vec<Tag> = others.iter().map(|other| tag(other)).collect();
+        expected.sort();
+        assert_eq!(shown.into_iter().map(|record| record.tag).collect::<Vec<_>>(), expected);
+        assert_eq!(metadata.repository(&name("app")).await.unwrap().unwrap().tags, others.len() as u64);
+        // Clients of the protocol see all of them.
+        assert_eq!(metadata.tags(&name("app"), None, 99).await.unwrap().unwrap().len(), others.len() + 3);
     }
 
     #[tokio::test]

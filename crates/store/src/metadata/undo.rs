@@ -48,6 +48,8 @@ pub enum UndoOutcome {
     DidNotExist,
     /// The manifest is neither in the repository nor in the trash.
     Gone(Digest),
+    /// Neither is it, and the history of the repository does not name it.
+    Unknown(Digest),
 }
 
 /// A tag that a retention run had deleted.
@@ -59,7 +61,7 @@ pub struct RunTag {
     pub tag: Tag,
     /// Its manifest.
     pub digest: Digest,
-    /// Whether it is back. Otherwise a new tag of this name exists, or its manifest is gone.
+    /// Whether it is back, perhaps since an earlier undo. Otherwise a new tag of this name exists, or its manifest is gone.
     pub is_restored: bool,
     /// Whether the manifest is gone for good.
     pub is_gone: bool,
@@ -116,8 +118,17 @@ fn undo(
     }
     match put_back(sql, repository, tag, &to)? {
         Some(restored) => Ok(UndoOutcome::Done { from: current, to, restored }),
-        None => Ok(UndoOutcome::Gone(to)),
+        None if is_in_history(sql, repository, &to)? => Ok(UndoOutcome::Gone(to)),
+        None => Ok(UndoOutcome::Unknown(to)),
     }
+}
+
+/// Whether a tag of the repository ever pointed to a manifest, as far as the history is kept.
+fn is_in_history(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest) -> Result<bool, StoreError> {
+    sql.exists(
+        "SELECT 1 FROM tag_history WHERE repository = ?1 AND (digest = ?2 OR previous = ?2) LIMIT 1",
+        params![repository.as_str(), columns::key(digest)],
+    )
 }
 
 /// The manifest of a tag at a time, if its history says it.
@@ -201,8 +212,9 @@ fn undo_run(sql: Sql<'_>, run: &str, after: i64) -> Result<(Vec<RunTag>, Option<
     let mut tags = Vec::with_capacity(deleted.len());
     for (_, repository, tag, digest) in deleted {
         // A tag that was pushed since then stays.
-        let is_taken = current(sql, &repository, &tag)?.is_some();
-        let is_back = !is_taken && put_back(sql, &repository, &tag, &digest)?.is_some();
+        let now = current(sql, &repository, &tag)?;
+        let is_taken = now.is_some_and(|now| now != digest);
+        let is_back = !is_taken && (now.is_some() || put_back(sql, &repository, &tag, &digest)?.is_some());
         tags.push(RunTag { repository, tag, digest, is_restored: is_back, is_gone: !is_taken && !is_back });
     }
     Ok((tags, next))

@@ -150,6 +150,11 @@ impl Metadata {
         })
     }
 
+    /// Forgets all uploads: their bytes are in another blob store.
+    pub async fn forget_uploads(&self) -> Result<(), StoreError> {
+        self.free(Durability::Disk, |sql| sql.run("DELETE FROM uploads", &[]).map(drop)).await
+    }
+
     /// All uploads. The blob store can drop the bytes of any other.
     pub async fn unfinished_uploads(&self) -> Result<Vec<UnfinishedUpload>, StoreError> {
         self.read(|sql| {

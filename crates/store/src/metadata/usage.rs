@@ -1,7 +1,8 @@
 //! Usage: the space that images take, in total and by repository.
 //!
 //! The size of images (`ls`, `du`, `check`, the API) is that of their manifests and of the blobs that these
-//! need, each digest counted once. Unreferenced blobs are counted separately.
+//! need, each digest counted once. A part that an image may lack, such as a layer of a cached image, counts while its
+//! repository holds it. Unreferenced blobs are counted separately.
 
 use std::collections::HashSet;
 
@@ -90,6 +91,18 @@ impl Metadata {
     }
 }
 
+/// The condition on a part `p` of a manifest `$manifest`: a blob that the manifest needs, or one that its repository
+/// holds.
+macro_rules! counts {
+    ($manifest:literal) => {
+        concat!(
+            "p.is_manifest = 0 AND (p.required = 1 OR EXISTS (SELECT 1 FROM blob_links l WHERE l.repository = ",
+            $manifest,
+            ".repository AND l.blob = p.blob))"
+        )
+    };
+}
+
 /// Selects the manifests of `$repository` and the blobs that they need, each once.
 macro_rules! content_of {
     ($repository:literal) => {
@@ -97,7 +110,9 @@ macro_rules! content_of {
             "SELECT m.blob FROM manifests m WHERE m.repository = ",
             $repository,
             " UNION SELECT p.blob FROM manifests m JOIN manifest_parts p ON p.manifest = m.blob
-              WHERE p.required = 1 AND p.is_manifest = 0 AND m.repository = ",
+              WHERE ",
+            $crate::metadata::usage::counts!("m"),
+            " AND m.repository = ",
             $repository
         )
     };
@@ -116,13 +131,15 @@ macro_rules! usage_columns {
             ")
                        AND NOT EXISTS (SELECT 1 FROM manifests o WHERE o.blob = b.id AND o.repository <> r.id)
                        AND NOT EXISTS (SELECT 1 FROM manifest_parts p JOIN manifests o ON o.blob = p.manifest
-                                       WHERE p.blob = b.id AND p.required = 1 AND p.is_manifest = 0
-                                         AND o.repository <> r.id))
+                                       WHERE p.blob = b.id AND o.repository <> r.id AND ",
+            counts!("o"),
+            "))
              FROM repositories r WHERE "
         )
     };
 }
-use {content_of, usage_columns};
+use usage_columns;
+pub(super) use {content_of, counts};
 
 /// The number of holders of a blob that are checked for visibility. A blob with more holders, none of the
 /// checked ones visible, counts as own.
@@ -133,15 +150,19 @@ const CONTENT: &str =
 
 pub(super) fn usage_of_everything(sql: Sql<'_>) -> Result<Usage, StoreError> {
     let usage = sql.first(
-        "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
+        concat!(
+            "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
                 COALESCE(SUM(needed), 0), COALESCE(SUM(size * needed), 0),
                 COALESCE(SUM(size * (1 - needed)), 0)
          FROM (SELECT b.size AS size,
                       CASE WHEN EXISTS (SELECT 1 FROM manifests m WHERE m.blob = b.id)
                       OR EXISTS (SELECT 1 FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest
-                                 WHERE p.blob = b.id AND p.required = 1 AND p.is_manifest = 0)
+                                 WHERE p.blob = b.id AND ",
+            counts!("m"),
+            ")
                       THEN 1 ELSE 0 END AS needed
-               FROM blobs b WHERE b.size IS NOT NULL) AS b",
+               FROM blobs b WHERE b.size IS NOT NULL) AS b"
+        ),
         &[],
         |row| {
             Ok(Usage {
@@ -185,11 +206,15 @@ fn usage_among(
         usage.bytes += size;
         let mut is_shared = false;
         sql.each_while(
-            "SELECT r.name FROM (
+            concat!(
+                "SELECT r.name FROM (
                 SELECT m.repository FROM manifests m WHERE m.blob = ?1
                 UNION SELECT m.repository FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest
-                      WHERE p.blob = ?1 AND p.required = 1 AND p.is_manifest = 0 LIMIT ?3) AS h
-             JOIN repositories r ON r.id = h.repository WHERE r.id <> ?2",
+                      WHERE p.blob = ?1 AND ",
+                counts!("m"),
+                " LIMIT ?3) AS h
+             JOIN repositories r ON r.id = h.repository WHERE r.id <> ?2"
+            ),
             params![blob, id, columns::limit_in(HOLDERS)],
             |row| {
                 is_shared = visible.allows(&columns::text(row, 0)?);

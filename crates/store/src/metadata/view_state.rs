@@ -24,6 +24,16 @@ impl Metadata {
         .await
     }
 
+    /// Forgets the state of the view, because its links are written anew.
+    pub async fn forget_view(&self) -> Result<(), StoreError> {
+        self.write(Durability::Disk, |sql| {
+            sql.run("DELETE FROM view_stamps", &[])?;
+            sql.run("DELETE FROM view_problems", &[])?;
+            sql.run("DELETE FROM view_blocked", &[]).map(drop)
+        })
+        .await
+    }
+
     /// The paths that could not be adopted, in their order.
     pub async fn view_problems(&self) -> Result<Vec<ViewProblem>, StoreError> {
         self.read(|sql| {
@@ -62,13 +72,8 @@ impl Metadata {
                 params![repository.as_str()],
                 |row| Ok((columns::text(row, 0)?, columns::digest(row, 1)?)),
             )?;
-            let mut unwritten: Vec<_> = sql.all(
-                "SELECT kind, tag, digest FROM changes
-                 WHERE id > (SELECT cursor FROM change_consumers WHERE name = ?1) AND for_view = 1
-                   AND repository = ?2",
-                params![VIEW, repository.as_str()],
-                |row| outbox::changed_item(row, 0),
-            )?;
+            let mut unwritten: Vec<_> =
+                sql.all(UNWRITTEN, params![VIEW, repository.as_str()], |row| outbox::changed_item(row, 0))?;
             let blocked: HashSet<ViewItem> = sql
                 .all(
                     "SELECT kind, item FROM view_blocked WHERE repository = ?1",
@@ -106,6 +111,24 @@ impl Metadata {
                 tags: tags.into_iter().collect(),
                 unwritten: unwritten.into_iter().collect::<HashSet<_>>(),
             })
+        })
+        .await
+    }
+
+    /// Whether all tags of a repository are among `names`.
+    pub async fn has_tags_among(
+        &self,
+        repository: &RepositoryName,
+        names: HashSet<Tag>,
+    ) -> Result<bool, StoreError> {
+        let repository = repository.clone();
+        self.read(move |sql| {
+            let mut has_all = true;
+            sql.each_while(TAGS_OF, params![repository.as_str()], |row| {
+                has_all = names.contains(&columns::text::<Tag>(row, 0)?);
+                Ok(has_all)
+            })?;
+            Ok(has_all)
         })
         .await
     }
@@ -165,6 +188,13 @@ impl Metadata {
         .await
     }
 }
+
+const UNWRITTEN: &str = "SELECT kind, tag, digest FROM changes
+     WHERE id > (SELECT cursor FROM change_consumers WHERE name = ?1) AND for_view = 1 AND repository = ?2";
+
+/// Without the outbox: a round asks about each new repository, and reading the outbox for each is quadratic.
+const TAGS_OF: &str =
+    "SELECT t.name FROM repositories r JOIN tags t ON t.repository = r.id WHERE r.name = ?1";
 
 pub(super) fn set_stamp(sql: Sql<'_>, directory: &str, stamp: &ViewStamp) -> Result<(), StoreError> {
     sql.run(
@@ -238,4 +268,34 @@ pub(super) fn delete(sql: Sql<'_>, directory: &str) -> Result<bool, StoreError> 
         params![directory, first, end],
     )?;
     Ok(stamps + problems > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::fixtures::{empty, name, plan, put, tag, tagged};
+
+    #[tokio::test]
+    async fn links_of_a_repository_need_its_changes_only() {
+        let steps = plan(super::UNWRITTEN, 2).await;
+        assert!(steps.iter().any(|step| step.contains("changes_of_repository")), "{steps:?}");
+    }
+
+    #[tokio::test]
+    async fn tags_of_a_new_repository_need_no_outbox() {
+        let (metadata, _directory) = empty();
+        put(&metadata, tagged("app", "m", &["a", "b"])).await;
+        let has = async |names: &[&str]| {
+            let names: HashSet<_> = names.iter().map(|name| tag(name)).collect();
+            metadata.has_tags_among(&name("app"), names).await.unwrap()
+        };
+        assert!(has(&["a", "b", "c"]).await);
+        assert!(!has(&["a"]).await);
+        let steps = plan(super::TAGS_OF, 1).await;
+        assert!(
+            steps.iter().all(|step| step.starts_with("SEARCH") && !step.contains("changes")),
+            "{steps:?}"
+        );
+    }
 }

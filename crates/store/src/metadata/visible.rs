@@ -34,18 +34,20 @@ pub(super) fn walk(
     most: usize,
     mut visit: impl FnMut(i64, RepositoryName) -> Result<bool, StoreError>,
 ) -> Result<ScanEnd, StoreError> {
-    walk_rows(sql, LISTED, visible, after, most, |row, name| visit(row.get(1)?, name))
+    walk_rows(sql, LISTED, visible, after, most, |row, _| visit(row.get(1)?, columns::text(row, 0)?))
 }
 
-/// As [`walk`], with the rows of a statement like [`LISTED`] that selects more columns.
+/// As [`walk`], with the rows of a statement like [`LISTED`] that selects more columns, and names as text.
 pub(super) fn walk_rows(
     sql: Sql<'_>,
     listed: &str,
     visible: &Selection,
     after: &str,
     most: usize,
-    mut visit: impl FnMut(&Row<'_>, RepositoryName) -> Result<bool, StoreError>,
+    mut visit: impl FnMut(&Row<'_>, &str) -> Result<bool, StoreError>,
 ) -> Result<ScanEnd, StoreError> {
+    // The last visible name, and the end of the names that are known to be visible.
+    let (mut last, mut visible_until) = (String::new(), String::new());
     let mut from = if after.is_empty() { String::new() } else { first_after(after) };
     let mut left = most;
     while let Some(start) = visible.next(&from) {
@@ -59,15 +61,20 @@ pub(super) fn walk_rows(
             }
             left -= 1;
             read += 1;
-            let name: RepositoryName = columns::text(row, 0)?;
-            let next = first_after(name.as_str());
-            if visible.allows(&name) {
+            let name = row.text(0)?;
+            let is_known = name < visible_until.as_str();
+            if is_known || visible.allows_text(name) {
+                if !is_known && let Some(end) = visible.range_end(name) {
+                    end.clone_into(&mut visible_until);
+                }
+                name.clone_into(&mut last);
                 if !visit(row, name)? {
                     ended = Some(ScanEnd::Stopped);
                 }
-                from = next;
                 return Ok(ended.is_none());
             }
+            last.clear();
+            let next = first_after(name);
             match visible.next(&next) {
                 // The next row is the next candidate.
                 Some(leap) if leap == next => {
@@ -82,6 +89,9 @@ pub(super) fn walk_rows(
             }
             Ok(false)
         })?;
+        if !last.is_empty() {
+            from = first_after(&last);
+        }
         match ended {
             Some(ended) => return Ok(ended),
             None if !goes_on && read < BATCH => return Ok(ScanEnd::Finished),

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use accounts::Actor;
 use tokio::sync::oneshot;
 
+use super::DatabaseError;
 use super::commit::{Commit, Listeners};
 use super::connection::copy_error;
 use super::metrics::WriterMetrics;
@@ -66,12 +67,17 @@ pub(super) trait WriterDatabase: Send {
     /// Reads the state that [`committed`](Self::committed) records.
     fn prepare_commit(&mut self) -> Result<(), StoreError>;
     fn commit(&self) -> Result<(), StoreError>;
-    /// Notes that the prepared state is committed. An error says that it may be lost all the same.
-    fn committed(&mut self, durability: Durability) -> Result<(), StoreError>;
+    /// Notes that the prepared state is committed, with its last change. An error says that it may be lost all the same.
+    fn committed(&mut self, durability: Durability, last_change: Option<i64>) -> Result<(), StoreError>;
     /// Upkeep between two transactions.
     fn after_batch(&mut self);
-    /// Upkeep when no operation waits.
-    fn when_idle(&mut self);
+    /// Upkeep when no operation waits. Returns `false` to be called again.
+    fn when_idle(&mut self) -> bool;
+    /// Whether the session is another one than that of the last call. The database may then lack commits of the old one,
+    /// or have commits whose answer never came.
+    fn take_session_change(&mut self) -> bool;
+    /// The time for which an operation may wait for its turn. `None` for a database that always answers.
+    fn turn_within(&self) -> Option<Duration>;
     /// Makes room on a full disk for an operation that frees space. Returns `false` if it cannot.
     fn make_room(&mut self) -> bool;
     /// Takes back the room of [`make_room`](Self::make_room).
@@ -125,7 +131,9 @@ impl Writer {
         operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let job = Operation { durability, on_full, actor, operation, outcome: None, answer: Some(answer) };
+        let queued = Instant::now();
+        let job =
+            Operation { durability, on_full, actor, operation, queued, outcome: None, answer: Some(answer) };
         match &*lock(&self.jobs) {
             Some(jobs) => {
                 jobs.send(Box::new(job)).map_err(|_| StoreError::Closed)?;
@@ -155,6 +163,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// An operation with its result type erased.
 trait Job: Send {
     fn durability(&self) -> Durability;
+    /// The time for which it waits.
+    fn waited(&self) -> Duration;
+    /// Fails the operation, which does not run.
+    fn refuse(&mut self, error: StoreError);
     /// Runs the operation and keeps its result. An error, a copy of that in the result, asks to roll back its
     /// changes.
     fn run(&mut self, sql: Sql<'_>) -> Result<(), StoreError>;
@@ -169,6 +181,7 @@ struct Operation<F, T> {
     on_full: OnFull,
     actor: Arc<Actor>,
     operation: F,
+    queued: Instant,
     outcome: Option<Result<T, StoreError>>,
     answer: Option<oneshot::Sender<Result<T, StoreError>>>,
 }
@@ -180,6 +193,14 @@ where
 {
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn waited(&self) -> Duration {
+        self.queued.elapsed()
+    }
+
+    fn refuse(&mut self, error: StoreError) {
+        self.outcome = Some(Err(error));
     }
 
     fn run(&mut self, sql: Sql<'_>) -> Result<(), StoreError> {
@@ -237,7 +258,11 @@ impl Thread {
                 match self.jobs.recv_timeout(IDLE) {
                     Ok(job) => self.waiting.push_back(job),
                     Err(RecvTimeoutError::Timeout) => {
-                        self.database.when_idle();
+                        let is_done = self.database.when_idle();
+                        self.announce_session();
+                        if !is_done {
+                            continue;
+                        }
                         // Nothing is left to do: wait without a timeout.
                         match self.jobs.recv() {
                             Ok(job) => self.waiting.push_back(job),
@@ -333,11 +358,21 @@ impl Thread {
             ran.extend(batch.drain(..));
             return Err(error);
         }
+        self.announce_session();
         // A single operation needs no savepoint. In a savepoint, SQLite's bookkeeping per statement grows
         // with the changed pages, which slows bulk operations.
         let is_alone = batch.len() == 1;
         let effects = RefCell::default();
+        let within = self.database.turn_within();
         while let Some(mut job) = batch.pop_front() {
+            if let Some(within) = within
+                && job.waited() > within
+            {
+                let message = format!("the writer of the database has been busy for {within:?}");
+                job.refuse(StoreError::Database(DatabaseError::away(message)));
+                ran.push(job);
+                continue;
+            }
             let done = if is_alone {
                 self.run_job(&mut *job, &effects)
             } else {
@@ -349,9 +384,17 @@ impl Thread {
         self.database.prepare_commit()?;
         let committed = self.database.commit();
         // Also after an error, which leaves open whether the changes are on the disk.
-        self.listeners.notify(&effects.into_inner());
+        let effects = effects.into_inner();
+        self.listeners.notify(&effects);
         committed?;
-        self.database.committed(durability)
+        self.database.committed(durability, effects.changes.last().map(|change| change.id))
+    }
+
+    /// Tells the listeners that they know nothing of the database any more, if its session is a new one.
+    fn announce_session(&mut self) {
+        if self.database.take_session_change() {
+            self.listeners.notify(&Commit { is_unknown: true, ..Commit::default() });
+        }
     }
 
     fn run_job(&self, job: &mut dyn Job, effects: &RefCell<Commit>) -> Result<(), StoreError> {
@@ -407,17 +450,31 @@ mod tests {
     }
 
     /// Blocks the writer until the returned sender is dropped.
-    fn hold(metadata: &Metadata) -> mpsc::Sender<()> {
+    async fn hold(metadata: &Metadata) -> mpsc::Sender<()> {
         let (release, released) = mpsc::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let begin = Mutex::new(Some(begin));
         let metadata = metadata.clone();
         tokio::spawn(async move {
             let held = metadata.write(Durability::Process, move |_| {
+                if let Some(begin) = lock(&begin).take() {
+                    begin.send(()).unwrap();
+                }
                 let _ = released.recv();
                 Ok(())
             });
             held.await.unwrap();
         });
+        begun.await.unwrap();
         release
+    }
+
+    /// Waits until this number of operations waits behind that of [`hold`].
+    async fn waiting(metadata: &Metadata, operations: i64) {
+        // The operation that runs counts too.
+        while metadata.inner.writer.metrics().queue.get() <= operations {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
@@ -435,8 +492,7 @@ mod tests {
     async fn waiting_operations_share_a_commit() {
         let (metadata, directory) = in_file();
         let path = directory.path().join("metadata.db");
-        let held = hold(&metadata);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let held = hold(&metadata).await;
         let writes: Vec<_> = (0..20)
             .map(|n| {
                 let (metadata, path) = (metadata.clone(), path.clone());
@@ -451,7 +507,7 @@ mod tests {
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        waiting(&metadata, 20).await;
         drop(held);
         for write in writes {
             assert_eq!(write.await.unwrap(), Some(0), "nothing is committed until all have run");
@@ -462,7 +518,7 @@ mod tests {
     #[tokio::test]
     async fn failed_operation_fails_alone() {
         let (metadata, _directory) = empty();
-        let held = hold(&metadata);
+        let held = hold(&metadata).await;
         let write = |n: usize| {
             let metadata = metadata.clone();
             tokio::spawn(async move {
@@ -479,12 +535,12 @@ mod tests {
             })
         };
         let writes: Vec<_> = (0..9).map(write).collect();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        waiting(&metadata, 9).await;
         drop(held);
         for (n, write) in writes.into_iter().enumerate() {
             let outcome = write.await.unwrap();
             match n % 3 {
-                0 => assert!(outcome.is_ok()),
+                0 => outcome.unwrap(),
                 1 => assert!(matches!(outcome, Err(StoreError::Database(_)))),
                 _ => assert!(matches!(outcome, Err(StoreError::Closed))),
             }
@@ -509,7 +565,7 @@ mod tests {
             metadata.write(Durability::Process, move |sql| sql.first(pages, &[], |row| row.get::<i64>(0)))
         };
         limit("PRAGMA max_page_count = 1").await.unwrap();
-        let held = hold(&metadata);
+        let held = hold(&metadata).await;
         let writes: Vec<_> = (0..50)
             .map(|n| {
                 let metadata = metadata.clone();
@@ -517,7 +573,7 @@ mod tests {
                 tokio::spawn(async move { metadata.put_manifest(image).await })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        waiting(&metadata, 50).await;
         drop(held);
         let mut refused = 0;
         for write in writes {
@@ -577,17 +633,20 @@ mod tests {
     #[tokio::test]
     async fn close_runs_waiting_operations() {
         let (metadata, directory) = empty();
-        let held = hold(&metadata);
+        let held = hold(&metadata).await;
         let writes: Vec<_> = (0..20)
             .map(|n| {
                 let metadata = metadata.clone();
                 tokio::spawn(async move { put(&metadata, manifest(&format!("app{n}"), "m")).await })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        waiting(&metadata, 20).await;
         let closing = metadata.clone();
         let closed = tokio::spawn(async move { closing.close().await });
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // The writer takes no more operations: it is closing.
+        while lock(&metadata.inner.writer.jobs).is_some() {
+            tokio::task::yield_now().await;
+        }
         drop(held);
         closed.await.unwrap();
         for write in writes {

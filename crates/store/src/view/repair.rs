@@ -5,12 +5,14 @@
 //! only trace of an image.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use oci::{Digest, RepositoryName};
 
 use super::View;
 use super::links::{Links, Step, read_link};
+use super::position::State;
 use crate::StoreError;
 use crate::blocking::blocking;
 use crate::metadata::ViewItem;
@@ -30,6 +32,24 @@ pub struct RepairReport {
 }
 
 impl View {
+    /// Writes all links anew, because they are older than the metadata. The old links are moved aside, into
+    /// `repositories.replaced` or the first free name with a number. [`record_position`](Self::record_position) ends it.
+    ///
+    /// # Errors
+    /// Those of [`repair`](Self::repair); [`StoreError::Directory`] if the links cannot be moved aside.
+    pub async fn write_anew(&self) -> Result<RepairReport, StoreError> {
+        if let Some(position) = &self.inner.position
+            && !position.is_rewriting()?
+        {
+            let root = self.inner.links.root().to_owned();
+            blocking(move || move_aside(&root)).await?;
+            // From here on, the next start goes on with the same links.
+            position.record(0, State::Rewriting).await?;
+        }
+        self.inner.metadata.forget_view().await?;
+        self.repair(|_| ()).await
+    }
+
     /// Writes all missing links. Adopt the changes of other programs first. `progress` receives the number of finished
     /// repositories.
     ///
@@ -38,6 +58,9 @@ impl View {
     pub async fn repair(&self, progress: impl Fn(u64) + Send + Sync) -> Result<RepairReport, StoreError> {
         self.drain().await?;
         let mut report = RepairReport::default();
+        if self.inner.metadata.is_shared() {
+            return Ok(report);
+        }
         let links = self.inner.links.clone();
         let mut after: Option<String> = None;
         loop {
@@ -111,6 +134,44 @@ impl View {
         }
         Ok(wanted)
     }
+}
+
+/// Moves the links aside, unless there are none.
+fn move_aside(root: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::io("move aside", root, error);
+    if is_empty(root).map_err(failed)? {
+        return Ok(());
+    }
+    let mut numbers = 1..;
+    let mut replaced = root.with_file_name("repositories.replaced");
+    while fs::exists(&replaced).map_err(failed)? {
+        replaced =
+            root.with_file_name(format!("repositories.replaced.{}", numbers.next().unwrap_or(u32::MAX)));
+    }
+    match fs::rename(root, &replaced) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices) => {
+            Err(StoreError::Directory(format!(
+                "the links in {} are older than the metadata, and cannot be moved aside, because the directory is a mount \
+                 point: move its content elsewhere and start again",
+                root.display()
+            )))
+        }
+        renamed => renamed.map_err(failed),
+    }
+}
+
+/// Whether a directory is absent, or holds at most what a new file system holds.
+fn is_empty(root: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        entries => entries?,
+    };
+    for entry in entries {
+        if entry?.file_name() != "lost+found" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Returns the steps that write missing and damaged links.

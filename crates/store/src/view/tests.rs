@@ -43,7 +43,7 @@ impl Storage {
         let blob_journal = BlobJournal::new(blobs.clone(), metadata.clone());
         Self {
             blobs,
-            view: View::new(&directory, metadata.clone(), blob_journal),
+            view: View::new(&directory, metadata.clone(), blob_journal).unwrap(),
             metadata,
             directory,
             _data: data,

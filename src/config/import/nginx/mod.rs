@@ -248,7 +248,7 @@ fn names(draft: &mut Draft, server: &Server<'_>) {
             let port = if port == usual { String::new() } else { format!(":{port}") };
             put(draft, directive, "external_url", &text(format!("{scheme}://{name}{port}")))
         }
-        [] => dropped("it is no exact name; the registry answers for every name"),
+        [] => dropped("it is not an exact name; the registry answers for every name"),
         _ => dropped(
             "these are several names; the registry answers for every name, and `external_url` stays empty",
         ),
@@ -345,7 +345,7 @@ fn body_size(draft: &mut Draft, server: &Server<'_>) {
         ["0"] => put(draft, first, "limits.blob_bytes", &text("unlimited")),
         [size] => match bytes(size) {
             Some(bytes) => put(draft, first, "limits.blob_bytes", &RawValue::Integer(bytes.into())),
-            None => dropped("it is no size"),
+            None => dropped("it is not a size"),
         },
         _ => dropped("locations differ; set `limits.blob_bytes` by hand"),
     };

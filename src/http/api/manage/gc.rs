@@ -1,29 +1,15 @@
 //! `/api/v1/gc` and `/api/v1/erase`: collects garbage, explains what keeps content, and erases content.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
 use api::{Erase, Explanation, GarbageLine, GarbagePreview, GarbageStatus};
-use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use oci::{Digest, RepositoryName};
 use registry::collection::{COUNTED, Collected};
-use serde::Serialize;
-use tokio::sync::mpsc;
 
-use super::{body, change, manage, map_error, ok, private};
+use super::{body, change, json_lines, manage, map_error, ok};
 use crate::http::api::garbage as convert;
-use crate::http::body::Body;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::gateway_error::GatewayError;
 use crate::http::response::Response;
-
-const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
-/// The minimum time between two progress lines.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
-/// Lines that wait for a slow client.
-const QUEUED_LINES: usize = 16;
 
 /// Only administrators collect, or everyone where there are no accounts. A gateway has no content.
 pub(crate) fn must_be_allowed(call: &Call<'_>) -> Result<(), Error> {
@@ -79,16 +65,9 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
     if call.query().truth("dry_run")? {
         return Ok(ok(&preview(&call).await?));
     }
-    let (sender, lines) = mpsc::channel(QUEUED_LINES);
-    tokio::spawn(async move {
-        let reported = Mutex::new(Instant::now());
+    Ok(json_lines::stream(|lines| async move {
         let progress = |collected: &Collected| {
-            let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
-            if reported.elapsed() >= PROGRESS_INTERVAL {
-                *reported = Instant::now();
-                // A full queue drops this line; the next one has newer figures.
-                let _ = sender.try_send(line(&GarbageLine::Progress(convert::collected(*collected))));
-            }
+            lines.progress(|| GarbageLine::Progress(convert::collected(*collected)));
             true
         };
         let collected = registry.collect_garbage(progress).await;
@@ -105,11 +84,8 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
             },
             GarbageLine::Report,
         );
-        let _ = sender.send(line(&last)).await;
-    });
-    let mut response = Response::new(Body::channel(lines));
-    response.headers_mut().insert(CONTENT_TYPE, LINES);
-    Ok(private(response))
+        lines.end(&last).await;
+    }))
 }
 
 pub(crate) async fn explain(call: Call<'_>) -> Result<Response, Error> {
@@ -134,10 +110,4 @@ pub(crate) async fn erase(mut call: Call<'_>) -> Result<Response, Error> {
     })
     .await?;
     Ok(ok(&convert::erased(digest, erased)))
-}
-
-fn line(line: &impl Serialize) -> Bytes {
-    let mut json = serde_json::to_vec(line).expect("our own types have string keys and no custom code");
-    json.push(b'\n');
-    json.into()
 }

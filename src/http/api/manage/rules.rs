@@ -4,6 +4,7 @@ use api::{RulePreview, Rules, SelectedTag, TagRule};
 use registry::rules::{self, RepositorySelector, TagSelector};
 
 use super::{must_be_administrator, ok};
+use crate::http::api::convert;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -17,25 +18,31 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     let repositories =
         query.parsed::<RepositorySelector>("repositories", "a name, a pattern or /expression/")?;
     let tags = query.parsed::<TagSelector>("tags", "a glob, /expression/ or a version range")?;
-    let mut rules = in_force(&call);
+    let mut rules = in_force(&call).await?;
     if let (Some(repositories), Some(tags)) = (repositories, tags) {
         rules.preview = Some(preview(&call, repositories, tags).await?);
     }
     Ok(ok(&rules))
 }
 
-/// Returns the rules of the configuration.
-pub(crate) fn in_force(call: &Call<'_>) -> Rules {
+/// Returns the rules of the configuration, and the retention rules of owners.
+pub(crate) async fn in_force(call: &Call<'_>) -> Result<Rules, Error> {
     let rules = call.app.registry.rules();
     let rule = |rule: &rules::TagRule| TagRule {
         repositories: rule.repositories.iter().map(ToString::to_string).collect(),
         tags: rule.tags.iter().map(ToString::to_string).collect(),
     };
-    Rules {
+    let retention = match call.app.content_proxy {
+        // A gateway deletes no tags.
+        Some(_) => Vec::new(),
+        None => call.app.registry.retention_rules().await?,
+    };
+    Ok(Rules {
         immutable: rules.immutable.iter().map(rule).collect(),
         protected: rules.protected.iter().map(rule).collect(),
+        retention: retention.into_iter().map(convert::retention_rule).collect(),
         preview: None,
-    }
+    })
 }
 
 /// Returns the tags that a rule selects.

@@ -11,6 +11,7 @@ use super::super::manage::Outcome;
 use super::super::page::Page;
 use super::must_be_administrator;
 use crate::http::api::manage::{gc, jobs};
+use crate::http::audited_change::AuditedChange;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -48,13 +49,17 @@ impl JobsPage {
 pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
     must_be_administrator(&call)?;
     let has_content = call.app.content_proxy.is_none();
-    let mut preview = None;
+    let (mut preview, mut outcome) = (None, Outcome::default());
     if call.request.method == Method::POST {
         let form = Form::read(&mut call).await?;
         match &*form.text("action") {
+            "run" if form.text("confirmation") != "gc" => {
+                outcome = Outcome::problem(Page::of(&call).t("delete-mismatch"));
+            }
             "run" => {
                 gc::start(&call)?;
-                return Ok(Page::of(&call).redirect("/-/admin/jobs?done=gc-started"));
+                let response = Page::of(&call).redirect("/-/admin/jobs?done=gc-started");
+                return Ok(AuditedChange::of_server("gc.run").on(response));
             }
             "preview" => preview = Some(gc::preview(&call).await?),
             _ => return Err(Error::NoForm),
@@ -63,7 +68,7 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
     let page = Page::of(&call);
     let query = call.query();
     let digest = query.get_filled("digest").map(|text| text.trim().to_owned()).unwrap_or_default();
-    let (mut explanation, mut outcome) = (None, Outcome::default());
+    let mut explanation = None;
     if !digest.is_empty() {
         match digest.parse::<Digest>() {
             Ok(wanted) => match gc::look_for(&call, &wanted, None::<&RepositoryName>).await {

@@ -2,7 +2,6 @@
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
-pub(crate) mod grants;
 pub(crate) mod jobs;
 pub(crate) mod organisations;
 pub(crate) mod overview;

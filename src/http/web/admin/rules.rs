@@ -1,7 +1,8 @@
-//! `/-/admin/rules`: immutable and protected tags with a preview, quotas with their use, and the retention rules'
-//! deletions before they happen.
+//! `/-/admin/rules`: immutable and protected tags with a preview, quotas with their use, and the retention rules with
+//! their deletions before they happen.
 
 use accounts::Visible;
+use api::RetentionRule;
 use askama::Template;
 use hyper::Method;
 use registry::RetentionReport;
@@ -32,6 +33,21 @@ struct Rules {
 }
 
 impl Rules {
+    /// Returns what a retention rule keeps.
+    fn kept(&self, rule: &RetentionRule) -> String {
+        let page = &self.page;
+        let mut kept = Vec::new();
+        if let Some(newest) = rule.keep_newest {
+            let key = if rule.by == "version" { "retention-newest-version" } else { "retention-newest" };
+            kept.push(page.counted(key, newest));
+        }
+        let spans =
+            [("retention-pushed", rule.keep_pushed_within), ("retention-pulled", rule.keep_pulled_within)];
+        kept.extend(spans.into_iter().filter_map(|(key, span)| Some(page.with(key, page.duration(&span?)))));
+        kept.extend((!rule.keep.is_empty()).then(|| rule.keep.join(", ")));
+        kept.join(" · ")
+    }
+
     /// Returns the number of tags of the preview.
     fn selected(&self) -> u64 {
         self.tag_rules.preview.as_ref().map_or(0, |preview| preview.tags.len() as u64)
@@ -60,7 +76,7 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
     let text = |name: &str| query.get_filled(name).map(|text| text.trim().to_owned()).unwrap_or_default();
     let (repositories, tags) = (text("repositories"), text("tags"));
     let page = Page::of(&call);
-    let mut tag_rules = rules::in_force(&call);
+    let mut tag_rules = rules::in_force(&call).await?;
     if !repositories.is_empty() && !tags.is_empty() {
         match (repositories.parse::<RepositorySelector>(), tags.parse::<TagSelector>()) {
             (Ok(repositories), Ok(tags)) => {

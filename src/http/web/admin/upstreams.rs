@@ -11,6 +11,7 @@ use super::super::page::Page;
 use super::must_be_administrator;
 use crate::config::UpstreamName;
 use crate::http::api::manage::upstreams;
+use crate::http::audited_change::AuditedChange;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -41,7 +42,7 @@ fn hit_rate(upstream: &Upstream) -> Option<u64> {
 
 pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
     must_be_administrator(&call)?;
-    let (mut outcome, mut test) = (Outcome::default(), None);
+    let (mut outcome, mut test, mut audited) = (Outcome::default(), None, None);
     if call.request.method == Method::POST {
         let form = Form::read(&mut call).await?;
         let page = Page::of(&call);
@@ -56,6 +57,7 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
             ("purge", Ok(_), Err(_)) => outcome = Outcome::problem(page.t("problem-pattern")),
             ("purge", Ok(name), Ok(pattern)) => {
                 let purged = upstreams::empty(&call, &name, pattern).await?;
+                audited = Some(AuditedChange::new("upstream.purge", name.to_string()));
                 let done = page.counted("upstream-purged", purged.repositories.len() as u64);
                 outcome = Outcome { done: Some(done), ..Outcome::default() };
             }
@@ -64,5 +66,9 @@ pub(crate) async fn answer(mut call: Call<'_>) -> Result<Response, Error> {
     }
     let body =
         UpstreamsPage { page: Page::of(&call), outcome, upstreams: upstreams::all(&call).await?, test };
-    body.page.render_as(body.outcome.status(), &body)
+    let response = body.page.render_as(body.outcome.status(), &body)?;
+    Ok(match audited {
+        Some(audited) => audited.on(response),
+        None => response,
+    })
 }

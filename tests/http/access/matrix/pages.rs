@@ -19,17 +19,16 @@ pub(super) const OPEN_FORMS: [(&str, &[Method]); 3] =
     [("/-/sign-in", &POST), ("/-/sign-out", &POST), ("/-/language", &POST)];
 
 /// Pages of the caller's own account.
-pub(super) const OWN_PAGES: [(&str, &[Method]); 3] =
-    [("/-/account", &PAGE), ("/-/organisations", &PAGE), ("/-/webhooks", &PAGE)];
+pub(super) const OWN_PAGES: [(&str, &[Method]); 4] =
+    [("/-/account", &PAGE), ("/-/organisations", &PAGE), ("/-/grants", &PAGE), ("/-/webhooks", &PAGE)];
 
 /// Pages of administrators.
-pub(super) const ADMIN_PAGES: [(&str, &[Method]); 8] = [
+pub(super) const ADMIN_PAGES: [(&str, &[Method]); 7] = [
     ("/-/admin/jobs", &PAGE),
     ("/-/admin/upstreams", &PAGE),
     ("/-/admin/rules", &PAGE),
     ("/-/admin", &READ),
     ("/-/admin/accounts", &PAGE),
-    ("/-/admin/grants", &PAGE),
     ("/-/admin/audit", &READ),
     ("/-/admin/usage", &READ),
 ];

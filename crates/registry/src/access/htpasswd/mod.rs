@@ -31,6 +31,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 #[derive(Debug, Default)]
 pub(super) struct Users {
     passwords: HashMap<AccountName, StoredPassword>,
+    /// The names in the order of their lines: of names that differ only in case, the first gets the account.
+    names: Vec<AccountName>,
     /// Users whose hash is fast to guess.
     weak: Vec<AccountName>,
     /// Unusable lines, each with the reason.
@@ -58,8 +60,9 @@ impl Users {
         self.passwords.get(name)
     }
 
+    /// The names of the usable lines, in their order.
     pub(super) fn names(&self) -> impl Iterator<Item = &AccountName> {
-        self.passwords.keys()
+        self.names.iter()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -124,6 +127,7 @@ impl Users {
         if self.slowest.is_none_or(|slowest| rank(slowest) < rank((scheme, cost))) {
             self.slowest = Some((scheme, cost));
         }
+        self.names.push(account.clone());
         self.passwords.insert(account, stored);
         Ok(())
     }

@@ -27,7 +27,7 @@ use super::layout::{Layout, SMALL};
 use super::upload_reader::FileReader;
 use crate::blobs::{Stored, UploadReader, check_digest};
 use crate::blocking::blocking;
-use crate::{StoreError, permissions};
+use crate::{StoreError, durable, permissions};
 
 /// After this many bytes the kernel starts writeback, so that the sync at the end finds little left to do.
 const WRITEBACK: u64 = 8 << 20;
@@ -88,7 +88,7 @@ impl Uploads {
         for name in file_names(&self.directory)? {
             let id = name.to_str().and_then(|name| name.parse::<Uuid>().ok());
             if !id.is_some_and(|id| known.contains(&id)) {
-                remove(&self.directory.join(name))?;
+                durable::remove(&self.directory.join(name))?;
                 removed += 1;
             }
         }
@@ -146,7 +146,7 @@ impl Uploads {
     }
 
     pub(in crate::blobs) fn remove(&self, id: Uuid) -> Result<(), StoreError> {
-        remove(&self.path(id))
+        durable::remove(&self.path(id))
     }
 
     /// Publishes large content as a blob. The caller then syncs its name.
@@ -280,7 +280,7 @@ impl OpenUpload {
                 .map_err(|error| StoreError::io("read", path, error))?
         };
         if let Err(mismatch) = check_digest(digest, actual) {
-            remove(path)?;
+            durable::remove(path)?;
             return Err(mismatch);
         }
         let journaled = if size <= SMALL {
@@ -330,7 +330,7 @@ impl OpenUpload {
 
     /// Removes the file. Blocks.
     pub(in crate::blobs) fn remove(&self) -> Result<(), StoreError> {
-        remove(&self.path)
+        durable::remove(&self.path)
     }
 
     /// Returns the file of an upload of `offset` bytes.
@@ -440,14 +440,6 @@ fn file_names(directory: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
     fs::read_dir(directory)
         .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
         .map_err(|error| StoreError::io("list", directory, error))
-}
-
-/// Removes a file if it exists.
-fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
-        _ => Ok(()),
-    }
 }
 
 fn lock(open: &OpenUploads) -> MutexGuard<'_, HashMap<Uuid, Weak<OpenUpload>>> {

@@ -4,6 +4,7 @@
 //! them. Writes outlast an overload of a minute. No request needs a conditional PUT, a checksum header or a bulk
 //! delete, which some servers refuse.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,33 +13,34 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::{HttpClient, HttpConnector as _, HttpRequestBody, ReqwestConnector};
+use object_store::client::{HttpClient, HttpConnector as _, HttpRequestBody};
+use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::multipart::{MultipartStore as _, PartId};
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer as _};
 use object_store::{
-    BackoffConfig, ClientOptions, CopyOptions, GetOptions, GetRange, GetResult, HeaderMap, HeaderValue,
-    ObjectStore as _, ObjectStoreExt as _, PutOptions, PutPayload, RetryConfig,
+    BackoffConfig, CopyOptions, GetOptions, GetRange, GetResult, HeaderMap, HeaderValue, ObjectStore as _,
+    ObjectStoreExt as _, PutOptions, PutPayload, RetryConfig,
 };
 use serde::Deserialize;
 
+use super::client::{Connector, Credentials, is_redirect, options};
 use crate::StoreError;
 use crate::blobs::OpenBlob;
-use crate::object_settings::{ObjectSettings, Place};
+use crate::object_settings::{ObjectSettings, Place, SharedKey};
 
 /// How long a failed read is retried.
 const READ_PATIENCE: Duration = Duration::from_secs(8);
 /// How long a failed write is retried.
 const WRITE_PATIENCE: Duration = Duration::from_secs(90);
-/// The timeout for the next bytes of an answer, and for the answer to a request with a part.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The lifetime of a URL for a client. A download that has begun goes on after it.
 const REDIRECT: Duration = Duration::from_secs(10 * 60);
 /// The first pause before a request is repeated.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often a write is repeated that conflicts with a deletion.
 const CONFLICTS: u32 = 6;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pages without a key that may follow each other in a listing. Deleted keys leave some at a few servers.
+const EMPTY_PAGES: usize = 1000;
 /// The lifetime of the signature of a request that this server sends itself.
 const SIGNATURE: Duration = Duration::from_secs(15 * 60);
 
@@ -47,6 +49,8 @@ pub(super) struct Bucket {
     reads: AmazonS3,
     writes: AmazonS3,
     http: HttpClient,
+    /// The key of the settings.
+    key: Option<SharedKey>,
     place: Place,
     /// The server, for messages.
     store: String,
@@ -113,13 +117,14 @@ impl Bucket {
                 .build()
                 .map_err(|error| StoreError::Directory(format!("{}: {}", settings.url, reason(&error))))
         };
-        let http = ReqwestConnector::default()
+        let http = connector(settings)
             .connect(&options())
             .map_err(|error| StoreError::Directory(format!("{}: {}", settings.url, reason(&error))))?;
         let from_environment = || std::env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty());
         let store = settings.endpoint.clone().or_else(from_environment);
         let store = store.unwrap_or_else(|| "Amazon's S3".to_owned());
-        Ok(Self { reads: client(READ_PATIENCE)?, writes: client(WRITE_PATIENCE)?, http, place, store })
+        let key = settings.key.clone();
+        Ok(Self { reads: client(READ_PATIENCE)?, writes: client(WRITE_PATIENCE)?, http, key, place, store })
     }
 
     /// The URL of a key, for messages.
@@ -148,6 +153,19 @@ impl Bucket {
         let read = async { self.reads.get(&path(key)).await?.bytes().await };
         match read.await {
             Ok(content) => Ok(Some(content)),
+            Err(error) => self.absent(error, "read", key),
+        }
+    }
+
+    /// Reads an object into memory, with the time of its last change in milliseconds since 1970.
+    pub(super) async fn get_dated(&self, key: &str) -> Result<Option<(Bytes, i64)>, StoreError> {
+        let read = async {
+            let begun = self.reads.get(&path(key)).await?;
+            let modified = begun.meta.last_modified.timestamp_millis();
+            Ok((begun.bytes().await?, modified))
+        };
+        match read.await {
+            Ok(read) => Ok(Some(read)),
             Err(error) => self.absent(error, "read", key),
         }
     }
@@ -224,41 +242,62 @@ impl Bucket {
     /// Lists the keys below `prefix`, which ends in a slash, with their sizes.
     ///
     /// Some servers end a listing early without saying so. So a listing is over only if nothing follows its last key.
+    /// Others repeat a page, or never end. Keys must ascend, and pages without keys are limited.
     pub(super) fn list(&self, prefix: String) -> BoxStream<'_, Result<(String, u64), StoreError>> {
-        struct Listing<'a> {
-            page: BoxStream<'a, object_store::Result<object_store::ObjectMeta>>,
+        struct Listing {
+            page: std::vec::IntoIter<object_store::ObjectMeta>,
             last: Option<Path>,
-            /// Whether the present listing has returned anything.
-            has_more: bool,
+            next: Next,
+            empty_pages: usize,
         }
-        let below = path(&prefix);
-        let listing = Listing { page: self.reads.list(Some(&below)), last: None, has_more: false };
-        let keys = futures_util::stream::try_unfold(listing, move |mut listing| {
-            let (below, prefix) = (below.clone(), prefix.clone());
+        enum Next {
+            /// The first page of a listing that begins after the last key.
+            First,
+            /// The page of this continuation token.
+            Token(String),
+        }
+        let listing = Listing { page: Vec::new().into_iter(), last: None, next: Next::First, empty_pages: 0 };
+        let keys = futures_util::stream::try_unfold(Some(listing), move |listing| {
+            let prefix = prefix.clone();
             async move {
+                let Some(mut listing) = listing else { return Ok(None) };
+                let refused = |reason| self.error("list", &prefix, reason);
                 loop {
-                    let failed = |error| self.failed(&error, "list", &prefix);
-                    match listing.page.try_next().await.map_err(failed)? {
-                        Some(meta) if listing.last.as_ref().is_none_or(|last| *last < meta.location) => {
-                            listing.has_more = true;
-                            listing.last = Some(meta.location.clone());
-                            return Ok(Some(((meta.location.to_string(), meta.size), listing)));
+                    if let Some(meta) = listing.page.next() {
+                        if listing.last.as_ref().is_some_and(|last| *last >= meta.location) {
+                            return Err(refused(format!("{} comes out of order", meta.location)));
                         }
-                        Some(meta) => {
-                            return Err(StoreError::ObjectStore {
-                                action: "list",
-                                what: self.name(&prefix),
-                                reason: format!("{} comes out of order", meta.location),
-                            });
-                        }
-                        None => match listing.last.clone().filter(|_| listing.has_more) {
-                            Some(last) => {
-                                listing.page = self.reads.list_with_offset(Some(&below), &last);
-                                listing.has_more = false;
-                            }
-                            None => return Ok(None),
-                        },
+                        listing.last = Some(meta.location.clone());
+                        return Ok(Some(((meta.location.to_string(), meta.size), Some(listing))));
                     }
+                    let (offset, page_token) = match &listing.next {
+                        Next::First => (listing.last.as_ref().map(ToString::to_string), None),
+                        Next::Token(token) => (None, Some(token.clone())),
+                    };
+                    let (is_first, had_token) = (page_token.is_none(), page_token.clone());
+                    let options =
+                        PaginatedListOptions { offset, page_token, ..PaginatedListOptions::default() };
+                    let page = self.reads.list_paginated(Some(&prefix), options).await;
+                    let page = page.map_err(|error| self.failed(&error, "list", &prefix))?;
+                    let is_empty = page.result.objects.is_empty();
+                    listing.page = page.result.objects.into_iter();
+                    listing.empty_pages = if is_empty { listing.empty_pages + 1 } else { 0 };
+                    listing.next = match page.page_token {
+                        Some(token) if had_token.as_ref() == Some(&token) => {
+                            return Err(refused(
+                                "the server repeats the continuation token of a listing".to_owned(),
+                            ));
+                        }
+                        Some(_) if listing.empty_pages > EMPTY_PAGES => {
+                            return Err(refused(format!(
+                                "the server does not end a listing: {} pages in a row have no key",
+                                listing.empty_pages
+                            )));
+                        }
+                        Some(token) => Next::Token(token),
+                        None if is_first && is_empty => return Ok(None),
+                        None => Next::First,
+                    };
                 }
             }
         });
@@ -359,6 +398,7 @@ impl Bucket {
     /// Lists the multipart uploads to keys below `prefix` that nobody has ended.
     pub(super) async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError> {
         let (mut found, mut key_marker, mut id_marker) = (Vec::new(), String::new(), String::new());
+        let mut markers = HashSet::new();
         loop {
             let mut query = vec![("uploads", String::new()), ("prefix", prefix.to_owned())];
             if !key_marker.is_empty() {
@@ -370,6 +410,13 @@ impl Bucket {
                 break;
             }
             (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+            if !markers.insert((key_marker.clone(), id_marker.clone())) {
+                return Err(self.error(
+                    "list the uploads of",
+                    prefix,
+                    "the server repeats the marker of a listing".to_owned(),
+                ));
+            }
         }
         // A server that ignores the prefix must not make this one abort the uploads of others.
         found.retain(|upload| upload.key.starts_with(prefix));
@@ -411,6 +458,7 @@ impl Bucket {
         let mut options =
             SignedUrlOptions::new().with_query(query.iter().map(|(name, value)| (*name, value.clone())));
         options.signed_headers = headers.clone();
+        let used = self.key.as_ref().map(SharedKey::get);
         let method: http::Method =
             method.parse().map_err(|error| (failed(format!("{method}: {error}")), false))?;
         let url = self
@@ -425,12 +473,19 @@ impl Bucket {
             .parse()
             .map_err(|error: http::uri::InvalidUri| (failed(error.to_string()), false))?;
         *request.headers_mut() = headers.clone();
-        let answer = self.http.execute(request).await.map_err(|error| (failed(reason(&error)), true))?;
+        let answer = self.http.execute(request).await;
+        let answer = answer.map_err(|error| (failed(reason(&error)), !is_redirect(&error)))?;
         let status = answer.status();
         let body = answer.into_body().bytes().await.map_err(|error| (failed(reason(&error)), true))?;
         let text = String::from_utf8_lossy(&body);
         if !status.is_success() {
-            return Err((failed(format!("{status}: {text}")), status.is_server_error()));
+            let has_new_key = match (&self.key, used) {
+                (Some(key), Some(used)) if status == http::StatusCode::FORBIDDEN => {
+                    key.changed_since(&used).await.is_some()
+                }
+                _ => false,
+            };
+            return Err((failed(format!("{status}: {text}")), status.is_server_error() || has_new_key));
         }
         quick_xml::de::from_str(&text).map_err(|error| (failed(format!("{error} in {text}")), false))
     }
@@ -478,6 +533,10 @@ impl Bucket {
                 Some(message) => format!("{store} answers {code}: {message}"),
                 None => format!("{store} answers {code}"),
             },
+            None if let Some((_, place)) = reason.split_once("redirected to ") => format!(
+                "{store} redirects to {place}, which is not followed: set blobs.endpoint and blobs.region to those of the \
+                 bucket"
+            ),
             None if has_no_key => "no access key is set: set blobs.access_key and blobs.secret_key_file, or \
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                 .to_owned(),
@@ -542,9 +601,7 @@ fn builder(settings: &ObjectSettings, place: &Place) -> AmazonS3Builder {
         .with_client_options(options())
         .with_disable_bulk_delete(true)
         .with_disable_tagging(true);
-    let region = settings.region.clone();
-    let from_environment = builder.get_config_value(&AmazonS3ConfigKey::Region);
-    builder = builder.with_region(region.or(from_environment).unwrap_or_else(|| "us-east-1".to_owned()));
+    builder = builder.with_region(region(settings));
     let endpoint = settings.endpoint.clone().or(builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
     let is_encrypted = endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("https:"));
     if let Some(endpoint) = endpoint {
@@ -556,24 +613,24 @@ fn builder(settings: &ObjectSettings, place: &Place) -> AmazonS3Builder {
         builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
     }
     if let Some(key) = &settings.key {
-        builder = builder.with_access_key_id(&key.id).with_secret_access_key(&key.secret);
+        builder = builder.with_credentials(Arc::new(Credentials(key.clone())));
     }
     // TLS protects the content on its way. Without it, the signature covers the content.
     builder
         .with_virtual_hosted_style_request(!settings.path_style)
         .with_allow_http(true)
         .with_unsigned_payload(is_encrypted)
+        .with_http_connector(connector(settings))
 }
 
-fn options() -> ClientOptions {
-    ClientOptions::new()
-        .with_allow_http(true)
-        .with_http1_only()
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_read_timeout(READ_TIMEOUT)
-        // A transfer may take as long as its client needs.
-        .with_timeout_disabled()
-        .with_default_content_type("application/octet-stream")
+fn connector(settings: &ObjectSettings) -> Connector {
+    Connector { key: settings.key.clone(), region: region(settings) }
+}
+
+/// The region of the settings, or else that of the environment.
+fn region(settings: &ObjectSettings) -> String {
+    let from_environment = || AmazonS3Builder::from_env().get_config_value(&AmazonS3ConfigKey::Region);
+    settings.region.clone().or_else(from_environment).unwrap_or_else(|| "us-east-1".to_owned())
 }
 
 /// Our keys have no character that a path encodes.

@@ -63,6 +63,21 @@ impl Keys {
         key.strip_prefix(&self.uploads())?.parse().ok()
     }
 
+    /// The prefix of snapshots of the metadata.
+    pub(super) fn snapshots(&self) -> String {
+        format!("{}wharfinger/metadata/", self.prefix)
+    }
+
+    /// The object that names the newest snapshot of the metadata.
+    pub(super) fn newest_snapshot(&self) -> String {
+        format!("{}newest", self.snapshots())
+    }
+
+    /// The prefix of the changes after a snapshot.
+    pub(super) fn log(&self, session: &str) -> String {
+        format!("{}log/{session}/", self.snapshots())
+    }
+
     /// The prefix of damaged content.
     pub(super) fn quarantine(&self) -> String {
         format!("{}wharfinger/quarantine/", self.prefix)

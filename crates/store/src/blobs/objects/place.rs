@@ -35,6 +35,9 @@ pub(in crate::blobs) struct ObjectBlobs {
     pub(super) lease: Arc<Lease>,
 }
 
+/// The interval between renewals of the lease where another server waits for it. The lease is looked at each 5 s.
+const SHARED_RENEWAL: Duration = Duration::from_secs(5);
+
 /// Sizes of parts and the interval of the lease, which tests lower.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
@@ -72,7 +75,13 @@ impl Limits {
 }
 
 impl ObjectBlobs {
-    pub(in crate::blobs) fn open(settings: &ObjectSettings, uploads: PathBuf) -> Result<Self, StoreError> {
+    /// Opens the bucket. `is_shared`: another server waits to take the place of this one.
+    pub(in crate::blobs) fn open(
+        settings: &ObjectSettings,
+        uploads: PathBuf,
+        is_shared: bool,
+    ) -> Result<Self, StoreError> {
+        let renewal = if is_shared { SHARED_RENEWAL } else { Limits::default().renewal };
         let bucket = Arc::new(Bucket::open(settings)?);
         let keys = Keys::new(bucket.prefix());
         Ok(Self {
@@ -80,7 +89,7 @@ impl ObjectBlobs {
             keys,
             bucket,
             uploads: Arc::new(Uploads::spool(uploads)),
-            limits: Limits::default(),
+            limits: Limits { renewal, ..Limits::default() },
             memory: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
             open: Arc::default(),
         })

@@ -16,7 +16,7 @@ use self::servers::{MOTO, Server, VERSITYGW};
 use super::place::{Limits, ObjectBlobs};
 use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
 use crate::blobs::{BlobStore, Claim};
-use crate::object_settings::ObjectSettings;
+use crate::object_settings::{AccessKey, ObjectSettings};
 use crate::{Directory, StoreError};
 
 /// The smallest part that Amazon and moto accept.
@@ -40,7 +40,7 @@ impl Place {
     }
 
     fn blobs(&self) -> ObjectBlobs {
-        ObjectBlobs::open(&self.settings, self.directory.uploads()).unwrap()
+        ObjectBlobs::open(&self.settings, self.directory.uploads(), false).unwrap()
     }
 
     /// The same prefix, for another data directory.
@@ -90,6 +90,11 @@ macro_rules! backend {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn second_server_is_refused() {
                 super::second_server_is_refused(&Place::on(&$server)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn released_lease_is_taken_without_a_wait() {
+                super::released_lease_is_taken_without_a_wait(&Place::on(&$server)).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,6 +172,25 @@ async fn second_server_is_refused(place: &Place) {
     again.bucket.delete(&again.keys.lease()).await.unwrap();
     again.bucket.delete(&again.keys.identity()).await.unwrap();
     assert!(matches!(again.ready().await, Err(StoreError::ContentGone(_))));
+}
+
+async fn released_lease_is_taken_without_a_wait(place: &Place) {
+    let first = place.renewing(Duration::ZERO);
+    first.claim("one", Claim::New).await.unwrap();
+    first.release().await.unwrap();
+    // A late check of the first server renews nothing.
+    first.ready().await.unwrap();
+    // Without the release, it waits for three of these.
+    let other = place.again();
+    let second = other.renewing(Duration::from_secs(24 * 3600));
+    second.claim("one", Claim::Existing).await.unwrap();
+    second.ready().await.unwrap();
+    assert!(matches!(first.ready().await, Err(StoreError::ContentGone(_))));
+    // A server that has lost the lease does not release it.
+    first.release().await.unwrap();
+    second.ready().await.unwrap();
+    second.release().await.unwrap();
+    place.renewing(Duration::from_secs(24 * 3600)).claim("one", Claim::Existing).await.unwrap();
 }
 
 async fn upload_in_parts_becomes_a_blob(place: &Place) {
@@ -283,7 +307,7 @@ async fn bucket_belongs_to_one_database() {
     let refused = async |id: &str, claim| blobs.claim(id, claim).await.unwrap_err().to_string();
     assert!(refused("one", Claim::Existing).await.contains("not the bucket of this database"));
     blobs.put(&sha256(b"foreign"), Bytes::from_static(b"foreign")).await.unwrap();
-    assert!(refused("one", Claim::New).await.contains("cannot be adopted"));
+    assert!(refused("one", Claim::New).await.contains("no repositories that can be adopted"));
     blobs.delete(&sha256(b"foreign")).await.unwrap();
     for claim in [Claim::New, Claim::New, Claim::Existing] {
         blobs.claim("one", claim).await.unwrap();
@@ -333,6 +357,36 @@ async fn short_listing_is_continued() {
 }
 
 #[tokio::test]
+async fn endless_listing_is_refused() {
+    use futures_util::TryStreamExt as _;
+    for (fault, expected) in [
+        (Fault::RepeatedToken, "repeats the continuation token"),
+        (Fault::EmptyPages, "does not end a listing"),
+    ] {
+        let listed: Result<Vec<_>, _> = place_with(fault).blobs().list().try_collect().await;
+        let refused = listed.unwrap_err().to_string();
+        assert!(refused.contains(expected), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn redirect_is_not_followed() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let blobs = place_with(Fault::Redirect(address)).blobs();
+    let content = Bytes::from_static(b"content");
+    let expected = format!("redirects to http://{address}/, which is not followed");
+    let refused = blobs.put(&sha256(&content), content.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains(&expected), "{refused}");
+    let refused = blobs.stat(&sha256(&content)).await.unwrap_err().to_string();
+    assert!(refused.contains(&expected), "{refused}");
+    let refused = blobs.bucket.unfinished("").await.unwrap_err().to_string();
+    assert!(refused.contains(&expected), "{refused}");
+    other.set_nonblocking(true).unwrap();
+    assert_eq!(other.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
 async fn store_without_etags_is_refused() {
     let refused = place_with(Fault::NoEtag).blobs().claim("one", Claim::New).await.unwrap_err();
     assert!(refused.to_string().to_lowercase().contains("etag"), "{refused}");
@@ -345,19 +399,20 @@ async fn absent_server_is_an_error_of_the_object_store() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let settings = ObjectSettings { endpoint: Some(endpoint), ..place.settings.clone() };
-    let blobs = ObjectBlobs::open(&settings, place.directory.uploads()).unwrap();
+    let blobs = ObjectBlobs::open(&settings, place.directory.uploads(), false).unwrap();
     let error = blobs.stat(&sha256(b"content")).await.unwrap_err();
     assert!(matches!(error, StoreError::ObjectStore { .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains(&format!("{} does not answer", settings.endpoint.clone().unwrap())), "{text}");
     let wrong = ObjectSettings { url: "s3://no-such-bucket".to_owned(), ..place.settings.clone() };
-    let blobs = ObjectBlobs::open(&wrong, place.directory.uploads()).unwrap();
+    let blobs = ObjectBlobs::open(&wrong, place.directory.uploads(), false).unwrap();
     let error = blobs.open(&sha256(b"content")).await.err().expect("the bucket is missing");
     let text = error.to_string();
     assert!(text.contains("there is no bucket no-such-bucket at http") && !text.contains('<'), "{text}");
     let mut refused = place.settings.clone();
-    refused.key.as_mut().expect("a key").secret.push('x');
-    let blobs = ObjectBlobs::open(&refused, place.directory.uploads()).unwrap();
+    let key = refused.key.expect("a key").get();
+    refused.key = Some(AccessKey { secret: "other".to_owned(), ..key }.into());
+    let blobs = ObjectBlobs::open(&refused, place.directory.uploads(), false).unwrap();
     let error = blobs.put(&sha256(b"content"), Bytes::from_static(b"content")).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("refuses the access key") && text.contains("blobs.secret_key_file"), "{text}");

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,10 +15,10 @@ use uuid::Uuid;
 
 use super::place::{ObjectBlobs, Target};
 use crate::StoreError;
-use crate::blobs::files::upload_buffer::UploadBuffer;
-use crate::blobs::files::uploads::{OpenUpload, UploadLock, Written};
+use crate::blobs::files::spool::Spool;
+use crate::blobs::files::uploads::{UploadLock, Written};
 use crate::blobs::{BlobWriter, Stored, Upload, UploadState, check_digest};
-use crate::blocking::{Priority, Task, blocking, spawn_blocking_at};
+use crate::blocking::{Priority, blocking};
 
 /// The parts of an object, a limit of S3.
 const MOST_PARTS: usize = 10_000;
@@ -47,23 +46,12 @@ impl Saved {
 /// The writer of one upload.
 pub(super) struct ObjectWriter {
     blobs: ObjectBlobs,
-    upload: Arc<OpenUpload>,
-    /// The number of bytes accepted: written, in progress and buffered ones.
-    offset: u64,
-    buffer: UploadBuffer,
-    progress: Progress,
+    spool: Spool,
     parts: Parts,
     known: Option<Digest>,
     is_readable: bool,
     /// Whether transfers of earlier writers have ended.
     is_settled: bool,
-}
-
-enum Progress {
-    Idle(Box<Written>),
-    Writing(Task<Written>),
-    /// A write failed, or its future was dropped.
-    Failed,
 }
 
 #[derive(Default)]
@@ -117,11 +105,8 @@ impl ObjectWriter {
 
     fn open(blobs: &ObjectBlobs, id: Uuid, offset: u64, digester: Digester) -> Self {
         Self {
-            upload: blobs.uploads.open(id),
+            spool: Spool::new(blobs.uploads.open(id), offset, digester),
             blobs: blobs.clone(),
-            offset,
-            buffer: UploadBuffer::default(),
-            progress: Progress::Idle(Box::new(Written { offset, saved: offset, digester })),
             parts: Parts::default(),
             known: None,
             is_readable: false,
@@ -132,36 +117,12 @@ impl ObjectWriter {
     /// Locks the upload. The first time, waits for the transfers of earlier writers as well, which could otherwise
     /// replace a part of this one.
     async fn lock(&mut self) -> Result<UploadLock, StoreError> {
-        let lock = self.upload.lock().await?;
+        let lock = self.spool.upload.lock().await?;
         if !self.is_settled {
-            self.upload.settle_transfers().await;
+            self.spool.upload.settle_transfers().await;
             self.is_settled = true;
         }
         Ok(lock)
-    }
-
-    /// Waits for the write in progress.
-    async fn written(&mut self) -> Result<Written, StoreError> {
-        match std::mem::replace(&mut self.progress, Progress::Failed) {
-            Progress::Idle(written) => Ok(*written),
-            Progress::Writing(task) => task.join().await,
-            Progress::Failed => Err(self.upload.has_failed()),
-        }
-    }
-
-    /// Writes the full buffer in the background.
-    async fn write_buffer(&mut self) -> Result<(), StoreError> {
-        let written = self.written().await?;
-        let lock = self.lock().await?;
-        let lock = self.send_parts(written.offset, false, lock).await?;
-        let pieces = self.buffer.take();
-        let upload = self.upload.clone();
-        self.progress = Progress::Writing(spawn_blocking_at(Priority::Ordinary, move || {
-            let appended = upload.append(written, &pieces);
-            drop(lock);
-            appended
-        }));
-        Ok(())
     }
 
     /// Sends the parts that are complete. The last one waits for `all`, so that commit decides how the upload ends.
@@ -180,7 +141,7 @@ impl ObjectWriter {
             if index >= MOST_PARTS {
                 return Err(StoreError::ObjectStore {
                     action: "write",
-                    what: self.blobs.bucket.name(&self.blobs.keys.upload(self.upload.id())),
+                    what: self.blobs.bucket.name(&self.blobs.keys.upload(self.spool.upload.id())),
                     reason: format!("content beyond {begin} bytes needs more than {MOST_PARTS} parts"),
                 });
             }
@@ -189,8 +150,8 @@ impl ObjectWriter {
                 self.finish_part().await?;
             }
             let target = self.target().await?;
-            let transfer = self.upload.begin_transfer().await;
-            let (blobs, upload, part) = (self.blobs.clone(), self.upload.clone(), range.clone());
+            let transfer = self.spool.upload.begin_transfer().await;
+            let (blobs, upload, part) = (self.blobs.clone(), self.spool.upload.clone(), range.clone());
             let task = tokio::spawn(async move {
                 let _transfer = transfer;
                 let _memory = blobs.memory.acquire().await.map_err(|_| StoreError::Closed)?;
@@ -212,11 +173,11 @@ impl ObjectWriter {
         }
         let key = match &self.known {
             Some(digest) => self.blobs.keys.blob(digest),
-            None => self.blobs.keys.upload(self.upload.id()),
+            None => self.blobs.keys.upload(self.spool.upload.id()),
         };
         let id = self.blobs.bucket.begin(&key).await?;
         let target = Target { key, id };
-        self.blobs.multipart().insert(self.upload.id(), target.clone());
+        self.blobs.multipart().insert(self.spool.upload.id(), target.clone());
         self.parts.target = Some(target.clone());
         Ok(target)
     }
@@ -236,24 +197,12 @@ impl ObjectWriter {
         if self.is_readable || range.is_empty() {
             return Ok(());
         }
-        let upload = self.upload.clone();
+        let upload = self.spool.upload.clone();
         blocking(move || {
             upload.free(range);
             Ok(())
         })
         .await
-    }
-
-    /// Writes the buffered bytes.
-    async fn append_rest(&mut self, lock: UploadLock) -> Result<(Written, UploadLock), StoreError> {
-        let written = self.written().await?;
-        // Dropped afterwards: an idle upload holds no memory.
-        let pieces = std::mem::take(&mut self.buffer).into_pieces();
-        if pieces.is_empty() {
-            return Ok((written, lock));
-        }
-        let upload = self.upload.clone();
-        blocking(move || Ok((upload.append(written, &pieces)?, lock))).await
     }
 
     /// Makes the blob of a multipart upload. `size` bytes are in its file or sent.
@@ -279,15 +228,15 @@ impl ObjectWriter {
             // A repeated request, or the commit of an earlier process, may have completed it before.
             let there = bucket.stat(&key).await?.map(|object| object.size);
             if key == destination || there != Some(size) {
-                return Err(self.upload.lost(size, 0));
+                return Err(self.spool.upload.lost(size, 0));
             }
         }
-        self.blobs.multipart().remove(&self.upload.id());
+        self.blobs.multipart().remove(&self.spool.upload.id());
         if key != destination {
             if !is_verified {
                 // The only second pass over content: the client began with one algorithm and ends with another.
                 let actual = self.blobs.hash(&key, digest.algorithm()).await?.map(|(actual, _)| actual);
-                let checked = actual.ok_or_else(|| self.upload.lost(size, 0));
+                let checked = actual.ok_or_else(|| self.spool.upload.lost(size, 0));
                 if let Err(error) = checked.and_then(|actual| check_digest(digest, actual)) {
                     bucket.delete(&key).await?;
                     return Err(error);
@@ -305,10 +254,10 @@ impl ObjectWriter {
     async fn verify(&self, expected: &Digest, actual: Digest) -> Result<(), StoreError> {
         let checked = check_digest(expected, actual);
         if checked.is_err() {
-            let upload = self.upload.clone();
+            let upload = self.spool.upload.clone();
             blocking(move || upload.remove()).await?;
             if self.parts.target.is_some() {
-                self.blobs.abort_multipart(self.upload.id()).await?;
+                self.blobs.abort_multipart(self.spool.upload.id()).await?;
             }
         }
         checked
@@ -318,30 +267,29 @@ impl ObjectWriter {
 #[async_trait]
 impl BlobWriter for ObjectWriter {
     fn id(&self) -> Uuid {
-        self.upload.id()
+        self.spool.upload.id()
     }
 
     fn offset(&self) -> u64 {
-        self.offset
+        self.spool.offset
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        self.offset += bytes.len() as u64;
-        self.buffer.add(bytes);
-        while self.buffer.is_full() {
-            self.write_buffer().await?;
+        self.spool.add(bytes);
+        while self.spool.is_full() {
+            let written = self.spool.written().await?;
+            let lock = self.lock().await?;
+            let lock = self.send_parts(written.offset, false, lock).await?;
+            self.spool.write(written, lock, Priority::Ordinary);
         }
         Ok(())
     }
 
     async fn save(&mut self) -> Result<UploadState, StoreError> {
-        let mut written = self.written().await?;
+        let written = self.spool.written().await?;
         let lock = self.lock().await?;
-        self.progress = Progress::Idle(Box::new(written));
-        let appended = self.append_rest(lock).await?;
-        written = appended.0;
-        let lock = self.send_parts(written.offset, false, appended.1).await?;
-        written.saved = written.offset;
+        let (written, lock) = self.spool.write_rest(written, lock).await?;
+        let lock = self.send_parts(written.offset, false, lock).await?;
         let saved = Saved { target: self.parts.target.clone(), parts: self.parts.etags.clone() };
         let sent = self.blobs.limits.begin(saved.parts.len());
         // The caller may still need the state before this one.
@@ -350,25 +298,18 @@ impl BlobWriter for ObjectWriter {
         (self.parts.saved, self.parts.saved_sent) = (written.offset, sent);
         self.free(free).await?;
         drop(lock);
-        let state = UploadState {
-            id: self.id(),
-            offset: written.offset,
-            algorithm: written.digester.algorithm(),
-            hash_state: written.digester.save(),
-            backend: match &saved.target {
-                Some(_) => serde_json::to_string(&saved)
-                    .map_err(|error| StoreError::Damaged(format!("parts of an upload: {error}")))?,
-                None => String::new(),
-            },
+        let backend = match &saved.target {
+            Some(_) => serde_json::to_string(&saved)
+                .map_err(|error| StoreError::Damaged(format!("parts of an upload: {error}")))?,
+            None => String::new(),
         };
-        self.progress = Progress::Idle(Box::new(written));
-        Ok(state)
+        Ok(self.spool.saved(written, backend))
     }
 
     async fn commit(mut self: Box<Self>, digest: &Digest) -> Result<Stored, StoreError> {
-        let written = self.written().await?;
+        let written = self.spool.written().await?;
         let lock = self.lock().await?;
-        let size = self.offset;
+        let size = self.spool.offset;
         let is_one_part = self.parts.target.is_none() && size <= self.blobs.limits.begin(1);
         let key = self.blobs.keys.blob(digest);
         if let Some(known) = self.known {
@@ -377,7 +318,7 @@ impl BlobWriter for ObjectWriter {
         }
         if is_one_part && written.offset == 0 {
             let claimed = *digest;
-            let pieces = std::mem::take(&mut self.buffer).into_pieces();
+            let pieces = self.spool.take_rest();
             let (pieces, actual) = blocking(move || {
                 let mut digester = Digester::new(claimed.algorithm());
                 pieces.iter().for_each(|piece| digester.update(piece));
@@ -387,10 +328,9 @@ impl BlobWriter for ObjectWriter {
             self.verify(digest, actual).await?;
             self.blobs.bucket.put(&key, pieces).await?;
         } else {
-            self.progress = Progress::Idle(Box::new(written));
-            let (written, lock) = self.append_rest(lock).await?;
+            let (written, lock) = self.spool.write_rest(written, lock).await?;
             if is_one_part {
-                let (upload, claimed) = (self.upload.clone(), *digest);
+                let (upload, claimed) = (self.spool.upload.clone(), *digest);
                 let (content, actual) = blocking(move || {
                     let content = upload.read(0..size)?;
                     let is_same = written.digester.algorithm() == claimed.algorithm();
@@ -407,7 +347,7 @@ impl BlobWriter for ObjectWriter {
                 self.complete(written, digest, lock).await?;
             }
         }
-        let upload = self.upload.clone();
+        let upload = self.spool.upload.clone();
         blocking(move || upload.remove()).await?;
         Ok(size.into())
     }

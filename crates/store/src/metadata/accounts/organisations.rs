@@ -140,12 +140,9 @@ impl Metadata {
     ) -> Result<MemberOutcome, StoreError> {
         let (organisation, user) = (organisation.clone(), user.clone());
         self.write(Durability::Disk, move |sql| {
-            let Some(organisation) = account_rows::id_of(sql, &organisation, AccountKind::Organisation)?
-            else {
-                return Ok(MemberOutcome::NotFound);
-            };
-            let Some(user) = account_rows::id_of(sql, &user, AccountKind::User)? else {
-                return Ok(MemberOutcome::AccountUnknown);
+            let (organisation, user) = match ids(sql, &organisation, &user)? {
+                Ok(ids) => ids,
+                Err(outcome) => return Ok(outcome),
             };
             if role != Role::Owner && is_last_owner(sql, organisation, user)? {
                 return Ok(MemberOutcome::LastOwner);
@@ -164,12 +161,9 @@ impl Metadata {
     ) -> Result<MemberOutcome, StoreError> {
         let (organisation, user) = (organisation.clone(), user.clone());
         self.write(Durability::Disk, move |sql| {
-            let Some(organisation) = account_rows::id_of(sql, &organisation, AccountKind::Organisation)?
-            else {
-                return Ok(MemberOutcome::NotFound);
-            };
-            let Some(user) = account_rows::id_of(sql, &user, AccountKind::User)? else {
-                return Ok(MemberOutcome::AccountUnknown);
+            let (organisation, user) = match ids(sql, &organisation, &user)? {
+                Ok(ids) => ids,
+                Err(outcome) => return Ok(outcome),
             };
             if is_last_owner(sql, organisation, user)? {
                 return Ok(MemberOutcome::LastOwner);
@@ -187,6 +181,19 @@ impl Metadata {
         })
         .await
     }
+}
+
+/// The ids of an organisation and of a user, or which of them is unknown.
+fn ids(
+    sql: Sql<'_>,
+    organisation: &AccountName,
+    user: &AccountName,
+) -> Result<Result<(i64, i64), MemberOutcome>, StoreError> {
+    let Some(organisation) = account_rows::id_of(sql, organisation, AccountKind::Organisation)? else {
+        return Ok(Err(MemberOutcome::NotFound));
+    };
+    let user = account_rows::id_of(sql, user, AccountKind::User)?;
+    Ok(user.map(|user| (organisation, user)).ok_or(MemberOutcome::AccountUnknown))
 }
 
 fn put(sql: Sql<'_>, organisation: i64, user: i64, role: Role) -> Result<(), StoreError> {

@@ -170,6 +170,8 @@ pub struct SyncedFile {
     pub made: Vec<AccountName>,
     /// Names in the file that accounts of another origin have. Those accounts keep their own passwords.
     pub taken: Vec<AccountName>,
+    /// Names in the file that differ only in case from those of other accounts. They get no account.
+    pub other_case: Vec<AccountName>,
 }
 
 /// A correction of a row of the audit log. Time, account and request id identify the row.

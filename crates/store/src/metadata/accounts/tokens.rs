@@ -159,7 +159,7 @@ impl Metadata {
 
     /// Records when tokens were last used. Skips unknown tokens.
     pub async fn touch_tokens(&self, used: Vec<(i64, SystemTime)>) -> Result<(), StoreError> {
-        self.write(Durability::Process, move |sql| {
+        self.write_anywhere(Durability::Process, move |sql| {
             for (id, at) in &used {
                 sql.run(
                     "UPDATE tokens SET last_used_at = ?2

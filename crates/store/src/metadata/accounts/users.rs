@@ -204,11 +204,14 @@ impl Metadata {
                             administrator: false,
                             description: "",
                         };
-                        if let AddOutcome::Added(added) = add(sql, &new)? {
-                            mark.write()?;
-                            staying.insert(added.id);
-                            synced.changed += 1;
-                            synced.made.push(name.clone());
+                        match add(sql, &new)? {
+                            AddOutcome::Added(added) => {
+                                mark.write()?;
+                                staying.insert(added.id);
+                                synced.changed += 1;
+                                synced.made.push(name.clone());
+                            }
+                            _ => synced.other_case.push(name.clone()),
                         }
                     }
                 }
@@ -234,7 +237,7 @@ impl Metadata {
 
     /// Records when accounts last signed in. Skips unknown accounts.
     pub async fn touch_accounts(&self, seen: Vec<(i64, SystemTime)>) -> Result<(), StoreError> {
-        self.write(Durability::Process, move |sql| {
+        self.write_anywhere(Durability::Process, move |sql| {
             for (id, at) in &seen {
                 sql.run(
                     "UPDATE accounts SET last_seen_at = ?2

@@ -70,7 +70,8 @@ pub(super) fn erase(
 ) -> Result<Option<Erased>, StoreError> {
     let Some(blob) = holders::find_content(sql, digest)? else { return Ok(None) };
     let holding = holding(sql, blob, None)?;
-    if !holding.contains(repository) {
+    // Content that the repository does not hold any more may still be in others.
+    if holding.is_empty() || !(everywhere || holding.contains(repository)) {
         return Ok(None);
     }
     let chosen = if everywhere { holding } else { vec![repository.clone()] };

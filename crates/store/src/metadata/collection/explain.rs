@@ -72,7 +72,7 @@ pub struct Explanation {
 }
 
 impl Metadata {
-    /// Explains what holds some content, in one repository or in all. Returns `None` if it is unknown.
+    /// Explains what holds some content, in one repository or in all. Returns `None` if it is unknown there.
     pub async fn explain_content(
         &self,
         digest: &Digest,
@@ -91,7 +91,10 @@ impl Metadata {
                 chains.extend(explain.chain(id, &name, blob)?);
             }
             let mut due = None;
-            if chains.is_empty() && repository.is_none() {
+            if chains.is_empty() {
+                if repository.is_some() {
+                    return Ok(None);
+                }
                 match holders::of_content(sql, blob, &Gone::default())? {
                     Some(ContentHolder::Lease) => chains.push(Chain {
                         repository: None,

@@ -9,7 +9,7 @@ use super::super::rows::blobs::id_of;
 use super::super::sql::{Both, Row, Sql, params};
 use super::super::{columns, view_state};
 use crate::StoreError;
-use oci::Digest;
+use oci::{CosignKind, Digest, Tag};
 
 /// The rows that a dry run has removed. Empty in a real collection.
 #[derive(Debug, Default)]
@@ -93,35 +93,39 @@ pub(in crate::metadata) fn is_listed(sql: Sql<'_>, repository: i64, blob: i64) -
     sql.exists(manifests_that_list(sql, blob)?, params![repository, blob])
 }
 
-/// The query for the manifests of the repository `?1` that list the blob `?2`. In SQLite, `CROSS JOIN` fixes the order;
-/// PostgreSQL chooses it itself.
-fn manifests_that_list(sql: Sql<'_>, blob: i64) -> Result<&'static str, StoreError> {
-    let postgres =
-        "SELECT m.blob FROM manifests m JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = m.blob
-                    WHERE m.repository = ?1";
-    let sqlite = if is_shared(sql, blob)? {
-        "SELECT m.blob FROM manifests m CROSS JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = m.blob
-         WHERE m.repository = ?1"
-    } else {
-        "SELECT m.blob FROM manifest_parts p CROSS JOIN manifests m ON m.repository = ?1 AND m.blob = p.manifest
-         WHERE p.blob = ?2"
+/// The query for the manifests of a table in the repository `?1` that list the blob `?2`. In SQLite, `CROSS JOIN` fixes
+/// the order, which depends on the first argument; PostgreSQL chooses it itself.
+macro_rules! that_list {
+    ($is_shared:expr, $table:literal) => {
+        Both {
+            sqlite: match $is_shared {
+                true => concat!(
+                    "SELECT m.blob FROM ",
+                    $table,
+                    " m CROSS JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = m.blob WHERE m.repository = ?1"
+                ),
+                false => concat!(
+                    "SELECT m.blob FROM manifest_parts p CROSS JOIN ",
+                    $table,
+                    " m ON m.repository = ?1 AND m.blob = p.manifest WHERE p.blob = ?2"
+                ),
+            },
+            postgres: concat!(
+                "SELECT m.blob FROM ",
+                $table,
+                " m JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = m.blob WHERE m.repository = ?1"
+            ),
+        }
     };
-    Ok(sql.either(Both { sqlite, postgres }))
+}
+
+fn manifests_that_list(sql: Sql<'_>, blob: i64) -> Result<&'static str, StoreError> {
+    Ok(sql.either(that_list!(is_shared(sql, blob)?, "manifests")))
 }
 
 /// The same for deleted manifests, whose repository has a name.
 fn deleted_manifests_that_list(sql: Sql<'_>, blob: i64) -> Result<&'static str, StoreError> {
-    let postgres =
-        "SELECT d.blob FROM deleted_manifests d JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = d.blob
-                    WHERE d.repository = ?1";
-    let sqlite = if is_shared(sql, blob)? {
-        "SELECT d.blob FROM deleted_manifests d CROSS JOIN manifest_parts p ON p.blob = ?2 AND p.manifest = d.blob
-         WHERE d.repository = ?1"
-    } else {
-        "SELECT d.blob FROM manifest_parts p CROSS JOIN deleted_manifests d ON d.repository = ?1 AND d.blob = p.manifest
-         WHERE p.blob = ?2"
-    };
-    Ok(sql.either(Both { sqlite, postgres }))
+    Ok(sql.either(that_list!(is_shared(sql, blob)?, "deleted_manifests")))
 }
 
 /// Returns the first manifest of a repository that lists a manifest or blob.
@@ -268,12 +272,12 @@ pub(super) fn fallback_tags(
     repository: i64,
     subject: &Digest,
 ) -> Result<Vec<(String, i64)>, StoreError> {
-    let tag = format!("{}-{}", subject.algorithm().as_str(), subject.hex());
-    let tag = tag.get(..71).unwrap_or(&tag);
+    let [signature, attestation, sbom] = CosignKind::ALL.map(|kind| kind.tag_of(subject));
+    let name = |tag: Option<Tag>| tag.map(|tag| tag.as_str().to_owned());
     sql.all(
         "SELECT name, blob FROM tags WHERE repository = ?1
-           AND (name = ?2 AND hidden = 1 OR name IN (?2 || '.sig', ?2 || '.att', ?2 || '.sbom'))",
-        params![repository, tag],
+           AND (name = ?2 AND hidden = 1 OR name IN (?3, ?4, ?5))",
+        params![repository, subject.referrers_tag(), name(signature), name(attestation), name(sbom)],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }

@@ -59,6 +59,8 @@ pub struct Periods {
     pub untagged: Option<Duration>,
     /// The time for which a blob is kept that no manifest needs yet.
     pub upload: Duration,
+    /// Manifests and links of up to this time stay for now: a pusher may have been told that they exist.
+    pub promised: Option<SystemTime>,
 }
 
 /// A kind of candidates, as a collection visits them.
@@ -169,6 +171,11 @@ fn before(now: SystemTime, period: Duration) -> i64 {
 }
 
 impl Periods {
+    /// Whether an item of this time, in milliseconds, stays for a push.
+    fn is_promised(&self, at: i64) -> bool {
+        self.promised.is_some_and(|promised| at <= super::columns::time_in(promised))
+    }
+
     /// The period of a kind; `None` if its candidates are kept.
     fn of(&self, kind: Kind) -> Option<Duration> {
         match kind {

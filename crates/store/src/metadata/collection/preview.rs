@@ -4,12 +4,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
+use oci::{Digest, RepositoryName};
+
 use super::super::Metadata;
 use super::super::sql::{Sql, params};
 use super::candidates::{self, Candidate, Kind};
 use super::holders::{self, Gone, Repository};
 use super::removal::consequences;
-use super::steps::{BEGIN, Verdict, judge, trashed};
+use super::steps::{BEGIN, Decision, decide, trashed};
 use super::{Cause, Garbage, GarbageUsage, Periods, Removed, Stage, before};
 use crate::StoreError;
 
@@ -26,13 +28,20 @@ pub struct Preview {
     pub removed: Vec<Removed>,
     /// Whether there are more.
     pub is_cut: bool,
+    /// The number of manifests and links that a push may be about to need.
+    pub leased: u64,
 }
 
 impl Metadata {
-    /// Returns what a collection would remove now.
-    pub async fn preview_collection(&self, periods: Periods, now: SystemTime) -> Result<Preview, StoreError> {
+    /// Returns what a collection would remove now, without what `is_leased`.
+    pub async fn preview_collection(
+        &self,
+        periods: Periods,
+        now: SystemTime,
+        is_leased: impl Fn(&RepositoryName, &Digest) -> bool + Send + 'static,
+    ) -> Result<Preview, StoreError> {
         self.read(move |sql| {
-            let mut run = Run::new(sql, periods, now, LISTED);
+            let mut run = Run { is_leased: &is_leased, ..Run::new(sql, periods, now, LISTED) };
             run.trash()?;
             for stage in Stage::ALL {
                 run.stage(stage.kind())?;
@@ -49,11 +58,17 @@ impl Metadata {
     pub async fn garbage_usage(&self, limit: usize) -> Result<GarbageUsage, StoreError> {
         self.read(move |sql| {
             let now = SystemTime::now();
-            let periods = Periods { grace: NEVER, untagged: Some(Duration::ZERO), upload: Duration::ZERO };
+            let periods = Periods {
+                grace: NEVER,
+                untagged: Some(Duration::ZERO),
+                upload: Duration::ZERO,
+                promised: None,
+            };
             let mut untagged = Run::new(sql, periods, now, limit);
             untagged.stage(Kind::Untagged)?;
             untagged.contents()?;
-            let periods = Periods { grace: Duration::ZERO, untagged: None, upload: Duration::ZERO };
+            let periods =
+                Periods { grace: Duration::ZERO, untagged: None, upload: Duration::ZERO, promised: None };
             let mut deleted = Run::new(sql, periods, now, limit);
             deleted.trash()?;
             deleted.stage(Kind::Deleted)?;
@@ -86,11 +101,12 @@ impl Preview {
 }
 
 /// The candidates that are looked at for each removal that may be listed, so that the work is bounded.
-const JUDGED: usize = 4;
+const DECIDED: usize = 4;
 
 /// A collection in memory.
 struct Run<'a> {
     limit: usize,
+    is_leased: &'a dyn Fn(&RepositoryName, &Digest) -> bool,
     sql: Sql<'a>,
     periods: Periods,
     now: SystemTime,
@@ -99,7 +115,7 @@ struct Run<'a> {
     contents: Vec<i64>,
     seen: HashSet<(Kind, i64, i64)>,
     /// The number of candidates that were looked at. Most may stay.
-    judged: usize,
+    decided: usize,
     preview: Preview,
 }
 
@@ -107,6 +123,7 @@ impl<'a> Run<'a> {
     fn new(sql: Sql<'a>, periods: Periods, now: SystemTime, limit: usize) -> Self {
         Self {
             limit,
+            is_leased: &|_, _| false,
             sql,
             periods,
             now,
@@ -114,15 +131,20 @@ impl<'a> Run<'a> {
             waiting: VecDeque::new(),
             contents: Vec::new(),
             seen: HashSet::new(),
-            judged: 0,
+            decided: 0,
             preview: Preview::default(),
         }
     }
 
     fn is_full(&mut self) -> bool {
         self.preview.is_cut |=
-            self.preview.removed.len() >= self.limit || self.judged >= self.limit.saturating_mul(JUDGED);
+            self.preview.removed.len() >= self.limit || self.decided >= self.limit.saturating_mul(DECIDED);
         self.preview.is_cut
+    }
+
+    fn leases(&self, repository: &Repository, blob: i64) -> Result<bool, StoreError> {
+        let Ok(name) = repository.name.parse() else { return Ok(false) };
+        Ok(holders::record(self.sql, blob)?.is_some_and(|(digest, _)| (self.is_leased)(&name, &digest)))
     }
 
     fn push(
@@ -193,10 +215,14 @@ impl<'a> Run<'a> {
             if candidate.since > before(self.now, period) {
                 continue;
             }
-            self.judged += 1;
-            let verdict = judge(self.sql, &candidate, self.periods, self.now, &self.gone)?;
-            let Some(Verdict::Remove { repository, pushed_at, cause }) = verdict else { continue };
+            self.decided += 1;
+            let decision = decide(self.sql, &candidate, self.periods, self.now, &self.gone)?;
+            let Some(Decision::Remove { repository, pushed_at, cause }) = decision else { continue };
             if !self.seen.insert((candidate.kind, candidate.repository, candidate.blob)) {
+                continue;
+            }
+            if self.leases(&repository, candidate.blob)? {
+                self.preview.leased += 1;
                 continue;
             }
             let is_manifest = matches!(candidate.kind, Kind::Deleted | Kind::Untagged);

@@ -63,10 +63,10 @@ impl Metadata {
                 return Ok(removed);
             }
             for due in &due {
-                let Some(verdict) = judge(sql, &due.candidate, periods, now, &Gone::default())? else {
+                let Some(decision) = decide(sql, &due.candidate, periods, now, &Gone::default())? else {
                     continue;
                 };
-                removed.extend(act(sql, due, verdict)?);
+                removed.extend(act(sql, due, decision)?);
             }
             Ok(removed)
         })
@@ -100,7 +100,7 @@ impl Metadata {
 
 /// The decision about a candidate.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum Decision {
     /// Something holds it, or it does not exist.
     Void,
     /// It is a candidate of another kind or time.
@@ -110,92 +110,96 @@ pub(super) enum Verdict {
 }
 
 /// Decides about a manifest or link. `None` leaves the candidate for later.
-pub(super) fn judge(
+pub(super) fn decide(
     sql: Sql<'_>,
     candidate: &Candidate,
     periods: Periods,
     now: SystemTime,
     gone: &Gone,
-) -> Result<Option<Verdict>, StoreError> {
+) -> Result<Option<Decision>, StoreError> {
     let Some(repository) = Repository::read(sql, candidate.repository)? else {
-        return Ok(Some(Verdict::Void));
+        return Ok(Some(Decision::Void));
     };
     match candidate.kind {
-        Kind::Deleted | Kind::Untagged => judge_manifest(sql, candidate, repository, periods, now, gone),
-        Kind::Link | Kind::ReleasedLink => judge_link(sql, candidate, repository, gone),
-        Kind::Content | Kind::Orphan => Ok(Some(Verdict::Void)),
+        Kind::Deleted | Kind::Untagged => decide_manifest(sql, candidate, repository, periods, now, gone),
+        Kind::Link | Kind::ReleasedLink => decide_link(sql, candidate, repository, periods, gone),
+        Kind::Content | Kind::Orphan => Ok(Some(Decision::Void)),
     }
 }
 
-fn judge_manifest(
+fn decide_manifest(
     sql: Sql<'_>,
     candidate: &Candidate,
     repository: Repository,
     periods: Periods,
     now: SystemTime,
     gone: &Gone,
-) -> Result<Option<Verdict>, StoreError> {
+) -> Result<Option<Decision>, StoreError> {
     let times = sql.first(
         "SELECT pushed_at, pulled_at FROM manifests WHERE repository = ?1 AND blob = ?2",
         params![candidate.repository, candidate.blob],
         |row| Ok((row.get::<i64>(0)?, row.get::<Option<i64>>(1)?)),
     )?;
-    let Some((pushed_at, pulled_at)) = times else { return Ok(Some(Verdict::Void)) };
+    let Some((pushed_at, pulled_at)) = times else { return Ok(Some(Decision::Void)) };
     if holders::of_manifest(sql, &repository, candidate.blob, gone)?.is_some() {
-        return Ok(Some(Verdict::Void));
+        return Ok(Some(Decision::Void));
+    }
+    if periods.is_promised(pushed_at) {
+        return Ok(None);
     }
     let last_use = pushed_at.max(pulled_at.unwrap_or(0));
     let untagged = Candidate { kind: Kind::Untagged, since: last_use, ..*candidate };
     if candidate.kind == Kind::Deleted {
         return Ok(Some(match candidate.since != AT_ONCE && pushed_at > candidate.since {
             // It was pushed again after the deletion.
-            true => Verdict::Becomes(untagged),
-            false => Verdict::Remove { repository, pushed_at, cause: Cause::Deleted },
+            true => Decision::Becomes(untagged),
+            false => Decision::Remove { repository, pushed_at, cause: Cause::Deleted },
         }));
     }
     let Some(period) = periods.untagged else { return Ok(None) };
     Ok(Some(match last_use > before(now, period) {
-        true => Verdict::Becomes(untagged),
-        false => Verdict::Remove { repository, pushed_at, cause: Cause::Untagged },
+        true => Decision::Becomes(untagged),
+        false => Decision::Remove { repository, pushed_at, cause: Cause::Untagged },
     }))
 }
 
-fn judge_link(
+fn decide_link(
     sql: Sql<'_>,
     candidate: &Candidate,
     repository: Repository,
+    periods: Periods,
     gone: &Gone,
-) -> Result<Option<Verdict>, StoreError> {
+) -> Result<Option<Decision>, StoreError> {
     let linked_at: Option<i64> = sql.first(
         "SELECT linked_at FROM blob_links WHERE repository = ?1 AND blob = ?2",
         params![candidate.repository, candidate.blob],
         |row| row.get(0),
     )?;
-    let Some(linked_at) = linked_at else { return Ok(Some(Verdict::Void)) };
+    let Some(linked_at) = linked_at else { return Ok(Some(Decision::Void)) };
     if holders::of_part(sql, &repository, candidate.blob, gone)?.is_some() {
-        return Ok(Some(Verdict::Void));
+        return Ok(Some(Decision::Void));
     }
     if linked_at > candidate.since {
         // Another push uploaded it since.
-        return Ok(Some(Verdict::Becomes(Candidate { kind: Kind::Link, since: linked_at, ..*candidate })));
+        return Ok(Some(Decision::Becomes(Candidate { kind: Kind::Link, since: linked_at, ..*candidate })));
     }
-    if holders::has_problems(sql, &repository)? {
+    if periods.is_promised(linked_at) || holders::has_problems(sql, &repository)? {
         return Ok(None);
     }
     let cause = if candidate.kind == Kind::Link { Cause::Unused } else { Cause::Deleted };
-    Ok(Some(Verdict::Remove { repository, pushed_at: linked_at, cause }))
+    Ok(Some(Decision::Remove { repository, pushed_at: linked_at, cause }))
 }
 
-fn act(sql: Sql<'_>, due: &Due, verdict: Verdict) -> Result<Option<Removed>, StoreError> {
+fn act(sql: Sql<'_>, due: &Due, decision: Decision) -> Result<Option<Removed>, StoreError> {
     let candidate = &due.candidate;
     candidates::delete(sql, candidate)?;
-    let (repository, pushed_at, cause) = match verdict {
-        Verdict::Void => return Ok(None),
-        Verdict::Becomes(other) => {
+    let (repository, pushed_at, cause) = match decision {
+        Decision::Void => return Ok(None),
+        Decision::Becomes(other) => {
             candidates::add(sql, other)?;
             return Ok(None);
         }
-        Verdict::Remove { repository, pushed_at, cause } => (repository, pushed_at, cause),
+        Decision::Remove { repository, pushed_at, cause } => (repository, pushed_at, cause),
     };
     let bytes = holders::record(sql, candidate.blob)?.map_or(0, |(_, bytes)| bytes);
     let is_manifest = matches!(candidate.kind, Kind::Deleted | Kind::Untagged);

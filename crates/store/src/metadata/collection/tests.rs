@@ -7,7 +7,7 @@ use super::super::{Import, Metadata, ViewStamp};
 use super::{Due, Periods, Stage};
 
 const AT_ONCE: Periods =
-    Periods { grace: Duration::ZERO, untagged: Some(Duration::ZERO), upload: Duration::ZERO };
+    Periods { grace: Duration::ZERO, untagged: Some(Duration::ZERO), upload: Duration::ZERO, promised: None };
 
 async fn image(metadata: &Metadata, content: &str, tags: &[&str]) {
     metadata.link_blob(&name("app"), &digest("layer"), 100).await.unwrap();

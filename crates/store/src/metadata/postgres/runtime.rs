@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -28,8 +29,8 @@ pub(super) fn handle() -> Result<&'static Handle, StoreError> {
     Ok(RUNTIME.get_or_init(|| handle))
 }
 
-/// Waits for a future on this thread.
-pub(super) fn wait<F: Future>(future: F) -> F::Output {
+/// Waits for a future on this thread. Returns `None` if its output does not come in time.
+pub(super) fn wait<F: Future>(future: F, within: Option<Duration>) -> Option<F::Output> {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -39,10 +40,15 @@ pub(super) fn wait<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
+    let deadline = within.map(|within| Instant::now() + within);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            None => std::thread::park(),
+            Some(Duration::ZERO) => return None,
+            Some(left) => std::thread::park_timeout(left),
         }
     }
 }

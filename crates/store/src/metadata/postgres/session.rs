@@ -1,13 +1,18 @@
-//! A session: one connection to PostgreSQL with its prepared statements and its transaction.
+//! A session: one connection to PostgreSQL with its prepared statements, its transaction and its time-outs.
+//!
+//! PostgreSQL ends a statement or the wait for a lock that takes too long. If it does not answer even then, because its
+//! process or machine is stopped, the session gives up its connection.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio::task::AbortHandle;
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
 use super::super::value::Value;
 use super::tls::Tls;
@@ -15,14 +20,26 @@ use super::values::Parameter;
 use super::{runtime, values};
 use crate::StoreError;
 use crate::database_url::DatabaseUrl;
+use crate::metadata::DatabaseError;
 
 /// The number of prepared statements that a session keeps: more than there are kinds of statements.
 const STATEMENTS: usize = 512;
 
-/// The settings of each session. Compiling a plan takes longer than the statements run. The keepalives let the server
-/// notice a client that is gone, which may hold the right to write.
+/// The settings of each session, and its statement time-out in milliseconds.
+///
+/// Compiling a plan takes longer than the statements run. The keepalives let the server notice a client that is gone,
+/// which may hold the right to write. The time-outs of the URL, the role or the database have precedence.
 const SET_UP: &str = "SET jit = off; SET client_min_messages = warning; SET tcp_keepalives_idle = 30; \
-                      SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+    SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 30000; \
+    SELECT set_config(name, value, false) FROM (VALUES ('lock_timeout', '5s'), ('statement_timeout', '30s'), \
+        ('idle_in_transaction_session_timeout', '60s')) AS timeout (name, value) WHERE current_setting(name) = '0'; \
+    SELECT setting FROM pg_settings WHERE name = 'statement_timeout'";
+
+/// Lifts the time-outs of a long transaction, but not that of locks.
+const LONG: &str = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+
+/// The time for the error of a statement that timed out to arrive.
+const ARRIVAL: Duration = Duration::from_secs(5);
 
 /// The state of the transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +54,13 @@ enum Transaction {
 
 pub(in super::super) struct Session {
     client: Client,
+    /// Ends the connection at once.
+    connection: AbortHandle,
+    statement_timeout: Duration,
+    /// Whether the transaction has no time-out of statements.
+    is_long: Cell<bool>,
+    /// Whether an answer did not come in time.
+    has_given_up: Cell<bool>,
     /// The statements by their text. Parameters of other types need another statement.
     statements: RefCell<HashMap<Box<str>, Vec<Prepared>>>,
     transaction: Cell<Transaction>,
@@ -53,28 +77,77 @@ struct Prepared {
 impl Session {
     pub(in super::super) fn connect(url: &DatabaseUrl) -> Result<Self, StoreError> {
         let (config, tls) = (url.config.clone(), Tls::new(&url.encryption)?);
+        let within = url.connect_within();
         let (answer, answered) = mpsc::channel();
         runtime::handle()?.spawn(async move {
-            let connected = config.connect(tls).await;
+            // The time-out of the driver ends with the connection: a server may accept it, and say nothing.
+            let connected = match tokio::time::timeout(within, config.connect(tls)).await {
+                Ok(connected) => connected.map_err(StoreError::from),
+                Err(_) => Err(unanswered(within)),
+            };
             let connected = connected.map(|(client, connection)| {
-                tokio::spawn(async move {
+                let connection = tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection to the metadata database broke");
                     }
                 });
-                client
+                (client, connection.abort_handle())
             });
             // The caller waits for it.
             let _ = answer.send(connected);
         });
-        let client = answered.recv().map_err(|_| StoreError::Closed)??;
-        runtime::wait(client.batch_execute(SET_UP))?;
-        Ok(Self { client, statements: RefCell::default(), transaction: Cell::new(Transaction::None) })
+        let (client, connection) = answered.recv().map_err(|_| StoreError::Closed)??;
+        let mut session = Self {
+            client,
+            connection,
+            statement_timeout: within,
+            is_long: Cell::new(false),
+            has_given_up: Cell::new(false),
+            statements: RefCell::default(),
+            transaction: Cell::new(Transaction::None),
+        };
+        let messages = session.wait(session.client.simple_query(SET_UP))?;
+        let milliseconds = messages.iter().rev().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        });
+        session.statement_timeout = milliseconds
+            .map(Duration::from_millis)
+            .ok_or_else(|| StoreError::Damaged("the database tells no statement_timeout".to_owned()))?;
+        Ok(session)
     }
 
     /// Whether the connection is known to be broken.
     pub(in super::super) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.has_given_up.get() || self.client.is_closed()
+    }
+
+    /// The time after which PostgreSQL ends a statement.
+    pub(in super::super) fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
+    }
+
+    /// Sets the time after which PostgreSQL ends a statement.
+    pub(in super::super) fn limit_statements(&mut self, within: Duration) -> Result<(), StoreError> {
+        self.script(&format!("SET statement_timeout = {}", within.as_millis()))?;
+        self.statement_timeout = within;
+        Ok(())
+    }
+
+    /// Waits for the answer to a request. Gives up the connection if none comes.
+    fn wait<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+        let within = self.statement_timeout + self.statement_timeout.min(ARRIVAL);
+        if self.has_given_up.get() {
+            return Err(unanswered(within));
+        }
+        match runtime::wait(request, Some(within).filter(|_| !self.is_long.get())) {
+            Some(answer) => Ok(answer?),
+            None => {
+                self.has_given_up.set(true);
+                self.connection.abort();
+                Err(unanswered(within))
+            }
+        }
     }
 
     /// Runs several statements, which return no rows.
@@ -145,22 +218,34 @@ impl Session {
     fn ask<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
         let answer = if let Transaction::Waiting(begin) = self.transaction.get() {
             self.transaction.set(Transaction::Open);
-            let (begun, answer) = runtime::wait(join(self.client.batch_execute(begin), request));
-            begun.and(answer)
+            self.wait(async {
+                let (begun, answer) = join(self.client.batch_execute(begin), request).await;
+                begun.and(answer)
+            })
         } else {
-            runtime::wait(request)
+            self.wait(request)
         };
         if answer.is_err() && self.transaction.get() == Transaction::Open {
             self.transaction.set(Transaction::Failed);
         }
-        Ok(answer?)
+        answer
     }
 
-    /// Begins a transaction.
-    pub(in super::super) fn begin(&self, begin: &str) -> Result<(), StoreError> {
-        runtime::wait(self.client.batch_execute(begin))?;
+    /// Begins a transaction. Returns the number that the last statement of `begin` returns, if it returns one.
+    pub(in super::super) fn begin(&self, begin: &str) -> Result<Option<i64>, StoreError> {
+        let messages = self.wait(self.client.simple_query(begin))?;
         self.transaction.set(Transaction::Open);
-        Ok(())
+        Ok(messages.iter().rev().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        }))
+    }
+
+    /// Begins a transaction whose statements may take long.
+    pub(in super::super) fn begin_long(&self, begin: &str) -> Result<Option<i64>, StoreError> {
+        let number = self.begin(&format!("{begin}; {LONG}"))?;
+        self.is_long.set(true);
+        Ok(number)
     }
 
     /// Begins a transaction that only reads, with its first statement.
@@ -178,7 +263,7 @@ impl Session {
 
     /// Whether a transaction is open, even if it failed.
     pub(in super::super) fn is_in_transaction(&self) -> bool {
-        self.transaction.get() != Transaction::None && !self.client.is_closed()
+        self.transaction.get() != Transaction::None && !self.is_closed()
     }
 
     /// Commits the transaction.
@@ -189,23 +274,32 @@ impl Session {
         if self.transaction.get() == Transaction::Failed {
             return Err(StoreError::Damaged("a transaction goes on after a failed statement".to_owned()));
         }
-        let committed = runtime::wait(self.client.batch_execute("COMMIT"));
-        self.transaction.set(Transaction::None);
-        Ok(committed?)
+        let committed = self.wait(self.client.batch_execute("COMMIT"));
+        self.ended();
+        committed
     }
 
     /// Rolls back the transaction.
     pub(in super::super) fn rollback(&self) -> Result<(), StoreError> {
+        self.ended();
+        self.wait(self.client.batch_execute("ROLLBACK"))
+    }
+
+    fn ended(&self) {
         self.transaction.set(Transaction::None);
-        Ok(runtime::wait(self.client.batch_execute("ROLLBACK"))?)
+        self.is_long.set(false);
     }
 
     /// Rolls back a part of the transaction, which may have failed.
     pub(in super::super) fn rollback_to(&self, rollback: &str) -> Result<(), StoreError> {
-        runtime::wait(self.client.batch_execute(rollback))?;
+        self.wait(self.client.batch_execute(rollback))?;
         self.transaction.set(Transaction::Open);
         Ok(())
     }
+}
+
+fn unanswered(within: Duration) -> StoreError {
+    StoreError::Database(DatabaseError::away(format!("PostgreSQL has not answered for {within:?}")))
 }
 
 fn parameters<'a>(params: &'a [Value<'a>]) -> impl ExactSizeIterator<Item = Parameter<'a>> {

@@ -8,7 +8,7 @@ use super::super::sql::{Sql, params};
 use super::super::{ChangeKind, NewChange, columns};
 use super::erasures;
 use super::outbox::append;
-use super::repositories::{find, find_or_create, remove_if_empty, resize_holders, touch};
+use super::repositories::{find, find_or_create, remove_if_empty, resize_for_link, resize_holders, touch};
 use crate::StoreError;
 
 /// Unlinks a blob from a repository. Returns `false` if it was not linked.
@@ -26,6 +26,7 @@ pub(in crate::metadata) fn unlink(
     if unlinked > 0 {
         if let Some(blob) = id_of(sql, digest)? {
             add(sql, Candidate::content(blob))?;
+            resize_for_link(sql, id, blob)?;
         }
         append(sql, NewChange::of(ChangeKind::BlobUnlinked, repository).digest(*digest).for_view(true))?;
         remove_if_empty(sql, repository, id)?;
@@ -91,8 +92,10 @@ pub(in crate::metadata) fn link_in(
             "UPDATE blob_links SET linked_at = ?3 WHERE repository = ?1 AND blob = ?2 AND linked_at < ?3",
             params![repository, blob, at],
         )?;
+        return Ok(false);
     }
-    Ok(linked > 0)
+    resize_for_link(sql, repository, blob)?;
+    Ok(true)
 }
 
 /// The id of content that was just stored with this size. Corrects a recorded size and clears a recorded

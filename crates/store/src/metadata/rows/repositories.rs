@@ -99,6 +99,18 @@ pub(in crate::metadata) fn resize_holders(sql: Sql<'_>, blob: i64) -> Result<(),
     Ok(())
 }
 
+/// Has the size of a repository counted again after a link of this blob has come or gone, if an image of it may lack the
+/// blob. Needed blobs count with their manifests.
+pub(in crate::metadata) fn resize_for_link(sql: Sql<'_>, id: i64, blob: i64) -> Result<(), StoreError> {
+    sql.run(
+        "UPDATE repositories SET is_sized = 0 WHERE id = ?1 AND is_sized = 1 AND EXISTS
+            (SELECT 1 FROM manifest_parts p JOIN manifests m ON m.repository = ?1 AND m.blob = p.manifest
+             WHERE p.blob = ?2 AND p.required = 0)",
+        params![id, blob],
+    )?;
+    Ok(())
+}
+
 /// Deletes the descriptors of a manifest that no repository and no trash holds. Returns their number.
 pub(in crate::metadata) fn delete_parts(sql: Sql<'_>, manifest: i64) -> Result<usize, StoreError> {
     sql.run(

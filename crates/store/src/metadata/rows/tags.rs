@@ -9,6 +9,16 @@ use super::outbox::append;
 use super::repositories::find;
 use crate::StoreError;
 
+/// Whether a tag `t` is one of cosign, as `oci::CosignKind` defines it. Such a tag is neither listed nor counted for
+/// people: the page of its image shows its content. Its range of names comes first, so that other tags cost nothing.
+macro_rules! is_cosign_tag {
+    () => {
+        "(t.name > 'sha256-' AND t.name < 'sha256.' AND SUBSTR(t.name, 72) IN ('.sig', '.att', '.sbom')
+          AND TRIM(SUBSTR(t.name, 8, 64), '0123456789abcdef') = '')"
+    };
+}
+pub(in crate::metadata) use is_cosign_tag;
+
 /// Deletes a tag. Returns `false` if it was not there.
 pub(in crate::metadata) fn delete(
     sql: Sql<'_>,

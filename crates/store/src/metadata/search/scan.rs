@@ -225,14 +225,14 @@ fn frequency(sql: Sql<'_>, part: &str, most: usize) -> Result<usize, StoreError>
     Ok(frequency)
 }
 
-/// Calls `judge` with up to `limit` repositories with a part of a word in a field, until it returns `false`.
+/// Calls `visit` with up to `limit` repositories with a part of a word in a field, until it returns `false`.
 /// The database chooses which.
 fn compare(
     sql: Sql<'_>,
     field: Field,
     part: &str,
     limit: i64,
-    mut judge: impl FnMut(Candidate, RepositoryName, &str) -> Result<bool, StoreError>,
+    mut visit: impl FnMut(Candidate, RepositoryName, &str) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     sql.each_while(
         "SELECT p.length, p.repository, r.name, r.description
@@ -244,7 +244,7 @@ fn compare(
          JOIN search_postings p ON p.word = f.word JOIN repositories r ON r.id = p.repository
          LIMIT ?4",
         params![field.number(), part, end(part), limit],
-        |row| judge(candidate(row)?, columns::text(row, 2)?, row.text(3)?),
+        |row| visit(candidate(row)?, columns::text(row, 2)?, row.text(3)?),
     )
 }
 

@@ -1,8 +1,11 @@
 //! Tests of the database on a real server of PostgreSQL.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::fixtures::postgres::{SERVER, Server, psql, unused_port, with_schema};
+use super::super::fixtures::postgres::{
+    SERVER, Server, Suspended, psql, unused_port, with_schema, with_settings, writer,
+};
 use super::super::fixtures::{by_tag, digest, manifest, name, put, tagged};
 use super::super::{Metadata, SCHEMA_VERSION};
 use super::*;
@@ -27,6 +30,12 @@ impl Place {
         let text = with_schema(&server.url(), schema);
         let url = DatabaseUrl::parse(&text).unwrap();
         Self { url, text, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// The same schema with settings of the sessions, such as `lock_timeout=200`.
+    fn with_settings(schema: &str, settings: &[&str]) -> Self {
+        let Self { text, directory, .. } = Self::new(schema);
+        Self { url: DatabaseUrl::parse(&with_settings(&text, settings)).unwrap(), text, directory }
     }
 
     fn open(&self) -> Result<Metadata, StoreError> {
@@ -215,4 +224,147 @@ fn unreachable_database_is_named_without_its_password() {
     let refused =
         Metadata::connect(&DatabaseUrl::parse(&url).unwrap(), directory.path()).err().unwrap().to_string();
     assert!(refused.contains("/images") && !refused.contains("hidden"), "{refused}");
+}
+
+/// Puts a manifest once the database takes writes.
+async fn put_eventually(metadata: &Metadata, repository: &str, content: &str) {
+    let begun = Instant::now();
+    while let Err(error) = metadata.put_manifest(manifest(repository, content)).await {
+        assert!(begun.elapsed() < DEADLINE, "{error}");
+    }
+}
+
+#[test]
+fn sessions_have_timeouts_unless_the_url_sets_them() {
+    let settings = |place: &Place| {
+        let session = connect(&place.url).unwrap();
+        let names = ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"];
+        names.map(|name| {
+            let setting = format!("SELECT current_setting('{name}')");
+            Sql::server(&session).first(&setting, &[], |row| row.get::<String>(0)).unwrap().unwrap()
+        })
+    };
+    assert_eq!(settings(&Place::new("timeouts")), ["5s", "30s", "1min"]);
+    let own = Place::with_settings("timeouts", &["statement_timeout=2min", "lock_timeout=7s"]);
+    assert_eq!(settings(&own), ["7s", "2min", "1min"]);
+}
+
+#[tokio::test]
+async fn locked_row_fails_the_operations_that_need_it() {
+    let place = Place::with_settings("locked", &["lock_timeout=200"]);
+    let metadata = place.open().unwrap();
+    put(&metadata, manifest("app", "one")).await;
+    let other = connect(&place.url).unwrap();
+    other.begin("BEGIN; UPDATE repositories SET updated_at = 0 WHERE name = 'app'").unwrap();
+    let writes = tokio::join!(
+        metadata.put_manifest(manifest("app", "two")),
+        metadata.put_manifest(manifest("other", "two")),
+    );
+    assert!(writes.0.unwrap_err().is_locked());
+    writes.1.unwrap();
+    other.rollback().unwrap();
+    put(&metadata, manifest("app", "two")).await;
+}
+
+#[tokio::test]
+async fn long_statement_is_ended_unless_it_may_take_long() {
+    let place = Place::with_settings("statement", &["statement_timeout=500"]);
+    let metadata = place.open().unwrap();
+    const SLEEP: &str = "SELECT CAST(pg_sleep(?1) AS TEXT)";
+    let sleep = |sql: Sql<'_>, seconds: i64| sql.first(SLEEP, params![seconds], |_| Ok(()));
+    let read = metadata.read(move |sql| sleep(sql, 60)).await;
+    let written = metadata.write(Durability::Disk, move |sql| sleep(sql, 60)).await;
+    assert!(read.unwrap_err().is_locked() && written.unwrap_err().is_locked());
+    metadata.write(Durability::Bulk, move |sql| sleep(sql, 2)).await.unwrap();
+    let written = metadata.write(Durability::Disk, move |sql| sleep(sql, 60)).await;
+    assert!(written.unwrap_err().is_locked(), "also after one that may");
+    put(&metadata, manifest("app", "one")).await;
+}
+
+#[test]
+fn transaction_of_a_suspended_server_ends() {
+    let place = Place::with_settings("suspended", &["idle_in_transaction_session_timeout=500"]);
+    let [suspended, other] = [(); 2].map(|()| connect(&place.url).unwrap());
+    other.script("CREATE TABLE rows (id BIGINT); INSERT INTO rows VALUES (1)").unwrap();
+    suspended.begin("BEGIN; UPDATE rows SET id = 2").unwrap();
+    other.script("UPDATE rows SET id = 3").unwrap();
+    assert!(suspended.script("UPDATE rows SET id = 4").unwrap_err().is_away());
+    assert_eq!(psql(&place.text, "SELECT id FROM rows"), "3");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn suspended_process_of_postgres_fails_requests() {
+    let place = Place::with_settings("stuck", &["statement_timeout=1000"]);
+    let metadata = place.open().unwrap();
+    put(&metadata, manifest("app", "one")).await;
+    let suspended = Suspended::new(writer(&place.text));
+    for _ in 0..2 {
+        let refused = metadata.put_manifest(manifest("app", "two")).await.unwrap_err();
+        assert!(refused.is_away(), "{refused}");
+    }
+    assert!(metadata.repository_exists(&name("app")).await.unwrap(), "reads go on");
+    drop(suspended);
+    put_eventually(&metadata, "app", "two").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commit_without_an_answer_is_announced_later() {
+    let place = Place::with_settings("unknown", &["statement_timeout=1000", "lock_timeout=1h"]);
+    let metadata = place.open().unwrap();
+    let is_unknown = Arc::new(AtomicBool::new(false));
+    metadata.on_commit({
+        let is_unknown = is_unknown.clone();
+        move |commit| is_unknown.store(commit.is_unknown, Ordering::Release)
+    });
+    // The commit waits for a lock. PostgreSQL has no time-out for a commit itself.
+    psql(
+        &place.text,
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql
+             AS $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON manifests DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION wait()",
+    );
+    let other = connect(&place.url).unwrap();
+    other.script("SELECT pg_advisory_lock(7)").unwrap();
+    assert!(metadata.put_manifest(manifest("app", "one")).await.unwrap_err().is_away());
+    assert!(!metadata.repository_exists(&name("app")).await.unwrap());
+    assert!(!is_unknown.load(Ordering::Acquire), "the transaction may still be committed");
+    other.script("SELECT pg_advisory_unlock(7)").unwrap();
+    let begun = Instant::now();
+    // No operation asks for it.
+    while !is_unknown.load(Ordering::Acquire) {
+        assert!(begun.elapsed() < DEADLINE);
+        tokio::task::yield_now().await;
+    }
+    assert!(metadata.repository_exists(&name("app")).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operation_that_waits_too_long_is_refused() {
+    let place = Place::with_settings("turn", &["statement_timeout=1000"]);
+    let metadata = place.open().unwrap();
+    let (begin, begun) = std::sync::mpsc::channel();
+    let busy = tokio::spawn({
+        let metadata = metadata.clone();
+        async move {
+            let busy = metadata.write(Durability::Bulk, move |sql| {
+                begin.send(()).unwrap();
+                sql.first("SELECT CAST(pg_sleep(2) AS TEXT)", &[], |_| Ok(()))
+            });
+            busy.await
+        }
+    });
+    begun.recv().unwrap();
+    let refused = metadata.put_manifest(manifest("app", "one")).await.unwrap_err();
+    assert!(refused.is_away() && refused.to_string().contains("busy"), "{refused}");
+    busy.await.unwrap().unwrap();
+    put(&metadata, manifest("app", "one")).await;
+}
+
+#[test]
+fn server_that_says_nothing_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let url = format!("postgres://ann@127.0.0.1:{port}/images?connect_timeout=1");
+    assert!(connect(&DatabaseUrl::parse(&url).unwrap()).err().unwrap().is_away());
 }

@@ -16,6 +16,12 @@ pub(super) enum Fault {
     ShortListing,
     /// No answer has an ETag.
     NoEtag,
+    /// Each page of a listing names the same next one.
+    RepeatedToken,
+    /// A listing has pages without keys, and no last one.
+    EmptyPages,
+    /// Every request is redirected to this server.
+    Redirect(SocketAddr),
 }
 
 /// Starts a proxy, which ends with the test process. Returns its address.
@@ -43,6 +49,20 @@ fn forward(mut client: TcpStream, server: SocketAddr, fault: Fault, number: usiz
             "HTTP/1.1 503 Slow Down\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
             text.len()
         );
+    }
+    let reply = |client: &mut TcpStream, head: &str, body: &str| {
+        write!(client, "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    };
+    if let Fault::Redirect(to) = fault {
+        return reply(&mut client, &format!("307 Temporary Redirect\r\nLocation: http://{to}/"), "");
+    }
+    if matches!(fault, Fault::RepeatedToken | Fault::EmptyPages) && head.contains("list-type=2") {
+        let token = if fault == Fault::EmptyPages { number } else { 0 };
+        let page = format!(
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>\
+             </ListBucketResult>"
+        );
+        return reply(&mut client, "200 OK", &page);
     }
     let mut server = TcpStream::connect(server)?;
     server.write_all(head.trim_end().as_bytes())?;

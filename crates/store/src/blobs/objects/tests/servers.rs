@@ -86,7 +86,7 @@ impl Server {
             endpoint: Some(format!("http://{}", self.address)),
             region: Some("us-east-1".to_owned()),
             path_style: true,
-            key: Some(AccessKey { id: KEY.to_owned(), secret: SECRET.to_owned() }),
+            key: Some(AccessKey { id: KEY.to_owned(), secret: SECRET.to_owned() }.into()),
         }
     }
 }

@@ -1,0 +1,1 @@
+-- Versions let several servers share a database in PostgreSQL. One process uses a file.

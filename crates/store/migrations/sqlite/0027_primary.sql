@@ -1,0 +1,1 @@
+-- The primary of several servers, which need a database in PostgreSQL. One process uses a file.

@@ -1,0 +1,28 @@
+//! A change as its handler describes it, for the audit log. The audit middleware knows only the request line.
+
+use crate::http::response::Response;
+
+/// An entry of the audit log, in the extensions of a response.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditedChange {
+    pub(crate) action: &'static str,
+    pub(crate) object: Option<String>,
+    pub(crate) detail: Option<String>,
+}
+
+impl AuditedChange {
+    pub(crate) fn new(action: &'static str, object: String) -> Self {
+        Self { action, object: Some(object), detail: None }
+    }
+
+    /// A change of the server itself.
+    pub(crate) fn of_server(action: &'static str) -> Self {
+        Self { action, object: None, detail: None }
+    }
+
+    /// Adds the entry to a response.
+    pub(crate) fn on(self, mut response: Response) -> Response {
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,226 @@
+//! Several servers of one registry: which of them is the primary, and what happens when it changes.
+//!
+//! A server starts as the primary if there is none, and as a replica otherwise. A replica looks for the primary each
+//! second. When there is none, it becomes the primary: the process makes a new server of the same sockets, while the old
+//! one ends its requests. A primary that another server has replaced becomes a replica in the same way.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry::Registry;
+use store::database_url::ServerRole;
+use store::metadata::{Primary, PrimaryWatch};
+use store::{Directory, StoreError};
+use tokio::time::Instant;
+use upstream::PeerClient;
+use uuid::Uuid;
+
+use super::error::ServeError;
+use super::registry::open_in;
+use super::settings::{account_settings, database, objects, policy};
+use crate::config::{BaseUrl, Config};
+use crate::http::cluster::{Forwarder, ReplicaSettings, Role};
+use crate::tls::client::{self, System};
+use crate::tls::pair;
+
+/// The interval between two looks at the primary.
+const LOOK: Duration = Duration::from_secs(1);
+/// The time without a renewal of the lease of the bucket after which a primary counts as suspended. It renews each 5 to
+/// 10 seconds.
+const SUSPENDED: Duration = Duration::from_secs(30);
+/// The number of failed checks of an address after which the log says so.
+const REPORTED: u32 = 5;
+/// The time for a starting primary to make the schema.
+const ATTEMPTS: Duration = Duration::from_secs(60);
+
+/// Opens the registry as the primary if there is none, and as a replica otherwise.
+pub(super) async fn open_registry(config: &Config, directory: &Directory) -> Result<Registry, ServeError> {
+    let (Some(database), Some(objects)) =
+        (database(config).map_err(registry::Error::from)?, objects(config).map_err(registry::Error::from)?)
+    else {
+        return Err(ServeError::ClusterStorage);
+    };
+    let place = |role| {
+        directory
+            .clone()
+            .with_objects(Some(objects.clone()))
+            .with_database(Some(database.clone().with_role(role)))
+    };
+    let begun = Instant::now();
+    loop {
+        match open_in(config, place(ServerRole::Primary)).await {
+            Err(registry::Error::Store(StoreError::HasPrimary(_))) => {}
+            opened => return Ok(opened?),
+        }
+        match Registry::open_replica(place(ServerRole::Replica), policy(config), account_settings(config))
+            .await
+        {
+            // The primary may just be starting, with the first schema or a newer one.
+            Err(registry::Error::Store(StoreError::OtherSchema { .. })) if begun.elapsed() < ATTEMPTS => {
+                tokio::time::sleep(LOOK).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// Returns the role of an open registry, and announces a primary.
+pub(super) async fn role(registry: &Registry, config: &Config) -> Result<Role, ServeError> {
+    let Some(address) = &config.cluster.address else { return Ok(Role::Alone) };
+    if registry.is_replica() {
+        let tls = client_tls(config.cluster.ca.as_deref())?;
+        return Ok(Role::Replica(Arc::new(Forwarder::new(
+            PeerClient::new(tls),
+            ReplicaSettings::new(config),
+        ))));
+    }
+    let role = Role::primary().ok_or(ServeError::Random)?;
+    if let Role::Primary { secret } = &role {
+        let (address, secret) = (address.as_str().to_owned(), secret.clone());
+        registry.announce_primary(Primary { address, secret, has_own_schema: true }).await?;
+    }
+    tracing::info!(address = address.as_str(), "this server is the primary of the registry");
+    Ok(role)
+}
+
+fn client_tls(ca: Option<&Path>) -> Result<rustls::ClientConfig, ServeError> {
+    let named = match ca {
+        Some(path) => pair::read_chain(path).map_err(ServeError::ClusterCa)?.0,
+        None => Vec::new(),
+    };
+    client::config(named, System::Trusted).map_err(|error| ServeError::Tls(error.into()))
+}
+
+/// Returns when this server has to change its role.
+pub(super) async fn role_change(registry: &Registry, role: &Role, config: &Config) {
+    match role {
+        Role::Alone => std::future::pending().await,
+        Role::Primary { .. } => await_successor(registry).await,
+        Role::Replica(forwarder) => await_vacancy(registry, forwarder, config).await,
+    }
+}
+
+/// Waits until another server has become the primary.
+async fn await_successor(registry: &Registry) {
+    let mut ticks = tokio::time::interval(LOOK);
+    loop {
+        ticks.tick().await;
+        match registry.is_superseded().await {
+            Ok(true) => {
+                tracing::warn!(
+                    "another server has become the primary of the registry; this one becomes a replica"
+                );
+                return;
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "cannot look for another primary"),
+        }
+    }
+}
+
+/// Follows the primary until there is none.
+async fn await_vacancy(registry: &Registry, forwarder: &Forwarder, config: &Config) {
+    let mut ticks = tokio::time::interval(LOOK);
+    let Some(database) = registry.directory().database() else { return std::future::pending().await };
+    let watch = PrimaryWatch::new(database.clone());
+    let mut lease = LeaseWatch::default();
+    let mut known = None;
+    let mut failures = 0;
+    loop {
+        ticks.tick().await;
+        let looked = watch.look().await;
+        if looked.as_ref().is_ok_and(Option::is_some) && lease.is_old(registry).await {
+            tracing::warn!(
+                limit = ?SUSPENDED,
+                "the primary server has not renewed its lease, as if it was suspended; its session with the database is ended"
+            );
+            if let Err(error) = watch.end_primary().await {
+                tracing::warn!(%error, "cannot end the session of the primary server");
+            }
+        }
+        match looked {
+            Ok(None) => {
+                forwarder.lose_primary();
+                tracing::warn!("the registry has no primary server; this one takes its place");
+                return;
+            }
+            Ok(Some(primary)) if known.as_ref() != Some(&primary) => {
+                forwarder.set_may_read(primary.has_own_schema);
+                if let Err(reason) = find(forwarder, &primary, config).await {
+                    // One that starts listens a moment later.
+                    failures += 1;
+                    if failures == REPORTED {
+                        tracing::error!(
+                            address = primary.address,
+                            reason,
+                            "the primary server is not at the address that it names: check its cluster.address; until then \
+                             this server refuses changes"
+                        );
+                    }
+                    continue;
+                }
+                tracing::info!(primary = primary.address, "this server is a replica");
+                if !primary.has_own_schema {
+                    tracing::warn!(
+                        "the database has the schema of another version of wharfinger: the primary answers all requests"
+                    );
+                }
+                known = Some(primary);
+                failures = 0;
+            }
+            Ok(Some(_)) => {}
+            Err(error) => tracing::debug!(%error, "cannot look for the primary"),
+        }
+    }
+}
+
+/// Sets the primary of a replica, if it is at the address that it names.
+async fn find(forwarder: &Forwarder, primary: &Primary, config: &Config) -> Result<(), String> {
+    let own = config.cluster.address.as_ref().map_or("", BaseUrl::as_str);
+    let reason = match primary.address.as_str() {
+        // It is announced once its server is made.
+        "" => "it has not named one yet",
+        address if address == own => "it is that of this server",
+        address => return forwarder.set_primary(address, &primary.secret).await,
+    };
+    forwarder.lose_primary();
+    Err(reason.to_owned())
+}
+
+/// Looks at the lease of the bucket, which a primary renews.
+#[derive(Default)]
+struct LeaseWatch {
+    /// The last renewal, and when this server first saw it.
+    seen: Option<(Uuid, Instant)>,
+    looked: Option<Instant>,
+}
+
+impl LeaseWatch {
+    /// Whether the lease has not been renewed for a long time. A failed look begins anew.
+    async fn is_old(&mut self, registry: &Registry) -> bool {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK * 5) {
+            return false;
+        }
+        self.looked = Some(Instant::now());
+        match registry.lease_renewal().await {
+            Ok(Some(renewal)) => match self.seen {
+                Some((seen, since)) if seen == renewal => {
+                    let is_old = since.elapsed() > SUSPENDED;
+                    if is_old {
+                        self.seen = None;
+                    }
+                    is_old
+                }
+                _ => {
+                    self.seen = Some((renewal, Instant::now()));
+                    false
+                }
+            },
+            Ok(None) | Err(_) => {
+                self.seen = None;
+                false
+            }
+        }
+    }
+}
