@@ -75,7 +75,10 @@ impl Registry {
             Some(space) if !is_enough(space) => {
                 Err(Error::ReserveReached { free: space.free, reserve: reserve.of(space.total) })
             }
-            _ => Ok(()),
+            _ => {
+                self.take_free_space(size);
+                Ok(())
+            }
         }
     }
 
@@ -124,6 +127,14 @@ impl Registry {
                 *cached = Some((Instant::now(), space));
                 Some(space)
             }
+        }
+    }
+
+    /// Subtracts accepted content from the cached free space, so that several uploads within its TTL leave the reserve.
+    fn take_free_space(&self, size: u64) {
+        let mut cached = self.inner.free_space.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, space)) = &mut *cached {
+            space.free = space.free.saturating_sub(size);
         }
     }
 }

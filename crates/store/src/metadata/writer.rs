@@ -306,14 +306,16 @@ impl Thread {
         self.waiting = batch;
     }
 
-    /// Runs operations that free space again, with the space of the ballast. Afterwards the ballast takes it back.
+    /// Runs operations that free space again, with the space of the ballast. Their callers hear after the ballast has
+    /// taken it back: others may fill the disk at once.
     fn run_with_ballast(&mut self, jobs: Vec<Box<dyn Job>>, lost: Option<&StoreError>) {
+        let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             let mut waiting = Some(job);
             for attempt in 1..=FULL_ATTEMPTS {
                 let Some(job) = waiting.take() else { break };
                 if !self.database.make_room() {
-                    job.answer(lost.map(copy_error));
+                    answers.push((job, lost.map(copy_error)));
                     break;
                 }
                 let (mut batch, mut ran) = (VecDeque::from([job]), Vec::with_capacity(1));
@@ -323,12 +325,15 @@ impl Thread {
                     if attempt < FULL_ATTEMPTS && job.needs_ballast(lost.as_ref()) {
                         waiting = Some(job);
                     } else {
-                        job.answer(lost.as_ref().map(copy_error));
+                        answers.push((job, lost.as_ref().map(copy_error)));
                     }
                 }
             }
         }
         self.database.keep_room();
+        for (job, lost) in answers {
+            job.answer(lost);
+        }
     }
 
     /// Runs a batch in one transaction. Returns the error after which none of its changes are kept.
