@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName};
 use ipnet::IpNet;
-use registry::Reserve;
 use registry::rules::Schedule;
+use registry::{Redirect, Reserve};
 
 use super::location::Location;
 use super::rules::{Immutable, Protected, Quota, Retention};
 use super::upstream::Upstream;
 use super::value::{
     AcmeChallenge, BaseUrl, BucketUrl, Challenge, DatabaseUrl, DirectoryUrl, Key, LogFormat, RawValue,
-    Redirect, Refused, TomlValue, UpstreamHost, ValueType, WebOrigin, address, base_url, bucket_url, choice,
-    contact, count, count_or_unlimited, database_url, directory_url, duration, duration_or_off, header_name,
-    host, list_of, log_filter, network, optional_address, optional_path, path, percent, reserve, schedule,
-    size, size_or_unlimited, switch, tables, text_or_none, url, web_origin, word,
+    Refused, TomlValue, UpstreamHost, ValueType, WebOrigin, address, base_url, bucket_url, choice, contact,
+    count, count_or_unlimited, database_url, directory_url, duration, duration_or_off, header_name, host,
+    list_of, log_filter, network, optional_address, optional_path, path, percent, redirect, reserve,
+    schedule, size, size_or_unlimited, switch, tables, text_or_none, url, web_origin, word,
 };
 use super::webhook::Webhook;
 use crate::host::Host;
@@ -254,8 +254,12 @@ settings! {
         secret_key_file: Option<PathBuf> = None, optional_path();
 
         /// How clients read blobs of a bucket: `"never"` redirected, which is through this server, or `"always"` by a
-        /// redirection to a signed URL of the bucket, which they must reach. HEAD is never redirected.
-        redirect: Redirect = Redirect::Never, choice::<Redirect>();
+        /// redirection to a signed URL of the bucket, which they must reach. A list of networks, such as
+        /// `["10.0.0.0/8"]`, redirects their clients alone. HEAD is never redirected.
+        redirect: Redirect = Redirect::Never, redirect();
+
+        /// Whether the links of `repositories/` are also written to the bucket, so that `registry:2` can be started on it.
+        view: bool = false, switch();
 
         /// The interval at which changes of the database go to the bucket, from which a server with an empty data
         /// directory goes on. Changes of up to this time are lost with the machine. With 0, each change waits until

@@ -30,7 +30,7 @@ pub use rules::{By, Immutable, Protected, Quota, Retention, retention_warnings};
 pub use template::template;
 pub use upstream::{FillChoice, IpChoice, PushChoice, SearchChoice, Unavailable, Upstream, UpstreamName};
 pub use value::{
-    AcmeChallenge, BaseUrl, BucketUrl, Challenge, DatabaseUrl, DirectoryUrl, LogFormat, Redirect, TomlValue,
+    AcmeChallenge, BaseUrl, BucketUrl, Challenge, DatabaseUrl, DirectoryUrl, LogFormat, TomlValue,
     UpstreamHost, WebOrigin,
 };
 pub use webhook::Webhook as WebhookTable;

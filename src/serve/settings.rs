@@ -11,7 +11,7 @@ use store::database_url::DatabaseUrl;
 use store::object_settings::{AccessKey, ObjectSettings, SharedKey};
 
 use crate::audit_log;
-use crate::config::{Admits, By, Config, Quota, Redirect, Retention};
+use crate::config::{Admits, By, Config, Quota, Retention};
 use crate::operator_file;
 
 pub(crate) fn policy(config: &Config) -> Policy {
@@ -19,7 +19,7 @@ pub(crate) fn policy(config: &Config) -> Policy {
         delete: config.registry.delete,
         sparse_indexes: config.registry.sparse_indexes,
         sparse_images: config.registry.sparse_images,
-        redirect: config.blobs.redirect == Redirect::Always,
+        redirect: config.blobs.redirect.clone(),
         ship_metadata: config.blobs.ship_metadata,
         manifest_bytes: config.limits.manifest_bytes,
         blob_bytes: config.limits.blob_bytes,
@@ -62,6 +62,7 @@ pub(super) fn objects(config: &Config) -> Result<Option<ObjectSettings>, StoreEr
         region: Some(blobs.region.clone()).filter(|region| !region.is_empty()),
         path_style: blobs.path_style,
         key,
+        view: blobs.view,
     }))
 }
 

@@ -71,8 +71,20 @@ fn downloads_are_redirected_to_a_bucket() {
     user.run(&format!("crane pull --format oci {app} back && diff --recursive app/blobs back/blobs"));
     user.run(&format!("skopeo copy --src-tls-verify=false docker://{app} oci:skopeo:1"));
     let engine = Engine::shared();
-    let user = engine.terminal();
-    user.run(&format!("docker pull {app} && docker rmi {app}"));
+    engine.terminal().run(&format!("docker pull {app} && docker rmi {app}"));
+
+    // The clients of some networks alone.
+    for (networks, expected) in
+        [(r#"["192.0.2.0/24", "127.0.0.0/8"]"#, "307"), (r#"["192.0.2.0/24"]"#, "200")]
+    {
+        let settings = format!("{}redirect = {networks}\n", store.settings(expected));
+        let registry = Server::configured(&settings);
+        let app = registry.at("team/app:1");
+        user.run(&format!("crane push app {app}"));
+        let blob = format!("http://{}/v2/team/app/blobs/{digest}", registry.address());
+        assert_eq!(status(&user, &blob), expected);
+        user.run(&format!("crane validate --remote {app}"));
+    }
 }
 
 #[test]

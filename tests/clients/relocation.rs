@@ -351,6 +351,66 @@ fn bucket_of_distribution_is_adopted() {
 }
 
 #[test]
+fn distribution_reads_the_view_of_a_bucket() {
+    let (store, user, data) = (ObjectStore::start(), Terminal::open(), TempDir::new().unwrap());
+    for content in ["one", "two"] {
+        Image::saved(&user, content, content);
+    }
+    Index::saved(&user, "everywhere", "viewed");
+    let settings = format!("{}view = true\n", store.settings("viewed"));
+    let theirs = || Distribution::version_3_with_storage(&store.distribution_settings("viewed"));
+    let repositories = "viewed/docker/registry/v2/repositories";
+    let is_linked = |path: &str| store.object(repositories).join(path).join("link").exists();
+    let is_complete = || store.object("viewed/wharfinger/links").exists();
+
+    // Links from before the setting, and of content that was deleted without it.
+    let without = store.settings("viewed");
+    let ours = Server::configured_at("127.0.0.1:0", data.path(), &without);
+    user.run(&format!("crane push one {}", ours.at("team/app:1")));
+    user.run(&format!("crane push one {}", ours.at("team/app:gone")));
+    user.run(&format!("crane push one {}", ours.at("old/app:1")));
+    drop(ours.stop());
+    assert!(store.keys(repositories).is_empty());
+    let ours = Server::configured_at("127.0.0.1:0", data.path(), &settings);
+    eventually("the links are complete", is_complete);
+    drop(ours.stop());
+    assert!(
+        is_linked("team/app/_manifests/tags/gone/current") && is_linked("old/app/_manifests/tags/1/current")
+    );
+    let ours = Server::configured_at("127.0.0.1:0", data.path(), &without);
+    eventually("the links count no more", || !is_complete());
+    user.run(&format!("crane delete {}", ours.at("team/app:gone")));
+    user.run(&format!("{WHARFINGER} rm --all --yes old/app --data {}", data.path().display()));
+    drop(ours.stop());
+    assert!(is_linked("team/app/_manifests/tags/gone/current"));
+
+    let ours = Server::configured_at("127.0.0.1:0", data.path(), &settings);
+    eventually("the links are complete again", is_complete);
+    assert!(!is_linked("team/app/_manifests/tags/gone/current"));
+    assert!(!store.keys(repositories).iter().any(|key| key.starts_with("old")));
+    // Changes follow.
+    user.run(&format!("crane push two {}", ours.at("team/app:1")));
+    user.run(&format!("crane push two {}", ours.at("team/app:gone")));
+    user.run(&format!("crane push --index everywhere {}", ours.at("team/app:all")));
+    user.run(&format!("crane delete {}", ours.at("team/app:gone")));
+    let expected = ["team/app:1", "team/app:all"]
+        .map(|image| (image, user.run(&format!("crane digest {}", ours.at(image)))));
+    // A stop writes the rest.
+    drop(ours.stop());
+
+    let theirs = theirs();
+    for (image, digest) in &expected {
+        assert_eq!(&user.run(&format!("crane digest {}", theirs.at(image))), digest);
+        user.run(&format!("crane validate --remote {}", theirs.at(image)));
+    }
+    assert_eq!(user.run(&format!("crane ls {}", theirs.at("team/app"))), "1\nall");
+    assert_eq!(user.run(&format!("crane catalog {}", theirs.address())), "team/app");
+    theirs.stop();
+    let ours = Server::configured_at("127.0.0.1:0", data.path(), &settings);
+    user.run(&format!("crane validate --remote {}", ours.at("team/app:all")));
+}
+
+#[test]
 fn directory_and_bucket_of_distribution_go_into_postgres() {
     let (store, user, data) = (ObjectStore::start(), Terminal::open(), TempDir::new().unwrap());
     Image::saved(&user, "app", "theirs");

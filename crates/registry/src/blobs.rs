@@ -1,5 +1,7 @@
 //! Blobs of a repository: stat, open, mount, delete.
 
+use std::net::IpAddr;
+
 use accounts::Visible;
 use oci::{Digest, RepositoryName};
 pub use store::Blob;
@@ -59,7 +61,7 @@ impl Registry {
         size
     }
 
-    /// Returns the URL of a blob in the object store, if clients are to read it there.
+    /// Returns the URL of a blob in the object store, if the client is to read it there.
     ///
     /// # Errors
     /// [`Error::BlobUnknown`], [`Error::BlobDamaged`], or those of the store.
@@ -67,8 +69,9 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        client: IpAddr,
     ) -> Result<Option<String>, Error> {
-        if !self.policy().redirect {
+        if !self.policy().redirect.applies_to(client) {
             return Ok(None);
         }
         self.recorded_size(repository, digest).await?;

@@ -49,6 +49,7 @@ pub mod mirror;
 mod pulls;
 mod quotas;
 pub mod records;
+mod redirect;
 pub mod relocation;
 mod remote_repositories;
 mod repositories;
@@ -73,6 +74,7 @@ use store::{BlobStore, Directory, Metadata};
 
 pub use error::{Error, ReceiveError};
 pub use lifecycle::Opened;
+pub use redirect::Redirect;
 pub use reserve::Reserve;
 pub use retention::{RetainedDeletion, RetentionPolicy, RetentionReport};
 pub use storage_state::DiskState;
@@ -88,8 +90,8 @@ pub struct Policy {
     pub sparse_indexes: bool,
     /// Whether an image may name a config or layers that the repository lacks.
     pub sparse_images: bool,
-    /// Whether clients read blobs from the object store by themselves.
-    pub redirect: bool,
+    /// Which clients read blobs from the object store by themselves.
+    pub redirect: Redirect,
     /// The interval at which the database is shipped to the bucket of the blobs. `None` for never.
     pub ship_metadata: Option<Duration>,
     /// The maximum size of a manifest in bytes.
@@ -124,7 +126,7 @@ impl Default for Policy {
             delete: true,
             sparse_indexes: false,
             sparse_images: false,
-            redirect: false,
+            redirect: Redirect::Never,
             ship_metadata: None,
             manifest_bytes: 8 * 1024 * 1024,
             blob_bytes: None,

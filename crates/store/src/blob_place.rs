@@ -116,7 +116,7 @@ mod tests {
 
     fn objects(url: &str) -> Option<ObjectSettings> {
         let url = url.to_owned();
-        Some(ObjectSettings { url, endpoint: None, region: None, path_style: true, key: None })
+        Some(ObjectSettings { url, endpoint: None, region: None, path_style: true, key: None, view: false })
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct ObjectSettings {
     pub path_style: bool,
     /// The access key. Without one, the usual sources of Amazon's tools are asked.
     pub key: Option<SharedKey>,
+    /// Whether the links of the `repositories/` view are written to the bucket as well.
+    pub view: bool,
 }
 
 /// An access key.

@@ -8,11 +8,14 @@
 //! changes. The steps are idempotent, so a crash in between only repeats them. One `syncfs` serves all links of a
 //! round; syncing each link would cost several syncs for each push.
 //!
-//! Several servers of one registry have no view: each has a data directory of its own, and nothing is adopted there.
+//! Several servers of one registry have no view in files: each has a data directory of its own, and nothing is adopted
+//! there. With `blobs.view`, the links are written to the bucket as well ([`bucket`]), by the one server that makes
+//! changes.
 //!
 //! The blob journal is flushed before a link is written. So no link names content that a power failure could remove,
 //! which distribution would trust.
 
+mod bucket;
 mod links;
 mod position;
 mod repair;
@@ -32,12 +35,12 @@ use tokio::time::Instant;
 
 use crate::adopt::{self, Describe, Report, Scope};
 use crate::blob_journal::BlobJournal;
-use crate::blobs::Unwritten;
+use crate::blobs::{BucketLinks, Unwritten};
 use crate::blocking::{Priority, blocking, blocking_at};
 use crate::metadata::{RepositoryItem, TagsDirectory, ViewStamp, ViewTarget};
 use crate::{BlobStore, Directory, Metadata, StoreError};
 
-use links::Step;
+use links::{Applied, Step};
 pub(crate) use links::{LAYERS, Links, MANIFESTS};
 use position::{Position, State};
 pub use repair::RepairReport;
@@ -67,6 +70,9 @@ pub struct View {
 
 struct Inner {
     links: Links,
+    /// The links in the bucket of the blobs, and whether they are written.
+    bucket: Option<BucketLinks>,
+    writes_bucket: bool,
     metadata: Metadata,
     blob_journal: BlobJournal,
     wake: Notify,
@@ -112,7 +118,8 @@ impl View {
     /// Creates the view of a data directory. Each commit that changes content wakes it.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if the directory cannot be read.
+    /// [`StoreError::Io`] if the directory cannot be read; [`StoreError::Directory`] if the settings of a bucket are
+    /// unusable.
     pub fn new(
         directory: &Directory,
         metadata: Metadata,
@@ -122,6 +129,8 @@ impl View {
         let position = Position::of(directory, &metadata)?;
         let inner = Arc::new(Inner {
             links,
+            bucket: directory.objects().map(BucketLinks::open).transpose()?,
+            writes_bucket: directory.objects().is_some_and(|objects| objects.view),
             metadata,
             blob_journal,
             wake: Notify::new(),
@@ -178,6 +187,7 @@ impl View {
         tokio::select! {
             () = self.follow(closing) => {}
             () = self.flush_full_journal() => {}
+            () = self.complete_bucket() => {}
         }
     }
 
@@ -309,7 +319,7 @@ impl View {
         let _alone = round.lock().await;
         let (cursor, newest) = metadata.view_progress().await?;
         blob_journal.flush().await?;
-        if metadata.is_shared() {
+        if metadata.is_shared() && !self.inner.writes_bucket {
             metadata.view_written(newest, &[], &[], vec![]).await?;
             return Ok(0);
         }
@@ -325,7 +335,7 @@ impl View {
                 break;
             }
             retried.extend(items.iter().map(|(repository, _)| repository.clone()));
-            self.write_items(items, priority, &mut round).await?;
+            self.write_items(items, priority, deadline, &mut round).await?;
         }
         let mut after = cursor;
         while after < newest && (round.count == 0 || !is_past(deadline)) {
@@ -335,15 +345,17 @@ impl View {
             after =
                 if changes.len() < BATCH { newest } else { changes.last().map_or(newest, |last| last.id) };
             let items = changes.into_iter().map(|change| (change.repository, change.item)).collect();
-            self.write_items(items, priority, &mut round).await?;
+            self.write_items(items, priority, deadline, &mut round).await?;
         }
         if after == cursor && retried.is_empty() {
             return Ok(0);
         }
         // Also links that were right already: an earlier round or process may have been cut off before its sync. A power
         // failure after the acknowledgement would bring the old link back, which looks like a change of another program.
-        let written = links.clone();
-        blocking_at(priority, move || written.sync()).await?;
+        if !metadata.is_shared() {
+            let written = links.clone();
+            blocking_at(priority, move || written.sync()).await?;
+        }
         let Round { blocked, blocked_items, touched, count, .. } = round;
         let unblocked: Vec<_> = retried.into_iter().filter(|name| !blocked.contains_key(name)).collect();
         self.record_tags_directories(&touched).await?;
@@ -363,16 +375,22 @@ impl View {
         &self,
         items: Vec<RepositoryItem>,
         priority: Priority,
+        deadline: Option<Instant>,
         round: &mut Round,
     ) -> Result<(), StoreError> {
         if items.is_empty() {
             return Ok(());
         }
-        let Inner { turn, links, .. } = &*self.inner;
+        let Inner { turn, links, metadata, .. } = &*self.inner;
         let turn = turn.lock().await;
-        let steps = self.steps_for(items.clone()).await?;
-        let links = links.clone();
-        let applied = blocking_at(priority, move || links.apply_each(steps)).await?;
+        let steps = Arc::new(self.steps_for(items.clone()).await?);
+        let applied = if metadata.is_shared() {
+            Applied::default()
+        } else {
+            let (links, steps) = (links.clone(), steps.clone());
+            blocking_at(priority, move || links.apply_each(&steps)).await?
+        };
+        self.write_bucket(&steps, deadline).await?;
         drop(turn);
         round.blocked.extend(applied.blocked);
         round.touched.extend(applied.touched);
@@ -381,6 +399,26 @@ impl View {
         round.blocked_items.extend(blocked);
         round.count += written.len() as u64;
         Ok(())
+    }
+
+    /// Applies steps to the links of the bucket, if they are written.
+    async fn write_bucket(
+        &self,
+        steps: &[(RepositoryName, Vec<Step>)],
+        deadline: Option<Instant>,
+    ) -> Result<(), StoreError> {
+        let Inner { bucket: Some(bucket), writes_bucket: true, links, .. } = &*self.inner else {
+            return Ok(());
+        };
+        let applied = bucket::apply(bucket, links.root(), steps);
+        match deadline {
+            None => applied.await,
+            // The next start writes them.
+            Some(deadline) => tokio::time::timeout_at(deadline, applied).await.unwrap_or_else(|_| {
+                let reason = "it takes too long".to_owned();
+                Err(StoreError::ObjectStore { action: "write links to", what: bucket.place(), reason })
+            }),
+        }
     }
 
     /// Records the new tags directories of written repositories that hold all tags. Others lack those that were in a

@@ -71,15 +71,6 @@ impl ValueType<String> for TextOrNone {
     }
 }
 
-/// The way of downloads from a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Redirect {
-    /// Through this server
-    Never,
-    /// From the bucket
-    Always,
-}
-
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {

@@ -5,6 +5,7 @@ mod origins;
 mod parsed;
 mod paths;
 mod raw;
+mod redirect;
 mod tables;
 mod units;
 mod urls;
@@ -14,13 +15,14 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::error::Excerpt;
-pub use enums::{AcmeChallenge, Challenge, LogFormat, Redirect, UpstreamHost};
+pub use enums::{AcmeChallenge, Challenge, LogFormat, UpstreamHost};
 pub(in crate::config) use enums::{choice, header_name, log_filter, text_or_none, word};
 pub use origins::WebOrigin;
 pub(in crate::config) use origins::web_origin;
 pub(in crate::config) use parsed::{one_or_more, optional, parsed, percent, reserve, schedule};
 pub(in crate::config) use paths::{address, host, network, optional_address, optional_path, path};
 pub(in crate::config) use raw::{Member, RawValue};
+pub(in crate::config) use redirect::redirect;
 pub(in crate::config) use tables::{Key, Members, Table, TableRules, table, tables};
 pub(in crate::config) use units::{
     count, count_or_unlimited, duration, duration_or_off, size, size_or_unlimited, switch,

@@ -25,9 +25,9 @@ pub(crate) async fn get(
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Response, Error> {
-    let Call { app, request, .. } = &call;
+    let Call { app, request, caller } = &call;
     if !request.is_head()
-        && let Some(url) = app.registry.blob_url(repository, digest).await?
+        && let Some(url) = app.registry.blob_url(repository, digest, caller.client().address).await?
     {
         let mut response = response::status(StatusCode::TEMPORARY_REDIRECT);
         let location = HeaderValue::try_from(url).expect("a URL is visible ASCII");

@@ -32,6 +32,7 @@ use uuid::Uuid;
 use crate::database_url::ServerRole;
 use crate::object_settings::ObjectSettings;
 use crate::{Directory, StoreError};
+pub(crate) use objects::bucket_links::BucketLinks;
 pub(crate) use objects::snapshots::{LogRange, Snapshot, Snapshots};
 
 /// Opens the blobs of a data directory. The caller holds the directory's lock.

@@ -6,6 +6,7 @@
 //! content goes to a key of the upload, from where commit copies it inside the store.
 //!
 //! - `bucket`: the requests.
+//! - `bucket_links`: the links of the `repositories/` view.
 //! - `client`: the HTTP client, without redirects and with rotated keys.
 //! - `keys`: the layout.
 //! - `links`: the links of distribution in a bucket that is adopted.
@@ -16,6 +17,7 @@
 //! - `snapshots`: snapshots of the metadata.
 
 mod bucket;
+pub(super) mod bucket_links;
 mod client;
 mod keys;
 mod lease;

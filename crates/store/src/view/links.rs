@@ -133,17 +133,17 @@ impl Links {
     ///
     /// # Errors
     /// On a full disk, which affects all repositories.
-    pub(super) fn apply_each(&self, steps: Vec<(RepositoryName, Vec<Step>)>) -> Result<Applied, StoreError> {
+    pub(super) fn apply_each(&self, steps: &[(RepositoryName, Vec<Step>)]) -> Result<Applied, StoreError> {
         let mut applied = Applied::default();
         for (repository, steps) in steps {
-            match self.apply(&steps) {
+            match self.apply(steps) {
                 Ok(_) => {}
                 Err(error @ StoreError::Io { .. }) => {
                     applied.blocked.push((repository.clone(), error.to_string()));
                 }
                 Err(error) => return Err(error),
             }
-            applied.touched.push(repository);
+            applied.touched.push(repository.clone());
         }
         Ok(applied)
     }

@@ -75,7 +75,7 @@ impl View {
                 let repaired = blocking(move || {
                     let steps = missing(&links, &name, &wanted);
                     let count = steps.len() as u64;
-                    Ok((count, links.apply_each(vec![(name, steps)])?))
+                    Ok((count, links.apply_each(&[(name, steps)])?))
                 });
                 let (count, applied) = repaired.await?;
                 drop(turn);

@@ -91,6 +91,7 @@ fn blob_target(blobs: MoveBlobs) -> Result<BlobTarget, Error> {
         region: blobs.region,
         path_style: blobs.path_style,
         key,
+        view: false,
     })))
 }
 

@@ -35,6 +35,16 @@ impl Keys {
         format!("{}docker/registry/v2/", self.prefix)
     }
 
+    /// The prefix of the links of the `repositories/` view.
+    pub(super) fn repositories(&self) -> String {
+        format!("{}repositories/", self.content())
+    }
+
+    /// The object with the id of the database whose links are complete.
+    pub(super) fn complete_links(&self) -> String {
+        format!("{}wharfinger/links", self.prefix)
+    }
+
     /// The prefix of the blobs.
     pub(super) fn blobs(&self) -> String {
         format!("{}docker/registry/v2/blobs/", self.prefix)

@@ -38,7 +38,7 @@ pub(in crate::blobs) async fn import(
     if bucket.get(&keys.identity()).await?.is_some() {
         return Ok(0);
     }
-    let prefix = format!("{}repositories/", keys.content());
+    let prefix = keys.repositories();
     let mut skipped = 0;
     let links = bucket.list(prefix.clone()).try_filter_map(|(key, size)| {
         let path = key.strip_prefix(&prefix).map(PathBuf::from);

@@ -30,13 +30,35 @@ impl Metadata {
     /// Turns the changes of the outbox up to some age into candidates.
     pub async fn note_changes(&self, age: Duration) -> Result<(), StoreError> {
         loop {
-            let before = before(SystemTime::now(), age);
-            let is_due = self.read(move |sql| Ok(!pending(sql, before, 1)?.is_empty())).await?;
+            let now = SystemTime::now();
+            let due = DueChanges::Within { before: before(now, age), now: before(now, Duration::ZERO) };
+            let is_due = self.read(move |sql| Ok(!pending(sql, due, 1)?.is_empty())).await?;
             if !is_due {
                 return Ok(());
             }
-            self.free(Durability::Process, move |sql| consume(sql, before)).await?;
+            self.free(Durability::Process, move |sql| consume(sql, due)).await?;
             self.changes().prune().await?;
+        }
+    }
+}
+
+/// The changes to read, in their order up to the first one that is not due.
+#[derive(Clone, Copy)]
+pub(super) enum DueChanges {
+    All,
+    /// Those up to the time `before`, and those with a time after `now`: the clock was set back since, and their age is
+    /// unknown.
+    Within {
+        before: i64,
+        now: i64,
+    },
+}
+
+impl DueChanges {
+    fn includes(self, at: i64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Within { before, now } => at <= before || at > now,
         }
     }
 }
@@ -52,15 +74,15 @@ struct Seen {
     previous: Option<Digest>,
 }
 
-fn pending(sql: Sql<'_>, before: i64, limit: usize) -> Result<Vec<Seen>, StoreError> {
+fn pending(sql: Sql<'_>, due: DueChanges, limit: usize) -> Result<Vec<Seen>, StoreError> {
     let digest = |row: &super::super::sql::Row<'_>, index| match row.value(index)? {
         super::super::sql::Value::Null => Ok(None),
         _ => columns::digest(row, index).map(Some),
     };
-    sql.all(
+    let mut changes = sql.all(
         "SELECT id, at, kind, repository, tag, digest, previous FROM changes
-         WHERE id > (SELECT cursor FROM change_consumers WHERE name = ?1) AND at <= ?2 ORDER BY id LIMIT ?3",
-        params![CONSUMER, before, columns::limit_in(limit)],
+         WHERE id > (SELECT cursor FROM change_consumers WHERE name = ?1) ORDER BY id LIMIT ?2",
+        params![CONSUMER, columns::limit_in(limit)],
         |row| {
             Ok(Seen {
                 id: row.get(0)?,
@@ -72,12 +94,16 @@ fn pending(sql: Sql<'_>, before: i64, limit: usize) -> Result<Vec<Seen>, StoreEr
                 previous: digest(row, 6)?,
             })
         },
-    )
+    )?;
+    // A later one that is due waits: the cursor would pass the one before it.
+    let count = changes.iter().take_while(|change| due.includes(change.at)).count();
+    changes.truncate(count);
+    Ok(changes)
 }
 
 /// Reads the next changes. Returns whether there may be more.
-pub(super) fn consume(sql: Sql<'_>, before: i64) -> Result<bool, StoreError> {
-    let changes = pending(sql, before, BATCH)?;
+pub(super) fn consume(sql: Sql<'_>, due: DueChanges) -> Result<bool, StoreError> {
+    let changes = pending(sql, due, BATCH)?;
     for change in &changes {
         note(sql, change)?;
     }

@@ -59,7 +59,7 @@ impl Metadata {
         self.free(Durability::Process, move |sql| {
             let mut removed = Vec::new();
             // A tag may have moved since the candidates were listed. If there were many changes, the next call goes on.
-            if events::consume(sql, i64::MAX)? {
+            if events::consume(sql, events::DueChanges::All)? {
                 return Ok(removed);
             }
             for due in &due {

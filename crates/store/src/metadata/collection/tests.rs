@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::super::fixtures::{child, digest, empty, layer, name, open, put, tag, tagged};
+use super::super::writer::Durability;
 use super::super::{Import, Metadata, ViewStamp};
 use super::{Due, Periods, Stage};
 
@@ -18,8 +19,11 @@ async fn image(metadata: &Metadata, content: &str, tags: &[&str]) {
 
 /// Removes all manifests and links whose time has come, and returns the digests of the content to delete.
 async fn collect(metadata: &Metadata, periods: Periods) -> Vec<oci::Digest> {
+    collect_at(metadata, periods, SystemTime::now() + Duration::from_secs(1)).await
+}
+
+async fn collect_at(metadata: &Metadata, periods: Periods, now: SystemTime) -> Vec<oci::Digest> {
     metadata.note_changes(Duration::ZERO).await.unwrap();
-    let now = SystemTime::now() + Duration::from_secs(1);
     while metadata.purge_trash(periods, now, 10).await.unwrap().rows > 0 {}
     for stage in Stage::ALL.into_iter().chain(Stage::ALL) {
         let due: Vec<Due> = metadata.due_candidates(stage, periods, now, None, 100).await.unwrap();
@@ -100,6 +104,23 @@ async fn tag_that_returns_keeps_its_manifest() {
     // It was tagged after the deletion, and then merely lost its tag.
     assert!(collect(&metadata, Periods { untagged: None, ..AT_ONCE }).await.is_empty());
     assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["m"]));
+}
+
+#[tokio::test]
+async fn change_from_before_the_clock_was_set_back_is_noted() {
+    let (metadata, _directory) = empty();
+    metadata.register_collection().await.unwrap();
+    image(&metadata, "m", &["a"]).await;
+    metadata.note_changes(Duration::ZERO).await.unwrap();
+    metadata.delete_tag(&name("app"), &tag("a")).await.unwrap();
+    metadata
+        .write(Durability::Disk, |sql| sql.run("UPDATE changes SET at = at + 3600000", &[]).map(drop))
+        .await
+        .unwrap();
+    image(&metadata, "other", &["b"]).await;
+    metadata.note_changes(Duration::ZERO).await.unwrap();
+    let later = SystemTime::now() + Duration::from_secs(7200);
+    assert_eq!(collect_at(&metadata, Periods { untagged: None, ..AT_ONCE }, later).await, sorted(&["m"]));
 }
 
 #[tokio::test]

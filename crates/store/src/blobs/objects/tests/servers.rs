@@ -87,6 +87,7 @@ impl Server {
             region: Some("us-east-1".to_owned()),
             path_style: true,
             key: Some(AccessKey { id: KEY.to_owned(), secret: SECRET.to_owned() }.into()),
+            view: false,
         }
     }
 }
