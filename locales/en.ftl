@@ -451,6 +451,7 @@ column-deleted = Deleted
 restore = Restore
 restore-label = Restore { $value }
 done-restored = The image was restored with its tags.
+fault-restored = The image was restored with its tags, but content of it is missing or damaged in the storage, so it cannot be pulled. Push it again, or ask the operator to run wharfinger check.
 trust-fetch = Fetch the certificate, and compare its fingerprint with the one that the server printed:
 
 history-title = History
@@ -460,6 +461,7 @@ history-deleted = deleted
 undo = Undo
 undo-label = Undo this change of { $value }
 done-undone = The tag points to the earlier image again.
+fault-undone = The tag points to the earlier image again, but content of it is missing or damaged in the storage, so it cannot be pulled. Push it again, or ask the operator to run wharfinger check.
 rules-title = Rules
 quotas-title = Quotas
 quotas-nothing = No quota is set. Quotas are settings of the operator.

@@ -409,6 +409,7 @@ column-deleted = 删除时间
 restore = 恢复
 restore-label = 恢复 { $value }
 done-restored = 镜像及其标签已恢复。
+fault-restored = 镜像及其标签已恢复，但存储中缺少该镜像的部分内容或内容已损坏，无法拉取。请重新推送，或请运维人员运行 wharfinger check。
 trust-fetch = 获取证书，并将其指纹与服务器打印的指纹进行比较：
 
 history-title = 历史
@@ -418,6 +419,7 @@ history-deleted = 已删除
 undo = 撤销
 undo-label = 撤销 { $value } 的此变化
 done-undone = 标签再次指向先前的镜像。
+fault-undone = 标签再次指向先前的镜像，但存储中缺少该镜像的部分内容或内容已损坏，无法拉取。请重新推送，或请运维人员运行 wharfinger check。
 rules-title = 规则
 quotas-title = 配额
 quotas-nothing = 未设置配额。配额由运维人员设置。

@@ -674,6 +674,33 @@ async fn deleted_image_is_restored_with_its_tags() {
     browser.open("/team/app:1.0").await.is(200);
 }
 
+/// The files of deleted content may be removed by hand. Then the image is back, and cannot be pulled.
+#[tokio::test]
+async fn undo_and_restoration_show_missing_content() {
+    const FAULT: &str = "content of it is missing or damaged in the storage";
+    let mut registry = TestRegistry::start().await;
+    let image = registry.repository("team/app").push_image("1.0").await;
+    registry.delete(format!("/v2/team/app/manifests/{}", image.digest)).await.is(202);
+    for gone in [image.blobs[1].0, image.digest] {
+        // The files are written, and nothing of them is in memory.
+        registry.restart().await;
+        std::fs::remove_file(registry.blob_file(&gone)).unwrap();
+        let mut browser = Browser::new(&registry);
+        browser.open("/").await;
+        for (form, fields, page) in [
+            ("/-/trash/team/app", format!("digest={}", image.digest), "/team/app"),
+            ("/-/history/team/app", format!("tag=1.0&digest={}", image.digest), "/-/history/team/app"),
+        ] {
+            let sent = browser.send(form, &fields).await.is(303);
+            assert!(sent.location().starts_with(page), "{gone}: {}", sent.location());
+            let shown = browser.open(&sent.location()).await.is(200).html();
+            assert!(shown.contains(FAULT), "{gone}, {form}: {shown}");
+        }
+        let confirmation = format!("confirmation={}", &image.digest.hex()[..12]);
+        browser.send(&format!("/-/delete/team/app@{}", image.digest), &confirmation).await.is(303);
+    }
+}
+
 /// Pushers choose the number and the length of annotations. A page is small all the same.
 #[tokio::test]
 async fn page_of_a_large_manifest_is_bounded() {

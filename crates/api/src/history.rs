@@ -102,6 +102,9 @@ pub struct RestoredManifests {
     /// The tags that point to them again. A tag that exists stays as it is.
     #[schemars(with = "Vec<String>")]
     pub tags: Vec<Tag>,
+    /// Whether content of the manifest is missing or damaged, so that a pull of it fails.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// Requests an undo of the changes of a tag: `POST /api/v1/repositories/<name>/_undo`. Without `to_digest` and `to_time`,

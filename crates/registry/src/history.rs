@@ -63,17 +63,11 @@ impl Registry {
         }
     }
 
-    /// Whether the content of a manifest can be pulled, with everything that it needs. Its files may have been removed
-    /// by hand.
-    ///
-    /// # Errors
-    /// Only those of the store.
-    pub async fn is_complete(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        match self.verify_manifest(repository, &TagOrDigest::Digest(*digest)).await {
-            Ok(_) => Ok(true),
-            Err(Error::ManifestDamaged { .. } | Error::ManifestUnknown { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Whether content of a manifest that came back is missing or damaged, so that a pull of it fails. Its files may
+    /// have been removed by hand. Returns false if the store cannot tell: the change is done all the same.
+    pub async fn lacks_content(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let verified = self.verify_manifest(repository, &TagOrDigest::Digest(*digest)).await;
+        matches!(verified, Err(Error::ManifestDamaged { .. } | Error::ManifestUnknown { .. }))
     }
 
     /// Removes old entries.

@@ -53,8 +53,7 @@ pub(crate) async fn undo(mut call: Call<'_>, repository: &RepositoryName) -> Res
         // The registry has turned the other outcomes into errors.
         _ => return Err(registry::Error::Store(registry::records::StoreError::Closed).into()),
     };
-    // The undo is done, also if this fails.
-    undone.incomplete = matches!(registry.is_complete(repository, &undone.to).await, Ok(false));
+    undone.incomplete = registry.lacks_content(repository, &undone.to).await;
     Ok(audited(repository, &undone).on(response::json(&undone)))
 }
 

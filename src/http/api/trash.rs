@@ -2,6 +2,7 @@
 
 use api::{Restore, RestoredManifests, Trash};
 use oci::RepositoryName;
+use registry::records::Restored;
 
 use super::{convert, manage};
 use crate::http::audited_change::AuditedChange;
@@ -24,7 +25,9 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
 /// Restores a deleted manifest with its tags.
 pub(crate) async fn restore(mut call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
     let Restore { digest } = manage::body(&mut call).await?;
-    let restored = call.registry().restore_manifest(repository, &digest).await?;
+    let registry = call.registry();
+    let Restored { manifests, tags } = registry.restore_manifest(repository, &digest).await?;
+    let incomplete = registry.lacks_content(repository, &digest).await;
     let audited = AuditedChange::new("manifest.restore", format!("{repository}@{digest}"));
-    Ok(audited.on(response::json(&RestoredManifests { manifests: restored.manifests, tags: restored.tags })))
+    Ok(audited.on(response::json(&RestoredManifests { manifests, tags, incomplete })))
 }

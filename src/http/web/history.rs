@@ -72,8 +72,15 @@ pub(crate) async fn post(mut call: Call<'_>, repository: &RepositoryName) -> Res
     let tag: Tag = form.text("tag").parse().map_err(Error::BadTag)?;
     let digest = form.text("digest").parse();
     let digest = digest.map_err(|error| Error::BadDigest { parameter: "digest", error })?;
-    call.registry().undo_tag(repository, &tag, UndoTarget::To(digest)).await?;
+    let registry = call.registry();
+    registry.undo_tag(repository, &tag, UndoTarget::To(digest)).await?;
     let detail = Some(format!("to {digest}"));
     let audited = AuditedChange { action: "tag.undo", object: Some(format!("{repository}:{tag}")), detail };
-    Ok(audited.on(Page::of(&call).redirect(&format!("/{repository}:{tag}?done=undone"))))
+    let next = if registry.lacks_content(repository, &digest).await {
+        // The image may have no page.
+        format!("/-/history/{repository}?tag={tag}&fault=undone")
+    } else {
+        format!("/{repository}:{tag}?done=undone")
+    };
+    Ok(audited.on(Page::of(&call).redirect(&next)))
 }

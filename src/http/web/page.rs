@@ -72,6 +72,8 @@ pub(crate) struct Page {
     pub(crate) search: String,
     /// The result of the form that led here.
     pub(crate) done: Option<String>,
+    /// A fault that the form met, although its change is made.
+    pub(crate) fault: Option<String>,
     token: Token,
 }
 
@@ -92,8 +94,11 @@ impl Page {
     ) -> Self {
         let query = request.query();
         let language = Language::of(&request.headers);
-        let done =
-            query.get_filled("done").map(|done| format!("done-{done}")).filter(|key| language.has(key));
+        // Texts of the catalogue alone, because a link may have any query.
+        let outcome = |kind: &str| {
+            let key = format!("{kind}-{}", query.get_filled(kind)?);
+            language.has(&key).then(|| language.text(&key).into_owned())
+        };
         Self {
             language,
             base: path_of(&links).to_owned(),
@@ -105,7 +110,8 @@ impl Page {
             viewer,
             here: request.uri.path_and_query().map_or("/", |here| here.as_str()).to_owned(),
             search: query.get("q").unwrap_or_default().into_owned(),
-            done: done.map(|key| language.text(&key).into_owned()),
+            done: outcome("done"),
+            fault: outcome("fault"),
             token: seed(&request.headers, client),
         }
     }

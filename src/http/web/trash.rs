@@ -48,7 +48,10 @@ pub(crate) async fn post(mut call: Call<'_>, repository: &RepositoryName) -> Res
     let form = Form::read(&mut call).await?;
     let digest: Digest =
         form.text("digest").parse().map_err(|error| Error::BadDigest { parameter: "digest", error })?;
-    call.registry().restore_manifest(repository, &digest).await?;
+    let registry = call.registry();
+    registry.restore_manifest(repository, &digest).await?;
     let audited = AuditedChange::new("manifest.restore", format!("{repository}@{digest}"));
-    Ok(audited.on(Page::of(&call).redirect(&format!("/{repository}?done=restored"))))
+    let is_incomplete = registry.lacks_content(repository, &digest).await;
+    let outcome = if is_incomplete { "fault=restored" } else { "done=restored" };
+    Ok(audited.on(Page::of(&call).redirect(&format!("/{repository}?{outcome}"))))
 }
