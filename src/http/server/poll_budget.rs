@@ -68,7 +68,9 @@ impl RepollWaker {
         let Wakes { state, task } = &*self.wakes;
         task.register(cx.waker());
         for _ in 0..IN_A_ROW {
-            state.store(POLLED, Ordering::Release);
+            // Not a store, which a processor may delay until after the reads of the poll. A wake from another thread would be
+            // overwritten, and the future would wait for ever.
+            state.swap(POLLED, Ordering::AcqRel);
             let outcome = future.as_mut().poll(&mut Context::from_waker(&self.waker));
             if outcome.is_ready()
                 || state.compare_exchange(POLLED, WAITING, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -86,7 +88,7 @@ impl RepollWaker {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicU64, AtomicUsize};
 
     use super::*;
 
@@ -127,6 +129,56 @@ mod tests {
             assert!(poll_budget.poll(future.as_mut(), &mut Context::from_waker(&waker)).is_pending());
         }
         assert_eq!((polls, counter.0.load(Ordering::Relaxed)), (3 * IN_A_ROW, 3));
+    }
+
+    /// A thread has a result while the future is polled again after a wake by itself. Shuttle runs one thread at a time, so
+    /// it delays no store.
+    #[test]
+    fn wake_of_another_thread_is_not_lost() {
+        const ROUNDS: u64 = 50_000;
+        let wait_for = |number: &AtomicU64, round| {
+            for turn in 0_u64.. {
+                if number.load(Ordering::Acquire) >= round {
+                    return;
+                }
+                // The threads meet only while both run.
+                if turn % 256 == 255 { std::thread::yield_now() } else { std::hint::spin_loop() }
+            }
+        };
+        let [begun, result, ended] = [const { AtomicU64::new(0) }; 3];
+        let (poll_budget, counter) = (RepollWaker::new(), Arc::<Counter>::default());
+        let (waker, task) = (poll_budget.waker.clone(), counter.clone().into());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    wait_for(&begun, round);
+                    (0..round % 7).for_each(|_| std::hint::spin_loop());
+                    result.swap(round, Ordering::AcqRel);
+                    waker.wake_by_ref();
+                    ended.store(round, Ordering::Release);
+                }
+            });
+            for round in 1..=ROUNDS {
+                let (mut is_first, wakes) = (true, counter.0.load(Ordering::Relaxed));
+                let future = pin!(poll_fn(|cx| {
+                    if std::mem::take(&mut is_first) {
+                        cx.waker().wake_by_ref();
+                        begun.store(round, Ordering::Release);
+                        (0..round % 11).for_each(|_| std::hint::spin_loop());
+                        return Poll::Pending;
+                    }
+                    if result.load(Ordering::Acquire) == round { Poll::Ready(()) } else { Poll::Pending }
+                }));
+                let is_pending = poll_budget.poll(future, &mut Context::from_waker(&task)).is_pending();
+                wait_for(&ended, round);
+                let is_woken = counter.0.load(Ordering::Relaxed) > wakes;
+                if is_pending && !is_woken {
+                    // Lets the other thread end.
+                    begun.store(ROUNDS, Ordering::Release);
+                    panic!("round {round}: the future waits for ever, and its result is there");
+                }
+            }
+        });
     }
 
     #[test]
