@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use reqwest::Client;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::client::client;
 use crate::full_disk::SmallDisk;
 use crate::pusher;
 use crate::server::Server;
@@ -38,7 +38,7 @@ fn path(path: &Path) -> &str {
 
 fn push(server: &Server, seeds: std::ops::Range<u64>) {
     let runtime = Runtime::new().unwrap();
-    let client = Client::new();
+    let client = client();
     for seed in seeds {
         runtime.block_on(pusher::push_image(&client, &server.url(), seed)).unwrap();
     }
@@ -96,7 +96,7 @@ fn backup_of_a_full_disk_names_it_and_serves_on() {
     assert_eq!(files(scratch.path()), [""; 0]);
     let runtime = Runtime::new().unwrap();
     let image = pusher::describe(1);
-    assert!(runtime.block_on(pusher::fetch_image(&Client::new(), &server.url(), &image)).unwrap());
+    assert!(runtime.block_on(pusher::fetch_image(&client(), &server.url(), &image)).unwrap());
 
     fs::remove_file(filler).unwrap();
     success(&["backup", path(&target), "--data", path(&data)]);
@@ -204,7 +204,7 @@ fn restore_refuses_links_and_altered_blobs() {
     assert_eq!(report["missing_blobs"], 2, "{report}");
     let server = Server::start(&restored, &[]);
     let runtime = Runtime::new().unwrap();
-    let client = Client::new();
+    let client = client();
     for image in [first, second] {
         let url = format!("{}/v2/{}/blobs/{}", server.url(), image.repository, image.blobs[1]);
         let status = runtime.block_on(async { client.get(url).send().await.unwrap().status() });

@@ -5,9 +5,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use tempfile::TempDir;
 
+use crate::client::client;
 use crate::pusher;
 use crate::server::Server;
 
@@ -75,7 +76,7 @@ impl Drop for SmallDisk {
 async fn blob_beyond_free_space_is_507_and_leaves_nothing() {
     let disk = SmallDisk::mount(32);
     let server = Server::start(&disk.path.join("data"), &[]);
-    let (http, url) = (Client::new(), server.url());
+    let (http, url) = (client(), server.url());
     let image = pusher::push_image(&http, &url, 1).await.unwrap();
     let free = disk.free();
 
@@ -112,7 +113,7 @@ async fn full_disk_refuses_every_step_until_freed() {
     let disk = SmallDisk::mount(16);
     let data = disk.path.join("data");
     let server = Server::start(&data, &[]);
-    let (http, url) = (Client::new(), server.url());
+    let (http, url) = (client(), server.url());
     let image = pusher::push_image(&http, &url, 1).await.unwrap();
     let filler = disk.fill();
 
@@ -151,7 +152,7 @@ async fn deletion_works_with_no_byte_free() {
     let settings = disk.settings("[gc]\ngrace = 0\ninterval = 0\n");
     let arguments = ["--config", settings.to_str().unwrap()];
     let server = Server::start(&data, &arguments);
-    let (http, url) = (Client::new(), server.url());
+    let (http, url) = (client(), server.url());
     let mut images = Vec::new();
     for seed in 1..20 {
         images.push(pusher::push_image(&http, &url, seed).await.unwrap());
@@ -210,7 +211,7 @@ async fn exhausted_inodes_stop_no_pull_or_deletion() {
     let settings = disk.settings("[gc]\ngrace = 0\ninterval = 0\n");
     let arguments = ["--config", settings.to_str().unwrap()];
     let server = Server::start(&data, &arguments);
-    let (http, url) = (Client::new(), server.url());
+    let (http, url) = (client(), server.url());
     let image = pusher::push_image(&http, &url, 1).await.unwrap();
     let doomed = pusher::push_image(&http, &url, 2).await.unwrap();
     disk.fill_inodes();
@@ -239,7 +240,7 @@ async fn reserve_refuses_before_the_disk_is_full() {
     let settings = disk.path.join("wharfinger.toml");
     fs::write(&settings, "[storage]\nreserve = \"8MiB\"\n").unwrap();
     let server = Server::start(&disk.path.join("data"), &["--config", settings.to_str().unwrap()]);
-    let (http, url) = (Client::new(), server.url());
+    let (http, url) = (client(), server.url());
     let image = pusher::push_image(&http, &url, 1).await.unwrap();
     for seed in 0..8 {
         let blob = pusher::content(100 + seed, 8 * MIB);

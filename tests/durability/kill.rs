@@ -10,6 +10,7 @@ use oci::{Algorithm, Digest};
 use reqwest::Client;
 use tempfile::TempDir;
 
+use crate::client::client;
 use crate::pusher::{self, Image};
 use crate::server::Server;
 
@@ -29,7 +30,7 @@ fn acknowledged_pushes_survive_random_kills() {
     let acknowledged: Arc<Mutex<Vec<Image>>> = Arc::default();
     let mut checked = 0;
     // A client reads the system's certificates, which takes longer than some rounds.
-    let http = Client::new();
+    let http = client();
     let began = Instant::now();
     for round in 0..kills {
         let server = Server::start(&data, &[]);
@@ -93,7 +94,7 @@ async fn push_until_it_fails(
 }
 
 async fn check(url: &str, images: &[Image]) {
-    let http = Client::new();
+    let http = client();
     for image in images {
         match pusher::fetch_image(&http, url, image).await {
             Ok(true) => {}
@@ -106,7 +107,7 @@ async fn check(url: &str, images: &[Image]) {
 }
 
 async fn check_whole_or_absent(url: &str, images: &[Image]) {
-    let http = Client::new();
+    let http = client();
     for image in images {
         if let Err(error) = pusher::fetch_image(&http, url, image).await {
             panic!("{}:{} was not acknowledged and is half there: {error}", image.repository, image.tag);

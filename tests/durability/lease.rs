@@ -8,6 +8,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::client::client;
 use crate::faults::{Control, preloaded};
 use crate::server::Server;
 
@@ -55,7 +56,7 @@ async fn promised_blob_survives_a_restart() {
     let control = Control::new(scratch.path().join("control"), 1);
     let command = preloaded(scratch.path(), &control, &data);
     let server = start(&command, &data, &settings);
-    let (http, url) = (Client::new(), server.url());
+    let (http, url) = (client(), server.url());
     let config = upload(&http, &url, "{}").await;
     let abandoned = upload(&http, &url, "nobody needs this").await;
     let head = http.head(format!("{url}/v2/team/app/blobs/{config}")).send().await.unwrap();

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod backup;
+mod client;
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;
 mod disk;

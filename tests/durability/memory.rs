@@ -14,6 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use crate::client::client;
 use crate::pusher;
 use crate::server::Server;
 
@@ -32,7 +33,9 @@ fn parallel_transfers_use_bounded_memory() {
     let idle = anonymous_kib(server.pid());
     let peak = watch(server.pid());
     runtime.block_on(async {
-        let client = Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        // The long run takes minutes.
+        let timeout = Duration::from_secs(60 * 60);
+        let client = Client::builder().pool_max_idle_per_host(0).timeout(timeout).build().unwrap();
         let stored = upload(&client, &server.url(), 1000, mib).await;
         let mut transfers = tokio::task::JoinSet::new();
         for number in 0..32 {
@@ -63,7 +66,7 @@ fn password_hashing_returns_its_memory() {
     let server = Server::start(&scratch.path().join("data"), &admin);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let client = Client::new();
+        let client = client();
         // Fewer attempts than the login throttle allows.
         for round in 0..8 {
             let mut attempts = tokio::task::JoinSet::new();
@@ -111,7 +114,7 @@ fn unfinished_manifests_use_bounded_memory() {
             });
         }
         let _begun = begun.acquire_many(HOLDERS).await.unwrap();
-        let (client, url) = (Client::new(), server.url());
+        let (client, url) = (client(), server.url());
         let pushed = tokio::time::timeout(Duration::from_secs(20), pusher::push_image(&client, &url, 1));
         pushed.await.expect("others push meanwhile").unwrap();
         holders.abort_all();

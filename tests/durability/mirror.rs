@@ -6,6 +6,7 @@ use oci::{Algorithm, Digest};
 use reqwest::Client;
 use tempfile::TempDir;
 
+use crate::client::client;
 use crate::full_disk::{MIB, SmallDisk};
 use crate::pusher;
 use crate::server::Server;
@@ -15,7 +16,7 @@ async fn push(upstream: &Server, seed: u64, size: usize) -> (Vec<u8>, Digest) {
     let content = pusher::content(seed, size);
     let digest = Algorithm::Sha256.digest(&content);
     let url = format!("{}/v2/app/blobs/uploads/?digest={digest}", upstream.url());
-    let pushed = Client::new().post(url).body(content.clone()).send().await.unwrap();
+    let pushed = client().post(url).body(content.clone()).send().await.unwrap();
     assert_eq!(pushed.status(), 201);
     (content, digest)
 }
@@ -34,7 +35,7 @@ async fn killed_fill_leaves_nothing_and_is_repeated() {
     for _ in 0..3 {
         let cache = Server::start(&data, &["--upstream", &argument]);
         let mut pull =
-            Client::new().get(format!("{}/v2/hub/app/blobs/{digest}", cache.url())).send().await.unwrap();
+            client().get(format!("{}/v2/hub/app/blobs/{digest}", cache.url())).send().await.unwrap();
         // The fill is under way, and this client holds it up.
         pull.chunk().await.unwrap().expect("the first bytes");
         cache.kill();
@@ -43,10 +44,10 @@ async fn killed_fill_leaves_nothing_and_is_repeated() {
     let cache = Server::start(&data, &["--upstream", &argument]);
     assert_eq!(uploads(&data), 0, "the start removes what a fill left");
     let url = format!("{}/v2/hub/app/blobs/{digest}", cache.url());
-    let pulled = Client::new().get(&url).send().await.unwrap().bytes().await.unwrap();
+    let pulled = client().get(&url).send().await.unwrap().bytes().await.unwrap();
     assert!(pulled == content);
     upstream.stop();
-    assert!(Client::new().get(&url).send().await.unwrap().bytes().await.unwrap() == content);
+    assert!(client().get(&url).send().await.unwrap().bytes().await.unwrap() == content);
     cache.stop();
 }
 
@@ -61,7 +62,7 @@ async fn full_disk_serves_clients_straight_through() {
     let cache = Server::start(&data, &["--upstream", &argument]);
     let url = format!("{}/v2/hub/app/blobs/{digest}", cache.url());
     let free = disk.free();
-    let pull = async || Client::new().get(&url).send().await.unwrap().bytes().await.unwrap();
+    let pull = async || client().get(&url).send().await.unwrap().bytes().await.unwrap();
     let (first, second) = tokio::join!(pull(), pull());
     assert!(first == content && second == content);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -107,7 +108,7 @@ async fn metric(http: &Client, url: &str, name: &str) -> u64 {
 async fn pull_through(load: &Load) -> Figures {
     let scratch = TempDir::new().unwrap();
     let upstream = Server::start(&scratch.path().join("upstream"), &[]);
-    let http = Client::new();
+    let http = client();
     let mut images = Vec::new();
     for seed in 0..load.images {
         images.push(push_image(&http, &upstream, seed, load.layer).await);
@@ -125,7 +126,7 @@ async fn pull_through(load: &Load) -> Figures {
     for _ in 0..16 {
         let (url, images, next, pulls) = (cache.url(), images.clone(), next.clone(), load.pulls);
         clients.spawn(async move {
-            let (http, mut bytes) = (Client::new(), 0);
+            let (http, mut bytes) = (client(), 0);
             loop {
                 let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 if number >= pulls {

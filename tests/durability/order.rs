@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::Command;
 
 use oci::Digest;
-use reqwest::Client;
 use store::Metadata;
 use tempfile::TempDir;
 
+use crate::client::client;
 use crate::pusher;
 use crate::server::Server;
 
@@ -33,7 +33,7 @@ fn push_is_answered_after_every_sync() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // Images with large and small layers, in each way to push.
     let images = [5, 6, 7, 10]
-        .map(|seed| runtime.block_on(pusher::push_image(&Client::new(), &server.url(), seed)).unwrap());
+        .map(|seed| runtime.block_on(pusher::push_image(&client(), &server.url(), seed)).unwrap());
     server.stop_traced(&data);
     let calls = parse(&fs::read_to_string(&trace).unwrap());
     // The 201 answers come in this order: two blobs of an image, then its manifest.
@@ -66,7 +66,7 @@ async fn start_syncs_links_of_a_killed_process() {
     let mut seed = 0;
     loop {
         let server = Server::start(&data, &[]);
-        pusher::push_image(&Client::new(), &server.url(), seed).await.unwrap();
+        pusher::push_image(&client(), &server.url(), seed).await.unwrap();
         server.kill();
         // The view is written a second later, and the kill may have been late.
         if has_pending().await {

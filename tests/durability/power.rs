@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oci::Digest;
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use store::Metadata;
 use store::metadata::JournaledContent;
 use tempfile::TempDir;
 
+use crate::client::client;
 use crate::disk::Disk;
 use crate::pusher::{self, Image};
 use crate::server::Server;
@@ -24,7 +25,7 @@ const ATTEMPTS: u64 = 20;
 async fn acknowledged_pushes_survive_lost_unsynced_files() {
     let scratch = TempDir::new().unwrap();
     let data = scratch.path().join("data");
-    let http = Client::new();
+    let http = client();
     let mut acknowledged: Vec<Image> = Vec::new();
     let (mut lost, mut never_made) = (0, 0);
     for attempt in 0..ATTEMPTS {
@@ -62,7 +63,7 @@ async fn acknowledged_pushes_survive_lost_unsynced_files() {
 #[tokio::test]
 async fn first_pushes_survive_a_power_failure() {
     let disk = Disk::new(64);
-    let (data, http) = (disk.path().join("data"), Client::new());
+    let (data, http) = (disk.path().join("data"), client());
     let server = Server::start(&data, &[]);
     let mut images = Vec::new();
     for seed in 0..10 {

@@ -6,6 +6,7 @@ use oci::{Algorithm, media_type};
 use reqwest::{Client, StatusCode};
 use tempfile::TempDir;
 
+use crate::client::client;
 use crate::faults::{Control, preloaded};
 use crate::server::Server;
 
@@ -54,7 +55,7 @@ async fn retention_runs_at_the_time_of_its_schedule() {
     let command = preloaded(scratch.path(), &control, &data);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     let server = Server::start_as(&command, &data, &["--config", settings.to_str().unwrap()]);
-    let (http, url) = (Client::new(), server.url());
+    let (http, url) = (client(), server.url());
     for tag in ["1", "2", "3"] {
         push(&http, &url, tag).await;
     }

@@ -15,6 +15,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::client::{NoAnswer, Request as _};
 use crate::faults::{Control, number, preloaded};
 use crate::pusher::content;
 use crate::rounds::{self, Random, Workers};
@@ -172,15 +173,6 @@ struct Worker {
     checked: Arc<AtomicU64>,
 }
 
-/// The server is gone, or refused the request because it is about to be.
-struct Gone;
-
-impl From<reqwest::Error> for Gone {
-    fn from(_: reqwest::Error) -> Self {
-        Self
-    }
-}
-
 impl Worker {
     fn new(number: u64, seed: u64, checked: Arc<AtomicU64>) -> Self {
         let unknown = States { seeds: vec![None], is_signed: false };
@@ -192,7 +184,7 @@ impl Worker {
         format!("team/r{}", self.number)
     }
 
-    async fn operate(&mut self, http: &Client, url: &str) -> Result<(), Gone> {
+    async fn operate(&mut self, http: &Client, url: &str) -> Result<(), NoAnswer> {
         let seed = self.random.below(60);
         match self.random.below(12) {
             0..=3 => self.push(http, url, Tag::Latest, seed).await,
@@ -231,7 +223,7 @@ impl Worker {
         self.model.insert(tag, States { seeds: vec![seed], is_signed: false });
     }
 
-    async fn push(&mut self, http: &Client, url: &str, tag: Tag, seed: u64) -> Result<(), Gone> {
+    async fn push(&mut self, http: &Client, url: &str, tag: Tag, seed: u64) -> Result<(), NoAnswer> {
         self.may_become(tag, Some(seed));
         let (top, children) = match tag {
             Tag::Multi => index(seed),
@@ -243,7 +235,7 @@ impl Worker {
         for child in &children {
             // From now on the registry keeps it for the index, although it has no tag.
             let path = format!("{url}/v2/{}/manifests/{}", self.repository(), child.digest);
-            while http.head(&path).send().await?.status() == StatusCode::NOT_FOUND {
+            while http.head(&path).answer().await?.status() == StatusCode::NOT_FOUND {
                 self.put(http, url, child, &child.digest.to_string()).await?;
             }
         }
@@ -252,7 +244,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn sign(&mut self, http: &Client, url: &str, seed: u64) -> Result<(), Gone> {
+    async fn sign(&mut self, http: &Client, url: &str, seed: u64) -> Result<(), NoAnswer> {
         let (index, _) = index(seed);
         let [referrer, tagged] = signatures(&index);
         self.put(http, url, &referrer, &referrer.digest.to_string()).await?;
@@ -262,25 +254,25 @@ impl Worker {
     }
 
     /// Pushes the blobs of a manifest that the repository lacks, and then the manifest.
-    async fn put(&mut self, http: &Client, url: &str, built: &Built, target: &str) -> Result<(), Gone> {
+    async fn put(&mut self, http: &Client, url: &str, built: &Built, target: &str) -> Result<(), NoAnswer> {
         let repository = self.repository();
         for blob in &built.blobs {
             let digest = Algorithm::Sha256.digest(blob);
-            let head = http.head(format!("{url}/v2/{repository}/blobs/{digest}")).send().await?;
+            let head = http.head(format!("{url}/v2/{repository}/blobs/{digest}")).answer().await?;
             if head.status() == StatusCode::OK {
                 continue;
             }
             let uploads = format!("{url}/v2/{repository}/blobs/uploads/");
             let from = format!("team/r{}", self.random.below(CLIENTS));
             let asked = match self.random.below(2) {
-                0 => http.post(format!("{uploads}?mount={digest}&from={from}")).send().await?,
-                _ => http.post(format!("{uploads}?digest={digest}")).body(blob.clone()).send().await?,
+                0 => http.post(format!("{uploads}?mount={digest}&from={from}")).answer().await?,
+                _ => http.post(format!("{uploads}?digest={digest}")).body(blob.clone()).answer().await?,
             };
             let stored = match asked.status() {
                 // The other repository does not have it: an ordinary upload begins.
                 StatusCode::ACCEPTED => {
                     let location = asked.headers()["location"].to_str().unwrap().to_owned();
-                    http.put(format!("{url}{location}?digest={digest}")).body(blob.clone()).send().await?
+                    http.put(format!("{url}{location}?digest={digest}")).body(blob.clone()).answer().await?
                 }
                 _ => asked,
             };
@@ -290,14 +282,14 @@ impl Worker {
             .put(format!("{url}/v2/{repository}/manifests/{target}"))
             .header("content-type", built.media_type)
             .body(built.content.clone());
-        expect(put.send().await?, StatusCode::CREATED, &format!("{repository}, manifest {target}")).await;
+        expect(put.answer().await?, StatusCode::CREATED, &format!("{repository}, manifest {target}")).await;
         Ok(())
     }
 
-    async fn delete(&mut self, http: &Client, url: &str, tag: Tag, target: &str) -> Result<(), Gone> {
+    async fn delete(&mut self, http: &Client, url: &str, tag: Tag, target: &str) -> Result<(), NoAnswer> {
         self.may_become(tag, None);
         let path = format!("{url}/v2/{}/manifests/{target}", self.repository());
-        let answer = http.delete(path).send().await?;
+        let answer = http.delete(path).answer().await?;
         let status = answer.status();
         let is_right = [StatusCode::ACCEPTED, StatusCode::NOT_FOUND].contains(&status);
         assert!(is_right, "deletion of {}, {target}: {status}", self.repository());
@@ -306,7 +298,7 @@ impl Worker {
     }
 
     /// Pulls a tag down to its last blob, and compares it with the possible states. Returns the state.
-    async fn look(&self, http: &Client, url: &str, tag: Tag) -> Result<Option<u64>, Gone> {
+    async fn look(&self, http: &Client, url: &str, tag: Tag) -> Result<Option<u64>, NoAnswer> {
         let (repository, states) = (self.repository(), &self.model[&tag]);
         let name = format!("{repository}:{}, which may be {states:?}", tag.name());
         let Some(top) = pull(http, url, &repository, &tag.name()).await? else {
@@ -320,14 +312,14 @@ impl Worker {
         let state = states.seeds.iter().flatten().find(|seed| build(**seed).content.as_bytes() == top);
         let Some(seed) = state.copied() else {
             let history = format!("{url}/api/v1/repositories/{repository}/_history?tag={}", tag.name());
-            let history = http.get(history).send().await?.text().await?;
+            let history = http.get(history).answer().await?.text().await?;
             panic!("{name}, is {}; its history: {history}", String::from_utf8_lossy(&top));
         };
         if states.is_signed {
             let index = build(seed);
             let [referrer, _] = signatures(&index);
             let listed = http.get(format!("{url}/v2/{repository}/referrers/{}", index.digest));
-            let listed = listed.send().await?.text().await?;
+            let listed = listed.answer().await?.text().await?;
             assert!(listed.contains(&referrer.digest.to_string()), "{name}: its referrers are {listed}");
             for target in [referrer.digest.to_string(), signature_tag(&index.digest)] {
                 let signature = pull(http, url, &repository, &target).await?;
@@ -339,15 +331,13 @@ impl Worker {
 }
 
 impl rounds::Worker for Worker {
-    type Gone = Gone;
-
-    async fn step(&mut self, http: &Client, url: &str) -> Result<(), Gone> {
+    async fn step(&mut self, http: &Client, url: &str) -> Result<(), NoAnswer> {
         self.operate(http, url).await?;
         self.checked.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    async fn settle(&mut self, http: &Client, url: &str) -> Result<(), Gone> {
+    async fn settle(&mut self, http: &Client, url: &str) -> Result<(), NoAnswer> {
         for tag in Tag::ALL {
             let state = self.look(http, url, tag).await?;
             self.model.get_mut(&tag).unwrap().seeds = vec![state];
@@ -363,7 +353,7 @@ async fn expect(answer: Response, status: StatusCode, what: &str) {
 }
 
 /// Pulls a manifest with everything that it names. Returns its bytes, or `None` if it is absent.
-async fn pull(http: &Client, url: &str, repository: &str, target: &str) -> Result<Option<Vec<u8>>, Gone> {
+async fn pull(http: &Client, url: &str, repository: &str, target: &str) -> Result<Option<Vec<u8>>, NoAnswer> {
     let mut reached = BTreeMap::new();
     let top = reach(http, url, repository, target, &mut reached).await?;
     Ok(top)
@@ -376,12 +366,12 @@ async fn reach(
     repository: &str,
     target: &str,
     reached: &mut BTreeMap<Digest, u64>,
-) -> Result<Option<Vec<u8>>, Gone> {
+) -> Result<Option<Vec<u8>>, NoAnswer> {
     let mut top = None;
     let mut manifests = vec![target.to_owned()];
     while let Some(target) = manifests.pop() {
         let got = http.get(format!("{url}/v2/{repository}/manifests/{target}"));
-        let got = got.header("accept", format!("{OCI_MANIFEST}, {OCI_INDEX}")).send().await?;
+        let got = got.header("accept", format!("{OCI_MANIFEST}, {OCI_INDEX}")).answer().await?;
         if got.status() == StatusCode::NOT_FOUND && top.is_none() {
             return Ok(None);
         }
@@ -396,7 +386,7 @@ async fn reach(
         for blob in list("layers").iter().chain(&config).map(digest) {
             let blob: Digest = blob.parse().unwrap();
             if let Entry::Vacant(new) = reached.entry(blob) {
-                let got = http.get(format!("{url}/v2/{repository}/blobs/{blob}")).send().await?;
+                let got = http.get(format!("{url}/v2/{repository}/blobs/{blob}")).answer().await?;
                 assert_eq!(got.status(), StatusCode::OK, "{repository}, blob {blob} of {target}");
                 let bytes = got.bytes().await?;
                 assert_eq!(Algorithm::Sha256.digest(&bytes), blob, "{repository}");
@@ -409,17 +399,17 @@ async fn reach(
 }
 
 /// The bytes of everything that tags and referrers reach.
-async fn reachable(http: &Client, url: &str) -> Result<u64, Gone> {
+async fn reachable(http: &Client, url: &str) -> Result<u64, NoAnswer> {
     let mut reached = BTreeMap::new();
     for number in 0..CLIENTS {
         let repository = format!("team/r{number}");
-        let listed = http.get(format!("{url}/v2/{repository}/tags/list")).send().await?;
+        let listed = http.get(format!("{url}/v2/{repository}/tags/list")).answer().await?;
         let tags: Value = listed.json().await?;
         for tag in tags["tags"].as_array().into_iter().flatten() {
             let tag = tag.as_str().unwrap();
             let top = reach(http, url, &repository, tag, &mut reached).await?.unwrap();
             let digest = Algorithm::Sha256.digest(&top);
-            let referrers = http.get(format!("{url}/v2/{repository}/referrers/{digest}")).send().await?;
+            let referrers = http.get(format!("{url}/v2/{repository}/referrers/{digest}")).answer().await?;
             let referrers: Value = referrers.json().await?;
             for referrer in referrers["manifests"].as_array().unwrap() {
                 reach(http, url, &repository, referrer["digest"].as_str().unwrap(), &mut reached).await?;
@@ -464,8 +454,7 @@ fn collections_beside_clients_lose_and_leave_nothing() {
         control.set_clock(clock);
         let enough = checked.load(Ordering::Relaxed) + OPERATIONS;
         workers.work_until_killed(server, |_, running| {
-            let has_failed = || running.iter().any(|worker| worker.is_finished());
-            while checked.load(Ordering::Relaxed) < enough && !has_failed() {
+            while checked.load(Ordering::Relaxed) < enough && !running.has_failed() {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
@@ -479,9 +468,9 @@ fn collections_beside_clients_lose_and_leave_nothing() {
     let (begun, url) = (Instant::now(), server.url());
     let (reachable, stored) = workers.block_on(async |http| {
         loop {
-            let collected = http.post(format!("{url}/api/v1/gc")).send().await.unwrap();
+            let collected = http.post(format!("{url}/api/v1/gc")).answer().await.unwrap();
             assert!(collected.text().await.unwrap().contains("report"));
-            let reachable = reachable(http, &url).await.unwrap_or_else(|Gone| panic!("the server is gone"));
+            let reachable = reachable(http, &url).await.unwrap();
             let stored = size_of(&data.join("docker/registry/v2/blobs"));
             // The last collection may wait for leases, and small content for its files.
             if stored >= reachable && stored <= reachable + reachable / 100 {

@@ -13,6 +13,7 @@ use oci::{Algorithm, Digest};
 use reqwest::{Client, StatusCode};
 use tempfile::TempDir;
 
+use crate::client::{NoAnswer, Request as _};
 use crate::disk::Disk;
 use crate::faults::{Control, number, preloaded};
 use crate::pusher::content;
@@ -77,7 +78,7 @@ impl Worker {
         format!("team/r{}", self.number)
     }
 
-    async fn operate(&mut self, http: &Client, url: &str) -> Result<(), reqwest::Error> {
+    async fn operate(&mut self, http: &Client, url: &str) -> Result<(), NoAnswer> {
         let (tag, seed) = (self.random.below(TAGS), self.random.below(40));
         match self.random.below(8) {
             0..=3 => {
@@ -99,7 +100,7 @@ impl Worker {
                 states.push(None);
                 self.model.insert(tag, states);
                 let path = format!("{url}/v2/{}/manifests/t{tag}", self.repository());
-                let status = http.delete(path).send().await?.status();
+                let status = http.delete(path).answer().await?.status();
                 self.answers.push(format!("delete t{tag}: {status}"));
                 if status == StatusCode::ACCEPTED || status == StatusCode::NOT_FOUND {
                     self.model.insert(tag, vec![None]);
@@ -107,7 +108,7 @@ impl Worker {
                 }
             }
             6 => {
-                let collected = http.post(format!("{url}/api/v1/gc")).send().await?;
+                let collected = http.post(format!("{url}/api/v1/gc")).answer().await?;
                 collected.bytes().await?;
             }
             _ => {
@@ -118,14 +119,14 @@ impl Worker {
         Ok(())
     }
 
-    async fn push(&mut self, http: &Client, url: &str, tag: u64, seed: u64) -> Result<bool, reqwest::Error> {
+    async fn push(&mut self, http: &Client, url: &str, tag: u64, seed: u64) -> Result<bool, NoAnswer> {
         let repository = self.repository();
         for blob in [b"{}".to_vec(), layer(self.number, seed)] {
             let digest = Algorithm::Sha256.digest(&blob);
-            let there = http.head(format!("{url}/v2/{repository}/blobs/{digest}")).send().await?;
+            let there = http.head(format!("{url}/v2/{repository}/blobs/{digest}")).answer().await?;
             if there.status() != StatusCode::OK {
                 let path = format!("{url}/v2/{repository}/blobs/uploads/?digest={digest}");
-                if http.post(path).body(blob).send().await?.status() != StatusCode::CREATED {
+                if http.post(path).body(blob).answer().await?.status() != StatusCode::CREATED {
                     return Ok(false);
                 }
             }
@@ -134,7 +135,7 @@ impl Worker {
             .put(format!("{url}/v2/{repository}/manifests/t{tag}"))
             .header("content-type", oci::media_type::OCI_MANIFEST)
             .body(manifest(self.number, seed));
-        let answer = put.send().await?;
+        let answer = put.answer().await?;
         let status = answer.status();
         self.answers.push(format!("push t{tag} {seed}: {status}"));
         // A blob that was there must not be missing now.
@@ -151,10 +152,10 @@ impl Worker {
         url: &str,
         tag: u64,
         strictly: bool,
-    ) -> Result<Option<Option<u64>>, reqwest::Error> {
+    ) -> Result<Option<Option<u64>>, NoAnswer> {
         let repository = self.repository();
         let states = self.model.get(&tag).cloned().unwrap_or_else(|| vec![None]);
-        let got = http.get(format!("{url}/v2/{repository}/manifests/t{tag}")).send().await?;
+        let got = http.get(format!("{url}/v2/{repository}/manifests/t{tag}")).answer().await?;
         let status = got.status();
         let name = format!("{repository}:t{tag}, which may be {states:?}");
         if status == StatusCode::NOT_FOUND {
@@ -169,13 +170,13 @@ impl Worker {
         let state = states.iter().flatten().find(|seed| manifest(self.number, **seed).as_bytes() == bytes);
         let Some(seed) = state.copied() else {
             let history = http.get(format!("{url}/api/v1/repositories/{repository}/_history?tag=t{tag}"));
-            let history = history.send().await?.text().await?;
+            let history = history.answer().await?.text().await?;
             let last: Vec<_> = self.answers.iter().rev().take(20).rev().collect();
             let bytes = String::from_utf8_lossy(&bytes);
             panic!("{name}, is {bytes}; the last answers: {last:?}; its history: {history}");
         };
         let digest: Digest = Algorithm::Sha256.digest(&layer(self.number, seed));
-        let blob = http.get(format!("{url}/v2/{repository}/blobs/{digest}")).send().await?;
+        let blob = http.get(format!("{url}/v2/{repository}/blobs/{digest}")).answer().await?;
         let status = blob.status();
         if status != StatusCode::OK {
             assert!(!strictly && status.is_server_error(), "{name}: its layer {digest}: {status}");
@@ -190,13 +191,11 @@ impl Worker {
 }
 
 impl rounds::Worker for Worker {
-    type Gone = reqwest::Error;
-
-    async fn step(&mut self, http: &Client, url: &str) -> Result<(), reqwest::Error> {
+    async fn step(&mut self, http: &Client, url: &str) -> Result<(), NoAnswer> {
         self.operate(http, url).await
     }
 
-    async fn settle(&mut self, http: &Client, url: &str) -> Result<(), reqwest::Error> {
+    async fn settle(&mut self, http: &Client, url: &str) -> Result<(), NoAnswer> {
         for tag in 0..TAGS {
             let state = self.look(http, url, tag, true).await?;
             self.model.insert(tag, vec![state.expect("a strict look has a state")]);
@@ -239,9 +238,9 @@ fn acknowledged_operations_survive_faults() {
         workers.for_each(|worker| worker.clock_jumps = end == End::ClockJumps);
         let enough = control.faults() + 20.min(goal);
         control.set_rate(ONE_IN);
-        workers.work_until_killed(server, |server, _| {
+        workers.work_until_killed(server, |server, running| {
             let begun = std::time::Instant::now();
-            while control.faults() < enough && begun.elapsed().as_secs() < 60 {
+            while control.faults() < enough && begun.elapsed().as_secs() < 60 && !running.has_failed() {
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 if end == End::ClockJumps {
                     // Up to two days forward or back, and in the end back to the truth.
@@ -256,7 +255,11 @@ fn acknowledged_operations_survive_faults() {
                 server.pause();
                 disk.abort();
                 server.resume();
-                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            if matches!(end, End::ReadOnly | End::ClockJumps) {
+                // Each request is answered, also after all these faults.
+                control.set_rate(0);
+                running.wait_for_each();
             }
         });
         control.set_rate(0);
@@ -274,7 +277,7 @@ fn acknowledged_operations_survive_faults() {
     workers.settle(&server);
     // Everything that is left on the disk is needed, or young.
     workers.block_on(async |http| {
-        let collected = http.post(format!("{}/api/v1/gc", server.url())).send().await.unwrap();
+        let collected = http.post(format!("{}/api/v1/gc", server.url())).answer().await.unwrap();
         assert!(collected.text().await.unwrap().contains("report"));
     });
     workers.settle(&server);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::Client;
 use tempfile::TempDir;
 
+use crate::client::client;
 use crate::pusher;
 use crate::receiver::{Receiver, free_address};
 use crate::server::Server;
@@ -56,7 +56,7 @@ fn no_event_is_lost_by_kills() {
         format!("[[webhook]]\nurl = \"http://{address}/\"\nevents = [\"push\"]\nallow_private = true\n");
     std::fs::write(&settings, webhook).unwrap();
     let arguments = ["--config", settings.to_str().unwrap()];
-    let (http, next) = (Client::new(), Arc::new(AtomicU64::new(1)));
+    let (http, next) = (client(), Arc::new(AtomicU64::new(1)));
     let mut acknowledged: BTreeSet<Push> = BTreeSet::new();
     for round in 1..=kills {
         let server = Server::start(&data, &arguments);
