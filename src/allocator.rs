@@ -3,7 +3,7 @@
 /// Allocations from this size on are mapped one by one, and unmapped when freed.
 ///
 /// glibc raises this threshold up to 32 MiB, to the largest freed size. The 19 MiB of a password hash would
-/// then come from the heap, where a small allocation in use keeps the memory from being reused: 32 wrong
+/// then come from the heap, where a small allocation in use keeps the memory from being reused. 32 wrong
 /// passwords left 500 MiB in use. Only password hashes and bodies that are read to their end are larger.
 #[cfg(target_env = "gnu")]
 const LARGE: i32 = 4 << 20;

@@ -91,18 +91,18 @@ table! {
         /// send those of other registries.
         open_to: Vec<IpNet> = Vec::new(), list_of(network());
 
-        /// Who may make this registry fetch what it lacks: `"accounts"` with the right to pull, accounts to which
-        /// the right `fill` is `"granted"`, or `"everyone"` who may pull. Without accounts it is everyone.
+        /// The clients for which this registry fetches missing content: `"accounts"` with the right to pull, accounts to
+        /// which the right `fill` is `"granted"`, or `"everyone"` who may pull. Without accounts it is everyone.
         fill: FillChoice = FillChoice::Accounts, choice::<FillChoice>();
 
         /// How long a tag is served without asking the upstream. 0 asks each time.
         fresh: Duration = Duration::from_secs(5 * 60), duration().or_none();
 
-        /// What to do with kept tags while the upstream does not answer: `"serve"` or `"refuse"`. By digest they are
+        /// The use of kept tags while the upstream does not answer: `"serve"` or `"refuse"`. By digest they are
         /// always served.
         when_down: Unavailable = Unavailable::Serve, choice::<Unavailable>();
 
-        /// What to do with kept tags that the upstream has deleted: `"serve"` or `"refuse"`.
+        /// The use of kept tags that the upstream has deleted: `"serve"` or `"refuse"`.
         when_gone: Unavailable = Unavailable::Serve, choice::<Unavailable>();
 
         /// How long a new digest of a tag is not served, as protection against a poisoned tag: `"7d"`. The digest before
@@ -136,7 +136,7 @@ table! {
         /// own search (`/v1/search`), which Docker Hub has.
         search: SearchChoice = SearchChoice::Cached, choice::<SearchChoice>();
 
-        /// What to do with pushes below its name: `"refuse"`, or `"overlay"` to keep them here. A pushed tag then hides
+        /// The treatment of pushes below its name: `"refuse"`, or `"overlay"` to keep them here. A pushed tag then hides
         /// the upstream's.
         push: PushChoice = PushChoice::Refuse, choice::<PushChoice>();
     }
@@ -155,7 +155,7 @@ pub enum IpChoice {
     V6,
 }
 
-/// Who may fetch.
+/// The clients for which missing content is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FillChoice {
     /// Accounts that may pull
@@ -166,7 +166,7 @@ pub enum FillChoice {
     Everyone,
 }
 
-/// What to do without a confirmation of the upstream.
+/// The use of a kept tag without a confirmation of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Unavailable {
     /// Serve what is kept
@@ -178,13 +178,13 @@ pub enum Unavailable {
 /// Where to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SearchChoice {
-    /// What is kept here
+    /// The repositories that are kept here
     Cached,
     /// Also the upstream's own search
     Upstream,
 }
 
-/// What to do with pushes.
+/// The treatment of pushes below the name of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PushChoice {
     /// Refuse them

@@ -1,7 +1,7 @@
 //! The cache of manifests, with the TTL of `gateway.cache`.
 //!
 //! A push or a deletion through the gateway invalidates all entries of its repository, before it is sent and after its
-//! response, so that a response from in between is not served later. A change at the upstream itself is visible after
+//! response. So a response from in between is not served later. A change at the upstream itself is visible after
 //! the TTL. An expired entry is revalidated with `If-None-Match`. Concurrent requests share one request to the upstream.
 //!
 //! distribution converts some manifests depending on `Accept`, so that the key contains it. The cache stores a manifest

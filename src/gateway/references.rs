@@ -1,8 +1,8 @@
 //! Access control for blobs: which digests a repository refers to.
 //!
 //! Some registries (zot) serve a blob in every repository as soon as they have it in one. With such an upstream a digest
-//! alone would give access. So the gateway serves, mounts and accepts a blob only if the repository refers to it: the
-//! blob was uploaded or mounted through the gateway, or a manifest of the repository names it. The gateway reads
+//! alone would give access. So the gateway serves, mounts and accepts a blob only if the repository refers to it. Either
+//! the blob was uploaded or mounted through the gateway, or a manifest of the repository names it. The gateway reads
 //! manifests that it forwards, and walks the repository at the upstream for the others.
 //!
 //! The result is cached in memory with a TTL. [`super::scoping`] finds out which upstreams need this.

@@ -1,6 +1,7 @@
-//! Background tasks of an open registry: the writer of the derived view, resumed deletions, the expiry of uploads, the
-//! flush of pull counts, retention runs, the adoption of outside changes, the watch of the storage and the scheduled
-//! check.
+//! Background tasks of an open registry.
+//!
+//! They are the writer of the derived view, resumed deletions, the expiry of uploads, the flush of pull counts and
+//! retention runs. Others adopt outside changes, watch the storage, and run the scheduled check.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,8 +1,7 @@
 //! Thread pool for blocking work, with two priorities.
 //!
-//! Threads that answer requests must not wait behind work that takes seconds anyway: hashing and writing a large
-//! upload, and creating the files of small pushes, which takes more CPU time than the pushes. That work runs on nice
-//! threads.
+//! Threads that answer requests must not wait behind work that takes seconds anyway, such as hashing and writing a
+//! large upload. Creating the files of small pushes takes more CPU time than the pushes. Both run on nice threads.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

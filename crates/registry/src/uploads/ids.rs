@@ -4,8 +4,8 @@
 //! transaction. Instead the id holds its creation time and a MAC over repository, account and algorithm, with a key that
 //! outlives the process. After a restart a valid id is an empty upload again. Clients cannot forge ids.
 //!
-//! An id is a UUID of version 8 (RFC 9562 section 5.8): 32 bits of seconds since 1970, a counter of 28 bits, and 62 bits
-//! of HMAC-SHA-256 over these and the sealed values.
+//! An id is a UUID of version 8 (RFC 9562 section 5.8). It has 32 bits of seconds since 1970, a counter of 28 bits, and
+//! 62 bits of HMAC-SHA-256 over these and the sealed values.
 //!
 //! The id does not show that its upload has ended; only the process that ended it remembers. After a restart such an id
 //! is an empty upload until it expires, which gives its owner no more than a new upload would.

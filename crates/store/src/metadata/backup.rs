@@ -77,7 +77,7 @@ impl RestoredDatabase {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// Forgets what belongs to the machine of the backup, and has the next start write all links: the directory
+    /// Removes the state of the machine of the backup, and has the next start write all links. The directory
     /// `repositories/` is of another time, and its missing links would count as deletions of another program. Other
     /// consumers of the outbox do not get these changes, nor those that the server has passed on after the backup. Pending
     /// deliveries to webhooks are parked: the server of the backup has sent them, or still does.

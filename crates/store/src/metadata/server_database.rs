@@ -54,8 +54,9 @@ impl ServerDatabase {
     /// Takes the right to write, and brings the schema to the newest version. A replica does neither.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] if another server has the right, and for a database of another program or of a newer
-    /// version. [`StoreError::HasPrimary`] for a primary if there is one, [`StoreError::OtherSchema`] for a replica.
+    /// [`StoreError::Directory`] for a database of another program or of a newer version.
+    ///
+    /// [`StoreError::HasPrimary`] for a primary if there is one, [`StoreError::OtherSchema`] for a replica.
     pub(super) fn open(url: &Arc<DatabaseUrl>) -> Result<Self, StoreError> {
         let session = connect(url).map_err(|error| unusable(url, &error))?;
         let sql = Sql::server(&session);

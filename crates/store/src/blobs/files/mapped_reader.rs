@@ -1,9 +1,8 @@
 //! Reads a blob: small ones into memory, large ones piece by piece or as a mapped file.
 //!
 //! By default each piece of a large blob is copied out of the page cache with `pread`. On a plain HTTP/1.1 connection
-//! only the kernel reads the bytes, so windows of a mapping go to the socket without a copy in this process: 4 clients
-//! took 0.087 CPU seconds a GB (`wharfinger-bench --only blob-4`), where zot and distribution, which copy, took 0.30 to
-//! 0.32.
+//! only the kernel reads the bytes, so windows of a mapping go to the socket without a copy in this process. 4 clients
+//! took 0.087 CPU seconds a GB (`wharfinger-bench --only blob-4`). zot and distribution copy, and took 0.30 to 0.32.
 //!
 //! A mapping has two dangers:
 //!

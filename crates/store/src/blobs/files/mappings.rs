@@ -1,7 +1,7 @@
 //! LRU cache of the mappings of large blobs, for the next reader of the same blob.
 //!
-//! Filling a mapping costs more than making it: the kernel enters each page when it is first touched and removes it at
-//! the end, which together is a fifth of the cost of a download. Most layers are read by many clients in a row.
+//! Filling a mapping costs more than making it: the kernel enters each page when it is first touched, and removes it at
+//! the end. That is a fifth of the cost of a download. Most layers are read by many clients in a row.
 //!
 //! - Only a mapping that was read to its end is cached; a broken download leaves nothing behind.
 //! - A mapping serves the same file only, whatever its name: it keeps the inode from being reused, so equal numbers mean

@@ -1,8 +1,8 @@
 //! Uploads as files: one file for each upload until a rename makes it a blob.
 //!
-//! A writer writes at the offset of its upload, and so overwrites what a broken attempt left there. Two writers must
-//! not write at a time, and an overtaken one must not write at all: after a broken connection a client comes back
-//! with a new request while the server may still process the old one. So each upload has a lock that every step
+//! A writer writes at the offset of its upload, and so overwrites the bytes of a broken attempt. After a broken
+//! connection a client comes back with a new request while the server may still process the old one. Two writers must
+//! not write at a time, and an overtaken one must not write at all. So each upload has a lock that every step
 //! takes, and opening an upload invalidates its earlier writers.
 //!
 //! Content is synced only at the end of an upload. It outlives the process but not a power failure; the metadata
