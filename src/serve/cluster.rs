@@ -70,10 +70,14 @@ pub(super) async fn role(registry: &Registry, config: &Config) -> Result<Role, S
     let Some(address) = &config.cluster.address else { return Ok(Role::Alone) };
     if registry.is_replica() {
         let tls = client_tls(config.cluster.ca.as_deref())?;
-        return Ok(Role::Replica(Arc::new(Forwarder::new(
-            PeerClient::new(tls),
-            ReplicaSettings::new(config),
-        ))));
+        let forwarder = Forwarder::new(PeerClient::new(tls), ReplicaSettings::new(config));
+        // Pulls are answered from the first request on. `await_vacancy` looks when requests come already.
+        if let Some(database) = registry.directory().database()
+            && let Ok(Some(primary)) = PrimaryWatch::new(database.clone()).look().await
+        {
+            forwarder.set_may_read(primary.has_own_schema);
+        }
+        return Ok(Role::Replica(Arc::new(forwarder)));
     }
     let role = Role::primary().ok_or(ServeError::Random)?;
     if let Role::Primary { secret } = &role {

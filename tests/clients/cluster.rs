@@ -417,3 +417,29 @@ fn stopped_primary_is_replaced_at_once() {
     let refused = user.fails(&format!("{wharfinger} tag team/app:1 team/app:3 --data {replica}"));
     assert!(refused.contains("replica"), "{refused}");
 }
+
+/// A load balancer sends requests as soon as a server takes connections, and a replica opens anew whenever it did not
+/// become the primary.
+#[test]
+fn replica_answers_pulls_from_its_first_request() {
+    let mut cluster = Cluster::start("cluster_first_pull", "");
+    let user = Terminal::open();
+    Image::saved(&user, "app", "app");
+    user.run(&format!("crane push app {}", cluster.server(0).at("team/app:1")));
+    cluster.servers[1].take().expect("it runs").stop();
+    let url = format!("http://{}/v2/team/app/manifests/1", cluster.addresses[1]);
+    // The first answers, of four clients that connect until one comes.
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let connect = format!(
+                "while true; do code=$(curl -s -o /dev/null -w '%{{http_code}}' {url} || true); \
+                 [ \"$code\" = 000 ] || break; done; echo $code"
+            );
+            thread::spawn(move || Terminal::open().run(&connect))
+        })
+        .collect();
+    cluster.launch(1);
+    for client in clients {
+        assert_eq!(client.join().expect("a client"), "200");
+    }
+}
