@@ -434,7 +434,7 @@ fn size_of(directory: &Path) -> u64 {
 #[test]
 fn collections_beside_clients_lose_and_leave_nothing() {
     let (rounds, seed) = (number("WHARFINGER_ROUNDS", ROUNDS), number("WHARFINGER_SEED", 1));
-    let scratch = TempDir::new().unwrap();
+    let mut scratch = TempDir::new().unwrap();
     let data = scratch.path().join("data");
     let settings = scratch.path().join("wharfinger.toml");
     std::fs::write(&settings, SETTINGS).unwrap();
@@ -476,7 +476,17 @@ fn collections_beside_clients_lose_and_leave_nothing() {
             if stored >= reachable && stored <= reachable + reachable / 100 {
                 break (reachable, stored);
             }
-            assert!(begun.elapsed().as_secs() < 120, "{stored} bytes are stored, {reachable} reachable");
+            if begun.elapsed().as_secs() >= 120 {
+                let mut kept = Vec::new();
+                for path in ["/api/v1/gc", "/api/v1/jobs"] {
+                    kept.push(http.get(format!("{url}{path}")).answer().await.unwrap().text().await.unwrap());
+                }
+                scratch.disable_cleanup(true);
+                panic!(
+                    "seed {seed}: {stored} bytes are stored, {reachable} reachable; they are left in {}: {kept:?}",
+                    data.display()
+                );
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });
