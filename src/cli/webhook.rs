@@ -8,6 +8,7 @@ use api::{
     WebhookTest, Webhooks,
 };
 use clap::{Args, Subcommand};
+use oci::MediaType;
 use reqwest::Method;
 use serde_json::json;
 
@@ -130,6 +131,10 @@ struct Add {
     /// The events: push, tag.moved, tag.*, *; may be repeated [default: all but pulls and blobs]
     #[arg(long = "event", value_name = "EVENT")]
     events: Vec<String>,
+
+    /// The media type or artifact type of the manifests; may be repeated [default: all]
+    #[arg(long = "media-type", value_name = "TYPE")]
+    media_types: Vec<MediaType>,
 
     /// cloudevents, cloudevents-binary or distribution [default: cloudevents]
     #[arg(long, value_name = "FORMAT")]
@@ -288,8 +293,8 @@ impl ReplayDeliveries {
 
 impl Add {
     async fn run(self) -> Result<(), Failure> {
-        let Self { url, repositories, events, format, options } = self;
-        let new = NewWebhook { url, secret: None, events, repositories, format };
+        let Self { url, repositories, events, media_types, format, options } = self;
+        let new = NewWebhook { url, secret: None, events, repositories, media_types, format };
         let made: MadeWebhook =
             options.target.with(async |registry| registry.post(WEBHOOKS, &new).await).await?;
         print_secret(&options, &made)

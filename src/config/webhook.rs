@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use accounts::Pattern;
 use hyper::header::{HeaderName, HeaderValue};
+use oci::MediaType;
 use registry::events::EventFilter;
 use registry::webhooks::WebhookFormat;
 use reqwest::Url;
@@ -37,8 +38,11 @@ table! {
         /// The repositories: names or patterns such as `ann/*`. Empty: all, and events of the whole registry.
         repositories: Vec<Pattern> = Vec::new(), list_of(parsed(r#"a name or a pattern such as "ann/*""#));
 
-        /// The media types of pushed manifests. Empty: all.
-        media_types: Vec<String> = Vec::new(), list_of(text("a media type"));
+        /// The media types or artifact types of pushed and pulled manifests. Empty: all. Other events have none, and are
+        /// sent.
+        media_types: Vec<MediaType> = Vec::new(), list_of(
+            parsed(r#"a media type such as "application/vnd.oci.image.index.v1+json""#)
+        );
 
         /// `"cloudevents"`: CloudEvents 1.0 as one JSON document; `"cloudevents-binary"`: with attributes in headers;
         /// `"distribution"`: the notifications of registry:2, which has only pushes, pulls and deletions.

@@ -133,16 +133,60 @@ async fn webhook_filters_by_media_type() {
     let registry = TestRegistry::start_with(|config| {
         let events = vec!["push".into()];
         config.webhook =
-            vec![WebhookTable { events, media_types: vec![OCI_INDEX.to_owned()], ..webhook(address) }];
+            vec![WebhookTable { events, media_types: vec![SBOM.parse().unwrap()], ..webhook(address) }];
     })
     .await;
     let app = registry.repository("team/app");
     app.push_image("image").await;
-    let empty = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [] });
-    app.put_manifest_as("index", OCI_INDEX, empty.to_string()).await.is(201);
-    // Deliveries of a repository are in order, so the image's would have come first.
+    push_index(&app, "index", json!(null)).await;
+    push_index(&app, "sbom", json!(SBOM)).await;
+    // Deliveries of a repository are in order, so the others would have come first.
     received(&receiver, 1).await;
-    assert_eq!(receiver.received()[0].json()["data"]["tags"], json!(["index"]));
+    assert_eq!(receiver.received()[0].json()["data"]["tags"], json!(["sbom"]));
+}
+
+const SBOM: &str = "application/spdx+json";
+
+/// Pushes an empty index, with an artifact type.
+async fn push_index(repository: &Repository<'_>, tag: &str, artifact_type: Value) {
+    let mut index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [] });
+    if artifact_type.is_string() {
+        index["artifactType"] = artifact_type;
+    }
+    repository.put_manifest_as(tag, OCI_INDEX, index.to_string()).await.is(201);
+}
+
+#[tokio::test]
+async fn owned_webhook_filters_by_media_type() {
+    let mut registry = with_accounts().await;
+    let ann = registry.add_user("ann").await;
+    let path = "/api/v1/webhooks";
+    let new = |media_types: Value| {
+        json!({
+            "url": "http://receiver.invalid/", "repositories": ["ann/*"], "events": ["push", "tag.deleted"],
+            "media_types": media_types,
+        })
+    };
+    registry.send_as(&ann, Method::POST, path, &new(json!(["index"]))).await.is(400);
+    let made = registry.send_as(&ann, Method::POST, path, &new(json!([OCI_INDEX]))).await.is(201).json();
+    assert_eq!(made["webhook"]["media_types"], json!([OCI_INDEX]));
+    // The filter is kept, also by a change of the secret.
+    let one = format!("{path}/{}", made["webhook"]["id"].as_str().unwrap());
+    registry.send_as(&ann, Method::PATCH, &one, &json!({})).await.is(200);
+    registry.restart().await;
+    assert_eq!(registry.get_as(&ann, &one).await.is(200).json()["media_types"], json!([OCI_INDEX]));
+    let app = registry.repository("ann/app").of(&ann);
+    app.push_image("image").await;
+    push_index(&app, "index", json!(null)).await;
+    // A deletion has no media type, and is sent.
+    app.delete("manifests/image").await.is(202);
+    let deliveries = async || registry.get_as(&ann, &format!("{one}/deliveries")).await.is(200).json();
+    eventually("two are enqueued", async || deliveries().await["deliveries"].as_array().unwrap().len() == 2)
+        .await;
+    let found = deliveries().await;
+    let kinds: Vec<&Value> =
+        found["deliveries"].as_array().unwrap().iter().map(|one| &one["event"]).collect();
+    assert_eq!(kinds, ["tag.deleted", "push"]);
 }
 
 /// The receiver is a registry with a self-signed certificate, which refuses the request after the handshake.

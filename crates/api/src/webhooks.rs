@@ -1,6 +1,7 @@
 //! Webhooks and their deliveries.
 
 use accounts::Pattern;
+use oci::MediaType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,9 @@ pub struct Webhook {
     /// The repositories; empty: all.
     #[schemars(with = "Vec<String>")]
     pub repositories: Vec<Pattern>,
+    /// The media types or artifact types of pushed and pulled manifests; empty: all.
+    #[schemars(with = "Vec<String>")]
+    pub media_types: Vec<MediaType>,
     /// The format: `cloudevents`, `cloudevents-binary` or `distribution`.
     pub format: String,
     /// Whether it is in the configuration file.
@@ -56,6 +60,10 @@ pub struct NewWebhook {
     /// The repositories: names or patterns.
     #[schemars(with = "Vec<String>")]
     pub repositories: Vec<Pattern>,
+    /// The media types or artifact types of pushed and pulled manifests; empty: all. Other events have none, and are sent.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub media_types: Vec<MediaType>,
     /// The format; by default `cloudevents`.
     #[serde(default)]
     pub format: Option<String>,

@@ -208,10 +208,16 @@ impl Event {
         tags.into_iter().flatten().filter_map(Json::as_str)
     }
 
-    /// The media type of a pushed manifest.
+    /// The media type of a pushed or pulled manifest.
     #[must_use]
     pub fn media_type(&self) -> Option<&str> {
         self.detail.as_ref()?["mediaType"].as_str()
+    }
+
+    /// The artifact type of a pushed manifest: its own, or that of its config.
+    #[must_use]
+    pub fn artifact_type(&self) -> Option<&str> {
+        self.detail.as_ref()?["artifactType"].as_str()
     }
 
     /// The size of a pushed manifest or blob.

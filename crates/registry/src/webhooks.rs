@@ -4,6 +4,7 @@
 //! delivery stays pending until the receiver has answered, so each event arrives at least once.
 
 use accounts::Pattern;
+use oci::MediaType;
 use store::metadata::{DeliveryCounts, DeliveryRecord, DeliveryState, NewDelivery, WEBHOOKS, WebhookRecord};
 
 use crate::events::{Event, EventFilter, EventKind};
@@ -37,8 +38,8 @@ pub struct Webhook {
     pub events: EventFilter,
     /// The repositories; all if there are none.
     pub repositories: Vec<Pattern>,
-    /// The media types of pushed manifests; all if there are none.
-    pub media_types: Vec<String>,
+    /// The media types or artifact types of pushed and pulled manifests; all if there are none.
+    pub media_types: Vec<MediaType>,
     /// The format.
     pub format: WebhookFormat,
     /// The account that made it. `None` for a webhook of the configuration.
@@ -57,8 +58,10 @@ impl Webhook {
             }
             None => self.is_configured && self.repositories.is_empty(),
         };
+        let is_wanted = |found: &str| self.media_types.iter().any(|wanted| wanted.as_str() == found);
         let matches_type = self.media_types.is_empty()
-            || event.media_type().is_none_or(|found| self.media_types.iter().any(|wanted| wanted == found));
+            || event.media_type().is_none_or(is_wanted)
+            || event.artifact_type().is_some_and(is_wanted);
         let fits_format = self.format != WebhookFormat::Distribution || is_notification(event.kind);
         self.events.allows(event.kind) && matches_repository && matches_type && fits_format
     }
@@ -74,7 +77,12 @@ impl TryFrom<WebhookRecord> for Webhook {
             secrets: std::iter::once(record.secret).chain(record.previous_secret).collect(),
             events: EventFilter::new(record.events)?,
             repositories: record.patterns,
-            media_types: Vec::new(),
+            media_types: record
+                .media_types
+                .iter()
+                .map(|text| text.parse())
+                .collect::<Result<_, _>>()
+                .map_err(|error: oci::media_type::MediaTypeError| error.to_string())?,
             format: record.format.parse().map_err(|error: accounts::UnknownWord| error.to_string())?,
             account: record.account,
             is_configured: false,

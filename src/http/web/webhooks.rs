@@ -1,10 +1,13 @@
 //! `/-/webhooks` and `/-/webhooks/<id>`: webhooks with their deliveries and the receivers' answers; tests, replays and
 //! new secrets. Owners add and remove those of their repositories.
 
+use std::str::FromStr;
+
 use accounts::Pattern;
 use api::{Delivery, NewWebhook, Webhook, WebhookTest};
 use askama::Template;
 use hyper::Method;
+use oci::MediaType;
 use registry::events::EventKind;
 use registry::records::DeliveryState;
 
@@ -42,7 +45,16 @@ struct WebhooksPage {
     /// The fields of the form, for another attempt.
     url: String,
     repositories: String,
+    media_types: String,
+    chosen: Vec<String>,
+    format: String,
     events: Vec<&'static str>,
+}
+
+impl WebhooksPage {
+    fn is_chosen(&self, event: &str) -> bool {
+        self.chosen.iter().any(|chosen| chosen == event)
+    }
 }
 
 /// Joins names for a cell of a table.
@@ -52,38 +64,47 @@ pub(crate) fn joined<T: ToString>(names: &[T]) -> String {
 
 pub(crate) async fn list(mut call: Call<'_>) -> Result<Response, Error> {
     let mut outcome = Outcome::default();
-    let mut url = String::new();
-    let mut repositories =
-        call.query().get_filled("repository").map(std::borrow::Cow::into_owned).unwrap_or_default();
+    let mut filled = None;
     if call.request.method == Method::POST {
         let form = Form::read(&mut call).await?;
         outcome = add(&call, &form).await?;
-        if outcome.problem.is_some() {
-            (url, repositories) = (form.text("url"), form.text("repositories"));
-        }
+        filled = Some(form).filter(|_| outcome.problem.is_some());
     }
+    let text = |name: &str| filled.as_ref().map(|form| form.text(name)).unwrap_or_default();
+    let repository = call.query().get_filled("repository").map(std::borrow::Cow::into_owned);
     let body = WebhooksPage {
         page: Page::of(&call),
         outcome,
         webhooks: webhooks::all(&call).await?,
-        url,
-        repositories,
+        url: text("url"),
+        repositories: if filled.is_some() { text("repositories") } else { repository.unwrap_or_default() },
+        media_types: text("media_types"),
+        chosen: filled.as_ref().map(|form| form.all("events")).unwrap_or_default(),
+        format: text("format"),
         events: EVENTS.iter().map(|kind| kind.as_str()).collect(),
     };
     body.page.render_as(body.outcome.status(), &body)
 }
 
+/// Parses values that are separated by commas or spaces.
+fn words<T: FromStr>(text: &str) -> Result<Vec<T>, T::Err> {
+    text.split([',', ' ', '\n', '\r']).filter(|text| !text.is_empty()).map(str::parse).collect()
+}
+
 async fn add(call: &Call<'_>, form: &Form) -> Result<Outcome, Error> {
     let page = Page::of(call);
-    let patterns = form.text("repositories");
-    let patterns: Result<Vec<Pattern>, _> =
-        patterns.split([',', ' ', '\n', '\r']).filter(|text| !text.is_empty()).map(str::parse).collect();
-    let Ok(repositories) = patterns else { return Ok(Outcome::problem(page.t("problem-pattern"))) };
+    let Ok(repositories) = words::<Pattern>(&form.text("repositories")) else {
+        return Ok(Outcome::problem(page.t("problem-pattern")));
+    };
+    let Ok(media_types) = words::<MediaType>(&form.text("media_types")) else {
+        return Ok(Outcome::problem(page.t("problem-media-type")));
+    };
     let new = NewWebhook {
         url: form.text("url"),
         secret: None,
         events: form.all("events"),
         repositories,
+        media_types,
         format: form.get("format").map(std::borrow::Cow::into_owned),
     };
     let (made, outcome) = Outcome::of_api(&page, webhooks::make(call, new).await, "webhook-made")?;

@@ -74,6 +74,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(26, "sizes of repositories with cached layers", "0026_cached_sizes.sql", both),
     migration!(27, "the primary of several servers", "0027_primary.sql", both),
     migration!(28, "changes by repository", "0028_changes_of_repository.sql", both),
+    migration!(29, "media types of webhooks", "0029_webhook_media_types.sql", both),
 ];
 
 /// The first schema for PostgreSQL, and its version.
@@ -398,6 +399,7 @@ mod tests {
             27 => String::new(),
             // An index only.
             28 => String::new(),
+            29 => "UPDATE webhooks SET media_types = '[\"a/b\"]'".to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }

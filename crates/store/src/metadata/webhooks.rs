@@ -45,6 +45,8 @@ pub struct WebhookRecord {
     pub events: Vec<String>,
     /// The repositories.
     pub patterns: Vec<Pattern>,
+    /// The media types of manifests. Empty: all.
+    pub media_types: Vec<String>,
     /// The name of the format.
     pub format: String,
     /// The account that made it.
@@ -112,7 +114,7 @@ macro_rules! delivery_columns {
 
 fn all(sql: Sql<'_>) -> Result<Vec<WebhookRecord>, StoreError> {
     sql.all(
-        "SELECT id, url, secret, previous_secret, events, patterns, format, account, created_at
+        "SELECT id, url, secret, previous_secret, events, patterns, media_types, format, account, created_at
          FROM webhooks ORDER BY id",
         &[],
         |row| {
@@ -123,9 +125,10 @@ fn all(sql: Sql<'_>) -> Result<Vec<WebhookRecord>, StoreError> {
                 previous_secret: row.get(3)?,
                 events: columns::json_list(row, 4)?,
                 patterns: columns::patterns(row, 5)?.unwrap_or_default(),
-                format: row.get(6)?,
-                account: row.get(7)?,
-                created_at: columns::time(row, 8)?,
+                media_types: columns::json_list(row, 6)?,
+                format: row.get(7)?,
+                account: row.get(8)?,
+                created_at: columns::time(row, 9)?,
             })
         },
     )
@@ -169,13 +172,14 @@ impl Metadata {
                 let count = "SELECT COUNT(*) FROM webhooks WHERE COALESCE(account, '') = COALESCE(?1, '')";
                 limit.check(sql, count, params![webhook.account])?;
                 sql.first(
-                    "INSERT INTO webhooks (url, secret, events, patterns, format, account, created_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
+                    "INSERT INTO webhooks (url, secret, events, patterns, media_types, format, account, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
                     params![
                         webhook.url,
                         webhook.secret,
                         serde_json::json!(webhook.events).to_string(),
                         columns::patterns_in(Some(&webhook.patterns))?,
+                        serde_json::json!(webhook.media_types).to_string(),
                         webhook.format,
                         webhook.account,
                         columns::now(),
@@ -187,12 +191,12 @@ impl Metadata {
         id.ok_or_else(|| StoreError::Damaged("a webhook could not be inserted".to_owned()))
     }
 
-    /// Replaces URL, secret, events, patterns and format of a webhook. Returns `false` if it does not exist.
+    /// Replaces URL, secret, events, patterns, media types and format of a webhook. Returns `false` if it does not exist.
     pub async fn change_webhook(&self, webhook: WebhookRecord) -> Result<bool, StoreError> {
         self.write(Durability::Disk, move |sql| {
             let changed = sql.run(
                 "UPDATE webhooks SET url = ?2, secret = ?3, previous_secret = ?4, events = ?5, patterns = ?6,
-                                     format = ?7 WHERE id = ?1",
+                                     media_types = ?7, format = ?8 WHERE id = ?1",
                 params![
                     webhook.id,
                     webhook.url,
@@ -200,6 +204,7 @@ impl Metadata {
                     webhook.previous_secret,
                     serde_json::json!(webhook.events).to_string(),
                     columns::patterns_in(Some(&webhook.patterns))?,
+                    serde_json::json!(webhook.media_types).to_string(),
                     webhook.format,
                 ],
             )?;
@@ -496,6 +501,7 @@ mod tests {
             previous_secret: None,
             events: vec!["push".into()],
             patterns: vec!["ann/*".parse().unwrap()],
+            media_types: vec!["a/b".into()],
             format: "cloudevents".into(),
             account: Some("ann".into()),
             created_at: SystemTime::UNIX_EPOCH,

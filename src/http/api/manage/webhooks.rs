@@ -57,7 +57,7 @@ pub(crate) async fn add(mut call: Call<'_>) -> Result<Response, Error> {
 
 /// Adds a webhook.
 pub(crate) async fn make(call: &Call<'_>, new: NewWebhook) -> Result<MadeWebhook, Error> {
-    let NewWebhook { url, secret, events, repositories, format } = new;
+    let NewWebhook { url, secret, events, repositories, media_types, format } = new;
     let url = receiver_url(&url)?;
     let events =
         EventFilter::new(events).map_err(|_| bad("events", "kinds of events, such as push or tag.*"))?;
@@ -68,7 +68,8 @@ pub(crate) async fn make(call: &Call<'_>, new: NewWebhook) -> Result<MadeWebhook
     let secret = new_secret(secret)?;
     let shown_url = shown_url(&url);
     let secret_text = secret.reveal().to_owned();
-    let request = WebhookRequest { url, shown_url, secret: secret_text, events, repositories, format };
+    let request =
+        WebhookRequest { url, shown_url, secret: secret_text, events, repositories, media_types, format };
     let webhook = change(call, |manage| async move { manage.add_webhook(request).await }).await?;
     call.app.webhooks.changed();
     Ok(MadeWebhook { webhook: convert(call, &webhook, Shown::Alone).await?, secret })
@@ -236,6 +237,7 @@ async fn convert(call: &Call<'_>, webhook: &Webhook, shown: Shown) -> Result<api
         url: if is_own && shown == Shown::Alone { webhook.url.clone() } else { shown_url(&webhook.url) },
         events: webhook.events.words().to_vec(),
         repositories: webhook.repositories.clone(),
+        media_types: webhook.media_types.clone(),
         format: webhook.format.to_string(),
         configured: webhook.is_configured,
         account: webhook.account.clone(),

@@ -1,6 +1,7 @@
 //! Webhooks of owners for their repositories.
 
 use accounts::Pattern;
+use oci::MediaType;
 use store::metadata::{Limit, WebhookRecord};
 
 use super::{Manage, ManageError, not_found};
@@ -23,6 +24,8 @@ pub struct WebhookRequest {
     pub events: EventFilter,
     /// The repositories, at least one.
     pub repositories: Vec<Pattern>,
+    /// The media types of manifests. Empty: all.
+    pub media_types: Vec<MediaType>,
     /// The format.
     pub format: WebhookFormat,
 }
@@ -45,6 +48,7 @@ impl Manage {
                 previous_secret: None,
                 events: request.events.words().to_vec(),
                 patterns: request.repositories,
+                media_types: request.media_types.iter().map(ToString::to_string).collect(),
                 format: request.format.as_str().to_owned(),
                 account,
                 created_at: std::time::SystemTime::now(),
