@@ -115,10 +115,10 @@ pub(crate) fn data(event: &Event) -> Value {
 
 /// The notifications of distribution: one for each tag of a push.
 fn notifications(id: &str, event: &Event, origin: &Origin) -> Vec<Value> {
-    let action = match event.kind {
-        EventKind::Pull => "pull",
-        EventKind::Push | EventKind::BlobPushed | EventKind::Test => "push",
-        _ => "delete",
+    let (action, method) = match event.kind {
+        EventKind::Pull => ("pull", "GET"),
+        EventKind::Push | EventKind::BlobPushed | EventKind::Test => ("push", "PUT"),
+        _ => ("delete", "DELETE"),
     };
     let tags: Vec<Option<String>> = match event.kind {
         EventKind::Push | EventKind::Pull if event.tags().next().is_some() => {
@@ -138,6 +138,9 @@ fn notifications(id: &str, event: &Event, origin: &Origin) -> Vec<Value> {
                 "id": event.request_id.clone().unwrap_or_default(),
                 "addr": event.address.map(|address| address.to_string()).unwrap_or_default(),
                 "host": origin.base.as_deref().and_then(|base| base.split("://").nth(1)).unwrap_or_default(),
+                "method": method,
+                // Not kept with a change.
+                "useragent": "",
             },
             "actor": { "name": event.account.clone().unwrap_or_default() },
             "source": { "addr": origin.base.clone().unwrap_or_default(), "instanceID": origin.instance },

@@ -263,6 +263,7 @@ async fn distribution_receiver_gets_its_envelope() {
     let push = &all[0].json()["events"][0];
     assert_eq!((&push["action"], &push["target"]["tag"]), (&json!("push"), &json!("1.0")));
     assert_eq!(push["target"]["digest"], image.digest.to_string());
+    assert_eq!((&push["request"]["method"], &push["request"]["useragent"]), (&json!("PUT"), &json!("")));
     assert_eq!(push["target"]["mediaType"], OCI_MANIFEST);
     let deletion = &all[1].json()["events"][0];
     assert_eq!((&deletion["action"], &deletion["target"]["tag"]), (&json!("delete"), &json!("1.0")));
