@@ -33,6 +33,7 @@ use crate::http::middleware::audit::{self, Answered, AuditedAction};
 use crate::http::middleware::authorization::{self, Rejection};
 use crate::http::middleware::caller::{Authorized, Caller};
 use crate::http::middleware::client_info::ClientInfo;
+use crate::http::middleware::compression::Compression;
 use crate::http::middleware::cors::Allowed;
 use crate::http::middleware::host_header;
 use crate::http::middleware::open_pull;
@@ -266,6 +267,10 @@ impl Pipeline<'_> {
         }
         let is_page = is_page && endpoint.as_ref().map_or(true, Endpoint::is_page);
         let mut page = is_page.then(|| web::error::frame(self.app, &request, &client));
+        let compression = match is_page {
+            true => Compression::of(&request.headers, &client, endpoint.as_ref().ok()),
+            false => Compression::Never,
+        };
         let (app, connection) = (self.app.clone(), self.connection.clone());
         let span = reply.log.span.clone();
         let answer = async move {
@@ -290,13 +295,14 @@ impl Pipeline<'_> {
             if let (Some(page), Some(identity)) = (&mut page, &identity) {
                 page.set_viewer(service.app, identity);
             }
-            let response = answer.unwrap_or_else(|error| {
+            let mut response = answer.unwrap_or_else(|error| {
                 let links = service.app.links(&client);
                 match &page {
                     Some(page) => web::error::respond(page, error, &links, &id),
                     None => error.into_response(format, endpoint.as_ref().ok(), &links, &id),
                 }
             });
+            compression.apply(&mut response);
             let response = service.throttled(response, &client, identity.as_ref());
             service.finish_for(response, identity.as_ref(), reply, id)
         };

@@ -9,6 +9,7 @@ pub(crate) mod bucket;
 pub(crate) mod caller;
 pub(crate) mod challenge;
 pub(crate) mod client_info;
+pub(crate) mod compression;
 pub(crate) mod cookies;
 pub(crate) mod cors;
 pub(crate) mod denied;
